@@ -1,0 +1,442 @@
+"""Pictures of training and of fits. They need matplotlib: pip install "kurve[plot]".
+
+Nothing global is changed: no rcParams, no style. What belongs to the page (text, the
+truth, a zero line) takes the colour of the style's text, so that the pictures read on
+dark styles too; what belongs to the model has colours that read on both.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#3b8bd4", "#e8743b", "#3fa66b", "#b565c4", "#c9a227", "#d1495b")
+GREY = "#8a8f98"
+GRID = 1000
+"""Points of a curve that the caller gave no points for."""
+
+LOG_RANGE = 10.0
+"""A metric that changes by this factor or more gets a logarithmic axis."""
+
+_RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
+
+
+def plot_history(history: Any, ax: Axes | None = None) -> Axes:
+    """Draw each metric of a `fit` over its epochs, training and validation together.
+
+    Each metric has a panel; the best epoch (of validation, where there is one) is
+    marked. The y axis is logarithmic where a metric is positive and changes by a
+    factor of 10 or more.
+
+    Args:
+        history: what `fit` returned, or its `.history` dict of lists.
+        ax: where to draw; it is divided if there are several metrics. A new figure by
+            default.
+
+    Returns:
+        The Axes of the first panel; the others are in its `.figure.axes`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: `history` is neither of the two.
+        ValueError: `history` holds no epoch.
+    """
+    curves, epochs = _check_history(history)
+    names = [name for name in curves if name.removeprefix("val_") == name]
+    names += [name for name in curves if name not in names and name[4:] not in names]
+    ax = _axes("plot_history", ax, (8.0, 1.6 + 2.2 * len(names)))
+    panels = _divide(ax, [1] * len(names))
+    for panel, name in zip(panels, names, strict=True):
+        _draw_metric(panel, name, curves, epochs)
+        panel.tick_params(labelbottom=panel is panels[-1])
+    panels[-1].set_xlabel("epoch")
+    return ax
+
+
+def plot_fit(
+    model: Any,
+    x: Any,
+    y: Any,
+    test_x: Any = None,
+    test_y: Any = None,
+    ax: Axes | None = None,
+    residuals: bool = True,
+) -> Axes:
+    """Draw what a model has learnt: data, truth, prediction and what is left over.
+
+    With one feature the prediction is a curve over x. With several it is drawn against
+    the true value, where a perfect model is the diagonal.
+
+    Args:
+        model: anything with `predict(x)`.
+        x: training inputs (n,) or (n, features, ...).
+        y: training targets (n,) or (n, outputs).
+        test_x: where to predict; by default a dense grid over the range of x or, with
+            several features, x itself.
+        test_y: the truth at test_x.
+        ax: where to draw; its lower quarter goes to the residuals. A new figure by
+            default.
+        residuals: draw true minus predicted below, for the test data where test_y is
+            given, else for the training data.
+
+    Returns:
+        The Axes of the upper panel; the residuals are in its `.figure.axes`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: an argument is not what it should be (numbers, a model, Axes).
+        ValueError: arrays are empty, not finite or of shapes that do not fit.
+    """
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(
+            "[plot_fit] model must have a predict method. Received: an object of type "
+            f"{type(model).__name__}. Try plot_fit(model, x, y)."
+        )
+    inputs, targets = _check_data("x", x, "y", y)
+    one_feature = inputs[0].size == 1
+    points, truth = _check_test(inputs, targets, test_x, test_y, one_feature)
+    predicted = _predict(model, points, targets)
+    known = (inputs, targets) if truth is None else (points, truth)
+    fitted = predicted if known[0] is points else _predict(model, known[0], targets)
+
+    ax = _axes("plot_fit", ax, (8.0, 4.8 if residuals else 3.8))
+    panels = _divide(ax, [3, 1]) if residuals else [ax]
+    if one_feature:
+        _draw_curve(ax, (inputs, targets), (points, truth, predicted))
+        across = np.broadcast_to(known[0].reshape(-1, 1), fitted.shape)
+        panels[-1].set_xlabel("x")
+    else:
+        _draw_against_truth(ax, known[1], fitted)
+        across = known[1]
+        panels[-1].set_xlabel("true y")
+    if residuals:
+        _draw_residuals(panels[1], across, known[1] - fitted, of_test=truth is not None)
+        ax.tick_params(labelbottom=False)
+    return ax
+
+
+# What is asked of the arguments
+
+
+def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The lists of a history as arrays, and the number of each epoch, from 1."""
+    logs = getattr(history, "history", history)
+    if not isinstance(logs, Mapping):
+        raise TypeError(
+            "[plot_history] history must be what fit returned, or its .history dict. "
+            f"Received: an object of type {type(history).__name__}. "
+            "Try plot_history(model.fit(x, y))."
+        )
+    curves = {
+        str(name): np.asarray(values, dtype=np.float64) for name, values in logs.items()
+    }
+    count = max((len(curve) for curve in curves.values()), default=0)
+    if count == 0:
+        raise ValueError(
+            "[plot_history] history must hold at least one epoch. "
+            f"Received: {dict(logs)}. Try fit(..., epochs=10)."
+        )
+    epochs = getattr(history, "epoch", None)
+    if epochs is None or len(epochs) != count:
+        epochs = range(count)
+    return curves, np.asarray(epochs) + 1
+
+
+def _check_array(name: str, values: Any) -> np.ndarray:
+    """Finite float64 numbers with at least one row; a vector becomes one column."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"[plot_fit] {name} must be an array of numbers. Received: an object of "
+            f"type {type(values).__name__} ({error}). Try np.asarray({name}, float)."
+        ) from None
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"[plot_fit] {name} must have at least one row. "
+            f"Received: {name}.shape={array.shape}. Try a shape of (n,) or (n, k)."
+        )
+    if not np.isfinite(array).all():
+        first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"[plot_fit] {name} must be finite. Received: {array[first]} at "
+            f"{name}{list(first)}. Try leaving such rows out."
+        )
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def _check_data(
+    x_name: str, x: Any, y_name: str, y: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, ...) and targets (n, outputs)."""
+    inputs, targets = _check_array(x_name, x), _check_array(y_name, y)
+    if targets.ndim != 2:
+        raise ValueError(
+            f"[plot_fit] {y_name} must be (n,) or (n, outputs). "
+            f"Received: {y_name}.shape={targets.shape}. Try one column an output."
+        )
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"[plot_fit] {x_name} and {y_name} must have as many rows as each other. "
+            f"Received: {len(inputs)} and {len(targets)} rows. "
+            f"Try {y_name}[:{min(len(inputs), len(targets))}]."
+        )
+    return inputs, targets
+
+
+def _check_test(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    test_x: Any,
+    test_y: Any,
+    one_feature: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The points to predict at, in order where they make a curve, and their truth."""
+    if test_x is None:
+        if test_y is not None:
+            raise ValueError(
+                "[plot_fit] test_y needs test_x, the points where it is the truth. "
+                "Received: test_x=None. Try plot_fit(..., test_x=..., test_y=...)."
+            )
+        if not one_feature:
+            return inputs, None
+        grid = np.linspace(inputs.min(), inputs.max(), GRID)
+        return grid.reshape(-1, *inputs.shape[1:]), None
+    truth = None
+    if test_y is not None:
+        points, truth = _check_data("test_x", test_x, "test_y", test_y)
+        if truth.shape[1] != targets.shape[1]:
+            raise ValueError(
+                "[plot_fit] test_y must have as many columns as y. Received: "
+                f"test_y.shape={truth.shape}, y.shape={targets.shape}. "
+                "Try the same outputs in both."
+            )
+    elif one_feature:
+        points = _check_array("test_x", test_x)
+    else:
+        raise ValueError(
+            "[plot_fit] test_x needs test_y where x has several features, because "
+            f"predictions are drawn against the truth. Received: x.shape="
+            f"{inputs.shape}, test_y=None. Try plot_fit(..., test_x=..., test_y=...)."
+        )
+    if points.shape[1:] != inputs.shape[1:]:
+        raise ValueError(
+            "[plot_fit] test_x must have rows of the shape of those of x. Received: "
+            f"test_x.shape={points.shape}, x.shape={inputs.shape}. "
+            "Try the same features in both."
+        )
+    if one_feature:
+        order = np.argsort(points.reshape(-1), kind="stable")
+        points = points[order]
+        truth = None if truth is None else truth[order]
+    return points, truth
+
+
+def _predict(model: Any, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Predictions (n, outputs)."""
+    quiet = "verbose" in inspect.signature(model.predict).parameters
+    output = model.predict(points, verbose=0) if quiet else model.predict(points)
+    predicted = np.asarray(output, dtype=np.float64)
+    if predicted.ndim == 1:
+        predicted = predicted.reshape(-1, 1)
+    if predicted.shape != (len(points), targets.shape[1]):
+        raise ValueError(
+            "[plot_fit] expected y to have as many columns as the model has outputs. "
+            f"Received: y.shape={targets.shape}, predictions of shape "
+            f"{predicted.shape}. Try plot_history for a classifier."
+        )
+    return predicted
+
+
+# Drawing
+
+
+def _axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The caller's Axes, or those of a new figure."""
+    try:
+        from matplotlib import pyplot
+        from matplotlib.axes import Axes
+    except ImportError as error:
+        raise ImportError(
+            f"[{where}] plots need matplotlib, which is not installed. "
+            f'Received: {error}. Try pip install "kurve[plot]".'
+        ) from None
+    if ax is None:
+        return pyplot.subplots(figsize=size, layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"[{where}] ax must be a matplotlib Axes. Received: an object of type "
+            f"{type(ax).__name__}. Try ax=plt.gca()."
+        )
+    return ax
+
+
+def _divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
+    """Divide the place of `ax` into panels, one below the other, `ax` the first."""
+    if len(heights) == 1:
+        return [ax]
+    figure = ax.get_figure()
+    assert figure is not None
+    place = ax.get_subplotspec()
+    if place is None:  # placed by hand: a grid over the same rectangle
+        box = ax.get_position()
+        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        place = figure.add_gridspec(1, 1, **sides)[0]
+    grid = place.subgridspec(len(heights), 1, height_ratios=heights)
+    ax.set_subplotspec(grid[0])
+    below = range(1, len(heights))
+    panels = [ax, *(figure.add_subplot(grid[i], sharex=ax) for i in below)]
+    figure.align_ylabels(panels)
+    return panels
+
+
+def _tidy(ax: Axes, legend: bool = True) -> None:
+    """What all panels have: no box, a faint grid, the legend above the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    if legend:
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=3,
+            frameon=False,
+            borderaxespad=0.2,
+            columnspacing=1.4,
+            handlelength=1.4,
+        )
+
+
+def _ink() -> Any:
+    """The colour of the style's text."""
+    from matplotlib import rcParams
+
+    return rcParams["text.color"]
+
+
+def _numbered(name: str, number: int, count: int) -> str:
+    return name if count == 1 else f"{name} {number + 1}"
+
+
+def _draw_metric(
+    ax: Axes, name: str, curves: Mapping[str, np.ndarray], epochs: np.ndarray
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = [(name, "training" if f"val_{name}" in curves else name, COLOURS[0])]
+    if f"val_{name}" in curves:
+        drawn.append((f"val_{name}", "validation", COLOURS[1]))
+    for key, label, colour in drawn:
+        curve = curves[key]
+        # validation_freq=k leaves every k-th epoch
+        every = max(len(epochs) // max(len(curve), 1), 1)
+        at = epochs[every - 1 :: every][: len(curve)]
+        marker = "o" if len(curve) == 1 else None
+        ax.plot(at, curve, color=colour, label=label, linewidth=1.6, marker=marker)
+    if name not in ("lr", "learning_rate"):
+        _mark_best(ax, name, at, curve, colour)
+    values = np.concatenate([curves[key] for key, _, _ in drawn])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() >= LOG_RANGE * values.min():
+        ax.set_yscale("log")
+    ax.set_ylabel(name)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _tidy(ax)
+
+
+def _mark_best(
+    ax: Axes, name: str, epochs: np.ndarray, curve: np.ndarray, colour: str
+) -> None:
+    """A ring at the best epoch; the legend says which it is."""
+    finite = np.isfinite(curve)
+    if not finite.any():
+        return
+    rising = any(part in name.lower() for part in _RISING)
+    best = int(np.nanargmax(np.where(finite, curve if rising else -curve, np.nan)))
+    ax.plot(
+        epochs[best],
+        curve[best],
+        color=colour,
+        label=f"best {curve[best]:.3g} (epoch {epochs[best]})",
+        linestyle="none",
+        marker="o",
+        markersize=8,
+        markerfacecolor="none",
+        markeredgewidth=1.6,
+    )
+
+
+def _draw_curve(
+    ax: Axes,
+    data: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray | None, np.ndarray],
+) -> None:
+    (inputs, targets), (points, truth, predicted) = data, test
+    count = targets.shape[1]
+    dots = ax.plot(
+        inputs.reshape(-1),
+        targets,
+        linestyle="none",
+        marker="o",
+        markersize=4 if len(inputs) <= 500 else 2,
+        color=GREY,
+        alpha=0.55 if len(inputs) <= 500 else 0.3,
+        markeredgewidth=0,
+    )
+    dots[0].set_label("data")
+    across = points.reshape(-1)
+    for number in range(count):
+        ax.plot(
+            across,
+            predicted[:, number],
+            color=COLOURS[number % len(COLOURS)],
+            linewidth=2.4,
+            label=_numbered("prediction", number, count),
+        )
+    if truth is not None:  # dashed and on top: a perfect fit leaves both visible
+        lines = ax.plot(across, truth, color=_ink(), linewidth=1.1, linestyle="--")
+        lines[0].set_label("truth")
+    ax.set_ylabel("y")
+    _tidy(ax)
+
+
+def _draw_against_truth(ax: Axes, truth: np.ndarray, predicted: np.ndarray) -> None:
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+    ax.plot(ends, ends, color=_ink(), linewidth=1.0, label="perfect")
+    _draw_points(ax, truth, predicted, "prediction")
+    ax.set_ylabel("predicted y")
+    _tidy(ax)
+
+
+def _draw_residuals(
+    ax: Axes, across: np.ndarray, errors: np.ndarray, of_test: bool
+) -> None:
+    ax.axhline(0.0, color=_ink(), linewidth=1.0)
+    _draw_points(ax, across, errors, None)
+    ax.set_ylabel("test error" if of_test else "residual")
+    _tidy(ax, legend=False)
+
+
+def _draw_points(
+    ax: Axes, across: np.ndarray, values: np.ndarray, label: str | None
+) -> None:
+    """One series of dots for each output, in the colour of its prediction."""
+    count = values.shape[1]
+    for number in range(count):
+        ax.plot(
+            across[:, number],
+            values[:, number],
+            linestyle="none",
+            marker="o",
+            markersize=3.5 if len(values) <= 500 else 2,
+            markeredgewidth=0,
+            color=COLOURS[number % len(COLOURS)],
+            alpha=0.7 if len(values) <= 500 else 0.4,
+            label=None if label is None else _numbered(label, number, count),
+        )

@@ -1,0 +1,21 @@
+"""Kurve learns functions from data with small and medium neural networks."""
+
+from kurve import activations as activations
+from kurve import callbacks as callbacks
+from kurve import initializers as initializers
+from kurve import layers as layers
+from kurve import losses as losses
+from kurve import metrics as metrics
+from kurve import models as models
+from kurve import optimizers as optimizers
+from kurve import plots as plots
+from kurve import regularizers as regularizers
+from kurve import utils as utils
+from kurve.engines import get_engine as get_engine
+from kurve.engines import get_threads as get_threads
+from kurve.engines import set_engine as set_engine
+from kurve.engines import set_threads as set_threads
+from kurve.layers import Input as Input
+from kurve.models import Sequential as Sequential
+
+__version__ = "0.1.0"

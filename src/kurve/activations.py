@@ -1,0 +1,101 @@
+"""Activations by name. The formulas are in `kurve.engines.reference.activations`.
+
+Each is an object to hand to a layer, `Dense(8, activation=activations.relu)`, or to call
+on an array: `activations.relu(np.array([-1.0, 2.0]))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: its name and its one number (0 where it has none)."""
+
+    name: str
+    alpha: float = 0.0
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """The activation of every element of x; softmax goes over the last axis."""
+        from kurve.engines.reference.activations import ACTIVATIONS
+
+        z = np.asarray(x)
+        if not np.issubdtype(z.dtype, np.floating):
+            z = z.astype(np.float32)
+        if self.name == "softmax":
+            e = np.exp(z - z.max(axis=-1, keepdims=True))
+            return np.asarray(e / e.sum(axis=-1, keepdims=True))
+        return ACTIVATIONS[self.name][0](z, self.alpha)
+
+
+linear = Activation("linear")
+relu = Activation("relu")
+leaky_relu = Activation("leaky_relu", 0.2)
+elu = Activation("elu", 1.0)
+selu = Activation("selu")
+gelu = Activation("gelu")
+silu = Activation("silu")
+sigmoid = Activation("sigmoid")
+tanh = Activation("tanh")
+softplus = Activation("softplus")
+softsign = Activation("softsign")
+softmax = Activation("softmax")
+sin = Activation("sin")
+
+_TABLE = {
+    activation.name: activation
+    for activation in [
+        linear,
+        relu,
+        leaky_relu,
+        elu,
+        selu,
+        gelu,
+        silu,
+        sigmoid,
+        tanh,
+        softplus,
+        softsign,
+        softmax,
+        sin,
+    ]
+} | {"swish": silu}
+
+
+def get(identifier: Any) -> Activation:
+    """The activation of that name (or config of `to_config`); None is linear.
+
+    Raises:
+        ValueError: no activation has that name.
+        TypeError: a function of the user's own, which no engine can differentiate.
+    """
+    if identifier is None:
+        return linear
+    if isinstance(identifier, Activation):
+        return identifier
+    if isinstance(identifier, str):
+        if identifier in _TABLE:
+            return _TABLE[identifier]
+        raise unknown_name("activations", "activation", identifier, _TABLE)
+    if isinstance(identifier, Mapping):
+        return replace(get(identifier["name"]), alpha=float(identifier["alpha"]))
+    raise TypeError(
+        "[activations] an activation must be a name or an object of "
+        "kurve.activations, because engines need its derivative. "
+        f"Received: {identifier!r}. Try activation='relu'."
+    )
+
+
+def to_config(activation: Activation) -> str | dict[str, Any]:
+    """What `get` needs to make an equal activation: its name, if its number is the
+    default."""
+    if activation == _TABLE[activation.name]:
+        return activation.name
+    return {"name": activation.name, "alpha": activation.alpha}

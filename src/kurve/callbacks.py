@@ -1,0 +1,512 @@
+"""Callbacks: what happens between epochs and batches. Names, arguments and behaviour
+are Keras's.
+
+The engine runs a whole epoch in one call. Only a callback with a batch hook of its own
+makes `fit` stop after every batch.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from typing import IO, Any
+
+import numpy as np
+
+from kurve.errors import lookup
+from kurve.optimizers.schedules import LearningRateSchedule
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base class. Override what you need; the model is `self.model`, the arguments of
+    `fit` are `self.params` ("epochs", "steps", "verbose")."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None: ...
+    def on_train_end(self, logs: Logs | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def has_batch_hooks(self) -> bool:
+        """Whether `fit` must stop after every batch for this callback."""
+        return any(
+            getattr(type(self), hook) is not getattr(Callback, hook)
+            for hook in (
+                "on_batch_begin",
+                "on_batch_end",
+                "on_train_batch_begin",
+                "on_train_batch_end",
+            )
+        )
+
+    def handles_non_finite(self) -> bool:
+        """Whether a loss that is not finite shall end `fit` without an error."""
+        return False
+
+
+class CallbackList:
+    """Several callbacks called in order."""
+
+    def __init__(
+        self,
+        callbacks: Callback | Iterable[Callback] | None,
+        model: Any,
+        params: dict[str, Any],
+    ) -> None:
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
+        self.callbacks = list(callbacks or [])
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(
+                    "[fit] callbacks must be objects of kurve.callbacks.Callback. "
+                    f"Received: {callback!r}. Try callbacks=[EarlyStopping()]."
+                )
+            callback.set_model(model)
+            callback.set_params(params)
+        self.per_batch = any(c.has_batch_hooks() for c in self.callbacks)
+
+    def call(self, hook: str, *args: Any) -> None:
+        """Call one hook, such as "on_epoch_end", of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    def handles_non_finite(self) -> bool:
+        return any(c.handles_non_finite() for c in self.callbacks)
+
+
+class History(Callback):
+    """What `fit` returns: `history`, a dictionary from name to the values of each
+    epoch, and `epoch`, the numbers of the epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
+    print(logs))`.
+
+    Args:
+        on_train_begin, on_train_end: called with (logs).
+        on_epoch_begin, on_epoch_end: called with (epoch, logs).
+        on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__()
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+        }
+        for hook, function in given.items():
+            if function is not None:
+                setattr(self, hook, function)
+        self._per_batch = bool(on_train_batch_begin or on_train_batch_end)
+
+    def has_batch_hooks(self) -> bool:
+        return self._per_batch
+
+
+class _Monitor(Callback):
+    """A callback that watches one value of the logs for improvement."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        super().__init__()
+        lookup(type(self).__name__, "mode", mode, dict.fromkeys(("auto", "min", "max")))
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        self.best: float | None = None
+
+    def current(self, logs: Logs | None) -> float | None:
+        """The watched value, or None with a warning."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"[{type(self).__name__}] the value {self.monitor!r} is not there to "
+                f"watch. There are: {', '.join(logs or {})}. "
+                "Try validation_split=0.2 for values that begin with val_.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return value
+
+    def improves(self, value: float, reference: float | None) -> bool:
+        """Whether value is better than reference by more than min_delta; a value that
+        is not finite never is."""
+        if not math.isfinite(value):
+            return False
+        if reference is None:
+            return True
+        if self._upwards():
+            return value - self.min_delta > reference
+        return value + self.min_delta < reference
+
+    def _upwards(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        for metric in self.model.metrics:
+            if metric.name == name:
+                return bool(metric.direction == "up")
+        if name == "loss":
+            return False
+        raise ValueError(
+            f"[{type(self).__name__}] cannot know whether {self.monitor!r} should go up "
+            "or down, because it is neither the loss nor a metric. "
+            "Try mode='min' or mode='max'."
+        )
+
+
+class EarlyStopping(_Monitor):
+    """Ends training when a value has stopped improving.
+
+    Args:
+        monitor: name in the logs.
+        min_delta: smallest change that counts.
+        patience: epochs without improvement after which training ends.
+        verbose: 1 prints what happens.
+        mode: "min", "max" or "auto" (from the metric).
+        baseline: value that must be beaten for an improvement to count.
+        restore_best_weights: whether the model ends with the weights of its best epoch.
+        start_from_epoch: first epoch that is watched.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best = None
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        current = self.current(logs)
+        if current is None or epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.improves(current, self.best):
+            self.best, self.best_epoch = current, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self.improves(current, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch > 0 and self.verbose > 0:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is not None:
+            if self.verbose > 0:
+                print(f"Restoring the weights of the best epoch: {self.best_epoch + 1}.")
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(_Monitor):
+    """Saves the model after epochs or batches.
+
+    Args:
+        filepath: ends in ".kurve", or in ".weights.kurve" with save_weights_only; may
+            hold {epoch}, {batch} and names of the logs: "m-{epoch:02d}-{loss:.3f}.kurve".
+        monitor, mode: what to watch with save_best_only; see EarlyStopping.
+        save_best_only: save only when the value is the best so far.
+        save_weights_only: save no configuration and no optimizer.
+        save_freq: "epoch", or a number of batches.
+        initial_value_threshold: value that must be beaten to save at all.
+        verbose: 1 prints what happens.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.filepath = os.fspath(filepath)
+        self.verbose, self.save_freq = verbose, save_freq
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.best = initial_value_threshold
+        self._batches = 0
+        self._epoch = 0
+        ending = ".weights.kurve" if save_weights_only else ".kurve"
+        if not self.filepath.endswith(ending):
+            raise ValueError(
+                f"[ModelCheckpoint] filepath must end in {ending!r} with "
+                f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
+                f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
+            )
+        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
+            raise ValueError(
+                "[ModelCheckpoint] save_freq must be 'epoch' or a number of batches. "
+                f"Received: {save_freq!r}. Try save_freq='epoch'."
+            )
+
+    def has_batch_hooks(self) -> bool:
+        return self.save_freq != "epoch"
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            return
+        self._batches += 1
+        if self._batches >= int(self.save_freq):
+            self._batches = 0
+            self._save({**(logs or {}), "batch": batch + 1})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(logs or {})
+
+    def _save(self, logs: Logs) -> None:
+        if self.save_best_only:
+            current = self.current(logs)
+            if current is None or not self.improves(current, self.best):
+                return
+            self.best = current
+        try:
+            path = self.filepath.format(**{"epoch": self._epoch + 1, **logs})
+        except KeyError as error:
+            raise KeyError(
+                f"[ModelCheckpoint] filepath {self.filepath!r} names {error}, which is "
+                f"not in the logs. There are: epoch, {', '.join(logs)}."
+            ) from None
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
+        if self.verbose > 0:
+            print(f"\nEpoch {self._epoch + 1}: saved the model to {path}")
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the begin of each epoch.
+
+    Args:
+        schedule: function of (epoch, learning rate), or of (epoch), giving the new one.
+        verbose: 1 prints it.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        self.schedule, self.verbose = schedule, verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        import inspect
+
+        accepted = inspect.signature(self.schedule).parameters
+        args = (epoch, _learning_rate(self.model)) if len(accepted) > 1 else (epoch,)
+        rate = self.schedule(*args)
+        if isinstance(rate, bool) or not isinstance(
+            rate, (int, float, np.floating, np.integer)
+        ):
+            raise TypeError(
+                "[LearningRateScheduler] the schedule must return a number. "
+                f"Received: {rate!r} at epoch {epoch}."
+            )
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose > 0:
+            print(f"\nEpoch {epoch + 1}: learning rate {float(rate):g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = _learning_rate(self.model)
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Multiplies the learning rate by `factor` when a value has stopped improving.
+
+    Args:
+        monitor, mode, min_delta, verbose: see EarlyStopping.
+        factor: below 1.
+        patience: epochs without improvement before a cut.
+        cooldown: epochs after a cut in which nothing is counted.
+        min_lr: the learning rate never falls below it.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if not 0.0 < factor < 1.0:
+            raise ValueError(
+                "[ReduceLROnPlateau] factor must be between 0 and 1. "
+                f"Received: factor={factor!r}. Try factor=0.1."
+            )
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.best = None
+        self.wait = self.cooldown_counter = 0
+        optimizer = getattr(self.model, "optimizer", None)
+        rate = getattr(optimizer, "learning_rate", None)
+        if isinstance(rate, LearningRateSchedule):
+            raise TypeError(
+                "[ReduceLROnPlateau] the optimizer's learning rate must be a number, "
+                f"because a schedule sets it already. Received: {type(rate).__name__}."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        rate = _learning_rate(self.model)
+        if logs is not None:
+            logs["learning_rate"] = rate
+        current = self.current(logs)
+        if current is None:
+            return
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self.improves(current, self.best):
+            self.best = current
+            self.wait = 0
+        elif self.cooldown_counter == 0:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                rate = max(rate * self.factor, self.min_lr)
+                self.model.optimizer.learning_rate = rate
+                self.cooldown_counter, self.wait = self.cooldown, 0
+                if self.verbose > 0:
+                    print(f"\nEpoch {epoch + 1}: learning rate cut to {rate:g}")
+
+
+class TerminateOnNaN(Callback):
+    """Ends training without an error when the loss is no longer finite. The model keeps
+    its last finite weights; without this callback `fit` raises NonFiniteError."""
+
+    def handles_non_finite(self) -> bool:
+        return True
+
+
+class CSVLogger(Callback):
+    """Writes one line an epoch to a file.
+
+    Args:
+        filename: path of the file.
+        separator: between the columns.
+        append: go on with a file that is there.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        separator: str = ",",
+        append: bool = False,
+    ) -> None:
+        super().__init__()
+        self.filename, self.separator = os.fspath(filename), separator
+        self.append = append
+        self._file: IO[str] | None = None
+        self._columns: list[str] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._close()
+        self._columns = []
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                header = next(csv.reader(file, delimiter=self.separator), [])
+            self._columns = header[1:]
+        mode = "a" if self.append else "w"
+        self._file = open(self.filename, mode, newline="", encoding="utf-8")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._file is None:
+            return
+        logs = logs or {}
+        writer = csv.writer(self._file, delimiter=self.separator)
+        if not self._columns:
+            self._columns = sorted(logs)
+            writer.writerow(["epoch", *self._columns])
+        writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _learning_rate(model: Any) -> float:
+    """The learning rate of the model's next update."""
+    return float(model.optimizer.current_learning_rate(model.iterations))

@@ -1,0 +1,256 @@
+"""Checks of the arrays that users pass in. Bad input is refused before anything is
+changed, with the argument, the position, the value and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve.losses import Loss
+from kurve.plan import Shape
+
+
+def as_samples(
+    where: str,
+    argument: str,
+    data: Any,
+    sample_shape: Shape | None,
+    dtype: Any = np.float32,
+) -> np.ndarray:
+    """`data` as an array (n, *sample_shape) in C order, all finite.
+
+    Args:
+        where, argument: for messages: the method and the name of its argument.
+        data: array, list, dataframe: anything NumPy takes. 1-D data is one feature.
+        sample_shape: what one sample must be; any shape if None.
+
+    Raises:
+        TypeError: text, objects, dates or complex numbers.
+        ValueError: empty, of another shape, or not finite.
+    """
+    array = _as_numbers(where, argument, data)
+    if array.ndim == 0:
+        raise ValueError(
+            f"[{where}] {argument} must have a row for every sample. Received: the "
+            f"single number {array!r}. Try {argument}=[{array!r}]."
+        )
+    if array.ndim == 1 and sample_shape in (None, (1,)):
+        array = array[:, None]
+    if len(array) == 0 or array.size == 0:
+        raise ValueError(
+            f"[{where}] {argument} must not be empty. "
+            f"Received: {argument}.shape={array.shape}."
+        )
+    if sample_shape is not None and array.shape[1:] != sample_shape:
+        raise ValueError(
+            f"[{where}] {argument} must have shape (n, "
+            f"{', '.join(map(str, sample_shape))}), because that is what the model was "
+            f"built for. Received: {argument}.shape={np.shape(data)}. "
+            f"{_shape_fix(argument, array, sample_shape)}"
+        )
+    with np.errstate(over="ignore"):
+        samples = np.ascontiguousarray(array, dtype=dtype)
+    refuse_non_finite(where, argument, samples, array)
+    return samples
+
+
+def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarray:
+    """`y` as an array (n, *target_shape) for a loss and a model's output.
+
+    Raises:
+        TypeError, ValueError: as `as_samples`; a shape that would have to be broadcast;
+            a value the loss cannot take (a class number that is too large, say).
+    """
+    array = _as_numbers(where, "y", y)
+    target = loss.target_shape(output_shape)
+    if array.ndim == len(target) + 2 and array.shape[-1] == 1 and loss.sparse:
+        array = array[..., 0]
+    if array.ndim == 1 and target == (1,):
+        array = array[:, None]
+    if array.ndim == 0 or array.shape[1:] != target:
+        hint = "Losses never broadcast. "
+        if loss.sparse or array.ndim < 2:
+            fix = f"Try y of shape {('n', *target)}".replace("'", "") + "."
+        elif array.ndim == 2 and len(target) == 1 and target[0] == 1:
+            fix = (
+                f"Try a last layer of {array.shape[1]} units, or "
+                "loss='sparse_categorical_crossentropy' if y holds class numbers."
+            )
+        else:
+            fix = f"Try a last layer whose output has shape {array.shape[1:]}."
+        if target and target[0] > 1 and array.shape[1:] in ((), (1,)):
+            fix = (
+                "Try loss='sparse_categorical_crossentropy' if y holds class numbers, "
+                "or a last layer of 1 unit."
+            )
+        shape = ", ".join(["n", *map(str, target)])
+        raise ValueError(
+            f"[{where}] y must have shape ({shape}), because the model's output has "
+            f"shape (n, {', '.join(map(str, output_shape))}) and the loss is "
+            f"{loss.name}. Received: y.shape={np.shape(y)}. {hint}{fix}"
+        )
+    if array.size == 0:
+        raise ValueError(
+            f"[{where}] y must not be empty. Received: y.shape={array.shape}."
+        )
+    with np.errstate(over="ignore"):
+        targets = np.ascontiguousarray(array, dtype=np.float32)
+    refuse_non_finite(where, "y", targets, array)
+    loss.check_targets(where, targets, output_shape)
+    return targets
+
+
+def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
+    """`sample_weight` as float32 (samples,), finite and at least 0."""
+    weights = _as_numbers(where, "sample_weight", sample_weight)
+    if weights.shape == (samples, 1):
+        weights = weights[:, 0]
+    if weights.shape != (samples,):
+        raise ValueError(
+            f"[{where}] sample_weight must have shape ({samples},), one weight a row of "
+            f"x. Received: shape {weights.shape}."
+        )
+    weights = np.ascontiguousarray(weights, dtype=np.float32)
+    refuse_non_finite(where, "sample_weight", weights, weights)
+    if (weights < 0).any():
+        i = int(np.argmax(weights < 0))
+        raise ValueError(
+            f"[{where}] sample_weight must be at least 0. "
+            f"Received: sample_weight[{i}] = {weights[i]:g}."
+        )
+    return weights
+
+
+def class_weights(
+    where: str, class_weight: Mapping[int, float], y: np.ndarray, sparse: bool
+) -> np.ndarray:
+    """The weight of each row's class, float32 (n,); classes not named weigh 1.
+
+    Args:
+        class_weight: from class number to weight.
+        y: checked targets: class numbers (n,) or (n, 1), or one-hot (n, classes).
+    """
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            f"[{where}] class_weight must be a dictionary from class number to weight. "
+            f"Received: {class_weight!r}. Try class_weight={{0: 1.0, 1: 2.0}}."
+        )
+    if y.ndim > 2 or (sparse and y.ndim > 1):
+        raise ValueError(
+            f"[{where}] class_weight needs one class a row. Received: y.shape={y.shape}."
+            " Try sample_weight."
+        )
+    one_hot = y.ndim == 2 and y.shape[1] > 1
+    classes = y.argmax(axis=1) if one_hot else y.reshape(-1)
+    weights = np.ones(len(y), np.float32)
+    for key, weight in class_weight.items():
+        if not isinstance(key, (int, np.integer)) or not 0 <= weight < np.inf:
+            raise ValueError(
+                f"[{where}] class_weight must map class numbers to finite weights of "
+                f"at least 0. Received: {{{key!r}: {weight!r}}}."
+            )
+        weights[classes == key] = weight
+    return weights
+
+
+def check_same_length(where: str, **arrays: np.ndarray) -> None:
+    """Refuse arrays with different numbers of rows."""
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"len({name})={n}" for name, n in lengths.items())
+        raise ValueError(
+            f"[{where}] {' and '.join(lengths)} must have the same number of rows. "
+            f"Received: {shown}."
+        )
+
+
+def refuse_non_finite(
+    where: str, argument: str, array: np.ndarray, original: np.ndarray
+) -> None:
+    """Refuse NaN and infinity, naming the first; `original` is the array before it was
+    made float32."""
+    # A sum is finite only if all its terms are, and needs no second array.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+            return
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    position = tuple(int(i) for i in np.argwhere(~finite)[0])
+    value = original[position]
+    place = f"{argument}[{', '.join(map(str, position))}]"
+    if np.isfinite(value):
+        raise ValueError(
+            f"[{where}] {argument} must fit into float32 (largest number 3.4e38). "
+            f"Received: {place} = {value!r}. Try scaling the data."
+        )
+    raise ValueError(
+        f"[{where}] {argument} must be finite. Received: {place} = {value} "
+        f"({int((~finite).sum())} such values in all). Try leaving these rows out."
+    )
+
+
+def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
+    """`data` as an array of real numbers, with any shape."""
+    if data is None:
+        raise TypeError(f"[{where}] {argument} is missing. Received: None.")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(
+            f"[{where}] {argument} must be rectangular: every row of the same length. "
+            f"Received: {type(data).__name__} of uneven rows ({error})."
+        ) from None
+    if array.dtype.kind in "fiub":
+        return array
+    if array.dtype.kind == "O":
+        for position, value in np.ndenumerate(array):
+            if value is None or isinstance(value, (str, bytes, dict, list, tuple)):
+                _refuse_kind(where, argument, position, value)
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    position = (0,) * array.ndim
+    value = array[position] if array.size else array.dtype
+    if array.dtype.kind in "US":
+        for position, text in np.ndenumerate(array):
+            try:
+                float(text)
+            except ValueError:
+                value = text
+                break
+        else:
+            position, value = (0,) * array.ndim, array.flat[0] if array.size else ""
+    _refuse_kind(where, argument, position, value)
+    raise AssertionError("unreachable")
+
+
+def _refuse_kind(
+    where: str, argument: str, position: tuple[int, ...], value: Any
+) -> None:
+    place = f"{argument}[{', '.join(map(str, position))}]" if position else argument
+    shown = str(value) if isinstance(value, np.str_) else value
+    fix = (
+        "Try .astype(float) if the text holds numbers, or encode categories as numbers."
+        if isinstance(value, (str, bytes))
+        else "Try leaving these rows out."
+        if value is None
+        else "Try .astype(float)."
+    )
+    raise TypeError(
+        f"[{where}] {argument} must hold real numbers. Received: {place} = {shown!r} of "
+        f"type {type(value).__name__}. {fix}"
+    )
+
+
+def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
+    wanted = int(np.prod(sample_shape))
+    if array.ndim == 1 and len(sample_shape) == 1 and array.size == wanted:
+        return f"Try {argument}.reshape(1, -1) for a single sample."
+    if array.ndim > 1 and array[0].size == wanted:
+        shape = ", ".join(map(str, sample_shape))
+        return f"Try {argument}.reshape(-1, {shape})."
+    return f"Try Input(shape={array.shape[1:] or (1,)}) in a new model."

@@ -1,0 +1,99 @@
+"""Engines: ways to run a plan. `get_engine` finds the one to use."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from kurve.engines.base import Batches as Batches
+from kurve.engines.base import Engine as Engine
+from kurve.engines.base import Program as Program
+from kurve.engines.base import State as State
+from kurve.errors import lookup
+
+_loaded: dict[str, Engine] = {}
+_default: list[str] = []
+
+
+def _reference() -> Engine:
+    from kurve.engines.reference import ReferenceEngine
+
+    return ReferenceEngine()
+
+
+def _native() -> Engine:
+    try:
+        from kurve.engines.native import NativeEngine
+    except ImportError as error:
+        warnings.warn(
+            "[kurve] the compiled engine could not be loaded, so the slower reference "
+            f"engine (pure NumPy) serves in its place. Reason: {error}. Try "
+            "reinstalling kurve with a C++ compiler present, or "
+            "kurve.set_engine('reference') to choose it without this warning.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return get_engine("reference")
+    return NativeEngine()
+
+
+_ENGINES = {"native": _native, "reference": _reference}
+
+
+def get_engine(engine: str | Engine | None = None) -> Engine:
+    """The engine of that name.
+
+    Args:
+        engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
+            the one `set_engine` or the environment variable KURVE_ENGINE chose, else
+            "native".
+    """
+    if engine is None:
+        engine = _default[0] if _default else os.environ.get("KURVE_ENGINE", "native")
+    if not isinstance(engine, str):
+        if isinstance(engine, Engine):
+            return engine
+        raise TypeError(
+            "[get_engine] engine must be a name or an object with name and compile. "
+            f"Received: {engine!r}. Try engine='native'."
+        )
+    make = lookup("get_engine", "engine", engine, _ENGINES)
+    if engine not in _loaded:
+        _loaded[engine] = make()
+    return _loaded[engine]
+
+
+def set_engine(engine: str) -> None:
+    """Choose the engine of all models that are compiled from now on.
+
+    Args:
+        engine: "native" or "reference".
+    """
+    get_engine(engine)
+    _default[:] = [engine]
+
+
+def set_threads(threads: int) -> None:
+    """Number of threads of the native engine. Results do not depend on it.
+
+    Args:
+        threads: at least 1. The default is the cores this process may use (affinity
+            and cgroup quota), or the environment variable KURVE_NUM_THREADS.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(
+            "[set_threads] threads must be an integer of at least 1. "
+            f"Received: {threads!r}. Try set_threads(1)."
+        )
+    get_engine("native")
+    from kurve import _core
+
+    _core.set_threads(threads)
+
+
+def get_threads() -> int:
+    """Number of threads of the native engine."""
+    get_engine("native")
+    from kurve import _core
+
+    return int(_core.get_threads())

@@ -1,0 +1,130 @@
+"""The protocol between models and engines: a plan goes in, a program comes out.
+
+    engine.compile(plan) -> Program
+    program.train(state, batches, first, last, totals)   steps first..last-1
+    program.test(state, batches, totals)                 loss and metrics, no update
+    program.predict(state, x) -> y
+    program.gradient(state, batches, step) -> (loss, gradient)
+
+An engine may keep what it likes inside a program (scratch memory, a copy of the weights
+on a device), but all that a model *is* lives in `State`, in NumPy arrays, and is right
+whenever a call has returned or raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from kurve.plan import Plan
+
+
+@dataclass
+class State:
+    """All that training changes. Engines update the arrays in place.
+
+    params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
+                    also takes float64)
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype
+    slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
+    scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
+                    momenta)
+    step:    the number of updates done
+    seed:    64-bit key of every random stream of this model
+    """
+
+    params: np.ndarray
+    buffers: np.ndarray
+    slots: np.ndarray
+    scalars: np.ndarray
+    step: int
+    seed: int
+
+
+@dataclass
+class Batches:
+    """Rows of data and the steps that divide them.
+
+    x:       (n, *input_shape)   float32, C order
+    y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
+    weights: (n,) float32 or None: what each row's loss is multiplied with
+    order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
+             None stands for arange(n)
+    bounds:  (steps + 1,) int64, increasing
+    learning_rates: (steps,) float32, or None where nothing is updated
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+    order: np.ndarray | None
+    bounds: np.ndarray
+    learning_rates: np.ndarray | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.bounds) - 1
+
+    def rows(self, step: int) -> np.ndarray | slice:
+        """Index of the rows of one step."""
+        first, last = int(self.bounds[step]), int(self.bounds[step + 1])
+        return slice(first, last) if self.order is None else self.order[first:last]
+
+
+class Program(Protocol):
+    """A plan made ready to run. `totals` is float64 (plan.totals_size,), added to in
+    place: the sum of batch loss x rows, the rows, then each metric's accumulators."""
+
+    plan: Plan
+
+    def train(
+        self,
+        state: State,
+        batches: Batches,
+        first: int,
+        last: int,
+        totals: np.ndarray,
+    ) -> None:
+        """Do the steps first..last-1: forward, loss, backward, clip, update.
+
+        Adds each finished step to `state.step` and `totals`. Dropout of a step is
+        keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
+
+        Raises:
+            NonFiniteError: the loss or a gradient of a step is NaN or infinite. That
+                step's update is not applied; all before it are.
+            KeyboardInterrupt: after a whole number of steps.
+        """
+
+    def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
+        """Add loss and metrics of every batch, in inference mode, to `totals`."""
+
+    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+        """Output for x (n, *input_shape), in inference mode: (n, *output_shape).
+
+        A row's bits do not depend on the other rows in x.
+        """
+
+    def gradient(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[float, np.ndarray]:
+        """Loss of one step's batch, in training mode, and its gradient (P,), penalties
+        included, before clipping. Changes nothing."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A way to run plans. Two engines given equal arguments compute equal numbers, to
+    the tolerance of `tests/engines/tolerances.py`."""
+
+    name: str
+
+    def compile(self, plan: Plan) -> Program:
+        """Make `plan` ready to run.
+
+        Raises:
+            NotImplementedError: the plan holds an op, loss, metric or optimizer that
+                this engine does not have; the message names it and an engine that does.
+        """

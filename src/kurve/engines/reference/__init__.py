@@ -1,0 +1,209 @@
+"""The reference engine: pure NumPy, written to be read.
+
+It is the living definition of every formula; the fast engines are tested against it. It
+computes in the dtype of `state.params`: float32 to be compared, float64 to check
+gradients against finite differences.
+
+* `activations`: relu and its kin.
+* `layers`: y = A x + b and the chain rule.
+* `losses`: the mean squared error and the others.
+* `optimizers`: gradient descent, Adam and the others.
+* `metrics`: what is counted along the way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve.engines.base import Batches, State
+from kurve.engines.reference.layers import OPS, Memory, view
+from kurve.engines.reference.losses import LOSSES
+from kurve.engines.reference.metrics import KINDS, accumulate
+from kurve.engines.reference.optimizers import OPTIMIZERS, clip
+from kurve.errors import NonFiniteError
+from kurve.plan import Plan
+
+
+class ReferenceProgram:
+    """A plan run by NumPy."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def train(
+        self, state: State, batches: Batches, first: int, last: int, totals: np.ndarray
+    ) -> None:
+        assert batches.learning_rates is not None
+        for step in range(first, last):
+            learning_rate = float(batches.learning_rates[step])
+            added = np.zeros_like(totals)
+            with np.errstate(all="ignore"):
+                loss, gradient = self._gradient(state, batches, step, added)
+            self._refuse_non_finite(loss, gradient, state.step, learning_rate)
+            self._update(state, gradient, learning_rate)
+            state.step += 1
+            totals += added
+
+    def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
+        for step in range(batches.steps):
+            x, y, weights = self._rows(state, batches, step)
+            prediction, _ = self._forward(state, x, training=False)
+            loss, _ = self._loss(state, y, prediction, weights)
+            self._count(len(x), loss, y, prediction, weights, totals)
+
+    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+        # One row after the other: a matrix product of many rows may round a row
+        # differently than a product of one.
+        x = x.astype(state.params.dtype, copy=False)
+        out = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        for i in range(len(x)):
+            out[i : i + 1], _ = self._forward(state, x[i : i + 1], training=False)
+        return out
+
+    def gradient(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[float, np.ndarray]:
+        return self._gradient(state, batches, step, np.zeros(self.plan.totals_size))
+
+    def _rows(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y and the weights of one step's batch."""
+        rows, dtype = batches.rows(step), state.params.dtype
+        x, y = batches.x[rows].astype(dtype), batches.y[rows].astype(dtype)
+        if batches.weights is None:
+            return x, y, np.ones(len(x), dtype)
+        return x, y, batches.weights[rows].astype(dtype)
+
+    def _forward(
+        self, state: State, x: np.ndarray, training: bool
+    ) -> tuple[np.ndarray, list[Memory]]:
+        """The prediction for x, and what each op keeps for the way back."""
+        memories = []
+        for op in self.plan.ops:
+            x, memory = OPS[op.kind][0](op, x, state, training)
+            memories.append(memory)
+        return x, memories
+
+    def _loss(
+        self, state: State, y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Loss of a batch, penalties included, and its slope at the prediction."""
+        assert self.plan.loss is not None
+        rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
+        values, slope = LOSSES[self.plan.loss.kind](
+            rows_y, rows_p, self.plan.loss.attrs
+        )
+        loss = float(np.sum(rows_w * values) / len(values))
+        for slot in self.plan.params:
+            w = view(state.params, slot)
+            loss += slot.l1 * float(np.sum(np.abs(w)))
+            loss += slot.l2 * float(np.sum(w**2))
+        slope = slope * rows_w[:, None] / len(values)
+        return loss, slope.astype(prediction.dtype).reshape(prediction.shape)
+
+    def _gradient(
+        self, state: State, batches: Batches, step: int, totals: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Forward, loss, and the chain rule from the loss back to every variable."""
+        x, y, weights = self._rows(state, batches, step)
+        prediction, memories = self._forward(state, x, training=True)
+        loss, upstream = self._loss(state, y, prediction, weights)
+        self._count(len(x), loss, y, prediction, weights, totals)
+        gradient = np.zeros_like(state.params)
+        for op, memory in zip(
+            reversed(self.plan.ops), reversed(memories), strict=True
+        ):
+            upstream, parts = OPS[op.kind][1](op, upstream, memory, state)
+            for role, part in parts.items():
+                view(gradient, op.params[role])[...] = part
+        for slot in self.plan.params:
+            w, g = view(state.params, slot), view(gradient, slot)
+            if slot.trainable:
+                g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
+            else:
+                g[...] = 0.0
+        return loss, gradient
+
+    def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
+        """Clip, decay the weights, and let the optimizer step; frozen variables stay."""
+        assert self.plan.optimizer is not None
+        attrs = self.plan.optimizer.attrs
+        trainable = [slot for slot in self.plan.params if slot.trainable]
+        clip([view(gradient, slot) for slot in trainable], attrs)
+        scalars = state.scalars.copy()
+        for slot in trainable:
+            part = slice(slot.offset, slot.end)
+            w = state.params[part]
+            w -= w * float(attrs["weight_decay"]) * learning_rate
+            scalars = state.scalars.copy()  # every variable sees the same step
+            OPTIMIZERS[self.plan.optimizer.kind](
+                w,
+                gradient[part],
+                state.slots[:, part],
+                scalars,
+                learning_rate,
+                state.step + 1,
+                attrs,
+            )
+        state.scalars[:] = scalars
+
+    def _count(
+        self,
+        samples: int,
+        loss: float,
+        y: np.ndarray,
+        prediction: np.ndarray,
+        weights: np.ndarray,
+        totals: np.ndarray,
+    ) -> None:
+        """Add a batch to the totals of the loss and of every metric."""
+        totals[0] += loss * samples
+        totals[1] += samples
+        rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
+        start = 2
+        for metric in self.plan.metrics:
+            w = rows_w if metric.weighted else np.ones_like(rows_w)
+            part = totals[start : start + metric.size]
+            accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
+            start += metric.size
+
+    def _refuse_non_finite(
+        self, loss: float, gradient: np.ndarray, step: int, learning_rate: float
+    ) -> None:
+        if not np.isfinite(loss):
+            raise NonFiniteError("the loss", step, learning_rate)
+        if not np.isfinite(gradient).all():
+            for slot in self.plan.params:
+                if not np.isfinite(view(gradient, slot)).all():
+                    what = f"the gradient of {slot.name}"
+                    raise NonFiniteError(what, step, learning_rate)
+
+
+class ReferenceEngine:
+    """Runs plans in NumPy; see the module."""
+
+    name = "reference"
+
+    def compile(self, plan: Plan) -> ReferenceProgram:
+        for what, kind, known in [
+            *(("layer", op.kind, OPS) for op in plan.ops),
+            *(("loss", loss.kind, LOSSES) for loss in [plan.loss] if loss),
+            *(("metric", metric.kind, KINDS) for metric in plan.metrics),
+            *(("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o),
+        ]:
+            if kind not in known:
+                raise NotImplementedError(
+                    f"[reference engine] the {what} {kind!r} is not implemented."
+                )
+        return ReferenceProgram(plan)
+
+
+def _as_rows(
+    y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flatten the axes between the batch and the outputs: y (R, O) or (R, 1) class
+    numbers, prediction (R, O), and each row the weight of its sample (R,)."""
+    rows_p = prediction.reshape(-1, prediction.shape[-1])
+    rows_w = np.repeat(weights, len(rows_p) // len(weights))
+    return y.reshape(len(rows_p), -1), rows_p, rows_w

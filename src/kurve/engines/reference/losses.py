@@ -1,0 +1,108 @@
+"""Losses: the value of every row and its derivative with respect to the prediction.
+
+A row is one sample, or one position of a sample whose output has more axes; it holds O
+outputs. Each function takes y and p (R, O) and returns (values (R,), dvalues/dp (R, O)).
+The loss of a batch is the sum of weight x value over the rows, divided by R.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from kurve.engines.reference.activations import sigmoid, softplus
+
+Result = tuple[np.ndarray, np.ndarray]
+Attrs = Mapping[str, float | int | str | bool]
+
+EPSILON = 1e-7
+"""Probabilities are kept this far from 0 and 1 before a logarithm, as Keras does."""
+
+
+def mean_squared_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """value = mean of (p - y)^2, derivative 2 (p - y) / O."""
+    error = p - y
+    return np.mean(error**2, axis=-1), 2.0 * error / p.shape[-1]
+
+
+def mean_absolute_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """value = mean of |p - y|, derivative sign(p - y) / O."""
+    error = p - y
+    return np.mean(np.abs(error), axis=-1), np.sign(error) / p.shape[-1]
+
+
+def huber(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """e^2 / 2 for |e| <= delta, delta |e| - delta^2 / 2 beyond. Source: Huber 1964."""
+    delta = float(attrs["delta"])
+    error = p - y
+    size = np.abs(error)
+    value = np.where(size <= delta, 0.5 * error**2, delta * size - 0.5 * delta**2)
+    return np.mean(value, axis=-1), np.clip(error, -delta, delta) / p.shape[-1]
+
+
+def log_cosh(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """log cosh e = e + log(1 + e^(-2e)) - log 2, derivative tanh e."""
+    error = p - y
+    size = np.abs(error)
+    value = size + softplus(-2.0 * size) - math.log(2.0)
+    return np.mean(value, axis=-1), np.tanh(error) / p.shape[-1]
+
+
+def binary_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """-y log p - (1 - y) log(1 - p); from logits p = sigmoid(logit)."""
+    smoothing = float(attrs["label_smoothing"])
+    y = y * (1.0 - smoothing) + 0.5 * smoothing
+    if attrs["from_logits"]:
+        value = softplus(p) - y * p
+        slope = sigmoid(p) - y
+    else:
+        clipped, inside = _clip(p)
+        value = -y * np.log(clipped) - (1.0 - y) * np.log(1.0 - clipped)
+        slope = inside * (clipped - y) / (clipped * (1.0 - clipped))
+    return np.mean(value, axis=-1), slope / p.shape[-1]
+
+
+def categorical_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """-sum_i y_i log p_i with p scaled to sum 1; from logits p = softmax(logits)."""
+    smoothing = float(attrs["label_smoothing"])
+    y = y * (1.0 - smoothing) + smoothing / p.shape[-1]
+    if attrs["from_logits"]:
+        shifted = p - p.max(axis=-1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        slope = np.exp(log_p) * y.sum(axis=-1, keepdims=True) - y
+    else:
+        total = p.sum(axis=-1, keepdims=True)
+        scaled = p / total
+        clipped, inside = _clip(scaled)
+        log_p = np.log(clipped)
+        d_scaled = -inside * y / clipped
+        slope = (d_scaled - (d_scaled * scaled).sum(axis=-1, keepdims=True)) / total
+    return -np.sum(y * log_p, axis=-1), slope
+
+
+def sparse_categorical_crossentropy(
+    y: np.ndarray, p: np.ndarray, attrs: Attrs
+) -> Result:
+    """The categorical cross-entropy of class numbers y (R, 1)."""
+    one_hot = np.zeros_like(p)
+    one_hot[np.arange(len(p)), y[:, 0].astype(np.int64)] = 1.0
+    return categorical_crossentropy(one_hot, p, {**attrs, "label_smoothing": 0.0})
+
+
+def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """p kept off 0 and 1, and 1 where it was not moved (the derivative of the clip)."""
+    low, high = p.dtype.type(EPSILON), p.dtype.type(1.0) - p.dtype.type(EPSILON)
+    return np.clip(p, low, high), ((p >= low) & (p <= high)).astype(p.dtype)
+
+
+LOSSES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], Result]] = {
+    "mean_squared_error": mean_squared_error,
+    "mean_absolute_error": mean_absolute_error,
+    "huber": huber,
+    "log_cosh": log_cosh,
+    "binary_crossentropy": binary_crossentropy,
+    "categorical_crossentropy": categorical_crossentropy,
+    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+}

@@ -1,0 +1,65 @@
+"""Metrics: what a batch adds to a metric's float64 accumulators.
+
+Most metrics are weighted means of a value that every row has: accumulators
+[sum of weight x value, sum of weight]. A loss used as a metric is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kurve.engines.reference.losses import LOSSES, Attrs
+
+
+def binary_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
+    """Share of a row's outputs on the right side of the threshold."""
+    return np.mean(y == (p > float(attrs["threshold"])), axis=-1)
+
+
+def categorical_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
+    """1 where the largest output is that of the one-hot class."""
+    return y.argmax(axis=-1) == p.argmax(axis=-1)
+
+
+def sparse_categorical_accuracy(
+    y: np.ndarray, p: np.ndarray, attrs: Attrs
+) -> np.ndarray:
+    """1 where the largest output is that of the class number y (R, 1)."""
+    return y[:, 0].astype(np.int64) == p.argmax(axis=-1)
+
+
+ROW_VALUES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], np.ndarray]] = {
+    "binary_accuracy": binary_accuracy,
+    "categorical_accuracy": categorical_accuracy,
+    "sparse_categorical_accuracy": sparse_categorical_accuracy,
+    # The root is taken of the total, by the metric.
+    "root_mean_squared_error": lambda y, p, attrs: np.mean((p - y) ** 2, axis=-1),
+}
+
+KINDS = frozenset(ROW_VALUES) | frozenset(LOSSES) | {"r2_score"}
+
+
+def accumulate(
+    kind: str,
+    attrs: Attrs,
+    y: np.ndarray,
+    p: np.ndarray,
+    weights: np.ndarray,
+    totals: np.ndarray,
+) -> None:
+    """Add a batch of rows, y and p (R, O), weights (R,), to one metric's totals."""
+    if kind == "r2_score":
+        # [sum w, sum w y, sum w y^2, sum w (y - p)^2], the last three per output
+        w, y64 = weights[:, None].astype(np.float64), y.astype(np.float64)
+        sums = [w * y64, w * y64**2, w * (y64 - p) ** 2]
+        totals[0] += w.sum()
+        totals[1:] += np.concatenate([part.sum(axis=0) for part in sums])
+        return
+    if kind in ROW_VALUES:
+        values = ROW_VALUES[kind](y, p, attrs)
+    else:
+        values, _ = LOSSES[kind](y, p, attrs)
+    totals[0] += np.sum(values.astype(np.float64) * weights)
+    totals[1] += np.sum(weights, dtype=np.float64)

@@ -1,0 +1,50 @@
+"""Errors in the house's form: where, rule, why, received, fix.
+
+    [Dense] expected the last axis of x to be 3, because kernel is (3, 8).
+    Received: x.shape=(32, 4). Try Input(shape=(4,)).
+
+Kurve raises Python's own types: `TypeError` for an argument of the wrong kind,
+`ValueError` for a wrong value, `RuntimeError` for a call at the wrong time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient became NaN or infinite; the update was not applied.
+
+    step: number of updates done before the one that failed.
+    """
+
+    def __init__(self, what: str, step: int, learning_rate: float) -> None:
+        self.what, self.step, self.learning_rate = what, step, learning_rate
+        super().__init__(
+            f"[fit] {what} is not finite at step {step + 1} with learning rate "
+            f"{learning_rate:.3g}. The update was not applied: the model keeps its "
+            "last finite weights. Try a smaller learning rate, inputs scaled with "
+            "layers.Normalization, or clipnorm=1.0 in the optimizer."
+        )
+
+
+def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:
+    """The error for a name that is not in a table, with the nearest names."""
+    import difflib
+
+    names = sorted(known)
+    lower = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)
+    hint = f"Did you mean {lower[near[0]]!r}?" if near else f"Try {names[0]!r}."
+    return ValueError(
+        f"[{where}] unknown {what}. Received: {name!r}. {hint} "
+        f"Known: {', '.join(names)}."
+    )
+
+
+def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
+    """`table[name]`, or `unknown_name`."""
+    if name in table:
+        return table[name]
+    raise unknown_name(where, what, name, table)

@@ -1,0 +1,308 @@
+"""Initial values of variables. Names, defaults and formulas are Keras's.
+
+An initializer without a seed draws from the stream of its model and variable; one with a
+seed gives the same values wherever it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kurve import rng
+from kurve.errors import lookup
+from kurve.plan import Shape
+
+_TRUNCATED_STDDEV = 0.87962566103423978
+"""Standard deviation of a standard normal cut off at two standard deviations."""
+
+
+class Initializer:
+    """Base class: `values` gives the numbers, `get_config` the arguments."""
+
+    seed: int | None = None
+
+    def __call__(
+        self, shape: Shape, seed: int | None = None, stream: int = 0
+    ) -> np.ndarray:
+        """Values of a variable, float32.
+
+        Args:
+            shape: of the variable.
+            seed, stream: key of the random numbers, for an initializer without a seed
+                of its own; a fresh seed if None.
+        """
+        if self.seed is not None:
+            seed, stream = self.seed, 0
+        elif seed is None:
+            seed = rng.next_seed()
+        return self.values(tuple(shape), seed, stream).astype(np.float32)
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+
+class Zeros(Initializer):
+    """All 0."""
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """All 1."""
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        return np.ones(shape)
+
+
+class Constant(Initializer):
+    """All `value`, a number or an array that fits the shape."""
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        return np.broadcast_to(np.asarray(self.value, dtype=np.float64), shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": np.asarray(self.value).tolist()}
+
+
+class RandomUniform(Initializer):
+    """Uniform in (minval, maxval)."""
+
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+    ) -> None:
+        self.minval, self.maxval, self.seed = minval, maxval, seed
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        u = rng.uniform(seed, rng.INITIALIZER, stream, math.prod(shape))
+        return (self.minval + (self.maxval - self.minval) * u).reshape(shape)
+
+
+class RandomNormal(Initializer):
+    """Normal with the given mean and standard deviation."""
+
+    def __init__(
+        self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None
+    ) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, seed
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        z = rng.normal(seed, rng.INITIALIZER, stream, math.prod(shape))
+        return (self.mean + self.stddev * z).reshape(shape)
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal, with values beyond two standard deviations drawn anew."""
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        z = rng.truncated_normal(seed, rng.INITIALIZER, stream, math.prod(shape))
+        return (self.mean + self.stddev * z).reshape(shape)
+
+
+class VarianceScaling(Initializer):
+    """Random values of variance scale / n, n the fan in, fan out or their mean.
+
+    distribution "uniform": in (-limit, limit), limit = sqrt(3 scale / n);
+    "truncated_normal": cut off at two standard deviations, then scaled to the variance;
+    "untruncated_normal".
+    """
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        if not scale > 0:
+            raise ValueError(
+                f"[{type(self).__name__}] scale must be above 0. "
+                f"Received: {scale!r}. Try scale=1.0."
+            )
+        self.scale, self.seed = scale, seed
+        self.mode, self.distribution = mode, distribution
+        self._values = lookup(
+            "VarianceScaling",
+            "distribution",
+            distribution,
+            {
+                "uniform": self._uniform,
+                "truncated_normal": self._truncated_normal,
+                "untruncated_normal": self._untruncated_normal,
+            },
+        )
+        lookup("VarianceScaling", "mode", mode, _fans((1, 1)))
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        variance = self.scale / max(1.0, _fans(shape)[self.mode])
+        values: np.ndarray = self._values(variance, seed, stream, math.prod(shape))
+        return values.reshape(shape)
+
+    def _uniform(
+        self, variance: float, seed: int, stream: int, count: int
+    ) -> np.ndarray:
+        limit = math.sqrt(3.0 * variance)
+        return limit * (2.0 * rng.uniform(seed, rng.INITIALIZER, stream, count) - 1.0)
+
+    def _truncated_normal(
+        self, variance: float, seed: int, stream: int, count: int
+    ) -> np.ndarray:
+        stddev = math.sqrt(variance) / _TRUNCATED_STDDEV
+        return stddev * rng.truncated_normal(seed, rng.INITIALIZER, stream, count)
+
+    def _untruncated_normal(
+        self, variance: float, seed: int, stream: int, count: int
+    ) -> np.ndarray:
+        stddev = math.sqrt(variance)
+        return stddev * rng.normal(seed, rng.INITIALIZER, stream, count)
+
+
+class _Named(VarianceScaling):
+    """A VarianceScaling whose numbers are in its name."""
+
+    _arguments: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None) -> None:
+        scale, mode, distribution = self._arguments
+        super().__init__(scale, mode, distribution, seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+
+class GlorotUniform(_Named):
+    """Uniform within sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010."""
+
+    _arguments = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Named):
+    """Truncated normal of variance 2 / (fan_in + fan_out). Source: Glorot & Bengio
+    2010."""
+
+    _arguments = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(_Named):
+    """Uniform within sqrt(6 / fan_in). Source: He et al. 2015."""
+
+    _arguments = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Named):
+    """Truncated normal of variance 2 / fan_in. Source: He et al. 2015."""
+
+    _arguments = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Named):
+    """Uniform within sqrt(3 / fan_in). Source: LeCun et al. 1998."""
+
+    _arguments = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Named):
+    """Truncated normal of variance 1 / fan_in. Source: LeCun et al. 1998."""
+
+    _arguments = (1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(Initializer):
+    """`gain` times a random matrix with orthonormal rows or columns.
+
+    Axes before the last are flattened. Source: Saxe, McClelland & Ganguli 2014.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain, self.seed = gain, seed
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        if len(shape) < 2:
+            raise ValueError(
+                "[Orthogonal] the variable must have at least two axes. "
+                f"Received: shape={shape}. Try 'random_normal' for vectors."
+            )
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        tall = (max(rows, columns), min(rows, columns))
+        z = rng.normal(seed, rng.INITIALIZER, stream, rows * columns).reshape(tall)
+        q, r = np.linalg.qr(z)
+        q = q * np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri 2007)
+        return np.asarray(self.gain * (q if rows >= columns else q.T).reshape(shape))
+
+
+CLASSES: dict[str, type[Initializer]] = {
+    cls.__name__: cls
+    for cls in [
+        Zeros,
+        Ones,
+        Constant,
+        RandomUniform,
+        RandomNormal,
+        TruncatedNormal,
+        VarianceScaling,
+        GlorotUniform,
+        GlorotNormal,
+        HeUniform,
+        HeNormal,
+        LecunUniform,
+        LecunNormal,
+        Orthogonal,
+    ]
+}
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+
+_TABLE: dict[str, type[Initializer]] = (
+    CLASSES
+    | {_snake(name): cls for name, cls in CLASSES.items()}
+    | {"uniform": RandomUniform, "normal": RandomNormal, "zero": Zeros, "one": Ones}
+)
+
+
+def get(identifier: str | Initializer | None) -> Initializer:
+    """The initializer of that name, with Keras's defaults; None is "zeros"."""
+    if isinstance(identifier, Initializer):
+        return identifier
+    if isinstance(identifier, str) or identifier is None:
+        cls = lookup("initializers", "initializer", identifier or "zeros", _TABLE)
+        made: Initializer = cls()
+        return made
+    raise TypeError(
+        "[initializers] an initializer must be a name or an object of "
+        f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
+    )
+
+
+def _fans(shape: Shape) -> dict[str, float]:
+    """Inputs and outputs that one unit of a kernel has: the last two axes, times the
+    receptive field of a convolution before them."""
+    if len(shape) < 2:
+        fan_in = fan_out = math.prod(shape)
+    else:
+        field = math.prod(shape[:-2])
+        fan_in, fan_out = shape[-2] * field, shape[-1] * field
+    return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+
+
+zeros, ones, constant = Zeros, Ones, Constant
+random_uniform, random_normal, truncated_normal = (
+    RandomUniform,
+    RandomNormal,
+    TruncatedNormal,
+)
+variance_scaling, orthogonal = VarianceScaling, Orthogonal
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+he_uniform, he_normal = HeUniform, HeNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal

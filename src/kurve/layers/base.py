@@ -1,0 +1,347 @@
+"""The base class of all layers, and the variables that they own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve import initializers, rng
+from kurve.plan import Op, Plan, Shape, Slot, aligned
+from kurve.regularizers import L1L2
+
+_names_given: dict[str, int] = {}
+
+
+def auto_name(cls: type) -> str:
+    """A name as Keras gives it: dense, dense_1, dense_2, ..."""
+    base = "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__)
+    base = base.lstrip("_")
+    count = _names_given.get(base, 0)
+    _names_given[base] = count + 1
+    return f"{base}_{count}" if count else base
+
+
+class Variable:
+    """One array of a layer. Inside a built model it is a view into a flat vector.
+
+    role: "param" (gradients reach it), "buffer" (they do not) or "constant" (a buffer
+    that is an argument of the layer, not one of its weights).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: initializers.Initializer,
+        role: str = "param",
+        regularizer: L1L2 | None = None,
+    ) -> None:
+        self.name, self.shape, self.role = name, shape, role
+        self.initializer, self.regularizer = initializer, regularizer
+        self._value: np.ndarray | None = None
+
+    def bind(self, view: np.ndarray, seed: int, stream: int) -> None:
+        """Move into `view`; a variable without a value yet takes its initial one."""
+        if self._value is None:
+            view[...] = self.initializer(self.shape, seed, stream)
+        else:
+            view[...] = self._value
+        self._value = view
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array itself, float32; writing into it changes the variable."""
+        if self._value is None:
+            self._value = self.initializer(self.shape)
+        return self._value
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value."""
+        return self.value.copy()
+
+    def assign(self, value: Any) -> None:
+        """Replace the value; shapes must be equal.
+
+        Raises:
+            ValueError: another shape, or a value that is not finite.
+        """
+        array = np.asarray(value, dtype=np.float32)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"[{self.name}] the new value must have shape {self.shape}. "
+                f"Received: shape {array.shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"[{self.name}] the new value must be finite. Received: NaN or infinity."
+            )
+        self.value[...] = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name}, shape={self.shape}>"
+
+
+class Layer:
+    """A description of operations: its arguments, its variables and its shapes.
+
+    Args:
+        name: unique in a model; made from the class if None.
+        trainable: whether training changes the weights.
+        input_shape: shape of one sample, for the first layer of a model.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int] | int | None = None,
+    ) -> None:
+        self.name = auto_name(type(self)) if name is None else str(name)
+        self.trainable = bool(trainable)
+        self.given_input_shape = (
+            None if input_shape is None else check_shape(type(self), input_shape)
+        )
+        self.built_shape: Shape | None = None
+        self.owner: object | None = None  # the model whose vectors hold the variables
+        self._variables: list[Variable] = []
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make the variables for inputs of this shape, (None, ...) with the batch axis.
+
+        Raises:
+            ValueError: the layer cannot take this shape, or was built for another.
+        """
+        sample = check_shape(type(self), tuple(input_shape)[1:])
+        if self.built_shape is None:
+            self.make_variables(sample)
+            self.built_shape = sample
+        else:
+            self.check_input(sample)
+
+    def make_variables(self, input_shape: Shape) -> None:
+        """Call `add_weight` for each variable; `input_shape` is that of one sample."""
+
+    def check_input(self, input_shape: Shape) -> None:
+        """Refuse samples of a shape other than the layer was built for."""
+        if input_shape != self.built_shape:
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
+                f"shape {self.built_shape}. Received: {input_shape}."
+            )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        """Shape of one output sample."""
+        return input_shape
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        """The operations of this layer.
+
+        Args:
+            input_shape: of one sample.
+            slots: where each variable lies, by its short name.
+            index: number of the layer in the model (keys random streams).
+        """
+        raise NotImplementedError
+
+    def add_weight(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: initializers.Initializer,
+        role: str = "param",
+        regularizer: L1L2 | None = None,
+    ) -> Variable:
+        """Declare a variable."""
+        variable = Variable(
+            f"{self.name}/{name}", shape, initializer, role, regularizer
+        )
+        self._variables.append(variable)
+        return variable
+
+    def compute_output_shape(
+        self, input_shape: Sequence[int | None]
+    ) -> tuple[int | None, ...]:
+        """Shape (None, ...) of the output for an input of shape (None, ...)."""
+        sample = check_shape(type(self), tuple(input_shape)[1:])
+        return (None, *self.output_sample_shape(sample))
+
+    @property
+    def built(self) -> bool:
+        return self.built_shape is not None
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        return None if self.built_shape is None else (None, *self.built_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...] | None:
+        if self.built_shape is None:
+            return None
+        return (None, *self.output_sample_shape(self.built_shape))
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, constants included."""
+        return list(self._variables)
+
+    @property
+    def weights(self) -> list[Variable]:
+        return [v for v in self._variables if v.role != "constant"]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [v for v in self.weights if v.role == "param" and self.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [v for v in self.weights if v.role != "param" or not self.trainable]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of weights' elements."""
+        return sum(v.value.size for v in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights, or none if one does not fit.
+
+        Raises:
+            ValueError: another number of arrays, or another shape.
+        """
+        assign_all(f"layer {self.name!r}", self.weights, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        if self.given_input_shape is not None:
+            config["input_shape"] = list(self.given_input_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layer:
+        return cls(**config)
+
+    def __call__(self, x: Any, training: bool = False) -> np.ndarray:
+        """The layer's output for a batch x (B, ...), by the reference engine."""
+        from kurve.engines import State
+        from kurve.engines.reference.layers import OPS
+
+        y = np.asarray(x, dtype=np.float32)
+        if y.ndim < 2:
+            raise ValueError(
+                f"[{type(self).__name__}] x must have a batch axis and at least one "
+                f"more. Received: x.shape={y.shape}. Try x.reshape(-1, 1)."
+            )
+        self.build((None, *y.shape[1:]))
+        plan, params, buffers = lower([self], y.shape[1:])
+        seed = rng.next_seed()
+        state = State(
+            _gather(plan.params, params),
+            _gather(plan.buffers, buffers),
+            np.zeros((0, plan.params_size), np.float32),
+            np.zeros(0),
+            0,
+            seed,
+        )
+        for op in plan.ops:
+            y, _ = OPS[op.kind][0](op, y, state, training)
+        return y
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def lower(
+    layers: Sequence[Layer], input_shape: Shape
+) -> tuple[Plan, list[Variable], list[Variable]]:
+    """The plan of built layers in order, and the variables of its two flat vectors in
+    the order of `plan.params` and `plan.buffers`."""
+    ops: list[Op] = []
+    vectors: dict[bool, list[Slot]] = {True: [], False: []}
+    variables: dict[bool, list[Variable]] = {True: [], False: []}
+    shape = input_shape
+    for index, layer in enumerate(layers):
+        slots = {}
+        for variable in layer.variables:
+            is_param = variable.role == "param"
+            placed = vectors[is_param]
+            penalty = variable.regularizer or L1L2()
+            slot = Slot(
+                variable.name,
+                variable.shape,
+                aligned(placed[-1].end) if placed else 0,
+                layer.trainable,
+                penalty.l1,
+                penalty.l2,
+            )
+            placed.append(slot)
+            variables[is_param].append(variable)
+            slots[variable.name.rpartition("/")[2]] = slot
+        ops += layer.lower(shape, slots, index)
+        shape = layer.output_sample_shape(shape)
+    plan = Plan(
+        input_shape, shape, tuple(ops), tuple(vectors[True]), tuple(vectors[False])
+    )
+    return plan, variables[True], variables[False]
+
+
+def assign_all(
+    where: str, variables: Sequence[Variable], values: Sequence[Any]
+) -> None:
+    """Assign each value to its variable, after all are found to fit."""
+    arrays = [np.asarray(value, dtype=np.float32) for value in values]
+    if len(arrays) != len(variables):
+        raise ValueError(
+            f"[set_weights] {where} has {len(variables)} weights: "
+            f"{', '.join(f'{v.name} {v.shape}' for v in variables)}. "
+            f"Received: {len(arrays)} arrays."
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        if array.shape != variable.shape:
+            raise ValueError(
+                f"[set_weights] {variable.name} has shape {variable.shape}. "
+                f"Received: shape {array.shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"[set_weights] weights must be finite. Received: NaN or infinity for "
+                f"{variable.name}."
+            )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def check_shape(cls: type, shape: Any) -> Shape:
+    """The shape of one sample as a tuple of positive integers."""
+    axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    good = all(
+        isinstance(a, (int, np.integer)) and not isinstance(a, bool) and a > 0
+        for a in axes
+    )
+    if not axes or not good:
+        raise ValueError(
+            f"[{cls.__name__}] the shape of one sample must be a tuple of positive "
+            f"integers, without the batch axis. Received: {shape!r}. "
+            "Try input_shape=(1,) for one feature."
+        )
+    return tuple(int(a) for a in axes)
+
+
+def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:
+    """A flat vector with the values of `variables` at their slots."""
+    vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
+    for slot, variable in zip(slots, variables, strict=True):
+        vector[slot.offset : slot.end] = variable.value.ravel()
+    return vector

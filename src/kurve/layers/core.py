@@ -1,0 +1,85 @@
+"""Input, Activation and Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kurve import activations
+from kurve.layers.base import Layer
+from kurve.plan import Op, Shape, Slot
+
+
+class InputLayer(Layer):
+    """Says what shape one sample has; it computes nothing and is not in
+    `model.layers`."""
+
+    def __init__(self, shape: Sequence[int] | int, name: str | None = None) -> None:
+        super().__init__(name=name, input_shape=shape)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        assert self.given_input_shape is not None
+        return (None, *self.given_input_shape)
+
+
+def Input(shape: Sequence[int] | int, name: str | None = None) -> InputLayer:  # noqa: N802
+    """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
+
+    Args:
+        shape: positive integers.
+    """
+    return InputLayer(shape, name)
+
+
+class Activation(Layer):
+    """y = f(x), element by element; softmax goes over the last axis.
+
+    Args:
+        activation: name or object of `kurve.activations`.
+    """
+
+    def __init__(self, activation: str | activations.Activation, **common: Any) -> None:
+        super().__init__(**common)
+        self.activation = activations.get(activation)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        if self.activation.name == "softmax":
+            return [Op("softmax", self.name, input_shape, input_shape)]
+        attrs = {"activation": self.activation.name, "alpha": self.activation.alpha}
+        return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": activations.to_config(self.activation)}
+
+
+class Dropout(Layer):
+    """In training, drops each element with probability `rate` and scales the others by
+    1 / (1 - rate); in prediction it does nothing. Source: Srivastava et al. 2014.
+
+    Which elements fall is a function of the model's seed, the layer's place and the
+    step, so that a repeated or resumed run drops the same ones.
+
+    Args:
+        rate: in [0, 1).
+    """
+
+    def __init__(self, rate: float, **common: Any) -> None:
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(
+                "[Dropout] rate must be in [0, 1). "
+                f"Received: rate={rate!r}. Try Dropout(0.5)."
+            )
+        super().__init__(**common)
+        self.rate = float(rate)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        attrs = {"rate": self.rate, "stream": index}
+        return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate}

@@ -1,0 +1,132 @@
+"""The densely connected layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve import activations, initializers, regularizers
+from kurve.layers.base import Layer, Variable
+from kurve.plan import Op, Shape, Slot
+
+
+class Dense(Layer):
+    """Affine map and activation: y = activation(x @ kernel + bias).
+
+    Shapes:   x (B, ..., I), kernel (I, O), bias (O,) -> y (B, ..., O)
+    Backward: dz = dy * activation'(z); dx = dz @ kernel.T; dkernel = x.T @ dz;
+              dbias = sum of dz over B, ...
+    Source:   Rumelhart, Hinton & Williams 1986; defaults follow keras.layers.Dense.
+
+    Args:
+        units: O, at least 1.
+        activation: name, object of `kurve.activations`, or None (identity).
+        use_bias: whether there is a bias.
+        kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
+        kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: units below 1, an unknown name.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.L1L2 | None = None,
+        bias_regularizer: str | regularizers.L1L2 | None = None,
+        **common: Any,
+    ) -> None:
+        is_integer = isinstance(units, (int, np.integer)) and not isinstance(
+            units, bool
+        )
+        if not is_integer or units < 1:
+            raise ValueError(
+                "[Dense] units must be an integer of at least 1. "
+                f"Received: units={units!r}. Try Dense(64)."
+            )
+        super().__init__(**common)
+        self.units = int(units)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel: Variable
+        self.bias: Variable | None = None
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.kernel = self.add_weight(
+            "kernel",
+            (input_shape[-1], self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias",
+                (self.units,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    def check_input(self, input_shape: Shape) -> None:
+        features = self.kernel.shape[0]
+        if input_shape[-1] != features:
+            raise ValueError(
+                f"[Dense] layer {self.name!r} expected the last axis of its input to be "
+                f"{features}, because its kernel is {self.kernel.shape}. Received: "
+                f"{input_shape[-1]} in samples of shape {input_shape}."
+            )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        soft = self.activation.name == "softmax"
+        fused = activations.linear if soft else self.activation
+        attrs = {"activation": fused.name, "alpha": fused.alpha}
+        ops = [Op("dense", self.name, input_shape, shape, slots, attrs=attrs)]
+        if soft:
+            ops.append(Op("softmax", self.name, shape, shape))
+        return ops
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.to_config(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": _config(self.kernel_initializer),
+            "bias_initializer": _config(self.bias_initializer),
+            "kernel_regularizer": _config(self.kernel_regularizer),
+            "bias_regularizer": _config(self.bias_regularizer),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Dense:
+        config = dict(config)
+        for key in ("kernel_initializer", "bias_initializer"):
+            if isinstance(config.get(key), Mapping):
+                made = initializers.CLASSES[config[key]["class_name"]]
+                config[key] = made(**config[key]["config"])
+        for key in ("kernel_regularizer", "bias_regularizer"):
+            if isinstance(config.get(key), Mapping):
+                config[key] = regularizers.L1L2(**config[key]["config"])
+        return cls(**config)
+
+
+def _config(thing: Any) -> dict[str, Any] | None:
+    if thing is None:
+        return None
+    return {"class_name": type(thing).__name__, "config": thing.get_config()}

@@ -1,0 +1,251 @@
+"""Losses by name. Names, defaults and formulas are Keras's; the formulas are in
+`kurve.engines.reference.losses`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import unknown_name
+from kurve.plan import Attr, Shape, Spec
+
+
+class Loss:
+    """Base class of the losses.
+
+    A loss has a value for every row; the loss of a batch is the sum of value x sample
+    weight divided by the number of rows (Keras's "sum_over_batch_size").
+    """
+
+    kind: str
+    sparse = False
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or self.kind
+
+    def attrs(self) -> dict[str, Attr]:
+        """The numbers of the formula, for the plan."""
+        return {}
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.kind, self.attrs())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.attrs()}
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        """Shape of one sample's target: that of the output, or, for class numbers,
+        that without the last axis."""
+        return output_shape[:-1] if self.sparse else output_shape
+
+    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
+        """Refuse targets that this loss cannot take, by value."""
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """The loss of one batch, in float64.
+
+        Args:
+            y_true: (B, ..., O), or class numbers (B, ...) for a sparse loss.
+            y_pred: (B, ..., O).
+            sample_weight: (B,) or None.
+
+        Raises:
+            ValueError: the shapes differ; a loss never broadcasts.
+        """
+        from kurve.engines.reference.losses import LOSSES
+
+        y, p = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        expected = (*p.shape[:1], *self.target_shape(p.shape[1:]))
+        if y.shape != expected and y.shape != (*expected, 1):
+            raise ValueError(
+                f"[{type(self).__name__}] y_true must have shape {expected} to fit "
+                f"y_pred. Received: y_true.shape={y.shape}, y_pred.shape={p.shape}."
+            )
+        rows = p.reshape(-1, p.shape[-1])
+        values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
+        if sample_weight is not None:
+            weights = np.asarray(sample_weight, np.float64)
+            values = values * np.repeat(weights, len(rows) // len(weights))
+        return float(np.mean(values))
+
+
+class MeanSquaredError(Loss):
+    """mean (y - p)^2 over the outputs of a row."""
+
+    kind = "mean_squared_error"
+
+
+class MeanAbsoluteError(Loss):
+    """mean |y - p| over the outputs of a row."""
+
+    kind = "mean_absolute_error"
+
+
+class Huber(Loss):
+    """e^2 / 2 for |e| <= delta, delta |e| - delta^2 / 2 beyond. Source: Huber 1964."""
+
+    kind = "huber"
+
+    def __init__(self, delta: float = 1.0, name: str | None = None) -> None:
+        super().__init__(name)
+        if not (math.isfinite(delta) and delta > 0):
+            raise ValueError(
+                "[Huber] delta must be finite and above 0. "
+                f"Received: {delta!r}. Try delta=1.0."
+            )
+        self.delta = float(delta)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {"delta": self.delta}
+
+
+class LogCosh(Loss):
+    """mean log(cosh(y - p)) over the outputs of a row."""
+
+    kind = "log_cosh"
+
+
+class _CrossEntropy(Loss):
+    """Cross-entropies: from probabilities, or from logits (more exact)."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(
+                f"[{type(self).__name__}] label_smoothing must be in [0, 1]. "
+                f"Received: {label_smoothing!r}. Try label_smoothing=0.1."
+            )
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = float(label_smoothing)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+        }
+
+    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
+        bad = (y < 0) | (y > 1)
+        if bad.any():
+            position = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"[{where}] {self.kind} needs targets between 0 and 1, because they "
+                f"are probabilities. Received: y[{', '.join(map(str, position))}] = "
+                f"{y[position]:g}. Try loss='mse' for numbers, or "
+                "'sparse_categorical_crossentropy' for class numbers."
+            )
+
+
+class BinaryCrossentropy(_CrossEntropy):
+    """mean of -y log p - (1 - y) log(1 - p) over the outputs of a row."""
+
+    kind = "binary_crossentropy"
+
+
+class CategoricalCrossentropy(_CrossEntropy):
+    """-sum_i y_i log p_i; y one-hot or probabilities of the classes."""
+
+    kind = "categorical_crossentropy"
+
+
+class SparseCategoricalCrossentropy(Loss):
+    """-log p_y; y the number of the class, 0 to O - 1."""
+
+    kind = "sparse_categorical_crossentropy"
+    sparse = True
+
+    def __init__(self, from_logits: bool = False, name: str | None = None) -> None:
+        super().__init__(name)
+        self.from_logits = bool(from_logits)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {"from_logits": self.from_logits}
+
+    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
+        classes = output_shape[-1]
+        bad = (y < 0) | (y >= classes) | (y != np.floor(y))
+        if bad.any():
+            position = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, because "
+                f"the model has {classes} outputs. Received: "
+                f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try a last "
+                "layer with as many units as there are classes."
+            )
+
+
+CLASSES: dict[str, type[Loss]] = {
+    cls.__name__: cls
+    for cls in [
+        MeanSquaredError,
+        MeanAbsoluteError,
+        Huber,
+        LogCosh,
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+    ]
+}
+
+BY_KIND = {cls.kind: cls for cls in CLASSES.values()}
+
+NAMES: dict[str, type[Loss]] = (
+    CLASSES
+    | BY_KIND
+    | {
+        "mse": MeanSquaredError,
+        "MSE": MeanSquaredError,
+        "mae": MeanAbsoluteError,
+        "MAE": MeanAbsoluteError,
+        "logcosh": LogCosh,
+        "bce": BinaryCrossentropy,
+    }
+)
+
+
+def get(identifier: Any) -> Loss:
+    """The loss of that name (or function of this module), with Keras's defaults."""
+    if isinstance(identifier, Loss):
+        return identifier
+    identifier = getattr(identifier, "kind", identifier)
+    if isinstance(identifier, str):
+        if identifier in NAMES:
+            return NAMES[identifier]()
+        raise unknown_name("losses", "loss", identifier, NAMES)
+    raise TypeError(
+        "[losses] a loss must be a name or an object of kurve.losses, because engines "
+        f"need its derivative. Received: {identifier!r}. Try loss='mse'."
+    )
+
+
+def _function(cls: type[Loss]) -> Any:
+    def loss(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
+        from kurve.engines.reference.losses import LOSSES
+
+        y, p = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        rows = p.reshape(-1, p.shape[-1])
+        attrs = cls(**options).attrs()
+        values, _ = LOSSES[cls.kind](y.reshape(len(rows), -1), rows, attrs)
+        return values.reshape(p.shape[:-1])
+
+    loss.kind = cls.kind  # type: ignore[attr-defined]
+    loss.__name__ = loss.__qualname__ = cls.kind
+    loss.__doc__ = f"Value of every row (..., O) -> (...): {cls.__doc__}"
+    return loss
+
+
+mean_squared_error = _function(MeanSquaredError)
+mean_absolute_error = _function(MeanAbsoluteError)
+huber = _function(Huber)
+log_cosh = _function(LogCosh)
+binary_crossentropy = _function(BinaryCrossentropy)
+categorical_crossentropy = _function(CategoricalCrossentropy)
+sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)

@@ -1,0 +1,330 @@
+"""Models: layers in a row, with Keras's conventions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve import layers as layer_classes
+from kurve import rng
+from kurve.engines import State
+from kurve.errors import lookup
+from kurve.layers.base import (
+    Layer,
+    Variable,
+    assign_all,
+    auto_name,
+    check_shape,
+    lower,
+)
+from kurve.layers.core import InputLayer
+from kurve.plan import Shape
+from kurve.training import Trainer, aligned_zeros
+
+
+class Sequential(Trainer):
+    """Layers in a row: each one's output is the next one's input.
+
+    The weights come into being as soon as the input's shape is known: from `Input` or
+    `input_shape=` of the first layer, from `build`, or from the data given to `fit`.
+
+        model = Sequential([Input(shape=(1,)), Dense(64, activation="tanh"), Dense(1)])
+        model.compile(optimizer="adam", loss="mse")
+        model.fit(x, y, epochs=10)
+        model.predict(x)
+
+    Args:
+        layers: layers to add; an `Input` may come first.
+        name: made from the class if None.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer] | None = None, name: str | None = None
+    ) -> None:
+        super().__init__()
+        self.name = auto_name(type(self)) if name is None else str(name)
+        self._layers: list[Layer] = []
+        self._input_shape: Shape | None = None
+        self._vectors: list[Variable] = []
+        self._seed: int | None = None
+        for layer in layers or []:
+            self.add(layer)
+
+    # ---------------------------------------------------------------- structure
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without `Input`."""
+        return list(self._layers)
+
+    @property
+    def built(self) -> bool:
+        return self._plan is not None
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...] | None:
+        return None if self._plan is None else (None, *self._plan.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...] | None:
+        return None if self._plan is None else (None, *self._plan.output_shape)
+
+    def add(self, layer: Layer) -> None:
+        """Put a layer at the end.
+
+        Raises:
+            TypeError: not a layer.
+            ValueError: a name that is taken, a layer that is in another model already,
+                or an `Input` that is not the first.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                "[Sequential] only layers can be added. "
+                f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
+            )
+        if isinstance(layer, InputLayer):
+            if self._layers or self._input_shape is not None:
+                raise ValueError(
+                    "[Sequential] Input must be the first layer. Received: Input after "
+                    f"{len(self._layers)} layers."
+                )
+            self._input_shape = layer.given_input_shape
+            return
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(
+                "[Sequential] layers must have different names. "
+                f"Received: a second {layer.name!r}. Try name='{layer.name}_2'."
+            )
+        if layer.owner not in (None, self):
+            raise ValueError(
+                f"[Sequential] the layer {layer.name!r} is in another model already, and "
+                "a layer's weights lie in the memory of its one model. Try a new layer "
+                "and new_layer.set_weights(layer.get_weights())."
+            )
+        if self._input_shape is None and not self._layers:
+            self._input_shape = layer.given_input_shape or layer.built_shape
+        self._layers.append(layer)
+        if self._input_shape is not None:
+            try:
+                self.build()
+            except (TypeError, ValueError):
+                self._layers.pop()
+                raise
+
+    def pop(self) -> Layer:
+        """Take the last layer away and return it."""
+        if not self._layers:
+            raise IndexError("[Sequential] there is no layer to pop.")
+        layer = self._layers.pop()
+        for variable in layer.variables:
+            variable.bind(variable.numpy(), 0, 0)
+        layer.owner = None
+        if self._layers and self.built:
+            self.build()
+        elif not self._layers:
+            self._plan = self._state = self._program = None
+        return layer
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights.
+
+        Args:
+            input_shape: with the batch axis: (None, 3) for three features.
+
+        Raises:
+            ValueError: no layers, no or another input shape, layers that do not fit.
+        """
+        if input_shape is not None:
+            sample = check_shape(Sequential, tuple(input_shape)[1:])
+            if self._input_shape not in (None, sample):
+                raise ValueError(
+                    f"[build] the model's samples have shape {self._input_shape}. "
+                    f"Received: {sample}."
+                )
+            self._input_shape = sample
+        if not self._layers or self._input_shape is None:
+            what = "layers" if not self._layers else "an input shape"
+            raise ValueError(
+                f"[build] the model needs {what}. "
+                "Try Sequential([Input(shape=(1,)), Dense(1)])."
+            )
+        shape = self._input_shape
+        for layer in self._layers:
+            layer.build((None, *shape))
+            shape = layer.output_sample_shape(shape)
+        for layer in self._layers:
+            layer.owner = self
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Move all variables into two flat vectors; those without a value get one."""
+        assert self._input_shape is not None
+        plan, params, buffers = lower(self._layers, self._input_shape)
+        if self._seed is None:
+            self._seed = rng.next_seed()
+        state = State(
+            aligned_zeros((plan.params_size,)),
+            aligned_zeros((plan.buffers_size,)),
+            aligned_zeros((0, plan.params_size)),
+            np.zeros(0),
+            0,
+            self._seed,
+        )
+        stream = {id(v): i for i, v in enumerate(self.variables)}
+        for vector, slots, variables in (
+            (state.params, plan.params, params),
+            (state.buffers, plan.buffers, buffers),
+        ):
+            for slot, variable in zip(slots, variables, strict=True):
+                view = vector[slot.offset : slot.end].reshape(slot.shape)
+                variable.bind(view, self._seed, stream[id(variable)])
+        self._plan, self._state, self._program = plan, state, None
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name or index."""
+        if index is not None:
+            return self._layers[index]
+        layer: Layer = lookup(
+            "get_layer", "layer", name, {layer.name: layer for layer in self._layers}
+        )
+        return layer
+
+    def compute_output_shape(
+        self, input_shape: Sequence[int | None]
+    ) -> tuple[int | None, ...]:
+        """Shape (None, ...) of the output for inputs of shape (None, ...). Builds
+        nothing."""
+        shape = tuple(input_shape)
+        for layer in self._layers:
+            shape = layer.compute_output_shape(shape)
+        return shape
+
+    def _on_compile(self) -> None:
+        """A layer's `trainable` takes effect at `compile`, as in Keras."""
+        if self._plan is not None:
+            self._plan = lower(self._layers, self._plan.input_shape)[0]
+
+    # ---------------------------------------------------------------- weights
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, constants included."""
+        return [v for layer in self._layers for v in layer.variables]
+
+    @property
+    def weights(self) -> list[Variable]:
+        return [v for layer in self._layers for v in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [v for layer in self._layers for v in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [v for layer in self._layers for v in layer.non_trainable_weights]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
+        self._built("get_weights")
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights, or none if one does not fit.
+
+        Raises:
+            RuntimeError: the model is not built.
+            ValueError: another number of arrays, another shape, or not finite.
+        """
+        self._built("set_weights")
+        assign_all(f"model {self.name!r}", self.weights, weights)
+
+    def count_params(self) -> int:
+        """Number of weights' elements.
+
+        Raises:
+            RuntimeError: the model is not built.
+        """
+        self._built("count_params")
+        return sum(layer.count_params() for layer in self._layers)
+
+    # ---------------------------------------------------------------- looks
+
+    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights."""
+        from kurve.summary import summary_text
+
+        (print_fn or print)(summary_text(self, line_length))
+
+    def _repr_html_(self) -> str:
+        from kurve.summary import summary_html
+
+        return summary_html(self)
+
+    def __repr__(self) -> str:
+        return f"<Sequential name={self.name}, built={self.built}>"
+
+    # ---------------------------------------------------------------- files
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make an equal model without weights."""
+        return {
+            "name": self.name,
+            "input_shape": None if self._input_shape is None else [*self._input_shape],
+            "layers": [
+                {"class_name": type(layer).__name__, "config": layer.get_config()}
+                for layer in self._layers
+            ],
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
+        """A new model from `get_config`."""
+        model = cls(name=config["name"])
+        if config["input_shape"] is not None:
+            model.add(InputLayer(config["input_shape"]))
+        for entry in config["layers"]:
+            made = lookup(
+                "from_config", "layer", entry["class_name"], layer_classes.CLASSES
+            )
+            model.add(made.from_config(entry["config"]))
+        return model
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write configuration, weights and optimizer to a file ending in .kurve."""
+        from kurve import saving
+
+        saving.save_model(self, filepath)
+
+    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Write the weights to a file ending in .weights.kurve."""
+        from kurve import saving
+
+        saving.save_weights(self, filepath)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Read the weights from a file that `save_weights` or `save` wrote.
+
+        Raises:
+            ModelFileError: the file is damaged or does not fit; the model keeps its
+                weights.
+        """
+        from kurve import saving
+
+        saving.load_weights(self, filepath)
+
+
+def load_model(filepath: str | os.PathLike[str]) -> Sequential:
+    """The model in a file that `Sequential.save` wrote.
+
+    Raises:
+        ModelFileError: the file is damaged or no model file.
+    """
+    from kurve import saving
+
+    return saving.load_model(filepath)

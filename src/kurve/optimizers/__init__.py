@@ -1,0 +1,381 @@
+"""Optimizers by name. Names, defaults and formulas are Keras's; the formulas are in
+`kurve.engines.reference.optimizers`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import lookup, unknown_name
+from kurve.optimizers import schedules as schedules
+from kurve.optimizers.schedules import LearningRateSchedule
+from kurve.plan import Attr, Spec
+
+
+class Optimizer:
+    """Base class of the optimizers.
+
+    Args:
+        learning_rate: a number above 0, or a schedule of `optimizers.schedules`.
+        weight_decay: fraction of each weight, times the learning rate, that is taken
+            off before every update (decoupled: Loshchilov & Hutter 2019); None: none.
+        clipnorm: largest length of each variable's gradient.
+        clipvalue: largest size of each element of a gradient.
+        global_clipnorm: largest length of all gradients together.
+
+    Raises:
+        ValueError: a number outside its range, or more than one way of clipping.
+    """
+
+    kind: str
+    slot_starts: tuple[float, ...] = ()
+    scalar_starts: tuple[float, ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or self.kind
+        self.learning_rate = learning_rate
+        self.weight_decay = self._number("weight_decay", weight_decay, 0.0, math.inf)
+        self.clipnorm = self._number("clipnorm", clipnorm, 0.0, math.inf)
+        self.clipvalue = self._number("clipvalue", clipvalue, 0.0, math.inf)
+        self.global_clipnorm = self._number(
+            "global_clipnorm", global_clipnorm, 0.0, math.inf
+        )
+        given = [c for c in (clipnorm, clipvalue, global_clipnorm) if c is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"[{type(self).__name__}] only one of clipnorm, clipvalue and "
+                f"global_clipnorm can be given. Received: clipnorm={clipnorm}, "
+                f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}."
+            )
+
+    @property
+    def learning_rate(self) -> float | LearningRateSchedule:
+        """The learning rate or schedule; it can be set at any time."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float | LearningRateSchedule) -> None:
+        if isinstance(value, LearningRateSchedule):
+            self._learning_rate: float | LearningRateSchedule = value
+            return
+        checked = self._number("learning_rate", value, 0.0, math.inf)
+        if checked is None or checked == 0.0:
+            raise ValueError(
+                f"[{type(self).__name__}] learning_rate must be above 0. "
+                f"Received: {value!r}. Try learning_rate=0.001."
+            )
+        self._learning_rate = checked
+
+    def learning_rates(self, first: int, count: int) -> np.ndarray:
+        """Learning rates of the updates first, first + 1, ...: float32 (count,).
+
+        Raises:
+            ValueError: the schedule gives a number that is not finite or is negative.
+        """
+        if not isinstance(self._learning_rate, LearningRateSchedule):
+            return np.full(count, self._learning_rate, dtype=np.float32)
+        steps = np.arange(first, first + count)
+        rates = np.asarray(self._learning_rate(steps), dtype=np.float64)
+        bad = ~np.isfinite(rates) | (rates < 0)
+        if rates.shape != (count,) or bad.any():
+            shown = rates[bad][0] if rates.shape == (count,) else rates.shape
+            raise ValueError(
+                f"[{type(self).__name__}] the schedule must give one finite learning "
+                f"rate of at least 0 a step. Received: {shown} from "
+                f"{type(self._learning_rate).__name__} at steps {first}.."
+                f"{first + count - 1}."
+            )
+        return rates.astype(np.float32)
+
+    def current_learning_rate(self, step: int) -> float:
+        """Learning rate of the update after `step` updates."""
+        return float(self.learning_rates(step, 1)[0])
+
+    def attrs(self) -> dict[str, Attr]:
+        """The numbers of the formula, for the plan."""
+        return {}
+
+    @property
+    def spec(self) -> Spec:
+        """What the plan says of this optimizer; 0 stands for "not used"."""
+        return Spec(
+            self.kind,
+            {
+                **self.attrs(),
+                "weight_decay": self.weight_decay or 0.0,
+                "clipnorm": self.clipnorm or 0.0,
+                "clipvalue": self.clipvalue or 0.0,
+                "global_clipnorm": self.global_clipnorm or 0.0,
+            },
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal optimizer."""
+        rate: Any = self._learning_rate
+        if isinstance(rate, LearningRateSchedule):
+            rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
+        return {
+            "learning_rate": rate,
+            "name": self.name,
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+            **self.attrs(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        config = dict(config)
+        rate = config["learning_rate"]
+        if isinstance(rate, dict):
+            schedule = lookup(
+                "optimizers", "schedule", rate["class_name"], schedules.CLASSES
+            )
+            config["learning_rate"] = schedule(**rate["config"])
+        return cls(**config)
+
+    def _number(
+        self, name: str, value: float | None, low: float, high: float
+    ) -> float | None:
+        """`value` as a float in [low, high], or None."""
+        if value is None:
+            return None
+        if isinstance(value, (bool, str)) or not isinstance(
+            value, (int, float, np.integer, np.floating)
+        ):
+            raise TypeError(
+                f"[{type(self).__name__}] {name} must be a number. "
+                f"Received: {value!r} of type {type(value).__name__}."
+            )
+        if not (math.isfinite(value) and low <= value <= high):
+            limits = f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
+            raise ValueError(
+                f"[{type(self).__name__}] {name} must be finite and {limits}. "
+                f"Received: {value!r}."
+            )
+        return float(value)
+
+    def _set(self, low: float, high: float, **numbers: float) -> None:
+        for name, value in numbers.items():
+            setattr(self, name, self._number(name, value, low, high))
+
+
+class SGD(Optimizer):
+    """Gradient descent: w <- w - lr g; with momentum, m <- momentum m - lr g and
+    w <- w + m, or with `nesterov` w <- w + momentum m - lr g.
+
+    Source: Robbins & Monro 1951, Polyak 1964, Nesterov 1983.
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.momentum: float
+        self._set(0.0, 1.0, momentum=momentum)
+        self.nesterov = bool(nesterov)
+        self.slot_starts = (0.0,) if self.momentum else ()
+
+    def attrs(self) -> dict[str, Attr]:
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
+
+
+class RMSprop(Optimizer):
+    """w <- w - lr g / sqrt(v + epsilon), v the exponential mean of g^2 (less the square
+    of the mean of g, if `centered`), with momentum if that is above 0.
+
+    Source: Tieleman & Hinton 2012; Graves 2013.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.rho: float
+        self.momentum: float
+        self.epsilon: float
+        self._set(0.0, 1.0, rho=rho, momentum=momentum)
+        self._set(0.0, math.inf, epsilon=epsilon)
+        self.centered = bool(centered)
+        self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "rho": self.rho,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "centered": self.centered,
+        }
+
+
+class Adagrad(Optimizer):
+    """a <- a + g^2; w <- w - lr g / sqrt(a + epsilon). Source: Duchi et al. 2011."""
+
+    kind = "adagrad"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.initial_accumulator_value: float
+        self.epsilon: float
+        self._set(
+            0.0,
+            math.inf,
+            initial_accumulator_value=initial_accumulator_value,
+            epsilon=epsilon,
+        )
+        self.slot_starts = (self.initial_accumulator_value,)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "initial_accumulator_value": self.initial_accumulator_value,
+            "epsilon": self.epsilon,
+        }
+
+
+class _Moments(Optimizer):
+    """Optimizers that follow the mean of g and the size of g."""
+
+    slot_starts = (0.0, 0.0)
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.beta_1: float
+        self.beta_2: float
+        self.epsilon: float
+        self._set(0.0, 1.0 - 2.0**-24, beta_1=beta_1, beta_2=beta_2)
+        self._set(0.0, math.inf, epsilon=epsilon)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+class Adam(_Moments):
+    """w <- w - alpha m / (sqrt(v) + epsilon), m and v the exponential means of g and
+    g^2, alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t).
+
+    Source: Kingma & Ba 2015, with epsilon in the place of section 2's epsilon hat, as in
+    Keras; amsgrad: Reddi, Kale & Kumar 2018.
+    """
+
+    kind = "adam"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
+        self.amsgrad = bool(amsgrad)
+        self.slot_starts = (0.0,) * (2 + self.amsgrad)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {**super().attrs(), "amsgrad": self.amsgrad}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay. Source: Loshchilov & Hutter 2019."""
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        name: str | None = "adamw",
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=weight_decay,
+            name=name,
+            **common,
+        )
+
+
+class Nadam(_Moments):
+    """Adam that looks one momentum step ahead. Source: Dozat 2016."""
+
+    kind = "nadam"
+    scalar_starts = (1.0,)
+
+
+class Adamax(_Moments):
+    """w <- w - lr / (1 - beta_1^t) m / (u + epsilon), u the largest recent |g|.
+
+    Source: Kingma & Ba 2015, section 7.1.
+    """
+
+    kind = "adamax"
+
+
+CLASSES: dict[str, type[Optimizer]] = {
+    cls.__name__: cls for cls in [SGD, RMSprop, Adagrad, Adam, AdamW, Nadam, Adamax]
+}
+
+_TABLE = CLASSES | {name.lower(): cls for name, cls in CLASSES.items()}
+
+
+def get(identifier: str | Optimizer) -> Optimizer:
+    """The optimizer of that name, with Keras's defaults."""
+    if isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, str):
+        if identifier.lower() in _TABLE:
+            return _TABLE[identifier.lower()]()
+        raise unknown_name("optimizers", "optimizer", identifier, CLASSES)
+    raise TypeError(
+        "[optimizers] an optimizer must be a name or an object of kurve.optimizers. "
+        f"Received: {identifier!r}. Try optimizer='adam'."
+    )

@@ -1,0 +1,152 @@
+"""Learning rates that change with the step. Names and formulas are Keras's.
+
+A schedule is called with a step or an array of steps (the number of updates done) and
+gives the learning rates, float64 of the same shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class LearningRateSchedule:
+    """Base class: `__call__(step)` gives the learning rate."""
+
+    def __call__(self, step: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """initial * decay_rate^(step / decay_steps); the exponent rounded down with
+    `staircase`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ) -> None:
+        _check_positive(self, initial_learning_rate=initial_learning_rate)
+        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
+        self.initial_learning_rate, self.decay_steps = (
+            initial_learning_rate,
+            decay_steps,
+        )
+        self.decay_rate, self.staircase = decay_rate, staircase
+
+    def __call__(self, step: Any) -> np.ndarray:
+        p = _progress(step, self.decay_steps, self.staircase)
+        return np.asarray(self.initial_learning_rate * self.decay_rate**p)
+
+
+class InverseTimeDecay(LearningRateSchedule):
+    """initial / (1 + decay_rate * step / decay_steps); the quotient rounded down with
+    `staircase`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ) -> None:
+        _check_positive(self, initial_learning_rate=initial_learning_rate)
+        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
+        self.initial_learning_rate, self.decay_steps = (
+            initial_learning_rate,
+            decay_steps,
+        )
+        self.decay_rate, self.staircase = decay_rate, staircase
+
+    def __call__(self, step: Any) -> np.ndarray:
+        p = _progress(step, self.decay_steps, self.staircase)
+        return np.asarray(self.initial_learning_rate / (1.0 + self.decay_rate * p))
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """values[0] up to and including step boundaries[0], then values[1], and so on."""
+
+    def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
+        self.boundaries, self.values = list(boundaries), list(values)
+        if len(self.boundaries) != len(self.values) - 1:
+            raise ValueError(
+                "[PiecewiseConstantDecay] there must be one value more than boundaries."
+                f" Received: {len(self.boundaries)} boundaries and {len(self.values)} "
+                "values. Try boundaries=[100], values=[1e-3, 1e-4]."
+            )
+        if any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:])):
+            raise ValueError(
+                "[PiecewiseConstantDecay] boundaries must increase. "
+                f"Received: {self.boundaries}. Try {sorted(set(self.boundaries))}."
+            )
+        for i, value in enumerate(self.values):
+            _check_positive(self, **{f"values[{i}]": value})
+
+    def __call__(self, step: Any) -> np.ndarray:
+        index = np.searchsorted(np.asarray(self.boundaries), step, side="left")
+        return np.asarray(self.values, dtype=np.float64)[index]
+
+
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from the start down to alpha times it, with a linear warm-up.
+
+    Without `warmup_target`: initial * ((1 - alpha) (1 + cos(pi s)) / 2 + alpha) with s =
+    min(step, decay_steps) / decay_steps. With it: first linear from initial to the
+    target in `warmup_steps`, then the cosine down from the target.
+    Source: Loshchilov & Hutter 2017 (SGDR).
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        alpha: float = 0.0,
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        _check_positive(self, decay_steps=decay_steps)
+        self.initial_learning_rate, self.decay_steps = (
+            initial_learning_rate,
+            decay_steps,
+        )
+        self.alpha = alpha
+        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
+
+    def __call__(self, step: Any) -> np.ndarray:
+        step = np.asarray(step, dtype=np.float64)
+        peak, warm = self.initial_learning_rate, 0
+        if self.warmup_target is not None:
+            peak, warm = self.warmup_target, self.warmup_steps
+        s = np.clip((step - warm) / self.decay_steps, 0.0, 1.0)
+        cosine = 0.5 * (1.0 + np.cos(math.pi * s))
+        decayed = peak * ((1.0 - self.alpha) * cosine + self.alpha)
+        rise = (peak - self.initial_learning_rate) * step / max(warm, 1)
+        return np.where(step < warm, self.initial_learning_rate + rise, decayed)
+
+
+CLASSES: dict[str, type[LearningRateSchedule]] = {
+    cls.__name__: cls
+    for cls in [ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, CosineDecay]
+}
+
+
+def _progress(step: Any, decay_steps: int, staircase: bool) -> np.ndarray:
+    p = np.asarray(step, dtype=np.float64) / decay_steps
+    return np.floor(p) if staircase else p
+
+
+def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:
+    for name, value in arguments.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(
+                f"[{type(schedule).__name__}] {name} must be finite and above 0. "
+                f"Received: {value!r}."
+            )

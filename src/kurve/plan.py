@@ -1,0 +1,125 @@
+"""The plan: the typed, shape-checked description of a model that an engine executes.
+
+A plan is plain data. It lists the operations in order with their shapes, says where
+each variable lies in the two flat vectors, and names the loss, the metrics and the
+optimizer with their numbers. Engines read plans and nothing else: they know no layer
+classes.
+
+Two flat vectors hold every variable of a model, each variable a view:
+
+* ``params``: what gradients reach (kernels, biases). Optimizer slots (Adam's m and v)
+  are vectors of the same length.
+* ``buffers``: what no gradient reaches (the mean and variance of `Normalization`).
+
+Each variable starts at a multiple of `ALIGNMENT` floats (64 bytes); the padding between
+variables stays zero for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ALIGNMENT = 16
+"""Variables start at multiples of this many float32 (64 bytes, one cache line)."""
+
+Attr = float | int | str | bool
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One variable: its place in a flat vector, and what the update needs to know."""
+
+    name: str
+    shape: Shape
+    offset: int
+    trainable: bool = True
+    l1: float = 0.0
+    l2: float = 0.0
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation on a batch. Shapes are those of one sample, without the batch axis.
+
+    kind           params / buffers           attrs
+    -------------  -------------------------  ----------------------------------------
+    dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
+    activation                                activation, alpha  (elementwise)
+    softmax                                   (over the last axis)
+    dropout                                   rate, stream (number of the random stream)
+    normalization  mean (C,), variance (C,)   invert, epsilon
+    """
+
+    kind: str
+    layer: str
+    in_shape: Shape
+    out_shape: Shape
+    params: Mapping[str, Slot] = field(default_factory=dict)
+    buffers: Mapping[str, Slot] = field(default_factory=dict)
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A loss, metric or optimizer as engines see it: a kind and its numbers."""
+
+    kind: str
+    attrs: Mapping[str, Attr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """A metric and the number of float64 accumulators that it keeps."""
+
+    size: int = 2
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an engine needs to predict and, once there is a loss and an optimizer,
+    to train."""
+
+    input_shape: Shape
+    output_shape: Shape
+    ops: tuple[Op, ...]
+    params: tuple[Slot, ...]
+    buffers: tuple[Slot, ...]
+    loss: Spec | None = None
+    metrics: tuple[MetricSpec, ...] = ()
+    optimizer: Spec | None = None
+
+    @property
+    def params_size(self) -> int:
+        """Length of the flat parameter vector, padding included."""
+        return vector_size(self.params)
+
+    @property
+    def buffers_size(self) -> int:
+        return vector_size(self.buffers)
+
+    @property
+    def totals_size(self) -> int:
+        """Length of the accumulator vector: loss (2), then each metric's share."""
+        return 2 + sum(metric.size for metric in self.metrics)
+
+
+def aligned(offset: int) -> int:
+    """The next multiple of `ALIGNMENT` at or after `offset`."""
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def vector_size(slots: tuple[Slot, ...]) -> int:
+    """Length of a flat vector that holds `slots`, its last variable padded too."""
+    return aligned(slots[-1].end) if slots else 0

@@ -1,0 +1,79 @@
+"""Penalties on the weights, added to the loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class L1L2:
+    """Penalty l1 * sum |w| + l2 * sum w^2.
+
+    Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("l1", self.l1), ("l2", self.l2)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"[{type(self).__name__}] {name} must be finite and at least 0. "
+                    f"Received: {value!r}. Try {name}=0.01."
+                )
+
+    def __call__(self, w: Any) -> float:
+        """The penalty of one array."""
+        w = np.asarray(w)
+        return float(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(w**2))
+
+    def get_config(self) -> dict[str, float]:
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class L1(L1L2):
+    """Penalty l1 * sum |w|."""
+
+    def __init__(self, l1: float = 0.01) -> None:
+        super().__init__(l1=l1)
+
+    def get_config(self) -> dict[str, float]:
+        return {"l1": self.l1}
+
+
+class L2(L1L2):
+    """Penalty l2 * sum w^2."""
+
+    def __init__(self, l2: float = 0.01) -> None:
+        super().__init__(l2=l2)
+
+    def get_config(self) -> dict[str, float]:
+        return {"l2": self.l2}
+
+
+l1, l2, l1_l2 = L1, L2, L1L2
+
+_TABLE = {
+    "l1": L1,
+    "l2": L2,
+    "L1": L1,
+    "L2": L2,
+    "L1L2": lambda: L1L2(0.01, 0.01),
+    "l1_l2": lambda: L1L2(0.01, 0.01),
+}
+
+
+def get(identifier: str | L1L2 | None) -> L1L2 | None:
+    """The regularizer of that name, with Keras's defaults; None is none."""
+    if identifier is None or isinstance(identifier, L1L2):
+        return identifier
+    if identifier in _TABLE:
+        return _TABLE[identifier]()
+    raise unknown_name("regularizers", "regularizer", identifier, _TABLE)

@@ -1,0 +1,683 @@
+"""The one training loop, and evaluation and prediction beside it.
+
+`Trainer` is what a model can do once it has layers; `kurve.models.Sequential` is a
+Trainer that holds layers. Names, arguments and defaults are those of keras.Model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kurve import data, losses, metrics, optimizers, rng
+from kurve.callbacks import Callback, CallbackList, History
+from kurve.engines import Batches, Engine, Program, State, get_engine
+from kurve.errors import NonFiniteError
+from kurve.losses import Loss
+from kurve.metrics import Metric
+from kurve.optimizers import Optimizer
+from kurve.plan import ALIGNMENT, Plan, Shape
+from kurve.progress import ProgressBar
+
+BATCH_SIZE = 32
+REDRAW_SECONDS = 0.1
+
+
+@dataclass
+class Division:
+    """How `fit` divides n rows into the steps of an epoch.
+
+    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps` steps
+    is usually one pass; with both batch_size and steps_per_epoch given it is a window of
+    the endless sequence of passes, which goes on where the last epoch stopped.
+    """
+
+    rows: int
+    bounds: np.ndarray
+    steps: int
+    shuffle: bool
+    seed: int
+    first_step: int
+    """Number of updates done before the first pass: names the passes' permutations, so
+    that a second `fit` does not repeat those of the first."""
+
+    @classmethod
+    def of(
+        cls,
+        rows: int,
+        batch_size: int | None,
+        steps_per_epoch: int | None,
+        shuffle: bool,
+        state: State,
+    ) -> Division:
+        for name, value in (
+            ("batch_size", batch_size),
+            ("steps_per_epoch", steps_per_epoch),
+        ):
+            if value is not None:
+                _check_count("fit", name, value, 1)
+        if steps_per_epoch is not None and batch_size is None:
+            if steps_per_epoch > rows:
+                raise ValueError(
+                    "[fit] steps_per_epoch must not exceed the number of rows, because "
+                    "the rows are divided into that many batches. Received: "
+                    f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
+                    f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too "
+                    "to walk over the rows several times."
+                )
+            # The sizes of numpy.array_split: the first rows % steps have one row more.
+            index = np.arange(steps_per_epoch + 1, dtype=np.int64)
+            size, more = divmod(rows, steps_per_epoch)
+            bounds = index * size + np.minimum(index, more)
+        else:
+            bounds = _bounds(rows, batch_size)
+        steps = steps_per_epoch or len(bounds) - 1
+        return cls(rows, bounds, steps, shuffle, state.seed, state.step)
+
+    def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
+        """Order of the rows and bounds of the batches of the index-th epoch."""
+        per_pass = len(self.bounds) - 1
+        if self.steps == per_pass:
+            return self._order(index), self.bounds
+        first, last = index * self.steps, (index + 1) * self.steps
+        orders, sizes = [], []
+        for number in range(first // per_pass, -(-last // per_pass)):
+            order = self._order(number)
+            low = max(first - number * per_pass, 0)
+            high = min(last - number * per_pass, per_pass)
+            rows = slice(int(self.bounds[low]), int(self.bounds[high]))
+            orders.append(np.arange(self.rows)[rows] if order is None else order[rows])
+            sizes.append(np.diff(self.bounds[low : high + 1]))
+        ends = np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64)
+        return np.concatenate(orders).astype(np.int64), ends
+
+    def _order(self, number: int) -> np.ndarray | None:
+        if not self.shuffle:
+            return None
+        name = self.first_step + number * (len(self.bounds) - 1)
+        return rng.permutation(self.seed, name, self.rows)
+
+
+class Trainer:
+    """compile, fit, evaluate and predict."""
+
+    name: str
+    stop_training: bool
+    history: History | None
+
+    def __init__(self) -> None:
+        self.optimizer: Optimizer | None = None
+        self.loss: Loss | None = None
+        self.stop_training = False
+        self.history = None
+        self._given_metrics: list[tuple[Metric, bool]] = []
+        self._given_engine: str | Engine | None = None
+        self._metrics: list[Metric] = []
+        self._plan: Plan | None = None
+        self._state: State | None = None
+        self._program: Program | None = None
+
+    # What a subclass provides: `_plan` and `_state` once it is built.
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        raise NotImplementedError
+
+    def compute_output_shape(
+        self, input_shape: Sequence[int | None]
+    ) -> tuple[int | None, ...]:
+        raise NotImplementedError
+
+    def _on_compile(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates done since `compile`."""
+        return self._state.step if self._state is not None else 0
+
+    @property
+    def compiled(self) -> bool:
+        return self.loss is not None
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics, with "accuracy" made precise once the model is built."""
+        return list(self._metrics)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return ["loss", *(metric.name for metric in self._metrics)]
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "rmsprop",
+        loss: Any = None,
+        metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None,
+        engine: str | Engine | None = None,
+    ) -> None:
+        """Choose how to train. Starts the optimizer anew.
+
+        Args:
+            optimizer: name or object of `kurve.optimizers`.
+            loss: name or object of `kurve.losses`.
+            metrics: names or objects of `kurve.metrics`, each row counting 1.
+            weighted_metrics: the same, each row counting its sample weight.
+            engine: "native", "reference" or an engine; None for the default
+                (`kurve.set_engine`).
+
+        Raises:
+            ValueError: an unknown name, with the nearest known ones.
+        """
+        if loss is None:
+            raise ValueError(
+                "[compile] a loss is needed. Received: loss=None. "
+                "Try compile(optimizer='adam', loss='mse')."
+            )
+        new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
+        given = _metric_list("metrics", metrics, False)
+        given += _metric_list("weighted_metrics", weighted_metrics, True)
+        taken = {"loss"}
+        for metric, _ in given:
+            base, number = metric.name, 1
+            while metric.name in taken:
+                metric.name, number = f"{base}_{number}", number + 1
+            taken.add(metric.name)
+        self._given_engine = get_engine(engine) if engine is not None else None
+        self.optimizer, self.loss, self._given_metrics = new_optimizer, new_loss, given
+        self._metrics = [metric for metric, _ in given]
+        self._program = None
+        if self._state is not None:
+            self._state.slots = aligned_zeros((0, len(self._state.params)))
+            self._state.scalars = np.zeros(0)
+            self._state.step = 0
+        self._on_compile()
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Callback | Iterable[Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Sequence[Any] | None = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train the model.
+
+        Args:
+            x: (n, *input_shape); (n,) is one feature.
+            y: (n, *output_shape); (n,) is one output; class numbers (n,) for a sparse
+                loss.
+            batch_size: rows a step; 32 if neither this nor steps_per_epoch is given.
+            epochs: number of the last epoch (not how many, where initial_epoch > 0).
+            verbose: 0 silent, 1 progress bar, 2 one line an epoch, "auto" is 1.
+            callbacks: see `kurve.callbacks`.
+            validation_split: share of the rows, taken from the end before shuffling,
+                that is kept for validation.
+            validation_data: (x, y) or (x, y, sample_weight) for validation instead.
+            shuffle: whether each pass takes the rows in a new order.
+            class_weight: from class number to the weight of its rows.
+            sample_weight: (n,), what each row's loss is multiplied with.
+            initial_epoch: number of the first epoch.
+            steps_per_epoch: divides the rows into this many nearly equal batches; with
+                batch_size too, an epoch is this many batches of that size and the next
+                one goes on where it stopped.
+            validation_steps: number of batches of the validation; None for all.
+            validation_batch_size: rows a batch of the validation.
+            validation_freq: validate every so many epochs, or in the epochs named (from
+                1).
+
+        Returns:
+            The history: `history.history["loss"]` and so on, one value an epoch.
+
+        Raises:
+            RuntimeError: before `compile`.
+            TypeError, ValueError: bad input; nothing was changed.
+            NonFiniteError: the loss or a gradient is no longer finite; the model keeps
+                its last finite weights.
+        """
+        self._require_compiled("fit")
+        _check_count("fit", "epochs", epochs, 0)
+        _check_count("fit", "initial_epoch", initial_epoch, 0)
+        verbose = _verbosity("fit", verbose)
+        x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
+        validation = self._validation(
+            x, y, weights, validation_split, validation_data,
+            validation_batch_size or batch_size, validation_steps,
+        )  # fmt: skip
+        if validation_split and validation_data is None:
+            kept = len(x) - len(validation.x)
+            x, y = x[:kept], y[:kept]
+            weights = None if weights is None else weights[:kept]
+        if isinstance(validation_freq, int):
+            _check_count("fit", "validation_freq", validation_freq, 1)
+
+        state = self._training_state()
+        division = Division.of(len(x), batch_size, steps_per_epoch, shuffle, state)
+        program = self._ready_program()
+        history = History()
+        hooks = CallbackList(
+            [*_as_list(callbacks), history],
+            self,
+            {"epochs": epochs, "steps": division.steps, "verbose": verbose},
+        )
+        self.history, self.stop_training = history, False
+        hooks.call("on_train_begin", {})
+        for epoch in range(initial_epoch, epochs):
+            hooks.call("on_epoch_begin", epoch, {})
+            order, bounds = division.epoch(epoch - initial_epoch)
+            batches = Batches(x, y, weights, order, bounds)
+            title = f"Epoch {epoch + 1}/{epochs}"
+            bar = ProgressBar(division.steps, verbose=verbose, title=title)
+            try:
+                logs = self._run_epoch(program, state, batches, hooks, bar)
+                if validation is not None and _is_due(validation_freq, epoch):
+                    hooks.call("on_test_begin", {})
+                    results = self._test(program, validation)
+                    hooks.call("on_test_end", results)
+                    logs.update({f"val_{name}": v for name, v in results.items()})
+                bar.finish(logs)
+            finally:
+                bar.close()
+            hooks.call("on_epoch_end", epoch, logs)
+            if self.stop_training:
+                break
+        hooks.call("on_train_end", {})
+        return history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics of data.
+
+        Args:
+            x, y, sample_weight, batch_size, verbose, callbacks: see `fit`.
+            steps: number of batches; None for all.
+            return_dict: give a dictionary by name.
+
+        Returns:
+            The loss; with metrics, a list [loss, metrics...].
+        """
+        self._require_compiled("evaluate")
+        verbose = _verbosity("evaluate", verbose)
+        x, y, weights = self._checked("evaluate", x, y, sample_weight, None, False)
+        bounds = _bounds(len(x), batch_size, "evaluate")
+        batches = Batches(x, y, weights, None, _first(bounds, steps, "evaluate"))
+        hooks = CallbackList(callbacks, self, {"steps": batches.steps})
+        hooks.call("on_test_begin", {})
+        bar = ProgressBar(batches.steps, verbose=verbose, title=None)
+        try:
+            logs = self._test(self._ready_program(), batches)
+            bar.finish(logs)
+        finally:
+            bar.close()
+        hooks.call("on_test_end", logs)
+        return _returned(logs, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
+    ) -> np.ndarray:
+        """The model's output for x (n, *input_shape): float32 (n, *output_shape).
+
+        A row's bits do not depend on the batch it is in.
+
+        Raises:
+            RuntimeError: the model is not built.
+            TypeError, ValueError: bad input.
+        """
+        verbose = _verbosity("predict", verbose)
+        plan, state = self._built("predict")
+        x = data.as_samples("predict", "x", x, plan.input_shape)
+        bounds = _first(_bounds(len(x), batch_size, "predict"), steps, "predict")
+        x = x[: int(bounds[-1])]
+        program = self._ready_program()
+        if not verbose and not callbacks:
+            return program.predict(state, x)
+        hooks = CallbackList(callbacks, self, {"steps": len(bounds) - 1})
+        hooks.call("on_predict_begin", {})
+        bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
+        try:
+            y = program.predict(state, x)
+            bar.finish({})
+        finally:
+            bar.close()
+        hooks.call("on_predict_end", {})
+        return y
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One update with all rows of x and y.
+
+        Returns:
+            The loss before the update; with metrics, a list [loss, metrics...]. They
+            are those of this batch alone.
+        """
+        self._require_compiled("train_on_batch")
+        x, y, weights = self._checked("train_on_batch", x, y, sample_weight, class_weight)
+        state, program = self._training_state(), self._ready_program()
+        assert self.optimizer is not None
+        rates = self.optimizer.learning_rates(state.step, 1)
+        batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
+        totals = np.zeros(program.plan.totals_size)
+        program.train(state, batches, 0, 1, totals)
+        return _returned(self._logs(totals), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch, without an update."""
+        size = np.shape(x)[0] if np.ndim(x) else 1
+        return self.evaluate(
+            x, y, max(size, 1), 0, sample_weight, return_dict=return_dict
+        )
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """`predict` without a progress bar."""
+        return self.predict(x, verbose=0)
+
+    def __call__(self, x: Any) -> np.ndarray:
+        return self.predict(x, verbose=0)
+
+    # ---------------------------------------------------------------- the inside
+
+    def _run_epoch(
+        self,
+        program: Program,
+        state: State,
+        batches: Batches,
+        hooks: CallbackList,
+        bar: ProgressBar,
+    ) -> dict[str, float]:
+        """The steps of one epoch in as few engine calls as the callbacks and the
+        progress bar allow; the epoch's logs."""
+        assert self.optimizer is not None
+        totals = np.zeros(program.plan.totals_size)
+        batches.learning_rates = self.optimizer.learning_rates(
+            state.step, batches.steps
+        )
+        done, start = 0, time.perf_counter()
+        while done < batches.steps and not self.stop_training:
+            count = batches.steps - done
+            if hooks.per_batch:
+                count = 1
+                hooks.call("on_train_batch_begin", done, {})
+                batches.learning_rates[done:] = self.optimizer.learning_rates(
+                    state.step, batches.steps - done
+                )
+            elif bar.wants_updates:
+                pace = done / max(time.perf_counter() - start, 1e-9)
+                count = min(count, max(1, int(pace * REDRAW_SECONDS)))
+            try:
+                program.train(state, batches, done, done + count, totals)
+            except NonFiniteError as error:
+                if not hooks.handles_non_finite():
+                    raise
+                print(f"\nTraining ends early: {error.what} is not finite.")
+                self.stop_training = True
+                return {**self._logs(totals), "loss": float("nan")}
+            done += count
+            if hooks.per_batch:
+                hooks.call("on_train_batch_end", done - 1, self._logs(totals))
+            if bar.wants_updates:
+                bar.update(done, self._logs(totals))
+        return self._logs(totals)
+
+    def _test(self, program: Program, batches: Batches) -> dict[str, float]:
+        totals = np.zeros(program.plan.totals_size)
+        assert self._state is not None
+        program.test(self._state, batches, totals)
+        return self._logs(totals)
+
+    def _logs(self, totals: np.ndarray) -> dict[str, float]:
+        """Loss and metrics by name from the engine's accumulators."""
+        logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
+        start = 2
+        for metric, spec in zip(self._metrics, self._specs(), strict=True):
+            logs[metric.name] = metric.value(totals[start : start + spec.size])
+            start += spec.size
+        return logs
+
+    def _specs(self) -> tuple[Any, ...]:
+        assert self._program is not None
+        return self._program.plan.metrics
+
+    def _checked(
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | None,
+        may_build: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """x, y and weights as the engine wants them. Builds the model from x, if that is
+        still to be done and nothing is wrong."""
+        assert self.loss is not None
+        if self._plan is None and not may_build:
+            self._built(where)
+        wanted = None if self._plan is None else self._plan.input_shape
+        x = data.as_samples(where, "x", x, wanted)
+        output = self.compute_output_shape(x.shape)[1:]
+        y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
+        data.check_same_length(where, x=x, y=y)
+        weights = None
+        if sample_weight is not None and class_weight is not None:
+            raise ValueError(
+                f"[{where}] only one of sample_weight and class_weight can be given. "
+                "Try their product as sample_weight."
+            )
+        if sample_weight is not None:
+            weights = data.as_weights(where, sample_weight, len(x))
+        if class_weight is not None:
+            weights = data.class_weights(where, class_weight, y, self.loss.sparse)
+        for metric, _ in self._given_metrics:
+            metric.check_loss(where, self.loss)
+        if self._plan is None:
+            self.build((None, *x.shape[1:]))
+        self._resolve_metrics()
+        return x, y, weights
+
+    def _validation(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        weights: np.ndarray | None,
+        split: float,
+        given: Sequence[Any] | None,
+        batch_size: int | None,
+        steps: int | None,
+    ) -> Any:
+        """The batches of the validation, or None."""
+        if given is not None:
+            if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+                raise TypeError(
+                    "[fit] validation_data must be (x, y) or (x, y, sample_weight). "
+                    f"Received: {type(given).__name__}."
+                )
+            weight = given[2] if len(given) == 3 else None
+            where = "fit, validation_data"
+            x, y, weights = self._checked(where, given[0], given[1], weight, None)
+        elif split:
+            if not 0.0 < split < 1.0 or not 0 < int(len(x) * (1.0 - split)) < len(x):
+                raise ValueError(
+                    "[fit] validation_split must leave rows on both sides. Received: "
+                    f"validation_split={split!r} for {len(x)} rows. Try 0.2."
+                )
+            kept = int(len(x) * (1.0 - split))
+            x, y = x[kept:], y[kept:]
+            weights = None if weights is None else weights[kept:]
+        else:
+            return None
+        bounds = _first(_bounds(len(x), batch_size), steps, "fit")
+        return Batches(x, y, weights, None, bounds)
+
+    def _require_compiled(self, where: str) -> None:
+        if not self.compiled:
+            raise RuntimeError(
+                f"[{where}] the model must be compiled first. "
+                "Try model.compile(optimizer='adam', loss='mse')."
+            )
+
+    def _built(self, where: str) -> tuple[Plan, State]:
+        if self._plan is None or self._state is None:
+            raise RuntimeError(
+                f"[{where}] the model is not built, so it has no weights yet. Try fit "
+                "first, model.build((None, 1)), or Input(shape=(1,)) as its first layer."
+            )
+        return self._plan, self._state
+
+    def _resolve_metrics(self) -> None:
+        assert self.loss is not None and self._plan is not None
+        shape: Shape = self._plan.output_shape
+        self._metrics = [
+            metric.resolve(self.loss, shape)
+            if isinstance(metric, metrics.Accuracy)
+            else metric
+            for metric, _ in self._given_metrics
+        ]
+
+    def _ready_program(self) -> Program:
+        """The plan with loss, metrics and optimizer, made ready by the engine."""
+        assert self._plan is not None
+        if self._program is None:
+            plan = self._plan
+            if self.compiled:
+                assert self.loss is not None and self.optimizer is not None
+                self._resolve_metrics()
+                specs = tuple(
+                    metric.spec(plan.output_shape, weighted)
+                    for metric, (_, weighted) in zip(
+                        self._metrics, self._given_metrics, strict=True
+                    )
+                )
+                plan = replace(
+                    plan,
+                    loss=self.loss.spec,
+                    metrics=specs,
+                    optimizer=self.optimizer.spec,
+                )
+            engine = self._given_engine
+            if not isinstance(engine, Engine):
+                engine = get_engine(engine)
+            self._program = engine.compile(plan)
+        return self._program
+
+    def _training_state(self) -> State:
+        """The state with the optimizer's vectors, made when first needed."""
+        _, state = self._built("fit")
+        assert self.optimizer is not None
+        starts = self.optimizer.slot_starts
+        if len(state.slots) != len(starts):
+            state.slots = aligned_zeros((len(starts), len(state.params)))
+            state.slots[...] = np.asarray(starts, np.float32)[:, None]
+            state.scalars = np.asarray(self.optimizer.scalar_starts, np.float64)
+        return state
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """float32 zeros whose memory starts at a multiple of 64 bytes."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + ALIGNMENT, np.float32)
+    start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
+    return raw[start : start + size].reshape(shape)
+
+
+def _bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
+    """Bounds of batches of batch_size rows, the last one maybe smaller."""
+    size = BATCH_SIZE if batch_size is None else batch_size
+    _check_count(where, "batch_size", size, 1)
+    return np.append(np.arange(0, rows, size, dtype=np.int64), rows)
+
+
+def _first(bounds: np.ndarray, steps: int | None, where: str) -> np.ndarray:
+    """The bounds of the first `steps` batches."""
+    if steps is None:
+        return bounds
+    _check_count(where, "steps", steps, 1)
+    return bounds[: steps + 1]
+
+
+def _check_count(where: str, name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(
+            f"[{where}] {name} must be an integer. "
+            f"Received: {name}={value!r}. Try {name}={max(low, 1)}."
+        )
+    if value < low:
+        raise ValueError(
+            f"[{where}] {name} must be at least {low}. "
+            f"Received: {name}={value}. Try {name}={BATCH_SIZE if low else 1}."
+        )
+
+
+def _verbosity(where: str, verbose: Any) -> int:
+    if verbose == "auto":
+        return 1
+    if verbose in (0, 1, 2):
+        return int(verbose)
+    raise ValueError(
+        f"[{where}] verbose must be 'auto', 0, 1 or 2. Received: {verbose!r}."
+    )
+
+
+def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:
+    if isinstance(validation_freq, int):
+        return (epoch + 1) % validation_freq == 0
+    return epoch + 1 in validation_freq
+
+
+def _metric_list(
+    argument: str, given: Sequence[Any] | None, weighted: bool
+) -> list[tuple[Metric, bool]]:
+    if given is not None and not isinstance(given, (list, tuple)):
+        raise TypeError(
+            f"[compile] {argument} must be a list. "
+            f"Received: {given!r}. Try {argument}=[{given!r}]."
+        )
+    return [(metrics.get(metric), weighted) for metric in given or []]
+
+
+def _as_list(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
+    if callbacks is None:
+        return []
+    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+
+
+def _returned(logs: dict[str, float], return_dict: bool) -> Any:
+    if return_dict:
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values

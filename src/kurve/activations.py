@@ -1,7 +1,7 @@
 """Activations by name. The formulas are in `kurve.engines.reference.activations`.
 
-Each is an object to hand to a layer, `Dense(8, activation=activations.relu)`, or to call
-on an array: `activations.relu(np.array([-1.0, 2.0]))`.
+Each is an object to hand to a layer, `Dense(8, activation=activations.relu)`, or to
+call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kurve.errors import unknown_name
+from kurve.plan import Attr
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Activation:
 
     name: str
     alpha: float = 0.0
+
+    def attrs(self) -> dict[str, Attr]:
+        """What the plan says of this activation."""
+        return {"activation": self.name, "alpha": self.alpha}
 
     def __call__(self, x: Any) -> np.ndarray:
         """The activation of every element of x; softmax goes over the last axis."""

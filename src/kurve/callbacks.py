@@ -196,8 +196,8 @@ class _Monitor(Callback):
         if name == "loss":
             return False
         raise ValueError(
-            f"[{type(self).__name__}] cannot know whether {self.monitor!r} should go up "
-            "or down, because it is neither the loss nor a metric. "
+            f"[{type(self).__name__}] cannot know whether {self.monitor!r} should go "
+            "up or down, because it is neither the loss nor a metric. "
             "Try mode='min' or mode='max'."
         )
 
@@ -258,7 +258,9 @@ class EarlyStopping(_Monitor):
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             if self.verbose > 0:
-                print(f"Restoring the weights of the best epoch: {self.best_epoch + 1}.")
+                print(
+                    f"Restoring the weights of the best epoch: {self.best_epoch + 1}."
+                )
             self.model.set_weights(self.best_weights)
 
 
@@ -267,7 +269,7 @@ class ModelCheckpoint(_Monitor):
 
     Args:
         filepath: ends in ".kurve", or in ".weights.kurve" with save_weights_only; may
-            hold {epoch}, {batch} and names of the logs: "m-{epoch:02d}-{loss:.3f}.kurve".
+            hold {epoch}, {batch} and names of the logs: "m-{epoch:02d}-{loss}.kurve"
         monitor, mode: what to watch with save_best_only; see EarlyStopping.
         save_best_only: save only when the value is the best so far.
         save_weights_only: save no configuration and no optimizer.
@@ -485,7 +487,9 @@ class CSVLogger(Callback):
                 header = next(csv.reader(file, delimiter=self.separator), [])
             self._columns = header[1:]
         mode = "a" if self.append else "w"
-        self._file = open(self.filename, mode, newline="", encoding="utf-8")
+        self._file = open(  # noqa: SIM115 (closed by on_train_end)
+            self.filename, mode, newline="", encoding="utf-8"
+        )
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._file is None:

@@ -109,8 +109,8 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
         weights = weights[:, 0]
     if weights.shape != (samples,):
         raise ValueError(
-            f"[{where}] sample_weight must have shape ({samples},), one weight a row of "
-            f"x. Received: shape {weights.shape}."
+            f"[{where}] sample_weight must have shape ({samples},), one weight a row "
+            f"of x. Received: shape {weights.shape}."
         )
     weights = np.ascontiguousarray(weights, dtype=np.float32)
     refuse_non_finite(where, "sample_weight", weights, weights)
@@ -139,8 +139,8 @@ def class_weights(
         )
     if y.ndim > 2 or (sparse and y.ndim > 1):
         raise ValueError(
-            f"[{where}] class_weight needs one class a row. Received: y.shape={y.shape}."
-            " Try sample_weight."
+            f"[{where}] class_weight needs one class a row. "
+            f"Received: y.shape={y.shape}. Try sample_weight."
         )
     one_hot = y.ndim == 2 and y.shape[1] > 1
     classes = y.argmax(axis=1) if one_hot else y.reshape(-1)
@@ -205,45 +205,37 @@ def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
         ) from None
     if array.dtype.kind in "fiub":
         return array
-    if array.dtype.kind == "O":
-        for position, value in np.ndenumerate(array):
-            if value is None or isinstance(value, (str, bytes, dict, list, tuple)):
-                _refuse_kind(where, argument, position, value)
-        try:
-            return array.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
-    position = (0,) * array.ndim
+    position = _first_non_number(array)
+    if array.dtype.kind == "O" and position is None:
+        return array.astype(np.float64)
+    position = position or (0,) * array.ndim
     value = array[position] if array.size else array.dtype
-    if array.dtype.kind in "US":
-        for position, text in np.ndenumerate(array):
-            try:
-                float(text)
-            except ValueError:
-                value = text
-                break
-        else:
-            position, value = (0,) * array.ndim, array.flat[0] if array.size else ""
-    _refuse_kind(where, argument, position, value)
-    raise AssertionError("unreachable")
-
-
-def _refuse_kind(
-    where: str, argument: str, position: tuple[int, ...], value: Any
-) -> None:
     place = f"{argument}[{', '.join(map(str, position))}]" if position else argument
-    shown = str(value) if isinstance(value, np.str_) else value
-    fix = (
-        "Try .astype(float) if the text holds numbers, or encode categories as numbers."
-        if isinstance(value, (str, bytes))
-        else "Try leaving these rows out."
-        if value is None
-        else "Try .astype(float)."
-    )
+    if isinstance(value, (str, bytes)):
+        value = str(value)
+        fix = "Try .astype(float) if the text holds numbers, or numbers for categories."
+    else:
+        fix = "Try leaving such rows out." if value is None else "Try .astype(float)."
     raise TypeError(
-        f"[{where}] {argument} must hold real numbers. Received: {place} = {shown!r} of "
-        f"type {type(value).__name__}. {fix}"
+        f"[{where}] {argument} must hold real numbers. Received: {place} = {value!r} "
+        f"of type {type(value).__name__}. {fix}"
     )
+
+
+def _first_non_number(array: np.ndarray) -> tuple[int, ...] | None:
+    """Position of the first element that is no number, text that cannot even be read as
+    one before all others; None if there is none."""
+    found = None
+    for position, value in np.ndenumerate(array):
+        is_text = isinstance(value, (str, bytes))
+        if not is_text and hasattr(value, "__float__"):
+            continue
+        found = position if found is None else found
+        try:
+            float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return position
+    return found
 
 
 def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:

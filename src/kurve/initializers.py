@@ -1,7 +1,7 @@
 """Initial values of variables. Names, defaults and formulas are Keras's.
 
-An initializer without a seed draws from the stream of its model and variable; one with a
-seed gives the same values wherever it is used.
+An initializer without a seed draws from the stream of its model and variable; one with
+a seed gives the same values wherever it is used.
 """
 
 from __future__ import annotations

@@ -175,8 +175,8 @@ class SparseCategoricalCrossentropy(Loss):
         if bad.any():
             position = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(
-                f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, because "
-                f"the model has {classes} outputs. Received: "
+                f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, "
+                f"because the model has {classes} outputs. Received: "
                 f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try a last "
                 "layer with as many units as there are classes."
             )

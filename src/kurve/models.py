@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,6 @@ class Sequential(Trainer):
         self.name = auto_name(type(self)) if name is None else str(name)
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
-        self._vectors: list[Variable] = []
         self._seed: int | None = None
         for layer in layers or []:
             self.add(layer)
@@ -77,8 +77,8 @@ class Sequential(Trainer):
 
         Raises:
             TypeError: not a layer.
-            ValueError: a name that is taken, a layer that is in another model already,
-                or an `Input` that is not the first.
+            ValueError: a name that is taken, an `Input` that is not the first, or a
+                layer that does not fit (see `build`).
         """
         if not isinstance(layer, Layer):
             raise TypeError(
@@ -98,12 +98,6 @@ class Sequential(Trainer):
                 "[Sequential] layers must have different names. "
                 f"Received: a second {layer.name!r}. Try name='{layer.name}_2'."
             )
-        if layer.owner not in (None, self):
-            raise ValueError(
-                f"[Sequential] the layer {layer.name!r} is in another model already, and "
-                "a layer's weights lie in the memory of its one model. Try a new layer "
-                "and new_layer.set_weights(layer.get_weights())."
-            )
         if self._input_shape is None and not self._layers:
             self._input_shape = layer.given_input_shape or layer.built_shape
         self._layers.append(layer)
@@ -119,9 +113,7 @@ class Sequential(Trainer):
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
-        for variable in layer.variables:
-            variable.bind(variable.numpy(), 0, 0)
-        layer.owner = None
+        layer.release()
         if self._layers and self.built:
             self.build()
         elif not self._layers:
@@ -135,7 +127,8 @@ class Sequential(Trainer):
             input_shape: with the batch axis: (None, 3) for three features.
 
         Raises:
-            ValueError: no layers, no or another input shape, layers that do not fit.
+            ValueError: no layers, no or another input shape, layers that do not fit, or
+                a layer whose trained weights lie in another model already.
         """
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
@@ -155,8 +148,9 @@ class Sequential(Trainer):
         for layer in self._layers:
             layer.build((None, *shape))
             shape = layer.output_sample_shape(shape)
+            layer.check_owner(self)
         for layer in self._layers:
-            layer.owner = self
+            layer.owner = weakref.ref(self)
         self._lay_out()
 
     def _lay_out(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class L2(L1L2):
 
 l1, l2, l1_l2 = L1, L2, L1L2
 
-_TABLE = {
+_TABLE: dict[str, Callable[[], L1L2]] = {
     "l1": L1,
     "l2": L2,
     "L1": L1,

@@ -30,7 +30,7 @@ FORMAT = 1
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_RANK = 8
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _NAMES = {"f4": "F32", "f8": "F64"}
 
 
@@ -103,8 +103,8 @@ def load_model(filepath: str | os.PathLike[str]) -> Sequential:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
-            f"[load_model] the configuration in {os.fspath(filepath)!r} cannot be read: "
-            f"{error}."
+            f"[load_model] the configuration in {os.fspath(filepath)!r} cannot be "
+            f"read: {error}."
         ) from error
     return model
 
@@ -237,7 +237,9 @@ def _assign(model: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
     try:
         model.set_weights(list(given.values()))
     except ValueError as error:
-        raise ModelFileError(f"[load] the file does not fit the model: {error}") from error
+        raise ModelFileError(
+            f"[load] the file does not fit the model: {error}"
+        ) from error
 
 
 def _checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:

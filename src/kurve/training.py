@@ -31,9 +31,9 @@ REDRAW_SECONDS = 0.1
 class Division:
     """How `fit` divides n rows into the steps of an epoch.
 
-    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps` steps
-    is usually one pass; with both batch_size and steps_per_epoch given it is a window of
-    the endless sequence of passes, which goes on where the last epoch stopped.
+    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps`
+    steps is usually one pass; with both batch_size and steps_per_epoch given it is a
+    window of the endless sequence of passes, which goes on where the last one stopped.
     """
 
     rows: int
@@ -66,8 +66,8 @@ class Division:
                     "[fit] steps_per_epoch must not exceed the number of rows, because "
                     "the rows are divided into that many batches. Received: "
                     f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
-                    f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too "
-                    "to walk over the rows several times."
+                    f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} "
+                    "too, to walk over the rows several times."
                 )
             # The sizes of numpy.array_split: the first rows % steps have one row more.
             index = np.arange(steps_per_epoch + 1, dtype=np.int64)
@@ -386,7 +386,9 @@ class Trainer:
             are those of this batch alone.
         """
         self._require_compiled("train_on_batch")
-        x, y, weights = self._checked("train_on_batch", x, y, sample_weight, class_weight)
+        x, y, weights = self._checked(
+            "train_on_batch", x, y, sample_weight, class_weight
+        )
         state, program = self._training_state(), self._ready_program()
         assert self.optimizer is not None
         rates = self.optimizer.learning_rates(state.step, 1)
@@ -483,8 +485,8 @@ class Trainer:
         class_weight: Mapping[int, float] | None,
         may_build: bool = True,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """x, y and weights as the engine wants them. Builds the model from x, if that is
-        still to be done and nothing is wrong."""
+        """x, y and weights as the engine wants them. Builds the model from x, if that
+        is still to be done and nothing is wrong."""
         assert self.loss is not None
         if self._plan is None and not may_build:
             self._built(where)
@@ -555,7 +557,7 @@ class Trainer:
         if self._plan is None or self._state is None:
             raise RuntimeError(
                 f"[{where}] the model is not built, so it has no weights yet. Try fit "
-                "first, model.build((None, 1)), or Input(shape=(1,)) as its first layer."
+                "first, model.build((None, 1)), or Input(shape=(1,)) as first layer."
             )
         return self._plan, self._state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 
 from kurve.engines.base import Batches as Batches
 from kurve.engines.base import Engine as Engine
@@ -37,7 +38,7 @@ def _native() -> Engine:
     return NativeEngine()
 
 
-_ENGINES = {"native": _native, "reference": _reference}
+_ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _reference}
 
 
 def get_engine(engine: str | Engine | None = None) -> Engine:
@@ -57,7 +58,7 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
             "[get_engine] engine must be a name or an object with name and compile. "
             f"Received: {engine!r}. Try engine='native'."
         )
-    make = lookup("get_engine", "engine", engine, _ENGINES)
+    make: Callable[[], Engine] = lookup("get_engine", "engine", engine, _ENGINES)
     if engine not in _loaded:
         _loaded[engine] = make()
     return _loaded[engine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,22 +41,33 @@ class Variable:
     ) -> None:
         self.name, self.shape, self.role = name, shape, role
         self.initializer, self.regularizer = initializer, regularizer
-        self._value: np.ndarray | None = None
+        self._views: list[np.ndarray] = []
 
     def bind(self, view: np.ndarray, seed: int, stream: int) -> None:
-        """Move into `view`; a variable without a value yet takes its initial one."""
-        if self._value is None:
-            view[...] = self.initializer(self.shape, seed, stream)
-        else:
-            view[...] = self._value
-        self._value = view
+        """Move into `view`; a variable without a value yet takes its initial one.
+
+        What no engine writes (buffers and constants) may lie in several models, and
+        `assign` then reaches all of them.
+        """
+        view[...] = (
+            self._views[-1]
+            if self._views
+            else self.initializer(self.shape, seed, stream)
+        )
+        if self.role == "param":
+            self._views.clear()
+        self._views.append(view)
+
+    def release(self) -> None:
+        """Leave all models: keep the value in memory of one's own."""
+        self._views = [view.copy() for view in self._views[-1:]]
 
     @property
     def value(self) -> np.ndarray:
-        """The array itself, float32; writing into it changes the variable."""
-        if self._value is None:
-            self._value = self.initializer(self.shape)
-        return self._value
+        """The array itself, float32; to change it, use `assign`."""
+        if not self._views:
+            self._views.append(self.initializer(self.shape))
+        return self._views[-1]
 
     def numpy(self) -> np.ndarray:
         """A copy of the value."""
@@ -75,9 +87,11 @@ class Variable:
             )
         if not np.isfinite(array).all():
             raise ValueError(
-                f"[{self.name}] the new value must be finite. Received: NaN or infinity."
+                f"[{self.name}] the new value must be finite. "
+                "Received: NaN or infinity."
             )
-        self.value[...] = array
+        for view in self._views or [self.value]:
+            view[...] = array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)
@@ -107,7 +121,8 @@ class Layer:
             None if input_shape is None else check_shape(type(self), input_shape)
         )
         self.built_shape: Shape | None = None
-        self.owner: object | None = None  # the model whose vectors hold the variables
+        # The model whose vectors hold the variables.
+        self.owner: weakref.ref[Any] | None = None
         self._variables: list[Variable] = []
 
     def build(self, input_shape: Sequence[int | None]) -> None:
@@ -122,6 +137,23 @@ class Layer:
             self.built_shape = sample
         else:
             self.check_input(sample)
+
+    def check_owner(self, model: object) -> None:
+        """Refuse a model other than the one whose training changes this layer."""
+        other = self.owner() if self.owner is not None else None
+        if other in (None, model) or all(v.role != "param" for v in self._variables):
+            return
+        raise ValueError(
+            f"[Sequential] the layer {self.name!r} is in another model already, and a "
+            "layer's weights lie in the memory of its one model. Try a new layer and "
+            "new_layer.set_weights(layer.get_weights())."
+        )
+
+    def release(self) -> None:
+        """Leave the model, weights and all."""
+        self.owner = None
+        for variable in self._variables:
+            variable.release()
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""

@@ -23,7 +23,7 @@ class InputLayer(Layer):
         return (None, *self.given_input_shape)
 
 
-def Input(shape: Sequence[int] | int, name: str | None = None) -> InputLayer:  # noqa: N802
+def Input(shape: Sequence[int] | int, name: str | None = None) -> InputLayer:
     """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
 
     Args:
@@ -48,11 +48,14 @@ class Activation(Layer):
     ) -> list[Op]:
         if self.activation.name == "softmax":
             return [Op("softmax", self.name, input_shape, input_shape)]
-        attrs = {"activation": self.activation.name, "alpha": self.activation.alpha}
+        attrs = self.activation.attrs()
         return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": activations.to_config(self.activation)}
+        return {
+            **super().get_config(),
+            "activation": activations.to_config(self.activation),
+        }
 
 
 class Dropout(Layer):

@@ -81,8 +81,8 @@ class Dense(Layer):
         features = self.kernel.shape[0]
         if input_shape[-1] != features:
             raise ValueError(
-                f"[Dense] layer {self.name!r} expected the last axis of its input to be "
-                f"{features}, because its kernel is {self.kernel.shape}. Received: "
+                f"[Dense] layer {self.name!r} expected the last axis of its input to "
+                f"be {features}, because its kernel is {self.kernel.shape}. Received: "
                 f"{input_shape[-1]} in samples of shape {input_shape}."
             )
 
@@ -95,8 +95,7 @@ class Dense(Layer):
         shape = self.output_sample_shape(input_shape)
         soft = self.activation.name == "softmax"
         fused = activations.linear if soft else self.activation
-        attrs = {"activation": fused.name, "alpha": fused.alpha}
-        ops = [Op("dense", self.name, input_shape, shape, slots, attrs=attrs)]
+        ops = [Op("dense", self.name, input_shape, shape, slots, attrs=fused.attrs())]
         if soft:
             ops.append(Op("softmax", self.name, shape, shape))
         return ops

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -159,7 +159,9 @@ class Optimizer:
                 f"Received: {value!r} of type {type(value).__name__}."
             )
         if not (math.isfinite(value) and low <= value <= high):
-            limits = f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
+            limits = (
+                f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
+            )
             raise ValueError(
                 f"[{type(self).__name__}] {name} must be finite and {limits}. "
                 f"Received: {value!r}."
@@ -266,7 +268,7 @@ class Adagrad(Optimizer):
 class _Moments(Optimizer):
     """Optimizers that follow the mean of g and the size of g."""
 
-    slot_starts = (0.0, 0.0)
+    slot_starts: tuple[float, ...] = (0.0, 0.0)
 
     def __init__(
         self,
@@ -295,8 +297,8 @@ class Adam(_Moments):
     """w <- w - alpha m / (sqrt(v) + epsilon), m and v the exponential means of g and
     g^2, alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t).
 
-    Source: Kingma & Ba 2015, with epsilon in the place of section 2's epsilon hat, as in
-    Keras; amsgrad: Reddi, Kale & Kumar 2018.
+    Source: Kingma & Ba 2015, with epsilon in the place of section 2's epsilon hat, as
+    in Keras; amsgrad: Reddi, Kale & Kumar 2018.
     """
 
     kind = "adam"
@@ -373,7 +375,8 @@ def get(identifier: str | Optimizer) -> Optimizer:
         return identifier
     if isinstance(identifier, str):
         if identifier.lower() in _TABLE:
-            return _TABLE[identifier.lower()]()
+            make: Any = _TABLE[identifier.lower()]
+            return cast(Optimizer, make())
         raise unknown_name("optimizers", "optimizer", identifier, CLASSES)
     raise TypeError(
         "[optimizers] an optimizer must be a name or an object of kurve.optimizers. "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 f" Received: {len(self.boundaries)} boundaries and {len(self.values)} "
                 "values. Try boundaries=[100], values=[1e-3, 1e-4]."
             )
-        if any(b <= a for a, b in zip(self.boundaries, self.boundaries[1:])):
+        if any(b <= a for a, b in pairwise(self.boundaries)):
             raise ValueError(
                 "[PiecewiseConstantDecay] boundaries must increase. "
                 f"Received: {self.boundaries}. Try {sorted(set(self.boundaries))}."
@@ -98,8 +99,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 class CosineDecay(LearningRateSchedule):
     """Half a cosine from the start down to alpha times it, with a linear warm-up.
 
-    Without `warmup_target`: initial * ((1 - alpha) (1 + cos(pi s)) / 2 + alpha) with s =
-    min(step, decay_steps) / decay_steps. With it: first linear from initial to the
+    Without `warmup_target`: initial * ((1 - alpha) (1 + cos(pi s)) / 2 + alpha) with
+    s = min(step, decay_steps) / decay_steps. With it: first linear from initial to the
     target in `warmup_steps`, then the cosine down from the target.
     Source: Loshchilov & Hutter 2017 (SGDR).
     """

@@ -13,6 +13,8 @@ gradients against finite differences.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from kurve.engines.base import Batches, State
@@ -111,9 +113,7 @@ class ReferenceProgram:
         loss, upstream = self._loss(state, y, prediction, weights)
         self._count(len(x), loss, y, prediction, weights, totals)
         gradient = np.zeros_like(state.params)
-        for op, memory in zip(
-            reversed(self.plan.ops), reversed(memories), strict=True
-        ):
+        for op, memory in zip(reversed(self.plan.ops), reversed(memories), strict=True):
             upstream, parts = OPS[op.kind][1](op, upstream, memory, state)
             for role, part in parts.items():
                 view(gradient, op.params[role])[...] = part
@@ -126,7 +126,7 @@ class ReferenceProgram:
         return loss, gradient
 
     def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
-        """Clip, decay the weights, and let the optimizer step; frozen variables stay."""
+        """Clip, decay the weights, let the optimizer step; frozen variables stay."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
@@ -186,12 +186,12 @@ class ReferenceEngine:
     name = "reference"
 
     def compile(self, plan: Plan) -> ReferenceProgram:
-        for what, kind, known in [
-            *(("layer", op.kind, OPS) for op in plan.ops),
-            *(("loss", loss.kind, LOSSES) for loss in [plan.loss] if loss),
-            *(("metric", metric.kind, KINDS) for metric in plan.metrics),
-            *(("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o),
-        ]:
+        used: list[tuple[str, str, Container[str]]] = []
+        used += [("layer", op.kind, OPS) for op in plan.ops]
+        used += [("loss", loss.kind, LOSSES) for loss in [plan.loss] if loss]
+        used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
+        used += [("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o]
+        for what, kind, known in used:
             if kind not in known:
                 raise NotImplementedError(
                     f"[reference engine] the {what} {kind!r} is not implemented."

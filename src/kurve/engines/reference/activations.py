@@ -3,8 +3,8 @@
 An activation must stand between two affine maps: (x A + a) B + b = x (A B) + (a B + b)
 is again one affine map, so without it a deep network is no better than a single layer.
 
-`alpha` is the activation's one number (the slope of leaky_relu, the scale of elu) and is
-passed to all alike.
+`alpha` is the activation's one number (the slope of leaky_relu, the scale of elu) and
+is passed to all alike.
 """
 
 from __future__ import annotations

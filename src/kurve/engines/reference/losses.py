@@ -1,7 +1,7 @@
 """Losses: the value of every row and its derivative with respect to the prediction.
 
 A row is one sample, or one position of a sample whose output has more axes; it holds O
-outputs. Each function takes y and p (R, O) and returns (values (R,), dvalues/dp (R, O)).
+outputs. Each function takes y and p (R, O) and gives values (R,) and dvalues/dp (R, O).
 The loss of a batch is the sum of weight x value over the rows, divided by R.
 """
 

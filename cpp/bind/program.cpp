@@ -1,0 +1,242 @@
+#include "program.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <chrono>
+
+#include "register.h"
+
+namespace nb = nanobind;
+using namespace kurve;
+
+namespace {
+
+template <class T, class... Options>
+using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu, Options...>;
+template <class T>
+using Vector = Array<T, nb::ndim<1>>;
+using Data = Array<const float>;
+
+// True once a signal handler has raised; looks every 20 ms, because that takes the GIL.
+bool interrupted() {
+  using Clock = std::chrono::steady_clock;
+  static thread_local Clock::time_point looked{};
+  Clock::time_point now = Clock::now();
+  if (now - looked < std::chrono::milliseconds(20)) return false;
+  looked = now;
+  nb::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+void expect(bool right, const char* rule) {
+  if (!right) throw std::invalid_argument(std::string("[native] ") + rule);
+}
+
+// What a call needs of kurve.engines.base.State, whose step it sets at the end.
+struct StateArrays {
+  Vector<float> params;
+  Vector<const float> buffers;
+  Array<float, nb::ndim<2>> slots;
+  Vector<double> scalars;
+
+  State view(const Program& program, int64_t step, uint64_t seed) const {
+    expect(int64_t(params.size()) == program.params_size() &&
+               int64_t(buffers.size()) == program.buffers_size(),
+           "state.params and state.buffers must have the plan's sizes.");
+    return {params.data(), buffers.data(), slots.data(), scalars.data(), step, seed};
+  }
+  void check_slots(const Program& program) const {
+    expect(program.optimizer() && program.objective().has_loss(),
+           "train needs a plan with a loss and an optimizer.");
+    const Optimizer& optimizer = *program.optimizer();
+    expect(int(slots.shape(0)) >= optimizer.slots() &&
+               (optimizer.slots() == 0 ||
+                int64_t(slots.shape(1)) == program.params_size()) &&
+               int(scalars.size()) >= optimizer.scalars(),
+           "state.slots and state.scalars must have the optimizer's sizes.");
+  }
+};
+
+struct BatchArrays {
+  Data x, y;
+  std::optional<Vector<const float>> weights;
+  std::optional<Vector<const int64_t>> order;
+  Vector<const int64_t> bounds;
+  std::optional<Vector<const float>> learning_rates;
+
+  Batches view(const Program& program) const {
+    int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0;
+    expect(int64_t(x.size()) == n * program.input_size(),
+           "batches.x must have the shape (n, *input_shape).");
+    expect(int64_t(y.size()) == n * program.target_size(),
+           "batches.y must have as many rows as x, of the target's shape.");
+    expect(!weights || int64_t(weights->size()) == n,
+           "batches.weights must have one number for each row.");
+    expect(bounds.size() >= 1, "batches.bounds must not be empty.");
+    int64_t steps = int64_t(bounds.size()) - 1;
+    expect(!learning_rates || int64_t(learning_rates->size()) == steps,
+           "batches.learning_rates must have one number for each step.");
+    return {x.data(),
+            y.data(),
+            weights ? weights->data() : nullptr,
+            n,
+            order ? order->data() : nullptr,
+            order ? int64_t(order->size()) : 0,
+            bounds.data(),
+            steps,
+            learning_rates ? learning_rates->data() : nullptr};
+  }
+};
+
+void raise_if(const Outcome& outcome) {
+  if (outcome.interrupted) throw nb::python_error();
+}
+
+// Returns what was not finite, or "". The step is set before anything is raised.
+std::string train(const Program& program, nb::handle state, const StateArrays& arrays,
+                  int64_t step, uint64_t seed, const BatchArrays& batches,
+                  int64_t first, int64_t last, Vector<double> totals) {
+  State view = arrays.view(program, step, seed);
+  arrays.check_slots(program);
+  Batches data = batches.view(program);
+  expect(data.learning_rates, "train needs batches.learning_rates.");
+  expect(int64_t(totals.size()) == program.totals_size(),
+         "totals must have the plan's size.");
+  Outcome outcome;
+  std::exception_ptr error;
+  {
+    nb::gil_scoped_release release;
+    try {
+      outcome = program.train(view, data, first, last, totals.data(), interrupted);
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+  {
+    // Setting an attribute must not meet the KeyboardInterrupt under way.
+    nb::error_scope keep;
+    state.attr("step") = view.step;
+  }
+  if (error) std::rethrow_exception(error);
+  raise_if(outcome);
+  return outcome.what;
+}
+
+void test(const Program& program, const StateArrays& arrays, int64_t step,
+          uint64_t seed, const BatchArrays& batches, Vector<double> totals) {
+  State view = arrays.view(program, step, seed);
+  expect(program.objective().has_loss(), "test needs a plan with a loss.");
+  Batches data = batches.view(program);
+  expect(int64_t(totals.size()) == program.totals_size(),
+         "totals must have the plan's size.");
+  Outcome outcome;
+  {
+    nb::gil_scoped_release release;
+    outcome = program.test(view, data, totals.data(), interrupted);
+  }
+  raise_if(outcome);
+}
+
+void predict(const Program& program, const StateArrays& arrays, Data x,
+             Array<float> y) {
+  State view = arrays.view(program, 0, 0);
+  int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0;
+  expect(int64_t(x.size()) == n * program.input_size(),
+         "x must have the shape (n, *input_shape).");
+  expect(int64_t(y.size()) == n * program.output_size(),
+         "y must have the shape (n, *output_shape).");
+  Outcome outcome;
+  {
+    nb::gil_scoped_release release;
+    outcome = program.predict(view, x.data(), n, y.data(), interrupted);
+  }
+  raise_if(outcome);
+}
+
+double gradient(const Program& program, const StateArrays& arrays, int64_t step,
+                uint64_t seed, const BatchArrays& batches, int64_t which,
+                Vector<float> out) {
+  State view = arrays.view(program, step, seed);
+  expect(program.objective().has_loss(), "gradient needs a plan with a loss.");
+  expect(int64_t(out.size()) == program.params_size(),
+         "the gradient must be as long as params.");
+  Batches data = batches.view(program);
+  nb::gil_scoped_release release;
+  return program.gradient(view, data, which, out.data());
+}
+
+}  // namespace
+
+void register_program(nb::module_& m) {
+  nb::register_exception_translator([](const std::exception_ptr& p, void*) {
+    try {
+      std::rethrow_exception(p);
+    } catch (const Unsupported& error) {
+      PyErr_SetString(PyExc_NotImplementedError, error.what());
+    }
+  });
+
+  nb::class_<Slot>(m, "Slot").def(
+      nb::init<std::string, Shape, int64_t, bool, double, double>(), nb::arg("name"),
+      nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"), nb::arg("l1"),
+      nb::arg("l2"));
+  nb::class_<OpSpec>(m, "Op").def(
+      nb::init<std::string, std::string, Shape, Shape, std::map<std::string, int>,
+               std::map<std::string, int>, Attrs>(),
+      nb::arg("kind"), nb::arg("layer"), nb::arg("in_shape"), nb::arg("out_shape"),
+      nb::arg("params"), nb::arg("buffers"), nb::arg("attrs"));
+  nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
+                                  nb::arg("attrs"));
+  nb::class_<MetricSpec>(m, "Metric")
+      .def(
+          "__init__",
+          [](MetricSpec* self, std::string kind, Attrs attrs, int64_t size,
+             bool weighted) {
+            new (self) MetricSpec{{std::move(kind), std::move(attrs)}, size, weighted};
+          },
+          nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
+
+  nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
+      .def(nb::init<Vector<float>, Vector<const float>, Array<float, nb::ndim<2>>,
+                    Vector<double>>(),
+           nb::arg("params").noconvert(), nb::arg("buffers").noconvert(),
+           nb::arg("slots").noconvert(), nb::arg("scalars").noconvert());
+  nb::class_<BatchArrays>(m, "Batches", "The arrays of a kurve.engines.base.Batches.")
+      .def(nb::init<Data, Data, std::optional<Vector<const float>>,
+                    std::optional<Vector<const int64_t>>, Vector<const int64_t>,
+                    std::optional<Vector<const float>>>(),
+           nb::arg("x").noconvert(), nb::arg("y").noconvert(),
+           nb::arg("weights").noconvert().none(), nb::arg("order").noconvert().none(),
+           nb::arg("bounds").noconvert(), nb::arg("learning_rates").noconvert().none());
+
+  nb::class_<Program>(m, "Program")
+      .def(
+          "__init__",
+          [](Program* self, Shape input_shape, Shape output_shape,
+             std::vector<OpSpec> ops, std::vector<Slot> params,
+             std::vector<Slot> buffers, const Spec* loss,
+             std::vector<MetricSpec> metrics, const Spec* optimizer) {
+            new (self) Program({std::move(input_shape), std::move(output_shape),
+                                std::move(ops), std::move(params), std::move(buffers),
+                                loss, std::move(metrics), optimizer});
+          },
+          nb::arg("input_shape"), nb::arg("output_shape"), nb::arg("ops"),
+          nb::arg("params"), nb::arg("buffers"), nb::arg("loss").none(),
+          nb::arg("metrics"), nb::arg("optimizer").none())
+      .def("train", &train, nb::arg("state"), nb::arg("arrays"), nb::arg("step"),
+           nb::arg("seed"), nb::arg("batches"), nb::arg("first"), nb::arg("last"),
+           nb::arg("totals").noconvert(),
+           "Do steps first..last-1; returns what was not finite, or ''.")
+      .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
+           nb::arg("batches"), nb::arg("totals").noconvert())
+      .def("predict", &predict, nb::arg("arrays"), nb::arg("x").noconvert(),
+           nb::arg("y").noconvert(), "Write the outputs for x to y.")
+      .def("gradient", &gradient, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
+           nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
+           "Loss of one step's batch; its gradient is written to out.");
+}

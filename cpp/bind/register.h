@@ -1,0 +1,6 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+void register_runtime(nanobind::module_&);
+void register_program(nanobind::module_&);

@@ -1,0 +1,81 @@
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace kurve {
+
+#if defined(KURVE_HAS_v2)
+extern const Kernels kernels_v2, kernels_v3, kernels_v4;
+#elif defined(KURVE_HAS_neon)
+extern const Kernels kernels_neon;
+#endif
+
+namespace {
+
+struct Isa {
+  const char* name;
+  const Kernels* kernels;
+  bool supported;
+};
+
+// Worst first.
+std::vector<Isa> isas() {
+#if defined(KURVE_HAS_v2)
+  __builtin_cpu_init();
+  bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("ssse3") &&
+            __builtin_cpu_supports("popcnt");
+  bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+            __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  bool v4 = v3 && __builtin_cpu_supports("avx512f") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return {{"x86-64-v2", &kernels_v2, v2},
+          {"x86-64-v3", &kernels_v3, v3},
+          {"x86-64-v4", &kernels_v4, v4}};
+#else
+  return {{"neon", &kernels_neon, true}};
+#endif
+}
+
+Isa choose() {
+  std::string names, best;
+  const char* wanted = std::getenv("KURVE_ISA");
+  std::vector<Isa> all = isas();
+  for (const Isa& isa : all)
+    if (isa.supported) {
+      best = isa.name;
+      names += (names.empty() ? "" : ", ") + best;
+    }
+  if (best.empty())
+    throw std::runtime_error(
+        "[kurve] this CPU has none of the instruction sets of the native engine. "
+        "Try the reference engine.");
+  std::string name = wanted && *wanted ? wanted : best;
+  for (const Isa& isa : all)
+    if (name == isa.name && isa.supported) return isa;
+  throw std::invalid_argument(
+      "[kurve] the environment variable KURVE_ISA must name an instruction set that "
+      "this CPU has: " +
+      names + ". Received: '" + name + "'. Try KURVE_ISA=" + best + ".");
+}
+
+const Isa& chosen() {
+  static const Isa isa = choose();
+  return isa;
+}
+
+}  // namespace
+
+const Kernels& kernels() { return *chosen().kernels; }
+
+std::string isa() { return chosen().name; }
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa& isa : isas())
+    if (isa.supported) names.push_back(isa.name);
+  return names;
+}
+
+}  // namespace kurve

@@ -1,0 +1,56 @@
+// Compiled once per instruction set, with KURVE_ARCH naming it. Everything lies in an
+// anonymous namespace and no std template is used: a weak symbol compiled here with
+// wide instructions could be the one the linker keeps for code that runs on every CPU.
+#include "table.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own AVX-512 header starts from deliberately undefined registers.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define NAME_(x) kernels_##x
+#define NAME(x) NAME_(x)
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+namespace kurve {
+namespace {
+#include "vector.inl.h"
+
+#include "math.inl.h"
+
+#include "activation.inl.h"
+#include "loss.inl.h"
+#include "optimizer.inl.h"
+#include "pointwise.inl.h"
+#include "product.inl.h"
+}  // namespace
+
+extern const Kernels NAME(KURVE_ARCH);
+const Kernels NAME(KURVE_ARCH) = {
+    TEXT(KURVE_ARCH),
+    L,
+    product_tasks,
+    product,
+    activate,
+    differentiate,
+    softmax_forward,
+    softmax_backward,
+    dropout,
+    normalize,
+    normalize_backward,
+    loss,
+    scale,
+    clamp,
+    sum_of_squares,
+    sum_of_magnitudes,
+    penalize,
+    update,
+};
+}  // namespace kurve

@@ -1,0 +1,136 @@
+// Elementary functions, float32, within a few ULP; right at 0, infinity and NaN.
+// Range reduction after Cody & Waite 1980; the polynomials are weighted minimax fits.
+#pragma once
+
+// Coefficients of the highest power first.
+template <int n>
+INLINE vf horner(vf x, const float (&c)[n]) {
+  vf p = splat(c[0]);
+#pragma GCC unroll 16
+  for (int i = 1; i < n; i++) p = p * x + c[i];
+  return p;
+}
+
+struct Reduced {
+  vf q, s1, s2;
+};  // e^x = (1 + q) s1 s2
+
+// x = n ln2 + r, |r| <= ln2 / 2; q = e^r - 1; s1 s2 = 2^n in two factors, so that
+// subnormal and huge results need no branch.
+INLINE Reduced reduce_exp(vf x) {
+  x = x > 89.0f ? splat(89.0f) : x;
+  x = x < -104.0f ? splat(-104.0f) : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  vf n = (x * 1.44269504f + magic) - magic;
+  vf r = x - n * 0.693145751953125f;
+  r = r - n * 1.42860682e-6f;
+  vf p = horner(r, {1.978926448e-04f, 1.394575229e-03f, 8.333504200e-03f,
+                    4.166628048e-02f, 1.666666567e-01f, 0.5f});
+  vf q = r * r * p + r;
+  vi e = to_int(n), half = e >> 1;
+  return {q, value((half + 127) << 23), value((e - half + 127) << 23)};
+}
+
+INLINE vf exp(vf x) {
+  Reduced e = reduce_exp(x);
+  return (1.0f + e.q) * e.s1 * e.s2;
+}
+
+// e^x - 1 for x <= 0, without cancellation.
+INLINE vf expm1_negative(vf x) {
+  Reduced e = reduce_exp(x);
+  vf s = e.s1 * e.s2;
+  return e.q * s + (s - 1.0f);
+}
+
+// x = m 2^e with m in [sqrt(1/2), sqrt(2)); log x = log m + e ln2.
+INLINE vf log(vf x) {
+  vi tiny = x < 1.17549435e-38f;
+  vf y = tiny ? x * 8388608.0f : x;
+  vi e = (bits(y) - 0x3f3504f3) >> 23;
+  vf f = value(bits(y) - (e << 23)) - 1.0f;
+  vf n = to_float(e) + (tiny ? splat(-23.0f) : splat(0.0f));
+  vf p = horner(f, {6.916990131e-02f, -1.179192439e-01f, 1.187339574e-01f,
+                    -1.238404214e-01f, 1.421856582e-01f, -1.666926444e-01f,
+                    2.000223100e-01f, -2.499998659e-01f, 3.333331048e-01f});
+  vf f2 = f * f;
+  vf low = n * 1.42860682e-6f + f2 * f * p;
+  low = low - 0.5f * f2;
+  vf result = n * 0.693145751953125f + (f + low);
+  result = x == 0.0f ? splat(-__builtin_inff()) : result;
+  result = x < 0.0f ? splat(__builtin_nanf("")) : result;
+  return x < __builtin_inff() ? result : x;  // infinity, NaN
+}
+
+// log(1 + x) for x in [0, 1]: the rounding error of 1 + x put back to first order.
+INLINE vf log1p_unit(vf x) {
+  vf w = 1.0f + x;
+  return log(w) + (x - (w - 1.0f)) / w;
+}
+
+INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
+
+// tanh |x| = -m / (2 + m), m = e^(-2|x|) - 1.
+INLINE vf tanh(vf x) {
+  vf m = expm1_negative(-2.0f * abs(x));
+  return with_sign(abs(m / (2.0f + m)), sign_of(x));
+}
+
+INLINE vf softplus(vf x) {
+  vf positive = x < 0.0f ? splat(0.0f) : x;
+  return positive + log1p_unit(exp(-abs(x)));
+}
+
+// |x| < 0.92: x P(x^2); else 1 - exp(-Q(|x|)), where Q fits -log erfc.
+INLINE vf erf(vf x) {
+  vf t = abs(x), u = t * t;
+  vf small = horner(
+      u, {8.185092156e-05f, -8.097703103e-04f, 5.196952261e-03f, -2.685770579e-02f,
+          1.128366366e-01f, -3.761263192e-01f, 1.128379226e+00f});
+  vf c = t > 4.0f ? splat(4.0f) : t;
+  vf q = horner(
+      c, {-1.110781227e-06f, 1.786259054e-05f, -1.034082234e-04f, 5.953287473e-05f,
+          2.940597711e-03f, -2.312263288e-02f, 1.061673090e-01f, 6.347535849e-01f,
+          1.128979683e+00f, -8.594096289e-05f});
+  vf large = 1.0f - exp(-q);
+  vf result = t < 0.92f ? t * small : large;
+  return with_sign(result, sign_of(x));
+}
+
+struct SinCos {
+  vf sin, cos;
+};
+
+// r = x - n pi, in three parts of pi of which n times the first two is exact.
+INLINE vf reduce_pi(vf x, vf n) {
+  x = x - n * 3.140625f;
+  x = x - n * 0.0009677410125732422f;
+  return x + n * 8.742278000e-08f;
+}
+INLINE vf sin_reduced(vf r) {
+  vf u = r * r;
+  vf p = horner(u, {-2.388658693e-08f, 2.752525461e-06f, -1.984086557e-04f,
+                    8.333330974e-03f, -1.666666716e-01f});
+  return u * r * p + r;
+}
+
+static __attribute__((noinline)) SinCos sincos_huge(vf x, SinCos y) {
+  for (int i = 0; i < L; i++)
+    if (!(x[i] <= 1e4f && x[i] >= -1e4f)) {
+      y.sin[i] = __builtin_sinf(x[i]);
+      y.cos[i] = __builtin_cosf(x[i]);
+    }
+  return y;
+}
+
+// x = n pi + r gives (-1)^n sin r; x = (n + 1/2) pi + r gives cos x = -(-1)^n sin r.
+INLINE SinCos sincos(vf x) {
+  const float magic = 12582912.0f;
+  vf n = (x * 0.318309886f + magic) - magic;
+  vf h = (x * 0.318309886f - 0.5f + magic) - magic;
+  vf s = sin_reduced(reduce_pi(x, n)), c = sin_reduced(reduce_pi(x, h + 0.5f));
+  SinCos y{value(bits(s) ^ (to_int(n) << 31)),
+           value(bits(c) ^ ((to_int(h) + 1) << 31))};
+  if (any(~(abs(x) <= 1e4f))) return sincos_huge(x, y);
+  return y;
+}

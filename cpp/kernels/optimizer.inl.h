@@ -1,0 +1,133 @@
+// Clipping, penalties and the update, each one pass over a variable's flat vectors.
+// Formulas and slots as in kurve.optimizers, which follow Keras 3.
+#pragma once
+
+static void scale(float* x, float factor, int64_t n) {
+  for (int64_t j = 0; j < n; j += L) store(x + j, load(x + j, n - j) * factor, n - j);
+}
+
+static void clamp(float* x, float limit, int64_t n) {
+  for (int64_t j = 0; j < n; j += L) {
+    vf v = max(splat(-limit), min(splat(limit), load(x + j, n - j)));
+    store(x + j, v, n - j);
+  }
+}
+
+static double sum_of_squares(const float* x, int64_t n) {
+  vd s{};
+  for (int64_t j = 0; j < n; j += L) {
+    vd v = __builtin_convertvector(load(x + j, n - j), vd);
+    s += v * v;
+  }
+  return sum(s);
+}
+
+static double sum_of_magnitudes(const float* x, int64_t n) {
+  vd s{};
+  for (int64_t j = 0; j < n; j += L)
+    s += __builtin_convertvector(abs(load(x + j, n - j)), vd);
+  return sum(s);
+}
+
+static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
+  vf bad{};
+  for (int64_t j = 0; j < n; j += L) {
+    vf v = load(w + j, n - j);
+    vf sign = v == 0.0f ? splat(0.0f) : with_sign(splat(1.0f), v);
+    vf result = load(g + j, n - j) + l1 * sign;
+    result = result + (2.0f * l2) * v;
+    bad += result * 0.0f;
+    store(g + j, result, n - j);
+  }
+  return !any(bad != 0.0f);
+}
+
+// One vector of a variable: w and g, and up to three slots a, b, c in place.
+template <OptimizerKind kind>
+INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
+  if constexpr (kind == OptimizerKind::sgd) {
+    if (!u.momentum_on) return w - u.lr * g;
+    vf step = u.lr * g;
+    a = u.momentum * a - step;
+    return u.nesterov ? w + (u.momentum * a - step) : w + a;
+  } else if constexpr (kind == OptimizerKind::rmsprop) {
+    // slots: v, then momentum and mean as far as they are on
+    vf& mean = u.momentum_on ? c : b;
+    vf square = g * g;
+    a = u.rho * a + u.one_minus_rho * square;
+    vf denominator = a;
+    if (u.centered) {
+      mean = u.rho * mean + u.one_minus_rho * g;
+      denominator = denominator - mean * mean;
+    }
+    vf increment = u.lr * g / sqrt(denominator + u.epsilon);
+    if (!u.momentum_on) return w - increment;
+    b = u.momentum * b + increment;
+    return w - b;
+  } else if constexpr (kind == OptimizerKind::adagrad) {
+    a = a + g * g;
+    return w - u.lr * g / sqrt(a + u.epsilon);
+  } else if constexpr (kind == OptimizerKind::adam) {
+    a = a + (g - a) * u.one_minus_b1;
+    vf square = g * g;
+    b = b + (square - b) * u.one_minus_b2;
+    if (u.amsgrad) c = max(c, b);
+    return w - u.alpha * a / (sqrt(u.amsgrad ? c : b) + u.epsilon);
+  } else if constexpr (kind == OptimizerKind::nadam) {
+    a = a + (g - a) * u.one_minus_b1;
+    vf square = g * g;
+    b = b + (square - b) * u.one_minus_b2;
+    vf share = u.c_g * g;
+    return w - u.lr * (a * u.c_m + share) / (sqrt(b / u.c_v) + u.epsilon);
+  } else {
+    a = a + (g - a) * u.one_minus_b1;
+    b = max(b * u.beta_2, abs(g));
+    return w - u.lr * a / (u.alpha * (b + u.epsilon));
+  }
+}
+
+template <OptimizerKind kind, int count>
+static void update_all(const Update& u, float* w, const float* g, float* const* slots,
+                       int64_t n) {
+  for (int64_t j = 0; j < n; j += L) {
+    int64_t rest = n - j;
+    vf s[3] = {};
+    for (int i = 0; i < count; i++) s[i] = load(slots[i] + j, rest);
+    vf v = load(w + j, rest);
+    if (u.decay != 0.0f) {
+      vf decayed = v * u.decay;
+      v = v - decayed * u.lr;
+    }
+    v = stepped<kind>(u, v, load(g + j, rest), s[0], s[1], s[2]);
+    store(w + j, v, rest);
+    for (int i = 0; i < count; i++) store(slots[i] + j, s[i], rest);
+  }
+}
+
+static void update(const Update& u, float* w, const float* g, float* const* slots,
+                   int64_t n) {
+  using enum OptimizerKind;
+  switch (u.kind) {
+    case sgd:
+      return u.momentum_on ? update_all<sgd, 1>(u, w, g, slots, n)
+                           : update_all<sgd, 0>(u, w, g, slots, n);
+    case rmsprop:
+      switch (int(u.momentum_on) + int(u.centered)) {
+        case 0:
+          return update_all<rmsprop, 1>(u, w, g, slots, n);
+        case 1:
+          return update_all<rmsprop, 2>(u, w, g, slots, n);
+        default:
+          return update_all<rmsprop, 3>(u, w, g, slots, n);
+      }
+    case adagrad:
+      return update_all<adagrad, 1>(u, w, g, slots, n);
+    case adam:
+      return u.amsgrad ? update_all<adam, 3>(u, w, g, slots, n)
+                       : update_all<adam, 2>(u, w, g, slots, n);
+    case nadam:
+      return update_all<nadam, 2>(u, w, g, slots, n);
+    case adamax:
+      return update_all<adamax, 2>(u, w, g, slots, n);
+  }
+}

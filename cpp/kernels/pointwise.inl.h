@@ -1,0 +1,95 @@
+// Softmax, dropout and normalization.
+#pragma once
+
+// y = e^(x - max x) / sum, row by row over O; the order of the sum depends on O only.
+static void softmax_forward(const float* x, float* y, int64_t rows, int64_t O) {
+  for (int64_t i = 0; i < rows; i++, x += O, y += O) {
+    vf m = splat(-__builtin_inff()), s{};
+    for (int64_t j = 0; j < O; j += L) m = max(load(x + j, O - j, x[0]), m);
+    float top = largest(m);
+    for (int64_t j = 0; j < O; j += L) {
+      vf e = exp(load(x + j, O - j, -__builtin_inff()) - top);
+      s += e;
+      store(y + j, e, O - j);
+    }
+    vf total = splat(sum(s));
+    for (int64_t j = 0; j < O; j += L) store(y + j, load(y + j, O - j) / total, O - j);
+  }
+}
+
+// dx = y (dy - sum of dy y).
+static void softmax_backward(const float* y, const float* dy, float* dx, int64_t rows,
+                             int64_t O) {
+  for (int64_t i = 0; i < rows; i++, y += O, dy += O, dx += O) {
+    vf s{};
+    for (int64_t j = 0; j < O; j += L) s += load(y + j, O - j) * load(dy + j, O - j);
+    vf dot = splat(sum(s));
+    for (int64_t j = 0; j < O; j += L)
+      store(dx + j, load(y + j, O - j) * (load(dy + j, O - j) - dot), O - j);
+  }
+}
+
+// Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011), L / 2 blocks of four words at a
+// time; as kurve.rng.philox.
+static void philox(const Dropout& d, uint64_t block, uint32_t* words) {
+  constexpr int H = L / 2;
+  const vq low{vq{} + 0xffffffffu};
+  vq c0, c1 = vq{} + d.purpose, c2 = vq{} + (d.stream & 0xffffffffu),
+         c3 = vq{} + (d.stream >> 32);
+  for (int i = 0; i < H; i++) c0[i] = block + i;
+  uint32_t k0 = uint32_t(d.seed), k1 = uint32_t(d.seed >> 32);
+  for (int round = 0; round < 10; round++) {
+    vq p0 = multiply_low(c0, vq{} + 0xD2511F53u);
+    vq p1 = multiply_low(c2, vq{} + 0xCD9E8D57u);
+    c0 = (p1 >> 32) ^ c1 ^ k0;
+    c2 = (p0 >> 32) ^ c3 ^ k1;
+    c1 = p1 & low;
+    c3 = p0 & low;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  for (int i = 0; i < H; i++) {
+    words[4 * i] = uint32_t(c0[i]);
+    words[4 * i + 1] = uint32_t(c1[i]);
+    words[4 * i + 2] = uint32_t(c2[i]);
+    words[4 * i + 3] = uint32_t(c3[i]);
+  }
+}
+
+static void dropout(const Dropout& d, const float* x, float* y, float* kept,
+                    int64_t first, int64_t n) {
+  uint32_t words[2 * L];
+  for (int64_t i = 0; i < n; i += 2 * L) {
+    philox(d, uint64_t(first + i) / 4, words);
+    int64_t end = n - i < 2 * L ? n - i : 2 * L;
+    for (int64_t j = 0; j < end; j++) {
+      kept[i + j] = words[j] >= d.threshold ? d.scale : 0.0f;
+      y[i + j] = x[i + j] * kept[i + j];
+    }
+  }
+}
+
+INLINE vf deviation(const Normalization& p, int64_t j) {
+  // Beyond the last element the variance counts as 1.
+  return max(sqrt(load(p.variance + j, p.C - j, 1)), splat(p.epsilon));
+}
+
+// y = (x - mean) / sd, or mean + x sd where inverted; sd = max(sqrt(variance),
+// epsilon).
+static void normalize(const Normalization& p, const float* x, float* y, int64_t rows) {
+  for (int64_t i = 0; i < rows; i++, x += p.C, y += p.C)
+    for (int64_t j = 0; j < p.C; j += L) {
+      int64_t n = p.C - j;
+      vf v = load(x + j, n), mean = load(p.mean + j, n), sd = deviation(p, j);
+      store(y + j, p.invert ? mean + v * sd : (v - mean) / sd, n);
+    }
+}
+
+static void normalize_backward(const Normalization& p, const float* dy, float* dx,
+                               int64_t rows) {
+  for (int64_t i = 0; i < rows; i++, dy += p.C, dx += p.C)
+    for (int64_t j = 0; j < p.C; j += L) {
+      vf v = load(dy + j, p.C - j), sd = deviation(p, j);
+      store(dx + j, p.invert ? v * sd : v / sd, p.C - j);
+    }
+}

@@ -1,0 +1,161 @@
+// What a kernel file offers: one table of function pointers per instruction set.
+//
+// Sizes: B batch, R rows (batch x leading axes), I in, O out; M, N, K of a product.
+// Every function gives an element the same bits wherever it stands in its array and
+// however the work is cut, except where a comment names what the order depends on.
+#pragma once
+
+#include <cstdint>
+
+namespace kurve {
+
+enum class Activation : int {
+  linear,
+  relu,
+  leaky_relu,
+  elu,
+  selu,
+  gelu,
+  silu,
+  sigmoid,
+  tanh,
+  softplus,
+  softsign,
+  sin,
+};
+
+// Whether the derivative cannot be had from the output, so that forward must keep it.
+inline bool keeps_derivative(Activation kind, float alpha) {
+  switch (kind) {
+    case Activation::gelu:
+    case Activation::silu:
+    case Activation::softplus:
+    case Activation::sin:
+      return true;
+    case Activation::leaky_relu:
+    case Activation::elu:
+      return alpha < 0;
+    default:
+      return false;
+  }
+}
+
+// What a gradient with respect to an output is multiplied with to become one with
+// respect to the input of the activation.
+struct Derivative {
+  enum Source : int { one, from_output, kept } source = one;
+  Activation kind = Activation::linear;
+  float alpha = 0;
+  const float* values = nullptr;  // outputs, or the kept derivatives
+};
+
+// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element one chain of
+// fused multiply-adds in the order of k.
+struct Product {
+  enum After : int { store, activate, differentiate, check };
+
+  const float* a;  // A[m][k] = a[m * a_row + k * a_step]
+  int64_t a_row, a_step;
+  const float* b;  // B[k][n] = b[k * b_row + n], or b[n * b_row + k] where transposed
+  int64_t b_row;
+  bool b_transposed;
+  float* c;  // C[m][n] = c[m * N + n]
+  int64_t M, N, K;
+
+  After after = store;
+  const float* bias = nullptr;                 // activate: (N,) or null
+  Activation activation = Activation::linear;  // activate
+  float alpha = 0;                             // activate
+  float* kept = nullptr;                       // activate: derivatives (M, N) or null
+  Derivative derivative{};                     // differentiate
+  float* column_sums = nullptr;                // sums of B over k, (N,) or null
+};
+
+enum class LossKind : int {
+  mean_squared_error,
+  mean_absolute_error,
+  huber,
+  log_cosh,
+  binary_crossentropy,
+  categorical_crossentropy,
+  sparse_categorical_crossentropy,
+};
+
+struct Loss {
+  LossKind kind;
+  bool from_logits = false;
+  float delta = 1;
+  float smoothing = 0;
+};
+
+enum class OptimizerKind : int { sgd, rmsprop, adagrad, adam, nadam, adamax };
+
+// One step's numbers, computed in float64 and rounded once.
+struct Update {
+  OptimizerKind kind;
+  bool momentum_on = false, nesterov = false, centered = false, amsgrad = false;
+  float lr = 0, decay = 0, momentum = 0, rho = 0, one_minus_rho = 0, epsilon = 0;
+  float beta_2 = 0, one_minus_b1 = 0, one_minus_b2 = 0;
+  float alpha = 0;  // adam: lr sqrt(1 - b2^t) / (1 - b1^t); adamax: 1 - b1^t
+  float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
+};
+
+struct Normalization {
+  const float *mean, *variance;  // (C,)
+  int64_t C;
+  float epsilon;
+  bool invert;
+};
+
+struct Dropout {
+  uint64_t seed;
+  uint32_t purpose;
+  uint64_t stream;
+  uint32_t threshold;  // a word below it drops its element
+  float scale;
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;
+
+  // Tasks of a product are independent; `product` returns whether C is finite where
+  // `after` is check, else true.
+  int64_t (*product_tasks)(const Product&);
+  bool (*product)(const Product&, int64_t task);
+
+  // y = f(x); kept = f'(x) unless null.
+  void (*activate)(Activation, float alpha, const float* x, float* y, float* kept,
+                   int64_t n);
+  // dx = dy * derivative, values of the derivative counted from `offset`.
+  void (*differentiate)(const Derivative&, int64_t offset, const float* dy, float* dx,
+                        int64_t n);
+  void (*softmax_forward)(const float* x, float* y, int64_t rows, int64_t O);
+  void (*softmax_backward)(const float* y, const float* dy, float* dx, int64_t rows,
+                           int64_t O);
+  // Elements first..first+n-1 of a batch; first is a multiple of 4.
+  void (*dropout)(const Dropout&, const float* x, float* y, float* kept, int64_t first,
+                  int64_t n);
+  // Rows of C elements; backward multiplies with the slope.
+  void (*normalize)(const Normalization&, const float* x, float* y, int64_t rows);
+  void (*normalize_backward)(const Normalization&, const float* dy, float* dx,
+                             int64_t rows);
+
+  // Loss of each row and, unless dp is null, its gradient (unweighted); y is (rows, O),
+  // or (rows,) for sparse kinds; scratch holds rows * O floats.
+  void (*loss)(const Loss&, const float* p, const float* y, int64_t rows, int64_t O,
+               float* scratch, double* row_loss, float* dp);
+
+  // x *= factor; x = clamp(x, -limit, limit).
+  void (*scale)(float* x, float factor, int64_t n);
+  void (*clamp)(float* x, float limit, int64_t n);
+  // Sums in an order that depends on n only.
+  double (*sum_of_squares)(const float* x, int64_t n);
+  double (*sum_of_magnitudes)(const float* x, int64_t n);
+  // g += l1 sign(w) + 2 l2 w; returns whether g is finite.
+  bool (*penalize)(float* g, const float* w, float l1, float l2, int64_t n);
+  void (*update)(const Update&, float* w, const float* g, float* const* slots,
+                 int64_t n);
+};
+
+}  // namespace kurve

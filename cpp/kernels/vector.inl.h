@@ -1,0 +1,100 @@
+// Vectors of the widest kind that the instruction set has, by GCC/Clang extensions.
+#pragma once
+
+#if defined(__AVX512F__)
+constexpr int L = 16;
+#elif defined(__AVX2__)
+constexpr int L = 8;
+#else
+constexpr int L = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(L * 4)));
+typedef int32_t vi __attribute__((vector_size(L * 4)));
+typedef double vd __attribute__((vector_size(L * 8)));
+typedef uint64_t vq __attribute__((vector_size(L * 4)));
+typedef float vf_memory __attribute__((vector_size(L * 4), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf splat(float x) { return x - vf{}; }
+INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); }
+INLINE void store(float* p, vf x) { *reinterpret_cast<vf_memory*>(p) = x; }
+
+// The first n < L elements, the rest `fill`: tails run through the same vector code.
+static __attribute__((noinline)) vf load_tail(const float* p, int64_t n, float fill) {
+  vf x = splat(fill);
+  for (int64_t i = 0; i < n; i++) x[i] = p[i];
+  return x;
+}
+static __attribute__((noinline)) void store_tail(float* p, vf x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = x[i];
+}
+INLINE vf load(const float* p, int64_t n, float fill = 0) {
+  return n >= L ? load(p) : load_tail(p, n, fill);
+}
+INLINE void store(float* p, vf x, int64_t n) {
+  if (n >= L) return store(p, x);
+  store_tail(p, x, n);
+}
+
+INLINE vi bits(vf x) { return reinterpret_cast<vi>(x); }
+INLINE vf value(vi x) { return reinterpret_cast<vf>(x); }
+INLINE vf max(vf a, vf b) { return a > b ? a : b; }
+INLINE vf min(vf a, vf b) { return a < b ? a : b; }
+INLINE vf abs(vf x) { return value(bits(x) & 0x7fffffff); }
+INLINE vf sign_of(vf x) { return value(bits(x) & INT32_MIN); }  // +0 or -0
+INLINE vf with_sign(vf magnitude, vf sign) {
+  return value(bits(magnitude) | bits(sign));
+}
+INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
+INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
+
+INLINE vf sqrt(vf x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vf>(_mm256_sqrt_ps(reinterpret_cast<__m256>(x)));
+#elif defined(__SSE2__)
+  return reinterpret_cast<vf>(_mm_sqrt_ps(reinterpret_cast<__m128>(x)));
+#else
+  return reinterpret_cast<vf>(vsqrtq_f32(reinterpret_cast<float32x4_t>(x)));
+#endif
+}
+
+// Low 32 bits of each 64-bit lane multiplied to 64 bits.
+INLINE vq multiply_low(vq a, vq b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vq>(
+      _mm512_mul_epu32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vq>(
+      _mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+#elif defined(__SSE2__)
+  return reinterpret_cast<vq>(
+      _mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+#else
+  return (a & 0xffffffffu) * (b & 0xffffffffu);
+#endif
+}
+
+INLINE bool any(vi mask) {
+  int32_t found = 0;
+  for (int i = 0; i < L; i++) found |= mask[i];
+  return found != 0;
+}
+INLINE double sum(vd x) {
+  double total = 0;
+  for (int i = 0; i < L; i++) total += x[i];
+  return total;
+}
+INLINE float sum(vf x) {
+  for (int half = L / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) x[i] += x[i + half];
+  return x[0];
+}
+INLINE float largest(vf x) {
+  float m = x[0];
+  for (int i = 1; i < L; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}

@@ -1,0 +1,81 @@
+// The loss, its penalties and the metrics of a plan.
+#pragma once
+
+#include "ops.h"
+
+namespace kurve {
+
+struct Spec {
+  std::string kind;
+  Attrs attrs;
+};
+
+struct MetricSpec : Spec {
+  int64_t size = 2;
+  bool weighted = false;
+};
+
+// Predictions of one batch beside what they should have been. Rows are B x the output's
+// leading axes; weights count samples.
+struct Outputs {
+  const float* p;        // (rows, O)
+  const float* y;        // (rows, O), or (rows,) where classes are numbers
+  const float* weights;  // (B,) or null
+  int64_t batch;
+};
+
+// Scratch memory, (rows, O) floats and (rows,) doubles.
+struct Scratch {
+  float* elements;
+  double* rows;
+};
+
+class Objective {
+ public:
+  Objective(const Shape& output_shape, const Spec* loss,
+            const std::vector<MetricSpec>& metrics, const std::vector<Slot>& params);
+
+  bool has_loss() const { return has_loss_; }
+  int64_t target_size() const { return sparse_ ? rows_ : rows_ * O_; }  // per sample
+  int64_t rows(int64_t batch) const { return batch * rows_; }
+  int64_t totals_size() const { return totals_size_; }
+
+  // Mean weighted loss without penalties; its gradient into dp unless that is null.
+  double loss(const Kernels&, const Outputs&, const Scratch&, float* dp) const;
+
+  // l1 |w| + l2 w^2 summed over the variables; the gradient is added unless null, and
+  // the variables where it is not finite are marked.
+  double penalties(const Kernels&, const float* params, float* gradient,
+                   std::atomic<bool>* infinite) const;
+
+  // Adds every metric's share to totals, which begin behind the loss's two.
+  void add_metrics(const Kernels&, const Outputs&, const Scratch&,
+                   double* totals) const;
+
+ private:
+  struct Metric {
+    enum Kind { loss, root, binary, categorical, sparse, r2 } kind;
+    Loss function{};  // loss, root
+    double threshold = 0.5;
+    bool weighted = false;
+  };
+  void row_losses(const Kernels&, const Loss&, const Outputs&, const Scratch&,
+                  float* dp) const;
+  void add_accuracy(const Metric&, const Outputs&, double* totals) const;
+  void add_r2(const Metric&, const Outputs&, double* totals) const;
+  void use_targets(bool sparse, const std::string& kind);
+
+  int64_t rows_, O_, totals_size_ = 2;
+  bool has_loss_ = false, sparse_ = false, decided_ = false;
+  Loss loss_{};
+  std::vector<Metric> metrics_;
+  struct Penalty {
+    int slot;
+    int64_t offset, size;
+    float l1, l2;
+    bool trainable;
+  };
+  std::vector<Penalty> penalties_;
+};
+
+}  // namespace kurve

@@ -1,0 +1,212 @@
+#include "ops.h"
+
+#include <algorithm>
+
+#include "pool.h"
+
+namespace kurve {
+
+int64_t product_of(const Shape& shape) {
+  int64_t n = 1;
+  for (int64_t d : shape) n *= d;
+  return n;
+}
+
+double number(const Attrs& attrs, const char* name) {
+  auto found = attrs.find(name);
+  if (found == attrs.end() || !std::holds_alternative<double>(found->second))
+    throw std::invalid_argument("[native] the plan lacks the number '" +
+                                std::string(name) + "'.");
+  return std::get<double>(found->second);
+}
+
+const std::string& text(const Attrs& attrs, const char* name) {
+  auto found = attrs.find(name);
+  if (found == attrs.end() || !std::holds_alternative<std::string>(found->second))
+    throw std::invalid_argument("[native] the plan lacks the text '" +
+                                std::string(name) + "'.");
+  return std::get<std::string>(found->second);
+}
+
+Unsupported::Unsupported(const std::string& what, const std::string& kind)
+    : std::runtime_error("[native] the native engine does not have the " + what + " '" +
+                         kind + "'. Try the reference engine.") {}
+
+Activation activation_of(const Attrs& attrs) {
+  static const char* const names[] = {"linear", "relu",     "leaky_relu", "elu",
+                                      "selu",   "gelu",     "silu",       "sigmoid",
+                                      "tanh",   "softplus", "softsign",   "sin"};
+  const std::string& name = text(attrs, "activation");
+  auto found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) throw Unsupported("activation", name);
+  return Activation(found - std::begin(names));
+}
+
+Derivative Op::derivative(const float*, const float*) const { return {}; }
+
+namespace {
+
+// Tasks of whole vectors, and of whole Philox blocks; a transcendental element costs
+// about as much as 16 multiply-adds.
+constexpr int64_t task_size = 4096, element_cost = 16;
+
+template <class Body>
+void in_pieces(int64_t n, Body&& body) {
+  parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
+    int64_t first = task * task_size;
+    body(first, std::min(task_size, n - first));
+  });
+}
+
+// As in_pieces, but of whole rows of `width` elements.
+template <class Body>
+void in_rows(int64_t rows, int64_t width, Body&& body) {
+  int64_t size = std::max<int64_t>(1, task_size / width);
+  parallel((rows + size - 1) / size, rows * width * element_cost, [&](int64_t task) {
+    int64_t first = task * size;
+    body(first, std::min(size, rows - first));
+  });
+}
+
+class Elementwise : public Op {
+ public:
+  explicit Elementwise(const OpSpec& spec)
+      : activation_(activation_of(spec.attrs)),
+        alpha_(float(number(spec.attrs, "alpha"))) {
+    keeps = keeps_derivative(activation_, alpha_);
+  }
+  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+    in_pieces(pass.batch * out, [&](int64_t first, int64_t n) {
+      pass.kernels.activate(activation_, alpha_, x + first, y + first,
+                            kept ? kept + first : nullptr, n);
+    });
+  }
+  Derivative derivative(const float* y, const float* kept) const override {
+    if (activation_ == Activation::linear) return {};
+    return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
+            keeps ? kept : y};
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+  }
+
+ private:
+  Activation activation_;
+  float alpha_;
+};
+
+class Softmax : public Op {
+ public:
+  explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {}
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    in_rows(pass.batch * out / O_, O_, [&](int64_t first, int64_t rows) {
+      pass.kernels.softmax_forward(x + first * O_, y + first * O_, rows, O_);
+    });
+  }
+  void backward(const Pass& pass, const float*, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    in_rows(pass.batch * out / O_, O_, [&](int64_t row, int64_t rows) {
+      int64_t first = row * O_;
+      pass.kernels.softmax_backward(y + first, dz + first, dx + first, rows, O_);
+    });
+    differentiate(pass.kernels, before, dx, dx, pass.batch * out);
+  }
+
+ private:
+  int64_t O_;
+};
+
+// Keeps its mask, already scaled, as the derivative.
+class DropoutOp : public Op {
+ public:
+  explicit DropoutOp(const OpSpec& spec) {
+    double rate = number(spec.attrs, "rate");
+    purpose_ = 0x10000u + uint32_t(number(spec.attrs, "stream"));
+    threshold_ = uint32_t(rate * 4294967296.0);
+    scale_ = float(1.0 / (1.0 - rate));
+    keeps = true;
+  }
+  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+    int64_t n = pass.batch * out;
+    if (!pass.training) {
+      std::copy(x, x + n, y);
+      return;
+    }
+    Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
+    in_pieces(n, [&](int64_t first, int64_t count) {
+      pass.kernels.dropout(d, x + first, y + first, kept + first, first, count);
+    });
+  }
+  Derivative derivative(const float*, const float* kept) const override {
+    return {Derivative::kept, Activation::linear, 0, kept};
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+  }
+
+ private:
+  uint32_t purpose_, threshold_;
+  float scale_;
+};
+
+class NormalizationOp : public Op {
+ public:
+  NormalizationOp(const OpSpec& spec, const std::vector<Slot>& buffers)
+      : mean_(buffers.at(spec.buffers.at("mean")).offset),
+        variance_(buffers.at(spec.buffers.at("variance")).offset),
+        C_(buffers.at(spec.buffers.at("mean")).size()),
+        epsilon_(float(number(spec.attrs, "epsilon"))),
+        invert_(number(spec.attrs, "invert") != 0) {}
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
+      pass.kernels.normalize(numbers(pass), x + row * C_, y + row * C_, rows);
+    });
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
+      int64_t first = row * C_;
+      pass.kernels.normalize_backward(numbers(pass), dz + first, dx + first, rows);
+    });
+    differentiate(pass.kernels, before, dx, dx, pass.batch * out);
+  }
+
+ private:
+  Normalization numbers(const Pass& pass) const {
+    return {pass.buffers + mean_, pass.buffers + variance_, C_, epsilon_, invert_};
+  }
+  int64_t mean_, variance_, C_;
+  float epsilon_;
+  bool invert_;
+};
+
+}  // namespace
+
+void differentiate(const Kernels& kernels, const Derivative& derivative,
+                   const float* dy, float* dx, int64_t n) {
+  if (dy == dx && derivative.source == Derivative::one) return;
+  in_pieces(n, [&](int64_t first, int64_t count) {
+    kernels.differentiate(derivative, first, dy + first, dx + first, count);
+  });
+}
+
+std::unique_ptr<Op> make_op(const OpSpec& spec, const std::vector<Slot>& params,
+                            const std::vector<Slot>& buffers) {
+  std::unique_ptr<Op> op;
+  if (spec.kind == "dense") op = make_dense(spec, params);
+  if (spec.kind == "activation") op = std::make_unique<Elementwise>(spec);
+  if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
+  if (spec.kind == "dropout") op = std::make_unique<DropoutOp>(spec);
+  if (spec.kind == "normalization")
+    op = std::make_unique<NormalizationOp>(spec, buffers);
+  if (!op) throw Unsupported("op", spec.kind);
+  op->in = product_of(spec.in_shape);
+  op->out = product_of(spec.out_shape);
+  return op;
+}
+
+}  // namespace kurve

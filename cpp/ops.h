@@ -1,0 +1,91 @@
+// Operations on a batch, each lowered from one Op of kurve.plan.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kernels/table.h"
+
+namespace kurve {
+
+using Shape = std::vector<int64_t>;
+using Attrs = std::map<std::string, std::variant<double, std::string>>;
+
+int64_t product_of(const Shape& shape);
+double number(const Attrs& attrs, const char* name);
+const std::string& text(const Attrs& attrs, const char* name);
+
+// This engine does not have what the plan asks for.
+struct Unsupported : std::runtime_error {
+  Unsupported(const std::string& what, const std::string& kind);
+};
+
+// A variable's place in a flat vector.
+struct Slot {
+  std::string name;
+  Shape shape;
+  int64_t offset = 0;
+  bool trainable = true;
+  double l1 = 0, l2 = 0;
+  int64_t size() const { return product_of(shape); }
+};
+
+// One op of a plan; params and buffers name slots by role.
+struct OpSpec {
+  std::string kind, layer;
+  Shape in_shape, out_shape;
+  std::map<std::string, int> params, buffers;  // role -> index of the slot
+  Attrs attrs;
+};
+
+// What an op sees of the call it works for.
+struct Pass {
+  const Kernels& kernels;
+  const float* params;
+  const float* buffers;
+  float* gradient = nullptr;              // null where none is wanted
+  std::atomic<bool>* infinite = nullptr;  // per slot: its gradient is not finite
+  int64_t batch = 0;
+  bool training = false;
+  uint64_t seed = 0, step = 0;
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+
+  // kept (batch, out) is null in inference and where `keeps` is false.
+  virtual void forward(const Pass&, const float* x, float* y, float* kept) const = 0;
+
+  // What the gradient of this op's output must be multiplied with before `backward`
+  // gets it as dz; the op behind does so while it has the numbers in registers.
+  virtual Derivative derivative(const float* y, const float* kept) const;
+
+  // Adds nothing, overwrites: dx (or nothing, where null) multiplied with `before`, and
+  // the gradients of the op's variables.
+  virtual void backward(const Pass&, const float* x, const float* y, const float* dz,
+                        float* dx, const Derivative& before) const = 0;
+
+  int64_t in = 0, out = 0;  // floats per sample
+  bool keeps = false;       // forward keeps numbers for backward
+  bool trainable = false;   // owns a trainable variable
+};
+
+// Elementwise passes over n floats, cut into tasks of whole vectors.
+void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
+                   int64_t n);
+
+std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<Slot>& params);
+std::unique_ptr<Op> make_op(const OpSpec&, const std::vector<Slot>& params,
+                            const std::vector<Slot>& buffers);
+
+// The activation that attrs name.
+Activation activation_of(const Attrs& attrs);
+
+}  // namespace kurve

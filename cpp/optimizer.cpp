@@ -1,0 +1,127 @@
+#include "optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "pool.h"
+
+namespace kurve {
+
+// Small enough to balance threads, and one order of sums whatever their number.
+constexpr int64_t piece_size = 8192;
+
+Optimizer::Optimizer(const Spec& spec, const std::vector<Slot>& params) {
+  static const char* const names[] = {"sgd",  "rmsprop", "adagrad",
+                                      "adam", "nadam",   "adamax"};
+  auto found = std::find(std::begin(names), std::end(names), spec.kind);
+  if (found == std::end(names)) throw Unsupported("optimizer", spec.kind);
+  auto get = [&](const char* name) { return number(spec.attrs, name); };
+  Update& u = fixed_;
+  u.kind = OptimizerKind(found - std::begin(names));
+  u.decay = float(get("weight_decay"));
+  clipnorm_ = get("clipnorm");
+  clipvalue_ = get("clipvalue");
+  global_clipnorm_ = get("global_clipnorm");
+  switch (u.kind) {
+    case OptimizerKind::sgd:
+      u.momentum = float(get("momentum"));
+      u.momentum_on = u.momentum != 0;
+      u.nesterov = get("nesterov") != 0;
+      slots_ = u.momentum_on;
+      break;
+    case OptimizerKind::rmsprop:
+      u.rho = float(get("rho"));
+      u.one_minus_rho = float(1 - get("rho"));
+      u.momentum = float(get("momentum"));
+      u.momentum_on = u.momentum > 0;
+      u.centered = get("centered") != 0;
+      slots_ = 1 + u.momentum_on + u.centered;
+      break;
+    case OptimizerKind::adagrad:
+      slots_ = 1;
+      break;
+    default:
+      beta_1_ = get("beta_1");
+      beta_2_ = get("beta_2");
+      u.amsgrad = u.kind == OptimizerKind::adam && get("amsgrad") != 0;
+      u.one_minus_b1 = float(1 - beta_1_);
+      u.one_minus_b2 = float(1 - beta_2_);
+      u.beta_2 = float(beta_2_);
+      slots_ = 2 + u.amsgrad;
+      scalars_ = u.kind == OptimizerKind::nadam;
+  }
+  if (u.kind != OptimizerKind::sgd) u.epsilon = float(get("epsilon"));
+  for (const Slot& s : params) {
+    if (!s.trainable) continue;
+    for (int64_t first = 0; first < s.size(); first += piece_size)
+      pieces_.push_back(
+          {variables_, s.offset + first, std::min(piece_size, s.size() - first)});
+    floats_ += s.size();
+    variables_++;
+  }
+}
+
+template <class Body>
+void Optimizer::in_pieces(Body&& body) const {
+  parallel(int64_t(pieces_.size()), floats_ * 16,
+           [&](int64_t i) { body(pieces_[size_t(i)], size_t(i)); });
+}
+
+void Optimizer::clip(const Kernels& kernels, float* gradient) const {
+  if (clipnorm_ > 0 || global_clipnorm_ > 0) {
+    std::vector<double> sums(pieces_.size()), factors(size_t(variables_), 0.0);
+    in_pieces([&](const Piece& p, size_t i) {
+      sums[i] = kernels.sum_of_squares(gradient + p.offset, p.size);
+    });
+    double total = 0;
+    for (size_t i = 0; i < pieces_.size(); i++) {
+      factors[size_t(pieces_[i].slot)] += sums[i];
+      total += sums[i];
+    }
+    auto factor = [](double limit, double squares) {
+      return limit > 0 ? limit / std::max(std::sqrt(squares), limit) : 1.0;
+    };
+    for (double& f : factors)
+      f = factor(clipnorm_, f) * factor(global_clipnorm_, total);
+    in_pieces([&](const Piece& p, size_t) {
+      double f = factors[size_t(p.slot)];
+      if (f != 1.0) kernels.scale(gradient + p.offset, float(f), p.size);
+    });
+  }
+  if (clipvalue_ > 0)
+    in_pieces([&](const Piece& p, size_t) {
+      kernels.clamp(gradient + p.offset, float(clipvalue_), p.size);
+    });
+}
+
+Update Optimizer::numbers(double* scalars, int64_t step, float learning_rate) const {
+  Update u = fixed_;
+  double t = double(step + 1), lr = double(learning_rate);
+  double rest_1 = 1 - std::pow(beta_1_, t), rest_2 = 1 - std::pow(beta_2_, t);
+  u.lr = learning_rate;
+  if (u.kind == OptimizerKind::adam) u.alpha = float(lr * std::sqrt(rest_2) / rest_1);
+  if (u.kind == OptimizerKind::adamax) u.alpha = float(rest_1);
+  if (u.kind == OptimizerKind::nadam) {
+    auto momentum = [&](double s) { return beta_1_ * (1 - 0.5 * std::pow(0.96, s)); };
+    double now = momentum(t), next = momentum(t + 1);
+    scalars[0] *= now;
+    u.c_m = float(next / (1 - scalars[0] * next));
+    u.c_g = float((1 - now) / (1 - scalars[0]));
+    u.c_v = float(rest_2);
+  }
+  return u;
+}
+
+void Optimizer::apply(const Kernels& kernels, float* params, float* gradient,
+                      float* slots, int64_t P, double* scalars, int64_t step,
+                      float learning_rate) const {
+  clip(kernels, gradient);
+  Update u = numbers(scalars, step, learning_rate);
+  in_pieces([&](const Piece& p, size_t) {
+    float* slot[3] = {};
+    for (int k = 0; k < slots_; k++) slot[k] = slots + k * P + p.offset;
+    kernels.update(u, params + p.offset, gradient + p.offset, slot, p.size);
+  });
+}
+
+}  // namespace kurve

@@ -1,0 +1,37 @@
+// Clipping and the update of all trainable variables.
+#pragma once
+
+#include "objective.h"
+
+namespace kurve {
+
+class Optimizer {
+ public:
+  Optimizer(const Spec&, const std::vector<Slot>& params);
+
+  int slots() const { return slots_; }      // vectors as long as params
+  int scalars() const { return scalars_; }  // running numbers
+
+  // One update, the step'th counted from 0; slots (K, P).
+  void apply(const Kernels&, float* params, float* gradient, float* slots, int64_t P,
+             double* scalars, int64_t step, float learning_rate) const;
+
+ private:
+  struct Piece {
+    int slot;  // index among the trainable variables
+    int64_t offset, size;
+  };
+  template <class Body>
+  void in_pieces(Body&& body) const;
+  void clip(const Kernels&, float* gradient) const;
+  Update numbers(double* scalars, int64_t step, float learning_rate) const;
+
+  Update fixed_{};  // what does not change from step to step
+  double beta_1_ = 0, beta_2_ = 0;
+  double clipnorm_, clipvalue_, global_clipnorm_;
+  int slots_ = 0, scalars_ = 0, variables_ = 0;
+  int64_t floats_ = 0;
+  std::vector<Piece> pieces_;
+};
+
+}  // namespace kurve

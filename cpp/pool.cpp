@@ -1,0 +1,242 @@
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+namespace kurve {
+namespace {
+
+constexpr int most_threads = 64;
+constexpr int spins = 4000;  // some 40 microseconds, less than a sleep and a wake cost
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// One job at a time. Each participant owns a range of the tasks, claims them one by one
+// and then claims what others have left. A claim word holds the job's number above the
+// next task, so that a thread that wakes late can claim nothing of a later job by
+// mistake.
+class Pool {
+ public:
+  void run(int64_t tasks, Task task, void* context, int threads) {
+    threads = int(std::min<int64_t>(threads, tasks));
+    if (threads < 2 || tasks > UINT32_MAX || busy_.exchange(true)) {
+      for (int64_t i = 0; i < tasks; i++) task(context, i);
+      return;
+    }
+    while (workers_ < threads - 1 && start_worker()) {
+    }
+    threads = std::min(threads, workers_ + 1);
+    publish(tasks, task, context, threads);
+    work(0);
+    for (int i = 0; done_.load(std::memory_order_acquire) != tasks; i++) {
+      if (i < spins)
+        pause();
+      else
+        sched_yield();
+    }
+    busy_.store(false);
+  }
+
+ private:
+  struct alignas(64) Range {
+    std::atomic<uint64_t> claim{0};  // job << 32 | next task
+    std::atomic<uint32_t> end{0};
+  };
+
+  void publish(int64_t tasks, Task task, void* context, int threads) {
+    // Every range is closed before anything of the last job is overwritten: a late
+    // thread that reads a word of the new job then fails to claim in the old one's
+    // name.
+    for (int t = 0; t <= workers_; t++)
+      ranges_[t].claim.store(UINT32_MAX, std::memory_order_relaxed);
+    task_.store(task, std::memory_order_release);
+    context_.store(context, std::memory_order_release);
+    threads_.store(threads, std::memory_order_release);
+    done_.store(0, std::memory_order_relaxed);
+    uint64_t job = uint64_t(job_.load(std::memory_order_relaxed) + 1) << 32;
+    for (int t = 0; t < threads; t++) {
+      ranges_[t].end.store(uint32_t(tasks * (t + 1) / threads),
+                           std::memory_order_release);
+      ranges_[t].claim.store(job | uint64_t(tasks * t / threads),
+                             std::memory_order_release);
+    }
+    job_.store(uint32_t(job >> 32));
+    if (sleepers_.load() > 0) job_.notify_all();
+  }
+
+  void work(int self) {
+    uint32_t job = job_.load(std::memory_order_acquire);
+    int threads = threads_.load(std::memory_order_acquire);
+    for (int i = 0; i < threads; i++) {
+      Range& range = ranges_[(self + i) % threads];
+      uint64_t claim = range.claim.load(std::memory_order_acquire);
+      for (;;) {
+        uint32_t next = uint32_t(claim);
+        if (uint32_t(claim >> 32) != job ||
+            next >= range.end.load(std::memory_order_acquire))
+          break;
+        // Read before the claim: they are the job's own if the claim succeeds.
+        Task task = task_.load(std::memory_order_acquire);
+        void* context = context_.load(std::memory_order_acquire);
+        if (range.claim.compare_exchange_weak(claim, claim + 1,
+                                              std::memory_order_acq_rel)) {
+          task(context, next);
+          done_.fetch_add(1, std::memory_order_release);
+          claim = range.claim.load(std::memory_order_acquire);
+        }
+      }
+    }
+  }
+
+  void serve(int self) {
+    uint32_t seen = 0;
+    for (;;) {
+      for (int i = 0; i < spins && job_.load(std::memory_order_relaxed) == seen; i++)
+        pause();
+      if (job_.load() == seen) {
+        sleepers_.fetch_add(1);
+        job_.wait(seen);
+        sleepers_.fetch_sub(1);
+      }
+      seen = job_.load(std::memory_order_acquire);
+      if (self < threads_.load(std::memory_order_relaxed)) work(self);
+    }
+  }
+
+  // Signals are the main thread's business; the pool never ends, so neither do they.
+  bool start_worker() {
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool started = true;
+    try {
+      std::thread(&Pool::serve, this, workers_ + 1).detach();
+      workers_++;
+    } catch (const std::system_error&) {
+      started = false;  // fewer threads give the same bits
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    return started;
+  }
+
+  std::atomic<bool> busy_{false};
+  int workers_ = 0;  // touched by the thread that holds busy_ only
+  std::atomic<int> threads_{0};
+  std::atomic<Task> task_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  alignas(64) std::atomic<uint32_t> job_{0};
+  std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
+  Range ranges_[most_threads];
+};
+
+int quota_threads() {
+  auto read = [](const char* path) {
+    std::ifstream file(path);
+    std::string word;
+    file >> word;
+    return word.empty() || word == "max" ? -1.0 : std::atof(word.c_str());
+  };
+  double quota = -1, period = 100000;
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string word;
+  if (v2 >> word) {
+    if (word != "max") quota = std::atof(word.c_str());
+    v2 >> period;
+  } else {
+    quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+    period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  }
+  return quota > 0 && period > 0 ? std::max(1, int(std::ceil(quota / period)))
+                                 : most_threads;
+}
+
+int available_threads() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  return int(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+int default_threads() {
+  int threads = std::min({available_threads(), quota_threads(), most_threads});
+  const char* text = std::getenv("KURVE_NUM_THREADS");
+  if (!text || !*text) return threads;
+  char* end = nullptr;
+  long wanted = std::strtol(text, &end, 10);
+  if (*end || wanted < 1 || wanted > most_threads)
+    throw std::invalid_argument(
+        "[kurve] the environment variable KURVE_NUM_THREADS must be an integer in "
+        "[1, 64]. Received: '" +
+        std::string(text) + "'. Try KURVE_NUM_THREADS=" + std::to_string(threads) +
+        ".");
+  return int(wanted);
+}
+
+std::atomic<int> threads_limit{0};  // 0: not decided yet
+std::atomic<Pool*> the_pool{nullptr};
+
+// The parent's threads do not exist in the child; its pool is left behind unused.
+Pool* make_pool() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pthread_atfork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
+                   [] {
+                     the_pool.store(nullptr);
+                     fork_safe_mutex().unlock();
+                   });
+  });
+  std::lock_guard lock(fork_safe_mutex());
+  if (!the_pool.load()) the_pool.store(new Pool);
+  return the_pool.load();
+}
+
+}  // namespace
+
+std::mutex& fork_safe_mutex() {
+  static std::mutex* mutex = new std::mutex;  // outlives every static's destructor
+  return *mutex;
+}
+
+int get_threads() {
+  int threads = threads_limit.load(std::memory_order_relaxed);
+  if (threads == 0) {
+    threads = default_threads();
+    threads_limit.store(threads);
+  }
+  return threads;
+}
+
+void set_threads(int threads) {
+  if (threads < 1 || threads > most_threads)
+    throw std::invalid_argument(
+        "[set_threads] n must be in [1, 64]. Received: " + std::to_string(threads) +
+        ". Try set_threads(" + std::to_string(std::clamp(threads, 1, most_threads)) +
+        ").");
+  threads_limit.store(threads);
+}
+
+void run_tasks(int64_t tasks, Task task, void* context) {
+  int threads = get_threads();
+  Pool* pool = the_pool.load(std::memory_order_acquire);
+  (pool ? pool : make_pool())->run(tasks, task, context, threads);
+}
+
+}  // namespace kurve

@@ -1,0 +1,37 @@
+// A small thread pool: bounded spin, then sleep; safe after fork; never nested.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <type_traits>
+
+namespace kurve {
+
+// The default is the smallest of affinity, cgroup quota and KURVE_NUM_THREADS.
+int get_threads();
+void set_threads(int threads);
+
+// Held for moments only, and never across a fork: the child finds it free.
+std::mutex& fork_safe_mutex();
+
+// Work below this many multiply-adds (some 5 microseconds) stays on one thread.
+constexpr int64_t parallel_from = 250'000;
+
+using Task = void (*)(void* context, int64_t task);
+void run_tasks(int64_t tasks, Task task, void* context);
+
+// Calls body(0) ... body(tasks - 1), each once, in any order, on the pool's threads; on
+// the caller's alone where `work` is small or another thread is using the pool.
+template <class Body>
+void parallel(int64_t tasks, int64_t work, Body&& body) {
+  if (tasks < 2 || work < parallel_from) {
+    for (int64_t i = 0; i < tasks; i++) body(i);
+    return;
+  }
+  using Plain = std::remove_reference_t<Body>;
+  run_tasks(
+      tasks, [](void* context, int64_t i) { (*static_cast<Plain*>(context))(i); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+}  // namespace kurve

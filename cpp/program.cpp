@@ -1,0 +1,247 @@
+#include "program.h"
+
+#include <algorithm>
+
+#include "dispatch.h"
+#include "pool.h"
+#include "workspace.h"
+
+namespace kurve {
+
+int64_t vector_size(const std::vector<Slot>& slots) {
+  int64_t end = 0;
+  for (const Slot& s : slots) end = std::max(end, s.offset + s.size());
+  return (end + 15) / 16 * 16;
+}
+
+Program::Program(const Description& d)
+    : kernels_(kernels()),
+      params_(d.params),
+      input_size_(product_of(d.input_shape)),
+      output_size_(product_of(d.output_shape)),
+      params_size_(vector_size(d.params)),
+      buffers_size_(vector_size(d.buffers)),
+      widest_(input_size_),
+      objective_(d.output_shape, d.loss, d.metrics, d.params) {
+  int64_t width = input_size_;
+  for (const OpSpec& spec : d.ops) {
+    ops_.push_back(make_op(spec, d.params, d.buffers));
+    if (ops_.back()->in != width)
+      throw std::invalid_argument("[native] the input of " + spec.layer +
+                                  " does not fit the op before it.");
+    width = ops_.back()->out;
+    widest_ = std::max(widest_, width);
+  }
+  if (ops_.empty() || width != output_size_)
+    throw std::invalid_argument(
+        "[native] the ops of a plan must lead from its input to its output.");
+  while (first_trainable_ < ops_.size() && !ops_[first_trainable_]->trainable)
+    first_trainable_++;
+  if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
+}
+
+Program::~Program() = default;
+
+// A workspace that no other call uses, given back at the end of the scope.
+class Program::Borrowed {
+ public:
+  Borrowed(const Program& program, int64_t batch, bool training) : program_(program) {
+    {
+      std::lock_guard lock(fork_safe_mutex());
+      if (!program.free_.empty()) {
+        workspace_ = std::move(program.free_.back());
+        program.free_.pop_back();
+      }
+    }
+    if (!workspace_) {
+      workspace_ = std::make_unique<Workspace>();
+      workspace_->infinite =
+          std::make_unique<std::atomic<bool>[]>(program.params_.size());
+      workspace_->totals.resize(size_t(program.totals_size()));
+    }
+    workspace_->reserve(batch, training,
+                        {program.input_size_, program.target_size(), program.widest_,
+                         program.output_size_, program.objective_.rows(1),
+                         program.params_size_, program.ops_});
+  }
+  ~Borrowed() {
+    std::lock_guard lock(fork_safe_mutex());
+    program_.free_.push_back(std::move(workspace_));
+  }
+  Workspace& operator*() const { return *workspace_; }
+  Workspace* operator->() const { return workspace_.get(); }
+
+ private:
+  const Program& program_;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+struct Program::Rows {
+  const float *x, *y, *weights;
+  int64_t batch;
+};
+
+namespace {
+
+void check_bounds(const Batches& b, int64_t first, int64_t last) {
+  int64_t size = b.order ? b.order_size : b.n;
+  if (first < 0 || last > b.steps || first > last)
+    throw std::invalid_argument("[native] steps must lie within the bounds.");
+  for (int64_t s = first; s < last; s++)
+    if (b.bounds[s] < 0 || b.bounds[s + 1] <= b.bounds[s] || b.bounds[s + 1] > size)
+      throw std::invalid_argument(
+          "[native] bounds must increase and stay within the rows.");
+}
+
+int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
+  int64_t most = 0;
+  for (int64_t s = first; s < last; s++)
+    most = std::max(most, b.bounds[s + 1] - b.bounds[s]);
+  return most;
+}
+
+}  // namespace
+
+// Contiguous rows are used where they lie; others are copied together.
+Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
+  int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
+  int64_t targets = target_size();
+  if (!b.order)
+    return {b.x + first * input_size_, b.y + first * targets,
+            b.weights ? b.weights + first : nullptr, batch};
+  for (int64_t i = 0; i < batch; i++) {
+    int64_t row = b.order[first + i];
+    if (row < 0 || row >= b.n)
+      throw std::invalid_argument("[native] order must hold row numbers only.");
+    std::copy_n(b.x + row * input_size_, input_size_, ws.x + i * input_size_);
+    std::copy_n(b.y + row * targets, targets, ws.y + i * targets);
+    if (b.weights) ws.weights[i] = b.weights[row];
+  }
+  return {ws.x, ws.y, b.weights ? ws.weights : nullptr, batch};
+}
+
+Pass Program::pass(const State& state, int64_t batch) const {
+  Pass pass{kernels_, state.params, state.buffers};
+  pass.batch = batch;
+  pass.seed = state.seed;
+  pass.step = uint64_t(state.step);
+  return pass;
+}
+
+// The last op writes to `output` unless that is null.
+const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
+                              float* output) const {
+  for (size_t i = 0; i < ops_.size(); i++) {
+    float* y = pass.training ? ws.out[i] : ws.turn[i % 2];
+    if (output && i + 1 == ops_.size()) y = output;
+    ops_[i]->forward(pass, x, y, pass.training ? ws.kept[i] : nullptr);
+    x = y;
+  }
+  return x;
+}
+
+// Loss with penalties; the gradient goes to pass.gradient.
+double Program::forward_backward(const Pass& pass, const Rows& rows,
+                                 Workspace& ws) const {
+  const float* p = forward(pass, rows.x, ws, nullptr);
+  float *dz = ws.turn[0], *dx = ws.turn[1];
+  double loss = objective_.loss(kernels_, {p, rows.y, rows.weights, rows.batch},
+                                {ws.elements, ws.rows}, dz);
+  size_t last = ops_.size() - 1;
+  differentiate(kernels_, ops_[last]->derivative(ws.out[last], ws.kept[last]), dz, dz,
+                rows.batch * output_size_);
+  for (size_t i = ops_.size(); i-- > first_trainable_;) {
+    const float* x = i ? ws.out[i - 1] : rows.x;
+    Derivative before = i ? ops_[i - 1]->derivative(x, ws.kept[i - 1]) : Derivative{};
+    ops_[i]->backward(pass, x, ws.out[i], dz, i > first_trainable_ ? dx : nullptr,
+                      before);
+    std::swap(dz, dx);
+  }
+  return loss +
+         objective_.penalties(kernels_, pass.params, pass.gradient, pass.infinite);
+}
+
+Outcome Program::predict(const State& state, const float* x, int64_t n, float* y,
+                         Interrupted interrupted) const {
+  // Blocks of rows whose activations stay in the second cache.
+  int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
+  Borrowed ws(*this, std::min(n, block), false);
+  for (int64_t first = 0; first < n; first += block) {
+    if (first && interrupted()) return {"", true};
+    forward(pass(state, std::min(block, n - first)), x + first * input_size_, *ws,
+            y + first * output_size_);
+  }
+  return {};
+}
+
+Outcome Program::test(const State& state, const Batches& batches, double* totals,
+                      Interrupted interrupted) const {
+  check_bounds(batches, 0, batches.steps);
+  Borrowed ws(*this, largest_batch(batches, 0, batches.steps), false);
+  double penalties = objective_.penalties(kernels_, state.params, nullptr, nullptr);
+  for (int64_t s = 0; s < batches.steps; s++) {
+    if (s && interrupted()) return {"", true};
+    Rows rows = gather(batches, s, *ws);
+    const float* p = forward(pass(state, rows.batch), rows.x, *ws, nullptr);
+    Outputs outputs{p, rows.y, rows.weights, rows.batch};
+    Scratch scratch{ws->elements, ws->rows};
+    double loss = objective_.loss(kernels_, outputs, scratch, nullptr) + penalties;
+    totals[0] += loss * double(rows.batch);
+    totals[1] += double(rows.batch);
+    objective_.add_metrics(kernels_, outputs, scratch, totals + 2);
+  }
+  return {};
+}
+
+double Program::gradient(const State& state, const Batches& batches, int64_t step,
+                         float* gradient) const {
+  check_bounds(batches, step, step + 1);
+  Borrowed ws(*this, largest_batch(batches, step, step + 1), true);
+  Rows rows = gather(batches, step, *ws);
+  Pass p = pass(state, rows.batch);
+  p.training = true;
+  p.gradient = gradient;
+  p.infinite = ws->infinite.get();
+  std::fill_n(gradient, params_size_, 0.0f);
+  return forward_backward(p, rows, *ws);
+}
+
+std::string Program::first_infinite(const Workspace& ws) const {
+  for (size_t i = 0; i < params_.size(); i++)
+    if (ws.infinite[i].load(std::memory_order_relaxed))
+      return "the gradient of " + params_[i].name;
+  return "";
+}
+
+Outcome Program::train(State& state, const Batches& batches, int64_t first,
+                       int64_t last, double* totals, Interrupted interrupted) const {
+  check_bounds(batches, first, last);
+  Borrowed ws(*this, largest_batch(batches, first, last), true);
+  std::vector<double>& shares = ws->totals;
+  for (int64_t s = first; s < last; s++) {
+    if (s > first && interrupted()) return {"", true};
+    Rows rows = gather(batches, s, *ws);
+    Pass p = pass(state, rows.batch);
+    p.training = true;
+    p.gradient = ws->gradient;
+    p.infinite = ws->infinite.get();
+    for (size_t i = 0; i < params_.size(); i++)
+      ws->infinite[i].store(false, std::memory_order_relaxed);
+    double loss = forward_backward(p, rows, *ws);
+    if (!(loss - loss == 0)) return {"the loss", false};
+    if (std::string what = first_infinite(*ws); !what.empty()) return {what, false};
+
+    std::fill(shares.begin(), shares.end(), 0.0);
+    shares[0] = loss * double(rows.batch);
+    shares[1] = double(rows.batch);
+    objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
+                           {ws->elements, ws->rows}, shares.data() + 2);
+    optimizer_->apply(kernels_, state.params, ws->gradient, state.slots, params_size_,
+                      state.scalars, state.step, batches.learning_rates[s]);
+    for (size_t i = 0; i < shares.size(); i++) totals[i] += shares[i];
+    state.step++;
+  }
+  return {};
+}
+
+}  // namespace kurve

@@ -1,0 +1,70 @@
+// Memory of one call: grows to the largest batch seen, then nothing is allocated.
+#pragma once
+
+#include <cstdlib>
+#include <new>
+
+#include "ops.h"
+
+namespace kurve {
+
+struct Workspace {
+  float *x = nullptr, *y = nullptr, *weights = nullptr;  // a gathered batch
+  std::vector<float*> out, kept;                         // of each op
+  float* turn[2] = {};  // gradients (training) or outputs (inference) take turns here
+  float *gradient = nullptr, *elements = nullptr;
+  double* rows = nullptr;
+  std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
+  std::vector<double> totals;                     // of the step under way
+
+  struct Sizes {  // floats per sample but for `fixed`
+    int64_t x, y, widest, output, rows, fixed;
+    const std::vector<std::unique_ptr<Op>>& ops;
+  };
+
+  void reserve(int64_t batch, bool training, const Sizes& sizes) {
+    if (batch <= batch_ && (training_ || !training)) return;
+    batch = std::max(batch, batch_);
+    training = training || training_;
+    out.assign(sizes.ops.size(), nullptr);
+    kept.assign(sizes.ops.size(), nullptr);
+    batch_ = 0;  // nothing is to be had if the allocation throws
+    lay(batch, training, sizes, nullptr);
+    memory_.reset(static_cast<float*>(std::aligned_alloc(64, size_t(used_) * 4)));
+    if (!memory_) throw std::bad_alloc();
+    lay(batch, training, sizes, memory_.get());
+    batch_ = batch;
+    training_ = training;
+  }
+
+ private:
+  // Cuts memory that begins at `base`; with null, only adds up.
+  void lay(int64_t batch, bool training, const Sizes& sizes, float* base) {
+    used_ = 0;
+    auto take = [&](int64_t n) {
+      float* place = base ? base + used_ : nullptr;
+      used_ += (n + 31) / 16 * 16;
+      return place;
+    };
+    x = take(batch * sizes.x);
+    y = take(batch * sizes.y);
+    weights = take(batch);
+    for (float*& t : turn) t = take(batch * sizes.widest);
+    elements = take(batch * sizes.output);
+    rows = reinterpret_cast<double*>(take(2 * batch * sizes.rows));
+    for (size_t i = 0; training && i < sizes.ops.size(); i++) {
+      out[i] = take(batch * sizes.ops[i]->out);
+      if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
+    }
+    if (training) gradient = take(sizes.fixed);
+  }
+
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  std::unique_ptr<float, Free> memory_;
+  int64_t batch_ = 0, used_ = 0;
+  bool training_ = false;
+};
+
+}  // namespace kurve

@@ -1,0 +1,130 @@
+"""The native engine: plans run by the compiled core, `kurve._core`.
+
+Python lowers a plan once; each call then hands over the arrays of a `State` and of
+`Batches` and is back when whole steps are done.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve import _core
+from kurve.engines.base import Batches, State
+from kurve.errors import NonFiniteError
+from kurve.plan import Op, Plan, Slot, Spec
+
+
+class NativeProgram:
+    """A plan lowered to the compiled core. Safe to call from several threads."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._core = _core.Program(
+            list(plan.input_shape),
+            list(plan.output_shape),
+            [_op(op, plan) for op in plan.ops],
+            [_slot(slot) for slot in plan.params],
+            [_slot(slot) for slot in plan.buffers],
+            None
+            if plan.loss is None
+            else _core.Spec(plan.loss.kind, _attrs(plan.loss)),
+            [
+                _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
+                for metric in plan.metrics
+            ],
+            None
+            if plan.optimizer is None
+            else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+        )
+
+    def train(
+        self,
+        state: State,
+        batches: Batches,
+        first: int,
+        last: int,
+        totals: np.ndarray,
+    ) -> None:
+        start = state.step
+        # The core sets state.step itself: no signal can come between the two.
+        what = self._core.train(
+            state,
+            _state(state),
+            start,
+            state.seed,
+            _batches(batches),
+            first,
+            last,
+            totals,
+        )
+        if what:
+            assert batches.learning_rates is not None
+            rate = float(batches.learning_rates[first + state.step - start])
+            raise NonFiniteError(what, state.step, rate)
+
+    def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
+        self._core.test(
+            _state(state), state.step, state.seed, _batches(batches), totals
+        )
+
+    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+        y = np.empty((len(x), *self.plan.output_shape), np.float32)
+        self._core.predict(_state(state), x, y)
+        return y
+
+    def gradient(
+        self, state: State, batches: Batches, step: int
+    ) -> tuple[float, np.ndarray]:
+        gradient = np.empty(self.plan.params_size, np.float32)
+        loss = self._core.gradient(
+            _state(state), state.step, state.seed, _batches(batches), step, gradient
+        )
+        return loss, gradient
+
+
+class NativeEngine:
+    """Compiled kernels for this CPU, float32, on `_core.get_threads()` threads."""
+
+    name = "native"
+
+    def compile(self, plan: Plan) -> NativeProgram:
+        return NativeProgram(plan)
+
+
+def _attrs(spec: Spec | Op) -> dict[str, float | str]:
+    return {
+        name: value if isinstance(value, str) else float(value)
+        for name, value in spec.attrs.items()
+    }
+
+
+def _slot(slot: Slot) -> _core.Slot:
+    return _core.Slot(
+        slot.name, list(slot.shape), slot.offset, slot.trainable, slot.l1, slot.l2
+    )
+
+
+def _op(op: Op, plan: Plan) -> _core.Op:
+    return _core.Op(
+        op.kind,
+        op.layer,
+        list(op.in_shape),
+        list(op.out_shape),
+        {role: plan.params.index(slot) for role, slot in op.params.items()},
+        {role: plan.buffers.index(slot) for role, slot in op.buffers.items()},
+        _attrs(op),
+    )
+
+
+def _state(state: State) -> _core.State:
+    if state.params.dtype != np.float32:
+        raise TypeError(
+            "[native] the native engine computes in float32. "
+            f"Received: state.params of dtype {state.params.dtype}. "
+            "Try the reference engine, which also takes float64."
+        )
+    return _core.State(state.params, state.buffers, state.slots, state.scalars)
+
+
+def _batches(b: Batches) -> _core.Batches:
+    return _core.Batches(b.x, b.y, b.weights, b.order, b.bounds, b.learning_rates)

@@ -25,7 +25,8 @@ class Screen(io.TextIOWrapper):
     """A stream that can say it is a terminal; `text` is all that was written."""
 
     def __init__(self, terminal: bool, encoding: str = "utf-8") -> None:
-        super().__init__(io.BytesIO(), encoding=encoding, newline="")
+        self.bytes = io.BytesIO()
+        super().__init__(self.bytes, encoding=encoding, newline="")
         self.terminal = terminal
 
     def isatty(self) -> bool:
@@ -34,7 +35,7 @@ class Screen(io.TextIOWrapper):
     @property
     def text(self) -> str:
         self.flush()
-        return self.buffer.getvalue().decode(self.encoding)  # type: ignore[attr-defined]
+        return self.bytes.getvalue().decode(self.encoding)
 
 
 class Kernel(Screen):

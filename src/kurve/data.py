@@ -232,7 +232,7 @@ def _first_non_number(array: np.ndarray) -> tuple[int, ...] | None:
             continue
         found = position if found is None else found
         try:
-            float(value)  # type: ignore[arg-type]
+            float(value)
         except (TypeError, ValueError):
             return position
     return found

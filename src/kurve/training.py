@@ -21,7 +21,7 @@ from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
 from kurve.plan import ALIGNMENT, Plan, Shape
-from kurve.progress import ProgressBar
+from kurve.progress import ProgressBar, check_verbose
 
 BATCH_SIZE = 32
 REDRAW_SECONDS = 0.1
@@ -253,7 +253,7 @@ class Trainer:
         self._require_compiled("fit")
         _check_count("fit", "epochs", epochs, 0)
         _check_count("fit", "initial_epoch", initial_epoch, 0)
-        verbose = _verbosity("fit", verbose)
+        verbose = check_verbose(verbose, "fit")
         x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
         validation = self._validation(
             x, y, weights, validation_split, validation_data,
@@ -321,7 +321,7 @@ class Trainer:
             The loss; with metrics, a list [loss, metrics...].
         """
         self._require_compiled("evaluate")
-        verbose = _verbosity("evaluate", verbose)
+        verbose = check_verbose(verbose, "evaluate")
         x, y, weights = self._checked("evaluate", x, y, sample_weight, None, False)
         bounds = _bounds(len(x), batch_size, "evaluate")
         batches = Batches(x, y, weights, None, _first(bounds, steps, "evaluate"))
@@ -352,7 +352,7 @@ class Trainer:
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
         """
-        verbose = _verbosity("predict", verbose)
+        verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
         x = data.as_samples("predict", "x", x, plan.input_shape)
         bounds = _first(_bounds(len(x), batch_size, "predict"), steps, "predict")
@@ -643,16 +643,6 @@ def _check_count(where: str, name: str, value: Any, low: int) -> None:
             f"[{where}] {name} must be at least {low}. "
             f"Received: {name}={value}. Try {name}={BATCH_SIZE if low else 1}."
         )
-
-
-def _verbosity(where: str, verbose: Any) -> int:
-    if verbose == "auto":
-        return 1
-    if verbose in (0, 1, 2):
-        return int(verbose)
-    raise ValueError(
-        f"[{where}] verbose must be 'auto', 0, 1 or 2. Received: {verbose!r}."
-    )
 
 
 def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:

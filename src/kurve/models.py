@@ -98,7 +98,8 @@ class Sequential(Trainer):
                 "[Sequential] layers must have different names. "
                 f"Received: a second {layer.name!r}. Try name='{layer.name}_2'."
             )
-        if self._input_shape is None and not self._layers:
+        before = self._input_shape
+        if before is None and not self._layers:
             self._input_shape = layer.given_input_shape or layer.built_shape
         self._layers.append(layer)
         if self._input_shape is not None:
@@ -106,6 +107,7 @@ class Sequential(Trainer):
                 self.build()
             except (TypeError, ValueError):
                 self._layers.pop()
+                self._input_shape = before
                 raise
 
     def pop(self) -> Layer:
@@ -128,8 +130,10 @@ class Sequential(Trainer):
 
         Raises:
             ValueError: no layers, no or another input shape, layers that do not fit, or
-                a layer whose trained weights lie in another model already.
+                a layer whose trained weights lie in another model already. Model and
+                layers stay as they were.
         """
+        sample = self._input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
             if self._input_shape not in (None, sample):
@@ -137,26 +141,31 @@ class Sequential(Trainer):
                     f"[build] the model's samples have shape {self._input_shape}. "
                     f"Received: {sample}."
                 )
-            self._input_shape = sample
-        if not self._layers or self._input_shape is None:
+        if not self._layers or sample is None:
             what = "layers" if not self._layers else "an input shape"
             raise ValueError(
                 f"[build] the model needs {what}. "
                 "Try Sequential([Input(shape=(1,)), Dense(1)])."
             )
-        shape = self._input_shape
-        for layer in self._layers:
-            layer.build((None, *shape))
-            shape = layer.output_sample_shape(shape)
-            layer.check_owner(self)
+        fresh = [layer for layer in self._layers if not layer.built]
+        try:
+            shape = sample
+            for layer in self._layers:
+                layer.build((None, *shape))
+                shape = layer.output_sample_shape(shape)
+                layer.check_owner(self)
+            self._lay_out(sample)
+        except (TypeError, ValueError):
+            for layer in fresh:
+                layer.unbuild()
+            raise
+        self._input_shape = sample
         for layer in self._layers:
             layer.owner = weakref.ref(self)
-        self._lay_out()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, input_shape: Shape) -> None:
         """Move all variables into two flat vectors; those without a value get one."""
-        assert self._input_shape is not None
-        plan, params, buffers = lower(self._layers, self._input_shape)
+        plan, params, buffers = lower(self._layers, input_shape)
         if self._seed is None:
             self._seed = rng.next_seed()
         state = State(
@@ -168,13 +177,17 @@ class Sequential(Trainer):
             self._seed,
         )
         stream = {id(v): i for i, v in enumerate(self.variables)}
+        views = []
         for vector, slots, variables in (
             (state.params, plan.params, params),
             (state.buffers, plan.buffers, buffers),
         ):
             for slot, variable in zip(slots, variables, strict=True):
                 view = vector[slot.offset : slot.end].reshape(slot.shape)
-                variable.bind(view, self._seed, stream[id(variable)])
+                variable.write_to(view, self._seed, stream[id(variable)])
+                views.append((variable, view))
+        for variable, view in views:  # only now: an initializer may refuse a shape
+            variable.bind(view)
         self._plan, self._state, self._program = plan, state, None
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:

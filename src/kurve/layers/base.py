@@ -43,17 +43,20 @@ class Variable:
         self.initializer, self.regularizer = initializer, regularizer
         self._views: list[np.ndarray] = []
 
-    def bind(self, view: np.ndarray, seed: int, stream: int) -> None:
-        """Move into `view`; a variable without a value yet takes its initial one.
-
-        What no engine writes (buffers and constants) may lie in several models, and
-        `assign` then reaches all of them.
-        """
+    def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
+        """Write the value into `view`, or the initial one where there is none yet."""
         view[...] = (
             self._views[-1]
             if self._views
             else self.initializer(self.shape, seed, stream)
         )
+
+    def bind(self, view: np.ndarray) -> None:
+        """Move into `view`, which holds the value already.
+
+        What no engine writes (buffers and constants) may lie in several models, and
+        `assign` then reaches all of them.
+        """
         if self.role == "param":
             self._views.clear()
         self._views.append(view)
@@ -154,6 +157,10 @@ class Layer:
         self.owner = None
         for variable in self._variables:
             variable.release()
+
+    def unbuild(self) -> None:
+        """Forget the variables, after the model around them could not be built."""
+        self.built_shape, self._variables = None, []
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""

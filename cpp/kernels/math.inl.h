@@ -68,12 +68,16 @@ INLINE vf log1p_unit(vf x) {
   return log(w) + (x - (w - 1.0f)) / w;
 }
 
-INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
+// From e^-|x|, so that neither end overflows.
+INLINE vf sigmoid(vf x) {
+  vf e = exp(-abs(x));
+  return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
+}
 
 // tanh |x| = -m / (2 + m), m = e^(-2|x|) - 1.
 INLINE vf tanh(vf x) {
   vf m = expm1_negative(-2.0f * abs(x));
-  return with_sign(abs(m / (2.0f + m)), sign_of(x));
+  return with_sign(abs(m / (2.0f + m)), x);
 }
 
 INLINE vf softplus(vf x) {
@@ -94,7 +98,7 @@ INLINE vf erf(vf x) {
           1.128979683e+00f, -8.594096289e-05f});
   vf large = 1.0f - exp(-q);
   vf result = t < 0.92f ? t * small : large;
-  return with_sign(result, sign_of(x));
+  return with_sign(result, x);
 }
 
 struct SinCos {

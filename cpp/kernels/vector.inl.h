@@ -43,9 +43,8 @@ INLINE vf value(vi x) { return reinterpret_cast<vf>(x); }
 INLINE vf max(vf a, vf b) { return a > b ? a : b; }
 INLINE vf min(vf a, vf b) { return a < b ? a : b; }
 INLINE vf abs(vf x) { return value(bits(x) & 0x7fffffff); }
-INLINE vf sign_of(vf x) { return value(bits(x) & INT32_MIN); }  // +0 or -0
-INLINE vf with_sign(vf magnitude, vf sign) {
-  return value(bits(magnitude) | bits(sign));
+INLINE vf with_sign(vf magnitude, vf of) {
+  return value(bits(magnitude) | (bits(of) & INT32_MIN));
 }
 INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }

@@ -47,7 +47,9 @@ class Builder:
         return self
 
     def dense(self, units: int, activation: str = "linear", bias: bool = True, **k):
-        params = {"kernel": self._slot(self.params, "kernel", (self.shape[-1], units), **k)}
+        params = {
+            "kernel": self._slot(self.params, "kernel", (self.shape[-1], units), **k)
+        }
         if bias:
             params["bias"] = self._slot(self.params, "bias", (units,), **k)
         attrs = {"activation": activation, "alpha": ALPHAS.get(activation, 0.0)}

@@ -1,0 +1,150 @@
+"""Same bits for any number of threads, any batch, any company; fork is safe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from kurve import _core
+from kurve.engines.native import NativeEngine
+from kurve.plan import Plan
+from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
+
+
+@pytest.fixture(autouse=True)
+def _restore_threads() -> Iterator[None]:
+    threads = _core.get_threads()
+    yield
+    _core.set_threads(threads)
+
+
+def wide(clip: str = "global_clipnorm") -> Plan:
+    """Wide enough that the pool is used; odd sizes, so that there are tails."""
+    builder = Builder(7).dense(300, "gelu").dropout(0.2).dense(301, "relu", l2=1e-4)
+    return builder.dense(270, "tanh").dense(3).plan(mse(), optimizer(**{clip: 0.5}))
+
+
+def trained(threads: int) -> tuple[bytes, bytes]:
+    _core.set_threads(threads)
+    plan = wide()
+    state, batches = state_of(plan), batches_of(plan, 200, 37, weights=True)
+    totals = np.zeros(plan.totals_size)
+    NativeEngine().compile(plan).train(state, batches, 0, batches.steps, totals)
+    return state.params.tobytes() + state.slots.tobytes(), totals.tobytes()
+
+
+def test_same_bits_for_any_number_of_threads():
+    alone = trained(1)
+    for threads in (2, 3, 4, 8):
+        for _ in range(3):
+            assert trained(threads) == alone
+
+
+def test_a_row_has_the_same_bits_in_any_batch():
+    plan = wide()
+    state, program = state_of(plan), NativeEngine().compile(plan)
+    x = np.random.default_rng(0).normal(size=(700, 7)).astype(np.float32)
+    whole = program.predict(state, x)
+    for size in (1, 2, 5, 41, 64, 257):
+        parts = [program.predict(state, x[i : i + size]) for i in range(0, 700, size)]
+        assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+def test_eight_threads_predict_at_once():
+    _core.set_threads(2)
+    plan = wide()
+    state, program = state_of(plan), NativeEngine().compile(plan)
+    x = np.random.default_rng(0).normal(size=(64, 7)).astype(np.float32)
+    right = program.predict(state, x)
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            first, last = np.sort(rng.choice(65, 2, replace=False))
+            y = program.predict(state, x[first:last])
+            if y.tobytes() != right[first:last].tobytes():
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_gil_is_released():
+    plan = wide()
+    state, program = state_of(plan), NativeEngine().compile(plan)
+    batches = batches_of(plan, 4000, 10)
+    counted = 0
+    thread = threading.Thread(
+        target=program.train, args=(state, batches, 0, 400, np.zeros(2))
+    )
+    thread.start()
+    while thread.is_alive():
+        counted += 1
+        time.sleep(0.001)
+    assert counted > 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_forked_after_use_finish_with_the_same_bits():
+    right = trained(4)
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if trained(4) == right else 1)
+        deadline = time.monotonic() + 20
+        while (done := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < deadline, "the child hangs"
+            time.sleep(0.005)
+        assert done[1] == 0
+    assert trained(4) == right
+
+
+def child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_environment_sets_the_threads():
+    code = "from kurve import _core; print(_core.get_threads())"
+    assert child(code, KURVE_NUM_THREADS="3").stdout == "3\n"
+    for wrong in ("0", "many", "-1", "2x"):
+        result = child(code, KURVE_NUM_THREADS=wrong)
+        assert (
+            f"KURVE_NUM_THREADS must be an integer in [1, 64]. Received: '{wrong}'"
+            in (result.stderr)
+        )
+
+
+def test_the_default_keeps_to_the_affinity():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity on this system")
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from kurve import _core; print(_core.get_threads())"
+    )
+    assert child(code, KURVE_NUM_THREADS="").stdout == "1\n"
+
+
+def test_wrong_numbers_of_threads_are_refused():
+    for wrong in (0, -1, 65):
+        with pytest.raises(ValueError, match=r"n must be in \[1, 64\]. Received: "):
+            _core.set_threads(wrong)

@@ -12,7 +12,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -476,39 +476,29 @@ class CSVLogger(Callback):
         super().__init__()
         self.filename, self.separator = os.fspath(filename), separator
         self.append = append
-        self._file: IO[str] | None = None
         self._columns: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._close()
         self._columns = []
-        if self.append and os.path.exists(self.filename):
-            with open(self.filename, newline="", encoding="utf-8") as file:
-                header = next(csv.reader(file, delimiter=self.separator), [])
-            self._columns = header[1:]
-        mode = "a" if self.append else "w"
-        self._file = open(  # noqa: SIM115 (closed by on_train_end)
-            self.filename, mode, newline="", encoding="utf-8"
-        )
+        if not self.append or not os.path.exists(self.filename):
+            open(self.filename, "w", encoding="utf-8").close()
+            return
+        with open(self.filename, newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file, delimiter=self.separator), [])
+        self._columns = header[1:]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self._file is None:
-            return
         logs = logs or {}
-        writer = csv.writer(self._file, delimiter=self.separator)
-        if not self._columns:
-            self._columns = sorted(logs)
-            writer.writerow(["epoch", *self._columns])
-        writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
-        self._file.flush()
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        # Opened anew each time: a fit that ends by an error leaves no open file.
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if not self._columns:
+                self._columns = sorted(logs)
+                if not any(name.startswith("val_") for name in logs):
+                    # As in Keras: later epochs may validate, where this one did not.
+                    self._columns += [f"val_{name}" for name in self._columns]
+                writer.writerow(["epoch", *self._columns])
+            writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
 
 
 def _learning_rate(model: Any) -> float:

@@ -27,11 +27,12 @@ from kurve.plan import Plan
 
 
 class ReferenceProgram:
-    """A plan run by NumPy."""
+    """A plan run by NumPy. What overflows shows in the results, not as a warning."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
+    @np.errstate(all="ignore")
     def train(
         self, state: State, batches: Batches, first: int, last: int, totals: np.ndarray
     ) -> None:
@@ -39,13 +40,13 @@ class ReferenceProgram:
         for step in range(first, last):
             learning_rate = float(batches.learning_rates[step])
             added = np.zeros_like(totals)
-            with np.errstate(all="ignore"):
-                loss, gradient = self._gradient(state, batches, step, added)
+            loss, gradient = self._gradient(state, batches, step, added)
             self._refuse_non_finite(loss, gradient, state.step, learning_rate)
             self._update(state, gradient, learning_rate)
             state.step += 1
             totals += added
 
+    @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
             x, y, weights = self._rows(state, batches, step)
@@ -53,6 +54,7 @@ class ReferenceProgram:
             loss, _ = self._loss(state, y, prediction, weights)
             self._count(len(x), loss, y, prediction, weights, totals)
 
+    @np.errstate(all="ignore")
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
@@ -62,6 +64,7 @@ class ReferenceProgram:
             out[i : i + 1], _ = self._forward(state, x[i : i + 1], training=False)
         return out
 
+    @np.errstate(all="ignore")
     def gradient(
         self, state: State, batches: Batches, step: int
     ) -> tuple[float, np.ndarray]:

@@ -70,24 +70,37 @@ class Callback:
         return False
 
 
+def as_list(
+    callbacks: Callback | Iterable[Callback] | None, where: str
+) -> list[Callback]:
+    """The callbacks given to a method, one, several or none, as a list.
+
+    Raises:
+        TypeError: something else than a callback.
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        callbacks = [callbacks]
+    given = list(callbacks)
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"[{where}] callbacks must be objects of kurve.callbacks.Callback. "
+                f"Received: {callback!r} of type {type(callback).__name__}. "
+                "Try callbacks=[EarlyStopping()]."
+            )
+    return given
+
+
 class CallbackList:
     """Several callbacks called in order."""
 
     def __init__(
-        self,
-        callbacks: Callback | Iterable[Callback] | None,
-        model: Any,
-        params: dict[str, Any],
+        self, callbacks: list[Callback], model: Any, params: dict[str, Any]
     ) -> None:
-        if isinstance(callbacks, Callback):
-            callbacks = [callbacks]
-        self.callbacks = list(callbacks or [])
+        self.callbacks = callbacks
         for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    "[fit] callbacks must be objects of kurve.callbacks.Callback. "
-                    f"Received: {callback!r}. Try callbacks=[EarlyStopping()]."
-                )
             callback.set_model(model)
             callback.set_params(params)
         self.per_batch = any(c.has_batch_hooks() for c in self.callbacks)

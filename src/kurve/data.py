@@ -112,8 +112,10 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
             f"[{where}] sample_weight must have shape ({samples},), one weight a row "
             f"of x. Received: shape {weights.shape}."
         )
-    weights = np.ascontiguousarray(weights, dtype=np.float32)
-    refuse_non_finite(where, "sample_weight", weights, weights)
+    given = weights
+    with np.errstate(over="ignore"):
+        weights = np.ascontiguousarray(given, dtype=np.float32)
+    refuse_non_finite(where, "sample_weight", weights, given)
     if (weights < 0).any():
         i = int(np.argmax(weights < 0))
         raise ValueError(
@@ -146,10 +148,12 @@ def class_weights(
     classes = y.argmax(axis=1) if one_hot else y.reshape(-1)
     weights = np.ones(len(y), np.float32)
     for key, weight in class_weight.items():
-        if not isinstance(key, (int, np.integer)) or not 0 <= weight < np.inf:
+        is_number = isinstance(weight, (int, float, np.integer, np.floating))
+        is_class = isinstance(key, (int, np.integer))
+        if not (is_class and is_number and 0 <= weight < np.inf):
             raise ValueError(
                 f"[{where}] class_weight must map class numbers to finite weights of "
-                f"at least 0. Received: {{{key!r}: {weight!r}}}."
+                f"at least 0. Received: {{{key!r}: {weight!r}}}. Try {{0: 1.0, 1: 2.0}}."
             )
         weights[classes == key] = weight
     return weights

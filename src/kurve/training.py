@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers, rng
-from kurve.callbacks import Callback, CallbackList, History
+from kurve.callbacks import Callback, CallbackList, History, as_list
 from kurve.engines import Batches, Engine, Program, State, get_engine
 from kurve.errors import NonFiniteError
 from kurve.losses import Loss
@@ -24,6 +24,8 @@ from kurve.plan import ALIGNMENT, Plan, Shape
 from kurve.progress import ProgressBar, check_verbose
 
 BATCH_SIZE = 32
+ONE_BATCH = 2**62
+"""As batch_size: all rows at once."""
 REDRAW_SECONDS = 0.1
 
 
@@ -44,39 +46,6 @@ class Division:
     first_step: int
     """Number of updates done before the first pass: names the passes' permutations, so
     that a second `fit` does not repeat those of the first."""
-
-    @classmethod
-    def of(
-        cls,
-        rows: int,
-        batch_size: int | None,
-        steps_per_epoch: int | None,
-        shuffle: bool,
-        state: State,
-    ) -> Division:
-        for name, value in (
-            ("batch_size", batch_size),
-            ("steps_per_epoch", steps_per_epoch),
-        ):
-            if value is not None:
-                _check_count("fit", name, value, 1)
-        if steps_per_epoch is not None and batch_size is None:
-            if steps_per_epoch > rows:
-                raise ValueError(
-                    "[fit] steps_per_epoch must not exceed the number of rows, because "
-                    "the rows are divided into that many batches. Received: "
-                    f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
-                    f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} "
-                    "too, to walk over the rows several times."
-                )
-            # The sizes of numpy.array_split: the first rows % steps have one row more.
-            index = np.arange(steps_per_epoch + 1, dtype=np.int64)
-            size, more = divmod(rows, steps_per_epoch)
-            bounds = index * size + np.minimum(index, more)
-        else:
-            bounds = _bounds(rows, batch_size)
-        steps = steps_per_epoch or len(bounds) - 1
-        return cls(rows, bounds, steps, shuffle, state.seed, state.step)
 
     def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
         """Order of the rows and bounds of the batches of the index-th epoch."""
@@ -253,7 +222,17 @@ class Trainer:
         self._require_compiled("fit")
         _check_count("fit", "epochs", epochs, 0)
         _check_count("fit", "initial_epoch", initial_epoch, 0)
+        for name, count in (
+            ("batch_size", batch_size),
+            ("steps_per_epoch", steps_per_epoch),
+            ("validation_batch_size", validation_batch_size),
+            ("validation_steps", validation_steps),
+        ):
+            if count is not None:
+                _check_count("fit", name, count, 1)
+        _check_validation_freq(validation_freq)
         verbose = check_verbose(verbose, "fit")
+        callbacks = as_list(callbacks, "fit")
         x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
         validation = self._validation(
             x, y, weights, validation_split, validation_data,
@@ -263,15 +242,15 @@ class Trainer:
             kept = len(x) - len(validation.x)
             x, y = x[:kept], y[:kept]
             weights = None if weights is None else weights[:kept]
-        if isinstance(validation_freq, int):
-            _check_count("fit", "validation_freq", validation_freq, 1)
+        bounds = _pass_bounds(len(x), batch_size, steps_per_epoch)
+        steps = steps_per_epoch or len(bounds) - 1
 
-        state = self._training_state()
-        division = Division.of(len(x), batch_size, steps_per_epoch, shuffle, state)
-        program = self._ready_program()
+        self._build_for(x)  # nothing is wrong: from here on the model changes
+        state, program = self._training_state(), self._ready_program()
+        division = Division(len(x), bounds, steps, shuffle, state.seed, state.step)
         history = History()
         hooks = CallbackList(
-            [*_as_list(callbacks), history],
+            [*callbacks, history],
             self,
             {"epochs": epochs, "steps": division.steps, "verbose": verbose},
         )
@@ -322,10 +301,13 @@ class Trainer:
         """
         self._require_compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
-        x, y, weights = self._checked("evaluate", x, y, sample_weight, None, False)
+        self._built("evaluate")
+        x, y, weights = self._checked("evaluate", x, y, sample_weight, None)
         bounds = _bounds(len(x), batch_size, "evaluate")
         batches = Batches(x, y, weights, None, _first(bounds, steps, "evaluate"))
-        hooks = CallbackList(callbacks, self, {"steps": batches.steps})
+        hooks = CallbackList(
+            as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
+        )
         hooks.call("on_test_begin", {})
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
@@ -360,7 +342,9 @@ class Trainer:
         program = self._ready_program()
         if not verbose and not callbacks:
             return program.predict(state, x)
-        hooks = CallbackList(callbacks, self, {"steps": len(bounds) - 1})
+        hooks = CallbackList(
+            as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
+        )
         hooks.call("on_predict_begin", {})
         bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
         try:
@@ -389,6 +373,7 @@ class Trainer:
         x, y, weights = self._checked(
             "train_on_batch", x, y, sample_weight, class_weight
         )
+        self._build_for(x)
         state, program = self._training_state(), self._ready_program()
         assert self.optimizer is not None
         rates = self.optimizer.learning_rates(state.step, 1)
@@ -401,9 +386,8 @@ class Trainer:
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch, without an update."""
-        size = np.shape(x)[0] if np.ndim(x) else 1
         return self.evaluate(
-            x, y, max(size, 1), 0, sample_weight, return_dict=return_dict
+            x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict
         )
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
@@ -483,15 +467,16 @@ class Trainer:
         y: Any,
         sample_weight: Any,
         class_weight: Mapping[int, float] | None,
-        may_build: bool = True,
+        sample_shape: Shape | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """x, y and weights as the engine wants them. Builds the model from x, if that
-        is still to be done and nothing is wrong."""
+        """x, y and weights as the engine wants them. Changes nothing.
+
+        sample_shape: what an unbuilt model will be built for, if that is known.
+        """
         assert self.loss is not None
-        if self._plan is None and not may_build:
-            self._built(where)
-        wanted = None if self._plan is None else self._plan.input_shape
-        x = data.as_samples(where, "x", x, wanted)
+        if self._plan is not None:
+            sample_shape = self._plan.input_shape
+        x = data.as_samples(where, "x", x, sample_shape)
         output = self.compute_output_shape(x.shape)[1:]
         y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
         data.check_same_length(where, x=x, y=y)
@@ -507,10 +492,12 @@ class Trainer:
             weights = data.class_weights(where, class_weight, y, self.loss.sparse)
         for metric, _ in self._given_metrics:
             metric.check_loss(where, self.loss)
+        return x, y, weights
+
+    def _build_for(self, x: np.ndarray) -> None:
+        """Build the model for samples such as x, if that is still to be done."""
         if self._plan is None:
             self.build((None, *x.shape[1:]))
-        self._resolve_metrics()
-        return x, y, weights
 
     def _validation(
         self,
@@ -531,9 +518,11 @@ class Trainer:
                 )
             weight = given[2] if len(given) == 3 else None
             where = "fit, validation_data"
-            x, y, weights = self._checked(where, given[0], given[1], weight, None)
+            x, y, weights = self._checked(
+                where, given[0], given[1], weight, None, x.shape[1:]
+            )
         elif split:
-            if not 0.0 < split < 1.0 or not 0 < int(len(x) * (1.0 - split)) < len(x):
+            if isinstance(split, str) or not 0.0 < split < 1.0 or not 0 < int(len(x) * (1.0 - split)) < len(x):
                 raise ValueError(
                     "[fit] validation_split must leave rows on both sides. Received: "
                     f"validation_split={split!r} for {len(x)} rows. Try 0.2."
@@ -617,6 +606,26 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
+def _pass_bounds(
+    rows: int, batch_size: int | None, steps_per_epoch: int | None
+) -> np.ndarray:
+    """Bounds of the batches of one pass of `fit` over the rows."""
+    if steps_per_epoch is None or batch_size is not None:
+        return _bounds(rows, batch_size)
+    if steps_per_epoch > rows:
+        raise ValueError(
+            "[fit] steps_per_epoch must not exceed the number of rows, because the "
+            "rows are divided into that many batches. Received: "
+            f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
+            f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too, to "
+            "walk over the rows several times."
+        )
+    # The sizes of numpy.array_split: the first rows % steps have one row more.
+    index = np.arange(steps_per_epoch + 1, dtype=np.int64)
+    size, more = divmod(rows, steps_per_epoch)
+    return index * size + np.minimum(index, more)
+
+
 def _bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
     """Bounds of batches of batch_size rows, the last one maybe smaller."""
     size = BATCH_SIZE if batch_size is None else batch_size
@@ -645,6 +654,14 @@ def _check_count(where: str, name: str, value: Any, low: int) -> None:
         )
 
 
+def _check_validation_freq(value: Any) -> None:
+    if isinstance(value, (list, tuple, set, range)):
+        for epoch in value:
+            _check_count("fit", "validation_freq", epoch, 1)
+    else:
+        _check_count("fit", "validation_freq", value, 1)
+
+
 def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:
     if isinstance(validation_freq, int):
         return (epoch + 1) % validation_freq == 0
@@ -660,12 +677,6 @@ def _metric_list(
             f"Received: {given!r}. Try {argument}=[{given!r}]."
         )
     return [(metrics.get(metric), weighted) for metric in given or []]
-
-
-def _as_list(callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
-    if callbacks is None:
-        return []
-    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
 
 
 def _returned(logs: dict[str, float], return_dict: bool) -> Any:

@@ -70,7 +70,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate: float, **common: Any) -> None:
-        if not 0.0 <= rate < 1.0:
+        if isinstance(rate, str) or not 0.0 <= rate < 1.0:
             raise ValueError(
                 "[Dropout] rate must be in [0, 1). "
                 f"Received: rate={rate!r}. Try Dropout(0.5)."

@@ -12,7 +12,7 @@ matplotlib.use("Agg")  # writes files, needs no display
 import matplotlib.pyplot as plt
 import numpy as np
 
-from kurve import layers, models, optimizers  # noqa: F401
+from kurve import layers, models, optimizers
 
 # %% The data
 x = np.arange(0, 20, 0.1)
@@ -70,15 +70,16 @@ plt.savefig("30_30.png")
 
 predictions["raw x, 30 epochs of 30 steps"] = pred_y
 
-# %% A better model: the same network and 900 steps, but x with mean 0, deviation 1
+# %% A better model: x with mean 0 and deviation 1, and steps that become smaller
 normalization = layers.Normalization()
 normalization.adapt(x)
+rate = optimizers.schedules.CosineDecay(1e-3, decay_steps=900)
 
 model = models.Sequential([normalization])
 for _ in range(7):
     model.add(layers.Dense(256, activation="relu"))
 model.add(layers.Dense(1))
-model.compile(loss="mse", optimizer="adam")
+model.compile(loss="mse", optimizer=optimizers.Adam(rate))
 
 hist = model.fit(x, y, steps_per_epoch=10, epochs=90, verbose=0)
 predictions["normalised x, 90 epochs of 10 steps"] = model.predict(test_x)
@@ -90,7 +91,7 @@ print(f"\n{'test error (MSE)':40}{'x <= 10':>10}{'x > 10':>10}")
 fig, panels = plt.subplots(1, 3, figsize=(12, 3.8), sharey=True, layout="constrained")
 for panel, (name, pred_y) in zip(panels, predictions.items(), strict=True):
     error = (pred_y[:, 0] - test_y) ** 2
-    print(f"{name:40}{error[near].mean():10.4f}{error[far].mean():10.4f}")
+    print(f"{name:40}{error[near].mean():10.5f}{error[far].mean():10.5f}")
     panel.axvspan(10, 20, color="tab:blue", alpha=0.08, linewidth=0)
     panel.plot(test_x, pred_y, color="tab:blue", linewidth=2.5, label="prediction")
     panel.plot(test_x, test_y, "k--", linewidth=1, label="truth")

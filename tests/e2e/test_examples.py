@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LINE = re.compile(r"^(.+?) +(\d+\.\d{4}) +(\d+\.\d{4})$", re.MULTILINE)
+LINE = re.compile(r"^(.+?) +(\d+\.\d{5}) +(\d+\.\d{5})$", re.MULTILINE)
 
 pytest.importorskip("matplotlib", reason="the examples draw with matplotlib")
 

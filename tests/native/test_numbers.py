@@ -13,11 +13,7 @@ from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
 
 erf = np.vectorize(math.erf)
 FORMULAS = {
-    "sigmoid": lambda x: np.where(
-        x > 0,
-        1 / (1 + np.exp(-np.abs(x))),
-        np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))),
-    ),
+    "sigmoid": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
     "tanh": np.tanh,
     "softplus": lambda x: np.logaddexp(x, 0),
     "softsign": lambda x: x / (1 + np.abs(x)),

@@ -1,4 +1,4 @@
-"""Random plans: the native engine computes what the reference engine does in float64."""
+"""Random plans: the native engine computes what the reference does in float64."""
 
 from __future__ import annotations
 
@@ -187,9 +187,7 @@ def test_unsupported_kinds_are_named(kind):
         plan = replace(plan, metrics=(MetricSpec(strange),))
     else:
         plan = replace(plan, optimizer=Spec(strange, plan.optimizer.attrs))
-    with pytest.raises(
-        NotImplementedError, match=f"the {kind} 'strangeness'.*reference"
-    ):
+    with pytest.raises(NotImplementedError, match=f"the {kind} 'strangeness'"):
         NativeEngine().compile(plan)
 
 

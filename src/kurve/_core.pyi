@@ -1,0 +1,56 @@
+"""The native engine of kurve: kernels, threads and the training loop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+
+def get_threads() -> int:
+    """Threads that a call may use."""
+
+def set_threads(n: int) -> None:
+    """Let calls use up to n threads; results have the same bits for every n."""
+
+def isa() -> str:
+    """Instruction set in use."""
+
+def available_isas() -> list[str]:
+    """Instruction sets that this CPU runs, worst first."""
+
+class Slot:
+    def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
+
+class Op:
+    def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str]) -> None: ...
+
+class Spec:
+    def __init__(self, kind: str, attrs: Mapping[str, float | str]) -> None: ...
+
+class Metric:
+    def __init__(self, kind: str, attrs: Mapping[str, float | str], size: int, weighted: bool) -> None: ...
+
+class State:
+    """The arrays of a kurve.engines.base.State."""
+
+    def __init__(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)], slots: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scalars: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
+
+class Batches:
+    """The arrays of a kurve.engines.base.Batches."""
+
+    def __init__(self, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bounds: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], learning_rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
+
+class Program:
+    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int], ops: Sequence[Op], params: Sequence[Slot], buffers: Sequence[Slot], loss: Spec | None, metrics: Sequence[Metric], optimizer: Spec | None) -> None: ...
+
+    def train(self, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> str:
+        """Do steps first..last-1; returns what was not finite, or ''."""
+
+    def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
+
+    def predict(self, arrays: State, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
+        """Write the outputs for x to y."""
+
+    def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
+        """Loss of one step's batch; its gradient is written to out."""

@@ -74,9 +74,8 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     metrics_.push_back(metric);
   }
   for (size_t i = 0; i < params.size(); i++)
-    if (const Slot& s = params[i]; s.l1 != 0 || s.l2 != 0)
-      penalties_.push_back(
-          {int(i), s.offset, s.size(), float(s.l1), float(s.l2), s.trainable});
+    if (const Slot& s = params[i]; s.trainable && (s.l1 != 0 || s.l2 != 0))
+      penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
 }
 
 void Objective::use_targets(bool sparse, const std::string& kind) {
@@ -124,8 +123,7 @@ double Objective::penalties(const Kernels& kernels, const float* params,
     const float* w = params + p.offset;
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
-    if (gradient && p.trainable &&
-        !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
+    if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
       infinite[p.slot].store(true);
   }
   return total;

@@ -43,8 +43,8 @@ class Objective {
   // Mean weighted loss without penalties; its gradient into dp unless that is null.
   double loss(const Kernels&, const Outputs&, const Scratch&, float* dp) const;
 
-  // l1 |w| + l2 w^2 summed over the variables; the gradient is added unless null, and
-  // the variables where it is not finite are marked.
+  // l1 |w| + l2 w^2 summed over the trainable variables; the gradient is added unless
+  // null, and the variables where it is not finite are marked.
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* infinite) const;
 
@@ -73,7 +73,6 @@ class Objective {
     int slot;
     int64_t offset, size;
     float l1, l2;
-    bool trainable;
   };
   std::vector<Penalty> penalties_;
 };

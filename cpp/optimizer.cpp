@@ -67,24 +67,25 @@ void Optimizer::in_pieces(Body&& body) const {
            [&](int64_t i) { body(pieces_[size_t(i)], size_t(i)); });
 }
 
-void Optimizer::clip(const Kernels& kernels, float* gradient) const {
+void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) const {
   if (clipnorm_ > 0 || global_clipnorm_ > 0) {
-    std::vector<double> sums(pieces_.size()), factors(size_t(variables_), 0.0);
+    double *sums = scratch, *factors = scratch + pieces_.size();
+    std::fill_n(factors, variables_, 0.0);
     in_pieces([&](const Piece& p, size_t i) {
       sums[i] = kernels.sum_of_squares(gradient + p.offset, p.size);
     });
     double total = 0;
     for (size_t i = 0; i < pieces_.size(); i++) {
-      factors[size_t(pieces_[i].slot)] += sums[i];
+      factors[pieces_[i].slot] += sums[i];
       total += sums[i];
     }
     auto factor = [](double limit, double squares) {
       return limit > 0 ? limit / std::max(std::sqrt(squares), limit) : 1.0;
     };
-    for (double& f : factors)
-      f = factor(clipnorm_, f) * factor(global_clipnorm_, total);
+    for (int i = 0; i < variables_; i++)
+      factors[i] = factor(clipnorm_, factors[i]) * factor(global_clipnorm_, total);
     in_pieces([&](const Piece& p, size_t) {
-      double f = factors[size_t(p.slot)];
+      double f = factors[p.slot];
       if (f != 1.0) kernels.scale(gradient + p.offset, float(f), p.size);
     });
   }
@@ -114,8 +115,8 @@ Update Optimizer::numbers(double* scalars, int64_t step, float learning_rate) co
 
 void Optimizer::apply(const Kernels& kernels, float* params, float* gradient,
                       float* slots, int64_t P, double* scalars, int64_t step,
-                      float learning_rate) const {
-  clip(kernels, gradient);
+                      float learning_rate, double* scratch) const {
+  clip(kernels, gradient, scratch);
   Update u = numbers(scalars, step, learning_rate);
   in_pieces([&](const Piece& p, size_t) {
     float* slot[3] = {};

@@ -12,9 +12,11 @@ class Optimizer {
   int slots() const { return slots_; }      // vectors as long as params
   int scalars() const { return scalars_; }  // running numbers
 
+  int64_t scratch() const { return int64_t(pieces_.size()) + variables_; }
+
   // One update, the step'th counted from 0; slots (K, P).
   void apply(const Kernels&, float* params, float* gradient, float* slots, int64_t P,
-             double* scalars, int64_t step, float learning_rate) const;
+             double* scalars, int64_t step, float learning_rate, double* scratch) const;
 
  private:
   struct Piece {
@@ -23,7 +25,7 @@ class Optimizer {
   };
   template <class Body>
   void in_pieces(Body&& body) const;
-  void clip(const Kernels&, float* gradient) const;
+  void clip(const Kernels&, float* gradient, double* scratch) const;
   Update numbers(double* scalars, int64_t step, float learning_rate) const;
 
   Update fixed_{};  // what does not change from step to step

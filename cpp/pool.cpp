@@ -194,15 +194,14 @@ std::atomic<int> threads_limit{0};  // 0: not decided yet
 std::atomic<Pool*> the_pool{nullptr};
 
 // The parent's threads do not exist in the child; its pool is left behind unused.
-Pool* make_pool() {
-  static std::once_flag once;
-  std::call_once(once, [] {
+[[maybe_unused]] const int fork_handlers =
     pthread_atfork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
                    [] {
                      the_pool.store(nullptr);
                      fork_safe_mutex().unlock();
                    });
-  });
+
+Pool* make_pool() {
   std::lock_guard lock(fork_safe_mutex());
   if (!the_pool.load()) the_pool.store(new Pool);
   return the_pool.load();

@@ -58,6 +58,8 @@ class Program::Borrowed {
       workspace_->infinite =
           std::make_unique<std::atomic<bool>[]>(program.params_.size());
       workspace_->totals.resize(size_t(program.totals_size()));
+      if (program.optimizer_)
+        workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
     }
     workspace_->reserve(batch, training,
                         {program.input_size_, program.target_size(), program.widest_,
@@ -237,7 +239,8 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
                            {ws->elements, ws->rows}, shares.data() + 2);
     optimizer_->apply(kernels_, state.params, ws->gradient, state.slots, params_size_,
-                      state.scalars, state.step, batches.learning_rates[s]);
+                      state.scalars, state.step, batches.learning_rates[s],
+                      ws->clipping.data());
     for (size_t i = 0; i < shares.size(); i++) totals[i] += shares[i];
     state.step++;
   }

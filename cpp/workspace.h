@@ -16,6 +16,7 @@ struct Workspace {
   double* rows = nullptr;
   std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
   std::vector<double> totals;                     // of the step under way
+  std::vector<double> clipping;                   // the optimizer's scratch
 
   struct Sizes {  // floats per sample but for `fixed`
     int64_t x, y, widest, output, rows, fixed;

@@ -80,7 +80,7 @@ clean:
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["check"])')
 	@touch $@
 
-INSTALL = -m pip install -q --no-build-isolation -C build-dir=build/
+INSTALL = -m pip install -q --no-build-isolation --config-settings=build-dir=build/
 
 $(VENV)/installed: $(VENV)/build-tools $(SOURCES)
 	$(VENV)/bin/python $(INSTALL)$(VENV) '.[test]'

@@ -100,7 +100,7 @@ class ReferenceProgram:
             rows_y, rows_p, self.plan.loss.attrs
         )
         loss = float(np.sum(rows_w * values) / len(values))
-        for slot in self.plan.params:
+        for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             loss += slot.l1 * float(np.sum(np.abs(w)))
             loss += slot.l2 * float(np.sum(w**2))

@@ -1,0 +1,19 @@
+"""The parity suite: Kurve beside Keras 3 on the torch backend, and beside torch itself.
+
+It needs keras and torch (extra `parity`) and is skipped, with the reason, without them.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ["KERAS_BACKEND"] = "torch"
+sys.path.insert(0, str(Path(__file__).parent))  # for `twins` and `tables`
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors, but not those that Keras and torch cause in themselves."""
+    for third_party in ("keras", "torch", "optree"):
+        config.addinivalue_line("filterwarnings", rf"ignore:::{third_party}(\..*)?")

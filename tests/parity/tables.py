@@ -1,0 +1,264 @@
+"""The cases: every activation, loss, optimizer, way of clipping and schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twins import Call, Case, call
+
+
+def dense(units: int, activation: str | None = None, **more: Any) -> Call:
+    return call("layers.Dense", units=units, activation=activation, **more)
+
+
+def network(last: str | None = None, outputs: int = 2, **more: Any) -> list[Call]:
+    return [dense(12, "tanh", **more), dense(8, "tanh", **more), dense(outputs, last)]
+
+
+ACTIVATION_NAMES = [
+    "linear",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "softmax",
+    "sin",
+]
+
+ACTIVATIONS = {
+    name: Case(
+        [dense(12, name), dense(8, name), dense(2)],
+        optimizer=call("optimizers.SGD", learning_rate=0.05),
+    )
+    for name in ACTIVATION_NAMES
+} | {
+    # The same through a layer of its own, which engines do not fuse.
+    f"Activation({name!r})": Case(
+        [dense(12), call("layers.Activation", activation=name), dense(2)],
+        optimizer=call("optimizers.SGD", learning_rate=0.05),
+    )
+    for name in ["relu", "tanh", "softmax", "sin"]
+}
+
+_LOSSES: dict[str, tuple[Any, str, str | None]] = {
+    # loss, kind of targets, last activation
+    "mse": ("mse", "numbers", None),
+    "mae": ("mae", "numbers", None),
+    "huber": ("huber", "numbers", None),
+    "huber delta": (call("losses.Huber", delta=0.3), "numbers", None),
+    "log_cosh": ("log_cosh", "numbers", None),
+    "binary": ("binary_crossentropy", "signs", "sigmoid"),
+    "categorical": ("categorical_crossentropy", "one-hot", "softmax"),
+    "sparse": ("sparse_categorical_crossentropy", "classes", "softmax"),
+    # outputs that sum to no 1: Keras divides by their sum
+    "categorical of sigmoids": ("categorical_crossentropy", "one-hot", "sigmoid"),
+    "sparse of sigmoids": ("sparse_categorical_crossentropy", "classes", "sigmoid"),
+}
+_CROSS_ENTROPIES = {
+    "binary": ("losses.BinaryCrossentropy", "signs", "sigmoid"),
+    "categorical": ("losses.CategoricalCrossentropy", "one-hot", "softmax"),
+}
+for _name, (_path, _target, _last) in _CROSS_ENTROPIES.items():
+    _logits = call(_path, from_logits=True)
+    _smooth = call(_path, label_smoothing=0.1)
+    _both = call(_path, from_logits=True, label_smoothing=0.1)
+    _LOSSES |= {
+        f"{_name} logits": (_logits, _target, None),
+        f"{_name} smoothed": (_smooth, _target, _last),
+        f"{_name} logits smoothed": (_both, _target, None),
+    }
+_LOSSES["sparse logits"] = (
+    call("losses.SparseCategoricalCrossentropy", from_logits=True),
+    "classes",
+    None,
+)
+
+LOSSES = {
+    name: Case(
+        network(last, 2 if target in ("numbers", "signs") else 4),
+        loss=loss,
+        optimizer=call("optimizers.SGD", learning_rate=0.05),
+        target=target,
+    )
+    for name, (loss, target, last) in _LOSSES.items()
+}
+
+_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "SGD": ("SGD", {"learning_rate": 0.02}),
+    "SGD momentum": ("SGD", {"learning_rate": 0.01, "momentum": 0.8}),
+    "SGD nesterov": (
+        "SGD",
+        {"learning_rate": 0.01, "momentum": 0.8, "nesterov": True},
+    ),
+    "RMSprop": ("RMSprop", {}),
+    "RMSprop momentum": ("RMSprop", {"momentum": 0.5, "rho": 0.8}),
+    "RMSprop centered": ("RMSprop", {"centered": True}),
+    "RMSprop both": ("RMSprop", {"centered": True, "momentum": 0.5}),
+    "Adagrad": ("Adagrad", {"learning_rate": 0.01}),
+    "Adagrad start": ("Adagrad", {"initial_accumulator_value": 0.01}),
+    "Adam": ("Adam", {}),
+    "Adam betas": ("Adam", {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4}),
+    "Adam amsgrad": ("Adam", {"amsgrad": True}),
+    "AdamW": ("AdamW", {}),
+    "AdamW amsgrad": ("AdamW", {"amsgrad": True, "weight_decay": 0.05}),
+    "Nadam": ("Nadam", {}),
+    "Adamax": ("Adamax", {}),
+}
+_COMMON: dict[str, dict[str, float]] = {
+    "": {},
+    " clipnorm": {"clipnorm": 0.1},
+    " clipvalue": {"clipvalue": 0.1},
+    " global_clipnorm": {"global_clipnorm": 0.1},
+    " weight_decay": {"weight_decay": 0.1},
+}
+OPTIMIZERS = {
+    name + extra: Case(
+        network(), optimizer=call(f"optimizers.{kind}", **{**arguments, **common})
+    )
+    for name, (kind, arguments) in _OPTIMIZERS.items()
+    for extra, common in _COMMON.items()
+}
+
+_decay = {"initial_learning_rate": 0.05, "decay_steps": 30, "decay_rate": 0.5}
+SCHEDULE_CALLS = {
+    "exponential": call("ExponentialDecay", **_decay),
+    "exponential stairs": call("ExponentialDecay", **_decay, staircase=True),
+    "inverse time": call("InverseTimeDecay", **_decay),
+    "inverse time stairs": call("InverseTimeDecay", **_decay, staircase=True),
+    "piecewise": call(
+        "PiecewiseConstantDecay", boundaries=[20, 60], values=[0.05, 0.02, 0.005]
+    ),
+    "cosine": call("CosineDecay", initial_learning_rate=0.05, decay_steps=80),
+    "cosine alpha": call(
+        "CosineDecay", initial_learning_rate=0.05, decay_steps=80, alpha=0.1
+    ),
+    "cosine warm-up": call(
+        "CosineDecay",
+        initial_learning_rate=0.0,
+        decay_steps=60,
+        warmup_target=0.05,
+        warmup_steps=20,
+        alpha=0.02,
+    ),
+}
+SCHEDULE_CALLS = {
+    name: Call(f"optimizers.schedules.{given.path}", given.arguments)
+    for name, given in SCHEDULE_CALLS.items()
+}
+
+
+def _slower(schedule: Call) -> Call:
+    """A fiftieth of the rates, for optimizers whose steps are as long as the rate."""
+    names = ("initial_learning_rate", "warmup_target")
+    given = dict(schedule.arguments)
+    return Call(
+        schedule.path, given | {k: given[k] / 50 for k in names if k in given}
+    )
+
+
+SCHEDULES = {
+    f"SGD {name}": Case(
+        network(), optimizer=call("optimizers.SGD", learning_rate=schedule)
+    )
+    for name, schedule in SCHEDULE_CALLS.items()
+} | {
+    # Weight decay is scaled by the rate of the step, not by the first one.
+    f"AdamW {name}": Case(
+        network(),
+        optimizer=call("optimizers.AdamW", learning_rate=_slower(schedule)),
+    )
+    for name, schedule in SCHEDULE_CALLS.items()
+    if name in ("exponential", "cosine warm-up")
+}
+
+_sgd = call("optimizers.SGD", learning_rate=0.05, momentum=0.5)
+_l1 = call("regularizers.L1", l1=0.003)
+_l2 = call("regularizers.L2", l2=0.01)
+_l1_l2 = call("regularizers.L1L2", l1=0.002, l2=0.01)
+_scaled = call("layers.Normalization", mean=[0.25, -0.5, 0], variance=[0.5, 2, 1])
+_inverse = call("layers.Normalization", mean=0.5, variance=2.0, invert=True)
+STRUCTURES = {
+    "sample_weight": Case(network(), optimizer=_sgd, weights=True),
+    "sample_weight, (B, T, F)": Case(
+        network(), optimizer=_sgd, input_shape=(4, 3), weights=True
+    ),
+    "sample_weight and penalty": Case(
+        network(kernel_regularizer=_l2), optimizer=_sgd, weights=True
+    ),
+    "class_weight, sparse": Case(
+        network("softmax", 4),
+        "sparse_categorical_crossentropy",
+        _sgd,
+        target="classes",
+        class_weight={0: 0.5, 1: 2.0, 3: 0.125},
+    ),
+    "class_weight, one-hot": Case(
+        network("softmax", 4),
+        "categorical_crossentropy",
+        _sgd,
+        target="one-hot",
+        class_weight={0: 0.5, 1: 2.0, 3: 0.125},
+    ),
+    "class_weight, signs": Case(
+        network("sigmoid", 1),
+        "binary_crossentropy",
+        _sgd,
+        target="signs",
+        class_weight={0: 0.5, 1: 2.0},
+    ),
+    "L1": Case(network(kernel_regularizer=_l1), optimizer=_sgd),
+    "L2": Case(network(kernel_regularizer=_l2), optimizer=_sgd),
+    "L1L2, biases too": Case(
+        network(kernel_regularizer=_l1_l2, bias_regularizer=_l1), optimizer=_sgd
+    ),
+    "l2 by name": Case(network(kernel_regularizer="l2"), optimizer=_sgd),
+    "frozen": Case([dense(12, "tanh"), dense(8, "tanh", trainable=False), dense(2)]),
+    "frozen with penalty": Case(
+        [
+            dense(12, "tanh", trainable=False, kernel_regularizer=_l2),
+            dense(8, "tanh", kernel_regularizer=_l2),
+            dense(2),
+        ],
+        optimizer=_sgd,
+    ),
+    "frozen, global_clipnorm": Case(
+        [dense(12, "tanh", trainable=False), dense(8, "tanh"), dense(2)],
+        optimizer=call("optimizers.Adam", global_clipnorm=0.1, weight_decay=0.1),
+    ),
+    "no bias": Case(network(use_bias=False), optimizer=_sgd),
+    "(B, T, F)": Case(network(), optimizer=_sgd, input_shape=(5, 3)),
+    "(B, T, F), sparse": Case(
+        network("softmax", 4),
+        "sparse_categorical_crossentropy",
+        _sgd,
+        input_shape=(4, 3),
+        target="classes",
+    ),
+    "(B, S, T, F), softmax": Case(
+        [dense(6, "softmax"), dense(2)], optimizer=_sgd, input_shape=(2, 3, 4)
+    ),
+    "one feature, one output": Case(
+        network(outputs=1), optimizer=_sgd, input_shape=(1,)
+    ),
+    "given mean": Case([_scaled, *network()], optimizer=_sgd),
+    "inverse at the end": Case([*network(), _inverse], optimizer=_sgd),
+    "deep": Case([dense(10, "tanh") for _ in range(7)] + [dense(2)], optimizer=_sgd),
+}
+
+CASES = {
+    f"{kind}: {name}": case
+    for kind, table in {
+        "activation": ACTIVATIONS,
+        "loss": LOSSES,
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+        "structure": STRUCTURES,
+    }.items()
+    for name, case in table.items()
+}

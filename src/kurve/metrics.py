@@ -184,8 +184,8 @@ class SparseCategoricalAccuracy(Metric):
 
 
 class Accuracy(Metric):
-    """Stands for the accuracy that fits the loss and the outputs of a model: binary for
-    one output, sparse for class numbers, else categorical."""
+    """Stands for the accuracy that fits the loss and the outputs of a model: sparse for
+    class numbers, binary for one output, else categorical."""
 
     kind = "accuracy"
     direction = "up"
@@ -194,10 +194,10 @@ class Accuracy(Metric):
         """Every loss has an accuracy that fits."""
 
     def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
-        if output_shape[-1] == 1:
-            return BinaryAccuracy(self.name)
         if loss.sparse:
             return SparseCategoricalAccuracy(self.name)
+        if output_shape[-1] == 1:
+            return BinaryAccuracy(self.name)
         return CategoricalAccuracy(self.name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

@@ -112,11 +112,12 @@ static void multiply_rows(const Block& t, const float* d) {
     }
 }
 
-#define KURVE_ACTIVATIONS(CASE)                                                        \
-  CASE(linear)                                                                         \
-  CASE(relu)                                                                           \
-  CASE(leaky_relu) CASE(elu) CASE(selu) CASE(gelu) CASE(silu) CASE(sigmoid) CASE(tanh) \
-      CASE(softplus) CASE(softsign) CASE(sin)
+#define KURVE_ACTIVATIONS(CASE)                                                      \
+  CASE(linear)                                                                       \
+  CASE(relu)                                                                         \
+  CASE(leaky_relu)                                                                   \
+  CASE(elu) CASE(selu) CASE(gelu) CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) \
+      CASE(softsign) CASE(sin)
 
 static __attribute__((noinline)) void activate_block(const Block& t, Activation kind,
                                                      float alpha, const float* bias,

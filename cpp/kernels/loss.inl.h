@@ -137,8 +137,9 @@ static void loss(const Loss& loss, const float* p, const float* y, int64_t rows,
   case LossKind::name: \
     return elementwise<LossKind::name>(loss, p, y, rows, O, scratch, row_loss, dp);
     CASE(mean_squared_error)
-  CASE(mean_absolute_error)
-  CASE(huber) CASE(log_cosh) CASE(binary_crossentropy)
+    CASE(mean_absolute_error)
+  CASE(huber)
+  CASE(log_cosh) CASE(binary_crossentropy)
 #undef CASE
       case LossKind::categorical_crossentropy:
   case LossKind::sparse_categorical_crossentropy:

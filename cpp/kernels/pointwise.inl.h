@@ -29,42 +29,52 @@ static void softmax_backward(const float* y, const float* dy, float* dx, int64_t
   }
 }
 
+struct Words {
+  vu first, second;
+};
+
 // Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011), L / 2 blocks of four words at a
-// time; as kurve.rng.philox.
-static void philox(const Dropout& d, uint64_t block, uint32_t* words) {
-  constexpr int H = L / 2;
-  const vq low{vq{} + 0xffffffffu};
-  vq c0, c1 = vq{} + d.purpose, c2 = vq{} + (d.stream & 0xffffffffu),
-         c3 = vq{} + (d.stream >> 32);
-  for (int i = 0; i < H; i++) c0[i] = block + i;
+// time; as kurve.rng.philox. Each 32-bit number lies in a lane of 64 bits.
+INLINE Words philox(const Dropout& d, uint64_t block) {
+  vq c0 = vq{} + block, c1 = vq{} + d.purpose, c2 = vq{} + (d.stream & 0xffffffffu),
+     c3 = vq{} + (d.stream >> 32);
+  for (int i = 0; i < L / 2; i++) c0[i] += uint64_t(i);
   uint32_t k0 = uint32_t(d.seed), k1 = uint32_t(d.seed >> 32);
   for (int round = 0; round < 10; round++) {
     vq p0 = multiply_low(c0, vq{} + 0xD2511F53u);
     vq p1 = multiply_low(c2, vq{} + 0xCD9E8D57u);
     c0 = (p1 >> 32) ^ c1 ^ k0;
     c2 = (p0 >> 32) ^ c3 ^ k1;
-    c1 = p1 & low;
-    c3 = p0 & low;
+    c1 = p1 & 0xffffffffu;
+    c3 = p0 & 0xffffffffu;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  for (int i = 0; i < H; i++) {
-    words[4 * i] = uint32_t(c0[i]);
-    words[4 * i + 1] = uint32_t(c1[i]);
-    words[4 * i + 2] = uint32_t(c2[i]);
-    words[4 * i + 3] = uint32_t(c3[i]);
-  }
+  vq low = c0 | c1 << 32, high = c2 | c3 << 32;
+#if defined(__AVX512F__)
+  vq first = __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
+  vq second = __builtin_shufflevector(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
+#elif defined(__AVX2__)
+  vq first = __builtin_shufflevector(low, high, 0, 4, 1, 5);
+  vq second = __builtin_shufflevector(low, high, 2, 6, 3, 7);
+#else
+  vq first = __builtin_shufflevector(low, high, 0, 2);
+  vq second = __builtin_shufflevector(low, high, 1, 3);
+#endif
+  return {reinterpret_cast<vu>(first), reinterpret_cast<vu>(second)};
 }
 
 static void dropout(const Dropout& d, const float* x, float* y, float* kept,
                     int64_t first, int64_t n) {
-  uint32_t words[2 * L];
   for (int64_t i = 0; i < n; i += 2 * L) {
-    philox(d, uint64_t(first + i) / 4, words);
-    int64_t end = n - i < 2 * L ? n - i : 2 * L;
-    for (int64_t j = 0; j < end; j++) {
-      kept[i + j] = words[j] >= d.threshold ? d.scale : 0.0f;
-      y[i + j] = x[i + j] * kept[i + j];
+    Words words = philox(d, uint64_t(first + i) / 4);
+    for (int half = 0; half < 2; half++) {
+      int64_t j = i + half * L, rest = n - j;
+      if (rest <= 0) break;
+      vu word = half ? words.second : words.first;
+      vf k = word >= d.threshold ? splat(d.scale) : splat(0.0f);
+      store(kept + j, k, rest);
+      store(y + j, load(x + j, rest) * k, rest);
     }
   }
 }

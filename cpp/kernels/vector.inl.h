@@ -11,6 +11,7 @@ constexpr int L = 4;
 
 typedef float vf __attribute__((vector_size(L * 4)));
 typedef int32_t vi __attribute__((vector_size(L * 4)));
+typedef uint32_t vu __attribute__((vector_size(L * 4)));
 typedef double vd __attribute__((vector_size(L * 8)));
 typedef uint64_t vq __attribute__((vector_size(L * 4)));
 typedef float vf_memory __attribute__((vector_size(L * 4), aligned(4), may_alias));

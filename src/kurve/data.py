@@ -153,7 +153,8 @@ def class_weights(
         if not (is_class and is_number and 0 <= weight < np.inf):
             raise ValueError(
                 f"[{where}] class_weight must map class numbers to finite weights of "
-                f"at least 0. Received: {{{key!r}: {weight!r}}}. Try {{0: 1.0, 1: 2.0}}."
+                f"at least 0. Received: {{{key!r}: {weight!r}}}. "
+                "Try {0: 1.0, 1: 2.0}."
             )
         weights[classes == key] = weight
     return weights

@@ -33,13 +33,15 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     """The error for a name that is not in a table, with the nearest names."""
     import difflib
 
-    names = sorted(known)
+    names = sorted(set(known))
     lower = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)
     hint = f"Did you mean {lower[near[0]]!r}?" if near else f"Try {names[0]!r}."
+    # Where a thing has a name and a class, the name is enough.
+    shown = [candidate for candidate in names if candidate.islower()] or names
     return ValueError(
         f"[{where}] unknown {what}. Received: {name!r}. {hint} "
-        f"Known: {', '.join(names)}."
+        f"Known: {', '.join(shown)}."
     )
 
 

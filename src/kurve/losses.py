@@ -174,11 +174,16 @@ class SparseCategoricalCrossentropy(Loss):
         bad = (y < 0) | (y >= classes) | (y != np.floor(y))
         if bad.any():
             position = tuple(int(i) for i in np.argwhere(bad)[0])
+            value = float(y[position])
+            fix = (
+                f"Try a last layer of {int(y.max()) + 1} units"
+                if value >= classes and value.is_integer()
+                else "Try loss='mse' if y holds measurements, not classes"
+            )
             raise ValueError(
                 f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, "
                 f"because the model has {classes} outputs. Received: "
-                f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try a last "
-                "layer with as many units as there are classes."
+                f"y[{', '.join(map(str, position))}] = {value:g}. {fix}."
             )
 
 

@@ -68,8 +68,8 @@ class Optimizer:
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: float | LearningRateSchedule = value
             return
-        checked = self._number("learning_rate", value, 0.0, math.inf)
-        if checked is None or checked == 0.0:
+        checked = self._number("learning_rate", value, -math.inf, math.inf)
+        if checked is None or checked <= 0.0:
             raise ValueError(
                 f"[{type(self).__name__}] learning_rate must be above 0. "
                 f"Received: {value!r}. Try learning_rate=0.001."

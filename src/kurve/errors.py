@@ -45,6 +45,19 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     )
 
 
+def unknown_argument(cls: type, name: str) -> TypeError:
+    """The error for an argument that a class does not have, with the nearest one."""
+    import inspect
+
+    known = {
+        parameter.name
+        for base in cls.__mro__[:-1]
+        for parameter in inspect.signature(base).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
+    return TypeError(str(unknown_name(cls.__name__, "argument", name, known)))
+
+
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
     """`table[name]`, or `unknown_name`."""
     if name in table:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers, rng
-from kurve.errors import unknown_name
+from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
 
@@ -121,7 +121,7 @@ class Layer:
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise _unknown_argument(type(self), next(iter(unknown)))
+            raise unknown_argument(type(self), next(iter(unknown)))
         self.name = auto_name(type(self)) if name is None else str(name)
         self.trainable = bool(trainable)
         self.given_input_shape = (
@@ -380,19 +380,6 @@ def check_shape(cls: type, shape: Any) -> Shape:
             "Try input_shape=(1,) for one feature."
         )
     return tuple(int(a) for a in axes)
-
-
-def _unknown_argument(cls: type[Layer], name: str) -> TypeError:
-    """The error for an argument that a layer does not have, with the nearest one."""
-    import inspect
-
-    known = {
-        parameter.name
-        for base in cls.__mro__[:-1]
-        for parameter in inspect.signature(base).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-    return TypeError(str(unknown_name(cls.__name__, "argument", name, known)))
 
 
 def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:

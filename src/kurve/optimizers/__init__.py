@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from kurve.errors import lookup, unknown_name
+from kurve.errors import lookup, unknown_argument, unknown_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec
@@ -41,7 +41,10 @@ class Optimizer:
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise unknown_argument(type(self), next(iter(unknown)))
         self.name = name or self.kind
         self.learning_rate = learning_rate
         self.weight_decay = self._number("weight_decay", weight_decay, 0.0, math.inf)

@@ -34,15 +34,17 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     import difflib
 
     names = sorted(set(known))
-    lower = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)
-    hint = f"Did you mean {lower[near[0]]!r}?" if near else f"Try {names[0]!r}."
+    given = str(name).lower()
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    by_initials = {"".join(part[:1] for part in c.split("_")): c for c in names}
+    near = difflib.get_close_matches(given, list(by_lower), n=1, cutoff=0.5)
+    meant = by_lower[near[0]] if near else by_initials.get(given)
     # Where a thing has a name and a class, the name is enough.
-    shown = [candidate for candidate in names if candidate.islower()] or names
-    return ValueError(
-        f"[{where}] unknown {what}. Received: {name!r}. {hint} "
-        f"Known: {', '.join(shown)}."
+    shown = ", ".join(
+        [candidate for candidate in names if candidate.islower()] or names
     )
+    hint = f"Did you mean {meant!r}? Known: " if meant else "Try one of: "
+    return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {hint}{shown}.")
 
 
 def unknown_argument(cls: type, name: str) -> TypeError:

@@ -1,0 +1,60 @@
+"""What all tests share: a clean process state and the engines to run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import kurve
+from kurve import engines, rng
+from kurve.layers import base
+
+
+def _why_no_native() -> str:
+    """Why the compiled engine cannot be tested here; empty where it can."""
+    try:
+        import kurve._core  # noqa: F401
+    except ImportError as error:
+        return f"the compiled engine is not there: {error}"
+    return ""
+
+
+NO_NATIVE = _why_no_native()
+ENGINES = [
+    "reference",
+    pytest.param("native", marks=pytest.mark.skipif(bool(NO_NATIVE), reason=NO_NATIVE)),
+]
+
+
+@pytest.fixture(autouse=True)
+def clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the seed, engine, names or environment that another one chose."""
+    for name in [n for n in os.environ if n.startswith(("KURVE_SEED", "KURVE_ENGINE"))]:
+        monkeypatch.delenv(name)
+    seed, default = dict(rng._seed_source), list(engines._default)
+    names = dict(base._names_given)
+    rng._seed_source.clear()
+    yield
+    rng._seed_source.clear()
+    rng._seed_source.update(seed)
+    engines._default[:] = default
+    base._names_given.clear()
+    base._names_given.update(names)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, clean_state: None) -> str:
+    """The name of each engine in turn, made the default of all models."""
+    name: str = request.param
+    kurve.set_engine(name)
+    return name
+
+
+@pytest.fixture
+def native(clean_state: None) -> str:
+    """For what only the compiled engine can show; skipped where it is not there."""
+    if NO_NATIVE:
+        pytest.skip(NO_NATIVE)
+    return "native"

@@ -1,0 +1,107 @@
+"""Models and data that the tests of engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kurve import Input, Sequential, activations, losses, optimizers, utils
+from kurve.engines import Batches, State
+from kurve.layers import Dense, Layer
+
+ACTIVATIONS = [
+    "linear",
+    "relu",
+    "leaky_relu",
+    activations.Activation("leaky_relu", 0.05),
+    "elu",
+    activations.Activation("elu", 0.7),
+    "selu",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "sin",
+    "softmax",
+]
+
+# Each loss and the activation that makes outputs it can take.
+LOSSES = [
+    (losses.MeanSquaredError(), "linear"),
+    (losses.MeanAbsoluteError(), "linear"),
+    (losses.Huber(delta=0.3), "linear"),
+    (losses.LogCosh(), "linear"),
+    (losses.BinaryCrossentropy(label_smoothing=0.1), "sigmoid"),
+    (losses.BinaryCrossentropy(from_logits=True), "linear"),
+    (losses.CategoricalCrossentropy(label_smoothing=0.1), "softmax"),
+    (losses.CategoricalCrossentropy(), "sigmoid"),  # rows that do not sum to 1
+    (losses.CategoricalCrossentropy(from_logits=True), "linear"),
+    (losses.SparseCategoricalCrossentropy(), "softmax"),
+    (losses.SparseCategoricalCrossentropy(from_logits=True), "linear"),
+]
+
+
+def name_of(case: object) -> str:
+    """A test's name for an activation, a loss with its output, an optimizer."""
+    if isinstance(case, tuple):
+        loss, output = case
+        return f"{loss.kind}-{output}"
+    if isinstance(case, activations.Activation):
+        return f"{case.name}({case.alpha})"
+    if isinstance(case, optimizers.Optimizer):
+        return type(case).__name__
+    return str(case)
+
+
+def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Targets that `loss` takes for outputs of this shape, (n, ..., O)."""
+    random = np.random.default_rng(seed)
+    classes = random.integers(0, shape[-1], shape[:-1])
+    if loss.sparse:
+        return classes
+    if isinstance(loss, losses.CategoricalCrossentropy):
+        return np.eye(shape[-1])[classes]
+    if isinstance(loss, losses.BinaryCrossentropy):
+        return random.integers(0, 2, shape).astype(float)
+    return random.normal(size=shape)
+
+
+def compiled(
+    engine: str,
+    layers: Sequence[Layer] = (),
+    shape: tuple[int, ...] = (3,),
+    loss: str | losses.Loss = "mse",
+    optimizer: str | optimizers.Optimizer = "sgd",
+    seed: int = 1,
+) -> Sequential:
+    """A model for samples of `shape`, with its seed, for one engine."""
+    utils.set_random_seed(seed)
+    model = Sequential([Input(shape), *(layers or [Dense(2)])])
+    model.compile(optimizer, loss, engine=engine)
+    return model
+
+
+def in_float64(state: State) -> State:
+    """The same state in float64."""
+    return replace(
+        state,
+        params=state.params.astype(np.float64),
+        buffers=state.buffers.astype(np.float64),
+        slots=state.slots.astype(np.float64),
+        scalars=state.scalars.copy(),
+    )
+
+
+def one_batch(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batches:
+    """All rows as one step, as `fit` hands them to an engine."""
+
+    def plain(a: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(a, np.float32)
+
+    w = None if weights is None else plain(weights)
+    bounds = np.array([0, len(x)], np.int64)
+    return Batches(plain(x), plain(y), w, None, bounds)

@@ -1,0 +1,232 @@
+"""The fast engine against the readable one, over random models of the public API.
+
+Both run in float32 and are compared with the reference engine in float64: an engine may
+be a few times as wrong as NumPy in float32 is, where a model amplifies rounding, and
+hardly at all where it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kurve import Sequential, losses, optimizers
+from kurve.layers import Activation, Dense, Dropout, Layer, Normalization
+from tests.engines.cases import (
+    ACTIVATIONS,
+    LOSSES,
+    compiled,
+    in_float64,
+    name_of,
+    one_batch,
+    targets,
+)
+from tests.engines.tolerances import TOLERANCES, excess
+
+STEPS = 20
+SCHEDULES = [
+    optimizers.schedules.ExponentialDecay(0.01, 5, 0.8),
+    optimizers.schedules.InverseTimeDecay(0.01, 5, 0.5, staircase=True),
+    optimizers.schedules.PiecewiseConstantDecay([6, 13], [0.01, 0.003, 0.001]),
+    optimizers.schedules.CosineDecay(
+        0.001, 10, 0.1, warmup_target=0.01, warmup_steps=6
+    ),
+]
+OPTIMIZERS = [
+    (optimizers.SGD, {}),
+    (optimizers.SGD, {"momentum": 0.9}),
+    (optimizers.SGD, {"momentum": 0.8, "nesterov": True, "weight_decay": 0.01}),
+    (optimizers.RMSprop, {}),
+    (optimizers.RMSprop, {"momentum": 0.5, "centered": True, "epsilon": 1e-3}),
+    (optimizers.Adagrad, {}),
+    (optimizers.Adam, {}),
+    (optimizers.Adam, {"amsgrad": True, "beta_2": 0.9}),
+    (optimizers.AdamW, {"weight_decay": 0.1}),
+    (optimizers.Nadam, {}),
+    (optimizers.Adamax, {}),
+]
+CLIPS = [{}, {"clipvalue": 0.02}, {"clipnorm": 0.1}, {"global_clipnorm": 0.2}]
+SIZES = st.sampled_from([1, 2, 3, 5, 8, 13, 16, 17, 31, 33])
+
+
+@dataclass
+class Run:
+    """What a model looks like after training."""
+
+    losses: list[float] = field(default_factory=list)
+    metrics: list[float] = field(default_factory=list)
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    predictions: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def metrics_for(loss: losses.Loss) -> list[str]:
+    if loss.sparse:
+        return ["accuracy"]
+    if isinstance(loss, losses.CategoricalCrossentropy):
+        return ["accuracy", "mse"]
+    return ["mae", "rmse", "r2"]
+
+
+def train(model: Sequential, x: np.ndarray, y: np.ndarray, **options: Any) -> Run:
+    history = model.fit(x, y, verbose=0, **options).history
+    assert model._state is not None
+    return Run(
+        history.pop("loss"),
+        [value for values in history.values() for value in values],
+        model._state.params.copy(),
+        model.predict(x, verbose=0),
+    )
+
+
+def wrong(run: Run, exact: Run, in_float32: Run) -> dict[str, float]:
+    """What is too far off, and by how much."""
+    found = {}
+    for name in ("losses", "metrics", "weights", "predictions"):
+        right, own = getattr(exact, name), getattr(in_float32, name)
+        if name == "metrics":  # an accuracy or r2 may stand at its own kink
+            right, own = np.asarray(right), np.asarray(own)
+        tolerance = TOLERANCES[f"trained {name}"]
+        too_much = excess(tolerance, getattr(run, name), right, own)
+        if too_much > 0.0:
+            found[name] = too_much
+    return found
+
+
+def compare(make: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
+    """Train the model that `make(engine)` gives by three arithmetics."""
+    double = make("reference")
+    double._training_state()
+    double._state = in_float64(double._state)
+    exact = train(double, x, y, **options)
+    in_float32 = train(make("reference"), x, y, **options)
+    run = train(make("native"), x, y, **options)
+    assert not wrong(run, exact, in_float32)
+
+
+@st.composite
+def hidden_layers(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
+    """Up to three layers (a fourth is the output), as classes and arguments."""
+    made: list[tuple[str, dict[str, Any]]] = []
+    for _ in range(draw(st.integers(0, 3))):
+        activation = draw(st.sampled_from(ACTIVATIONS))
+        use_bias = draw(st.booleans())
+        trainable = draw(st.sampled_from([True, True, True, False]))
+        penalty = draw(st.sampled_from([None, None, "l1", "l2"]))
+        made.append(("Dense", {
+            "units": draw(SIZES), "activation": activation, "use_bias": use_bias,
+            "trainable": trainable, "kernel_regularizer": penalty,
+        }))  # fmt: skip
+        if draw(st.sampled_from([False, False, True])):
+            made.append(("Dropout", {"rate": draw(st.sampled_from([0.1, 0.5]))}))
+        if draw(st.sampled_from([False, False, False, True])):
+            made.append(("Activation", {"activation": "softsign"}))
+    return made
+
+
+CLASSES: dict[str, type[Layer]] = {
+    cls.__name__: cls for cls in (Dense, Dropout, Activation, Normalization)
+}
+
+
+@pytest.mark.usefixtures("native")
+@settings(
+    max_examples=120,
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_training(data: st.DataObject) -> None:
+    """Losses, metrics, weights and predictions after 20 steps."""
+    draw = data.draw
+    described = draw(hidden_layers(), "layers")
+    loss, output = draw(st.sampled_from(LOSSES), "loss")
+    optimizer, arguments = draw(st.sampled_from(OPTIMIZERS), "optimizer")
+    clip = draw(st.sampled_from(CLIPS), "clip")
+    rate = draw(st.sampled_from([0.01, 0.001, *SCHEDULES]), "rate")
+    inner = draw(st.sampled_from([(), (), (3,), (2, 3)]), "axes before the last")
+    features, outputs, rows = draw(SIZES), draw(SIZES), draw(SIZES)
+    batch_size = draw(st.sampled_from([1, 2, 7, 32]), "batch_size")
+    seed = draw(st.integers(0, 2**32 - 1), "seed")
+    weighted, normalized = draw(st.booleans()), draw(st.booleans())
+
+    random = np.random.default_rng(seed)
+    shape = (*inner, features)
+    x = random.normal(size=(rows, *shape)).astype(np.float32)
+    y = targets(loss, (rows, *inner, outputs), seed)
+    weights = random.uniform(0.0, 2.0, rows) if weighted else None
+
+    def make(engine: str) -> Sequential:
+        layers: list[Layer] = [CLASSES[name](**a) for name, a in described]
+        if normalized:
+            first = Normalization()
+            first.adapt(x)
+            layers.insert(0, first)
+        layers.append(Dense(outputs, output))
+        model = compiled(engine, layers, shape, loss, seed=seed)
+        made = optimizer(rate, **arguments, **clip)
+        model.compile(made, loss, metrics_for(loss), metrics_for(loss), engine=engine)
+        return model
+
+    compare(
+        make, x, y,
+        sample_weight=weights, batch_size=batch_size, steps_per_epoch=5, epochs=4,
+        validation_data=(x, y),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("loss", LOSSES, ids=name_of)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
+def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
+    """Loss, gradient and prediction of one batch: no training hides an error here."""
+    function, output = loss
+    x = np.random.default_rng(1).normal(size=(11, 3))
+    y = targets(function, (11, 5), 2)
+    results = []
+    for engine, double in (
+        ("reference", True),
+        ("reference", False),
+        ("native", False),
+    ):
+        layers = [Dense(17, activation), Dropout(0.3), Dense(5, output)]
+        model = compiled(engine, layers, (3,), function, seed=3)
+        state = model._training_state()
+        state = in_float64(state) if double else state
+        program = model._ready_program()
+        batches = one_batch(x, y, np.linspace(0.0, 2.0, 11))
+        loss_value, gradient = program.gradient(state, batches, 0)
+        results.append(
+            (np.array(loss_value), gradient, program.predict(state, batches.x))
+        )
+    for name, exact, own, given_ in zip(
+        ("loss", "gradient", "predictions"), *results, strict=True
+    ):
+        assert TOLERANCES[name].allows(given_, exact, own), name
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("clip", CLIPS, ids=str)
+@pytest.mark.parametrize(("optimizer", "arguments"), OPTIMIZERS, ids=str)
+def test_every_optimizer_with_every_clip(
+    optimizer: type[optimizers.Optimizer],
+    arguments: dict[str, Any],
+    clip: dict[str, Any],
+) -> None:
+    """Also for gradients scaled by 1e-6, where forms of Adam's epsilon differ."""
+    x = np.random.default_rng(1).normal(size=(20, 3))
+    for scale in (1.0, 1e-6):
+        y = scale * np.random.default_rng(2).normal(size=(20, 2))
+        compare(
+            lambda engine: compiled(
+                engine, [Dense(9, "tanh"), Dense(2)], (3,),
+                optimizer=optimizer(learning_rate=0.01, **arguments, **clip),
+            ),
+            x, y, sample_weight=np.full(20, scale), epochs=5, steps_per_epoch=4,
+        )  # fmt: skip

@@ -1,0 +1,52 @@
+"""Engines look alike: the same methods with the same arguments, and few of them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+
+import pytest
+
+from kurve.engines import get_engine
+from kurve.engines.base import Engine, Program
+from tests.engines.cases import compiled
+
+
+def methods(cls: type) -> dict[str, inspect.Signature]:
+    """The public methods of a class and their arguments."""
+    return {
+        name: inspect.signature(function)
+        for name, function in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+def test_the_protocol_is_small() -> None:
+    """Whoever writes an engine has at most fifteen methods to write."""
+    assert 0 < len(methods(Engine)) + len(methods(Program)) <= 15
+
+
+def test_engine_has_the_methods_of_the_protocol(engine: str) -> None:
+    made = get_engine(engine)
+    assert isinstance(made, Engine)
+    assert made.name == engine
+    assert methods(type(made)).keys() == methods(Engine).keys()
+
+
+@pytest.mark.parametrize("name", sorted(methods(Program)))
+def test_program_has_the_arguments_of_the_protocol(engine: str, name: str) -> None:
+    program = compiled(engine)._ready_program()
+    own, wanted = methods(type(program)), methods(Program)
+    assert own.keys() == wanted.keys()
+    assert list(own[name].parameters) == list(wanted[name].parameters)
+    assert [p.kind for p in own[name].parameters.values()] == [
+        p.kind for p in wanted[name].parameters.values()
+    ]
+
+
+def test_what_an_engine_lacks_is_named(engine: str) -> None:
+    """A plan from a later version, say, is refused when compiled, not when run."""
+    plan = compiled(engine)._ready_program().plan
+    strange = replace(plan.ops[0], kind="wavelet")
+    with pytest.raises(NotImplementedError, match="wavelet"):
+        get_engine(engine).compile(replace(plan, ops=(strange, *plan.ops[1:])))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kurve
@@ -57,6 +58,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.exists(), target
         if path.suffix == ".py" and re.fullmatch(r"`\w+`", text):
             assert f"def {text.strip('`')}(" in path.read_text(), (text, target)
+
+
+def test_readme_shows_a_real_error() -> None:
+    x = np.arange(5.0)
+    x[3] = np.nan
+    model = kurve.Sequential([kurve.layers.Dense(1, input_shape=(1,))])
+    model.compile(loss="mse", optimizer="adam", engine="reference")
+    with pytest.raises(ValueError, match="must be finite") as caught:
+        model.fit(x, x, verbose=0)
+    assert str(caught.value) in (ROOT / "README.md").read_text()
 
 
 def public_names(module_name: str) -> set[str]:

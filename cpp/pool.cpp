@@ -146,25 +146,35 @@ class Pool {
   Range ranges_[most_threads];
 };
 
-int quota_threads() {
-  auto read = [](const char* path) {
-    std::ifstream file(path);
-    std::string word;
-    file >> word;
-    return word.empty() || word == "max" ? -1.0 : std::atof(word.c_str());
-  };
-  double quota = -1, period = 100000;
-  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+std::string first_word(const std::string& path, double* second = nullptr) {
+  std::ifstream file(path);
   std::string word;
-  if (v2 >> word) {
-    if (word != "max") quota = std::atof(word.c_str());
-    v2 >> period;
-  } else {
-    quota = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    period = read("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  file >> word;
+  if (second) file >> *second;
+  return word;
+}
+
+// CPUs that the quota of this process's control group pays for; that of a parent group
+// counts too.
+int quota_threads() {
+  double least = most_threads;
+  auto meet = [&](const std::string& quota, double period) {
+    double q = std::atof(quota.c_str());  // "max", "-1" and nothing mean no limit
+    if (q > 0 && period > 0) least = std::min(least, std::ceil(q / period));
+  };
+  std::string line, path;
+  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);)
+    if (line.starts_with("0::")) path = line.substr(3);
+  for (;;) {
+    double period = 0;
+    std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
+    meet(quota, period);
+    if (path.empty()) break;
+    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
   }
-  return quota > 0 && period > 0 ? std::max(1, int(std::ceil(quota / period)))
-                                 : most_threads;
+  const std::string v1 = "/sys/fs/cgroup/cpu/cpu.cfs_";
+  meet(first_word(v1 + "quota_us"), std::atof(first_word(v1 + "period_us").c_str()));
+  return std::max(1, int(least));
 }
 
 int available_threads() {

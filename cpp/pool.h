@@ -7,7 +7,7 @@
 
 namespace kurve {
 
-// The default is the smallest of affinity, cgroup quota and KURVE_NUM_THREADS.
+// The default is KURVE_NUM_THREADS, else the smaller of affinity and cgroup quota.
 int get_threads();
 void set_threads(int threads);
 

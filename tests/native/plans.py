@@ -46,12 +46,23 @@ class Builder:
         self.shape = out
         return self
 
-    def dense(self, units: int, activation: str = "linear", bias: bool = True, **k):
+    def dense(
+        self,
+        units: int,
+        activation: str = "linear",
+        bias: bool = True,
+        frozen: tuple[str, ...] = (),
+        **k,
+    ) -> Builder:
+        shapes = {"kernel": (self.shape[-1], units)} | (
+            {"bias": (units,)} if bias else {}
+        )
         params = {
-            "kernel": self._slot(self.params, "kernel", (self.shape[-1], units), **k)
+            role: self._slot(
+                self.params, role, shape, trainable=role not in frozen, **k
+            )
+            for role, shape in shapes.items()
         }
-        if bias:
-            params["bias"] = self._slot(self.params, "bias", (units,), **k)
         attrs = {"activation": activation, "alpha": ALPHAS.get(activation, 0.0)}
         return self._op("dense", (*self.shape[:-1], units), params=params, attrs=attrs)
 

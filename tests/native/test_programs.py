@@ -52,6 +52,7 @@ METRICS = {
     "categorical": (MetricSpec("categorical_accuracy", weighted=True),),
     "sparse": (MetricSpec("sparse_categorical_accuracy"),),
 }
+FROZEN = [(), (), ("kernel",), ("bias",), ("kernel", "bias")]
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 50, 64, 100])
 
 
@@ -75,7 +76,7 @@ def plans(draw) -> Plan:
                 draw(SIZES),
                 draw(st.sampled_from(ACTIVATIONS)),
                 bias=draw(st.booleans()),
-                trainable=draw(st.sampled_from([True, True, False])),
+                frozen=draw(st.sampled_from(FROZEN)),
                 l1=draw(st.sampled_from([0.0, 1e-3])),
                 l2=draw(st.sampled_from([0.0, 1e-2])),
             )
@@ -250,7 +251,12 @@ def test_nonfinite_stops_before_the_update():
 
 
 def test_frozen_variables_stay():
-    builder = Builder(3).dense(40, "tanh").dense(5, "relu", trainable=False).dense(2)
+    builder = (
+        Builder(3)
+        .dense(40, "tanh")
+        .dense(5, "relu", frozen=("kernel", "bias"))
+        .dense(2)
+    )
     plan = builder.plan(mse(), optimizer(weight_decay=0.1))
     state, batches = state_of(plan), batches_of(plan, 20, 5)
     before = state.params.copy()

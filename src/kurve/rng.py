@@ -31,15 +31,21 @@ def philox(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
     c1 = np.full(blocks, purpose, dtype=np.uint64)
     c2 = np.full(blocks, stream & 0xFFFFFFFF, dtype=np.uint64)
     c3 = np.full(blocks, stream >> 32, dtype=np.uint64)
-    k0, k1 = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+    return philox_rounds(c0, c1, c2, c3, seed).reshape(-1)[:count]
+
+
+def philox_rounds(
+    c0: np.ndarray, c1: np.ndarray, c2: np.ndarray, c3: np.ndarray, key: int
+) -> np.ndarray:
+    """Philox4x32-10 of counters, each word a uint64 array (blocks,): (blocks, 4)."""
+    k0, k1 = key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF
     for _ in range(10):
         p0, p1 = _M0 * c0, _M1 * c2
         c0 = (p1 >> _32) ^ c1 ^ np.uint64(k0)
         c2 = (p0 >> _32) ^ c3 ^ np.uint64(k1)
         c1, c3 = p1 & _LOW, p0 & _LOW
         k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
-    words = np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
-    return words.reshape(-1)[:count]
+    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
 def uniform(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:

@@ -112,12 +112,11 @@ static void multiply_rows(const Block& t, const float* d) {
     }
 }
 
-#define KURVE_ACTIVATIONS(CASE)                                                      \
-  CASE(linear)                                                                       \
-  CASE(relu)                                                                         \
-  CASE(leaky_relu)                                                                   \
-  CASE(elu) CASE(selu) CASE(gelu) CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) \
-      CASE(softsign) CASE(sin)
+// clang-format off: a list, not statements
+#define KURVE_ACTIVATIONS(CASE) \
+  CASE(linear) CASE(relu) CASE(leaky_relu) CASE(elu) CASE(selu) CASE(gelu) \
+  CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) CASE(softsign) CASE(sin)
+// clang-format on
 
 static __attribute__((noinline)) void activate_block(const Block& t, Activation kind,
                                                      float alpha, const float* bias,

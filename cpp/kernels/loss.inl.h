@@ -136,10 +136,10 @@ static void loss(const Loss& loss, const float* p, const float* y, int64_t rows,
 #define CASE(name)     \
   case LossKind::name: \
     return elementwise<LossKind::name>(loss, p, y, rows, O, scratch, row_loss, dp);
-    CASE(mean_squared_error)
-    CASE(mean_absolute_error)
-  CASE(huber)
-  CASE(log_cosh) CASE(binary_crossentropy)
+    // clang-format off: a list, not statements
+    CASE(mean_squared_error) CASE(mean_absolute_error) CASE(huber) CASE(log_cosh)
+    CASE(binary_crossentropy)
+    // clang-format on
 #undef CASE
       case LossKind::categorical_crossentropy:
   case LossKind::sparse_categorical_crossentropy:

@@ -158,7 +158,7 @@ def steps_table(rounds: int, steps: int) -> None:
         run(10)
     # PyTorch's Adam adds its epsilon after the bias correction, which shows where
     # gradients are small; the others add it before, as Keras does.
-    compare("after 10 steps", contenders, 1e-3, {"PyTorch, fused Adam": 0.2})
+    compare("after 10 steps", contenders, 1e-3, {"PyTorch, fused Adam": 0.5})
 
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
@@ -226,6 +226,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
+    kurve.utils.set_random_seed(1)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}\n")
     steps_table(options.rounds, options.steps)

@@ -1,0 +1,124 @@
+"""Initial values: limits, variances, orthogonality and seeds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from kurve import initializers, utils
+from kurve.initializers import Initializer
+
+FAN_IN, FAN_OUT = 300, 200
+SHAPE = (FAN_IN, FAN_OUT)
+AVERAGE = (FAN_IN + FAN_OUT) / 2
+
+# name, variance, largest size that can occur (None: any)
+SCALED = [
+    ("glorot_uniform", 1 / AVERAGE, math.sqrt(3 / AVERAGE)),
+    ("he_uniform", 2 / FAN_IN, math.sqrt(6 / FAN_IN)),
+    ("lecun_uniform", 1 / FAN_IN, math.sqrt(3 / FAN_IN)),
+    ("glorot_normal", 1 / AVERAGE, 2.28 / math.sqrt(AVERAGE)),
+    ("he_normal", 2 / FAN_IN, 2.28 * math.sqrt(2 / FAN_IN)),
+    ("lecun_normal", 1 / FAN_IN, 2.28 / math.sqrt(FAN_IN)),
+    ("random_uniform", 0.1**2 / 12, 0.05),
+    ("random_normal", 0.05**2, None),
+    ("truncated_normal", 0.05**2 * 0.8796256610342398**2, 0.1),
+]
+
+
+@pytest.mark.parametrize(("name", "variance", "limit"), SCALED)
+def test_variance_and_limits(name: str, variance: float, limit: float | None) -> None:
+    values = initializers.get(name)(SHAPE, seed=3)
+    assert values.dtype == np.float32
+    assert values.shape == SHAPE
+    assert abs(values.mean()) < 5 * math.sqrt(variance / values.size)
+    assert values.var() == pytest.approx(variance, rel=0.03)
+    if limit is not None:
+        assert np.abs(values).max() <= limit
+        assert np.abs(values).max() > 0.98 * limit
+
+
+@pytest.mark.parametrize(
+    ("shape", "fan_in", "fan_out"),
+    [((5,), 5, 5), ((4, 6), 4, 6), ((3, 3, 8, 16), 72, 144), ((), 1, 1)],
+    ids=str,
+)
+def test_fans(shape: tuple[int, ...], fan_in: int, fan_out: int) -> None:
+    """The last two axes, times the receptive field of a convolution before them."""
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    values = initializers.GlorotUniform(seed=1)(shape)
+    assert np.abs(values).max() <= limit
+    scaled = initializers.VarianceScaling(3.0, "fan_out", "uniform", seed=1)(shape)
+    np.testing.assert_allclose(
+        scaled, values * math.sqrt(9 / fan_out) / limit, rtol=1e-6
+    )
+
+
+def test_variance_scaling_without_a_cut() -> None:
+    made = initializers.VarianceScaling(2.0, "fan_avg", "untruncated_normal", seed=1)
+    values = made(SHAPE)
+    assert values.var() == pytest.approx(2 / AVERAGE, rel=0.03)
+    assert np.abs(values).max() > 3 * math.sqrt(2 / AVERAGE)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (2, 3, 4)], ids=str)
+def test_orthogonal(shape: tuple[int, ...]) -> None:
+    values = initializers.Orthogonal(gain=2.0, seed=1)(shape).astype(np.float64)
+    matrix = values.reshape(-1, shape[-1])
+    if len(matrix) < shape[-1]:
+        matrix = matrix.T
+    product = matrix.T @ matrix
+    np.testing.assert_allclose(product, 4.0 * np.eye(len(product)), atol=1e-5)
+
+
+def test_constants() -> None:
+    assert not initializers.Zeros()((2, 3)).any()
+    assert (initializers.Ones()((2, 3)) == 1).all()
+    assert (initializers.Constant(2.5)((2, 3)) == 2.5).all()
+    np.testing.assert_array_equal(
+        initializers.Constant([1, 2, 3])((2, 3)), [[1, 2, 3], [1, 2, 3]]
+    )
+    assert initializers.RandomUniform(2.0, 3.0, seed=1)((1000,)).min() >= 2.0
+
+
+RANDOM = [cls for cls in initializers.CLASSES.values() if "seed" in vars(cls())]
+
+
+@pytest.mark.parametrize("cls", RANDOM, ids=lambda cls: cls.__name__)
+def test_seeds(cls: type[Initializer]) -> None:
+    """An instance with a seed repeats itself, as in Keras; without one it does not."""
+    seeded = cls(seed=5)  # type: ignore[call-arg]
+    first = seeded((4, 4))
+    np.testing.assert_array_equal(seeded((4, 4)), first)
+    np.testing.assert_array_equal(cls(seed=5)((4, 4)), first)  # type: ignore[call-arg]
+    assert (cls(seed=6)((4, 4)) != first).any()  # type: ignore[call-arg]
+    free = cls()
+    assert (free((4, 4)) != free((4, 4))).any()
+    np.testing.assert_array_equal(free((4, 4), 1, 2), free((4, 4), 1, 2))
+    assert (free((4, 4), 1, 2) != free((4, 4), 1, 3)).any()
+    utils.set_random_seed(3)
+    first = free((4, 4))
+    utils.set_random_seed(3)
+    np.testing.assert_array_equal(free((4, 4)), first)
+
+
+@pytest.mark.parametrize("name", initializers._TABLE)
+def test_names_and_configs(name: str) -> None:
+    made = initializers.get(name)
+    again = type(made)(**made.get_config())
+    assert again.get_config() == made.get_config()
+    np.testing.assert_array_equal(again((3, 2), 1, 2), made((3, 2), 1, 2))
+    assert initializers.get(made) is made
+
+
+def test_config_keeps_arguments() -> None:
+    made = initializers.VarianceScaling(2.0, "fan_out", "uniform", seed=4)
+    assert made.get_config() == {
+        "scale": 2.0,
+        "seed": 4,
+        "mode": "fan_out",
+        "distribution": "uniform",
+    }
+    assert type(initializers.get(None)) is initializers.Zeros

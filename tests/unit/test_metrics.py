@@ -1,0 +1,171 @@
+"""Metrics standalone and inside models, against NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from kurve import Input, Sequential, losses, metrics
+from kurve.layers import Dense
+
+RANDOM = np.random.default_rng(5)
+N, O = 40, 3  # noqa: E741
+Y, P = RANDOM.normal(size=(N, O)), RANDOM.normal(size=(N, O))
+BITS, SHARES = RANDOM.integers(0, 2, (N, O)), RANDOM.uniform(size=(N, O))
+CLASSES = RANDOM.integers(0, O, N)
+W = RANDOM.uniform(0.0, 2.0, N)
+
+
+def r2(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> float:
+    mean = np.average(y, axis=0, weights=w)
+    residual = (w[:, None] * (y - p) ** 2).sum(axis=0)
+    spread = (w[:, None] * (y - mean) ** 2).sum(axis=0)
+    return float((1.0 - residual / spread).mean())
+
+
+def rows(values: np.ndarray, w: np.ndarray) -> float:
+    """Weighted mean of a value that every row has."""
+    return float(np.average(values, weights=w))
+
+
+# metric, y, p, the formula as a function of the weights
+CASES = {
+    "mse": (
+        metrics.MeanSquaredError,
+        *(Y, P, lambda w: rows(((Y - P) ** 2).mean(axis=1), w)),
+    ),
+    "mae": (
+        metrics.MeanAbsoluteError,
+        *(Y, P, lambda w: rows(np.abs(Y - P).mean(axis=1), w)),
+    ),
+    "rmse": (
+        metrics.RootMeanSquaredError,
+        *(Y, P, lambda w: math.sqrt(rows(((Y - P) ** 2).mean(axis=1), w))),
+    ),
+    "r2": (metrics.R2Score, Y, P, lambda w: r2(Y, P, w)),
+    "binary": (
+        metrics.BinaryAccuracy,
+        *(BITS, SHARES, lambda w: rows(((SHARES > 0.5) == BITS).mean(axis=1), w)),
+    ),
+    "threshold": (
+        lambda: metrics.BinaryAccuracy(threshold=0.8),
+        *(BITS, SHARES, lambda w: rows(((SHARES > 0.8) == BITS).mean(axis=1), w)),
+    ),
+    "categorical": (
+        metrics.CategoricalAccuracy,
+        *(np.eye(O)[CLASSES], P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+    ),
+    "sparse": (
+        metrics.SparseCategoricalAccuracy,
+        *(CLASSES, P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+    ),
+    "huber": (
+        lambda: metrics.get(losses.Huber(0.5)),
+        *(Y, P, lambda w: float((w * losses.huber(Y, P, delta=0.5)).sum() / w.sum())),
+    ),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_value(name: str, weighted: bool) -> None:
+    """In one batch or in several, the same number."""
+    make, y, p, formula = CASES[name]
+    metric, w = make(), W if weighted else np.ones(N)
+    assert math.isnan(metric.result())
+    given = w if weighted else None
+    assert metric(y, p, given) == pytest.approx(formula(w), rel=1e-9)
+    metric.reset_state()
+    for part in np.array_split(np.arange(N), 7):
+        metric.update_state(y[part], p[part], w[part] if weighted else None)
+    assert metric.result() == pytest.approx(formula(w), rel=1e-9)
+
+
+def test_r2_extremes() -> None:
+    y = np.array([[1.0], [2.0], [3.0]])
+    assert metrics.R2Score()(y, y) == 1.0
+    assert metrics.R2Score()(y, np.full_like(y, 2.0)) == 0.0
+    assert metrics.R2Score()(np.ones((3, 1)), y) == 0.0, "a y that never changes"
+
+
+def test_weights_of_zero_have_no_mean() -> None:
+    assert math.isnan(metrics.MeanSquaredError()(Y, P, np.zeros(N)))
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"huber"}))  # saved as its loss
+def test_config_round_trip(name: str) -> None:
+    metric = CASES[name][0]()
+    config = metric.get_config()
+    again = type(metric)(**config)
+    assert again.get_config() == config
+    assert again.spec((O,)) == metric.spec((O,))
+
+
+@pytest.mark.parametrize("name", [*metrics._TABLE, *losses.NAMES])
+def test_names(name: str) -> None:
+    """A string stays the name under which the metric is logged, as in Keras."""
+    first, second = metrics.get(name), metrics.get(name)
+    assert first.name == name
+    assert first is not second
+
+
+def test_an_object_is_copied() -> None:
+    """Two models, or two places in one model, do not count into the same object."""
+    metric = metrics.MeanAbsoluteError()
+    assert metrics.get(metric) is not metric
+
+
+def test_wrong_shapes() -> None:
+    with pytest.raises(ValueError, match=r"^\[MeanSquaredError\] y_true must fit"):
+        metrics.MeanSquaredError()(np.zeros((4, 1)), np.zeros((4, 3)))
+    with pytest.raises(NotImplementedError, match="depends on the model"):
+        metrics.Accuracy()([1], [1])
+
+
+def model_of(units: int, loss: str, **compiled: object) -> Sequential:
+    model = Sequential([Input((2,)), Dense(units, "sigmoid")])
+    model.compile("sgd", loss, **compiled)
+    return model
+
+
+X = RANDOM.normal(size=(N, 2))
+
+
+@pytest.mark.parametrize(
+    ("units", "loss", "y", "resolved"),
+    [
+        (1, "binary_crossentropy", BITS[:, :1], "binary_accuracy"),
+        (1, "mse", BITS[:, 0], "binary_accuracy"),
+        (3, "categorical_crossentropy", np.eye(O)[CLASSES], "categorical_accuracy"),
+        (3, "sparse_categorical_crossentropy", CLASSES, "sparse_categorical_accuracy"),
+        (1, "sparse_categorical_crossentropy", 0 * CLASSES, "sparse_categorical_accur"),
+    ],
+)
+def test_accuracy_fits_loss_and_outputs(
+    engine: str, units: int, loss: str, y: np.ndarray, resolved: str
+) -> None:
+    model = model_of(units, loss, metrics=["accuracy"])
+    logs = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert model.metrics[0].kind.startswith(resolved)
+    by_hand = metrics.get(model.metrics[0])
+    by_hand.reset_state()
+    assert logs["accuracy"] == pytest.approx(by_hand(y, model.predict(X, verbose=0)))
+
+
+def test_metrics_of_a_model_do_not_depend_on_batches(engine: str) -> None:
+    names = ["mae", "rmse", "r2", "huber"]
+    model = model_of(O, "mse", metrics=names, weighted_metrics=names)
+    keys = ["loss", *names, *(f"weighted_{name}" for name in names)]
+    assert model.metrics_names == keys
+    results = [
+        model.evaluate(X, Y, size, verbose=0, sample_weight=W) for size in (1, 7, 40)
+    ]
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-5)
+    np.testing.assert_allclose(results[1], results[2], rtol=1e-5)
+    p = model.predict(X, verbose=0)
+    for i, name in enumerate(names):
+        plain, weighted = metrics.get(name), metrics.get(name)
+        assert results[1][1 + i] == pytest.approx(plain(Y, p), rel=1e-5)
+        assert results[1][5 + i] == pytest.approx(weighted(Y, p, W), rel=1e-5)

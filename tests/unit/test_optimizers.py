@@ -1,0 +1,206 @@
+"""Optimizers: first steps by hand, then downhill on a parabola and on Rosenbrock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Input, Sequential, optimizers, utils
+from kurve.engines.reference.optimizers import OPTIMIZERS, clip
+from kurve.layers import Dense
+from kurve.optimizers import Optimizer, schedules
+
+Gradient = Callable[[np.ndarray], np.ndarray]
+
+
+def descend(
+    optimizer: Optimizer, gradient: Gradient, start: list[float], steps: int
+) -> np.ndarray:
+    """Run an optimizer on a function, without a model."""
+    w = np.array(start, np.float64)
+    slots = np.tile(np.array(optimizer.slot_starts)[:, None], (1, len(w)))
+    scalars = np.array(optimizer.scalar_starts)
+    spec = optimizer.spec
+    for step in range(steps):
+        rate = optimizer.current_learning_rate(step)
+        g = gradient(w)
+        OPTIMIZERS[spec.kind](w, g, slots, scalars, rate, step + 1, spec.attrs)
+    return w
+
+
+def parabola(w: np.ndarray) -> np.ndarray:
+    """Slope of (w_0 - 3)^2 + 10 (w_1 + 2)^2."""
+    return np.array([2.0, 20.0]) * (w - np.array([3.0, -2.0]))
+
+
+def rosenbrock(w: np.ndarray) -> np.ndarray:
+    """Slope of (1 - a)^2 + 100 (b - a^2)^2, a curved valley with its floor at 1, 1."""
+    a, b = w
+    return np.array([-2.0 * (1.0 - a) - 400.0 * a * (b - a * a), 200.0 * (b - a * a)])
+
+
+# optimizer, rate for the parabola, rate for Rosenbrock
+CASES: list[tuple[type[Optimizer], dict[str, Any], float, float]] = [
+    (optimizers.SGD, {}, 0.05, 1e-3),
+    (optimizers.SGD, {"momentum": 0.9}, 0.01, 3e-4),
+    (optimizers.SGD, {"momentum": 0.9, "nesterov": True}, 0.01, 3e-4),
+    (optimizers.RMSprop, {}, 0.01, 1e-3),
+    (optimizers.RMSprop, {"momentum": 0.5}, 0.01, 1e-3),
+    (optimizers.RMSprop, {"centered": True}, 0.01, 1e-3),
+    (optimizers.Adagrad, {}, 1.0, 0.5),
+    (optimizers.Adam, {}, 0.05, 0.01),
+    (optimizers.Adam, {"amsgrad": True}, 0.05, 0.01),
+    (optimizers.AdamW, {"weight_decay": 0.0}, 0.05, 0.01),
+    (optimizers.Nadam, {}, 0.05, 0.01),
+    (optimizers.Adamax, {}, 0.1, 0.02),
+]
+IDS = [f"{case[0].__name__} {case[1]}" for case in CASES]
+
+
+@pytest.mark.parametrize(("cls", "arguments", "rate", "_"), CASES, ids=IDS)
+def test_parabola(
+    cls: type[Optimizer], arguments: dict[str, Any], rate: float, _: float
+) -> None:
+    falling = schedules.CosineDecay(rate, 2000)
+    w = descend(cls(falling, **arguments), parabola, [0.0, 0.0], 2000)
+    np.testing.assert_allclose(w, [3.0, -2.0], atol=1e-3)
+
+
+@pytest.mark.parametrize(("cls", "arguments", "_", "rate"), CASES, ids=IDS)
+def test_rosenbrock(
+    cls: type[Optimizer], arguments: dict[str, Any], _: float, rate: float
+) -> None:
+    falling = schedules.CosineDecay(rate, 12000, alpha=0.01)
+    w = descend(cls(falling, **arguments), rosenbrock, [-1.0, 1.0], 12000)
+    np.testing.assert_allclose(w, [1.0, 1.0], atol=0.05)
+
+
+U1, U2 = 0.9 * (1 - 0.5 * 0.96), 0.9 * (1 - 0.5 * 0.96**2)
+FIRST_STEPS = [
+    (optimizers.SGD, {}, 0.2),
+    (optimizers.SGD, {"momentum": 0.9}, 0.2),
+    (optimizers.SGD, {"momentum": 0.9, "nesterov": True}, 0.9 * 0.2 + 0.2),
+    (optimizers.RMSprop, {}, 0.1 * 2 / np.sqrt(0.1 * 4)),
+    (optimizers.RMSprop, {"centered": True}, 0.1 * 2 / np.sqrt(0.1 * 4 - 0.2**2)),
+    (optimizers.Adagrad, {}, 0.1 * 2 / np.sqrt(0.1 + 4)),
+    (optimizers.Adam, {}, 0.1),
+    (optimizers.Adam, {"amsgrad": True}, 0.1),
+    (
+        optimizers.Adam,
+        {"epsilon": 1.0},
+        0.1 * np.sqrt(1e-3) * 2 / (2e-3**0.5 * 2**0.5 + 1),
+    ),
+    (optimizers.Adamax, {}, 0.1),
+    (optimizers.Nadam, {}, 0.05 * (0.2 * U2 / (1 - U1 * U2) + 2)),
+]
+
+
+@pytest.mark.parametrize(("cls", "arguments", "fall"), FIRST_STEPS)
+def test_first_step(
+    cls: type[Optimizer], arguments: dict[str, Any], fall: float
+) -> None:
+    """From w = 1 with gradient 2 and learning rate 0.1."""
+    w = descend(cls(0.1, **arguments), lambda w: np.array([2.0]), [1.0], 1)
+    assert w[0] == pytest.approx(1.0 - fall, rel=1e-6)
+
+
+def test_momentum_adds_up() -> None:
+    """Steps under a constant slope grow as 1, 1.9, 2.71, ..."""
+    made = optimizers.SGD(0.1, momentum=0.9)
+    w = descend(made, lambda w: np.array([1.0]), [0.0], 3)
+    assert w[0] == pytest.approx(-0.1 * (1.0 + 1.9 + 2.71))
+
+
+@pytest.mark.parametrize(
+    ("rule", "gradients", "clipped"),
+    [
+        ({}, [[3.0, 4.0], [0.0, 12.0]], [[3.0, 4.0], [0.0, 12.0]]),
+        ({"clipvalue": 3.5}, [[3.0, -4.0], [0.0, 12.0]], [[3.0, -3.5], [0.0, 3.5]]),
+        ({"clipnorm": 2.5}, [[3.0, 4.0], [0.0, 1.0]], [[1.5, 2.0], [0.0, 1.0]]),
+        ({"global_clipnorm": 6.5}, [[3.0, 4.0], [0.0, 12.0]], [[1.5, 2.0], [0.0, 6.0]]),
+        (
+            {"global_clipnorm": 13.0},
+            [[3.0, 4.0], [0.0, 12.0]],
+            [[3.0, 4.0], [0.0, 12.0]],
+        ),
+    ],
+)
+def test_clipping(rule: dict[str, float], gradients: Any, clipped: Any) -> None:
+    arrays = [np.array(g) for g in gradients]
+    clip(arrays, optimizers.SGD(**rule).spec.attrs)
+    np.testing.assert_allclose(arrays, clipped)
+
+
+def test_weight_decay_is_decoupled(engine: str) -> None:
+    """Taken off the weights, not added to the gradient: a zero gradient still decays
+    by learning rate x decay, whatever the optimizer remembers."""
+    model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")])
+    model.compile(optimizers.AdamW(0.1, weight_decay=0.5), "mse")
+    model.fit([0.0], [0.0], epochs=2, verbose=0)
+    assert model.get_weights()[0][0, 0] == pytest.approx(0.95**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.CLASSES))
+def test_every_optimizer_fits_a_line(engine: str, name: str) -> None:
+    """Through the public API, with clipping and a schedule."""
+    utils.set_random_seed(1)
+    x = np.linspace(-1.0, 1.0, 32)
+    model = Sequential([Input((1,)), Dense(1)])
+    rate = 2.0 if name == "Adagrad" else 0.1
+    falling = schedules.CosineDecay(rate, 400)
+    decay = {"weight_decay": 0.0} if name == "AdamW" else {}
+    made = optimizers.CLASSES[name](falling, global_clipnorm=1.0, **decay)
+    model.compile(made, "mse")
+    history = model.fit(x, 2.0 * x - 0.5, batch_size=8, epochs=100, verbose=0)
+    assert history.history["loss"][-1] < 1e-4
+    kernel, bias = model.get_weights()
+    assert (kernel[0, 0], bias[0]) == pytest.approx((2.0, -0.5), abs=0.02)
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.CLASSES))
+def test_config_round_trip(name: str) -> None:
+    cls = optimizers.CLASSES[name]
+    made = cls(
+        learning_rate=schedules.ExponentialDecay(0.1, 10, 0.9),
+        weight_decay=0.01,
+        clipnorm=1.5,
+        name="mine",
+    )  # type: ignore[call-arg]
+    again = cls.from_config(made.get_config())
+    assert again.get_config() == made.get_config()
+    assert again.spec == made.spec
+    np.testing.assert_array_equal(again.learning_rates(3, 9), made.learning_rates(3, 9))
+    assert type(optimizers.get(name)) is type(optimizers.get(name.lower())) is cls
+    assert optimizers.get(made) is made
+
+
+DEFAULTS = {
+    "SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False},
+    "RMSprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
+    "Adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1},
+    "Adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004, "name": "adamw"},
+    "Nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
+    "Adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_those_of_keras(name: str) -> None:
+    config = optimizers.get(name).get_config()
+    assert {key: config[key] for key in DEFAULTS[name]} == DEFAULTS[name]
+    assert (
+        config["clipnorm"] is config["clipvalue"] is config["global_clipnorm"] is None
+    )
+
+
+def test_learning_rate_can_be_set_at_any_time() -> None:
+    made = optimizers.Adam()
+    made.learning_rate = 0.5
+    assert made.current_learning_rate(0) == 0.5
+    with pytest.raises(ValueError, match="learning_rate must be above 0"):
+        made.learning_rate = 0.0
+    assert made.learning_rate == 0.5

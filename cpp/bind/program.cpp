@@ -9,6 +9,7 @@
 
 #include <chrono>
 
+#include "pool.h"
 #include "register.h"
 
 namespace nb = nanobind;
@@ -97,34 +98,59 @@ void raise_if(const Outcome& outcome) {
   if (outcome.interrupted) throw nb::python_error();
 }
 
-// Returns what was not finite, or "". The step is set before anything is raised.
-std::string train(const Program& program, nb::handle state, const StateArrays& arrays,
-                  int64_t step, uint64_t seed, const BatchArrays& batches,
-                  int64_t first, int64_t last, Vector<double> totals) {
-  State view = arrays.view(program, step, seed);
-  arrays.check_slots(program);
-  Batches data = batches.view(program);
-  expect(data.learning_rates, "train needs batches.learning_rates.");
-  expect(int64_t(totals.size()) == program.totals_size(),
-         "totals must have the plan's size.");
-  Outcome outcome;
-  std::exception_ptr error;
+// One call of train: the steps first..last-1 of one program.
+struct Job {
+  const Program* program;
+  nb::object state;
+  StateArrays arrays;
+  int64_t step;
+  uint64_t seed;
+  BatchArrays batches;
+  int64_t first, last;
+  Vector<double> totals;
+};
+
+// Returns what was not finite in each job, or "". The steps are set before anything
+// is raised. Several jobs are spread over the threads; a lone one may use them all.
+std::vector<std::string> train(const std::vector<Job*>& jobs) {
+  std::vector<State> states;
+  std::vector<Batches> batches;
+  for (const Job* job : jobs) {
+    states.push_back(job->arrays.view(*job->program, job->step, job->seed));
+    job->arrays.check_slots(*job->program);
+    batches.push_back(job->batches.view(*job->program));
+    expect(batches.back().learning_rates, "train needs batches.learning_rates.");
+    expect(int64_t(job->totals.size()) == job->program->totals_size(),
+           "totals must have the plan's size.");
+  }
+  std::vector<Outcome> outcomes(jobs.size());
+  std::vector<std::exception_ptr> errors(jobs.size());
   {
     nb::gil_scoped_release release;
-    try {
-      outcome = program.train(view, data, first, last, totals.data(), interrupted);
-    } catch (...) {
-      error = std::current_exception();
-    }
+    parallel(int64_t(jobs.size()), parallel_from, [&](int64_t i) {
+      const Job& job = *jobs[size_t(i)];
+      try {
+        outcomes[size_t(i)] =
+            job.program->train(states[size_t(i)], batches[size_t(i)], job.first,
+                               job.last, job.totals.data(), interrupted);
+      } catch (...) {
+        errors[size_t(i)] = std::current_exception();
+      }
+    });
   }
   {
     // Setting an attribute must not meet the KeyboardInterrupt under way.
     nb::error_scope keep;
-    state.attr("step") = view.step;
+    for (size_t i = 0; i < jobs.size(); i++)
+      jobs[i]->state.attr("step") = states[i].step;
   }
-  if (error) std::rethrow_exception(error);
-  raise_if(outcome);
-  return outcome.what;
+  std::vector<std::string> what;
+  for (size_t i = 0; i < jobs.size(); i++) {
+    if (errors[i]) std::rethrow_exception(errors[i]);
+    raise_if(outcomes[i]);
+    what.push_back(outcomes[i].what);
+  }
+  return what;
 }
 
 void test(const Program& program, const StateArrays& arrays, int64_t step,
@@ -228,10 +254,6 @@ void register_program(nb::module_& m) {
           nb::arg("input_shape"), nb::arg("output_shape"), nb::arg("ops"),
           nb::arg("params"), nb::arg("buffers"), nb::arg("loss").none(),
           nb::arg("metrics"), nb::arg("optimizer").none())
-      .def("train", &train, nb::arg("state"), nb::arg("arrays"), nb::arg("step"),
-           nb::arg("seed"), nb::arg("batches"), nb::arg("first"), nb::arg("last"),
-           nb::arg("totals").noconvert(),
-           "Do steps first..last-1; returns what was not finite, or ''.")
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("arrays"), nb::arg("x").noconvert(),
@@ -239,4 +261,21 @@ void register_program(nb::module_& m) {
       .def("gradient", &gradient, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
            "Loss of one step's batch; its gradient is written to out.");
+
+  nb::class_<Job>(m, "Job", "The steps first..last-1 of a program's training.")
+      .def(
+          "__init__",
+          [](Job* self, const Program& program, nb::object state,
+             const StateArrays& arrays, int64_t step, uint64_t seed,
+             const BatchArrays& batches, int64_t first, int64_t last,
+             Vector<double> totals) {
+            new (self) Job{&program, std::move(state), arrays, step,
+                           seed,     batches,          first,  last,
+                           totals};
+          },
+          nb::keep_alive<1, 2>(), nb::arg("program"), nb::arg("state"),
+          nb::arg("arrays"), nb::arg("step"), nb::arg("seed"), nb::arg("batches"),
+          nb::arg("first"), nb::arg("last"), nb::arg("totals").noconvert());
+  m.def("train", &train, nb::arg("jobs"),
+        "Do all jobs at once; returns what was not finite in each, or ''.");
 }

@@ -44,9 +44,6 @@ class Batches:
 class Program:
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int], ops: Sequence[Op], params: Sequence[Slot], buffers: Sequence[Slot], loss: Spec | None, metrics: Sequence[Metric], optimizer: Spec | None) -> None: ...
 
-    def train(self, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> str:
-        """Do steps first..last-1; returns what was not finite, or ''."""
-
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
     def predict(self, arrays: State, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
@@ -54,3 +51,11 @@ class Program:
 
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
         """Loss of one step's batch; its gradient is written to out."""
+
+class Job:
+    """The steps first..last-1 of a program's training."""
+
+    def __init__(self, program: Program, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
+
+def train(jobs: Sequence[Job]) -> list[str]:
+    """Do all jobs at once; returns what was not finite in each, or ''."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from kurve.engines.base import Batches as Batches
 from kurve.engines.base import Engine as Engine
+from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
 from kurve.errors import lookup

@@ -1,6 +1,7 @@
 """The protocol between models and engines: a plan goes in, a program comes out.
 
     engine.compile(plan) -> Program
+    engine.train(jobs) -> errors                         many programs at once
     program.train(state, batches, first, last, totals)   steps first..last-1
     program.test(state, batches, totals)                 loss and metrics, no update
     program.predict(state, x) -> y
@@ -13,11 +14,13 @@ whenever a call has returned or raised.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from kurve.errors import NonFiniteError
 from kurve.plan import Plan
 
 
@@ -114,6 +117,18 @@ class Program(Protocol):
         included, before clipping. Changes nothing."""
 
 
+@dataclass
+class Job:
+    """One call of `Program.train`, to be done beside others."""
+
+    program: Program
+    state: State
+    batches: Batches
+    first: int
+    last: int
+    totals: np.ndarray
+
+
 @runtime_checkable
 class Engine(Protocol):
     """A way to run plans. Two engines given equal arguments compute equal numbers, to
@@ -127,4 +142,17 @@ class Engine(Protocol):
         Raises:
             NotImplementedError: the plan holds an op, loss, metric or optimizer that
                 this engine does not have; the message names it and an engine that does.
+        """
+
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        """`Program.train` for each job, side by side where the engine can.
+
+        The programs are this engine's own, the states and totals all different. The
+        bits are those of one job after the other.
+
+        Returns:
+            For each job None, or the error that ended it.
+
+        Raises:
+            KeyboardInterrupt: each job after a whole number of steps.
         """

@@ -6,10 +6,12 @@ Python lowers a plan once; each call then hands over the arrays of a `State` and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kurve import _core
-from kurve.engines.base import Batches, State
+from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, Plan, Slot, Spec
 
@@ -45,22 +47,9 @@ class NativeProgram:
         last: int,
         totals: np.ndarray,
     ) -> None:
-        start = state.step
-        # The core sets state.step itself: no signal can come between the two.
-        what = self._core.train(
-            state,
-            _state(state),
-            start,
-            state.seed,
-            _batches(batches),
-            first,
-            last,
-            totals,
-        )
-        if what:
-            assert batches.learning_rates is not None
-            rate = float(batches.learning_rates[first + state.step - start])
-            raise NonFiniteError(what, state.step, rate)
+        (error,) = _train([Job(self, state, batches, first, last, totals)])
+        if error is not None:
+            raise error
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
@@ -89,6 +78,40 @@ class NativeEngine:
 
     def compile(self, plan: Plan) -> NativeProgram:
         return NativeProgram(plan)
+
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        return _train(jobs)
+
+
+def _train(jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+    starts = [job.state.step for job in jobs]
+    # The core sets state.step itself: no signal can come between the two.
+    found = _core.train([_job(job) for job in jobs])
+    errors: list[NonFiniteError | None] = []
+    for job, start, what in zip(jobs, starts, found, strict=True):
+        if not what:
+            errors.append(None)
+            continue
+        assert job.batches.learning_rates is not None
+        rate = float(job.batches.learning_rates[job.first + job.state.step - start])
+        errors.append(NonFiniteError(what, job.state.step, rate))
+    return errors
+
+
+def _job(job: Job) -> _core.Job:
+    assert isinstance(job.program, NativeProgram)
+    state = job.state
+    return _core.Job(
+        job.program._core,
+        state,
+        _state(state),
+        state.step,
+        state.seed,
+        _batches(job.batches),
+        job.first,
+        job.last,
+        job.totals,
+    )
 
 
 def _attrs(spec: Spec | Op) -> dict[str, float | str]:

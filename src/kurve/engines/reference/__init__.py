@@ -13,11 +13,11 @@ gradients against finite differences.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import numpy as np
 
-from kurve.engines.base import Batches, State
+from kurve.engines.base import Batches, Job, State
 from kurve.engines.reference.layers import OPS, Memory, view
 from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
@@ -200,6 +200,18 @@ class ReferenceEngine:
                     f"[reference engine] the {what} {kind!r} is not implemented."
                 )
         return ReferenceProgram(plan)
+
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        errors: list[NonFiniteError | None] = []
+        for job in jobs:
+            try:
+                job.program.train(
+                    job.state, job.batches, job.first, job.last, job.totals
+                )
+                errors.append(None)
+            except NonFiniteError as error:
+                errors.append(error)
+        return errors
 
 
 def _as_rows(

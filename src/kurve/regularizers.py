@@ -66,7 +66,7 @@ _TABLE: dict[str, Callable[[], L1L2]] = {
     "l2": L2,
     "L1": L1,
     "L2": L2,
-    "L1L2": lambda: L1L2(0.01, 0.01),
+    "L1L2": L1L2,
     "l1_l2": lambda: L1L2(0.01, 0.01),
 }
 

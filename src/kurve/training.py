@@ -151,7 +151,9 @@ class Trainer:
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)
         taken = {"loss"}
-        for metric, _ in given:
+        for metric, weighted in given:
+            if weighted and metric.name in taken:
+                metric.name = f"weighted_{metric.name}"
             base, number = metric.name, 1
             while metric.name in taken:
                 metric.name, number = f"{base}_{number}", number + 1
@@ -386,9 +388,7 @@ class Trainer:
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch, without an update."""
-        return self.evaluate(
-            x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict
-        )
+        return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`predict` without a progress bar."""
@@ -522,7 +522,11 @@ class Trainer:
                 where, given[0], given[1], weight, None, x.shape[1:]
             )
         elif split:
-            if isinstance(split, str) or not 0.0 < split < 1.0 or not 0 < int(len(x) * (1.0 - split)) < len(x):
+            if (
+                isinstance(split, str)
+                or not 0.0 < split < 1.0
+                or not 0 < int(len(x) * (1.0 - split)) < len(x)
+            ):
                 raise ValueError(
                     "[fit] validation_split must leave rows on both sides. Received: "
                     f"validation_split={split!r} for {len(x)} rows. Try 0.2."

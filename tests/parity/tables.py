@@ -110,7 +110,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Nadam": ("Nadam", {}),
     "Adamax": ("Adamax", {}),
 }
-_COMMON: dict[str, dict[str, float]] = {
+COMMON: dict[str, dict[str, float]] = {
     "": {},
     " clipnorm": {"clipnorm": 0.1},
     " clipvalue": {"clipvalue": 0.1},
@@ -122,7 +122,7 @@ OPTIMIZERS = {
         network(), optimizer=call(f"optimizers.{kind}", **{**arguments, **common})
     )
     for name, (kind, arguments) in _OPTIMIZERS.items()
-    for extra, common in _COMMON.items()
+    for extra, common in COMMON.items()
 }
 
 _decay = {"initial_learning_rate": 0.05, "decay_steps": 30, "decay_rate": 0.5}
@@ -157,9 +157,7 @@ def _slower(schedule: Call) -> Call:
     """A fiftieth of the rates, for optimizers whose steps are as long as the rate."""
     names = ("initial_learning_rate", "warmup_target")
     given = dict(schedule.arguments)
-    return Call(
-        schedule.path, given | {k: given[k] / 50 for k in names if k in given}
-    )
+    return Call(schedule.path, given | {k: given[k] / 50 for k in names if k in given})
 
 
 SCHEDULES = {
@@ -184,12 +182,12 @@ _l1_l2 = call("regularizers.L1L2", l1=0.002, l2=0.01)
 _scaled = call("layers.Normalization", mean=[0.25, -0.5, 0], variance=[0.5, 2, 1])
 _inverse = call("layers.Normalization", mean=0.5, variance=2.0, invert=True)
 STRUCTURES = {
-    "sample_weight": Case(network(), optimizer=_sgd, weights=True),
+    "sample_weight": Case(network(), optimizer=_sgd, weights=1.0),
     "sample_weight, (B, T, F)": Case(
-        network(), optimizer=_sgd, input_shape=(4, 3), weights=True
+        network(), optimizer=_sgd, input_shape=(4, 3), weights=1.0
     ),
     "sample_weight and penalty": Case(
-        network(kernel_regularizer=_l2), optimizer=_sgd, weights=True
+        network(kernel_regularizer=_l2), optimizer=_sgd, weights=1.0
     ),
     "class_weight, sparse": Case(
         network("softmax", 4),

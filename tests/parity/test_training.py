@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import pytest
-from tables import CASES
+from tables import CASES, COMMON, OPTIMIZERS
 from twins import (
     TOLERANCES,
     Run,
@@ -35,3 +36,14 @@ def test_formula_in_float64(name: str) -> None:
     with precision("float64"):
         theirs = train_keras(CASES[name])
     assert_equal_runs(train_float64(CASES[name]), theirs, TOLERANCES["float64"])
+
+
+@pytest.mark.parametrize("common", [c for c in COMMON if c])
+def test_the_options_act(common: str) -> None:
+    """Each way of clipping, and weight decay, changes each run: no case above is the
+    plain optimizer's twice."""
+    for name in OPTIMIZERS:
+        if name.endswith(common):
+            plain = keras_run(f"optimizer: {name.removesuffix(common)}").losses
+            moved = keras_run(f"optimizer: {name}").losses
+            assert np.abs(moved / plain - 1.0).max() > 1e-3, name

@@ -73,7 +73,7 @@ class Case:
     input_shape: of one sample.
     layers, loss, optimizer: descriptions.
     target: what y is: "numbers", "signs" (0 or 1), "one-hot" or "classes".
-    weights: whether the rows have different sample weights.
+    weights: size of the rows' sample weights, which differ; 0 for none.
     """
 
     layers: list[Call]
@@ -81,7 +81,7 @@ class Case:
     optimizer: Any = "sgd"
     input_shape: tuple[int, ...] = (3,)
     target: str = "numbers"
-    weights: bool = False
+    weights: float = 0.0
     class_weight: dict[int, float] | None = None
 
 
@@ -112,7 +112,7 @@ def data_of(case: Case, batches: int = 10) -> tuple[np.ndarray, ...]:
         "one-hot": np.eye(outputs[-1])[classes],
         "classes": classes,
     }[case.target]
-    weights = rng.uniform(0.2, 2.0, size=rows)
+    weights = case.weights * rng.uniform(0.2, 2.0, size=rows)
     return x, np.asarray(y, np.float32), weights.astype(np.float32)
 
 

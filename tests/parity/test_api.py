@@ -1,0 +1,224 @@
+"""Names, arguments and defaults: what Kurve has is what Keras has.
+
+What is missing, added or different is written down here; nothing drifts unseen.
+"""
+
+from __future__ import annotations
+
+import inspect
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from twins import keras
+
+import kurve
+
+LAYER = ["activity_regularizer", "dtype", "autocast"]
+OPTIMIZER = [
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+]
+LOSS = ["reduction", "dtype"]
+FAN = ["input_axes", "output_axes"]  # where a kernel's axes are not the last two
+
+LACKING: dict[str, list[str]] = {
+    "layers.Dense": [
+        *LAYER,
+        "kernel_constraint",
+        "bias_constraint",
+        "lora_rank",
+        "lora_alpha",
+        "quantization_config",
+    ],
+    "layers.Activation": LAYER,
+    "layers.Dropout": [*LAYER, "noise_shape", "seed"],
+    "layers.Normalization": LAYER,
+    "Input": [
+        "batch_size",
+        "dtype",
+        "sparse",
+        "ragged",
+        "batch_shape",
+        "tensor",
+        "optional",
+    ],
+    **{f"optimizers.{name}": OPTIMIZER for name in kurve.optimizers.CLASSES},
+    **{
+        f"optimizers.schedules.{name}": ["name"]
+        for name in kurve.optimizers.schedules.CLASSES
+    },
+    **{f"losses.{name}": LOSS for name in kurve.losses.CLASSES},
+    "losses.BinaryCrossentropy": [*LOSS, "axis"],
+    "losses.CategoricalCrossentropy": [*LOSS, "axis"],
+    "losses.SparseCategoricalCrossentropy": [*LOSS, "axis", "ignore_class"],
+    **{f"metrics.{name}": ["dtype"] for name in kurve.metrics.CLASSES},
+    "metrics.R2Score": ["dtype", "class_aggregation", "num_regressors"],
+    **{
+        f"initializers.{name}": FAN
+        for name in kurve.initializers.CLASSES
+        if name.startswith(("Glorot", "He", "Lecun", "Variance"))
+    },
+    **{
+        f"initializers.{name}": []
+        for name in kurve.initializers.CLASSES
+        if not name.startswith(("Glorot", "He", "Lecun", "Variance"))
+    },
+    **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
+    "callbacks.Callback": [],
+    "callbacks.History": [],
+    "callbacks.EarlyStopping": [],
+    "callbacks.ModelCheckpoint": [],
+    "callbacks.ReduceLROnPlateau": ["baseline"],
+    "callbacks.LearningRateScheduler": [],
+    "callbacks.TerminateOnNaN": ["raise_error"],
+    "callbacks.CSVLogger": [],
+    "callbacks.LambdaCallback": [],
+    "Sequential": ["trainable"],
+    "Sequential.compile": [
+        "loss_weights",
+        "run_eagerly",
+        "steps_per_execution",
+        "jit_compile",
+        "auto_scale_loss",
+    ],
+    "Sequential.fit": [],
+    "Sequential.evaluate": [],
+    "Sequential.predict": [],
+    "Sequential.train_on_batch": [],
+    "Sequential.test_on_batch": [],
+    "Sequential.predict_on_batch": [],
+    "Sequential.build": [],
+    "Sequential.add": ["rebuild"],
+    "Sequential.pop": ["rebuild"],
+    "Sequential.get_layer": [],
+    "Sequential.get_weights": [],
+    "Sequential.set_weights": [],
+    "Sequential.count_params": [],
+    "Sequential.summary": [
+        "positions",
+        "expand_nested",
+        "show_trainable",
+        "layer_range",
+    ],
+    "Sequential.save": ["overwrite", "zipped"],
+    "Sequential.save_weights": ["overwrite", "max_shard_size"],
+    "Sequential.load_weights": ["skip_mismatch"],
+    "layers.Dense.build": [],
+    "layers.Normalization.adapt": [],
+    "utils.set_random_seed": [],
+}
+
+ADDED = {"Sequential.compile": ["engine"]} | {
+    # Keras takes it too, inside **kwargs
+    f"layers.{name}": ["input_shape"]
+    for name in kurve.layers.CLASSES
+}
+
+OTHER_DEFAULTS = {
+    # needed here, where Keras has None and fails later
+    "Input": ["shape"],
+    "Sequential.train_on_batch": ["y"],
+    "Sequential.test_on_batch": ["y"],
+}
+
+
+def arguments(thing: Any) -> dict[str, Any]:
+    """Names and defaults, those that **kwargs hand to base classes included."""
+    if not inspect.isclass(thing):
+        return _parameters(thing)[0]
+    found: dict[str, Any] = {}
+    for cls in thing.__mro__:
+        if "__init__" not in vars(cls) or cls is object:
+            continue
+        own, hands_on = _parameters(vars(cls)["__init__"])
+        found = own | found
+        if not hands_on:
+            break
+    return found
+
+
+def _parameters(function: Any) -> tuple[dict[str, Any], bool]:
+    parameters = inspect.signature(function).parameters.values()
+    named = {
+        p.name: p.default
+        for p in parameters
+        if p.name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+@pytest.mark.parametrize("path", LACKING)
+def test_arguments(path: str) -> None:
+    ours = arguments(attrgetter(path)(kurve))
+    theirs = arguments(attrgetter(path)(keras))
+    assert sorted(set(theirs) - set(ours)) == sorted(LACKING[path])
+    assert sorted(set(ours) - set(theirs)) == ADDED.get(path, [])
+    different = [
+        name
+        for name in ours
+        if name in theirs and name != "name" and ours[name] != theirs[name]
+    ]
+    assert different == OTHER_DEFAULTS.get(path, [])
+
+
+@pytest.mark.parametrize("path", sorted(set(LACKING) - {"Sequential"}))
+def test_positions(path: str) -> None:
+    """What can be given without its name means the same in Keras."""
+    ours, theirs = (
+        [
+            p.name
+            for p in inspect.signature(attrgetter(path)(library)).parameters.values()
+            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in ("name", "self")
+        ]
+        for library in (kurve, keras)
+    )
+    added = ADDED.get(path, [])
+    assert [n for n in ours if n not in added] == [n for n in theirs if n in ours]
+
+
+NO_ARGUMENTS = [
+    *(f"losses.{name}" for name in kurve.losses.CLASSES),
+    *(f"metrics.{name}" for name in kurve.metrics.CLASSES),
+]
+
+
+@pytest.mark.parametrize("path", NO_ARGUMENTS)
+def test_names_of_objects(path: str) -> None:
+    ours, theirs = (attrgetter(path)(library)() for library in (kurve, keras))
+    assert ours.name == {"huber_loss": "huber"}.get(theirs.name, theirs.name)
+
+
+@pytest.mark.parametrize("kind", ["optimizers", "losses", "metrics", "initializers"])
+def test_all_that_keras_knows_by_name(kind: str) -> None:
+    """Each class by its name, and by its short names that Keras has too."""
+    ours, theirs = getattr(kurve, kind), getattr(keras, kind)
+    short = {
+        "optimizers": ["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "adamax"],
+        "losses": ["mse", "mae", "bce", "MSE", "MAE", "huber", "log_cosh"],
+        "metrics": ["mse", "mae", "bce", "MSE", "MAE", "accuracy", "r2_score"],
+        "initializers": ["glorot_uniform", "he_normal", "zeros", "normal", "uniform"],
+    }
+    for name in [*ours.CLASSES, *short[kind]]:
+        if name == "Constant":  # Keras's needs its value
+            continue
+        other, mine = theirs.get(name), ours.get(name)
+        if kind == "losses" and inspect.isfunction(other):
+            assert mine.kind == other.__name__
+        elif kind != "metrics" or name not in ("bce", "accuracy"):
+            assert type(mine).__name__ in (type(other).__name__, "LossMetric")
+
+
+@pytest.mark.parametrize("name", [*kurve.optimizers.CLASSES, "adam", "rmsprop"])
+def test_defaults_by_name(name: str) -> None:
+    """The numbers of an optimizer made by its name."""
+    ours = kurve.optimizers.get(name).get_config()
+    theirs = keras.optimizers.get(name).get_config()
+    for key in set(ours) & set(theirs) - {"name"}:
+        expected = theirs[key]
+        if isinstance(expected, float):
+            expected = pytest.approx(expected, rel=1e-6)
+        assert ours[key] == expected, key

@@ -91,7 +91,9 @@ def test_alpha(alpha: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "activation", [*activations._TABLE.values(), Activation("leaky_relu", 0.05)], ids=str
+    "activation",
+    [*activations._TABLE.values(), Activation("leaky_relu", 0.05)],
+    ids=str,
 )
 def test_config_round_trip(activation: Activation) -> None:
     assert activations.get(activations.to_config(activation)) == activation

@@ -73,8 +73,8 @@ def test_parabola(
 def test_rosenbrock(
     cls: type[Optimizer], arguments: dict[str, Any], _: float, rate: float
 ) -> None:
-    falling = schedules.CosineDecay(rate, 12000, alpha=0.01)
-    w = descend(cls(falling, **arguments), rosenbrock, [-1.0, 1.0], 12000)
+    falling = schedules.CosineDecay(rate, 16000, alpha=0.01)
+    w = descend(cls(falling, **arguments), rosenbrock, [-1.0, 1.0], 16000)
     np.testing.assert_allclose(w, [1.0, 1.0], atol=0.05)
 
 

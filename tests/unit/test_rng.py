@@ -52,7 +52,14 @@ def test_layout_of_counter_and_key() -> None:
 
 def test_streams_differ() -> None:
     """Seed, purpose and stream each lead to other numbers."""
-    keys = [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (1 << 32, 1, 1), (1, 1, 1 << 32)]
+    keys = [
+        (1, 1, 1),
+        (2, 1, 1),
+        (1, 2, 1),
+        (1, 1, 2),
+        (1 << 32, 1, 1),
+        (1, 1, 1 << 32),
+    ]
     streams = {rng.philox(*key, 8).tobytes() for key in keys}
     assert len(streams) == len(keys)
 

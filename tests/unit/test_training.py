@@ -1,0 +1,292 @@
+"""fit, evaluate and their kin: what is learned from what, and what is told to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Input, Sequential, losses, optimizers, utils
+from kurve.callbacks import Callback
+from kurve.layers import Dense
+
+RANDOM = np.random.default_rng(6)
+X, Y = RANDOM.normal(size=(30, 2)), RANDOM.normal(size=(30, 1))
+CLASSES = RANDOM.integers(0, 3, 30)
+W = RANDOM.uniform(0.0, 2.0, 30)
+
+
+def model_of(
+    units: int = 1, loss: Any = "mse", optimizer: Any = None, **compiled: Any
+) -> Sequential:
+    """A linear model with the same weights at every call."""
+    utils.set_random_seed(2)
+    model = Sequential([Input((2,)), Dense(units)])
+    model.compile(optimizer or optimizers.SGD(0.1), loss, **compiled)
+    return model
+
+
+def same_weights(a: Sequential, b: Sequential, tolerance: float = 0.0) -> bool:
+    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
+    return all(np.allclose(v, w, rtol=tolerance, atol=tolerance) for v, w in pairs)
+
+
+def test_one_step_by_hand(engine: str) -> None:
+    """The slope of the mean squared error of a line, times the learning rate."""
+    model = model_of()
+    kernel, bias = model.get_weights()
+    error = X @ kernel + bias - Y
+    loss = model.train_on_batch(X, Y)
+    assert loss == pytest.approx((error**2).mean(), rel=1e-5)
+    new_kernel, new_bias = model.get_weights()
+    slope = 2.0 * X.T @ error / len(X)
+    np.testing.assert_allclose(new_kernel, kernel - 0.1 * slope, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(new_bias, bias - 0.2 * error.mean(), rtol=1e-4)
+    assert model.iterations == 1
+
+
+def test_validation_split_takes_the_last_rows(engine: str) -> None:
+    """Before shuffling, as in Keras: they are never trained on."""
+    split, given = model_of(), model_of()
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 7, "verbose": 0}
+    first = split.fit(X, Y, sample_weight=W, validation_split=0.25, **options)
+    kept = int(30 * 0.75)
+    data = (X[kept:], Y[kept:], W[kept:])
+    second = given.fit(
+        X[:kept], Y[:kept], sample_weight=W[:kept], validation_data=data, **options
+    )
+    assert first.history == second.history
+    assert same_weights(split, given)
+    assert list(first.history) == ["loss", "val_loss"]
+    assert first.history["val_loss"][-1] == split.evaluate(
+        *data[:2], batch_size=7, sample_weight=data[2], verbose=0
+    )
+
+
+def test_validation_data_wins_over_the_split(engine: str) -> None:
+    model = model_of()
+    history = model.fit(
+        X, Y, validation_split=0.5, validation_data=(X[:3], Y[:3]), verbose=0
+    )
+    assert model.iterations == 1
+    assert history.history["val_loss"] == [model.evaluate(X[:3], Y[:3], verbose=0)]
+
+
+@pytest.mark.parametrize(
+    ("freq", "epochs"), [(1, [0, 1, 2, 3]), (2, [1, 3]), (3, [2]), ([1, 4], [0, 3])]
+)
+def test_validation_freq(engine: str, freq: Any, epochs: list[int]) -> None:
+    seen: list[int] = []
+
+    class Note(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if "val_loss" in logs:
+                seen.append(epoch)
+
+    history = model_of().fit(
+        X, Y, epochs=4, validation_data=(X, Y), validation_freq=freq,
+        callbacks=[Note()], verbose=0,
+    )  # fmt: skip
+    assert seen == epochs
+    assert len(history.history["val_loss"]) == len(epochs)
+    assert len(history.history["loss"]) == 4
+
+
+def test_validation_steps_and_batch_size(engine: str) -> None:
+    model = model_of()
+    history = model.fit(
+        X, Y, validation_data=(X, Y), validation_batch_size=4, validation_steps=2,
+        verbose=0,
+    )  # fmt: skip
+    expected = model.evaluate(X[:8], Y[:8], verbose=0)
+    assert history.history["val_loss"] == [pytest.approx(expected, rel=1e-5)]
+    assert model.evaluate(X, Y, 4, verbose=0, steps=2) == pytest.approx(expected, 1e-5)
+    assert model.predict(X, 4, verbose=0, steps=2).shape == (8, 1)
+
+
+def test_a_weight_of_zero_leaves_a_row_out(engine: str) -> None:
+    """Up to the divisor: the sum of losses is divided by all rows."""
+    weights = np.where(np.arange(30) < 20, 1.0, 0.0)
+    weighted = model_of(optimizer=optimizers.SGD(0.1))
+    left_out = model_of(optimizer=optimizers.SGD(0.1 * 20 / 30))
+    loss = weighted.train_on_batch(X, Y, sample_weight=weights)
+    assert loss * 30 / 20 == pytest.approx(left_out.train_on_batch(X[:20], Y[:20]))
+    assert same_weights(weighted, left_out, 1e-5)
+
+
+def test_a_weight_of_two_counts_a_row_twice(engine: str) -> None:
+    twice, repeated = model_of(), model_of()
+    weights = np.ones(30)
+    weights[0] = 2.0
+    index = np.append(np.arange(30), 0)
+    twice.compile(optimizers.SGD(0.1 * 30 / 31), "mse")
+    repeated.compile(optimizers.SGD(0.1), "mse")
+    twice.train_on_batch(X, Y, sample_weight=weights)
+    repeated.train_on_batch(X[index], Y[index])
+    assert same_weights(twice, repeated, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "one-hot", "binary"])
+def test_class_weight_is_a_sample_weight(engine: str, kind: str) -> None:
+    """Classes that are not named weigh 1."""
+    if kind == "binary":
+        units, y, loss = 1, (CLASSES > 0).astype(int), "binary_crossentropy"
+        rows = np.where(y == 1, 3.0, 1.0)
+        given = {1: 3.0}
+    else:
+        units, given = 3, {0: 0.5, 2: 3.0}
+        y = CLASSES if kind == "sparse" else np.eye(3)[CLASSES]
+        loss = f"{'sparse_' if kind == 'sparse' else ''}categorical_crossentropy"
+        rows = np.array([0.5, 1.0, 3.0])[CLASSES]
+    made = losses.NAMES[loss](from_logits=True)  # type: ignore[call-arg]
+    a, b, c = (model_of(units, made) for _ in range(3))
+    a.fit(X, y, class_weight=given, epochs=2, verbose=0)
+    b.fit(X, y, sample_weight=rows, epochs=2, verbose=0)
+    c.fit(X, y, epochs=2, verbose=0)
+    assert same_weights(a, b)
+    assert not same_weights(a, c, 1e-5)
+
+
+def test_train_on_batch_equals_a_fit_of_one_step(engine: str) -> None:
+    a, b = (model_of(metrics=["mae"]) for _ in range(2))
+    history = a.fit(X, Y, batch_size=30, shuffle=False, verbose=0).history
+    logs = b.train_on_batch(X, Y, return_dict=True)
+    assert logs == {name: values[0] for name, values in history.items()}
+    assert same_weights(a, b)
+    assert isinstance(b.train_on_batch(X, Y), list)
+    assert isinstance(model_of().train_on_batch(X, Y), float)
+
+
+def test_test_on_batch_and_evaluate_change_nothing(engine: str) -> None:
+    model, untouched = model_of(metrics=["mae"]), model_of()
+    values = model.test_on_batch(X, Y)
+    assert values == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-5)
+    named = model.test_on_batch(X, Y, return_dict=True)
+    assert list(named) == ["loss", "mae"]
+    assert list(named.values()) == values
+    assert same_weights(model, untouched)
+    assert model.iterations == 0
+
+
+def test_loss_of_an_epoch_is_the_mean_over_its_rows(engine: str) -> None:
+    """Also where the last batch is smaller; measured before each step's update."""
+    model = model_of(optimizer=optimizers.SGD(1e-12))
+    history = model.fit(X, Y, batch_size=7, verbose=0).history
+    expected = losses.MeanSquaredError()(Y, model.predict(X, verbose=0))
+    assert history["loss"] == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_compile_starts_the_optimizer_anew(engine: str) -> None:
+    a, b = (model_of(optimizer="adam") for _ in range(2))
+    a.fit(X, Y, epochs=3, verbose=0)
+    b.set_weights(a.get_weights())
+    a.compile("adam", "mse")
+    assert a.iterations == 0
+    a.train_on_batch(X, Y)
+    b.train_on_batch(X, Y)
+    assert same_weights(a, b)
+
+
+def test_schedule_goes_by_the_step(engine: str) -> None:
+    schedule = optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 1e-30])
+    model, other = model_of(optimizer=optimizers.SGD(schedule)), model_of()
+    model.fit(X, Y, batch_size=10, shuffle=False, epochs=2, verbose=0)
+    other.fit(X[:20], Y[:20], batch_size=10, shuffle=False, verbose=0)
+    assert same_weights(model, other, 1e-6)
+
+
+HOOKS = [
+    "train_begin",
+    *("epoch_begin 0", "batch_begin 0", "batch_end 0", "batch_begin 1", "batch_end 1"),
+    *("test_begin", "test_end", "epoch_end 0"),
+    *("epoch_begin 1", "batch_begin 0", "batch_end 0", "batch_begin 1", "batch_end 1"),
+    *("test_begin", "test_end", "epoch_end 1"),
+    "train_end",
+]
+
+
+class Hooks(Callback):
+    """Notes every hook in the order of the calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.logs: dict[str, dict[str, float]] = {}
+
+    def note(self, hook: str, logs: dict[str, float]) -> None:
+        self.seen.append(hook)
+        self.logs[hook] = dict(logs)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.note("train_begin", logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.note("train_end", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.note(f"epoch_begin {epoch}", logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.note(f"epoch_end {epoch}", logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.note(f"batch_begin {batch}", logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.note(f"batch_end {batch}", logs)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.note("test_begin", logs)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.note("test_end", logs)
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self.note("predict_begin", logs)
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        self.note("predict_end", logs)
+
+
+def test_hooks_come_in_the_order_of_keras(engine: str) -> None:
+    model, hooks = model_of(metrics=["mae"]), Hooks()
+    model.fit(
+        X,
+        Y,
+        epochs=2,
+        batch_size=15,
+        validation_data=(X, Y),
+        callbacks=hooks,
+        verbose=0,
+    )
+    assert hooks.seen == HOOKS
+    assert hooks.model is model
+    assert list(hooks.logs["batch_end 1"]) == ["loss", "mae"]
+    assert list(hooks.logs["test_end"]) == ["loss", "mae"]
+    assert list(hooks.logs["epoch_end 1"]) == ["loss", "mae", "val_loss", "val_mae"]
+    hooks.seen.clear()
+    model.evaluate(X, Y, callbacks=[hooks], verbose=0)
+    model.predict(X, callbacks=[hooks], verbose=0)
+    assert hooks.seen == ["test_begin", "test_end", "predict_begin", "predict_end"]
+
+
+def test_batch_logs_run_over_the_epoch(engine: str) -> None:
+    """As in Keras, the loss of a batch hook is the mean so far."""
+    model, hooks = model_of(), Hooks()
+    history = model.fit(X, Y, batch_size=15, callbacks=hooks, verbose=0).history
+    assert hooks.logs["batch_end 1"]["loss"] == history["loss"][0]
+    assert hooks.logs["batch_end 0"]["loss"] != history["loss"][0]
+
+
+def test_fit_is_quiet_only_when_asked(
+    engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of()
+    model.fit(X, Y, verbose=0)
+    assert capsys.readouterr().out == ""
+    model.fit(X, Y, epochs=2, verbose=2)
+    assert capsys.readouterr().out.count("loss:") == 2
+    model.evaluate(X, Y)
+    model.predict(X)
+    assert capsys.readouterr().out.count("1/1") == 2

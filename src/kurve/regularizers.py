@@ -61,12 +61,11 @@ class L2(L1L2):
 
 l1, l2, l1_l2 = L1, L2, L1L2
 
-_TABLE: dict[str, Callable[[], L1L2]] = {
+CLASSES: dict[str, type[L1L2]] = {cls.__name__: cls for cls in [L1, L2, L1L2]}
+
+_TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
     "l1": L1,
     "l2": L2,
-    "L1": L1,
-    "L2": L2,
-    "L1L2": L1L2,
     "l1_l2": lambda: L1L2(0.01, 0.01),
 }
 

@@ -77,7 +77,7 @@ def load_model(filepath: str | os.PathLike[str]) -> Sequential:
         )
     try:
         model = Sequential.from_config(info["model"])
-        model._seed = int(info["seed"])
+        model._seed = _whole(info, "seed", 64)
         if model.layers and info["model"]["input_shape"] is None:
             raise ValueError("no input shape")
         _assign(model, tensors)
@@ -92,14 +92,14 @@ def load_model(filepath: str | os.PathLike[str]) -> Sequential:
                 [_metric_from(m) for m in chosen["metrics"] if m["weighted"]],
             )
         _, state = model._built("load_model")
-        state.seed, state.step = int(info["seed"]), int(info["step"])
+        state.seed, state.step = _whole(info, "seed", 64), _whole(info, "step", 63)
         if "optimizer/slots" in tensors:
             slots = model._training_state().slots
             if tensors["optimizer/slots"].shape != slots.shape:
                 raise ValueError("optimizer/slots do not fit the model")
             slots[...] = tensors["optimizer/slots"]
             state.scalars[...] = tensors["optimizer/scalars"]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(
@@ -240,6 +240,14 @@ def _assign(model: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
         raise ModelFileError(
             f"[load] the file does not fit the model: {error}"
         ) from error
+
+
+def _whole(info: Mapping[str, Any], name: str, bits: int) -> int:
+    """The unsigned integer of that name."""
+    value = info[name]
+    if type(value) is not int or not 0 <= value < 2**bits:
+        raise ValueError(f"{name} is {value!r}")
+    return value
 
 
 def _checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:

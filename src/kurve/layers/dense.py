@@ -121,7 +121,8 @@ class Dense(Layer):
                 config[key] = made(**config[key]["config"])
         for key in ("kernel_regularizer", "bias_regularizer"):
             if isinstance(config.get(key), Mapping):
-                config[key] = regularizers.L1L2(**config[key]["config"])
+                penalty = regularizers.CLASSES[config[key]["class_name"]]
+                config[key] = penalty(**config[key]["config"])
         return cls(**config)
 
 

@@ -7,6 +7,7 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <chrono>
 
 #include "pool.h"
@@ -23,15 +24,22 @@ template <class T>
 using Vector = Array<T, nb::ndim<1>>;
 using Data = Array<const float>;
 
+// Set for the length of a call that runs several jobs: one that is interrupted ends
+// all.
+thread_local std::atomic<bool>* all_end = nullptr;
+
 // True once a signal handler has raised; looks every 20 ms, because that takes the GIL.
 bool interrupted() {
   using Clock = std::chrono::steady_clock;
   static thread_local Clock::time_point looked{};
+  if (all_end && all_end->load(std::memory_order_relaxed)) return true;
   Clock::time_point now = Clock::now();
   if (now - looked < std::chrono::milliseconds(20)) return false;
   looked = now;
   nb::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
+  if (PyErr_CheckSignals() == 0) return false;
+  if (all_end) all_end->store(true, std::memory_order_relaxed);
+  return true;
 }
 
 void expect(bool right, const char* rule) {
@@ -125,10 +133,12 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   }
   std::vector<Outcome> outcomes(jobs.size());
   std::vector<std::exception_ptr> errors(jobs.size());
+  std::atomic<bool> end{false};
   {
     nb::gil_scoped_release release;
     parallel(int64_t(jobs.size()), parallel_from, [&](int64_t i) {
       const Job& job = *jobs[size_t(i)];
+      all_end = &end;
       try {
         outcomes[size_t(i)] =
             job.program->train(states[size_t(i)], batches[size_t(i)], job.first,
@@ -136,6 +146,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
       } catch (...) {
         errors[size_t(i)] = std::current_exception();
       }
+      all_end = nullptr;
     });
   }
   {
@@ -145,9 +156,9 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
       jobs[i]->state.attr("step") = states[i].step;
   }
   std::vector<std::string> what;
+  if (end) throw nb::python_error();
   for (size_t i = 0; i < jobs.size(); i++) {
     if (errors[i]) std::rethrow_exception(errors[i]);
-    raise_if(outcomes[i]);
     what.push_back(outcomes[i].what);
   }
   return what;

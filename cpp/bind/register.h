@@ -4,3 +4,4 @@
 
 void register_runtime(nanobind::module_&);
 void register_program(nanobind::module_&);
+void register_random(nanobind::module_&);

@@ -15,6 +15,7 @@ from kurve.engines import get_engine as get_engine
 from kurve.engines import get_threads as get_threads
 from kurve.engines import set_engine as set_engine
 from kurve.engines import set_threads as set_threads
+from kurve.ensembles import ensemble as ensemble
 from kurve.layers import Input as Input
 from kurve.models import Sequential as Sequential
 

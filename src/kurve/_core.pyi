@@ -59,3 +59,6 @@ class Job:
 
 def train(jobs: Sequence[Job]) -> list[str]:
     """Do all jobs at once; returns what was not finite in each, or ''."""
+
+def permutation(seed: int, purpose: int, stream: int, count: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+    """range(count) in the order of random 64-bit keys, int64."""

@@ -11,6 +11,9 @@ import numpy as np
 from kurve.losses import Loss
 from kurve.plan import Shape
 
+SMALL = 4096
+"""Elements of an array for which one more array costs less than a second thought."""
+
 
 def as_samples(
     where: str,
@@ -50,8 +53,7 @@ def as_samples(
             f"built for. Received: {argument}.shape={np.shape(data)}. "
             f"{_shape_fix(argument, array, sample_shape)}"
         )
-    with np.errstate(over="ignore"):
-        samples = np.ascontiguousarray(array, dtype=dtype)
+    samples = _cast(array, dtype)
     refuse_non_finite(where, argument, samples, array)
     return samples
 
@@ -95,8 +97,7 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
         raise ValueError(
             f"[{where}] y must not be empty. Received: y.shape={array.shape}."
         )
-    with np.errstate(over="ignore"):
-        targets = np.ascontiguousarray(array, dtype=np.float32)
+    targets = _cast(array, np.float32)
     refuse_non_finite(where, "y", targets, array)
     loss.check_targets(where, targets, output_shape)
     return targets
@@ -113,8 +114,7 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
             f"of x. Received: shape {weights.shape}."
         )
     given = weights
-    with np.errstate(over="ignore"):
-        weights = np.ascontiguousarray(given, dtype=np.float32)
+    weights = _cast(given, np.float32)
     refuse_non_finite(where, "sample_weight", weights, given)
     if (weights < 0).any():
         i = int(np.argmax(weights < 0))
@@ -176,10 +176,11 @@ def refuse_non_finite(
 ) -> None:
     """Refuse NaN and infinity, naming the first; `original` is the array before it was
     made float32."""
-    # A sum is finite only if all its terms are, and needs no second array.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
-            return
+    if array.size > SMALL:
+        # A sum is finite only if all its terms are, and needs no second array.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+                return
     finite = np.isfinite(array)
     if finite.all():
         return
@@ -195,6 +196,14 @@ def refuse_non_finite(
         f"[{where}] {argument} must be finite. Received: {place} = {value} "
         f"({int((~finite).sum())} such values in all). Try leaving these rows out."
     )
+
+
+def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """C order and `dtype`; what is too large becomes infinite, to be refused next."""
+    if array.dtype == dtype:
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:

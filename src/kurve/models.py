@@ -302,6 +302,27 @@ class Sequential(Trainer):
             model.add(made.from_config(entry["config"]))
         return model
 
+    def fresh_copy(self) -> Sequential:
+        """A model with the same layers and, if there is one, `compile`, and with
+        initial weights of its own. What no training changes (the mean and variance of
+        `Normalization`) is copied."""
+        twin = Sequential.from_config(self.get_config())
+        for mine, its in zip(self._layers, twin._layers, strict=True):
+            if mine.built and not its.built:
+                its.build(mine.input_shape or ())
+            for variable, other in zip(mine.variables, its.variables, strict=True):
+                if variable.role == "buffer":
+                    other.assign(variable.value)
+        if self.loss is not None and self.optimizer is not None:
+            twin.compile(
+                type(self.optimizer).from_config(self.optimizer.get_config()),
+                self.loss,
+                [metric for metric, weighted in self._given_metrics if not weighted],
+                [metric for metric, weighted in self._given_metrics if weighted],
+                self._given_engine,
+            )
+        return twin
+
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write configuration, weights and optimizer to a file ending in .kurve."""
         from kurve import saving

@@ -12,11 +12,13 @@ state to carry: any engine, thread or resumed run computes the same words.
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 
 PERMUTATION = 1  # stream = number of the pass over the data
 INITIALIZER = 2  # stream = number of the variable in the model
+RESAMPLE = 3  # stream = 0
 DROPOUT = 0x10000  # + number of the op; stream = optimizer step
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -81,11 +83,26 @@ def permutation(seed: int, number: int, count: int) -> np.ndarray:
 
     Sorts the rows by 64-bit random keys; the sort is stable, so that equal keys (one
     pair in 10^7 permutations of a million rows) cannot make the order depend on the
-    machine.
+    machine. Where the compiled engine is loaded it does the same, ten times faster.
     """
-    words = philox(seed, PERMUTATION, number, 2 * count).astype(np.uint64)
-    keys = (words[0::2] << _32) | words[1::2]
-    return np.argsort(keys, kind="stable").astype(np.int64)
+    core = sys.modules.get("kurve._core")
+    if core is not None:
+        permuted: np.ndarray = core.permutation(seed, PERMUTATION, number, count)
+        return permuted
+    return sorted_rows(philox(seed, PERMUTATION, number, 2 * count))
+
+
+def sorted_rows(words: np.ndarray) -> np.ndarray:
+    """Row numbers in the order of their keys, two words each: int64."""
+    keys = words.astype(np.uint64)
+    return np.argsort((keys[0::2] << _32) | keys[1::2], kind="stable").astype(np.int64)
+
+
+def resample_counts(seed: int, count: int) -> np.ndarray:
+    """How often each of `count` rows is in a sample of as many, drawn with replacement:
+    int64 (count,)."""
+    drawn = uniform(seed, RESAMPLE, 0, count) * count
+    return np.bincount(drawn.astype(np.int64), minlength=count)
 
 
 _seed_source: dict[str, int] = {}

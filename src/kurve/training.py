@@ -6,16 +6,24 @@ Trainer that holds layers. Names, arguments and defaults are those of keras.Mode
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ParamSpec
 
 import numpy as np
 
-from kurve import data, losses, metrics, optimizers, rng
+from kurve import data, losses, metrics, optimizers
+from kurve.batching import (
+    ONE_BATCH,
+    Division,
+    check_count,
+    evaluation_bounds,
+    pass_bounds,
+)
 from kurve.callbacks import Callback, CallbackList, History, as_list
-from kurve.engines import Batches, Engine, Program, State, get_engine
+from kurve.engines import Batches, Engine, Job, Program, State, get_engine
 from kurve.errors import NonFiniteError
 from kurve.losses import Loss
 from kurve.metrics import Metric
@@ -23,52 +31,39 @@ from kurve.optimizers import Optimizer
 from kurve.plan import ALIGNMENT, Plan, Shape
 from kurve.progress import ProgressBar, check_verbose
 
-BATCH_SIZE = 32
-ONE_BATCH = 2**62
-"""As batch_size: all rows at once."""
 REDRAW_SECONDS = 0.1
 
 
-@dataclass
-class Division:
-    """How `fit` divides n rows into the steps of an epoch.
+Fit = Generator[Job, None, History]
+"""A `fit` under way: it yields each stretch of steps for somebody else to do (or to
+throw the error of), and returns the history. So several can go on side by side."""
 
-    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps`
-    steps is usually one pass; with both batch_size and steps_per_epoch given it is a
-    window of the endless sequence of passes, which goes on where the last one stopped.
-    """
+P = ParamSpec("P")
 
-    rows: int
-    bounds: np.ndarray
-    steps: int
-    shuffle: bool
-    seed: int
-    first_step: int
-    """Number of updates done before the first pass: names the passes' permutations, so
-    that a second `fit` does not repeat those of the first."""
 
-    def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
-        """Order of the rows and bounds of the batches of the index-th epoch."""
-        per_pass = len(self.bounds) - 1
-        if self.steps == per_pass:
-            return self._order(index), self.bounds
-        first, last = index * self.steps, (index + 1) * self.steps
-        orders, sizes = [], []
-        for number in range(first // per_pass, -(-last // per_pass)):
-            order = self._order(number)
-            low = max(first - number * per_pass, 0)
-            high = min(last - number * per_pass, per_pass)
-            rows = slice(int(self.bounds[low]), int(self.bounds[high]))
-            orders.append(np.arange(self.rows)[rows] if order is None else order[rows])
-            sizes.append(np.diff(self.bounds[low : high + 1]))
-        ends = np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64)
-        return np.concatenate(orders).astype(np.int64), ends
+def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
+    """The method that does all jobs of `steps` one after the other."""
 
-    def _order(self, number: int) -> np.ndarray | None:
-        if not self.shuffle:
-            return None
-        name = self.first_step + number * (len(self.bounds) - 1)
-        return rng.permutation(self.seed, name, self.rows)
+    @functools.wraps(steps)
+    def fit(*args: P.args, **kwargs: P.kwargs) -> History:
+        run = steps(*args, **kwargs)
+        try:
+            job = next(run)
+            while True:
+                try:
+                    job.program.train(
+                        job.state, job.batches, job.first, job.last, job.totals
+                    )
+                except BaseException as error:
+                    job = run.throw(error)
+                else:
+                    job = next(run)
+        except StopIteration as end:
+            history: History = end.value
+            return history
+
+    fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
+    return fit
 
 
 class Trainer:
@@ -84,7 +79,7 @@ class Trainer:
         self.stop_training = False
         self.history = None
         self._given_metrics: list[tuple[Metric, bool]] = []
-        self._given_engine: str | Engine | None = None
+        self._given_engine: Engine | None = None
         self._metrics: list[Metric] = []
         self._plan: Plan | None = None
         self._state: State | None = None
@@ -168,7 +163,7 @@ class Trainer:
             self._state.step = 0
         self._on_compile()
 
-    def fit(
+    def fit_steps(
         self,
         x: Any = None,
         y: Any = None,
@@ -186,7 +181,7 @@ class Trainer:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
-    ) -> History:
+    ) -> Fit:
         """Train the model.
 
         Args:
@@ -222,8 +217,8 @@ class Trainer:
                 its last finite weights.
         """
         self._require_compiled("fit")
-        _check_count("fit", "epochs", epochs, 0)
-        _check_count("fit", "initial_epoch", initial_epoch, 0)
+        check_count("fit", "epochs", epochs, 0)
+        check_count("fit", "initial_epoch", initial_epoch, 0)
         for name, count in (
             ("batch_size", batch_size),
             ("steps_per_epoch", steps_per_epoch),
@@ -231,7 +226,7 @@ class Trainer:
             ("validation_steps", validation_steps),
         ):
             if count is not None:
-                _check_count("fit", name, count, 1)
+                check_count("fit", name, count, 1)
         _check_validation_freq(validation_freq)
         verbose = check_verbose(verbose, "fit")
         callbacks = as_list(callbacks, "fit")
@@ -244,7 +239,7 @@ class Trainer:
             kept = len(x) - len(validation.x)
             x, y = x[:kept], y[:kept]
             weights = None if weights is None else weights[:kept]
-        bounds = _pass_bounds(len(x), batch_size, steps_per_epoch)
+        bounds = pass_bounds(len(x), batch_size, steps_per_epoch)
         steps = steps_per_epoch or len(bounds) - 1
 
         self._build_for(x)  # nothing is wrong: from here on the model changes
@@ -265,7 +260,7 @@ class Trainer:
             title = f"Epoch {epoch + 1}/{epochs}"
             bar = ProgressBar(division.steps, verbose=verbose, title=title)
             try:
-                logs = self._run_epoch(program, state, batches, hooks, bar)
+                logs = yield from self._run_epoch(program, state, batches, hooks, bar)
                 if validation is not None and _is_due(validation_freq, epoch):
                     hooks.call("on_test_begin", {})
                     results = self._test(program, validation)
@@ -279,6 +274,8 @@ class Trainer:
                 break
         hooks.call("on_train_end", {})
         return history
+
+    fit = driven(fit_steps)
 
     def evaluate(
         self,
@@ -305,8 +302,8 @@ class Trainer:
         verbose = check_verbose(verbose, "evaluate")
         self._built("evaluate")
         x, y, weights = self._checked("evaluate", x, y, sample_weight, None)
-        bounds = _bounds(len(x), batch_size, "evaluate")
-        batches = Batches(x, y, weights, None, _first(bounds, steps, "evaluate"))
+        bounds = evaluation_bounds(len(x), batch_size, steps, "evaluate")
+        batches = Batches(x, y, weights, None, bounds)
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
         )
@@ -339,11 +336,11 @@ class Trainer:
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
         x = data.as_samples("predict", "x", x, plan.input_shape)
-        bounds = _first(_bounds(len(x), batch_size, "predict"), steps, "predict")
+        if not verbose and not callbacks and batch_size is None and steps is None:
+            return self._ready_program().predict(state, x)
+        bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
         x = x[: int(bounds[-1])]
         program = self._ready_program()
-        if not verbose and not callbacks:
-            return program.predict(state, x)
         hooks = CallbackList(
             as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
         )
@@ -406,7 +403,7 @@ class Trainer:
         batches: Batches,
         hooks: CallbackList,
         bar: ProgressBar,
-    ) -> dict[str, float]:
+    ) -> Generator[Job, None, dict[str, float]]:
         """The steps of one epoch in as few engine calls as the callbacks and the
         progress bar allow; the epoch's logs."""
         assert self.optimizer is not None
@@ -427,7 +424,7 @@ class Trainer:
                 pace = done / max(time.perf_counter() - start, 1e-9)
                 count = min(count, max(1, int(pace * REDRAW_SECONDS)))
             try:
-                program.train(state, batches, done, done + count, totals)
+                yield Job(program, state, batches, done, done + count, totals)
             except NonFiniteError as error:
                 if not hooks.handles_non_finite():
                     raise
@@ -536,7 +533,7 @@ class Trainer:
             weights = None if weights is None else weights[kept:]
         else:
             return None
-        bounds = _first(_bounds(len(x), batch_size), steps, "fit")
+        bounds = evaluation_bounds(len(x), batch_size, steps, "fit")
         return Batches(x, y, weights, None, bounds)
 
     def _require_compiled(self, where: str) -> None:
@@ -584,11 +581,12 @@ class Trainer:
                     metrics=specs,
                     optimizer=self.optimizer.spec,
                 )
-            engine = self._given_engine
-            if not isinstance(engine, Engine):
-                engine = get_engine(engine)
-            self._program = engine.compile(plan)
+            self._program = self.ready_engine().compile(plan)
         return self._program
+
+    def ready_engine(self) -> Engine:
+        """The engine that `compile` chose, else the default one."""
+        return self._given_engine or get_engine()
 
     def _training_state(self) -> State:
         """The state with the optimizer's vectors, made when first needed."""
@@ -610,60 +608,12 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
-def _pass_bounds(
-    rows: int, batch_size: int | None, steps_per_epoch: int | None
-) -> np.ndarray:
-    """Bounds of the batches of one pass of `fit` over the rows."""
-    if steps_per_epoch is None or batch_size is not None:
-        return _bounds(rows, batch_size)
-    if steps_per_epoch > rows:
-        raise ValueError(
-            "[fit] steps_per_epoch must not exceed the number of rows, because the "
-            "rows are divided into that many batches. Received: "
-            f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
-            f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too, to "
-            "walk over the rows several times."
-        )
-    # The sizes of numpy.array_split: the first rows % steps have one row more.
-    index = np.arange(steps_per_epoch + 1, dtype=np.int64)
-    size, more = divmod(rows, steps_per_epoch)
-    return index * size + np.minimum(index, more)
-
-
-def _bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
-    """Bounds of batches of batch_size rows, the last one maybe smaller."""
-    size = BATCH_SIZE if batch_size is None else batch_size
-    _check_count(where, "batch_size", size, 1)
-    return np.append(np.arange(0, rows, size, dtype=np.int64), rows)
-
-
-def _first(bounds: np.ndarray, steps: int | None, where: str) -> np.ndarray:
-    """The bounds of the first `steps` batches."""
-    if steps is None:
-        return bounds
-    _check_count(where, "steps", steps, 1)
-    return bounds[: steps + 1]
-
-
-def _check_count(where: str, name: str, value: Any, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(
-            f"[{where}] {name} must be an integer. "
-            f"Received: {name}={value!r}. Try {name}={max(low, 1)}."
-        )
-    if value < low:
-        raise ValueError(
-            f"[{where}] {name} must be at least {low}. "
-            f"Received: {name}={value}. Try {name}={BATCH_SIZE if low else 1}."
-        )
-
-
 def _check_validation_freq(value: Any) -> None:
     if isinstance(value, (list, tuple, set, range)):
         for epoch in value:
-            _check_count("fit", "validation_freq", epoch, 1)
+            check_count("fit", "validation_freq", epoch, 1)
     else:
-        _check_count("fit", "validation_freq", value, 1)
+        check_count("fit", "validation_freq", value, 1)
 
 
 def _is_due(validation_freq: int | Sequence[int], epoch: int) -> bool:

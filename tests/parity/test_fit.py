@@ -199,11 +199,6 @@ def test_a_second_fit_goes_on(engine: str) -> None:
     assert_equal_histories(run(fit, ours), run(fit, theirs))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="without batch_size Keras divides the rows into `steps` batches; "
-    "Kurve takes the first `steps` batches of 32",
-)
 def test_steps_of_evaluate_without_a_batch_size(engine: str) -> None:
     fit = FITS["plain"]
     ours, theirs = pair(fit, engine)

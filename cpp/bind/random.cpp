@@ -1,0 +1,87 @@
+// Permutations of rows, the same as those of kurve/rng.py.
+#include <nanobind/ndarray.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "register.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+using Rows = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
+
+// Philox4x32-10 (Salmon et al. 2011): counter (block, purpose, stream), key seed.
+void philox(uint64_t seed, uint32_t purpose, uint64_t stream, uint32_t block,
+            uint32_t words[4]) {
+  uint32_t c0 = block, c1 = purpose, c2 = uint32_t(stream), c3 = uint32_t(stream >> 32);
+  uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+  for (int round = 0; round < 10; round++) {
+    uint64_t p0 = uint64_t(0xD2511F53) * c0, p1 = uint64_t(0xCD9E8D57) * c2;
+    c0 = uint32_t(p1 >> 32) ^ c1 ^ k0;
+    c2 = uint32_t(p0 >> 32) ^ c3 ^ k1;
+    c1 = uint32_t(p1);
+    c3 = uint32_t(p0);
+    k0 += 0x9E3779B9;
+    k1 += 0xBB67AE85;
+  }
+  words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
+}
+
+void words_of(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n,
+              uint32_t* out) {
+  uint32_t last[4];
+  size_t i = 0;
+  for (; i + 4 <= n; i += 4) philox(seed, purpose, stream, uint32_t(i / 4), out + i);
+  if (i == n) return;
+  philox(seed, purpose, stream, uint32_t(i / 4), last);
+  std::copy_n(last, n - i, out + i);
+}
+
+// The rows 0..n-1 in the order of their keys, two words each; equal keys keep the order
+// of the rows.
+Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
+  struct Row {
+    uint64_t key;
+    int64_t number;
+  };
+  auto* out = new int64_t[n];
+  {
+    nb::gil_scoped_release release;
+    std::vector<uint32_t> word(2 * n);
+    words_of(seed, purpose, stream, 2 * n, word.data());
+    std::vector<Row> rows(n), other;
+    for (size_t i = 0; i < n; i++)
+      rows[i] = {uint64_t(word[2 * i]) << 32 | word[2 * i + 1], int64_t(i)};
+    if (n < 4096) {
+      std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+        return a.key != b.key ? a.key < b.key : a.number < b.number;
+      });
+    } else {
+      // Radix sort, the least significant 11 bits first: stable, and linear in n.
+      constexpr int bits = 11, digits = 1 << bits;
+      other.resize(n);
+      for (int shift = 0; shift < 64; shift += bits) {
+        std::vector<size_t> start(digits + 1, 0);
+        for (const Row& row : rows) start[(row.key >> shift & (digits - 1)) + 1]++;
+        for (int d = 0; d < digits; d++) start[size_t(d) + 1] += start[size_t(d)];
+        for (const Row& row : rows)
+          other[start[row.key >> shift & (digits - 1)]++] = row;
+        std::swap(rows, other);
+      }
+    }
+    for (size_t i = 0; i < n; i++) out[i] = rows[i].number;
+  }
+  nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+  return Rows(out, {n}, owner);
+}
+
+}  // namespace
+
+void register_random(nb::module_& m) {
+  m.def("permutation", &permutation, nb::arg("seed"), nb::arg("purpose"),
+        nb::arg("stream"), nb::arg("count"),
+        "range(count) in the order of random 64-bit keys, int64.");
+}

@@ -102,8 +102,10 @@ class ReferenceProgram:
         loss = float(np.sum(rows_w * values) / len(values))
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
-            loss += slot.l1 * float(np.sum(np.abs(w)))
-            loss += slot.l2 * float(np.sum(w**2))
+            if slot.l1:
+                loss += slot.l1 * float(np.sum(np.abs(w)))
+            if slot.l2:
+                loss += slot.l2 * float(np.sum(w**2))
         slope = slope * rows_w[:, None] / len(values)
         return loss, slope.astype(prediction.dtype).reshape(prediction.shape)
 

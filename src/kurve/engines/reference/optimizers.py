@@ -131,14 +131,19 @@ def clip(gradients: list[np.ndarray], attrs: Attrs) -> None:
 
     clipvalue: each element into [-c, c]; clipnorm: each variable's gradient to length
     c; global_clipnorm: all together to length c. Source: Pascanu et al. 2013.
+    Lengths are summed in float64, where no square overflows.
     """
     if limit := float(attrs["clipvalue"]):
         for g in gradients:
             np.clip(g, -limit, limit, out=g)
     if limit := float(attrs["clipnorm"]):
         for g in gradients:
-            g *= limit / max(float(np.sqrt(np.sum(g**2))), limit)
+            g *= limit / max(math.sqrt(_square(g)), limit)
     if limit := float(attrs["global_clipnorm"]):
-        norm = math.sqrt(sum(float(np.sum(g**2)) for g in gradients))
+        norm = math.sqrt(sum(_square(g) for g in gradients))
         for g in gradients:
             g *= limit / max(norm, limit)
+
+
+def _square(g: np.ndarray) -> float:
+    return float(np.sum(np.square(g, dtype=np.float64)))

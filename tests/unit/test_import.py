@@ -1,0 +1,58 @@
+"""`import kurve` is quick, quiet and light."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import kurve
+
+HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "IPython", "torch", "narwhals"}
+LIMIT = 0.030
+
+
+def python(code: str, **environment: str) -> str:
+    """What a new interpreter prints, with kurve found as it was found here."""
+    root = os.path.dirname(os.path.dirname(kurve.__file__))
+    environment = {**os.environ, "PYTHONPATH": root, **environment}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def test_heavy_modules_wait_until_they_are_needed() -> None:
+    names = python("import kurve, sys; print(*sys.modules)").split()
+    assert HEAVY.isdisjoint(name.partition(".")[0] for name in names)
+
+
+def test_import_says_nothing() -> None:
+    assert python("import kurve") == ""
+
+
+def test_import_costs_at_most_30_ms_beyond_numpy(tmp_path: Path) -> None:
+    """Measured inside the process, the best of up to 21: others may use the machine.
+    Byte code lies in a folder of the test's own, wherever the package is installed."""
+    cache = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    code = (
+        "import time, numpy; start = time.perf_counter(); import kurve; "
+        "print(time.perf_counter() - start)"
+    )
+    python(code, **cache)  # compiles
+    best, end = float("inf"), time.monotonic() + 20.0
+    for attempt in range(21):
+        best = min(best, float(python(code, **cache)))
+        if (attempt >= 6 and best < LIMIT) or time.monotonic() > end:
+            break
+    assert best < LIMIT
+
+
+def test_public_names_are_listed() -> None:
+    """Type checkers take `X as X` as public, and all that is public is documented."""
+    public = [name for name in vars(kurve) if not name.startswith("_")]
+    assert {"Sequential", "Input", "layers", "models", "optimizers"} <= set(public)
+    assert all(getattr(kurve, name).__doc__ for name in public)
+    assert kurve.__version__

@@ -49,7 +49,7 @@ class Sequential(Trainer):
         self.name = auto_name(type(self)) if name is None else str(name)
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
-        self._seed: int | None = None
+        self._seed = rng.next_seed()
         for layer in layers or []:
             self.add(layer)
 
@@ -166,8 +166,6 @@ class Sequential(Trainer):
     def _lay_out(self, input_shape: Shape) -> None:
         """Move all variables into two flat vectors; those without a value get one."""
         plan, params, buffers = lower(self._layers, input_shape)
-        if self._seed is None:
-            self._seed = rng.next_seed()
         state = State(
             aligned_zeros((plan.params_size,)),
             aligned_zeros((plan.buffers_size,)),

@@ -111,7 +111,7 @@ _seed_source: dict[str, int] = {}
 def set_random_seed(seed: int) -> None:
     """Make everything random that follows a function of `seed`.
 
-    Each model takes its own seed from this source when it is built: it decides initial
+    Each model takes its own seed from this source when it is made: it decides initial
     weights, the order of the rows and dropout.
 
     Args:

@@ -44,7 +44,7 @@ def as_samples(
     if len(array) == 0 or array.size == 0:
         raise ValueError(
             f"[{where}] {argument} must not be empty. "
-            f"Received: {argument}.shape={array.shape}."
+            f"Received: {argument}.shape={array.shape}. Try at least one row."
         )
     if sample_shape is not None and array.shape[1:] != sample_shape:
         raise ValueError(
@@ -95,7 +95,8 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
         )
     if array.size == 0:
         raise ValueError(
-            f"[{where}] y must not be empty. Received: y.shape={array.shape}."
+            f"[{where}] y must not be empty. Received: y.shape={array.shape}. "
+            "Try at least one row."
         )
     targets = _cast(array, np.float32)
     refuse_non_finite(where, "y", targets, array)
@@ -111,7 +112,8 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
     if weights.shape != (samples,):
         raise ValueError(
             f"[{where}] sample_weight must have shape ({samples},), one weight a row "
-            f"of x. Received: shape {weights.shape}."
+            f"of x. Received: shape {weights.shape}. "
+            f"Try sample_weight=np.ones({samples})."
         )
     given = weights
     weights = _cast(given, np.float32)
@@ -120,7 +122,8 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
         i = int(np.argmax(weights < 0))
         raise ValueError(
             f"[{where}] sample_weight must be at least 0. "
-            f"Received: sample_weight[{i}] = {weights[i]:g}."
+            f"Received: sample_weight[{i}] = {weights[i]:g}. "
+            "Try 0 to leave a row out."
         )
     return weights
 
@@ -167,7 +170,7 @@ def check_same_length(where: str, **arrays: np.ndarray) -> None:
         shown = ", ".join(f"len({name})={n}" for name, n in lengths.items())
         raise ValueError(
             f"[{where}] {' and '.join(lengths)} must have the same number of rows. "
-            f"Received: {shown}."
+            f"Received: {shown}. Try leaving the same rows out of each."
         )
 
 
@@ -209,13 +212,17 @@ def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
 def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
     """`data` as an array of real numbers, with any shape."""
     if data is None:
-        raise TypeError(f"[{where}] {argument} is missing. Received: None.")
+        raise TypeError(
+            f"[{where}] {argument} is missing. Received: None. "
+            "Try an array with a row for every sample."
+        )
     try:
         array = np.asarray(data)
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
-            f"[{where}] {argument} must be rectangular: every row of the same length. "
-            f"Received: {type(data).__name__} of uneven rows ({error})."
+            f"[{where}] {argument} must be rectangular. Received: a "
+            f"{type(data).__name__} whose rows differ in length. "
+            "Try rows of the same length."
         ) from None
     if array.dtype.kind in "fiub":
         return array

@@ -481,7 +481,7 @@ class Trainer:
         if sample_weight is not None and class_weight is not None:
             raise ValueError(
                 f"[{where}] only one of sample_weight and class_weight can be given. "
-                "Try their product as sample_weight."
+                "Received: both. Try their product as sample_weight."
             )
         if sample_weight is not None:
             weights = data.as_weights(where, sample_weight, len(x))
@@ -511,7 +511,7 @@ class Trainer:
             if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
                 raise TypeError(
                     "[fit] validation_data must be (x, y) or (x, y, sample_weight). "
-                    f"Received: {type(given).__name__}."
+                    f"Received: {type(given).__name__}. Try validation_data=(x, y)."
                 )
             weight = given[2] if len(given) == 3 else None
             where = "fit, validation_data"

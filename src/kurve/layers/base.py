@@ -87,12 +87,13 @@ class Variable:
         if array.shape != self.shape:
             raise ValueError(
                 f"[{self.name}] the new value must have shape {self.shape}. "
-                f"Received: shape {array.shape}."
+                f"Received: shape {array.shape}. Try value.reshape({self.shape})."
             )
         if not np.isfinite(array).all():
             raise ValueError(
                 f"[{self.name}] the new value must be finite. "
-                "Received: NaN or infinity."
+                "Received: NaN or infinity. "
+                "Try weights from before training diverged."
             )
         for view in self._views or [self.value]:
             view[...] = array
@@ -174,7 +175,7 @@ class Layer:
         if input_shape != self.built_shape:
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
-                f"shape {self.built_shape}. Received: {input_shape}."
+                f"shape {self.built_shape}. Received: {input_shape}. Try a new layer."
             )
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
@@ -349,18 +350,19 @@ def assign_all(
         raise ValueError(
             f"[set_weights] {where} has {len(variables)} weights: "
             f"{', '.join(f'{v.name} {v.shape}' for v in variables)}. "
-            f"Received: {len(arrays)} arrays."
+            f"Received: {len(arrays)} arrays. Try a list such as get_weights() gives."
         )
     for variable, array in zip(variables, arrays, strict=True):
         if array.shape != variable.shape:
             raise ValueError(
                 f"[set_weights] {variable.name} has shape {variable.shape}. "
-                f"Received: shape {array.shape}."
+                f"Received: shape {array.shape}. "
+                "Try a list such as get_weights() gives."
             )
         if not np.isfinite(array).all():
             raise ValueError(
                 f"[set_weights] weights must be finite. Received: NaN or infinity for "
-                f"{variable.name}."
+                f"{variable.name}. Try weights from before training diverged."
             )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)

@@ -83,7 +83,7 @@ class Dense(Layer):
             raise ValueError(
                 f"[Dense] layer {self.name!r} expected the last axis of its input to "
                 f"be {features}, because its kernel is {self.kernel.shape}. Received: "
-                f"{input_shape[-1]} in samples of shape {input_shape}."
+                f"{input_shape[-1]} in samples of shape {input_shape}. Try a new layer."
             )
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:

@@ -89,7 +89,7 @@ class Sequential(Trainer):
             if self._layers or self._input_shape is not None:
                 raise ValueError(
                     "[Sequential] Input must be the first layer. Received: Input after "
-                    f"{len(self._layers)} layers."
+                    f"{len(self._layers)} layers. Try a new model that begins with it."
                 )
             self._input_shape = layer.given_input_shape
             return
@@ -139,12 +139,12 @@ class Sequential(Trainer):
             if self._input_shape not in (None, sample):
                 raise ValueError(
                     f"[build] the model's samples have shape {self._input_shape}. "
-                    f"Received: {sample}."
+                    f"Received: {sample}. Try a new model."
                 )
         if not self._layers or sample is None:
             what = "layers" if not self._layers else "an input shape"
             raise ValueError(
-                f"[build] the model needs {what}. "
+                f"[build] the model needs {what}. Received: {self!r}. "
                 "Try Sequential([Input(shape=(1,)), Dense(1)])."
             )
         fresh = [layer for layer in self._layers if not layer.built]

@@ -24,7 +24,7 @@ class L1L2:
 
     def __post_init__(self) -> None:
         for name, value in (("l1", self.l1), ("l2", self.l2)):
-            if not (math.isfinite(value) and value >= 0):
+            if isinstance(value, (bool, str)) or not 0.0 <= value < math.inf:
                 raise ValueError(
                     f"[{type(self).__name__}] {name} must be finite and at least 0. "
                     f"Received: {value!r}. Try {name}=0.01."

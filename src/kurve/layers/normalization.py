@@ -59,7 +59,7 @@ class Normalization(Layer):
         if self.given_variance is not None and not (self.given_variance >= 0).all():
             raise ValueError(
                 "[Normalization] variance must be at least 0. "
-                f"Received: variance={variance}."
+                f"Received: variance={variance}. Try adapt(x)."
             )
         self.mean: Variable
         self.variance: Variable

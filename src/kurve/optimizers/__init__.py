@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +11,22 @@ from kurve.errors import lookup, unknown_argument, unknown_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec
+
+LARGEST = float(np.finfo(np.float32).max)
+USUAL = {
+    "learning_rate": 0.001,
+    "weight_decay": 0.004,
+    "clipnorm": 1.0,
+    "clipvalue": 1.0,
+    "global_clipnorm": 1.0,
+    "momentum": 0.9,
+    "rho": 0.9,
+    "initial_accumulator_value": 0.1,
+    "epsilon": 1e-7,
+    "beta_1": 0.9,
+    "beta_2": 0.999,
+}
+"""What an error suggests."""
 
 
 class Optimizer:
@@ -47,18 +62,19 @@ class Optimizer:
             raise unknown_argument(type(self), next(iter(unknown)))
         self.name = name or self.kind
         self.learning_rate = learning_rate
-        self.weight_decay = self._number("weight_decay", weight_decay, 0.0, math.inf)
-        self.clipnorm = self._number("clipnorm", clipnorm, 0.0, math.inf)
-        self.clipvalue = self._number("clipvalue", clipvalue, 0.0, math.inf)
+        self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
+        self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
+        self.clipvalue = self._number("clipvalue", clipvalue, 0.0, LARGEST)
         self.global_clipnorm = self._number(
-            "global_clipnorm", global_clipnorm, 0.0, math.inf
+            "global_clipnorm", global_clipnorm, 0.0, LARGEST
         )
         given = [c for c in (clipnorm, clipvalue, global_clipnorm) if c is not None]
         if len(given) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of clipnorm, clipvalue and "
                 f"global_clipnorm can be given. Received: clipnorm={clipnorm}, "
-                f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}."
+                f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}. "
+                "Try the one that matters most."
             )
 
     @property
@@ -71,7 +87,7 @@ class Optimizer:
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: float | LearningRateSchedule = value
             return
-        checked = self._number("learning_rate", value, -math.inf, math.inf)
+        checked = self._number("learning_rate", value, -LARGEST, LARGEST)
         if checked is None or checked <= 0.0:
             raise ValueError(
                 f"[{type(self).__name__}] learning_rate must be above 0. "
@@ -159,15 +175,17 @@ class Optimizer:
         ):
             raise TypeError(
                 f"[{type(self).__name__}] {name} must be a number. "
-                f"Received: {value!r} of type {type(value).__name__}."
+                f"Received: {value!r} of type {type(value).__name__}. "
+                f"Try {name}={USUAL[name]}."
             )
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:  # NaN is not
             limits = (
-                f"in [{low:g}, {high:g}]" if high < math.inf else f"at least {low:g}"
+                f"in [{low:.8g}, {high:.8g}]" if high < LARGEST else "finite in float32"
             )
+            limits += f" and at least {low:g}" if low == 0.0 and high == LARGEST else ""
             raise ValueError(
-                f"[{type(self).__name__}] {name} must be finite and {limits}. "
-                f"Received: {value!r}."
+                f"[{type(self).__name__}] {name} must be {limits}. "
+                f"Received: {value!r}. Try {name}={USUAL[name]}."
             )
         return float(value)
 
@@ -225,7 +243,7 @@ class RMSprop(Optimizer):
         self.momentum: float
         self.epsilon: float
         self._set(0.0, 1.0, rho=rho, momentum=momentum)
-        self._set(0.0, math.inf, epsilon=epsilon)
+        self._set(0.0, LARGEST, epsilon=epsilon)
         self.centered = bool(centered)
         self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
 
@@ -255,7 +273,7 @@ class Adagrad(Optimizer):
         self.epsilon: float
         self._set(
             0.0,
-            math.inf,
+            LARGEST,
             initial_accumulator_value=initial_accumulator_value,
             epsilon=epsilon,
         )
@@ -286,7 +304,7 @@ class _Moments(Optimizer):
         self.beta_2: float
         self.epsilon: float
         self._set(0.0, 1.0 - 2.0**-24, beta_1=beta_1, beta_2=beta_2)
-        self._set(0.0, math.inf, epsilon=epsilon)
+        self._set(0.0, LARGEST, epsilon=epsilon)
 
     def attrs(self) -> dict[str, Attr]:
         return {

@@ -13,12 +13,11 @@ import textwrap
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
 from kurve.progress import can_encode
 
 HEADER = ("Layer (type)", "Output Shape", "Param #")
 DEFAULT_LENGTH = 88
+FLOAT32 = 4  # bytes
 
 # the parts of the table: left, line, joint, right of each kind of rule; two borders
 _BOX = ("┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘", "┃", "│", "…")
@@ -31,8 +30,9 @@ def summary_text(
     """The summary of a model as text, without a newline at its end.
 
     Args:
-        model: what has `name`, `layers` and, each of them, `name`, `output_shape`
-            (None while unbuilt), `count_params()` and lists of weights.
+        model: what has `name`, `count_optimizer_params()`, `layers` and, each of them,
+            `name`, `output_shape` (None while unbuilt), `count_params()` and lists of
+            weights.
         line_length: width of the table; by default what the terminal holds, at most 88.
         encoding: of the stream that will show the text; standard output's by default.
             Where it has no box-drawing characters the table is drawn in ASCII.
@@ -122,21 +122,19 @@ def _totals(model: Any) -> list[tuple[str, str]]:
     layers = model.layers
     trainable = [v for layer in layers for v in layer.trainable_weights]
     frozen = [v for layer in layers for v in layer.non_trainable_weights]
-    groups = (
-        ("Total params", trainable + frozen),
-        ("Trainable params", trainable),
-        ("Non-trainable params", frozen),
-    )
-    return [(name, _count(variables)) for name, variables in groups]
+    kept = model.count_optimizer_params()
+    groups = [
+        ("Total params", _count(trainable + frozen) + kept),
+        ("Trainable params", _count(trainable)),
+        ("Non-trainable params", _count(frozen)),
+    ]
+    if kept:
+        groups.append(("Optimizer params", kept))
+    return [(name, f"{n:,} ({format_bytes(n * FLOAT32)})") for name, n in groups]
 
 
-def _count(variables: list[Any]) -> str:
-    count = sum(math.prod(v.shape) for v in variables)
-    size = sum(
-        math.prod(v.shape) * np.dtype(getattr(v, "dtype", np.float32)).itemsize
-        for v in variables
-    )
-    return f"{count:,} ({format_bytes(size)})"
+def _count(variables: list[Any]) -> int:
+    return sum(math.prod(v.shape) for v in variables)
 
 
 def _rule(parts: str, widths: tuple[int, ...]) -> str:

@@ -103,6 +103,14 @@ class Trainer:
         """Number of updates done since `compile`."""
         return self._state.step if self._state is not None else 0
 
+    def count_optimizer_params(self) -> int:
+        """Number of the optimizer's own numbers, as Keras counts them: its vectors over
+        what is trained, step and learning rate; 0 before the first training."""
+        if self._state is None or self._plan is None or not self._state.step:
+            return 0
+        trained = sum(slot.size for slot in self._plan.params if slot.trainable)
+        return len(self._state.slots) * trained + len(self._state.scalars) + 2
+
     @property
     def compiled(self) -> bool:
         return self.loss is not None

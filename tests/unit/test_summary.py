@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
+import kurve
 from kurve.summary import format_bytes, summary_html, summary_text
 
 
@@ -31,6 +33,10 @@ class Dense:
 class Model:
     layers: list[Dense]
     name: str = "sequential"
+    optimizer_params: int = 0
+
+    def count_optimizer_params(self) -> int:
+        return self.optimizer_params
 
 
 def dense(name: str, inputs: int, units: int) -> Dense:
@@ -56,6 +62,13 @@ Model: "sequential"
 
 def test_text_is_the_table_of_keras() -> None:
     assert summary_text(SMALL, line_length=76, encoding="utf-8") == KERAS
+
+
+def test_optimizer_counts_once_it_has_trained() -> None:
+    trained = Model(SMALL.layers, optimizer_params=44)
+    lines = summary_text(trained, encoding="utf-8").splitlines()
+    assert lines[-4] == " Total params: 66,348 (259.17 KB)"
+    assert lines[-1] == " Optimizer params: 44 (176.00 B)"
 
 
 def test_width_follows_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +128,16 @@ def test_html_escapes_names() -> None:
 )
 def test_sizes(size: int, text: str) -> None:
     assert format_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "count"), [("adam", 44), ("sgd", 2), ("nadam", 45)]
+)
+def test_optimizer_params_are_those_of_keras(optimizer: str, count: int) -> None:
+    net = kurve.Sequential(
+        [kurve.Input(shape=(3,)), kurve.layers.Dense(4), kurve.layers.Dense(1)]
+    )
+    net.compile(optimizer, "mse", engine="reference")
+    assert net.count_optimizer_params() == 0
+    net.fit(np.zeros((4, 3)), np.zeros(4), verbose=0)
+    assert net.count_optimizer_params() == count

@@ -244,32 +244,37 @@ def small_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def load_bytes(folder: Path, raw: bytes) -> Sequential:
+    """Load a new file each time: a file system may flush one that is overwritten."""
+    path = folder / "other.kurve"
+    path.write_bytes(raw)
+    try:
+        return models.load_model(path)
+    finally:
+        path.unlink()
+
+
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "m.kurve"
-    raw = small_file(path)
+    raw = small_file(tmp_path / "m.kurve")
     for length in range(len(raw)):
-        path.write_bytes(raw[:length])
         with pytest.raises(ModelFileError):
-            models.load_model(path)
-    path.write_bytes(raw + b"\0")
+            load_bytes(tmp_path, raw[:length])
     with pytest.raises(ModelFileError, match="behind the last tensor"):
-        models.load_model(path)
+        load_bytes(tmp_path, raw + b"\0")
 
 
 def test_random_mutations(tmp_path: Path) -> None:
     """A file with other bytes is refused with ModelFileError, or gives a model that
     works. Never another error, a warning, or a model that cannot predict."""
-    path = tmp_path / "m.kurve"
-    raw = small_file(path)
+    raw = small_file(tmp_path / "m.kurve")
     random = np.random.default_rng(0)
     refused = 0
     for _ in range(3000):
         mutated = bytearray(raw)
         for position in random.integers(0, len(raw), random.integers(1, 4)):
             mutated[position] = random.integers(0, 256)
-        path.write_bytes(mutated)
         try:
-            model = models.load_model(path)
+            model = load_bytes(tmp_path, bytes(mutated))
         except ModelFileError:
             refused += 1
         else:

@@ -9,6 +9,7 @@ SHELL := bash
 
 VENV := .venv
 PARITY := .venv-parity
+BENCH := .venv-bench
 PY := $(VENV)/bin/python
 PYTEST_FLAGS := -q --durations=10
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -18,14 +19,15 @@ export MPLBACKEND := Agg
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help demo test parity check bench clean
+.PHONY: help demo test parity check bench bench-quick clean
 
 help:
 	@echo 'make demo    run examples/sine.py; errors here, pictures in demo/'
 	@echo 'make test    the test suite (minutes, light packages only)'
 	@echo 'make parity  compare with Keras and PyTorch (installs both)'
 	@echo 'make check   ruff, mypy, clang-format'
-	@echo 'make bench   time Kurve beside Keras and PyTorch (installs both)'
+	@echo 'make bench   time Kurve beside its rivals, write docs/benchmarks (installs all)'
+	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
 	@echo 'make clean   remove what these made'
 
 demo: $(VENV)/installed
@@ -44,11 +46,14 @@ check: $(VENV)/check-tools $(VENV)/installed
 	$(VENV)/bin/mypy
 	find cpp tests -name '*.cpp' -o -name '*.h' | xargs $(VENV)/bin/clang-format --dry-run -Werror
 
-bench: $(PARITY)/installed
-	$(PARITY)/bin/python bench/run.py
+bench: $(BENCH)/rivals $(BENCH)/installed
+	$(BENCH)/bin/python -m bench
+
+bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
+	$(BENCH)/bin/python -m bench --quick
 
 clean:
-	rm -rf $(VENV) $(PARITY) build dist demo
+	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -88,4 +93,20 @@ $(VENV)/installed: $(VENV)/build-tools $(SOURCES)
 
 $(PARITY)/installed: $(PARITY)/build-tools $(SOURCES)
 	$(PARITY)/bin/python $(INSTALL)$(PARITY) '.[test,parity]'
+	@touch $@
+
+$(BENCH)/installed: $(BENCH)/build-tools $(SOURCES)
+	$(BENCH)/bin/python $(INSTALL)$(BENCH) .
+	@touch $@
+
+# One line after the other: a rival that cannot be installed is left out.
+$(BENCH)/rivals: bench/requirements.txt | $(BENCH)/bin/python
+	@sed 's/#.*//; /^ *$$/d' $< | while read -r line; do \
+	    echo "installing $$line"; \
+	    $(BENCH)/bin/python -m pip install -q "$$line" || echo "left out: $$line"; \
+	done
+	@touch $@
+
+$(BENCH)/quick-rivals: bench/requirements.txt | $(BENCH)/bin/python
+	$(BENCH)/bin/python -m pip install -q $$(grep -E '^(torch|matplotlib)' $<)
 	@touch $@

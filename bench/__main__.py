@@ -1,0 +1,58 @@
+"""Times Kurve beside its rivals, in turn; answers are compared first.
+
+python -m bench                 all parts; writes docs/benchmarks
+python -m bench --quick         a few points beside PyTorch; prints
+python -m bench --parts ad      some parts; prints
+python -m bench --report        writes the page anew from results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import time
+from pathlib import Path
+
+from bench import machine, pictures, report, tables
+from bench.contest import Contest
+from bench.parts import Benchmark
+
+FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
+ALL_PARTS = "abcdefg"
+
+
+def measure(letters: str, quick: bool) -> dict:
+    start = time.monotonic()
+    with Contest() as contest:
+        results = Benchmark(contest, quick).run(letters)
+    results["machine"] = machine.describe()
+    results["date"] = datetime.date.today().isoformat()
+    results["command"] = "make bench-quick" if quick else "make bench"
+    results["minutes"] = (time.monotonic() - start) / 60
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--parts", default=ALL_PARTS, help="some of abcdefg")
+    parser.add_argument("--report", action="store_true", help="from results.json")
+    options = parser.parse_args()
+    stored = FOLDER / "results.json"
+    if options.report:
+        results = json.loads(stored.read_text())
+    else:
+        results = measure(options.parts, options.quick)
+    if options.quick or options.parts != ALL_PARTS:
+        print("\n" + report.page(results))
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    stored.write_text(json.dumps(tables.rounded(results), indent=1) + "\n")
+    (FOLDER / "README.md").write_text(report.page(results))
+    pictures.draw(results, FOLDER)
+    print(f"\nwrote {FOLDER} in {results['minutes']:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What is trained: sizes, data, first weights, and how much work a step is at least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+SEED = 20260101
+LEARNING_RATE = 1e-3
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+"""Adam in Keras's form: rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of `depth` relu layers of `width` units and a linear output, mean
+    squared error, Adam. `members` > 0: that many such networks, trained together."""
+
+    width: int = 256
+    depth: int = 7
+    batch: int = 20
+    rows: int = 200
+    inputs: int = 1
+    shuffle: bool = False
+    members: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        assert self.rows % self.batch == 0
+        return self.rows // self.batch
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Of the kernels."""
+        sizes = [self.inputs, *[self.width] * self.depth, 1]
+        return list(pairwise(sizes))
+
+    @property
+    def parameters(self) -> int:
+        return sum(i * o + o for i, o in self.shapes) * max(1, self.members)
+
+    @property
+    def flops(self) -> int:
+        """Of one step: each kernel's product forward, its gradient, and the gradient of
+        its input, which the first layer does not need."""
+        products = [2 * self.batch * i * o for i, o in self.shapes]
+        return (3 * sum(products) - products[0]) * max(1, self.members)
+
+    @property
+    def state_bytes(self) -> int:
+        """Parameters and Adam's two vectors."""
+        return 3 * 4 * self.parameters
+
+    @property
+    def network(self) -> str:
+        return f"{self.depth} x {self.width}"
+
+    @property
+    def label(self) -> str:
+        members = f"{self.members} of " if self.members else ""
+        return f"{members}{self.network}, batch {self.batch}"
+
+
+def article() -> Case:
+    """The article's model and data: sin(x) at 200 points, 10 steps an epoch."""
+    return Case()
+
+
+def swept(width: int, depth: int, batch: int) -> Case:
+    """The article's family. An epoch has 100 steps, fewer where a step is long."""
+    one = Case(width, depth, batch, batch)
+    steps = max(2, min(100, int(2e10 / one.flops)))
+    return Case(width, depth, batch, batch * steps)
+
+
+def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """x (rows, inputs) and y (rows, 1), float32."""
+    if case.inputs == 1:
+        x = np.linspace(0, 20, case.rows, endpoint=False)[:, None]
+        # Neighbours in the rows are no neighbours in x: every batch sees all of it.
+        x = np.random.default_rng(SEED).permutation(x)
+    else:
+        x = np.random.default_rng(SEED).normal(size=(case.rows, case.inputs))
+    return x.astype(np.float32), np.sin(x.sum(1, keepdims=True)).astype(np.float32)
+
+
+def weights(case: Case, member: int = 0) -> list[np.ndarray]:
+    """Kernel (I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
+    rng = np.random.default_rng((SEED, member))
+    made = []
+    for i, o in case.shapes:
+        limit = np.sqrt(6 / (i + o))
+        made.append(rng.uniform(-limit, limit, (i, o)).astype(np.float32))
+        made.append(np.zeros(o, np.float32))
+    return made

@@ -1,0 +1,119 @@
+"""JAX: all steps in one jitted loop, so that Python is left once a call. Adam is an
+optax transformation in Keras's form, which costs XLA what optax.adam costs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bench import cases
+
+
+class AdamState(NamedTuple):
+    step: Any
+    m: Any
+    v: Any
+
+
+def adam() -> optax.GradientTransformation:
+    b1, b2 = cases.BETA_1, cases.BETA_2
+
+    def init(params: Any) -> AdamState:
+        zeros = partial(jax.tree.map, jnp.zeros_like)
+        return AdamState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
+
+    def update(grads: Any, state: AdamState, params: Any = None) -> Any:
+        step = state.step + 1
+        m = jax.tree.map(lambda m, g: m + (1 - b1) * (g - m), state.m, grads)
+        v = jax.tree.map(lambda v, g: v + (1 - b2) * (g * g - v), state.v, grads)
+        t = step.astype(jnp.float32)
+        rate = cases.LEARNING_RATE * jnp.sqrt(1 - b2**t) / (1 - b1**t)
+        updates = jax.tree.map(
+            lambda m, v: -rate * m / (jnp.sqrt(v) + cases.EPSILON), m, v
+        )
+        return updates, AdamState(step, m, v)
+
+    return optax.GradientTransformation(init, update)
+
+
+def forward(params: Any, x: Any) -> Any:
+    for kernel, bias in params[:-1]:
+        x = jax.nn.relu(x @ kernel + bias)
+    kernel, bias = params[-1]
+    return x @ kernel + bias
+
+
+def loss(params: Any, x: Any, y: Any) -> Any:
+    return jnp.mean((forward(params, x) - y) ** 2)
+
+
+class Contender:
+    def __init__(self) -> None:
+        self.versions = {"JAX": jax.__version__, "optax": optax.__version__}
+
+    def prepare(self, case: cases.Case) -> None:
+        jax.clear_caches()
+        self.case, self.optimizer = case, adam()
+        self.x, self.y = (jnp.asarray(part) for part in cases.data(case))
+        every = [pairs(cases.weights(case, k)) for k in range(max(1, case.members))]
+        if case.members:
+            self.params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
+        else:
+            self.params = jax.tree.map(jnp.asarray, every[0])
+        self.state = self.optimizer.init(self.params)
+        self.key = jax.random.key(0)
+        self.loop = jax.jit(self._epochs if case.shuffle else self._steps)
+        self.apply = jax.jit(self._apply)
+
+    def _update(self, carry: Any, x: Any, y: Any) -> Any:
+        params, state = carry
+        grad = jax.grad(loss)
+        if self.case.members:
+            grad = jax.vmap(grad, (0, None, None))
+        updates, state = self.optimizer.update(grad(params, x, y), state, params)
+        return optax.apply_updates(params, updates), state
+
+    def _steps(self, params: Any, state: Any, x: Any, y: Any, steps: Any) -> Any:
+        """The same as a scan over the batches, for any number of steps without
+        compiling again."""
+        batch = self.case.batch
+
+        def body(step: Any, carry: Any) -> Any:
+            first = step % self.case.steps * batch
+            rows = [jax.lax.dynamic_slice_in_dim(p, first, batch) for p in (x, y)]
+            return self._update(carry, *rows)
+
+        return jax.lax.fori_loop(0, steps, body, (params, state))
+
+    def _epochs(self, params: Any, state: Any, x: Any, y: Any, epochs: Any) -> Any:
+        def epoch(number: Any, carry: Any) -> Any:
+            key = jax.random.fold_in(self.key, number)
+            order = jax.random.permutation(key, self.case.rows)
+            order = order.reshape(self.case.steps, self.case.batch)
+            step = lambda carry, rows: (self._update(carry, x[rows], y[rows]), None)  # noqa: E731
+            return jax.lax.scan(step, carry, order)[0]
+
+        return jax.lax.fori_loop(0, epochs, epoch, (params, state))
+
+    def _apply(self, params: Any, x: Any) -> Any:
+        if self.case.members:
+            return jax.vmap(forward, (0, None))(params, x).mean(0)
+        return forward(params, x)
+
+    def train(self, steps: int) -> None:
+        number = steps // self.case.steps if self.case.shuffle else steps
+        self.params, self.state = jax.block_until_ready(
+            self.loop(self.params, self.state, self.x, self.y, number)
+        )
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.apply(self.params, x))
+
+
+def pairs(values: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(zip(values[0::2], values[1::2], strict=True))

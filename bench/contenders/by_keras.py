@@ -1,0 +1,51 @@
+"""Keras, on the backend that KERAS_BACKEND names."""
+
+from __future__ import annotations
+
+import importlib
+
+import keras
+import numpy as np
+
+from bench import cases
+
+
+class Contender:
+    def __init__(self, steps_per_execution: int = 1) -> None:
+        backend = keras.backend.backend()
+        self.steps_per_execution = steps_per_execution
+        self.versions = {"Keras": keras.__version__}
+        names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+        version = importlib.import_module(backend).__version__
+        self.versions[names[backend]] = version
+
+    def prepare(self, case: cases.Case) -> None:
+        keras.utils.clear_session()
+        self.case, (self.x, self.y) = case, cases.data(case)
+        self.model = keras.Sequential([keras.layers.Input(shape=(case.inputs,))])
+        for _ in range(case.depth):
+            self.model.add(keras.layers.Dense(case.width, activation="relu"))
+        self.model.add(keras.layers.Dense(1))
+        self.model.set_weights(cases.weights(case))
+        self.model.compile(
+            loss="mse",
+            optimizer="adam",
+            steps_per_execution=self.steps_per_execution,
+        )
+
+    def train(self, steps: int) -> None:
+        epochs, rest = divmod(steps, self.case.steps)
+        for rows, number in ((self.case.rows, epochs), (rest * self.case.batch, 1)):
+            if rows and number:
+                self.model.fit(
+                    self.x[:rows],
+                    self.y[:rows],
+                    batch_size=self.case.batch,
+                    epochs=number,
+                    shuffle=self.case.shuffle,
+                    verbose=0,
+                )
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """`predict` spends milliseconds on its own bookkeeping; this form does not."""
+        return np.asarray(self.model.predict_on_batch(x))

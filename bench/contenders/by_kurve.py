@@ -1,0 +1,43 @@
+"""Kurve."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import kurve
+from bench import cases
+from kurve import layers, models
+
+
+class Contender:
+    def __init__(self, engine: str | None = None) -> None:
+        self.engine = engine
+        self.versions = {"Kurve": kurve.__version__}
+
+    def prepare(self, case: cases.Case) -> None:
+        self.case, (self.x, self.y) = case, cases.data(case)
+        self.model = models.Sequential([layers.Input(shape=(case.inputs,))])
+        for _ in range(case.depth):
+            self.model.add(layers.Dense(case.width, activation="relu"))
+        self.model.add(layers.Dense(1))
+        self.model.set_weights(cases.weights(case))
+        self.model.compile(loss="mse", optimizer="adam", engine=self.engine)
+        self.predict = partial(self.model.predict, verbose=0)
+        if case.members:
+            self.model = kurve.ensemble(self.model, members=case.members)
+            for number, member in enumerate(self.model.members):
+                member.set_weights(cases.weights(case, number))
+            self.predict = self.model.predict
+
+    def train(self, steps: int) -> None:
+        epochs, rest = divmod(steps, self.case.steps)
+        for rows, number in ((self.case.rows, epochs), (rest * self.case.batch, 1)):
+            if rows and number:
+                self.model.fit(
+                    self.x[:rows],
+                    self.y[:rows],
+                    batch_size=self.case.batch,
+                    epochs=number,
+                    shuffle=self.case.shuffle,
+                    verbose=0,
+                )

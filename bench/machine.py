@@ -1,0 +1,72 @@
+"""What the machine is, and how much of it others used meanwhile."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def describe() -> dict[str, str]:
+    """Model, cores, caches, memory, system."""
+    info = {}
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        info.setdefault(key.strip(), value.strip())
+    flags = info.get("flags", info.get("Features", "")).split()
+    wide = [name for name in ("avx2", "avx512f", "asimd") if name in flags]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": f"{info.get('model name', platform.machine())}, family "
+        f"{info.get('cpu family', '?')} model {info.get('model', '?')}, "
+        f"{' '.join(wide)}",
+        "cores": f"{len(os.sched_getaffinity(0))}"
+        + (", of a virtual machine" if "hypervisor" in flags else ""),
+        "caches": ", ".join(_caches()),
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+    }
+
+
+def _caches() -> Iterable[str]:
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = (
+            (folder / name).read_text().strip() for name in ("level", "type", "size")
+        )
+        if kind != "Instruction":
+            yield f"L{level} {size}"
+
+
+class Watch:
+    """Core-seconds of others and of the hypervisor, from its making on."""
+
+    def __init__(self) -> None:
+        self.start = self._now([])
+
+    def shares(self, processes: Iterable[int]) -> dict[str, float]:
+        """Parts of all core-seconds. `processes`: our own, beside this one and those
+        that it has waited for."""
+        pairs = zip(self._now(processes), self.start, strict=True)
+        used = [now - then for now, then in pairs]
+        busy, stolen, total, ours = used
+        return {"others": max(0.0, busy - ours) / total, "stolen": stolen / total}
+
+    def _now(self, processes: Iterable[int]) -> tuple[float, float, float, float]:
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        user, nice, system, idle, wait, irq, soft, stolen = (
+            int(field) / TICKS for field in fields
+        )
+        busy = user + nice + system + irq + soft
+        ours = 0.0
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+            usage = resource.getrusage(who)
+            ours += usage.ru_utime + usage.ru_stime
+        for process in processes:
+            after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
+            ours += sum(map(int, after_name.split()[11:13])) / TICKS
+        return busy, stolen, busy + idle + wait + stolen, ours

@@ -1,0 +1,240 @@
+"""The Markdown page: machine, claims, then a table for each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench import ceilings, claims
+from bench.cases import Case
+from bench.claims import median
+from bench.contenders import WHAT
+from bench.tables import figures, number, over, ratio, rows, versus
+
+
+def page(results: dict[str, Any]) -> str:
+    parts = {letter: write for letter, write in PARTS.items() if letter in results}
+    text = [head(results)]
+    if set(PARTS) <= set(results):
+        text += [claims_table(results), losses(results)]
+    text.append(ceilings_table(results))
+    text += [write(results) for write in parts.values()]
+    return "\n\n".join(text) + "\n"
+
+
+def head(results: dict[str, Any]) -> str:
+    machine = "; ".join(f"{name} {value}" for name, value in results["machine"].items())
+    versions = ", ".join(f"{n} {v}" for n, v in sorted(results["versions"].items()))
+    watch = results["watch"]
+    missing = "".join(
+        f"\n- not measured: {name} ({reason})"
+        for name, reason in results["unavailable"].items()
+        if not name.startswith("ceilings")
+    )
+    return f"""# Benchmarks
+
+Written by `{results["command"]}` on {results["date"]}; it took
+{results["minutes"]:.0f} minutes.
+
+- machine: {machine}
+- versions: {versions}
+- meanwhile other programs used {watch["others"]:.0%} of the cores' time, and other
+  machines on the same host {watch["stolen"]:.0%}{missing}
+
+Every contender has a process of its own. A round gives each one a turn of about 0.15 s
+while the others' processes are stopped, so a slow minute hits all alike. Figures are
+medians over the rounds; a ratio is the median of the rounds' ratios, rival by Kurve:
+above 1, Kurve is faster. Before anything is timed, all get the same weights and
+batches, and their predictions must agree: to 1e-5 before training, to 1e-3 after 10
+steps of Adam (for the check, PyTorch's epsilon gets Keras's meaning). A contender that
+fails the check has no figure.
+
+{rows(["name", "what is timed"], [[name, what] for name, what in WHAT.items()])}
+
+A *1 thread* behind a name means a process that was given one thread; all others use
+both cores if they like. The *floor* is what no program on this machine can beat: the
+operations of the step at the best rate of large products, and one reading and writing
+of parameters and Adam state at the rate of copies of that size."""
+
+
+def claims_table(results: dict[str, Any]) -> str:
+    found = [
+        [claim, wanted, shown, "yes" if met else "**no**"]
+        for claim, wanted, shown, met in claims.judge(results)
+    ]
+    return "## Claims\n\n" + rows(["claim", "wanted", "measured", "met"], found)
+
+
+def losses(results: dict[str, Any]) -> str:
+    """Every point at which a rival is faster by more than 5 %."""
+    lines = [
+        f"- {where}: {name} takes {found:.2f} of Kurve's time"
+        for where, name, found in claims.lost_points(results)
+    ]
+    title = "## Where Kurve is slower\n\n"
+    return title + ("\n".join(lines) or "At no point by more than 5 %.")
+
+
+def ceilings_table(results: dict[str, Any]) -> str:
+    table = []
+    for name, row in results["ceilings"].items():
+        what = name.replace(",", " on") + (" threads" if name[-1] == "2" else " thread")
+        table.append([what, f"{row['median']:.0f}", f"{row['best']:.0f}"])
+    return f"""## The machine's ceilings
+
+Products of {ceilings.SIZE} x {ceilings.SIZE} matrices in GFLOP/s, copies in GB/s (read
+and written bytes; the size is what one thread walks through), measured between the
+parts.
+
+{rows(["what", "median", "best"], table)}"""
+
+
+def part_a(results: dict[str, Any]) -> str:
+    found = results["a"]
+    case = Case(**found["case"])
+    floor = ceilings.floor(case, results["ceilings"])
+    single = ceilings.floor(case, results["ceilings"], 1)
+    body = []
+    for name, times in found["times"].items():
+        body.append(
+            [name, *figures(times, 1e3), over(times, floor), versus(found, name)]
+        )
+    picture = "![Milliseconds a step of all contenders](article.png)\n\n"
+    return f"""## (a) The article's model
+
+1 → 7 x 256 relu → 1, batch 20, Adam: {case.flops / 1e6:.0f} MFLOP and
+{2 * case.state_bytes / 1e6:.1f} MB a step, so the floor is {floor * 1e3:.2f} ms on two
+threads and {single * 1e3:.2f} ms on one.
+
+{picture}{rows(["", "ms a step", "best round", "times the floor", "ratio"], body)}"""
+
+
+def part_b(results: dict[str, Any]) -> str:
+    names = ["PyTorch", "PyTorch, 1 thread", "JAX"]
+    body = []
+    for found in results["b"]:
+        case, times = Case(**found["case"]), found["times"]
+        floor = ceilings.floor(case, results["ceilings"])
+        rate = case.flops / median(times["Kurve"]) / 1e9
+        body.append(
+            [case.width, case.depth, case.batch, number(median(times["Kurve"]) * 1e3)]
+            + [f"{rate:.0f}", over(times["Kurve"], floor)]
+            + [versus(found, name) for name in names]
+        )
+    heads = ["width", "depth", "batch", "Kurve, ms", "GFLOP/s", "times the floor"]
+    others = sorted(
+        {name for found in results["b"] for name in found["times"]} - {"Kurve", *names}
+    )
+    also = [
+        [Case(**found["case"]).label, *(versus(found, name) for name in others)]
+        for found in results["b"]
+        if others and others[0] in found["times"]
+    ]
+    text = f"""## (b) Widths, depths, batches
+
+The article's family of networks. The last columns are ratios.
+
+![Operations a second against operations a step](sweep.png)
+
+{rows([*heads, *names], body)}"""
+    return text + ("\n\n" + rows(["ratio of", *others], also) if also else "")
+
+
+def part_c(results: dict[str, Any]) -> str:
+    return f"""## (c) Rows
+
+16 → 2 x 64 relu → 1, batch 100, one shuffled epoch; milliseconds, and ratios.
+
+{compared(results["c"], lambda f: f"{f['case']['rows']:,}", "rows", epochs=True)}"""
+
+
+def part_d(results: dict[str, Any]) -> str:
+    def label(found: dict[str, Any]) -> str:
+        return f"{Case(**found['case']).network}, {found['rows']:,}"
+
+    return f"""## (d) Prediction
+
+One call from Python, arrays in and out, in milliseconds. Keras is called by
+`predict_on_batch`: its `predict` takes longer by its own bookkeeping.
+
+{compared(results["d"], label, "network, rows")}"""
+
+
+def part_e(results: dict[str, Any]) -> str:
+    single = median(results["e"][0]["times"]["Kurve"])
+    body = []
+    for found in results["e"]:
+        ours = median(found["times"]["Kurve"])
+        others = [name for name in found["times"] if name != "Kurve"]
+        body.append(
+            [found["case"]["members"], number(ours * 1e3), f"{ours / single:.2f}"]
+            + [versus(found, name) for name in others]
+        )
+    heads = ["members", "Kurve, ms a step of all", "times one", *others]
+    return f"""## (e) Ensembles
+
+Members of 1 → 2 x 64 relu → 1, batch 32: `kurve.ensemble`, `jax.vmap`, and batched
+products in PyTorch.
+
+{rows(heads, body)}"""
+
+
+def part_f(results: dict[str, Any]) -> str:
+    body = []
+    for found in results["f"]:
+        alone, loaded = found["alone"]["times"], found["loaded"]["times"]
+        case = Case(**found["alone"]["case"])
+        for name in (name for name in alone if not name.endswith(", 1 thread")):
+            one = alone.get(f"{name}, 1 thread", {"seconds": []})
+            both, beside = alone[name], loaded[name]
+            shown = [figures(times, 1e3)[0] for times in (one, both, beside)]
+            slower = number(median(beside) / median(both))
+            row = [*shown[:2], ratio(one, both), shown[2], slower]
+            body.append([case.label, name, *row])
+    heads = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
+    return f"""## (f) Threads, and a neighbour
+
+The neighbour is a process that computes without end on the first core.
+
+{rows([*heads, "beside the neighbour, ms", "slower by"], body)}"""
+
+
+def part_g(results: dict[str, Any]) -> str:
+    body = []
+    for name, row in results["g"]["programs"].items():
+        keys = ("import", "article", "article MB", "installed MB")
+        body.append([name, *(number(row.get(key)) for key in keys)])
+    heads = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
+    return f"""## (g) Whole programs
+
+Python's start, import, building, 100 steps of the article's run, prediction; then the
+process is over. On the disk: the package and all that it requires. Kurve's wheel has
+{results["g"]["wheel MB"]:.2f} MB.
+
+{rows([*heads, "on the disk, MB"], body)}"""
+
+
+PARTS = {
+    "a": part_a,
+    "b": part_b,
+    "c": part_c,
+    "d": part_d,
+    "e": part_e,
+    "f": part_f,
+    "g": part_g,
+}
+
+
+def compared(
+    found: Sequence[dict[str, Any]], label: Any, what: str, epochs: bool = False
+) -> str:
+    """A row for each case: Kurve's milliseconds, and the ratios of all others."""
+    names = [name for name in found[0]["times"] if name != "Kurve"]
+    body = []
+    for one in found:
+        scale = 1e3 * (Case(**one["case"]).steps if epochs else 1)
+        body.append(
+            [label(one), number(median(one["times"]["Kurve"]) * scale)]
+            + [versus(one, name) for name in names]
+        )
+    return rows([what, "Kurve, ms", *names], body)

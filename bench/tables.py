@@ -1,0 +1,61 @@
+"""Numbers as they stand in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench import claims
+from bench.claims import LOST, median
+
+
+def figures(times: dict[str, Any], scale: float) -> list[str]:
+    """Median and best round, or why there is none."""
+    if not times["seconds"]:
+        return [times.get("failure") or "–", ""]
+    return [number(median(times) * scale), number(min(times["seconds"]) * scale)]
+
+
+def versus(found: dict[str, Any], name: str) -> str:
+    """Ratio of a rival; bold where Kurve loses."""
+    if name not in found["times"]:
+        return ""
+    shown = ratio(found["times"][name], found["times"]["Kurve"])
+    lost = shown not in ("–", "") and claims.ratio(found, name) < LOST
+    return f"**{shown}**" if lost else shown
+
+
+def ratio(times: dict[str, Any], ours: dict[str, Any]) -> str:
+    if not times["seconds"] or not ours["seconds"]:
+        return "–"
+    return number(claims.median_ratio(times, ours))
+
+
+def over(times: dict[str, Any], floor: float) -> str:
+    return f"{median(times) / floor:.1f}" if times["seconds"] else "–"
+
+
+def number(value: float | None) -> str:
+    """Three digits that count."""
+    if value is None or value != value:  # NaN: not measured
+        return "–"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+
+
+def rows(heads: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
+    rule = ["---" if i == 0 else "---:" for i in range(len(heads))]
+    lines = [heads, rule, *body]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def rounded(value: Any) -> Any:
+    """The results with six digits, to be stored."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return value

@@ -47,22 +47,27 @@ class Callback:
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
 
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.on_batch_end(batch, logs)
 
-    def has_batch_hooks(self) -> bool:
-        """Whether `fit` must stop after every batch for this callback."""
+    def has_batch_hooks(self, kind: str) -> bool:
+        """Whether "train", "test" or "predict" must stop after every batch for this
+        callback."""
+        hooks = [f"on_{kind}_batch_begin", f"on_{kind}_batch_end"]
+        if kind == "train":
+            hooks += ["on_batch_begin", "on_batch_end"]
         return any(
-            getattr(type(self), hook) is not getattr(Callback, hook)
-            for hook in (
-                "on_batch_begin",
-                "on_batch_end",
-                "on_train_batch_begin",
-                "on_train_batch_end",
-            )
+            hook in vars(self)
+            or getattr(type(self), hook) is not getattr(Callback, hook)
+            for hook in hooks
         )
 
     def handles_non_finite(self) -> bool:
@@ -103,7 +108,11 @@ class CallbackList:
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
-        self.per_batch = any(c.has_batch_hooks() for c in self.callbacks)
+        self.per_batch = {
+            kind
+            for kind in ("train", "test", "predict")
+            if any(callback.has_batch_hooks(kind) for callback in callbacks)
+        }
 
     def call(self, hook: str, *args: Any) -> None:
         """Call one hook, such as "on_epoch_end", of every callback."""
@@ -160,10 +169,6 @@ class LambdaCallback(Callback):
         for hook, function in given.items():
             if function is not None:
                 setattr(self, hook, function)
-        self._per_batch = bool(on_train_batch_begin or on_train_batch_end)
-
-    def has_batch_hooks(self) -> bool:
-        return self._per_batch
 
 
 class _Monitor(Callback):
@@ -323,8 +328,8 @@ class ModelCheckpoint(_Monitor):
                 f"Received: {save_freq!r}. Try save_freq='epoch'."
             )
 
-    def has_batch_hooks(self) -> bool:
-        return self.save_freq != "epoch"
+    def has_batch_hooks(self, kind: str) -> bool:
+        return kind == "train" and self.save_freq != "epoch"
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch

@@ -115,7 +115,8 @@ class Sequential(Trainer):
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
-        layer.release()
+        if self._state is not None:
+            layer.leave(self._state.params, self._state.buffers)
         if self._layers and self.built:
             self.build()
         elif not self._layers:
@@ -184,8 +185,9 @@ class Sequential(Trainer):
                 view = vector[slot.offset : slot.end].reshape(slot.shape)
                 variable.write_to(view, self._seed, stream[id(variable)])
                 views.append((variable, view))
+        before = None if self._state is None else self._state.buffers
         for variable, view in views:  # only now: an initializer may refuse a shape
-            variable.bind(view)
+            variable.bind(view, before)
         self._plan, self._state, self._program = plan, state, None
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:

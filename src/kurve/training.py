@@ -10,6 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -270,9 +271,7 @@ class Trainer:
             try:
                 logs = yield from self._run_epoch(program, state, batches, hooks, bar)
                 if validation is not None and _is_due(validation_freq, epoch):
-                    hooks.call("on_test_begin", {})
-                    results = self._test(program, validation)
-                    hooks.call("on_test_end", results)
+                    results = self._test(program, validation, hooks)
                     logs.update({f"val_{name}": v for name, v in results.items()})
                 bar.finish(logs)
             finally:
@@ -315,14 +314,12 @@ class Trainer:
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
         )
-        hooks.call("on_test_begin", {})
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
-            logs = self._test(self._ready_program(), batches)
+            logs = self._test(self._ready_program(), batches, hooks)
             bar.finish(logs)
         finally:
             bar.close()
-        hooks.call("on_test_end", logs)
         return _returned(logs, return_dict)
 
     def predict(
@@ -355,7 +352,15 @@ class Trainer:
         hooks.call("on_predict_begin", {})
         bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
         try:
-            y = program.predict(state, x)
+            if "predict" in hooks.per_batch:
+                parts = []
+                for step, (first, last) in enumerate(pairwise(bounds)):
+                    hooks.call("on_predict_batch_begin", step, {})
+                    parts.append(program.predict(state, x[first:last]))
+                    hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
+                y = np.concatenate(parts)
+            else:
+                y = program.predict(state, x)
             bar.finish({})
         finally:
             bar.close()
@@ -422,7 +427,7 @@ class Trainer:
         done, start = 0, time.perf_counter()
         while done < batches.steps and not self.stop_training:
             count = batches.steps - done
-            if hooks.per_batch:
+            if "train" in hooks.per_batch:
                 count = 1
                 hooks.call("on_train_batch_begin", done, {})
                 batches.learning_rates[done:] = self.optimizer.learning_rates(
@@ -440,17 +445,29 @@ class Trainer:
                 self.stop_training = True
                 return {**self._logs(totals), "loss": float("nan")}
             done += count
-            if hooks.per_batch:
+            if "train" in hooks.per_batch:
                 hooks.call("on_train_batch_end", done - 1, self._logs(totals))
             if bar.wants_updates:
                 bar.update(done, self._logs(totals))
         return self._logs(totals)
 
-    def _test(self, program: Program, batches: Batches) -> dict[str, float]:
+    def _test(
+        self, program: Program, batches: Batches, hooks: CallbackList
+    ) -> dict[str, float]:
+        """Loss and metrics of all batches."""
+        _, state = self._built("evaluate")
         totals = np.zeros(program.plan.totals_size)
-        assert self._state is not None
-        program.test(self._state, batches, totals)
-        return self._logs(totals)
+        hooks.call("on_test_begin", {})
+        if "test" in hooks.per_batch:
+            for step in range(batches.steps):
+                hooks.call("on_test_batch_begin", step, {})
+                program.test(state, batches.only(step), totals)
+                hooks.call("on_test_batch_end", step, self._logs(totals))
+        else:
+            program.test(state, batches, totals)
+        logs = self._logs(totals)
+        hooks.call("on_test_end", logs)
+        return logs
 
     def _logs(self, totals: np.ndarray) -> dict[str, float]:
         """Loss and metrics by name from the engine's accumulators."""

@@ -293,3 +293,37 @@ def test_one_callback_or_several(one: bool) -> None:
 def test_wrong_arguments(make: Any, text: str) -> None:
     with pytest.raises(ValueError, match=rf"^\[\w+\] .*{text}"):
         make()
+
+
+class Batches(callbacks.Callback):
+    """Writes down the batches of evaluation and prediction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+
+    def on_test_batch_begin(self, batch: int, logs: object = None) -> None:
+        self.seen.append(batch)
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self.seen.append(logs["loss"])
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, np.ndarray]) -> None:
+        self.seen.append(logs["outputs"])
+
+
+def test_batches_of_evaluate_and_predict(engine: str) -> None:
+    net = Sequential([Input(shape=(1,)), Dense(1)])
+    net.compile("sgd", "mse")
+    x = np.linspace(0, 1, 10)
+    watch = Batches()
+    loss = net.evaluate(x, x, batch_size=4, callbacks=watch, verbose=0)
+    assert watch.seen[0::2] == [0, 1, 2]
+    assert watch.seen[5] == loss == net.evaluate(x, x, batch_size=4, verbose=0)
+    watch = Batches()
+    y = net.predict(x, batch_size=4, callbacks=watch, verbose=0)
+    assert [len(part) for part in watch.seen] == [4, 4, 2]
+    np.testing.assert_array_equal(y, net.predict(x, verbose=0))
+    watch = Batches()
+    net.fit(x, x, validation_split=0.5, callbacks=watch, verbose=0, batch_size=3)
+    assert watch.seen[0::2] == [0, 1]

@@ -233,3 +233,15 @@ def test_config_round_trip() -> None:
     assert again.input_shape == model.input_shape
     lazy = Sequential([Dense(2)])
     assert not Sequential.from_config(lazy.get_config()).built
+
+
+def test_a_shared_normalization_reaches_every_model_that_is_left() -> None:
+    norm = Normalization()
+    first = Sequential([Input(shape=(1,)), norm, Dense(1)])
+    second = Sequential([Input(shape=(1,)), norm])
+    for _ in range(5):
+        first.add(Dense(1))
+    assert len(norm.mean._views) == 2  # one view a model, however often it is built
+    second.pop()
+    norm.adapt([1.0, 3.0])
+    np.testing.assert_array_equal(first.get_weights()[0], [2.0])

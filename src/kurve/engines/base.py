@@ -15,7 +15,7 @@ whenever a call has returned or raised.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -69,6 +69,10 @@ class Batches:
     @property
     def steps(self) -> int:
         return len(self.bounds) - 1
+
+    def only(self, step: int) -> Batches:
+        """The batch of one step alone."""
+        return replace(self, bounds=self.bounds[step : step + 2], learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
         """Index of the rows of one step."""

@@ -52,19 +52,27 @@ class Variable:
             else self.initializer(self.shape, seed, stream)
         )
 
-    def bind(self, view: np.ndarray) -> None:
+    def bind(self, view: np.ndarray, instead_of: np.ndarray | None) -> None:
         """Move into `view`, which holds the value already.
 
         What no engine writes (buffers and constants) may lie in several models, and
         `assign` then reaches all of them.
+
+        Args:
+            instead_of: the flat vector that the model had before, if it had one.
         """
-        if self.role == "param":
-            self._views.clear()
+        self._views = [] if self.role == "param" else self._views_outside(instead_of)
         self._views.append(view)
 
-    def release(self) -> None:
-        """Leave all models: keep the value in memory of one's own."""
-        self._views = [view.copy() for view in self._views[-1:]]
+    def leave(self, vector: np.ndarray) -> None:
+        """Leave the model whose flat vector that is; with no other one, keep the value
+        in memory of one's own."""
+        self._views = self._views_outside(vector) or [self.numpy()]
+
+    def _views_outside(self, vector: np.ndarray | None) -> list[np.ndarray]:
+        """The views into flat vectors (they have a base) other than this one."""
+        excluded = (None, None if vector is None else vector.base)
+        return [v for v in self._views if all(v.base is not base for base in excluded)]
 
     @property
     def value(self) -> np.ndarray:
@@ -157,11 +165,11 @@ class Layer:
             "new_layer.set_weights(layer.get_weights())."
         )
 
-    def release(self) -> None:
-        """Leave the model, weights and all."""
+    def leave(self, params: np.ndarray, buffers: np.ndarray) -> None:
+        """Leave the model whose flat vectors those are, weights and all."""
         self.owner = None
         for variable in self._variables:
-            variable.release()
+            variable.leave(params if variable.role == "param" else buffers)
 
     def unbuild(self) -> None:
         """Forget the variables, after the model around them could not be built."""

@@ -24,9 +24,9 @@ class Dense : public Op {
       bias_offset_ = params[bias_].offset;
       train_bias_ = params[bias_].trainable;
     }
-    rows_ = product_of(spec.in_shape) / I_;
-    if (rows_ * I_ != product_of(spec.in_shape) ||
-        rows_ * O_ != product_of(spec.out_shape) ||
+    rows = product_of(spec.in_shape) / I_;
+    if (rows * I_ != product_of(spec.in_shape) ||
+        rows * O_ != product_of(spec.out_shape) ||
         (bias_ >= 0 && params[bias_].size() != O_))
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its kernel.");
@@ -35,9 +35,17 @@ class Dense : public Op {
   }
 
   void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
-    Product p{x,  I_, 1, pass.params + kernel_offset_, O_, false, y, pass.batch * rows_,
-              O_, I_};
-    p.after = Product::activate;
+    Product p{x,
+              I_,
+              1,
+              pass.params + kernel_offset_,
+              O_,
+              false,
+              y,
+              pass.batch * rows,
+              O_,
+              I_,
+              Product::activate};
     p.bias = bias_ >= 0 ? pass.params + bias_offset_ : nullptr;
     p.activation = activation_;
     p.alpha = alpha_;
@@ -55,36 +63,74 @@ class Dense : public Op {
   void backward(const Pass& pass, const float* x, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     const Kernels& kernels = pass.kernels;
-    int64_t R = pass.batch * rows_;
-    Product dkernel{x, 1, I_, dz, O_, false, pass.gradient + kernel_offset_, I_, O_, R};
-    dkernel.after = Product::check;
-    dkernel.column_sums = train_bias_ ? pass.gradient + bias_offset_ : nullptr;
-    Product dinput{dz, O_, 1, pass.params + kernel_offset_, O_, true, dx, R, I_, O_};
-    dinput.after = Product::differentiate;
-    dinput.derivative = before;
-    int64_t split = trainable ? kernels.product_tasks(dkernel) : 0;
-    int64_t tasks = split + (dx ? kernels.product_tasks(dinput) : 0);
-    int64_t work = R * I_ * O_ * ((split > 0) + (dx != nullptr));
-    parallel(tasks, work, [&](int64_t task) {
-      if (task >= split)
-        kernels.product(dinput, task - split);
-      else if (!kernels.product(dkernel, task) && train_kernel_)
-        pass.infinite[kernel_].store(true, std::memory_order_relaxed);
+    int64_t R = pass.batch * rows;
+    Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
+              R,  I_, O_, Product::differentiate};
+    p.derivative = before;
+    bool checks = pass.wild && trainable, computes = !pass.wild && trainable;
+    int64_t own = checks + (computes ? weight_tasks(pass) : 0);
+    int64_t tasks = own + (dx ? kernels.product_tasks(p) : 0);
+    parallel(tasks, R * I_ * O_ * (computes + (dx != nullptr)), [&](int64_t task) {
+      if (task >= own)
+        kernels.product(p, task - own);
+      else if (computes)
+        weight_task(pass, x, dz, task);
+      else if (!kernels.tame(x, R * I_) || !kernels.tame(dz, R * O_))
+        pass.wild->store(true, std::memory_order_relaxed);
     });
-    if (trainable && !train_kernel_)
-      std::fill_n(pass.gradient + kernel_offset_, I_ * O_, 0.0f);
-    if (train_bias_) {
-      const float* db = pass.gradient + bias_offset_;
-      for (int64_t j = 0; j < O_; j++)
-        if (!(db[j] - db[j] == 0.0f)) pass.infinite[bias_].store(true);
-    }
+  }
+
+  int64_t weight_tasks(const Pass& pass) const override {
+    return kernel_tasks(pass) + (train_bias_ ? (O_ + bias_piece - 1) / bias_piece : 0);
+  }
+
+  void weight_task(const Pass& pass, const float* x, const float* dz,
+                   int64_t task) const override {
+    int64_t split = kernel_tasks(pass);
+    if (task >= split) return bias_task(pass, dz, (task - split) * bias_piece);
+    if (!pass.kernels.product(kernel_product(pass, x, dz), task))
+      pass.infinite[kernel_].store(true, std::memory_order_relaxed);
   }
 
  private:
+  static constexpr int64_t bias_piece = 128;
+
+  int64_t kernel_tasks(const Pass& pass) const {
+    if (!train_kernel_) return 0;
+    return pass.kernels.product_tasks(kernel_product(pass, nullptr, nullptr));
+  }
+
+  // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
+  Product kernel_product(const Pass& pass, const float* x, const float* dz) const {
+    float* c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_;
+    int64_t R = pass.batch * rows;
+    Product::After after = pass.update ? Product::update : Product::check;
+    Product p = O_ == 1 ? Product{dz, 1, 1, x, I_, false, c, 1, I_, R, after}
+                        : Product{x, 1, I_, dz, O_, false, c, I_, O_, R, after};
+    if (pass.update) {
+      p.step = &pass.update->numbers;
+      pass.update->locate(kernel_offset_, p.slots);
+    }
+    return p;
+  }
+
+  void bias_task(const Pass& pass, const float* dz, int64_t first) const {
+    int64_t n = std::min(bias_piece, O_ - first), at = bias_offset_ + first;
+    float* db = pass.gradient + at;
+    pass.kernels.sum_rows(dz, pass.batch * rows, O_, first, n, db);
+    if (pass.update) {
+      float* slots[3] = {};
+      pass.update->locate(at, slots);
+      pass.kernels.update(pass.update->numbers, pass.update->params + at, db, slots, n);
+    } else if (!std::all_of(db, db + n, [](float g) { return g - g == 0; })) {
+      pass.infinite[bias_].store(true, std::memory_order_relaxed);
+    }
+  }
+
   Activation activation_;
   float alpha_;
   int kernel_ = -1, bias_ = -1;
-  int64_t I_, O_, rows_, kernel_offset_ = 0, bias_offset_ = 0;
+  int64_t I_, O_, rows, kernel_offset_ = 0, bias_offset_ = 0;
   bool train_kernel_ = false, train_bias_ = false;
 };
 

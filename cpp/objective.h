@@ -43,6 +43,8 @@ class Objective {
   // Mean weighted loss without penalties; its gradient into dp unless that is null.
   double loss(const Kernels&, const Outputs&, const Scratch&, float* dp) const;
 
+  bool has_penalties() const { return !penalties_.empty(); }
+
   // l1 |w| + l2 w^2 summed over the trainable variables; the gradient is added unless
   // null, and the variables where it is not finite are marked.
   double penalties(const Kernels&, const float* params, float* gradient,

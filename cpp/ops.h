@@ -44,6 +44,18 @@ struct OpSpec {
   Attrs attrs;
 };
 
+// An update of the variables under way; slots (K, size).
+struct Step {
+  Update numbers;
+  float *params, *slots;
+  int64_t size;
+  int count;  // K
+
+  void locate(int64_t offset, float** to) const {
+    for (int k = 0; k < count; k++) to[k] = slots + k * size + offset;
+  }
+};
+
 // What an op sees of the call it works for.
 struct Pass {
   const Kernels& kernels;
@@ -54,6 +66,11 @@ struct Pass {
   int64_t batch = 0;
   bool training = false;
   uint64_t seed = 0, step = 0;
+
+  // Where set, backward leaves the variables to weight_task and tells `wild` of numbers
+  // from which a gradient might overflow.
+  std::atomic<bool>* wild = nullptr;
+  const Step* update = nullptr;  // weight_task updates at once, without a check
 };
 
 class Op {
@@ -68,11 +85,17 @@ class Op {
   virtual Derivative derivative(const float* y, const float* kept) const;
 
   // Adds nothing, overwrites: dx (or nothing, where null) multiplied with `before`, and
-  // the gradients of the op's variables.
+  // the gradients of the op's variables unless pass.wild.
   virtual void backward(const Pass&, const float* x, const float* y, const float* dz,
                         float* dx, const Derivative& before) const = 0;
 
+  // The gradients of the op's variables, checked, or their update, in independent
+  // tasks.
+  virtual int64_t weight_tasks(const Pass&) const { return 0; }
+  virtual void weight_task(const Pass&, const float*, const float*, int64_t) const {}
+
   int64_t in = 0, out = 0;  // floats per sample
+  int64_t rows = 1;         // rows per sample of the products with its variables
   bool keeps = false;       // forward keeps numbers for backward
   bool trainable = false;   // owns a trainable variable
 };

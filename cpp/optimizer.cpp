@@ -113,15 +113,14 @@ Update Optimizer::numbers(double* scalars, int64_t step, float learning_rate) co
   return u;
 }
 
-void Optimizer::apply(const Kernels& kernels, float* params, float* gradient,
-                      float* slots, int64_t P, double* scalars, int64_t step,
-                      float learning_rate, double* scratch) const {
+void Optimizer::apply(const Kernels& kernels, const Step& step, float* gradient,
+                      double* scratch) const {
   clip(kernels, gradient, scratch);
-  Update u = numbers(scalars, step, learning_rate);
   in_pieces([&](const Piece& p, size_t) {
-    float* slot[3] = {};
-    for (int k = 0; k < slots_; k++) slot[k] = slots + k * P + p.offset;
-    kernels.update(u, params + p.offset, gradient + p.offset, slot, p.size);
+    float* slots[3] = {};
+    step.locate(p.offset, slots);
+    kernels.update(step.numbers, step.params + p.offset, gradient + p.offset, slots,
+                   p.size);
   });
 }
 

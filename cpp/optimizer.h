@@ -12,11 +12,18 @@ class Optimizer {
   int slots() const { return slots_; }      // vectors as long as params
   int scalars() const { return scalars_; }  // running numbers
 
+  // Whether an update needs nothing of the gradients but their own elements.
+  bool local() const {
+    return clipnorm_ <= 0 && clipvalue_ <= 0 && global_clipnorm_ <= 0;
+  }
+
+  // The numbers of the step'th update, counted from 0; moves the running ones on.
+  Update numbers(double* scalars, int64_t step, float learning_rate) const;
+
   int64_t scratch() const { return int64_t(pieces_.size()) + variables_; }
 
-  // One update, the step'th counted from 0; slots (K, P).
-  void apply(const Kernels&, float* params, float* gradient, float* slots, int64_t P,
-             double* scalars, int64_t step, float learning_rate, double* scratch) const;
+  // Clips and updates.
+  void apply(const Kernels&, const Step&, float* gradient, double* scratch) const;
 
  private:
   struct Piece {
@@ -26,7 +33,6 @@ class Optimizer {
   template <class Body>
   void in_pieces(Body&& body) const;
   void clip(const Kernels&, float* gradient, double* scratch) const;
-  Update numbers(double* scalars, int64_t step, float learning_rate) const;
 
   Update fixed_{};  // what does not change from step to step
   double beta_1_ = 0, beta_2_ = 0;

@@ -14,6 +14,10 @@ int64_t vector_size(const std::vector<Slot>& slots) {
   return (end + 15) / 16 * 16;
 }
 
+// Up to so many rows, the trip of a gradient through memory costs more than a look at
+// what it is made of.
+constexpr int64_t local_rows = 128;
+
 Program::Program(const Description& d)
     : kernels_(kernels()),
       params_(d.params),
@@ -38,6 +42,10 @@ Program::Program(const Description& d)
   while (first_trainable_ < ops_.size() && !ops_[first_trainable_]->trainable)
     first_trainable_++;
   if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
+  int64_t rows = 1;
+  for (const auto& op : ops_) rows = std::max(rows, op->rows);
+  if (optimizer_ && optimizer_->local() && !objective_.has_penalties())
+    local_batch_ = local_rows / rows;
 }
 
 Program::~Program() = default;
@@ -64,7 +72,7 @@ class Program::Borrowed {
     workspace_->reserve(batch, training,
                         {program.input_size_, program.target_size(), program.widest_,
                          program.output_size_, program.objective_.rows(1),
-                         program.params_size_, program.ops_});
+                         program.params_size_, program.local_batch_, program.ops_});
   }
   ~Borrowed() {
     std::lock_guard lock(fork_safe_mutex());
@@ -146,21 +154,32 @@ const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
 double Program::forward_backward(const Pass& pass, const Rows& rows,
                                  Workspace& ws) const {
   const float* p = forward(pass, rows.x, ws, nullptr);
-  float *dz = ws.turn[0], *dx = ws.turn[1];
+  auto delta = [&](size_t i) { return pass.wild ? ws.delta[i] : ws.turn[i % 2]; };
+  size_t last = ops_.size() - 1;
+  float* dz = delta(last);
   double loss = objective_.loss(kernels_, {p, rows.y, rows.weights, rows.batch},
                                 {ws.elements, ws.rows}, dz);
-  size_t last = ops_.size() - 1;
   differentiate(kernels_, ops_[last]->derivative(ws.out[last], ws.kept[last]), dz, dz,
                 rows.batch * output_size_);
   for (size_t i = ops_.size(); i-- > first_trainable_;) {
     const float* x = i ? ws.out[i - 1] : rows.x;
     Derivative before = i ? ops_[i - 1]->derivative(x, ws.kept[i - 1]) : Derivative{};
-    ops_[i]->backward(pass, x, ws.out[i], dz, i > first_trainable_ ? dx : nullptr,
-                      before);
-    std::swap(dz, dx);
+    ops_[i]->backward(pass, x, ws.out[i], delta(i),
+                      i > first_trainable_ ? delta(i - 1) : nullptr, before);
   }
   return loss +
          objective_.penalties(kernels_, pass.params, pass.gradient, pass.infinite);
+}
+
+// Of all ops in one go, from the deltas that were kept.
+void Program::weights(const Pass& pass, const Rows& rows, Workspace& ws) const {
+  int64_t tasks = 0;
+  for (const auto& op : ops_) tasks += op->weight_tasks(pass);
+  parallel(tasks, (rows.batch + 16) * params_size_, [&](int64_t task) {
+    size_t i = 0;
+    for (int64_t own; task >= (own = ops_[i]->weight_tasks(pass)); i++) task -= own;
+    ops_[i]->weight_task(pass, i ? ws.out[i - 1] : rows.x, ws.delta[i], task);
+  });
 }
 
 Outcome Program::predict(const State& state, const float* x, int64_t n, float* y,
@@ -229,8 +248,14 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
     p.infinite = ws->infinite.get();
     for (size_t i = 0; i < params_.size(); i++)
       ws->infinite[i].store(false, std::memory_order_relaxed);
+    std::atomic<bool> wild{false};
+    bool local = rows.batch <= local_batch_;
+    if (local) p.wild = &wild;
     double loss = forward_backward(p, rows, *ws);
     if (!(loss - loss == 0)) return {"the loss", false};
+    // No variable changes before every gradient is known to be finite.
+    local = local && !wild;
+    if (p.wild && !local) weights(p, rows, *ws);
     if (std::string what = first_infinite(*ws); !what.empty()) return {what, false};
 
     std::fill(shares.begin(), shares.end(), 0.0);
@@ -238,9 +263,14 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
     shares[1] = double(rows.batch);
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
                            {ws->elements, ws->rows}, shares.data() + 2);
-    optimizer_->apply(kernels_, state.params, ws->gradient, state.slots, params_size_,
-                      state.scalars, state.step, batches.learning_rates[s],
-                      ws->clipping.data());
+    Step step{optimizer_->numbers(state.scalars, state.step, batches.learning_rates[s]),
+              state.params, state.slots, params_size_, optimizer_->slots()};
+    if (local) {
+      p.update = &step;
+      weights(p, rows, *ws);
+    } else {
+      optimizer_->apply(kernels_, step, ws->gradient, ws->clipping.data());
+    }
     for (size_t i = 0; i < shares.size(); i++) totals[i] += shares[i];
     state.step++;
   }

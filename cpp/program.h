@@ -74,6 +74,7 @@ class Program {
   Rows gather(const Batches&, int64_t step, Workspace&) const;
   const float* forward(const Pass&, const float* x, Workspace&, float* output) const;
   double forward_backward(const Pass&, const Rows&, Workspace&) const;
+  void weights(const Pass&, const Rows&, Workspace&) const;
   std::string first_infinite(const Workspace&) const;
   Pass pass(const State&, int64_t batch) const;
 
@@ -83,6 +84,7 @@ class Program {
   int64_t input_size_, output_size_, params_size_, buffers_size_;
   int64_t widest_;              // of any op's input or output
   size_t first_trainable_ = 0;  // no gradient is wanted below this op
+  int64_t local_batch_ = 0;     // up to this size, gradients are made as they are used
   Objective objective_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;

@@ -11,6 +11,7 @@ namespace kurve {
 struct Workspace {
   float *x = nullptr, *y = nullptr, *weights = nullptr;  // a gathered batch
   std::vector<float*> out, kept;                         // of each op
+  std::vector<float*> delta;  // gradients of each op's output, where all are kept
   float* turn[2] = {};  // gradients (training) or outputs (inference) take turns here
   float *gradient = nullptr, *elements = nullptr;
   double* rows = nullptr;
@@ -20,6 +21,7 @@ struct Workspace {
 
   struct Sizes {  // floats per sample but for `fixed`
     int64_t x, y, widest, output, rows, fixed;
+    int64_t local;  // batches up to this size keep every op's delta
     const std::vector<std::unique_ptr<Op>>& ops;
   };
 
@@ -29,6 +31,7 @@ struct Workspace {
     training = training || training_;
     out.assign(sizes.ops.size(), nullptr);
     kept.assign(sizes.ops.size(), nullptr);
+    delta.assign(sizes.ops.size(), nullptr);
     batch_ = 0;  // nothing is to be had if the allocation throws
     lay(batch, training, sizes, nullptr);
     memory_.reset(static_cast<float*>(std::aligned_alloc(64, size_t(used_) * 4)));
@@ -56,6 +59,7 @@ struct Workspace {
     for (size_t i = 0; training && i < sizes.ops.size(); i++) {
       out[i] = take(batch * sizes.ops[i]->out);
       if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
+      delta[i] = take(std::min(batch, sizes.local) * sizes.ops[i]->out);
     }
     if (training) gradient = take(sizes.fixed);
   }

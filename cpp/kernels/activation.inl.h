@@ -79,7 +79,8 @@ struct Block {
   int64_t rows, columns;
 };
 
-template <Activation kind>
+// `keeps` is known when compiled, so that inference pays for no derivative.
+template <Activation kind, bool keeps>
 static void activate_rows(const Block& t, float alpha, const float* bias, float* kept) {
   for (int64_t i = 0; i < t.rows; i++) {
     for (int64_t j = 0; j < t.columns; j += L) {
@@ -88,7 +89,7 @@ static void activate_rows(const Block& t, float alpha, const float* bias, float*
       if (bias) z = z + load(bias + j, n);
       Activated a = activated<kind>(z, alpha);
       store(t.y + i * t.y_row + j, a.y, n);
-      if (kept) store(kept + i * t.y_row + j, a.d, n);
+      if constexpr (keeps) store(kept + i * t.y_row + j, a.d, n);
     }
   }
 }
@@ -122,9 +123,10 @@ static __attribute__((noinline)) void activate_block(const Block& t, Activation 
                                                      float alpha, const float* bias,
                                                      float* kept) {
   switch (kind) {
-#define CASE(name)       \
-  case Activation::name: \
-    return activate_rows<Activation::name>(t, alpha, bias, kept);
+#define CASE(name)                                                            \
+  case Activation::name:                                                      \
+    return kept ? activate_rows<Activation::name, true>(t, alpha, bias, kept) \
+                : activate_rows<Activation::name, false>(t, alpha, bias, kept);
     KURVE_ACTIVATIONS(CASE)
 #undef CASE
   }

@@ -27,8 +27,11 @@ namespace {
 
 #include "activation.inl.h"
 #include "loss.inl.h"
+#include "micro.inl.h"
 #include "optimizer.inl.h"
 #include "pointwise.inl.h"
+
+#include "pack.inl.h"
 #include "product.inl.h"
 }  // namespace
 
@@ -38,6 +41,8 @@ const Kernels NAME(KURVE_ARCH) = {
     L,
     product_tasks,
     product,
+    sum_rows,
+    tame,
     activate,
     differentiate,
     softmax_forward,

@@ -86,48 +86,62 @@ INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
   }
 }
 
+// Rows of `columns` elements: w and slots at i * w_row, g at i * g_row.
+struct Updated {
+  float* w;
+  int64_t w_row;
+  const float* g;
+  int64_t g_row;
+  float* const* slots;
+  int64_t rows, columns;
+};
+
+// By value: what stores might overwrite could not stay in registers.
 template <OptimizerKind kind, int count>
-static void update_all(const Update& u, float* w, const float* g, float* const* slots,
-                       int64_t n) {
-  for (int64_t j = 0; j < n; j += L) {
-    int64_t rest = n - j;
-    vf s[3] = {};
-    for (int i = 0; i < count; i++) s[i] = load(slots[i] + j, rest);
-    vf v = load(w + j, rest);
-    if (u.decay != 0.0f) {
-      vf decayed = v * u.decay;
-      v = v - decayed * u.lr;
+static void update_rows(const Update u, const Updated t) {
+  for (int64_t i = 0; i < t.rows; i++) {
+    for (int64_t j = 0; j < t.columns; j += L) {
+      int64_t rest = t.columns - j, at = i * t.w_row + j;
+      vf s[3] = {};
+      for (int k = 0; k < count; k++) s[k] = load(t.slots[k] + at, rest);
+      vf v = load(t.w + at, rest);
+      if (u.decay != 0.0f) {
+        vf decayed = v * u.decay;
+        v = v - decayed * u.lr;
+      }
+      v = stepped<kind>(u, v, load(t.g + i * t.g_row + j, rest), s[0], s[1], s[2]);
+      store(t.w + at, v, rest);
+      for (int k = 0; k < count; k++) store(t.slots[k] + at, s[k], rest);
     }
-    v = stepped<kind>(u, v, load(g + j, rest), s[0], s[1], s[2]);
-    store(w + j, v, rest);
-    for (int i = 0; i < count; i++) store(slots[i] + j, s[i], rest);
+  }
+}
+
+static __attribute__((noinline)) void update_block(const Update& u, const Updated& t) {
+  using enum OptimizerKind;
+  switch (u.kind) {
+    case sgd:
+      return u.momentum_on ? update_rows<sgd, 1>(u, t) : update_rows<sgd, 0>(u, t);
+    case rmsprop:
+      switch (int(u.momentum_on) + int(u.centered)) {
+        case 0:
+          return update_rows<rmsprop, 1>(u, t);
+        case 1:
+          return update_rows<rmsprop, 2>(u, t);
+        default:
+          return update_rows<rmsprop, 3>(u, t);
+      }
+    case adagrad:
+      return update_rows<adagrad, 1>(u, t);
+    case adam:
+      return u.amsgrad ? update_rows<adam, 3>(u, t) : update_rows<adam, 2>(u, t);
+    case nadam:
+      return update_rows<nadam, 2>(u, t);
+    case adamax:
+      return update_rows<adamax, 2>(u, t);
   }
 }
 
 static void update(const Update& u, float* w, const float* g, float* const* slots,
                    int64_t n) {
-  using enum OptimizerKind;
-  switch (u.kind) {
-    case sgd:
-      return u.momentum_on ? update_all<sgd, 1>(u, w, g, slots, n)
-                           : update_all<sgd, 0>(u, w, g, slots, n);
-    case rmsprop:
-      switch (int(u.momentum_on) + int(u.centered)) {
-        case 0:
-          return update_all<rmsprop, 1>(u, w, g, slots, n);
-        case 1:
-          return update_all<rmsprop, 2>(u, w, g, slots, n);
-        default:
-          return update_all<rmsprop, 3>(u, w, g, slots, n);
-      }
-    case adagrad:
-      return update_all<adagrad, 1>(u, w, g, slots, n);
-    case adam:
-      return u.amsgrad ? update_all<adam, 3>(u, w, g, slots, n)
-                       : update_all<adam, 2>(u, w, g, slots, n);
-    case nadam:
-      return update_all<nadam, 2>(u, w, g, slots, n);
-    case adamax:
-      return update_all<adamax, 2>(u, w, g, slots, n);
-  }
+  update_block(u, {w, n, g, n, slots, 1, n});
 }

@@ -1,5 +1,26 @@
-// Softmax, dropout and normalization.
+// Sums of rows, softmax, dropout and normalization.
 #pragma once
+
+// Four chains for each column, so that one addition need not wait for the last.
+static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
+                     float* sums) {
+  for (int64_t j = 0; j < count; j += L) {
+    int64_t rest = count - j, i = 0;
+    const float* at = x + n + j;
+    vf s[4] = {};
+    for (; i + 4 <= R; i += 4, at += 4 * N)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) s[k] += load(at + k * N, rest);
+    for (; i < R; i++, at += N) s[0] += load(at, rest);
+    store(sums + j, (s[0] + s[1]) + (s[2] + s[3]), rest);
+  }
+}
+
+static bool tame(const float* x, int64_t n) {
+  vi wild{};
+  for (int64_t j = 0; j < n; j += L) wild |= ~(abs(load(x + j, n - j)) <= 1e15f);
+  return !any(wild);
+}
 
 // y = e^(x - max x) / sum, row by row over O; the order of the sum depends on O only.
 static void softmax_forward(const float* x, float* y, int64_t rows, int64_t O) {

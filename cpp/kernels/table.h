@@ -49,26 +49,41 @@ struct Derivative {
   const float* values = nullptr;  // outputs, or the kept derivatives
 };
 
+enum class OptimizerKind : int { sgd, rmsprop, adagrad, adam, nadam, adamax };
+
+// One step's numbers, computed in float64 and rounded once.
+struct Update {
+  OptimizerKind kind;
+  bool momentum_on = false, nesterov = false, centered = false, amsgrad = false;
+  float lr = 0, decay = 0, momentum = 0, rho = 0, one_minus_rho = 0, epsilon = 0;
+  float beta_2 = 0, one_minus_b1 = 0, one_minus_b2 = 0;
+  float alpha = 0;  // adam: lr sqrt(1 - b2^t) / (1 - b1^t); adamax: 1 - b1^t
+  float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
+};
+
 // C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element one chain of
-// fused multiply-adds in the order of k.
+// fused multiply-adds in the order of k, or L such chains and their sum: which of the
+// two depends on the product's shape, and for forward (A by rows, B not transposed) on
+// N only.
 struct Product {
-  enum After : int { store, activate, differentiate, check };
+  enum After : int { activate, differentiate, check, update };
 
   const float* a;  // A[m][k] = a[m * a_row + k * a_step]
   int64_t a_row, a_step;
   const float* b;  // B[k][n] = b[k * b_row + n], or b[n * b_row + k] where transposed
   int64_t b_row;
   bool b_transposed;
-  float* c;  // C[m][n] = c[m * N + n]
+  float* c;  // C[m][n] = c[m * N + n]; update: the variable whose gradient C would be
   int64_t M, N, K;
 
-  After after = store;
+  After after;
   const float* bias = nullptr;                 // activate: (N,) or null
   Activation activation = Activation::linear;  // activate
   float alpha = 0;                             // activate
   float* kept = nullptr;                       // activate: derivatives (M, N) or null
   Derivative derivative{};                     // differentiate
-  float* column_sums = nullptr;                // sums of B over k, (N,) or null
+  const Update* step = nullptr;                // update
+  float* slots[3] = {};                        // update: laid out as c
 };
 
 enum class LossKind : int {
@@ -86,18 +101,6 @@ struct Loss {
   bool from_logits = false;
   float delta = 1;
   float smoothing = 0;
-};
-
-enum class OptimizerKind : int { sgd, rmsprop, adagrad, adam, nadam, adamax };
-
-// One step's numbers, computed in float64 and rounded once.
-struct Update {
-  OptimizerKind kind;
-  bool momentum_on = false, nesterov = false, centered = false, amsgrad = false;
-  float lr = 0, decay = 0, momentum = 0, rho = 0, one_minus_rho = 0, epsilon = 0;
-  float beta_2 = 0, one_minus_b1 = 0, one_minus_b2 = 0;
-  float alpha = 0;  // adam: lr sqrt(1 - b2^t) / (1 - b1^t); adamax: 1 - b1^t
-  float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
 };
 
 struct Normalization {
@@ -123,6 +126,12 @@ struct Kernels {
   // `after` is check, else true.
   int64_t (*product_tasks)(const Product&);
   bool (*product)(const Product&, int64_t task);
+  // sums[j] = sum of x[i][n + j] over the rows of x (R, N), j < count; the order
+  // depends on R only.
+  void (*sum_rows)(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
+                   float* sums);
+  // Whether all are so small that sums of products of two cannot overflow.
+  bool (*tame)(const float* x, int64_t n);
 
   // y = f(x); kept = f'(x) unless null.
   void (*activate)(Activation, float alpha, const float* x, float* y, float* kept,

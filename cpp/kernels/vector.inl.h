@@ -23,6 +23,26 @@ INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); 
 INLINE void store(float* p, vf x) { *reinterpret_cast<vf_memory*>(p) = x; }
 
 // The first n < L elements, the rest `fill`: tails run through the same vector code.
+#if defined(__AVX512F__)
+INLINE vf load_tail(const float* p, int64_t n, float fill) {
+  return reinterpret_cast<vf>(_mm512_mask_loadu_ps(
+      reinterpret_cast<__m512>(splat(fill)), __mmask16((1u << n) - 1), p));
+}
+INLINE void store_tail(float* p, vf x, int64_t n) {
+  _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), reinterpret_cast<__m512>(x));
+}
+#elif defined(__AVX2__)
+INLINE vi first_lanes(int64_t n) { return vi{0, 1, 2, 3, 4, 5, 6, 7} < int32_t(n); }
+INLINE vf load_tail(const float* p, int64_t n, float fill) {
+  vi mask = first_lanes(n);
+  vf x = reinterpret_cast<vf>(_mm256_maskload_ps(p, reinterpret_cast<__m256i>(mask)));
+  return mask ? x : splat(fill);
+}
+INLINE void store_tail(float* p, vf x, int64_t n) {
+  _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(first_lanes(n)),
+                      reinterpret_cast<__m256>(x));
+}
+#else
 static __attribute__((noinline)) vf load_tail(const float* p, int64_t n, float fill) {
   vf x = splat(fill);
   for (int64_t i = 0; i < n; i++) x[i] = p[i];
@@ -31,6 +51,7 @@ static __attribute__((noinline)) vf load_tail(const float* p, int64_t n, float f
 static __attribute__((noinline)) void store_tail(float* p, vf x, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = x[i];
 }
+#endif
 INLINE vf load(const float* p, int64_t n, float fill = 0) {
   return n >= L ? load(p) : load_tail(p, n, fill);
 }

@@ -1,0 +1,164 @@
+// What a product is made of: register tiles, transposition, packing.
+#pragma once
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int tile = 10, wide = 8;  // 32 registers
+#elif defined(__AVX2__)
+constexpr int tile = 6, wide = 4;
+#else
+constexpr int tile = 4, wide = 4;
+#endif
+constexpr int64_t k_block = 256, row_block = 12 * tile;
+// So few rows leave registers for `wide` vectors of each.
+constexpr int64_t flat_rows = 3;
+
+INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
+INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// C (rows, vectors L) = or += A (rows, K) B (K, vectors L), C held in registers.
+template <int rows, int vectors>
+INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
+                  int64_t b_row, float* c, int64_t c_row, int64_t K, bool first) {
+  vf acc[rows][vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++)
+      acc[r][v] = first ? vf{} : load(c + r * c_row + v * L);
+  for (int64_t k = 0; k < K; k++) {
+    vf bv[vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) bv[v] = load(b + v * L);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+      vf av = splat(a[r * a_row]);
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; v++) acc[r][v] += av * bv[v];
+    }
+    a += a_step;
+    b += b_row;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) store(c + r * c_row + v * L, acc[r][v]);
+}
+
+template <int vectors>
+static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
+                       const float* b, int64_t b_row, float* c, int64_t c_row,
+                       int64_t K, bool first) {
+  switch (rows) {
+#define CASE(n)                                                               \
+  case n:                                                                     \
+    if constexpr (n <= (vectors > 2 ? flat_rows : tile)) {                    \
+      if (a_row == 1)                                                         \
+        return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, first); \
+      return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, first);    \
+    }                                                                         \
+    break;
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10)
+#undef CASE
+  }
+}
+
+// Two vectors interleaved.
+#if defined(__AVX512F__)
+#define LOW(a, b) \
+  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH(a, b)                                                                    \
+  __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, \
+                          15, 31)
+#elif defined(__AVX2__)
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+// L x L floats transposed in registers by log2 L rounds of interleaving.
+INLINE void transpose_square(const float* from, int64_t from_row, float* to,
+                             int64_t to_row) {
+  vf r[L];
+#pragma GCC unroll 16
+  for (int i = 0; i < L; i++) r[i] = load(from + i * from_row);
+#pragma GCC unroll 4
+  for (int round = 1; round < L; round *= 2) {
+    vf s[L];
+#pragma GCC unroll 8
+    for (int i = 0; i < L / 2; i++) {
+      s[2 * i] = LOW(r[i], r[i + L / 2]);
+      s[2 * i + 1] = HIGH(r[i], r[i + L / 2]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < L; i++) r[i] = s[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < L; i++) store(to + i * to_row, r[i]);
+}
+
+// Lane i of the result is the sum of r[i]: the rounds of a transposition, its rows
+// added as they come.
+INLINE vf sums_of(vf (&r)[L]) {
+#pragma GCC unroll 4
+  for (int half = L / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < half; i++)
+      r[i] = LOW(r[i], r[i + half]) + HIGH(r[i], r[i + half]);
+  return r[0];
+}
+#undef LOW
+#undef HIGH
+
+// C[r][j] = sum of A[r][k] B[j][k] over k, lane by lane and then over the lanes: an
+// order that depends on K only. Columns from `columns` on are not stored.
+template <int rows>
+static void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_row,
+                     float* c, int64_t c_row, int64_t columns, int64_t K) {
+  constexpr int across = L / (rows == 3 ? 4 : rows);
+  vf acc[L] = {};
+  const float* column[across];
+  for (int j = 0; j < across; j++)
+    column[j] = b + (j < columns ? j : columns - 1) * b_row;
+  auto add = [&](int64_t k, int64_t n) __attribute__((always_inline)) {
+    vf av[rows];
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) av[r] = load(a + r * a_row + k, n);
+#pragma GCC unroll 16
+    for (int j = 0; j < across; j++) {
+      vf bv = load(column[j] + k, n);
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; r++) acc[r * across + j] += av[r] * bv;
+    }
+  };
+  int64_t k = 0;
+  for (; k + L <= K; k += L) add(k, L);
+  if (k < K) add(k, K - k);
+  vf sums = sums_of(acc);
+  for (int r = 0; r < rows; r++)
+    for (int j = 0; j < across && j < columns; j++)
+      c[r * c_row + j] = sums[r * across + j];
+}
+
+template <int rows>
+static void dot_columns(const float* a, int64_t a_row, const float* b, int64_t b_row,
+                        float* c, int64_t c_row, int64_t M, int64_t N, int64_t K) {
+  constexpr int64_t across = L / (rows == 3 ? 4 : rows);
+  for (int64_t n = 0; n < N; n += across)
+    for (int64_t m = 0; m + rows <= M; m += rows)
+      dot_tile<rows>(a + m * a_row, a_row, b + n * b_row, b_row, c + m * c_row + n,
+                     c_row, N - n, K);
+}
+
+// C (M, N) = A (M, K) B^T, B (N, K): rows of B are read as they lie.
+static void dots(const float* a, int64_t a_row, const float* b, int64_t b_row, float* c,
+                 int64_t c_row, int64_t M, int64_t N, int64_t K) {
+  if (M >= 4) dot_columns<4>(a, a_row, b, b_row, c, c_row, M, N, K);
+  int64_t done = M - M % 4;
+  auto rest = M % 4 == 1   ? dot_columns<1>
+              : M % 4 == 2 ? dot_columns<2>
+                           : dot_columns<3>;
+  if (M % 4)
+    rest(a + done * a_row, a_row, b, b_row, c + done * c_row, c_row, M % 4, N, K);
+}

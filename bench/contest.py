@@ -196,7 +196,6 @@ class Contest:
 
         def pace(name: str) -> None:
             few = case.steps if case.shuffle else min(CHECKED_STEPS, case.steps)
-            self.ask(name, "train", few)
             one = self.ask(name, "time train", few) / few
             epochs = round(seconds / one / case.steps)
             if epochs or case.shuffle or one * case.steps < 4 * seconds:

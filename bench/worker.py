@@ -7,16 +7,20 @@ and answers on its standard output.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import os
 import pickle
+import signal
 import sys
 import time
 import warnings
 from typing import Any
 
 from bench import cases, contenders
+
+PR_SET_PDEATHSIG = 1
 
 
 def contender(name: str) -> Any:
@@ -48,6 +52,8 @@ def answer(it: Any, request: str, arguments: tuple[Any, ...]) -> Any:
 
 def serve(name: str) -> None:
     """Whatever a library prints goes to the standard error."""
+    # A stopped process would stay when the parent is killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     it = None

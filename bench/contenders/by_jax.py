@@ -3,6 +3,7 @@ optax transformation in Keras's form, which costs XLA what optax.adam costs."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,8 +32,9 @@ def adam() -> optax.GradientTransformation:
         step = state.step + 1
         m = jax.tree.map(lambda m, g: m + (1 - b1) * (g - m), state.m, grads)
         v = jax.tree.map(lambda v, g: v + (1 - b2) * (g * g - v), state.v, grads)
-        t = step.astype(jnp.float32)
-        rate = cases.LEARNING_RATE * jnp.sqrt(1 - b2**t) / (1 - b1**t)
+        # expm1, because 1 - b^t cancels in float32
+        c1, c2 = (-jnp.expm1(step * math.log(b)) for b in (b1, b2))
+        rate = cases.LEARNING_RATE * jnp.sqrt(c2) / c1
         updates = jax.tree.map(
             lambda m, v: -rate * m / (jnp.sqrt(v) + cases.EPSILON), m, v
         )

@@ -44,31 +44,44 @@ class Loss:
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets that this loss cannot take, by value."""
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of one batch, in float64.
+    def call(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        """The value of every row, in float64.
 
         Args:
-            y_true: (B, ..., O), or class numbers (B, ...) for a sparse loss.
-            y_pred: (B, ..., O).
-            sample_weight: (B,) or None.
+            y_true: (..., O), or class numbers (...) or (..., 1) for a sparse loss.
+            y_pred: (..., O).
+
+        Returns:
+            (...)
 
         Raises:
-            ValueError: the shapes differ; a loss never broadcasts.
+            ValueError: the shapes do not fit; a loss never broadcasts.
         """
         from kurve.engines.reference.losses import LOSSES
 
         y, p = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
-        expected = (*p.shape[:1], *self.target_shape(p.shape[1:]))
-        if y.shape != expected and y.shape != (*expected, 1):
+        expected = self.target_shape(p.shape)
+        if y.shape != expected and not (self.sparse and y.shape == (*expected, 1)):
             raise ValueError(
                 f"[{type(self).__name__}] y_true must have shape {expected} to fit "
-                f"y_pred. Received: y_true.shape={y.shape}, y_pred.shape={p.shape}."
+                f"y_pred. Received: y_true.shape={y.shape}, y_pred.shape={p.shape}. "
+                f"Try y_true.reshape{expected}."
             )
         rows = p.reshape(-1, p.shape[-1])
         values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
+        return values.reshape(p.shape[:-1])
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """The loss of one batch, in float64.
+
+        Args:
+            y_true, y_pred: see `call`.
+            sample_weight: (B,) or None.
+        """
+        values = self.call(y_true, y_pred)
         if sample_weight is not None:
             weights = np.asarray(sample_weight, np.float64)
-            values = values * np.repeat(weights, len(rows) // len(weights))
+            values = values * weights.reshape(-1, *[1] * (values.ndim - 1))
         return float(np.mean(values))
 
 
@@ -233,13 +246,7 @@ def get(identifier: Any) -> Loss:
 
 def _function(cls: type[Loss]) -> Any:
     def loss(y_true: Any, y_pred: Any, **options: Any) -> np.ndarray:
-        from kurve.engines.reference.losses import LOSSES
-
-        y, p = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
-        rows = p.reshape(-1, p.shape[-1])
-        attrs = cls(**options).attrs()
-        values, _ = LOSSES[cls.kind](y.reshape(len(rows), -1), rows, attrs)
-        return values.reshape(p.shape[:-1])
+        return cls(**options).call(y_true, y_pred)
 
     loss.kind = cls.kind  # type: ignore[attr-defined]
     loss.__name__ = loss.__qualname__ = cls.kind

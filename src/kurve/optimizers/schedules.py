@@ -24,52 +24,44 @@ class LearningRateSchedule:
         return dict(vars(self))
 
 
-class ExponentialDecay(LearningRateSchedule):
+class _Decay(LearningRateSchedule):
+    """Schedules of p = step / decay_steps, rounded down with `staircase`."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+    ) -> None:
+        _check_positive(self, initial_learning_rate=initial_learning_rate)
+        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps, self.decay_rate = decay_steps, decay_rate
+        self.staircase = staircase
+
+    def progress(self, step: Any) -> np.ndarray:
+        """p of a step or of an array of steps."""
+        p = np.asarray(step, dtype=np.float64) / self.decay_steps
+        return np.floor(p) if self.staircase else p
+
+
+class ExponentialDecay(_Decay):
     """initial * decay_rate^(step / decay_steps); the exponent rounded down with
     `staircase`."""
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-    ) -> None:
-        _check_positive(self, initial_learning_rate=initial_learning_rate)
-        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
-        self.initial_learning_rate, self.decay_steps = (
-            initial_learning_rate,
-            decay_steps,
-        )
-        self.decay_rate, self.staircase = decay_rate, staircase
-
     def __call__(self, step: Any) -> np.ndarray:
-        p = _progress(step, self.decay_steps, self.staircase)
-        return np.asarray(self.initial_learning_rate * self.decay_rate**p)
+        rate = self.decay_rate ** self.progress(step)
+        return np.asarray(self.initial_learning_rate * rate)
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_Decay):
     """initial / (1 + decay_rate * step / decay_steps); the quotient rounded down with
     `staircase`."""
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: int,
-        decay_rate: float,
-        staircase: bool = False,
-    ) -> None:
-        _check_positive(self, initial_learning_rate=initial_learning_rate)
-        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
-        self.initial_learning_rate, self.decay_steps = (
-            initial_learning_rate,
-            decay_steps,
-        )
-        self.decay_rate, self.staircase = decay_rate, staircase
-
     def __call__(self, step: Any) -> np.ndarray:
-        p = _progress(step, self.decay_steps, self.staircase)
-        return np.asarray(self.initial_learning_rate / (1.0 + self.decay_rate * p))
+        divisor = 1.0 + self.decay_rate * self.progress(step)
+        return np.asarray(self.initial_learning_rate / divisor)
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
@@ -137,11 +129,6 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
     cls.__name__: cls
     for cls in [ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, CosineDecay]
 }
-
-
-def _progress(step: Any, decay_steps: int, staircase: bool) -> np.ndarray:
-    p = np.asarray(step, dtype=np.float64) / decay_steps
-    return np.floor(p) if staircase else p
 
 
 def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:

@@ -88,32 +88,55 @@ void Objective::use_targets(bool sparse, const std::string& kind) {
   sparse_ = sparse;
 }
 
+// Calls body(first row, rows) for pieces of all rows.
+template <class Body>
+void Objective::in_pieces(int64_t batch, Body&& body) const {
+  int64_t R = batch * rows_, size = std::max<int64_t>(1, 4096 / O_);
+  parallel((R + size - 1) / size, R * O_ * 32,
+           [&](int64_t task) { body(task * size, std::min(size, R - task * size)); });
+}
+
 void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outputs& o,
                            const Scratch& scratch, float* dp) const {
-  int64_t R = o.batch * rows_, size = std::max<int64_t>(1, 4096 / O_);
-  parallel((R + size - 1) / size, R * O_ * 32, [&](int64_t task) {
-    int64_t row = task * size, first = row * O_;
-    kernels.loss(loss, o.p + first, o.y + (sparse_ ? row : first),
-                 std::min(size, R - row), O_, scratch.elements + first,
-                 scratch.rows + row, dp ? dp + first : nullptr);
+  float share = 1.0f / float(o.batch * rows_);
+  in_pieces(o.batch, [&](int64_t row, int64_t rows) {
+    int64_t first = row * O_;
+    float* d = dp ? dp + first : nullptr;
+    kernels.loss(loss, o.p + first, o.y + (sparse_ ? row : first), rows, O_,
+                 scratch.elements + first, scratch.rows + row, d);
+    if (!d) return;
+    if (!o.weights)
+      kernels.scale(d, share, rows * O_);
+    else if (O_ * rows_ == 1)
+      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * share;
+    else
+      for (int64_t i = 0; i < rows; i++)
+        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * share, O_);
   });
+}
+
+// Four chains, so that one addition need not wait for the last.
+Objective::Sum Objective::sum(const Outputs& o, const double* values,
+                              bool weighted) const {
+  double s[4] = {}, w[4] = {};
+  int64_t R = o.batch * rows_;
+  if (!weighted || !o.weights) {
+    for (int64_t r = 0; r < R; r++) s[r % 4] += values[r];
+    w[0] = double(R);
+  } else {
+    for (int64_t i = 0, r = 0; i < o.batch; i++)
+      for (int64_t k = 0; k < rows_; k++, r++) {
+        s[r % 4] += double(o.weights[i]) * values[r];
+        w[r % 4] += double(o.weights[i]);
+      }
+  }
+  return {(s[0] + s[1]) + (s[2] + s[3]), (w[0] + w[1]) + (w[2] + w[3])};
 }
 
 double Objective::loss(const Kernels& kernels, const Outputs& o, const Scratch& scratch,
                        float* dp) const {
   row_losses(kernels, loss_, o, scratch, dp);
-  int64_t R = o.batch * rows_;
-  double total = 0;
-  for (int64_t r = 0; r < R; r++)
-    total += scratch.rows[r] * (o.weights ? double(o.weights[r / rows_]) : 1.0);
-  if (dp) {
-    if (o.weights)
-      for (int64_t r = 0; r < R; r++)
-        kernels.scale(dp + r * O_, o.weights[r / rows_] / float(R), O_);
-    else
-      kernels.scale(dp, 1.0f / float(R), R * O_);
-  }
-  return total / double(R);
+  return sum(o, scratch.rows, true).value / double(o.batch * rows_);
 }
 
 double Objective::penalties(const Kernels& kernels, const float* params,
@@ -133,46 +156,42 @@ void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
                             const Scratch& scratch, double* totals) const {
   for (const Metric& metric : metrics_) {
     switch (metric.kind) {
-      case Metric::loss:
-      case Metric::root: {
-        row_losses(kernels, metric.function, o, scratch, nullptr);
-        for (int64_t r = 0; r < o.batch * rows_; r++) {
-          double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
-          totals[0] += w * scratch.rows[r];
-          totals[1] += w;
-        }
-        break;
-      }
       case Metric::r2:
         add_r2(metric, o, totals);
-        totals += 3 * O_ - 1;
+        totals += 1 + 3 * O_;
+        continue;
+      case Metric::loss:
+      case Metric::root:
+        row_losses(kernels, metric.function, o, scratch, nullptr);
         break;
       default:
-        add_accuracy(metric, o, totals);
+        row_accuracies(metric, o, scratch.rows);
     }
+    Sum s = sum(o, scratch.rows, metric.weighted);
+    totals[0] += s.value;
+    totals[1] += s.weight;
     totals += 2;
   }
 }
 
-void Objective::add_accuracy(const Metric& metric, const Outputs& o,
-                             double* totals) const {
-  for (int64_t r = 0; r < o.batch * rows_; r++) {
-    const float* p = o.p + r * O_;
-    const float* y = o.y + (sparse_ ? r : r * O_);
-    double value = 0;
-    if (metric.kind == Metric::binary) {
-      for (int64_t j = 0; j < O_; j++)
-        value += y[j] == float(p[j] > float(metric.threshold));
-      value /= double(O_);
-    } else if (metric.kind == Metric::categorical) {
-      value = argmax(y, O_) == argmax(p, O_);
-    } else {
-      value = y[0] == float(argmax(p, O_));
+void Objective::row_accuracies(const Metric& metric, const Outputs& o,
+                               double* values) const {
+  float threshold = float(metric.threshold);
+  in_pieces(o.batch, [&](int64_t first, int64_t rows) {
+    for (int64_t r = first; r < first + rows; r++) {
+      const float* p = o.p + r * O_;
+      const float* y = o.y + (sparse_ ? r : r * O_);
+      if (metric.kind == Metric::binary) {
+        int64_t hits = 0;
+        for (int64_t j = 0; j < O_; j++) hits += y[j] == float(p[j] > threshold);
+        values[r] = double(hits) / double(O_);
+      } else if (metric.kind == Metric::categorical) {
+        values[r] = argmax(y, O_) == argmax(p, O_);
+      } else {
+        values[r] = y[0] == float(argmax(p, O_));
+      }
     }
-    double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
-    totals[0] += w * value;
-    totals[1] += w;
-  }
+  });
 }
 
 // Sum of w, then for each output the sums of w y, w y^2 and w (y - p)^2.

@@ -61,9 +61,15 @@ class Objective {
     double threshold = 0.5;
     bool weighted = false;
   };
+  struct Sum {
+    double value, weight;
+  };
+  template <class Body>
+  void in_pieces(int64_t batch, Body&& body) const;
+  Sum sum(const Outputs&, const double* values, bool weighted) const;
   void row_losses(const Kernels&, const Loss&, const Outputs&, const Scratch&,
                   float* dp) const;
-  void add_accuracy(const Metric&, const Outputs&, double* totals) const;
+  void row_accuracies(const Metric&, const Outputs&, double* values) const;
   void add_r2(const Metric&, const Outputs&, double* totals) const;
   void use_targets(bool sparse, const std::string& kind);
 

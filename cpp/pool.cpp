@@ -82,6 +82,7 @@ class Pool {
 
   void work(int self) {
     uint32_t job = job_.load(std::memory_order_acquire);
+    int64_t done = 0;
     int threads = threads_.load(std::memory_order_acquire);
     for (int i = 0; i < threads; i++) {
       Range& range = ranges_[(self + i) % threads];
@@ -97,11 +98,12 @@ class Pool {
         if (range.claim.compare_exchange_weak(claim, claim + 1,
                                               std::memory_order_acq_rel)) {
           task(context, next);
-          done_.fetch_add(1, std::memory_order_release);
+          done++;
           claim = range.claim.load(std::memory_order_acquire);
         }
       }
     }
+    if (done) done_.fetch_add(done, std::memory_order_release);
   }
 
   void serve(int self) {

@@ -103,6 +103,15 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
           "[native] bounds must increase and stay within the rows.");
 }
 
+void copy_rows(const float* from, const int64_t* order, int64_t n, int64_t width,
+               float* to) {
+  if (width == 1)
+    for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
+  else
+    for (int64_t i = 0; i < n; i++)
+      std::copy_n(from + order[i] * width, width, to + i * width);
+}
+
 int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
   int64_t most = 0;
   for (int64_t s = first; s < last; s++)
@@ -119,14 +128,17 @@ Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) con
   if (!b.order)
     return {b.x + first * input_size_, b.y + first * targets,
             b.weights ? b.weights + first : nullptr, batch};
-  for (int64_t i = 0; i < batch; i++) {
-    int64_t row = b.order[first + i];
-    if (row < 0 || row >= b.n)
-      throw std::invalid_argument("[native] order must hold row numbers only.");
-    std::copy_n(b.x + row * input_size_, input_size_, ws.x + i * input_size_);
-    std::copy_n(b.y + row * targets, targets, ws.y + i * targets);
-    if (b.weights) ws.weights[i] = b.weights[row];
-  }
+  const int64_t* order = b.order + first;
+  if (!std::all_of(order, order + batch, [&](int64_t r) { return r >= 0 && r < b.n; }))
+    throw std::invalid_argument("[native] order must hold row numbers only.");
+  constexpr int64_t size = 512;  // rows of a task
+  parallel((batch + size - 1) / size, batch * (input_size_ + targets) * 4,
+           [&](int64_t task) {
+             int64_t from = task * size, n = std::min(size, batch - from);
+             copy_rows(b.x, order + from, n, input_size_, ws.x + from * input_size_);
+             copy_rows(b.y, order + from, n, targets, ws.y + from * targets);
+             if (b.weights) copy_rows(b.weights, order + from, n, 1, ws.weights + from);
+           });
   return {ws.x, ws.y, b.weights ? ws.weights : nullptr, batch};
 }
 

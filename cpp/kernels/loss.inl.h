@@ -54,8 +54,11 @@ static void elementwise(const Loss& loss, const float* p, const float* y, int64_
     store(scratch + j, t.value, n - j);
     if (dp) store(dp + j, t.slope / float(O), n - j);
   }
-  for (int64_t i = 0; i < rows; i++)
-    row_loss[i] = row_sum(scratch + i * O, O) / double(O);
+  if (O == 1)
+    for (int64_t i = 0; i < rows; i++) row_loss[i] = double(scratch[i]);
+  else
+    for (int64_t i = 0; i < rows; i++)
+      row_loss[i] = row_sum(scratch + i * O, O) / double(O);
 }
 
 struct Target {

@@ -135,10 +135,15 @@ static void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_ro
   int64_t k = 0;
   for (; k + L <= K; k += L) add(k, L);
   if (k < K) add(k, K - k);
-  vf sums = sums_of(acc);
-  for (int r = 0; r < rows; r++)
-    for (int j = 0; j < across && j < columns; j++)
-      c[r * c_row + j] = sums[r * across + j];
+  alignas(64) float sums[L];
+  store(sums, sums_of(acc));
+  for (int r = 0; r < rows; r++) {
+    float* to = c + r * c_row;
+    if (columns >= across)
+      __builtin_memcpy(to, sums + r * across, across * sizeof(float));
+    else
+      for (int j = 0; j < columns; j++) to[j] = sums[r * across + j];
+  }
 }
 
 template <int rows>

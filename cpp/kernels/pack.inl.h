@@ -63,12 +63,13 @@ static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_
       to[i * panel_width + j] = b[j * p.b_row + i];
 }
 
-// The i-th of `tiles` shares of what pack_b will read.
+// The i-th of `tiles` shares of what pack_b will read goes to the second cache.
 static void prefetch_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_t i,
                        int64_t tiles) {
   int64_t lines = p.b_transposed ? panel_width : depth;
   int64_t length = p.b_transposed ? depth : panel_width;
   const float* b = p.b_transposed ? p.b + n * p.b_row + k : p.b + k * p.b_row + n;
   for (int64_t s = lines * i / tiles; s < lines * (i + 1) / tiles; s++)
-    for (int64_t j = 0; j < length; j += 16) __builtin_prefetch(b + s * p.b_row + j);
+    for (int64_t j = 0; j < length; j += 16)
+      __builtin_prefetch(b + s * p.b_row + j, 0, 2);
 }

@@ -22,9 +22,9 @@ FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 ALL_PARTS = "abcdefg"
 
 
-def measure(letters: str, quick: bool) -> dict:
+def measure(letters: str, quick: bool, patience: float) -> dict:
     start = time.monotonic()
-    with Contest() as contest:
+    with Contest(patience) as contest:
         results = Benchmark(contest, quick).run(letters)
     results["machine"] = machine.describe()
     results["date"] = datetime.date.today().isoformat()
@@ -38,12 +38,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--parts", default=ALL_PARTS, help="some of abcdefg")
     parser.add_argument("--report", action="store_true", help="from results.json")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=None,
+        help="seconds, in all, to wait for other programs to leave the cores alone "
+        "(300, with --quick 30)",
+    )
     options = parser.parse_args()
+    if options.patience is None:
+        options.patience = 30.0 if options.quick else 300.0
     stored = FOLDER / "results.json"
     if options.report:
         results = json.loads(stored.read_text())
     else:
-        results = measure(options.parts, options.quick)
+        results = measure(options.parts, options.quick, options.patience)
     if options.quick or options.parts != ALL_PARTS:
         print("\n" + report.page(results))
         return

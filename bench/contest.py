@@ -21,13 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import cases, contenders
+from bench import cases, contenders, machine
 
 BEFORE, AFTER = 1e-5, 1e-3
 """Allowed differences of predictions, before training and after 10 steps, relative to
 the largest prediction."""
 CHECKED_STEPS = 10
 CHECKED_ROWS = 1000
+MOST_AT_ONCE = 20.0
+"""Seconds that one round waits for a quiet machine."""
 
 
 class Unavailable(Exception):
@@ -104,12 +106,18 @@ class Times:
 
 class Contest:
     """Keeps the workers from case to case; the first contender's answers are held
-    against all others'."""
+    against all others'.
 
-    def __init__(self) -> None:
+    Args:
+        patience: seconds, in all, that rounds may wait for other programs to stop.
+    """
+
+    def __init__(self, patience: float = 0.0) -> None:
         self.workers: dict[str, Worker] = {}
         self.unavailable: dict[str, str] = {}
         self.versions: dict[str, str] = {}
+        self.patience = patience
+        self.waited = 0.0
 
     def __enter__(self) -> Contest:
         return self
@@ -141,6 +149,13 @@ class Contest:
         for worker in pair:
             worker.send(request, *arguments)
         return [worker.receive() for worker in pair]
+
+    def wait(self) -> None:
+        """Let other programs finish, as long as there is patience."""
+        if self.patience > 0:
+            waited = machine.wait_until_quiet(min(self.patience, MOST_AT_ONCE))
+            self.patience -= waited
+            self.waited += waited
 
     def _each(self, times: dict[str, Times], call: Callable[[str], None]) -> None:
         """Call for every contender that has not failed yet."""
@@ -209,6 +224,7 @@ class Contest:
 
         self._each(times, pace)
         for _ in range(rounds):
+            self.wait()
             self._each(times, turn)
         show(case.label, times)
         return times
@@ -240,6 +256,7 @@ class Contest:
             if off > BEFORE:
                 times[name].failure = f"another answer: {off:.1e} off"
         for _ in range(rounds):
+            self.wait()
             self._each(times, turn)
         show(f"predict {rows} rows, {case.network}", times)
         return times

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def _caches() -> Iterable[str]:
             yield f"L{level} {size}"
 
 
+def wait_until_quiet(most: float, busy: float = 0.15, sample: float = 0.1) -> float:
+    """Wait, at most so many seconds, until other programs leave the cores alone. Ours
+    must be stopped. Returns the seconds spent waiting."""
+    start = time.monotonic()
+    while True:
+        watch = Watch()
+        time.sleep(sample)
+        if watch.shares(())["others"] < busy:
+            return time.monotonic() - start - sample
+        if time.monotonic() - start > most:
+            return time.monotonic() - start
+
+
 class Watch:
     """Core-seconds of others and of the hypervisor, from its making on."""
 
@@ -54,6 +68,7 @@ class Watch:
         pairs = zip(self._now(processes), self.start, strict=True)
         used = [now - then for now, then in pairs]
         busy, stolen, total, ours = used
+        total = max(total, 1 / TICKS)
         return {"others": max(0.0, busy - ours) / total, "stolen": stolen / total}
 
     def _now(self, processes: Iterable[int]) -> tuple[float, float, float, float]:

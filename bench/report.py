@@ -39,7 +39,8 @@ Written by `{results["command"]}` on {results["date"]}; it took
 - machine: {machine}
 - versions: {versions}
 - meanwhile other programs used {watch["others"]:.0%} of the cores' time, and other
-  machines on the same host {watch["stolen"]:.0%}{missing}
+  machines on the same host {watch["stolen"]:.0%}; rounds waited
+  {results["waited"]:.0f} s for a quieter moment{missing}
 
 Every contender has a process of its own. A round gives each one a turn of about 0.15 s
 while the others' processes are stopped, so a slow minute hits all alike. Figures are
@@ -49,7 +50,7 @@ batches, and their predictions must agree: to 1e-5 before training, to 1e-3 afte
 steps of Adam (for the check, PyTorch's epsilon gets Keras's meaning). A contender that
 fails the check has no figure.
 
-{rows(["name", "what is timed"], [[name, what] for name, what in WHAT.items()])}
+{rows(["name", "what is timed"], WHAT.items(), numbers=False)}
 
 A *1 thread* behind a name means a process that was given one thread; all others use
 both cores if they like. The *floor* is what no program on this machine can beat: the
@@ -202,7 +203,7 @@ The neighbour is a process that computes without end on the first core.
 def part_g(results: dict[str, Any]) -> str:
     body = []
     for name, row in results["g"]["programs"].items():
-        keys = ("import", "article", "article MB", "installed MB")
+        keys = ("import", "article", "peak MB", "installed MB")
         body.append([name, *(number(row.get(key)) for key in keys)])
     heads = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
     return f"""## (g) Whole programs

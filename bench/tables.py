@@ -21,7 +21,8 @@ def versus(found: dict[str, Any], name: str) -> str:
     if name not in found["times"]:
         return ""
     shown = ratio(found["times"][name], found["times"]["Kurve"])
-    lost = shown not in ("–", "") and claims.ratio(found, name) < LOST
+    rival = not name.startswith("Kurve")
+    lost = rival and shown != "–" and claims.ratio(found, name) < LOST
     return f"**{shown}**" if lost else shown
 
 
@@ -44,8 +45,11 @@ def number(value: float | None) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
 
 
-def rows(heads: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
-    rule = ["---" if i == 0 else "---:" for i in range(len(heads))]
+def rows(
+    heads: Sequence[str], body: Iterable[Sequence[Any]], numbers: bool = True
+) -> str:
+    """A table; numbers stand on the right."""
+    rule = ["---" if i == 0 or not numbers else "---:" for i in range(len(heads))]
     lines = [heads, rule, *body]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 

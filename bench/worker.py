@@ -19,6 +19,7 @@ import warnings
 from typing import Any
 
 from bench import cases, contenders
+from bench.processes import PEAK
 
 PR_SET_PDEATHSIG = 1
 
@@ -76,6 +77,7 @@ def article(name: str) -> None:
     it.prepare(case)
     it.train(100)
     it.predict(cases.data(case)[0])
+    exec(PEAK)
 
 
 if __name__ == "__main__":

@@ -74,10 +74,15 @@ INLINE vf sigmoid(vf x) {
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
 }
 
-// tanh |x| = -m / (2 + m), m = e^(-2|x|) - 1.
+// |x| < 0.55, where tanh is below 1/2: x + x^3 P(x^2); else 1 - 2 e / (1 + e) with
+// e = e^(-2|x|), whose error is then a small part of the result's.
 INLINE vf tanh(vf x) {
-  vf m = expm1_negative(-2.0f * abs(x));
-  return with_sign(abs(m / (2.0f + m)), x);
+  vf t = abs(x), u = x * x;
+  vf p = horner(u, {-6.266696379e-03f, 2.106665447e-02f, -5.385116860e-02f,
+                    1.333257556e-01f, -3.333331645e-01f});
+  vf e = exp(-2.0f * t);
+  vf large = 1.0f - 2.0f * e / (1.0f + e);
+  return with_sign(t < 0.55f ? t + t * u * p : large, x);
 }
 
 INLINE vf softplus(vf x) {
@@ -105,17 +110,14 @@ struct SinCos {
   vf sin, cos;
 };
 
-// r = x - n pi, in three parts of pi of which n times the first two is exact.
-INLINE vf reduce_pi(vf x, vf n) {
-  x = x - n * 3.140625f;
-  x = x - n * 0.0009677410125732422f;
-  return x + n * 8.742278000e-08f;
-}
-INLINE vf sin_reduced(vf r) {
-  vf u = r * r;
-  vf p = horner(u, {-2.388658693e-08f, 2.752525461e-06f, -1.984086557e-04f,
-                    8.333330974e-03f, -1.666666716e-01f});
-  return u * r * p + r;
+// r = x - n pi / 2 for n < 2^13, in four parts: n times the first three, of 8, 11 and 11
+// bits, is exact, so that little is lost near a multiple, with fma or without.
+INLINE vf reduce_half_pi(vf x, vf n) {
+  x = x - n * 1.5703125f;
+  x = x - n * 4.8375129699707031e-04f;
+  vf r = x - n * 7.5495336204767227e-08f;
+  vf lost = (x - r) - n * 7.5495336204767227e-08f;  // when r was rounded
+  return r + (lost - n * 2.563344e-12f);
 }
 
 static __attribute__((noinline)) SinCos sincos_huge(vf x, SinCos y) {
@@ -127,14 +129,19 @@ static __attribute__((noinline)) SinCos sincos_huge(vf x, SinCos y) {
   return y;
 }
 
-// x = n pi + r gives (-1)^n sin r; x = (n + 1/2) pi + r gives cos x = -(-1)^n sin r.
+// |r| < pi / 4; polynomials of Cephes's sinf and cosf (Moshier 1992); n mod 4 says which
+// is which and its sign.
 INLINE SinCos sincos(vf x) {
   const float magic = 12582912.0f;
-  vf n = (x * 0.318309886f + magic) - magic;
-  vf h = (x * 0.318309886f - 0.5f + magic) - magic;
-  vf s = sin_reduced(reduce_pi(x, n)), c = sin_reduced(reduce_pi(x, h + 0.5f));
-  SinCos y{value(bits(s) ^ (to_int(n) << 31)),
-           value(bits(c) ^ ((to_int(h) + 1) << 31))};
+  vf n = (x * 0.636619772f + magic) - magic;
+  vf r = reduce_half_pi(x, n), u = r * r;
+  vf p = horner(u, {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f});
+  vf q = horner(u, {2.443315711809948e-5f, -1.388731625493765e-3f,
+                    4.166664568298827e-2f});
+  vf s = r + r * u * p, c = 1.0f - 0.5f * u + u * u * q;
+  vi turns = to_int(n), odd = (turns & 1) != 0;
+  SinCos y{value(bits(odd ? c : s) ^ ((turns & 2) << 30)),
+           value(bits(odd ? s : c) ^ (((turns + 1) & 2) << 30))};
   if (any(~(abs(x) <= 1e4f))) return sincos_huge(x, y);
   return y;
 }

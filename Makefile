@@ -19,16 +19,21 @@ export MPLBACKEND := Agg
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: help demo test parity check bench bench-quick clean
+.PHONY: help demo test test-isa parity check bench bench-quick clean
+.PHONY: sanitize neon count count-update
 
 help:
-	@echo 'make demo    run examples/sine.py; errors here, pictures in demo/'
-	@echo 'make test    the test suite (minutes, light packages only)'
-	@echo 'make parity  compare with Keras and PyTorch (installs both)'
-	@echo 'make check   ruff, mypy, clang-format'
-	@echo 'make bench   time Kurve beside its rivals, write docs/benchmarks (installs all)'
+	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
+	@echo 'make test         the test suite (minutes, light packages only)'
+	@echo 'make parity       compare with Keras and PyTorch (installs both)'
+	@echo 'make check        ruff, mypy, clang-format'
+	@echo 'make test-isa     the test suite on each other instruction set of this machine'
+	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
+	@echo 'make neon         the engine for ARM under emulation, beside x86'
+	@echo 'make count        instructions of a training step; count-update: write them down'
+	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
-	@echo 'make clean   remove what these made'
+	@echo 'make clean        remove what these made'
 
 demo: $(VENV)/installed
 	@mkdir -p demo
@@ -51,6 +56,53 @@ bench: $(BENCH)/rivals $(BENCH)/installed
 
 bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
 	$(BENCH)/bin/python -m bench --quick
+
+# What a machine at hand may lack: the command, and Debian's package of it.
+need = @command -v $(1) >/dev/null || { \
+	echo '$(1) is missing (Debian: apt-get install $(2))' >&2; exit 1; }
+
+# `make test` uses the best instruction set of this machine; here are the others.
+test-isa: $(VENV)/installed
+	@for isa in $$($(PY) -c 'from kurve import _core; print(*_core.available_isas()[:-1])'); do \
+	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) || exit; \
+	done
+
+# The engine with the programs of tests/native/cpp instead of Python, as $(1), with more
+# options of CMake in $(2).
+define proofs
+$(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
+	-S . -B build/$(1) -DKURVE_PYTHON=OFF -DKURVE_PROOFS=ON $(2) >/dev/null
+$(VENV)/bin/cmake --build build/$(1)
+endef
+
+# The thread sanitizer does not know threads that are started after a fork.
+sanitize: $(VENV)/build-tools
+	$(call proofs,thread,-DKURVE_SANITIZE=thread)
+	build/thread/driver check
+	$(call proofs,address,-DKURVE_SANITIZE='address;undefined')
+	build/address/driver check
+	build/address/driver fork
+	KURVE_ISA=x86-64-v3 build/address/driver check
+
+NEON := qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon
+
+neon: $(VENV)/build-tools
+	$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
+	$(call need,qemu-aarch64,qemu-user)
+	$(call proofs,neon,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DKURVE_WERROR=ON)
+	$(call proofs,proofs,-DKURVE_WERROR=ON)
+	$(NEON)/ulp_neon 1024
+	$(NEON)/driver print 1 >build/neon/one.txt
+	$(NEON)/driver print 4 >build/neon/four.txt
+	cmp build/neon/one.txt build/neon/four.txt
+	KURVE_ISA=x86-64-v2 build/proofs/driver print 1 >build/proofs/v2.txt
+	$(PY) tests/native/compare.py build/proofs/v2.txt build/neon/one.txt
+
+count count-update: $(VENV)/build-tools
+	$(call need,valgrind,valgrind)
+	$(call proofs,proofs,-DKURVE_WERROR=ON)
+	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
 
 clean:
 	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo

@@ -110,8 +110,8 @@ struct SinCos {
   vf sin, cos;
 };
 
-// r = x - n pi / 2 for n < 2^13, in four parts: n times the first three, of 8, 11 and 11
-// bits, is exact, so that little is lost near a multiple, with fma or without.
+// r = x - n pi / 2 for n < 2^13, in four parts: n times the first three, of 8, 11 and
+// 11 bits, is exact, so that little is lost near a multiple, with fma or without.
 INLINE vf reduce_half_pi(vf x, vf n) {
   x = x - n * 1.5703125f;
   x = x - n * 4.8375129699707031e-04f;
@@ -129,15 +129,15 @@ static __attribute__((noinline)) SinCos sincos_huge(vf x, SinCos y) {
   return y;
 }
 
-// |r| < pi / 4; polynomials of Cephes's sinf and cosf (Moshier 1992); n mod 4 says which
-// is which and its sign.
+// |r| < pi / 4; polynomials of Cephes's sinf and cosf (Moshier 1992); n mod 4 says
+// which is which and its sign.
 INLINE SinCos sincos(vf x) {
   const float magic = 12582912.0f;
   vf n = (x * 0.636619772f + magic) - magic;
   vf r = reduce_half_pi(x, n), u = r * r;
   vf p = horner(u, {-1.9515295891e-4f, 8.3321608736e-3f, -1.6666654611e-1f});
-  vf q = horner(u, {2.443315711809948e-5f, -1.388731625493765e-3f,
-                    4.166664568298827e-2f});
+  vf q =
+      horner(u, {2.443315711809948e-5f, -1.388731625493765e-3f, 4.166664568298827e-2f});
   vf s = r + r * u * p, c = 1.0f - 0.5f * u + u * u * q;
   vi turns = to_int(n), odd = (turns & 1) != 0;
   SinCos y{value(bits(odd ? c : s) ^ ((turns & 2) << 30)),

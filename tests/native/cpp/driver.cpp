@@ -1,0 +1,276 @@
+// Runs the engine without Python, for sanitizers, emulators and counters.
+//
+//   driver print THREADS           numbers that other builds are compared with
+//   driver check                   threads, company, errors, the pool; exits with 1
+//   driver fork                    children forked after use train to the same bits
+//   driver steps MODEL BATCH N     up to 100 training steps on one thread
+//   driver compiler                name and version
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <string_view>
+#include <thread>
+
+#include "cases.h"
+#include "dispatch.h"
+#include "pool.h"
+
+using namespace proofs;
+
+namespace {
+
+std::atomic<int> failures{0};
+
+void expect(bool right, const std::string& what) {
+  if (right) return;
+  failures++;
+  std::printf("FAILED %s\n", what.c_str());
+}
+
+uint64_t hash(const void* data, size_t bytes, uint64_t h = 0xcbf29ce484222325u) {
+  for (size_t i = 0; i < bytes; i++)
+    h = (h ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
+  return h;
+}
+
+// Trains for all steps, tests and predicts; a hash of all that it leaves.
+struct Result {
+  std::vector<double> trained, tested;
+  std::vector<float> predicted;
+  uint64_t bits;
+};
+
+Result run(const Case& c, Run& r) {
+  Outcome outcome =
+      c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data(), never);
+  expect(outcome.what.empty() && r.state.step == r.batches.steps, c.name + " trains");
+  Result result{r.totals, std::vector<double>(r.totals.size()),
+                std::vector<float>(size_t(c.rows * c.program->output_size())), 0};
+  c.program->test(r.state, r.batches, result.tested.data(), never);
+  c.program->predict(r.state, r.x.data(), c.rows, result.predicted.data(), never);
+  uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
+  h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
+  h = hash(result.trained.data(), result.trained.size() * 8, h);
+  h = hash(result.tested.data(), result.tested.size() * 8, h);
+  result.bits = hash(result.predicted.data(), result.predicted.size() * 4, h);
+  return result;
+}
+
+Result run(const Case& c) {
+  Run r(c);
+  return run(c, r);
+}
+
+void print_case(const Case& c) {
+  Run r(c);
+  Result result = run(c, r);
+  std::printf("%s bits %016llx\n", c.name.c_str(), (unsigned long long)result.bits);
+  for (double v : result.trained) std::printf("%s trained %.9g\n", c.name.c_str(), v);
+  for (double v : result.tested) std::printf("%s tested %.9g\n", c.name.c_str(), v);
+  for (size_t i = 0; i < result.predicted.size(); i += 1 + result.predicted.size() / 20)
+    std::printf("%s predicted %.9g\n", c.name.c_str(), double(result.predicted[i]));
+  for (const Slot& s : c.description.params)
+    for (int64_t i : {int64_t(0), s.size() / 2, s.size() - 1})
+      std::printf("%s %s %.9g\n", c.name.c_str(), s.name.c_str(),
+                  double(r.params[s.offset + i]));
+}
+
+void check_threads(const Case& c) {
+  set_threads(1);
+  uint64_t alone = run(c).bits;
+  for (int threads : {2, 3, 4, 8}) {
+    set_threads(threads);
+    expect(run(c).bits == alone,
+           c.name + " on " + std::to_string(threads) + " threads");
+  }
+}
+
+// A row has the same bits in any batch, also at the end of its memory.
+void check_rows(const Case& c) {
+  set_threads(2);
+  Run r(c);
+  int64_t in = c.program->input_size(), out = c.program->output_size();
+  Floats whole(c.rows * out);
+  c.program->predict(r.state, r.x.data(), c.rows, whole.data(), never);
+  for (int64_t size : {1, 2, 3, 5, 13}) {
+    Floats x(size * in), y(size * out);
+    std::memcpy(x.data(), r.x.data(), size_t(size * in) * 4);
+    c.program->predict(r.state, x.data(), size, y.data(), never);
+    expect(!std::memcmp(y.data(), whole.data(), size_t(size * out) * 4),
+           c.name + " in a batch of " + std::to_string(size));
+  }
+}
+
+// Several threads call one program and each other's while the pool is in use.
+void check_company(const std::list<Case>& cases) {
+  set_threads(3);
+  std::vector<uint64_t> right;
+  for (const Case& c : cases) right.push_back(run(c).bits);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 4; t++)
+    threads.emplace_back([&, t] {
+      std::vector<const Case*> list;
+      for (const Case& c : cases) list.push_back(&c);
+      for (size_t k = 0; k < list.size(); k++) {
+        size_t i = (k + 2 * t) % list.size();
+        if (run(*list[i]).bits != right[i]) wrong++;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  expect(wrong == 0, "programs in company");
+}
+
+// Every task once, whatever the number of tasks, threads and callers; nested jobs too.
+void check_pool() {
+  auto sweep = [](uint64_t seed) {
+    Random random(seed);
+    for (int job = 0; job < 300; job++) {
+      int64_t tasks = 1 + int64_t(random.word() % 200);
+      std::vector<int> done(size_t(tasks), 0);
+      if (job % 16 == 0) set_threads(1 + int(random.word() % 8));
+      parallel(tasks, parallel_from, [&](int64_t i) {
+        done[size_t(i)]++;
+        if (i == 3) parallel(4, parallel_from, [&](int64_t) { done[3]++; });
+      });
+      for (int64_t i = 0; i < tasks; i++)
+        expect(done[size_t(i)] == (i == 3 ? 5 : 1), "each task once");
+      if (job % 50 == 49) usleep(2000);  // long enough to fall asleep
+    }
+  };
+  sweep(1);
+  std::vector<std::thread> threads;
+  for (uint64_t seed = 2; seed < 6; seed++) threads.emplace_back(sweep, seed);
+  for (std::thread& thread : threads) thread.join();
+}
+
+void check_errors(const std::list<Case>& cases) {
+  set_threads(2);
+  for (const Case& c : cases) {
+    Run r(c);
+    Floats before(r.params.size());
+    std::memcpy(before.data(), r.params.data(), size_t(before.size()) * 4);
+    if (c.loss.kind == "mean_squared_error") {
+      r.y[0] = INFINITY;
+      r.batches.order = nullptr;
+      Outcome outcome =
+          c.program->train(r.state, r.batches, 0, 1, r.totals.data(), never);
+      expect(!outcome.what.empty(), c.name + " notices infinity");
+      expect(!std::memcmp(before.data(), r.params.data(), size_t(before.size()) * 4),
+             c.name + " keeps its last finite weights");
+    }
+    static int asked;
+    asked = 0;
+    Run again(c);
+    Outcome outcome =
+        c.program->train(again.state, again.batches, 0, again.batches.steps,
+                         again.totals.data(), [] { return ++asked == 2; });
+    expect(outcome.interrupted ? again.state.step == 2 : again.batches.steps < 3,
+           c.name + " stops after a whole step");
+
+    auto refused = [&](auto&& spoil, const char* what) {
+      Run spoilt(c);
+      spoil(spoilt);
+      try {
+        c.program->train(spoilt.state, spoilt.batches, 0, spoilt.batches.steps,
+                         spoilt.totals.data(), never);
+        expect(false, c.name + what);
+      } catch (const std::invalid_argument&) {
+      }
+    };
+    refused([](Run& s) { s.bounds[1] = s.bounds[0]; }, " refuses empty batches");
+    refused([](Run& s) { s.bounds.back()++; }, " refuses bounds beyond the rows");
+    refused(
+        [](Run& s) {
+          s.order[0] = s.batches.n;
+          s.batches.order = s.order.data();
+        },
+        " refuses rows that are not there");
+  }
+  try {
+    Builder b({2});
+    b.dense(3, "relu6");
+    Description d = b.description();
+    Program program(d);
+    expect(false, "an unknown activation");
+  } catch (const Unsupported&) {
+  }
+}
+
+void check_fork(const std::list<Case>& cases) {
+  set_threads(3);
+  const Case& c = cases.front();
+  uint64_t right = run(c).bits;
+  std::fflush(stdout);
+  std::atomic<bool> stop{false};
+  std::thread company([&] {  // holds the locks and the pool now and then
+    while (!stop) run(cases.back());
+  });
+  for (int i = 0; i < 20; i++) {
+    pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      _exit(run(c).bits == right && failures == 0 ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    expect(status == 0, "child " + std::to_string(i));
+  }
+  stop = true;
+  company.join();
+  expect(run(c).bits == right, "the parent after its children");
+}
+
+// Data and model are made for the same number of rows whatever n, so that the
+// difference of two runs is that of their steps.
+int steps(const std::string& model, int64_t batch, int64_t n) {
+  set_threads(1);
+  Builder b = model == "article" ? article() : small();
+  Spec keras = adam({{"epsilon", 1e-7}});
+  Case c(model, b, {"mean_squared_error", {}}, keras, {}, 100 * batch, batch);
+  Run r(c);
+  c.program->train(r.state, r.batches, 0, n, r.totals.data(), never);
+  std::printf("%s, batch %lld: loss %.6g after %lld steps\n", model.c_str(),
+              (long long)batch, r.totals[0] / r.totals[1], (long long)r.state.step);
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::string_view what = count > 1 ? arguments[1] : "";
+  if (what == "steps" && count == 5)
+    return steps(arguments[2], std::atoll(arguments[3]), std::atoll(arguments[4]));
+  if (what == "compiler") {
+#if defined(__clang__)
+    std::printf("Clang %s\n", __clang_version__);
+#else
+    std::printf("GCC %s\n", __VERSION__);
+#endif
+    return 0;
+  }
+  std::list<Case> cases = all_cases();
+  if (what == "print" && count == 3) {
+    set_threads(std::atoi(arguments[2]));
+    for (const Case& c : cases) print_case(c);
+  } else if (what == "check") {
+    for (const Case& c : cases) check_threads(c);
+    for (const Case& c : cases) check_rows(c);
+    check_errors(cases);
+    check_pool();
+    check_company(cases);
+  } else if (what == "fork") {
+    check_fork(cases);
+  } else {
+    std::printf(
+        "usage: driver print | check | fork | compiler | steps MODEL BATCH N\n");
+    return 2;
+  }
+  if (what != "print")
+    std::printf("%.*s on %s: %s\n", int(what.size()), what.data(), isa().c_str(),
+                failures ? "FAILED" : "good");
+  return failures ? 1 : 0;
+}

@@ -210,8 +210,11 @@ class Contest:
         number = {}
 
         def pace(name: str) -> None:
+            one = 0.0
             few = case.steps if case.shuffle else min(CHECKED_STEPS, case.steps)
-            one = self.ask(name, "time train", few) / few
+            for some in (few,) if case.shuffle else (1, few):
+                if one < seconds / 3:  # else that one step is enough to know
+                    one = self.ask(name, "time train", some) / some
             epochs = round(seconds / one / case.steps)
             if epochs or case.shuffle or one * case.steps < 4 * seconds:
                 number[name] = max(1, epochs) * case.steps

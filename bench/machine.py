@@ -44,13 +44,14 @@ def _caches() -> Iterable[str]:
 
 
 def wait_until_quiet(most: float, busy: float = 0.15, sample: float = 0.1) -> float:
-    """Wait, at most so many seconds, until other programs leave the cores alone. Ours
-    must be stopped. Returns the seconds spent waiting."""
+    """Wait, at most so many seconds, until other programs leave the cores alone (those
+    that run with low priority do not count). Ours must be stopped. Returns the seconds
+    spent waiting."""
     start = time.monotonic()
     while True:
         watch = Watch()
         time.sleep(sample)
-        if watch.shares(())["others"] < busy:
+        if watch.shares(())["others in earnest"] < busy:
             return time.monotonic() - start - sample
         if time.monotonic() - start > most:
             return time.monotonic() - start
@@ -67,16 +68,20 @@ class Watch:
         that it has waited for."""
         pairs = zip(self._now(processes), self.start, strict=True)
         used = [now - then for now, then in pairs]
-        busy, stolen, total, ours = used
+        busy, nice, stolen, total, ours = used
         total = max(total, 1 / TICKS)
-        return {"others": max(0.0, busy - ours) / total, "stolen": stolen / total}
+        return {
+            "others": max(0.0, busy + nice - ours) / total,
+            "others in earnest": max(0.0, busy - ours) / total,
+            "stolen": stolen / total,
+        }
 
-    def _now(self, processes: Iterable[int]) -> tuple[float, float, float, float]:
+    def _now(self, processes: Iterable[int]) -> tuple[float, ...]:
         fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
         user, nice, system, idle, wait, irq, soft, stolen = (
             int(field) / TICKS for field in fields
         )
-        busy = user + nice + system + irq + soft
+        busy = user + system + irq + soft
         ours = 0.0
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
             usage = resource.getrusage(who)
@@ -84,4 +89,4 @@ class Watch:
         for process in processes:
             after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
             ours += sum(map(int, after_name.split()[11:13])) / TICKS
-        return busy, stolen, busy + idle + wait + stolen, ours
+        return busy, nice, stolen, busy + nice + idle + wait + stolen, ours

@@ -8,9 +8,15 @@
 #pragma once
 
 // An update keeps all K rows of its piece of B, K <= update_size / panel_width.
-constexpr int64_t update_size = 512 * panel_width, update_widest = 256;
+constexpr int64_t update_size = 512 * panel_width, update_widest = 1024;
 INLINE int64_t update_width(int64_t K) {
   return min(update_widest, update_size / K / panel_width * panel_width);
+}
+
+constexpr int64_t flat_depth = 8, flat_widest = 512;
+INLINE int64_t flat_width(int64_t N) {
+  int64_t fourth = pieces(pieces(N, 4), wide * L) * wide * L;
+  return min(fourth, flat_widest);
 }
 
 // How a product is cut; it depends on the product only.
@@ -27,7 +33,7 @@ struct Cut {
     dots = p.b_transposed ? p.K >= 8 * p.M && p.M <= 64 : p.N == 1 && p.a_step == 1;
     flat = !dots && !p.b_transposed && p.M <= flat_rows;
     updates = !flat && p.after == Product::update;
-    panel = flat ? wide * L : updates ? update_width(p.K) : panel_width;
+    panel = flat ? flat_width(p.N) : updates ? update_width(p.K) : panel_width;
     panels = pieces(p.N, panel);
     blocks = pieces(p.M, row_block);
     // A group shares one copy of A; some 16 tasks keep the threads in balance.
@@ -97,31 +103,31 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
   return finish(row, c, rows, 0, 1, m, rows);
 }
 
+// Of a large B, some rows at a time and much of each, so that memory streams; C stays
+// in the first cache.
 static bool flat_part(const Product& p, int64_t n, int64_t width) {
-  alignas(64) float packed[k_block * L], c[flat_rows * wide * L];
-  bool finite = true;
-  for (int64_t end = n + width, step; n < end; n += step) {
-    int64_t rest = end - n;
-    step = rest < L ? rest : L;
-    auto run = micro_rows<1>;
-    for (int64_t v = 2; v <= wide && v * L <= rest; v *= 2) {
-      step = v * L;
-      run = v == 2 ? micro_rows<2> : v == 4 ? micro_rows<4> : micro_rows<wide>;
-    }
-    bool whole = step >= L;
-    int64_t c_row = whole ? step : L, deep = whole ? p.K : k_block;
-    for (int64_t k = 0; k < p.K; k += deep) {
-      int64_t depth = p.K - k < deep ? p.K - k : deep;
-      const float* b = p.b + k * p.b_row + n;
+  alignas(64) float packed[k_block * L], c[flat_rows * flat_widest];
+  int64_t most = p.N > flat_widest ? flat_depth : k_block;
+  for (int64_t k = 0; k < p.K; k += most) {
+    int64_t depth = min(p.K - k, most);
+    const float *a = p.a + k * p.a_step, *b = p.b + k * p.b_row + n;
+    for (int64_t j = 0, step; j < width; j += step) {
+      int64_t rest = width - j;
+      step = rest < L ? rest : L;
+      auto run = micro_rows<1>;
+      for (int64_t v = 2; v <= wide && v * L <= rest; v *= 2) {
+        step = v * L;
+        run = v == 2 ? micro_rows<2> : v == 4 ? micro_rows<4> : micro_rows<wide>;
+      }
+      bool whole = step >= L;
       if (!whole)
         for (int64_t i = 0; i < depth; i++)
-          store(packed + i * L, load(b + i * p.b_row, rest));
-      run(int(p.M), p.a + k * p.a_step, p.a_row, p.a_step, whole ? b : packed,
-          whole ? p.b_row : L, c, c_row, depth, k == 0);
+          store(packed + i * L, load(b + i * p.b_row + j, rest));
+      run(int(p.M), a, p.a_row, p.a_step, whole ? b + j : packed, whole ? p.b_row : L,
+          c + j, flat_widest, depth, k == 0);
     }
-    finite &= finish(p, c, c_row, 0, p.M, n, step);
   }
-  return finite;
+  return finish(p, c, flat_widest, 0, p.M, n, width);
 }
 
 // What `update` is about to read, fetched while its gradient is computed.
@@ -140,16 +146,16 @@ static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
   alignas(64) float packed[update_size], c[tile * update_widest];
   for (int64_t j = 0; j < width; j += panel_width)
     pack_b(p, 0, p.K, n + j, min(width - j, panel_width), packed + j * p.K);
-  int64_t tiles = pieces(rows, tile);
+  int64_t tiles = pieces(rows, tile), c_row = pieces(width, panel_width) * panel_width;
   for (int64_t i = 0; i < tiles; i++) {
     int64_t r0 = m0 + rows * i / tiles, count = m0 + rows * (i + 1) / tiles - r0;
     for (int64_t j = 0; j < width; j += panel_width) {
       prefetch_variable(p, r0 * p.N + n + j, count);
       auto run = width - j <= L ? micro_rows<1> : micro_rows<2>;
       run(int(count), p.a + r0 * p.a_row, p.a_row, p.a_step, packed + j * p.K,
-          panel_width, c + j, update_widest, p.K, true);
+          panel_width, c + j, c_row, p.K, true);
     }
-    finish(p, c, update_widest, r0, count, n, width);
+    finish(p, c, c_row, r0, count, n, width);
   }
 }
 

@@ -28,7 +28,11 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
   for (int64_t k = 0; k < K; k++) {
     vf bv[vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; v++) bv[v] = load(b + v * L);
+    for (int v = 0; v < vectors; v++) {
+      bv[v] = load(b + v * L);
+      // Rows of a B that was not copied are too far apart for the hardware's prefetch.
+      if (rows >= 4) __builtin_prefetch(b + 32 * b_row + v * L);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
       vf av = splat(a[r * a_row]);

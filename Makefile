@@ -67,31 +67,40 @@ test-isa: $(VENV)/installed
 	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) || exit; \
 	done
 
-# The engine with the programs of tests/native/cpp instead of Python, as $(1), with more
-# options of CMake in $(2).
+# The targets $(2) in build/$(1): the engine with the programs of tests/native/cpp, and
+# without Python unless the options $(3) of CMake say otherwise.
 define proofs
 $(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
-	-S . -B build/$(1) -DKURVE_PYTHON=OFF -DKURVE_PROOFS=ON $(2) >/dev/null
-$(VENV)/bin/cmake --build build/$(1)
+	-S . -B build/$(1) -DKURVE_PYTHON=OFF -DKURVE_PROOFS=ON $(3) >/dev/null
+$(VENV)/bin/cmake --build build/$(1) --target $(2)
 endef
 
-# The thread sanitizer does not know threads that are started after a fork.
-sanitize: $(VENV)/build-tools
-	$(call proofs,thread,-DKURVE_SANITIZE=thread)
+# The thread sanitizer does not know threads that are started after a fork. Python leaks
+# some memory, and loads the sanitizer of GCC before everything else.
+sanitize: $(VENV)/installed
+	$(call proofs,thread,driver,-DKURVE_SANITIZE=thread)
 	build/thread/driver check
-	$(call proofs,address,-DKURVE_SANITIZE='address;undefined')
+	$(call proofs,address,driver _core,-DKURVE_SANITIZE='address;undefined' \
+	    -DKURVE_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(PY)))
 	build/address/driver check
 	build/address/driver fork
 	KURVE_ISA=x86-64-v3 build/address/driver check
+	rm -rf build/address/python
+	mkdir build/address/python
+	cp -r src/kurve build/address/python
+	cp build/address/_core.*so build/address/python/kurve
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/address/python \
+	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
+	    $(PY) -m pytest $(PYTEST_FLAGS) tests/native
 
 NEON := qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon
 
 neon: $(VENV)/build-tools
 	$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
 	$(call need,qemu-aarch64,qemu-user)
-	$(call proofs,neon,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	$(call proofs,neon,driver ulp_neon,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DKURVE_WERROR=ON)
-	$(call proofs,proofs,-DKURVE_WERROR=ON)
+	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	$(NEON)/ulp_neon 1024
 	$(NEON)/driver print 1 >build/neon/one.txt
 	$(NEON)/driver print 4 >build/neon/four.txt
@@ -101,7 +110,7 @@ neon: $(VENV)/build-tools
 
 count count-update: $(VENV)/build-tools
 	$(call need,valgrind,valgrind)
-	$(call proofs,proofs,-DKURVE_WERROR=ON)
+	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
 
 clean:

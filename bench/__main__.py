@@ -57,7 +57,7 @@ def main() -> None:
         print("\n" + report.page(results))
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    stored.write_text(json.dumps(tables.rounded(results), indent=1) + "\n")
+    stored.write_text(json.dumps(tables.rounded(results)) + "\n")
     (FOLDER / "README.md").write_text(report.page(results))
     pictures.draw(results, FOLDER)
     print(f"\nwrote {FOLDER} in {results['minutes']:.1f} minutes")

@@ -1,5 +1,7 @@
-"""What this machine can do at all, measured between the contenders' turns: the rate of
-large float32 products, and of copies that fit the second cache, the third, and memory.
+"""What this machine can do, measured between the contenders' turns: the rate of large
+float32 products, and of copies that fit the second cache, the third, and memory.
+
+Products are those of NumPy (OpenBLAS), PyTorch (MKL) and JAX (XLA); the best counts.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.cases import Case
+from bench.contest import Contest, Unavailable
 
 SIZE = 2048
 """Of the square matrices."""
@@ -27,20 +30,18 @@ COPY_SECONDS = 0.03
 
 
 class Contender:
-    """The worker of the ceilings. The products are NumPy's (OpenBLAS) and PyTorch's
-    (MKL); the better one counts."""
+    """The worker of the ceilings."""
 
     def __init__(self) -> None:
         self.versions = {"NumPy": np.__version__}
-        rng = np.random.default_rng(0)
-        self.a, self.b = rng.random((2, SIZE, SIZE), np.float32)
+        self.a, self.b = matrices()
         self.out = np.empty_like(self.a)
         self.arrays = {
             name: np.zeros(size // 4, np.float32) for name, size in SETS.items()
         }
 
     def gemm(self, threads: int) -> dict[str, float]:
-        """GFLOP/s of each library."""
+        """Seconds of a product in each library."""
         calls: dict[str, Callable[[], Any]] = {}
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(ImportError):
@@ -54,7 +55,7 @@ class Contender:
                 a, b, out = map(torch.from_numpy, (self.a, self.b, self.out))
                 torch.set_num_threads(threads)
                 calls["PyTorch"] = lambda: torch.mm(a, b, out=out)
-            return {name: 2e-9 * SIZE**3 / best(call) for name, call in calls.items()}
+            return {name: best(call) for name, call in calls.items()}
 
     def bandwidth(self, name: str) -> float:
         """GB/s, read and written bytes together, on one thread: the better one of a
@@ -79,6 +80,10 @@ class Contender:
         return max(rates)
 
 
+def matrices() -> np.ndarray:
+    return np.random.default_rng(0).random((2, SIZE, SIZE), np.float32)
+
+
 def best(call: Callable[[], Any], times: int = 3) -> float:
     call()
     seconds = []
@@ -92,15 +97,20 @@ def best(call: Callable[[], Any], times: int = 3) -> float:
 class Ceilings:
     """Collects rounds from two workers, which copy at the same time."""
 
-    def __init__(self, ask: Callable[..., Any], both: Callable[..., list[Any]]) -> None:
-        self.ask, self.both = ask, both
+    def __init__(self, contest: Contest, with_jax: bool) -> None:
+        self.ask, self.both = contest.ask, contest.ask_both
+        self.with_jax = with_jax
         self.rounds: list[dict[str, float]] = []
 
     def measure(self) -> None:
         found = {}
-        for threads in (1, 2):
-            for library, rate in self.ask("ceilings", "gemm", threads).items():
-                found[f"sgemm {library}, {threads}"] = rate
+        for threads, jax in ((1, "JAX, 1 thread"), (2, "JAX")):
+            seconds = self.ask("ceilings", "gemm", threads)
+            if self.with_jax:
+                with contextlib.suppress(Unavailable):
+                    seconds["JAX"] = self.ask(jax, "gemm", *matrices())
+            for library, one in seconds.items():
+                found[f"sgemm {library}, {threads}"] = 2e-9 * SIZE**3 / one
         for name in SETS:
             found[f"copy {name}, 1"] = self.ask("ceilings", "bandwidth", name)
             found[f"copy {name}, 2"] = sum(self.both("bandwidth", name))
@@ -132,8 +142,8 @@ def rates(table: dict[str, dict[str, float]], threads: int) -> tuple[float, dict
 
 
 def floor(case: Case, table: dict[str, dict[str, float]], threads: int = 2) -> float:
-    """Seconds below which no step can be: its operations at the rate of the largest
-    products, and one reading and writing of parameters and Adam state."""
+    """Seconds of a step's operations at the best rate of large products, and of one
+    reading and writing of parameters and Adam state."""
     flops, copies = rates(table, threads)
     share = case.state_bytes / threads
     size = next((size for size in copies if size >= share), max(copies))

@@ -124,8 +124,8 @@ def median(times: dict[str, Any]) -> float:
 
 
 def at_most(claim: str, value: float, bound: float, unit: str) -> Verdict:
-    return claim, f"at most {bound:g}{unit}", f"{value:.2f}{unit}", value <= bound
+    return claim, f"at most {bound:g}{unit}", f"{value:.3f}{unit}", value <= bound
 
 
 def at_least(claim: str, value: float, bound: float) -> Verdict:
-    return claim, f"at least {bound:g} x", f"{value:.2f} x", value >= bound
+    return claim, f"at least {bound:g} x", f"{value:.3f} x", value >= bound

@@ -40,7 +40,7 @@ class Benchmark:
 
     def __init__(self, contest: Contest, quick: bool) -> None:
         self.contest, self.quick = contest, quick
-        self.ceilings = ceilings.Ceilings(contest.ask, contest.ask_both)
+        self.ceilings = ceilings.Ceilings(contest, with_jax=not quick)
         for name in ("ceilings", "ceilings beside"):
             contest.ask(name, "versions")
         self.results: dict[str, Any] = {}

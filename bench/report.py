@@ -23,7 +23,9 @@ def page(results: dict[str, Any]) -> str:
 
 
 def head(results: dict[str, Any]) -> str:
-    machine = "; ".join(f"{name} {value}" for name, value in results["machine"].items())
+    machine = "\n".join(
+        f"- {name}: {value}" for name, value in results["machine"].items()
+    )
     versions = ", ".join(f"{n} {v}" for n, v in sorted(results["versions"].items()))
     watch = results["watch"]
     missing = "".join(
@@ -33,10 +35,9 @@ def head(results: dict[str, Any]) -> str:
     )
     return f"""# Benchmarks
 
-Written by `{results["command"]}` on {results["date"]}; it took
-{results["minutes"]:.0f} minutes.
+Written by `{results["command"]}` on {results["date"]}, in {results["minutes"]:.0f} min.
 
-- machine: {machine}
+{machine}
 - versions: {versions}
 - meanwhile other programs used {watch["others"]:.0%} of the cores' time, and other
   machines on the same host {watch["stolen"]:.0%}; rounds waited
@@ -53,9 +54,9 @@ fails the check has no figure.
 {rows(["name", "what is timed"], WHAT.items(), numbers=False)}
 
 A *1 thread* behind a name means a process that was given one thread; all others use
-both cores if they like. The *floor* is what no program on this machine can beat: the
-operations of the step at the best rate of large products, and one reading and writing
-of parameters and Adam state at the rate of copies of that size."""
+both cores if they like. The *floor* is the time of the step's operations at the best
+rate of large products that any library reached here, and of one reading and writing of
+parameters and Adam state at the rate of copies of that size."""
 
 
 def claims_table(results: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 import kurve
 from kurve import engines, rng
 from kurve.layers import base
+
+
+# A program that a script starts in the background ignores Ctrl-C, which tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _why_no_native() -> str:

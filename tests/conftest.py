@@ -12,7 +12,6 @@ import kurve
 from kurve import engines, rng
 from kurve.layers import base
 
-
 # A program that a script starts in the background ignores Ctrl-C, which tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

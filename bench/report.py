@@ -15,6 +15,10 @@ from bench.tables import figures, number, over, ratio, rows, versus
 def page(results: dict[str, Any]) -> str:
     parts = {letter: write for letter, write in PARTS.items() if letter in results}
     text = [head(results)]
+    if results.get("notes"):  # written by hand into results.json
+        text.append(
+            "## Notes\n\n" + "\n".join(f"- {note}" for note in results["notes"])
+        )
     if set(PARTS) <= set(results):
         text += [claims_table(results), losses(results)]
     text.append(ceilings_table(results))
@@ -85,8 +89,7 @@ def ceilings_table(results: dict[str, Any]) -> str:
     return f"""## The machine's ceilings
 
 Products of {ceilings.SIZE} x {ceilings.SIZE} matrices in GFLOP/s, copies in GB/s (read
-and written bytes; the size is what one thread walks through), measured between the
-parts.
+and written bytes; the size is what one thread walks through), between the parts.
 
 {rows(["what", "median", "best"], table)}"""
 

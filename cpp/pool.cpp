@@ -17,6 +17,7 @@ namespace kurve {
 namespace {
 
 constexpr int most_threads = 64;
+constexpr size_t stack_size = 4 << 20;  // kernels keep copies of matrices there
 constexpr int spins = 4000;  // some 40 microseconds, less than a sleep and a wake cost
 
 inline void pause() {
@@ -125,16 +126,32 @@ class Pool {
   bool start_worker() {
     sigset_t all, old;
     sigfillset(&all);
+    pthread_attr_t how;
+    pthread_attr_init(&how);
+    pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&how, stack_size);
+    auto* start = new Start{this, workers_ + 1};
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool started = true;
-    try {
-      std::thread(&Pool::serve, this, workers_ + 1).detach();
-      workers_++;
-    } catch (const std::system_error&) {
-      started = false;  // fewer threads give the same bits
-    }
+    pthread_t thread;
+    bool started = pthread_create(&thread, &how, &Pool::enter, start) == 0;
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
+    pthread_attr_destroy(&how);
+    if (started)
+      workers_++;
+    else  // fewer threads give the same bits
+      delete start;
     return started;
+  }
+
+  struct Start {
+    Pool* pool;
+    int self;
+  };
+  static void* enter(void* given) {
+    Start start = *static_cast<Start*>(given);
+    delete static_cast<Start*>(given);
+    start.pool->serve(start.self);
+    return nullptr;
   }
 
   std::atomic<bool> busy_{false};

@@ -2,8 +2,8 @@
 // and weight gradients (X^T dZ).
 //
 // A task is a block of rows times a group of panels of columns. Within it, K is cut so
-// that a panel's piece of B stays in the first cache and the block's piece of A in the
-// second; C is loaded and stored between the pieces, which leaves every element one
+// that the group's piece of B stays in the second cache and a tile's piece of A in the
+// first; C is loaded and stored between the pieces, which leaves every element one
 // chain in the order of k (Goto & van de Geijn 2008).
 #pragma once
 
@@ -13,11 +13,14 @@ INLINE int64_t update_width(int64_t K) {
   return min(update_widest, update_size / K / panel_width * panel_width);
 }
 
-constexpr int64_t flat_depth = 8, flat_widest = 512;
+constexpr int64_t flat_depth = 8, flat_deepest = 256, flat_widest = 512;
 INLINE int64_t flat_width(int64_t N) {
   int64_t fourth = pieces(pieces(N, 4), wide * L) * wide * L;
   return min(fourth, flat_widest);
 }
+
+// Rows of a block: in products that copy nothing of A, and the bounds in others.
+constexpr int64_t few_rows = 12 * tile, least_rows = 128, most_rows = 48 * tile;
 
 // How a product is cut; it depends on the product only.
 struct Cut {
@@ -35,11 +38,16 @@ struct Cut {
     updates = !flat && p.after == Product::update;
     panel = flat ? flat_width(p.N) : updates ? update_width(p.K) : panel_width;
     panels = pieces(p.N, panel);
-    blocks = pieces(p.M, row_block);
-    // A group shares one copy of A; some 16 tasks keep the threads in balance.
-    group = panels * blocks / 16;
-    if (group > 16) group = 16;
-    if (group < 1 || dots || flat || updates) group = 1;
+    group = 1;
+    if (dots || flat || updates) {
+      blocks = pieces(p.M, few_rows);
+    } else {
+      // Some 16 tasks keep the threads in balance; square ones repay the copies of A
+      // and B best.
+      int64_t side = int64_t(__builtin_sqrt(double(p.M) * double(p.N) / 16));
+      blocks = pieces(p.M, clamp(side, least_rows, most_rows));
+      group = clamp(panels * blocks / 16, 1, group_most);
+    }
     groups = pieces(panels, group);
   }
 };
@@ -85,7 +93,7 @@ static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
 
 static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
                      int64_t width) {
-  alignas(64) float c[row_block * 2 * L];
+  alignas(64) float c[few_rows * panel_width];
   const float* a = p.a + m * p.a_row;
   if (p.b_transposed) {
     dots(a, p.a_row, p.b + n * p.b_row, p.b_row, c, width, rows, width, p.K);
@@ -94,7 +102,7 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
   // A column of C lies in memory as a row does.
   dots(p.b, 0, a, p.a_row, c, rows, 1, rows, p.K);
   Product row = p;
-  float bias[row_block];
+  float bias[few_rows];
   if (p.bias) {
     for (int64_t i = 0; i < rows; i++) bias[i] = p.bias[0];
     row.bias = bias - m;
@@ -106,8 +114,8 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
 // Of a large B, some rows at a time and much of each, so that memory streams; C stays
 // in the first cache.
 static bool flat_part(const Product& p, int64_t n, int64_t width) {
-  alignas(64) float packed[k_block * L], c[flat_rows * flat_widest];
-  int64_t most = p.N > flat_widest ? flat_depth : k_block;
+  alignas(64) float packed[flat_deepest * L], c[flat_rows * flat_widest];
+  int64_t most = p.N > flat_widest ? flat_depth : flat_deepest;
   for (int64_t k = 0; k < p.K; k += most) {
     int64_t depth = min(p.K - k, most);
     const float *a = p.a + k * p.a_step, *b = p.b + k * p.b_row + n;
@@ -144,11 +152,11 @@ static void prefetch_variable(const Product& p, int64_t at, int64_t rows) {
 static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
                         int64_t width) {
   alignas(64) float packed[update_size], c[tile * update_widest];
-  for (int64_t j = 0; j < width; j += panel_width)
-    pack_b(p, 0, p.K, n + j, min(width - j, panel_width), packed + j * p.K);
-  int64_t tiles = pieces(rows, tile), c_row = pieces(width, panel_width) * panel_width;
-  for (int64_t i = 0; i < tiles; i++) {
-    int64_t r0 = m0 + rows * i / tiles, count = m0 + rows * (i + 1) / tiles - r0;
+  pack_b(p, 0, p.K, n, width, packed, p.K * panel_width);
+  int64_t c_row = pieces(width, panel_width) * panel_width;
+  Tiles tiles(rows);
+  for (int64_t i = 0; i < tiles.count; i++) {
+    int64_t r0 = m0 + tiles.begin(i), count = tiles.size(i);
     for (int64_t j = 0; j < width; j += panel_width) {
       prefetch_variable(p, r0 * p.N + n + j, count);
       auto run = width - j <= L ? micro_rows<1> : micro_rows<2>;
@@ -159,47 +167,67 @@ static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
   }
 }
 
-static bool product(const Product& p, int64_t task) {
-  Cut cut(p);
-  int64_t block = task / cut.groups, first = task % cut.groups * cut.group;
-  int64_t last = min(first + cut.group, cut.panels);
-  int64_t m0 = p.M * block / cut.blocks, rows = p.M * (block + 1) / cut.blocks - m0;
-  int64_t n0 = first * cut.panel;
-  if (cut.dots) return dot_part(p, m0, rows, n0, min(cut.panel, p.N - n0));
-  if (cut.flat) return flat_part(p, n0, min(cut.panel, p.N - n0));
-  if (cut.updates) {
-    update_part(p, m0, rows, n0, min(cut.panel, p.N - n0));
-    return true;
-  }
+// A tile of C on its way to the first cache, before its turn.
+INLINE void prefetch_tile(const float* c, int64_t c_row, int64_t rows) {
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < panel_width; j += 16)
+      __builtin_prefetch(c + i * c_row + j, 1, 3);
+}
 
-  alignas(64) float b_packed[k_block * panel_width], edge[row_block * panel_width];
-  alignas(64) float a_packed[a_packed_size];
-  int64_t tiles = pieces(rows, tile);
-  bool packs_a = last - first >= 4, finite = true;
-  for (int64_t k = 0; k < p.K; k += k_block) {
-    int64_t depth = min(p.K - k, k_block);
-    if (packs_a) pack_a(p, m0, rows, k, depth, a_packed);
-    for (int64_t j = first; j < last; j++) {
-      int64_t n = j * panel_width, width = min(p.N - n, panel_width);
-      bool whole = width == panel_width;
-      bool packs_b = p.b_transposed || !whole || rows >= pack_from_rows;
-      const float* b = p.b + k * p.b_row + n;
-      if (packs_b) pack_b(p, k, depth, n, width, b_packed);
-      float* c = whole ? p.c + m0 * p.N + n : edge;
-      int64_t c_row = whole ? p.N : panel_width;
-      auto run = width <= L ? micro_rows<1> : micro_rows<2>;
-      for (int64_t i = 0; i < tiles; i++) {
-        int64_t r0 = rows * i / tiles, count = rows * (i + 1) / tiles - r0;
-        Rows a =
-            packs_a ? packed_rows(p, a_packed, r0, i)
-                    : Rows{p.a + (m0 + r0) * p.a_row + k * p.a_step, p.a_row, p.a_step};
-        if (packs_b && j + 1 < last) prefetch_b(p, k, depth, n + panel_width, i, tiles);
-        run(int(count), a.at, a.row, a.step, packs_b ? b_packed : b,
-            packs_b ? panel_width : p.b_row, c + r0 * c_row, c_row, depth, k == 0);
-        if (k + depth == p.K)
-          finite &= finish(p, c + r0 * c_row, c_row, m0 + r0, count, n, width);
+static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
+                         int64_t width) {
+  alignas(64) float b_packed[group_most * packed_panel],
+      a_packed[chunk * packed_tile + L];
+  alignas(64) float edge[most_rows * panel_width];  // of C, where a panel is not whole
+  const Tiles tiles(rows);
+  int64_t most = pieces(pieces(p.K, pieces(p.K, k_block)), L) * L;
+  bool packs_a = width >= 4 * panel_width;
+  bool packs_b = p.b_transposed || width % panel_width || rows >= pack_from_rows;
+  bool finite = true;
+  const float* derivative =
+      p.after == Product::differentiate ? p.derivative.values : nullptr;
+  for (int64_t k = 0, depth; k < p.K; k += depth) {
+    depth = min(p.K - k, most);
+    bool last = k + depth == p.K;
+    if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
+    for (int64_t i = 0; i < tiles.count; i++) {
+      int64_t r0 = tiles.begin(i), m = m0 + r0, count = tiles.size(i);
+      Rows a{p.a + m * p.a_row + k * p.a_step, p.a_row, p.a_step};
+      if (packs_a) {
+        if (i % chunk == 0)
+          pack_a(p, m0, tiles, i, min(i + chunk, tiles.count), k, depth, a_packed);
+        a = packed_rows(p, a_packed + i % chunk * packed_tile);
+      }
+      for (int64_t j = 0; j < width; j += panel_width) {
+        int64_t n = n0 + j, columns = min(width - j, panel_width);
+        bool whole = columns == panel_width;
+        const float* b =
+            packs_b ? b_packed + j / panel_width * packed_panel : p.b + k * p.b_row + n;
+        float* c = whole ? p.c + m * p.N + n : edge + r0 * panel_width;
+        int64_t c_row = whole ? p.N : panel_width;
+        if (j + 2 * panel_width <= width) {
+          prefetch_tile(c + panel_width, c_row, count);
+          if (last && derivative)
+            prefetch_tile(derivative + m * p.N + n + panel_width, p.N, count);
+        }
+        auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
+        run(int(count), a.at, a.row, a.step, b, packs_b ? panel_width : p.b_row, c,
+            c_row, depth, k == 0);
+        if (last) finite &= finish(p, c, c_row, m, count, n, columns);
       }
     }
   }
   return finite;
+}
+
+static bool product(const Product& p, int64_t task) {
+  Cut cut(p);
+  int64_t block = task / cut.groups, n = task % cut.groups * cut.group * cut.panel;
+  int64_t m = p.M * block / cut.blocks, rows = p.M * (block + 1) / cut.blocks - m;
+  int64_t width = min(p.N - n, cut.group * cut.panel);
+  if (cut.dots) return dot_part(p, m, rows, n, width);
+  if (cut.flat) return flat_part(p, n, width);
+  if (!cut.updates) return blocked_part(p, m, rows, n, width);
+  update_part(p, m, rows, n, width);
+  return true;
 }

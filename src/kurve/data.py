@@ -77,11 +77,12 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
             fix = f"Try y of shape {('n', *target)}".replace("'", "") + "."
         elif array.ndim == 2 and len(target) == 1 and target[0] == 1:
             fix = (
-                f"Try a last layer of {array.shape[1]} units, or "
+                f"Try a last layer of {array.shape[1] * loss.heads} units, or "
                 "loss='sparse_categorical_crossentropy' if y holds class numbers."
             )
         else:
-            fix = f"Try a last layer whose output has shape {array.shape[1:]}."
+            wanted = (*array.shape[1:-1], array.shape[-1] * loss.heads)
+            fix = f"Try a last layer whose output has shape {wanted}."
         if target and target[0] > 1 and array.shape[1:] in ((), (1,)):
             fix = (
                 "Try loss='sparse_categorical_crossentropy' if y holds class numbers, "

@@ -52,9 +52,9 @@ class Loss:
         *leading, last = output_shape
         if last % self.heads:
             raise ValueError(
-                f"[{type(self).__name__}] the model needs {self.heads} outputs for each "
-                f"target. Received: an output of shape {output_shape}. Try a last layer "
-                f"of {self.heads} units for one target."
+                f"[{type(self).__name__}] the model needs {self.heads} outputs for "
+                f"each target. Received: an output of shape {output_shape}. Try a last "
+                f"layer of {self.heads} units for one target."
             )
         return (*leading, last // self.heads)
 

@@ -190,8 +190,9 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
     depth = min(p.K - k, most);
     bool last = k + depth == p.K;
     if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
-    for (int64_t i = 0; i < tiles.count; i++) {
-      int64_t r0 = tiles.begin(i), m = m0 + r0, count = tiles.size(i);
+    for (int64_t i = 0, r0 = 0, count; i < tiles.count; i++, r0 += count) {
+      count = tiles.begin(i + 1) - r0;
+      int64_t m = m0 + r0;
       Rows a{p.a + m * p.a_row + k * p.a_step, p.a_row, p.a_step};
       if (packs_a) {
         if (i % chunk == 0)

@@ -48,6 +48,10 @@ PEAKS = 3
 CHANCE = 1e-3
 """With what probability noise alone may pass for a frequency."""
 
+FURTHER = 4
+"""So many more frequencies are looked for than are wanted: what is left in the data, a
+wave's harmonics say, would pull at those that are."""
+
 ROUNDS = 30
 """Steps of a refinement; it needs about 5."""
 
@@ -70,7 +74,9 @@ def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
     moving, varying = span > 0.0, spread > 0.0
     u = (x - low)[:, moving] / span[moving] - 0.5
     v = (y - y.mean(axis=0))[:, varying] / spread[varying]
-    waves = _search(u, v, count) if u.size and v.size else np.zeros((u.shape[1], 0))
+    waves = np.zeros((u.shape[1], 0))
+    if u.size and v.size:
+        waves = _search(u, v, count + FURTHER)[:, :count]
     found = np.zeros((x.shape[1], waves.shape[1]))
     found[moving] = waves / span[moving, None]
     return found
@@ -108,7 +114,9 @@ def _search(u: np.ndarray, v: np.ndarray, count: int) -> np.ndarray:
         more = _refined(u, v, np.column_stack([waves, candidate]))
         left = _fit(u, v, more)[1]
         freedom = v.size - v.shape[1] * (1 + u.shape[1] + 2 * more.shape[1]) - more.size
-        if not _stands_out((rest**2).sum(), (left**2).sum(), freedom, v.shape[1], tried):
+        if not _stands_out(
+            (rest**2).sum(), (left**2).sum(), freedom, v.shape[1], tried
+        ):
             break
         waves, rest = more, left
     return waves

@@ -19,8 +19,16 @@ from kurve.models import Sequential
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-QUIET = 10
-"""Steps at the start, too small to change much, that show how much batches differ."""
+ROWS = 512
+"""Rows whose loss is watched. They stay the same, so that the curve shows what the
+steps do and not how batches differ."""
+
+GROWTH = 4.0
+"""The loss diverges when it is above its lowest value by so many times the first one (or
+what it had fallen, if that is more)."""
+
+FEWEST = 10
+"""Fewer steps than these before that say nothing."""
 
 
 def lr_find(
@@ -37,8 +45,8 @@ def lr_find(
     """Find a learning rate for `model.fit(x, y)`.
 
     Trains a copy of the model, each step with a larger learning rate than the last, and
-    watches the loss: flat while steps are too small, then falling, then growing without
-    bounds. The model itself and all random numbers to come stay as they are, and the
+    watches the loss of some rows: flat while steps are too small, then falling, then
+    growing without bounds. The model itself and all random numbers to come stay as they are, and the
     same model and data give the same answer.
 
         sweep = kurve.lr_find(model, x, y)
@@ -79,49 +87,82 @@ def lr_find(
     order, bounds = Division(len(x), bounds, steps, True, state.seed, 0).epoch(0)
     rates = np.geomspace(min_learning_rate, max_learning_rate, steps)
     batches = Batches(x, y, weights, order, bounds, rates.astype(np.float32))
-    losses: list[float] = []
-    diverged, watch = False, _Watch()
-    for step in range(steps):
+    kept = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)
+    watched = Batches(x, y, weights, kept, np.array([0, len(kept)]))
+
+    def loss_now() -> float:
         totals = np.zeros(program.plan.totals_size)
+        program.test(state, watched, totals)
+        return float(totals[0] / totals[1])
+
+    start, losses = loss_now(), list[float]()
+    diverged: float | None = None
+    for step in range(steps):
         try:
-            program.train(state, batches, step, step + 1, totals)
+            program.train(
+                state, batches, step, step + 1, np.zeros(program.plan.totals_size)
+            )
+            loss = loss_now()
         except NonFiniteError:
-            diverged = True
+            loss = math.inf
+        if math.isfinite(loss):
+            losses.append(loss)
+        lowest = min(losses, default=start)
+        if not loss - lowest <= GROWTH * max(abs(start), start - lowest):
+            diverged = float(rates[step])
             break
-        losses.append(float(totals[0] / totals[1]))
-        if watch.diverges(losses[-1]):
-            diverged = True
-            break
-    if len(losses) <= QUIET:
+    if len(losses) < FEWEST:
         raise ValueError(
             "[lr_find] min_learning_rate must be too small to do harm. Received: "
-            f"{min_learning_rate!r}, where the loss grows without bounds at once. "
-            "Try min_learning_rate=1e-12, or inputs scaled with layers.Normalization."
+            f"{min_learning_rate!r}, and the loss grows without bounds after "
+            f"{len(losses)} steps. Try min_learning_rate={min_learning_rate / 1e4:.0e},"
+            " or inputs scaled with layers.Normalization."
         )
-    end = float(rates[step]) if diverged else None
-    return LearningRateSweep(rates[: len(losses)], np.array(losses), end)
+    return LearningRateSweep(rates[: len(losses)], np.array(losses), start, diverged)
 
 
 class LearningRateSweep:
     """What `lr_find` saw.
 
     learning_rates: of the steps, increasing.
-    losses: of the steps' batches, before each update.
-    smoothed: losses, averaged over neighbouring steps.
+    losses: after each step, of the same rows.
+    start: the loss before the first step.
     diverged: the learning rate at which the loss grew without bounds, or None.
-    suggestion: a learning rate for `fit`.
-    steepest: where the loss falls fastest (Smith 2017); usually rather small.
+    steepest: where the loss fell fastest, Smith's suggestion; often rather small.
+    suggestion: a learning rate for `fit`, or the largest for `schedules.OneCycle`. The
+        geometric mean of two: where four fifths of the fall were done, and a tenth of
+        where the loss diverged. Over UCI sets and sines, with raw and scaled inputs,
+        training at it came nearer to the best rate's loss than at `steepest`, or at a
+        tenth of the rate of the lowest loss.
     """
 
     def __init__(
-        self, learning_rates: np.ndarray, losses: np.ndarray, diverged: float | None
+        self,
+        learning_rates: np.ndarray,
+        losses: np.ndarray,
+        start: float,
+        diverged: float | None,
     ) -> None:
         self.learning_rates, self.losses = learning_rates, losses
-        self.diverged = diverged
-        self.smoothed = _smoothed(losses)
-        slopes = np.gradient(self.smoothed)
-        self.steepest = float(learning_rates[int(slopes.argmin())])
-        self.suggestion = self.steepest
+        self.start, self.diverged = start, diverged
+        curve = _smoothed(np.minimum(losses, start))
+        self.steepest = float(learning_rates[int(np.gradient(curve).argmin())])
+        fallen = curve <= start - 0.8 * (start - curve.min())
+        fast = float(learning_rates[int(fallen.argmax())])
+        self.suggestion = fast if diverged is None else math.sqrt(fast * diverged / 10)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the loss over the learning rate, with the suggestion marked.
+
+        Args:
+            ax: where to draw; a new figure by default.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from kurve.plots import plot_sweep
+
+        return plot_sweep(self, ax)
 
     def __repr__(self) -> str:
         low, high = self.learning_rates[0], self.learning_rates[-1]
@@ -132,37 +173,11 @@ class LearningRateSweep:
         )
 
 
-class _Watch:
-    """Looks for the loss that grows without bounds.
-
-    It does when a running mean is above its lowest value by three times what it had
-    fallen, and by more than batches differ among themselves.
-    """
-
-    def __init__(self) -> None:
-        self.first: list[float] = []
-        self.mean, self.lowest = 0.0, math.inf
-
-    def diverges(self, loss: float) -> bool:
-        """Whether it does with this next loss."""
-        if len(self.first) < QUIET:
-            self.first.append(loss)
-            self.mean = self.lowest = float(np.mean(self.first))
-            return False
-        self.mean += 0.2 * (loss - self.mean)
-        self.lowest = min(self.lowest, self.mean)
-        start, noise = float(np.mean(self.first)), float(np.std(self.first))
-        limit = 3.0 * (start - self.lowest) + 4.0 * noise + 1e-3 * abs(start)
-        return self.mean - self.lowest > limit
-
-
 def _smoothed(losses: np.ndarray) -> np.ndarray:
-    """Weighted means over neighbouring steps. What is above the first losses counts as
-    they do, so that the end of the sweep does not cast a shadow on what is before."""
-    level = float(losses[:QUIET].max())
+    """Means over neighbouring steps, weighted by a Gaussian."""
     reach = np.arange(-9, 10)
     weights = np.exp(-0.5 * (reach / 3.0) ** 2)
-    padded = np.pad(np.minimum(losses, level), 9, mode="edge")
+    padded = np.pad(losses, len(reach) // 2, mode="edge")
     return np.convolve(padded, weights / weights.sum(), mode="valid")
 
 

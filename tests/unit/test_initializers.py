@@ -79,7 +79,9 @@ def test_sine_uniform_of_the_first_layer() -> None:
     assert 9.99 < np.abs(values).max() <= 10.0
     assert values.var() == pytest.approx(100 / 3, rel=0.03)
     for omega in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match=r"^\[SineUniform\] omega must .*Try omega"):
+        with pytest.raises(
+            ValueError, match=r"^\[SineUniform\] omega must .*Try omega"
+        ):
             initializers.SineUniform(omega=omega)
 
 

@@ -11,5 +11,6 @@ from kurve.layers.fourier import FourierFeatures as FourierFeatures
 from kurve.layers.normalization import Normalization as Normalization
 
 CLASSES: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in [Dense, Activation, Dropout, Normalization, FourierFeatures]
+    cls.__name__: cls
+    for cls in [Dense, Activation, Dropout, Normalization, FourierFeatures]
 }

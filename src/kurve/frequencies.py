@@ -8,9 +8,12 @@ refinement matters: a wave whose frequency is off by e is out of step with the d
 after a distance of pi / e, so the resolution of a periodogram is too coarse to
 extrapolate.
 
+At last, waves that are whole multiples of a slower one, as far as the data can tell,
+are made exactly that.
+
 Samples may lie anywhere; c and d keep a trend from passing for a long period.
-Source: Lomb 1976 and Scargle 1982 for the periodogram of uneven samples; Golub & Pereyra
-1973 and Kaufman 1975 (variable projection) for the refinement.
+Source: Lomb 1976 and Scargle 1982 for the periodogram of uneven samples; Golub &
+Pereyra 1973 and Kaufman 1975 (variable projection) for the refinement.
 """
 
 from __future__ import annotations
@@ -51,6 +54,14 @@ CHANCE = 1e-3
 FURTHER = 4
 """So many more frequencies are looked for than are wanted: what is left in the data, a
 wave's harmonics say, would pull at those that are."""
+
+NEAR = 0.15
+"""Cycles over the data from a multiple of another wave, within which one is tried as
+its harmonic."""
+
+COST = 10.0
+"""By so many variances of what is left over a harmonic may raise the squared error,
+for each feature: chance does so once in a thousand times."""
 
 ROUNDS = 30
 """Steps of a refinement; it needs about 5."""
@@ -111,15 +122,46 @@ def _search(u: np.ndarray, v: np.ndarray, count: int) -> np.ndarray:
         candidate = _strongest(u, rest, waves, groups)
         if candidate is None:
             break
-        more = _refined(u, v, np.column_stack([waves, candidate]))
+        more = np.column_stack([waves, candidate])
+        more = _refined(u, v, more, np.eye(more.shape[1]))
         left = _fit(u, v, more)[1]
-        freedom = v.size - v.shape[1] * (1 + u.shape[1] + 2 * more.shape[1]) - more.size
+        freedom = _freedom(u, v, more)
         if not _stands_out(
             (rest**2).sum(), (left**2).sum(), freedom, v.shape[1], tried
         ):
             break
         waves, rest = more, left
-    return waves
+    return _tied(u, v, waves)
+
+
+def _freedom(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> int:
+    """Numbers in the data that are not used up by the fit."""
+    return v.size - v.shape[1] * (1 + u.shape[1] + 2 * waves.shape[1]) - waves.size
+
+
+def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
+    """The waves, made whole multiples of slower ones where the data allows it: all
+    harmonics of a period together say better than each by itself how long it is."""
+    base, multiples = waves, np.eye(waves.shape[1])
+    error = float((_fit(u, v, waves)[1] ** 2).sum())
+    variance = error / max(_freedom(u, v, waves), 1)
+    order = np.argsort((waves**2).sum(axis=0))
+    for place, fast in enumerate(order):
+        for slow in order[:place]:
+            if not multiples[slow, slow]:
+                continue  # tied itself
+            times = np.rint(base[:, fast] @ base[:, slow] / (base[:, slow] ** 2).sum())
+            apart = np.linalg.norm(base[:, fast] - times * base[:, slow])
+            if abs(times) < 2 or apart > 2.0 * math.pi * NEAR:
+                continue
+            tried = multiples.copy()
+            tried[:, fast] = times * multiples[:, slow]
+            moved = _refined(u, v, base, tried)
+            there = float((_fit(u, v, moved @ tried)[1] ** 2).sum())
+            if there - error <= COST * u.shape[1] * variance:
+                base, multiples, error = moved, tried, there
+                break
+    return base @ multiples
 
 
 def _stands_out(
@@ -206,43 +248,46 @@ def _fit(
 
 
 def _solution(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """argmin |a s - b|^2 by the normal equations: a has many rows and few columns, which
-    are sines of different frequencies and so far from dependent."""
+    """argmin |a s - b|^2 by the normal equations: a has many rows and few columns,
+    which are sines of different frequencies and so far from dependent."""
     return np.linalg.lstsq(a.T @ a, a.T @ b, rcond=1e-13)[0]
 
 
-def _refined(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """The frequencies (I, K) nearby that leave least over.
+def _refined(
+    u: np.ndarray, v: np.ndarray, base: np.ndarray, multiples: np.ndarray
+) -> np.ndarray:
+    """The base (I, K) nearby for which the waves base @ multiples leave least over.
 
     Gauss-Newton on the frequencies alone, the coefficients being those of least squares
     at every point: the derivatives of the residuals are projected out of the basis
     (Kaufman's approximation of the variable projection). Half a step, and half of that,
     where a step goes too far.
     """
-    start, count = waves, waves.shape[1]
-    coefficients, rest = _fit(u, v, waves)
+    start, count = base, base.shape[1]
+    coefficients, rest = _fit(u, v, base @ multiples)
     error = float((rest**2).sum())
     for _ in range(ROUNDS):
-        basis = _basis(u, waves)
+        basis = _basis(u, base @ multiples)
         sines, cosines = basis[:, -2 * count : -count], basis[:, -count:]
         a, b = coefficients[-2 * count : -count], coefficients[-count:]
-        # of the prediction, by w_jk: (n, T, 1, K) (n, 1, I, 1), as (n, T I K)
+        # of the prediction, by each phase: (n, T, K); by the base: (n, T, I, K)
         slope = cosines[:, None, :] * a.T - sines[:, None, :] * b.T
+        slope = slope @ multiples.T
         slopes = (slope[:, :, None, :] * u[:, None, :, None]).reshape(len(u), -1)
         slopes -= basis @ _solution(basis, slopes)
-        step = _solution(slopes.reshape(rest.size, waves.size), rest.ravel())
+        step = _solution(slopes.reshape(rest.size, base.size), rest.ravel())
         for halvings in range(8):
-            tried = waves + step.reshape(waves.shape) / 2**halvings
-            coefficients_there, rest_there = _fit(u, v, tried)
+            tried = base + step.reshape(base.shape) / 2**halvings
+            coefficients_there, rest_there = _fit(u, v, tried @ multiples)
             error_there = float((rest_there**2).sum())
             if error_there < error:
                 break
         else:
             break
         gain = error - error_there
-        waves, coefficients, rest = tried, coefficients_there, rest_there
+        base, coefficients, rest = tried, coefficients_there, rest_there
         error = error_there
         if gain <= 1e-10 * error:
             break
-    slowest = np.sqrt((waves**2).sum(axis=0)).min() / (2.0 * math.pi)
-    return waves if slowest > 0.5 * LOWEST else start
+    slowest = np.linalg.norm(base @ multiples, axis=0).min() / (2.0 * math.pi)
+    return base if slowest > 0.5 * LOWEST else start

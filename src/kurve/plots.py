@@ -142,11 +142,13 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
     ax.set_xscale("log")
     lowest, start = float(losses.min()), sweep.start
+    # What comes after the fall is too large to show the fall beside it.
+    room = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
     if lowest > 0.0 and start >= LOG_RANGE * lowest:
         ax.set_yscale("log")
-    # What comes after the fall is too large to show the fall beside it.
-    room = 0.3 * (start - lowest) + 0.01 * abs(start)
-    ax.set_ylim(top=start + room)
+        ax.set_ylim(lowest / 1.5, start * 3.0)
+    else:
+        ax.set_ylim(min(lowest, start) - room, start + 2.0 * room)
     for rate, label, colour, style in [
         (sweep.suggestion, "suggestion", COLOURS[1], "-"),
         (sweep.diverged, "diverged", GREY, "--"),

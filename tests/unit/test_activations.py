@@ -93,7 +93,7 @@ def test_alpha(alpha: float) -> None:
 
 @pytest.mark.parametrize("alpha", [1e-30, 1e-3, 0.5, 2.5, 100.0, 1e30])
 def test_snake_of_any_alpha(alpha: float) -> None:
-    """A line and a wave; finite where x is, also where alpha x is not; never falling."""
+    """Finite where x is, also where alpha x is not; never falling."""
     snake = Activation("snake", alpha)
     x = np.array([-2.0, 0.0, 0.7, 3.0])
     expected = [v + math.sin(alpha * v) ** 2 / alpha for v in x]

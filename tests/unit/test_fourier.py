@@ -183,6 +183,37 @@ def test_harmonics_of_a_square_wave() -> None:
     np.testing.assert_allclose(waves, [2.0, 6.0, 10.0, 14.0], atol=0.02)
 
 
+def test_harmonics_say_together_how_long_the_period_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sharp pulses in noise: tied to the first, the harmonics make it more exact; two
+    waves that only nearly are harmonics stay as they are."""
+
+    def pulses(x: np.ndarray) -> np.ndarray:
+        return 0.2 / (1.1 - np.cos(x))
+
+    def error() -> float:
+        """Of the first frequency, over ten sets of data."""
+        errors = []
+        for seed in range(10):
+            random = np.random.default_rng(seed)
+            x = random.uniform(0, 20, 300)
+            waves = found(x, pulses(x) + 0.05 * random.normal(size=300))[0]
+            errors.append(np.abs(waves - 1.0).min())
+        return float(np.mean(errors))
+
+    y = pulses(SCATTERED) + 0.05 * np.random.default_rng(3).normal(size=300)
+    waves = found(SCATTERED, y)[0]
+    assert len(waves) >= 4
+    np.testing.assert_allclose(waves / waves[0], np.rint(waves / waves[0]), rtol=1e-9)
+    two = np.sin(SCATTERED) + np.sin(2.03 * SCATTERED)
+    noise = 0.05 * np.random.default_rng(3).normal(size=300)
+    np.testing.assert_allclose(found(SCATTERED, two + noise), [[1, 2.03]], atol=2e-3)
+    tied = error()
+    monkeypatch.setattr(frequencies, "_tied", lambda u, v, waves: waves)
+    assert tied < 0.7 * error()
+
+
 def test_what_else_is_in_the_data_does_not_pull() -> None:
     """One frequency is wanted of a wave with many harmonics."""
     waves = found(X, np.exp(2.0 * np.sin(X)), 1)

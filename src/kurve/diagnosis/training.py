@@ -1,0 +1,229 @@
+"""Steps and learning rate: from the history, and from trial steps on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from kurve.diagnosis.network import GOOD, unscaled_inputs
+from kurve.diagnosis.report import Finding, share
+from kurve.diagnosis.subject import Subject
+
+TREND_EPOCHS = 10
+"""Epochs from which on the second half of a history shows a trend; with fewer, more
+epochs are tried."""
+
+FALLING = 0.9
+FALLING_LITTLE = 0.8
+SURE = 3.0
+"""What the loss must fall to in the second half of training: the first if more than
+half is unexplained, the second if less, because a loss falls a little for as long as
+the network learns noise by heart (0.89 to 1 over the second half, on UCI sets trained
+to the best validation error and beyond). And by how many standard errors."""
+
+TRIAL_EPOCHS = 3
+TRIAL_STEPS = 30
+"""A trial of a learning rate has at least so many steps, but not more epochs."""
+
+SWEEP = 10.0
+SLOW = (10.0, 100.0, 1000.0)
+TIMES_FASTER = 3.0
+
+BLOWN = 3.0
+"""Times the loss of a model that puts out 0. New networks have at most 1.3 times that;
+Adam at 10 to 100 times its best rate gave 3 to 2000 in the first epoch."""
+
+NOISE = 0.25
+"""Deviation of log(loss) from epoch to epoch, over sqrt(2). Well chosen constant rates
+gave 0 to 0.1 and, near a perfect fit, 0.24; ten times higher ones 0.3 to 0.55."""
+
+ENDED = 0.05
+"""Share of its highest value at which a learning rate counts as brought to its end."""
+
+
+def too_few_steps(subject: Subject) -> Iterator[Finding]:
+    """The loss was still falling when training stopped."""
+    if not _worth_it(subject) or _ended(subject):
+        return
+    left = subject.unexplained or 0.0
+    losses = _course(subject)
+    if len(losses) >= TREND_EPOCHS:
+        half = losses[len(losses) // 2 :]
+        factor, sure = _trend(_logs(subject, half))
+        evidence = {
+            "loss fell in the second half of the epochs to": share(factor),
+            "epochs": len(losses),
+            "last loss": float(losses[-1]),
+        }
+    else:
+        after = subject.trial(TRIAL_EPOCHS, subject.learning_rate())
+        now = _logs(subject, subject.loss_now)
+        # All but the first epoch: one lucky epoch is no trend.
+        factor, sure = float(np.exp(_logs(subject, max(after[1:])) - now)), True
+        evidence = {
+            "loss now": subject.loss_now,
+            f"loss after {TRIAL_EPOCHS} more epochs on a copy": after[-1],
+        }
+    if not (sure and factor < (FALLING if left > 0.5 else FALLING_LITTLE)):
+        return
+    if subject.validation is not None and not subject.would_gain(TRIAL_EPOCHS):
+        return
+    yield Finding(
+        "too_few_steps",
+        "serious" if left > 0.5 else "warning",
+        f"Training stopped while the loss was still falling, with {share(left)} "
+        f"{'wrong' if subject.rows.labels is not None else 'unexplained'}. More steps "
+        "help for as long as the validation loss falls too.",
+        evidence,
+        f"model.fit(x, y, epochs={max(100, 5 * len(losses))}, validation_split=0.2)",
+    )
+
+
+def learning_rate(subject: Subject) -> Iterator[Finding]:
+    """A rate at which the loss jumps about, or hardly moves, while another rate makes
+    it fall at once."""
+    signs = _signs_of_long_steps(subject)
+    if signs or not _worth_it(subject) or _ended(subject):
+        yield from signs
+        return
+    rate, now = subject.learning_rate(), _logs(subject, subject.loss_now)
+    left = subject.unexplained or 0.0
+
+    epochs = int(np.clip(-(-TRIAL_STEPS // subject.steps_per_epoch), 1, TRIAL_EPOCHS))
+
+    def fall(factor: float) -> float:
+        """How far log(loss) falls in a trial."""
+        return float(now - _logs(subject, subject.trial(epochs, rate * factor)[-1]))
+
+    same, low = fall(1.0), fall(1.0 / SWEEP)
+    tried = {"learning rate": rate, "loss changes to": share(float(np.exp(-same)))}
+    if low - same > np.log(2.0) and low > -np.log(FALLING):
+        tried[f"at {rate / SWEEP:.3g} to"] = share(float(np.exp(-low)))
+        yield _too_high(
+            subject,
+            "The steps are too long to come nearer: at a tenth of the learning rate "
+            "the loss falls at once.",
+            tried,
+        )
+    elif left > 0.1:
+        # Far too low a rate shows at a far higher one only.
+        for factor in SLOW if left > 0.5 else SLOW[:1]:
+            high = fall(factor)
+            if high > max(-np.log(FALLING), TIMES_FASTER * same):
+                tried[f"at {rate * factor:.3g} to"] = share(float(np.exp(-high)))
+                yield Finding(
+                    "learning_rate_too_low",
+                    "serious" if left > 0.5 else "warning",
+                    f"The steps are short: at {factor:g} times the learning rate the "
+                    "loss falls far faster.",
+                    tried,
+                    f"model.optimizer.learning_rate = {rate * factor:.3g}",
+                )
+                return
+
+
+def _signs_of_long_steps(subject: Subject) -> list[Finding]:
+    """What the history tells of too high a rate, without a trial."""
+    history, left = subject.model.history, subject.unexplained
+    logs = np.asarray([] if history is None else history.history.get("loss", []))
+    if not subject.can_train or not subject.trained:
+        return []
+    if not np.isfinite(logs).all() or not subject.finite:
+        place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
+        text = "The loss went beyond all numbers in training."
+        return [_too_high(subject, text, {"epoch": place})]
+    if not len(logs) or left is None or left < GOOD:
+        return []
+    # A new network puts out large numbers for large inputs: that is not the rate.
+    later = logs[1:] if any(unscaled_inputs(subject)) else logs
+    zero = subject.loss_of_zero()
+    if zero and len(later) and later.max() > BLOWN * zero:
+        return [
+            _too_high(
+                subject,
+                "In training the loss rose far above that of a model that puts out 0: "
+                "the first steps threw the weights far out, and units may have died.",
+                {"highest loss": float(later.max()), "loss of a model of zeros": zero},
+            )
+        ]
+    half = _logs(subject, logs[len(logs) // 2 :])
+    if len(half) >= TREND_EPOCHS // 2:
+        noise = float(np.std(np.diff(half)) / np.sqrt(2.0))
+        if noise > NOISE:
+            return [
+                _too_high(
+                    subject,
+                    "The loss jumps up and down from epoch to epoch by "
+                    f"{share(float(np.expm1(noise)))}.",
+                    {"deviation of log(loss)": noise, "epochs": len(half)},
+                )
+            ]
+    return []
+
+
+def _too_high(subject: Subject, message: str, evidence: dict[str, Any]) -> Finding:
+    optimizer, left = subject.model.optimizer, subject.unexplained
+    assert optimizer is not None
+    lower = subject.learning_rate() / SWEEP
+    return Finding(
+        "learning_rate_too_high",
+        "serious" if left is None or left > 0.5 else "warning" if left > 0.1 else "note",
+        message,
+        {**evidence, "learning rate": subject.learning_rate()},
+        f'model.compile(optimizers.{type(optimizer).__name__}({lower:.3g}), "'
+        f'{subject.loss.name if subject.loss else "mse"}")  '
+        "# or let it fall: optimizers.schedules.CosineDecay",
+    )
+
+
+def _worth_it(subject: Subject) -> bool:
+    """Whether the model was trained and has something left to learn."""
+    left = subject.unexplained
+    return subject.can_train and subject.trained and left is not None and left > GOOD
+
+
+def _ended(subject: Subject) -> bool:
+    """Whether a schedule has brought the learning rate to its end: then the steps are
+    short on purpose, and more of them would not help."""
+    optimizer, steps = subject.model.optimizer, subject.model.iterations
+    assert optimizer is not None
+    history = subject.model.history
+    seen = [] if history is None else history.history.get("learning_rate", [])
+    first = optimizer.learning_rates(0, max(1, min(steps, 10_000)))
+    highest = max([float(first.max()), *seen])
+    return subject.learning_rate() <= ENDED * highest
+
+
+def _course(subject: Subject) -> np.ndarray:
+    """The loss of each epoch: that of the validation where there is one, because what
+    goes on falling in the training data alone is learnt by heart."""
+    history = subject.model.history
+    logs = {} if history is None else history.history
+    loss, new = logs.get("loss", []), logs.get("val_loss", [])
+    losses = np.asarray(new if new and len(new) == len(loss) else loss, np.float64)
+    return losses if np.isfinite(losses).all() else losses[:0]
+
+
+def _logs(subject: Subject, loss: object) -> np.ndarray:
+    """The logarithm of losses, so that differences are factors. A likelihood is one
+    already: 0.5 log of the squared error where the spread fits it."""
+    assert subject.loss is not None
+    values = np.asarray(loss, np.float64)
+    if subject.loss.kind == "gaussian_nll":
+        return 2.0 * values
+    return np.log(np.maximum(values, 1e-30))
+
+
+def _trend(y: np.ndarray) -> tuple[float, bool]:
+    """The least-squares line through y: exp of its change from end to end, and whether
+    it falls by more than its standard error times `SURE`."""
+    t = np.arange(len(y)) - (len(y) - 1) / 2.0
+    slope = float((t * y).sum() / (t**2).sum())
+    rest = y - y.mean() - slope * t
+    error = float(np.sqrt((rest**2).sum() / max(len(y) - 2, 1) / (t**2).sum()))
+    return float(np.exp(slope * (len(y) - 1))), -slope > SURE * error
+
+
+CHECKS = (too_few_steps, learning_rate)

@@ -104,9 +104,7 @@ class Plan:
         """The operations first..last-1 by themselves, to predict with the same
         vectors."""
         ops = self.ops[first:last]
-        return Plan(
-            ops[0].in_shape, ops[-1].out_shape, ops, self.params, self.buffers
-        )
+        return Plan(ops[0].in_shape, ops[-1].out_shape, ops, self.params, self.buffers)
 
     @property
     def params_size(self) -> int:

@@ -122,8 +122,7 @@ def useless_columns(subject: Subject) -> Iterator[Finding]:
         return
     r = np.abs(_correlations(x[:, changing], x[:, changing]))
     pairs = [
-        (changing[i], changing[j])
-        for i, j in np.argwhere(np.triu(r, 1) > SAME_COLUMN)
+        (changing[i], changing[j]) for i, j in np.argwhere(np.triu(r, 1) > SAME_COLUMN)
     ]
     if pairs:
         later = sorted({int(j) for _, j in pairs})

@@ -39,9 +39,7 @@ not hurt it, and is a note."""
 def unscaled_inputs(subject: Subject) -> Iterator[Finding]:
     """Numbers that reach the first Dense layer and are far from mean 0 and size 1."""
     before = next((i for i, op in enumerate(subject.ops) if op.kind == "dense"), None)
-    if before is None or any(
-        op.kind != "normalization" for op in subject.ops[:before]
-    ):
+    if before is None or any(op.kind != "normalization" for op in subject.ops[:before]):
         return
     columns = subject.rows.columns
     if before > 0:
@@ -53,9 +51,7 @@ def unscaled_inputs(subject: Subject) -> Iterator[Finding]:
     low, high = columns.min(axis=0), columns.max(axis=0)
     size, largest = np.hypot(mean, deviation), np.maximum(-low, high)
     # Of two values in -1 to 1, a rare one moves the mean and does no harm.
-    switch = (largest <= 1.0) & np.all(
-        (columns == low) | (columns == high), axis=0
-    )
+    switch = (largest <= 1.0) & np.all((columns == low) | (columns == high), axis=0)
     offset = np.abs(mean) / np.where(deviation > 0, deviation, np.inf)
     # By how much each limit is passed.
     excess = np.maximum(size / LARGE, SMALL / np.maximum(largest, 1e-30))
@@ -73,8 +69,8 @@ def unscaled_inputs(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         "unscaled_inputs",
         _severity(subject),
-        f"{subject.names[worst]} reaches the first Dense layer with {why}. Biases start "
-        "at 0, so the units of that layer start with their bends outside such data or "
+        f"{subject.names[worst]} reaches the first Dense layer with {why}. Biases "
+        "start at 0, so the units of that layer start with their bends outside such data or "
         "at its edge, and steps in the weights of large inputs count many times.",
         {
             "mean": float(mean[worst]),
@@ -115,8 +111,8 @@ def unscaled_targets(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         "unscaled_targets",
         _severity(subject),
-        f"{of} mean {mean[worst]:.3g} and deviation {deviation[worst]:.3g}, where a new "
-        "network puts out about 0 and 1. Far or large targets take many steps to "
+        f"{of} mean {mean[worst]:.3g} and deviation {deviation[worst]:.3g}, where a "
+        "new network puts out about 0 and 1. Far or large targets take many steps to "
         "reach, and small ones drown in the first steps.",
         {"mean": float(mean[worst]), "deviation": float(deviation[worst])},
         "mean, deviation = y.mean(axis=0), y.std(axis=0)\n"
@@ -155,8 +151,8 @@ def dead_units(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "dead_units",
             _of_units(subject, worst),
-            f"In {listing(layers)}, up to {share(worst)} of the relu units are 0 on all "
-            "rows. No gradient reaches them, so they stay dead. Causes: a learning "
+            f"In {listing(layers)}, up to {share(worst)} of the relu units are 0 on "
+            "all rows. No gradient reaches them, so they stay dead. Causes: a learning "
             "rate that was too high, or unscaled inputs.",
             {f"dead in {layer}": share(shares[layer]) for layer in layers[:8]},
             'layers.Dense(units, activation="leaky_relu")  # or a lower learning rate',
@@ -177,8 +173,8 @@ def saturated_units(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "saturated_units",
             _of_units(subject, worst),
-            f"In {listing(layers)}, up to {share(worst)} of the units are at an end of their "
-            "range on all rows, where the slope is nearly 0. They hardly learn. "
+            f"In {listing(layers)}, up to {share(worst)} of the units are at an end of "
+            "their range on all rows, where the slope is nearly 0. They hardly learn. "
             "Causes: unscaled inputs, or a learning rate that was too high.",
             {f"saturated in {layer}": share(shares[layer]) for layer in layers[:8]},
             NORMALIZE,
@@ -318,7 +314,9 @@ def loss_mismatch(subject: Subject) -> Iterator[Finding]:
             f"the loss {loss.name} compares numbers: class 2 is not twice class 1.",
             sparse,
         )
-    elif cross and getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid"):
+    elif (
+        cross and getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid")
+    ):
         yield found(
             "serious",
             f"The loss takes logits and squashes them itself, but the last layer has a "

@@ -14,7 +14,6 @@ from kurve.batching import pass_bounds
 from kurve.diagnosis.report import share
 from kurve.engines import Batches, State
 from kurve.errors import NonFiniteError
-from kurve.losses import Loss
 from kurve.plan import Op, Plan, Shape
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 UNIT_ROWS = 2048
 """Rows whose hidden units are looked at: a unit that is 0 on all of them is of no use
 on the others either, and eight layers of 256 units stay below 20 MB."""
+
+MOST_NUMBERS = 10_000_000
+"""Numbers of x (80 MB in float64) that are looked at; of larger data every k-th row."""
 
 POINT_LOSSES = ("gaussian_nll", "pinball")
 """Losses whose outputs are parameters of a distribution, several for each target."""
@@ -35,6 +37,7 @@ class Rows:
     x:         (n, *input_shape) as the engine takes it
     columns:   (n, D) float64, each sample flattened
     y:         (n, *target_shape) as the engine takes it; as given, if uncompiled
+    every:     of which rows these are every so many
     targets:   (n, T) float64 where the task is a regression, else None
     labels:    (n,) class numbers where there is one class a row, else None
     output:    (n, O) float64, the model's output, or None
@@ -45,6 +48,7 @@ class Rows:
     x: np.ndarray
     columns: np.ndarray
     y: np.ndarray
+    every: int = 1
     targets: np.ndarray | None = None
     labels: np.ndarray | None = None
     output: np.ndarray | None = None
@@ -132,10 +136,13 @@ class Subject:
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
         """The data with, where the model is built, its predictions."""
         # Duplicates and leaks are looked for in the numbers as given, not in float32.
-        given = np.asarray(x, np.float64).reshape(len(samples), -1)
         checked = self._targets(where, y)
         data.check_same_length(where, x=samples, y=checked)
-        rows = Rows(samples, given, checked)
+        every = -(-samples.size // MOST_NUMBERS)
+        given = np.asarray(np.asarray(x)[::every], np.float64)
+        samples = np.ascontiguousarray(samples[::every])
+        checked = np.ascontiguousarray(checked[::every])
+        rows = Rows(samples, given.reshape(len(samples), -1), checked, every)
         self._set_task(rows)
         if self.built:
             output = self.model._ready_program().predict(self.state, samples)
@@ -288,8 +295,9 @@ class Subject:
     @property
     def steps_per_epoch(self) -> int:
         """As in the last `fit`, else batches of 32."""
-        params = {} if self.model.history is None else self.model.history.params
-        return min(int(params.get("steps") or -(-len(self.rows) // 32)), len(self.rows))
+        history, n = self.model.history, len(self.rows)
+        steps = None if history is None else history.params.get("steps")
+        return max(1, min(n, int(steps) // self.rows.every if steps else -(-n // 32)))
 
     @property
     def can_train(self) -> bool:
@@ -316,13 +324,14 @@ class Subject:
 
     def would_gain(self, epochs: int) -> bool:
         """Whether some more epochs would lower the loss on the validation data."""
-        assert self.validation is not None
-        before = self._loss_of(self.state, self.validation)
+        rows = self.validation
+        assert rows is not None
+        before = self._loss_of(self.state, rows)
         after: list[float] = []
         self.trial(
             epochs,
             self.learning_rate(),
-            lambda copy: after.append(self._loss_of(copy, self.validation)),
+            lambda copy: after.append(self._loss_of(copy, rows)),
         )
         return bool(after) and min(after) < before
 
@@ -391,11 +400,19 @@ class Subject:
 
     def left_out(self) -> list[str]:
         """What could not be looked at."""
-        if not self.built:
-            return ["predictions, units and training, because the model is not built"]
-        if self.loss is None:
-            return ["loss, steps and learning rate, because the model is not compiled"]
         unseen = []
+        if self.rows.every > 1:
+            unseen.append(f"all rows, because there are many: 1 in {self.rows.every}")
+        if not self.built:
+            return [
+                *unseen,
+                "predictions, units and training, because the model is not built",
+            ]
+        if self.loss is None:
+            return [
+                *unseen,
+                "loss, steps and learning rate, because the model is not compiled",
+            ]
         if not self.model.history or not self.model.history.history.get("loss"):
             unseen.append("the course of training, because this model has no history")
         if self.validation is None:
@@ -415,7 +432,9 @@ def _quality(rows: Rows) -> str:
 
 def activation_of(op: Op) -> str:
     """Name of the activation that an operation ends with."""
-    return "softmax" if op.kind == "softmax" else str(op.attrs.get("activation", "linear"))
+    return (
+        "softmax" if op.kind == "softmax" else str(op.attrs.get("activation", "linear"))
+    )
 
 
 def is_linear(op: Op) -> bool:

@@ -130,7 +130,7 @@ def _signs_of_long_steps(subject: Subject) -> list[Finding]:
     logs = np.asarray([] if history is None else history.history.get("loss", []))
     if not subject.can_train or not subject.trained:
         return []
-    if not np.isfinite(logs).all() or not subject.finite:
+    if not (np.isfinite(logs).all() and np.isfinite(subject.loss_now)):
         place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
         text = "The loss went beyond all numbers in training."
         return [_too_high(subject, text, {"epoch": place})]
@@ -169,7 +169,11 @@ def _too_high(subject: Subject, message: str, evidence: dict[str, Any]) -> Findi
     lower = subject.learning_rate() / SWEEP
     return Finding(
         "learning_rate_too_high",
-        "serious" if left is None or left > 0.5 else "warning" if left > 0.1 else "note",
+        "serious"
+        if left is None or left > 0.5
+        else "warning"
+        if left > 0.1
+        else "note",
         message,
         {**evidence, "learning rate": subject.learning_rate()},
         f'model.compile(optimizers.{type(optimizer).__name__}({lower:.3g}), "'
@@ -178,10 +182,16 @@ def _too_high(subject: Subject, message: str, evidence: dict[str, Any]) -> Findi
     )
 
 
+def _severity(left: float) -> str:
+    return "serious" if left > 0.5 else "warning" if left > 0.1 else "note"
+
+
 def _worth_it(subject: Subject) -> bool:
     """Whether the model was trained and has something left to learn."""
     left = subject.unexplained
-    return subject.can_train and subject.trained and left is not None and left > GOOD
+    if not subject.can_train or not subject.trained or left is None or left < GOOD:
+        return False
+    return bool(np.isfinite(subject.loss_now))
 
 
 def _ended(subject: Subject) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kurve.diagnosis.report import Finding, listing, share
-from kurve.diagnosis.subject import Subject
+from kurve.diagnosis.subject import GOOD, Subject
 
 SORTED_ROWS = 5000
 """Rows that ranks are taken of: the error of a rank correlation of 0.999 is then below
@@ -163,6 +163,8 @@ def target_outliers(subject: Subject) -> Iterator[Finding]:
     if not (few & (held > OUTLIER_SHARE)).any():
         return
     worst = int(np.argmax(held * few))
+    left = subject.unexplained
+    learnt = left is not None and left < GOOD
     robust = subject.loss is not None and subject.loss.kind in (
         "huber", "mean_absolute_error", "log_cosh", "pinball",
     )  # fmt: skip
@@ -170,7 +172,7 @@ def target_outliers(subject: Subject) -> Iterator[Finding]:
     of = f" of target {worst}" if y.shape[1] > 1 else ""
     yield Finding(
         "target_outliers",
-        "note" if robust else "warning",
+        "note" if robust or learnt else "warning",
         f"{count} of {len(y)} targets{of} lie more than {OUTLIER:g} robust deviations "
         f"from the median and hold {share(held[worst])} of all squared deviations. A "
         "squared error is mostly about them.",

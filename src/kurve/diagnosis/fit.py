@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kurve.diagnosis.network import GOOD, NORMALIZE
+from kurve.diagnosis.network import NORMALIZE
 from kurve.diagnosis.report import Finding, share
-from kurve.diagnosis.subject import Rows, Subject, is_linear
+from kurve.diagnosis.subject import GOOD, Rows, Subject, is_linear
 
 
 def not_trained(subject: Subject) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def no_better_than_line(subject: Subject) -> Iterator[Finding]:
     where = "validation" if judged is not rows else "data"
     yield Finding(
         "no_better_than_line",
-        "warning" if line_left < 0.9 * our_left else "note",
+        "warning" if line_left < 0.9 * our_left and our_left > GOOD else "note",
         f"A straight line by least squares has a "
         f"{'smaller' if line_left < 0.95 * our_left else 'no larger'} error than the "
         "network. Either the network has not learnt yet, or y is a linear function of "

@@ -23,6 +23,10 @@ UNIT_ROWS = 2048
 """Rows whose hidden units are looked at: a unit that is 0 on all of them is of no use
 on the others either, and eight layers of 256 units stay below 20 MB."""
 
+GOOD = 0.01
+"""Share left unexplained below which a fit is good: what is odd about its numbers has
+not hurt it, and is a note."""
+
 MOST_NUMBERS = 10_000_000
 """Numbers of x (80 MB in float64) that are looked at; of larger data every k-th row."""
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve.diagnosis.network import GOOD, unscaled_inputs
+from kurve.diagnosis.network import unscaled_inputs
 from kurve.diagnosis.report import Finding, share
-from kurve.diagnosis.subject import Subject
+from kurve.diagnosis.subject import GOOD, Subject
 
 TREND_EPOCHS = 10
 """Epochs from which on the second half of a history shows a trend; with fewer, more
@@ -24,12 +24,18 @@ the network learns noise by heart (0.89 to 1 over the second half, on UCI sets t
 to the best validation error and beyond). And by how many standard errors."""
 
 TRIAL_EPOCHS = 3
-TRIAL_STEPS = 30
-"""A trial of a learning rate has at least so many steps, but not more epochs."""
+SWEEP_EPOCHS = 2
+TRIAL_STEPS = 20
+"""A trial of a learning rate has at least so many steps, but not more epochs: all
+together cost 5 to 12 epochs of few steps, or 6 to 8 of many."""
 
 SWEEP = 10.0
 SLOW = (10.0, 100.0, 1000.0)
+"""Factors of the learning rate that are tried: by which it may be too high, too low."""
+
 TIMES_FASTER = 3.0
+"""How much more log(loss) must fall at a higher rate for the rate to be too low. Three
+tenths of the steps would then do."""
 
 BLOWN = 3.0
 """Times the loss of a model that puts out 0. New networks have at most 1.3 times that;
@@ -88,10 +94,12 @@ def learning_rate(subject: Subject) -> Iterator[Finding]:
     if signs or not _worth_it(subject) or _ended(subject):
         yield from signs
         return
+    history = subject.model.history
+    logs = [] if history is None else history.history.get("loss", [])
     rate, now = subject.learning_rate(), _logs(subject, subject.loss_now)
     left = subject.unexplained or 0.0
 
-    epochs = int(np.clip(-(-TRIAL_STEPS // subject.steps_per_epoch), 1, TRIAL_EPOCHS))
+    epochs = int(np.clip(-(-TRIAL_STEPS // subject.steps_per_epoch), 1, SWEEP_EPOCHS))
 
     def fall(factor: float) -> float:
         """How far log(loss) falls in a trial."""
@@ -108,8 +116,9 @@ def learning_rate(subject: Subject) -> Iterator[Finding]:
             tried,
         )
     elif left > 0.1:
-        # Far too low a rate shows at a far higher one only.
-        for factor in SLOW if left > 0.5 else SLOW[:1]:
+        # Where the loss has hardly moved, only a far higher rate may show it.
+        stuck = len(logs) < 2 or logs[-1] > FALLING * logs[0]
+        for factor in SLOW if stuck and left > 0.5 else SLOW[:1]:
             high = fall(factor)
             if high > max(-np.log(FALLING), TIMES_FASTER * same):
                 tried[f"at {rate * factor:.3g} to"] = share(float(np.exp(-high)))

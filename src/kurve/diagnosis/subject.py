@@ -103,7 +103,7 @@ class Subject:
         # Class numbers for a softmax under a loss of numbers: `fit` refuses them, and
         # here they are what is to be found.
         self.numbers_for_softmax = False
-        self.finite = True  # whether all outputs are
+        self.finite, self.task = True, ""  # whether all outputs are; of the targets
         self.rows = self._rows("diagnose", x, samples, y)
         self.validation = None
         if validation_data is not None:
@@ -147,7 +147,15 @@ class Subject:
         samples = np.ascontiguousarray(samples[::every])
         checked = np.ascontiguousarray(checked[::every])
         rows = Rows(samples, given.reshape(len(samples), -1), checked, every)
-        self._set_task(rows)
+        table = checked.reshape(len(checked), -1).astype(np.float64)
+        # Validation data is what the training data is, whatever few values it has.
+        self.task = self.task or self._task_of(table)
+        if self.task == "numbers":
+            rows.targets = table
+        elif self.task == "classes":
+            rows.labels = table[:, 0].astype(int)
+        elif self.task == "one_hot":
+            rows.labels = table.argmax(axis=1)
         if self.built:
             output = self.model._ready_program().predict(self.state, samples)
             rows.output = output.reshape(len(samples), -1).astype(np.float64)
@@ -165,32 +173,31 @@ class Subject:
             and len(shape) == 1
             and shape[0] > 1
             and (array.ndim == 1 or array.shape[1:] == (1,))
-            and _are_classes(array, shape[0])
+            and _whole(array, shape[0])
         ):
             self.numbers_for_softmax = True
             return array.reshape(-1).astype(np.float32)
         return data.as_targets(where, y, self.loss, shape)
 
-    def _set_task(self, rows: Rows) -> None:
-        """Say whether the targets are numbers or classes."""
-        y, n = rows.y, len(rows)
+    def _task_of(self, y: np.ndarray) -> str:
+        """What the targets (n, T) are: "numbers", "classes" (numbers of them),
+        "one_hot", or "other" (several yes or no a row, say)."""
         kind = "" if self.loss is None else self.loss.kind
-        flat = y.reshape(n, -1).astype(np.float64)
         outputs = 0 if self.output_shape is None else int(np.prod(self.output_shape))
-        soft = self.last_activation == "softmax" and outputs > 1
-        two_values = flat.shape[1] == 1 and _are_classes(flat, 2)
-        if kind == "sparse_categorical_crossentropy" or (
-            flat.shape[1] == 1 and soft and _are_classes(flat, outputs)
-        ):
-            rows.labels = flat[:, 0].astype(int) if flat.shape[1] == 1 else None
-        elif kind == "categorical_crossentropy" or (soft and _are_one_hot(flat)):
-            rows.labels = flat.argmax(axis=1)
-        elif kind == "binary_crossentropy" or (
-            two_values and self.last_activation == "sigmoid"
-        ):
-            rows.labels = flat[:, 0].astype(int) if two_values else None
-        else:
-            rows.targets = flat
+        soft, single = self.last_activation == "softmax", y.shape[1] == 1
+        if kind == "sparse_categorical_crossentropy":
+            return "classes" if single else "other"
+        if self.numbers_for_softmax or (soft and single and _varied(y, outputs)):
+            return "classes"
+        if kind == "categorical_crossentropy" or (soft and _are_one_hot(y)):
+            # Dense layers on several axes have a class for each place.
+            return "one_hot" if y.shape[1] == self.ops[-1].out_shape[-1] else "other"
+        yes_or_no = single and bool(((y == 0) | (y == 1)).all())
+        if kind == "binary_crossentropy":
+            return "classes" if yes_or_no else "other"
+        if self.last_activation == "sigmoid" and single and _varied(y, 2):
+            return "classes"
+        return "numbers"
 
     def _set_predictions(self, rows: Rows) -> None:
         output, n = rows.output, len(rows)
@@ -448,12 +455,17 @@ def is_linear(op: Op) -> bool:
     )
 
 
-def _are_classes(values: np.ndarray, count: int) -> bool:
-    """Whether all are whole numbers 0 to count - 1, and more than one of them."""
-    if values.dtype.kind not in "fiub":
+def _whole(values: np.ndarray, count: int) -> bool:
+    """Whether all are whole numbers 0 to count - 1."""
+    if values.dtype.kind not in "fiub" or not values.size:
         return False
     low, high = values.min(), values.max()
-    return bool(low == 0 and 0 < high < count and (values == np.floor(values)).all())
+    return bool(low >= 0 and high < count and (values == np.floor(values)).all())
+
+
+def _varied(values: np.ndarray, count: int) -> bool:
+    """Whether they look like class numbers: whole, from 0, and not all the same."""
+    return _whole(values, count) and values.min() == 0 and bool(values.max() > 0)
 
 
 def _are_one_hot(values: np.ndarray) -> bool:

@@ -79,7 +79,7 @@ def well() -> Any:
 def test_nothing_is_found_in_models_that_are_well(well: Any) -> None:
     assert not well.diagnose(Z, W)
     set_random_seed(1)
-    curve = fitted(dense(24, 24, 1), X, Y)
+    curve = fitted(dense(64, 64, 1), X, Y, steps=1000)
     fresh = np.linspace(-1.99, 1.99, 80)
     assert not curve.diagnose(X, Y, (fresh, np.sin(3.0 * fresh)))
 
@@ -446,7 +446,6 @@ def test_mean_and_line() -> None:
     chance = noise(len(Z))
     found = fitted(dense(4, 1), Z, chance, steps=20).diagnose(Z, chance)
     assert found["no_better_than_mean"].severity == "serious"
-    assert "no_better_than_line" in found
     linear = Z @ [1.0, -2.0, 0.5] + 0.3 * chance
     found = fitted(dense(4, 1), Z[:200], linear[:200], steps=300).diagnose(
         Z[:200], linear[:200], (Z[200:], linear[200:])
@@ -511,12 +510,14 @@ def test_overfitting_shows_in_the_history() -> None:
 
 
 def test_too_few_steps_by_the_history() -> None:
-    model = fitted(dense(24, 1), X, Y, steps=120, optimizer=optimizers.Adam(3e-3))
-    found = model.diagnose(X, Y)["too_few_steps"]
-    assert found.evidence["epochs"] == 12
-    assert "too_few_steps" not in fitted(
-        dense(24, 24, 1), X, Y, steps=1500, optimizer=optimizers.Adam(3e-3)
-    ).diagnose(X, Y)
+    optimizer = optimizers.Adam(1e-3)
+    model = fitted(dense(24, 24, 1), Z, W, steps=100, optimizer=optimizer)
+    assert model.diagnose(Z, W)["too_few_steps"].evidence["epochs"] == 10
+    # Half of the variance is noise, and three units cannot learn it.
+    y = W + 1.2 * noise(len(W))
+    small, optimizer = dense(3, 1, activation="tanh"), optimizers.Adam(1e-2)
+    fitted(small, Z, y, steps=800, optimizer=optimizer)
+    assert "too_few_steps" not in small.diagnose(Z, y)
 
 
 def test_too_few_steps_by_trial() -> None:
@@ -545,7 +546,8 @@ def test_learning_rate_too_low(optimizer: Any) -> None:
 @pytest.mark.parametrize("rate", [1e-3, 3e-3, 1e-2])
 def test_learning_rates_that_are_right(rate: float) -> None:
     optimizer = optimizers.Adam(rate)
-    found = fitted(dense(24, 1), Z, W, steps=1500, optimizer=optimizer).diagnose(Z, W)
+    model = fitted(dense(24, 24, 1), Z, W, steps=1500, optimizer=optimizer)
+    found = model.diagnose(Z, W)
     assert not names(found) & {"learning_rate_too_low", "learning_rate_too_high"}
 
 
@@ -656,6 +658,25 @@ def test_several_outputs_and_shapes(engine: str) -> None:
     assert "missing_activation" in model.diagnose(
         images, images.sum(axis=2, keepdims=True)
     )
+
+
+@pytest.mark.skipif(
+    not hasattr(losses, "GaussianNLL"), reason="no losses of distributions yet"
+)
+def test_losses_of_distributions() -> None:
+    """The mean and the middle quantile are judged."""
+    y = W + 0.1 * noise(len(W))
+    for loss, width in (
+        (losses.GaussianNLL(), 2),
+        (losses.Pinball((0.1, 0.5, 0.9)), 3),
+    ):
+        assert not fitted(
+            dense(24, width, activation="tanh"), Z, y, loss=loss
+        ).diagnose(Z, y)
+        slow = optimizers.Adam(1e-5)
+        model = dense(24, width, activation="tanh")
+        found = fitted(model, Z, y, loss=loss, optimizer=slow).diagnose(Z, y)
+        assert "learning_rate_too_low" in found
 
 
 # ------------------------------------------------------------------ wrong arguments

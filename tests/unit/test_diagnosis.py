@@ -623,6 +623,19 @@ def test_an_untrained_model_stays_without_an_optimizers_vectors() -> None:
     assert model.iterations == 0
 
 
+def test_weights_from_elsewhere_are_judged_but_not_their_training(well: Any) -> None:
+    model = dense(24, 1, activation="tanh")
+    model.compile("adam", "mse")
+    model.build((None, 3))
+    assert names(model.diagnose(Z, W)) == {"not_trained"}
+    model.set_weights(well.get_weights())
+    assert not model.diagnose(Z, W)
+    model.set_weights([0.9 * w for w in well.get_weights()[:-1]] + [np.ones(1)])
+    found = model.diagnose(Z, W)
+    assert not names(found) & {"not_trained", "too_few_steps", "learning_rate_too_low"}
+    assert "no_better_than_line" in found
+
+
 def test_unbuilt_and_uncompiled_models_get_fewer_checks() -> None:
     source = dict(rng._seed_source)
     model = dense(8, 8, 1, activation="linear")

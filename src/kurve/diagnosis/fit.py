@@ -13,7 +13,7 @@ from kurve.diagnosis.subject import GOOD, Rows, Subject, is_linear
 
 
 def not_trained(subject: Subject) -> Iterator[Finding]:
-    if subject.built and not subject.trained and (subject.unexplained or 1.0) > 0.5:
+    if subject.built and not subject.trained:
         yield Finding(
             "not_trained",
             "note",

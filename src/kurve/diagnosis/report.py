@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -33,6 +31,8 @@ class Finding:
     fix: str = ""
 
     def __str__(self) -> str:
+        import textwrap
+
         lines = [f"{self.severity}: {self.name}"]
         lines += textwrap.wrap(
             self.message, WIDTH, initial_indent="  ", subsequent_indent="  "
@@ -44,6 +44,8 @@ class Finding:
         return "\n".join(lines)
 
     def _parts(self) -> list[tuple[str, str]]:
+        import textwrap
+
         shown = "; ".join(f"{name} {_number(v)}" for name, v in self.evidence.items())
         parts = [("Evidence:", textwrap.fill(shown, WIDTH - 10))] if shown else []
         return [*parts, ("Try:", self.fix)] if self.fix else parts
@@ -116,6 +118,8 @@ class Diagnosis(Sequence[Finding]):
 
     def _repr_html_(self) -> str:
         """The report for notebooks: no style sheet, no colour of the page's own."""
+        import html
+
         rows = [f"<b>{html.escape(self._title())}</b>"]
         if self.summary:
             rows.append(f"<div>{html.escape(self.summary)}</div>")

@@ -251,9 +251,23 @@ class Subject:
         return self.model.built
 
     @property
-    def trained(self) -> bool:
-        """Whether it has learnt anything, here or before it was saved."""
+    def stepped(self) -> bool:
+        """Whether its optimizer has trained it, here or before it was saved."""
         return self.model.iterations > 0 or self.model.history is not None
+
+    @functools.cached_property
+    def trained(self) -> bool:
+        """Whether its weights are others than the initial ones, by whatever means."""
+        if self.stepped or not self.built:
+            return self.stepped
+        return any(
+            variable.role == "param"
+            and not np.array_equal(
+                variable.value,
+                variable.initializer(variable.shape, self.state.seed, stream),
+            )
+            for stream, variable in enumerate(self.model.variables)
+        )
 
     @property
     def state(self) -> State:

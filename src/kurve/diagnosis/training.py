@@ -137,7 +137,7 @@ def _signs_of_long_steps(subject: Subject) -> list[Finding]:
     """What the history tells of too high a rate, without a trial."""
     history, left = subject.model.history, subject.unexplained
     logs = np.asarray([] if history is None else history.history.get("loss", []))
-    if not subject.can_train or not subject.trained:
+    if not subject.can_train or not subject.stepped:
         return []
     if not (np.isfinite(logs).all() and np.isfinite(subject.loss_now)):
         place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
@@ -196,9 +196,9 @@ def _severity(left: float) -> str:
 
 
 def _worth_it(subject: Subject) -> bool:
-    """Whether the model was trained and has something left to learn."""
+    """Whether its optimizer has trained the model and has something left to do."""
     left = subject.unexplained
-    if not subject.can_train or not subject.trained or left is None or left < GOOD:
+    if not subject.can_train or not subject.stepped or left is None or left < GOOD:
         return False
     return bool(np.isfinite(subject.loss_now))
 

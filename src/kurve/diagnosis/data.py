@@ -15,8 +15,8 @@ SORTED_ROWS = 5000
 
 LEAK = 0.999
 """Correlation from which an input counts as a copy of a target. A measurement that
-determines the target to 4 % of its deviation has 0.9992; the highest of the nine UCI
-sets is yacht, 0.99 in ranks."""
+determines the target to 4 % of its deviation has 0.9992. The highest of the nine UCI
+sets are 0.948 (power-plant) and, in ranks, 0.9965 (yacht)."""
 
 FEW_ROWS = 10
 """With fewer rows, correlations near 1 come about by chance."""

@@ -139,8 +139,8 @@ high gave 0.7 to 0.97."""
 
 SATURATED = 0.25
 FLAT = 0.04
-"""Slope, in units of the largest: tanh beyond 0.98, sigmoid beyond 0.01 or 0.99. Well
-trained layers have next to no unit that is as flat on all rows."""
+"""Slope, in units of the largest: tanh beyond 0.98, sigmoid beyond 0.01 or 0.99. On
+the nine UCI sets, trained layers of 50 tanhs have no unit as flat as that."""
 
 
 def dead_units(subject: Subject) -> Iterator[Finding]:

@@ -139,10 +139,10 @@ class Subject:
 
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
         """The data with, where the model is built, its predictions."""
-        # Duplicates and leaks are looked for in the numbers as given, not in float32.
         checked = self._targets(where, y)
         data.check_same_length(where, x=samples, y=checked)
         every = -(-samples.size // MOST_NUMBERS)
+        # Duplicates and leaks are looked for in the numbers as given, not in float32.
         given = np.asarray(np.asarray(x)[::every], np.float64)
         samples = np.ascontiguousarray(samples[::every])
         checked = np.ascontiguousarray(checked[::every])

@@ -596,7 +596,9 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(engine: str) -> None
     before, history = everything(one), one.history
     log, source = copy.deepcopy(history.history), dict(rng._seed_source)
     data = Z.copy(), W.copy()
-    assert one.diagnose(Z, W, (Z[:50], W[:50]))
+    report = one.diagnose(Z, W, (Z[:50], W[:50]))
+    assert report
+    assert report.findings == one.diagnose(Z, W, (Z[:50], W[:50])).findings
     for a, b in zip(everything(one), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.history is history

@@ -2,6 +2,7 @@
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import diagnosis as diagnosis
 from kurve import initializers as initializers
 from kurve import layers as layers
 from kurve import losses as losses

@@ -148,7 +148,7 @@ def _from_frame(where: str, data: Any) -> Table:
             if gaps.any():
                 column = column.cast(nw.Float64)
                 values = np.array(
-                    [np.nan if v is None else v for v in column.to_list()], np.float64
+                    [np.nan if is_missing(v) else v for v in column.to_list()], np.float64
                 )
             else:
                 values = np.asarray(column.to_numpy(), np.float64)
@@ -156,7 +156,7 @@ def _from_frame(where: str, data: Any) -> Table:
         elif dtype == nw.Boolean:
             parts.append(
                 np.array(
-                    [np.nan if v is None else v for v in column.to_list()], np.float64
+                    [np.nan if is_missing(v) else v for v in column.to_list()], np.float64
                 )
             )
         elif dtype.is_temporal():
@@ -202,7 +202,10 @@ def _names(where: str, given: list[Any]) -> list[str] | None:
 
 def levels_of(values: list[Any]) -> np.ndarray:
     levels = np.empty(len(values), object)
-    levels[:] = [None if is_missing(v) else v for v in values]
+    levels[:] = [
+        None if is_missing(v) else v.item() if isinstance(v, np.generic) else v
+        for v in values
+    ]
     return levels
 
 

@@ -4,9 +4,9 @@ python -m bench.uci                    both tables; writes docs/benchmarks/uci.m
 python -m bench.uci --sets yacht,energy --splits 5    some of it; prints
 python -m bench.uci --data FOLDER      where the sets are (default ../shared/data/uci)
 
-Protocol of Hernandez-Lobato & Adams 2015: 20 random splits of 90 % and 10 % (protein 5),
-one hidden layer of 50 relus, RMSE and mean negative log likelihood on the test part in
-the target's units. Published results: table 1 of Lakshminarayanan, Pritzel & Blundell
+Protocol of Hernandez-Lobato & Adams 2015: 20 random splits of 90 % and 10 % (protein
+5), one hidden layer of 50 relus, RMSE and mean negative log likelihood on the test part
+in the target's units. Published results: table 1 of Lakshminarayanan, Pritzel & Blundell
 2017 (arXiv:1612.01474), mean and standard error.
 """
 
@@ -27,8 +27,8 @@ from bench import machine
 
 ROOT = Path(__file__).parents[1]
 
-# name of the folder: (shown, PBP, MC-dropout, deep ensembles), each RMSE, its error, NLL
-# and its error.
+# name of the folder: (shown, PBP, MC-dropout, deep ensembles), each RMSE, its error,
+# NLL and its error.
 Figures = tuple[float, float, float, float]
 PUBLISHED: dict[str, tuple[str, Figures, Figures, Figures]] = {
     "bostonHousing": (
@@ -284,8 +284,8 @@ Written by `python -m bench.uci` on {machine}, {cores} cores.
 
 The protocol of Hernández-Lobato & Adams 2015: 20 random splits (protein 5) of 90 % for
 training and 10 % for testing, one hidden layer of 50 relus. Kurve:
-`Regressor(hidden_layer_sizes=(50,), activation="relu", likelihood="gaussian", members=5)`
-and everything else by default, the same for all sets. The other columns are table 1 of
+`Regressor(hidden_layer_sizes=(50,), activation="relu", likelihood="gaussian",
+members=5)` and everything else by default, the same for all sets. The other columns are table 1 of
 Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474). Means and standard errors;
 NLL is the mean negative log likelihood in the target's units.
 

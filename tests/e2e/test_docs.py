@@ -86,9 +86,15 @@ def public_names(module_name: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "callbacks", "diagnosis", "estimators", "layers", "losses", "metrics",
-        "optimizers", "plots",
-    ],  # fmt: skip
+        "callbacks",
+        "diagnosis",
+        "estimators",
+        "layers",
+        "losses",
+        "metrics",
+        "optimizers",
+        "plots",
+    ],
 )
 def test_reference_lists_every_class(module: str) -> None:
     page = (ROOT / "docs" / "reference.md").read_text()

@@ -1,0 +1,563 @@
+"""`curve_fit`: the parameters of your own formula, with SciPy's signature."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import lookup
+from kurve.solvers.derivatives import Derivatives
+from kurve.solvers.least_squares import End, Rules, descend
+
+ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
+"""Damping of the first step, and whether it is one of logarithms. The next attempt is
+made where one ends without a minimum, or where a parameter has no influence: a product
+of powers is a curved valley that is straight in logarithms, and a timid first step may
+not lead where a bold one does."""
+
+WHERE = "curve_fit"
+
+
+class Fit:
+    """The problem of `kurve.solvers.least_squares`: r = whiten(f(x, *p) - y).
+
+    With bounds, parameters that stand at one and would leave are held (a step is the
+    best one of the others), and what still leaves is projected back.
+    """
+
+    def __init__(
+        self,
+        formula: Callable[[np.ndarray], np.ndarray],
+        y: np.ndarray,
+        whiten: Callable[[np.ndarray], np.ndarray],
+        jacobian: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        lower: np.ndarray,
+        upper: np.ndarray,
+    ) -> None:
+        self.formula, self.y, self.whiten = formula, y, whiten
+        self.jacobian, self.lower, self.upper = jacobian, lower, upper
+        self.calls = 0
+        y_size = float(np.linalg.norm(whiten(np.abs(y)).astype(np.float64)))
+        self.rounding = 8.0 * float(np.finfo(y.dtype).eps) * y_size
+
+    def residuals(self, p: np.ndarray) -> np.ndarray | None:
+        self.calls += 1
+        r = self.whiten(self.formula(p) - self.y)
+        return r if np.isfinite(r).all() else None
+
+    def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
+        with np.errstate(over="ignore"):
+            return 0.5 * float(residuals @ residuals)
+
+    def linearize(self, p: np.ndarray) -> Tangent | None:
+        values = self.formula(p)
+        r = self.whiten(values - self.y)
+        jacobian = self.whiten(self.jacobian(p, values))
+        if not np.isfinite(jacobian).all():
+            return None
+        return Tangent(r, jacobian, p <= self.lower, p >= self.upper)
+
+    def project(self, p: np.ndarray) -> np.ndarray:
+        return np.clip(p, self.lower, self.upper)
+
+    def enter(self, p: np.ndarray) -> np.ndarray:
+        """The variables that stand for parameters p, and back."""
+        return p
+
+    def leave(self, q: np.ndarray) -> np.ndarray:
+        return q
+
+
+class InLogarithms:
+    """The same problem in variables q with p = start e^q; parameters that start at 0
+    stay as they are."""
+
+    def __init__(self, fit: Fit, start: np.ndarray) -> None:
+        self.fit, self.unit, self.rounding = fit, start, fit.rounding
+        self.moved = start != 0.0
+
+    def enter(self, p: np.ndarray) -> np.ndarray:
+        q = p.astype(np.float64)
+        q[self.moved] = np.log(p[self.moved] / self.unit[self.moved])
+        return q
+
+    def leave(self, q: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return np.where(self.moved, self.unit * np.exp(q), q)
+
+    def residuals(self, q: np.ndarray) -> np.ndarray | None:
+        return self.fit.residuals(self.leave(q))
+
+    def cost(self, q: np.ndarray, residuals: np.ndarray) -> float:
+        return self.fit.cost(q, residuals)
+
+    def linearize(self, q: np.ndarray) -> Tangent | None:
+        p = self.leave(q)
+        here = self.fit.linearize(p)
+        if here is None:
+            return None
+        slope = np.where(self.moved, p, 1.0)  # dp/dq
+        low, high = p <= self.fit.lower, p >= self.fit.upper
+        low, high = np.where(slope > 0, low, high), np.where(slope > 0, high, low)
+        return Tangent(here.residuals, here.jacobian * slope, low, high)
+
+    def project(self, q: np.ndarray) -> np.ndarray:
+        p = self.leave(q)
+        inside = self.fit.project(p)
+        kept = (inside == p) | (inside * self.unit <= 0.0)
+        with np.errstate(all="ignore"):
+            return np.where(kept, q, self.enter(inside))
+
+
+class Tangent:
+    """The linear model r + J d, solved through the singular values of J D^-1: that
+    keeps digits which J^T J would lose, and makes every further damping cheap."""
+
+    def __init__(
+        self, r: np.ndarray, jacobian: np.ndarray, at_lower: Any, at_upper: Any
+    ) -> None:
+        self.residuals, self.jacobian = r, jacobian
+        self.cost = 0.5 * float(r @ r)
+        self.norms = np.sqrt(np.sum(jacobian**2, axis=0))
+        gradient = jacobian.T @ r.astype(np.float64)
+        self.free = ~((at_lower & (gradient > 0)) | (at_upper & (gradient < 0)))
+
+    def prepare(self, scale: np.ndarray) -> float:
+        self.scale = scale[self.free]
+        self.u, self.s, self.vt = np.linalg.svd(
+            self.jacobian[:, self.free] / self.scale, full_matrices=False
+        )
+        r = self.residuals.astype(np.float64)
+        self.u_r = self.u.T @ r
+        kept = self.s > self.smallest()
+        size = float(np.linalg.norm(r))
+        return float(np.linalg.norm(self.u_r[kept])) / size if size else 0.0
+
+    def smallest(self) -> float:
+        """Singular values up to this are zero but for rounding."""
+        most = float(self.s.max(initial=0.0))
+        return float(np.finfo(np.float64).eps) * max(self.jacobian.shape) * most
+
+    def full_rank(self) -> bool:
+        return bool((self.s > self.smallest()).all())
+
+    def step(self, damping: float) -> np.ndarray:
+        return self._solve(damping, self.u_r)
+
+    def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
+        return self._solve(damping, self.u.T @ curvature.astype(np.float64))
+
+    def _solve(self, damping: float, u_v: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factors = np.where(self.s > 0.0, self.s / (self.s**2 + damping), 0.0)
+        step = np.zeros(len(self.free))
+        step[self.free] = -(self.vt.T @ (factors * u_v)) / self.scale
+        return step
+
+    def newton(self) -> np.ndarray:
+        """The undamped step, along what has influence."""
+        kept = self.s > self.smallest()
+        return self._solve(0.0, np.where(kept, self.u_r, 0.0))
+
+    def along(self, step: np.ndarray) -> np.ndarray:
+        return self.jacobian @ step
+
+    def promised(self, step: np.ndarray) -> float:
+        change = self.jacobian @ step
+        return -float(change @ self.residuals) - 0.5 * float(change @ change)
+
+
+@dataclass
+class Found:
+    """Where one attempt ended."""
+
+    p: np.ndarray
+    tangent: Tangent
+    left: float
+    end: End
+
+    converged: bool
+
+    @property
+    def sound(self) -> bool:
+        """A minimum, and every parameter has influence there."""
+        return self.converged and self.tangent.full_rank()
+
+
+def curve_fit(
+    f: Callable[..., Any],
+    xdata: Any,
+    ydata: Any,
+    p0: Any = None,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    check_finite: bool = True,
+    bounds: Any = (-np.inf, np.inf),
+    method: str | None = "lm",
+    jac: str | Callable[..., Any] | None = None,
+    *,
+    full_output: bool = False,
+    starts: int = 1,
+    seed: int = 0,
+    maxfev: int | None = None,
+) -> Any:
+    """Fit the parameters of a formula of your own: y = f(x, *p) + error.
+
+    Minimises the sum of ((f(x, *p) - y) / sigma)^2 by Levenberg and Marquardt's method
+    in float64 (see `kurve.solvers.least_squares`). The arguments and what is returned
+    are those of scipy.optimize.curve_fit.
+
+        def decay(x, height, rate):
+            return height * np.exp(-rate * x)
+
+        p, covariance = curve_fit(decay, x, y, p0=[1.0, 0.1])
+        deviations = np.sqrt(np.diag(covariance))
+
+    Args:
+        f: f(x, p_1, ..., p_P) -> an array like ydata.
+        xdata: what f gets as x: an array, or any object.
+        ydata: (n,). An array of np.longdouble is fitted to in that precision, for data
+            whose residuals are near float64's rounding.
+        p0: (P,) where to begin; ones if None, moved between the bounds.
+        sigma: (n,) or a number: standard deviations of ydata; (n, n): its covariance.
+        absolute_sigma: whether sigma is meant in the unit of ydata; else only its
+            proportions count, and the residuals give the unit.
+        check_finite: whether to refuse NaN and infinity in the data.
+        bounds: (lower, upper), each a number or (P,), or an object with lb and ub.
+        method: "lm" or None, the same.
+        jac: function (x, *p) -> (n, P) of the derivatives of f; "cs" (complex step),
+            "3-point", "2-point", or None for the best of these that f allows.
+        full_output: return more.
+        starts: number of starts: p0, and random points around it (or, where both bounds
+            are finite, between them). The best fit counts.
+        seed: of the random starts.
+        maxfev: most calls of f in one attempt, derivatives not counted; 500 (P + 1) if
+            None.
+
+    Returns:
+        (popt, pcov): parameters (P,) and their covariance (P, P). With full_output also
+        a dictionary with "nfev" and "fvec" (the residuals over sigma), a message, and
+        an integer from 1 to 4, as SciPy does.
+
+    Raises:
+        TypeError, ValueError: a wrong argument.
+        RuntimeError: no minimum was found.
+
+    Warns:
+        RuntimeWarning: the data does not determine all parameters; pcov is infinite.
+
+    Source: Marquardt 1963; Nielsen 1999; Transtrum & Sethna 2012; bounds by projection
+    as in Kanzow, Yamashita & Fukushima 2004.
+    """
+    if method not in (None, "lm"):
+        raise ValueError(
+            f"[curve_fit] method must be 'lm', which takes bounds too. "
+            f"Received: {method!r}. Try leaving method out."
+        )
+    for name, count in (("starts", starts), ("maxfev", maxfev)):
+        if count is not None and not (isinstance(count, (int, np.integer)) and count > 0):
+            raise ValueError(
+                f"[curve_fit] {name} must be an integer of at least 1. "
+                f"Received: {count!r}. Try {name}={'10' if name == 'starts' else '1000'}."
+            )
+    y = _data("ydata", ydata, check_finite)
+    x = xdata
+    if isinstance(xdata, (list, tuple, np.ndarray)):
+        x = _data("xdata", xdata, check_finite)
+    first = _first(f, p0, bounds)
+    lower, upper = _bounds(bounds, len(first))
+    first = _start(first, p0 is not None, lower, upper)
+    if y.size < len(first):
+        raise ValueError(
+            f"[curve_fit] there must be at least as many data as parameters. Received: "
+            f"{y.size} data, {len(first)} parameters. Try a formula with fewer."
+        )
+    whiten = _whitening(sigma, y.size)
+
+    def formula(p: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            values = np.asarray(f(x, *p))
+        if values.shape != y.shape:
+            raise ValueError(
+                "[curve_fit] f must give an array like ydata. Received: shape "
+                f"{values.shape} for ydata of shape {y.shape}. Try np.full_like(x, ...) "
+                "for a constant."
+            )
+        return (values if values.dtype.kind in "fc" else values.astype(float)).ravel()
+
+    values = formula(first)
+    if not np.isfinite(values).all():
+        i = int(np.argmin(np.isfinite(values)))
+        raise ValueError(
+            f"[curve_fit] f must be finite at p0. Received: value {i} is {values[i]} "
+            f"for p0={first.tolist()}. Try another p0."
+        )
+    jacobian = _jacobian(f, x, formula, jac, y.size, lower, upper)
+    fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
+    most = maxfev or 500 * (len(first) + 1)
+    best: Found | None = None
+    for start in _starts(first, starts, seed, lower, upper):
+        found = _best_attempt(fit, start, most)
+        if found is not None and (best is None or _better(found, best)):
+            best = found
+    if best is None or not best.converged:
+        why = "a derivative is not finite" if best is None else best.end.message
+        raise RuntimeError(
+            f"[curve_fit] no minimum was found: {why}. Received: "
+            f"p0={first.tolist()}. Try p0 nearer to the answer, starts=10, or bounds."
+        )
+    popt = np.asarray(best.p, np.float64)
+    pcov = _covariance(best.tangent, absolute_sigma)
+    if not full_output:
+        return popt, pcov
+    info = {"nfev": fit.calls, "fvec": np.asarray(best.tangent.residuals, np.float64)}
+    ier = 4 if best.left < 1e-8 else 1
+    return popt, pcov, info, best.end.message, ier
+
+
+def _best_attempt(fit: Fit, start: np.ndarray, most: int) -> Found | None:
+    """From one start: attempt after attempt, until one is sound."""
+    best: Found | None = None
+    for damping, in_logarithms in ATTEMPTS:
+        way = InLogarithms(fit, start) if in_logarithms else fit
+        found = _attempt(fit, way, start, Rules(damping=damping), most)
+        if found is not None and (best is None or _better(found, best)):
+            best = found
+        if best is not None and best.sound:
+            break
+    return best
+
+
+def _better(one: Found, other: Found) -> bool:
+    return (one.converged, -one.tangent.cost) > (other.converged, -other.tangent.cost)
+
+
+def _attempt(
+    fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Rules, most: int
+) -> Found | None:
+    last = fit.calls + most
+    path, point = descend(way, way.enter(start), rules), None
+    end = End(False, f"f was called {most} times")
+    while True:
+        try:
+            point = next(path)
+        except StopIteration as stop:
+            end = stop.value
+            break
+        if fit.calls > last:
+            break
+    return None if point is None else _polished(fit, way.leave(point.p), end)
+
+
+def _polished(fit: Fit, p: np.ndarray, end: End) -> Found | None:
+    """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
+    rounding hides which cost is lower. In the precision of the data."""
+    p = p.astype(fit.y.dtype)
+    here = fit.linearize(p)
+    if here is None:
+        return None
+    left = here.prepare(np.where(here.norms > 0.0, here.norms, 1.0))
+    for _ in range(20 if left < 1e-2 else 0):
+        there = fit.linearize(trial := fit.project(p + here.newton()))
+        if there is None or not np.isfinite(there.residuals).all():
+            break
+        less = there.prepare(np.where(there.norms > 0.0, there.norms, 1.0))
+        if not (less < left and there.cost <= here.cost * (1.0 + 1e-6)):
+            break
+        p, here, left = trial, there, less
+    rounded = left * np.sqrt(2.0 * here.cost) <= fit.rounding
+    return Found(p, here, left, end, end.converged or left < 1e-4 or bool(rounded))
+
+
+def _covariance(tangent: Tangent, absolute_sigma: bool) -> np.ndarray:
+    """(J^T J)^-1, times the variance of the residuals unless sigma is absolute."""
+    n, parameters = tangent.jacobian.shape
+    norms = tangent.norms
+    if (norms > 0.0).all() and (absolute_sigma or n > parameters):
+        _, s, vt = np.linalg.svd(tangent.jacobian / norms, full_matrices=False)
+        if s[-1] > np.finfo(np.float64).eps * max(n, parameters) * s[0]:
+            half = vt.T / s / norms[:, None]
+            variance = 1.0 if absolute_sigma else 2.0 * tangent.cost / (n - parameters)
+            return half @ half.T * variance
+    warnings.warn(
+        "[curve_fit] the covariance of the parameters could not be estimated, because "
+        "the data does not determine them all. Try a formula with fewer parameters, "
+        "more data, or another p0.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return np.full((parameters, parameters), np.inf)
+
+
+def _starts(
+    first: np.ndarray, count: int, seed: int, lower: np.ndarray, upper: np.ndarray
+) -> list[np.ndarray]:
+    """p0, then points between the bounds, or p0 times some power of two around 1."""
+    random = np.random.default_rng(seed)
+    both = np.isfinite(lower) & np.isfinite(upper)
+    starts = [first]
+    for _ in range(count - 1):
+        around = np.where(
+            first != 0.0,
+            first * np.exp2(2.0 * random.standard_normal(len(first))),
+            random.standard_normal(len(first)),
+        )
+        share = random.random(len(first))
+        with np.errstate(invalid="ignore"):
+            between = lower + share * (upper - lower)
+        starts.append(np.clip(np.where(both, between, around), lower, upper))
+    return starts
+
+
+def _data(name: str, given: Any, check_finite: bool) -> np.ndarray:
+    """`given` in float64, or in np.longdouble where it is that."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"[curve_fit] {name} must hold real numbers. Received: "
+            f"{type(given).__name__}. Try np.asarray({name}, float)."
+        ) from None
+    if array.dtype != np.longdouble:
+        array = array.astype(np.float64)
+    if array.size == 0:
+        raise ValueError(
+            f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
+            "Try at least as many data as parameters."
+        )
+    if check_finite and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"[curve_fit] {name} must be finite. Received: "
+            f"{name}[{', '.join(map(str, place))}] = {array[place]}. "
+            "Try leaving such data out."
+        )
+    return array
+
+
+def _first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
+    """p0, or as many ones as f has parameters."""
+    if p0 is not None:
+        first = np.atleast_1d(np.asarray(p0, np.float64))
+        if first.ndim != 1 or not first.size or not np.isfinite(first).all():
+            raise ValueError(
+                "[curve_fit] p0 must be finite numbers, one for each parameter. "
+                f"Received: {p0!r}. Try p0=[1.0, 1.0]."
+            )
+        return first
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p for p in parameters if p.kind in kinds]
+    star = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if star or len(named) < 2:
+        raise ValueError(
+            "[curve_fit] p0 is needed, because f does not say how many parameters it "
+            f"has. Received: f={f!r}. Try p0=[1.0, 1.0]."
+        )
+    return np.ones(len(named) - 1)
+
+
+def _bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        bounds = bounds.lb, bounds.ub
+    try:
+        low, high = bounds
+        shape = (parameters,)
+        lower = np.broadcast_to(np.asarray(low, np.float64), shape).copy()
+        upper = np.broadcast_to(np.asarray(high, np.float64), shape).copy()
+    except (TypeError, ValueError):
+        lower = upper = np.zeros(parameters)
+    if not (lower < upper).all():
+        raise ValueError(
+            "[curve_fit] bounds must be (lower, upper), numbers or arrays with one for "
+            f"each of the {parameters} parameters, lower < upper. Received: {bounds!r}. "
+            "Try bounds=(0, np.inf)."
+        )
+    return lower, upper
+
+
+def _start(
+    first: np.ndarray, given: bool, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """p0 between the bounds; without one, the middle or one off a bound, as SciPy."""
+    if given:
+        outside = (first < lower) | (first > upper)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise ValueError(
+                f"[curve_fit] p0 must lie between the bounds. Received: p0[{i}] = "
+                f"{first[i]:g}, bounds {lower[i]:g} and {upper[i]:g}. "
+                "Try a p0 between them."
+            )
+        return first
+    low, high = np.isfinite(lower), np.isfinite(upper)
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * (lower + upper)
+    start = np.where(low, lower + 1.0, np.where(high, upper - 1.0, first))
+    return np.where(low & high, middle, start)
+
+
+def _whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
+    covariance L L^T."""
+    if sigma is None:
+        return lambda r: r
+    sigma = np.asarray(sigma, np.float64)
+    if sigma.size == 1 and n != 1:
+        sigma = np.full(n, sigma.item())
+    if sigma.shape == (n, n) and n > 1:
+        try:
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                "[curve_fit] sigma must be positive definite, because it is a "
+                f"covariance. Received: a matrix ({n}, {n}) that is not. "
+                "Try its diagonal's square root, (n,)."
+            ) from None
+        return lambda r: inverse @ r
+    sigma = sigma.ravel() if sigma.size == n else sigma
+    if sigma.shape != (n,) or not (sigma > 0).all():
+        raise ValueError(
+            f"[curve_fit] sigma must be positive, of shape ({n},) or ({n}, {n}). "
+            f"Received: shape {sigma.shape}, least value {sigma.min(initial=np.inf):g}. "
+            "Try sigma=None for equal errors."
+        )
+    return lambda r: (r.T / sigma).T
+
+
+def _jacobian(
+    f: Callable[..., Any],
+    x: Any,
+    formula: Callable[[np.ndarray], np.ndarray],
+    jac: Any,
+    n: int,
+    lower: np.ndarray,
+    upper: np.ndarray,
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    if not callable(jac):
+        if jac is not None:
+            lookup(WHERE, "jac", jac, dict.fromkeys(("cs", "3-point", "2-point")))
+        return Derivatives(formula, lower, upper, jac)
+
+    def given(p: np.ndarray, values: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            jacobian = np.asarray(jac(x, *p), np.float64)
+        if jacobian.shape != (n, len(p)):
+            raise ValueError(
+                f"[curve_fit] jac must give an array ({n}, {len(p)}), the derivative "
+                f"of every value by every parameter. Received: {jacobian.shape}. "
+                "Try np.stack([df_dp1, df_dp2], axis=1)."
+            )
+        return jacobian
+
+    return given

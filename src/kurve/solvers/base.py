@@ -60,6 +60,9 @@ class Task:
     free: np.ndarray
     slots: list[Slot]
 
+    def __post_init__(self) -> None:
+        self._trial = replace(self.state, params=self.state.params.copy())
+
     @property
     def batches(self) -> Batches:
         """All rows as one step."""
@@ -70,10 +73,9 @@ class Task:
         return self.state.params[self.free].astype(np.float64)
 
     def at(self, p: np.ndarray) -> State:
-        """The state with free parameters p; the model keeps its own."""
-        params = self.state.params.copy()
-        params[self.free] = p
-        return replace(self.state, params=params)
+        """A state with free parameters p until the next call; the model keeps its own."""
+        self._trial.params[self.free] = p
+        return self._trial
 
     def validation_loss(self, state: State) -> float:
         assert self.validation is not None
@@ -209,7 +211,7 @@ class Track:
             self.history[name].append(value)
         watched = self.history["val_loss" if "val_loss" in logs else "loss"]
         if "val_loss" not in logs or not watched[-1] >= min(watched[:-1], default=np.inf):
-            self.best, self.best_at = state.params, self.iterations
+            self.best, self.best_at = state.params.copy(), self.iterations
         self.task.state.params[:] = state.params  # in one go: a signal waits
         if self.verbose:
             shown = " - ".join(f"{name}: {value:.4e}" for name, value in logs.items())

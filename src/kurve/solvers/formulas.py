@@ -42,8 +42,8 @@ class Fit:
         self.formula, self.y, self.whiten = formula, y, whiten
         self.jacobian, self.lower, self.upper = jacobian, lower, upper
         self.calls = 0
-        y_size = float(np.linalg.norm(whiten(np.abs(y)).astype(np.float64)))
-        self.rounding = 8.0 * float(np.finfo(y.dtype).eps) * y_size
+        size = np.linalg.norm(whiten(np.abs(y)).astype(np.float64))
+        self.rounding = 8.0 * float(np.finfo(np.float64).eps) * float(size)
 
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
         self.calls += 1
@@ -109,7 +109,8 @@ class InLogarithms:
     def project(self, q: np.ndarray) -> np.ndarray:
         p = self.leave(q)
         inside = self.fit.project(p)
-        kept = (inside == p) | (inside * self.unit <= 0.0)
+        # A bound at 0 or beyond is never reached.
+        kept = self.moved & ((inside == p) | (inside * self.unit <= 0.0))
         with np.errstate(all="ignore"):
             return np.where(kept, q, self.enter(inside))
 
@@ -300,11 +301,13 @@ def curve_fit(
     jacobian = _jacobian(f, x, formula, jac, y.size, lower, upper)
     fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
     most = maxfev or 500 * (len(first) + 1)
-    best: Found | None = None
-    for start in _starts(first, starts, seed, lower, upper):
-        found = _best_attempt(fit, start, most)
-        if found is not None and (best is None or _better(found, best)):
-            best = found
+    best = _best_start(fit, _starts(first, starts, seed, lower, upper), most)
+    if best is not None and isinstance(jacobian, Derivatives):
+        if jacobian.method == "cs" and jac is None:
+            p = np.asarray(best.p, np.float64)
+            if not jacobian.agrees(p, formula(p)):  # as it was at p0
+                jacobian.method = "3-point"
+                best = _best_start(fit, [p], most)
     if best is None or not best.converged:
         why = "a derivative is not finite" if best is None else best.end.message
         raise RuntimeError(
@@ -318,6 +321,15 @@ def curve_fit(
     info = {"nfev": fit.calls, "fvec": np.asarray(best.tangent.residuals, np.float64)}
     ier = 4 if best.left < 1e-8 else 1
     return popt, pcov, info, best.end.message, ier
+
+
+def _best_start(fit: Fit, starts: list[np.ndarray], most: int) -> Found | None:
+    best: Found | None = None
+    for start in starts:
+        found = _best_attempt(fit, start, most)
+        if found is not None and (best is None or _better(found, best)):
+            best = found
+    return best
 
 
 def _best_attempt(fit: Fit, start: np.ndarray, most: int) -> Found | None:

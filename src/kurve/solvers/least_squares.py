@@ -138,6 +138,9 @@ def descend(
         yield Point(p, here.cost, damping, left)
         if here.cost == 0.0:
             return End(True, "the fit is exact")
+        # What the rounding of n residuals, if it is random, does to their squares' sum.
+        noise = problem.rounding * np.sqrt(2.0 * here.cost / len(here.residuals))
+        noise = max(float(noise), 1e-15 * here.cost)
         if left <= rules.offset:
             return End(True, "no step promises a lower cost")
         while True:
@@ -146,7 +149,7 @@ def descend(
             trial, cost = _try(problem, here, p, step, size, damping, scale, rules)
             if cost < here.cost:
                 break
-            if here.promised(step) <= 1e-15 * here.cost:
+            if here.promised(step) <= noise:
                 return End(True, "rounding hides a lower cost")
             if size <= rules.step * float(np.linalg.norm(scale * p)):
                 return End(left < 1e-3, "steps have become too small")

@@ -21,6 +21,9 @@ MOST_PARAMETERS = 5000
 BLOCK = 64 * 2**20
 """Bytes of J that are in memory at a time."""
 
+FIRST_RIDGE = 1e-3
+"""Of Bayesian regularisation, as a share of the mean square of J's columns."""
+
 RULES = Rules(offset=1e-7, step=1e-9, decrease=1e-9)
 """The engine computes in float32."""
 
@@ -141,7 +144,7 @@ class Network:
         self.root = np.repeat(np.sqrt(weights / (n * outputs)), outputs)
         self.penalty = np.concatenate([np.full(s.size, s.l2) for s in task.slots])
         self.ridge = self.penalty
-        self.rounding = 1e-6 * float(np.linalg.norm(self.root * task.y.ravel()))
+        self.rounding = 2e-7 * float(np.linalg.norm(self.root * task.y.ravel()))
         self.effective: float | None = None
         self.loss = np.nan
         self.rows = max(1, BLOCK // (12 * outputs * task.program.plan.params_size))
@@ -169,7 +172,7 @@ class Network:
             rows = slice(first, first + self.rows)
             y, raw = task.program.jacobian(state, task.x[rows])
             part = slice(first * outputs, first * outputs + y.size)
-            jacobian = raw[:, free] * self.root[part, None]
+            jacobian = self._weighted(raw, part)
             r = self.root[part] * (y.astype(np.float64) - task.y[rows]).ravel()
             residuals[part] = r
             square += jacobian.T @ jacobian
@@ -184,6 +187,16 @@ class Network:
         here.jacobian = jacobian if self.one_block else None
         return here
 
+    def _weighted(self, raw: np.ndarray, part: slice) -> np.ndarray:
+        """The engine's J for some rows: free columns only, in float64, times the root of
+        the weights."""
+        jacobian, at, root = np.empty((len(raw), len(self.penalty))), 0, self.root[part]
+        for slot in self.task.slots:
+            columns = jacobian[:, at : at + slot.size]
+            np.multiply(raw[:, slot.offset : slot.end], root[:, None], out=columns)
+            at += slot.size
+        return jacobian
+
     def _weigh_evidence(self, square: np.ndarray, error: float, p: np.ndarray) -> None:
         """The ridge that makes data and weights most probable together.
 
@@ -191,14 +204,15 @@ class Network:
         and beta = (N - gamma) / (2 E_D); the ridge is alpha / beta, and gamma = P -
         ridge tr (J^T J + ridge)^-1 counts the parameters that the data determines.
         """
-        count = len(p)
-        gamma = float(count) if self.effective is None else self.effective
-        if self.effective is not None:
-            strength = self.ridge - self.penalty
-            whole = square + np.diag(self.ridge)
-            trace = float(np.sum(np.diag(np.linalg.inv(whole)) * strength))
-            gamma = min(max(count - trace, 1e-3), float(count))
-        self.effective = gamma
+        count = float(len(p))
+        if self.effective is None:  # nothing is known yet: a little holds the first step
+            self.effective = count
+            self.ridge = self.penalty + FIRST_RIDGE * float(np.mean(_diagonal(square)))
+            return
+        whole = square.copy()
+        _diagonal(whole)[:] += self.ridge
+        shares = _diagonal(np.linalg.inv(whole)) * (self.ridge - self.penalty)
+        self.effective = gamma = min(max(count - float(shares.sum()), 1e-3), count)
         noise = error / max(self.terms - gamma, 1.0)
         self.ridge = self.penalty + gamma * noise / max(float(p @ p), 1e-12)
 
@@ -219,14 +233,18 @@ class Tangent:
         self.residuals, self.ridge = residuals, ridge
         self.cost = 0.5 * float(residuals @ residuals) + 0.5 * float(ridge @ p**2)
         self.square, self.gradient = square, back + ridge * p
-        self.square[np.diag_indices_from(square)] += ridge
-        self.norms = np.sqrt(np.maximum(np.diag(square), 0.0))
+        _diagonal(square)[:] += ridge
+        self.norms = np.sqrt(_diagonal(square))
 
     def prepare(self, scale: np.ndarray) -> float:
         self.scale = scale
-        self.scaled = self.square / np.outer(scale, scale)
-        whole = self.step(1e-8)
-        return float(np.sqrt(max(self.promised(whole), 0.0) / self.cost)) if self.cost else 0.0
+        self.scaled = self.square / scale / scale[:, None]
+        if not self.cost:
+            return 0.0
+        # The largest cosine between the residuals and a column of J: a lower bound that
+        # costs nothing (Moré 1978).
+        slopes = np.abs(self.gradient) / np.where(self.norms > 0.0, self.norms, 1.0)
+        return float(slopes.max()) / float(np.sqrt(2.0 * self.cost))
 
     def step(self, damping: float) -> np.ndarray:
         return self._solve(damping, self.gradient)
@@ -237,7 +255,7 @@ class Tangent:
 
     def _solve(self, damping: float, back: np.ndarray) -> np.ndarray:
         damped = self.scaled.copy()
-        damped[np.diag_indices_from(damped)] += damping
+        _diagonal(damped)[:] += damping
         try:
             return -np.linalg.solve(damped, back / self.scale) / self.scale
         except np.linalg.LinAlgError:
@@ -249,3 +267,8 @@ class Tangent:
 
     def promised(self, step: np.ndarray) -> float:
         return -float(self.gradient @ step) - 0.5 * float(step @ self.square @ step)
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    """The diagonal of a matrix in C order, to be written to."""
+    return matrix.reshape(-1)[:: len(matrix) + 1]

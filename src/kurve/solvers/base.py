@@ -91,8 +91,12 @@ def prepare(
     y: Any,
     sample_weight: Any,
     validation_data: Sequence[Any] | None,
+    refuse: Callable[[Task], None] | None = None,
 ) -> Task:
     """Check everything, then build the model where that is still to be done.
+
+    Args:
+        refuse: raises what speaks against a task.
 
     Raises:
         TypeError, ValueError: a wrong argument; nothing was changed.
@@ -126,7 +130,32 @@ def prepare(
                 validation_data[0], validation_data[1], weight, x.shape[1:],
             )
         )  # fmt: skip
+    fresh = [layer for layer in model._layers if not layer.built]
+    given_shape = model._input_shape
     model._build_for(x)
+    try:
+        task = _task(where, model, loss, x, y, weights, validation)
+        if refuse is not None:
+            refuse(task)
+    except Exception:
+        if plan is None:  # as if nothing had happened
+            for layer in fresh:
+                layer.unbuild()
+            model._plan = model._state = model._program = None
+            model._input_shape = given_shape
+        raise
+    return task
+
+
+def _task(
+    where: str,
+    model: Sequential,
+    loss: Loss,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    validation: Batches | None,
+) -> Task:
     if model.loss is None:
         model._on_compile()  # the layers' `trainable` as it is now
     assert model._plan is not None and model._state is not None
@@ -174,28 +203,30 @@ class Track:
 
     def __init__(
         self,
-        task: Task,
+        where: str,
         max_iterations: int,
         patience: int | None,
         callback: Watch | None,
         verbose: int,
     ) -> None:
-        check_count(task.where, "max_iterations", max_iterations, 1)
+        check_count(where, "max_iterations", max_iterations, 1)
         if patience is not None:
-            check_count(task.where, "patience", patience, 1)
+            check_count(where, "patience", patience, 1)
         if callback is not None and not callable(callback):
             raise TypeError(
-                f"[{task.where}] callback must be a function (iteration, logs). "
+                f"[{where}] callback must be a function (iteration, logs). "
                 f"Received: {callback!r}. Try lambda iteration, logs: print(logs)."
             )
-        self.task, self.max_iterations, self.patience = task, max_iterations, patience
+        self.max_iterations, self.patience = max_iterations, patience
         self.callback, self.verbose = callback, verbose
         self.history: dict[str, list[float]] = {"loss": []}
+        self.best_at, self.end = 0, ""
+
+    def begin(self, task: Task) -> None:
+        self.task = task
         if task.validation is not None:
             self.history["val_loss"] = []
         self.best = task.state.params.copy()
-        self.best_at = 0
-        self.end = ""
 
     @property
     def iterations(self) -> int:

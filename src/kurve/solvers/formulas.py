@@ -62,6 +62,9 @@ class Fit:
             return None
         return Tangent(r, jacobian, p <= self.lower, p >= self.upper)
 
+    def allows(self, p: np.ndarray) -> bool:
+        return bool(((p >= self.lower) & (p <= self.upper)).all())
+
     def project(self, p: np.ndarray) -> np.ndarray:
         return np.clip(p, self.lower, self.upper)
 
@@ -105,6 +108,9 @@ class InLogarithms:
         low, high = p <= self.fit.lower, p >= self.fit.upper
         low, high = np.where(slope > 0, low, high), np.where(slope > 0, high, low)
         return Tangent(here.residuals, here.jacobian * slope, low, high)
+
+    def allows(self, q: np.ndarray) -> bool:
+        return self.fit.allows(self.leave(q))
 
     def project(self, q: np.ndarray) -> np.ndarray:
         p = self.leave(q)
@@ -382,8 +388,9 @@ def _polished(fit: Fit, p: np.ndarray, end: End) -> Found | None:
         if not (less < left and there.cost <= here.cost * (1.0 + 1e-6)):
             break
         p, here, left = trial, there, less
-    rounded = left * np.sqrt(2.0 * here.cost) <= fit.rounding
-    return Found(p, here, left, end, end.converged or left < 1e-4 or bool(rounded))
+    rounded = bool(left * np.sqrt(2.0 * here.cost) <= fit.rounding)
+    converged = left < (1e-2 if end.converged else 1e-4) or rounded
+    return Found(p, here, left, end, converged)
 
 
 def _covariance(tangent: Tangent, absolute_sigma: bool) -> np.ndarray:

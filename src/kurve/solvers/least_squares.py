@@ -14,6 +14,7 @@ bend too much is refused: so the path keeps to narrow, curved valleys.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,8 +80,11 @@ class Problem(Protocol):
     def linearize(self, p: np.ndarray) -> Linearization | None:
         """The problem near p, or None where a derivative is not finite."""
 
+    def allows(self, p: np.ndarray) -> bool:
+        """Whether r may be asked for at p."""
+
     def project(self, p: np.ndarray) -> np.ndarray:
-        """The nearest point that is allowed."""
+        """The nearest point where it may."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Rules:
     offset:   converged where no more is left to gain than this (`prepare`)
     step:     a step smaller than this share of the parameters is none
     decrease: nor is a decrease by less than this share of the cost
+    stall:    the share of the cost by which 10 steps must change it
     damping:  of the first step
     bends:    whether steps are bent
     """
@@ -97,6 +102,7 @@ class Rules:
     offset: float = 1e-10
     step: float = 1e-14
     decrease: float = 1e-14
+    stall: float = 0.0
     damping: float = 1e-3
     bends: bool = True
 
@@ -128,7 +134,7 @@ def descend(
     better was found.
     """
     p, damping, factor = start, rules.damping, 2.0
-    scale = np.zeros_like(p)
+    scale, costs = np.zeros_like(p), deque[float](maxlen=11)
     while True:
         here = problem.linearize(p)
         if here is None:
@@ -143,6 +149,9 @@ def descend(
         noise = max(float(noise), 1e-15 * here.cost)
         if left <= rules.offset:
             return End(True, "no step promises a lower cost")
+        costs.append(here.cost)
+        if len(costs) > 10 and max(costs) - min(costs) <= rules.stall * here.cost:
+            return End(True, "the cost has stopped to fall")
         while True:
             step = here.step(damping)
             size = float(np.linalg.norm(scale * step))
@@ -152,7 +161,7 @@ def descend(
             if here.promised(step) <= noise:
                 return End(True, "rounding hides a lower cost")
             if size <= rules.step * float(np.linalg.norm(scale * p)):
-                return End(left < 1e-3, "steps have become too small")
+                return End(True, "rounding hides a lower cost")
             damping, factor = damping * factor, 2.0 * factor
             if damping > MOST_DAMPING:
                 return End(False, "no step lowers the cost")
@@ -185,7 +194,7 @@ def _try(
     where it must not be taken."""
     if not np.isfinite(size):
         return p, np.inf
-    if rules.bends:
+    if rules.bends and problem.allows(p + REACH * step):
         near = problem.residuals(p + REACH * step)
         if near is None:
             return p, np.inf

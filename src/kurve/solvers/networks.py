@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ BLOCK = 64 * 2**20
 FIRST_RIDGE = 1e-3
 """Of Bayesian regularisation, as a share of the mean square of J's columns."""
 
-RULES = Rules(offset=1e-7, step=1e-9, decrease=1e-9)
+RULES = Rules(offset=1e-7, step=3e-8, decrease=1e-9, stall=1e-6)
 """The engine computes in float32."""
 
 
@@ -74,9 +75,9 @@ def levenberg_marquardt(
     where = "levenberg_marquardt"
     if regularization is not None:
         lookup(where, "regularization", regularization, {"bayesian": None})
-    task = prepare(where, model, x, y, sample_weight, validation_data)
-    track = Track(task, max_iterations, patience, callback, verbose)
-    _refuse(task)
+    track = Track(where, max_iterations, patience, callback, verbose)
+    task = prepare(where, model, x, y, sample_weight, validation_data, _refuse)
+    track.begin(task)
     problem = Network(task, regularization == "bayesian")
     start = task.start()
     if problem.residuals(start) is None:
@@ -84,7 +85,7 @@ def levenberg_marquardt(
             f"[{where}] the model's outputs must be finite. Received: weights for which "
             "they are not. Try other initial weights, or layers.Normalization first."
         )
-    rules = Rules(RULES.offset, RULES.step, RULES.decrease, bends=problem.one_block)
+    rules = replace(RULES, bends=problem.one_block)
     path = descend(problem, start, rules)
     end = End(False, "")
     try:
@@ -157,6 +158,9 @@ class Network:
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
         return 0.5 * float(residuals @ residuals) + 0.5 * float(self.ridge @ p**2)
+
+    def allows(self, p: np.ndarray) -> bool:
+        return True
 
     def project(self, p: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):

@@ -27,7 +27,7 @@ Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 SUFFICIENT, FLAT = 1e-4, 0.9
 """Wolfe: f falls by this share of what the slope promises, and the slope by the rest."""
 
-MOST_TRIALS = 30
+MOST_TRIALS = 40
 
 
 @dataclass
@@ -86,8 +86,9 @@ def lbfgs(
             f"[{where}] tolerance must be finite and at least 0. "
             f"Received: {tolerance!r}. Try 1e-7."
         )
+    track = Track(where, max_iterations, patience, callback, verbose)
     task = prepare(where, model, x, y, sample_weight, validation_data)
-    track = Track(task, max_iterations, patience, callback, verbose)
+    track.begin(task)
     batches = task.batches
 
     def function(p: np.ndarray) -> tuple[float, np.ndarray]:
@@ -226,10 +227,10 @@ class Trial:
 
 def grown(before: Trial, now: Trial) -> float:
     """The next length where the function still falls: where a cubic through both has
-    its minimum, 1.5 to 10 times as long."""
+    its minimum, 1.5 to 10 times as long, or 4 times where it has none."""
     guess = cubic_minimum(before, now)
     least, most = 1.5 * now.length, 10.0 * now.length
-    return min(max(guess, least), most) if np.isfinite(guess) else 2.0 * now.length
+    return min(max(guess, least), most) if np.isfinite(guess) else 4.0 * now.length
 
 
 def between(low: Trial, high: Trial) -> float:

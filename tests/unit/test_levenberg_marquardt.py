@@ -104,7 +104,7 @@ def test_frozen_layers_and_buffers_stay_and_dropout_is_off(engine: str) -> None:
         assert (before == after).all()
     assert result.converged  # linear in what is trained, and nothing is random
     model.compile(loss="mse", optimizer="sgd")
-    assert model.evaluate(X[::4], Y[::4], verbose=0) == pytest.approx(result.loss, rel=1e-4)
+    assert model.evaluate(X[::4], Y[::4], verbose=0) == pytest.approx(result.loss, rel=1e-3)
 
 
 @pytest.mark.usefixtures("native")
@@ -268,7 +268,7 @@ def test_fitting_goes_on_with_another_method() -> None:
     result = solvers.levenberg_marquardt(model, XN, Y, max_iterations=5)
     assert model.iterations == step
     history = model.fit(XN, Y, epochs=1, batch_size=200, verbose=0).history
-    assert history["loss"][0] == pytest.approx(result.loss, rel=1e-4)
+    assert history["loss"][0] == pytest.approx(result.loss, rel=1e-3)
 
 
 @pytest.mark.parametrize(

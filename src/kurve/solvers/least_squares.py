@@ -97,6 +97,8 @@ class Rules:
     stall:    the share of the cost by which 10 steps must change it
     damping:  of the first step
     bends:    whether steps are bent
+    even:     whether all parameters are damped alike (Levenberg 1944), by the largest
+              column of J at the start, or each by its own
     """
 
     offset: float = 1e-10
@@ -105,6 +107,7 @@ class Rules:
     stall: float = 0.0
     damping: float = 1e-3
     bends: bool = True
+    even: bool = False
 
 
 @dataclass
@@ -139,7 +142,10 @@ def descend(
         here = problem.linearize(p)
         if here is None:
             return End(False, "a derivative is not finite")
-        scale = np.maximum(scale, here.norms)
+        if not rules.even:
+            scale = np.maximum(scale, here.norms)
+        elif not scale.any():
+            scale = np.full_like(p, here.norms.max())
         left = here.prepare(np.where(scale > 0.0, scale, 1.0))
         yield Point(p, here.cost, damping, left)
         if here.cost == 0.0:

@@ -93,8 +93,8 @@ Written by `python -m bench.nist --write` on {datetime.date.today().isoformat()}
 
 - processor: {about["processor"]}
 - cores: {about["cores"]}
-- versions: Kurve {kurve.__version__}, NumPy {np.__version__}, SciPy {scipy.__version__},
-  Python {about["Python"]}
+- versions: Kurve {kurve.__version__}, NumPy {np.__version__},
+  SciPy {scipy.__version__}, Python {about["Python"]}
 
 27 problems with certified answers ([Statistical Reference
 Datasets](https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml)), each from two

@@ -10,6 +10,7 @@ mean squared error is 1e-5. SciPy's have the network and its derivatives in NumP
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import time
 from collections.abc import Callable
@@ -43,7 +44,11 @@ def model_of(seed: int) -> kurve.Sequential:
 def by_kurve(solver: Any, **options: Any) -> Callable[[int], float]:
     def run(seed: int) -> float:
         result = solver(
-            model_of(seed), XN, Y, callback=lambda _, logs: logs["loss"] <= GOAL, **options
+            model_of(seed),
+            XN,
+            Y,
+            callback=lambda _, logs: logs["loss"] <= GOAL,
+            **options,
         )
         return result.loss
 
@@ -66,7 +71,8 @@ def jacobian(p: np.ndarray) -> np.ndarray:
 
 
 def start_of(seed: int) -> np.ndarray:
-    return np.concatenate([w.ravel() for w in model_of(seed).get_weights()]).astype(float)
+    weights = model_of(seed).get_weights()
+    return np.concatenate([w.ravel() for w in weights]).astype(float)
 
 
 def by_scipy_lm(derivatives: bool) -> Callable[[int], float]:
@@ -83,13 +89,11 @@ def by_scipy_lm(derivatives: bool) -> Callable[[int], float]:
                 raise Reached
             return r
 
-        try:
+        with contextlib.suppress(Reached):
             least_squares(
                 watched, start_of(seed), jacobian if derivatives else "2-point",
                 method="lm", max_nfev=2000 if derivatives else 2000 * 32,
             )  # fmt: skip
-        except Reached:
-            pass
         return best
 
     return run
@@ -109,13 +113,11 @@ def by_scipy_lbfgs(seed: int) -> float:
             raise Reached
         return value, 2.0 / len(r) * jacobian(p).T @ r
 
-    try:
+    with contextlib.suppress(Reached):
         minimize(
             loss, start_of(seed), jac=True, method="L-BFGS-B",
             options={"maxiter": 3000, "maxfun": 10_000, "maxcor": 20, "ftol": 0.0},
         )  # fmt: skip
-    except Reached:
-        pass
     return best
 
 
@@ -145,17 +147,17 @@ def page() -> str:
         share = f"{100 * len(times) / len(runs):.0f} %"
         spread = np.quantile(times, [0.1, 0.5, 0.9]) if times else [np.nan] * 3
         body.append([name, share, *(tables.number(float(ms)) for ms in spread)])
-    about = machine.describe()
+    about, today = machine.describe(), datetime.date.today().isoformat()
     table = tables.rows(["method", "starts that reach it", "ms, best tenth",
                          "ms, median", "ms, worst tenth"], body)  # fmt: skip
     return f"""# The sine by 31 parameters
 
-Written by `python -m bench.small_network --write` on {datetime.date.today().isoformat()}.
+Written by `python -m bench.small_network --write` on {today}.
 
 - processor: {about["processor"]}
 - cores: {about["cores"]}
-- versions: Kurve {kurve.__version__}, NumPy {np.__version__}, SciPy {scipy.__version__},
-  Python {about["Python"]}
+- versions: Kurve {kurve.__version__}, NumPy {np.__version__},
+  SciPy {scipy.__version__}, Python {about["Python"]}
 
 `Dense(10, "tanh")`, `Dense(1)`, fitted to sin(x) at the 200 points
 `np.arange(0, 20, 0.1)`, x normalised, until the mean squared error is {GOAL:g}, from

@@ -67,7 +67,8 @@ class Dense : public Op {
     Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
               R,  I_, O_, Product::differentiate};
     p.derivative = before;
-    bool checks = pass.wild && trainable, computes = pass.gradient && !pass.wild && trainable;
+    bool checks = pass.wild && trainable,
+         computes = pass.gradient && !pass.wild && trainable;
     int64_t own = checks + (computes ? weight_tasks(pass) : 0);
     int64_t tasks = own + (dx ? kernels.product_tasks(p) : 0);
     parallel(tasks, R * I_ * O_ * (computes + (dx != nullptr)), [&](int64_t task) {
@@ -120,7 +121,8 @@ class Dense : public Op {
       else
         for (int64_t o = 0; o < O_; o++) row[o] += xi * dz[o];
     }
-    for (int64_t o = 0; dbias && o < O_; o++) dbias[o] = first ? dz[o] : dbias[o] + dz[o];
+    for (int64_t o = 0; dbias && o < O_; o++)
+      dbias[o] = first ? dz[o] : dbias[o] + dz[o];
   }
 
   int64_t kernel_tasks(const Pass& pass) const {

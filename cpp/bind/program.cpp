@@ -201,16 +201,14 @@ void jacobian(const Program& program, const StateArrays& arrays, Data x, Array<f
   int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0, outputs = program.output_size();
   expect(int64_t(x.size()) == n * program.input_size(),
          "x must have the shape (n, *input_shape).");
-  expect(int64_t(y.size()) == n * outputs,
-         "y must have the shape (n, *output_shape).");
+  expect(int64_t(y.size()) == n * outputs, "y must have the shape (n, *output_shape).");
   expect(int64_t(out.shape(0)) == n * outputs &&
              int64_t(out.shape(1)) == program.params_size(),
          "the jacobian must have a row for each output and a column for each param.");
   Outcome outcome;
   {
     nb::gil_scoped_release release;
-    outcome =
-        program.jacobian(view, x.data(), n, y.data(), out.data(), interrupted);
+    outcome = program.jacobian(view, x.data(), n, y.data(), out.data(), interrupted);
   }
   raise_if(outcome);
 }

@@ -85,7 +85,7 @@ def public_names(module_name: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["callbacks", "layers", "losses", "metrics", "optimizers", "plots"],
+    ["callbacks", "layers", "losses", "metrics", "optimizers", "plots", "solvers"],
 )
 def test_reference_lists_every_class(module: str) -> None:
     page = (ROOT / "docs" / "reference.md").read_text()

@@ -103,7 +103,9 @@ def test_engines_agree(stack: str, shape: tuple[int, ...]) -> None:
     assert reference._state is not None
     exact = jacobian(reference, x, in_float64(reference._state))
     own, given = jacobian(reference, x), jacobian(native, x)
-    for name, *three in zip(("predictions", "gradient"), given, exact, own, strict=True):
+    for name, *three in zip(
+        ("predictions", "gradient"), given, exact, own, strict=True
+    ):
         assert excess(TOLERANCES[name], *three) <= 0.0, name
 
 
@@ -117,14 +119,19 @@ def test_engines_agree_for_every_activation(activation: Any) -> None:
     assert made["reference"]._state is not None
     exact = jacobian(made["reference"], x, in_float64(made["reference"]._state))
     own, given = jacobian(made["reference"], x), jacobian(made["native"], x)
-    for name, *three in zip(("predictions", "gradient"), given, exact, own, strict=True):
+    for name, *three in zip(
+        ("predictions", "gradient"), given, exact, own, strict=True
+    ):
         assert excess(TOLERANCES[name], *three) <= 0.0, name
 
 
 def test_outputs_are_those_of_predict(engine: str) -> None:
     """Bit for bit, so with dropout off; and frozen variables and padding have zeros."""
     for stack in ("dropout", "frozen"):
-        model, x = model_of(stack, engine), samples(1500 if engine == "native" else 9, (3,))
+        model, x = (
+            model_of(stack, engine),
+            samples(1500 if engine == "native" else 9, (3,)),
+        )
         y, derivatives = jacobian(model, x)
         assert y.tobytes() == model.predict(x, verbose=0).tobytes()
         plan, _ = model._built("test")

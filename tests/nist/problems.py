@@ -20,13 +20,11 @@ FOLDER = Path(
     os.environ.get("KURVE_NIST")
     or next((place for place in _PLACES if place.exists()), _PLACES[2])
 )
-"""Where the files are: in a folder beside the sources or above, or as KURVE_NIST says."""
+"""Where the files are: in a folder of this project or above, or as KURVE_NIST says."""
 
 
 def _cubic_over_cubic(x, b1, b2, b3, b4, b5, b6, b7):
-    return (b1 + b2 * x + b3 * x**2 + b4 * x**3) / (
-        1 + b5 * x + b6 * x**2 + b7 * x**3
-    )
+    return (b1 + b2 * x + b3 * x**2 + b4 * x**3) / (1 + b5 * x + b6 * x**2 + b7 * x**3)
 
 
 def _peaks(x, b1, b2, b3, b4, b5, b6, b7, b8):
@@ -89,7 +87,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "Nelson": lambda x, b1, b2, b3: b1 - b2 * x[0] * np.exp(-b3 * x[1]),
     "Rat42": lambda x, b1, b2, b3: b1 / (1 + np.exp(b2 - b3 * x)),
     "Rat43": lambda x, b1, b2, b3, b4: b1 / (1 + np.exp(b2 - b3 * x)) ** (1 / b4),
-    "Roszman1": lambda x, b1, b2, b3, b4: b1 - b2 * x - np.arctan(b3 / (x - b4)) / np.pi,
+    "Roszman1": lambda x, b1, b2, b3, b4: (
+        b1 - b2 * x - np.arctan(b3 / (x - b4)) / np.pi
+    ),
     "Thurber": _cubic_over_cubic,
 }
 

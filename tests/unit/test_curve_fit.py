@@ -174,7 +174,8 @@ P = np.array([2.5, 1.3, -0.5])
 
 
 @pytest.mark.parametrize(
-    ("method", "digits"), [(None, 14.0), ("cs", 14.0), ("3-point", 9.0), ("2-point", 6.0)]
+    ("method", "digits"),
+    [(None, 14.0), ("cs", 14.0), ("3-point", 9.0), ("2-point", 6.0)],
 )
 def test_derivatives(method: str | None, digits: float) -> None:
     found = Derivatives(lambda p: decay(X, *p), *UNBOUND, method)(P, decay(X, *P))
@@ -259,7 +260,13 @@ def test_wrong_arguments(
 @pytest.mark.parametrize(
     ("f", "x", "y", "error", "words"),
     [
-        (decay, X, np.where(X > 2, np.nan, Y), ValueError, r"ydata must be finite.*nan"),
+        (
+            decay,
+            X,
+            np.where(X > 2, np.nan, Y),
+            ValueError,
+            r"ydata must be finite.*nan",
+        ),
         (decay, np.where(X > 2, np.inf, X), Y, ValueError, r"xdata must be finite"),
         (decay, X, [], ValueError, "ydata must not be empty"),
         (decay, X, "text", TypeError, "ydata must hold real numbers"),

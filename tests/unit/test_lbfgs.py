@@ -205,7 +205,9 @@ def test_validation_patience_callback_and_lines(
     )  # fmt: skip
     losses_ = result.history["val_loss"]
     best = int(np.argmin(losses_))
-    assert len(losses_) - 1 - best == 20 and "val_loss has not improved" in result.message
+    assert (
+        len(losses_) - 1 - best == 20 and "val_loss has not improved" in result.message
+    )
     model.compile(loss="mse", optimizer="sgd")
     found = model.evaluate(X[30:], TARGET[30:], batch_size=90, verbose=0)
     assert found == pytest.approx(losses_[best], rel=1e-4)

@@ -121,9 +121,7 @@ class Program(Protocol):
         """Loss of one step's batch, in training mode, and its gradient (P,), penalties
         included, before clipping. Changes nothing."""
 
-    def jacobian(
-        self, state: State, x: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Output for x (n, *input_shape), in inference mode, (n, *output_shape), and
         its derivatives (n * outputs, P): row i * outputs + o is the gradient of output
         o of sample i. Columns of frozen variables and of padding are zero."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,11 +41,11 @@ class SolverResult:
     effective_parameters: float | None = None
 
 
-@dataclass
-class Task:
+class Task(NamedTuple):
     """A model, ready to be fitted to data.
 
-    free: (F,) places in the flat vector of the variables that are trained
+    free:  (F,) places in the flat vector of the variables that are trained
+    trial: a state of its own, to try parameters in
     """
 
     where: str
@@ -59,9 +59,7 @@ class Task:
     validation: Batches | None
     free: np.ndarray
     slots: list[Slot]
-
-    def __post_init__(self) -> None:
-        self._trial = replace(self.state, params=self.state.params.copy())
+    trial: State
 
     @property
     def batches(self) -> Batches:
@@ -73,9 +71,10 @@ class Task:
         return self.state.params[self.free].astype(np.float64)
 
     def at(self, p: np.ndarray) -> State:
-        """A state with free parameters p until the next call; the model keeps its own."""
-        self._trial.params[self.free] = p
-        return self._trial
+        """A state with free parameters p, until the next call. The model keeps its
+        own."""
+        self.trial.params[self.free] = p
+        return self.trial
 
     def validation_loss(self, state: State) -> float:
         assert self.validation is not None
@@ -111,7 +110,7 @@ def prepare(
     loss = model.loss or losses.MeanSquaredError()
     plan = model._plan
     x, y, weights = _checked(
-        where, model, loss, x, y, sample_weight, plan and plan.input_shape
+        where, model, loss, x, y, sample_weight, plan.input_shape if plan else None
     )
     validation = None
     if validation_data is not None:
@@ -159,7 +158,7 @@ def _task(
     if model.loss is None:
         model._on_compile()  # the layers' `trainable` as it is now
     assert model._plan is not None and model._state is not None
-    # Dropout is for training by single batches; here the loss must not change by chance.
+    # Dropout is for training by batches; here the loss must not change by chance.
     ops = tuple(op for op in model._plan.ops if op.kind != "dropout")
     plan = replace(model._plan, ops=ops or model._plan.ops, loss=loss.spec)
     slots = [slot for slot in plan.params if slot.trainable]
@@ -170,9 +169,10 @@ def _task(
         )
     free = np.concatenate([np.arange(slot.offset, slot.end) for slot in slots])
     program = model.ready_engine().compile(plan)
+    trial = replace(model._state, params=model._state.params.copy())
     return Task(
         where, model, loss, program, model._state, x, y, weights, validation, free,
-        slots,
+        slots, trial,
     )  # fmt: skip
 
 
@@ -241,7 +241,8 @@ class Track:
         for name, value in logs.items():
             self.history[name].append(value)
         watched = self.history["val_loss" if "val_loss" in logs else "loss"]
-        if "val_loss" not in logs or not watched[-1] >= min(watched[:-1], default=np.inf):
+        lower = not watched[-1] >= min(watched[:-1], default=np.inf)
+        if lower or "val_loss" not in logs:
             self.best, self.best_at = state.params.copy(), self.iterations
         self.task.state.params[:] = state.params  # in one go: a signal waits
         if self.verbose:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -179,8 +178,7 @@ class Tangent:
         return -float(change @ self.residuals) - 0.5 * float(change @ change)
 
 
-@dataclass
-class Found:
+class Found(NamedTuple):
     """Where one attempt ended."""
 
     p: np.ndarray
@@ -266,11 +264,12 @@ def curve_fit(
             f"[curve_fit] method must be 'lm', which takes bounds too. "
             f"Received: {method!r}. Try leaving method out."
         )
-    for name, count in (("starts", starts), ("maxfev", maxfev)):
-        if count is not None and not (isinstance(count, (int, np.integer)) and count > 0):
+    for name, count, example in (("starts", starts, 10), ("maxfev", maxfev, 1000)):
+        is_count = isinstance(count, (int, np.integer)) and count > 0
+        if count is not None and not is_count:
             raise ValueError(
                 f"[curve_fit] {name} must be an integer of at least 1. "
-                f"Received: {count!r}. Try {name}={'10' if name == 'starts' else '1000'}."
+                f"Received: {count!r}. Try {name}={example}."
             )
     y = _data("ydata", ydata, check_finite)
     x = xdata
@@ -292,8 +291,8 @@ def curve_fit(
         if values.shape != y.shape:
             raise ValueError(
                 "[curve_fit] f must give an array like ydata. Received: shape "
-                f"{values.shape} for ydata of shape {y.shape}. Try np.full_like(x, ...) "
-                "for a constant."
+                f"{values.shape} for ydata of shape {y.shape}. "
+                "Try a * np.ones_like(x) for a constant."
             )
         return (values if values.dtype.kind in "fc" else values.astype(float)).ravel()
 
@@ -308,12 +307,11 @@ def curve_fit(
     fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
     most = maxfev or 500 * (len(first) + 1)
     best = _best_start(fit, _starts(first, starts, seed, lower, upper), most)
-    if best is not None and isinstance(jacobian, Derivatives):
-        if jacobian.method == "cs" and jac is None:
-            p = np.asarray(best.p, np.float64)
-            if not jacobian.agrees(p, formula(p)):  # as it was at p0
-                jacobian.method = "3-point"
-                best = _best_start(fit, [p], most)
+    if best is not None and jac is None and isinstance(jacobian, Derivatives):
+        p = np.asarray(best.p, np.float64)
+        if jacobian.method == "cs" and not jacobian.agrees(p, formula(p)):
+            jacobian.method = "3-point"  # complex steps were right at p0 only
+            best = _best_start(fit, [p], most)
     if best is None or not best.converged:
         why = "a derivative is not finite" if best is None else best.end.message
         raise RuntimeError(
@@ -499,8 +497,8 @@ def _bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
     if not (lower < upper).all():
         raise ValueError(
             "[curve_fit] bounds must be (lower, upper), numbers or arrays with one for "
-            f"each of the {parameters} parameters, lower < upper. Received: {bounds!r}. "
-            "Try bounds=(0, np.inf)."
+            f"each of the {parameters} parameters, lower < upper. "
+            f"Received: {bounds!r}. Try bounds=(0, np.inf)."
         )
     return lower, upper
 
@@ -548,8 +546,8 @@ def _whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     if sigma.shape != (n,) or not (sigma > 0).all():
         raise ValueError(
             f"[curve_fit] sigma must be positive, of shape ({n},) or ({n}, {n}). "
-            f"Received: shape {sigma.shape}, least value {sigma.min(initial=np.inf):g}. "
-            "Try sigma=None for equal errors."
+            f"Received: shape {sigma.shape}, least value "
+            f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
         )
     return lambda r: (r.T / sigma).T
 

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -87,8 +86,7 @@ class Problem(Protocol):
         """The nearest point where it may."""
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """When to stop, and how to start.
 
     offset:   converged where no more is left to gain than this (`prepare`)
@@ -110,8 +108,7 @@ class Rules:
     even: bool = False
 
 
-@dataclass
-class Point:
+class Point(NamedTuple):
     """A point that was accepted, the best so far."""
 
     p: np.ndarray
@@ -120,8 +117,7 @@ class Point:
     left: float
 
 
-@dataclass(frozen=True)
-class End:
+class End(NamedTuple):
     """Why no further point comes."""
 
     converged: bool

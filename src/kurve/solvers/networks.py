@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,11 @@ from kurve.solvers.least_squares import End, Rules, descend
 if TYPE_CHECKING:
     from kurve.models import Sequential
 
-MOST_PARAMETERS = 5000
-"""J^T J then has 200 MB, and a step costs about a second."""
+MOST_PARAMETERS = 3000
+"""J^T J then has 72 MB, there are four such matrices, and a step costs seconds."""
+
+BENT_UP_TO = 500
+"""Parameters up to which steps are bent: each bend costs one more solution."""
 
 BLOCK = 64 * 2**20
 """Bytes of J that are in memory at a time."""
@@ -27,8 +29,8 @@ FIRST_RIDGE = 1e-3
 
 RULES = Rules(offset=1e-7, step=3e-8, decrease=1e-9, stall=1e-6, even=True)
 """The engine computes in float32. Many parameters of a network hardly count at times;
-damped each by its own column of J, they run away: the sine of docs/benchmarks then takes
-twice the steps."""
+damped each by its own column of J, they run away: the sine of docs/benchmarks then
+takes twice the steps."""
 
 
 def levenberg_marquardt(
@@ -84,10 +86,11 @@ def levenberg_marquardt(
     start = task.start()
     if problem.residuals(start) is None:
         raise ValueError(
-            f"[{where}] the model's outputs must be finite. Received: weights for which "
-            "they are not. Try other initial weights, or layers.Normalization first."
+            f"[{where}] the model's outputs must be finite. Received: weights for "
+            "which they are not. Try other initial weights, or scaled inputs."
         )
-    rules = replace(RULES, bends=problem.one_block)
+    bends = problem.one_block and len(start) <= BENT_UP_TO
+    rules = RULES._replace(bends=bends)
     path = descend(problem, start, rules)
     end = End(False, "")
     try:
@@ -194,8 +197,8 @@ class Network:
         return here
 
     def _weighted(self, raw: np.ndarray, part: slice) -> np.ndarray:
-        """The engine's J for some rows: free columns only, in float64, times the root of
-        the weights."""
+        """The engine's J for some rows: free columns only, in float64, times the root
+        of the weights."""
         jacobian, at, root = np.empty((len(raw), len(self.penalty))), 0, self.root[part]
         for slot in self.task.slots:
             columns = jacobian[:, at : at + slot.size]
@@ -211,7 +214,9 @@ class Network:
         ridge tr (J^T J + ridge)^-1 counts the parameters that the data determines.
         """
         count = float(len(p))
-        if self.effective is None:  # nothing is known yet: a little holds the first step
+        if (
+            self.effective is None
+        ):  # nothing is known yet: a little holds the first step
             self.effective = count
             self.ridge = self.penalty + FIRST_RIDGE * float(np.mean(_diagonal(square)))
             return

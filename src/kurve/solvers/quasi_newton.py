@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,13 +24,12 @@ if TYPE_CHECKING:
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 SUFFICIENT, FLAT = 1e-4, 0.9
-"""Wolfe: f falls by this share of what the slope promises, and the slope by the rest."""
+"""Wolfe: f falls by this share of what the slope promises, the slope to that share."""
 
 MOST_TRIALS = 40
 
 
-@dataclass
-class Place:
+class Place(NamedTuple):
     """A point with the value and the gradient of the function there."""
 
     x: np.ndarray
@@ -155,8 +153,8 @@ def descend(
 def inverse_times(
     gradient: np.ndarray, steps: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """H g with H the inverse Hessian that `steps` (s, y) imply, from a first guess s.y /
-    y.y times the identity. Source: Nocedal & Wright 2006, algorithm 7.4."""
+    """H g with H the inverse Hessian that `steps` (s, y) imply, from a first guess
+    s.y / y.y times the identity. Source: Nocedal & Wright 2006, algorithm 7.4."""
     q, shares = gradient.copy(), []
     for s, y in reversed(steps):
         share = float(s @ q) / float(s @ y)
@@ -188,7 +186,8 @@ def line_search(
         value, gradient = function(x)
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return Trial(length, np.inf, np.nan, None)
-        return Trial(length, value, float(direction @ gradient), Place(x, value, gradient))
+        there = Place(x, value, gradient)
+        return Trial(length, value, float(direction @ gradient), there)
 
     def falls(trial: Trial) -> bool:
         return trial.value <= here.value + SUFFICIENT * trial.length * slope
@@ -215,8 +214,7 @@ def line_search(
     return low.place
 
 
-@dataclass
-class Trial:
+class Trial(NamedTuple):
     """A length along a direction, the value and slope there."""
 
     length: float
@@ -243,10 +241,9 @@ def between(low: Trial, high: Trial) -> float:
 
 def cubic_minimum(one: Trial, two: Trial) -> float:
     """Where the cubic with these values and slopes is least; NaN if there is none."""
+    width = np.float64(two.length - one.length)
     with np.errstate(all="ignore"):
-        d1 = one.slope + two.slope - 3.0 * (one.value - two.value) / np.float64(
-            one.length - two.length
-        )
-        d2 = np.copysign(np.sqrt(d1 * d1 - one.slope * two.slope), two.length - one.length)
+        d1 = one.slope + two.slope - 3.0 * (two.value - one.value) / width
+        d2 = np.copysign(np.sqrt(d1 * d1 - one.slope * two.slope), width)
         share = (two.slope + d2 - d1) / (two.slope - one.slope + 2.0 * d2)
-        return float(two.length - (two.length - one.length) * share)
+        return float(two.length - width * share)

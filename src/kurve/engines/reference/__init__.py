@@ -71,9 +71,7 @@ class ReferenceProgram:
         return self._gradient(state, batches, step, np.zeros(self.plan.totals_size))
 
     @np.errstate(all="ignore")
-    def jacobian(
-        self, state: State, x: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The chain rule from one output of one sample back to every variable, again
         # and again: the slope at that output is 1, at the others 0.
         x = x.astype(state.params.dtype, copy=False)

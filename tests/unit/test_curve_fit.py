@@ -115,6 +115,19 @@ def test_parameters_never_leave_the_bounds() -> None:
     assert ((points >= lower) & (points <= upper)).all()
 
 
+def test_all_parameters_at_their_bounds() -> None:
+    p, _ = curve_fit(lambda x, a, b: a * x + b, X, 3.0 * X + 3.0, bounds=(0.0, 1.0))
+    assert (p == 1.0).all()
+
+
+def test_numbers_near_the_end_of_the_range() -> None:
+    """Squares that overflow on the way, or everywhere."""
+    p, _ = curve_fit(lambda x, a, b: a * np.exp(b * x), X, 2.0 * np.exp(X), [1.0, 40.0])
+    close(p, [2.0, 1.0])
+    with pytest.raises(RuntimeError, match=r"no minimum was found.*not finite"):
+        curve_fit(lambda x, a: a * x, X, 1e200 * X)
+
+
 def test_xdata_of_any_kind() -> None:
     y = 2.0 * X + 3.0 * X**2
     p, _ = curve_fit(lambda x, a, b: a * x[0] + b * x[1], np.stack([X, X**2]), y)

@@ -179,6 +179,16 @@ def test_convex_problems_to_the_minimum(engine: str, loss: str) -> None:
         )
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_targets_of_any_size(engine: str, scale: float) -> None:
+    model = Sequential([Input((3,)), Dense(1)])
+    result = solvers.lbfgs(model, X, scale * TARGET)
+    design = np.concatenate([X, np.ones((len(X), 1))], axis=1)
+    exact, *_ = np.linalg.lstsq(design, scale * TARGET)
+    left = float(np.mean((design @ exact - scale * TARGET) ** 2))
+    assert result.converged and result.loss == pytest.approx(left, rel=1e-4)
+
+
 def test_sample_weights_and_dropout(engine: str) -> None:
     """A row of weight 0 does not count; dropout is off, so the loss falls steadily."""
     y = TARGET.copy()

@@ -29,6 +29,7 @@ class Fit:
     best one of the others), and what still leaves is projected back.
     """
 
+    @np.errstate(all="ignore")
     def __init__(
         self,
         formula: Callable[[np.ndarray], np.ndarray],
@@ -50,16 +51,14 @@ class Fit:
         return r if np.isfinite(r).all() else None
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
-        with np.errstate(over="ignore"):
-            return 0.5 * float(residuals @ residuals)
+        return 0.5 * float(residuals @ residuals)
 
     def linearize(self, p: np.ndarray) -> Tangent | None:
         values = self.formula(p)
         r = self.whiten(values - self.y)
         jacobian = self.whiten(self.jacobian(p, values))
-        if not np.isfinite(jacobian).all():
-            return None
-        return Tangent(r, jacobian, p <= self.lower, p >= self.upper)
+        here = Tangent(r, jacobian, p <= self.lower, p >= self.upper)
+        return here if np.isfinite([here.cost, *here.norms]).all() else None
 
     def allows(self, p: np.ndarray) -> bool:
         return bool(((p >= self.lower) & (p <= self.upper)).all())
@@ -89,8 +88,7 @@ class InLogarithms:
         return q
 
     def leave(self, q: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return np.where(self.moved, self.unit * np.exp(q), q)
+        return np.where(self.moved, self.unit * np.exp(q), q)
 
     def residuals(self, q: np.ndarray) -> np.ndarray | None:
         return self.fit.residuals(self.leave(q))
@@ -116,8 +114,7 @@ class InLogarithms:
         inside = self.fit.project(p)
         # A bound at 0 or beyond is never reached.
         kept = self.moved & ((inside == p) | (inside * self.unit <= 0.0))
-        with np.errstate(all="ignore"):
-            return np.where(kept, q, self.enter(inside))
+        return np.where(kept, q, self.enter(inside))
 
 
 class Tangent:
@@ -159,8 +156,7 @@ class Tangent:
         return self._solve(damping, self.u.T @ curvature.astype(np.float64))
 
     def _solve(self, damping: float, u_v: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factors = np.where(self.s > 0.0, self.s / (self.s**2 + damping), 0.0)
+        factors = np.where(self.s > 0.0, self.s / (self.s**2 + damping), 0.0)
         step = np.zeros(len(self.free))
         step[self.free] = -(self.vt.T @ (factors * u_v)) / self.scale
         return step
@@ -306,14 +302,16 @@ def curve_fit(
     jacobian = _jacobian(f, x, formula, jac, y.size, lower, upper)
     fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
     most = maxfev or 500 * (len(first) + 1)
-    best = _best_start(fit, _starts(first, starts, seed, lower, upper), most)
+    with np.errstate(all="ignore"):
+        best = _best_start(fit, _starts(first, starts, seed, lower, upper), most)
     if best is not None and jac is None and isinstance(jacobian, Derivatives):
         p = np.asarray(best.p, np.float64)
         if jacobian.method == "cs" and not jacobian.agrees(p, formula(p)):
             jacobian.method = "3-point"  # complex steps were right at p0 only
-            best = _best_start(fit, [p], most)
+            with np.errstate(all="ignore"):
+                best = _best_start(fit, [p], most)
     if best is None or not best.converged:
-        why = "a derivative is not finite" if best is None else best.end.message
+        why = "it is not finite near p0" if best is None else best.end.message
         raise RuntimeError(
             f"[curve_fit] no minimum was found: {why}. Received: "
             f"p0={first.tolist()}. Try p0 nearer to the answer, starts=10, or bounds."
@@ -357,17 +355,17 @@ def _attempt(
     fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Rules, most: int
 ) -> Found | None:
     last = fit.calls + most
-    path, point = descend(way, way.enter(start), rules), None
+    path, last_q = descend(way, way.enter(start), rules), None
     end = End(False, f"f was called {most} times")
     while True:
         try:
-            point = next(path)
+            last_q = next(path)
         except StopIteration as stop:
             end = stop.value
             break
         if fit.calls > last:
             break
-    return None if point is None else _polished(fit, way.leave(point.p), end)
+    return None if last_q is None else _polished(fit, way.leave(last_q), end)
 
 
 def _polished(fit: Fit, p: np.ndarray, end: End) -> Found | None:

@@ -77,7 +77,7 @@ class Problem(Protocol):
         """C at p."""
 
     def linearize(self, p: np.ndarray) -> Linearization | None:
-        """The problem near p, or None where a derivative is not finite."""
+        """The problem near p, or None where it is not finite."""
 
     def allows(self, p: np.ndarray) -> bool:
         """Whether r may be asked for at p."""
@@ -108,15 +108,6 @@ class Rules(NamedTuple):
     even: bool = False
 
 
-class Point(NamedTuple):
-    """A point that was accepted, the best so far."""
-
-    p: np.ndarray
-    cost: float
-    damping: float
-    left: float
-
-
 class End(NamedTuple):
     """Why no further point comes."""
 
@@ -126,7 +117,7 @@ class End(NamedTuple):
 
 def descend(
     problem: Problem, start: np.ndarray, rules: Rules
-) -> Generator[Point, None, End]:
+) -> Generator[np.ndarray, None, End]:
     """Points of falling cost, `start` first, for the caller to look at between steps.
 
     Whoever iterates may stop at any point; what comes back in the end says why nothing
@@ -137,13 +128,13 @@ def descend(
     while True:
         here = problem.linearize(p)
         if here is None:
-            return End(False, "a derivative is not finite")
+            return End(False, "a derivative or the sum of squares is not finite")
         if not rules.even:
             scale = np.maximum(scale, here.norms)
         elif not scale.any():
             scale = np.full_like(p, here.norms.max())
         left = here.prepare(np.where(scale > 0.0, scale, 1.0))
-        yield Point(p, here.cost, damping, left)
+        yield p
         if here.cost == 0.0:
             return End(True, "the fit is exact")
         # What the rounding of n residuals, if it is random, does to their squares' sum.
@@ -176,9 +167,8 @@ def descend(
         if decrease <= rules.decrease * here.cost and promised <= (
             rules.decrease * here.cost
         ):
-            here = problem.linearize(p)
-            if here is not None:
-                yield Point(p, here.cost, damping, left)
+            if problem.linearize(p) is not None:
+                yield p
             return End(True, "the cost has stopped to fall")
 
 

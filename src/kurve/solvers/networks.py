@@ -96,11 +96,11 @@ def levenberg_marquardt(
     try:
         while not track.end:
             try:
-                point = next(path)
+                p = next(path)
             except StopIteration as stop:
                 end = stop.value
                 break
-            track.add(point.p, problem.loss)
+            track.add(p, problem.loss)
     finally:
         track.keep_best()
     result = track.result(end.converged, track.end or end.message)
@@ -156,6 +156,7 @@ class Network:
         self.rows = max(1, BLOCK // (12 * outputs * task.program.plan.params_size))
         self.one_block = n <= self.rows
 
+    @np.errstate(all="ignore")
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
         prediction = self.task.program.predict(self.task.at(p), self.task.x)
         r = self.root * (prediction.astype(np.float64) - self.task.y).ravel()
@@ -171,6 +172,7 @@ class Network:
         with np.errstate(over="ignore"):
             return p.astype(np.float32).astype(np.float64)
 
+    @np.errstate(all="ignore")
     def linearize(self, p: np.ndarray) -> Tangent | None:
         task, free = self.task, self.task.free
         state, outputs = task.at(p), task.y[0].size
@@ -186,7 +188,7 @@ class Network:
             residuals[part] = r
             square += jacobian.T @ jacobian
             back += jacobian.T @ r
-        if not (np.isfinite(square).all() and np.isfinite(residuals).all()):
+        if not np.isfinite([square.sum(), residuals.sum()]).all():
             return None
         error = float(residuals @ residuals)
         self.loss = error + float(self.penalty @ p**2)
@@ -264,6 +266,7 @@ class Tangent:
         assert self.jacobian is not None
         return self._solve(damping, self.jacobian.T @ curvature)
 
+    @np.errstate(all="ignore")
     def _solve(self, damping: float, back: np.ndarray) -> np.ndarray:
         damped = self.scaled.copy()
         _diagonal(damped)[:] += damping

@@ -45,7 +45,7 @@ def lbfgs(
     *,
     max_iterations: int = 1000,
     memory: int = 20,
-    tolerance: float = 1e-7,
+    tolerance: float = 1e-8,
     validation_data: Sequence[Any] | None = None,
     patience: int | None = None,
     callback: Watch | None = None,
@@ -63,7 +63,8 @@ def lbfgs(
         x, y, sample_weight: as in `Sequential.fit`.
         max_iterations: most steps.
         memory: how many steps the inverse is built from.
-        tolerance: converged where no element of the gradient is larger.
+        tolerance: converged where no element of the gradient is larger than this share
+            of the largest at the start.
         validation_data: (x, y) or (x, y, sample_weight): the model ends with the
             weights that were best on it.
         patience: stop after this many steps without a better validation loss.
@@ -82,7 +83,7 @@ def lbfgs(
     if not 0.0 <= tolerance < np.inf:
         raise ValueError(
             f"[{where}] tolerance must be finite and at least 0. "
-            f"Received: {tolerance!r}. Try 1e-7."
+            f"Received: {tolerance!r}. Try 1e-8."
         )
     track = Track(where, max_iterations, patience, callback, verbose)
     task = prepare(where, model, x, y, sample_weight, validation_data)
@@ -96,13 +97,13 @@ def lbfgs(
         return value, gradient[task.free].astype(np.float64)
 
     start = task.start()
-    value, _ = function(start)
+    value, gradient = function(start)
     if not np.isfinite(value):
         raise ValueError(
             f"[{where}] the loss must be finite. Received: {value} for the model's "
             "weights. Try other initial weights, or layers.Normalization first."
         )
-    path = descend(function, start, memory, tolerance)
+    path = descend(function, start, memory, tolerance * float(np.abs(gradient).max()))
     end = End(False, "")
     try:
         while not track.end:

@@ -19,6 +19,10 @@ made where one ends without a minimum, or where a parameter has no influence: a 
 of powers is a curved valley that is straight in logarithms, and a timid first step may
 not lead where a bold one does."""
 
+RESCUES = 10
+"""Random starts that are tried in the end where no attempt has found a minimum that
+determines all parameters."""
+
 WHERE = "curve_fit"
 
 
@@ -303,13 +307,14 @@ def curve_fit(
     fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
     most = maxfev or 500 * (len(first) + 1)
     with np.errstate(all="ignore"):
-        best = _best_start(fit, _starts(first, starts, seed, lower, upper), most)
+        points = _starts(first, starts + RESCUES, seed, lower, upper)
+        best = _best_start(fit, points[:starts], points[starts:], most)
     if best is not None and jac is None and isinstance(jacobian, Derivatives):
         p = np.asarray(best.p, np.float64)
         if jacobian.method == "cs" and not jacobian.agrees(p, formula(p)):
             jacobian.method = "3-point"  # complex steps were right at p0 only
             with np.errstate(all="ignore"):
-                best = _best_start(fit, [p], most)
+                best = _best_start(fit, [p], [], most)
     if best is None or not best.converged:
         why = "it is not finite near p0" if best is None else best.end.message
         raise RuntimeError(
@@ -325,12 +330,17 @@ def curve_fit(
     return popt, pcov, info, best.end.message, ier
 
 
-def _best_start(fit: Fit, starts: list[np.ndarray], most: int) -> Found | None:
+def _best_start(
+    fit: Fit, starts: list[np.ndarray], rescues: list[np.ndarray], most: int
+) -> Found | None:
+    """From all starts; from rescues one after the other until the best is sound."""
     best: Found | None = None
     for start in starts:
-        found = _best_attempt(fit, start, most)
-        if found is not None and (best is None or _better(found, best)):
-            best = found
+        best = _better(best, _best_attempt(fit, start, most))
+    for start in rescues:
+        if best is not None and best.sound:
+            break
+        best = _better(best, _attempt(fit, fit, start, Rules(), most))
     return best
 
 
@@ -340,15 +350,18 @@ def _best_attempt(fit: Fit, start: np.ndarray, most: int) -> Found | None:
     for damping, in_logarithms in ATTEMPTS:
         way = InLogarithms(fit, start) if in_logarithms else fit
         found = _attempt(fit, way, start, Rules(damping=damping), most)
-        if found is not None and (best is None or _better(found, best)):
-            best = found
+        best = _better(best, found)
         if best is not None and best.sound:
             break
     return best
 
 
-def _better(one: Found, other: Found) -> bool:
-    return (one.converged, -one.tangent.cost) > (other.converged, -other.tangent.cost)
+def _better(one: Found | None, other: Found | None) -> Found | None:
+    """A minimum before none, then the lower one."""
+    if one is None or other is None:
+        return one or other
+    right = other.converged, -other.tangent.cost
+    return other if right > (one.converged, -one.tangent.cost) else one
 
 
 def _attempt(

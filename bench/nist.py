@@ -67,7 +67,7 @@ def outcome(fit: Fit, name: str, start: int, dtype: Any = np.float64) -> dict[st
 def page() -> str:
     import scipy
 
-    fits = contenders()
+    fits, watch = contenders(), machine.Watch()
     heads = ["problem", "start"]
     for name in fits:
         heads += [f"{name}: digits", "of deviations", "ms"]
@@ -85,7 +85,7 @@ def page() -> str:
                 line += [*right, tables.number(1e3 * found["seconds"])]
             body.append(line)
     longer = [outcome(kurve.curve_fit, "Lanczos1", k, np.longdouble) for k in (0, 1)]
-    about = machine.describe()
+    about, busy = machine.describe(), watch.shares(())["others"]
     count = ", ".join(f"{name} {n}" for name, n in solved.items())
     return f"""# NIST's nonlinear regression problems
 
@@ -95,6 +95,7 @@ Written by `python -m bench.nist --write` on {datetime.date.today().isoformat()}
 - cores: {about["cores"]}
 - versions: Kurve {kurve.__version__}, NumPy {np.__version__},
   SciPy {scipy.__version__}, Python {about["Python"]}
+- meanwhile other programs used {100 * busy:.0f} % of the cores' time
 
 27 problems with certified answers ([Statistical Reference
 Datasets](https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml)), each from two
@@ -102,6 +103,7 @@ starts, the first of which is far off. *Digits* is the log relative error of the
 parameter, at most 11, *of deviations* that of the worst standard deviation; times are
 medians of {ROUNDS} fits. *Kurve* and *SciPy* are `curve_fit` with all defaults; *SciPy,
 tight* has `ftol=xtol=gtol=1e-15, maxfev=100000`. No contender is given derivatives.
+Kurve takes several times as long: its loop is in Python, where SciPy's is compiled.
 
 At least 6 digits in all parameters, of {len(body)} fits: {count}.
 

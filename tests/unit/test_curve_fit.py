@@ -171,6 +171,22 @@ def test_starts_find_a_better_minimum_and_repeat() -> None:
     close(boxed, [7.0])
 
 
+def test_random_starts_rescue_a_fit_that_runs_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From here the frequency goes to 0 and the height to infinity: a straight line."""
+    y = np.sin(3.0 * X + 0.5)
+
+    def wave(x: Any, height: Any, frequency: Any, phase: Any) -> Any:
+        return height * np.sin(frequency * x + phase)
+
+    _, covariance = curve_fit(wave, X, y, [0.2, 1.46, 0.94])
+    assert np.isfinite(covariance).all()
+    monkeypatch.setattr("kurve.solvers.formulas.RESCUES", 0)
+    with pytest.raises(RuntimeError, match="no minimum was found"):
+        curve_fit(wave, X, y, [0.2, 1.46, 0.94])
+
+
 def test_logarithms_reach_what_a_product_of_powers_hides() -> None:
     """A start that is wrong by a factor of 1e6 in each parameter."""
     x = np.linspace(1.0, 5.0, 40)

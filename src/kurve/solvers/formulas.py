@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,8 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kurve.errors import lookup
+from kurve.solvers.arguments import (
+    as_bounds,
+    as_data,
+    as_first,
+    as_start,
+    as_whitening,
+)
 from kurve.solvers.derivatives import Derivatives
 from kurve.solvers.least_squares import End, Rules, descend
+from kurve.solvers.tangents import Fit, InLogarithms, Tangent
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
 """Damping of the first step, and whether it is one of logarithms. The next attempt is
@@ -26,158 +33,6 @@ determines all parameters."""
 WHERE = "curve_fit"
 
 
-class Fit:
-    """The problem of `kurve.solvers.least_squares`: r = whiten(f(x, *p) - y).
-
-    With bounds, parameters that stand at one and would leave are held (a step is the
-    best one of the others), and what still leaves is projected back.
-    """
-
-    @np.errstate(all="ignore")
-    def __init__(
-        self,
-        formula: Callable[[np.ndarray], np.ndarray],
-        y: np.ndarray,
-        whiten: Callable[[np.ndarray], np.ndarray],
-        jacobian: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        lower: np.ndarray,
-        upper: np.ndarray,
-    ) -> None:
-        self.formula, self.y, self.whiten = formula, y, whiten
-        self.jacobian, self.lower, self.upper = jacobian, lower, upper
-        self.calls = 0
-        size = np.linalg.norm(whiten(np.abs(y)).astype(np.float64))
-        self.rounding = 8.0 * float(np.finfo(np.float64).eps) * float(size)
-
-    def residuals(self, p: np.ndarray) -> np.ndarray | None:
-        self.calls += 1
-        r = self.whiten(self.formula(p) - self.y)
-        return r if np.isfinite(r).all() else None
-
-    def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
-        return 0.5 * float(residuals @ residuals)
-
-    def linearize(self, p: np.ndarray) -> Tangent | None:
-        values = self.formula(p)
-        r = self.whiten(values - self.y)
-        jacobian = self.whiten(self.jacobian(p, values))
-        here = Tangent(r, jacobian, p <= self.lower, p >= self.upper)
-        return here if np.isfinite([here.cost, *here.norms]).all() else None
-
-    def allows(self, p: np.ndarray) -> bool:
-        return bool(((p >= self.lower) & (p <= self.upper)).all())
-
-    def project(self, p: np.ndarray) -> np.ndarray:
-        return np.clip(p, self.lower, self.upper)
-
-    def enter(self, p: np.ndarray) -> np.ndarray:
-        """The variables that stand for parameters p, and back."""
-        return p
-
-    def leave(self, q: np.ndarray) -> np.ndarray:
-        return q
-
-
-class InLogarithms:
-    """The same problem in variables q with p = start e^q; parameters that start at 0
-    stay as they are."""
-
-    def __init__(self, fit: Fit, start: np.ndarray) -> None:
-        self.fit, self.unit, self.rounding = fit, start, fit.rounding
-        self.moved = start != 0.0
-
-    def enter(self, p: np.ndarray) -> np.ndarray:
-        q = p.astype(np.float64)
-        q[self.moved] = np.log(p[self.moved] / self.unit[self.moved])
-        return q
-
-    def leave(self, q: np.ndarray) -> np.ndarray:
-        return np.where(self.moved, self.unit * np.exp(q), q)
-
-    def residuals(self, q: np.ndarray) -> np.ndarray | None:
-        return self.fit.residuals(self.leave(q))
-
-    def cost(self, q: np.ndarray, residuals: np.ndarray) -> float:
-        return self.fit.cost(q, residuals)
-
-    def linearize(self, q: np.ndarray) -> Tangent | None:
-        p = self.leave(q)
-        here = self.fit.linearize(p)
-        if here is None:
-            return None
-        slope = np.where(self.moved, p, 1.0)  # dp/dq
-        low, high = p <= self.fit.lower, p >= self.fit.upper
-        low, high = np.where(slope > 0, low, high), np.where(slope > 0, high, low)
-        return Tangent(here.residuals, here.jacobian * slope, low, high)
-
-    def allows(self, q: np.ndarray) -> bool:
-        return self.fit.allows(self.leave(q))
-
-    def project(self, q: np.ndarray) -> np.ndarray:
-        p = self.leave(q)
-        inside = self.fit.project(p)
-        # A bound at 0 or beyond is never reached.
-        kept = self.moved & ((inside == p) | (inside * self.unit <= 0.0))
-        return np.where(kept, q, self.enter(inside))
-
-
-class Tangent:
-    """The linear model r + J d, solved through the singular values of J D^-1: that
-    keeps digits which J^T J would lose, and makes every further damping cheap."""
-
-    def __init__(
-        self, r: np.ndarray, jacobian: np.ndarray, at_lower: Any, at_upper: Any
-    ) -> None:
-        self.residuals, self.jacobian = r, jacobian
-        self.cost = 0.5 * float(r @ r)
-        self.norms = np.sqrt(np.sum(jacobian**2, axis=0))
-        gradient = jacobian.T @ r.astype(np.float64)
-        self.free = ~((at_lower & (gradient > 0)) | (at_upper & (gradient < 0)))
-
-    def prepare(self, scale: np.ndarray) -> float:
-        self.scale = scale[self.free]
-        self.u, self.s, self.vt = np.linalg.svd(
-            self.jacobian[:, self.free] / self.scale, full_matrices=False
-        )
-        r = self.residuals.astype(np.float64)
-        self.u_r = self.u.T @ r
-        kept = self.s > self.smallest()
-        size = float(np.linalg.norm(r))
-        return float(np.linalg.norm(self.u_r[kept])) / size if size else 0.0
-
-    def smallest(self) -> float:
-        """Singular values up to this are zero but for rounding."""
-        most = float(self.s.max(initial=0.0))
-        return float(np.finfo(np.float64).eps) * max(self.jacobian.shape) * most
-
-    def full_rank(self) -> bool:
-        return bool((self.s > self.smallest()).all())
-
-    def step(self, damping: float) -> np.ndarray:
-        return self._solve(damping, self.u_r)
-
-    def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
-        return self._solve(damping, self.u.T @ curvature.astype(np.float64))
-
-    def _solve(self, damping: float, u_v: np.ndarray) -> np.ndarray:
-        factors = np.where(self.s > 0.0, self.s / (self.s**2 + damping), 0.0)
-        step = np.zeros(len(self.free))
-        step[self.free] = -(self.vt.T @ (factors * u_v)) / self.scale
-        return step
-
-    def newton(self) -> np.ndarray:
-        """The undamped step, along what has influence."""
-        kept = self.s > self.smallest()
-        return self._solve(0.0, np.where(kept, self.u_r, 0.0))
-
-    def along(self, step: np.ndarray) -> np.ndarray:
-        return self.jacobian @ step
-
-    def promised(self, step: np.ndarray) -> float:
-        change = self.jacobian @ step
-        return -float(change @ self.residuals) - 0.5 * float(change @ change)
-
-
 class Found(NamedTuple):
     """Where one attempt ended."""
 
@@ -185,7 +40,6 @@ class Found(NamedTuple):
     tangent: Tangent
     left: float
     end: End
-
     converged: bool
 
     @property
@@ -271,19 +125,19 @@ def curve_fit(
                 f"[curve_fit] {name} must be an integer of at least 1. "
                 f"Received: {count!r}. Try {name}={example}."
             )
-    y = _data("ydata", ydata, check_finite)
+    y = as_data("ydata", ydata, check_finite)
     x = xdata
     if isinstance(xdata, (list, tuple, np.ndarray)):
-        x = _data("xdata", xdata, check_finite)
-    first = _first(f, p0, bounds)
-    lower, upper = _bounds(bounds, len(first))
-    first = _start(first, p0 is not None, lower, upper)
+        x = as_data("xdata", xdata, check_finite)
+    first = as_first(f, p0, bounds)
+    lower, upper = as_bounds(bounds, len(first))
+    first = as_start(first, p0 is not None, lower, upper)
     if y.size < len(first):
         raise ValueError(
             f"[curve_fit] there must be at least as many data as parameters. Received: "
             f"{y.size} data, {len(first)} parameters. Try a formula with fewer."
         )
-    whiten = _whitening(sigma, y.size)
+    whiten = as_whitening(sigma, y.size)
 
     def formula(p: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
@@ -440,127 +294,6 @@ def _starts(
             between = lower + share * (upper - lower)
         starts.append(np.clip(np.where(both, between, around), lower, upper))
     return starts
-
-
-def _data(name: str, given: Any, check_finite: bool) -> np.ndarray:
-    """`given` in float64, or in np.longdouble where it is that."""
-    try:
-        array = np.asarray(given)
-        if array.dtype.kind not in "fiub":
-            array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"[curve_fit] {name} must hold real numbers. Received: "
-            f"{type(given).__name__}. Try np.asarray({name}, float)."
-        ) from None
-    if array.dtype != np.longdouble:
-        array = array.astype(np.float64)
-    if array.size == 0:
-        raise ValueError(
-            f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
-            "Try at least as many data as parameters."
-        )
-    if check_finite and not np.isfinite(array).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(
-            f"[curve_fit] {name} must be finite. Received: "
-            f"{name}[{', '.join(map(str, place))}] = {array[place]}. "
-            "Try leaving such data out."
-        )
-    return array
-
-
-def _first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
-    """p0, or as many ones as f has parameters."""
-    if p0 is not None:
-        first = np.atleast_1d(np.asarray(p0, np.float64))
-        if first.ndim != 1 or not first.size or not np.isfinite(first).all():
-            raise ValueError(
-                "[curve_fit] p0 must be finite numbers, one for each parameter. "
-                f"Received: {p0!r}. Try p0=[1.0, 1.0]."
-            )
-        return first
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    named = [p for p in parameters if p.kind in kinds]
-    star = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    if star or len(named) < 2:
-        raise ValueError(
-            "[curve_fit] p0 is needed, because f does not say how many parameters it "
-            f"has. Received: f={f!r}. Try p0=[1.0, 1.0]."
-        )
-    return np.ones(len(named) - 1)
-
-
-def _bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
-    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        bounds = bounds.lb, bounds.ub
-    try:
-        low, high = bounds
-        shape = (parameters,)
-        lower = np.broadcast_to(np.asarray(low, np.float64), shape).copy()
-        upper = np.broadcast_to(np.asarray(high, np.float64), shape).copy()
-    except (TypeError, ValueError):
-        lower = upper = np.zeros(parameters)
-    if not (lower < upper).all():
-        raise ValueError(
-            "[curve_fit] bounds must be (lower, upper), numbers or arrays with one for "
-            f"each of the {parameters} parameters, lower < upper. "
-            f"Received: {bounds!r}. Try bounds=(0, np.inf)."
-        )
-    return lower, upper
-
-
-def _start(
-    first: np.ndarray, given: bool, lower: np.ndarray, upper: np.ndarray
-) -> np.ndarray:
-    """p0 between the bounds; without one, the middle or one off a bound, as SciPy."""
-    if given:
-        outside = (first < lower) | (first > upper)
-        if outside.any():
-            i = int(np.argmax(outside))
-            raise ValueError(
-                f"[curve_fit] p0 must lie between the bounds. Received: p0[{i}] = "
-                f"{first[i]:g}, bounds {lower[i]:g} and {upper[i]:g}. "
-                "Try a p0 between them."
-            )
-        return first
-    low, high = np.isfinite(lower), np.isfinite(upper)
-    with np.errstate(invalid="ignore"):
-        middle = 0.5 * (lower + upper)
-    start = np.where(low, lower + 1.0, np.where(high, upper - 1.0, first))
-    return np.where(low & high, middle, start)
-
-
-def _whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
-    covariance L L^T."""
-    if sigma is None:
-        return lambda r: r
-    sigma = np.asarray(sigma, np.float64)
-    if sigma.size == 1 and n != 1:
-        sigma = np.full(n, sigma.item())
-    if sigma.shape == (n, n) and n > 1:
-        try:
-            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                "[curve_fit] sigma must be positive definite, because it is a "
-                f"covariance. Received: a matrix ({n}, {n}) that is not. "
-                "Try its diagonal's square root, (n,)."
-            ) from None
-        return lambda r: inverse @ r
-    sigma = sigma.ravel() if sigma.size == n else sigma
-    if sigma.shape != (n,) or not (sigma > 0).all():
-        raise ValueError(
-            f"[curve_fit] sigma must be positive, of shape ({n},) or ({n}, {n}). "
-            f"Received: shape {sigma.shape}, least value "
-            f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
-        )
-    return lambda r: (r.T / sigma).T
 
 
 def _jacobian(

@@ -6,8 +6,8 @@ python -m bench.uci --data FOLDER      where the sets are (default ../shared/dat
 
 Protocol of Hernandez-Lobato & Adams 2015: 20 random splits of 90 % and 10 % (protein
 5), one hidden layer of 50 relus, RMSE and mean negative log likelihood on the test part
-in the target's units. Published results: table 1 of Lakshminarayanan, Pritzel & Blundell
-2017 (arXiv:1612.01474), mean and standard error.
+in the target's units. Published: table 1 of Lakshminarayanan, Pritzel & Blundell 2017
+(arXiv:1612.01474), mean and standard error.
 """
 
 from __future__ import annotations
@@ -285,9 +285,9 @@ Written by `python -m bench.uci` on {machine}, {cores} cores.
 The protocol of Hernández-Lobato & Adams 2015: 20 random splits (protein 5) of 90 % for
 training and 10 % for testing, one hidden layer of 50 relus. Kurve:
 `Regressor(hidden_layer_sizes=(50,), activation="relu", likelihood="gaussian",
-members=5)` and everything else by default, the same for all sets. The other columns are table 1 of
-Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474). Means and standard errors;
-NLL is the mean negative log likelihood in the target's units.
+members=5)` and everything else by default, the same for all sets. The other columns are
+table 1 of Lakshminarayanan, Pritzel & Blundell 2017 (arXiv:1612.01474). Means and
+standard errors; NLL is the mean negative log likelihood in the target's units.
 
 {protocol}
 

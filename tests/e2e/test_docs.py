@@ -94,6 +94,7 @@ def public_names(module_name: str) -> set[str]:
         "metrics",
         "optimizers",
         "plots",
+        "solvers",
     ],
 )
 def test_reference_lists_every_class(module: str) -> None:

@@ -7,7 +7,8 @@ and targets, and what the user asked for. Nothing else in the package decides.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
@@ -16,6 +17,9 @@ SMALL_ROWS = 1000
 
 SMALL_FEATURES = 4
 """Columns of the encoded table up to which it does."""
+
+SMALL_NETWORK = 500
+"""Parameters up to which it does, where the user chose the widths."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """What a network of quantiles learns; intervals between them are interpolated."""
@@ -81,7 +85,8 @@ def choose(
     solver: str = "auto",
     likelihood: str = "auto",
     interval: str = "auto",
-    weighted: bool = False,
+    hidden: tuple[int, ...] | None = None,
+    full_batch: bool = True,
 ) -> Choice:
     """What to do with a table of that size.
 
@@ -91,25 +96,30 @@ def choose(
         targets: number of targets or classes.
         classify: whether the targets are classes.
         solver, likelihood, interval: what the user asked for; "auto" leaves it open.
-        weighted: whether rows differ in weight.
+        hidden: widths that the user chose, or None.
+        full_batch: whether nothing that the user asked for needs small batches.
     """
     if likelihood == "auto":
         likelihood = "quantile" if interval == "quantile" else "auto"
     if solver == "auto":
         small = rows <= SMALL_ROWS and features <= SMALL_FEATURES
         plain = likelihood in ("auto", "none") and not classify
+        widths = (features, *(hidden or ()), targets)
+        size = sum((i + 1) * o for i, o in pairwise(widths)) if hidden else 0
+        small = small and full_batch and size <= SMALL_NETWORK
         solver = "lm" if small and plain and solver_there() else "adam"
-    full_batch = solver in ("lm", "lbfgs")
+    whole = solver in ("lm", "lbfgs")
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     batch = _power_of_two(rows / 30, 16, 256)
     steps = 4000 if rows <= 20_000 else 8000
     epochs = max(10, math.ceil(steps / math.ceil(rows / batch)))
     epochs = min(epochs, 400)
-    choice = Choice(
-        hidden=(64, 64),
-        activation="silu",
-        solver=solver if full_batch else None,
+    lm = solver == "lm"
+    return Choice(
+        hidden=hidden or ((8, 8) if lm else (64, 64)),
+        activation="tanh" if lm else "silu",
+        solver=solver if whole else None,
         likelihood=likelihood,
         learning_rate=1e-2,
         batch_size=batch,
@@ -117,9 +127,6 @@ def choose(
         patience=max(10, epochs // 4),
         iterations=1000 if solver == "lbfgs" else 200,
     )
-    if solver == "lm":
-        return replace(choice, hidden=(8, 8), activation="tanh")
-    return choice
 
 
 def solver_there() -> bool:

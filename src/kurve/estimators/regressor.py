@@ -326,11 +326,17 @@ class Regressor(Estimator):
             )
 
     def _choice(
-        self, solver: str, rows: int, features: int, targets: int, weighted: bool
+        self,
+        solver: str,
+        rows: int,
+        features: int,
+        targets: int,
+        hidden: tuple[int, ...] | None,
+        full_batch: bool,
     ) -> defaults.Choice:
         return defaults.choose(
             rows, features, targets, False, solver, self.likelihood, self.interval,
-            weighted,
+            hidden, full_batch,
         )  # fmt: skip
 
     def _see_targets(

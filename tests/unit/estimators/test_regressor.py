@@ -215,6 +215,33 @@ def test_a_model_as_template_is_never_changed() -> None:
     for a, b in zip(before, hidden.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
+    other = kurve.Sequential([layers.Dense(6, input_shape=(5,))])
+    with pytest.raises(ValueError, match="which has 3 columns when encoded"):
+        fast(hidden_layer_sizes=other).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("given", "solver"),
+    [
+        ({}, "lm"),
+        ({"hidden": (8,)}, "lm"),
+        ({"hidden": (64, 64)}, None),
+        ({"full_batch": False}, None),
+        ({"rows": 5000}, None),
+        ({"features": 12}, None),
+        ({"classify": True}, None),
+        ({"likelihood": "gaussian"}, None),
+        ({"interval": "quantile"}, None),
+        ({"solver": "lbfgs"}, "lbfgs"),
+    ],
+)
+def test_auto_takes_the_solver_that_fits(
+    given: dict[str, Any], solver: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "solver_there", lambda: True)
+    size = {"rows": 200, "features": 2, "targets": 1}
+    assert defaults.choose(**{**size, **given}).solver == solver
+
 
 def test_layers_follow_the_parameters() -> None:
     model = fast(

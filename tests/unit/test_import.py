@@ -10,7 +10,10 @@ from pathlib import Path
 
 import kurve
 
-HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "IPython", "torch", "narwhals"}
+HEAVY = {
+    "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "joblib", "IPython",
+    "torch", "narwhals",
+}  # fmt: skip
 LIMIT = 0.030
 
 

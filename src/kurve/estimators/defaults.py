@@ -38,6 +38,10 @@ MIN_CALIBRATION = 30
 """Rows that must have been held out before interval="auto" trusts their residuals
 rather than the predicted deviation."""
 
+PRIOR_ROWS = 10.0
+"""How many rows with errors of just the predicted size are counted with the held-out
+ones when deviations are corrected by the errors of these."""
+
 STREAM_VALIDATION = 10_000
 """Most rows that are held out where data comes in batches."""
 

@@ -1,10 +1,10 @@
-"""`kurve fit` on a large table beside scikit-learn's MLPRegressor, each a whole process.
+"""`kurve fit` on a large table beside scikit-learn's MLPRegressor, as whole processes.
 
 python -m bench.table            prints; --write writes docs/benchmarks/table.md
 
-100,000 rows and 20 columns in a CSV file, ten of them noise (Friedman 1991's function of
-five, twice). Both read the file, scale the columns, fit with their defaults and predict
-10,000 more rows from a second file. They run in turn; medians.
+100,000 rows and 20 columns in a CSV file, ten of them noise (Friedman 1991's function
+of five, twice). Both read the file, scale the columns, fit with their defaults and
+predict 10,000 more rows from a second file. They run in turn; medians.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ def write_table(path: Path, rows: int, seed: int) -> np.ndarray:
     truth = friedman(x[:, :5]) + friedman(x[:, 5:10])
     y = truth + NOISE * random.normal(size=rows)
     names = ",".join([*(f"x{i}" for i in range(COLUMNS)), "y"])
-    np.savetxt(
-        path, np.column_stack([x, y]), "%.8g", ",", header=names, comments=""
-    )
+    np.savetxt(path, np.column_stack([x, y]), "%.8g", ",", header=names, comments="")
     return truth
 
 
@@ -85,7 +83,10 @@ def measure(rounds: int) -> dict[str, tuple[list[float], float]]:
         fit += ["--seed", "0", "--quiet"]
         predict = [*kurve, "predict", str(model), str(test), "--out", str(out)]
         other = [sys.executable, "-c", SKLEARN, str(train), str(test), str(out)]
-        times: dict[str, list[float]] = {"kurve fit, kurve predict": [], "MLPRegressor": []}
+        times: dict[str, list[float]] = {
+            "kurve fit, kurve predict": [],
+            "MLPRegressor": [],
+        }
         errors = {}
         for _ in range(rounds):
             times["kurve fit, kurve predict"].append(seconds(fit, predict))
@@ -105,8 +106,8 @@ def page(found: dict[str, tuple[list[float], float]]) -> str:
     lines = [
         "# A table of 100,000 rows",
         "",
-        f"Written by `python -m bench.table --write` on {machine.describe()['processor']},"
-        f" {os.cpu_count()} cores.",
+        "Written by `python -m bench.table --write` on "
+        f"{machine.describe()['processor']}, {os.cpu_count()} cores.",
         "",
         *(__doc__ or "").split("\n\n")[-1].strip().splitlines(),
         "",

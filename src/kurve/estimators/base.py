@@ -241,13 +241,8 @@ class Estimator(Parameters):
         if self.batch_size != "auto":
             choice = replace(choice, batch_size=int(self.batch_size))
         if self.max_epochs != "auto":
-            patience = min(choice.patience, max(10, int(self.max_epochs) // 4))
-            choice = replace(
-                choice,
-                epochs=int(self.max_epochs),
-                iterations=int(self.max_epochs),
-                patience=patience,
-            )
+            epochs = int(self.max_epochs)
+            choice = replace(choice, epochs=epochs, iterations=epochs, patience=epochs)
         if self.patience != "auto":
             choice = replace(choice, patience=int(self.patience))
         optimizer = None

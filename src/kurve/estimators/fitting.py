@@ -250,6 +250,8 @@ class Fresh:
 
     def train(self, parts: Parts) -> None:
         """Make and train the models, those of the folds of CV+ beside the others."""
+        if self.before is None:
+            self.recipe.adapt(*parts.rows[:2])
         self.make_models(parts.rows[0].shape[1])
         models, weights = list(self.models), None
         if getattr(self.estimator, "interval", None) == "cv+":

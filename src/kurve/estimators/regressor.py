@@ -38,7 +38,9 @@ class Regressor(Estimator):
 
     Args:
         hidden_layer_sizes: widths of the hidden layers, or a `Sequential` of hidden
-            layers, which is copied and never changed; an output layer is added.
+            layers, which is copied and never changed; an output layer is added. A first
+            layer `FourierFeatures` or `Normalization` that has seen no data yet learns
+            from the scaled rows.
         activation: of the hidden layers.
         solver: "lm" (Levenberg-Marquardt, for small networks and tables), "lbfgs", or
             the name or an object of an optimizer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from kurve.callbacks import Callback, EarlyStopping, History
 from kurve.ensembles import Ensemble
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Choice
-from kurve.layers import Dense, Dropout
+from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.optimizers.schedules import LearningRateSchedule
@@ -54,6 +55,24 @@ class Recipe:
     dropout: float
     engine: Any
     verbose: int
+
+    def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Let the template's first layer learn from scaled data, if it can and has not:
+        `Normalization`, and `FourierFeatures`, which keeps random frequencies where
+        none stand out. The user's model stays as it was."""
+        if self.template is None or not self.template.layers:
+            return
+        first = self.template.layers[0]
+        if first.built or not isinstance(first, (FourierFeatures, Normalization)):
+            return
+        template = _copy(self.template)
+        first = template.layers[0]
+        if isinstance(first, FourierFeatures) and first.given is None:
+            with contextlib.suppress(ValueError):
+                first.adapt(x, y)
+        elif isinstance(first, Normalization) and first.given_mean is None:
+            first.adapt(x)
+        self.template = template
 
     def build(self, inputs: int, units: int, seeds: Sequence[int]) -> list[Sequential]:
         """Models with weights of their own, one for each seed.

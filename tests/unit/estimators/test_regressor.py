@@ -241,6 +241,31 @@ def test_auto_takes_the_solver_that_fits(
     assert defaults.choose(**{**size, **given}).solver == solver
 
 
+def test_fourier_features_learn_the_period_and_extrapolate() -> None:
+    """The template is adapted in scaled units, on a copy."""
+    x, far = np.arange(0, 20, 0.1), np.arange(20, 40, 0.1)
+    for hidden in ([], [kurve.layers.Dense(8, "tanh")]):
+        features = kurve.layers.FourierFeatures(4)
+        template = kurve.Sequential([features, *hidden])
+        model = Regressor(template, random_state=0).fit(x, np.sin(x))
+        assert np.mean((model.predict(far) - np.sin(far)) ** 2) < 1e-4
+        assert not features.built and features.given is None
+
+
+def test_fourier_features_keep_random_frequencies_where_nothing_repeats() -> None:
+    template = kurve.Sequential([kurve.layers.FourierFeatures(8)])
+    model = Regressor(template, random_state=0, max_epochs=2).fit(X, X[:, 0])
+    assert model.models_[0].layers[0].frequencies.all()
+
+
+def test_normalization_of_a_template_is_adapted() -> None:
+    template = kurve.Sequential([kurve.layers.Normalization(), kurve.layers.Dense(4)])
+    model = Regressor(template, scale=False, max_epochs=1).fit(X + 5.0, Y)
+    mean = model.models_[0].layers[0].mean.numpy()
+    np.testing.assert_allclose(mean, 5.0, atol=0.5)
+    assert not template.layers[0].built
+
+
 def test_layers_follow_the_parameters() -> None:
     model = fast(
         hidden_layer_sizes=(5, 4), activation="tanh", dropout=0.2, alpha=0.01,

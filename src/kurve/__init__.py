@@ -2,6 +2,7 @@
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import estimators as estimators
 from kurve import initializers as initializers
 from kurve import layers as layers
 from kurve import losses as losses
@@ -16,6 +17,8 @@ from kurve.engines import get_threads as get_threads
 from kurve.engines import set_engine as set_engine
 from kurve.engines import set_threads as set_threads
 from kurve.ensembles import ensemble as ensemble
+from kurve.estimators import Classifier as Classifier
+from kurve.estimators import Regressor as Regressor
 from kurve.layers import Input as Input
 from kurve.models import Sequential as Sequential
 

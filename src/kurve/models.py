@@ -11,7 +11,8 @@ import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import rng
-from kurve.engines import State
+from kurve.callbacks import History
+from kurve.engines import State, get_engine
 from kurve.errors import lookup
 from kurve.layers.base import (
     Layer,
@@ -322,6 +323,62 @@ class Sequential(Trainer):
                 self._given_engine,
             )
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
+        the optimizer's vectors. Of the history, the numbers."""
+        engine: Any = self._given_engine
+        if engine is not None and type(engine).__module__.startswith("kurve."):
+            engine = engine.name
+        state = self._state
+        return {
+            "config": self.get_config(),
+            "seed": self._seed,
+            "layers": [
+                (layer.built_shape, [v.numpy() for v in layer.variables])
+                for layer in self._layers
+            ],
+            "compiled": (self.optimizer, self.loss, self._given_metrics, engine),
+            "training": None
+            if state is None
+            else (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
+            "history": None
+            if self.history is None
+            else (list(self.history.epoch), dict(self.history.history)),
+        }
+
+    def __setstate__(self, given: Mapping[str, Any]) -> None:
+        Trainer.__init__(self)
+        config = given["config"]
+        self.name, self._layers, self._input_shape = config["name"], [], None
+        self._seed = given["seed"]
+        if config["input_shape"] is not None:
+            self.add(InputLayer(config["input_shape"]))
+        for entry, (shape, values) in zip(
+            config["layers"], given["layers"], strict=True
+        ):
+            made = lookup(
+                "setstate", "layer", entry["class_name"], layer_classes.CLASSES
+            ).from_config(entry["config"])
+            if shape is not None:
+                made.build((None, *shape))
+            for variable, value in zip(made.variables, values, strict=True):
+                variable.assign(value)
+            self.add(made)
+        self.optimizer, self.loss, self._given_metrics, engine = given["compiled"]
+        self._metrics = [metric for metric, _ in self._given_metrics]
+        if engine is not None:
+            self._given_engine = get_engine(engine) if type(engine) is str else engine
+        if given["training"] is not None and self._state is not None:
+            seed, step, slots, scalars = given["training"]
+            self._state.seed, self._state.step = seed, step
+            self._state.slots = aligned_zeros(slots.shape)
+            self._state.slots[...] = slots
+            self._state.scalars = scalars.copy()
+        if given["history"] is not None:
+            self.history = History()
+            self.history.epoch, self.history.history = given["history"]
+            self.history.set_model(self)
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write configuration, weights and optimizer to a file ending in .kurve."""

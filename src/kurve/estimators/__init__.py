@@ -1,0 +1,22 @@
+"""Estimators: from a table of numbers and texts to a function, with scikit-learn's
+conventions."""
+
+from __future__ import annotations
+
+import os
+
+from kurve.estimators.base import Estimator as Estimator
+from kurve.estimators.classifier import Classifier as Classifier
+from kurve.estimators.errors import NotFittedError as NotFittedError
+from kurve.estimators.regressor import Regressor as Regressor
+
+
+def load(path: str | os.PathLike[str]) -> Regressor | Classifier:
+    """The estimator in a file that `save` wrote, ready to predict.
+
+    Raises:
+        ModelFileError: the file is damaged or holds no estimator.
+    """
+    from kurve.estimators import files
+
+    return files.load(path)

@@ -1,0 +1,149 @@
+"""Every choice that "auto" stands for, in one place.
+
+`choose` is a function of what is known before training: the numbers of rows, features
+and targets, and what the user asked for. Nothing else in the package decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
+
+SMALL_ROWS = 1000
+"""Rows up to which "auto" takes Levenberg-Marquardt, if the columns are few too."""
+
+SMALL_FEATURES = 4
+"""Columns of the encoded table up to which it does."""
+
+QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
+"""What a network of quantiles learns; intervals between them are interpolated."""
+
+FOLDS = 5
+"""Folds of CV+ (Barber et al. 2021 name 5 to 10)."""
+
+CALIBRATION = 0.2
+"""Share of the rows that is kept for conformal intervals."""
+
+MIN_VALIDATION = 10
+"""Rows of a validation set below which early stopping would follow chance: training
+then goes on to its last epoch."""
+
+MIN_CALIBRATION = 30
+"""Rows that must have been held out before interval="auto" trusts their residuals
+rather than the predicted deviation."""
+
+STREAM_VALIDATION = 10_000
+"""Most rows that are held out where data comes in batches."""
+
+PARTIAL_RATE = 1e-3
+"""Learning rate of `partial_fit`, which cannot know when training will end."""
+
+WARM_UP, FIRST, LAST = 0.25, 0.05, 1e-3
+"""The one-cycle schedule: share of the steps that rise, first and last learning rate as
+parts of the highest. Source: Smith & Topin 2018."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to train.
+
+    hidden:        widths of the hidden layers
+    activation:    of the hidden layers
+    solver:        "lm", "lbfgs", or None for a first-order optimizer
+    likelihood:    "none", "gaussian" or "quantile"
+    learning_rate: the highest of the schedule
+    batch_size, epochs, patience: of the first-order optimizer
+    iterations:    of a full-batch solver
+    """
+
+    hidden: tuple[int, ...]
+    activation: str
+    solver: str | None
+    likelihood: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    patience: int
+    iterations: int
+
+
+def choose(
+    rows: int,
+    features: int,
+    targets: int,
+    classify: bool = False,
+    solver: str = "auto",
+    likelihood: str = "auto",
+    interval: str = "auto",
+    weighted: bool = False,
+) -> Choice:
+    """What to do with a table of that size.
+
+    Args:
+        rows: different rows to train with.
+        features: columns of the encoded table.
+        targets: number of targets or classes.
+        classify: whether the targets are classes.
+        solver, likelihood, interval: what the user asked for; "auto" leaves it open.
+        weighted: whether rows differ in weight.
+    """
+    if likelihood == "auto":
+        likelihood = "quantile" if interval == "quantile" else "auto"
+    if solver == "auto":
+        small = rows <= SMALL_ROWS and features <= SMALL_FEATURES
+        plain = likelihood in ("auto", "none") and not classify
+        solver = "lm" if small and plain and solver_there() else "adam"
+    full_batch = solver in ("lm", "lbfgs")
+    if likelihood == "auto":
+        likelihood = "none" if solver == "lm" or classify else "gaussian"
+    batch = _power_of_two(rows / 30, 16, 256)
+    steps = 4000 if rows <= 20_000 else 8000
+    epochs = max(10, math.ceil(steps / math.ceil(rows / batch)))
+    epochs = min(epochs, 400)
+    choice = Choice(
+        hidden=(64, 64),
+        activation="silu",
+        solver=solver if full_batch else None,
+        likelihood=likelihood,
+        learning_rate=1e-2,
+        batch_size=batch,
+        epochs=epochs,
+        patience=max(10, epochs // 4),
+        iterations=1000 if solver == "lbfgs" else 200,
+    )
+    if solver == "lm":
+        wide = 10 if features == 1 else 8
+        return replace(choice, hidden=(wide, wide), activation="tanh")
+    return choice
+
+
+def solver_there() -> bool:
+    """Whether this version of Kurve has the Levenberg-Marquardt solver."""
+    import importlib.util
+
+    return importlib.util.find_spec("kurve.solvers") is not None
+
+
+def schedule(peak: float, steps: int) -> LearningRateSchedule | float:
+    """One cycle: up to the peak, then down along half a cosine.
+
+    Args:
+        peak: the highest learning rate.
+        steps: of the whole training.
+    """
+    warm = int(WARM_UP * steps)
+    if steps < 4:
+        return peak
+    return CosineDecay(
+        initial_learning_rate=peak * FIRST,
+        decay_steps=steps - warm,
+        alpha=LAST,
+        warmup_target=peak,
+        warmup_steps=warm,
+    )
+
+
+def _power_of_two(value: float, low: int, high: int) -> int:
+    return min(max(2 ** round(math.log2(max(value, 1.0))), low), high)

@@ -1,0 +1,45 @@
+"""Errors and warnings that are scikit-learn's too, where a program uses it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class NotFittedError(ValueError, AttributeError):
+    """An estimator was asked for something that only `fit` can give it.
+
+    In a program that has imported scikit-learn the error raised is also a
+    sklearn.exceptions.NotFittedError.
+    """
+
+
+def not_fitted(name: str, where: str) -> NotFittedError:
+    """The error for an estimator that is not fitted."""
+    return _not_fitted(
+        f"[{where}] this {name} instance is not fitted yet. "
+        f"Try fit(X, y) before {where}."
+    )
+
+
+def _not_fitted(message: str) -> NotFittedError:
+    theirs = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
+    if theirs is None:
+        return NotFittedError(message)
+
+    def reduce(self: Any) -> Any:  # the class below has no place to be imported from
+        return _not_fitted, (str(self),)
+
+    both = type(
+        "NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce}
+    )
+    error: NotFittedError = both(message)
+    return error
+
+
+def conversion_warning() -> type[UserWarning]:
+    """scikit-learn's DataConversionWarning where that is loaded, else UserWarning."""
+    theirs = getattr(
+        sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning
+    )
+    return theirs

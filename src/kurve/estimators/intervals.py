@@ -1,0 +1,180 @@
+"""Intervals: from a mean and a deviation, from quantiles, and from rows that training
+has not seen.
+
+All are rows (n, T, 2), low and high, in the units of the targets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+CELLS = 1 << 22
+"""Numbers that CV+ sorts at a time."""
+
+
+def check_coverage(coverage: float) -> float:
+    """`coverage`, if it is a number between 0 and 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    number = isinstance(coverage, (int, float, np.integer, np.floating))
+    if not number or not 0.0 < coverage < 1.0:
+        raise ValueError(
+            "[predict_interval] coverage must be a number between 0 and 1. "
+            f"Received: {coverage!r}. Try coverage=0.9."
+        )
+    return float(coverage)
+
+
+def gaussian(mean: np.ndarray, deviation: np.ndarray, coverage: float) -> np.ndarray:
+    """mean -+ z deviation, z the normal quantile of (1 + coverage) / 2."""
+    reach = NormalDist().inv_cdf(0.5 + coverage / 2.0) * deviation
+    return np.stack([mean - reach, mean + reach], axis=-1)
+
+
+def between_quantiles(
+    values: np.ndarray, levels: np.ndarray, coverage: float
+) -> np.ndarray:
+    """The interval from the quantile (1 - coverage) / 2 to (1 + coverage) / 2.
+
+    Between two levels that the network has learnt, quantiles are interpolated along the
+    normal quantile of the level, which is exact for a normal law.
+
+    Args:
+        values: (n, T, Q) quantiles, increasing along the last axis.
+        levels: (Q,) what quantiles they are.
+
+    Raises:
+        ValueError: the coverage reaches beyond the outermost levels.
+    """
+    widest = 1.0 - 2.0 * max(levels[0], 1.0 - levels[-1])
+    if coverage > widest + 1e-9:
+        raise ValueError(
+            f"[predict_interval] coverage must be at most {widest:g}, because the "
+            f"network has learnt the quantiles {levels[0]:g} to {levels[-1]:g}. "
+            f"Received: {coverage:g}. Try interval='conformal'."
+        )
+    normal = NormalDist().inv_cdf
+    axis = np.array([normal(float(level)) for level in levels])
+    ends = []
+    for level in (0.5 - coverage / 2.0, 0.5 + coverage / 2.0):
+        z = normal(level)
+        upper = int(np.clip(np.searchsorted(axis, z), 1, len(axis) - 1))
+        part = (z - axis[upper - 1]) / (axis[upper] - axis[upper - 1])
+        ends.append(values[..., upper - 1] * (1 - part) + values[..., upper] * part)
+    return np.stack(ends, axis=-1)
+
+
+@dataclass
+class Conformal:
+    """Split conformal intervals: mean -+ q deviation, q the quantile of the scores
+    |y - mean| / deviation of rows that training has not seen.
+
+    Of new rows from the same source at least the share `coverage` lies inside, whatever
+    the distribution and however bad the model.
+    Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018 (the finite-sample quantile
+    ceil((m + 1) coverage) / m, and the division by a deviation).
+
+    scores:  (m, T), each column in increasing order
+    weights: (m, T) in the order of the scores, mean 1
+    """
+
+    scores: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def learn(
+        cls,
+        y: np.ndarray,
+        mean: np.ndarray,
+        deviation: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> Conformal:
+        """From the rows (m, T) that were held out."""
+        scores = np.abs(y - mean) / deviation
+        order = np.argsort(scores, axis=0, kind="stable")
+        counted = np.ones(len(y)) if weights is None else weights / weights.mean()
+        return cls(np.take_along_axis(scores, order, axis=0), counted[order])
+
+    def enough(self, coverage: float) -> bool:
+        """Whether there are rows enough for that coverage."""
+        return math.ceil((len(self.scores) + 1) * coverage - 1e-9) <= len(self.scores)
+
+    def interval(
+        self, mean: np.ndarray, deviation: np.ndarray, coverage: float
+    ) -> np.ndarray:
+        """Intervals of new rows.
+
+        Raises:
+            ValueError: too few rows were held out for that coverage.
+        """
+        m = len(self.scores)
+        if not self.enough(coverage):
+            raise ValueError(
+                f"[predict_interval] coverage={coverage:g} needs at least "
+                f"{math.ceil(coverage / (1.0 - coverage) - 1e-9)} rows that training "
+                f"has not seen. Received: {m} rows held out, which reach coverage "
+                f"{m / (m + 1):.3g}. Try a lower coverage, more rows, or "
+                "interval='cv+'."
+            )
+        rank = math.ceil((m + 1) * coverage - 1e-9)
+        below = np.cumsum(self.weights, axis=0)
+        index = np.minimum((below < rank - 1e-6).sum(axis=0), m - 1)
+        factor = self.scores[index, np.arange(self.scores.shape[1])]
+        reach = factor * deviation
+        return np.stack([mean - reach, mean + reach], axis=-1)
+
+
+@dataclass
+class CrossValidation:
+    """CV+ intervals: for every training row i the model that has not seen it says
+    mean_i(x) -+ score_i deviation_i(x) of the new row; the interval goes from the lower
+    quantile of the low ends to the upper quantile of the high ones.
+
+    Of new rows at least the share 1 - 2 (1 - coverage), and nearly always about
+    `coverage`, lies inside. Source: Barber, Candes, Ramdas & Tibshirani 2021, section 3
+    (CV+), with residuals divided by the predicted deviation.
+
+    scores:  (m, T) |y - mean| / deviation of every row by the model of its fold
+    fold_of: (m,) the fold of every row
+    """
+
+    scores: np.ndarray
+    fold_of: np.ndarray
+
+    def interval(
+        self, means: np.ndarray, deviations: np.ndarray, coverage: float
+    ) -> np.ndarray:
+        """Intervals of new rows.
+
+        Args:
+            means, deviations: (folds, n, T) what the model of every fold says.
+
+        Raises:
+            ValueError: too few rows for that coverage.
+        """
+        m, targets = self.scores.shape
+        rank = math.ceil((m + 1) * coverage - 1e-9)
+        if rank > m:
+            raise ValueError(
+                f"[predict_interval] coverage={coverage:g} needs at least "
+                f"{math.ceil(coverage / (1.0 - coverage) - 1e-9)} rows. Received: {m} "
+                "training rows. Try a lower coverage or more rows."
+            )
+        n = means.shape[1]
+        found = np.empty((n, targets, 2))
+        step = max(1, CELLS // m)
+        for t in range(targets):
+            for first in range(0, n, step):
+                rows = slice(first, first + step)
+                middle = means[self.fold_of, rows, t]
+                reach = self.scores[:, t, None] * deviations[self.fold_of, rows, t]
+                high = np.partition(middle + reach, rank - 1, axis=0)[rank - 1]
+                low = -np.partition(reach - middle, rank - 1, axis=0)[rank - 1]
+                found[rows, t] = np.stack([low, high], axis=-1)
+        return found

@@ -1,0 +1,466 @@
+"""Regressor: from a table of numbers to a function with error bars."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+
+from kurve import data, losses
+from kurve.errors import lookup
+from kurve.estimators import defaults, intervals
+from kurve.estimators.base import Estimator, Fresh, Parts, Sample, Targets
+from kurve.estimators.frames import column_of, names_of_targets
+from kurve.estimators.intervals import Conformal, CrossValidation
+from kurve.estimators.scaling import Scaler
+from kurve.estimators.training import Recipe
+from kurve.losses import Loss
+from kurve.models import Sequential
+
+LIKELIHOODS = ("auto", "none", "gaussian", "quantile")
+INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
+SMALLEST_VARIANCE = 1e-6
+"""What `losses.GaussianNLL` adds to every variance, in scaled units."""
+
+
+class Regressor(Estimator):
+    """A network, or several, that learns numbers from a table.
+
+        model = kurve.Regressor().fit(X, y)
+        mean, deviation = model.predict(X, return_std=True)
+        low, high = model.predict_interval(X, coverage=0.9).T
+
+    Inputs and targets are scaled and scaled back, text and categorical columns become
+    one column a level, and what "auto" stands for depends on the size of the table (see
+    `kurve.estimators.defaults`). The conventions are scikit-learn's.
+
+    Args:
+        hidden_layer_sizes: widths of the hidden layers, or a `Sequential` of hidden
+            layers, which is copied and never changed; an output layer is added.
+        activation: of the hidden layers.
+        solver: "lm" (Levenberg-Marquardt, for small networks and tables), "lbfgs", or
+            the name or an object of an optimizer.
+        likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
+            variance) or "quantile" (it learns quantiles; `predict` gives the median).
+        members: networks that are trained side by side; the prediction is that of
+            their mixture.
+        learning_rate: a number or a schedule; of the highest rate, "auto" makes a
+            one-cycle schedule.
+        batch_size, max_epochs: of the optimizer; max_epochs also limits the iterations
+            of "lm" and "lbfgs".
+        early_stopping: whether an optimizer stops when rows that it does not train with
+            are predicted worse again, and goes back to the best weights.
+        validation_fraction: share of the rows that are held out for it.
+        patience: epochs without improvement after which it stops.
+        alpha: alpha * (sum of squared weights) is added to the loss.
+        dropout: share of hidden values that are dropped in training.
+        scale: whether inputs and targets are scaled.
+        missing: "error" refuses missing values; "impute" puts the median, or the most
+            frequent level, in their place and adds a column that says so.
+        interval: what `predict_interval` gives: "gaussian" (mean and deviation),
+            "quantile" (learnt quantiles), "conformal" (from errors of a fifth of the
+            rows, held out), "cv+" (from errors of models that left a fold out), or
+            "auto": errors of the rows that early stopping held out if there are enough,
+            else "gaussian".
+        warm_start: whether `fit` goes on from the weights and scales that are there.
+        random_state: None, an integer, a RandomState or a Generator.
+        verbose: 0 silent, 1 progress bar, 2 one line an epoch.
+        engine: "native" or "reference"; None for the default.
+
+    Attributes:
+        models_: the trained networks, in scaled units.
+        history_: loss and val_loss of every epoch, the mean over the members.
+        n_features_in_, n_outputs_: columns of X; targets.
+        feature_names_in_: names of the columns, where X had names.
+        target_names_: names of the targets, or None.
+        n_iter_: epochs or iterations done.
+    """
+
+    _kind = "regressor"
+    _estimator_type = "regressor"
+    _outputs: Scaler
+    _likelihood: str
+    _noise: np.ndarray
+    _conformal: Conformal | None
+    _cross: CrossValidation | None
+    _folds: list[Sequential]
+    _flat: bool
+    target_names_: list[str] | None
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = "auto",
+        activation: Any = "auto",
+        solver: Any = "auto",
+        *,
+        likelihood: str = "auto",
+        members: int = 1,
+        learning_rate: Any = "auto",
+        batch_size: Any = "auto",
+        max_epochs: Any = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        patience: Any = "auto",
+        alpha: float = 0.0,
+        dropout: float = 0.0,
+        scale: bool = True,
+        missing: str = "error",
+        interval: str = "auto",
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        engine: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.likelihood = likelihood
+        self.members = members
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.alpha = alpha
+        self.dropout = dropout
+        self.scale = scale
+        self.missing = missing
+        self.interval = interval
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.engine = engine
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import RegressorTags
+
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags = RegressorTags()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+    # ---------------------------------------------------------------- prediction
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[False] = False) -> np.ndarray: ...
+    @overload
+    def predict(
+        self, X: Any, return_std: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """The prediction for X: float64 (n,), or (n, outputs) if y had that shape.
+
+        Args:
+            X: (n, columns), the columns of the training data.
+            return_std: give the standard deviation of y around it too: of the mixture
+                of all members, noise included.
+
+        Raises:
+            NotFittedError: before `fit`.
+            TypeError, ValueError: other columns, missing values, unseen levels.
+        """
+        z, _ = self._encoded("predict", X)
+        mean, deviation = self._moments(self._outputs_of(z))
+        if not return_std:
+            return self._shaped(mean)
+        return self._shaped(mean), self._shaped(deviation)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Intervals that hold a new y with that probability: low and high, float64
+        (n, 2), or (n, outputs, 2) if y had several.
+
+        Args:
+            X: as in `predict`.
+            coverage: between 0 and 1; for each output by itself.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: too few rows were held out for that coverage.
+        """
+        coverage = intervals.check_coverage(coverage)
+        z, _ = self._encoded("predict_interval", X)
+        found = self._intervals(z, coverage)
+        return found[:, 0] if self._flat else found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 of the prediction, the mean over the outputs.
+
+        Args:
+            X, y, sample_weight: see `fit`.
+        """
+        truth = self._read_targets("score", y, {}).values
+        predicted = self.predict(X)
+        data.check_same_length("score", X=predicted, y=truth)
+        predicted = predicted.reshape(len(truth), -1)
+        weights = None
+        if sample_weight is not None:
+            weights = np.asarray(column_of("score", "sample_weight", sample_weight))
+        mean = np.average(truth, axis=0, weights=weights)
+        error = np.average((truth - predicted) ** 2, axis=0, weights=weights)
+        spread = np.average((truth - mean) ** 2, axis=0, weights=weights)
+        # A constant y is explained wholly or not at all.
+        flat = spread == 0.0
+        r2 = 1.0 - error / np.where(flat, 1.0, spread)
+        r2[flat] = np.where(error[flat] == 0.0, 1.0, 0.0)
+        return float(r2.mean())
+
+    def _shaped(self, values: np.ndarray) -> np.ndarray:
+        return values[:, 0] if self._flat else values
+
+    def _moments(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of y (n, T) from the members' outputs (members, n, units).
+
+        The mixture's variance is the mean of the variances and the variance of the
+        means. Source: Lakshminarayanan, Pritzel & Blundell 2017, section 2.4.
+        """
+        means, variances = self._each(outputs)
+        total = variances.mean(axis=0) + means.var(axis=0)
+        deviation = np.sqrt(total) * self._outputs.deviation
+        return self._outputs.backward(means.mean(axis=0)), deviation
+
+    def _each(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance that every member names, in scaled units."""
+        targets = len(self._outputs.mean)
+        if self._likelihood == "gaussian":
+            means, raw = outputs[..., :targets], outputs[..., targets:]
+            return means, np.logaddexp(0.0, raw) + SMALLEST_VARIANCE
+        if self._likelihood == "quantile":
+            values = np.sort(outputs.reshape(*outputs.shape[:2], targets, -1), axis=-1)
+            levels = defaults.QUANTILES
+            low, high = levels.index(0.1), levels.index(0.9)
+            # From the 10th to the 90th percentile a normal law has 2.563 deviations.
+            spread = (values[..., high] - values[..., low]) / 2.5631031
+            return values[..., levels.index(0.5)], spread**2 + SMALLEST_VARIANCE
+        return outputs, np.broadcast_to(self._noise, outputs.shape)
+
+    def _intervals(self, z: np.ndarray, coverage: float) -> np.ndarray:
+        """Intervals (n, T, 2) of scaled inputs."""
+        if self._cross is not None:
+            means, deviations = self._by_fold(z)
+            return self._cross.interval(means, deviations, coverage)
+        outputs = self._outputs_of(z)
+        method = self._method(coverage)
+        if method == "quantile":
+            targets = len(self._outputs.mean)
+            values = outputs.mean(axis=0).reshape(len(z), targets, -1)
+            scaled = intervals.between_quantiles(
+                np.sort(values, axis=-1), np.array(defaults.QUANTILES), coverage
+            )
+            outs = self._outputs
+            return scaled * outs.deviation[:, None] + outs.mean[:, None]
+        mean, deviation = self._moments(outputs)
+        if method == "conformal":
+            assert self._conformal is not None
+            return self._conformal.interval(mean, deviation, coverage)
+        return intervals.gaussian(mean, deviation, coverage)
+
+    def _method(self, coverage: float) -> str:
+        """Which kind of interval to give."""
+        there = self._conformal is not None
+        if self.interval == "auto":
+            if there and self._conformal is not None and self._conformal.enough(coverage):
+                return "conformal"
+            return "quantile" if self._likelihood == "quantile" else "gaussian"
+        needed = {"conformal": there, "quantile": self._likelihood == "quantile"}
+        if self.interval == "cv+" or not needed.get(self.interval, True):
+            raise ValueError(
+                f"[predict_interval] interval={self.interval!r} must be chosen before "
+                f"fit, because training prepares it. Received: a model trained for "
+                f"likelihood={self._likelihood!r} without it. Try fit again."
+            )
+        return self.interval
+
+    def _by_fold(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation (folds, n, T) that the models of every fold say."""
+        outputs = np.stack(
+            [model.predict(z, verbose=0).astype(np.float64) for model in self._folds]
+        )
+        members = len(self.models_)
+        pairs = [
+            self._moments(outputs[first : first + members])
+            for first in range(0, len(outputs), members)
+        ]
+        return np.stack([m for m, _ in pairs]), np.stack([d for _, d in pairs])
+
+    # ---------------------------------------------------------------- training
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One pass over some rows, for data that comes bit by bit.
+
+        The first call learns columns, levels and scales from its rows, so let them be
+        many and typical. The learning rate is constant. Intervals are "gaussian" or
+        "quantile", because no rows are held out.
+
+        Args:
+            X, y, sample_weight: see `fit`.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _own_checks(self) -> None:
+        lookup("Regressor", "likelihood", self.likelihood, dict.fromkeys(LIKELIHOODS))
+        lookup("Regressor", "interval", self.interval, dict.fromkeys(INTERVALS))
+        if self.interval == "quantile" and self.likelihood not in ("auto", "quantile"):
+            raise ValueError(
+                "[Regressor] interval='quantile' needs likelihood='quantile'. "
+                f"Received: likelihood={self.likelihood!r}. Try likelihood='auto'."
+            )
+        if self.solver == "lm" and self.likelihood not in ("auto", "none"):
+            raise ValueError(
+                "[Regressor] solver='lm' minimises squared errors only. Received: "
+                f"likelihood={self.likelihood!r}. Try solver='auto'."
+            )
+        if self.solver == "lm" and self.interval == "quantile":
+            raise ValueError(
+                "[Regressor] solver='lm' cannot learn quantiles. "
+                "Received: interval='quantile'. Try interval='cv+'."
+            )
+
+    def _choice(
+        self, rows: int, features: int, targets: int, weighted: bool
+    ) -> defaults.Choice:
+        solver = self.solver if isinstance(self.solver, str) else "adam"
+        return defaults.choose(
+            rows, features, targets, False, solver, self.likelihood, self.interval,
+            weighted,
+        )  # fmt: skip
+
+    def _is_curve(self, y: Any) -> bool:
+        return np.asarray(column_of("fit", "y", y)).dtype.kind == "f"
+
+    def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
+        array = column_of(where, "y", y)
+        names = names_of_targets(y)
+        if array.dtype.kind == "c":
+            raise ValueError(
+                f"[{where}] Complex data not supported. Received: y of {array.dtype}. "
+                "Try [y.real, y.imag] as two outputs."
+            )
+        if array.dtype.kind not in "fiub":
+            try:
+                array = array.astype(np.float64)
+            except (TypeError, ValueError):
+                bad = next(v for v in array.ravel() if not _is_number(v))
+                raise ValueError(
+                    f"[{where}] y must hold real numbers. Received: {bad!r} of type "
+                    f"{type(bad).__name__}. Try kurve.Classifier for classes."
+                ) from None
+        if array.ndim not in (1, 2) or array.size == 0:
+            raise ValueError(
+                f"[{where}] y must have shape (n,) or (n, outputs) and not be empty. "
+                f"Received: shape {array.shape}. Try y.reshape(len(y), -1)."
+            )
+        values = np.ascontiguousarray(array.reshape(len(array), -1), np.float64)
+        bad_values = ~np.isfinite(values)
+        if bad_values.any():
+            row, column = (int(i) for i in np.argwhere(bad_values)[0])
+            value = values[row, column]
+            place = f"y[{row}]" if array.ndim == 1 else f"y[{row}, {column}]"
+            kind = "NaN" if value != value else "infinity"
+            raise ValueError(
+                f"[{where}] y must be finite: Input y contains {kind}. Received: "
+                f"{place} = {value} ({int(bad_values.sum())} such values in all). "
+                "Try leaving these rows out."
+            )
+        return Targets(values, array.ndim == 1, names)
+
+    def _head(self, recipe: Recipe, learnt: Mapping[str, Any]) -> tuple[int, Loss]:
+        targets = len(learnt["_outputs"].mean)
+        if recipe.choice.likelihood == "gaussian":
+            return 2 * targets, losses.GaussianNLL()
+        if recipe.choice.likelihood == "quantile":
+            quantiles = defaults.QUANTILES
+            return len(quantiles) * targets, losses.Pinball(quantiles)
+        return targets, losses.MeanSquaredError()
+
+    def _learn_targets(self, sample: Sample, fresh: Fresh) -> None:
+        before = fresh.before
+        scaler = (
+            Scaler.learn(sample.y, sample.weights, bool(self.scale))
+            if before is None
+            else before._outputs  # type: ignore[attr-defined]
+        )
+        fresh.learnt.update(
+            _outputs=scaler,
+            _likelihood=fresh.recipe.choice.likelihood,
+            _flat=fresh.targets.flat,
+            _noise=getattr(before, "_noise", np.ones(len(scaler.mean))),
+            _conformal=None,
+            _cross=None,
+            _folds=[],
+            target_names_=fresh.targets.names,
+        )
+
+    def _scale_targets(self, y: np.ndarray, learnt: Mapping[str, Any]) -> np.ndarray:
+        scaler: Scaler = learnt["_outputs"]
+        return scaler.forward(y)
+
+    def _after_training(self, fresh: Fresh, parts: Parts) -> None:
+        """The noise of a model without a variance, and the errors of held-out rows."""
+        learnt = Regressor()
+        vars(learnt).update(fresh.learnt, models_=fresh.models)
+        if fresh.recipe.choice.likelihood == "none":
+            noise = self._residual_variance(learnt, fresh, parts)
+            fresh.learnt["_noise"] = learnt._noise = noise
+        held = parts.calibration
+        if self.interval == "auto" and parts.validation is not None:
+            held = parts.validation
+            if len(held) < defaults.MIN_CALIBRATION:
+                held = None
+        if held is not None:
+            mean, deviation = learnt._moments(
+                learnt._outputs_of(fresh.inputs.forward(held.x))
+            )
+            fresh.learnt["_conformal"] = Conformal.learn(
+                held.y, mean, deviation, held.weights
+            )
+        elif self.interval == "conformal":
+            warnings.warn(
+                "[fit] too few rows to hold any out for conformal intervals: "
+                "predict_interval will refuse. Try interval='cv+'.",
+                UserWarning,
+                stacklevel=3,
+            )
+        if fresh.folds:
+            learnt._folds = fresh.folds
+            means, deviations = learnt._by_fold(parts.rows[0])
+            assert fresh.fold_of is not None
+            rows = np.arange(len(parts.train))
+            scores = (
+                np.abs(parts.train.y - means[fresh.fold_of, rows])
+                / deviations[fresh.fold_of, rows]
+            )
+            fresh.learnt["_cross"] = CrossValidation(scores, fresh.fold_of)
+            fresh.learnt["_folds"] = fresh.folds
+
+    def _residual_variance(
+        self, learnt: Regressor, fresh: Fresh, parts: Parts
+    ) -> np.ndarray:
+        """Mean squared error of each output, in scaled units: of held-out rows, or of
+        the training rows divided by the degrees of freedom that are left."""
+        held = parts.calibration or parts.validation
+        if held is not None and len(held) >= defaults.MIN_VALIDATION:
+            z, t, w = fresh.scaled(held)
+            freedom = 1.0
+        else:
+            z, t, w = parts.rows
+            used = min(fresh.models[0].count_params() / fresh.outputs, len(z) / 2)
+            freedom = 1.0 - used / len(z)
+        means = learnt._outputs_of(z)
+        if fresh.recipe.choice.likelihood != "none":
+            means = learnt._each(means)[0]
+        errors = np.average((t - means.mean(axis=0)) ** 2, axis=0, weights=w)
+        return np.asarray(errors / freedom + 1e-12)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,170 @@
+"""Shifting and scaling in float64, before anything is cast to float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TINY = 1e-13
+"""Spread, relative to the largest value, below which a column is constant: what is left
+of it in float64 is rounding."""
+
+RARE = 0.1
+"""Smallest deviation by which a column of 0 and 1 is divided, so that a rare level does
+not become a huge number."""
+
+
+@dataclass
+class Scaler:
+    """z = (x - mean) / deviation, column by column.
+
+    mean, deviation: (C,) float64; deviation is 1 where a column is constant.
+    low, high:       (C,) the range of the data
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def learn(
+        cls, x: np.ndarray, weights: np.ndarray | None = None, scale: bool = True
+    ) -> Scaler:
+        """Mean and deviation of x (n, C), rows counting by their weights.
+
+        Args:
+            scale: False for a scaler that changes nothing.
+        """
+        low, high = x.min(axis=0), x.max(axis=0)
+        if not scale:
+            return cls(np.zeros_like(low), np.ones_like(low), low, high)
+        # A middle and a power of two keep squares from over- or underflowing and huge
+        # offsets from eating the digits.
+        middle = low / 2 + high / 2
+        reach = np.maximum(high / 2 - low / 2, np.finfo(np.float64).tiny)
+        unit = np.exp2(np.floor(np.log2(reach)))
+        z = (x - middle) / unit
+        mean = np.average(z, axis=0, weights=weights)
+        deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weights))
+        return cls(middle + mean * unit, deviation * unit, low, high).mended()
+
+    def mended(self) -> Scaler:
+        """The same, with deviation 1 where there is none."""
+        size = np.maximum(np.abs(self.low), np.abs(self.high))
+        constant = ~(self.deviation > TINY * size)
+        deviation = np.where(constant, 1.0, self.deviation)
+        return Scaler(self.mean, deviation, self.low, self.high)
+
+    def soften(self, first: int) -> None:
+        """Divide the columns from `first` on, which hold 0 and 1, by at least `RARE`."""
+        self.deviation[first:] = np.maximum(self.deviation[first:], RARE)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """z, float32; what would not fit into it is cut off at its largest number."""
+        with np.errstate(over="ignore"):
+            z = (x - self.mean) / self.deviation
+        largest = 1e30  # squares and products of a first layer still fit
+        return np.ascontiguousarray(np.clip(z, -largest, largest), np.float32)
+
+    def backward(self, z: np.ndarray) -> np.ndarray:
+        """x, float64."""
+        return np.asarray(z, np.float64) * self.deviation + self.mean
+
+
+@dataclass
+class Moments:
+    """Mean, deviation and range of data that comes in batches.
+
+    Source: Chan, Golub & LeVeque 1983, the pairwise update.
+    """
+
+    count: float = 0.0
+    mean: np.ndarray | None = None
+    squares: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    def add(self, x: np.ndarray, weights: np.ndarray | None) -> None:
+        """Take in the rows of x (n, C)."""
+        count = float(len(x)) if weights is None else float(weights.sum())
+        if not count:
+            return
+        mean = np.average(x, axis=0, weights=weights)
+        squares = np.average((x - mean) ** 2, axis=0, weights=weights) * count
+        low, high = x.min(axis=0), x.max(axis=0)
+        if self.mean is None or self.squares is None:
+            self.count, self.mean, self.squares = count, mean, squares
+            self.low, self.high = low, high
+            return
+        total = self.count + count
+        step = mean - self.mean
+        self.squares = self.squares + squares + step**2 * (self.count * count / total)
+        self.mean = self.mean + step * (count / total)
+        self.count = total
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+
+    def scaler(self, scale: bool) -> Scaler:
+        """The scaler of all that was taken in."""
+        assert self.mean is not None and self.squares is not None
+        assert self.low is not None and self.high is not None
+        if not scale:
+            zero = np.zeros_like(self.mean)
+            return Scaler(zero, zero + 1.0, self.low, self.high)
+        deviation = np.sqrt(self.squares / self.count)
+        return Scaler(self.mean, deviation, self.low, self.high).mended()
+
+
+def row_hashes(values: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of every row of float64 values (n, C): uint64 (n,).
+
+    Equal rows have equal hashes, whatever their place. The mixing is that of splitmix64
+    (Steele, Lea & Flood 2014).
+    """
+    bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # -0.0 is 0.0
+    hashes = np.full(len(bits), 0x9E3779B97F4A7C15, np.uint64)
+    for column in range(bits.shape[1]):
+        hashes ^= bits[:, column]
+        hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        hashes ^= hashes >> np.uint64(31)
+    return hashes
+
+
+def merge_equal_rows(
+    values: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which rows to keep, in an order of their own, and their weights.
+
+    Rows that are equal in every value become one whose weight is their sum, and rows of
+    weight 0 go. The order is that of the rows' hashes: the order in which rows were
+    given, and whether one is repeated or weighs more, changes nothing, and no row lies
+    both in a training and in a validation set.
+
+    Args:
+        values: (n, C) float64, inputs and targets side by side.
+        weights: (n,) or None.
+
+    Returns:
+        Positions (m,) int64, and weights (m,), None where all are 1.
+    """
+    hashes = row_hashes(values)
+    order = np.argsort(hashes, kind="stable")
+    if weights is not None:
+        order = order[weights[order] > 0]
+    sorted_hashes = hashes[order]
+    same = np.flatnonzero(sorted_hashes[1:] == sorted_hashes[:-1])
+    if not len(same):
+        return order, None if weights is None else _unless_equal(weights[order])
+    equal = (values[order[same]] == values[order[same + 1]]).all(axis=1)
+    first = np.ones(len(order), bool)
+    first[same[equal] + 1] = False
+    group = np.cumsum(first) - 1
+    counted = np.ones(len(order)) if weights is None else weights[order]
+    return order[first], _unless_equal(np.bincount(group, counted))
+
+
+def _unless_equal(weights: np.ndarray) -> np.ndarray | None:
+    """The weights, None if all are the same."""
+    return None if len(weights) and (weights == weights[0]).all() else weights

@@ -1,0 +1,210 @@
+"""From a choice and scaled data to trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve import optimizers, regularizers
+from kurve.callbacks import Callback, EarlyStopping, History
+from kurve.ensembles import Ensemble
+from kurve.estimators import defaults
+from kurve.estimators.defaults import Choice
+from kurve.layers import Dense, Dropout
+from kurve.losses import Loss
+from kurve.models import Sequential
+from kurve.optimizers.schedules import LearningRateSchedule
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Inputs, targets and weights of some rows, scaled, float32."""
+
+
+@dataclass
+class Recipe:
+    """How to make and train the models of one estimator.
+
+    choice:    see `defaults`
+    template:  the hidden layers, where the user gave a model
+    optimizer: a first-order optimizer by name or object; None for a full-batch solver
+    rate:      the learning rate, if the user chose one
+    """
+
+    choice: Choice
+    template: Sequential | None
+    optimizer: str | optimizers.Optimizer | None
+    rate: float | LearningRateSchedule | None
+    alpha: float
+    dropout: float
+    engine: Any
+    verbose: int
+
+    def build(self, inputs: int, units: int, seeds: Sequence[int]) -> list[Sequential]:
+        """Models with weights of their own, one for each seed.
+
+        Args:
+            inputs: columns of the encoded table.
+            units: outputs of the network.
+        """
+        models = []
+        for seed in seeds:
+            model = _copy(self.template) if self.template else self._hidden()
+            name = "output"
+            while any(name == layer.name for layer in model.layers):
+                name += "_"
+            model.add(Dense(units, kernel_regularizer=self._penalty(), name=name))
+            model._seed = seed
+            model.build((None, inputs))
+            models.append(model)
+        return models
+
+    def _hidden(self) -> Sequential:
+        model = Sequential(name="estimator")
+        for number, width in enumerate(self.choice.hidden, 1):
+            model.add(
+                Dense(
+                    width,
+                    self.choice.activation,
+                    kernel_regularizer=self._penalty(),
+                    name=f"hidden_{number}",
+                )
+            )
+            if self.dropout:
+                model.add(Dropout(self.dropout, name=f"dropout_{number}"))
+        return model
+
+    def _penalty(self) -> regularizers.L1L2 | None:
+        return regularizers.L1L2(l2=self.alpha) if self.alpha else None
+
+    def optimizer_for(self, steps: int) -> optimizers.Optimizer:
+        """The optimizer of one model whose training takes so many steps."""
+        given = self.optimizer or "adam"
+        if isinstance(given, optimizers.Optimizer):
+            made = type(given).from_config(given.get_config())
+            if self.rate is not None:
+                made.learning_rate = self.rate
+            return made
+        made = optimizers.get(given)
+        if self.rate is not None:
+            made.learning_rate = self.rate
+        elif given in ("adam", "adamw", "nadam"):
+            made.learning_rate = defaults.schedule(self.choice.learning_rate, steps)
+        return made
+
+    def compile(self, models: Sequence[Sequential], loss: Loss, steps: int) -> None:
+        """Make the models ready for so many steps."""
+        for model in models:
+            model.compile(self.optimizer_for(steps), loss, engine=self.engine)
+
+    def train(
+        self,
+        models: Sequence[Sequential],
+        loss: Loss,
+        rows: Rows,
+        validation: Rows | None,
+        weights: np.ndarray | None = None,
+    ) -> tuple[dict[str, list[float]], int]:
+        """Train the models side by side.
+
+        Args:
+            validation: what early stopping watches, or None for no early stopping.
+            weights: (models, n), instead of the weights in `rows`.
+
+        Returns:
+            The history (the mean over the models), and the number of epochs or
+            iterations.
+        """
+        x, y, common = rows
+        choice = self.choice
+        if choice.solver is not None:
+            self.compile(models, loss, 1)
+            return self._solve(models, rows, validation, weights)
+        steps = choice.epochs * -(-len(x) // choice.batch_size)
+        self.compile(models, loss, steps)
+        arguments: dict[str, Any] = {
+            "batch_size": min(choice.batch_size, len(x)),
+            "epochs": choice.epochs,
+            "validation_data": validation,
+            "validation_batch_size": 8192,
+            "verbose": self.verbose,
+        }
+        callbacks: list[Callback] = []
+        if validation is not None:
+            callbacks.append(
+                EarlyStopping(patience=choice.patience, restore_best_weights=True)
+            )
+        if len(models) == 1:
+            weight = common if weights is None else weights[0]
+            histories = [
+                models[0].fit(
+                    x, y, sample_weight=weight, callbacks=callbacks, **arguments
+                )
+            ]
+        else:
+            each = common if weights is None else weights
+            histories = Ensemble(models).fit(
+                x, y, sample_weight=each, callbacks=callbacks, **arguments
+            )
+        return mean_history(histories), max(len(h.epoch) for h in histories)
+
+    def _solve(
+        self,
+        models: Sequence[Sequential],
+        rows: Rows,
+        validation: Rows | None,
+        weights: np.ndarray | None,
+    ) -> tuple[dict[str, list[float]], int]:
+        from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
+
+        x, y, common = rows
+        results = []
+        for number, model in enumerate(models):
+            arguments: dict[str, Any] = {
+                "max_iterations": self.choice.iterations,
+                "verbose": self.verbose,
+                "validation_data": validation,
+            }
+            weight = common if weights is None else weights[number]
+            if self.choice.solver == "lm":
+                if not self.alpha:
+                    arguments["regularization"] = "bayesian"
+                solve = solvers.levenberg_marquardt
+            else:
+                solve = solvers.lbfgs
+            results.append(solve(model, x, y, weight, **arguments))
+        iterations = max(1, *(int(result.iterations) for result in results))
+        return mean_history([result.history for result in results]), iterations
+
+
+def mean_history(
+    histories: Sequence[History | Mapping[str, Sequence[float]]],
+) -> dict[str, list[float]]:
+    """Name by name the mean over all models that were still training."""
+    each = [h.history if isinstance(h, History) else h for h in histories]
+    names = list(dict.fromkeys(name for history in each for name in history))
+    mean: dict[str, list[float]] = {}
+    for name in names:
+        columns = [history[name] for history in each if name in history]
+        mean[name] = [
+            float(np.mean([column[i] for column in columns if i < len(column)]))
+            for i in range(max(map(len, columns)))
+        ]
+    return mean
+
+
+def _copy(template: Sequential) -> Sequential:
+    """The template's layers in a new model that is not built, so that its weights wait
+    for a seed; what `Normalization` has adapted is copied."""
+    config = template.get_config()
+    for entry in config["layers"]:
+        entry["config"].pop("input_shape", None)
+    model = Sequential.from_config({**config, "input_shape": None})
+    for mine, its in zip(template.layers, model.layers, strict=True):
+        if mine.built and any(v.role == "buffer" for v in mine.variables):
+            its.build(mine.input_shape or ())
+            for variable, other in zip(mine.variables, its.variables, strict=True):
+                if variable.role == "buffer":
+                    other.assign(variable.value)
+    return model

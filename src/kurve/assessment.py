@@ -40,6 +40,11 @@ class Score:
     low: float
     high: float
 
+    def text(self, value: float) -> str:
+        """A value of this score for people: shares in per cent."""
+        share = self.name == "accuracy" or self.name.startswith("in ")
+        return f"{value:.1%}" if share else number(value)
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -146,7 +151,7 @@ def assess_regression(
         measures: dict[str, Measure] = {
             "RMSE": lambda m: np.sqrt(m[0]),
             "MAE": lambda m: m[1],
-            "R2": lambda m: _share_explained(m[0], m[3] - m[2] ** 2),
+            "R²": lambda m: _share_explained(m[0], m[3] - m[2] ** 2),
         }
         if deviation is not None and who == "model":
             s = np.maximum(np.asarray(deviation, float).reshape(-1), 1e-12)
@@ -244,7 +249,8 @@ def as_text(found: dict[str, Assessment]) -> str:
             for head in heads:
                 score = known.get(head)
                 row.append("" if score is None else
-                    f"{number(score.value)} ({number(score.low)} to {number(score.high)})"
+                    f"{score.text(score.value)} "
+                    f"({score.text(score.low)} to {score.text(score.high)})"
                 )  # fmt: skip
             cells.append(row)
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]

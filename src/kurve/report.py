@@ -11,6 +11,7 @@ Pictures need matplotlib: pip install "kurve[plot]".
 from __future__ import annotations
 
 import html
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,12 +150,12 @@ def _gather(
     y, test_y = np.asarray(y), np.asarray(test_y)
     if assessments is None:
         assessments = assess(model, test_x, test_y, targets, (x, y), coverage, seed)
-    predicted = np.asarray(callcall_quietly(model.predict, test_x))
+    predicted = np.asarray(call_quietly(model.predict, test_x))
     classes = getattr(model, "classes_", None)
     probabilities = None
     if classes is not None:
         classes = list(np.asarray(classes).tolist())
-        probabilities = np.asarray(callcall_quietly(model.predict_proba, test_x), float)
+        probabilities = np.asarray(call_quietly(model.predict_proba, test_x), float)
     else:
         y, test_y, predicted = map(as_matrix, (y, test_y, predicted))
     return _Facts(
@@ -188,7 +189,7 @@ def _summary(facts: _Facts, source: str | None) -> str:
             f"of the mean squared error){_beside(rmse, line)}."
         )
         tiles.append(("RMSE", number(rmse)))
-        tiles.append(("R²", f"{scores.value('R2'):.4f}"))
+        tiles.append(("R²", f"{scores.value('R²'):.4f}"))
         inside = f"in {facts.coverage:.0%} interval"
         if any(score.name == inside for score in scores.scores["model"]):
             tiles.append((inside, f"{scores.value(inside):.1%}"))
@@ -234,8 +235,8 @@ def _scores_table(facts: _Facts) -> str:
             for head in heads:
                 score = known.get(head)
                 cells.append("<td class=n>—</td>" if score is None else
-                    f"<td class=n><b>{number(score.value)}</b> "
-                    f"<small>{number(score.low)} to {number(score.high)}</small></td>"
+                    f"<td class=n><b>{score.text(score.value)}</b> <small>"
+                    f"{score.text(score.low)} to {score.text(score.high)}</small></td>"
                 )  # fmt: skip
             kind = " class=model" if who == "model" else ""
             rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
@@ -267,7 +268,7 @@ def _note_on_scores(facts: _Facts) -> str:
 def _fits(facts: _Facts) -> Iterable[str]:
     if facts.classes is not None:
         assert facts.probabilities is not None
-        matrix = inspection.confusionas_matrix(
+        matrix = inspection.confusion_matrix(
             facts.test_y, facts.predicted, _all_classes(facts)
         )
         yield _section("Which classes it takes for which", _confusion(facts, matrix))
@@ -322,7 +323,6 @@ def _curve(facts: _Facts, k: int) -> str:
             x, facts.y[:, k], test, grid, predicted, bounds,
             (feature, facts.targets[k]), facts.coverage,
         ),
-        wide=True,
     )  # fmt: skip
 
 
@@ -392,6 +392,10 @@ def _reliance(facts: _Facts) -> Iterable[str]:
     )
     names = list(facts.columns)
     order = np.argsort(-importance.mean, kind="stable")
+    several = min(len(facts.classes or []), len(report_figures.COLOURS))
+    label = facts.targets[0]
+    if facts.classes is not None:
+        label = f"P({facts.classes[1]})" if several == 2 else "probability"
     figures = []
     x, rows = _some(facts.test_x, LOOKED_AT // 4)
     for j in order[:SHOWN_FEATURES]:
@@ -405,20 +409,16 @@ def _reliance(facts: _Facts) -> Iterable[str]:
             grid=_grid_of(values),
             method="predict_proba" if facts.classes is not None else "predict",
         )
-        k = -1 if facts.classes is not None and len(facts.classes) == 2 else 0
-        label = facts.targets[0]
-        if facts.classes is not None:
-            label = f"P({facts.classes[k]})"
-        found = inspection.Dependence(
-            names[j], found.grid, *(as_matrix(v)[:, k] for v in
-                                    (found.mean, found.low, found.high))
-        )  # fmt: skip
+        first = slice(1, 2) if several == 2 else slice(0, several or 1)
+        parts = (as_matrix(v)[:, first] for v in (found.mean, found.low, found.high))
+        mean, low, high = (v[:, 0] if v.shape[1] == 1 else v for v in parts)
+        found = inspection.Dependence(names[j], found.grid, mean, low, high)
         figures.append(_figure(report_figures.dependence(found, values, label)))
     score = "share of right answers" if facts.classes is not None else "R²"
     if len(names) > 1:
         yield _section(
             "What it relies on",
-            _figure(report_figures.importance(importance, names), wide=True),
+            _figure(report_figures.importance(importance, names)),
             f"<p class=note>Permutation importance: how much the {score} "
             f"({importance.score:.3f}) falls when the rows of one column are shuffled, "
             f"mean and deviation of {importance.values.shape[1]} times. Columns that say "
@@ -426,14 +426,24 @@ def _reliance(facts: _Facts) -> Iterable[str]:
         )
     if figures and len(names) > 1:
         of = f" of {_em(facts.targets[0])}" if len(facts.targets) > 1 else ""
+        band = "" if several > 2 else ", and what 80 % of the rows would get"
         yield _section(
             "How it depends on them",
+            _key((facts.classes or [])[:several]) if several > 2 else "",
             f'<div class="grid small">{"".join(figures)}</div>',
             f"<p class=note>Partial dependence{of}: the mean prediction if all rows had "
-            "that value, and what 80 % of the rows would get. The ticks are the deciles "
-            "of the training data; where there are none, there was little to learn "
-            "from.</p>",
+            f"that value{band}. The ticks are the deciles of the training data; where "
+            "there are none, there was little to learn from.</p>",
         )
+
+
+def _key(classes: Sequence[Any]) -> str:
+    """The colour of each class."""
+    shown = "".join(
+        f'<span><i style="background:{colour}"></i>{html.escape(str(name))}</span>'
+        for name, colour in zip(classes, report_figures.COLOURS, strict=False)
+    )
+    return f"<p class=key>{shown}</p>"
 
 
 def _training(facts: _Facts) -> Iterable[str]:
@@ -445,13 +455,13 @@ def _training(facts: _Facts) -> Iterable[str]:
             if len(values) > 1 and name not in ("learning_rate", "lr")
         }
         if finite:
-            figure = _figure(report_figures.history(finite), wide=True)
+            figure = _figure(report_figures.history(finite))
             yield _section("How it was trained", figure)
 
 
 def _findings(facts: _Facts) -> Iterable[str]:
     call = getattr(facts.model, "diagnose", None)
-    if not callable(call):
+    if not callable(call) or importlib.util.find_spec("kurve.diagnosis") is None:
         return
     y = facts.y if facts.y.ndim == 1 or facts.y.shape[1] > 1 else facts.y[:, 0]
     x, rows = _some(facts.x, 10 * LOOKED_AT)
@@ -584,8 +594,8 @@ def _section(title: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(title)}</h2>{''.join(parts)}</section>"
 
 
-def _figure(svg: str, wide: bool = False) -> str:
-    return f'<figure class="{"wide" if wide else "narrow"}">{svg}</figure>'
+def _figure(svg: str) -> str:
+    return f"<figure>{svg}</figure>"
 
 
 def _grid(parts: Sequence[str]) -> str:
@@ -677,7 +687,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:58rem;margin:0 auto;padding:2rem 1.1rem 4rem}
+main{max-width:52rem;margin:0 auto;padding:2rem 1.1rem 4rem}
 h1{font-size:1.9rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.25rem;margin:0 0 .8rem;padding-top:1.6rem;border-top:1px solid var(--line)}
 h3{font-size:1rem;margin:1.4rem 0 .5rem}
@@ -687,8 +697,9 @@ em{font-style:normal;color:var(--accent)}
 .lead{font-size:1.1rem;max-width:46rem}
 .note,small{color:var(--soft)}
 .note{font-size:.88rem;max-width:46rem;margin:.7rem 0 0}
-small{font-size:.8em;white-space:nowrap}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.2rem,1fr));gap:.7rem;
+small{display:block;font-size:.8em;white-space:nowrap}
+.data th{min-width:5rem}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.3rem,1fr));gap:.6rem;
 margin:1.4rem 0 0}
 .tiles div{background:var(--panel);border-radius:.6rem;padding:.7rem .9rem}
 dt{color:var(--soft);font-size:.82rem}
@@ -700,7 +711,7 @@ th,td{text-align:left;padding:.4rem .9rem .4rem 0;border-bottom:1px solid var(--
 vertical-align:baseline;font-weight:400}
 thead th,thead td{color:var(--soft);font-size:.85rem}
 th.n,td.n{text-align:right}
-tbody th{max-width:16rem;overflow-wrap:anywhere}
+tbody th{max-width:16rem;min-width:6.5rem;overflow-wrap:break-word}
 tr.model th{color:var(--accent);font-weight:600}
 .data{font-size:.9rem}
 .data td,.data th{padding-right:1.1rem}
@@ -708,13 +719,15 @@ tr.model th{color:var(--accent);font-weight:600}
 .confusion tbody td{border:1px solid var(--page)}
 td.right{background:color-mix(in srgb,var(--good) calc(var(--share)*55%),transparent)}
 td.wrong{background:color-mix(in srgb,var(--bad) calc(var(--share)*75%),transparent)}
+.key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.88rem;margin:0 0 .8rem}
+.key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.2rem;
+margin-right:.4rem;vertical-align:-.08rem}
 figure{margin:0}
-figure.narrow{max-width:32rem}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-family:inherit!important}
 .grid{display:grid;gap:1.4rem 2rem;align-items:start;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
-.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,15.5rem),1fr))}
+.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,14.5rem),1fr))}
 pre{background:var(--panel);border-radius:.5rem;padding:.8rem 1rem;overflow-x:auto;
 font-size:.88rem;line-height:1.45;margin:.6rem 0}
 .findings{list-style:none;padding:0;margin:0;display:grid;gap:.9rem}

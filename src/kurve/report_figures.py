@@ -20,6 +20,10 @@ from kurve.plots import COLOURS, GREY, plot_history
 INK = "#010203"
 """Drawn with it, shown as currentColor."""
 
+NATURAL = 104.0
+"""Largest width of a picture on a screen, in pixels an inch, so that letters are of one
+size on the whole page."""
+
 MANY = 400
 """Points from which on a cloud is an image."""
 
@@ -60,6 +64,7 @@ class Canvas:
             }
         )
         self.figure = Figure(figsize=self._size, layout="constrained")
+        self.figure.get_layout_engine().set(wspace=0.07)  # type: ignore[union-attr]
         self.panels = list(self.figure.subplots(1, self._columns, squeeze=False)[0])
         return self
 
@@ -84,10 +89,12 @@ class Canvas:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
         svg = re.sub(r' id="[A-Za-z_.0-9]+_\d+"', "", svg)
+        size = f"max-width:{self._size[0] * NATURAL:.0f}px"
         svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
         svg = svg.replace(INK, "currentColor")
         label = html.escape(description, quote=True)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
+        mark = f'<svg role="img" style="{size}" aria-label="{label}" '
+        return svg.replace("<svg ", mark, 1).strip()
 
 
 def curve(
@@ -101,9 +108,10 @@ def curve(
     coverage: float,
 ) -> str:
     """One feature: the data, the curve with its interval, and where no data was."""
-    with Canvas(6.4, 3.7) as canvas:
+    with Canvas(7.2, 4.0) as canvas:
         ax = canvas.panels[0]
         low, high = float(np.nanmin(x)), float(np.nanmax(x))
+        inside = (grid >= low) & (grid <= high)
         for i, (start, end) in enumerate(((grid[0], low), (high, grid[-1]))):
             label = "outside the data" if i == 0 else None
             ax.axvspan(start, end, color=WARNING, alpha=0.13, linewidth=0, label=label)
@@ -117,7 +125,10 @@ def curve(
             )  # fmt: skip
         ax.plot(grid, predicted, color=MODEL, linewidth=2, label="prediction")
         ax.set(xlabel=names[0], ylabel=names[1], xlim=(grid[0], grid[-1]))
-        _keep_in_view(ax, np.concatenate([y, predicted]), bounds)
+        seen = [y, predicted[inside], *([test[1]] if test is not None else [])]
+        _keep_in_view(ax, np.concatenate(seen), np.concatenate([
+            predicted, *([] if bounds is None else bounds.T)
+        ]))  # fmt: skip
         _legend(ax, 3)
         return canvas.svg(f"{names[1]} over {names[0]}: data and fitted curve")
 
@@ -126,25 +137,26 @@ def against_truth(
     truth: np.ndarray, predicted: np.ndarray, outside: np.ndarray | None, name: str
 ) -> str:
     """Several features: predicted against true."""
-    with Canvas(4.8, 4.4) as canvas:
+    with Canvas(4.6, 4.5) as canvas:
         ax = canvas.panels[0]
         both = np.concatenate([truth, predicted])
-        ends = [float(both.min()), float(both.max())]
+        room = 0.04 * float(np.ptp(both)) or 0.5
+        ends = [float(both.min()) - room, float(both.max()) + room]
         ax.plot(ends, ends, color=INK, linewidth=0.9, label="perfect")
         inside = np.ones(len(truth), bool) if outside is None else ~outside
         _cloud(ax, truth[inside], predicted[inside], MODEL, "held-out rows")
         if not inside.all():
-            label = "outside the training data's range"
+            label = "out of range"
             _cloud(ax, truth[~inside], predicted[~inside], WARNING, label)
-        ax.set(xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal")
-        ax.set_adjustable("datalim")
+        ax.set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=ends, ylim=ends)
+        ax.set_aspect("equal")
         _legend(ax, 3)
         return canvas.svg(f"predicted against true {name}")
 
 
 def residuals(predicted: np.ndarray, errors: np.ndarray, name: str) -> str:
     """What is left over, against the prediction and as a distribution."""
-    with Canvas(6.4, 2.9, columns=2) as canvas:
+    with Canvas(7.2, 2.9, columns=2) as canvas:
         left, right = canvas.panels
         left.axhline(0.0, color=INK, linewidth=0.9)
         _cloud(left, predicted, errors, MODEL, None)
@@ -176,7 +188,7 @@ def history(curves: Mapping[str, Sequence[float]]) -> str:
 def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
     """A bar a feature, the most important on top."""
     order = np.argsort(-found.mean, kind="stable")[:most][::-1]
-    with Canvas(6.4, 0.9 + 0.27 * len(order)) as canvas:
+    with Canvas(7.2, 0.9 + 0.27 * len(order)) as canvas:
         ax = canvas.panels[0]
         ax.barh(
             range(len(order)),
@@ -194,23 +206,32 @@ def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
 
 def dependence(found: Dependence, data: np.ndarray, target: str) -> str:
     """The mean prediction over one feature, and where its data lies."""
-    with Canvas(3.1, 2.5) as canvas:
+    with Canvas(2.75, 2.3) as canvas:
         ax = canvas.panels[0]
+        several = found.mean.ndim > 1
         if found.grid.dtype.kind in "fiu":
-            ax.fill_between(
-                found.grid, found.low, found.high, color=MODEL, alpha=0.18, linewidth=0
-            )
-            ax.plot(found.grid, found.mean, color=MODEL, linewidth=1.9)
+            if not several:
+                ax.fill_between(
+                    found.grid,
+                    found.low,
+                    found.high,
+                    color=MODEL,
+                    alpha=0.18,
+                    linewidth=0,
+                )
+            for k, mean in enumerate(found.mean.reshape(len(found.grid), -1).T):
+                ax.plot(found.grid, mean, color=COLOURS[k], linewidth=1.9)
             marks = np.nanquantile(data.astype(float), np.linspace(0, 1, 11))
             across = ax.get_xaxis_transform()
             ax.vlines(marks, 0, 0.05, color=INK, linewidth=0.9, transform=across)
         else:
             places = np.arange(len(found.grid))
-            spread = np.abs(np.stack([found.mean - found.low, found.high - found.mean]))
-            ax.errorbar(
-                places, found.mean, spread, fmt="o", color=MODEL, ecolor=MODEL,
-                elinewidth=6, alpha=0.8, markersize=5,
-            )  # fmt: skip
+            if not several:
+                ax.vlines(
+                    places, found.low, found.high, color=MODEL, alpha=0.25, linewidth=9
+                )
+            for k, mean in enumerate(found.mean.reshape(len(places), -1).T):
+                ax.plot(places, mean, "o", color=COLOURS[k], markersize=5.5)
             labels = [_short(str(value), 12) for value in found.grid]
             turned = 0 if sum(map(len, labels)) < 26 else 40
             ax.set_xticks(
@@ -282,15 +303,14 @@ def _cloud(
     )
 
 
-def _keep_in_view(ax: Any, values: np.ndarray, bounds: np.ndarray | None) -> None:
-    """Limits from the data and the curve; an interval may leave the picture, where it
-    is far wider than both."""
-    low, high = float(values.min()), float(values.max())
+def _keep_in_view(ax: Any, values: np.ndarray, others: np.ndarray) -> None:
+    """Limits that show all values; the others may leave the picture, where they are far
+    away from them."""
+    low, high = float(np.min(values)), float(np.max(values))
     room = (high - low) or 1.0
-    if bounds is not None:
-        low = min(low, max(float(bounds.min()), low - 0.5 * room))
-        high = max(high, min(float(bounds.max()), high + 0.5 * room))
-    ax.set_ylim(low - 0.06 * room, high + 0.06 * room)
+    low = min(low, max(float(np.min(others)), low - 0.4 * room))
+    high = max(high, min(float(np.max(others)), high + 0.4 * room))
+    ax.set_ylim(low - 0.05 * room, high + 0.05 * room)
 
 
 def _legend(ax: Any, columns: int) -> None:

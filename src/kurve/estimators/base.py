@@ -156,9 +156,7 @@ class Estimator:
         return Tags(
             estimator_type=self._estimator_type,
             target_tags=TargetTags(required=True),
-            input_tags=InputTags(
-                allow_nan=self.missing == "impute", categorical=True
-            ),
+            input_tags=InputTags(allow_nan=self.missing == "impute", categorical=True),
         )
 
     # ---------------------------------------------------------------- hooks
@@ -265,9 +263,7 @@ class Estimator:
         fresh.hand_over()
         return self
 
-    def _partial_fit(
-        self, X: Any, y: Any, sample_weight: Any, **known: Any
-    ) -> Self:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
         """One pass over some rows.
 
         Args:
@@ -314,7 +310,9 @@ class Estimator:
             choice = replace(choice, solver=None)
         optimizer = None
         if choice.solver is None:
-            optimizer = "adam" if isinstance(solver, str) and solver in SOLVERS else solver
+            optimizer = (
+                "adam" if isinstance(solver, str) and solver in SOLVERS else solver
+            )
         rate = None if isinstance(self.learning_rate, str) else self.learning_rate
         return Recipe(
             choice, template, optimizer, rate, float(self.alpha), float(self.dropout),
@@ -565,9 +563,7 @@ class Fresh:
             weights = np.asarray(
                 data.as_weights(where, given[2], len(matrix)), np.float64
             )
-        weights = self.estimator._row_weights(
-            targets.values, weights, self.learnt
-        )
+        weights = self.estimator._row_weights(targets.values, weights, self.learnt)
         return Sample(matrix, targets.values, weights)
 
     def merged(self, sample: Sample) -> Sample:

@@ -184,8 +184,7 @@ class Classifier(Estimator):
         if given is None or (isinstance(given, str) and given == "balanced"):
             return
         good = isinstance(given, Mapping) and all(
-            isinstance(w, (int, float, np.integer, np.floating))
-            and 0 <= w < math.inf
+            isinstance(w, (int, float, np.integer, np.floating)) and 0 <= w < math.inf
             for w in given.values()
         )
         if not good:
@@ -199,9 +198,7 @@ class Classifier(Estimator):
         self, rows: int, features: int, targets: int, weighted: bool
     ) -> defaults.Choice:
         solver = self.solver if isinstance(self.solver, str) else "adam"
-        return defaults.choose(
-            rows, features, targets, True, solver, weighted=weighted
-        )
+        return defaults.choose(rows, features, targets, True, solver, weighted=weighted)
 
     def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
         labels, flat = _labels(where, y)

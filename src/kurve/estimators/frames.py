@@ -285,9 +285,7 @@ def _date_error(where: str, label: str, dtype: Any) -> TypeError:
     )
 
 
-def _assemble(
-    names: list[str] | None, parts: Sequence[np.ndarray], rows: int
-) -> Table:
+def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -> Table:
     numeric = [c for c, part in enumerate(parts) if part.dtype.kind == "f"]
     numbers = np.empty((rows, len(numeric)), np.float64)
     for position, column in enumerate(numeric):

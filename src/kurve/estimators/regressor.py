@@ -264,7 +264,11 @@ class Regressor(Estimator):
         """Which kind of interval to give."""
         there = self._conformal is not None
         if self.interval == "auto":
-            if there and self._conformal is not None and self._conformal.enough(coverage):
+            if (
+                there
+                and self._conformal is not None
+                and self._conformal.enough(coverage)
+            ):
                 return "conformal"
             return "quantile" if self._likelihood == "quantile" else "gaussian"
         needed = {"conformal": there, "quantile": self._likelihood == "quantile"}

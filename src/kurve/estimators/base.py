@@ -108,6 +108,8 @@ class Estimator:
     _columns: Columns
     _inputs: Scaler
     _novelty: Novelty
+    _learnt: tuple[str, ...]
+    """Names of what `fit` has set."""
 
     # ---------------------------------------------------------------- parameters
 
@@ -156,7 +158,9 @@ class Estimator:
         return Tags(
             estimator_type=self._estimator_type,
             target_tags=TargetTags(required=True),
-            input_tags=InputTags(allow_nan=self.missing == "impute", categorical=True),
+            input_tags=InputTags(
+                allow_nan=self.missing == "impute", categorical=True
+            ),
         )
 
     # ---------------------------------------------------------------- hooks
@@ -169,7 +173,7 @@ class Estimator:
         """
         raise NotImplementedError
 
-    def _head(self, recipe: Recipe, learnt: Mapping[str, Any]) -> tuple[int, Loss]:
+    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
         """Units of the output layer, and the loss.
 
         Args:
@@ -200,8 +204,17 @@ class Estimator:
     def _after_training(self, fresh: Fresh, parts: Parts) -> None:
         """What is learnt from trained models, such as the size of their errors."""
 
+    def _see_targets(
+        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+    ) -> None:
+        """Learn from the targets of one of many batches."""
+        raise NotImplementedError
+
+    def _seen_targets(self, learnt: dict[str, Any]) -> None:
+        """Make what `_see_targets` has learnt final."""
+
     def _choice(
-        self, rows: int, features: int, targets: int, weighted: bool
+        self, solver: str, rows: int, features: int, targets: int, weighted: bool
     ) -> defaults.Choice:
         raise NotImplementedError
 
@@ -256,14 +269,17 @@ class Estimator:
         given = None
         if validation_data is not None:
             given = fresh.read_validation(validation_data)
-        fresh.recipe = self._recipe(fresh, sample)
+        weighted = sample.weights is not None
+        fresh.recipe = self._recipe(fresh, len(sample), sample.x.shape[1], weighted)
         parts = fresh.divide(sample, given)
         fresh.train(parts)
         self._after_training(fresh, parts)
         fresh.hand_over()
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, **known: Any
+    ) -> Self:
         """One pass over some rows.
 
         Args:
@@ -276,17 +292,40 @@ class Estimator:
         sample = fresh.read("partial_fit", X, y, sample_weight)
         if before is None:
             sample = fresh.merged(sample)
-        fresh.recipe = self._recipe(fresh, sample, partial=True)
+        weighted = sample.weights is not None
+        fresh.recipe = self._recipe(
+            fresh, len(sample), sample.x.shape[1], weighted, True
+        )
         fresh.train_once(sample)
         fresh.hand_over()
         return self
 
-    def _recipe(self, fresh: Fresh, sample: Sample, partial: bool = False) -> Recipe:
-        """How to train with that sample."""
+    def _recipe(
+        self,
+        fresh: Fresh,
+        rows: int,
+        features: int,
+        weighted: bool,
+        in_parts: bool = False,
+    ) -> Recipe:
+        """How to train.
+
+        Args:
+            rows: different rows to train with.
+            features: columns of the encoded table.
+            weighted: whether the rows differ in weight.
+            in_parts: whether the rows come in parts, which excludes full-batch solvers.
+        """
         solver = self.solver
-        choice = self._choice(
-            len(sample), sample.x.shape[1], fresh.outputs, sample.weights is not None
-        )
+        wanted = solver if isinstance(solver, str) else "adam"
+        if in_parts and wanted in SOLVERS:
+            wanted = "adam"
+        choice = self._choice(wanted, rows, features, fresh.outputs, weighted)
+        kept = getattr(fresh.before, "_likelihood", choice.likelihood)
+        if kept != choice.likelihood:  # the output layer stays
+            choice = replace(choice, likelihood=kept)
+        if choice.solver == "lm" and choice.likelihood != "none":
+            choice = replace(choice, solver=None)
         template = None
         if isinstance(self.hidden_layer_sizes, Sequential):
             template = self.hidden_layer_sizes
@@ -306,13 +345,9 @@ class Estimator:
             )
         if self.patience != "auto":
             choice = replace(choice, patience=int(self.patience))
-        if partial:
-            choice = replace(choice, solver=None)
         optimizer = None
         if choice.solver is None:
-            optimizer = (
-                "adam" if isinstance(solver, str) and solver in SOLVERS else solver
-            )
+            optimizer = "adam" if isinstance(solver, str) and solver in SOLVERS else solver
         rate = None if isinstance(self.learning_rate, str) else self.learning_rate
         return Recipe(
             choice, template, optimizer, rate, float(self.alpha), float(self.dropout),
@@ -451,11 +486,11 @@ class Estimator:
             if is_series(X):
                 X = column_of(where, "X", X)
             try:
-                flat = np.ndim(X) == 1
-            except ValueError:  # rows that differ in length
-                flat = False
-            if flat:
-                X = np.asarray(X).reshape(-1, 1)
+                array = np.asarray(X)
+            except ValueError:  # rows that differ in length: refused below
+                return read_table(where, X)
+            if array.ndim == 1:
+                X = array.reshape(-1, 1)
         return read_table(where, X)
 
     def _is_curve(self, y: Any) -> bool:
@@ -535,8 +570,9 @@ class Fresh:
             weights = np.asarray(given, np.float64).reshape(-1)
             if not weights.any():
                 raise ValueError(
-                    f"[{where}] some sample_weight must be above 0. Received: 0 for "
-                    f"all {len(weights)} rows. Try sample_weight=None."
+                    f"[{where}] some sample_weight must be above 0. Received: weights "
+                    f"that are all zero, for {len(weights)} rows. "
+                    "Try sample_weight=None."
                 )
         return Sample(matrix, targets.values, weights)
 
@@ -563,7 +599,9 @@ class Fresh:
             weights = np.asarray(
                 data.as_weights(where, given[2], len(matrix)), np.float64
             )
-        weights = self.estimator._row_weights(targets.values, weights, self.learnt)
+        weights = self.estimator._row_weights(
+            targets.values, weights, self.learnt
+        )
         return Sample(matrix, targets.values, weights)
 
     def merged(self, sample: Sample) -> Sample:
@@ -741,6 +779,8 @@ class Fresh:
                 verbose=0,
             )
             losses.append(done.history["loss"][0])
+        rows = (x, y, weights32)
+        estimator._after_training(self, Parts(sample, rows, None, None, None))
         history: dict[str, list[float]] = {}
         generator = np.random.default_rng(self.next_seed())
         if before is not None:
@@ -762,18 +802,19 @@ class Fresh:
 
     def hand_over(self) -> None:
         """Give the estimator all that was learnt."""
-        estimator = self.estimator
-        for name in [n for n in vars(estimator) if n.endswith("_") or n[0] == "_"]:
+        estimator, columns = self.estimator, self.columns
+        self.learnt.update(
+            models_=self.models,
+            _columns=columns,
+            _inputs=self.inputs,
+            n_features_in_=columns.width,
+            n_outputs_=self.outputs,
+        )
+        if columns.names is not None:
+            self.learnt["feature_names_in_"] = np.array(columns.names, dtype=object)
+        for name in getattr(estimator, "_learnt", ()):
             delattr(estimator, name)
-        for name, value in self.learnt.items():
-            setattr(estimator, name, value)
-        estimator.models_ = self.models
-        estimator._columns, estimator._inputs = self.columns, self.inputs
-        estimator.n_features_in_ = self.columns.width
-        estimator.n_outputs_ = self.outputs
-        if self.columns.names is not None:
-            names = np.array(self.columns.names, dtype=object)
-            cast(Any, estimator).feature_names_in_ = names
+        vars(estimator).update(self.learnt, _learnt=tuple(self.learnt))
 
 
 def as_generator(where: str, random_state: Any) -> np.random.Generator:

@@ -184,7 +184,8 @@ class Classifier(Estimator):
         if given is None or (isinstance(given, str) and given == "balanced"):
             return
         good = isinstance(given, Mapping) and all(
-            isinstance(w, (int, float, np.integer, np.floating)) and 0 <= w < math.inf
+            isinstance(w, (int, float, np.integer, np.floating))
+            and 0 <= w < math.inf
             for w in given.values()
         )
         if not good:
@@ -195,10 +196,27 @@ class Classifier(Estimator):
             )
 
     def _choice(
-        self, rows: int, features: int, targets: int, weighted: bool
+        self, solver: str, rows: int, features: int, targets: int, weighted: bool
     ) -> defaults.Choice:
-        solver = self.solver if isinstance(self.solver, str) else "adam"
         return defaults.choose(rows, features, targets, True, solver, weighted=weighted)
+
+    def _see_targets(
+        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+    ) -> None:
+        labels, counts = np.unique(_labels("fit", y)[0], return_counts=True)
+        if hasattr(self, "classes_") and self.warm_start:
+            return
+        before, numbers = learnt.get("classes_", labels[:0]), learnt.get("_counts", {})
+        for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+            numbers[label] = numbers.get(label, 0) + count
+        learnt["classes_"] = np.union1d(before, labels)
+        learnt["_counts"] = numbers
+
+    def _seen_targets(self, learnt: dict[str, Any]) -> None:
+        numbers = learnt.pop("_counts", None)
+        if numbers is not None and isinstance(self.class_weight, str):
+            counts = np.array([numbers[c] for c in learnt["classes_"].tolist()], float)
+            learnt["_balance"] = counts.sum() / (len(counts) * counts)
 
     def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
         labels, flat = _labels(where, y)
@@ -232,7 +250,9 @@ class Classifier(Estimator):
             return weights
         classes: np.ndarray = learnt["classes_"]
         codes = y[:, 0].astype(np.int64)
-        if isinstance(self.class_weight, str):
+        if "_balance" in learnt:
+            each = learnt["_balance"]
+        elif isinstance(self.class_weight, str):
             counts = np.bincount(codes, weights, len(classes))
             each = np.where(counts > 0, 1.0 / np.maximum(counts, 1e-300), 0.0)
         else:
@@ -254,7 +274,7 @@ class Classifier(Estimator):
             )
         return np.asarray(weighed)
 
-    def _head(self, recipe: Recipe, learnt: Mapping[str, Any]) -> tuple[int, Loss]:
+    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
         classes = len(learnt["classes_"])
         if classes == 2:
             return 1, losses.BinaryCrossentropy(from_logits=True)

@@ -30,7 +30,9 @@ def _not_fitted(message: str) -> NotFittedError:
     def reduce(self: Any) -> Any:  # the class below has no place to be imported from
         return _not_fitted, (str(self),)
 
-    both = type("NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce})
+    both = type(
+        "NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce}
+    )
     error: NotFittedError = both(message)
     return error
 

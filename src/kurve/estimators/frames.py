@@ -156,8 +156,9 @@ def _from_frame(where: str, data: Any) -> Table:
         frame = frame.collect()
     names = _names(where, list(frame.columns))
     parts = []
-    for name, dtype in zip(frame.columns, frame.dtypes, strict=True):
+    for name in frame.columns:
         column = frame.get_column(name)
+        dtype = column.dtype
         label = f"X[{name!r}]"
         if dtype.is_numeric():
             # Frames mark what is missing in their own way; all become NaN.
@@ -285,7 +286,9 @@ def _date_error(where: str, label: str, dtype: Any) -> TypeError:
     )
 
 
-def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -> Table:
+def _assemble(
+    names: list[str] | None, parts: Sequence[np.ndarray], rows: int
+) -> Table:
     numeric = [c for c, part in enumerate(parts) if part.dtype.kind == "f"]
     numbers = np.empty((rows, len(numeric)), np.float64)
     for position, column in enumerate(numeric):
@@ -360,9 +363,7 @@ class Columns:
                 column without any value, or a text column with nearly as many levels
                 as rows.
         """
-        _refuse_infinite(where, table)
-        if not impute:
-            _refuse_missing(where, table)
+        refuse_bad_values(where, table, impute)
         empty = np.isnan(table.numbers)
         hole = empty.any(axis=0)
         fills = np.zeros(len(table.numeric))
@@ -380,14 +381,7 @@ class Columns:
             counts = Counter(v for v in values if v is not None)
             if not counts:
                 raise _no_value(where, table, column)
-            if len(counts) > MAX_LEVELS:
-                raise ValueError(
-                    f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} "
-                    "levels, because each becomes a column of its own. Received: "
-                    f"{len(counts)} levels in {table.rows} rows, such as "
-                    f"{next(iter(counts))!r}. Try leaving it out if it names the rows, "
-                    "or astype(float) if it holds numbers as text."
-                )
+            check_levels(where, table, column, counts, table.rows)
             levels[column] = sorted(counts, key=lambda v: (str(type(v)), v))
             common[column] = min(counts, key=lambda v: (-counts[v], str(v)))
             if sum(counts.values()) < table.rows:
@@ -422,9 +416,7 @@ class Columns:
             ValueError: missing or infinite values, unseen levels.
         """
         self._check_kinds(where, table)
-        _refuse_infinite(where, table)
-        if not self.impute:
-            _refuse_missing(where, table)
+        refuse_bad_values(where, table, self.impute)
         unseen = np.zeros(table.rows, bool)
         if not self.levels and not self.gaps and not np.isnan(table.numbers).any():
             return table.numbers, unseen
@@ -552,6 +544,35 @@ def _names_message(known: list[str], given: list[str]) -> str:
     if not unseen and not missing:
         message += "Feature names must be in the same order as they were in fit.\n"
     return message
+
+
+def check_levels(
+    where: str, table: Table, column: int, counts: Counter[Any], rows: int
+) -> None:
+    """Refuse levels that are no texts or numbers, and a column with so many of them
+    that it must be a name of the rows."""
+    odd = [v for v in counts if not isinstance(v, (str, int, float))]
+    if odd:
+        raise TypeError(
+            f"[{where}] the levels of {table.label(column)} must be texts or numbers. "
+            f"Received: {odd[0]!r} of type {type(odd[0]).__name__}. "
+            "Try astype(str) on it."
+        )
+    if len(counts) > MAX_LEVELS:
+        raise ValueError(
+            f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} levels, "
+            "because each becomes a column of its own. Received: at least "
+            f"{len(counts)} levels in {rows} rows, such as {next(iter(counts))!r}. Try "
+            "leaving it out if it names the rows, or astype(float) if it holds numbers "
+            "as text."
+        )
+
+
+def refuse_bad_values(where: str, table: Table, impute: bool) -> None:
+    """Refuse infinite numbers and, unless they are imputed, missing values."""
+    _refuse_infinite(where, table)
+    if not impute:
+        _refuse_missing(where, table)
 
 
 def _refuse_infinite(where: str, table: Table) -> None:

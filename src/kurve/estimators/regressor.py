@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self, overload
 
@@ -14,7 +13,7 @@ from kurve.estimators import defaults, intervals
 from kurve.estimators.base import Estimator, Fresh, Parts, Sample, Targets
 from kurve.estimators.frames import column_of, names_of_targets
 from kurve.estimators.intervals import Conformal, CrossValidation
-from kurve.estimators.scaling import Scaler
+from kurve.estimators.scaling import Moments, Scaler
 from kurve.estimators.training import Recipe
 from kurve.losses import Loss
 from kurve.models import Sequential
@@ -264,11 +263,7 @@ class Regressor(Estimator):
         """Which kind of interval to give."""
         there = self._conformal is not None
         if self.interval == "auto":
-            if (
-                there
-                and self._conformal is not None
-                and self._conformal.enough(coverage)
-            ):
+            if there and self._conformal is not None and self._conformal.enough(coverage):
                 return "conformal"
             return "quantile" if self._likelihood == "quantile" else "gaussian"
         needed = {"conformal": there, "quantile": self._likelihood == "quantile"}
@@ -326,13 +321,23 @@ class Regressor(Estimator):
             )
 
     def _choice(
-        self, rows: int, features: int, targets: int, weighted: bool
+        self, solver: str, rows: int, features: int, targets: int, weighted: bool
     ) -> defaults.Choice:
-        solver = self.solver if isinstance(self.solver, str) else "adam"
         return defaults.choose(
             rows, features, targets, False, solver, self.likelihood, self.interval,
             weighted,
         )  # fmt: skip
+
+    def _see_targets(
+        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+    ) -> None:
+        moments: Moments = learnt.setdefault("_moments_seen", Moments())
+        moments.add(self._read_targets("fit", y, learnt).values, weights)
+
+    def _seen_targets(self, learnt: dict[str, Any]) -> None:
+        moments: Moments = learnt.pop("_moments_seen")
+        if not self.warm_start or not hasattr(self, "models_"):
+            learnt["_outputs"] = moments.scaler(bool(self.scale))
 
     def _is_curve(self, y: Any) -> bool:
         return np.asarray(column_of("fit", "y", y)).dtype.kind == "f"
@@ -373,8 +378,9 @@ class Regressor(Estimator):
             )
         return Targets(values, array.ndim == 1, names)
 
-    def _head(self, recipe: Recipe, learnt: Mapping[str, Any]) -> tuple[int, Loss]:
+    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
         targets = len(learnt["_outputs"].mean)
+        learnt["_likelihood"] = recipe.choice.likelihood
         if recipe.choice.likelihood == "gaussian":
             return 2 * targets, losses.GaussianNLL()
         if recipe.choice.likelihood == "quantile":
@@ -391,7 +397,6 @@ class Regressor(Estimator):
         )
         fresh.learnt.update(
             _outputs=scaler,
-            _likelihood=fresh.recipe.choice.likelihood,
             _flat=fresh.targets.flat,
             _noise=getattr(before, "_noise", np.ones(len(scaler.mean))),
             _conformal=None,
@@ -422,13 +427,6 @@ class Regressor(Estimator):
             )
             fresh.learnt["_conformal"] = Conformal.learn(
                 held.y, mean, deviation, held.weights
-            )
-        elif self.interval == "conformal":
-            warnings.warn(
-                "[fit] too few rows to hold any out for conformal intervals: "
-                "predict_interval will refuse. Try interval='cv+'.",
-                UserWarning,
-                stacklevel=3,
             )
         if fresh.folds:
             learnt._folds = fresh.folds

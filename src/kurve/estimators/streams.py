@@ -1,0 +1,414 @@
+"""Training with batches, for data that is larger than memory.
+
+The batches are walked over once for the statistics and then once an epoch, a batch
+after the other; rows are shuffled inside a batch only. Which rows are held out is a
+function of the rows' values, so that every walk holds out the same ones.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve import data
+from kurve.ensembles import Ensemble
+from kurve.estimators import defaults
+from kurve.estimators.frames import (
+    Columns,
+    Table,
+    check_levels,
+    column_of,
+    is_frame,
+    is_series,
+    read_table,
+    refuse_bad_values,
+)
+from kurve.estimators.novelty import Novelty
+from kurve.estimators.scaling import Moments, Scaler, row_hashes
+from kurve.estimators.training import Rows, mean_history
+from kurve.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from kurve.estimators.base import Estimator, Fresh, Sample
+
+RESERVOIR = 3000
+"""Rows kept to learn medians, errors and where the data lies."""
+
+Batch = tuple[Table, np.ndarray, np.ndarray | None]
+"""Columns, targets as they were given, and weights."""
+
+
+def as_batches(X: Any) -> Iterable[Any] | None:
+    """X if it gives batches again and again, a list of them if only once; None if it is
+    a table."""
+    if X is None or isinstance(X, np.ndarray) or is_frame(X) or is_series(X):
+        return None
+    if isinstance(X, (list, tuple)):
+        return X if X and _is_batch(X[0]) else None
+    if not isinstance(X, Iterable) or hasattr(X, "__array__") or hasattr(X, "tocsr"):
+        return None
+    if isinstance(X, (str, bytes, dict)):
+        return None
+    return list(X) if iter(X) is X else X
+
+
+def _is_batch(item: Any) -> bool:
+    pair = isinstance(item, tuple) and len(item) in (2, 3)
+    return pair and (is_frame(item[0]) or getattr(item[0], "ndim", 0) == 2)
+
+
+def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
+    """The batches, read and checked for themselves."""
+    number = -1
+    for item in batches:
+        number += 1
+        if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+            raise TypeError(
+                "[fit] every batch must be (X, y) or (X, y, sample_weight). Received: "
+                f"batch {number} of type {type(item).__name__}. Try yield X, y."
+            )
+        table = read_table("fit", item[0])
+        y = column_of("fit", "y", item[1])
+        data.check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
+        weights = None
+        if len(item) == 3 and item[2] is not None:
+            given = column_of("fit", "sample_weight", item[2])
+            checked = data.as_weights("fit", given, table.rows)
+            weights = checked.astype(np.float64)
+        yield table, y, weights
+    if number < 0:
+        raise ValueError(
+            "[fit] there must be at least one batch. Received: none. Try something "
+            "that can be walked over several times, such as a list or an object with "
+            "__iter__."
+        )
+
+
+def _hashes(table: Table, y: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each row that its values decide."""
+    texts = [
+        np.array([zlib.crc32(str(v).encode()) for v in values], np.float64)
+        for values in [*table.texts.values(), *_text_targets(y)]
+    ]
+    numbers = [table.numbers]
+    if y.dtype.kind in "fiub":
+        numbers.append(y.reshape(len(y), -1).astype(np.float64))
+    both = np.concatenate([*numbers, *(t[:, None] for t in texts)], axis=1)
+    return row_hashes(both) / 2.0**64
+
+
+def _text_targets(y: np.ndarray) -> list[np.ndarray]:
+    return [] if y.dtype.kind in "fiub" else [y]
+
+
+class _Kept:
+    """The rows with the smallest keys, up to a number of them and to a largest key."""
+
+    def __init__(self, most: int, largest: float) -> None:
+        self.most, self.largest = most, largest
+        self.parts: list[Batch] = []
+        self.keys = np.zeros(0)
+
+    def add(self, batch: Batch, keys: np.ndarray) -> None:
+        """Take in the rows of a batch that belong here."""
+        inside = np.flatnonzero(keys < self.largest)
+        if not len(inside):
+            return
+        self.parts.append(_take(batch, inside))
+        self.keys = np.concatenate([self.keys, keys[inside]])
+        if len(self.keys) > 2 * self.most:
+            self.shrink()
+
+    def shrink(self) -> None:
+        """Keep the smallest keys only."""
+        if len(self.keys) > self.most:
+            self.largest = float(np.partition(self.keys, self.most)[self.most])
+        kept = np.flatnonzero(self.keys < self.largest)
+        if self.parts:
+            self.parts = [_take(_join(self.parts), kept)]
+        self.keys = self.keys[kept]
+
+    def batch(self) -> Batch | None:
+        """All rows that were kept."""
+        self.shrink()
+        return self.parts[0] if len(self.keys) else None
+
+
+def _take(batch: Batch, rows: np.ndarray) -> Batch:
+    table, y, weights = batch
+    texts = {c: values[rows] for c, values in table.texts.items()}
+    part = replace(table, numbers=table.numbers[rows], texts=texts)
+    return part, y[rows], None if weights is None else weights[rows]
+
+
+def _join(parts: Sequence[Batch]) -> Batch:
+    tables = [table for table, _, _ in parts]
+    numbers = np.concatenate([table.numbers for table in tables])
+    texts = {
+        c: np.concatenate([table.texts[c] for table in tables]) for c in tables[0].texts
+    }
+    weights = None
+    if any(w is not None for _, _, w in parts):
+        weights = np.concatenate(
+            [np.ones(t.rows) if w is None else w for t, _, w in parts]
+        )
+    y = np.concatenate([y for _, y, _ in parts])
+    return replace(tables[0], numbers=numbers, texts=texts), y, weights
+
+
+class _Statistics:
+    """What the first walk learns of the columns."""
+
+    def __init__(self, fresh: Fresh) -> None:
+        self.fresh = fresh
+        self.impute = fresh.estimator.missing == "impute"
+        self.first: Table | None = None
+        self.sizes: list[int] = []
+        self.total_weight = 0.0
+        self.weighted = False
+        self.counts: dict[int, Counter[Any]] = {}
+        self.holes: Counter[int] = Counter()
+        self.moments: list[Moments] = []
+
+    @property
+    def rows(self) -> int:
+        return sum(self.sizes)
+
+    def add(self, batch: Batch) -> None:
+        """Take in a batch."""
+        table, _, weights = batch
+        if self.first is None:
+            self.first = table
+            self.counts = {c: Counter() for c in table.texts}
+            self.moments = [Moments() for _ in table.numeric]
+        elif (table.names, table.width, table.numeric) != (
+            self.first.names, self.first.width, self.first.numeric
+        ):  # fmt: skip
+            raise ValueError(
+                "[fit] every batch must have the columns of the first one, of the same "
+                f"kinds. Received: {table.width} columns, numbers in {table.numeric}, "
+                f"names {table.names}; at first {self.first.width}, numbers in "
+                f"{self.first.numeric}, names {self.first.names}. Try the same columns."
+            )
+        refuse_bad_values("fit", table, self.impute)
+        self.sizes.append(table.rows)
+        self.weighted |= weights is not None
+        self.total_weight += table.rows if weights is None else float(weights.sum())
+        for position, column in enumerate(table.numeric):
+            values = table.numbers[:, position]
+            known = ~np.isnan(values)
+            if not known.all():
+                self.holes[column] += int((~known).sum())
+            if known.any():
+                counted = None if weights is None else weights[known]
+                self.moments[position].add(values[known, None], counted)
+        for column, texts in table.texts.items():
+            self.counts[column].update(v for v in texts if v is not None)
+            check_levels("fit", table, column, self.counts[column], self.rows)
+            missing = sum(v is None for v in texts)
+            if missing:
+                self.holes[column] += missing
+
+    def columns(self, sample: Table) -> Columns:
+        """The columns; medians are those of a sample of the rows."""
+        table = self.first
+        assert table is not None
+        fills = np.zeros(len(table.numeric))
+        for position in range(len(fills) if self.impute else 0):
+            values = sample.numbers[:, position]
+            known = values[~np.isnan(values)]
+            fills[position] = np.median(known) if len(known) else 0.0
+        levels = {
+            c: sorted(counts, key=lambda v: (str(type(v)), v))
+            for c, counts in self.counts.items()
+        }
+        common = {
+            c: min(counts, key=lambda v: (-counts[v], str(v)))
+            for c, counts in self.counts.items()
+        }
+        return Columns(
+            table.names, table.width, list(table.numeric), fills, sorted(self.holes),
+            levels, common, self.impute,
+        )  # fmt: skip
+
+    def scaler(self, columns: Columns, scale: bool) -> Scaler:
+        """The scaler of the matrix that `columns` makes of all rows."""
+        numbers = [moments.scaler(scale) for moments in self.moments]
+        shares = [self.holes[c] / self.rows for c in columns.gaps]
+        for c, levels in columns.levels.items():
+            shares += [self.counts[c][level] / self.rows for level in levels]
+        share = np.array(shares)
+        parts = [[s.mean[0], s.deviation[0], s.low[0], s.high[0]] for s in numbers]
+        if scale:
+            parts += [[p, np.sqrt(p * (1.0 - p)), 0.0, 1.0] for p in share]
+        else:
+            parts += [[0.0, 1.0, 0.0, 1.0] for _ in share]
+        found = Scaler(*np.array(parts, np.float64).T)
+        if scale:
+            found.soften(len(numbers))
+        return found
+
+
+def fit(
+    estimator: Estimator, batches: Iterable[Any], validation_data: Sequence[Any] | None
+) -> Any:
+    """Train with batches of (X, y) or (X, y, sample_weight)."""
+    from kurve.estimators.base import Fresh, Parts
+
+    if getattr(estimator, "interval", None) == "cv+" or estimator.solver in (
+        "lm",
+        "lbfgs",
+    ):
+        raise ValueError(
+            "[fit] interval='cv+' and the solvers 'lm' and 'lbfgs' need all rows at "
+            f"once. Received: batches, with {estimator!r}. "
+            "Try interval='conformal' and solver='adam'."
+        )
+    going_on = estimator.warm_start and hasattr(estimator, "models_")
+    fresh = Fresh(estimator, estimator if going_on else None)
+    shares = [fresh.calibration_share()]
+    if validation_data is None and estimator.early_stopping:
+        shares.append(shares[0] + estimator.validation_fraction)
+    held = _Kept(2 * defaults.STREAM_VALIDATION, shares[-1])
+    reservoir = _Kept(RESERVOIR, 1.0)
+    statistics = _Statistics(fresh)
+    for batch in _walk(batches):
+        statistics.add(batch)
+        estimator._see_targets(batch[1], batch[2], fresh.learnt)
+        keys = _hashes(batch[0], batch[1])
+        held.add(batch, keys)
+        # Other keys, for rows that are not the ones held out.
+        reservoir.add(batch, (keys * 7919.0) % 1.0)
+    sample = reservoir.batch()
+    assert sample is not None
+    kept = held.batch()
+    _learn(fresh, statistics, sample[0])
+    mean_weight = statistics.total_weight / statistics.rows
+
+    def encoded(batch: Batch) -> Sample:
+        return _encoded(fresh, batch, mean_weight)
+
+    known = encoded(sample)
+    estimator._learn_targets(known, fresh)
+    estimator._seen_targets(fresh.learnt)
+    given = None if validation_data is None else fresh.read_validation(validation_data)
+    fresh.recipe = estimator._recipe(
+        fresh, statistics.rows, known.x.shape[1], statistics.weighted, True
+    )
+    validation, calibration = given, None
+    if kept is not None:
+        # The rows with the smallest keys calibrate, the next ones stop the training.
+        cut = held.largest * shares[0] / shares[-1]
+        own = held.keys < cut
+        if own.any():
+            calibration = encoded(_take(kept, np.flatnonzero(own)))
+        if validation is None and not own.all():
+            validation = encoded(_take(kept, np.flatnonzero(~own)))
+    fresh.make_models(known.x.shape[1])
+    watched = None if validation is None else fresh.scaled(validation)
+    steps = sum(-(-size // fresh.recipe.choice.batch_size) for size in statistics.sizes)
+    fresh.recipe.compile(fresh.models, fresh.loss, steps * fresh.recipe.choice.epochs)
+
+    def rows() -> Iterator[Rows]:
+        for batch in _walk(batches):
+            inside = np.flatnonzero(_hashes(batch[0], batch[1]) >= held.largest)
+            if not shares[-1]:
+                inside = np.arange(batch[0].rows)
+            if len(inside):
+                yield fresh.scaled(encoded(_take(batch, inside)))
+
+    _train(fresh, rows, watched)
+    novelty = Novelty.learn(
+        fresh.inputs.forward(known.x), np.random.default_rng(fresh.next_seed())
+    )
+    novelty.low = fresh.inputs.forward(fresh.inputs.low[None])[0]
+    novelty.high = fresh.inputs.forward(fresh.inputs.high[None])[0]
+    fresh.learnt["_novelty"] = novelty
+    parts = Parts(known, fresh.scaled(known), validation, watched, calibration)
+    estimator._after_training(fresh, parts)
+    fresh.hand_over()
+    return estimator
+
+
+def _learn(fresh: Fresh, statistics: _Statistics, sample: Table) -> None:
+    """Columns and scales, or those of the training that is gone on with."""
+    if fresh.before is None:
+        fresh.columns = statistics.columns(sample)
+        fresh.inputs = statistics.scaler(fresh.columns, bool(fresh.estimator.scale))
+    else:
+        fresh.columns, fresh.inputs = fresh.before._columns, fresh.before._inputs
+        fresh.columns.check_names("fit", sample, type(fresh.estimator).__name__)
+
+
+def _encoded(fresh: Fresh, batch: Batch, mean_weight: float) -> Sample:
+    """The rows of a batch, encoded, their weights relative to the mean."""
+    from kurve.estimators.base import Sample
+
+    table, y, weights = batch
+    matrix, _ = fresh.columns.encode("fit", table)
+    targets = fresh.estimator._read_targets("fit", y, fresh.learnt)
+    fresh.targets, fresh.outputs = targets, targets.values.shape[1]
+    scaled = None if weights is None else weights / max(mean_weight, 1e-300)
+    scaled = fresh.estimator._row_weights(targets.values, scaled, fresh.learnt)
+    return Sample(matrix, targets.values, scaled)
+
+
+def _train(fresh: Fresh, rows: Any, watched: Rows | None) -> None:
+    """Epochs over all batches, until no member gets better on the watched rows."""
+    models, choice = fresh.models, fresh.recipe.choice
+    best: list[tuple[float, Any]] = [(np.inf, None)] * len(models)
+    wait = [0] * len(models)
+    history: dict[str, list[float]] = {"loss": []}
+    bar = ProgressBar(choice.epochs, verbose=fresh.recipe.verbose)
+    epochs = 0
+    try:
+        for epoch in range(choice.epochs):
+            epochs = epoch + 1
+            going = [i for i in range(len(models)) if wait[i] <= choice.patience]
+            losses, counts = [], []
+            for x, y, weights in rows():
+                arguments: dict[str, Any] = {
+                    "batch_size": min(choice.batch_size, len(x)),
+                    "sample_weight": weights,
+                    "verbose": 0,
+                }
+                if len(going) == 1:
+                    histories = [models[going[0]].fit(x, y, **arguments)]
+                else:
+                    committee = Ensemble([models[i] for i in going])
+                    histories = committee.fit(x, y, **arguments)
+                losses.append(mean_history(histories)["loss"][0])
+                counts.append(len(x))
+            history["loss"].append(float(np.average(losses, weights=counts)))
+            logs = {"loss": history["loss"][-1]}
+            if watched is not None:
+                values = []
+                for i in going:
+                    x, y, weights = watched
+                    value = float(
+                        models[i].evaluate(
+                            x, y, batch_size=8192, sample_weight=weights, verbose=0
+                        )
+                    )
+                    values.append(value)
+                    wait[i] += 1
+                    if value < best[i][0]:
+                        best[i], wait[i] = (value, models[i].get_weights()), 0
+                history.setdefault("val_loss", []).append(float(np.mean(values)))
+                logs["val_loss"] = history["val_loss"][-1]
+            if bar.wants_updates:
+                bar.update(epoch + 1, logs)
+            if watched is not None and all(w > choice.patience for w in wait):
+                break
+        bar.finish(logs)
+    finally:
+        bar.close()
+    for model, (_, weights_) in zip(models, best, strict=True):
+        if weights_ is not None:
+            model.set_weights(weights_)
+    fresh.learnt.update(history_=history, n_iter_=epochs)

@@ -11,8 +11,9 @@ import numpy as np
 
 from kurve import data, losses
 from kurve.estimators import defaults
-from kurve.estimators.base import Estimator, Targets
+from kurve.estimators.base import Estimator
 from kurve.estimators.errors import conversion_warning
+from kurve.estimators.fitting import Targets
 from kurve.estimators.frames import column_of, is_missing, names_of_targets
 from kurve.estimators.training import Recipe
 from kurve.losses import Loss
@@ -184,8 +185,7 @@ class Classifier(Estimator):
         if given is None or (isinstance(given, str) and given == "balanced"):
             return
         good = isinstance(given, Mapping) and all(
-            isinstance(w, (int, float, np.integer, np.floating))
-            and 0 <= w < math.inf
+            isinstance(w, (int, float, np.integer, np.floating)) and 0 <= w < math.inf
             for w in given.values()
         )
         if not good:
@@ -330,9 +330,9 @@ def _labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
         if broken.any():
             row = int(np.argmax(broken))
             raise ValueError(
-                f"[{where}] Unknown label type: continuous. A classifier needs classes, "
-                f"and y holds measurements. Received: y[{row}] = {labels[row]!r}. "
-                "Try kurve.Regressor."
+                f"[{where}] Unknown label type: continuous. A classifier needs "
+                f"classes, and y holds measurements. Received: y[{row}] = "
+                f"{labels[row]!r}. Try kurve.Regressor."
             )
     elif labels.dtype.kind == "O":
         gaps = np.array([is_missing(v) for v in labels])

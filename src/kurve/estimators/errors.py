@@ -30,16 +30,12 @@ def _not_fitted(message: str) -> NotFittedError:
     def reduce(self: Any) -> Any:  # the class below has no place to be imported from
         return _not_fitted, (str(self),)
 
-    both = type(
-        "NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce}
-    )
+    both = type("NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce})
     error: NotFittedError = both(message)
     return error
 
 
 def conversion_warning() -> type[UserWarning]:
     """scikit-learn's DataConversionWarning where that is loaded, else UserWarning."""
-    theirs = getattr(
-        sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning
-    )
-    return theirs
+    module = sys.modules.get("sklearn.exceptions")
+    return getattr(module, "DataConversionWarning", UserWarning)

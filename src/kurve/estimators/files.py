@@ -18,7 +18,7 @@ from kurve import activations, optimizers, saving
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.classifier import Classifier
-from kurve.estimators.frames import Columns
+from kurve.estimators.columns import Columns
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.regressor import LIKELIHOODS, Regressor
@@ -317,5 +317,5 @@ def _from_plain(name: str, value: Any) -> Any:
     if name == "activation" and isinstance(value, Mapping):
         return activations.get(value)
     if name == "class_weight" and isinstance(value, Mapping):
-        return {k: w for k, w in value["pairs"]}
+        return dict(value["pairs"])
     return value

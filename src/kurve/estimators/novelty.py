@@ -32,7 +32,7 @@ SAMPLE = 1000
 """Most training rows that are kept to measure distances to."""
 
 NEIGHBOURS = 3
-"""The distance is that to this neighbour, so that one stray row makes no region known."""
+"""The distance is that to this neighbour: one stray row makes no region known."""
 
 CELLS = 1 << 22
 """Distances computed at a time."""

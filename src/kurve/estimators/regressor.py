@@ -10,7 +10,8 @@ import numpy as np
 from kurve import data, losses
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals
-from kurve.estimators.base import Estimator, Fresh, Parts, Sample, Targets
+from kurve.estimators.base import Estimator
+from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
 from kurve.estimators.frames import column_of, names_of_targets
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.scaling import Moments, Scaler
@@ -263,7 +264,11 @@ class Regressor(Estimator):
         """Which kind of interval to give."""
         there = self._conformal is not None
         if self.interval == "auto":
-            if there and self._conformal is not None and self._conformal.enough(coverage):
+            if (
+                there
+                and self._conformal is not None
+                and self._conformal.enough(coverage)
+            ):
                 return "conformal"
             return "quantile" if self._likelihood == "quantile" else "gaussian"
         needed = {"conformal": there, "quantile": self._likelihood == "quantile"}

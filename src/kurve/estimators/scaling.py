@@ -58,7 +58,7 @@ class Scaler:
         return Scaler(self.mean, deviation, self.low, self.high)
 
     def soften(self, first: int) -> None:
-        """Divide the columns from `first` on, which hold 0 and 1, by at least `RARE`."""
+        """Divide the columns from `first` on, of 0 and 1, by at least `RARE`."""
         self.deviation[first:] = np.maximum(self.deviation[first:], RARE)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -103,6 +103,7 @@ class Moments:
         self.squares = self.squares + squares + step**2 * (self.count * count / total)
         self.mean = self.mean + step * (count / total)
         self.count = total
+        assert self.low is not None and self.high is not None
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
 
     def scaler(self, scale: bool) -> Scaler:

@@ -18,23 +18,16 @@ import numpy as np
 from kurve import data
 from kurve.ensembles import Ensemble
 from kurve.estimators import defaults
-from kurve.estimators.frames import (
-    Columns,
-    Table,
-    check_levels,
-    column_of,
-    is_frame,
-    is_series,
-    read_table,
-    refuse_bad_values,
-)
+from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
+from kurve.estimators.fitting import Fresh, Parts, Sample
+from kurve.estimators.frames import Table, column_of, is_frame, is_series, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Moments, Scaler, row_hashes
 from kurve.estimators.training import Rows, mean_history
 from kurve.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from kurve.estimators.base import Estimator, Fresh, Sample
+    from kurve.estimators.base import Estimator
 
 RESERVOIR = 3000
 """Rows kept to learn medians, errors and where the data lies."""
@@ -258,8 +251,6 @@ def fit(
     estimator: Estimator, batches: Iterable[Any], validation_data: Sequence[Any] | None
 ) -> Any:
     """Train with batches of (X, y) or (X, y, sample_weight)."""
-    from kurve.estimators.base import Fresh, Parts
-
     if getattr(estimator, "interval", None) == "cv+" or estimator.solver in (
         "lm",
         "lbfgs",
@@ -347,8 +338,6 @@ def _learn(fresh: Fresh, statistics: _Statistics, sample: Table) -> None:
 
 def _encoded(fresh: Fresh, batch: Batch, mean_weight: float) -> Sample:
     """The rows of a batch, encoded, their weights relative to the mean."""
-    from kurve.estimators.base import Sample
-
     table, y, weights = batch
     matrix, _ = fresh.columns.encode("fit", table)
     targets = fresh.estimator._read_targets("fit", y, fresh.learnt)

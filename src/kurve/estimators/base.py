@@ -243,7 +243,7 @@ class Estimator(Parameters):
         rate = None if isinstance(self.learning_rate, str) else self.learning_rate
         return Recipe(
             choice, template, optimizer, rate, float(self.alpha), float(self.dropout),
-            self.engine, self.verbose,
+            self.engine, self.verbose, getattr(self, "_watch", None),
         )  # fmt: skip
 
     # ---------------------------------------------------------------- prediction

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.optimizers.schedules import LearningRateSchedule
 
+Watch = Callable[[int, int, Mapping[str, float]], None]
+"""Told after each epoch how many are done, how many there are at most, and the logs."""
+
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Inputs, targets and weights of some rows, scaled, float32."""
 
@@ -30,6 +34,7 @@ class Recipe:
     template:  the hidden layers, where the user gave a model
     optimizer: a first-order optimizer by name or object; None for a full-batch solver
     rate:      the learning rate, if the user chose one
+    watch:     who is told of the progress
     """
 
     choice: Choice
@@ -40,6 +45,7 @@ class Recipe:
     dropout: float
     engine: Any
     verbose: int
+    watch: Watch | None = None
 
     def build(self, inputs: int, units: int, seeds: Sequence[int]) -> list[Sequential]:
         """Models with weights of their own, one for each seed.
@@ -135,6 +141,8 @@ class Recipe:
             callbacks.append(
                 EarlyStopping(patience=choice.patience, restore_best_weights=True)
             )
+        if self.watch is not None:
+            callbacks.append(_Watching(self.watch, choice.epochs))
         if len(models) == 1:
             weight = common if weights is None else weights[0]
             histories = [
@@ -166,6 +174,8 @@ class Recipe:
                 "verbose": self.verbose,
                 "validation_data": validation,
             }
+            if self.watch is not None:
+                arguments["callback"] = partial(self._report, self.watch)
             weight = common if weights is None else weights[number]
             if self.choice.solver == "lm":
                 if not self.alpha:
@@ -176,6 +186,24 @@ class Recipe:
             results.append(solve(model, x, y, weight, **arguments))
         iterations = max(1, *(int(result.iterations) for result in results))
         return mean_history([result.history for result in results]), iterations
+
+
+    def _report(self, watch: Watch, done: int, logs: Mapping[str, float]) -> None:
+        watch(done, self.choice.iterations, logs)
+
+
+class _Watching(Callback):
+    """Tells one watcher of the epochs of all members."""
+
+    def __init__(self, watch: Watch, epochs: int) -> None:
+        super().__init__()
+        self._watch, self._epochs = watch, epochs
+
+    def __deepcopy__(self, memo: Any) -> Callback:
+        return _Watching(self._watch, self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._watch(epoch + 1, self._epochs, logs or {})
 
 
 def mean_history(

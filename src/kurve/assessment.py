@@ -237,26 +237,21 @@ def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Assessment]) -> str:
-    """Scores as a table for people."""
+    """Scores as a table for people: a line a score, a column for each who predicts."""
     lines = []
     for target, assessment in found.items():
-        lines.append(f"{target}: {assessment.rows:,} rows")
-        heads = [score.name for score in assessment.scores["model"]]
-        cells = [["", *heads]]
-        for who, scores in assessment.scores.items():
-            known = {score.name: score for score in scores}
-            row = [who]
-            for head in heads:
-                score = known.get(head)
-                row.append("" if score is None else
-                    f"{score.text(score.value)} "
-                    f"({score.text(score.low)} to {score.text(score.high)})"
-                )  # fmt: skip
+        cells = [[f"{target}, {assessment.rows:,} rows", *assessment.scores]]
+        for score in assessment.scores["model"]:
+            interval = f"({score.text(score.low)} to {score.text(score.high)})"
+            row = [f"  {score.name}", f"{score.text(score.value)} {interval}"]
+            for who in list(assessment.scores)[1:]:
+                known = {other.name: other for other in assessment.scores[who]}
+                other = known.get(score.name)
+                row.append("" if other is None else other.text(other.value))
             cells.append(row)
         sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines += [
-            "  "
-            + "  ".join(f"{c:<{n}}" for c, n in zip(row, sizes, strict=True)).rstrip()
+            "  ".join(f"{c:<{n}}" for c, n in zip(row, sizes, strict=True)).rstrip()
             for row in cells
         ]
     return "\n".join(lines)

@@ -33,6 +33,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         os.unlink(temporary)
         raise
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the new name too is on the disk
+    finally:
+        os.close(directory)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

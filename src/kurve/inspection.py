@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from kurve.assessment import as_matrix, class_numbers
+
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
@@ -246,22 +248,24 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
     Raises:
         ValueError: a class that is not in `classes`.
     """
-    number = {_plain(name): i for i, name in enumerate(classes)}
-    counts = np.zeros((len(number), len(number)), np.int64)
-    for truth, answer in zip(np.asarray(y), np.asarray(predicted), strict=True):
-        for name in (truth, answer):
-            if _plain(name) not in number:
-                raise ValueError(
-                    "[confusion_matrix] every answer must be one of the classes. "
-                    f"Received: {_plain(name)!r}. Try classes={list(number)}."
-                )
-        counts[number[_plain(truth)], number[_plain(answer)]] += 1
-    return counts
+    known = np.asarray(classes)
+    size = len(known)
+    numbers = []
+    for names in (np.asarray(y), np.asarray(predicted)):
+        each = class_numbers(names, classes)
+        if (each < 0).any():
+            raise ValueError(
+                "[confusion_matrix] every answer must be one of the classes. Received: "
+                f"{_plain(names[np.argmax(each < 0)])!r}. Try classes={known.tolist()}."
+            )
+        numbers.append(each)
+    pairs = np.bincount(numbers[0] * size + numbers[1], minlength=size * size)
+    return pairs.reshape(size, size)
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:
     """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs."""
-    y, predicted = _columns(y), _columns(predicted)
+    y, predicted = as_matrix(y), as_matrix(predicted)
     left = ((y - predicted) ** 2).sum(axis=0)
     all_of_it = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
     known = all_of_it > 0
@@ -272,11 +276,6 @@ def r2(y: np.ndarray, predicted: np.ndarray) -> float:
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
     """Share of the rows where the prediction is the truth."""
     return float(np.mean(np.asarray(y) == np.asarray(predicted)))
-
-
-def _columns(values: np.ndarray) -> np.ndarray:
-    array = np.asarray(values, float)
-    return array.reshape(len(array), -1)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,9 @@ pip install "kurve[data]".
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
 import os
 import sys
 import tempfile
@@ -464,18 +466,21 @@ def writer(file: Any, schema: Any, format: str) -> Any:
         format: see `read`.
     """
     import pyarrow
-    from pyarrow import csv, parquet
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
     if format == "parquet":
         return parquet.ParquetWriter(file, schema)
     if format == "feather":
         return pyarrow.ipc.new_file(file, schema)
     delimiter = "\t" if format == "tsv" else ","
-    return csv.CSVWriter(
-        file,
-        schema,
-        write_options=csv.WriteOptions(delimiter=delimiter, quoting_style="needed"),
+    header = io.StringIO()
+    csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(schema.names)
+    file.write(header.getvalue().encode())  # pyarrow's would have quotes
+    options = arrow_csv.WriteOptions(
+        include_header=False, delimiter=delimiter, quoting_style="needed"
     )
+    return arrow_csv.CSVWriter(file, schema, write_options=options)
 
 
 def format_of(path: str) -> str:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = context.command_path if context is not None else "kurve"
         _fail(name, error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        print("\nkurve: stopped, nothing was written.", file=sys.stderr)
+        print("\nkurve: stopped.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -148,6 +148,12 @@ def _gather(
     if not held_out:
         test_x, test_y = x, y
     y, test_y = np.asarray(y), np.asarray(test_y)
+    for inputs, values in ((x, y), (test_x, test_y)):
+        if len(inputs) != len(values):
+            raise ValueError(
+                "[make_report] x and y must have the same number of rows. Received: "
+                f"{len(inputs)} and {len(values)}. Try the same rows of both."
+            )
     if assessments is None:
         assessments = assess(model, test_x, test_y, targets, (x, y), coverage, seed)
     predicted = np.asarray(call_quietly(model.predict, test_x))

@@ -15,21 +15,40 @@ bool read_loss(const Spec& spec, Loss& loss) {
                                       "log_cosh",
                                       "binary_crossentropy",
                                       "categorical_crossentropy",
-                                      "sparse_categorical_crossentropy"};
+                                      "sparse_categorical_crossentropy",
+                                      "gaussian_nll",
+                                      "pinball"};
   auto found = std::find(std::begin(names), std::end(names), spec.kind);
   if (found == std::end(names)) return false;
   loss.kind = LossKind(found - std::begin(names));
   if (loss.kind == LossKind::huber) loss.delta = float(number(spec.attrs, "delta"));
-  if (loss.kind >= LossKind::binary_crossentropy)
+  if (loss.kind >= LossKind::binary_crossentropy &&
+      loss.kind <= LossKind::sparse_categorical_crossentropy)
     loss.from_logits = number(spec.attrs, "from_logits") != 0;
   if (loss.kind == LossKind::binary_crossentropy ||
       loss.kind == LossKind::categorical_crossentropy)
     loss.smoothing = float(number(spec.attrs, "label_smoothing"));
+  if (loss.kind == LossKind::pinball) {
+    loss.count = int(number(spec.attrs, "quantiles"));
+    if (loss.count < 1 || loss.count > most_quantiles)
+      throw std::invalid_argument("[native] a plan may have 1 to 32 quantiles.");
+    for (int i = 0; i < loss.count; i++)
+      loss.quantiles[i] =
+          float(number(spec.attrs, ("quantile_" + std::to_string(i)).c_str()));
+  }
   return true;
 }
 
-bool is_sparse(const Loss& loss) {
-  return loss.kind == LossKind::sparse_categorical_crossentropy;
+// Targets of a row with O outputs.
+int64_t targets_of(const Loss& loss, int64_t O) {
+  if (loss.kind == LossKind::sparse_categorical_crossentropy) return 1;
+  int64_t heads = loss.kind == LossKind::gaussian_nll ? 2
+                  : loss.kind == LossKind::pinball    ? loss.count
+                                                      : 1;
+  if (O % heads)
+    throw std::invalid_argument(
+        "[native] the outputs of a plan must be a multiple of those for one target.");
+  return O / heads;
 }
 
 int64_t argmax(const float* x, int64_t n) { return std::max_element(x, x + n) - x; }
@@ -41,10 +60,11 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
                      const std::vector<Slot>& params)
     : O_(output_shape.empty() ? 1 : output_shape.back()) {
   rows_ = product_of(output_shape) / O_;
+  width_ = O_;
   if (loss) {
     if (!read_loss(*loss, loss_)) throw Unsupported("loss", loss->kind);
     has_loss_ = true;
-    use_targets(is_sparse(loss_), loss->kind);
+    use_targets(targets_of(loss_, O_), loss->kind);
   }
   for (const MetricSpec& spec : metrics) {
     Metric metric{};
@@ -64,8 +84,9 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     } else if (!read_loss(spec, metric.function)) {
       throw Unsupported("metric", spec.kind);
     }
-    use_targets(metric.kind == Metric::sparse ||
-                    (metric.kind == Metric::loss && is_sparse(metric.function)),
+    use_targets(metric.kind == Metric::sparse ? 1
+                : metric.kind == Metric::loss ? targets_of(metric.function, O_)
+                                              : O_,
                 spec.kind);
     if (spec.size != (metric.kind == Metric::r2 ? 1 + 3 * O_ : 2))
       throw std::invalid_argument("[native] the plan gives the metric " + spec.kind +
@@ -78,14 +99,14 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
       penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
 }
 
-void Objective::use_targets(bool sparse, const std::string& kind) {
-  if (decided_ && sparse != sparse_)
+void Objective::use_targets(int64_t width, const std::string& kind) {
+  if (decided_ && width != width_)
     throw std::invalid_argument(
-        "[native] the loss and the metrics of a plan must agree on whether targets are "
-        "class numbers. Received: '" +
+        "[native] the loss and the metrics of a plan must agree on the targets of a "
+        "row. Received: '" +
         kind + "' beside one that does not agree.");
   decided_ = true;
-  sparse_ = sparse;
+  width_ = width;
 }
 
 // Calls body(first row, rows) for pieces of all rows.
@@ -102,7 +123,7 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
   in_pieces(o.batch, [&](int64_t row, int64_t rows) {
     int64_t first = row * O_;
     float* d = dp ? dp + first : nullptr;
-    kernels.loss(loss, o.p + first, o.y + (sparse_ ? row : first), rows, O_,
+    kernels.loss(loss, o.p + first, o.y + row * width_, rows, O_,
                  scratch.elements + first, scratch.rows + row, d);
     if (!d) return;
     if (!o.weights)
@@ -180,7 +201,7 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   in_pieces(o.batch, [&](int64_t first, int64_t rows) {
     for (int64_t r = first; r < first + rows; r++) {
       const float* p = o.p + r * O_;
-      const float* y = o.y + (sparse_ ? r : r * O_);
+      const float* y = o.y + r * width_;
       if (metric.kind == Metric::binary) {
         int64_t hits = 0;
         for (int64_t j = 0; j < O_; j++) hits += y[j] == float(p[j] > threshold);

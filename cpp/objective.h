@@ -19,7 +19,7 @@ struct MetricSpec : Spec {
 // leading axes; weights count samples.
 struct Outputs {
   const float* p;        // (rows, O)
-  const float* y;        // (rows, O), or (rows,) where classes are numbers
+  const float* y;        // (rows, width)
   const float* weights;  // (B,) or null
   int64_t batch;
 };
@@ -36,7 +36,7 @@ class Objective {
             const std::vector<MetricSpec>& metrics, const std::vector<Slot>& params);
 
   bool has_loss() const { return has_loss_; }
-  int64_t target_size() const { return sparse_ ? rows_ : rows_ * O_; }  // per sample
+  int64_t target_size() const { return rows_ * width_; }  // per sample
   int64_t rows(int64_t batch) const { return batch * rows_; }
   int64_t totals_size() const { return totals_size_; }
 
@@ -71,10 +71,11 @@ class Objective {
                   float* dp) const;
   void row_accuracies(const Metric&, const Outputs&, double* values) const;
   void add_r2(const Metric&, const Outputs&, double* totals) const;
-  void use_targets(bool sparse, const std::string& kind);
+  void use_targets(int64_t width, const std::string& kind);
 
   int64_t rows_, O_, totals_size_ = 2;
-  bool has_loss_ = false, sparse_ = false, decided_ = false;
+  int64_t width_;  // targets of a row: O; 1 where classes are numbers
+  bool has_loss_ = false, decided_ = false;
   Loss loss_{};
   std::vector<Metric> metrics_;
   struct Penalty {

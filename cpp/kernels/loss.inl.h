@@ -122,6 +122,55 @@ static double probabilities_row(const float* p, const Target& t, int64_t O, floa
   return double(sum(value));
 }
 
+constexpr float min_variance = 1e-6f, log_2_pi = 1.837877066f;
+
+// p (rows, 2T): means, then s with v = softplus(s) + min_variance.
+// l = (log(2 pi v) + e^2 / v) / 2 with e = m - y; dm = e / v;
+// ds = (1 - e^2 / v) / (2 v) sigmoid(s). The elements of several rows fill a vector.
+static void gaussian(const float* p, const float* y, int64_t rows, int64_t O,
+                     float* scratch, double* row_loss, float* dp) {
+  int64_t T = O / 2, n = rows * T;
+  float share = 1.0f / float(T);
+  for (int64_t first = 0; first < n; first += L) {
+    int64_t count = min(n - first, L);
+    int64_t at[L];  // of the mean in p
+    alignas(64) float m[L] = {}, s[L] = {};
+    for (int64_t i = 0, row = first / T, t = first % T; i < count; i++) {
+      at[i] = row * O + t;
+      m[i] = p[at[i]];
+      s[i] = p[at[i] + T];
+      if (++t == T) t = 0, row++;
+    }
+    vf raw = load(s), v = softplus(raw) + min_variance;
+    vf e = load(m) - load(y + first, count), scaled = e / v, square = e * scaled;
+    store(scratch + first, 0.5f * (log(v) + square + log_2_pi), count);
+    if (!dp) continue;
+    store(m, scaled * share);
+    store(s, 0.5f * share * (1.0f - square) / v * sigmoid(raw));
+    for (int64_t i = 0; i < count; i++) {
+      dp[at[i]] = m[i];
+      dp[at[i] + T] = s[i];
+    }
+  }
+  for (int64_t i = 0; i < rows; i++)
+    row_loss[i] = row_sum(scratch + i * T, T) / double(T);
+}
+
+// p (rows, T Q) with e = y - p: l = max(q e, (q - 1) e).
+static void pinball(const Loss& loss, const float* p, const float* y, int64_t rows,
+                    int64_t O, float* scratch, double* row_loss, float* dp) {
+  float share = 1.0f / float(O);
+  for (int64_t i = 0; i < rows * (O / loss.count); i++)
+    for (int k = 0; k < loss.count; k++) {
+      int64_t at = i * loss.count + k;
+      float q = loss.quantiles[k], e = y[i] - p[at];
+      scratch[at] = e >= 0 ? q * e : (q - 1.0f) * e;
+      if (dp) dp[at] = e > 0 ? -q * share : e < 0 ? (1.0f - q) * share : e * 0.0f;
+    }
+  for (int64_t i = 0; i < rows; i++)
+    row_loss[i] = row_sum(scratch + i * O, O) / double(O);
+}
+
 static void crossentropy(const Loss& loss, const float* p, const float* y, int64_t rows,
                          int64_t O, double* row_loss, float* dp) {
   bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
@@ -144,7 +193,11 @@ static void loss(const Loss& loss, const float* p, const float* y, int64_t rows,
     CASE(binary_crossentropy)
     // clang-format on
 #undef CASE
-      case LossKind::categorical_crossentropy:
+      case LossKind::gaussian_nll:
+    return gaussian(p, y, rows, O, scratch, row_loss, dp);
+  case LossKind::pinball:
+    return pinball(loss, p, y, rows, O, scratch, row_loss, dp);
+  case LossKind::categorical_crossentropy:
   case LossKind::sparse_categorical_crossentropy:
     return crossentropy(loss, p, y, rows, O, row_loss, dp);
   }

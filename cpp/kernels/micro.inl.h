@@ -11,12 +11,6 @@ constexpr int tile = 4, wide = 4;
 // So few rows leave registers for `wide` vectors of each.
 constexpr int64_t flat_rows = 3;
 
-INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
-INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) {
-  return n < low ? low : min(n, high);
-}
-
 // C (rows, vectors L) = or += A (rows, K) B (K, vectors L), C held in registers.
 template <int rows, int vectors>
 INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,

@@ -94,13 +94,19 @@ enum class LossKind : int {
   binary_crossentropy,
   categorical_crossentropy,
   sparse_categorical_crossentropy,
+  gaussian_nll,
+  pinball,
 };
+
+constexpr int most_quantiles = 32;
 
 struct Loss {
   LossKind kind;
   bool from_logits = false;
   float delta = 1;
   float smoothing = 0;
+  int count = 0;  // of quantiles
+  float quantiles[most_quantiles] = {};
 };
 
 struct Normalization {
@@ -151,7 +157,8 @@ struct Kernels {
                              int64_t rows);
 
   // Loss of each row and, unless dp is null, its gradient (unweighted); y is (rows, O),
-  // or (rows,) for sparse kinds; scratch holds rows * O floats.
+  // (rows,) for sparse kinds, or (rows, T) where O is a multiple of T; scratch holds
+  // rows * O floats.
   void (*loss)(const Loss&, const float* p, const float* y, int64_t rows, int64_t O,
                float* scratch, double* row_loss, float* dp);
 

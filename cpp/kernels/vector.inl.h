@@ -119,3 +119,10 @@ INLINE float largest(vf x) {
   for (int i = 1; i < L; i++) m = x[i] > m ? x[i] : m;
   return m;
 }
+
+// Of sizes.
+INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
+INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) {
+  return n < low ? low : min(n, high);
+}

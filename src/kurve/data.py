@@ -3,6 +3,7 @@ changed, with the argument, the position, the value and the fix."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,15 @@ def as_samples(
         TypeError: text, objects, dates or complex numbers.
         ValueError: empty, of another shape, or not finite.
     """
+    if (
+        type(data) is np.ndarray
+        and data.dtype == dtype
+        and data.shape[1:] == sample_shape
+        and data.flags.c_contiguous
+        and data.size
+    ):  # nothing to convert: predictions of single rows take microseconds
+        refuse_non_finite(where, argument, data, data)
+        return data
     array = _as_numbers(where, argument, data)
     if array.ndim == 0:
         raise ValueError(
@@ -77,11 +87,12 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
             fix = f"Try y of shape {('n', *target)}".replace("'", "") + "."
         elif array.ndim == 2 and len(target) == 1 and target[0] == 1:
             fix = (
-                f"Try a last layer of {array.shape[1]} units, or "
+                f"Try a last layer of {array.shape[1] * loss.heads} units, or "
                 "loss='sparse_categorical_crossentropy' if y holds class numbers."
             )
         else:
-            fix = f"Try a last layer whose output has shape {array.shape[1:]}."
+            wanted = (*array.shape[1:-1], array.shape[-1] * loss.heads)
+            fix = f"Try a last layer whose output has shape {wanted}."
         if target and target[0] > 1 and array.shape[1:] in ((), (1,)):
             fix = (
                 "Try loss='sparse_categorical_crossentropy' if y holds class numbers, "
@@ -184,6 +195,8 @@ def refuse_non_finite(
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
                 return
+    elif math.isfinite(np.vdot(array, array)):  # the fastest that NumPy has
+        return
     finite = np.isfinite(array)
     if finite.all():
         return

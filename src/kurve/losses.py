@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ class Loss:
 
     kind: str
     sparse = False
+    heads = 1
+    """Outputs for each target."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind
@@ -37,9 +41,22 @@ class Loss:
         return {"name": self.name, **self.attrs()}
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """Shape of one sample's target: that of the output, or, for class numbers,
-        that without the last axis."""
-        return output_shape[:-1] if self.sparse else output_shape
+        """Shape of one sample's target: that of the output, without the last axis for
+        class numbers, or with 1 / heads of it.
+
+        Raises:
+            ValueError: the last axis is no multiple of `heads`.
+        """
+        if self.sparse:
+            return output_shape[:-1]
+        *leading, last = output_shape
+        if last % self.heads:
+            raise ValueError(
+                f"[{type(self).__name__}] the model needs {self.heads} outputs for "
+                f"each target. Received: an output of shape {output_shape}. Try a last "
+                f"layer of {self.heads} units for one target."
+            )
+        return (*leading, last // self.heads)
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets that this loss cannot take, by value."""
@@ -200,6 +217,53 @@ class SparseCategoricalCrossentropy(Loss):
             )
 
 
+class GaussianNLL(Loss):
+    """-log of the normal density of y: mean (log(2 pi v) + (y - m)^2 / v) / 2.
+
+    The model gives two outputs for each of T targets: the T means m, then T numbers s
+    with v = softplus(s) + 1e-6. So a model learns how sure it can be, row by row.
+    Source: Nix & Weigend 1994; Lakshminarayanan, Pritzel & Blundell 2017.
+    """
+
+    kind = "gaussian_nll"
+    heads = 2
+
+
+class Pinball(Loss):
+    """mean max(q e, (q - 1) e) with e = y - p: the model learns quantiles of y.
+
+    The model gives Q outputs for each of T targets: all quantiles of the first target,
+    then of the second, ... Source: Koenker & Bassett 1978.
+
+    Args:
+        quantiles: up to 32 different numbers between 0 and 1, in increasing order.
+    """
+
+    kind = "pinball"
+    MOST = 32
+
+    def __init__(
+        self, quantiles: Sequence[float] = (0.05, 0.5, 0.95), name: str | None = None
+    ) -> None:
+        super().__init__(name)
+        given = [float(q) for q in quantiles]
+        increasing = all(a < b for a, b in pairwise([0.0, *given, 1.0]))
+        if not 1 <= len(given) <= self.MOST or not increasing:
+            raise ValueError(
+                f"[Pinball] quantiles must be up to {self.MOST} increasing numbers "
+                f"between 0 and 1. Received: {quantiles!r}. Try (0.05, 0.5, 0.95)."
+            )
+        self.quantiles = tuple(given)
+        self.heads = len(given)
+
+    def attrs(self) -> dict[str, Attr]:
+        each = {f"quantile_{i}": q for i, q in enumerate(self.quantiles)}
+        return {"quantiles": len(self.quantiles), **each}
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "quantiles": list(self.quantiles)}
+
+
 CLASSES: dict[str, type[Loss]] = {
     cls.__name__: cls
     for cls in [
@@ -210,6 +274,8 @@ CLASSES: dict[str, type[Loss]] = {
         BinaryCrossentropy,
         CategoricalCrossentropy,
         SparseCategoricalCrossentropy,
+        GaussianNLL,
+        Pinball,
     ]
 }
 
@@ -261,3 +327,5 @@ log_cosh = _function(LogCosh)
 binary_crossentropy = _function(BinaryCrossentropy)
 categorical_crossentropy = _function(CategoricalCrossentropy)
 sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
+gaussian_nll = _function(GaussianNLL)
+pinball = _function(Pinball)

@@ -26,6 +26,8 @@ class Metric:
 
     kind: str
     sparse = False
+    heads = 1
+    """Outputs for each target."""
     direction = "down"
 
     def __init__(self, name: str | None = None) -> None:
@@ -52,6 +54,12 @@ class Metric:
                 f"[{where}] the metric {self.name!r} needs {needs} as targets, unlike "
                 f"the loss {loss.name!r}. Try metrics=['accuracy']."
             )
+        if self.heads != loss.heads:
+            raise ValueError(
+                f"[{where}] the metric {self.name!r} needs {self.heads} outputs for "
+                f"each target, and the loss {loss.name!r} {loss.heads}. "
+                "Try compile without this metric."
+            )
 
     def spec(self, output_shape: Shape, weighted: bool = False) -> MetricSpec:
         return MetricSpec(self.kind, self.attrs(), self.size(output_shape), weighted)
@@ -71,7 +79,7 @@ class Metric:
         p = np.atleast_1d(np.asarray(y_pred, np.float64))
         rows = p.reshape(-1, p.shape[-1] if p.ndim > 1 else 1)
         y = np.asarray(y_true, np.float64).reshape(len(rows), -1)
-        if y.shape[1] != (1 if self.sparse else rows.shape[1]):
+        if y.shape[1] != (1 if self.sparse else rows.shape[1] / self.heads):
             raise ValueError(
                 f"[{type(self).__name__}] y_true must fit y_pred. Received: "
                 f"y_true.shape={np.shape(y_true)}, y_pred.shape={p.shape}."
@@ -101,6 +109,7 @@ class LossMetric(Metric):
 
     def __init__(self, loss: losses.Loss, name: str | None = None) -> None:
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
+        self.heads = loss.heads
         super().__init__(name or loss.name)
 
     def attrs(self) -> dict[str, Attr]:
@@ -191,7 +200,9 @@ class Accuracy(Metric):
     direction = "up"
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
-        """Every loss has an accuracy that fits."""
+        """Every loss with one output for each target has an accuracy that fits."""
+        if loss.heads != 1:
+            super().check_loss(where, loss)
 
     def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
         if loss.sparse:

@@ -42,6 +42,8 @@ LOSSES = [
     (losses.CategoricalCrossentropy(from_logits=True), "linear"),
     (losses.SparseCategoricalCrossentropy(), "softmax"),
     (losses.SparseCategoricalCrossentropy(from_logits=True), "linear"),
+    (losses.GaussianNLL(), "linear"),
+    (losses.Pinball([0.1, 0.5, 0.9]), "linear"),
 ]
 
 
@@ -58,8 +60,9 @@ def name_of(case: object) -> str:
 
 
 def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Targets that `loss` takes for outputs of this shape, (n, ..., O)."""
+    """Targets that `loss` takes for outputs of this shape, (n, ..., heads O)."""
     random = np.random.default_rng(seed)
+    shape = (*shape[:-1], shape[-1] // loss.heads)
     classes = random.integers(0, shape[-1], shape[:-1])
     if loss.sparse:
         return classes
@@ -67,7 +70,10 @@ def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.eye(shape[-1])[classes]
     if isinstance(loss, losses.BinaryCrossentropy):
         return random.integers(0, 2, shape).astype(float)
-    return random.normal(size=shape)
+    y = random.normal(size=shape)
+    if isinstance(loss, losses.MeanAbsoluteError | losses.Pinball):
+        y += 4.0 * np.sign(y)  # no step crosses the kink, where rounding decides
+    return y
 
 
 def compiled(

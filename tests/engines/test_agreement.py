@@ -50,6 +50,7 @@ OPTIMIZERS = [
     (optimizers.Nadam, {}),
     (optimizers.Adamax, {}),
 ]
+CONSTANT_SLOPES = (losses.MeanAbsoluteError, losses.Huber, losses.Pinball)
 CLIPS = [{}, {"clipvalue": 0.02}, {"clipnorm": 0.1}, {"global_clipnorm": 0.2}]
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 13, 16, 17, 31, 33])
 
@@ -64,11 +65,9 @@ class Run:
     predictions: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
-def metrics_for(loss: losses.Loss) -> list[str]:
-    if loss.sparse:
-        return ["accuracy"]
-    if isinstance(loss, losses.CategoricalCrossentropy):
-        return ["accuracy", "mse"]
+def metrics_for(loss: losses.Loss) -> list[Any]:
+    if loss.sparse or loss.heads > 1:  # no accuracy: rounding decides between equals
+        return [loss]
     return ["mae", "rmse", "r2"]
 
 
@@ -149,9 +148,14 @@ def test_training(data: st.DataObject) -> None:
     loss, output = draw(st.sampled_from(LOSSES), "loss")
     optimizer, arguments = draw(st.sampled_from(OPTIMIZERS), "optimizer")
     clip = draw(st.sampled_from(CLIPS), "clip")
+    if isinstance(loss, CONSTANT_SLOPES) and optimizer is not optimizers.SGD:
+        # Equal slopes of rows may cancel to a rounding error, and an error divided by
+        # its own size is no longer small.
+        arguments = {"epsilon": 1e-3} | arguments
     rate = draw(st.sampled_from([0.01, 0.001, *SCHEDULES]), "rate")
     inner = draw(st.sampled_from([(), (), (3,), (2, 3)]), "axes before the last")
-    features, outputs, rows = draw(SIZES), draw(SIZES), draw(SIZES)
+    features, rows = draw(SIZES), draw(SIZES)
+    outputs = draw(SIZES) * loss.heads
     batch_size = draw(st.sampled_from([1, 2, 7, 32]), "batch_size")
     seed = draw(st.integers(0, 2**32 - 1), "seed")
     weighted, normalized = draw(st.booleans()), draw(st.booleans())
@@ -188,14 +192,15 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
     """Loss, gradient and prediction of one batch: no training hides an error here."""
     function, output = loss
     x = np.random.default_rng(1).normal(size=(11, 3))
-    y = targets(function, (11, 5), 2)
+    outputs = 5 * function.heads
+    y = targets(function, (11, outputs), 2)
     results = []
     for engine, double in (
         ("reference", True),
         ("reference", False),
         ("native", False),
     ):
-        layers = [Dense(17, activation), Dropout(0.3), Dense(5, output)]
+        layers = [Dense(17, activation), Dropout(0.3), Dense(outputs, output)]
         model = compiled(engine, layers, (3,), function, seed=3)
         state = model._training_state()
         state = in_float64(state) if double else state

@@ -25,6 +25,23 @@ OPTIMIZER = [
 LOSS = ["reduction", "dtype"]
 FAN = ["input_axes", "output_axes"]  # where a kernel's axes are not the last two
 
+OWN = {
+    "layers": ["FourierFeatures"],
+    "losses": ["GaussianNLL", "Pinball"],
+    "initializers": ["SineUniform"],
+    "optimizers.schedules": ["OneCycle"],
+}
+"""What Keras does not have."""
+
+
+def shared(path: str) -> list[str]:
+    """The classes of a module that Keras has too."""
+    names = attrgetter(path)(kurve).CLASSES
+    theirs = attrgetter(path)(keras)
+    assert not [name for name in OWN.get(path, []) if hasattr(theirs, name)]
+    return [name for name in names if name not in OWN.get(path, [])]
+
+
 LACKING: dict[str, list[str]] = {
     "layers.Dense": [
         *LAYER,
@@ -46,12 +63,12 @@ LACKING: dict[str, list[str]] = {
         "tensor",
         "optional",
     ],
-    **{f"optimizers.{name}": OPTIMIZER for name in kurve.optimizers.CLASSES},
+    **{f"optimizers.{name}": OPTIMIZER for name in shared("optimizers")},
     **{
         f"optimizers.schedules.{name}": ["name"]
-        for name in kurve.optimizers.schedules.CLASSES
+        for name in shared("optimizers.schedules")
     },
-    **{f"losses.{name}": LOSS for name in kurve.losses.CLASSES},
+    **{f"losses.{name}": LOSS for name in shared("losses")},
     "losses.BinaryCrossentropy": [*LOSS, "axis"],
     "losses.CategoricalCrossentropy": [*LOSS, "axis"],
     "losses.SparseCategoricalCrossentropy": [*LOSS, "axis", "ignore_class"],
@@ -59,12 +76,12 @@ LACKING: dict[str, list[str]] = {
     "metrics.R2Score": ["dtype", "class_aggregation", "num_regressors"],
     **{
         f"initializers.{name}": FAN
-        for name in kurve.initializers.CLASSES
+        for name in shared("initializers")
         if name.startswith(("Glorot", "He", "Lecun", "Variance"))
     },
     **{
         f"initializers.{name}": []
-        for name in kurve.initializers.CLASSES
+        for name in shared("initializers")
         if not name.startswith(("Glorot", "He", "Lecun", "Variance"))
     },
     **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
@@ -115,7 +132,7 @@ LACKING: dict[str, list[str]] = {
 ADDED = {"Sequential.compile": ["engine"]} | {
     # Keras takes it too, inside **kwargs
     f"layers.{name}": ["input_shape"]
-    for name in kurve.layers.CLASSES
+    for name in shared("layers")
 }
 
 OTHER_DEFAULTS = {
@@ -181,7 +198,7 @@ def test_positions(path: str) -> None:
 
 
 NO_ARGUMENTS = [
-    *(f"losses.{name}" for name in kurve.losses.CLASSES),
+    *(f"losses.{name}" for name in shared("losses")),
     *(f"metrics.{name}" for name in kurve.metrics.CLASSES),
 ]
 
@@ -202,7 +219,7 @@ def test_all_that_keras_knows_by_name(kind: str) -> None:
         "metrics": ["mse", "mae", "bce", "MSE", "MAE", "accuracy", "r2_score"],
         "initializers": ["glorot_uniform", "he_normal", "zeros", "normal", "uniform"],
     }
-    for name in [*ours.CLASSES, *short[kind]]:
+    for name in [*shared(kind), *short[kind]]:
         if name == "Constant":  # Keras's needs its value
             continue
         other, mine = theirs.get(name), ours.get(name)

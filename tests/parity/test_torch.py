@@ -24,6 +24,7 @@ from twins import (
 )
 
 from kurve.engines import Batches, get_engine
+from kurve.engines.reference import losses as reference_losses
 
 
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
@@ -99,3 +100,18 @@ def test_optimizer(name: str) -> None:
     case = Case(network(), optimizer=call(kind, **given_kurve))
     run = train_torch(case, "mse", lambda v: theirs(v, **given_torch))
     assert_equal_runs(train_float64(case), run, TOLERANCES["float64"])
+
+
+def test_gaussian_nll() -> None:
+    """Value and gradient beside torch's loss of the same name."""
+    random = np.random.default_rng(0)
+    y, p = random.normal(size=(7, 3)), random.normal(size=(7, 6))
+    variable = torch.tensor(p, requires_grad=True)
+    variance = torch.nn.functional.softplus(variable[:, 3:]) + 1e-6
+    theirs = torch.nn.functional.gaussian_nll_loss(
+        variable[:, :3], torch.tensor(y), variance, full=True
+    )
+    theirs.backward()
+    values, slope = reference_losses.gaussian_nll(y, p, {})
+    assert values.mean() == pytest.approx(theirs.item(), rel=1e-12)
+    np.testing.assert_allclose(slope / len(y), variable.grad.numpy(), rtol=1e-10)

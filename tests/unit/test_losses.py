@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from kurve import losses
+from kurve import Input, Sequential, losses, optimizers
+from kurve.layers import Dense
 
 RANDOM = np.random.default_rng(4)
 N, O = 6, 3  # noqa: E741
@@ -43,6 +44,23 @@ def huber(e: np.ndarray, delta: float) -> np.ndarray:
     quadratic = np.minimum(np.abs(e), delta)
     return (0.5 * quadratic**2 + delta * (np.abs(e) - quadratic)).mean(axis=-1)
 
+
+def gaussian_nll(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    mean, raw = np.split(p, 2, axis=-1)
+    deviation = np.sqrt(np.log1p(np.exp(raw)) + 1e-6)
+    density = np.exp(-0.5 * ((y - mean) / deviation) ** 2) / deviation
+    return -np.log(density / np.sqrt(2.0 * np.pi)).mean(axis=-1)
+
+
+def pinball(y: np.ndarray, p: np.ndarray, quantiles: list[float]) -> np.ndarray:
+    each = []
+    for i, q in enumerate(quantiles):
+        over = y - p[..., i :: len(quantiles)]
+        each.append(np.where(over > 0, q * over, (q - 1.0) * over).mean(axis=-1))
+    return np.mean(each, axis=0)
+
+
+WIDE = RANDOM.normal(size=(N, 2 * O))
 
 Case = tuple[losses.Loss, np.ndarray, np.ndarray, np.ndarray]
 CASES: dict[str, Case] = {
@@ -94,6 +112,19 @@ CASES: dict[str, Case] = {
         P,
         entropy(ONE_HOT, softmax(P)),
     ),
+    "gaussian": (losses.GaussianNLL(), E, WIDE, gaussian_nll(E, WIDE)),
+    "pinball": (
+        losses.Pinball([0.2, 0.6]),
+        E,
+        WIDE,
+        pinball(E, WIDE, [0.2, 0.6]),
+    ),
+    "pinball, of three": (
+        losses.Pinball(),
+        E,
+        np.repeat(P, 3, axis=1),
+        pinball(E, np.repeat(P, 3, axis=1), [0.05, 0.5, 0.95]),
+    ),
 }
 
 
@@ -111,7 +142,8 @@ def test_function_gives_every_row(name: str) -> None:
     """`losses.mean_squared_error(y, p)` and its kin."""
     loss, y, p, values = CASES[name]
     function: Callable[..., np.ndarray] = getattr(losses, loss.kind)
-    np.testing.assert_allclose(function(y, p, **loss.attrs()), values, rtol=1e-9)
+    options = {k: v for k, v in loss.get_config().items() if k != "name"}
+    np.testing.assert_allclose(function(y, p, **options), values, rtol=1e-9)
     assert type(losses.get(function)) is type(loss)
 
 
@@ -119,7 +151,7 @@ def test_function_gives_every_row(name: str) -> None:
 def test_axes_between_batch_and_outputs(name: str) -> None:
     """Each position counts as a row of its own, with the weight of its sample."""
     loss, y, p, values = CASES[name]
-    y, p = y.reshape(2, 3, *y.shape[1:]), p.reshape(2, 3, O)
+    y, p = y.reshape(2, 3, *y.shape[1:]), p.reshape(2, 3, -1)
     assert loss(y, p) == pytest.approx(values.mean(), rel=1e-9)
     weighted = (values.reshape(2, 3) * [[1.0], [3.0]]).mean()
     assert loss(y, p, [1.0, 3.0]) == pytest.approx(weighted, rel=1e-9)
@@ -171,6 +203,8 @@ def test_probabilities_are_kept_off_their_ends(p: float) -> None:
         (losses.MeanSquaredError(), (4, 1), (4, 3)),
         (losses.MeanSquaredError(), (3,), (4, 3)),
         (losses.SparseCategoricalCrossentropy(), (4, 3), (4, 3)),
+        (losses.GaussianNLL(), (4, 2), (4, 2)),
+        (losses.Pinball(), (4, 1), (4, 6)),
     ],
 )
 def test_a_loss_never_broadcasts(
@@ -183,6 +217,9 @@ def test_a_loss_never_broadcasts(
 @pytest.mark.parametrize(
     ("make", "text"),
     [
+        (lambda: losses.Pinball([0.5, 0.5]), r"^\[Pinball\] quantiles must .*Try"),
+        (lambda: losses.Pinball([]), r"^\[Pinball\] quantiles must .*Received: \[\]"),
+        (lambda: losses.Pinball([0.0, 0.5]), r"^\[Pinball\] quantiles must .*0.0"),
         (lambda: losses.Huber(0.0), r"^\[Huber\] delta must .*Received: 0.0. Try"),
         (lambda: losses.Huber(float("nan")), r"^\[Huber\] delta must .*Received: nan"),
         (
@@ -194,3 +231,51 @@ def test_a_loss_never_broadcasts(
 def test_wrong_arguments(make: Callable[[], losses.Loss], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_a_network_learns_mean_and_deviation() -> None:
+    """The minimum of the Gaussian loss is at the mean and variance of the data."""
+    y = np.random.default_rng(5).normal(2.0, 0.5, 4000)
+    model = Sequential([Input((1,)), Dense(2)])
+    model.compile(optimizers.Adam(0.05), losses.GaussianNLL())
+    model.fit(np.ones_like(y), y, batch_size=4000, epochs=400, verbose=0)
+    mean, raw = model.predict([1.0], verbose=0)[0]
+    assert mean == pytest.approx(y.mean(), abs=0.01)
+    assert np.sqrt(np.log1p(np.exp(raw))) == pytest.approx(y.std(), abs=0.01)
+
+
+def test_a_network_learns_quantiles() -> None:
+    y = np.random.default_rng(6).exponential(size=4001)
+    model = Sequential([Input((1,)), Dense(3)])
+    rate = optimizers.schedules.CosineDecay(0.05, 600)
+    model.compile(optimizers.Adam(rate), losses.Pinball([0.1, 0.5, 0.9]))
+    model.fit(np.ones_like(y), y, batch_size=4001, epochs=600, verbose=0)
+    wanted = np.quantile(y, [0.1, 0.5, 0.9])
+    np.testing.assert_allclose(model.predict([1.0], verbose=0)[0], wanted, atol=0.02)
+
+
+@pytest.mark.parametrize("loss", [losses.GaussianNLL(), losses.Pinball()])
+def test_targets_of_several_outputs(loss: losses.Loss) -> None:
+    """What is wrong is refused before the first step, with what would be right."""
+    name = type(loss).__name__
+    model = Sequential([Input((1,)), Dense(4 * loss.heads + 1)])
+    model.compile("adam", loss)
+    with pytest.raises(ValueError, match=rf"^\[{name}\] the model needs {loss.heads} "):
+        model.fit([1.0], [1.0], verbose=0)
+    model = Sequential([Input((1,)), Dense(loss.heads)])
+    model.compile("adam", loss)
+    with pytest.raises(
+        ValueError, match=rf"Try a last layer of {2 * loss.heads} units"
+    ):
+        model.fit([1.0], [[1.0, 2.0]], verbose=0)
+    model.compile("adam", loss, metrics=["mae"])
+    with pytest.raises(ValueError, match=r"the metric 'mae' needs 1 outputs"):
+        model.fit([1.0], [1.0], verbose=0)
+    model.compile("adam", loss, metrics=[loss])
+    history = model.fit([1.0], [1.0], verbose=0).history
+    assert history[loss.name] == pytest.approx(history["loss"])
+
+
+def test_gaussian_of_far_outliers_stays_finite() -> None:
+    value = losses.GaussianNLL()([[1e6]], [[0.0, -200.0]])
+    assert np.isfinite(value) and value > 1e17

@@ -2,7 +2,8 @@
 
 A row is one sample, or one position of a sample whose output has more axes; it holds O
 outputs. Each function takes y and p (R, O) and gives values (R,) and dvalues/dp (R, O).
-The loss of a batch is the sum of weight x value over the rows, divided by R.
+Losses with several outputs for each of T targets take y (R, T). The loss of a batch is
+the sum of weight x value over the rows, divided by R.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ Attrs = Mapping[str, float | int | str | bool]
 
 EPSILON = 1e-7
 """Probabilities are kept this far from 0 and 1 before a logarithm, as Keras does."""
+
+MIN_VARIANCE = 1e-6
+"""What keeps the variance of `gaussian_nll` off 0."""
 
 
 def mean_squared_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -91,6 +95,39 @@ def sparse_categorical_crossentropy(
     return categorical_crossentropy(one_hot, p, {**attrs, "label_smoothing": 0.0})
 
 
+def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """-log of the normal density of y: (log(2 pi v) + (y - m)^2 / v) / 2.
+
+    p (R, 2T) holds the means m, then s with v = softplus(s) + 1e-6.
+    dv = (1 - (y - m)^2 / v) / (2 v), ds = dv sigmoid(s), dm = (m - y) / v.
+    Source: Nix & Weigend 1994; the softplus is that of Lakshminarayanan et al. 2017.
+    """
+    count = y.shape[-1]
+    mean, raw = p[:, :count], p[:, count:]
+    variance = softplus(raw) + p.dtype.type(MIN_VARIANCE)
+    error = mean - y
+    scaled = error / variance
+    value = 0.5 * (np.log(variance) + error * scaled + math.log(2.0 * math.pi))
+    d_raw = 0.5 * (1.0 - error * scaled) / variance * sigmoid(raw)
+    slope = np.concatenate([scaled, d_raw], axis=-1) / count
+    return np.mean(value, axis=-1), slope
+
+
+def pinball(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
+    """max(q e, (q - 1) e) with e = y - p, smallest where p is the q-quantile of y.
+
+    p (R, T Q) holds all Q quantiles of the first target, then of the second, ...
+    Source: Koenker & Bassett 1978.
+    """
+    count = int(attrs["quantiles"])
+    q = np.array([attrs[f"quantile_{i}"] for i in range(count)], p.dtype)
+    error = y[:, :, None] - p.reshape(len(p), -1, count)
+    value = np.maximum(q * error, (q - 1.0) * error)
+    slope = np.where(error > 0, -q, np.where(error < 0, 1.0 - q, 0.0))
+    size = p.shape[-1]
+    return np.mean(value, axis=(-2, -1)), slope.reshape(p.shape) / size
+
+
 def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p kept off 0 and 1, and 1 where it was not moved (the derivative of the clip)."""
     low, high = p.dtype.type(EPSILON), p.dtype.type(1.0) - p.dtype.type(EPSILON)
@@ -105,4 +142,6 @@ LOSSES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], Result]] = {
     "binary_crossentropy": binary_crossentropy,
     "categorical_crossentropy": categorical_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    "gaussian_nll": gaussian_nll,
+    "pinball": pinball,
 }

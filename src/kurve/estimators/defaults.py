@@ -40,6 +40,10 @@ STREAM_VALIDATION = 10_000
 PARTIAL_RATE = 1e-3
 """Learning rate of `partial_fit`, which cannot know when training will end."""
 
+RESTARTS, PLATEAU = 2, 0.05
+"""How often Levenberg-Marquardt begins anew from other weights, and the loss, in scaled
+units, below which it need not."""
+
 WARM_UP, FIRST, LAST = 0.25, 0.05, 1e-3
 """The one-cycle schedule: share of the steps that rise, first and last learning rate as
 parts of the highest. Source: Smith & Topin 2018."""
@@ -114,8 +118,7 @@ def choose(
         iterations=1000 if solver == "lbfgs" else 200,
     )
     if solver == "lm":
-        wide = 10 if features == 1 else 8
-        return replace(choice, hidden=(wide, wide), activation="tanh")
+        return replace(choice, hidden=(8, 8), activation="tanh")
     return choice
 
 

@@ -126,7 +126,7 @@ class Recipe:
         choice = self.choice
         if choice.solver is not None:
             self.compile(models, loss, 1)
-            return self._solve(models, rows, validation, weights)
+            return self._solve(models, loss, rows, validation, weights)
         steps = choice.epochs * -(-len(x) // choice.batch_size)
         self.compile(models, loss, steps)
         arguments: dict[str, Any] = {
@@ -160,6 +160,7 @@ class Recipe:
     def _solve(
         self,
         models: Sequence[Sequential],
+        loss: Loss,
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None,
@@ -183,7 +184,20 @@ class Recipe:
                 solve = solvers.levenberg_marquardt
             else:
                 solve = solvers.lbfgs
-            results.append(solve(model, x, y, weight, **arguments))
+            result = solve(model, x, y, weight, **arguments)
+            for _ in range(defaults.RESTARTS):
+                if self.choice.solver != "lm" or result.loss < defaults.PLATEAU:
+                    break
+                # A full-batch method has no noise that would shake it off a plateau.
+                units = model.output_shape[-1] if model.output_shape else 1
+                twin = self.build(x.shape[1], units or 1, [model._seed + 1])[0]
+                twin.compile(loss=loss, engine=self.engine)
+                again = solve(twin, x, y, weight, **arguments)
+                model._seed = twin._seed
+                if again.loss < result.loss:
+                    model.set_weights(twin.get_weights())
+                    result = again
+            results.append(result)
         iterations = max(1, *(int(result.iterations) for result in results))
         return mean_history([result.history for result in results]), iterations
 

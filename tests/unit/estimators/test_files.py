@@ -1,0 +1,164 @@
+"""Files of estimators hold all that prediction needs, and are distrusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Classifier, Regressor, layers, optimizers, saving
+from kurve.estimators import load
+from kurve.saving import ModelFileError
+
+RNG = np.random.default_rng(7)
+X = np.empty((120, 3), object)
+X[:, :2] = RNG.normal(size=(120, 2))
+X[:, 2] = RNG.choice(["red", "green"], 120)
+X[3, 0] = None
+Y = RNG.normal(size=120)
+FAST: dict[str, Any] = {"max_epochs": 2, "random_state": 3, "missing": "impute"}
+MODELS = {
+    "plain": Regressor((4,), solver="adam", **FAST),
+    "members": Regressor((4,), members=2, likelihood="none", solver="adam", **FAST),
+    "conformal": Regressor((4,), interval="conformal", solver="adam", **FAST),
+    "cv+": Regressor((4,), interval="cv+", members=2, solver="adam", **FAST),
+    "quantile": Regressor((4,), interval="quantile", **FAST),
+    "objects": Regressor(
+        kurve.Sequential([layers.Dense(3, "tanh"), layers.Dropout(0.5)]),
+        solver=optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)),
+        activation=kurve.activations.elu,
+        engine="reference",
+        **FAST,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_regressors_come_back_bit_for_bit(name: str, tmp_path: Path) -> None:
+    model = MODELS[name].fit(X, Y)
+    model.save(tmp_path / "model.kurve")
+    again = load(tmp_path / "model.kurve")
+    assert isinstance(again, Regressor)
+    for a, b in zip(
+        model.predict(X, return_std=True),
+        again.predict(X, return_std=True),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    for method in ("predict_interval", "extrapolates"):
+        np.testing.assert_array_equal(
+            getattr(model, method)(X), getattr(again, method)(X)
+        )
+    assert again.history_ == model.history_ and again.n_iter_ == model.n_iter_
+    if name != "objects":
+        assert again.get_params() == model.get_params()
+    again.partial_fit(X, Y)  # and training can go on
+
+
+@pytest.mark.parametrize(
+    "labels", [["a", "b"], [3, 1, 2], [True, False], [0.0, 2.0]], ids=str
+)
+def test_classifiers_come_back_with_their_labels(labels: Any, tmp_path: Path) -> None:
+    y = np.array(labels)[np.arange(120) % len(labels)]
+    weights = dict.fromkeys(labels, 2.0)
+    model = Classifier((4,), class_weight=weights, **FAST).fit(X, y)
+    model.save(tmp_path / "model.kurve")
+    again = load(tmp_path / "model.kurve")
+    assert isinstance(again, Classifier)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.predict(X).dtype == model.predict(X).dtype
+    assert again.class_weight == weights
+
+
+def test_other_files_are_told_apart(tmp_path: Path) -> None:
+    net = kurve.Sequential([layers.Dense(1, input_shape=(1,))])
+    net.save(tmp_path / "net.kurve")
+    with pytest.raises(ModelFileError, match="holds no estimator. Try kurve.models"):
+        load(tmp_path / "net.kurve")
+    with pytest.raises(ValueError, match="must end in '.kurve'"):
+        MODELS["plain"].fit(X, Y).save(tmp_path / "model.pkl")
+    with pytest.raises(ValueError, match="not fitted yet"):
+        Regressor().save(tmp_path / "model.kurve")
+
+
+def changed(path: Path, change: Any) -> Path:
+    """The file with its description changed, whole in every other way."""
+    info, tensors = saving.read(path)
+    change(info["estimator"], tensors)
+    other = path.with_name("changed.kurve")
+    saving.write(str(other), info, tensors)
+    return other
+
+
+def _set(*keys: Any, value: Any) -> Any:
+    def change(info: Any, tensors: Any) -> None:
+        for key in keys[:-1]:
+            info = info[key]
+        info[keys[-1]] = value
+
+    return change
+
+
+def _tensor(name: str, value: Any) -> Any:
+    def change(info: Any, tensors: Any) -> None:
+        tensors[name] = value(tensors[name])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("class_name", value="os.system"),
+        _set("parameters", "solver", value={"class_name": "Evil", "config": {}}),
+        _set("parameters", "members", value=-1),
+        _set("parameters", "colour", value="red"),
+        _set("columns", "width", value=4),
+        _set("columns", "levels", value=[[2, ["red"]]]),
+        _set("columns", "common", value=[[2, "blue"]]),
+        _set("columns", "gaps", value=[7]),
+        _set("columns", "numeric", value=[0, 0]),
+        _set("model", "layers", value=[]),
+        _set("members", value=2),
+        _set("members", value=10**12),
+        _set("likelihood", value="none"),
+        _set("outputs", value=3),
+        _set("threshold", value="far"),
+        _tensor("inputs/deviation", lambda t: t * 0),
+        _tensor("inputs/mean", lambda t: t[:-1]),
+        _tensor("inputs/mean", lambda t: t * np.nan),
+        _tensor("novelty/sample", lambda t: t[:, :-1]),
+        _tensor("models/0/0", lambda t: t[:-1]),
+        _tensor("models/0/0", lambda t: t * np.inf),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(
+    change: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.kurve"
+    MODELS["plain"].fit(X, Y).save(path)
+    with np.errstate(invalid="ignore"):
+        bad = changed(path, change)
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        load(bad)
+
+
+def test_names_that_are_too_long_are_refused_before_writing(tmp_path: Path) -> None:
+    levels = np.array([["x" * 5000 + str(i % 200)] for i in range(400)], object)
+    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(400.0))
+    with pytest.raises(ValueError, match="must fit into"):
+        model.save(tmp_path / "model.kurve")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_of_python_is_in_the_file(tmp_path: Path) -> None:
+    MODELS["plain"].fit(X, Y).save(tmp_path / "model.kurve")
+    raw = (tmp_path / "model.kurve").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    assert set(header["__metadata__"]) == {"kurve"}
+    assert all(e["dtype"] in ("F32", "F64") for n, e in header.items() if n[0] != "_")

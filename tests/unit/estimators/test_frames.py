@@ -1,0 +1,168 @@
+"""Columns in: every kind of table gives the same model."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Classifier, Regressor
+from kurve.estimators.columns import Columns
+from kurve.estimators.frames import read_table
+
+RNG = np.random.default_rng(5)
+N = 90
+AGE = RNG.uniform(20, 60, N)
+CITY = RNG.choice(["Bonn", "Oslo", "Rome"], N)
+MEMBER = RNG.uniform(size=N) > 0.5
+Y = AGE / 10 + (CITY == "Rome") * 2.0 - MEMBER
+DATA = {"age": AGE, "city": CITY, "member": MEMBER}
+FAST: dict[str, Any] = {
+    "hidden_layer_sizes": (8,), "max_epochs": 40, "random_state": 0, "solver": "adam",
+}  # fmt: skip
+
+
+def frame(kind: str, data: dict[str, Any]) -> Any:
+    """The table as a frame of that library; skipped where it is not installed."""
+    pytest.importorskip("narwhals")
+    columns = {name: list(values) for name, values in data.items()}
+    if kind == "pandas":
+        return pytest.importorskip("pandas").DataFrame(columns)
+    if kind == "pyarrow":
+        return pytest.importorskip("pyarrow").table(columns)
+    polars = pytest.importorskip("polars")
+    made = polars.DataFrame(columns, strict=False)
+    return made.lazy() if kind == "lazy polars" else made
+
+
+FRAMES = ["pandas", "polars", "lazy polars", "pyarrow"]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_are_lists_with_names(kind: str) -> None:
+    table = frame(kind, DATA)
+    model = Regressor(**FAST).fit(table, Y)
+    rows = [[a, str(c), bool(m)] for a, c, m in zip(AGE, CITY, MEMBER, strict=True)]
+    same = Regressor(**FAST).fit(rows, Y)
+    np.testing.assert_array_equal(model.predict(table), same.predict(rows))
+    assert model.feature_names_in_.tolist() == ["age", "city", "member"]
+    assert not hasattr(same, "feature_names_in_")
+    assert model.score(table, Y) > 0.8
+    named = ["age", "member", "city = Bonn", "city = Oslo", "city = Rome"]
+    assert model._columns.names_out() == named
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_gaps_are_refused_by_name_or_imputed(kind: str) -> None:
+    age = [None if i in (4, 7) else float(a) for i, a in enumerate(AGE)]
+    city = [None if i == 5 else str(c) for i, c in enumerate(CITY)]
+    table = frame(kind, {"age": age, "city": city, "member": MEMBER})
+    text = r"X\['age'\] at row 4 = NaN \(3 such values in all\). Try missing=\"impute\""
+    with pytest.raises(ValueError, match=text):
+        Regressor(**FAST).fit(table, Y)
+    model = Regressor(**FAST, missing="impute").fit(table, Y)
+    names = model._columns.names_out()
+    assert names[:4] == ["age", "member", "age missing", "city missing"]
+    matrix, _ = model._columns.encode("predict", read_table("predict", table))
+    known = np.delete(AGE, [4, 7])
+    assert matrix[4, 0] == matrix[7, 0] == np.median(known)
+    assert matrix[:, 2].sum() == 2 and matrix[5, 3] == 1 and matrix[5, 4:].sum() == 1
+
+
+def test_columns_of_numbers_and_frames_of_classes() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = frame("pandas", DATA)
+    table["city"] = table["city"].astype("category")
+    table["size"] = pandas.array([1, None] * (N // 2), dtype="Int64")
+    model = Classifier(**{**FAST, "solver": "auto"}, missing="impute")
+    labels = pandas.Series(np.where(Y > 4, "old", "young"), name="age group")
+    model.fit(table, labels)
+    assert model.target_names_ == ["age group"]
+    assert set(model.predict(table)) <= {"old", "young"}
+
+
+def test_targets_and_weights_from_frames() -> None:
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("narwhals")
+    targets = polars.DataFrame({"low": Y - 1, "high": Y + 1})
+    weights = polars.Series("w", np.ones(N))
+    model = Regressor(**FAST).fit(AGE[:, None], targets, sample_weight=weights)
+    assert model.target_names_ == ["low", "high"]
+    assert model.predict(AGE[:3, None]).shape == (3, 2)
+
+
+def test_unseen_levels_are_refused_by_name_and_found() -> None:
+    rows = np.array([[a, c] for a, c in zip(AGE, CITY, strict=True)], object)
+    rows[:, 0] = AGE
+    model = Regressor(**FAST).fit(rows, Y)
+    new = rows[:3].copy()
+    new[1, 1] = "Nice"
+    text = "column 1 must hold levels.*Received: 'Nice' at row 1.*Known: 'Bonn', 'Oslo'"
+    with pytest.raises(ValueError, match=text):
+        model.predict(new)
+    assert model.extrapolates(new).tolist() == [False, True, False]
+
+
+def test_names_are_checked() -> None:
+    table = frame("pandas", DATA)
+    model = Regressor(**FAST).fit(table, Y)
+    with pytest.raises(ValueError, match="must be in the same order"):
+        model.predict(table[["city", "age", "member"]])
+    with pytest.raises(ValueError, match="unseen at fit time:\n- years"):
+        model.predict(table.rename(columns={"age": "years"}))
+    with pytest.raises(ValueError, match="now missing:\n- member"):
+        model.predict(table[["age", "city"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(table.to_numpy(object))
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ([datetime.date(2020, 1, 1)] * N, "dates cannot be used as they are"),
+        (np.full(N, np.datetime64("2020-01-01")), "dates cannot be used as they are"),
+        ([f"row {i}" for i in range(N)] * 4, "must have at most 256 levels"),
+        ([{"a": 1}] * N, "must be a string or a real number"),
+        ([1.0, "one"] * (N // 2), "texts or numbers, not both"),
+    ],
+)
+def test_columns_that_are_no_features(column: Any, text: str) -> None:
+    values = np.empty(len(column), object)
+    values[:] = [f"{v} {i}" if isinstance(v, str) and len(column) > N else v
+                 for i, v in enumerate(column)]  # fmt: skip
+    with pytest.raises((TypeError, ValueError), match=text):
+        Regressor(**FAST).fit(values[:, None], np.arange(len(column)) * 1.0)
+
+
+def test_dates_in_frames_are_refused_with_a_hint() -> None:
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("narwhals")
+    days = polars.DataFrame({"day": [datetime.date(2020, 1, 1 + i) for i in range(9)]})
+    with pytest.raises(TypeError, match=r"X\['day'\].*Try the days since the first"):
+        Regressor(**FAST).fit(days, np.arange(9.0))
+
+
+def test_a_column_must_keep_its_kind() -> None:
+    model = Regressor(**FAST).fit(frame("pandas", DATA), Y)
+    changed = frame("pandas", {**DATA, "age": [str(a) for a in AGE]})
+    with pytest.raises(TypeError, match="column 'age' must hold numbers"):
+        model.predict(changed)
+
+
+def test_levels_may_be_numbers() -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    table = pandas.DataFrame({"zone": pandas.Categorical(([1, 2, 3] * N)[:N])})
+    columns = Columns.learn("fit", read_table("fit", table), False)
+    assert columns.levels == {0: [1, 2, 3]}
+    plain = pandas.DataFrame({"zone": [3, 1]})
+    matrix, _ = columns.encode("predict", read_table("predict", plain))
+    np.testing.assert_array_equal(matrix, [[0, 0, 1], [1, 0, 0]])
+
+
+def test_sparse_matrices_are_refused() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="sparse data was passed"):
+        Regressor(**FAST).fit(sparse.csr_matrix(np.eye(5)), np.arange(5.0))

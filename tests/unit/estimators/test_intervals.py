@@ -1,0 +1,156 @@
+"""Intervals hold what they promise, on laws of several kinds and on real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Regressor
+from kurve.estimators import intervals
+from kurve.estimators.intervals import Conformal, CrossValidation
+
+UCI = Path(__file__).parents[4] / "shared" / "data" / "uci"
+
+
+def law(name: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a law: equal noise, noise that grows, or skewed noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-1, 1, size=(n, 2))
+    base = np.sin(3 * x[:, 0]) + x[:, 1]
+    noise = rng.normal(size=n)
+    if name == "heteroscedastic":
+        noise *= 0.1 + np.abs(x[:, 0])
+    elif name == "skewed":
+        noise = rng.gamma(1.0, size=n) * (0.5 + 0.5 * x[:, 1])
+    return x, base + 0.3 * noise
+
+
+def coverage(model: Regressor, x: np.ndarray, y: np.ndarray, wanted: float) -> float:
+    low, high = np.moveaxis(model.predict_interval(x, wanted), -1, 0)
+    return float(np.mean((low <= y) & (y <= high)))
+
+
+@pytest.mark.parametrize("name", ["equal", "heteroscedastic", "skewed"])
+@pytest.mark.parametrize(
+    "interval", ["auto", "gaussian", "quantile", "conformal", "cv+"]
+)
+def test_coverage(name: str, interval: str, native: str) -> None:
+    """Of 4,000 new rows; the mean over three training sets."""
+    kurve.set_engine(native)
+    found = []
+    for seed in range(3):
+        x, y = law(name, 800, seed)
+        model = Regressor((32,), solver="adam", interval=interval, random_state=seed)
+        found.append(coverage(model.fit(x, y), *law(name, 4000, 99), 0.9))
+    low, high = (0.85, 0.955) if interval in ("gaussian", "quantile") else (0.86, 0.94)
+    assert low < np.mean(found) < high
+
+
+def test_intervals_follow_the_noise(native: str) -> None:
+    kurve.set_engine(native)
+    x, y = law("heteroscedastic", 1000, 0)
+    model = Regressor((32,), solver="adam", random_state=0).fit(x, y)
+    _, deviation = model.predict(np.array([[0.0, 0.0], [0.9, 0.0]]), return_std=True)
+    np.testing.assert_allclose(deviation, [0.03, 0.3], rtol=0.6)
+    wide = model.predict_interval([[0.9, 0.0]], 0.9) - model.predict([[0.9, 0.0]])
+    wider = model.predict_interval([[0.9, 0.0]], 0.95) - model.predict([[0.9, 0.0]])
+    assert wider[0, 0] < wide[0, 0] < 0 < wide[0, 1] < wider[0, 1]
+
+
+@pytest.mark.skipif(not UCI.exists(), reason=f"{UCI} is not there")
+@pytest.mark.parametrize("name", ["concrete", "energy", "yacht"])
+def test_coverage_on_uci(name: str, native: str) -> None:
+    """The first splits of the usual protocol, with the default settings."""
+    kurve.set_engine(native)
+    table = np.loadtxt(UCI / name / "data.txt")
+    features = np.loadtxt(UCI / name / "index_features.txt").astype(int)
+    target = int(np.loadtxt(UCI / name / "index_target.txt"))
+    state, n, inside = np.random.RandomState(1), len(table), []
+    for _ in range(3):
+        order = state.choice(range(n), n, replace=False)
+        train, test = order[: round(0.9 * n)], order[round(0.9 * n) :]
+        model = Regressor(solver="adam", random_state=0)
+        model.fit(table[np.ix_(train, features)], table[train, target])
+        x, y = table[np.ix_(test, features)], table[test, target]
+        inside.append(coverage(model, x, y, 0.9))
+    assert 0.8 <= np.mean(inside) <= 0.98
+
+
+def test_conformal_takes_the_finite_sample_quantile() -> None:
+    y = np.arange(1.0, 20.0)[:, None]  # 19 scores 1..19
+    held = Conformal.learn(y, np.zeros((19, 1)), np.ones((19, 1)), None)
+    middle, one = np.zeros((1, 1)), np.ones((1, 1))
+    np.testing.assert_array_equal(held.interval(middle, one, 0.9), [[[-18.0, 18.0]]])
+    np.testing.assert_array_equal(held.interval(middle, one, 0.95), [[[-19.0, 19.0]]])
+    np.testing.assert_array_equal(
+        held.interval(middle, 2 * one, 0.5), [[[-20.0, 20.0]]]
+    )
+    text = r"needs at least 24 rows.*Received: 19 rows held out, which reach.*0.95"
+    with pytest.raises(ValueError, match=text):
+        held.interval(middle, one, 0.96)
+
+
+def test_conformal_counts_weights() -> None:
+    y = np.array([[1.0], [2.0], [3.0], [4.0]])
+    weights = np.array([1.0, 1.0, 1.0, 5.0])
+    held = Conformal.learn(y, np.zeros((4, 1)), np.ones((4, 1)), weights)
+    assert held.interval(np.zeros((1, 1)), np.ones((1, 1)), 0.4)[0, 0, 1] == 4.0
+    held = Conformal.learn(y, np.zeros((4, 1)), np.ones((4, 1)), None)
+    assert held.interval(np.zeros((1, 1)), np.ones((1, 1)), 0.4)[0, 0, 1] == 2.0
+
+
+def test_cv_plus_is_barber_s_formula() -> None:
+    rng = np.random.default_rng(0)
+    m, n, folds = 49, 7, 5
+    fold_of = rng.integers(0, folds, m)
+    scores, means = rng.uniform(size=(m, 1)), rng.normal(size=(folds, n, 1))
+    deviations = rng.uniform(0.5, 2, size=(folds, n, 1))
+    found = CrossValidation(scores, fold_of).interval(means, deviations, 0.9)
+    for row in range(n):
+        middle, reach = means[fold_of, row, 0], deviations[fold_of, row, 0]
+        low = np.sort(middle - scores[:, 0] * reach)
+        high = np.sort(middle + scores[:, 0] * reach)
+        # the floor(0.1 * 50)-th smallest and the ceil(0.9 * 50)-th smallest
+        np.testing.assert_allclose(found[row, 0], [low[5 - 1], high[45 - 1]])
+    with pytest.raises(ValueError, match="needs at least 99 rows. Received: 49"):
+        CrossValidation(scores, fold_of).interval(means, deviations, 0.99)
+
+
+def test_quantiles_are_interpolated_exactly_for_a_normal_law() -> None:
+    normal = intervals.NormalDist()
+    levels = np.array([0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99])
+    values = 3.0 + 2.0 * np.array([normal.inv_cdf(q) for q in levels])
+    for wanted in (0.3, 0.8, 0.9, 0.97):
+        found = intervals.between_quantiles(values[None, None], levels, wanted)[0, 0]
+        reach = 2.0 * normal.inv_cdf(0.5 + wanted / 2)
+        np.testing.assert_allclose(found, [3.0 - reach, 3.0 + reach], rtol=1e-12)
+    with pytest.raises(ValueError, match="coverage must be at most 0.98"):
+        intervals.between_quantiles(values[None, None], levels, 0.99)
+
+
+def test_what_must_be_chosen_before_fit() -> None:
+    x, y = law("equal", 80, 0)
+    model = Regressor((4,), solver="adam", max_epochs=2, random_state=0).fit(x, y)
+    for interval in ("conformal", "cv+", "quantile"):
+        model.set_params(interval=interval)
+        if interval == "conformal":  # only 8 rows were held out
+            with pytest.raises(ValueError, match="must be chosen before fit"):
+                model.predict_interval(x)
+        else:
+            with pytest.raises(ValueError, match="must be chosen before fit"):
+                model.predict_interval(x)
+    with pytest.raises(ValueError, match="coverage must be a number between 0 and 1"):
+        model.set_params(interval="gaussian").predict_interval(x, 90)
+
+
+def test_too_few_rows_are_said() -> None:
+    x, y = law("equal", 30, 0)
+    settings: dict[str, Any] = {"solver": "adam", "max_epochs": 2, "random_state": 0}
+    model = Regressor((4,), interval="conformal", **settings).fit(x, y)
+    with pytest.raises(ValueError, match="needs at least 9 rows.*Received: 6 rows"):
+        model.predict_interval(x)
+    assert model.predict_interval(x, 0.8).shape == (30, 2)

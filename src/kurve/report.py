@@ -739,7 +739,7 @@ font-size:.88rem;line-height:1.45;margin:.6rem 0}
 .findings{list-style:none;padding:0;margin:0;display:grid;gap:.9rem}
 .findings li{border-left:.25rem solid var(--soft);padding:.1rem 0 .1rem .9rem}
 .findings .warning{border-color:var(--warn)}
-.findings .error{border-color:var(--bad)}
+.findings .serious{border-color:var(--bad)}
 .findings p{margin:.3rem 0}
 .badge{color:var(--soft);font-size:.8rem;border:1px solid var(--line);border-radius:1rem;
 padding:.05rem .5rem;margin-left:.3rem}

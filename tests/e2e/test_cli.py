@@ -249,7 +249,9 @@ def test_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(delimited, "BLOCK", 2000)
     done = fitted(run, "--chunks", "--holdout", "0.2")
-    train, test = map(int, re.findall(r"(\d+) rows to train, (\d+) held out", done.out)[0])
+    train, test = map(
+        int, re.findall(r"(\d+) rows to train, (\d+) held out", done.out)[0]
+    )
     assert train + test == N and 15 < test < 45
     whole = run("predict", "data.kurve", "data.csv", "--std", "--no-chunks")
     parts = run("predict", "data.kurve", "data.csv", "--std", "--chunks")
@@ -475,6 +477,41 @@ def test_a_fault_of_kurve_is_no_fault_of_the_user(
         main(["inspect", "data.kurve"])
 
 
+def test_the_how_to(run: Any, tmp_path: Path) -> None:
+    """All commands of the page, in their order; but for the demo, which has its test."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to.md").read_text()
+    section = page.partition("## From the command line")[2].partition("\n## ")[0]
+    commands = re.findall(r"^kurve (?:fit|predict|evaluate|inspect) .+$", section, re.M)
+    assert len(commands) > 10
+    size, age = A[:60], np.round(10 * np.abs(B[:60]))
+    rows = [
+        f"{i},{s:.2f},{a:.0f},{'gas' if i % 3 else 'oil'},{10 + s + a:.2f}"
+        for i, (s, a) in enumerate(zip(size, age, strict=True))
+    ]
+    head = "id,size,age,heating,rent"
+    Path("rents.csv").write_text("\n".join([head, *rows]))
+    Path("new.csv").write_text("\n".join([head, *rows[::3]]))
+    numbers = [f"{s:.2f};{a}" for s, a in zip(size, age, strict=True)]
+    text = "\n".join(["x;y", *numbers, "?;1"])
+    Path("semicolons.csv").write_text(text.replace(".", ","))
+    Path("latin.csv").write_text(
+        "\n".join(["gr\xf6\xdfe,y", *(n.replace(";", ",") for n in numbers)]), "latin-1"
+    )
+    Path("bare.csv").write_text("\n".join(f"1{n};2{n}" for n in numbers))
+    for command in commands:
+        words = command.split()[1:]
+        if words[0] == "fit" and "--epochs" not in words:
+            words += ["--epochs", "2"]
+        done = run(*words)
+        assert done.code == 0, (command, done.err)
+    made = {"rents.kurve", "rents.html", "predictions.csv", "small.kurve"}
+    assert made <= set(files(tmp_path))
+    message = section.partition("```text\n")[2].partition("```")[0]
+    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,81 qm,2,gas,3"]))
+    done = run("fit", "rents.csv", "--target", "rent")
+    assert done.err == " ".join(message.split()) + "\n"
+
+
 def test_without_click(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -572,7 +609,9 @@ def test_demo(tmp_path: Path) -> None:
     child = process("demo", "sine", "--out", "there", cwd=tmp_path)
     out, err = child.communicate(timeout=120)
     assert child.returncode == 0, err
-    rows = re.findall(r"^(.+?) {2,}([\d.e+-]+) +([\d.e+-]+) +[\d.]+s$", out.decode(), re.M)
+    rows = re.findall(
+        r"^(.+?) {2,}([\d.e+-]+) +([\d.e+-]+) +[\d.]+s$", out.decode(), re.M
+    )
     errors = {name: (float(near), float(far)) for name, near, far in rows}
     assert list(errors) == [
         "raw x, 10 epochs of 10 steps", "raw x, 30 epochs of 30 steps",

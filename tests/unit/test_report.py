@@ -118,7 +118,10 @@ def check(text: str) -> Page:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "xlink:href"):
             value = attributes.get(name)
-            assert value is None or value.startswith(("#", "data:image/png")), (tag, value)
+            assert value is None or value.startswith(("#", "data:image/png")), (
+                tag,
+                value,
+            )
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style and "@import" not in style
     assert "prefers-color-scheme:dark" in style and "@media print" in style

@@ -40,10 +40,10 @@ class Score:
     low: float
     high: float
 
-    def text(self, value: float) -> str:
+    def text(self, value: float, digits: int = 4) -> str:
         """A value of this score for people: shares in per cent."""
         share = self.name == "accuracy" or self.name.startswith("in ")
-        return f"{value:.1%}" if share else number(value)
+        return f"{value:.1%}" if share else number(value, digits)
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,8 @@ def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
     return numbers[inverse.reshape(-1)]
 
 
-def number(value: float) -> str:
-    """Four significant digits: "0.01235", "12,350", "1.2e-07"."""
+def number(value: float, digits: int = 4) -> str:
+    """So many significant digits: "0.01235", "12,346", "1.234e-07"."""
     value = float(value)
     if not math.isfinite(value):
         return str(value)
@@ -211,9 +211,9 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     if size >= 1e7 or size < 1e-4:
-        return f"{value:.3e}"
-    digits = max(3 - math.floor(math.log10(size)), 0)
-    text = f"{value:,.{digits}f}"
+        return f"{value:.{digits - 1}e}"
+    decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
+    text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -352,7 +352,8 @@ def _share_explained(error: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:
-    """Each measure of each who predicts, with its interval; the same samples for all."""
+    """Each measure of each who predicts, with its interval; all from one set of
+    samples."""
     parts = np.concatenate([part for part, _ in tables.values()])
     rows = parts.shape[1]
     random = np.random.default_rng(seed)

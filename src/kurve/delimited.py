@@ -1,5 +1,5 @@
-"""CSV and TSV files. pyarrow reads them, several blocks at a time; where it refuses, the
-file is walked once more with Python's csv module to say which line is at fault."""
+"""CSV and TSV files. pyarrow reads them, several blocks at a time; where it refuses,
+the file is walked once more with Python's csv module to say which line is at fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ CANDIDATES = ",;\t|"
 """What may separate the columns of a .csv file; the header shows which one does."""
 
 MISSING = (
-    "", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "none",
+    "", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None",
+    "none",
 )  # fmt: skip
 """Cells that mean "there is no value"."""
 
@@ -261,10 +262,11 @@ class Delimited:
         rows = self._rows()
         if self.header:
             next(rows)
-        for line, cells in rows:
-            cell = cells[index]
-            if cell not in missing and not number.match(cell):
-                break
+        line, cell = next(
+            (line, cells[index])
+            for line, cells in rows
+            if cells[index] not in missing and not number.match(cells[index])
+        )
         received = shown(cell) + (f" ({count} such cells in all)" if count > 1 else "")
         fix = "a number or an empty cell there"
         if re.match(INFINITY, cell):
@@ -282,7 +284,8 @@ class Delimited:
                 if len(cells) != len(self.names):
                     what = "column" if len(cells) == 1 else "columns"
                     raise self.error(
-                        f"each line must have {len(self.names)} columns, as the first has",
+                        f"each line must have {len(self.names)} columns, as the first "
+                        "has",
                         f"{len(cells)} {what}",
                         "quotes around cells that hold the delimiter "
                         f"{self.delimiter!r}, or the missing cells",

@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file beside `path` that takes its name, once it is whole and on the disk;
-    after an error nothing is left of it.
+    """A binary file beside `path` that takes its name once it is whole and on the disk.
+    After an error nothing is left of it.
 
         with replacing("report.html") as file:
             file.write(page)

@@ -151,8 +151,8 @@ def partial_dependence(
     grid: int | Sequence[Any] = 40,
     method: str = "predict",
 ) -> Dependence:
-    """The mean prediction when one feature is set to a value in all rows, for each value
-    of a grid.
+    """The mean prediction when one feature is set to a value in all rows, for each
+    value of a grid.
 
     Where the feature goes with others, some of these rows exist nowhere; read it
     together with the range of the data.

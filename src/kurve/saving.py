@@ -172,7 +172,7 @@ def read(
 
 
 def read_header(filepath: str | os.PathLike[str]) -> tuple[dict[str, Any], Entries]:
-    """Metadata of a file, and dtype and shape of each of its tensors, which are not read.
+    """Metadata of a file, and dtype and shape of its tensors, which are not read.
 
     Raises:
         ModelFileError: the header, or the size of the file, is not as it must be.

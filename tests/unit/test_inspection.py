@@ -170,11 +170,11 @@ def test_scores() -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "text"),
     [
-        (lambda: inspection.permutation_importance(3, X, Y), TypeError, "method predict"),
+        (lambda: inspection.permutation_importance(3, X, Y), TypeError, "predict"),
         (lambda: inspection.permutation_importance(Plane(), X, Y[1:]), ValueError,
          "400 and 399"),
-        (lambda: inspection.permutation_importance(Plane(), X, Y, repeats=0), ValueError,
-         "repeats must be at least 1"),
+        (lambda: inspection.permutation_importance(Plane(), X, Y, repeats=0),
+         ValueError, "repeats must be at least 1"),
         (lambda: inspection.permutation_importance(Plane(), X[:, :, None], Y),
          ValueError, r"x must have shape \(n, features\)"),
         (lambda: inspection.partial_dependence(Plane(), X, "a"), ValueError,

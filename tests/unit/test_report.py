@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ pa = pytest.importorskip("pyarrow", reason="the tables are Arrow's")
 pytest.importorskip("narwhals", reason="tables are read through narwhals")
 
 from kurve import report  # noqa: E402
+from kurve.report.figures import INK  # noqa: E402
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
 EVIL = "<script>alert('$x$')</script>&\""
@@ -28,7 +31,8 @@ Y = np.sin(A) + 0.1 * B
 class Curve:
     """Knows the truth; its intervals are those of normal noise."""
 
-    history_ = {"loss": [1.0, 0.1, 0.01], "val_loss": [1.0, 0.2, 0.3]}
+    def __init__(self) -> None:
+        self.history_ = {"loss": [1.0, 0.1, 0.01], "val_loss": [1.0, 0.2, 0.3]}
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         mean = np.sin(np.asarray(x.column(0), float))
@@ -125,7 +129,7 @@ def check(text: str) -> Page:
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style and "@import" not in style
     assert "prefers-color-scheme:dark" in style and "@media print" in style
-    assert report.report_figures.INK not in text
+    assert INK not in text
     assert text.count("<!DOCTYPE html>") == 1
     for _, attributes in page.tags:
         if attributes.get("role") == "img":
@@ -196,7 +200,8 @@ def test_classes(classes: list[str]) -> None:
     text = report.make_report(model, x, y, x, y, target="kind")
     page = check(text)
     assert headings(text) == [
-        "How good", "Which classes it takes for which", "Can its probabilities be trusted",
+        "How good", "Which classes it takes for which",
+        "Can its probabilities be trusted",
         "What it relies on", "How it depends on them", "The data", "The model",
     ]  # fmt: skip
     right = np.mean(model.predict(x) == y)
@@ -254,14 +259,14 @@ def test_findings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     class Finding:
         name, severity = "dead <units>", "warning"
         message, fix = "half of them", "use <silu>"
-        evidence = {"share": 0.51234, "layer": "a"}
+        evidence = MappingProxyType({"share": 0.51234, "layer": "a"})
 
     class Sick(Curve):
         def diagnose(self, x: Any, y: Any) -> list[Finding]:
             assert len(x) == len(y) == N
             return [Finding()]
 
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     words = check(report.make_report(Sick(), table(time=A), Y)).words
     for part in ("dead <units>", "warning", "half of them", "use <silu>", "0.5123"):
         assert part in words

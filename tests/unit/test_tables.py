@@ -12,7 +12,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
-from kurve import tables  # noqa: E402
+from kurve import roles, tables  # noqa: E402
 from kurve.tables import TableError  # noqa: E402
 
 
@@ -180,8 +180,8 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "text among numbers": (
         LONG + "1,abc\n1,def\n",
         "[read] data.csv, line 7: column 'b' must hold numbers only, as most of its "
-        "cells do. Received: 'abc' (2 such cells in all). Try a number or an empty cell "
-        "there, or naming 'abc' as a missing value.",
+        "cells do. Received: 'abc' (2 such cells in all). Try a number or an empty "
+        "cell there, or naming 'abc' as a missing value.",
     ),
     "decimal comma": (
         "a;b\n1;2\n1;2\n1;2,5\n",
@@ -202,13 +202,14 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     ),
     "mixed encodings": (
         "a,b\n1,é\n".encode() + "1,é\n".encode("latin-1"),
-        "[read] data.csv, line 3: all text must be utf-8. Received: byte 0xe9 at offset "
-        '11. Try one encoding for the whole file, or encoding "latin-1".',
+        "[read] data.csv, line 3: all text must be utf-8. Received: byte 0xe9 at "
+        'offset 11. Try one encoding for the whole file, or encoding "latin-1".',
     ),
     "header of another encoding": (
         "a,né\n1,2\n".encode("latin-1"),
-        "[read] data.csv, line 1: all text must be utf-8. Received: byte 0xe9 at offset "
-        "3, after 'n'. Try one encoding for the whole file, or encoding \"latin-1\".",
+        "[read] data.csv, line 1: all text must be utf-8. Received: byte 0xe9 at "
+        "offset 3, after 'n'. Try one encoding for the whole file, or "
+        'encoding "latin-1".',
     ),
     "same names": (
         "a,b,a\n1,2,3\n",
@@ -276,8 +277,8 @@ def opened(folder: Path, text: str) -> tables.TableFile:
 
 def test_roles(tmp_path: Path) -> None:
     file = opened(tmp_path, "id,a,b,y\n1,2,3,4\n")
-    assert tables.choose_roles(file, ["y"], None, ["id"]) == (["y"], ["a", "b"])
-    assert tables.choose_roles(file, ["y"], ["b"]) == (["y"], ["b"])
+    assert roles.choose_roles(file, ["y"], None, ["id"]) == (["y"], ["a", "b"])
+    assert roles.choose_roles(file, ["y"], ["b"]) == (["y"], ["b"])
     for arguments, text in (
         (
             (["Y"],),
@@ -289,7 +290,7 @@ def test_roles(tmp_path: Path) -> None:
         ((["y"], None, ["id", "a", "b"]), r"there must be a feature besides.*Try"),
     ):
         with pytest.raises(TableError, match=text):
-            tables.choose_roles(file, *arguments)  # type: ignore[arg-type]
+            roles.choose_roles(file, *arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -308,34 +309,35 @@ def test_columns_that_are_no_features(tmp_path: Path, cells: str, text: str) -> 
     rows = "".join(f"{cell},1\n" for cell in cells.split("\n")[:-1])
     file = opened(tmp_path, "a,y\n" + rows)
     with pytest.raises(TableError, match=text):
-        tables.check_features(file, file.read(["a"]))
+        roles.check_features(file, file.read(["a"]))
 
 
 def test_header_only(tmp_path: Path) -> None:
     file = opened(tmp_path, "a,b\n")
     with pytest.raises(TableError, match=r"rows below the header. Received: a header"):
-        tables.check_rows(file, len(file.read()))
+        roles.check_rows(file, len(file.read()))
 
 
 def test_missing_values(tmp_path: Path) -> None:
     file = opened(tmp_path, "a,b\n1,x\n,y\n3,\n4,z\n")
     table = file.read()
-    assert tables.missing_rows(table).tolist() == [False, True, True, False]
-    array = tables.target_array(table, ["a"])
-    assert tables.missing_rows(array).tolist() == [False, True, False, False]
-    texts = tables.target_array(table, ["b"])
-    assert tables.missing_rows(texts).tolist() == [False, False, True, False]
+    assert roles.missing_rows(table).tolist() == [False, True, True, False]
+    array = roles.target_array(table, ["a"])
+    assert roles.missing_rows(array).tolist() == [False, True, False, False]
+    texts = roles.target_array(table, ["b"])
+    assert roles.missing_rows(texts).tolist() == [False, False, True, False]
     with pytest.raises(TableError) as caught:
-        tables.refuse_missing(file, table, "target")
+        roles.refuse_missing(file, table, "target")
     assert str(caught.value) == (
-        f"[read] {tmp_path}/data.csv, line 3: target 'a' must have a value in every row. "
-        "Received: none. Try a value there, or leaving such rows out: --missing drop."
+        f"[read] {tmp_path}/data.csv, line 3: target 'a' must have a value in every "
+        "row. Received: none. Try a value there, or leaving such rows out: "
+        "--missing drop."
     )
 
 
 def test_targets(tmp_path: Path) -> None:
     table = opened(tmp_path, "a,b,c\n1,2.5,true\n3,4.5,false\n").read()
-    one = tables.target_array(table, ["a"])
+    one = roles.target_array(table, ["a"])
     assert one.dtype == np.int64 and one.tolist() == [1, 3]
-    assert tables.target_array(table, ["a", "b"]).tolist() == [[1, 2.5], [3, 4.5]]
-    assert tables.target_array(table, ["c"]).dtype == bool
+    assert roles.target_array(table, ["a", "b"]).tolist() == [[1, 2.5], [3, 4.5]]
+    assert roles.target_array(table, ["c"]).dtype == bool

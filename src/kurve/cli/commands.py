@@ -170,7 +170,7 @@ def fit(data: str, **given: Any) -> None:
 @reading
 def predict(model: str, data: str, **given: Any) -> None:
     """Predict for the rows of DATA with the model in the file MODEL."""
-    from kurve import tables
+    from kurve import roles, tables
 
     out = given["out"]
     check_output(out, (".csv", ".tsv", ".parquet", ".feather"), "--out")
@@ -189,13 +189,13 @@ def predict(model: str, data: str, **given: Any) -> None:
     with _output(out) as sink:
         writer: Any = None
         for part in parts:
-            tables.check_rows(file, len(part))
+            roles.check_rows(file, len(part))
             result = _predictions(estimator, part, features, keep, given)
             if writer is None:
                 writer = tables.writer(sink, result.schema, format)
             writer.write_table(result)
         if writer is None:
-            tables.check_rows(file, 0)
+            roles.check_rows(file, 0)
         writer.close()
 
 
@@ -221,7 +221,7 @@ def predict(model: str, data: str, **given: Any) -> None:
 @reading
 def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
     """Say how good the model in the file MODEL is on DATA."""
-    from kurve import tables
+    from kurve import roles
     from kurve.assessment import as_dict, as_text, assess
 
     file = open_data(data, given)
@@ -232,10 +232,10 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
     features = file.choose(_features(estimator, file), "feature")
     targets = file.choose(targets, "target")
     table = file.read([*features, *targets])
-    tables.check_rows(file, len(table))
-    truth = tables.select(table, targets)
-    tables.refuse_missing(file, truth, "target")
-    x, y = tables.select(table, features), tables.target_array(truth, targets)
+    roles.check_rows(file, len(table))
+    truth = roles.select(table, targets)
+    roles.refuse_missing(file, truth, "target")
+    x, y = roles.select(table, features), roles.target_array(truth, targets)
     found = assess(estimator, x, y, targets, coverage=given["coverage"])
     click.echo(json.dumps(as_dict(found)) if as_json else as_text(found))
 
@@ -312,9 +312,9 @@ def _predictions(
     import numpy as np
     import pyarrow
 
-    from kurve import tables
+    from kurve import roles
 
-    x = tables.select(part, features)
+    x = roles.select(part, features)
     columns: dict[str, Any] = {name: part[name] for name in keep}
     if hasattr(estimator, "classes_"):
         p = estimator.predict_proba(x)
@@ -352,7 +352,7 @@ def _predictions(
 
 
 def _output(path: str | None) -> Any:
-    """Where predictions go: a file that is there once it is whole, or standard output."""
+    """Where predictions go: a file that is there once it is whole, or stdout."""
     if path is not None:
         from kurve.files import replacing
 

@@ -14,8 +14,8 @@ SEED = 1
 
 
 def sine(out: str, quiet: bool) -> None:
-    """Fit sin(x) on [0, 20] from 200 points: a deep network on raw x, as in the article,
-    and `Regressor`. Writes data, picture, model and report into a folder.
+    """Fit sin(x) on [0, 20] from 200 points: a deep network on raw x, as the article
+    does, and `Regressor`. Writes data, picture, model and report into a folder.
 
     Args:
         out: the folder; made if it is not there.
@@ -26,9 +26,13 @@ def sine(out: str, quiet: bool) -> None:
     from kurve.estimators import Regressor
     from kurve.files import write_text
     from kurve.report import make_report, require_matplotlib
+    from kurve.tables import require_pyarrow
     from kurve.utils import set_random_seed
 
     require_matplotlib("demo")
+    require_pyarrow("demo")
+    import pyarrow
+
     os.makedirs(out, exist_ok=True)
     say = (lambda text: None) if quiet else click.echo
     x = np.linspace(0.0, 20.0, POINTS, endpoint=False)
@@ -50,11 +54,13 @@ def sine(out: str, quiet: bool) -> None:
         predicted = raw.predict(test_x, verbose=0)[:, 0]
         errors[name] = predicted, time.monotonic() - begin
 
+    train, test = pyarrow.table({"x": x}), pyarrow.table({"x": test_x})
     model = Regressor(random_state=SEED)
     begin = time.monotonic()
-    model.fit(x[:, None], y)
+    model.fit(train, y)
+    model.target_names_ = ["sine"]
     seconds = time.monotonic() - begin
-    predicted = np.asarray(model.predict(test_x[:, None])).reshape(-1)
+    predicted = np.asarray(model.predict(test)).reshape(-1)
     errors["kurve.Regressor()"] = predicted, seconds
 
     say(f"{'sin(x) from 200 points: test error (MSE)':44}{'x <= 10':>10}{'x > 10':>10}"
@@ -66,10 +72,10 @@ def sine(out: str, quiet: bool) -> None:
             f"{name:44}{error[near].mean():10.2g}{error[~near].mean():10.2g}{taken:8.2f}s"
         )
 
-    found = assess(model, test_x[:, None], test_y, ["sine"], (x[:, None], y))
+    found = assess(model, test, test_y, ["sine"], (train, y))
     file = os.path.join(out, "sine.kurve")
     page = make_report(
-        model, x[:, None], y, test_x[:, None], test_y,
+        model, train, y, test, test_y,
         target="sine", source="200 points of sin(x)", file=file,
         settings={"training": f"{seconds:.2f} s"}, assessments=found,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from kurve import tables
+from kurve import roles, tables
 from kurve.assessment import as_text, assess
 from kurve.cli.options import check_output, fits_into_memory, open_data
 from kurve.cli.watching import watching
@@ -57,7 +57,7 @@ def fit(data: str, given: dict[str, Any]) -> None:
         )
     options = dict(given)
     file = open_data(data, given)
-    targets, features = tables.choose_roles(
+    targets, features = roles.choose_roles(
         file, given["targets"], given["features"], given["drop"] or ()
     )
     say = _silent if given["quiet"] else click.echo
@@ -134,11 +134,11 @@ def _as_a_whole(
     file: Any, targets: list[str], features: list[str], given: Any, say: Any
 ) -> Split:
     table = file.read([*features, *targets])
-    tables.check_rows(file, len(table))
+    roles.check_rows(file, len(table))
     kept = _clean(file, table, targets, features, given, say)
-    tables.check_features(file, tables.select(kept, features))
-    y = tables.target_array(kept, targets)
-    x = tables.select(kept, features)
+    roles.check_features(file, roles.select(kept, features))
+    y = roles.target_array(kept, targets)
+    x = roles.select(kept, features)
     count = 0 if given["test_path"] else round(given["holdout"] * len(y))
     if count == 0 or len(y) - count < 2:
         return Split(x, y, None, None, len(y))
@@ -152,7 +152,7 @@ def _in_pieces(
 ) -> Split:
     """Held-out rows are a part of each piece, the same ones in every pass."""
     whole = tables.Batches(file, [*features, *targets])
-    tables.check_rows(file, whole.rows)
+    roles.check_rows(file, whole.rows)
     share = 0.0 if given["test_path"] else given["holdout"]
     share = min(share, REPORT_ROWS / whole.rows)
     pieces = Pieces(file, whole, targets, features, given, share)
@@ -173,7 +173,7 @@ def _in_pieces(
     import pyarrow
 
     head = pyarrow.concat_tables(x)
-    tables.check_features(file, head)
+    roles.check_features(file, head)
     test = pyarrow.concat_tables(tests)
     held = len(test) > 0
     return Split(
@@ -202,8 +202,8 @@ class Pieces:
             first += len(table)
             random = np.random.default_rng((self.given["seed"], number))
             held = random.random(len(kept)) < self.share
-            y = tables.target_array(kept, self.targets)
-            x = tables.select(kept, self.features)
+            y = roles.target_array(kept, self.targets)
+            x = roles.select(kept, self.features)
             yield x.filter(~held), y[~held], x.filter(held), y[held]
 
     def __iter__(self) -> Iterator[tuple[Any, np.ndarray]]:
@@ -217,19 +217,19 @@ def _clean(
     say: Any, first: int = 0,
 ) -> Any:  # fmt: skip
     """The rows to use; which they are depends on --missing."""
-    goal = tables.select(table, targets)
-    missing = tables.missing_rows(goal)
+    goal = roles.select(table, targets)
+    missing = roles.missing_rows(goal)
     if missing.all():
         raise tables.TableError(
             f"[read] {file.path}: there must be rows with a target. Received: "
             f"{targets[0]!r} missing in all {len(table)} rows. Try another target."
         )
     if given["missing"] == "error":
-        tables.refuse_missing(file, goal, "target", first)
-        tables.refuse_missing(file, tables.select(table, features), "feature", first)
+        roles.refuse_missing(file, goal, "target", first)
+        roles.refuse_missing(file, roles.select(table, features), "feature", first)
         return table
     if given["missing"] == "drop":
-        missing |= tables.missing_rows(tables.select(table, features))
+        missing |= roles.missing_rows(roles.select(table, features))
         if missing.all():
             raise tables.TableError(
                 f"[read] {file.path}: there must be rows without missing values. "
@@ -251,10 +251,10 @@ def _read_test(
     file = open_data(given["test_path"], options)
     columns = [*file.choose(features, "feature"), *file.choose(targets, "target")]
     table = file.read(columns)
-    tables.check_rows(file, len(table))
+    roles.check_rows(file, len(table))
     table = _clean(file, table, targets, features, given, _silent)
-    split.test_x = tables.select(table, features)
-    split.test_y = tables.target_array(table, targets)
+    split.test_x = roles.select(table, features)
+    split.test_y = roles.target_array(table, targets)
 
 
 def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
@@ -279,8 +279,9 @@ def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
     if y.dtype.kind == "f" and not np.array_equal(y, np.round(y)):
         row = int(np.argmax(y != np.round(y)))
         raise tables.TableError(
-            f"[read] {file.path}: column {targets[0]!r} must hold whole numbers or text "
-            f"to be classes. Received: {y[row].item()!r}. Try leaving out --classify."
+            f"[read] {file.path}: column {targets[0]!r} must hold whole numbers or "
+            f"text to be classes. Received: {y[row].item()!r}. Try leaving out "
+            "--classify."
         )
     return True
 

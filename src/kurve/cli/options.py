@@ -54,7 +54,7 @@ def reading(command: F) -> F:
     """The options of a command that reads a table."""
     for option in (
         click.option("--missing-value", "missing_values", multiple=True,
-                     help="Cell that means there is no value, besides NA and the like."),
+                     help="Cell that means no value, besides NA and the like."),
         click.option("--no-header", is_flag=True,
                      help="The first line holds data; columns are x1, x2, ..."),
         click.option("--encoding", default="utf-8", show_default=True,

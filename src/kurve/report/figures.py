@@ -204,8 +204,19 @@ def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
         return canvas.svg("permutation importance of the features")
 
 
-def dependence(found: Dependence, data: np.ndarray, target: str) -> str:
-    """The mean prediction over one feature, and where its data lies."""
+def dependence(
+    found: Dependence,
+    data: np.ndarray,
+    target: str,
+    limits: tuple[float, float] | None = None,
+) -> str:
+    """The mean prediction over one feature, and where its data lies.
+
+    Args:
+        data: the feature in the training data.
+        limits: smallest and largest prediction that shall have room, so that several
+            pictures can be compared.
+    """
     with Canvas(2.75, 2.3) as canvas:
         ax = canvas.panels[0]
         several = found.mean.ndim > 1
@@ -238,6 +249,9 @@ def dependence(found: Dependence, data: np.ndarray, target: str) -> str:
                 places, labels, rotation=turned, ha="right" if turned else "center"
             )
             ax.margins(x=0.15)
+        if limits is not None:
+            room = 0.06 * (limits[1] - limits[0]) or 0.5
+            ax.set_ylim(limits[0] - 1.5 * room, limits[1] + room)
         ax.set(xlabel=_short(found.name, 36), ylabel=_short(target, 24))
         return canvas.svg(f"partial dependence of {target} on {found.name}")
 
@@ -248,8 +262,8 @@ def coverage(found: Calibration) -> str:
         ax = canvas.panels[0]
         at = 100 * found.levels
         spread = 200 * found.error
-        ax.fill_between(at, at - spread, at + spread, color=DATA, alpha=0.25, linewidth=0,
-                        label="what chance allows")  # fmt: skip
+        ax.fill_between(at, at - spread, at + spread, color=DATA, alpha=0.25,
+                        linewidth=0, label="what chance allows")  # fmt: skip
         ax.plot(at, at, color=INK, linewidth=0.9, linestyle="--", label="perfect")
         ax.plot(at, 100 * found.covered, "o-", color=MODEL, linewidth=1.6, markersize=5,
                 label="the model")  # fmt: skip

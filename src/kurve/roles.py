@@ -145,7 +145,7 @@ def missing_rows(values: Any) -> np.ndarray:
             missing |= np.asarray(column.is_null(nan_is_null=True))
         return missing
     if values.dtype.kind == "O":
-        missing = np.equal(values, None)
+        missing = np.equal(values, np.array(None))
     elif values.dtype.kind == "f":
         missing = np.isnan(values)
     else:

@@ -17,6 +17,7 @@ pa = pytest.importorskip("pyarrow", reason="the tables are Arrow's")
 pytest.importorskip("narwhals", reason="tables are read through narwhals")
 
 from kurve import report  # noqa: E402
+from kurve.assessment import number  # noqa: E402
 from kurve.report.figures import INK  # noqa: E402
 
 VOID = {"meta", "br", "img", "input", "hr", "link"}
@@ -158,7 +159,7 @@ def test_one_feature() -> None:
     ):  # fmt: skip
         assert words in page.words, words
     rmse = np.sqrt(np.mean((Y[80:] - np.sin(A[80:])) ** 2))
-    assert f"misses height by {report.number(rmse)}" in page.words
+    assert f"misses height by {number(rmse)}" in page.words
     assert text.count("<svg") == 4
 
 

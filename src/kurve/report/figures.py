@@ -42,6 +42,7 @@ class Canvas:
     def __enter__(self) -> Canvas:
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         self._settings = matplotlib.rc_context()
         self._settings.__enter__()
@@ -63,8 +64,7 @@ class Canvas:
                 "savefig.dpi": 150,
             }
         )
-        self.figure = Figure(figsize=self._size, layout="constrained")
-        self.figure.get_layout_engine().set(wspace=0.07)  # type: ignore[union-attr]
+        self.figure = Figure(figsize=self._size, layout=ConstrainedLayoutEngine(wspace=0.07))
         self.panels = list(self.figure.subplots(1, self._columns, squeeze=False)[0])
         return self
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve import inspection
 from kurve.assessment import as_matrix, call_quietly, number
+from kurve.plots import COLOURS
 from kurve.report import figures
 from kurve.report.facts import (
     Facts,
@@ -272,7 +273,7 @@ def reliance(facts: Facts) -> Iterable[str]:
     )
     names = list(facts.columns)
     order = np.argsort(-importance.mean, kind="stable")
-    several = min(len(facts.classes or []), len(figures.COLOURS))
+    several = min(len(facts.classes or []), len(COLOURS))
     label = facts.targets[0]
     if facts.classes is not None:
         label = f"P({facts.classes[1]})" if several == 2 else "probability"
@@ -328,7 +329,7 @@ def _key(classes: Sequence[Any]) -> str:
     """The colour of each class."""
     shown = "".join(
         f'<span><i style="background:{colour}"></i>{html.escape(str(name))}</span>'
-        for name, colour in zip(classes, figures.COLOURS, strict=False)
+        for name, colour in zip(classes, COLOURS, strict=False)
     )
     return f"<p class=key>{shown}</p>"
 

@@ -33,9 +33,9 @@ Unsupported::Unsupported(const std::string& what, const std::string& kind)
                          kind + "'. Try the reference engine.") {}
 
 Activation activation_of(const Attrs& attrs) {
-  static const char* const names[] = {"linear", "relu",     "leaky_relu", "elu",
-                                      "selu",   "gelu",     "silu",       "sigmoid",
-                                      "tanh",   "softplus", "softsign",   "sin"};
+  static const char* const names[] = {
+      "linear",  "relu", "leaky_relu", "elu",      "selu", "gelu", "silu",
+      "sigmoid", "tanh", "softplus",   "softsign", "sin",  "snake"};
   const std::string& name = text(attrs, "activation");
   auto found = std::find(std::begin(names), std::end(names), name);
   if (found == std::end(names)) throw Unsupported("activation", name);

@@ -2,6 +2,7 @@
 #pragma once
 
 constexpr float selu_alpha = 1.6732632423543772f, selu_scale = 1.0507009873554805f;
+constexpr float largest_float = 3.402823466e38f;
 
 struct Activated {
   vf y, d;
@@ -41,6 +42,13 @@ INLINE Activated activated(vf x, float alpha) {
   } else if constexpr (kind == Activation::sin) {
     SinCos s = sincos(x);
     return {s.sin, s.cos};
+  } else if constexpr (kind == Activation::snake) {
+    // A phase that would be infinite has no sine; any other will do so far out.
+    vf phase = alpha * x;
+    phase = phase > largest_float ? splat(largest_float) : phase;
+    phase = phase < -largest_float ? splat(-largest_float) : phase;
+    SinCos s = sincos(phase);
+    return {x + s.sin * (s.sin / alpha), 1.0f + 2.0f * (s.sin * s.cos)};
   } else {
     return {x, one};
   }
@@ -116,7 +124,8 @@ static void multiply_rows(const Block& t, const float* d) {
 // clang-format off: a list, not statements
 #define KURVE_ACTIVATIONS(CASE) \
   CASE(linear) CASE(relu) CASE(leaky_relu) CASE(elu) CASE(selu) CASE(gelu) \
-  CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) CASE(softsign) CASE(sin)
+  CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) CASE(softsign) CASE(sin) \
+  CASE(snake)
 // clang-format on
 
 static __attribute__((noinline)) void activate_block(const Block& t, Activation kind,

@@ -86,7 +86,8 @@ INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
   }
 }
 
-// Rows of `columns` elements: w and slots at i * w_row, g at i * g_row.
+// Rows of `columns` elements: w and slots at i * w_row, g at i * g_row, times
+// factors[i * factor_step] unless that is null.
 struct Updated {
   float* w;
   int64_t w_row;
@@ -94,12 +95,15 @@ struct Updated {
   int64_t g_row;
   float* const* slots;
   int64_t rows, columns;
+  const float* factors = nullptr;
+  int64_t factor_step = 0;
 };
 
 // By value: what stores might overwrite could not stay in registers.
 template <OptimizerKind kind, int count>
 static void update_rows(const Update u, const Updated t) {
   for (int64_t i = 0; i < t.rows; i++) {
+    vf factor = splat(t.factors ? t.factors[i * t.factor_step] : 1.0f);
     for (int64_t j = 0; j < t.columns; j += L) {
       int64_t rest = t.columns - j, at = i * t.w_row + j;
       vf s[3] = {};
@@ -109,7 +113,8 @@ static void update_rows(const Update u, const Updated t) {
         vf decayed = v * u.decay;
         v = v - decayed * u.lr;
       }
-      v = stepped<kind>(u, v, load(t.g + i * t.g_row + j, rest), s[0], s[1], s[2]);
+      vf g = load(t.g + i * t.g_row + j, rest) * factor;
+      v = stepped<kind>(u, v, g, s[0], s[1], s[2]);
       store(t.w + at, v, rest);
       for (int k = 0; k < count; k++) store(t.slots[k] + at, s[k], rest);
     }

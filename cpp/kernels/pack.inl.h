@@ -61,12 +61,18 @@ static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_
                    float* to, int64_t apart) {
   if (!p.b_transposed) {
     const float* b = p.b + k * p.b_row + n;
-    for (int64_t i = 0; i < depth; i++, b += p.b_row, to += panel_width)
-      for (int64_t j = 0, at = 0; j < width; j += panel_width, at += apart) {
-        int64_t rest = width - j;
-        store(to + at, load(b + j, rest));
-        store(to + at + L, rest > L ? load(b + j + L, rest - L) : vf{});
+    int64_t whole = width / panel_width, rest = width % panel_width;
+    for (int64_t i = 0; i < depth; i++, b += p.b_row, to += panel_width) {
+      const float* from = b;
+      float* t = to;
+      for (int64_t j = 0; j < whole; j++, from += panel_width, t += apart) {
+        store(t, load(from));
+        store(t + L, load(from + L));
       }
+      if (!rest) continue;
+      store(t, load(from, rest));
+      store(t + L, rest > L ? load(from + L, rest - L) : vf{});
+    }
     return;
   }
   const float* b = p.b + n * p.b_row + k;

@@ -57,6 +57,10 @@ static int64_t product_tasks(const Product& p) {
   return cut.blocks * cut.groups;
 }
 
+static void locate(const Product& p, int64_t at, float** slots) {
+  for (int i = 0; i < 3; i++) slots[i] = p.slots[i] ? p.slots[i] + at : nullptr;
+}
+
 // What comes after the product, on rows m..m+rows-1 of a panel while they are in the
 // first cache. Returns whether they are finite where that was asked.
 static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
@@ -84,7 +88,7 @@ static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
     }
     case Product::update: {
       float* slots[3];
-      for (int i = 0; i < 3; i++) slots[i] = p.slots[i] ? p.slots[i] + at : nullptr;
+      locate(p, at, slots);
       update_block(*p.step, {t.y, p.N, c, c_row, slots, rows, width});
     }
   }
@@ -151,6 +155,12 @@ static void prefetch_variable(const Product& p, int64_t at, int64_t rows) {
 // Rows of the variable are contiguous: the wider the piece, the better memory streams.
 static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
                         int64_t width) {
+  if (p.K == 1) {  // each row of the gradient is a multiple of B
+    float* slots[3];
+    locate(p, m0 * p.N + n, slots);
+    return update_block(*p.step, {p.c + m0 * p.N + n, p.N, p.b + n, 0, slots, rows,
+                                  width, p.a + m0 * p.a_row, p.a_row});
+  }
   alignas(64) float packed[update_size], c[tile * update_widest];
   pack_b(p, 0, p.K, n, width, packed, p.K * panel_width);
   int64_t c_row = pieces(width, panel_width) * panel_width;
@@ -190,8 +200,9 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
     depth = min(p.K - k, most);
     bool last = k + depth == p.K;
     if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
-    for (int64_t i = 0; i < tiles.count; i++) {
-      int64_t r0 = tiles.begin(i), m = m0 + r0, count = tiles.size(i);
+    for (int64_t i = 0, r0 = 0, count; i < tiles.count; i++, r0 += count) {
+      count = tiles.begin(i + 1) - r0;
+      int64_t m = m0 + r0;
       Rows a{p.a + m * p.a_row + k * p.a_step, p.a_row, p.a_step};
       if (packs_a) {
         if (i % chunk == 0)

@@ -22,6 +22,7 @@ enum class Activation : int {
   softplus,
   softsign,
   sin,
+  snake,
 };
 
 // Whether the derivative cannot be had from the output, so that forward must keep it.
@@ -31,6 +32,7 @@ inline bool keeps_derivative(Activation kind, float alpha) {
     case Activation::silu:
     case Activation::softplus:
     case Activation::sin:
+    case Activation::snake:
       return true;
     case Activation::leaky_relu:
     case Activation::elu:

@@ -2,6 +2,7 @@
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import diagnosis as diagnosis
 from kurve import estimators as estimators
 from kurve import initializers as initializers
 from kurve import layers as layers
@@ -20,6 +21,7 @@ from kurve.ensembles import ensemble as ensemble
 from kurve.estimators import Classifier as Classifier
 from kurve.estimators import Regressor as Regressor
 from kurve.layers import Input as Input
+from kurve.learning_rates import lr_find as lr_find
 from kurve.models import Sequential as Sequential
 
 __version__ = "0.1.0"

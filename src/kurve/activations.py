@@ -18,10 +18,21 @@ from kurve.plan import Attr
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation: its name and its one number (0 where it has none)."""
+    """An activation: its name and its one number (0 where it has none).
+
+    Raises:
+        ValueError: a snake whose alpha is not above 0, or far out of float32's range.
+    """
 
     name: str
     alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name == "snake" and not 1e-30 <= self.alpha <= 1e30:
+            raise ValueError(
+                "[snake] alpha must be in [1e-30, 1e30]: the wave that is added has "
+                f"the period pi / alpha. Received: alpha={self.alpha!r}. Try alpha=1.0."
+            )
 
     def attrs(self) -> dict[str, Attr]:
         """What the plan says of this activation."""
@@ -53,6 +64,7 @@ softplus = Activation("softplus")
 softsign = Activation("softsign")
 softmax = Activation("softmax")
 sin = Activation("sin")
+snake = Activation("snake", 1.0)
 
 _TABLE = {
     activation.name: activation
@@ -70,6 +82,7 @@ _TABLE = {
         softsign,
         softmax,
         sin,
+        snake,
     ]
 } | {"swish": silu}
 

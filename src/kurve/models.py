@@ -12,6 +12,8 @@ import numpy as np
 from kurve import layers as layer_classes
 from kurve import rng
 from kurve.callbacks import History
+from kurve.data import as_samples
+from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
 from kurve.errors import lookup
 from kurve.layers.base import (
@@ -261,7 +263,38 @@ class Sequential(Trainer):
         self._built("count_params")
         return sum(layer.count_params() for layer in self._layers)
 
+    def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """The output of every layer for x (n, *input_shape), by the layer's name, in
+        inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
+
+        Raises:
+            RuntimeError: the model is not built.
+            TypeError, ValueError: bad input.
+        """
+        plan, state = self._built("layer_outputs")
+        x = as_samples("layer_outputs", "x", x, plan.input_shape)
+        outputs = {}
+        for i, op in enumerate(plan.ops):
+            x = self.ready_engine().compile(plan.part(i, i + 1)).predict(state, x)
+            outputs[op.layer] = x
+        return outputs
+
     # ---------------------------------------------------------------- looks
+
+    def diagnose(
+        self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
+    ) -> Diagnosis:
+        """What is wrong with the fit, if anything: `print(model.diagnose(x, y))`.
+
+        See `kurve.diagnosis.diagnose`. Changes nothing.
+
+        Args:
+            x, y: the data of `fit`.
+            validation_data: (x, y) that the model was not trained with.
+        """
+        from kurve.diagnosis import diagnose
+
+        return diagnose(self, x, y, validation_data)
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table of the layers, their output shapes and numbers of weights."""

@@ -100,6 +100,12 @@ class Plan:
     metrics: tuple[MetricSpec, ...] = ()
     optimizer: Spec | None = None
 
+    def part(self, first: int, last: int) -> Plan:
+        """The operations first..last-1 by themselves, to predict with the same
+        vectors."""
+        ops = self.ops[first:last]
+        return Plan(ops[0].in_shape, ops[-1].out_shape, ops, self.params, self.buffers)
+
     @property
     def params_size(self) -> int:
         """Length of the flat parameter vector, padding included."""

@@ -24,6 +24,12 @@ GRID = 1000
 LOG_RANGE = 10.0
 """A metric that changes by this factor or more gets a logarithmic axis."""
 
+TENTHS = 10
+"""Parts of an input that have a mean residual of their own."""
+
+MOST_PANELS = 6
+"""Inputs that `plot_residuals` draws."""
+
 _RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
 
 
@@ -121,6 +127,121 @@ def plot_fit(
     return ax
 
 
+def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
+    """Draw the loss over the learning rate of `kurve.lr_find`, with its suggestion.
+
+    Args:
+        sweep: what `lr_find` returned.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: `sweep` is something else.
+    """
+    if not hasattr(sweep, "learning_rates"):
+        raise TypeError(
+            "[plot_sweep] sweep must be what lr_find returned. Received: an object of "
+            f"type {type(sweep).__name__}. Try plot_sweep(kurve.lr_find(model, x, y))."
+        )
+    ax = _axes("plot_sweep", ax, (8.0, 3.8))
+    rates, losses = sweep.learning_rates, sweep.losses
+    ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
+    ax.set_xscale("log")
+    lowest, start = float(losses.min()), sweep.start
+    # What comes after the fall is too large to show the fall beside it.
+    room = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
+    if lowest > 0.0 and start >= LOG_RANGE * lowest:
+        ax.set_yscale("log")
+        ax.set_ylim(lowest / 1.5, start * 3.0)
+    else:
+        ax.set_ylim(min(lowest, start) - room, start + 2.0 * room)
+    for rate, label, colour, style in [
+        (sweep.suggestion, "suggestion", COLOURS[1], "-"),
+        (sweep.diverged, "diverged", GREY, "--"),
+    ]:
+        if rate is not None:
+            ax.axvline(rate, color=colour, linestyle=style, label=f"{label} {rate:.2g}")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("loss")
+    _tidy(ax)
+
+
+def plot_residuals(
+    model: Any,
+    x: Any,
+    y: Any,
+    columns: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what is left over (true minus predicted) against each input.
+
+    Dots are rows, the line is their mean in each tenth of the rows: it lies at 0 where
+    the model has learnt all that follows this input, whatever the noise. The region
+    that `model.diagnose` would name is shaded. Of many inputs the six are drawn whose
+    lines stray farthest.
+
+    Args:
+        model: anything with `predict(x)`.
+        x: inputs (n,) or (n, features, ...).
+        y: targets (n,) or (n, outputs).
+        columns: a name for each input.
+        ax: where to draw; it is divided if there are several inputs. A new figure by
+            default.
+
+    Returns:
+        The Axes of the first panel; the others are in its `.figure.axes`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: an argument is not what it should be (numbers, a model, Axes).
+        ValueError: arrays are empty, not finite or of shapes that do not fit.
+    """
+    from kurve.diagnosis.fit import worst_region
+    from kurve.diagnosis.subject import Rows
+
+    where = "plot_residuals"
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(
+            f"[{where}] model must have a predict method. Received: an object of type "
+            f"{type(model).__name__}. Try {where}(model, x, y)."
+        )
+    inputs, targets = _check_data("x", x, "y", y, where)
+    table = inputs.reshape(len(inputs), -1)
+    names = _check_names(columns, table.shape[1])
+    predicted = _predict(model, inputs, targets, where)
+    errors = targets - predicted
+    region = worst_region(
+        Rows(inputs, table, targets, targets=targets, predicted=predicted)
+    )
+    lines = [_binned(values, errors) for values in table.T]
+    strays = [float((means**2).mean(axis=0).max()) for _, means in lines]
+    if region is not None:
+        strays[region.column] = np.inf
+    shown = sorted(np.argsort(strays)[::-1][:MOST_PANELS])
+    width = 2 if len(shown) == 4 else min(len(shown), 3)
+    height = -(-len(shown) // width)
+    ax = _axes(where, ax, (max(3.2 * width, 6.0), 0.6 + 2.6 * height))
+    for panel, column in zip(_grid(ax, len(shown), width), shown, strict=True):
+        values = table[:, column]
+        shaded = region is not None and region.column == column
+        if region is not None and shaded:
+            ends = (region.beyond, values.max())
+            if not region.above:
+                ends = (values.min(), region.beyond)
+            panel.axvspan(*ends, color=GREY, alpha=0.2, linewidth=0, label="not learnt")
+        across = np.broadcast_to(values[:, None], errors.shape)
+        panel.axhline(0.0, color=_ink(), linewidth=1.0)
+        _draw_points(panel, across, errors, None)
+        middles, means = lines[column]
+        for number in range(errors.shape[1]):
+            panel.plot(middles, means[:, number], color=_ink(), linewidth=2.0)
+        panel.lines[-1].set_label("mean")
+        panel.set_xlabel(names[column])
+        _tidy(panel, legend=shaded or panel is ax)
+    ax.set_ylabel("residual")
+    return ax
+
+
 # What is asked of the arguments
 
 
@@ -148,42 +269,54 @@ def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return curves, np.asarray(epochs) + 1
 
 
-def _check_array(name: str, values: Any) -> np.ndarray:
+def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
+    names = ["x"] if count == 1 else [f"x[:, {i}]" for i in range(count)]
+    if columns is not None:
+        names = [str(name) for name in columns]
+    if len(names) != count:
+        raise ValueError(
+            "[plot_residuals] columns must name each input. Received: "
+            f"{len(names)} names for {count} inputs. Try columns=None."
+        )
+    return names
+
+
+def _check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:
     """Finite float64 numbers with at least one row; a vector becomes one column."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"[plot_fit] {name} must be an array of numbers. Received: an object of "
+            f"[{where}] {name} must be an array of numbers. Received: an object of "
             f"type {type(values).__name__} ({error}). Try np.asarray({name}, float)."
         ) from None
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
-            f"[plot_fit] {name} must have at least one row. "
+            f"[{where}] {name} must have at least one row. "
             f"Received: {name}.shape={array.shape}. Try a shape of (n,) or (n, k)."
         )
     if not np.isfinite(array).all():
         first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
-            f"[plot_fit] {name} must be finite. Received: {array[first]} at "
+            f"[{where}] {name} must be finite. Received: {array[first]} at "
             f"{name}{list(first)}. Try leaving such rows out."
         )
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
 def _check_data(
-    x_name: str, x: Any, y_name: str, y: Any
+    x_name: str, x: Any, y_name: str, y: Any, where: str = "plot_fit"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n, ...) and targets (n, outputs)."""
-    inputs, targets = _check_array(x_name, x), _check_array(y_name, y)
+    inputs, targets = _check_array(x_name, x, where), _check_array(y_name, y, where)
     if targets.ndim != 2:
         raise ValueError(
-            f"[plot_fit] {y_name} must be (n,) or (n, outputs). "
+            f"[{where}] {y_name} must be (n,) or (n, outputs). "
             f"Received: {y_name}.shape={targets.shape}. Try one column an output."
         )
     if len(inputs) != len(targets):
         raise ValueError(
-            f"[plot_fit] {x_name} and {y_name} must have as many rows as each other. "
+            f"[{where}] {x_name} and {y_name} must have as many rows as each other. "
             f"Received: {len(inputs)} and {len(targets)} rows. "
             f"Try {y_name}[:{min(len(inputs), len(targets))}]."
         )
@@ -238,7 +371,9 @@ def _check_test(
     return points, truth
 
 
-def _predict(model: Any, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _predict(
+    model: Any, points: np.ndarray, targets: np.ndarray, where: str = "plot_fit"
+) -> np.ndarray:
     """Predictions (n, outputs)."""
     quiet = "verbose" in inspect.signature(model.predict).parameters
     output = model.predict(points, verbose=0) if quiet else model.predict(points)
@@ -247,7 +382,7 @@ def _predict(model: Any, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
         predicted = predicted.reshape(-1, 1)
     if predicted.shape != (len(points), targets.shape[1]):
         raise ValueError(
-            "[plot_fit] expected y to have as many columns as the model has outputs. "
+            f"[{where}] expected y to have as many columns as the model has outputs. "
             f"Received: y.shape={targets.shape}, predictions of shape "
             f"{predicted.shape}. Try plot_history for a classifier."
         )
@@ -294,6 +429,32 @@ def _divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
     panels = [ax, *(figure.add_subplot(grid[i], sharex=ax) for i in below)]
     figure.align_ylabels(panels)
     return panels
+
+
+def _grid(ax: Axes, count: int, width: int) -> list[Axes]:
+    """Divide the place of `ax` into panels, `width` in a row, `ax` the first."""
+    if count == 1:
+        return [ax]
+    figure = ax.get_figure()
+    assert figure is not None
+    place = ax.get_subplotspec()
+    if place is None:
+        box = ax.get_position()
+        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        place = figure.add_gridspec(1, 1, **sides)[0]
+    grid = place.subgridspec(-(-count // width), width)
+    ax.set_subplotspec(grid[0, 0])
+    places = [divmod(i, width) for i in range(1, count)]
+    return [ax, *(figure.add_subplot(grid[i, j], sharey=ax) for i, j in places)]
+
+
+def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of up to ten parts of an input with equally many rows, and the mean error
+    (parts, outputs) in each."""
+    order = np.argsort(values, kind="stable")
+    parts = np.array_split(order, min(TENTHS, len(order)))
+    middles = np.array([values[part].mean() for part in parts])
+    return middles, np.array([errors[part].mean(axis=0) for part in parts])
 
 
 def _tidy(ax: Axes, legend: bool = True) -> None:

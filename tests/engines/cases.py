@@ -26,6 +26,8 @@ ACTIVATIONS = [
     "softplus",
     "softsign",
     "sin",
+    "snake",
+    activations.Activation("snake", 2.5),
     "softmax",
 ]
 

@@ -16,7 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kurve import Sequential, losses, optimizers
-from kurve.layers import Activation, Dense, Dropout, Layer, Normalization
+from kurve.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    FourierFeatures,
+    Layer,
+    Normalization,
+)
 from tests.engines.cases import (
     ACTIVATIONS,
     LOSSES,
@@ -124,11 +131,16 @@ def hidden_layers(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
             made.append(("Dropout", {"rate": draw(st.sampled_from([0.1, 0.5]))}))
         if draw(st.sampled_from([False, False, False, True])):
             made.append(("Activation", {"activation": "softsign"}))
+        if draw(st.sampled_from([False, False, False, True])):
+            count, trainable = draw(st.sampled_from([1, 3, 16])), draw(st.booleans())
+            waves = {"frequencies": count, "scale": 0.5, "trainable": trainable}
+            made.append(("FourierFeatures", waves))
     return made
 
 
 CLASSES: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Dense, Dropout, Activation, Normalization)
+    cls.__name__: cls
+    for cls in (Dense, Dropout, Activation, Normalization, FourierFeatures)
 }
 
 

@@ -13,7 +13,14 @@ import pytest
 
 from kurve import Sequential, losses, regularizers
 from kurve.engines import Batches, State
-from kurve.layers import Activation, Dense, Dropout, Layer, Normalization
+from kurve.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    FourierFeatures,
+    Layer,
+    Normalization,
+)
 from tests.engines.cases import (
     ACTIVATIONS,
     LOSSES,
@@ -36,6 +43,8 @@ def middle(kind: str, activation: object) -> list[Layer]:
         "dense, no bias": [Dense(4, activation, use_bias=False)],
         "activation": [Activation(activation)],
         "dropout": [Dense(6, activation), Dropout(0.4)],
+        "fourier": [FourierFeatures(3, trainable=True), Activation(activation)],
+        "fourier, fixed": [FourierFeatures(3, scale=0.5), Dense(4, activation)],
         "normalization": [
             Normalization(mean=[0.1, -0.2, 0.3, 0.0], variance=[0.5, 1.5, 1.0, 2.0]),
             Activation(activation),
@@ -44,7 +53,10 @@ def middle(kind: str, activation: object) -> list[Layer]:
     }[kind]
 
 
-KINDS = ["dense", "dense, no bias", "activation", "dropout", "normalization"]
+KINDS = [
+    *("dense", "dense, no bias", "activation", "dropout", "normalization"),
+    *("fourier", "fourier, fixed"),
+]
 
 
 def along(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -10,16 +10,29 @@ import pytest
 
 import kurve
 from kurve import Sequential
-from kurve.layers import Dense, Dropout
+from kurve.layers import Dense, Dropout, FourierFeatures, Layer
 from tests.engines.cases import compiled
 
 X = np.random.default_rng(1).normal(size=(203, 3)).astype(np.float32)
 Y = np.sin(X.sum(axis=1))
 
 
-def trained(engine: str, seed: int = 5, **options: object) -> Sequential:
-    layers = [Dense(70, "gelu"), Dropout(0.2), Dense(33, "relu"), Dense(1)]
-    model = compiled(engine, layers, optimizer="adam", seed=seed)
+def network() -> list[Layer]:
+    return [Dense(70, "gelu"), Dropout(0.2), Dense(33, "relu"), Dense(1)]
+
+
+def waves() -> list[Layer]:
+    features = FourierFeatures(35, scale=0.5, trainable=True)
+    return [features, Dense(33, "snake"), Dense(20, "sin"), Dense(1)]
+
+
+def trained(
+    engine: str,
+    seed: int = 5,
+    layers: Callable[[], list[Layer]] = network,
+    **options: object,
+) -> Sequential:
+    model = compiled(engine, layers(), optimizer="adam", seed=seed)
     model.fit(X, Y, **{"verbose": 0, "epochs": 3, **options})
     return model
 
@@ -44,20 +57,26 @@ def test_a_repeated_run(engine: str) -> None:
 
 
 @pytest.mark.usefixtures("native", "threads")
+@pytest.mark.parametrize("layers", [network, waves])
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 203])
-def test_one_thread_or_several(batch_size: int) -> None:
+def test_one_thread_or_several(
+    batch_size: int, layers: Callable[[], list[Layer]]
+) -> None:
     runs = []
     for number in (1, 2, 4):
         kurve.set_threads(number)
         assert kurve.get_threads() == number
-        model = trained("native", batch_size=batch_size)
+        model = trained("native", batch_size=batch_size, layers=layers)
         runs.append((bits(model), model.predict(X, verbose=0).tobytes()))
     assert all(a == b for a, b in pairwise(runs))
 
 
+@pytest.mark.parametrize("layers", [network, waves])
 @pytest.mark.parametrize("batch_size", [1, 2, 31, 32, 203, 1000])
-def test_a_row_in_any_batch_of_a_prediction(engine: str, batch_size: int) -> None:
-    model = trained(engine, epochs=1)
+def test_a_row_in_any_batch_of_a_prediction(
+    engine: str, batch_size: int, layers: Callable[[], list[Layer]]
+) -> None:
+    model = trained(engine, epochs=1, layers=layers)
     whole = model.predict(X, verbose=0)
     assert model.predict(X, batch_size=batch_size, verbose=1).tobytes() == (
         whole.tobytes()

@@ -19,7 +19,7 @@ OPTIMIZERS = {
     "nadam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     "adamax": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
 }
-ALPHAS = {"leaky_relu": 0.2, "elu": 1.0}
+ALPHAS = {"leaky_relu": 0.2, "elu": 1.0, "snake": 1.0}
 
 
 def optimizer(kind: str = "adam", **changes: float | bool) -> Spec:

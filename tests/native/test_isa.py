@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def steps(engine) -> np.ndarray:
     """What 20 steps of every kind of op leave."""
     builder = Builder(5).normalization().dense(37, "gelu").dropout(0.3).dense(20, "sin")
-    builder.dense(64, "selu").softmax().dense(3, "softplus")
+    builder.dense(64, "selu").dense(9, "snake").softmax().dense(3, "softplus")
     plan = builder.plan(mse(), optimizer("rmsprop", epsilon=1e-3, clipnorm=1.0))
     state, batches = state_of(plan), batches_of(plan, 200, 10)
     engine.compile(plan).train(state, batches, 0, 20, np.zeros(2))

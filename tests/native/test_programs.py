@@ -26,7 +26,7 @@ from tests.native.plans import (
 
 ACTIVATIONS = [
     *("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid"),
-    *("tanh", "softplus", "softsign", "sin"),
+    *("tanh", "softplus", "softsign", "sin", "snake"),
 ]
 LOSSES = [
     Spec("mean_squared_error"),

@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "elu": (1.5, np.inf, lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
     "softsign": (1.5, np.inf, lambda x: x / (1 + np.abs(x))),
     "sin": (2.0, 1e4, np.sin),
+    "snake": (5.0, np.inf, lambda x: x + np.sin(x) ** 2),
 }
 
 

@@ -29,6 +29,7 @@ ACTIVATION_NAMES = [
     "softsign",
     "softmax",
     "sin",
+    "snake",
 ]
 
 ACTIVATIONS = {
@@ -43,7 +44,7 @@ ACTIVATIONS = {
         [dense(12), call("layers.Activation", activation=name), dense(2)],
         optimizer=call("optimizers.SGD", learning_rate=0.05),
     )
-    for name in ["relu", "tanh", "softmax", "sin"]
+    for name in ["relu", "tanh", "softmax", "sin", "snake"]
 }
 
 _LOSSES: dict[str, tuple[Any, str, str | None]] = {

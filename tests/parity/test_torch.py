@@ -25,6 +25,7 @@ from twins import (
 
 from kurve.engines import Batches, get_engine
 from kurve.engines.reference import losses as reference_losses
+from kurve.optimizers.schedules import OneCycle
 
 
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
@@ -90,6 +91,31 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
     ),
     "Adamax": (torch.optim.Adamax, {"lr": 0.001, "eps": 0.0}, {"epsilon": 0.0}),
 }
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+@pytest.mark.parametrize("total", [1, 2, 7, 100])
+@pytest.mark.parametrize("warmup", [0.0, 0.13, 0.3, 0.75, 0.99])
+def test_one_cycle(warmup: float, total: int, decay: str) -> None:
+    """Every step of torch's schedule, which counts nothing after the last one."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=0.4,
+        total_steps=total,
+        pct_start=warmup,
+        anneal_strategy={"cosine": "cos"}.get(decay, decay),
+        div_factor=20.0,
+        final_div_factor=500.0,
+        cycle_momentum=False,
+    )
+    ours = OneCycle(0.4, total, warmup, 20.0, 500.0, decay)(np.arange(total))
+    for step in range(total):
+        expected = theirs.get_last_lr()[0]
+        assert ours[step] == pytest.approx(expected, rel=1e-12), step
+        if step + 1 < total:
+            optimizer.step()
+            theirs.step()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

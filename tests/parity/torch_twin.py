@@ -25,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softsign": F.softsign,
     "softmax": lambda z: torch.softmax(z, -1),
     "sin": torch.sin,
+    "snake": lambda z: z + torch.sin(z) ** 2,
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
@@ -54,6 +54,13 @@ def call(path: str, **arguments: Any) -> Call:
     return Call(path, arguments)
 
 
+OURS_ALONE: dict[str, Callable[[Any], Any]] = {
+    "sin": keras.ops.sin,
+    "snake": lambda z: z + keras.ops.sin(z) ** 2,
+}
+"""Activations that Keras does not have, in its operations."""
+
+
 def make(library: Any, given: Any) -> Any:
     """What a description stands for in `library`, kurve or keras."""
     if isinstance(given, Call):
@@ -61,8 +68,8 @@ def make(library: Any, given: Any) -> Any:
         return attrgetter(given.path)(library)(**arguments)
     if isinstance(given, list):
         return [make(library, item) for item in given]
-    if given == "sin" and library is keras:  # an activation of ours alone
-        return keras.ops.sin
+    if library is keras and isinstance(given, str) and given in OURS_ALONE:
+        return OURS_ALONE[given]
     return given
 
 

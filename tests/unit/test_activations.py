@@ -34,6 +34,7 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "softplus": lambda x: math.log1p(math.exp(x)),
     "softsign": lambda x: x / (1.0 + abs(x)),
     "sin": math.sin,
+    "snake": lambda x: x + math.sin(x) ** 2,
 }
 
 
@@ -90,9 +91,27 @@ def test_alpha(alpha: float) -> None:
     np.testing.assert_allclose(elu(x), [alpha * math.expm1(-2.0), 2.0])
 
 
+@pytest.mark.parametrize("alpha", [1e-30, 1e-3, 0.5, 2.5, 100.0, 1e30])
+def test_snake_of_any_alpha(alpha: float) -> None:
+    """Finite where x is, also where alpha x is not; never falling."""
+    snake = Activation("snake", alpha)
+    x = np.array([-2.0, 0.0, 0.7, 3.0])
+    expected = [v + math.sin(alpha * v) ** 2 / alpha for v in x]
+    np.testing.assert_allclose(snake(x), expected, rtol=1e-12)
+    far = np.array([-3e38, -1e20, 1e20, 1e38], np.float32)
+    np.testing.assert_allclose(snake(far), far, rtol=1e-6)
+    assert np.isnan(snake(np.array([np.nan]))).all()
+    dense = np.linspace(-10, 10, 2001) / max(alpha, 0.1)
+    assert (np.diff(snake(dense)) >= 0).all()
+
+
 @pytest.mark.parametrize(
     "activation",
-    [*activations._TABLE.values(), Activation("leaky_relu", 0.05)],
+    [
+        *activations._TABLE.values(),
+        Activation("leaky_relu", 0.05),
+        Activation("snake", 3.0),
+    ],
     ids=str,
 )
 def test_config_round_trip(activation: Activation) -> None:

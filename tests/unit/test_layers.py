@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, activations, initializers, layers, regularizers
-from kurve.layers import Activation, Dense, Dropout, Layer, Normalization
+from kurve.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    FourierFeatures,
+    Layer,
+    Normalization,
+)
 
 X = np.random.default_rng(1).normal(2.0, 3.0, size=(50, 4)).astype(np.float32)
 
@@ -34,6 +41,11 @@ LAYERS: list[Layer] = [
     Normalization(axis=None, mean=1.0, variance=2.0),
     Normalization(axis=(-2, -1), invert=True),
     Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 3, 4]),
+    FourierFeatures(),
+    FourierFeatures(5, scale=0.3, trainable=True, name="waves", input_shape=(4,)),
+    FourierFeatures([1.0, 2.5]),
+    FourierFeatures(np.arange(8.0).reshape(4, 2)),
+    Dense(3, "snake", kernel_initializer=initializers.SineUniform(omega=3.0, seed=1)),
 ]
 
 
@@ -54,6 +66,7 @@ def test_config_round_trip(layer: Layer) -> None:
         (Activation("softmax"), (None, 5, 4), (None, 5, 4)),
         (Dropout(0.1), (None, 5, 4), (None, 5, 4)),
         (Normalization(), (None, 5, 4), (None, 5, 4)),
+        (FourierFeatures(3), (None, 5, 4), (None, 5, 6)),
     ],
 )
 def test_output_shape(layer: Layer, before: tuple, after: tuple) -> None:

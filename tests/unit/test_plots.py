@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve.plots import plot_fit, plot_history
+from kurve.plots import plot_fit, plot_history, plot_residuals
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -228,3 +228,73 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'Try pip install "kurve\[plot\]"'):
         plot_history({"loss": [1.0]})
+
+
+class Zero:
+    """Knows nothing."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.zeros((len(x), 1))
+
+
+def test_residuals_of_one_input() -> None:
+    y = np.where(X > 10, np.sin(X), 0.0)
+    ax = plot_residuals(Zero(), X, y)
+    assert len(ax.figure.axes) == 1
+    assert ax.get_xlabel() == "x"
+    dots = next(one for one in ax.lines if one.get_linestyle() == "None")
+    np.testing.assert_allclose(dots.get_xydata(), np.c_[X, y])
+    means = line(ax, "mean")
+    assert means.shape == (10, 2)
+    np.testing.assert_allclose(means[:, 0], X.reshape(10, 4).mean(axis=1))
+    np.testing.assert_allclose(means[:, 1], y.reshape(10, 4).mean(axis=1))
+    # The end that the diagnosis would name, and no other.
+    (region,) = ax.patches
+    assert region.get_label() == "not learnt"
+    assert region.get_x() > 8.0
+    assert region.get_x() + region.get_width() == X.max()
+
+
+def test_residuals_without_a_pattern_have_no_region() -> None:
+    noise = np.random.default_rng(0).normal(size=400)
+    ax = plot_residuals(Zero(), np.arange(400), noise * np.arange(400))
+    assert not ax.patches
+    assert labels(ax) == ["mean"]
+
+
+def test_residuals_of_many_inputs_are_those_that_matter() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 9))
+    names = [f"input {i}" for i in range(9)]
+    y = x[:, 8] + 0.5 * x[:, 2]
+    host, place = plt.subplots()
+    first = plot_residuals(Zero(), x, y, names, ax=place)
+    assert first is place
+    assert len(host.axes) == 6
+    shown = [panel.get_xlabel() for panel in host.axes]
+    assert shown == sorted(shown)
+    assert {"input 2", "input 8"} <= set(shown)
+    assert len(plot_residuals(Zero(), x[:, :4], y).figure.axes) == 4
+
+
+def test_residuals_of_two_outputs() -> None:
+    ax = plot_residuals(Two(), X, np.c_[X, X])
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), 0.0)
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), 2.0 * X)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ((3, X, X), TypeError, "[plot_residuals] model must have a predict"),
+        ((Zero(), X, X[:-1]), ValueError, "[plot_residuals] x and y must have as"),
+        ((Zero(), X, X, ["a", "b"]), ValueError, "[plot_residuals] columns must name"),
+        ((Two(), X, X), ValueError, "[plot_residuals] expected y to have as many"),
+        ((Zero(), X, X * np.nan), ValueError, "[plot_residuals] y must be finite"),
+    ],
+)
+def test_what_residuals_refuse(
+    arguments: tuple[Any, ...], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        plot_residuals(*arguments)
+    assert str(caught.value).startswith(text)

@@ -17,7 +17,7 @@ from kurve import (
     metrics,
     regularizers,
 )
-from kurve.layers import Activation, Dense, Dropout, Normalization
+from kurve.layers import Activation, Dense, Dropout, FourierFeatures, Normalization
 from kurve.optimizers import SGD, Adam
 from tests.unit.wrong import INF, NAN, Wrong, X, Y, check, snapshot, wrong
 
@@ -93,6 +93,30 @@ KINDS: dict[str, Wrong] = {
     "a number as initializer": wrong(
         lambda: Dense(1, kernel_initializer=0.5), TypeError, "initializers", "0.5"
     ),
+    **{
+        f"FourierFeatures({value!r})": wrong(
+            lambda value=value: FourierFeatures(value), kind, "FourierFeatures"
+        )
+        for value, kind in [
+            *((0, ValueError), (-2, ValueError), (2.5, TypeError), (True, TypeError)),
+            *((None, TypeError), ("many", TypeError), (["a"], TypeError)),
+            *(([], ValueError), ([1.0, NAN], ValueError), ([[[1.0]]], ValueError)),
+        ]
+    },
+    "scale of frequencies": wrong(
+        lambda: FourierFeatures(scale=0.0), ValueError, "FourierFeatures", "scale=0.0"
+    ),
+    "frequencies of other features": wrong(
+        lambda: Sequential([Input((3,)), FourierFeatures([1.0, 2.0])]),
+        *(ValueError, "FourierFeatures", "(3, F)", "(1, 2)"),
+    ),
+    **{
+        f"snake({alpha})": wrong(
+            lambda alpha=alpha: activations.Activation("snake", alpha),
+            *(ValueError, "snake", f"alpha={alpha}"),
+        )
+        for alpha in (0.0, -1.0, NAN, INF, 1e-40)
+    },
     "mean without variance": wrong(
         lambda: Normalization(mean=1.0), ValueError, "Normalization", "together"
     ),

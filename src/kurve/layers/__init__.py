@@ -7,8 +7,10 @@ from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
 from kurve.layers.dense import Dense as Dense
+from kurve.layers.fourier import FourierFeatures as FourierFeatures
 from kurve.layers.normalization import Normalization as Normalization
 
 CLASSES: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in [Dense, Activation, Dropout, Normalization]
+    cls.__name__: cls
+    for cls in [Dense, Activation, Dropout, Normalization, FourierFeatures]
 }

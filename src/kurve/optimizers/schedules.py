@@ -1,4 +1,5 @@
-"""Learning rates that change with the step. Names and formulas are Keras's.
+"""Learning rates that change with the step. Names and formulas are Keras's; `OneCycle`
+is torch's.
 
 A schedule is called with a step or an array of steps (the number of updates done) and
 gives the learning rates, float64 of the same shape.
@@ -12,6 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from kurve.errors import lookup
 
 
 class LearningRateSchedule:
@@ -125,9 +128,92 @@ class CosineDecay(LearningRateSchedule):
         return np.where(step < warm, self.initial_learning_rate + rise, decayed)
 
 
+class OneCycle(LearningRateSchedule):
+    """Up to a large learning rate and down to almost nothing: one cycle, then the end.
+
+    The first step has max / divisor, step warmup * total_steps - 1 the maximum, and
+    step total_steps - 1, the last one, max / divisor / final_divisor, which is kept
+    after it. Between a and b the rate goes along half a cosine, b + (a - b) (1 +
+    cos(pi s)) / 2, or, with decay="linear", a + (b - a) s, s in [0, 1].
+
+    The large rates in the middle cross flat regions and leave narrow minima, the small
+    ones at the end settle. `kurve.lr_find` finds a maximum.
+    Source: Smith & Topin 2018 (super-convergence); two phases and defaults as in
+    torch.optim.lr_scheduler.OneCycleLR, whose numbers these are.
+
+    Args:
+        max_learning_rate: the largest rate.
+        total_steps: number of updates of the whole training: epochs times the batches
+            of an epoch.
+        warmup: share of the steps that lead up to it, in [0, 1].
+        divisor: maximum over first rate, at least 1.
+        final_divisor: first over last rate, at least 1.
+        decay: "cosine" or "linear", for both ways.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: int,
+        warmup: float = 0.3,
+        divisor: float = 25.0,
+        final_divisor: float = 1e4,
+        decay: str = "cosine",
+    ) -> None:
+        _check_positive(self, max_learning_rate=max_learning_rate)
+        _check_positive(self, total_steps=total_steps)
+        for name, value in (("divisor", divisor), ("final_divisor", final_divisor)):
+            if not 1.0 <= value < math.inf:
+                raise ValueError(
+                    f"[OneCycle] {name} must be finite and at least 1. "
+                    f"Received: {value!r}. Try {name}=25."
+                )
+        if not 0.0 <= warmup <= 1.0:
+            raise ValueError(
+                "[OneCycle] warmup must be a share of the steps, in [0, 1]. "
+                f"Received: {warmup!r}. Try warmup=0.3."
+            )
+        lookup("OneCycle", "decay", decay, _WAYS)
+        self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
+        self.warmup, self.divisor, self.final_divisor = warmup, divisor, final_divisor
+        self.decay = decay
+
+    def __call__(self, step: Any) -> np.ndarray:
+        step = np.asarray(step, dtype=np.float64)
+        top, end = self.warmup * self.total_steps - 1.0, self.total_steps - 1.0
+        highest, first = self.max_learning_rate, self.max_learning_rate / self.divisor
+        way = _WAYS[self.decay]
+        up = step / top if top > 0.0 else np.ones_like(step)
+        down = np.clip((step - top) / (end - top), 0.0, 1.0) if end > top else 1.0
+        return np.where(
+            step <= top,
+            way(first, highest, up),
+            way(highest, first / self.final_divisor, down),
+        )
+
+
+def _cosine(a: float, b: float, s: Any) -> Any:
+    return b + (a - b) * 0.5 * (1.0 + np.cos(math.pi * s))
+
+
+def _linear(a: float, b: float, s: Any) -> Any:
+    return a + (b - a) * s
+
+
+_WAYS = {"cosine": _cosine, "linear": _linear}
+
 CLASSES: dict[str, type[LearningRateSchedule]] = {
     cls.__name__: cls
-    for cls in [ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, CosineDecay]
+    for cls in [
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        CosineDecay,
+        OneCycle,
+    ]
 }
 
 

@@ -41,7 +41,7 @@ inline std::list<Case> all_cases() {
 
   b = Builder({5});
   b.normalization().dense(37, "silu").dropout(0.3).dense(20, "sin").dense(64, "selu");
-  b.softmax().dense(3, "softplus");
+  b.dense(9, "snake").softmax().dense(3, "softplus");
   cases.emplace_back(
       "mixed", b, Spec{"huber", {{"delta", 0.7}}},
       optimizer("rmsprop", {{"rho", 0.9},

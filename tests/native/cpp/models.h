@@ -90,7 +90,8 @@ class Builder {
 
  private:
   static Attrs function(const char* name) {
-    bool has_alpha = !std::strcmp(name, "leaky_relu") || !std::strcmp(name, "elu");
+    bool has_alpha = !std::strcmp(name, "leaky_relu") || !std::strcmp(name, "elu") ||
+                     !std::strcmp(name, "snake");
     return {{"activation", std::string(name)}, {"alpha", has_alpha ? 0.3 : 0.0}};
   }
   int slot(std::vector<Slot>& slots, const char* name, Shape shape, double l2,

@@ -3,8 +3,8 @@
 An activation must stand between two affine maps: (x A + a) B + b = x (A B) + (a B + b)
 is again one affine map, so without it a deep network is no better than a single layer.
 
-`alpha` is the activation's one number (the slope of leaky_relu, the scale of elu) and
-is passed to all alike.
+`alpha` is the activation's one number (the slope of leaky_relu, the scale of elu, the
+frequency of snake) and is passed to all alike.
 """
 
 from __future__ import annotations
@@ -141,6 +141,25 @@ def d_sin(z: np.ndarray, alpha: float) -> np.ndarray:
     return np.cos(z)
 
 
+def _phase(z: np.ndarray, alpha: float) -> np.ndarray:
+    """alpha z, no larger than the largest number, so that it has a sine."""
+    largest = np.finfo(z.dtype).max
+    with np.errstate(over="ignore"):
+        return np.clip(alpha * z, -largest, largest)
+
+
+def snake(z: np.ndarray, alpha: float) -> np.ndarray:
+    """f(z) = z + sin(alpha z)^2 / alpha, f'(z) = 1 + sin(2 alpha z): a line and a wave.
+    Source: Ziyin, Hartwig & Ueda 2020, "Neural networks fail to learn periodic
+    functions and how to fix it", equation 3."""
+    return z + np.sin(_phase(z, alpha)) ** 2 / alpha
+
+
+def d_snake(z: np.ndarray, alpha: float) -> np.ndarray:
+    phase = _phase(z, alpha)
+    return 1.0 + 2.0 * np.sin(phase) * np.cos(phase)
+
+
 ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "linear": (linear, d_linear),
     "relu": (relu, d_relu),
@@ -154,4 +173,5 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "softplus": (softplus, d_softplus),
     "softsign": (softsign, d_softsign),
     "sin": (sin, d_sin),
+    "snake": (snake, d_snake),
 }

@@ -1,0 +1,59 @@
+"""What is wrong with a fit: findings with evidence and the line of code that mends it.
+
+    model.diagnose(x, y)             a short report in plain English
+    "leakage" in model.diagnose(x, y)
+
+Each check is a function of `kurve.diagnosis.subject.Subject`, which holds data, model
+and predictions; thresholds stand beside the check, with the reason. The model is never
+changed: steps are tried on a copy of its state.
+
+* `data`: what can be seen in x and y alone.
+* `network`: units and activations.
+* `fit`: predictions against targets.
+* `training`: steps and learning rate, from the history and from trial steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kurve.diagnosis.report import Diagnosis as Diagnosis
+from kurve.diagnosis.report import Finding as Finding
+
+if TYPE_CHECKING:
+    from kurve.models import Sequential
+
+
+def diagnose(
+    model: Sequential,
+    x: Any,
+    y: Any,
+    validation_data: Sequence[Any] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Diagnosis:
+    """Look for what commonly goes wrong with a fit.
+
+    An unbuilt model gets the checks of the data, a model without `compile` those of the
+    data and the network, a trained one all of them. The model keeps every bit, and so
+    does the random number stream. Costs about as much as a few epochs.
+
+    Args:
+        model: a `Sequential`.
+        x, y: the data that it was trained with, as for `fit`.
+        validation_data: (x, y) that it was not trained with.
+        columns: a name for each input, for messages; "x[:, 0]" and so on by default.
+
+    Returns:
+        The findings, the most serious first; false if there are none.
+
+    Raises:
+        TypeError, ValueError: bad input, as in `fit`.
+    """
+    from kurve.diagnosis import data, fit, network, training
+    from kurve.diagnosis.subject import Subject
+
+    subject = Subject(model, x, y, validation_data, columns)
+    checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
+    found = [finding for check in checks for finding in check(subject)]
+    return Diagnosis(found, model.name, subject.summary(), subject.left_out())

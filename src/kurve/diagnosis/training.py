@@ -1,0 +1,253 @@
+"""Steps and learning rate: from the history, and from trial steps on a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from kurve.diagnosis.network import unscaled_inputs
+from kurve.diagnosis.report import Finding, share
+from kurve.diagnosis.subject import GOOD, Subject
+
+TREND_EPOCHS = 10
+"""Epochs from which on the second half of a history shows a trend; with fewer, more
+epochs are tried."""
+
+FALLING = 0.9
+FALLING_LITTLE = 0.8
+BY_HEART = 0.6
+MANY_EPOCHS = 50
+SURE = 3.0
+"""What the loss must fall to in the second half of training, and by how many standard
+errors. The first limit holds where more than half is unexplained, the second where less
+is. Over many epochs the loss of the training data falls for as long as noise is learnt
+by heart: to 0.63 to 0.93 in the second half of 80 to 200 epochs on UCI sets whose
+validation loss was flat or rising. So the third limit holds there, unless the
+validation loss was measured."""
+
+TRIAL_EPOCHS = 3
+SWEEP_EPOCHS = 2
+TRIAL_STEPS = 20
+"""A trial of a learning rate has at least so many steps, but not more epochs. Together
+with those of `too_few_steps` that is 16 epochs at most of few steps, 11 of many, and
+none where the fit is good or the learning rate has come to its end."""
+
+SWEEP = 10.0
+SLOW = (10.0, 100.0, 1000.0)
+"""Factors of the learning rate that are tried: by which it may be too high, too low."""
+
+TIMES_FASTER = 3.0
+"""How much more log(loss) must fall at a higher rate for the rate to be too low. Three
+tenths of the steps would then do."""
+
+BLOWN = 3.0
+"""Times the loss of a model that puts out 0. New networks had at most 1.2 times that;
+Adam at 30 to 100 times its best rate gave 3 to 2000 in the first epoch."""
+
+NOISE = 0.25
+"""Deviation of log(loss) from epoch to epoch, over sqrt(2). Well chosen constant rates
+gave 0 to 0.19 and, near a perfect fit, 0.24; higher ones up to 0.55."""
+
+ENDED = 0.05
+"""Share of its highest value at which a learning rate counts as brought to its end."""
+
+
+def too_few_steps(subject: Subject) -> Iterator[Finding]:
+    """The loss was still falling when training stopped."""
+    if not _worth_it(subject) or _ended(subject):
+        return
+    left = subject.unexplained or 0.0
+    losses, of_validation = _course(subject)
+    limit = FALLING if left > 0.5 else FALLING_LITTLE
+    if len(losses) >= TREND_EPOCHS:
+        if len(losses) >= MANY_EPOCHS and left <= 0.5 and not of_validation:
+            limit = BY_HEART
+        half = losses[len(losses) // 2 :]
+        factor, sure = _trend(_logs(subject, half))
+        evidence = {
+            "loss fell in the second half of the epochs to": share(factor),
+            "epochs": len(losses),
+            "last loss": float(losses[-1]),
+        }
+    else:
+        after = subject.trial(TRIAL_EPOCHS, subject.learning_rate())
+        now = _logs(subject, subject.loss_now)
+        # All but the first epoch: one lucky epoch is no trend.
+        factor, sure = float(np.exp(_logs(subject, max(after[1:])) - now)), True
+        evidence = {
+            "loss now": subject.loss_now,
+            f"loss after {TRIAL_EPOCHS} more epochs on a copy": after[-1],
+        }
+    if not (sure and factor < limit):
+        return
+    if subject.validation is not None and not subject.would_gain(TRIAL_EPOCHS):
+        return
+    yield Finding(
+        "too_few_steps",
+        "serious" if left > 0.5 else "warning",
+        f"Training stopped while the loss was still falling, with {share(left)} "
+        f"{'wrong' if subject.rows.labels is not None else 'unexplained'}. More steps "
+        "help for as long as the validation loss falls too.",
+        evidence,
+        f"model.fit(x, y, epochs={max(100, 5 * len(losses))}, validation_split=0.2)",
+    )
+
+
+def learning_rate(subject: Subject) -> Iterator[Finding]:
+    """A rate at which the loss jumps about, or hardly moves, while another rate makes
+    it fall at once."""
+    signs = _signs_of_long_steps(subject)
+    if signs or not _worth_it(subject) or _ended(subject):
+        yield from signs
+        return
+    history = subject.model.history
+    logs = [] if history is None else history.history.get("loss", [])
+    rate, now = subject.learning_rate(), _logs(subject, subject.loss_now)
+    left = subject.unexplained or 0.0
+
+    epochs = int(np.clip(-(-TRIAL_STEPS // subject.steps_per_epoch), 1, SWEEP_EPOCHS))
+
+    def fall(factor: float) -> float:
+        """How far log(loss) falls in a trial."""
+        return float(now - _logs(subject, subject.trial(epochs, rate * factor)[-1]))
+
+    same, low = fall(1.0), fall(1.0 / SWEEP)
+    tried = {"learning rate": rate, "loss changes to": share(float(np.exp(-same)))}
+    if low - same > np.log(2.0) and low > -np.log(FALLING):
+        tried[f"at {rate / SWEEP:.3g} to"] = share(float(np.exp(-low)))
+        yield _too_high(
+            subject,
+            "The steps are too long to come nearer: at a tenth of the learning rate "
+            "the loss falls at once.",
+            tried,
+        )
+    elif left > 0.1:
+        # Where the loss has hardly moved, only a far higher rate may show it.
+        stuck = len(logs) < 2 or logs[-1] > FALLING * logs[0]
+        for factor in SLOW if stuck and left > 0.5 else SLOW[:1]:
+            high = fall(factor)
+            if high > max(-np.log(FALLING), TIMES_FASTER * same):
+                tried[f"at {rate * factor:.3g} to"] = share(float(np.exp(-high)))
+                yield Finding(
+                    "learning_rate_too_low",
+                    "serious" if left > 0.5 else "warning",
+                    f"The steps are short: at {factor:g} times the learning rate the "
+                    "loss falls far faster.",
+                    tried,
+                    f"model.optimizer.learning_rate = {rate * factor:.3g}",
+                )
+                return
+
+
+def _signs_of_long_steps(subject: Subject) -> list[Finding]:
+    """What the history tells of too high a rate, without a trial."""
+    history, left = subject.model.history, subject.unexplained
+    logs = np.asarray([] if history is None else history.history.get("loss", []))
+    if not subject.can_train or not subject.stepped:
+        return []
+    if not (np.isfinite(logs).all() and np.isfinite(subject.loss_now)):
+        place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
+        text = "The loss went beyond all numbers in training."
+        return [_too_high(subject, text, {"epoch": place})]
+    if not len(logs) or left is None or left < GOOD:
+        return []
+    # A new network puts out large numbers for large inputs: that is not the rate.
+    later = logs[1:] if any(unscaled_inputs(subject)) else logs
+    zero = subject.loss_of_zero()
+    if zero and len(later) and later.max() > BLOWN * zero:
+        return [
+            _too_high(
+                subject,
+                "In training the loss rose far above that of a model that puts out 0: "
+                "the first steps threw the weights far out, and units may have died.",
+                {"highest loss": float(later.max()), "loss of a model of zeros": zero},
+            )
+        ]
+    half = _logs(subject, logs[len(logs) // 2 :])
+    if len(half) >= TREND_EPOCHS // 2:
+        noise = float(np.std(np.diff(half)) / np.sqrt(2.0))
+        if noise > NOISE:
+            return [
+                _too_high(
+                    subject,
+                    "The loss jumps up and down from epoch to epoch by "
+                    f"{share(float(np.expm1(noise)))}.",
+                    {"deviation of log(loss)": noise, "epochs": len(half)},
+                )
+            ]
+    return []
+
+
+def _too_high(subject: Subject, message: str, evidence: dict[str, Any]) -> Finding:
+    optimizer, left = subject.model.optimizer, subject.unexplained
+    assert optimizer is not None
+    lower = subject.learning_rate() / SWEEP
+    return Finding(
+        "learning_rate_too_high",
+        _severity(1.0 if left is None else left),
+        message,
+        {**evidence, "learning rate": subject.learning_rate()},
+        f'model.compile(optimizers.{type(optimizer).__name__}({lower:.3g}), "'
+        f'{subject.loss.name if subject.loss else "mse"}")  '
+        "# or let it fall: optimizers.schedules.CosineDecay",
+    )
+
+
+def _severity(left: float) -> str:
+    return "serious" if left > 0.5 else "warning" if left > 0.1 else "note"
+
+
+def _worth_it(subject: Subject) -> bool:
+    """Whether its optimizer has trained the model and has something left to do."""
+    left = subject.unexplained
+    if not subject.can_train or not subject.stepped or left is None or left < GOOD:
+        return False
+    return bool(np.isfinite(subject.loss_now))
+
+
+def _ended(subject: Subject) -> bool:
+    """Whether a schedule has brought the learning rate to its end: then the steps are
+    short on purpose, and more of them would not help."""
+    optimizer, steps = subject.model.optimizer, subject.model.iterations
+    assert optimizer is not None
+    history = subject.model.history
+    seen = [] if history is None else history.history.get("learning_rate", [])
+    first = optimizer.learning_rates(0, max(1, min(steps, 10_000)))
+    highest = max([float(first.max()), *seen])
+    return subject.learning_rate() <= ENDED * highest
+
+
+def _course(subject: Subject) -> tuple[np.ndarray, bool]:
+    """The loss of each epoch, and whether it is that of the validation, which is taken
+    where there is one."""
+    history = subject.model.history
+    logs = {} if history is None else history.history
+    loss, new = logs.get("loss", []), logs.get("val_loss", [])
+    of_validation = bool(new) and len(new) == len(loss)
+    losses = np.asarray(new if of_validation else loss, np.float64)
+    return losses if np.isfinite(losses).all() else losses[:0], of_validation
+
+
+def _logs(subject: Subject, loss: object) -> np.ndarray:
+    """The logarithm of losses, so that differences are factors. A likelihood is one
+    already: 0.5 log of the squared error where the spread fits it."""
+    assert subject.loss is not None
+    values = np.asarray(loss, np.float64)
+    if subject.loss.kind == "gaussian_nll":
+        return 2.0 * values
+    return np.log(np.maximum(values, 1e-30))
+
+
+def _trend(y: np.ndarray) -> tuple[float, bool]:
+    """The least-squares line through y: exp of its change from end to end, and whether
+    it falls by more than its standard error times `SURE`."""
+    t = np.arange(len(y)) - (len(y) - 1) / 2.0
+    slope = float((t * y).sum() / (t**2).sum())
+    rest = y - y.mean() - slope * t
+    error = float(np.sqrt((rest**2).sum() / max(len(y) - 2, 1) / (t**2).sum()))
+    return float(np.exp(slope * (len(y) - 1))), -slope > SURE * error
+
+
+CHECKS = (too_few_steps, learning_rate)

@@ -1,0 +1,214 @@
+"""Sines and cosines of the input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve import activations, initializers
+from kurve.batching import check_count
+from kurve.layers.base import Layer, Variable
+from kurve.plan import Op, Shape, Slot
+
+LARGEST_PHASE = 2.0**24 * 0.01
+"""In radians: beyond it float32 gets a sine wrong by 1 % and more."""
+
+
+class FourierFeatures(Layer):
+    """y = [sin(x @ W), cos(x @ W)], W the frequencies: learnt by `adapt`, given, or
+    random.
+
+    A network of relus or tanhs goes on beyond the data as a line or a constant. Behind
+    this layer it sees nothing but waves, and what it has learnt repeats:
+
+        features = FourierFeatures(4)
+        features.adapt(x, y)
+        model = Sequential([features, Dense(1)])
+
+    With `adapt` the frequencies are those that the data shows, exact enough to
+    extrapolate. Random ones (normal, of standard deviation `scale`) help a network to
+    learn fine detail instead, and do not extrapolate.
+
+    Shapes:   x (B, ..., I), W (I, F) -> y (B, ..., 2 F). Held as kernel = [W, W] and
+              bias = [0, pi / 2], for cos(z) = sin(z + pi / 2).
+    Backward: as `Dense` with the activation "sin".
+    Source:   Rahimi & Recht 2007; Tancik et al. 2020.
+
+    Args:
+        frequencies: their number F, or the frequencies themselves in radians per unit
+            of x: (F,) for one feature, or (I, F).
+        scale: standard deviation of random frequencies; 1 / scale is the distance over
+            which what is learnt may change much.
+        trainable: whether training moves the frequencies. It does so poorly, for the
+            loss has a minimum at every number of cycles; hence not by default.
+        name, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: frequencies of another kind.
+        ValueError: no or non-finite frequencies, or a scale that is not above 0.
+    """
+
+    def __init__(
+        self,
+        frequencies: Any = 16,
+        scale: float = 1.0,
+        trainable: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(trainable=trainable, **common)
+        if not 0.0 < scale < math.inf:
+            raise ValueError(
+                "[FourierFeatures] scale must be finite and above 0. "
+                f"Received: scale={scale!r}. Try scale=1.0."
+            )
+        self.scale = float(scale)
+        self.given: np.ndarray | None = None
+        if np.ndim(frequencies) == 0:
+            check_count("FourierFeatures", "frequencies", frequencies, 1)
+            self.count = int(frequencies)
+        else:
+            self.given = _checked(frequencies)
+            self.count = self.given.shape[1]
+        self.kernel: Variable
+        self.bias: Variable
+
+    def make_variables(self, input_shape: Shape) -> None:
+        waves: initializers.Initializer = initializers.RandomNormal(stddev=self.scale)
+        if self.given is not None:
+            if len(self.given) != input_shape[-1]:
+                raise ValueError(
+                    f"[FourierFeatures] frequencies must have shape ({input_shape[-1]}"
+                    f", F), a row for every feature. Received: {self.given.shape} for "
+                    f"samples of shape {input_shape}. Try adapt(x, y)."
+                )
+            waves = initializers.Constant(self.given)
+        shape = (input_shape[-1], 2 * self.count)
+        self.kernel = self.add_weight("kernel", shape, _Twice(waves))
+        self.bias = self.add_weight(
+            "bias", shape[1:], initializers.Constant(_phases(self.count))
+        )
+
+    def adapt(self, x: Any, y: Any) -> None:
+        """Take the frequencies that stand out in y(x).
+
+        Harmonics of one period become exact multiples of its frequency. Where fewer
+        stand out than the layer has room for, the rest are 0, and give the constants
+        0 and 1. A trend in y is set aside; the layer does not pass it on.
+        Where another layer stands before this one, x is that layer's output.
+
+        Args:
+            x: (n, I), or (n,) for one feature; in any order, at any distances.
+            y: (n,) or (n, T), targets that share the frequencies.
+
+        Raises:
+            TypeError, ValueError: bad data; data in which nothing repeats; numbers so
+                large that float32 does not tell one phase from another. The layer
+                stays as it was.
+        """
+        from kurve.data import as_samples, check_same_length
+        from kurve.frequencies import find_frequencies
+
+        x = as_samples("adapt", "x", x, None, np.float64)
+        y = as_samples("adapt", "y", y, None, np.float64)
+        check_same_length("adapt", x=x, y=y)
+        if x.ndim != 2:
+            raise ValueError(
+                "[adapt] x must be (n, features). "
+                f"Received: x.shape={x.shape}. Try x.reshape(-1, {x.shape[-1]})."
+            )
+        if self.built:
+            self.check_input(x.shape[1:])
+        found = find_frequencies(x, y.reshape(len(y), -1), self.count)
+        if not found.size:
+            raise ValueError(
+                "[adapt] y must repeat itself at least once, and more clearly than "
+                f"noise does. Received: {len(x)} rows in which no frequency stands out."
+                " Try more rows, or FourierFeatures(16, scale=...) without adapt."
+            )
+        phase = float((abs(x).max(axis=0) @ abs(found)).max())
+        if phase > LARGEST_PHASE:
+            raise ValueError(
+                "[adapt] x must be small beside the periods in it times 27,000, because"
+                " float32 gets larger phases wrong. Received: a phase of "
+                f"{phase:.3g} radians. Try x - x.min()."
+            )
+        waves = np.zeros((x.shape[1], self.count))
+        waves[:, : found.shape[1]] = found
+        self.given = waves
+        if self.built:
+            self.kernel.assign(np.hstack([waves, waves]))
+            self.bias.assign(_phases(self.count))
+        else:
+            self.build((None, x.shape[1]))
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """The frequencies as they are now: float32 (I, F). Of a trainable layer, those
+        of the sines."""
+        if not self.built:
+            raise RuntimeError(
+                "[FourierFeatures] the layer is not built, so it has no frequencies "
+                "yet. Try adapt(x, y) first."
+            )
+        return self.kernel.numpy()[:, : self.count]
+
+    def check_input(self, input_shape: Shape) -> None:
+        features = self.kernel.shape[0]
+        if input_shape[-1] != features:
+            raise ValueError(
+                f"[FourierFeatures] layer {self.name!r} expected the last axis of its "
+                f"input to be {features}, the features that it has frequencies for. "
+                f"Received: {input_shape[-1]} in samples of shape {input_shape}. "
+                "Try a new layer."
+            )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], 2 * self.count)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        attrs = activations.sin.attrs()
+        return [Op("dense", self.name, input_shape, shape, slots, attrs=attrs)]
+
+    def get_config(self) -> dict[str, Any]:
+        given = self.count if self.given is None else self.given.tolist()
+        return {**super().get_config(), "frequencies": given, "scale": self.scale}
+
+
+class _Twice(initializers.Initializer):
+    """The values of another initializer, side by side with themselves."""
+
+    def __init__(self, once: initializers.Initializer) -> None:
+        self.once = once
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        half = self.once.values((*shape[:-1], shape[-1] // 2), seed, stream)
+        return np.concatenate([half, half], axis=-1)
+
+
+def _phases(count: int) -> np.ndarray:
+    return np.repeat([0.0, 0.5 * math.pi], count)
+
+
+def _checked(frequencies: Any) -> np.ndarray:
+    """Given frequencies as float64 (I, F)."""
+    try:
+        waves = np.asarray(frequencies, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "[FourierFeatures] frequencies must be their number, or an array of them. "
+            f"Received: {frequencies!r}. Try FourierFeatures(16)."
+        ) from None
+    if waves.ndim == 1:
+        waves = waves[None, :]
+    if waves.ndim != 2 or not waves.size or not np.isfinite(waves).all():
+        raise ValueError(
+            "[FourierFeatures] given frequencies must be finite, of shape (F,) or "
+            f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0])."
+        )
+    return waves

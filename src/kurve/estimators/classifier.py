@@ -226,7 +226,7 @@ class Classifier(Estimator):
         if len(classes) < 2:
             raise ValueError(
                 f"[{where}] y must have at least 2 classes. Received: "
-                f"{len(classes)} class, {classes[0]!r}. "
+                f"{len(classes)} class, {classes.tolist()[0]!r}. "
                 "Try rows of other classes too."
             )
         kinds = {a.dtype.kind in "USO" for a in (classes, labels)}
@@ -290,7 +290,8 @@ def _unknown(
 ) -> ValueError:
     return ValueError(
         f"[{where}] y must hold classes that are known. Received: y[{row}] = "
-        f"{labels[row]!r}. Known: {classes.tolist()!r}. Try fit with all classes."
+        f"{labels[row : row + 1].tolist()[0]!r}. Known: {classes.tolist()!r}. "
+        "Try fit with all classes."
     )
 
 
@@ -332,7 +333,7 @@ def _labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
             raise ValueError(
                 f"[{where}] Unknown label type: continuous. A classifier needs "
                 f"classes, and y holds measurements. Received: y[{row}] = "
-                f"{labels[row]!r}. Try kurve.Regressor."
+                f"{labels[row]}. Try kurve.Regressor."
             )
     elif labels.dtype.kind == "O":
         gaps = np.array([is_missing(v) for v in labels])

@@ -94,6 +94,7 @@ class Fresh:
         self.models: list[Sequential] = []
         self.folds: list[Sequential] = []
         self.fold_of: np.ndarray | None = None
+        self.freedom: float | None = None
 
     def read(self, where: str, X: Any, y: Any, sample_weight: Any) -> Sample:
         """The encoded rows of training data."""
@@ -181,7 +182,8 @@ class Fresh:
             rows, kept = self.split(sample, rows, share)
             calibration = sample.take(kept) if len(kept) else None
         validation = given
-        wanted = estimator.early_stopping and self.recipe.choice.solver is None
+        # Levenberg and Marquardt's method has the evidence to keep it from overfitting.
+        wanted = estimator.early_stopping and self.recipe.choice.solver != "lm"
         if wanted and validation is None:
             left, kept = self.split(sample, rows, estimator.validation_fraction)
             if len(kept) >= defaults.MIN_VALIDATION:
@@ -253,10 +255,11 @@ class Fresh:
         if getattr(self.estimator, "interval", None) == "cv+":
             weights = self.make_folds(parts)
             models += self.folds
-        history, iterations = self.recipe.train(
+        outcome = self.recipe.train(
             models, self.loss, parts.rows, parts.watched, weights
         )
-        self.learnt.update(history_=history, n_iter_=iterations)
+        self.freedom = outcome.freedom
+        self.learnt.update(history_=outcome.history, n_iter_=outcome.iterations)
         self.learnt["_novelty"] = Novelty.learn(
             self.all_inputs(parts), np.random.default_rng(self.next_seed())
         )

@@ -147,18 +147,12 @@ def _from_frame(where: str, data: Any) -> Table:
             gaps = column.is_null().to_numpy()
             if gaps.any():
                 column = column.cast(nw.Float64)
-                values = np.array(
-                    [np.nan if v is None else v for v in column.to_list()], np.float64
-                )
+                values = _with_gaps(column.to_list())
             else:
                 values = np.asarray(column.to_numpy(), np.float64)
             parts.append(values)
         elif dtype == nw.Boolean:
-            parts.append(
-                np.array(
-                    [np.nan if v is None else v for v in column.to_list()], np.float64
-                )
-            )
+            parts.append(_with_gaps(column.to_list()))
         elif dtype.is_temporal():
             raise _date_error(where, label, dtype)
         elif dtype in (nw.String, nw.Categorical, nw.Enum):
@@ -202,8 +196,15 @@ def _names(where: str, given: list[Any]) -> list[str] | None:
 
 def levels_of(values: list[Any]) -> np.ndarray:
     levels = np.empty(len(values), object)
-    levels[:] = [None if is_missing(v) else v for v in values]
+    levels[:] = [
+        None if is_missing(v) else v.item() if isinstance(v, np.generic) else v
+        for v in values
+    ]
     return levels
+
+
+def _with_gaps(values: list[Any]) -> np.ndarray:
+    return np.array([np.nan if is_missing(v) else v for v in values], np.float64)
 
 
 def is_missing(value: Any) -> bool:

@@ -456,11 +456,9 @@ class Regressor(Estimator):
             freedom = 1.0
         else:
             z, t, w = parts.rows
-            used = min(fresh.models[0].count_params() / fresh.outputs, len(z) / 2)
-            freedom = 1.0 - used / len(z)
+            used = fresh.freedom or float(fresh.models[0].count_params())
+            freedom = 1.0 - min(used / fresh.outputs, len(z) / 2) / len(z)
         means = learnt._outputs_of(z)
-        if fresh.recipe.choice.likelihood != "none":
-            means = learnt._each(means)[0]
         errors = np.average((t - means.mean(axis=0)) ** 2, axis=0, weights=w)
         return np.asarray(errors / freedom + 1e-12)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TINY = 1e-13
+TINY = 1e-15
 """Spread, relative to the largest value, below which a column is constant: what is left
 of it in float64 is rounding."""
 

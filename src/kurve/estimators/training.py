@@ -27,6 +27,20 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass
+class Outcome:
+    """What a training has to tell.
+
+    history:    name by name the mean over the models, a value an epoch or iteration
+    iterations: epochs or iterations done
+    freedom:    parameters of a model that the data determines, where that was counted
+    """
+
+    history: dict[str, list[float]]
+    iterations: int
+    freedom: float | None = None
+
+
+@dataclass
 class Recipe:
     """How to make and train the models of one estimator.
 
@@ -111,16 +125,12 @@ class Recipe:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None = None,
-    ) -> tuple[dict[str, list[float]], int]:
+    ) -> Outcome:
         """Train the models side by side.
 
         Args:
             validation: what early stopping watches, or None for no early stopping.
             weights: (models, n), instead of the weights in `rows`.
-
-        Returns:
-            The history (the mean over the models), and the number of epochs or
-            iterations.
         """
         x, y, common = rows
         choice = self.choice
@@ -155,7 +165,7 @@ class Recipe:
             histories = Ensemble(models).fit(
                 x, y, sample_weight=each, callbacks=callbacks, **arguments
             )
-        return mean_history(histories), max(len(h.epoch) for h in histories)
+        return Outcome(mean_history(histories), max(len(h.epoch) for h in histories))
 
     def _solve(
         self,
@@ -164,7 +174,7 @@ class Recipe:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None,
-    ) -> tuple[dict[str, list[float]], int]:
+    ) -> Outcome:
         from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
 
         x, y, common = rows
@@ -177,6 +187,8 @@ class Recipe:
             }
             if self.watch is not None:
                 arguments["callback"] = partial(self._report, self.watch)
+            if validation is not None:
+                arguments["patience"] = self.choice.patience
             weight = common if weights is None else weights[number]
             if self.choice.solver == "lm":
                 if not self.alpha:
@@ -199,8 +211,13 @@ class Recipe:
                     result = again
             results.append(result)
         iterations = max(1, *(int(result.iterations) for result in results))
-        return mean_history([result.history for result in results]), iterations
-
+        counted = [result.effective_parameters for result in results]
+        known = [count for count in counted if count is not None]
+        return Outcome(
+            mean_history([result.history for result in results]),
+            iterations,
+            max(known) if known else None,
+        )
 
     def _report(self, watch: Watch, done: int, logs: Mapping[str, float]) -> None:
         watch(done, self.choice.iterations, logs)

@@ -77,9 +77,9 @@ def test_classifiers_come_back_with_their_labels(labels: Any, tmp_path: Path) ->
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
     net = kurve.Sequential([layers.Dense(1, input_shape=(1,))])
     net.save(tmp_path / "net.kurve")
-    with pytest.raises(ModelFileError, match="holds no estimator. Try kurve.models"):
+    with pytest.raises(ModelFileError, match="holds no estimator"):
         load(tmp_path / "net.kurve")
-    with pytest.raises(ValueError, match="must end in '.kurve'"):
+    with pytest.raises(ValueError, match=r"must end in '\.kurve'"):
         MODELS["plain"].fit(X, Y).save(tmp_path / "model.pkl")
     with pytest.raises(ValueError, match="not fitted yet"):
         Regressor().save(tmp_path / "model.kurve")

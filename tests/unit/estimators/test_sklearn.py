@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 import warnings
 from typing import Any
@@ -39,10 +40,11 @@ def checks() -> Any:
                 yield pytest.param(made, check, id=f"{type(made).__name__}-{name}")
 
 
-@pytest.mark.parametrize(("estimator", "check"), checks())
-def test_check_estimator(estimator: Any, check: Any, engine: str) -> None:
-    if engine == "reference":
-        # The defaults train for thousands of steps; fewer will do on the slow engine.
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+def test_check_estimator(estimator: Any, check: Any) -> None:
+    if importlib.util.find_spec("kurve._core") is not None:
+        kurve.set_engine("native")
+    else:  # the defaults train for thousands of steps
         estimator.set_params(hidden_layer_sizes=(16,), max_epochs=40)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not inherit from", UserWarning)

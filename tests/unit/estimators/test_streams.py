@@ -11,7 +11,7 @@ import pytest
 from kurve import Classifier, Regressor
 
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0, "batch_size": 32,
+    "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0, "batch_size": 16,
 }  # fmt: skip
 RNG = np.random.default_rng(6)
 X = RNG.normal(50.0, 7.0, size=(1200, 2))
@@ -32,20 +32,22 @@ class Walked:
 
 def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
     batches = Walked(X, Y)
-    model = Regressor(**FAST, early_stopping=False).fit(batches)
+    model = Regressor(likelihood="none", **FAST, early_stopping=False).fit(batches)
     assert batches.walks == 1 + 12 == 1 + model.n_iter_
-    assert model.score(X, Y) > 0.97
-    whole = Regressor(**FAST, early_stopping=False).fit(X, Y)
+    assert model.score(X, Y) > 0.95
+    whole = Regressor(likelihood="none", **FAST, early_stopping=False).fit(X, Y)
     np.testing.assert_allclose(model._inputs.mean, whole._inputs.mean, rtol=1e-12)
     np.testing.assert_allclose(
         model._outputs.deviation, whole._outputs.deviation, rtol=1e-12
     )
-    assert model.models_[0].iterations == 12 * 12 * 4  # epochs, batches, steps
+    assert model.models_[0].iterations == 12 * 12 * 7  # epochs, batches, steps
 
 
 @pytest.mark.parametrize("interval", ["auto", "conformal"])
 def test_held_out_rows_stop_training_and_calibrate(interval: str) -> None:
-    model = Regressor(**FAST, interval=interval, members=2).fit(Walked(X, Y))
+    model = Regressor(likelihood="none", **FAST, interval=interval, members=2).fit(
+        Walked(X, Y)
+    )
     assert len(model.history_["val_loss"]) == model.n_iter_
     assert model._conformal is not None
     share = len(model._conformal.scores) / len(X)
@@ -57,15 +59,16 @@ def test_held_out_rows_stop_training_and_calibrate(interval: str) -> None:
 
 
 def test_an_iterator_is_read_into_memory() -> None:
-    again = Regressor(**FAST).fit(iter(Walked(X, Y)))
+    again = Regressor(likelihood="none", **FAST).fit(iter(Walked(X, Y)))
     np.testing.assert_array_equal(
-        again.predict(X), Regressor(**FAST).fit(list(Walked(X, Y))).predict(X)
+        again.predict(X),
+        Regressor(likelihood="none", **FAST).fit(list(Walked(X, Y))).predict(X),
     )
 
 
 def test_weights_and_validation_data() -> None:
     weights = np.where(X[:, 0] > 50, 2.0, 1.0)
-    model = Regressor(**FAST).fit(
+    model = Regressor(likelihood="none", **FAST).fit(
         Walked(X, Y, weights), validation_data=(X[:50], Y[:50])
     )
     assert model.score(X, Y) > 0.9 and "val_loss" in model.history_
@@ -100,4 +103,4 @@ def test_what_is_refused(given: dict[str, Any], batches: Any, text: str) -> None
     with pytest.raises(ValueError, match=text):
         Regressor(**{**FAST, **given}).fit(batches)
     with pytest.raises(TypeError, match="every batch must be"):
-        Regressor(**FAST).fit(x for x in [X, Y])
+        Regressor(likelihood="none", **FAST).fit(x for x in [X, Y])

@@ -86,8 +86,8 @@ def public_names(module_name: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "assessment", "callbacks", "diagnosis", "estimators", "inspection", "layers", "losses",
-        "metrics", "optimizers", "plots", "report", "tables",
+        "assessment", "callbacks", "diagnosis", "estimators", "inspection", "layers",
+        "losses", "metrics", "optimizers", "plots", "report", "tables",
     ],
 )  # fmt: skip
 def test_reference_lists_every_class(module: str) -> None:

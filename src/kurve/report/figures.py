@@ -64,7 +64,8 @@ class Canvas:
                 "savefig.dpi": 150,
             }
         )
-        self.figure = Figure(figsize=self._size, layout=ConstrainedLayoutEngine(wspace=0.07))
+        layout = ConstrainedLayoutEngine(wspace=0.07)
+        self.figure = Figure(figsize=self._size, layout=layout)
         self.panels = list(self.figure.subplots(1, self._columns, squeeze=False)[0])
         return self
 

@@ -164,6 +164,7 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
     _tidy(ax)
+    return ax
 
 
 def plot_residuals(

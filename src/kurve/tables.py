@@ -109,9 +109,9 @@ def open_table(
     format = format or format_of(path)
     file: TableFile
     if format in ("csv", "tsv"):
-        file = TextFile(Delimited(name, stream, format, **options))
+        file = _TextFile(Delimited(name, stream, format, **options))
     else:
-        file = ArrowFile(name, stream, format)
+        file = _ArrowFile(name, stream, format)
     if stream is not None:
         weakref.finalize(file, stream.close)
     return file
@@ -162,7 +162,7 @@ class TableFile:
         raise NotImplementedError
 
 
-class TextFile(TableFile):
+class _TextFile(TableFile):
     """A CSV or TSV file."""
 
     def __init__(self, text: Delimited) -> None:
@@ -183,7 +183,7 @@ class TextFile(TableFile):
         return self._text.batches(columns, types)
 
 
-class ArrowFile(TableFile):
+class _ArrowFile(TableFile):
     """A Parquet or Feather file."""
 
     def __init__(self, path: str, stream: BinaryIO | None, format: str) -> None:

@@ -13,10 +13,12 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kurve.assessment import Assessment
 from kurve.files import write_text
+
+if TYPE_CHECKING:
+    from kurve.assessment import Assessment
 
 
 def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:

@@ -159,13 +159,18 @@ def select(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
 
 
 def refuse_missing(
-    file: TableFile, table: pyarrow.Table, what: str, first: int = 0
+    file: TableFile,
+    table: pyarrow.Table,
+    what: str,
+    first: int = 0,
+    fix: str = "leaving such rows out",
 ) -> None:
     """Refuse a table with missing values, naming the first row and column.
 
     Args:
         what: "target" or "feature".
         first: number of the table's first row in the file.
+        fix: what to do, besides a value there.
     """
     for name in table.column_names:
         missing = np.asarray(table[name].is_null(nan_is_null=True))
@@ -176,8 +181,5 @@ def refuse_missing(
             raise TableError(
                 f"[read] {file.path}, {file.place(first + row)}: {what} {name!r} must "
                 f"have a value in every row. Received: none{more}. Try a value there, "
-                + "or "
-                + ("leaving" if what == "target" else "filling in or leaving")
-                + " such rows out: --missing "
-                + ("drop." if what == "target" else "impute, --missing drop.")
+                f"or {fix}."
             )

@@ -411,6 +411,7 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
     Path("other.csv").write_text("a,b\n1,2\n")
     Path("town.csv").write_text("a,b,city\n1,2,Paris\n")
     Path("text.csv").write_text("a,b,city\nx,2,Rome\n")
+    Path("gap.csv").write_text("a,b,city,y\n1,2,Rome,1\n1,,Rome,2\n")
     Path("bad.kurve").write_bytes(Path("data.kurve").read_bytes()[:-5])
     for words, message in (
         (("fit", "date.csv", "-t", "y"),
@@ -431,6 +432,11 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
          "kurve: [predict] column 'city' must hold levels that were in the training"),
         (("predict", "data.kurve", "text.csv", "-o", "p.csv"),
          "kurve: [predict] column 'a' must hold numbers, because it did in the"),
+        (("predict", "data.kurve", "gap.csv", "-o", "p.csv"),
+         "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row. "
+         "Received: none. Try a value there, or leaving such rows out."),
+        (("evaluate", "data.kurve", "gap.csv"),
+         "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row."),
         (("predict", "data.kurve", "data.csv", "-o", "p.json"),
          "kurve predict: --out must end in .csv or .tsv or .parquet or .feather."),
         (("evaluate", "data.kurve", "town.csv"),
@@ -442,7 +448,7 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         assert done.code == 2, (words, done.err)
         assert done.err.startswith(message), (words, done.err)
         assert done.err.count("\n") == 1 and done.out == ""
-    extra = {"bad.kurve", "other.csv", "text.csv", "town.csv"}
+    extra = {"bad.kurve", "gap.csv", "other.csv", "text.csv", "town.csv"}
     assert set(files(tmp_path)) == {*before, *extra}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -256,7 +255,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_findings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_findings_are_shown() -> None:
     class Finding:
         name, severity = "dead <units>", "warning"
         message, fix = "half of them", "use <silu>"
@@ -267,7 +266,6 @@ def test_findings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(x) == len(y) == N
             return [Finding()]
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     words = check(report.make_report(Sick(), table(time=A), Y)).words
     for part in ("dead <units>", "warning", "half of them", "use <silu>", "0.5123"):
         assert part in words

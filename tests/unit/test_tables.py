@@ -330,8 +330,7 @@ def test_missing_values(tmp_path: Path) -> None:
         roles.refuse_missing(file, table, "target")
     assert str(caught.value) == (
         f"[read] {tmp_path}/data.csv, line 3: target 'a' must have a value in every "
-        "row. Received: none. Try a value there, or leaving such rows out: "
-        "--missing drop."
+        "row. Received: none. Try a value there, or leaving such rows out."
     )
 
 

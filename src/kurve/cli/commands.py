@@ -188,8 +188,13 @@ def predict(model: str, data: str, **given: Any) -> None:
     format = tables.format_of(out) if out else "csv"
     with _output(out) as sink:
         writer: Any = None
+        first = 0
         for part in parts:
             roles.check_rows(file, len(part))
+            if estimator.missing == "error":
+                x = roles.select(part, features)
+                roles.refuse_missing(file, x, "feature", first)
+            first += len(part)
             result = _predictions(estimator, part, features, keep, given)
             if writer is None:
                 writer = tables.writer(sink, result.schema, format)
@@ -235,6 +240,8 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
     roles.check_rows(file, len(table))
     truth = roles.select(table, targets)
     roles.refuse_missing(file, truth, "target")
+    if estimator.missing == "error":
+        roles.refuse_missing(file, roles.select(table, features), "feature")
     x, y = roles.select(table, features), roles.target_array(truth, targets)
     found = assess(estimator, x, y, targets, coverage=given["coverage"])
     click.echo(json.dumps(as_dict(found)) if as_json else as_text(found))

@@ -225,8 +225,10 @@ def _clean(
             f"{targets[0]!r} missing in all {len(table)} rows. Try another target."
         )
     if given["missing"] == "error":
-        roles.refuse_missing(file, goal, "target", first)
-        roles.refuse_missing(file, roles.select(table, features), "feature", first)
+        out = "leaving such rows out: --missing drop"
+        roles.refuse_missing(file, goal, "target", first, out)
+        out = "filling in or leaving such rows out: --missing impute, --missing drop"
+        roles.refuse_missing(file, roles.select(table, features), "feature", first, out)
         return table
     if given["missing"] == "drop":
         missing |= roles.missing_rows(roles.select(table, features))

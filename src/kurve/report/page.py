@@ -57,7 +57,8 @@ svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-family:inherit!important}
 .grid{display:grid;gap:1.4rem 2rem;align-items:start;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
-.grid.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,14.5rem),1fr))}
+.grid.small{gap:1.4rem 1rem;
+grid-template-columns:repeat(auto-fill,minmax(min(100%,13.2rem),1fr))}
 pre{background:var(--panel);border-radius:.5rem;padding:.8rem 1rem;overflow-x:auto;
 font-size:.88rem;line-height:1.45;margin:.6rem 0}
 .findings{list-style:none;padding:0;margin:0;display:grid;gap:.9rem}

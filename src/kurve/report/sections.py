@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -162,8 +161,8 @@ def fits(facts: Facts) -> Iterable[str]:
     outside = _outside(facts)
     if outside is not None and outside.any():
         note = (
-            f"<p class=note>{int(outside.sum())} of the {facts.rows} lie outside the "
-            "range of the training data, where the model guesses.</p>"
+            f"<p class=note>{int(outside.sum())} of the {facts.rows} lie outside "
+            "the training data, where the model guesses.</p>"
         )
     yield section("The fit", side_by_side(drawn), note)
     errors = facts.test_y - facts.predicted
@@ -351,28 +350,30 @@ def training(facts: Facts) -> Iterable[str]:
 def findings(facts: Facts) -> Iterable[str]:
     """What the diagnosis says."""
     call = getattr(facts.model, "diagnose", None)
-    if not callable(call) or importlib.util.find_spec("kurve.diagnosis") is None:
+    if not callable(call):
         return
     y = facts.y if facts.y.ndim == 1 or facts.y.shape[1] > 1 else facts.y[:, 0]
     x, rows = some_rows(facts.x, 10 * LOOKED_AT)
     found = list(call(x, y[rows]))
-    items = "".join(
-        f'<li class="{html.escape(str(f.severity))}"><b>{html.escape(str(f.name))}</b> '
-        f"<span class=badge>{html.escape(str(f.severity))}</span>"
-        f"<p>{html.escape(str(f.message))}</p>"
-        + (
-            f"<p class=note>{html.escape(_evidence(f.evidence))}</p>"
-            if f.evidence
-            else ""
-        )
-        + (f"<pre><code>{html.escape(str(f.fix))}</code></pre>" if f.fix else "")
-        + "</li>"
-        for f in found
-    )
+    items = "".join(map(_finding, found))
     body = f"<ul class=findings>{items}</ul>" if items else (
         "<p>Nothing was found: data, training and predictions look sound.</p>"
     )  # fmt: skip
     yield section("What may be wrong", body)
+
+
+def _finding(found: Any) -> str:
+    name, severity = str(found.name).replace("_", " "), html.escape(str(found.severity))
+    parts = [
+        f'<li class="{severity}"><b>{html.escape(name)}</b>',
+        f"<span class=badge>{severity}</span>",
+        f"<p>{html.escape(str(found.message))}</p>",
+    ]
+    if found.evidence:
+        parts.append(f"<p class=note>{html.escape(_evidence(found.evidence))}</p>")
+    if found.fix:
+        parts.append(f"<pre><code>{html.escape(str(found.fix))}</code></pre>")
+    return " ".join(parts) + "</li>"
 
 
 def _evidence(evidence: Any) -> str:

@@ -135,7 +135,7 @@ class Delimited:
             for name in columns:
                 values = batch[name]
                 valid = len(values) - values.null_count
-                kind = _number_kind(self._pointed(values))
+                kind = _number_kind(self._pointed(values), seen[name] <= {"integer"})
                 numbers = valid
                 if kind is None:
                     numbers = compute.sum(self._are_numbers(values)).as_py() or 0
@@ -441,11 +441,17 @@ def _plain_numbers(values: Any) -> Any:
     return plain.cast(pyarrow.float64())
 
 
-def _number_kind(values: Any) -> str | None:
-    """ "integer" or "number" for text that is all numbers, None for other text."""
+def _number_kind(values: Any, whole: bool) -> str | None:
+    """ "integer" or "number" for text that is all numbers, None for other text.
+
+    Args:
+        whole: whether integers are tried first.
+    """
     import pyarrow
 
     for kind, name in ((pyarrow.int64(), "integer"), (pyarrow.float64(), "number")):
+        if name == "integer" and not whole:
+            continue
         try:
             values.cast(kind)
         except pyarrow.ArrowInvalid:

@@ -142,7 +142,9 @@ def missing_rows(values: Any) -> np.ndarray:
     if hasattr(values, "column_names"):
         missing = np.zeros(len(values), bool)
         for column in values.columns:
-            missing |= np.asarray(column.is_null(nan_is_null=True))
+            gaps = _gaps(column)
+            if gaps is not None:
+                missing |= gaps
         return missing
     if values.dtype.kind == "O":
         missing = np.equal(values, np.array(None))
@@ -173,9 +175,9 @@ def refuse_missing(
         fix: what to do, besides a value there.
     """
     for name in table.column_names:
-        missing = np.asarray(table[name].is_null(nan_is_null=True))
-        count = int(missing.sum())
-        if count:
+        missing = _gaps(table[name])
+        if missing is not None:
+            count = int(missing.sum())
             row = int(np.argmax(missing))
             more = f" ({count} such rows in all)" if count > 1 else ""
             raise TableError(
@@ -183,3 +185,13 @@ def refuse_missing(
                 f"have a value in every row. Received: none{more}. Try a value there, "
                 f"or {fix}."
             )
+
+
+def _gaps(column: Any) -> np.ndarray | None:
+    """bool (n,): where a column has no value; None if it has all."""
+    from pyarrow import compute
+
+    missing = column.is_null(nan_is_null=True)
+    if not compute.any(missing).as_py():
+        return None
+    return np.asarray(missing.combine_chunks().to_numpy(zero_copy_only=False))

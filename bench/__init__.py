@@ -8,5 +8,7 @@ ceilings.py    what this machine can do at all: products of matrices and copies
 processes.py   whole programs: start, import, memory, size on the disk
 parts.py       the parts (a) to (g): which cases, which contenders
 claims.py      what is claimed, and whether the results bear it out
+nist.py        `curve_fit` beside SciPy's on NIST's problems, on its own
+small_network.py  Levenberg-Marquardt and L-BFGS beside SciPy's, on its own
 report.py      the Markdown page; tables.py its numbers, pictures.py its pictures
 """

@@ -67,7 +67,8 @@ class Dense : public Op {
     Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
               R,  I_, O_, Product::differentiate};
     p.derivative = before;
-    bool checks = pass.wild && trainable, computes = !pass.wild && trainable;
+    bool checks = pass.wild && trainable,
+         computes = pass.gradient && !pass.wild && trainable;
     int64_t own = checks + (computes ? weight_tasks(pass) : 0);
     int64_t tasks = own + (dx ? kernels.product_tasks(p) : 0);
     parallel(tasks, R * I_ * O_ * (computes + (dx != nullptr)), [&](int64_t task) {
@@ -92,8 +93,37 @@ class Dense : public Op {
       pass.infinite[kernel_].store(true, std::memory_order_relaxed);
   }
 
+  void jacobian(const Pass& pass, const float* x, const float* dz, float* to,
+                int64_t stride) const override {
+    constexpr int64_t size = 16;  // samples of a task
+    int64_t work = pass.batch * rows * (I_ + 1) * O_;
+    parallel((pass.batch + size - 1) / size, work, [&](int64_t task) {
+      int64_t end = std::min(pass.batch, (task + 1) * size);
+      for (int64_t b = task * size; b < end; b++) {
+        float* dkernel = train_kernel_ ? to + b * stride + kernel_offset_ : nullptr;
+        float* dbias = train_bias_ ? to + b * stride + bias_offset_ : nullptr;
+        for (int64_t r = b * rows; r < (b + 1) * rows; r++)
+          add_row(x + r * I_, dz + r * O_, dkernel, dbias, r == b * rows);
+      }
+    });
+  }
+
  private:
   static constexpr int64_t bias_piece = 128;
+
+  // dkernel (I, O) = or += x dz^T, dbias (O,) = or += dz, of one row.
+  void add_row(const float* x, const float* dz, float* dkernel, float* dbias,
+               bool first) const {
+    for (int64_t i = 0; dkernel && i < I_; i++) {
+      float *row = dkernel + i * O_, xi = x[i];
+      if (first)
+        for (int64_t o = 0; o < O_; o++) row[o] = xi * dz[o];
+      else
+        for (int64_t o = 0; o < O_; o++) row[o] += xi * dz[o];
+    }
+    for (int64_t o = 0; dbias && o < O_; o++)
+      dbias[o] = first ? dz[o] : dbias[o] + dz[o];
+  }
 
   int64_t kernel_tasks(const Pass& pass) const {
     if (!train_kernel_) return 0;

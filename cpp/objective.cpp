@@ -28,6 +28,8 @@ bool read_loss(const Spec& spec, Loss& loss) {
   if (loss.kind == LossKind::binary_crossentropy ||
       loss.kind == LossKind::categorical_crossentropy)
     loss.smoothing = float(number(spec.attrs, "label_smoothing"));
+  if (loss.kind == LossKind::gaussian_nll)
+    loss.beta = float(number(spec.attrs, "beta"));
   if (loss.kind == LossKind::pinball) {
     loss.count = int(number(spec.attrs, "quantiles"));
     if (loss.count < 1 || loss.count > most_quantiles)

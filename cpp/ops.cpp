@@ -44,6 +44,8 @@ Activation activation_of(const Attrs& attrs) {
 
 Derivative Op::derivative(const float*, const float*) const { return {}; }
 
+void Op::jacobian(const Pass&, const float*, const float*, float*, int64_t) const {}
+
 namespace {
 
 // Tasks of whole vectors, and of whole Philox blocks; a transcendental element costs
@@ -132,6 +134,7 @@ class DropoutOp : public Op {
     int64_t n = pass.batch * out;
     if (!pass.training) {
       std::copy(x, x + n, y);
+      if (kept) std::fill(kept, kept + n, 1.0f);
       return;
     }
     Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};

@@ -65,6 +65,7 @@ struct Pass {
   std::atomic<bool>* infinite = nullptr;  // per slot: its gradient is not finite
   int64_t batch = 0;
   bool training = false;
+  bool keeps = false;  // outputs and derivatives, for the way back
   uint64_t seed = 0, step = 0;
 
   // Where set, backward leaves the variables to weight_task and tells `wild` of numbers
@@ -93,6 +94,11 @@ class Op {
   // tasks.
   virtual int64_t weight_tasks(const Pass&) const { return 0; }
   virtual void weight_task(const Pass&, const float*, const float*, int64_t) const {}
+
+  // Each sample's own gradient of the op's trainable variables, not summed over the
+  // batch: sample b writes its places of the vector (P,) at to + b * stride.
+  virtual void jacobian(const Pass&, const float* x, const float* dz, float* to,
+                        int64_t stride) const;
 
   int64_t in = 0, out = 0;  // floats per sample
   int64_t rows = 1;         // rows per sample of the products with its variables

@@ -154,9 +154,9 @@ Pass Program::pass(const State& state, int64_t batch) const {
 const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
                               float* output) const {
   for (size_t i = 0; i < ops_.size(); i++) {
-    float* y = pass.training ? ws.out[i] : ws.turn[i % 2];
+    float* y = pass.keeps ? ws.out[i] : ws.turn[i % 2];
     if (output && i + 1 == ops_.size()) y = output;
-    ops_[i]->forward(pass, x, y, pass.training ? ws.kept[i] : nullptr);
+    ops_[i]->forward(pass, x, y, pass.keeps ? ws.kept[i] : nullptr);
     x = y;
   }
   return x;
@@ -232,11 +232,45 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
   Borrowed ws(*this, largest_batch(batches, step, step + 1), true);
   Rows rows = gather(batches, step, *ws);
   Pass p = pass(state, rows.batch);
-  p.training = true;
+  p.training = p.keeps = true;
   p.gradient = gradient;
   p.infinite = ws->infinite.get();
   std::fill_n(gradient, params_size_, 0.0f);
   return forward_backward(p, rows, *ws);
+}
+
+// One way back for each output; each sample's gradient is its own.
+Outcome Program::jacobian(const State& state, const float* x, int64_t n, float* y,
+                          float* jacobian, Interrupted interrupted) const {
+  int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
+  int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
+  Borrowed ws(*this, std::min(n, block), true);
+  for (int64_t first = 0; first < n; first += block) {
+    if (first && interrupted()) return {"", true};
+    Pass p = pass(state, std::min(block, n - first));
+    p.keeps = true;
+    const float *in = x + first * input_size_, *out = forward(p, in, *ws, nullptr);
+    std::copy_n(out, p.batch * output_size_, y + first * output_size_);
+    float* rows = jacobian + first * stride;
+    parallel(p.batch, p.batch * stride,
+             [&](int64_t b) { std::fill_n(rows + b * stride, stride, 0.0f); });
+    for (int64_t o = 0; o < output_size_; o++, rows += params_size_) {
+      float* dz = ws->turn[last % 2];
+      std::fill_n(dz, p.batch * output_size_, 0.0f);
+      for (int64_t b = 0; b < p.batch; b++) dz[b * output_size_ + o] = 1.0f;
+      differentiate(kernels_, ops_[last]->derivative(ws->out[last], ws->kept[last]), dz,
+                    dz, p.batch * output_size_);
+      for (int64_t i = last; i >= int64_t(first_trainable_); i--) {
+        const float* from = i ? ws->out[i - 1] : in;
+        Derivative before =
+            i ? ops_[i - 1]->derivative(from, ws->kept[i - 1]) : Derivative{};
+        ops_[i]->jacobian(p, from, ws->turn[i % 2], rows, stride);
+        float* dx = i > int64_t(first_trainable_) ? ws->turn[(i + 1) % 2] : nullptr;
+        ops_[i]->backward(p, from, ws->out[i], ws->turn[i % 2], dx, before);
+      }
+    }
+  }
+  return {};
 }
 
 std::string Program::first_infinite(const Workspace& ws) const {
@@ -255,7 +289,7 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
     if (s > first && interrupted()) return {"", true};
     Rows rows = gather(batches, s, *ws);
     Pass p = pass(state, rows.batch);
-    p.training = true;
+    p.training = p.keeps = true;
     p.gradient = ws->gradient;
     p.infinite = ws->infinite.get();
     for (size_t i = 0; i < params_.size(); i++)

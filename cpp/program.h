@@ -67,6 +67,10 @@ class Program {
   Outcome predict(const State&, const float* x, int64_t n, float* y, Interrupted) const;
   // Writes the whole gradient (P,) and returns the loss.
   double gradient(const State&, const Batches&, int64_t step, float* gradient) const;
+  // Outputs for x, and the derivative of each with respect to every variable:
+  // (n * outputs, P), zero for padding and frozen variables.
+  Outcome jacobian(const State&, const float* x, int64_t n, float* y, float* jacobian,
+                   Interrupted) const;
 
  private:
   class Borrowed;

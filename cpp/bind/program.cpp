@@ -195,6 +195,24 @@ void predict(const Program& program, const StateArrays& arrays, Data x,
   raise_if(outcome);
 }
 
+void jacobian(const Program& program, const StateArrays& arrays, Data x, Array<float> y,
+              Array<float, nb::ndim<2>> out) {
+  State view = arrays.view(program, 0, 0);
+  int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0, outputs = program.output_size();
+  expect(int64_t(x.size()) == n * program.input_size(),
+         "x must have the shape (n, *input_shape).");
+  expect(int64_t(y.size()) == n * outputs, "y must have the shape (n, *output_shape).");
+  expect(int64_t(out.shape(0)) == n * outputs &&
+             int64_t(out.shape(1)) == program.params_size(),
+         "the jacobian must have a row for each output and a column for each param.");
+  Outcome outcome;
+  {
+    nb::gil_scoped_release release;
+    outcome = program.jacobian(view, x.data(), n, y.data(), out.data(), interrupted);
+  }
+  raise_if(outcome);
+}
+
 double gradient(const Program& program, const StateArrays& arrays, int64_t step,
                 uint64_t seed, const BatchArrays& batches, int64_t which,
                 Vector<float> out) {
@@ -271,7 +289,10 @@ void register_program(nb::module_& m) {
            nb::arg("y").noconvert(), "Write the outputs for x to y.")
       .def("gradient", &gradient, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
-           "Loss of one step's batch; its gradient is written to out.");
+           "Loss of one step's batch; its gradient is written to out.")
+      .def("jacobian", &jacobian, nb::arg("arrays"), nb::arg("x").noconvert(),
+           nb::arg("y").noconvert(), nb::arg("out").noconvert(),
+           "Write the outputs for x to y, their derivatives to out.");
 
   nb::class_<Job>(m, "Job", "The steps first..last-1 of a program's training.")
       .def(

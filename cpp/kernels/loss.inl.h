@@ -126,9 +126,10 @@ constexpr float min_variance = 1e-6f, log_2_pi = 1.837877066f;
 
 // p (rows, 2T): means, then s with v = softplus(s) + min_variance.
 // l = (log(2 pi v) + e^2 / v) / 2 with e = m - y; dm = e / v;
-// ds = (1 - e^2 / v) / (2 v) sigmoid(s). The elements of several rows fill a vector.
-static void gaussian(const float* p, const float* y, int64_t rows, int64_t O,
-                     float* scratch, double* row_loss, float* dp) {
+// ds = (1 - e^2 / v) / (2 v) sigmoid(s), both times v^beta. The elements of several
+// rows fill a vector.
+static void gaussian(const Loss& loss, const float* p, const float* y, int64_t rows,
+                     int64_t O, float* scratch, double* row_loss, float* dp) {
   int64_t T = O / 2, n = rows * T;
   float share = 1.0f / float(T);
   for (int64_t first = 0; first < n; first += L) {
@@ -143,10 +144,12 @@ static void gaussian(const float* p, const float* y, int64_t rows, int64_t O,
     }
     vf raw = load(s), v = softplus(raw) + min_variance;
     vf e = load(m) - load(y + first, count), scaled = e / v, square = e * scaled;
-    store(scratch + first, 0.5f * (log(v) + square + log_2_pi), count);
+    vf log_v = log(v), factor = splat(share);
+    store(scratch + first, 0.5f * (log_v + square + log_2_pi), count);
     if (!dp) continue;
-    store(m, scaled * share);
-    store(s, 0.5f * share * (1.0f - square) / v * sigmoid(raw));
+    if (loss.beta != 0.0f) factor = factor * exp(loss.beta * log_v);
+    store(m, scaled * factor);
+    store(s, 0.5f * factor * (1.0f - square) / v * sigmoid(raw));
     for (int64_t i = 0; i < count; i++) {
       dp[at[i]] = m[i];
       dp[at[i] + T] = s[i];
@@ -194,7 +197,7 @@ static void loss(const Loss& loss, const float* p, const float* y, int64_t rows,
     // clang-format on
 #undef CASE
       case LossKind::gaussian_nll:
-    return gaussian(p, y, rows, O, scratch, row_loss, dp);
+    return gaussian(loss, p, y, rows, O, scratch, row_loss, dp);
   case LossKind::pinball:
     return pinball(loss, p, y, rows, O, scratch, row_loss, dp);
   case LossKind::categorical_crossentropy:

@@ -107,6 +107,7 @@ struct Loss {
   bool from_logits = false;
   float delta = 1;
   float smoothing = 0;
+  float beta = 0;
   int count = 0;  // of quantiles
   float quantiles[most_quantiles] = {};
 };

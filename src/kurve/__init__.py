@@ -12,6 +12,7 @@ from kurve import models as models
 from kurve import optimizers as optimizers
 from kurve import plots as plots
 from kurve import regularizers as regularizers
+from kurve import solvers as solvers
 from kurve import utils as utils
 from kurve.engines import get_engine as get_engine
 from kurve.engines import get_threads as get_threads
@@ -23,5 +24,6 @@ from kurve.estimators import Regressor as Regressor
 from kurve.layers import Input as Input
 from kurve.learning_rates import lr_find as lr_find
 from kurve.models import Sequential as Sequential
+from kurve.solvers import curve_fit as curve_fit
 
 __version__ = "0.1.0"

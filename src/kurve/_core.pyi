@@ -52,6 +52,9 @@ class Program:
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
         """Loss of one step's batch; its gradient is written to out."""
 
+    def jacobian(self, arrays: State, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+        """Write the outputs for x to y, their derivatives to out."""
+
 class Job:
     """The steps first..last-1 of a program's training."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, losses, optimizers
+from kurve.engines.reference.losses import LOSSES
 from kurve.layers import Dense
 
 RANDOM = np.random.default_rng(4)
@@ -218,6 +219,7 @@ def test_a_loss_never_broadcasts(
     ("make", "text"),
     [
         (lambda: losses.Pinball([0.5, 0.5]), r"^\[Pinball\] quantiles must .*Try"),
+        (lambda: losses.GaussianNLL(2.0), r"^\[GaussianNLL\] beta must .*2.0. Try"),
         (lambda: losses.Pinball([]), r"^\[Pinball\] quantiles must .*Received: \[\]"),
         (lambda: losses.Pinball([0.0, 0.5]), r"^\[Pinball\] quantiles must .*0.0"),
         (lambda: losses.Huber(0.0), r"^\[Huber\] delta must .*Received: 0.0. Try"),
@@ -242,6 +244,16 @@ def test_a_network_learns_mean_and_deviation() -> None:
     mean, raw = model.predict([1.0], verbose=0)[0]
     assert mean == pytest.approx(y.mean(), abs=0.01)
     assert np.sqrt(np.log1p(np.exp(raw))) == pytest.approx(y.std(), abs=0.01)
+
+
+def test_beta_weighs_rows_by_their_variance() -> None:
+    """The gradient times v^beta; the value stays."""
+    y, p = E, WIDE
+    plain, slope = LOSSES["gaussian_nll"](y, p, {"beta": 0.0})
+    same, weighed = LOSSES["gaussian_nll"](y, p, {"beta": 0.5})
+    deviation = np.sqrt(np.log1p(np.exp(p[:, O:])) + 1e-6)
+    np.testing.assert_array_equal(same, plain)
+    np.testing.assert_allclose(weighed, slope * np.tile(deviation, 2), rtol=1e-12)
 
 
 def test_a_network_learns_quantiles() -> None:

@@ -6,6 +6,7 @@
     program.test(state, batches, totals)                 loss and metrics, no update
     program.predict(state, x) -> y
     program.gradient(state, batches, step) -> (loss, gradient)
+    program.jacobian(state, x) -> (y, jacobian)
 
 An engine may keep what it likes inside a program (scratch memory, a copy of the weights
 on a device), but all that a model *is* lives in `State`, in NumPy arrays, and is right
@@ -119,6 +120,11 @@ class Program(Protocol):
     ) -> tuple[float, np.ndarray]:
         """Loss of one step's batch, in training mode, and its gradient (P,), penalties
         included, before clipping. Changes nothing."""
+
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Output for x (n, *input_shape), in inference mode, (n, *output_shape), and
+        its derivatives (n * outputs, P): row i * outputs + o is the gradient of output
+        o of sample i. Columns of frozen variables and of padding are zero."""
 
 
 @dataclass

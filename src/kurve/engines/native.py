@@ -70,6 +70,12 @@ class NativeProgram:
         )
         return loss, gradient
 
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        y = np.empty((len(x), *self.plan.output_shape), np.float32)
+        jacobian = np.empty((y.size, self.plan.params_size), np.float32)
+        self._core.jacobian(_state(state), x, y, jacobian)
+        return y, jacobian
+
 
 class NativeEngine:
     """Compiled kernels for this CPU, float32, on `_core.get_threads()` threads."""

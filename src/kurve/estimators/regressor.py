@@ -387,7 +387,7 @@ class Regressor(Estimator):
         targets = len(learnt["_outputs"].mean)
         learnt["_likelihood"] = recipe.choice.likelihood
         if recipe.choice.likelihood == "gaussian":
-            return 2 * targets, losses.GaussianNLL()
+            return 2 * targets, losses.GaussianNLL(defaults.BETA)
         if recipe.choice.likelihood == "quantile":
             quantiles = defaults.QUANTILES
             return len(quantiles) * targets, losses.Pinball(quantiles)

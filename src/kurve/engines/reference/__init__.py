@@ -70,6 +70,21 @@ class ReferenceProgram:
     ) -> tuple[float, np.ndarray]:
         return self._gradient(state, batches, step, np.zeros(self.plan.totals_size))
 
+    @np.errstate(all="ignore")
+    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # The chain rule from one output of one sample back to every variable, again
+        # and again: the slope at that output is 1, at the others 0.
+        x = x.astype(state.params.dtype, copy=False)
+        y = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
+        rows = iter(jacobian)
+        for i in range(len(x)):
+            y[i : i + 1], memories = self._forward(state, x[i : i + 1], training=False)
+            for slope in np.eye(y[i].size, dtype=y.dtype):
+                upstream = slope.reshape(1, *y.shape[1:])
+                next(rows)[:] = self._backward(state, upstream, memories)
+        return y, jacobian
+
     def _rows(
         self, state: State, batches: Batches, step: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,18 +132,23 @@ class ReferenceProgram:
         prediction, memories = self._forward(state, x, training=True)
         loss, upstream = self._loss(state, y, prediction, weights)
         self._count(len(x), loss, y, prediction, weights, totals)
+        gradient = self._backward(state, upstream, memories)
+        for slot in (slot for slot in self.plan.params if slot.trainable):
+            w, g = view(state.params, slot), view(gradient, slot)
+            g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
+        return loss, gradient
+
+    def _backward(
+        self, state: State, upstream: np.ndarray, memories: list[Memory]
+    ) -> np.ndarray:
+        """From the slope at the prediction to that of every trainable variable (P,)."""
         gradient = np.zeros_like(state.params)
         for op, memory in zip(reversed(self.plan.ops), reversed(memories), strict=True):
             upstream, parts = OPS[op.kind][1](op, upstream, memory, state)
             for role, part in parts.items():
-                view(gradient, op.params[role])[...] = part
-        for slot in self.plan.params:
-            w, g = view(state.params, slot), view(gradient, slot)
-            if slot.trainable:
-                g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
-            else:
-                g[...] = 0.0
-        return loss, gradient
+                if op.params[role].trainable:
+                    view(gradient, op.params[role])[...] = part
+        return gradient
 
     def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
         """Clip, decay the weights, let the optimizer step; frozen variables stay."""

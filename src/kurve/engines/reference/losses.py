@@ -99,8 +99,9 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     """-log of the normal density of y: (log(2 pi v) + (y - m)^2 / v) / 2.
 
     p (R, 2T) holds the means m, then s with v = softplus(s) + 1e-6.
-    dv = (1 - (y - m)^2 / v) / (2 v), ds = dv sigmoid(s), dm = (m - y) / v.
-    Source: Nix & Weigend 1994; the softplus is that of Lakshminarayanan et al. 2017.
+    dv = (1 - (y - m)^2 / v) / (2 v), ds = dv sigmoid(s), dm = (m - y) / v, all
+    times v^beta. Source: Nix & Weigend 1994; the softplus is that of Lakshminarayanan et
+    al. 2017, beta that of Seitzer et al. 2022.
     """
     count = y.shape[-1]
     mean, raw = p[:, :count], p[:, count:]
@@ -109,7 +110,8 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     scaled = error / variance
     value = 0.5 * (np.log(variance) + error * scaled + math.log(2.0 * math.pi))
     d_raw = 0.5 * (1.0 - error * scaled) / variance * sigmoid(raw)
-    slope = np.concatenate([scaled, d_raw], axis=-1) / count
+    factor = variance ** float(attrs["beta"]) / count
+    slope = np.concatenate([scaled * factor, d_raw * factor], axis=-1)
     return np.mean(value, axis=-1), slope
 
 

@@ -1,0 +1,130 @@
+"""Checks of what users pass to `kurve.curve_fit`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
+    """`given` in float64, or in np.longdouble where it is that."""
+    try:
+        array = np.asarray(given)
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"[curve_fit] {name} must hold real numbers. Received: "
+            f"{type(given).__name__}. Try np.asarray({name}, float)."
+        ) from None
+    if array.dtype != np.longdouble:
+        array = array.astype(np.float64)
+    if array.size == 0:
+        raise ValueError(
+            f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
+            "Try at least as many data as parameters."
+        )
+    if check_finite and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"[curve_fit] {name} must be finite. Received: "
+            f"{name}[{', '.join(map(str, place))}] = {array[place]}. "
+            "Try leaving such data out."
+        )
+    return array
+
+
+def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
+    """p0, or as many ones as f has parameters."""
+    if p0 is not None:
+        first = np.atleast_1d(np.asarray(p0, np.float64))
+        if first.ndim != 1 or not first.size or not np.isfinite(first).all():
+            raise ValueError(
+                "[curve_fit] p0 must be finite numbers, one for each parameter. "
+                f"Received: {p0!r}. Try p0=[1.0, 1.0]."
+            )
+        return first
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p for p in parameters if p.kind in kinds]
+    star = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if star or len(named) < 2:
+        raise ValueError(
+            "[curve_fit] p0 is needed, because f does not say how many parameters it "
+            f"has. Received: f={f!r}. Try p0=[1.0, 1.0]."
+        )
+    return np.ones(len(named) - 1)
+
+
+def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        bounds = bounds.lb, bounds.ub
+    try:
+        low, high = bounds
+        shape = (parameters,)
+        lower = np.broadcast_to(np.asarray(low, np.float64), shape).copy()
+        upper = np.broadcast_to(np.asarray(high, np.float64), shape).copy()
+    except (TypeError, ValueError):
+        lower = upper = np.zeros(parameters)
+    if not (lower < upper).all():
+        raise ValueError(
+            "[curve_fit] bounds must be (lower, upper), numbers or arrays with one for "
+            f"each of the {parameters} parameters, lower < upper. "
+            f"Received: {bounds!r}. Try bounds=(0, np.inf)."
+        )
+    return lower, upper
+
+
+def as_start(
+    first: np.ndarray, given: bool, lower: np.ndarray, upper: np.ndarray
+) -> np.ndarray:
+    """p0 between the bounds; without one, the middle or one off a bound, as SciPy."""
+    if given:
+        outside = (first < lower) | (first > upper)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise ValueError(
+                f"[curve_fit] p0 must lie between the bounds. Received: p0[{i}] = "
+                f"{first[i]:g}, bounds {lower[i]:g} and {upper[i]:g}. "
+                "Try a p0 between them."
+            )
+        return first
+    low, high = np.isfinite(lower), np.isfinite(upper)
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * (lower + upper)
+    start = np.where(low, lower + 1.0, np.where(high, upper - 1.0, first))
+    return np.where(low & high, middle, start)
+
+
+def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
+    covariance L L^T."""
+    if sigma is None:
+        return lambda r: r
+    sigma = np.asarray(sigma, np.float64)
+    if sigma.size == 1 and n != 1:
+        sigma = np.full(n, sigma.item())
+    if sigma.shape == (n, n) and n > 1:
+        try:
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                "[curve_fit] sigma must be positive definite, because it is a "
+                f"covariance. Received: a matrix ({n}, {n}) that is not. "
+                "Try its diagonal's square root, (n,)."
+            ) from None
+        return lambda r: inverse @ r
+    sigma = sigma.ravel() if sigma.size == n else sigma
+    if sigma.shape != (n,) or not (sigma > 0).all():
+        raise ValueError(
+            f"[curve_fit] sigma must be positive, of shape ({n},) or ({n}, {n}). "
+            f"Received: shape {sigma.shape}, least value "
+            f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
+        )
+    return lambda r: (r.T / sigma).T

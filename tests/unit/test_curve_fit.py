@@ -1,0 +1,326 @@
+"""`kurve.curve_fit`: SciPy's conventions, bounds, derivatives, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import curve_fit
+from kurve.solvers.derivatives import Derivatives
+
+X = np.linspace(0.0, 4.0, 60)
+RANDOM = np.random.default_rng(0)
+Y = 2.5 * np.exp(-1.3 * X) + 0.5 + 0.02 * RANDOM.normal(size=X.size)
+SIGMA = 0.01 + 0.03 * RANDOM.random(X.size)
+
+
+def decay(x: Any, height: Any, rate: Any, floor: Any) -> Any:
+    return height * np.exp(-rate * x) + floor
+
+
+def d_decay(x: Any, height: float, rate: float, floor: float) -> np.ndarray:
+    e = np.exp(-rate * x)
+    return np.stack([e, -height * x * e, np.ones_like(x)], axis=1)
+
+
+def only_real(x: Any, height: float, rate: float, floor: float) -> Any:
+    return float(height) * np.exp(-float(rate) * x) + float(floor)
+
+
+def close(one: Any, other: Any, digits: float = 6.0) -> None:
+    np.testing.assert_allclose(one, other, rtol=10.0**-digits, atol=1e-12)
+
+
+# ------------------------------------------------------------------- as SciPy
+
+
+COVARIANCE = 0.0004 * (np.eye(X.size) + 0.6 * np.eye(X.size, k=1) * 0.5
+                       + 0.6 * np.eye(X.size, k=-1) * 0.5)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sigma": SIGMA},
+        {"sigma": SIGMA, "absolute_sigma": True},
+        {"sigma": 0.02, "absolute_sigma": True},
+        {"sigma": COVARIANCE},
+        {"sigma": COVARIANCE, "absolute_sigma": True},
+        {"p0": [1.0, 2.0, 0.0]},
+        {"jac": d_decay},
+        {"jac": d_decay, "sigma": COVARIANCE},
+        {"bounds": (0.0, [2.0, 3.0, 1.0])},
+        {"bounds": ([-np.inf, 0.0, 0.6], np.inf)},
+        {"bounds": (0.0, [2.0, 3.0, 1.0]), "sigma": SIGMA, "jac": d_decay},
+    ],
+    ids=lambda options: ", ".join(options) or "defaults",
+)
+def test_like_scipy(options: dict[str, Any]) -> None:
+    scipy = pytest.importorskip("scipy.optimize")
+    p, covariance = curve_fit(decay, X, Y, **options)
+    method = "trf" if "bounds" in options else "lm"
+    theirs, their_covariance = scipy.curve_fit(
+        decay, X, Y, **options, method=method, ftol=1e-14, xtol=1e-14, gtol=1e-14
+    )
+    close(p, theirs, 5.0)
+    if "bounds" not in options:
+        close(covariance, their_covariance, 4.0)
+
+
+def test_full_output() -> None:
+    p, covariance, info, message, ier = curve_fit(decay, X, Y, full_output=True)
+    close(info["fvec"], decay(X, *p) - Y)
+    assert covariance.shape == (3, 3) and info["nfev"] > 3
+    assert ier in (1, 2, 3, 4) and message
+
+
+def test_bounds_object_and_a_minimum_at_a_bound() -> None:
+    scipy = pytest.importorskip("scipy.optimize")
+    bounds = scipy.Bounds([0.0, 0.0, 0.0], [2.0, 5.0, 5.0])
+    p, _ = curve_fit(decay, X, Y, bounds=bounds)
+    assert p[0] == 2.0
+    rest, _ = curve_fit(lambda x, rate, floor: decay(x, 2.0, rate, floor), X, Y)
+    close(p[1:], rest)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_linear_problems_in_a_box_against_the_optimality_conditions(seed: int) -> None:
+    """At the minimum the slope is zero, or points out of the box at a bound."""
+    random = np.random.default_rng(seed)
+    a, y = random.normal(size=(30, 5)), random.normal(size=30)
+    lower, upper = -0.1 * random.random(5), 0.1 * random.random(5)
+    p, _ = curve_fit(lambda x, *p: x @ np.array(p), a, y, np.zeros(5),
+                     bounds=(lower, upper))  # fmt: skip
+    slope = a.T @ (a @ p - y)
+    inside = (p > lower) & (p < upper)
+    assert (np.abs(slope[inside]) < 1e-8).all()
+    assert (slope[p == lower] >= 0.0).all() and (slope[p == upper] <= 0.0).all()
+    assert not inside.all()
+
+
+def test_parameters_never_leave_the_bounds() -> None:
+    seen: list[np.ndarray] = []
+
+    def watched(x: Any, height: float, rate: float, floor: float) -> Any:
+        seen.append(np.array([height, rate, floor]))
+        return only_real(x, height, rate, floor)
+
+    lower, upper = np.array([0.0, 1.0, 0.1]), np.array([2.0, 3.0, 1.0])
+    for jac in ("3-point", "2-point"):
+        curve_fit(watched, X, Y, bounds=(lower, upper), jac=jac)
+    points = np.array(seen)
+    assert ((points >= lower) & (points <= upper)).all()
+
+
+def test_all_parameters_at_their_bounds() -> None:
+    p, _ = curve_fit(lambda x, a, b: a * x + b, X, 3.0 * X + 3.0, bounds=(0.0, 1.0))
+    assert (p == 1.0).all()
+
+
+def test_numbers_near_the_end_of_the_range() -> None:
+    """Squares that overflow on the way, or everywhere."""
+    p, _ = curve_fit(lambda x, a, b: a * np.exp(b * x), X, 2.0 * np.exp(X), [1.0, 40.0])
+    close(p, [2.0, 1.0])
+    with pytest.raises(RuntimeError, match=r"no minimum was found.*not finite"):
+        curve_fit(lambda x, a: a * x, X, 1e200 * X)
+
+
+def test_xdata_of_any_kind() -> None:
+    y = 2.0 * X + 3.0 * X**2
+    p, _ = curve_fit(lambda x, a, b: a * x[0] + b * x[1], np.stack([X, X**2]), y)
+    close(p, [2.0, 3.0])
+    data = {"a": X, "b": X**2}
+    p, _ = curve_fit(lambda x, a, b: a * x["a"] + b * x["b"], data, y)
+    close(p, [2.0, 3.0])
+    p, _ = curve_fit(lambda x, a, b: a * x + b, [0, 1, 2], [1, 3, 5])
+    close(p, [2.0, 1.0])
+
+
+def test_as_many_data_as_parameters() -> None:
+    with pytest.warns(RuntimeWarning, match="covariance .* could not be estimated"):
+        p, covariance = curve_fit(lambda x, a, b: a * x + b, [0.0, 1.0], [1.0, 3.0])
+    close(p, [2.0, 1.0])
+    assert np.isinf(covariance).all()
+
+
+def test_a_parameter_without_influence() -> None:
+    with pytest.warns(RuntimeWarning, match="does not determine them all"):
+        p, covariance = curve_fit(lambda x, a, b: a * x + 0 * b, X, 3.0 * X)
+    close(p[0], 3.0)
+    assert np.isinf(covariance).all()
+
+
+def test_starts_find_a_better_minimum_and_repeat() -> None:
+    y = np.sin(7.0 * X)
+
+    def wave(x: Any, frequency: Any) -> Any:
+        return np.sin(frequency * x)
+
+    def left(p: np.ndarray) -> float:
+        return float(np.sum((wave(X, *p) - y) ** 2))
+
+    alone, _ = curve_fit(wave, X, y, [1.0])
+    assert left(alone) > 1.0
+    many, _ = curve_fit(wave, X, y, [1.0], starts=30)
+    assert left(many) < 1e-12
+    assert (many == curve_fit(wave, X, y, [1.0], starts=30)[0]).all()
+    boxed, _ = curve_fit(wave, X, y, bounds=(0.0, 10.0), starts=20, seed=3)
+    close(boxed, [7.0])
+
+
+def test_random_starts_rescue_a_fit_that_runs_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From here the frequency goes to 0 and the height to infinity: a straight line."""
+    y = np.sin(3.0 * X + 0.5)
+
+    def wave(x: Any, height: Any, frequency: Any, phase: Any) -> Any:
+        return height * np.sin(frequency * x + phase)
+
+    _, covariance = curve_fit(wave, X, y, [0.2, 1.46, 0.94])
+    assert np.isfinite(covariance).all()
+    monkeypatch.setattr("kurve.solvers.formulas.RESCUES", 0)
+    with pytest.raises(RuntimeError, match="no minimum was found"):
+        curve_fit(wave, X, y, [0.2, 1.46, 0.94])
+
+
+def test_logarithms_reach_what_a_product_of_powers_hides() -> None:
+    """A start that is wrong by a factor of 1e6 in each parameter."""
+    x = np.linspace(1.0, 5.0, 40)
+    y = 3e-5 * np.exp(2.0 * x)
+    p, _ = curve_fit(lambda x, a, b: a * np.exp(b * x), x, y, [30.0, 1e-3])
+    close(p, [3e-5, 2.0])
+
+
+# ------------------------------------------------------------------- derivatives
+
+
+UNBOUND = np.full(3, -np.inf), np.full(3, np.inf)
+P = np.array([2.5, 1.3, -0.5])
+
+
+@pytest.mark.parametrize(
+    ("method", "digits"),
+    [(None, 14.0), ("cs", 14.0), ("3-point", 9.0), ("2-point", 6.0)],
+)
+def test_derivatives(method: str | None, digits: float) -> None:
+    found = Derivatives(lambda p: decay(X, *p), *UNBOUND, method)(P, decay(X, *P))
+    exact = d_decay(X, *P)
+    assert np.abs(found - exact).max() < 10.0**-digits * np.abs(exact).max()
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda p: only_real(X, *p),
+        lambda p: np.abs(p[0]) * np.exp(-p[1] * X) + np.abs(p[2]) * -1.0,
+        lambda p: decay(X, *np.real(p)),
+        lambda p: decay(X, *(complex(a).real for a in p)),
+    ],
+    ids=["float()", "abs", "real", "real one by one"],
+)
+def test_what_complex_numbers_break_is_noticed(formula: Any) -> None:
+    derivatives = Derivatives(formula, *UNBOUND)
+    found = derivatives(P, formula(P))
+    assert derivatives.method == "3-point"
+    np.testing.assert_allclose(found, d_decay(X, *P), rtol=1e-8, atol=1e-9)
+
+
+def test_differences_at_bounds_keep_inside() -> None:
+    lower, upper = np.array([2.5, 0.0, -0.5 - 1e-3]), np.array([3.0, 1.3, -0.5])
+    inside: list[bool] = []
+
+    def formula(p: np.ndarray) -> np.ndarray:
+        inside.append(bool(((p >= lower) & (p <= upper)).all()))
+        return decay(X, *p)
+
+    for method, digits in (("3-point", 7.0), ("2-point", 5.0)):
+        found = Derivatives(formula, lower, upper, method)(P, decay(X, *P))
+        exact = d_decay(X, *P)
+        assert np.abs(found - exact).max() < 10.0**-digits * np.abs(exact).max()
+    assert all(inside)
+
+
+def test_a_formula_that_is_real_only_elsewhere() -> None:
+    """At p0 complex steps are right; at the minimum they are not, and are left."""
+
+    def bent(x: Any, a: Any, b: Any) -> Any:
+        return np.where(np.real(a) > 1.5, np.real(a), a) * x + b
+
+    p, _ = curve_fit(bent, X, 2.0 * X + 1.0, [1.0, 0.0])
+    close(p, [2.0, 1.0])
+
+
+# ------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"method": "trf"}, ValueError, r"method must be 'lm'.*Received: 'trf'"),
+        ({"starts": 0}, ValueError, r"starts must be an integer.*Received: 0"),
+        ({"maxfev": 1.5}, ValueError, r"maxfev must be an integer.*Received: 1\.5"),
+        ({"p0": [1.0, np.nan, 0.0]}, ValueError, "p0 must be finite"),
+        ({"p0": [[1.0, 1.0]]}, ValueError, "p0 must be finite numbers, one for each"),
+        ({"p0": [1.0, -1e4, 0.0]}, ValueError, r"f must be finite at p0.*is inf"),
+        ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be .*lower < upper"),
+        ({"bounds": ([0.0, 0.0], 1.0)}, ValueError, "each of the 3 parameters"),
+        ({"bounds": 3.0}, ValueError, "bounds must be"),
+        ({"p0": [3.0, 1.0, 0.0], "bounds": (0.0, 2.0)}, ValueError,
+         r"p0 must lie between the bounds.*p0\[0\] = 3"),
+        ({"sigma": np.zeros(X.size)}, ValueError, "sigma must be positive, of shape"),
+        ({"sigma": [1.0, 2.0]}, ValueError, r"sigma must be positive.*shape \(2,\)"),
+        ({"sigma": -np.eye(X.size)}, ValueError, "sigma must be positive definite"),
+        ({"jac": "4-point"}, ValueError, "unknown jac.*Received: '4-point'"),
+        ({"jac": lambda x, *p: np.ones((3, 60))}, ValueError,
+         r"jac must give an array \(60, 3\).*Received: \(3, 60\)"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(
+    arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        curve_fit(decay, X, Y, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "y", "error", "words"),
+    [
+        (
+            decay,
+            X,
+            np.where(X > 2, np.nan, Y),
+            ValueError,
+            r"ydata must be finite.*nan",
+        ),
+        (decay, np.where(X > 2, np.inf, X), Y, ValueError, r"xdata must be finite"),
+        (decay, X, [], ValueError, "ydata must not be empty"),
+        (decay, X, "text", TypeError, "ydata must hold real numbers"),
+        (decay, X, Y[:-1], ValueError, r"f must give an array like ydata.*\(60,\)"),
+        (decay, X[:2], Y[:2], ValueError, "at least as many data as parameters"),
+        (lambda x, *p: x, X, Y, ValueError, "p0 is needed"),
+        (lambda x: x, X, Y, ValueError, "p0 is needed"),
+        (lambda x, a: 3.0, X, Y, ValueError, "f must give an array like ydata"),
+    ],
+)
+def test_wrong_data(f: Any, x: Any, y: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        curve_fit(f, x, y)
+
+
+def test_errors_of_the_formula_come_through() -> None:
+    def broken(x: Any, a: Any) -> Any:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        curve_fit(broken, X, Y)
+
+
+def test_no_minimum_is_an_error() -> None:
+    x = np.linspace(1.0, 2.0, 9)
+    with pytest.raises(RuntimeError, match=r"no minimum was found: f was called 40"):
+        curve_fit(lambda x, a, b, c: a * np.exp(b / (x + c)), x, 1e-4 * x,
+                  [2.0, 300.0, 100.0], maxfev=40)  # fmt: skip

@@ -123,6 +123,7 @@ def assess(
     return found
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def assess_regression(
     y: Any,
     predictions: Mapping[str, Any],
@@ -165,6 +166,7 @@ def assess_regression(
     return Assessment(_scores(tables, seed), len(truth))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def assess_classes(
     y: Any,
     classes: Sequence[Any],
@@ -219,21 +221,21 @@ def number(value: float, digits: int = 4) -> str:
 
 def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
     """Scores for programs: by target, who predicts and score."""
+
+    def plain(score: Score) -> dict[str, float | None]:
+        parts = {"value": score.value, "low": score.low, "high": score.high}
+        return {k: v if math.isfinite(v) else None for k, v in parts.items()}
+
     return {
         target: {
             "rows": assessment.rows,
             **{
-                who: {
-                    score.name: {
-                        "value": score.value, "low": score.low, "high": score.high,
-                    }
-                    for score in scores
-                }
+                who: {score.name: plain(score) for score in scores}
                 for who, scores in assessment.scores.items()
             },
         }
         for target, assessment in found.items()
-    }  # fmt: skip
+    }
 
 
 def as_text(found: dict[str, Assessment]) -> str:

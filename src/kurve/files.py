@@ -22,7 +22,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(target)
-    handle, temporary = tempfile.mkstemp(".tmp", name, folder)
+    try:
+        handle, temporary = tempfile.mkstemp(".tmp", name, folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

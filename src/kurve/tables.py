@@ -15,6 +15,7 @@ import csv
 import difflib
 import io
 import os
+import re
 import sys
 import tempfile
 import weakref
@@ -37,6 +38,9 @@ FORMATS = {
 STANDARD_INPUT = "-"
 MEMORY = 1 << 28
 """Bytes of standard input that are held in memory; more go to a temporary file."""
+
+INDEX = r"__index_level_\d+__$"
+"""What pandas calls such a column."""
 
 ROWS = 1 << 16
 """Rows of a batch of a Parquet file."""
@@ -203,7 +207,8 @@ class _ArrowFile(TableFile):
         except (pyarrow.ArrowException, ValueError, OSError) as error:
             raise self._damaged(error) from error
         self._types = dict(zip(schema.names, schema.types, strict=True))
-        self.names = list(schema.names)
+        # pandas writes the numbers of its rows as a column, if they are not 0, 1, ...
+        self.names = [n for n in schema.names if not re.match(INDEX, n)]
         for name in self.names:
             if self.names.count(name) > 1:
                 raise TableError(

@@ -542,6 +542,7 @@ def test_help(run: Any) -> None:
     out = run("--help").out
     for name in ("fit", "predict", "evaluate", "inspect", "demo", "Exit codes"):
         assert name in out
+    assert "Commands:" in (alone := run()).err and alone.code == 2
     assert run("--version").out == f"kurve {kurve.__version__}\n"
     for option in ("--target", "--features", "--report", "--coverage", "--missing"):
         assert option in run("fit", "--help").out
@@ -591,6 +592,14 @@ def test_pipes(run: Any, tmp_path: Path) -> None:
     out, err = child.communicate(Path("data.csv").read_bytes(), timeout=60)
     assert (child.returncode, err) == (0, b"")
     assert len(out.splitlines()) == N + 1
+    head, *rows = Path("data.csv").read_text().splitlines()
+    Path("long.csv").write_text("\n".join([head, *rows * 200]))
+    child = process("predict", "data.kurve", "long.csv")
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"prediction\n"
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")

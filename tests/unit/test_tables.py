@@ -144,6 +144,12 @@ def test_arrow_files(tmp_path: Path, format: str) -> None:
     assert both_ways(path).to_pydict() == table.to_pydict()
     assert tables.read(path, ["b"]).to_pydict() == {"b": ["x", "y"]}
     assert tables.batches(path).rows == 2
+    with_index = table.append_column("__index_level_0__", pa.array([7, 8]))
+    with open(path, "wb") as file:
+        writer = tables.writer(file, with_index.schema, format)
+        writer.write_table(with_index)
+        writer.close()
+    assert both_ways(path).to_pydict() == table.to_pydict()
     path.write_bytes(path.read_bytes()[:-9])
     kind = format.capitalize()
     with pytest.raises(

@@ -9,7 +9,6 @@ and nothing written; 130 after Ctrl-C; 1 for what should not happen.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -41,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(WRONG)
         name = context.command_path if context is not None else "kurve"
         _fail(name, error.format_message())
     except (click.Abort, KeyboardInterrupt):
         print("\nkurve: stopped.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if not is_users(error):
             raise

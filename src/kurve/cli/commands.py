@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -364,6 +366,14 @@ def _output(path: str | None) -> Any:
         from kurve.files import replacing
 
         return replacing(path)
-    from contextlib import nullcontext
+    return _standard_output()
 
-    return nullcontext(sys.stdout.buffer)
+
+@contextmanager
+def _standard_output() -> Iterator[Any]:
+    """Standard output; a reader that has had enough (`head`) is no error."""
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -225,10 +225,10 @@ class GaussianNLL(Loss):
     Source: Nix & Weigend 1994; Lakshminarayanan, Pritzel & Blundell 2017.
 
     Args:
-        beta: what each row's gradient is multiplied with is v^beta, in [0, 1]; the value
-            stays. With 0 (the likelihood's own gradient) rows that fit badly get a large
-            v and then hardly count, so that training may stop early; with 1 the mean
-            learns as under the squared error. Source: Seitzer et al. 2022.
+        beta: in [0, 1]. Each row's gradient is multiplied with v^beta; the value stays.
+            With 0 (the likelihood's own gradient) rows that fit badly get a large v and
+            then hardly count, so that training may stop early; with 1 the mean learns
+            as under the squared error. Source: Seitzer et al. 2022.
     """
 
     kind = "gaussian_nll"

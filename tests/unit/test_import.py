@@ -8,9 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import kurve
 
-HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "IPython", "torch", "narwhals"}
+HEAVY = {
+    "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "joblib",
+    "IPython", "torch", "narwhals",
+}  # fmt: skip
 LIMIT = 0.030
 
 
@@ -56,3 +61,17 @@ def test_public_names_are_listed() -> None:
     assert {"Sequential", "Input", "layers", "models", "optimizers"} <= set(public)
     assert all(getattr(kurve, name).__doc__ for name in public)
     assert kurve.__version__
+
+
+def test_estimators_come_when_they_are_asked_for() -> None:
+    code = (
+        "import kurve, sys; assert 'kurve.estimators' not in sys.modules; "
+        "assert {'Regressor', 'Classifier', 'estimators'} <= set(dir(kurve)); "
+        "from kurve import Regressor; import kurve.estimators; "
+        "assert kurve.Regressor is kurve.estimators.Regressor is Regressor; "
+        "print(*sys.modules)"
+    )
+    names = python(code).split()
+    assert HEAVY.isdisjoint(name.partition(".")[0] for name in names)
+    with pytest.raises(AttributeError, match="has no attribute 'Regresor'"):
+        _ = kurve.Regresor

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import data
+from kurve import activations, data
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.errors import not_fitted
@@ -109,8 +109,15 @@ class Estimator(Parameters):
         """Make what `_see_targets` has learnt final."""
 
     def _choice(
-        self, solver: str, rows: int, features: int, targets: int, weighted: bool
+        self,
+        solver: str,
+        rows: int,
+        features: int,
+        targets: int,
+        hidden: tuple[int, ...] | None,
+        full_batch: bool,
     ) -> defaults.Choice:
+        """What `defaults.choose` says for this kind of estimator."""
         raise NotImplementedError
 
     # ---------------------------------------------------------------- training
@@ -161,8 +168,7 @@ class Estimator(Parameters):
         given = None
         if validation_data is not None:
             given = fresh.read_validation(validation_data)
-        weighted = sample.weights is not None
-        fresh.recipe = self._recipe(fresh, len(sample), sample.x.shape[1], weighted)
+        fresh.recipe = self._recipe(fresh, len(sample), sample.x.shape[1])
         parts = fresh.divide(sample, given)
         fresh.train(parts)
         self._after_training(fresh, parts)
@@ -182,10 +188,7 @@ class Estimator(Parameters):
         sample = fresh.read("partial_fit", X, y, sample_weight)
         if before is None:
             sample = fresh.merged(sample)
-        weighted = sample.weights is not None
-        fresh.recipe = self._recipe(
-            fresh, len(sample), sample.x.shape[1], weighted, True
-        )
+        fresh.recipe = self._recipe(fresh, len(sample), sample.x.shape[1], True)
         fresh.train_once(sample)
         fresh.hand_over()
         return self
@@ -195,7 +198,6 @@ class Estimator(Parameters):
         fresh: Fresh,
         rows: int,
         features: int,
-        weighted: bool,
         in_parts: bool = False,
     ) -> Recipe:
         """How to train.
@@ -203,24 +205,37 @@ class Estimator(Parameters):
         Args:
             rows: different rows to train with.
             features: columns of the encoded table.
-            weighted: whether the rows differ in weight.
             in_parts: whether the rows come in parts, which excludes full-batch solvers.
         """
         solver = self.solver
         wanted = solver if isinstance(solver, str) else "adam"
         if in_parts and wanted in SOLVERS:
             wanted = "adam"
-        choice = self._choice(wanted, rows, features, fresh.outputs, weighted)
+        template, hidden = None, None
+        if isinstance(self.hidden_layer_sizes, Sequential):
+            template = self.hidden_layer_sizes
+        elif not isinstance(self.hidden_layer_sizes, str):
+            hidden = tuple(map(int, self.hidden_layer_sizes))
+        batches = (self.batch_size, self.learning_rate)
+        smooth = self.activation == "auto" or activations.get(self.activation).name in (
+            "tanh", "sigmoid", "silu", "gelu", "softplus", "sin",
+        )  # fmt: skip
+        choice = self._choice(
+            wanted,
+            rows,
+            features,
+            fresh.outputs,
+            hidden,
+            smooth
+            and template is None
+            and not self.dropout
+            and all(isinstance(b, str) for b in batches),
+        )
         kept = getattr(fresh.before, "_likelihood", choice.likelihood)
         if kept != choice.likelihood:  # the output layer stays
             choice = replace(choice, likelihood=kept)
         if choice.solver == "lm" and choice.likelihood != "none":
             choice = replace(choice, solver=None)
-        template = None
-        if isinstance(self.hidden_layer_sizes, Sequential):
-            template = self.hidden_layer_sizes
-        elif not isinstance(self.hidden_layer_sizes, str):
-            choice = replace(choice, hidden=tuple(map(int, self.hidden_layer_sizes)))
         if self.activation != "auto":
             choice = replace(choice, activation=self.activation)
         if self.batch_size != "auto":

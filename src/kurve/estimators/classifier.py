@@ -196,9 +196,17 @@ class Classifier(Estimator):
             )
 
     def _choice(
-        self, solver: str, rows: int, features: int, targets: int, weighted: bool
+        self,
+        solver: str,
+        rows: int,
+        features: int,
+        targets: int,
+        hidden: tuple[int, ...] | None,
+        full_batch: bool,
     ) -> defaults.Choice:
-        return defaults.choose(rows, features, targets, True, solver, weighted=weighted)
+        return defaults.choose(
+            rows, features, targets, True, solver, hidden=hidden, full_batch=full_batch
+        )
 
     def _see_targets(
         self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]

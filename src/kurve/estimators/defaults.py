@@ -6,7 +6,8 @@ and targets, and what the user asked for. Nothing else in the package decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
@@ -15,6 +16,9 @@ SMALL_ROWS = 1000
 
 SMALL_FEATURES = 4
 """Columns of the encoded table up to which it does."""
+
+SMALL_NETWORK = 500
+"""Parameters up to which it does, where the user chose the widths."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """What a network of quantiles learns; intervals between them are interpolated."""
@@ -32,6 +36,10 @@ then goes on to its last epoch."""
 MIN_CALIBRATION = 30
 """Rows that must have been held out before interval="auto" trusts their residuals
 rather than the predicted deviation."""
+
+PRIOR_ROWS = 10.0
+"""How many rows with errors of just the predicted size are counted with the held-out
+ones when deviations are corrected by the errors of these."""
 
 STREAM_VALIDATION = 10_000
 """Most rows that are held out where data comes in batches."""
@@ -89,7 +97,8 @@ def choose(
     solver: str = "auto",
     likelihood: str = "auto",
     interval: str = "auto",
-    weighted: bool = False,
+    hidden: tuple[int, ...] | None = None,
+    full_batch: bool = True,
 ) -> Choice:
     """What to do with a table of that size.
 
@@ -99,22 +108,27 @@ def choose(
         targets: number of targets or classes.
         classify: whether the targets are classes.
         solver, likelihood, interval: what the user asked for; "auto" leaves it open.
-        weighted: whether rows differ in weight.
+        hidden: widths that the user chose, or None.
+        full_batch: whether nothing that the user asked for needs small batches.
     """
     if likelihood == "auto":
         likelihood = "quantile" if interval == "quantile" else "auto"
     if solver == "auto":
         small = rows <= SMALL_ROWS and features <= SMALL_FEATURES
         plain = likelihood in ("auto", "none") and not classify
-        solver = "lm" if small and plain and solver_there() else "adam"
-    full_batch = solver in ("lm", "lbfgs")
+        widths = (features, *(hidden or ()), targets)
+        size = sum((i + 1) * o for i, o in pairwise(widths)) if hidden else 0
+        small = small and full_batch and size <= SMALL_NETWORK
+        solver = "lm" if small and plain else "adam"
+    whole = solver in ("lm", "lbfgs")
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MOST_EPOCHS)
-    choice = Choice(
-        hidden=(64, 64),
-        activation="silu",
-        solver=solver if full_batch else None,
+    lm = solver == "lm"
+    return Choice(
+        hidden=hidden or ((8, 8) if lm else (64, 64)),
+        activation="tanh" if lm else "silu",
+        solver=solver if whole else None,
         likelihood=likelihood,
         learning_rate=1e-2,
         batch_size=BATCH,
@@ -122,16 +136,6 @@ def choose(
         patience=epochs,  # the cycle comes to its end
         iterations=1000 if solver == "lbfgs" else 200,
     )
-    if solver == "lm":
-        return replace(choice, hidden=(8, 8), activation="tanh")
-    return choice
-
-
-def solver_there() -> bool:
-    """Whether this version of Kurve has the Levenberg-Marquardt solver."""
-    import importlib.util
-
-    return importlib.util.find_spec("kurve.solvers") is not None
 
 
 def schedule(peak: float, steps: int) -> LearningRateSchedule | float:

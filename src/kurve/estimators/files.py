@@ -78,6 +78,7 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
     if isinstance(estimator, Regressor):
         tensors.scaler("outputs", estimator._outputs)
         tensors["noise"] = estimator._noise
+        tensors["spread"] = estimator._spread
         described |= {"likelihood": estimator._likelihood, "flat": estimator._flat}
         if estimator._conformal is not None:
             tensors["conformal/scores"] = estimator._conformal.scores
@@ -189,6 +190,7 @@ def _regression(
         "_flat": bool(described["flat"]) and targets == 1,
         "_outputs": _scaler(tensors, "outputs", targets),
         "_noise": _array(tensors, "noise", targets),
+        "_spread": _array(tensors, "spread", targets),
         "_conformal": None,
         "_cross": None,
     }

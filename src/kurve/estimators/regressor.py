@@ -83,6 +83,8 @@ class Regressor(Estimator):
     _outputs: Scaler
     _likelihood: str
     _noise: np.ndarray
+    _spread: np.ndarray
+    """(T,) what deviations are multiplied with so that they fit held-out errors."""
     _conformal: Conformal | None
     _cross: CrossValidation | None
     _folds: list[Sequential]
@@ -221,7 +223,7 @@ class Regressor(Estimator):
         """
         means, variances = self._each(outputs)
         total = variances.mean(axis=0) + means.var(axis=0)
-        deviation = np.sqrt(total) * self._outputs.deviation
+        deviation = np.sqrt(total) * self._outputs.deviation * self._spread
         return self._outputs.backward(means.mean(axis=0)), deviation
 
     def _each(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -326,11 +328,17 @@ class Regressor(Estimator):
             )
 
     def _choice(
-        self, solver: str, rows: int, features: int, targets: int, weighted: bool
+        self,
+        solver: str,
+        rows: int,
+        features: int,
+        targets: int,
+        hidden: tuple[int, ...] | None,
+        full_batch: bool,
     ) -> defaults.Choice:
         return defaults.choose(
             rows, features, targets, False, solver, self.likelihood, self.interval,
-            weighted,
+            hidden, full_batch,
         )  # fmt: skip
 
     def _see_targets(
@@ -404,6 +412,7 @@ class Regressor(Estimator):
             _outputs=scaler,
             _flat=fresh.targets.flat,
             _noise=getattr(before, "_noise", np.ones(len(scaler.mean))),
+            _spread=getattr(before, "_spread", np.ones(len(scaler.mean))),
             _conformal=None,
             _cross=None,
             _folds=[],
@@ -421,6 +430,10 @@ class Regressor(Estimator):
         if fresh.recipe.choice.likelihood == "none":
             noise = self._residual_variance(learnt, fresh, parts)
             fresh.learnt["_noise"] = learnt._noise = noise
+        else:
+            held = parts.validation or parts.calibration
+            spread = self._measured_spread(learnt, fresh, held)
+            fresh.learnt["_spread"] = learnt._spread = spread
         held = parts.calibration
         if self.interval == "auto" and parts.validation is not None:
             held = parts.validation
@@ -444,6 +457,24 @@ class Regressor(Estimator):
             )
             fresh.learnt["_cross"] = CrossValidation(scores, fresh.fold_of)
             fresh.learnt["_folds"] = fresh.folds
+
+    def _measured_spread(
+        self, learnt: Regressor, fresh: Fresh, held: Sample | None
+    ) -> np.ndarray:
+        """By how much the errors of held-out rows exceed the predicted deviations: the
+        factor of largest likelihood, drawn towards 1 where there are few rows. What a
+        network says of its own training rows is too good."""
+        plain = np.ones(fresh.outputs)
+        learnt._spread = plain
+        if held is None or len(held) < defaults.MIN_VALIDATION:
+            return plain
+        mean, deviation = learnt._moments(
+            learnt._outputs_of(fresh.inputs.forward(held.x))
+        )
+        squares = ((held.y - mean) / deviation) ** 2
+        ratio = np.average(squares, axis=0, weights=held.weights)
+        rows, prior = len(held), defaults.PRIOR_ROWS
+        return np.sqrt((rows * ratio + prior) / (rows + prior))
 
     def _residual_variance(
         self, learnt: Regressor, fresh: Fresh, parts: Parts

@@ -163,7 +163,6 @@ class _Statistics:
         self.first: Table | None = None
         self.sizes: list[int] = []
         self.total_weight = 0.0
-        self.weighted = False
         self.counts: dict[int, Counter[Any]] = {}
         self.holes: Counter[int] = Counter()
         self.moments: list[Moments] = []
@@ -190,7 +189,6 @@ class _Statistics:
             )
         refuse_bad_values("fit", table, self.impute)
         self.sizes.append(table.rows)
-        self.weighted |= weights is not None
         self.total_weight += table.rows if weights is None else float(weights.sum())
         for position, column in enumerate(table.numeric):
             values = table.numbers[:, position]
@@ -288,9 +286,7 @@ def fit(
     estimator._learn_targets(known, fresh)
     estimator._seen_targets(fresh.learnt)
     given = None if validation_data is None else fresh.read_validation(validation_data)
-    fresh.recipe = estimator._recipe(
-        fresh, statistics.rows, known.x.shape[1], statistics.weighted, True
-    )
+    fresh.recipe = estimator._recipe(fresh, statistics.rows, known.x.shape[1], True)
     validation, calibration = given, None
     if kept is not None:
         # The rows with the smallest keys calibrate, the next ones stop the training.

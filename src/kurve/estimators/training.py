@@ -69,6 +69,13 @@ class Recipe:
             units: outputs of the network.
         """
         models = []
+        given = None if self.template is None else self.template.input_shape
+        if given not in (None, (None, inputs)):
+            raise ValueError(
+                "[fit] hidden_layer_sizes is a model whose input does not fit the "
+                f"table, which has {inputs} columns when encoded. Received: a model "
+                f"with input_shape={given}. Try a Sequential without an input shape."
+            )
         for seed in seeds:
             model = _copy(self.template) if self.template else self._hidden()
             name = "output"
@@ -179,6 +186,7 @@ class Recipe:
 
         x, y, common = rows
         results = []
+        solve: Callable[..., Any]
         for number, model in enumerate(models):
             arguments: dict[str, Any] = {
                 "max_iterations": self.choice.iterations,

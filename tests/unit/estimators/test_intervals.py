@@ -157,3 +157,15 @@ def test_too_few_rows_are_said() -> None:
     with pytest.raises(ValueError, match=r"needs at least 9 rows.*Received: 6 rows"):
         model.predict_interval(x)
     assert model.predict_interval(x, 0.8).shape == (30, 2)
+
+
+def test_deviations_are_corrected_by_held_out_errors() -> None:
+    x, y = law("equal", 100, 0)
+    held = law("heteroscedastic", 50, 1)  # errors that training could not know
+    model = Regressor((8,), solver="adam", max_epochs=5, random_state=0)
+    model.fit(x, y, validation_data=held)
+    mean, deviation = model.predict(held[0], return_std=True)
+    ratio = np.mean((held[1] - mean) ** 2 / (deviation / model._spread[0]) ** 2)
+    np.testing.assert_allclose(model._spread[0] ** 2, (50 * ratio + 10) / 60)
+    unchecked = Regressor((8,), solver="adam", max_epochs=5, early_stopping=False)
+    assert unchecked.fit(x, y)._spread == [1.0]

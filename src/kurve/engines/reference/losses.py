@@ -100,8 +100,8 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
 
     p (R, 2T) holds the means m, then s with v = softplus(s) + 1e-6.
     dv = (1 - (y - m)^2 / v) / (2 v), ds = dv sigmoid(s), dm = (m - y) / v, all
-    times v^beta. Source: Nix & Weigend 1994; the softplus is that of Lakshminarayanan et
-    al. 2017, beta that of Seitzer et al. 2022.
+    times v^beta. Source: Nix & Weigend 1994; the softplus is that of Lakshminarayanan
+    et al. 2017, beta that of Seitzer et al. 2022.
     """
     count = y.shape[-1]
     mean, raw = p[:, :count], p[:, count:]

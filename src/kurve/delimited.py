@@ -282,11 +282,10 @@ class Delimited:
         try:
             for line, cells in self._rows():
                 if len(cells) != len(self.names):
-                    what = "column" if len(cells) == 1 else "columns"
                     raise self.error(
-                        f"each line must have {len(self.names)} columns, as the first "
+                        f"each line must have {_columns(len(self.names))}, as the first "
                         "has",
-                        f"{len(cells)} {what}",
+                        _columns(len(cells)),
                         "quotes around cells that hold the delimiter "
                         f"{self.delimiter!r}, or the missing cells",
                         line,
@@ -423,6 +422,10 @@ class _Raw(io.RawIOBase):
 def shown(text: str) -> str:
     """A cell in quotes, cut where it is long."""
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
+
+
+def _columns(count: int) -> str:
+    return f"{count} column" + ("" if count == 1 else "s")
 
 
 def _encoding(head: bytes, given: str) -> str:

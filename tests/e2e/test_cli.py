@@ -3,7 +3,6 @@ that nothing is written where something is wrong."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -634,8 +633,7 @@ def test_demo(tmp_path: Path) -> None:
         "kurve.Regressor()",
     ]  # fmt: skip
     assert errors["raw x, 10 epochs of 10 steps"][1] > 0.2
-    if importlib.util.find_spec("kurve.solvers") is not None:
-        assert max(errors["kurve.Regressor()"]) < 1e-3
+    assert max(errors["kurve.Regressor()"]) < 1e-3
     assert files(tmp_path / "there") == [
         "report.html", "sine.csv", "sine.kurve", "sine.png",
     ]  # fmt: skip

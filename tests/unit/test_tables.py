@@ -346,3 +346,27 @@ def test_targets(tmp_path: Path) -> None:
     assert one.dtype == np.int64 and one.tolist() == [1, 3]
     assert roles.target_array(table, ["a", "b"]).tolist() == [[1, 2.5], [3, 4.5]]
     assert roles.target_array(table, ["c"]).dtype == bool
+
+
+def test_random_mutations(tmp_path: Path) -> None:
+    """A file with other bytes is read, the same as a whole and in pieces, or refused
+    with one error; never another one."""
+    good = (MIXED.replace('"a, b"', '"a, ""b"') + '4,x,+2,true,"2020-01-01"\n').encode()
+    random = np.random.default_rng(0)
+    refused = 0
+    for number in range(300):
+        raw = bytearray(good)
+        for position in random.integers(0, len(raw), random.integers(1, 4)):
+            raw[position] = random.choice(list(b'",;\n\r\t 0x.-e\xe9\xff\0'))
+        path = write(tmp_path, bytes(raw), f"{number}.csv")
+        try:
+            whole = tables.read(path)
+        except TableError as error:
+            refused += 1
+            assert str(error).startswith(f"[read] {path}")
+        else:
+            assert whole.column_names
+            if not any(pa.types.is_temporal(kind) for kind in whole.schema.types):
+                parts = pa.concat_tables(tables.batches(path))
+                assert parts.to_pydict() == whole.to_pydict()
+    assert 30 < refused < 270

@@ -201,7 +201,7 @@ class Recipe:
             if self.choice.solver == "lm":
                 if not self.alpha:
                     arguments["regularization"] = "bayesian"
-                solve: Any = solvers.levenberg_marquardt
+                solve = solvers.levenberg_marquardt
             else:
                 solve = solvers.lbfgs
             result = solve(model, x, y, weight, **arguments)

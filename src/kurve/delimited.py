@@ -283,8 +283,8 @@ class Delimited:
             for line, cells in self._rows():
                 if len(cells) != len(self.names):
                     raise self.error(
-                        f"each line must have {_columns(len(self.names))}, as the first "
-                        "has",
+                        f"each line must have {_columns(len(self.names))}, as the "
+                        "first has",
                         _columns(len(cells)),
                         "quotes around cells that hold the delimiter "
                         f"{self.delimiter!r}, or the missing cells",

@@ -359,11 +359,14 @@ def test_random_mutations(tmp_path: Path) -> None:
         for position in random.integers(0, len(raw), random.integers(1, 4)):
             raw[position] = random.choice(list(b'",;\n\r\t 0x.-e\xe9\xff\0'))
         path = write(tmp_path, bytes(raw), f"{number}.csv")
+        message = ""
         try:
             whole = tables.read(path)
         except TableError as error:
+            message = str(error)
+        if message:
             refused += 1
-            assert str(error).startswith(f"[read] {path}")
+            assert message.startswith(f"[read] {path}")
         else:
             assert whole.column_names
             if not any(pa.types.is_temporal(kind) for kind in whole.schema.types):

@@ -38,9 +38,7 @@ def test_learns_and_scores(engine: str) -> None:
 
 @pytest.mark.parametrize("curve", [True, False], ids=["(n,)", "(n, 1)"])
 def test_the_sine(curve: bool, native: str) -> None:
-    """With Levenberg-Marquardt, which this version may not have."""
-    if not defaults.solver_there():
-        pytest.skip("this version has no kurve.solvers")
+    """With Levenberg-Marquardt."""
     kurve.set_engine(native)
     x = np.arange(0, 20, 0.1)
     model = Regressor(random_state=1).fit(x if curve else x[:, None], np.sin(x))
@@ -237,9 +235,8 @@ def test_a_model_as_template_is_never_changed() -> None:
     ],
 )
 def test_auto_takes_the_solver_that_fits(
-    given: dict[str, Any], solver: str | None, monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any], solver: str | None
 ) -> None:
-    monkeypatch.setattr(defaults, "solver_there", lambda: True)
     size = {"rows": 200, "features": 2, "targets": 1}
     assert defaults.choose(**{**size, **given}).solver == solver
 

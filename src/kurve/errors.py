@@ -29,6 +29,10 @@ class NonFiniteError(FloatingPointError):
         )
 
 
+class TableError(ValueError):
+    """A file of data that is not as it must be, or does not fit what is asked of it."""
+
+
 def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in a table, with the nearest names."""
     import difflib

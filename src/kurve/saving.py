@@ -15,13 +15,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from kurve import losses, metrics, optimizers
+from kurve.files import replacing
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -31,6 +31,9 @@ MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+Entries = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
+"""Dtype and shape of each tensor of a file, in their order."""
+
 _NAMES = {"f4": "F32", "f8": "F64"}
 
 
@@ -141,24 +144,10 @@ def write(
         arrays.append(array)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(".tmp", os.path.basename(path), folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for array in arrays:
-                file.write(array.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays:
+            file.write(array.tobytes())
 
 
 def read(
@@ -170,35 +159,55 @@ def read(
         ModelFileError: anything about the file is not as it must be.
     """
     path = os.fspath(filepath)
-    size = os.path.getsize(path)
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise _damaged(path, f"the header's length is {length}")
-        try:
-            header = json.loads(file.read(length))
-            info = json.loads(header.pop("__metadata__")["kurve"])
-            names = sorted(header, key=lambda name: header[name]["data_offsets"][0])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-            raise _damaged(path, f"the header cannot be read ({e})") from e
-        if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise _damaged(path, f"it is not of format {FORMAT}")
-        if len(names) > MAX_TENSORS:
-            raise _damaged(path, f"it has more than {MAX_TENSORS} tensors")
+        info, entries = _read_header(path, file)
         tensors: dict[str, np.ndarray] = {}
-        offset = 0
-        for name in names:
-            dtype, shape, end = _entry_of(path, name, header[name], offset)
-            if 8 + length + end > size:
-                raise _damaged(path, f"{name} ends behind the end of the file")
-            raw = file.read(end - offset)
-            if len(raw) != end - offset:
+        for name, (dtype, shape) in entries.items():
+            size = math.prod(shape) * dtype.itemsize
+            raw = file.read(size)
+            if len(raw) != size:
                 raise _damaged(path, f"{name} is cut off")
             tensors[name] = np.frombuffer(raw, dtype).reshape(shape)
-            offset = end
-        if 8 + length + offset != size:
-            raise _damaged(path, "there are bytes behind the last tensor")
     return info, tensors
+
+
+def read_header(filepath: str | os.PathLike[str]) -> tuple[dict[str, Any], Entries]:
+    """Metadata of a file, and dtype and shape of its tensors, which are not read.
+
+    Raises:
+        ModelFileError: the header, or the size of the file, is not as it must be.
+    """
+    path = os.fspath(filepath)
+    with open(path, "rb") as file:
+        return _read_header(path, file)
+
+
+def _read_header(path: str, file: BinaryIO) -> tuple[dict[str, Any], Entries]:
+    """The header of an open file, which then stands at its first tensor."""
+    size = os.path.getsize(path)
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise _damaged(path, f"the header's length is {length}")
+    try:
+        header = json.loads(file.read(length))
+        info = json.loads(header.pop("__metadata__")["kurve"])
+        names = sorted(header, key=lambda name: header[name]["data_offsets"][0])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        raise _damaged(path, f"the header cannot be read ({e})") from e
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise _damaged(path, f"it is not of format {FORMAT}")
+    if len(names) > MAX_TENSORS:
+        raise _damaged(path, f"it has more than {MAX_TENSORS} tensors")
+    entries: Entries = {}
+    offset = 0
+    for name in names:
+        dtype, shape, offset = _entry_of(path, name, header[name], offset)
+        if 8 + length + offset > size:
+            raise _damaged(path, f"{name} ends behind the end of the file")
+        entries[name] = dtype, shape
+    if 8 + length + offset != size:
+        raise _damaged(path, "there are bytes behind the last tensor")
+    return info, entries
 
 
 def _entry_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
@@ -253,7 +253,7 @@ class Estimator(Parameters):
         rate = None if isinstance(self.learning_rate, str) else self.learning_rate
         return Recipe(
             choice, template, optimizer, rate, float(self.alpha), float(self.dropout),
-            self.engine, self.verbose,
+            self.engine, self.verbose, getattr(self, "_watch", None),
         )  # fmt: skip
 
     # ---------------------------------------------------------------- prediction
@@ -294,11 +294,13 @@ class Estimator(Parameters):
         Args:
             X, y: see `fit`.
         """
+        from kurve.diagnosis import diagnose
+
         z, _ = self._encoded("diagnose", X)
         targets = self._read_targets("diagnose", y, dict(vars(self)))
         data.check_same_length("diagnose", X=z, y=targets.values)
         t = self._scale_targets(targets.values, vars(self))
-        return cast(Any, self.models_[0]).diagnose(z, t)
+        return diagnose(self.models_[0], z, t, columns=self._columns.names_out())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that prediction needs to a file ending in .kurve; read it

@@ -386,6 +386,8 @@ def _train(fresh: Fresh, rows: Any, watched: Rows | None) -> None:
                         best[i], wait[i] = (value, models[i].get_weights()), 0
                 history.setdefault("val_loss", []).append(float(np.mean(values)))
                 logs["val_loss"] = history["val_loss"][-1]
+            if fresh.recipe.watch is not None:
+                fresh.recipe.watch(epoch + 1, choice.epochs, logs)
             if bar.wants_updates:
                 bar.update(epoch + 1, logs)
             if watched is not None and all(w > choice.patience for w in wait):

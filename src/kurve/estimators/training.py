@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.optimizers.schedules import LearningRateSchedule
+
+Watch = Callable[[int, int, Mapping[str, float]], None]
+"""Told after each epoch how many are done, how many there are at most, and the logs."""
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Inputs, targets and weights of some rows, scaled, float32."""
@@ -45,6 +49,7 @@ class Recipe:
     template:  the hidden layers, where the user gave a model
     optimizer: a first-order optimizer by name or object; None for a full-batch solver
     rate:      the learning rate, if the user chose one
+    watch:     who is told of the progress
     """
 
     choice: Choice
@@ -55,6 +60,7 @@ class Recipe:
     dropout: float
     engine: Any
     verbose: int
+    watch: Watch | None = None
 
     def adapt(self, x: np.ndarray, y: np.ndarray) -> None:
         """Let the template's first layer learn from scaled data, if it can and has not:
@@ -171,6 +177,8 @@ class Recipe:
             callbacks.append(
                 EarlyStopping(patience=choice.patience, restore_best_weights=True)
             )
+        if self.watch is not None:
+            callbacks.append(_Watching(self.watch, choice.epochs))
         if len(models) == 1:
             weight = common if weights is None else weights[0]
             histories = [
@@ -204,6 +212,8 @@ class Recipe:
                 "verbose": self.verbose,
                 "validation_data": validation,
             }
+            if self.watch is not None:
+                arguments["callback"] = partial(self._report, self.watch)
             if validation is not None:
                 arguments["patience"] = self.choice.patience
             weight = common if weights is None else weights[number]
@@ -235,6 +245,23 @@ class Recipe:
             iterations,
             max(known) if known else None,
         )
+
+    def _report(self, watch: Watch, done: int, logs: Mapping[str, float]) -> None:
+        watch(done, self.choice.iterations, logs)
+
+
+class _Watching(Callback):
+    """Tells one watcher of the epochs of all members."""
+
+    def __init__(self, watch: Watch, epochs: int) -> None:
+        super().__init__()
+        self._watch, self._epochs = watch, epochs
+
+    def __deepcopy__(self, memo: Any) -> Callback:
+        return _Watching(self._watch, self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._watch(epoch + 1, self._epochs, logs or {})
 
 
 def mean_history(

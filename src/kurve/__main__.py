@@ -1,0 +1,6 @@
+"""`python -m kurve` is the command `kurve`."""
+
+from kurve.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""`kurve demo sine`: a fit that fails and one that does not, with their pictures."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import click
+import numpy as np
+
+POINTS = 200
+SEED = 1
+
+
+def sine(out: str, quiet: bool) -> None:
+    """Fit sin(x) on [0, 20] from 200 points: a deep network on raw x, as the article
+    does, and `Regressor`. Writes data, picture, model and report into a folder.
+
+    Args:
+        out: the folder; made if it is not there.
+        quiet: print nothing.
+    """
+    from kurve import layers, models
+    from kurve.assessment import assess
+    from kurve.estimators import Regressor
+    from kurve.files import write_text
+    from kurve.report import make_report, require_matplotlib
+    from kurve.tables import require_pyarrow
+    from kurve.utils import set_random_seed
+
+    require_matplotlib("demo")
+    require_pyarrow("demo")
+    import pyarrow
+
+    os.makedirs(out, exist_ok=True)
+    say = (lambda text: None) if quiet else click.echo
+    x = np.linspace(0.0, 20.0, POINTS, endpoint=False)
+    y = np.sin(x)
+    test_x = x[:-1] + 0.05
+    test_y = np.sin(test_x)
+
+    set_random_seed(SEED)
+    errors: dict[str, tuple[np.ndarray, float]] = {}
+    for steps in (10, 30):
+        raw = models.Sequential([layers.Input(shape=(1,))])
+        for _ in range(7):
+            raw.add(layers.Dense(256, activation="relu"))
+        raw.add(layers.Dense(1))
+        raw.compile(loss="mse", optimizer="adam")
+        begin = time.monotonic()
+        raw.fit(x, y, steps_per_epoch=steps, epochs=steps, verbose=0)
+        name = f"raw x, {steps} epochs of {steps} steps"
+        predicted = raw.predict(test_x, verbose=0)[:, 0]
+        errors[name] = predicted, time.monotonic() - begin
+
+    train, test = pyarrow.table({"x": x}), pyarrow.table({"x": test_x})
+    model = Regressor(random_state=SEED)
+    begin = time.monotonic()
+    model.fit(train, y)
+    model.target_names_ = ["sine"]
+    seconds = time.monotonic() - begin
+    predicted = np.asarray(model.predict(test)).reshape(-1)
+    errors["kurve.Regressor()"] = predicted, seconds
+
+    say(f"{'sin(x) from 200 points: test error (MSE)':44}{'x <= 10':>10}{'x > 10':>10}"
+        f"{'time':>9}")  # fmt: skip
+    near = test_x <= 10
+    for name, (predicted, taken) in errors.items():
+        error = (predicted - test_y) ** 2
+        say(
+            f"{name:44}{error[near].mean():10.2g}{error[~near].mean():10.2g}{taken:8.2f}s"
+        )
+
+    found = assess(model, test, test_y, ["sine"], (train, y))
+    file = os.path.join(out, "sine.kurve")
+    page = make_report(
+        model, train, y, test, test_y,
+        target="sine", source="200 points of sin(x)", file=file,
+        settings={"training": f"{seconds:.2f} s"}, assessments=found,
+    )  # fmt: skip
+    rows = "".join(
+        f"{a!r},{b!r}\n" for a, b in zip(x.tolist(), y.tolist(), strict=True)
+    )
+    write_text(os.path.join(out, "sine.csv"), "x,sine\n" + rows)
+    _draw(os.path.join(out, "sine.png"), test_x, test_y, errors)
+    model.save(file)
+    write_text(os.path.join(out, "report.html"), page)
+    written = ", ".join(("sine.csv", "sine.png", "sine.kurve", "report.html"))
+    say(f"\nIn {out}: {written}")
+
+
+def _draw(path: str, x: np.ndarray, truth: np.ndarray, errors: dict[str, Any]) -> None:
+    from matplotlib.figure import Figure
+
+    from kurve.files import replacing
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(errors), sharey=True)
+    for panel, (name, (predicted, _)) in zip(panels, errors.items(), strict=True):
+        panel.plot(x, predicted, color="tab:blue", linewidth=2.5, label="prediction")
+        panel.plot(x, truth, "k--", linewidth=1, label="sin(x)")
+        error = ((predicted - truth) ** 2).mean()
+        panel.set(title=f"{name}\nMSE {error:.2g}", xlabel="x", ylim=(-1.4, 1.4))
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        handles=panels[0].get_lines(),
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)

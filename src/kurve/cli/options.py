@@ -1,0 +1,125 @@
+"""What several commands have in common: options, names in a list, reading."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from kurve.tables import TableFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PER_BYTE = 8
+"""Bytes of memory that training takes for each byte of a file, at most."""
+
+PACKED = (".gz", ".bz2", ".zst", ".parquet", ".pq")
+
+
+def names(context: Any, option: Any, value: str | None) -> list[str] | None:
+    """Names of columns, separated by commas; quotes around a name that has one."""
+    if value is None:
+        return None
+    found = [name.strip() for name in next(csv.reader([value]), [])]
+    if not found or "" in found:
+        raise click.BadParameter(f"{value!r} holds an empty name. Try a,b,c.")
+    return found
+
+
+def widths(context: Any, option: Any, value: str | None) -> tuple[int, ...] | None:
+    """Widths of hidden layers, separated by commas: 64,64."""
+    if value is None:
+        return None
+    try:
+        found = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        found = (0,)
+    if min(found) < 1:
+        raise click.BadParameter(f"{value!r} is no list of widths. Try 64,64.")
+    return found
+
+
+def share(context: Any, option: Any, value: float | None) -> float | None:
+    """A number above 0 and below 1."""
+    if value is not None and not 0.0 < value < 1.0:
+        raise click.BadParameter(f"{value!r} is not between 0 and 1. Try 0.9.")
+    return value
+
+
+def reading(command: F) -> F:
+    """The options of a command that reads a table."""
+    for option in (
+        click.option("--missing-value", "missing_values", multiple=True,
+                     help="Cell that means no value, besides NA and the like."),
+        click.option("--no-header", is_flag=True,
+                     help="The first line holds data; columns are x1, x2, ..."),
+        click.option("--encoding", default="utf-8", show_default=True,
+                     help="Encoding of the text."),
+        click.option("--decimal", type=click.Choice([".", ","]), default=".",
+                     show_default=True, help="Decimal mark."),
+        click.option("--delimiter", help="Between columns; found by itself."),
+        click.option("--format", "format_",
+                     type=click.Choice(["csv", "tsv", "parquet", "feather"]),
+                     help="Format of DATA; by its name."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def open_data(data: str, given: dict[str, Any]) -> TableFile:
+    """The table that a command reads; takes its options out of `given`."""
+    from kurve import tables
+
+    format = given.pop("format_")
+    options = {
+        "delimiter": given.pop("delimiter"),
+        "decimal": given.pop("decimal"),
+        "encoding": given.pop("encoding"),
+        "header": not given.pop("no_header"),
+        "missing_values": given.pop("missing_values"),
+    }
+    delimiter = options["delimiter"]
+    if delimiter is not None:
+        options["delimiter"] = delimiter = delimiter.replace("\\t", "\t")
+        if len(delimiter) != 1:
+            raise click.UsageError(
+                f"--delimiter must be one character. Received: {delimiter!r}."
+            )
+    if data == tables.STANDARD_INPUT and format is None:
+        raise click.UsageError("standard input needs --format. Try --format csv.")
+    return tables.open_table(data, format=format, **options)
+
+
+def fits_into_memory(data: str) -> bool:
+    """Whether the file can be read as a whole, by its size and the free memory."""
+    try:
+        size = os.path.getsize(data)
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return True
+    return size * (4 if data.lower().endswith(PACKED) else 1) * PER_BYTE < free
+
+
+def check_output(path: str | None, endings: tuple[str, ...], option: str) -> None:
+    """Refuse an output that could not be written, before any work is done."""
+    if path is None:
+        return
+    if not path.lower().endswith(endings):
+        raise click.UsageError(
+            f"{option} must end in {' or '.join(endings)}. Received: {path!r}. "
+            f"Try {os.path.splitext(path)[0] + endings[0]!r}."
+        )
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise click.UsageError(
+            f"{option} must lie in a folder that is there. Received: {path!r}. "
+            f"Try mkdir -p {folder!r}."
+        )
+    if os.path.isdir(path):
+        raise click.UsageError(f"{option} must be a file. {path!r} is a folder.")
+    if not os.access(folder, os.W_OK):
+        raise click.UsageError(f"{option}: the folder {folder!r} cannot be written to.")

@@ -1,0 +1,387 @@
+"""What a fitted model relies on, and how far its doubts can be trusted.
+
+Plain functions of anything with `predict`: Kurve's models and estimators, and those of
+scikit-learn. Inputs are arrays (n, features) or dataframes (through narwhals).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.assessment import as_matrix, class_numbers
+
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What `permutation_importance` found.
+
+    Attributes:
+        names: of the features.
+        mean, deviation: (features,), over the repeats.
+        values: (features, repeats), the loss of score each time.
+        score: of the model on the data as it is.
+    """
+
+    names: list[str]
+    mean: np.ndarray
+    deviation: np.ndarray
+    values: np.ndarray
+    score: float
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What `partial_dependence` found.
+
+    Attributes:
+        name: of the feature.
+        grid: (points,), its values: numbers, or categories.
+        mean: (points,) or (points, outputs), the mean prediction at each.
+        low, high: of the same shape: the 10th and 90th percentile over the rows.
+    """
+
+    name: str
+    grid: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `calibration` found, level by level.
+
+    Attributes:
+        levels: (k,), the share of the targets that the intervals promise to hold.
+        covered: (k,), the share that they held, over all rows and outputs.
+        error: (k,), standard error of `covered`, if the promise were true.
+        width: (k,), mean width of the intervals.
+    """
+
+    levels: np.ndarray
+    covered: np.ndarray
+    error: np.ndarray
+    width: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What `reliability` found, bin by bin; empty bins are left out.
+
+    Attributes:
+        promised: (bins,), mean probability that the model gave.
+        happened: (bins,), share of the rows where it came true.
+        count: (bins,), number of such probabilities.
+        error: the mean of |promised - happened|, weighted by count (the expected
+            calibration error).
+    """
+
+    promised: np.ndarray
+    happened: np.ndarray
+    count: np.ndarray
+    error: float
+
+
+def permutation_importance(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    score: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    repeats: int = 5,
+    seed: int = 0,
+) -> Importance:
+    """How much worse a model predicts when one feature's rows are shuffled:
+    score(y, predict(x)) - score(y, predict(x with a shuffled column)).
+
+    Near 0: the model does not need the feature, or another one says the same.
+
+    Args:
+        model: with `predict(x)`.
+        x: (n, features), or a dataframe; data that the model was not trained on.
+        y: (n,) or (n, outputs), or classes (n,).
+        score: function of (y, predicted), larger is better; by default R2 for numbers
+            and, for a model with `classes_` or for text, the share of right answers.
+        repeats: shuffles of each feature.
+        seed: of the shuffles.
+
+    Raises:
+        TypeError, ValueError: no such model; sizes that do not fit.
+    Source: Breiman 2001, Random Forests, section 10.
+    """
+    rows = _Rows("permutation_importance", model, x)
+    truth = np.asarray(y)
+    if len(truth) != len(rows):
+        raise ValueError(
+            "[permutation_importance] x and y must have the same number of rows. "
+            f"Received: {len(rows)} and {len(truth)}. Try the same rows of both."
+        )
+    if repeats < 1:
+        raise ValueError(
+            "[permutation_importance] repeats must be at least 1. "
+            f"Received: {repeats!r}. Try repeats=5."
+        )
+    if score is None:
+        classes = hasattr(model, "classes_") or truth.dtype.kind in "OSUb"
+        score = accuracy if classes else r2
+    base = score(truth, rows.predict())
+    values = np.empty((len(rows.names), repeats))
+    random = np.random.default_rng(seed)
+    for j in range(len(rows.names)):
+        for k in range(repeats):
+            order = random.permutation(len(rows))
+            values[j, k] = base - score(truth, rows.predict(j, order))
+    return Importance(
+        rows.names, values.mean(axis=1), values.std(axis=1), values, float(base)
+    )
+
+
+def partial_dependence(
+    model: Any,
+    x: Any,
+    feature: int | str,
+    *,
+    grid: int | Sequence[Any] = 40,
+    method: str = "predict",
+) -> Dependence:
+    """The mean prediction when one feature is set to a value in all rows, for each
+    value of a grid.
+
+    Where the feature goes with others, some of these rows exist nowhere; read it
+    together with the range of the data.
+
+    Args:
+        model: with a method of the name `method`.
+        x: (n, features), or a dataframe: the rows to average over.
+        feature: its column's number or name.
+        grid: number of points, even from the smallest to the largest value (all the
+            different values, where they are fewer, and for categories), or the points.
+        method: "predict", or "predict_proba" for the probability of each class.
+
+    Raises:
+        TypeError, ValueError: no such model, method or feature.
+    Source: Friedman 2001, Greedy Function Approximation, section 8.2.
+    """
+    rows = _Rows("partial_dependence", model, x, method)
+    j = rows.index(feature)
+    points = _grid(rows.column(j), grid)
+    means, lows, highs = [], [], []
+    for value in points:
+        predicted = rows.predict(j, value=value)
+        if predicted.dtype.kind not in "fiu":
+            raise TypeError(
+                "[partial_dependence] predictions must be numbers. Received: "
+                f"{predicted.dtype}. Try method='predict_proba'."
+            )
+        means.append(predicted.mean(axis=0))
+        low, high = np.quantile(predicted, (0.1, 0.9), axis=0)
+        lows.append(low)
+        highs.append(high)
+    return Dependence(
+        rows.names[j], points, np.array(means), np.array(lows), np.array(highs)
+    )
+
+
+def calibration(
+    model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
+) -> Calibration:
+    """How many targets lie in the intervals that a model promises to hold them.
+
+    Args:
+        model: with `predict_interval(x, coverage)`, (n, 2) or (n, outputs, 2).
+        x, y: data that the model was not trained on.
+        levels: the promises, each between 0 and 1.
+
+    Raises:
+        TypeError: the model has no intervals.
+    """
+    if not callable(getattr(model, "predict_interval", None)):
+        raise TypeError(
+            "[calibration] model must have a method predict_interval. Received: an "
+            f"object of type {type(model).__name__}. Try kurve.Regressor()."
+        )
+    truth = np.asarray(y, float)
+    covered, width = [], []
+    for level in levels:
+        bounds = np.asarray(model.predict_interval(x, coverage=level))
+        low, high = bounds[..., 0], bounds[..., 1]
+        inside = (low <= truth.reshape(low.shape)) & (truth.reshape(low.shape) <= high)
+        covered.append(inside.mean())
+        width.append((high - low).mean())
+    promised = np.asarray(levels, float)
+    error = np.sqrt(promised * (1 - promised) / max(truth.shape[0], 1))
+    return Calibration(promised, np.array(covered), error, np.array(width))
+
+
+def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliability:
+    """How often what a classifier gives a probability comes true, by probability.
+
+    Args:
+        probabilities: any shape, each between 0 and 1.
+        happened: of the same shape, true where it did: y[:, None] == classes.
+        bins: intervals of equal length that the probabilities are sorted into.
+
+    Source: DeGroot & Fienberg 1983; the error is that of Guo et al. 2017, equation 3.
+    """
+    p = np.asarray(probabilities, float).reshape(-1)
+    hit = np.asarray(happened, bool).reshape(-1)
+    number = np.clip((p * bins).astype(int), 0, bins - 1)
+    count = np.bincount(number, minlength=bins)
+    there = count > 0
+    promised = np.bincount(number, p, bins)[there] / count[there]
+    came = np.bincount(number, hit, bins)[there] / count[there]
+    gap = np.abs(promised - came)
+    error = float((gap * count[there]).sum() / max(count.sum(), 1))
+    return Reliability(promised, came, count[there], error)
+
+
+def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarray:
+    """How many rows of each class (rows) got each answer (columns): int (k, k).
+
+    Raises:
+        ValueError: a class that is not in `classes`.
+    """
+    known = np.asarray(classes)
+    size = len(known)
+    numbers = []
+    for names in (np.asarray(y), np.asarray(predicted)):
+        each = class_numbers(names, classes)
+        if (each < 0).any():
+            raise ValueError(
+                "[confusion_matrix] every answer must be one of the classes. Received: "
+                f"{_plain(names[np.argmax(each < 0)])!r}. Try classes={known.tolist()}."
+            )
+        numbers.append(each)
+    pairs = np.bincount(numbers[0] * size + numbers[1], minlength=size * size)
+    return pairs.reshape(size, size)
+
+
+def r2(y: np.ndarray, predicted: np.ndarray) -> float:
+    """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs."""
+    y, predicted = as_matrix(y), as_matrix(predicted)
+    left = ((y - predicted) ** 2).sum(axis=0)
+    all_of_it = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    known = all_of_it > 0
+    each = np.where(known, 1 - left / np.where(known, all_of_it, 1), left == 0)
+    return float(each.mean())
+
+
+def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of the rows where the prediction is the truth."""
+    return float(np.mean(np.asarray(y) == np.asarray(predicted)))
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as the Python value it holds."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _grid(values: np.ndarray, grid: int | Sequence[Any]) -> np.ndarray:
+    if not isinstance(grid, int):
+        return np.asarray(grid)
+    if values.dtype.kind in "fiu":
+        values = values[np.isfinite(values)]
+        different = np.unique(values)
+        if len(different) <= grid:
+            return different
+        return np.linspace(values.min(), values.max(), grid)
+    known = [value for value in values.tolist() if value is not None]
+    return np.array(sorted(set(known)), dtype=values.dtype)
+
+
+class _Rows:
+    """Inputs of either kind, and predictions for them with one column changed."""
+
+    def __init__(self, where: str, model: Any, x: Any, method: str = "predict") -> None:
+        call = getattr(model, method, None)
+        if not callable(call):
+            raise TypeError(
+                f"[{where}] model must have a method {method}. Received: an object of "
+                f"type {type(model).__name__}. Try a fitted model."
+            )
+        self._where = where
+        self._call = call
+        takes = inspect.signature(call).parameters
+        self._quiet = {"verbose": 0} if "verbose" in takes else {}
+        self._frame: Any = None
+        if hasattr(x, "columns") or hasattr(x, "column_names"):
+            import narwhals.stable.v1 as nw
+
+            self._frame = nw.from_native(x, eager_only=True)
+            self.names = list(self._frame.columns)
+            self._length = len(self._frame)
+            return
+        self._array = np.asarray(x)
+        if self._array.ndim == 1:
+            self._array = self._array[:, None]
+        if self._array.ndim != 2 or self._array.size == 0:
+            raise ValueError(
+                f"[{where}] x must have shape (n, features). "
+                f"Received: x.shape={self._array.shape}. Try x.reshape(len(x), -1)."
+            )
+        self.names = [f"x{j + 1}" for j in range(self._array.shape[1])]
+        self._length = len(self._array)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def index(self, feature: int | str) -> int:
+        """The column's number."""
+        if isinstance(feature, str) and feature in self.names:
+            return self.names.index(feature)
+        if isinstance(feature, int) and 0 <= feature < len(self.names):
+            return feature
+        raise ValueError(
+            f"[{self._where}] there is no such feature. Received: {feature!r}. "
+            f"Try one of: {', '.join(self.names)}."
+        )
+
+    def column(self, j: int) -> np.ndarray:
+        if self._frame is None:
+            return self._array[:, j]
+        values = self._frame[self.names[j]].to_numpy()
+        return np.asarray(values)
+
+    def predict(
+        self, j: int | None = None, order: np.ndarray | None = None, value: Any = None
+    ) -> np.ndarray:
+        """Predictions for the rows, with column j in another order or of one value."""
+        if self._frame is None:
+            inputs = self._array
+            if j is not None:
+                inputs = inputs.copy()
+                inputs[:, j] = inputs[order, j] if order is not None else value
+        elif j is None:
+            inputs = self._frame.to_native()
+        else:
+            import narwhals.stable.v1 as nw
+
+            name = self.names[j]
+            old = self._frame[name]
+            if order is not None:
+                new = old[order.tolist()]
+            else:
+                new = nw.new_series(
+                    name,
+                    [_plain(value)] * len(self),
+                    None if old.dtype == nw.Categorical else _wide(old.dtype, value),
+                    native_namespace=nw.get_native_namespace(self._frame),
+                )
+            changed = dict(zip(self.names, self._frame.iter_columns(), strict=True))
+            inputs = self._frame.with_columns(**{**changed, name: new}).to_native()
+        return np.asarray(self._call(inputs, **self._quiet))
+
+
+def _wide(dtype: Any, value: Any) -> Any:
+    """The column's type, but for a fraction in a column of whole numbers."""
+    import narwhals.stable.v1 as nw
+
+    fraction = isinstance(value, float) and dtype.is_integer()
+    return nw.Float64 if fraction else dtype

@@ -1,0 +1,119 @@
+"""What a report is about: a model, its data, and what it says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.assessment import (
+    Assessment,
+    as_matrix,
+    assess,
+    call_quietly,
+    columns_of,
+)
+
+
+@dataclass
+class Facts:
+    """The model, its data, and what it says about them. Arrays are (n, outputs)."""
+
+    model: Any
+    targets: list[str]
+    x: Any
+    columns: dict[str, np.ndarray]
+    y: np.ndarray
+    test_x: Any
+    test_columns: dict[str, np.ndarray]
+    test_y: np.ndarray
+    held_out: bool
+    classes: list[Any] | None
+    predicted: np.ndarray
+    probabilities: np.ndarray | None
+    assessments: dict[str, Assessment]
+    coverage: float
+    seed: int
+
+    @property
+    def rows(self) -> str:
+        return "held-out rows" if self.held_out else "training rows"
+
+
+def gather(
+    model: Any, x: Any, y: Any, test_x: Any, test_y: Any, targets: list[str],
+    coverage: float, assessments: Mapping[str, Assessment] | None, seed: int,
+) -> Facts:  # fmt: skip
+    held_out = test_x is not None
+    if not held_out:
+        test_x, test_y = x, y
+    y, test_y = np.asarray(y), np.asarray(test_y)
+    for inputs, values in ((x, y), (test_x, test_y)):
+        if len(inputs) != len(values):
+            raise ValueError(
+                "[make_report] x and y must have the same number of rows. Received: "
+                f"{len(inputs)} and {len(values)}. Try the same rows of both."
+            )
+    if assessments is None:
+        assessments = assess(model, test_x, test_y, targets, (x, y), coverage, seed)
+    predicted = np.asarray(call_quietly(model.predict, test_x))
+    classes = getattr(model, "classes_", None)
+    probabilities = None
+    if classes is not None:
+        classes = list(np.asarray(classes).tolist())
+        probabilities = np.asarray(call_quietly(model.predict_proba, test_x), float)
+    else:
+        y, test_y, predicted = map(as_matrix, (y, test_y, predicted))
+    return Facts(
+        model, targets, x, columns_of(x), y, test_x, columns_of(test_x), test_y,
+        held_out, classes, predicted, probabilities, dict(assessments), coverage, seed,
+    )  # fmt: skip
+
+
+def is_numeric(values: np.ndarray) -> bool:
+    return bool(values.dtype.kind in "fiu")
+
+
+def values_of(values: np.ndarray) -> Any:
+    """The range of the training data, or its categories."""
+    if not is_numeric(values):
+        known = {v for v in values.tolist() if v is not None}
+        return np.array(sorted(known, key=str), dtype=values.dtype)
+    known = values[np.isfinite(values)]
+    different = np.unique(known)
+    if len(different) <= 30:
+        return different
+    return np.linspace(known.min(), known.max(), 30)
+
+
+def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
+    """At most that many rows, evenly spread, and their positions."""
+    count = len(x)
+    rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+    if len(rows) == count:
+        return x, rows
+    if hasattr(x, "columns") or hasattr(x, "column_names"):
+        import narwhals.stable.v1 as nw
+
+        return nw.from_native(x, eager_only=True)[rows.tolist()].to_native(), rows
+    return np.asarray(x)[rows], rows
+
+
+def like(x: Any, name: str, values: np.ndarray) -> Any:
+    """A table or array of one column with these values, of the kind of x."""
+    if not (hasattr(x, "columns") or hasattr(x, "column_names")):
+        return values[:, None]
+    import narwhals.stable.v1 as nw
+
+    frame = nw.from_native(x, eager_only=True)
+    return nw.from_dict(
+        {name: values}, native_namespace=nw.get_native_namespace(frame)
+    ).to_native()
+
+
+def all_classes(facts: Facts) -> list[Any]:
+    """The model's classes, and what else the held-out rows hold."""
+    known = list(facts.classes or [])
+    return known + [c for c in np.unique(facts.test_y).tolist() if c not in known]

@@ -1,0 +1,640 @@
+"""The command, as its users meet it: outputs, messages to the letter, exit codes, and
+that nothing is written where something is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click", reason="the command needs click")
+pa = pytest.importorskip("pyarrow", reason="the command reads with pyarrow")
+pytest.importorskip("narwhals", reason="the command reads through narwhals")
+
+import kurve  # noqa: E402
+from kurve import tables  # noqa: E402
+from kurve.cli import main  # noqa: E402
+
+random = np.random.default_rng(0)
+N = 150
+A, B = random.uniform(0, 10, N), random.normal(size=N)
+CITY = np.array(["Rome", "Bern", "Oslo"], object)[np.arange(N) % 3]
+Y = np.sin(A) + B + (CITY == "Bern")
+FAST = ["--epochs", "4", "--hidden", "8", "--solver", "adam"]
+
+
+class Done:
+    """What a command left: exit code and what it said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsysbinary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command in this process, in a folder with data.csv."""
+    monkeypatch.chdir(tmp_path)
+    kurve.set_engine("native" if _has_native() else "reference")
+    rows = zip(A, B, CITY, Y, strict=True)
+    text = "a,b,city,y\n" + "".join(f"{a},{b},{c},{y}\n" for a, b, c, y in rows)
+    (tmp_path / "data.csv").write_text(text)
+
+    def call(*words: str) -> Done:
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        captured = capsysbinary.readouterr()
+        return Done(int(caught.value.code or 0), *(s.decode() for s in captured))
+
+    return call
+
+
+def _has_native() -> bool:
+    try:
+        import kurve._core  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fitted(run: Any, *words: str) -> Done:
+    done: Done = run("fit", "data.csv", "--target", "y", *FAST, *words)
+    assert done.code == 0, done.err
+    return done
+
+
+def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
+    done = fitted(run, "--out", "m.kurve", "--members", "2", "--seed", "3")
+    assert re.match(
+        r"data.csv: 135 rows to train, 15 held out, 3 features; read in [\d.]+ s\n"
+        r"trained in [\d.]+ s\n"
+        r"y, 15 rows +model +straight line +mean\n  RMSE +[\d.]+ \([\d.]+ to [\d.]+\)",
+        done.out,
+    )
+    assert done.out.endswith("model: m.kurve\n")
+    assert re.findall(r"^epoch (\d)/4 - \d+s - loss: ", done.err, re.M) == list("1234")
+    assert "\r" not in done.err and "\x1b" not in done.err
+
+    flags = ("--std", "--interval", "0.8", "--extrapolates", "--keep", "city,y")
+    done = run("predict", "m.kurve", "data.csv", *flags)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "city,y,prediction,std,low,high,extrapolates"
+    assert len(lines) == N + 1
+    model = kurve.estimators.load("m.kurve")
+    frame = tables.read("data.csv", ["a", "b", "city"])
+    mean, deviation = model.predict(frame, return_std=True)
+    written = [line.split(",") for line in lines[1:]]
+    assert written[0][0] == '"Rome"'
+    np.testing.assert_allclose([float(w[2]) for w in written], mean)
+    np.testing.assert_allclose([float(w[3]) for w in written], deviation)
+    low, high = model.predict_interval(frame, coverage=0.8).T
+    np.testing.assert_allclose([float(w[4]) for w in written], low)
+    np.testing.assert_allclose([float(w[5]) for w in written], high)
+
+    for name in ("p.csv", "p.tsv", "p.parquet", "p.feather"):
+        assert run("predict", "m.kurve", "data.csv", "--out", name).code == 0
+        found = tables.read(name)
+        assert found.column_names == ["prediction"]
+        np.testing.assert_allclose(found["prediction"].to_numpy(), mean)
+
+    done = run("evaluate", "m.kurve", "data.csv", "--json")
+    found = json.loads(done.out)["y"]
+    assert found["rows"] == N
+    rmse = np.sqrt(np.mean((mean - Y) ** 2))
+    np.testing.assert_allclose(found["model"]["RMSE"]["value"], rmse, rtol=1e-6)
+    assert found["model"]["RMSE"]["low"] < rmse < found["model"]["RMSE"]["high"]
+    assert "R²" in run("evaluate", "m.kurve", "data.csv").out
+
+    done = run("inspect", "m.kurve")
+    for part in ("m.kurve: Regressor", "target     y", "a, b", "city: Bern, Oslo, Rome",
+                 "Dense 8 silu -> Dense 2", "in each of 2 networks", "inputs, targets",
+                 "max_epochs=4"):  # fmt: skip
+        assert part in done.out
+    found = json.loads(run("inspect", "m.kurve", "--json").out)
+    assert found["layers"] == ["Dense 8 silu", "Dense 2"]
+    assert found["weights"] == model.models_[0].count_params()
+    assert files(tmp_path) == [
+        "data.csv", "m.kurve", "p.csv", "p.feather", "p.parquet", "p.tsv",
+    ]  # fmt: skip
+
+
+def test_the_same_command_gives_the_same_model(run: Any) -> None:
+    raw = []
+    for _ in range(2):
+        fitted(run, "--out", "m.kurve", "--quiet")
+        raw.append(Path("m.kurve").read_bytes())
+    assert raw[0] == raw[1]
+
+
+def test_quiet(run: Any, tmp_path: Path) -> None:
+    done = fitted(run, "--quiet")
+    assert (done.out, done.err) == ("", "")
+    assert files(tmp_path) == ["data.csv", "data.kurve"]
+
+
+def test_report(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = fitted(run, "--report", "r.html", "--coverage", "0.8")
+    assert done.out.endswith("model: data.kurve\nreport: r.html\n")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for part in ("Function for", "in 80% interval", "load(&#x27;data.kurve&#x27;)",
+                 "What it relies on", "Dense 8 silu"):  # fmt: skip
+        assert part in text
+
+
+def test_classes(run: Any, tmp_path: Path) -> None:
+    done = run("fit", "data.csv", "-t", "city", *FAST, "--out", "m.kurve")
+    assert done.code == 0, done.err
+    assert "3 features, 3 classes; read in" in done.out
+    assert "largest class" in done.out and "log loss" in done.out
+    done = run("predict", "m.kurve", "data.csv", "--probabilities")
+    lines = done.out.splitlines()
+    assert lines[0].startswith("prediction,probability_Bern,probability_Oslo,")
+    for line in lines[1:5]:
+        name, *cells = line.split(",")
+        p = list(map(float, cells))
+        assert name == ['"Bern"', '"Oslo"', '"Rome"'][int(np.argmax(p))]
+        np.testing.assert_allclose(sum(p), 1.0, rtol=1e-6)
+    assert json.loads(run("evaluate", "m.kurve", "data.csv", "--json").out)["city"]
+    assert "classes    Bern, Oslo, Rome" in run("inspect", "m.kurve").out
+    for option in ("--std", "--interval=0.9"):
+        wrong = run("predict", "m.kurve", "data.csv", option)
+        assert wrong.code == 2
+        assert "predicts classes, which have no --" in wrong.err
+
+
+def test_number_classes(run: Any) -> None:
+    lines = ["a,k"] + [f"{a},{int(a > 5)}" for a in A]
+    Path("k.csv").write_text("\n".join(lines))
+    assert run("fit", "k.csv", "-t", "k", "--classify", *FAST).code == 0
+    out = run("predict", "k.kurve", "k.csv").out.splitlines()
+    assert set(out[1:]) <= {"0", "1"}
+
+
+def test_several_targets(run: Any) -> None:
+    assert run("fit", "data.csv", "-t", "y,b", "--features", "a", *FAST).code == 0
+    out = run("predict", "data.kurve", "data.csv", "--std").out
+    assert out.startswith("prediction_y,std_y,prediction_b,std_b\n")
+    found = json.loads(run("evaluate", "data.kurve", "data.csv", "--json").out)
+    assert list(found) == ["y", "b"]
+
+
+def test_standard_input(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Given:
+        buffer = io.BytesIO(Path("data.csv").read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Given)
+    words = ("--target", "y", *FAST)
+    wrong = run("fit", "-", *words)
+    assert wrong.code == 2
+    assert wrong.err == "kurve fit: standard input needs --format. Try --format csv.\n"
+    done = run("fit", "-", "--format", "csv", *words)
+    assert done.code == 0
+    assert done.out.endswith("model: model.kurve\n")
+
+
+def test_ways_to_read(run: Any) -> None:
+    text = "a;y\n" + "".join(f"{a:.3f};{y:.3f}\n" for a, y in zip(A, Y, strict=True))
+    Path("d.csv").write_text(text.replace(".", ",") + "-;1\n")
+    done = run("fit", "d.csv", "-t", "y", "--decimal", ",", "--missing-value", "-",
+               "--missing", "drop", *FAST)  # fmt: skip
+    assert done.code == 0, done.err
+    assert "left out 1 row with gaps" in done.out
+    Path("n.csv").write_text("".join(f"{a},{y}\n" for a, y in zip(A, Y, strict=True)))
+    assert run("fit", "n.csv", "-t", "x2", "--no-header", *FAST).code == 0
+    assert run("predict", "n.kurve", "n.csv", "--no-header").code == 0
+
+
+def test_missing_values(run: Any) -> None:
+    lines = Path("data.csv").read_text().splitlines()
+    lines[3] = ",0.5,Rome,1"
+    lines[5] = "1,NA,,2"
+    lines[7] = "1,0.5,Rome,"
+    Path("gaps.csv").write_text("\n".join(lines))
+    words = ("fit", "gaps.csv", "-t", "y", *FAST)
+    assert "left out 3 rows with gaps" in run(*words, "--missing", "drop").out
+    done = run(*words, "--missing", "impute")
+    assert "left out 1 row without a target" in done.out
+    assert "149" not in done.out and "134 rows to train, 15 held out" in done.out
+    assert run("predict", "gaps.kurve", "gaps.csv").code == 0
+
+
+def test_own_test_file(run: Any) -> None:
+    lines = Path("data.csv").read_text().splitlines()
+    Path("t.csv").write_text("\n".join([lines[0], *lines[1:21]]))
+    done = fitted(run, "--test", "t.csv")
+    assert "150 rows to train, 20 held out" in done.out
+    done = fitted(run, "--holdout", "0")
+    assert "150 rows to train, 0 held out" in done.out
+    assert "errors on the training data" in done.out
+
+
+def test_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bytes than a batch holds; rows are counted and held out piece by piece."""
+    from kurve import delimited
+
+    monkeypatch.setattr(delimited, "BLOCK", 2000)
+    done = fitted(run, "--chunks", "--holdout", "0.2")
+    train, test = map(
+        int, re.findall(r"(\d+) rows to train, (\d+) held out", done.out)[0]
+    )
+    assert train + test == N and 15 < test < 45
+    whole = run("predict", "data.kurve", "data.csv", "--std", "--no-chunks")
+    parts = run("predict", "data.kurve", "data.csv", "--std", "--chunks")
+    assert (whole.code, parts.code) == (0, 0)
+    assert parts.out == whole.out
+    pytest.importorskip("matplotlib")
+    assert fitted(run, "--chunks", "--report", "r.html").code == 0
+
+
+GOOD = "a,y\n" + "1,2\n2,3\n" * 10
+HEAD = "kurve: [read] d.csv"
+
+WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
+    "no such column": (
+        GOOD, ["-t", "Yy"],
+        f"{HEAD}: there must be a column for the target. Received: 'Yy'. Did you mean "
+        "'y'? Try one of: a, y.",
+    ),
+    "no such feature": (
+        GOOD, ["-t", "y", "--features", "b"],
+        f"{HEAD}: there must be a column for the feature. Received: 'b'. "
+        "Try one of: a, y.",
+    ),
+    "text in a number column": (
+        GOOD + "abc,1\n", ["-t", "y"],
+        f"{HEAD}, line 22: column 'a' must hold numbers only, as most of its cells do. "
+        "Received: 'abc'. Try a number or an empty cell there, or naming 'abc' as a "
+        "missing value.",
+    ),
+    "text in the target": (
+        GOOD + "1,oops\n", ["-t", "y"],
+        f"{HEAD}, line 22: column 'y' must hold numbers only, as most of its cells do. "
+        "Received: 'oops'. Try a number or an empty cell there, or naming 'oops' as a "
+        "missing value.",
+    ),
+    "empty": (
+        "", ["-t", "y"],
+        f"{HEAD}: the file must not be empty. Received: 0 bytes. Try a header line.",
+    ),
+    "header only": (
+        "a,y\n", ["-t", "y"],
+        f"{HEAD}: there must be rows below the header. Received: a header only. "
+        "Try a file with data.",
+    ),
+    "ragged": (
+        GOOD + "1\n", ["-t", "y"],
+        f"{HEAD}, line 22: each line must have 2 columns, as the first has. Received: "
+        "1 column. Try quotes around cells that hold the delimiter ',', or the missing "
+        "cells.",
+    ),
+    "mixed encodings": (
+        "a,n,y\n" + "1,ö,2\n" * 4 + "#", ["-t", "y"],
+        f"{HEAD}, line 6: all text must be utf-8. Received: byte 0xf6 at offset 36. "
+        'Try one encoding for the whole file, or encoding "latin-1".',
+    ),
+    "duplicate names": (
+        "a,a,y\n1,2,3\n", ["-t", "y"],
+        f"{HEAD}, line 1: columns must have different names. Received: 'a' for columns "
+        "1 and 2. Try another name for one of them.",
+    ),
+    "no target at all": (
+        "a,y\n1,\n2,NA\n", ["-t", "y"],
+        f"{HEAD}: there must be rows with a target. Received: 'y' missing in all 2 "
+        "rows. Try another target.",
+    ),
+    "target missing in some rows": (
+        GOOD + "1,\n2,\n", ["-t", "y"],
+        f"{HEAD}, line 22: target 'y' must have a value in every row. Received: none "
+        "(2 such rows in all). Try a value there, or leaving such rows out: "
+        "--missing drop.",
+    ),
+    "feature missing in a row": (
+        GOOD + ",4\n", ["-t", "y"],
+        f"{HEAD}, line 22: feature 'a' must have a value in every row. Received: none. "
+        "Try a value there, or filling in or leaving such rows out: --missing impute, "
+        "--missing drop.",
+    ),
+    "dates": (
+        "a,y\n2020-01-01,1\n2020-01-02,2\n", ["-t", "y"],
+        f"{HEAD}: column 'a' must hold numbers, text or true and false to be a "
+        "feature. Received: date32[day]. Try dropping it.",
+    ),
+    "fractions as classes": (
+        "a,y\n" + "1,1.5\n2,2.5\n" * 10, ["-t", "y", "--classify"],
+        f"{HEAD}: column 'y' must hold whole numbers or text to be classes. "
+        "Received: 1.5. Try leaving out --classify.",
+    ),
+    "one class": (
+        "a,y\n" + "1,x\n2,x\n" * 10, ["-t", "y"],
+        f"{HEAD}: column 'y' must hold at least 2 different values to be classes. "
+        "Received: 1. Try another target.",
+    ),
+    "two targets of text": (
+        "a,y,z\n" + "1,x,u\n2,w,v\n" * 10, ["-t", "y,z"],
+        "kurve fit: classes must be one column. Received: y, z. Try --target y.",
+    ),
+    "wrong ending": (
+        GOOD, ["-t", "y", "--out", "m.h5"],
+        "kurve fit: --out must end in .kurve. Received: 'm.h5'. Try 'm.kurve'.",
+    ),
+    "no such folder": (
+        GOOD, ["-t", "y", "--report", "no/r.html"],
+        "kurve fit: --report must lie in a folder that is there. Received: "
+        "'no/r.html'. Try mkdir -p 'FOLDER/no'.",
+    ),
+    "share": (
+        GOOD, ["-t", "y", "--coverage", "90"],
+        "kurve fit: Invalid value for '--coverage': 90.0 is not between 0 and 1. "
+        "Try 0.9.",
+    ),
+    "widths": (
+        GOOD, ["-t", "y", "--hidden", "64,many"],
+        "kurve fit: Invalid value for '--hidden': '64,many' is no list of widths. "
+        "Try 64,64.",
+    ),
+    "solver": (
+        GOOD, ["-t", "y", "--solver", "adm"],
+        "kurve: [Regressor] unknown solver. Received: 'adm'. Did you mean 'adam'? "
+        "Known: ",
+    ),
+    "no target option": (
+        GOOD, [], "kurve fit: Missing option '--target' / '-t'.",
+    ),
+    "unknown option": (
+        GOOD, ["-t", "y", "--epoch", "3"],
+        "kurve fit: No such option",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input(run: Any, tmp_path: Path, case: str) -> None:
+    """One line that says it all, exit code 2, and no file more than before; as a whole
+    and in pieces."""
+    text, words, message = WRONG[case]
+    raw = text.encode() if isinstance(text, str) else text
+    Path("d.csv").write_bytes(raw.replace(b"#", "1,ö,2\n".encode("latin-1")))
+    before = files(tmp_path)
+    for way in ("--no-chunks", "--chunks"):
+        done = run("fit", "d.csv", *FAST, *words, way)
+        if case == "dates" and way == "--chunks":
+            continue  # dates are text there
+        assert done.code == 2, done.err
+        shown = done.err.replace(str(tmp_path), "FOLDER")
+        assert shown.startswith(message), shown
+        if message.endswith((".", "?", "'-t'")):
+            assert shown == message + "\n"
+        assert shown.count("\n") == 1
+        assert "model:" not in done.out
+        assert files(tmp_path) == before
+
+
+def test_wrong_files(run: Any, tmp_path: Path) -> None:
+    fitted(run, "--quiet")
+    before = files(tmp_path)
+    Path("other.csv").write_text("a,b\n1,2\n")
+    Path("town.csv").write_text("a,b,city\n1,2,Paris\n")
+    Path("text.csv").write_text("a,b,city\nx,2,Rome\n")
+    Path("gap.csv").write_text("a,b,city,y\n1,2,Rome,1\n1,,Rome,2\n")
+    Path("bad.kurve").write_bytes(Path("data.kurve").read_bytes()[:-5])
+    for words, message in (
+        (("fit", "date.csv", "-t", "y"),
+         "kurve: [read] the file must be there to be read. Received: 'date.csv' (No "
+         "such file or directory). Did you mean 'data.csv'?"),
+        (("fit", "data.json", "-t", "y"),
+         "kurve: [read] the file must be there to be read. Received: 'data.json'"),
+        (("predict", "no.kurve", "data.csv"),
+         "kurve: No such file or directory: 'no.kurve'"),
+        (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),
+        (("inspect", "data.csv"), "kurve: [load] 'data.csv' is not a whole Kurve"),
+        (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is not a whole Kurve"),
+        (("predict", "bad.kurve", "data.csv"), "kurve: [load] 'bad.kurve' is not a"),
+        (("predict", "data.kurve", "other.csv", "-o", "p.csv"),
+         "kurve: [read] other.csv: there must be a column for the feature. "
+         "Received: 'city'. Try one of: a, b."),
+        (("predict", "data.kurve", "town.csv", "-o", "p.csv"),
+         "kurve: [predict] column 'city' must hold levels that were in the training"),
+        (("predict", "data.kurve", "text.csv", "-o", "p.csv"),
+         "kurve: [predict] column 'a' must hold numbers, because it did in the"),
+        (("predict", "data.kurve", "gap.csv", "-o", "p.csv"),
+         "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row. "
+         "Received: none. Try a value there, or leaving such rows out."),
+        (("evaluate", "data.kurve", "gap.csv"),
+         "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row."),
+        (("predict", "data.kurve", "data.csv", "-o", "p.json"),
+         "kurve predict: --out must end in .csv or .tsv or .parquet or .feather."),
+        (("evaluate", "data.kurve", "town.csv"),
+         "kurve: [read] town.csv: there must be a column for the target. Received"),
+        (("demo", "cosine"), "kurve demo: Invalid value for"),
+        (("fitt",), "kurve: No such command 'fitt'."),
+    ):  # fmt: skip
+        done = run(*words)
+        assert done.code == 2, (words, done.err)
+        assert done.err.startswith(message), (words, done.err)
+        assert done.err.count("\n") == 1 and done.out == ""
+    extra = {"bad.kurve", "gap.csv", "other.csv", "text.csv", "town.csv"}
+    assert set(files(tmp_path)) == {*before, *extra}
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted(run, "--quiet")
+    old = Path("data.kurve").read_bytes()
+    Path("p.csv").write_text("old")
+
+    def fail(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fail)
+        done = run("fit", "data.csv", "-t", "y", *FAST, "--seed", "5")
+        assert (done.code, done.err.splitlines()[-1]) == (
+            2, "kurve: No space left on device",
+        )  # fmt: skip
+        assert run("predict", "data.kurve", "data.csv", "-o", "p.csv").code == 2
+    assert Path("data.kurve").read_bytes() == old
+    assert Path("p.csv").read_text() == "old"
+    assert files(tmp_path) == ["data.csv", "data.kurve", "p.csv"]
+
+
+def test_a_fault_of_kurve_is_no_fault_of_the_user(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kurve.cli import looking
+
+    monkeypatch.setattr(looking, "facts", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # Python then ends with code 1
+        main(["inspect", "data.kurve"])
+
+
+def test_the_how_to(run: Any, tmp_path: Path) -> None:
+    """All commands of the page, in their order, but for the demo."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to.md").read_text()
+    section = page.partition("## From the command line")[2].partition("\n## ")[0]
+    commands = re.findall(r"^kurve (?:fit|predict|evaluate|inspect) .+$", section, re.M)
+    assert len(commands) > 10
+    size, age = A[:60], np.round(10 * np.abs(B[:60]))
+    rows = [
+        f"{i},{s:.2f},{a:.0f},{'gas' if i % 3 else 'oil'},{10 + s + a:.2f}"
+        for i, (s, a) in enumerate(zip(size, age, strict=True))
+    ]
+    head = "id,size,age,heating,rent"
+    Path("rents.csv").write_text("\n".join([head, *rows]))
+    Path("new.csv").write_text("\n".join([head, *rows[::3]]))
+    numbers = [f"{s:.2f};{a}" for s, a in zip(size, age, strict=True)]
+    text = "\n".join(["x;y", *numbers, "?;1"])
+    Path("semicolons.csv").write_text(text.replace(".", ","))
+    Path("latin.csv").write_text(
+        "\n".join(["gr\xf6\xdfe,y", *(n.replace(";", ",") for n in numbers)]), "latin-1"
+    )
+    Path("bare.csv").write_text("\n".join(f"1{n};2{n}" for n in numbers))
+    for command in commands:
+        words = command.split()[1:]
+        if words[0] == "fit" and "--epochs" not in words:
+            words += ["--epochs", "2"]
+        done = run(*words)
+        assert done.code == 0, (command, done.err)
+    made = {"rents.kurve", "rents.html", "predictions.csv", "small.kurve"}
+    assert made <= set(files(tmp_path))
+    message = section.partition("```text\n")[2].partition("```")[0]
+    Path("rents.csv").write_text("\n".join([head, *rows[:15], "1,81 qm,2,gas,3"]))
+    done = run("fit", "rents.csv", "--target", "rent")
+    assert done.err == " ".join(message.split()) + "\n"
+
+
+def test_without_click(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        'kurve: the command needs click. Try pip install "kurve[cli]".\n'
+    )
+
+
+def test_without_pyarrow(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = run("fit", "data.csv", "-t", "y")
+    assert done.code == 2
+    assert "not installed" in done.err and 'Try pip install "kurve[data]"' in done.err
+
+
+def test_help(run: Any) -> None:
+    out = run("--help").out
+    for name in ("fit", "predict", "evaluate", "inspect", "demo", "Exit codes"):
+        assert name in out
+    assert "Commands:" in (alone := run()).err and alone.code == 2
+    assert run("--version").out == f"kurve {kurve.__version__}\n"
+    for option in ("--target", "--features", "--report", "--coverage", "--missing"):
+        assert option in run("fit", "--help").out
+
+
+def test_watching_on_a_terminal() -> None:
+    """One bar, drawn again in place, with the loss and the time left."""
+    from kurve.cli.watching import Watch
+
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    watch = Watch(stream)
+    for done in range(1, 6):
+        watch(done, 50, {"loss": 1 / done})
+        watch(done - 1, 50, {"loss": 9.0})  # a member that is behind
+        time.sleep(0.05)
+    watch.close()
+    text = stream.getvalue()
+    assert text.count("\n") == 1 and text.endswith("\n")
+    assert "\r" in text and "5/5" in text and "9.0" not in text
+    assert re.search(r"/50.* \d+s .*loss: ", text)
+
+
+# Real processes
+
+
+def process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
+    root = os.path.dirname(os.path.dirname(kurve.__file__))
+    environment = {**os.environ, "PYTHONPATH": root}
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "kurve", *words],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def test_pipes(run: Any, tmp_path: Path) -> None:
+    """stdin to stdout, and a reader that goes away."""
+    fitted(run, "--quiet")
+    child = process(
+        "predict", "data.kurve", "-", "--format", "csv", stdin=subprocess.PIPE
+    )
+    out, err = child.communicate(Path("data.csv").read_bytes(), timeout=60)
+    assert (child.returncode, err) == (0, b"")
+    assert len(out.splitlines()) == N + 1
+    head, *rows = Path("data.csv").read_text().splitlines()
+    Path("long.csv").write_text("\n".join([head, *rows * 200]))
+    child = process("predict", "data.kurve", "long.csv")
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"prediction\n"
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_interrupt(run: Any, tmp_path: Path) -> None:
+    """Ctrl-C while it trains: code 130, one line, no file."""
+    child = process(
+        "fit", "data.csv", "-t", "y", "--epochs", "1000000", "--hidden", "64",
+        "--solver", "adam", "--report", "r.html",
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert b"rows to train" in child.stdout.readline()
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert err.decode().splitlines()[-1] == "kurve: stopped."
+    assert b"Traceback" not in err
+    assert files(tmp_path) == ["data.csv"]
+
+
+def test_demo(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    child = process("demo", "sine", "--out", "there", cwd=tmp_path)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    rows = re.findall(
+        r"^(.+?) {2,}([\d.e+-]+) +([\d.e+-]+) +[\d.]+s$", out.decode(), re.M
+    )
+    errors = {name: (float(near), float(far)) for name, near, far in rows}
+    assert list(errors) == [
+        "raw x, 10 epochs of 10 steps", "raw x, 30 epochs of 30 steps",
+        "kurve.Regressor()",
+    ]  # fmt: skip
+    assert errors["raw x, 10 epochs of 10 steps"][1] > 0.2
+    assert max(errors["kurve.Regressor()"]) < 1e-3
+    assert files(tmp_path / "there") == [
+        "report.html", "sine.csv", "sine.kurve", "sine.png",
+    ]  # fmt: skip
+    assert (tmp_path / "there" / "sine.png").read_bytes().startswith(b"\x89PNG")

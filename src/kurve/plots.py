@@ -77,10 +77,12 @@ def plot_fit(
     """Draw what a model has learnt: data, truth, prediction and what is left over.
 
     With one feature the prediction is a curve over x. With several it is drawn against
-    the true value, where a perfect model is the diagonal.
+    the true value, where a perfect model is the diagonal. A model that knows how sure
+    it is (`predict_interval`) gets its 90 % interval for one feature and one output,
+    and one that knows its limits (`extrapolates`) a mark where it guesses.
 
     Args:
-        model: anything with `predict(x)`.
+        model: anything with `predict(x)`; best a `kurve.Regressor`.
         x: training inputs (n,) or (n, features, ...).
         y: training targets (n,) or (n, outputs).
         test_x: where to predict; by default a dense grid over the range of x or, with
@@ -115,10 +117,11 @@ def plot_fit(
     panels = _divide(ax, [3, 1]) if residuals else [ax]
     if one_feature:
         _draw_curve(ax, (inputs, targets), (points, truth, predicted))
+        _draw_trust(ax, model, points, single=targets.shape[1] == 1)
         across = np.broadcast_to(known[0].reshape(-1, 1), fitted.shape)
         panels[-1].set_xlabel("x")
     else:
-        _draw_against_truth(ax, known[1], fitted)
+        _draw_against_truth(ax, known[1], fitted, _outside(model, known[0]))
         across = known[1]
         panels[-1].set_xlabel("true y")
     if residuals:
@@ -568,10 +571,59 @@ def _draw_curve(
     _tidy(ax)
 
 
-def _draw_against_truth(ax: Axes, truth: np.ndarray, predicted: np.ndarray) -> None:
+def _outside(model: Any, points: np.ndarray) -> np.ndarray:
+    """Where the model says that it guesses: bool (n,), all False if it cannot say."""
+    if not callable(getattr(model, "extrapolates", None)):
+        return np.zeros(len(points), bool)
+    return np.asarray(model.extrapolates(points), bool)
+
+
+def _draw_trust(ax: Axes, model: Any, points: np.ndarray, single: bool) -> None:
+    """The interval of the prediction, and a shade where the model guesses."""
+    across = points.reshape(-1)
+    if single and callable(getattr(model, "predict_interval", None)):
+        low, high = np.asarray(model.predict_interval(points, coverage=0.9)).T
+        ax.fill_between(
+            across,
+            low,
+            high,
+            color=COLOURS[0],
+            alpha=0.2,
+            linewidth=0,
+            label="90 % interval",
+        )
+    outside = _outside(model, points)
+    if outside.any():
+        ax.fill_between(
+            across,
+            0.0,
+            1.0,
+            where=outside.tolist(),
+            transform=ax.get_xaxis_transform(),
+            color=COLOURS[1],
+            alpha=0.12,
+            linewidth=0,
+            label="outside the data",
+        )
+    _tidy(ax)
+
+
+def _draw_against_truth(
+    ax: Axes, truth: np.ndarray, predicted: np.ndarray, outside: np.ndarray
+) -> None:
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
     ax.plot(ends, ends, color=_ink(), linewidth=1.0, label="perfect")
-    _draw_points(ax, truth, predicted, "prediction")
+    _draw_points(ax, truth[~outside], predicted[~outside], "prediction")
+    if outside.any():
+        ax.plot(
+            truth[outside],
+            predicted[outside],
+            linestyle="none",
+            marker="x",
+            markersize=5,
+            color=_ink(),
+        )
+        ax.lines[-1].set_label("outside the data")
     ax.set_ylabel("predicted y")
     _tidy(ax)
 

@@ -298,3 +298,38 @@ def test_what_residuals_refuse(
     with pytest.raises(error) as caught:
         plot_residuals(*arguments)
     assert str(caught.value).startswith(text)
+
+
+class Sure:
+    """A model with intervals that knows where its data ends."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.sin(x[:, 0])
+
+    def predict_interval(self, x: np.ndarray, coverage: float) -> np.ndarray:
+        assert coverage == 0.9
+        return np.sin(x[:, :1]) + np.array([-0.5, 0.5])
+
+    def extrapolates(self, x: np.ndarray) -> np.ndarray:
+        return x[:, 0] > 5.0
+
+
+def test_interval_and_limits_of_a_model_that_knows_them() -> None:
+    x = np.linspace(0.0, 5.0, 20)
+    ax = plot_fit(Sure(), x, np.sin(x), test_x=np.linspace(0.0, 8.0, 50))
+    band, shade = ax.collections
+    assert (band.get_label(), shade.get_label()) == (
+        "90 % interval",
+        "outside the data",
+    )
+    assert shade.get_paths()[0].vertices[:, 0].min() > 5.0
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "90 % interval" in texts and "outside the data" in texts
+
+
+def test_rows_outside_among_several_features() -> None:
+    x = np.stack([np.linspace(0.0, 8.0, 20), np.ones(20)], axis=1)
+    ax = plot_fit(Sure(), x, np.sin(x[:, 0]))
+    marks = {line.get_label(): line for line in ax.lines}
+    assert len(marks["outside the data"].get_xdata()) == int((x[:, 0] > 5.0).sum())
+    assert len(marks["prediction"].get_xdata()) == int((x[:, 0] <= 5.0).sum())

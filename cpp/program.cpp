@@ -196,13 +196,21 @@ void Program::weights(const Pass& pass, const Rows& rows, Workspace& ws) const {
 
 Outcome Program::predict(const State& state, const float* x, int64_t n, float* y,
                          Interrupted interrupted) const {
-  // Blocks of rows whose activations stay in the second cache.
-  int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
-  Borrowed ws(*this, std::min(n, block), false);
-  for (int64_t first = 0; first < n; first += block) {
-    if (first && interrupted()) return {"", true};
-    forward(pass(state, std::min(block, n - first)), x + first * input_size_, *ws,
-            y + first * output_size_);
+  // Blocks of rows whose activations stay in the second cache. A thread takes a block
+  // through all ops; a lone block is shared by the threads op by op.
+  int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
+  int64_t blocks = (n + block - 1) / block;
+  int64_t cost = block * (params_size_ + 1);  // between looks at interrupts: some 50 ms
+  int64_t at_once = std::clamp<int64_t>(4'000'000'000 / cost, 4, 256);
+  for (int64_t done = 0; done < blocks; done += at_once) {
+    if (done && interrupted()) return {"", true};
+    int64_t count = std::min(at_once, blocks - done);
+    parallel(count, count * cost, [&](int64_t i) {
+      int64_t first = (done + i) * block, rows = std::min(block, n - first);
+      Borrowed ws(*this, rows, false);
+      forward(pass(state, rows), x + first * input_size_, *ws,
+              y + first * output_size_);
+    });
   }
   return {};
 }

@@ -8,4 +8,5 @@ NB_MODULE(_core, m) {
   register_runtime(m);
   register_program(m);
   register_random(m);
+  register_linear(m);
 }

@@ -5,3 +5,4 @@
 void register_runtime(nanobind::module_&);
 void register_program(nanobind::module_&);
 void register_random(nanobind::module_&);
+void register_linear(nanobind::module_&);

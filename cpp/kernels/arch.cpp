@@ -29,6 +29,7 @@ namespace {
 #include "loss.inl.h"
 #include "micro.inl.h"
 #include "optimizer.inl.h"
+#include "panel.inl.h"
 #include "pointwise.inl.h"
 
 #include "pack.inl.h"
@@ -57,5 +58,15 @@ const Kernels NAME(KURVE_ARCH) = {
     sum_of_magnitudes,
     penalize,
     update,
+    panel_add,
+    panel_subtract,
+    panel_gather,
+    panel_copy,
+    panel_solve,
+    cholesky,
+    dot64,
+    dot_row,
+    add64,
+    add_row,
 };
 }  // namespace kurve

@@ -175,6 +175,22 @@ struct Kernels {
   bool (*penalize)(float* g, const float* w, float l1, float l2, int64_t n);
   void (*update)(const Update&, float* w, const float* g, float* const* slots,
                  int64_t n);
+
+  // In float64; see panel.inl.h.
+  void (*panel_add)(const double* a, const double* b, double* c, int64_t c_row,
+                    int64_t rows, int64_t columns, int64_t K);
+  void (*panel_subtract)(const double* a, const double* b, double* c, int64_t c_row,
+                         int64_t rows, int64_t columns, int64_t K);
+  void (*panel_gather)(const float* x, int64_t x_row, const int64_t* columns,
+                       int64_t count, const double* roots, double* panel, int64_t K);
+  void (*panel_copy)(double* x, int64_t x_row, int64_t count, double* panel, int64_t K,
+                     bool back);
+  void (*panel_solve)(const double* r, int64_t r_row, double* panel, int64_t K);
+  int64_t (*cholesky)(double* a, int64_t a_row, int64_t n);
+  double (*dot64)(const double* x, const double* y, int64_t n);
+  double (*dot_row)(const float* x, const double* y, int64_t n);
+  void (*add64)(double* y, double factor, const double* x, int64_t n);
+  void (*add_row)(double* y, double factor, const float* x, int64_t n);
 };
 
 }  // namespace kurve

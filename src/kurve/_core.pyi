@@ -65,3 +65,34 @@ def train(jobs: Sequence[Job]) -> list[str]:
 
 def permutation(seed: int, purpose: int, stream: int, count: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """range(count) in the order of random 64-bit keys, int64."""
+
+class Jacobian:
+    """Rows times roots, of some columns."""
+
+    def __init__(self, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], roots: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], columns: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+
+    def add_square(self, square: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+        """Add J^T J to the upper triangle."""
+
+    def back(self, r: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+        """Write J^T r to out."""
+
+    def times(self, d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+        """Write J d to out."""
+
+def dot(x: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+    """Sum of x y."""
+
+def quadratic(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+    """d^T A d; only the upper triangle is read."""
+
+def factor(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> int:
+    """
+    Make R of A = R^T R in place, upper triangles; returns the first row where A is not positive definite, or their number.
+    """
+
+def solve(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    """Write (R^T R)^-1 x to x."""
+
+def inverse_diagonal(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    """Write the diagonal of (R^T R)^-1 to out."""

@@ -11,6 +11,7 @@ from kurve.errors import lookup
 from kurve.losses import MeanSquaredError
 from kurve.solvers.base import SolverResult, Task, Track, Watch, prepare
 from kurve.solvers.least_squares import End, Rules, descend
+from kurve.solvers.linear import Jacobian, diagonal, dot, factor, quadratic
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -163,7 +164,7 @@ class Network:
         return r if np.isfinite(r).all() else None
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
-        return 0.5 * float(residuals @ residuals) + 0.5 * float(self.ridge @ p**2)
+        return 0.5 * (dot(residuals, residuals) + float(self.ridge @ p**2))
 
     def allows(self, p: np.ndarray) -> bool:
         return True
@@ -183,30 +184,20 @@ class Network:
             rows = slice(first, first + self.rows)
             y, raw = task.program.jacobian(state, task.x[rows])
             part = slice(first * outputs, first * outputs + y.size)
-            jacobian = self._weighted(raw, part)
+            jacobian = Jacobian(raw, self.root[part], free)
             r = self.root[part] * (y.astype(np.float64) - task.y[rows]).ravel()
             residuals[part] = r
-            square += jacobian.T @ jacobian
-            back += jacobian.T @ r
-        if not np.isfinite([square.sum(), residuals.sum()]).all():
+            jacobian.add_square(square)
+            back += jacobian.back(r)
+        error = dot(residuals, residuals)
+        if not np.isfinite(error + diagonal(square).sum() + back.sum()):
             return None
-        error = float(residuals @ residuals)
         self.loss = error + float(self.penalty @ p**2)
         if self.bayesian:
             self._weigh_evidence(square, error, p)
         here = Tangent(residuals, square, back, self.ridge, p)
         here.jacobian = jacobian if self.one_block else None
         return here
-
-    def _weighted(self, raw: np.ndarray, part: slice) -> np.ndarray:
-        """The engine's J for some rows: free columns only, in float64, times the root
-        of the weights."""
-        jacobian, at, root = np.empty((len(raw), len(self.penalty))), 0, self.root[part]
-        for slot in self.task.slots:
-            columns = jacobian[:, at : at + slot.size]
-            np.multiply(raw[:, slot.offset : slot.end], root[:, None], out=columns)
-            at += slot.size
-        return jacobian
 
     def _weigh_evidence(self, square: np.ndarray, error: float, p: np.ndarray) -> None:
         """The ridge that makes data and weights most probable together.
@@ -216,15 +207,14 @@ class Network:
         ridge tr (J^T J + ridge)^-1 counts the parameters that the data determines.
         """
         count = float(len(p))
-        if (
-            self.effective is None
-        ):  # nothing is known yet: a little holds the first step
+        if self.effective is None:  # nothing is known: a little holds the first step
             self.effective = count
-            self.ridge = self.penalty + FIRST_RIDGE * float(np.mean(_diagonal(square)))
+            self.ridge = self.penalty + FIRST_RIDGE * float(np.mean(diagonal(square)))
             return
-        whole = square.copy()
-        _diagonal(whole)[:] += self.ridge
-        shares = _diagonal(np.linalg.inv(whole)) * (self.ridge - self.penalty)
+        whole = factor(square, self.ridge)
+        if whole is None:
+            return
+        shares = whole.inverse_diagonal() * (self.ridge - self.penalty)
         self.effective = gamma = min(max(count - float(shares.sum()), 1e-3), count)
         noise = error / max(self.terms - gamma, 1.0)
         self.ridge = self.penalty + gamma * noise / max(float(p @ p), 1e-12)
@@ -233,7 +223,7 @@ class Network:
 class Tangent:
     """The linear model by its normal equations: J itself may not fit into memory."""
 
-    jacobian: np.ndarray | None
+    jacobian: Jacobian | None
 
     def __init__(
         self,
@@ -244,14 +234,14 @@ class Tangent:
         p: np.ndarray,
     ) -> None:
         self.residuals, self.ridge = residuals, ridge
-        self.cost = 0.5 * float(residuals @ residuals) + 0.5 * float(ridge @ p**2)
+        self.cost = 0.5 * (dot(residuals, residuals) + float(ridge @ p**2))
         self.square, self.gradient = square, back + ridge * p
-        _diagonal(square)[:] += ridge
-        self.norms = np.sqrt(_diagonal(square))
+        diagonal(square)[:] += ridge
+        self.norms = np.sqrt(diagonal(square))
+        self.damping = np.nan
 
     def prepare(self, scale: np.ndarray) -> float:
         self.scale = scale
-        self.scaled = self.square / scale / scale[:, None]
         if not self.cost:
             return 0.0
         # The largest cosine between the residuals and a column of J: a lower bound that
@@ -264,25 +254,19 @@ class Tangent:
 
     def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
         assert self.jacobian is not None
-        return self._solve(damping, self.jacobian.T @ curvature)
+        return self._solve(damping, self.jacobian.back(curvature))
 
-    @np.errstate(all="ignore")
     def _solve(self, damping: float, back: np.ndarray) -> np.ndarray:
-        damped = self.scaled.copy()
-        _diagonal(damped)[:] += damping
-        try:
-            return -np.linalg.solve(damped, back / self.scale) / self.scale
-        except np.linalg.LinAlgError:
+        if damping != self.damping:
+            self.damping = damping
+            self.damped = factor(self.square, damping * self.scale**2)
+        if self.damped is None:
             return np.full(len(back), np.nan)
+        return -self.damped.solve(back)
 
     def along(self, step: np.ndarray) -> np.ndarray:
         assert self.jacobian is not None
-        return self.jacobian @ step
+        return self.jacobian.times(step)
 
     def promised(self, step: np.ndarray) -> float:
-        return -float(self.gradient @ step) - 0.5 * float(step @ self.square @ step)
-
-
-def _diagonal(matrix: np.ndarray) -> np.ndarray:
-    """The diagonal of a matrix in C order, to be written to."""
-    return matrix.reshape(-1)[:: len(matrix) + 1]
+        return -float(self.gradient @ step) - 0.5 * quadratic(self.square, step)

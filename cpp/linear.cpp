@@ -1,0 +1,222 @@
+#include "linear.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "dispatch.h"
+#include "pool.h"
+
+namespace kurve {
+
+namespace {
+
+constexpr int64_t depth = 128;  // rows of J that are packed at a time
+constexpr int64_t block = 64;   // rows of a factor that are made at a time
+constexpr int64_t side = 64;    // columns of a task's piece of a product
+
+// Where the cores are busy, a thread that must be waited for costs milliseconds: less
+// work than this many multiply-adds (half a millisecond) stays on one.
+constexpr int64_t shared_from = 10'000'000;
+
+template <class Body>
+void share(int64_t tasks, int64_t work, Body&& body) {
+  parallel(tasks, work < shared_from ? 0 : work, body);
+}
+
+int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
+
+struct Free {
+  void operator()(double* p) const { std::free(p); }
+};
+using Numbers = std::unique_ptr<double[], Free>;
+
+Numbers numbers(int64_t n) {
+  auto bytes = size_t(pieces(std::max<int64_t>(n, 1), 8) * 64);
+  Numbers memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+
+// Panels of a matrix, all of `depth` rows.
+struct Panels {
+  Panels(const Kernels& k, int64_t columns, int64_t K)
+      : strip(k.lanes),
+        columns(columns),
+        count(pieces(columns, strip)),
+        size(K * strip),
+        memory(numbers(count * size)) {}
+  double* at(int64_t p) const { return memory.get() + p * size; }
+  int64_t width(int64_t p) const { return std::min(strip, columns - p * strip); }
+  int64_t groups() const { return pieces(count, per_group()); }
+  int64_t per_group() const { return side / strip; }
+
+  int64_t strip, columns, count, size;
+  Numbers memory;
+};
+
+using PanelProduct = decltype(Kernels::panel_add);
+
+// C = C +- A^T B, panel by panel; where `upper`, A is B and only panels from the
+// diagonal on are wanted.
+void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Panels& b,
+              int64_t b_count, bool upper, double* c, int64_t c_row, int64_t K) {
+  int64_t each = a.per_group();
+  int64_t down = pieces(a_count, each), across = pieces(b_count, each);
+  int64_t work = a_count * b_count * a.strip * a.strip * K / (upper ? 2 : 1);
+  share(down * across, work, [&](int64_t task) {
+    int64_t first = task / across * each, left = task % across * each;
+    if (upper && left < first) return;
+    int64_t last = std::min(first + each, a_count);
+    for (int64_t q = left; q < std::min(left + each, b_count); q++)
+      for (int64_t p = first; p < (upper ? std::min(last, q + 1) : last); p++)
+        product(a.at(p), b.at(q), c + p * a.strip * c_row + q * b.strip, c_row,
+                a.width(p), b.width(q), K);
+  });
+}
+
+// A block on the diagonal, in rows of `block` numbers.
+void copy_block(const double* from, int64_t from_row, int64_t n, double* to) {
+  std::fill_n(to, block * block, 0.0);
+  for (int64_t i = 0; i < n; i++)
+    std::copy(from + i * from_row + i, from + i * from_row + n, to + i * block + i);
+}
+
+}  // namespace
+
+void add_square(const Jacobian& j, double* square) {
+  const Kernels& k = kernels();
+  Panels panels(k, j.P, std::min(j.n, depth));
+  for (int64_t first = 0; first < j.n; first += depth) {
+    int64_t K = std::min(depth, j.n - first);
+    share(panels.count, 4 * K * j.P, [&](int64_t p) {
+      k.panel_gather(j.rows + first * j.row, j.row, j.columns + p * panels.strip,
+                     panels.width(p), j.roots + first, panels.at(p), K);
+    });
+    multiply(k.panel_add, panels, panels.count, panels, panels.count, true, square, j.P,
+             K);
+  }
+}
+
+void back(const Jacobian& j, const double* r, double* back) {
+  const Kernels& k = kernels();
+  constexpr int64_t width = 256;
+  Numbers all = numbers(j.row);
+  std::fill_n(all.get(), j.row, 0.0);
+  share(pieces(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
+    int64_t first = task * width, count = std::min(width, j.row - first);
+    for (int64_t i = 0; i < j.n; i++)
+      k.add_row(all.get() + first, j.roots[i] * r[i], j.rows + i * j.row + first,
+                count);
+  });
+  for (int64_t c = 0; c < j.P; c++) back[c] = all[size_t(j.columns[c])];
+}
+
+void times(const Jacobian& j, const double* d, double* out) {
+  const Kernels& k = kernels();
+  constexpr int64_t height = 64;
+  Numbers all = numbers(j.row);
+  std::fill_n(all.get(), j.row, 0.0);
+  for (int64_t c = 0; c < j.P; c++) all[size_t(j.columns[c])] = d[c];
+  share(pieces(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
+    for (int64_t i = task * height; i < std::min((task + 1) * height, j.n); i++)
+      out[i] = j.roots[i] * k.dot_row(j.rows + i * j.row, all.get(), j.row);
+  });
+}
+
+double dot(const double* x, const double* y, int64_t n) {
+  return kernels().dot64(x, y, n);
+}
+
+double quadratic(const double* a, const double* d, int64_t P) {
+  const Kernels& k = kernels();
+  double total = 0;
+  for (int64_t i = 0; i < P; i++) {
+    const double* row = a + i * P + i;
+    total += d[i] * (row[0] * d[i] + 2 * k.dot64(row + 1, d + i + 1, P - i - 1));
+  }
+  return total;
+}
+
+int64_t factor(double* a, int64_t P) {
+  const Kernels& k = kernels();
+  Numbers corner = numbers(block * block);
+  Panels panels(k, std::max<int64_t>(P - block, 0), block);
+  for (int64_t first = 0; first < P; first += block) {
+    int64_t K = std::min(block, P - first), next = first + K;
+    double* here = a + first * P + first;
+    copy_block(here, P, K, corner.get());
+    int64_t done = k.cholesky(corner.get(), block, K);
+    if (done < K) return first + done;
+    for (int64_t i = 0; i < K; i++)
+      std::copy_n(corner.get() + i * block + i, K - i, here + i * P + i);
+    panels.columns = P - next;
+    int64_t count = pieces(panels.columns, panels.strip);
+    share(count, K * K * panels.columns, [&](int64_t p) {
+      double *rows = here + K + p * panels.strip, *panel = panels.at(p);
+      k.panel_copy(rows, P, panels.width(p), panel, K, false);
+      k.panel_solve(corner.get(), block, panel, K);
+      k.panel_copy(rows, P, panels.width(p), panel, K, true);
+    });
+    multiply(k.panel_subtract, panels, count, panels, count, true, a + next * P + next,
+             P, K);
+  }
+  return P;
+}
+
+void solve(const double* r, double* x, int64_t P) {
+  const Kernels& k = kernels();
+  for (int64_t i = 0; i < P; i++) {  // R^T y = x
+    const double* row = r + i * P;
+    x[i] /= row[i];
+    k.add64(x + i + 1, -x[i], row + i + 1, P - i - 1);
+  }
+  for (int64_t i = P - 1; i >= 0; i--) {  // R x = y
+    const double* row = r + i * P;
+    x[i] = (x[i] - k.dot64(row + i + 1, x + i + 1, P - i - 1)) / row[i];
+  }
+}
+
+// V = R^-T by substitution, block of rows by block; (R^T R)^-1 = V^T V, so the sums of
+// squares of V's columns are wanted, and V is forgotten as it is made.
+void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
+  const Kernels& k = kernels();
+  Numbers corner = numbers(block * block), rest = numbers(P * P);
+  Panels left(k, P, block), right(k, P, block);
+  int64_t strip = left.strip;
+  std::fill_n(diagonal, P, 0.0);
+  for (int64_t i = 0; i < P; i++) {
+    // V's columns right of a block are zero in its rows.
+    int64_t used = std::min((i / block + 1) * block, P);
+    std::fill_n(rest.get() + i * P, used, 0.0);
+    rest[size_t(i * P + i)] = 1.0;
+  }
+  for (int64_t first = 0; first < P; first += block) {
+    int64_t K = std::min(block, P - first), next = first + K;
+    copy_block(r + first * P + first, P, K, corner.get());
+    left.columns = P - next, right.columns = next;
+    int64_t below = pieces(left.columns, strip), made = pieces(next, strip);
+    share(made, K * K * next, [&](int64_t p) {
+      double* panel = right.at(p);
+      k.panel_copy(rest.get() + first * P + p * strip, P, right.width(p), panel, K,
+                   false);
+      k.panel_solve(corner.get(), block, panel, K);
+      for (int64_t i = 0; i < K; i++)
+        for (int64_t c = 0; c < right.width(p); c++) {
+          double v = panel[i * strip + c];
+          diagonal[p * strip + c] += v * v;
+        }
+    });
+    share(below, 4 * K * left.columns, [&](int64_t p) {
+      k.panel_copy(const_cast<double*>(r) + first * P + next + p * strip, P,
+                   left.width(p), left.at(p), K, false);
+    });
+    multiply(k.panel_subtract, left, below, right, made, false, rest.get() + next * P,
+             P, K);
+  }
+}
+
+}  // namespace kurve

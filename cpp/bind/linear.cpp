@@ -28,8 +28,8 @@ struct JacobianArrays {
   Vector<const int64_t> columns;
 
   Jacobian view() const {
-    return {rows.data(),    int64_t(rows.shape(0)), int64_t(rows.shape(1)),
-            roots.data(),   columns.data(),         int64_t(columns.size())};
+    return {rows.data(),  int64_t(rows.shape(0)), int64_t(rows.shape(1)),
+            roots.data(), columns.data(),         int64_t(columns.size())};
   }
 };
 
@@ -54,8 +54,8 @@ int64_t side_of(const Matrix<double>& a) {
 
 void register_linear(nb::module_& m) {
   nb::class_<JacobianArrays>(m, "Jacobian", "Rows times roots, of some columns.")
-      .def("__init__", &make, nb::arg("rows").noconvert(),
-           nb::arg("roots").noconvert(), nb::arg("columns").noconvert())
+      .def("__init__", &make, nb::arg("rows").noconvert(), nb::arg("roots").noconvert(),
+           nb::arg("columns").noconvert())
       .def(
           "add_square",
           [](const JacobianArrays& self, Matrix<double> square) {
@@ -119,8 +119,7 @@ void register_linear(nb::module_& m) {
         nb::gil_scoped_release release;
         solve(r.data(), x.data(), P);
       },
-      nb::arg("r").noconvert(), nb::arg("x").noconvert(),
-      "Write (R^T R)^-1 x to x.");
+      nb::arg("r").noconvert(), nb::arg("x").noconvert(), "Write (R^T R)^-1 x to x.");
   m.def(
       "inverse_diagonal",
       [](Matrix<double> r, Vector<double> out) {

@@ -192,7 +192,8 @@ def _try(
             return p, np.inf
         change = (near - here.residuals) / REACH
         curvature = (2.0 / REACH) * (change - here.along(step))
-        if np.linalg.norm(curvature) > 2.0 / REACH**2 * problem.rounding:
+        # Not `norm`: the bits of a long dot product depend on BLAS's threads.
+        if np.sqrt(np.sum(curvature**2)) > 2.0 / REACH**2 * problem.rounding:
             bend = 0.5 * here.bend(damping, curvature)
             bent = float(np.linalg.norm(scale * bend))
             if not 2.0 * bent <= BENT * size:

@@ -36,7 +36,7 @@ class Jacobian:
         if COMPILED:
             self._core = _core.Jacobian(rows, roots, columns)
         else:
-            self._whole = rows[:, columns] * roots[:, None]
+            self._whole = rows[:, columns].astype(np.float64) * roots[:, None]
 
     def add_square(self, square: np.ndarray) -> None:
         """square (P, P) += J^T J."""
@@ -94,19 +94,21 @@ def factor(a: np.ndarray, shift: np.ndarray | float) -> Factor | None:
     diagonal(matrix)[:] += shift
     if COMPILED:
         return Factor(matrix) if _core.factor(matrix) == len(matrix) else None
-    matrix = np.triu(matrix) + np.triu(matrix, 1).T
+    matrix = _whole(matrix)
+    if not np.isfinite(matrix).all():
+        return None
     try:
         np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         return None
-    return Factor(matrix) if np.isfinite(matrix).all() else None
+    return Factor(matrix)
 
 
 def quadratic(a: np.ndarray, d: np.ndarray) -> float:
     """d^T A d."""
     if COMPILED:
         return _core.quadratic(a, d)
-    return float(2.0 * (d @ np.triu(a) @ d) - diagonal(a) @ d**2)
+    return float(d @ _whole(a) @ d)
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:
@@ -117,3 +119,8 @@ def dot(x: np.ndarray, y: np.ndarray) -> float:
 def diagonal(matrix: np.ndarray) -> np.ndarray:
     """The diagonal of a matrix in C order, to be written to."""
     return matrix.reshape(-1)[:: len(matrix) + 1]
+
+
+def _whole(a: np.ndarray) -> np.ndarray:
+    """The matrix, its upper triangle below the diagonal too."""
+    return np.triu(a) + np.triu(a, 1).T

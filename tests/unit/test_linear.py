@@ -1,0 +1,201 @@
+"""`kurve.solvers.linear` beside NumPy, compiled and not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Input, Sequential, solvers, utils
+from kurve.layers import Dense
+from kurve.solvers import linear
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "numpy":
+        monkeypatch.setattr(linear, "COMPILED", False)
+    elif not linear.COMPILED:
+        pytest.skip("kurve was installed without its compiled core")
+    return request.param
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    if not linear.COMPILED:
+        pytest.skip("kurve was installed without its compiled core")
+    before = kurve.get_threads()
+    yield
+    kurve.set_threads(before)
+
+
+def positive(size: int, condition: float = 1e3, seed: int = 0) -> np.ndarray:
+    """A symmetric matrix with eigenvalues from 1 down to 1 / condition."""
+    random = np.random.default_rng(seed + size)
+    q, _ = np.linalg.qr(random.normal(size=(size, size)))
+    a = q * np.geomspace(1.0, 1.0 / condition, size) @ q.T
+    return (a + a.T) / 2.0
+
+
+def spoiled(a: np.ndarray) -> np.ndarray:
+    """The same upper triangle above numbers that must not count."""
+    return np.triu(a) + np.tril(np.full_like(a, 1e9), -1)
+
+
+def jacobian(
+    n: int, size: int, gaps: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(n + size)
+    rows = random.normal(size=(n, size + gaps)).astype(np.float32)
+    columns = np.sort(random.permutation(size + gaps)[:size])
+    return rows, random.uniform(0.0, 2.0, n), columns
+
+
+@pytest.mark.parametrize("gaps", [0, 1, 40])
+@pytest.mark.parametrize("n", [1, 5, 128, 300])
+def test_products_of_a_jacobian(kind: str, n: int, gaps: int) -> None:
+    random = np.random.default_rng(1)
+    for size in (1, 7, 16, 33, 64, 97, 150):
+        rows, roots, columns = jacobian(n, size, gaps)
+        whole = rows[:, columns].astype(np.float64) * roots[:, None]
+        r, d = random.normal(size=n), random.normal(size=size)
+        j = linear.Jacobian(rows, roots, columns)
+        square = np.triu(np.ones((size, size)))
+        j.add_square(square)
+        np.testing.assert_allclose(
+            np.triu(square - 1.0), np.triu(whole.T @ whole), rtol=0, atol=1e-12 * n
+        )
+        np.testing.assert_allclose(j.back(r), whole.T @ r, rtol=0, atol=1e-13 * n)
+        np.testing.assert_allclose(j.times(d), whole @ d, rtol=0, atol=1e-13 * size)
+
+
+def test_every_size_is_solved(kind: str) -> None:
+    largest = positive(200)
+    for size in range(1, 201):
+        a, random = largest[:size, :size], np.random.default_rng(size)
+        b, shift = random.normal(size=size), random.uniform(0.0, 1e-2, size)
+        made = linear.factor(spoiled(a), shift)
+        assert made is not None
+        whole = a + np.diag(shift)
+        exact = np.linalg.solve(whole, b)
+        error = np.linalg.norm(made.solve(b) - exact) / np.linalg.norm(exact)
+        assert error < 1e4 * EPS * 10.0
+        inverse = np.diag(np.linalg.inv(whole))
+        np.testing.assert_allclose(made.inverse_diagonal(), inverse, rtol=1e-10)
+        np.testing.assert_allclose(
+            linear.quadratic(spoiled(a), b), b @ a @ b, rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize("condition", [1e6, 1e10, 1e14])
+@pytest.mark.parametrize("size", [10, 65, 200])
+def test_ill_conditioned_matrices(kind: str, size: int, condition: float) -> None:
+    """The residual is small whatever the condition; the solution has the digits that
+    the condition leaves (Higham 2002, theorem 10.4)."""
+    a = positive(size, condition)
+    x = np.random.default_rng(size).normal(size=size)
+    made = linear.factor(spoiled(a), 0.0)
+    assert made is not None
+    b = a @ x
+    found = made.solve(b)
+    assert np.linalg.norm(a @ found - b) < 1e3 * EPS * np.linalg.norm(found)
+    if condition < 1e14:
+        error = np.linalg.norm(found - x) / np.linalg.norm(x)
+        assert error < 10.0 * size * condition * EPS
+        np.testing.assert_allclose(
+            made.inverse_diagonal(),
+            np.diag(np.linalg.inv(a)),
+            rtol=100.0 * size * condition * EPS,
+        )
+
+
+@pytest.mark.parametrize("size", [1, 20, 64, 65, 150])
+def test_what_is_not_positive_definite_is_told(kind: str, size: int) -> None:
+    for at in {0, size // 2, size - 1}:
+        for bad in (0.0, -1.0, np.nan, np.inf):
+            a = np.eye(size)
+            a[at, at] = bad
+            before = a.tobytes()
+            assert linear.factor(a, 0.0) is None
+            assert a.tobytes() == before
+    semi = np.ones((size, size))
+    assert (linear.factor(semi, 0.0) is None) == (size > 1)
+    assert linear.factor(semi, 1e-6) is not None
+
+
+def test_dot(kind: str) -> None:
+    for n in (0, 1, 3, 8, 31, 64, 1000):
+        x, y = np.random.default_rng(n).normal(size=(2, n))
+        assert linear.dot(x, y) == pytest.approx(float(np.sum(x * y)), abs=1e-13 * n)
+
+
+def test_the_same_bits_for_any_number_of_threads(threads: None) -> None:
+    """Sizes at which every loop is shared."""
+    size, n = 1000, 2600
+    rows, roots, columns = jacobian(n, size, 8)
+    seen = set()
+    for number in (1, 2, 4):
+        kurve.set_threads(number)
+        j = linear.Jacobian(rows, roots, columns)
+        square = np.zeros((size, size))
+        j.add_square(square)
+        made = linear.factor(square, 1e-3)
+        assert made is not None
+        back = j.back(roots)
+        results = (
+            np.triu(square), back, j.times(back), made.solve(back),
+            made.inverse_diagonal(),
+        )  # fmt: skip
+        seen.add(b"".join(result.tobytes() for result in results))
+    assert len(seen) == 1
+
+
+def test_blocks_of_rows_add_up_to_the_same_bits(threads: None) -> None:
+    rows, roots, columns = jacobian(300, 50)
+    whole, parts = np.zeros((50, 50)), np.zeros((50, 50))
+    linear.Jacobian(rows, roots, columns).add_square(whole)
+    for part in (slice(0, 37), slice(37, 190), slice(190, 300)):
+        linear.Jacobian(rows[part], roots[part], columns).add_square(parts)
+    assert np.triu(whole).tobytes() == np.triu(parts).tobytes()
+
+
+def test_wrong_arrays_are_refused(threads: None) -> None:
+    rows, roots, columns = jacobian(5, 3)
+    for wrong in (columns[::-1].copy(), columns + 1, columns - 1):
+        with pytest.raises(ValueError, match="columns must ascend"):
+            linear.Jacobian(rows, roots, wrong)
+    with pytest.raises(ValueError, match="roots must have"):
+        linear.Jacobian(rows, roots[1:], columns)
+    j = linear.Jacobian(rows, roots, columns)
+    with pytest.raises(ValueError, match="square must have"):
+        j.add_square(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="must be square"):
+        j.add_square(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="r must have"):
+        j.back(np.zeros(4))
+    with pytest.raises(TypeError):
+        j.add_square(np.zeros((3, 3), np.float32))
+
+
+@pytest.mark.parametrize("regularization", [None, "bayesian"])
+def test_a_network_is_fitted_with_either(
+    regularization: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first steps agree; what rounding does later is another path."""
+    if not linear.COMPILED:
+        pytest.skip("kurve was installed without its compiled core")
+    x = np.linspace(-2.0, 2.0, 80)
+    histories = []
+    for compiled in (True, False):
+        monkeypatch.setattr(linear, "COMPILED", compiled)
+        utils.set_random_seed(3)
+        model = Sequential([Input((1,)), Dense(6, "tanh"), Dense(1)])
+        result = solvers.levenberg_marquardt(
+            model, x, np.sin(2.0 * x), regularization=regularization, max_iterations=8
+        )
+        histories.append(result.history["loss"])
+    np.testing.assert_allclose(*histories, rtol=1e-4)

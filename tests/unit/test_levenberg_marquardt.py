@@ -169,6 +169,33 @@ def test_bayesian_regularisation_does_not_follow_the_noise() -> None:
     assert 3.0 < bayesian.effective_parameters < 15.0  # of 61
 
 
+@pytest.mark.usefixtures("native")
+def test_evidence_lets_a_network_learn_first() -> None:
+    """60 points of three periods: judged from the first step on, nearly all of these
+    networks end as a constant."""
+    kurve.set_engine("native")
+    x = np.linspace(-1.7, 1.7, 60)
+    y = np.sin(20.0 / 3.4 * (x + 1.7))
+    for seed in range(5):
+        utils.set_random_seed(seed)
+        model = Sequential([Input((1,)), Dense(8, "tanh"), Dense(8, "tanh"), Dense(1)])
+        result = solvers.levenberg_marquardt(model, x, y, regularization="bayesian")
+        assert result.loss < 1e-3
+
+
+@pytest.mark.usefixtures("native")
+def test_steps_end_when_the_evidence_stands_still() -> None:
+    kurve.set_engine("native")
+    noisy = Y + 0.3 * np.random.default_rng(0).normal(size=len(Y))
+    model = network(10, 0)
+    result = solvers.levenberg_marquardt(model, XN, noisy, regularization="bayesian")
+    assert result.converged and result.iterations < 100
+    assert result.message == "the cost has stopped to fall"
+    wrong = model.predict(XN, verbose=0)[:, 0] - Y
+    assert np.mean(wrong**2) < 0.3 * 0.3**2
+    assert result.effective_parameters < 31
+
+
 def test_bayesian_evidence_of_a_linear_model() -> None:
     """alpha and gamma at their fixed point, computed here by MacKay's formulas."""
     random = np.random.default_rng(2)

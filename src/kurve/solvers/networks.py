@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from kurve.models import Sequential
 
 MOST_PARAMETERS = 3000
-"""J^T J then has 72 MB, there are up to three such matrices, and a step costs a second or
-two."""
+"""J^T J then has 72 MB, there are up to three such matrices; a step takes seconds."""
 
 BENT_UP_TO = 500
 """Parameters up to which steps are bent: each bend costs one more solution."""

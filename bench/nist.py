@@ -8,7 +8,6 @@ Needs SciPy and NIST's files (tests/nist/problems.py says where).
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import statistics
 import time
@@ -116,14 +115,5 @@ digits of them from its two starts.
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"to {PAGE.name}")
-    text = page()
-    if parser.parse_args().write:
-        PAGE.write_text(text)
-    print(text)
-
-
 if __name__ == "__main__":
-    main()
+    tables.show(page, PAGE, __doc__)

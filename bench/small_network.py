@@ -9,7 +9,6 @@ mean squared error is 1e-5. SciPy's have the network and its derivatives in NumP
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
 import time
@@ -176,14 +175,5 @@ would go further.
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help=f"to {PAGE.name}")
-    text = page()
-    if parser.parse_args().write:
-        PAGE.write_text(text)
-    print(text)
-
-
 if __name__ == "__main__":
-    main()
+    tables.show(page, PAGE, __doc__)

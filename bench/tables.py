@@ -1,8 +1,10 @@
-"""Numbers as they stand in the tables."""
+"""Numbers as they stand in the tables, and pages of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import claims
@@ -63,3 +65,14 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [rounded(inner) for inner in value]
     return value
+
+
+def show(page: Callable[[], str], target: Path, description: str) -> None:
+    """The program of a page: prints it and, with --write, writes it."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help=f"to {target.name}")
+    options = parser.parse_args()
+    text = page()
+    if options.write:
+        target.write_text(text)
+    print(text)

@@ -2,9 +2,6 @@
 
 #include <nanobind/ndarray.h>
 
-#include <stdexcept>
-#include <string>
-
 #include "register.h"
 
 namespace nb = nanobind;
@@ -16,10 +13,6 @@ template <class T>
 using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-void expect(bool right, const char* rule) {
-  if (!right) throw std::invalid_argument(std::string("[native] ") + rule);
-}
 
 // The arrays of a kurve.solvers.linear.Jacobian; columns are checked once.
 struct JacobianArrays {

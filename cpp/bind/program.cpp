@@ -42,10 +42,6 @@ bool interrupted() {
   return true;
 }
 
-void expect(bool right, const char* rule) {
-  if (!right) throw std::invalid_argument(std::string("[native] ") + rule);
-}
-
 // What a call needs of kurve.engines.base.State, whose step it sets at the end.
 struct StateArrays {
   Vector<float> params;

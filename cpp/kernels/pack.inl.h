@@ -35,10 +35,12 @@ struct Rows {
 static void pack_a(const Product& p, int64_t m, const Tiles& tiles, int64_t first,
                    int64_t last, int64_t k, int64_t depth, float* to) {
   const float* a = p.a + m * p.a_row + k * p.a_step;
+  int64_t begin[chunk + 1];  // no division in the loops
+  for (int64_t i = first; i <= last; i++) begin[i - first] = tiles.begin(i);
   if (p.a_row != 1) {
     for (int64_t i = first; i < last; i++, to += packed_tile)
-      for (int64_t r = 0; r < tiles.size(i); r++) {
-        const float* from = a + (tiles.begin(i) + r) * p.a_row;
+      for (int64_t r = 0; r < begin[i + 1 - first] - begin[i - first]; r++) {
+        const float* from = a + (begin[i - first] + r) * p.a_row;
         for (int64_t j = 0; j < depth; j += L) {
           fetch(from + 2 * p.a_row + j);
           store(to + r * packed_row + j, load(from + j, depth - j));
@@ -46,8 +48,6 @@ static void pack_a(const Product& p, int64_t m, const Tiles& tiles, int64_t firs
       }
     return;
   }
-  int64_t begin[chunk + 1];  // no division in the loop
-  for (int64_t i = first; i <= last; i++) begin[i - first] = tiles.begin(i);
   for (int64_t s = 0; s < depth; s++, a += p.a_step, to += tile)
     for (int64_t i = 0; i < last - first; i++) {
       int64_t size = begin[i + 1] - begin[i];

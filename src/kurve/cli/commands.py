@@ -18,6 +18,7 @@ from kurve.cli.options import (
     open_data,
     reading,
     share,
+    tested_coverage,
     widths,
 )
 
@@ -117,14 +118,7 @@ def kurve() -> None:
     type=click.FloatRange(0, 1, max_open=True),
     help="Share of units left out in training.",
 )
-@click.option(
-    "--coverage",
-    type=float,
-    callback=share,
-    default=0.9,
-    show_default=True,
-    help="Of the intervals that are tested.",
-)
+@tested_coverage
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
@@ -210,14 +204,7 @@ def predict(model: str, data: str, **given: Any) -> None:
 @click.argument("model")
 @click.argument("data")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option(
-    "--coverage",
-    type=float,
-    callback=share,
-    default=0.9,
-    show_default=True,
-    help="Of the intervals that are tested.",
-)
+@tested_coverage
 @click.option(
     "--target",
     "-t",

@@ -50,6 +50,16 @@ def share(context: Any, option: Any, value: float | None) -> float | None:
     return value
 
 
+tested_coverage = click.option(
+    "--coverage",
+    type=float,
+    callback=share,
+    default=0.9,
+    show_default=True,
+    help="Of the intervals that are tested.",
+)
+
+
 def reading(command: F) -> F:
     """The options of a command that reads a table."""
     for option in (

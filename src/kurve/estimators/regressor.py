@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 
 from kurve import data, losses
+from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals
 from kurve.estimators.base import Estimator
@@ -21,8 +22,6 @@ from kurve.models import Sequential
 
 LIKELIHOODS = ("auto", "none", "gaussian", "quantile")
 INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
-SMALLEST_VARIANCE = 1e-6
-"""What `losses.GaussianNLL` adds to every variance, in scaled units."""
 
 
 class Regressor(Estimator):
@@ -233,14 +232,14 @@ class Regressor(Estimator):
         targets = len(self._outputs.mean)
         if self._likelihood == "gaussian":
             means, raw = outputs[..., :targets], outputs[..., targets:]
-            return means, np.logaddexp(0.0, raw) + SMALLEST_VARIANCE
+            return means, np.logaddexp(0.0, raw) + MIN_VARIANCE
         if self._likelihood == "quantile":
             values = np.sort(outputs.reshape(*outputs.shape[:2], targets, -1), axis=-1)
             levels = defaults.QUANTILES
             low, high = levels.index(0.1), levels.index(0.9)
             # From the 10th to the 90th percentile a normal law has 2.563 deviations.
             spread = (values[..., high] - values[..., low]) / 2.5631031
-            return values[..., levels.index(0.5)], spread**2 + SMALLEST_VARIANCE
+            return values[..., levels.index(0.5)], spread**2 + MIN_VARIANCE
         return outputs, np.broadcast_to(self._noise, outputs.shape)
 
     def _intervals(self, z: np.ndarray, coverage: float) -> np.ndarray:

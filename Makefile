@@ -20,11 +20,12 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
-.PHONY: sanitize neon count count-update
+.PHONY: soak sanitize neon count count-update
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
 	@echo 'make test         the test suite (minutes, light packages only)'
+	@echo 'make soak         the tests of faults to the full; writes docs/reliability.md'
 	@echo 'make parity       compare with Keras and PyTorch (installs both)'
 	@echo 'make check        ruff, mypy, clang-format'
 	@echo 'make test-isa     the test suite on each other instruction set of this machine'
@@ -41,6 +42,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(PY) -m pytest $(PYTEST_FLAGS)
+
+soak: $(VENV)/installed
+	$(PY) -m pytest $(PYTEST_FLAGS) -s --soak --reliability docs/reliability.md tests/faults
 
 parity: $(PARITY)/installed
 	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) tests/parity

@@ -16,6 +16,16 @@ from kurve.layers import base
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kurve")
+    group.addoption(
+        "--soak", action="store_true", help="repeat the tests of faults to the full"
+    )
+    group.addoption(
+        "--reliability", metavar="PAGE", help="write what tests/faults measured to PAGE"
+    )
+
+
 def _why_no_native() -> str:
     """Why the compiled engine cannot be tested here; empty where it can."""
     try:

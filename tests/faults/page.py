@@ -1,0 +1,74 @@
+"""The page of promises: what each is, and the figures of one run of its tests."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import dataclass
+
+import kurve
+
+PROMISES = {
+    "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call again: "
+    "weights, optimizer, history and callbacks end as without the kill, bit for bit",
+    "terminate": "SIGTERM writes a checkpoint and exits with 143 within 2 s",
+    "save": "a save is old or new, never torn, whatever operation of it fails or is lost",
+    "interrupt": "Ctrl-C in `fit` raises KeyboardInterrupt within 100 ms; the model is "
+    "that of a whole step and goes on training",
+    "predict": "threads that call `predict` on one model get the right bits",
+    "fit-twice": "`fit` during another `fit` of the same model is refused at once",
+    "fork": "a process forked after `fit` trains and predicts",
+    "memory": "an allocation that fails raises MemoryError and changes nothing",
+    "mutation": "a mutated model file is refused by one type of error, or is the same "
+    "model; nothing crashes, hangs or takes more memory than 2 x file + 16 MiB",
+    "hostile": "a file that lies about its sizes is refused before memory is taken",
+    "wrong": "a wrong call is refused before the first step with argument, position, "
+    "value and fix; the model stays as it was",
+    "checks": "the checks of arguments cost at most 2 % of `fit`",
+    "finite": "a loss, gradient or update that is not finite stops training before the "
+    "update and names step, what, and learning rate",
+    "bits": "the same bits for 1 to 8 threads, any batch of `predict`, repeated runs, "
+    "and as in the last release with the same numerics version",
+    "loops": "building, fitting, predicting and deleting models again and again takes "
+    "no more memory, threads or files",
+    "estimators": "scikit-learn's `check_estimator`, no expected failures",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one test measured for a promise."""
+
+    promise: str
+    text: str
+    seconds: float
+
+
+def written(figures: list[Figure], soak: bool) -> str:
+    """The page, in Markdown.
+
+    Raises:
+        ValueError: a promise without a figure.
+    """
+    missing = set(PROMISES) - {figure.promise for figure in figures}
+    if missing:
+        raise ValueError(f"no test measured {', '.join(sorted(missing))}")
+    command = "make soak" if soak else "the tests of `make test`"
+    lines = [
+        "# Reliability",
+        "",
+        "What Kurve promises when something goes wrong. Each figure is what a test of",
+        "`tests/faults` measured; the page is written by "
+        f"{'`' + command + '`' if soak else command}, here on",
+        f"{datetime.date.today()} with Kurve {kurve.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()}.",
+        "",
+        "| promise | measured |",
+        "| --- | --- |",
+    ]
+    for name, text in PROMISES.items():
+        measured = "; ".join(f.text for f in figures if f.promise == name)
+        lines.append(f"| {text} | {measured} |")
+    seconds = sum(figure.seconds for figure in figures)
+    lines += ["", f"The tests took {seconds / 60:.1f} minutes.", ""]
+    return "\n".join(lines)

@@ -22,19 +22,15 @@ utils.set_random_seed(0)
 
 # %% The data: up to four shapes a picture, the last one on top
 def draw(random, count):
-    """Pictures (count, SIZE, SIZE, 1) and the class of each pixel (count, SIZE, SIZE)."""
+    """Pictures (count, SIZE, SIZE, 1), classes of their pixels (count, SIZE, SIZE)."""
     row, column = np.mgrid[:SIZE, :SIZE]
     pictures = np.zeros((count, SIZE, SIZE), np.float32)
     classes = np.zeros((count, SIZE, SIZE), np.uint8)
     for picture, named in zip(pictures, classes, strict=True):
         for _ in range(random.integers(1, 5)):
             kind, radius = random.integers(1, 4), random.uniform(5, 12)
-            down, right = (
-                axis - at
-                for axis, at in zip(
-                    (row, column), random.uniform(8, 40, 2), strict=True
-                )
-            )
+            down = row - random.uniform(8, 40)
+            right = column - random.uniform(8, 40)
             inside = {
                 1: np.hypot(down, right) < radius,
                 2: np.maximum(abs(down), abs(right)) < 0.9 * radius,

@@ -59,6 +59,17 @@ class Op:
     softmax                                   (over the last axis)
     dropout                                   rate, stream (number of the random stream)
     normalization  mean (C,), variance (C,)   invert, epsilon
+    conv           kernel (h, w, I / groups,  activation, alpha, kernel_*, stride_*,
+                   O), bias (O,)?             dilation_*, pad_*, groups
+    pool                                      mode, pool_*, stride_*, pad_*
+    global_pool                               mode  (of each channel)
+    reshape                                   (row-major)
+
+    A plane is a sample (H, W, C), or (L, C), which is one of height 1; `_*` stands for
+    _h and _w, or of pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
+    mode is "max" (padding never wins, the gradient goes to the first largest element,
+    row by row) or "average" (padding does not count).
     """
 
     kind: str

@@ -2,6 +2,12 @@
 
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
+from kurve.layers.convolution import Conv1D as Conv1D
+from kurve.layers.convolution import Conv2D as Conv2D
+from kurve.layers.convolution import DepthwiseConv1D as DepthwiseConv1D
+from kurve.layers.convolution import DepthwiseConv2D as DepthwiseConv2D
+from kurve.layers.convolution import SeparableConv1D as SeparableConv1D
+from kurve.layers.convolution import SeparableConv2D as SeparableConv2D
 from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
@@ -9,8 +15,32 @@ from kurve.layers.core import InputLayer as InputLayer
 from kurve.layers.dense import Dense as Dense
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
 from kurve.layers.normalization import Normalization as Normalization
+from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
+from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
+from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+from kurve.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from kurve.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+from kurve.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
+from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
+from kurve.layers.reshaping import Flatten as Flatten
+from kurve.layers.reshaping import Reshape as Reshape
+
+MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
+AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in [Dense, Activation, Dropout, Normalization, FourierFeatures]
+    for cls in [
+        *(Dense, Activation, Dropout, Normalization, FourierFeatures),
+        *(Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D),
+        *(SeparableConv1D, SeparableConv2D),
+        *(MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D),
+        *(GlobalMaxPooling1D, GlobalMaxPooling2D),
+        *(GlobalAveragePooling1D, GlobalAveragePooling2D),
+        *(Flatten, Reshape),
+    ]
 }

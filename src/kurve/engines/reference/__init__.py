@@ -6,6 +6,7 @@ gradients against finite differences.
 
 * `activations`: relu and its kin.
 * `layers`: y = A x + b and the chain rule.
+* `convolution`, `pooling`: the same for images.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
 * `metrics`: what is counted along the way.
@@ -18,8 +19,9 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from kurve.engines.base import Batches, Job, State
-from kurve.engines.reference.layers import OPS, Memory, view
+from kurve.engines.reference.layers import OPS
 from kurve.engines.reference.losses import LOSSES
+from kurve.engines.reference.memory import Memory, view
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.errors import NonFiniteError

@@ -8,18 +8,14 @@ it are flattened into rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from kurve import rng
 from kurve.engines.base import State
+from kurve.engines.reference import convolution, pooling
 from kurve.engines.reference.activations import ACTIVATIONS
+from kurve.engines.reference.memory import Backward, Forward, Gradients, Memory, view
 from kurve.plan import Op
-
-Memory = Any  # what an op keeps from its forward for its backward
-Gradients = dict[str, np.ndarray]
 
 
 def dense_forward(
@@ -107,6 +103,19 @@ def dropout_backward(
     return (dy if memory is None else dy * memory), {}
 
 
+def reshape_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """The same elements in the same order."""
+    return x.reshape(len(x), *op.out_shape), None
+
+
+def reshape_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    return dy.reshape(len(dy), *op.in_shape), {}
+
+
 def normalization_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Memory]:
@@ -132,18 +141,14 @@ def normalization_backward(
     return (dy.reshape(len(dy), -1, slope.size) * slope).reshape(dy.shape), {}
 
 
-def view(vector: np.ndarray, slot: Any) -> np.ndarray:
-    """One variable inside its flat vector, without a copy."""
-    return vector[slot.offset : slot.end].reshape(slot.shape)
-
-
-Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Memory]]
-Backward = Callable[[Op, np.ndarray, Memory, State], tuple[np.ndarray, Gradients]]
-
 OPS: dict[str, tuple[Forward, Backward]] = {
     "dense": (dense_forward, dense_backward),
     "activation": (activation_forward, activation_backward),
     "softmax": (softmax_forward, softmax_backward),
     "dropout": (dropout_forward, dropout_backward),
     "normalization": (normalization_forward, normalization_backward),
+    "reshape": (reshape_forward, reshape_backward),
+    "conv": (convolution.forward, convolution.backward),
+    "pool": (pooling.forward, pooling.backward),
+    "global_pool": (pooling.global_forward, pooling.global_backward),
 }

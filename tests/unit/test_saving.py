@@ -192,7 +192,7 @@ def test_missing_files_are_the_systems_error(tmp_path: Path) -> None:
 
 
 HOSTILE: dict[str, Any] = {
-    "more layers than weights": lambda info, t: t.popitem(),
+    "more layers than weights": lambda info, t: t.pop(next(iter(t))),
     "another class": lambda info, t: info["model"]["layers"][0].update(
         class_name="os.system"
     ),

@@ -1,5 +1,9 @@
 """Layers: names, arguments and shapes are Keras's."""
 
+from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
+
+from kurve import registry as _registry
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
@@ -44,3 +48,16 @@ CLASSES: dict[str, type[Layer]] = {
         *(Flatten, Reshape),
     ]
 }
+
+
+def serialize(layer: Layer) -> dict[str, _Any]:
+    """Class and configuration of a layer."""
+    return _registry.entry(layer, CLASSES)
+
+
+def deserialize(config: _Mapping[str, _Any]) -> Layer:
+    """The layer that `serialize` has described, not built."""
+    name = config["class_name"]
+    cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
+    made: Layer = cls.from_config(config["config"])
+    return made

@@ -1,5 +1,9 @@
 """Layers: names, arguments and shapes are Keras's."""
 
+from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
+
+from kurve import registry as _registry
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -63,3 +67,16 @@ CLASSES: dict[str, type[Layer]] = {
         *(RandomTranslation, RandomRotation, RandomFlip),
     ]
 }
+
+
+def serialize(layer: Layer) -> dict[str, _Any]:
+    """Class and configuration of a layer."""
+    return _registry.entry(layer, CLASSES)
+
+
+def deserialize(config: _Mapping[str, _Any]) -> Layer:
+    """The layer that `serialize` has described, not built."""
+    name = config["class_name"]
+    cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
+    made: Layer = cls.from_config(config["config"])
+    return made

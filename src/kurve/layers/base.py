@@ -299,10 +299,9 @@ class Layer:
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
-                table: Mapping[str, Any] = initializers.CLASSES
-                if name.endswith("_regularizer"):
-                    table = regularizers.CLASSES
-                arguments[name] = table[value["class_name"]](**value["config"])
+                penalty = name.endswith("_regularizer")
+                kind = regularizers if penalty else initializers
+                arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
@@ -416,8 +415,10 @@ def _plain(value: Any) -> Any:
     """An argument as JSON has it."""
     if isinstance(value, activations.Activation):
         return activations.to_config(value)
-    if isinstance(value, (initializers.Initializer, L1L2)):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, initializers.Initializer):
+        return initializers.serialize(value)
+    if isinstance(value, L1L2):
+        return regularizers.serialize(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -465,7 +465,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         patch.setattr(os, "replace", fail)
         done = run("fit", "data.csv", "-t", "y", *FAST, "--seed", "5")
         assert (done.code, done.err.splitlines()[-1]) == (
-            2, "kurve: No space left on device",
+            2, "kurve: No space left on device: 'data.kurve'",
         )  # fmt: skip
         assert run("predict", "data.kurve", "data.csv", "-o", "p.csv").code == 2
     assert Path("data.kurve").read_bytes() == old

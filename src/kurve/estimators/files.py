@@ -7,7 +7,6 @@ is compared with what the others say before the estimator is made.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -86,14 +85,7 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
         if estimator._cross is not None:
             tensors["cross/scores"] = estimator._cross.scores
             tensors["cross/fold_of"] = estimator._cross.fold_of.astype(np.float64)
-    info = {"format": saving.FORMAT, "model": None, "estimator": described}
-    length = len(json.dumps(json.dumps(info)))
-    if length > saving.MAX_HEADER * 3 // 4:
-        raise ValueError(
-            "[save] the names and levels of the columns must fit into "
-            f"{saving.MAX_HEADER * 3 // 4} bytes. Received: {length} bytes. "
-            "Try shorter or fewer levels."
-        )
+    info = {"model": None, "estimator": described}
     saving.write(path, info, tensors)
 
 

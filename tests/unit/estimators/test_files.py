@@ -148,8 +148,8 @@ def test_files_that_contradict_themselves_are_refused(
 
 
 def test_names_that_are_too_long_are_refused_before_writing(tmp_path: Path) -> None:
-    levels = np.array([["x" * 5000 + str(i % 200)] for i in range(400)], object)
-    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(400.0))
+    levels = np.array([["x" * 5000 + str(i % 250)] for i in range(500)], object)
+    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(500.0))
     with pytest.raises(ValueError, match="must fit into"):
         model.save(tmp_path / "model.kurve")
     assert not list(tmp_path.iterdir())
@@ -160,5 +160,6 @@ def test_nothing_of_python_is_in_the_file(tmp_path: Path) -> None:
     raw = (tmp_path / "model.kurve").read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
-    assert set(header["__metadata__"]) == {"kurve"}
+    sums = {f"sha256:{name}" for name in header} - {"sha256:__metadata__"}
+    assert set(header["__metadata__"]) == {"sha256", "format", "kurve"} | sums
     assert all(e["dtype"] in ("F32", "F64") for n, e in header.items() if n[0] != "_")

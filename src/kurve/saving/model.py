@@ -1,44 +1,19 @@
-"""Model files: a safetensors file with the configuration as JSON in its metadata.
-
-    8 bytes   length of the header, little-endian
-    header    JSON: {"__metadata__": {"kurve": JSON text}, tensor: {dtype, shape,
-              data_offsets}, ...}
-    data      the tensors, float32 or float64, little-endian, one after the other
-
-Reading a file never executes anything: classes come from closed tables, and every size
-is compared with the file's before memory is taken.
-Format: the safetensors specification, format version 1 of Kurve's metadata.
-"""
+"""Models as files: configuration and training in the description, numbers in arrays."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import losses, metrics, optimizers
-from kurve.files import replacing
+from kurve.saving.container import read, write
+from kurve.saving.errors import ModelFileError
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
-
-FORMAT = 1
-MAX_HEADER = 1 << 20
-MAX_TENSORS = 10_000
-MAX_RANK = 8
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-Entries = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
-"""Dtype and shape of each tensor of a file, in their order."""
-
-_NAMES = {"f4": "F32", "f8": "F64"}
-
-
-class ModelFileError(ValueError):
-    """A model file that is damaged, of another format, or does not fit the model."""
 
 
 def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
@@ -47,7 +22,6 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     _, state = model._built("save")
     tensors = _weight_tensors(model)
     info: dict[str, Any] = {
-        "format": FORMAT,
         "model": model.get_config(),
         "seed": state.seed,
         "step": state.step,
@@ -116,7 +90,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write the weights alone."""
     path = _checked_ending("save_weights", filepath, ".weights.kurve")
     model._built("save_weights")
-    write(path, {"format": FORMAT, "model": None}, _weight_tensors(model))
+    write(path, {"model": None}, _weight_tensors(model))
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
@@ -124,115 +98,6 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     model._built("load_weights")
     _, tensors = read(filepath)
     _assign(model, tensors)
-
-
-def write(
-    path: str, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
-) -> None:
-    """Write a file whole or not at all: to a temporary file, synced, then renamed."""
-    header: dict[str, Any] = {"__metadata__": {"kurve": json.dumps(info)}}
-    offset = 0
-    arrays = []
-    for name, tensor in tensors.items():
-        array = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
-        header[name] = {
-            "dtype": _NAMES[array.dtype.str[1:]],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-        arrays.append(array)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with replacing(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in arrays:
-            file.write(array.tobytes())
-
-
-def read(
-    filepath: str | os.PathLike[str],
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Metadata and tensors of a file.
-
-    Raises:
-        ModelFileError: anything about the file is not as it must be.
-    """
-    path = os.fspath(filepath)
-    with open(path, "rb") as file:
-        info, entries = _read_header(path, file)
-        tensors: dict[str, np.ndarray] = {}
-        for name, (dtype, shape) in entries.items():
-            size = math.prod(shape) * dtype.itemsize
-            raw = file.read(size)
-            if len(raw) != size:
-                raise _damaged(path, f"{name} is cut off")
-            tensors[name] = np.frombuffer(raw, dtype).reshape(shape)
-    return info, tensors
-
-
-def read_header(filepath: str | os.PathLike[str]) -> tuple[dict[str, Any], Entries]:
-    """Metadata of a file, and dtype and shape of its tensors, which are not read.
-
-    Raises:
-        ModelFileError: the header, or the size of the file, is not as it must be.
-    """
-    path = os.fspath(filepath)
-    with open(path, "rb") as file:
-        return _read_header(path, file)
-
-
-def _read_header(path: str, file: BinaryIO) -> tuple[dict[str, Any], Entries]:
-    """The header of an open file, which then stands at its first tensor."""
-    size = os.path.getsize(path)
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(MAX_HEADER, size - 8):
-        raise _damaged(path, f"the header's length is {length}")
-    try:
-        header = json.loads(file.read(length))
-        info = json.loads(header.pop("__metadata__")["kurve"])
-        names = sorted(header, key=lambda name: header[name]["data_offsets"][0])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise _damaged(path, f"the header cannot be read ({e})") from e
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise _damaged(path, f"it is not of format {FORMAT}")
-    if len(names) > MAX_TENSORS:
-        raise _damaged(path, f"it has more than {MAX_TENSORS} tensors")
-    entries: Entries = {}
-    offset = 0
-    for name in names:
-        dtype, shape, offset = _entry_of(path, name, header[name], offset)
-        if 8 + length + offset > size:
-            raise _damaged(path, f"{name} ends behind the end of the file")
-        entries[name] = dtype, shape
-    if 8 + length + offset != size:
-        raise _damaged(path, "there are bytes behind the last tensor")
-    return info, entries
-
-
-def _entry_of(
-    path: str, name: str, entry: Any, offset: int
-) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Dtype, shape and end of one tensor, proven to agree with one another."""
-    try:
-        dtype = _DTYPES[entry["dtype"]]
-        shape = tuple(entry["shape"])
-        begin, end = entry["data_offsets"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"the entry of {name} cannot be read") from error
-    whole = all(type(n) is int and 0 <= n < 2**40 for n in (*shape, begin, end))
-    if not whole or len(shape) > MAX_RANK:
-        raise _damaged(path, f"the shape of {name} is {shape}")
-    if begin != offset or end - begin != math.prod(shape) * dtype.itemsize:
-        raise _damaged(path, f"the place of {name} does not fit its shape")
-    return dtype, shape, end
-
-
-def _damaged(path: str, what: str) -> ModelFileError:
-    return ModelFileError(
-        f"[load] {path!r} is not a whole Kurve model file: {what}. "
-        "Try an earlier checkpoint."
-    )
 
 
 def _weight_tensors(model: Sequential) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ always left if the newest is damaged.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import warnings
@@ -17,6 +18,7 @@ import numpy as np
 
 from kurve import saving
 from kurve.errors import CheckpointError, CheckpointInUseError
+from kurve.files import is_temporary
 
 LOCK = "checkpoint.lock"
 FILES = ("checkpoint-0.kurve", "checkpoint-1.kurve")
@@ -48,13 +50,6 @@ class Folder:
     def __enter__(self) -> Folder:
         os.makedirs(self.path, exist_ok=True)
         self._lock = _locked(self.path)
-        try:
-            for name in os.listdir(self.path):
-                if name.startswith(FILES) and name.endswith(".tmp"):
-                    os.unlink(self._at(name))  # of a process that was killed
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(
@@ -111,28 +106,23 @@ class Folder:
 
         Raises:
             OSError: of any operation, with the file's name; both checkpoints are there
-                as they were.
+                as they were, or the new one is in place but maybe not on the disk.
+            ValueError: more than a file can hold.
         """
-        path = self._at(self._next)
-        try:
-            saving.write(path, {**info, "sequence": self._sequence + 1}, tensors)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), path) from error
+        content = {**info, "sequence": self._sequence + 1}
+        saving.write(self._at(self._next), content, tensors)
         self._sequence += 1
         self._next = self._other(self._next)
 
     def delete(self) -> None:
         """Take away all that a `Folder` has made, and the folder if it is then empty.
         What cannot be taken away stays."""
-        for name in (*FILES, LOCK):
-            try:
-                os.unlink(self._at(name))
-            except OSError:
-                continue
-        try:
+        with contextlib.suppress(OSError):
+            left = [n for n in os.listdir(self.path) if is_temporary(n)]
+            for name in (*FILES, *left, LOCK):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._at(name))
             os.rmdir(self.path)
-        except OSError:
-            return
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)

@@ -67,7 +67,9 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
             if found := difference(before.get(key), now.get(key), inner):
                 return found
         return None
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    if isinstance(before, list) and isinstance(now, list):
+        if len(before) != len(now):
+            return f"{place} were {len(before)}, and are {len(now)}"
         for i, (a, b) in enumerate(zip(before, now, strict=True)):
             if found := difference(a, b, f"{place}[{i}]"):
                 return found

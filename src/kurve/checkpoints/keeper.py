@@ -13,10 +13,9 @@ with Kept(options, model, hooks) as keeper:
 from __future__ import annotations
 
 import signal
-import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from types import TracebackType
@@ -33,7 +32,6 @@ from kurve.checkpoints.values import decode, encode
 from kurve.engines import Batches, State
 from kurve.errors import CheckpointError
 from kurve.optimizers.schedules import CLASSES, LearningRateSchedule
-from kurve.saving import FORMAT
 
 if TYPE_CHECKING:
     from kurve.training import Trainer
@@ -84,10 +82,7 @@ class Kept(Keeper):
         return self.model._built("fit")[1]
 
     def __enter__(self) -> Kept:
-        with ExitStack() as held:
-            held.enter_context(self.folder)
-            held.enter_context(self.signals)
-            self._held = held.pop_all()
+        self._held.enter_context(self.folder)
         return self
 
     def __exit__(
@@ -123,11 +118,8 @@ class Kept(Keeper):
             return
         info, tensors = self._found
         try:
-            before, cursor = dict(info["identity"]), self._cursor(info, tensors)
+            before = dict(info["identity"])
             rates = [before["learning rate"], info["learning_rate"]]
-            self.first_step = int(info["first_step"])
-            finished = info["finished"] is not None
-            reached = cursor.epoch + cursor.begun
         except READABLE as error:
             raise self._unreadable(error) from error
         # A callback may have changed it before the fit of this process was interrupted.
@@ -139,6 +131,13 @@ class Kept(Keeper):
                 f"Received: {what}. Try the call as it was, another folder, or delete "
                 "this one to begin anew."
             )
+        try:
+            cursor = self._cursor(info, tensors)
+            self.first_step = int(info["first_step"])
+            finished = info["finished"] is not None
+            reached = cursor.epoch + cursor.begun
+        except READABLE as error:
+            raise self._unreadable(error) from error
         self._identity = before | {"learning rate": rates[0]}
         self.resumes = True
         if epochs < reached:
@@ -156,6 +155,8 @@ class Kept(Keeper):
         Args:
             cursor: where the fit begins without a checkpoint.
         """
+        if not self.finished:
+            self._held.enter_context(self.signals)
         if self._found is None:
             # Now, not after the first epoch: a state that no file can hold, or a folder
             # that cannot be written to, shall end a fit that has not begun.
@@ -179,6 +180,8 @@ class Kept(Keeper):
             except READABLE as error:
                 raise self._unreadable(error) from error
             self._found = None
+            if self.hooks.params.get("verbose"):
+                print(self._where(cursor))
         self._saved_at, self._saved_step = time.perf_counter(), self.state.step
         return cursor
 
@@ -243,8 +246,8 @@ class Kept(Keeper):
         if self.signals.pending is not None:
             number = self.signals.pending
             self._save(cursor)
-            if number == signal.SIGTERM:
-                self._say(f"SIGTERM: a checkpoint is in {self.folder.path!r}.")
+            if number == signal.SIGTERM and self.hooks.params.get("verbose"):
+                print(f"\n[fit] SIGTERM: a checkpoint is in {self.folder.path!r}.")
             self.signals.deliver()
         elif self._is_due(cursor, now):
             self._save(cursor)
@@ -280,7 +283,8 @@ class Kept(Keeper):
             if not np.array_equal(tensors[name], getattr(self.state, name)):
                 after[name] = getattr(self.state, name)
         tensors |= {f"finished/{name}": array for name, array in after.items()}
-        self._try_to_write(({**info, "finished": {"callbacks": kept}}, tensors), start)
+        content = {**info, "finished": {"callbacks": kept}}, tensors
+        self._try_to_write(lambda: content, start)
 
     @property
     def _freq_is_steps(self) -> bool:
@@ -304,19 +308,19 @@ class Kept(Keeper):
     # ---------------------------------------------------------------- writing
 
     def _save(self, cursor: Cursor) -> None:
-        start = time.perf_counter()
-        self._try_to_write(self._content(cursor), start)
+        self._try_to_write(lambda: self._content(cursor), time.perf_counter())
 
-    def _try_to_write(self, content: Content, start: float) -> None:
-        """Write a checkpoint; where the disk does not take it, the last one stays, and
-        the training matters more."""
+    def _try_to_write(self, make: Callable[[], Content], start: float) -> None:
+        """Write a checkpoint. Where that cannot be done, the one before stays, and the
+        training matters more."""
         try:
-            self._write(content, start)
-        except OSError as error:
+            self._write(make(), start)
+        except (OSError, TypeError, ValueError) as error:
             self._saved_at, self._saved_step = time.perf_counter(), self.state.step
+            self._cost = self._saved_at - start
             warnings.warn(
-                f"[fit] no checkpoint could be written: {error}. Training goes on; the "
-                "checkpoints before are as they were.",
+                f"[fit] no checkpoint could be written to {self.folder.path!r}: "
+                f"{error}. Training goes on; the checkpoint before is as it was.",
                 RuntimeWarning,
                 stacklevel=5,
             )
@@ -341,7 +345,6 @@ class Kept(Keeper):
         del place["totals"], place["test_totals"]
         kept: dict[str, np.ndarray] = {}
         info = {
-            "format": FORMAT,
             "identity": self._identity,
             "cursor": place,
             "seed": state.seed,
@@ -382,6 +385,10 @@ class Kept(Keeper):
             return CLASSES[entry["class_name"]](**entry["config"])
         return float(entry)
 
-    def _say(self, text: str) -> None:
-        if self.hooks.params.get("verbose"):
-            print(f"[fit] {text}", file=sys.stderr, flush=True)
+    def _where(self, cursor: Cursor) -> str:
+        """What a user reads at the begin of a fit that goes on."""
+        found = f"Found a checkpoint in {self.folder.path!r}"
+        if self.finished:
+            return f"{found}: nothing is left to train."
+        steps = f", step {cursor.done + 1}" if cursor.begun and cursor.done else ""
+        return f"{found}: going on at epoch {cursor.epoch + 1}{steps}."

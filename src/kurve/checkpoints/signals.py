@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds that SIGTERM waits for a callback."""
 
 EXIT = 128 + signal.SIGTERM

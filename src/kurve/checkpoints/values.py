@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from kurve.saving.container import DTYPES, MAX_NAME
+
 Tensors = dict[str, np.ndarray]
 
-DEPTH = 16
-"""Levels of lists in lists."""
+DEPTH = 8
+"""Levels of lists in lists; a file takes 32, and each may need three."""
 
 LONG = 8
 """Numbers from which a list is a tensor: headers of files are short."""
@@ -36,8 +38,10 @@ def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
     Raises:
         TypeError: another type than those of the module's table.
     """
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, str):
         return value
+    if type(value) is int:
+        return value if abs(value) < 2**63 else {"$int": str(value)}
     if type(value) is float:
         return value if math.isfinite(value) else {"$float": str(value)}
     if isinstance(value, np.generic) and value.dtype.kind in "fiub":
@@ -101,6 +105,8 @@ def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
     tag, inner = next(iter(entry.items()))
     if tag == "$float":
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[inner]
+    if tag == "$int":
+        return int(inner)
     if tag == "$list":
         array = _read(inner, tensors)
         return list(array) if entry["numpy"] else array.tolist()
@@ -117,13 +123,12 @@ def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
 
 
 def _array(array: np.ndarray, where: str, tensors: Tensors) -> dict[str, Any]:
-    """The entry of an array of any numbers, whose bits lie in a float32 tensor if they
-    are none of a type that a file has."""
+    """The entry of an array of any numbers; those of a type that files lack are kept
+    as bytes."""
     dtype = array.dtype.newbyteorder("<")
     raw = np.ascontiguousarray(array, dtype)
-    if dtype.str not in ("<f4", "<f8"):
-        bits = raw.tobytes()
-        raw = np.frombuffer(bits + bytes(-len(bits) % 4), "<f4")
+    if dtype not in DTYPES.values():
+        raw = np.frombuffer(raw.tobytes(), np.uint8)
     return {
         "name": _add(raw, where, tensors),
         "dtype": dtype.str,
@@ -146,6 +151,6 @@ def _dtype(name: Any) -> np.dtype[Any]:
 
 
 def _add(array: np.ndarray, where: str, tensors: Tensors) -> str:
-    name = f"{len(tensors)} {where}"
+    name = f"{len(tensors)} {where}"[:MAX_NAME]
     tensors[name] = array.reshape(-1)
     return name

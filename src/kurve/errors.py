@@ -33,6 +33,14 @@ class TableError(ValueError):
     """A file of data that is not as it must be, or does not fit what is asked of it."""
 
 
+class CheckpointError(ValueError):
+    """A checkpoint that does not fit the call of `fit`, or cannot be read."""
+
+
+class CheckpointInUseError(RuntimeError):
+    """Another `fit`, maybe of another process, uses the folder of checkpoints."""
+
+
 def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in a table, with the nearest names."""
     import difflib

@@ -62,6 +62,11 @@ def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     return OSError(error.errno, error.strerror, os.fspath(path))
 
 
+def is_temporary(name: str) -> bool:
+    """Whether `replacing` gives such names to its temporary files."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text, in UTF-8, whole or not at all."""
     with replacing(path) as file:
@@ -132,7 +137,7 @@ def _remove_leftovers(folder: str) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         names = [entry.name for entry in found]
         for name in names:
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX):
+            if is_temporary(name):
                 _remove_if_left(os.path.join(folder, name))
 
 

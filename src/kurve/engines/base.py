@@ -24,6 +24,10 @@ import numpy as np
 from kurve.errors import NonFiniteError
 from kurve.plan import Plan
 
+NUMERICS = 1
+"""Version of the numbers: one more with each change of the code after which the same
+call gives other bits."""
+
 
 @dataclass
 class State:
@@ -73,9 +77,10 @@ class Batches:
     def steps(self) -> int:
         return len(self.bounds) - 1
 
-    def only(self, step: int) -> Batches:
-        """The batch of one step alone."""
-        return replace(self, bounds=self.bounds[step : step + 2], learning_rates=None)
+    def only(self, step: int, count: int = 1) -> Batches:
+        """The batches of one step, or of `count` steps, alone."""
+        bounds = self.bounds[step : step + count + 1]
+        return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
         """Index of the rows of one step."""

@@ -101,9 +101,9 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss or a gradient of a step is NaN or infinite. That
-                step's update is not applied; all before it are.
-            KeyboardInterrupt: after a whole number of steps.
+            NonFiniteError: the loss, a gradient or the update itself of a step is NaN
+                or infinite. That update is not applied; all before it are.
+            KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:

@@ -14,6 +14,7 @@ gradients against finite differences.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,9 +43,8 @@ class ReferenceProgram:
             added = np.zeros_like(totals)
             loss, gradient = self._gradient(state, batches, step, added)
             self._refuse_non_finite(loss, gradient, state.step, learning_rate)
-            self._update(state, gradient, learning_rate)
-            state.step += 1
-            totals += added
+            after = self._updated(state, gradient, learning_rate)
+            _take_over(state, after, totals, totals + added)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -150,28 +150,36 @@ class ReferenceProgram:
                     view(gradient, op.params[role])[...] = part
         return gradient
 
-    def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
+    def _updated(
+        self, state: State, gradient: np.ndarray, learning_rate: float
+    ) -> State:
         """Clip, decay the weights, let the optimizer step; frozen variables stay."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
         clip([view(gradient, slot) for slot in trainable], attrs)
-        scalars = state.scalars.copy()
+        params, slots, scalars = (
+            vector.copy() for vector in (state.params, state.slots, state.scalars)
+        )
         for slot in trainable:
             part = slice(slot.offset, slot.end)
-            w = state.params[part]
+            w = params[part]
             w -= w * float(attrs["weight_decay"]) * learning_rate
             scalars = state.scalars.copy()  # every variable sees the same step
             OPTIMIZERS[self.plan.optimizer.kind](
                 w,
                 gradient[part],
-                state.slots[:, part],
+                slots[:, part],
                 scalars,
                 learning_rate,
                 state.step + 1,
                 attrs,
             )
-        state.scalars[:] = scalars
+        for vector in (params, *slots):
+            self._refuse("update", vector, state.step, learning_rate)
+        return replace(
+            state, params=params, slots=slots, scalars=scalars, step=state.step + 1
+        )
 
     def _count(
         self,
@@ -198,11 +206,35 @@ class ReferenceProgram:
     ) -> None:
         if not np.isfinite(loss):
             raise NonFiniteError("the loss", step, learning_rate)
-        if not np.isfinite(gradient).all():
-            for slot in self.plan.params:
-                if not np.isfinite(view(gradient, slot)).all():
-                    what = f"the gradient of {slot.name}"
-                    raise NonFiniteError(what, step, learning_rate)
+        self._refuse("gradient", gradient, step, learning_rate)
+
+    def _refuse(
+        self, what: str, vector: np.ndarray, step: int, learning_rate: float
+    ) -> None:
+        """Raise where the vector (P,) is not finite."""
+        if np.isfinite(vector).all():
+            return
+        for slot in self.plan.params:
+            if not np.isfinite(view(vector, slot)).all():
+                raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
+
+
+def _take_over(
+    state: State, after: State, totals: np.ndarray, sums: np.ndarray
+) -> None:
+    """Make `state` and `totals` what they are after a step. A Ctrl-C that comes between
+    two of these lines waits until all are done."""
+    interrupt: BaseException | None = None
+    while True:
+        try:
+            state.params[:], state.slots[:] = after.params, after.slots
+            state.scalars[:], totals[:] = after.scalars, sums
+            state.step = after.step
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 class ReferenceEngine:

@@ -245,12 +245,13 @@ class Trainer:
         Raises:
             RuntimeError: before `compile`.
             TypeError, ValueError: bad input; nothing was changed.
-            NonFiniteError: the loss or a gradient is no longer finite; the model keeps
-                its last finite weights.
+            NonFiniteError: the loss, a gradient or an update is no longer finite; the
+                model keeps its last finite weights.
             CheckpointError: the checkpoint is of another call; the text says in what.
             CheckpointInUseError: another fit uses the folder.
             OSError: the folder cannot be written to. After the first step that is a
                 warning, and training goes on.
+            MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
         check_count("fit", "epochs", epochs, 0)

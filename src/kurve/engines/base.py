@@ -108,11 +108,11 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss, a gradient or the new value of a moving statistic
-                of a step is NaN or infinite (looked at in this order, variables in the
-                plan's). Of that step nothing is applied, no statistic either; all
-                before it are.
-            KeyboardInterrupt: after a whole number of steps.
+            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
+                the update itself of a step is NaN or infinite (looked at in this order,
+                variables in the plan's). Of that step nothing is applied, no statistic
+                either; all before it are.
+            KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:

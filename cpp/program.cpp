@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dispatch.h"
+#include "float_mode.h"
 #include "pool.h"
 #include "workspace.h"
 
@@ -292,6 +293,7 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
                        int64_t last, double* totals, Interrupted interrupted) const {
   check_bounds(batches, first, last);
   Borrowed ws(*this, largest_batch(batches, first, last), true);
+  FlushSubnormals flush(true);
   std::vector<double>& shares = ws->totals;
   for (int64_t s = first; s < last; s++) {
     if (s > first && interrupted()) return {"", true};

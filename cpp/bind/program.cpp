@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "float_mode.h"
 #include "pool.h"
 #include "register.h"
 
@@ -36,6 +37,7 @@ bool interrupted() {
   Clock::time_point now = Clock::now();
   if (now - looked < std::chrono::milliseconds(20)) return false;
   looked = now;
+  FlushSubnormals flush(false);  // a handler is any Python code
   nb::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() == 0) return false;
   if (all_end) all_end->store(true, std::memory_order_relaxed);

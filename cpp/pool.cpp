@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "float_mode.h"
 #include "watch.h"
 
 namespace kurve {
@@ -32,10 +33,10 @@ inline void pause() {
 #endif
 }
 
-// One job at a time. Each participant owns a range of the tasks, claims them one by one
-// and then claims what others have left. A claim word holds the job's number above the
-// next task, so that a thread that wakes late can claim nothing of a later job by
-// mistake.
+// One job at a time, in its caller's float mode. Each participant owns a range of the
+// tasks, claims them one by one and then claims what others have left. A claim word
+// holds the job's number above the next task, so that a thread that wakes late can
+// claim nothing of a later job by mistake.
 class Pool {
  public:
   void run(int64_t tasks, Task task, void* context, int threads) {
@@ -74,6 +75,7 @@ class Pool {
       ranges_[t].claim.store(UINT32_MAX, std::memory_order_relaxed);
     task_.store(task, std::memory_order_release);
     context_.store(context, std::memory_order_release);
+    mode_.store(float_mode(), std::memory_order_release);
     threads_.store(threads, std::memory_order_release);
     done_.store(0, std::memory_order_relaxed);
     uint64_t job = uint64_t(job_.load(std::memory_order_relaxed) + 1) << 32;
@@ -102,8 +104,10 @@ class Pool {
         // Read before the claim: they are the job's own if the claim succeeds.
         Task task = task_.load(std::memory_order_acquire);
         void* context = context_.load(std::memory_order_acquire);
+        uint64_t mode = mode_.load(std::memory_order_acquire);
         if (range.claim.compare_exchange_weak(claim, claim + 1,
                                               std::memory_order_acq_rel)) {
+          if (mode != float_mode()) set_float_mode(mode);
           task(context, next);
           done++;
           claim = range.claim.load(std::memory_order_acquire);
@@ -165,6 +169,7 @@ class Pool {
   std::atomic<int> threads_{0};
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
+  std::atomic<uint64_t> mode_{0};
   alignas(64) std::atomic<uint32_t> job_{0};
   std::atomic<int> sleepers_{0};
   alignas(64) std::atomic<int64_t> done_{0};

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "dispatch.h"
+#include "float_mode.h"
 #include "pool.h"
 #include "watch.h"
 #include "workspace.h"
@@ -316,6 +317,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
                            int64_t last, double* totals) const {
   check_bounds(batches, first, last);
   Borrowed ws(*this, largest_batch(batches, first, last), true);
+  FlushSubnormals flush(true);
   std::vector<double>& shares = ws->totals;
   ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "float_mode.h"
+
 namespace nb = nanobind;
 
 bool interrupted() {
@@ -10,6 +12,7 @@ bool interrupted() {
   Clock::time_point now = Clock::now();
   if (now - looked < std::chrono::milliseconds(20)) return false;
   looked = now;
+  kurve::FlushSubnormals flush(false);  // a handler is any Python code
   nb::gil_scoped_acquire gil;
   return PyErr_CheckSignals() != 0;
 }

@@ -9,6 +9,7 @@
 
 #include <exception>
 
+#include "float_mode.h"
 #include "interrupt.h"
 #include "pool.h"
 #include "register.h"

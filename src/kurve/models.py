@@ -29,6 +29,9 @@ from kurve.layers.core import InputLayer
 from kurve.plan import Shape
 from kurve.training import Trainer, aligned_zeros
 
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+"""Of files that go to and come from Keras."""
+
 
 class Sequential(Trainer):
     """Layers in a row: each one's output is the next one's input.
@@ -445,43 +448,65 @@ class Sequential(Trainer):
             self.history.set_model(self)
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write configuration, weights and optimizer to a file ending in .kurve."""
-        from kurve import saving
+        """Write configuration, weights and optimizer to a file ending in .kurve, or in
+        .keras or .h5 for Keras.
 
-        saving.save_model(self, filepath)
+        Raises:
+            ValueError: another ending; or Keras does not have something of the model.
+        """
+        _format_of(filepath).save_model(self, filepath)
 
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights to a file ending in .weights.kurve."""
-        from kurve import saving
-
-        saving.save_weights(self, filepath)
+        """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
+        Keras."""
+        _format_of(filepath).save_weights(self, filepath)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote.
+        """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the model keeps its
                 weights.
         """
-        from kurve import saving
-
-        saving.load_weights(self, filepath)
+        _format_of(filepath).load_weights(self, filepath)
 
 
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
+    compile: bool = True,
 ) -> Sequential:
-    """The model in a file that `Sequential.save` wrote.
+    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
 
     Args:
         custom_objects: classes of one's own by name, of layers, losses, metrics,
             optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
+            Keras's files can hold Kurve's own classes only.
+        compile: whether the model is to be compiled as it was; a file of Keras's may
+            name a loss that Kurve does not have.
 
     Raises:
         ModelFileError: the file is damaged or no model file, or holds a class that is
-            not among these.
+            not among these, or something that Kurve does not have.
     """
+    if os.fspath(filepath).endswith(KERAS_ENDINGS):
+        from kurve.exchange import keras_files
+
+        return keras_files.load_model(filepath, compile)
     from kurve import saving
 
-    return saving.load_model(filepath, custom_objects)
+    model = saving.load_model(filepath, custom_objects)
+    if not compile:
+        model._forget_compile()
+    return model
+
+
+def _format_of(filepath: str | os.PathLike[str]) -> Any:
+    """The module that reads and writes files of this ending."""
+    from kurve import saving
+
+    if not os.fspath(filepath).endswith(KERAS_ENDINGS):
+        return saving
+    from kurve.exchange import keras_files
+
+    return keras_files

@@ -177,12 +177,22 @@ class Trainer:
         self._given_engine = get_engine(engine) if engine is not None else None
         self.optimizer, self.loss, self._given_metrics = new_optimizer, new_loss, given
         self._metrics = [metric for metric, _ in given]
+        self._forget_training()
+        self._on_compile()
+
+    def _forget_training(self) -> None:
+        """As before the first update, but for the weights."""
         self._program = None
         if self._state is not None:
             self._state.slots = aligned_zeros((0, len(self._state.params)))
             self._state.scalars = np.zeros(0)
             self._state.step = 0
-        self._on_compile()
+
+    def _forget_compile(self) -> None:
+        """As before `compile`."""
+        self.optimizer = self.loss = self._given_engine = None
+        self._given_metrics, self._metrics = [], []
+        self._forget_training()
 
     def fit_steps(
         self,

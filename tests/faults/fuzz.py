@@ -47,9 +47,7 @@ class Loaded:
         thing = self.thing
         if isinstance(thing, kurve.Sequential):
             return _of_model(thing)
-        state = {
-            k: v for k, v in vars(thing).items() if k not in ("models_", "_folds")
-        }
+        state = {k: v for k, v in vars(thing).items() if k not in ("models_", "_folds")}
         nets = [_of_model(m) for m in [*thing.models_, *getattr(thing, "_folds", [])]]
         return repr((state, nets)).encode()
 

@@ -16,7 +16,6 @@ gradients against finite differences.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import replace
 
 import numpy as np
 

@@ -456,6 +456,25 @@ class Sequential(Trainer):
         """
         _format_of(filepath).save_model(self, filepath)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write the model for programs without Kurve: an ONNX model or a C file. See
+        `kurve.exchange.export.export`.
+
+        Args:
+            filepath: ends in .onnx or .c.
+            format: "onnx" or "c", where the ending does not say so.
+
+        Raises:
+            RuntimeError: the model is not built.
+            ValueError: another ending, or an operation that the format does not know.
+            ImportError: onnx is not installed.
+        """
+        from kurve.exchange.export import export
+
+        export(self, filepath, format)
+
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
         Keras."""

@@ -47,6 +47,16 @@ def facts(path: str) -> dict[str, Any]:
     return found
 
 
+def holds_estimator(path: str) -> bool:
+    """Whether the file is one of `kurve.estimators`.
+
+    Raises:
+        ModelFileError: the file is damaged or no model file.
+    """
+    info, _ = read_header(path)
+    return isinstance(info.get("estimator"), Mapping)
+
+
 def describe(found: Mapping[str, Any]) -> str:
     """The facts as text for people."""
     lines = [f"{found['file']}: {found['kind']}, {format_bytes(found['bytes'])}"]

@@ -15,13 +15,37 @@ from typing import Any
 
 BEGIN = b'{"__metadata__":{"sha256":"'
 NUMBERS: list[Any] = [
-    *(0, 1, -1, 2, 3, 7, 255, 2**31, 2**48, 2**53, 2**63, 2**64, 10**12, 10**18, 10**30),
+    *(
+        0,
+        1,
+        -1,
+        2,
+        3,
+        7,
+        255,
+        2**31,
+        2**48,
+        2**53,
+        2**63,
+        2**64,
+        10**12,
+        10**18,
+        10**30,
+    ),
     *(0.0, -0.0, 0.5, -1.5, 1e-300, 1e308, 3.0, True, False),
 ]
 TEXTS = [
     *("", "x", "1", "relu", "softmax", "custom>Dense", "Dense", "Dropout", "Adam"),
     *("os.system", "__import__('os')", "../../etc/passwd", "a\0b", "\ud800", "é" * 300),
-    *("x" * 5000, "Conv2D", "Reshape", "Flatten", "Pinball", "Orthogonal", "LossMetric"),
+    *(
+        "x" * 5000,
+        "Conv2D",
+        "Reshape",
+        "Flatten",
+        "Pinball",
+        "Orthogonal",
+        "LossMetric",
+    ),
 ]
 
 
@@ -190,7 +214,9 @@ def _table(file: File, others: list[bytes], rng: random.Random) -> bytes:
     entry = file.entries[name]
     what = rng.randrange(9)
     if what == 0:
-        entry["dtype"] = rng.choice(["F32", "F64", "I64", "U8", "F16", "BOOL", "", None])
+        entry["dtype"] = rng.choice(
+            ["F32", "F64", "I64", "U8", "F16", "BOOL", "", None]
+        )
     elif what == 1:
         entry["shape"] = _mutated(entry["shape"], others, rng)
     elif what == 2:
@@ -339,7 +365,11 @@ def _mutated_text(text: str, rng: random.Random) -> str:
     at = rng.randrange(len(text))
     what = rng.randrange(7)
     if what == 0:
-        return text[:at] + rng.choice('[]{}",:\\0123456789.eE+- \n\t\0\x7f') + text[at + 1 :]
+        return (
+            text[:at]
+            + rng.choice('[]{}",:\\0123456789.eE+- \n\t\0\x7f')
+            + text[at + 1 :]
+        )
     if what == 1:
         return text[:at] + text[at + rng.choice((1, 2, 10)) :]
     if what == 2:
@@ -357,5 +387,7 @@ def _mutated_text(text: str, rng: random.Random) -> str:
         keys = [i for i in range(at, min(at + 400, len(text))) if text[i] == "{"]
         if keys:
             end = text.find(",", keys[0])
-            return text[: keys[0] + 1] + text[keys[0] + 1 : end + 1] + text[keys[0] + 1 :]
+            return (
+                text[: keys[0] + 1] + text[keys[0] + 1 : end + 1] + text[keys[0] + 1 :]
+            )
     return text[:at] + rng.choice(("\\ud800", "\\u0000", "\\", '"')) + text[at:]

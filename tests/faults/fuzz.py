@@ -58,7 +58,9 @@ class Loaded:
             plan = thing._plan
             assert plan is not None
             sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
-            if max([np.prod(plan.input_shape, dtype=float), *sizes]) < 1e4:
+            numbers = [v for op in plan.ops for v in op.attrs.values()]
+            large = [abs(v) for v in numbers if type(v) is int]
+            if max([np.prod(plan.input_shape, dtype=float), *sizes, *large]) < 1e4:
                 y = thing.predict(np.zeros((2, *plan.input_shape)), verbose=0)
                 assert y.shape == (2, *plan.output_shape)
         else:
@@ -169,7 +171,6 @@ def main(folder: Path, seed: int, count: int) -> None:
     result: dict[str, Any] = dict.fromkeys(("refused", "retold", "same", "changed"), 0)
     slowest, fields = 0.0, set()
     gc.collect()
-    _limit(max(map(len, raws)))
     for number in range(count):
         faulthandler.dump_traceback_later(60, exit=True)
         which = rng.randrange(len(given))
@@ -181,12 +182,14 @@ def main(folder: Path, seed: int, count: int) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.write(handle, mutant)
         os.close(handle)
+        _limit(2 * len(mutant) + SLACK)
         start = time.thread_time()
         try:
             try:
                 thing = how(path)
             finally:
                 seconds = time.thread_time() - start
+                _limit(None)
             loaded = Loaded(thing)
             if retelling or not summed:
                 result["retold"] += 1
@@ -218,18 +221,18 @@ def main(folder: Path, seed: int, count: int) -> None:
     print(json.dumps(result))
 
 
-def _limit(size: int) -> None:
-    """No more memory than there is now, and what a load may take."""
-    with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
-    limit = now + 2 * size + SLACK
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+def _limit(more: int | None) -> None:
+    """Memory for what is there now and so many bytes more; None: no limit."""
+    limit = resource.RLIM_INFINITY
+    if more is not None:
+        with open("/proc/self/statm") as file:
+            limit = int(file.read().split()[0]) * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def _keep(folder: Path, seed: int, number: int, mutant: bytes) -> None:
     """What went wrong, to be looked at."""
     kept = folder / f"failed-{seed}-{number}.kurve"
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1)) if os.geteuid() == 0 else None
     kept.write_bytes(mutant)
     print(f"kept as {kept}", file=sys.stderr)
 

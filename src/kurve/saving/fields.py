@@ -22,7 +22,7 @@ class Field:
 
     def wrong(self, what: str) -> ModelFileError:
         """The error for this value."""
-        return damaged(self.path, self.name, what)
+        return damaged(self.path, self.name or "kurve", what)
 
     def table(self, *keys: str, optional: tuple[str, ...] = ()) -> dict[str, Field]:
         """The values of a table with exactly these keys."""
@@ -30,14 +30,15 @@ class Field:
             raise self.wrong("it must be a table")
         for key in keys:
             if key not in self.value:
-                raise self.wrong(f"{key!r} is missing")
+                raise self.inner(key, None).wrong("it is missing")
         for key in self.value:
             if key not in keys and key not in optional:
-                raise self.wrong(f"there is no place for {key[:80]!r}")
-        return {
-            key: Field(self.path, f"{self.name}.{key}" if self.name else key, value)
-            for key, value in self.value.items()
-        }
+                raise self.inner(key[:80], None).wrong("there is no place for it")
+        return {key: self.inner(key, value) for key, value in self.value.items()}
+
+    def inner(self, key: str, value: Any) -> Field:
+        """A value of this table."""
+        return Field(self.path, f"{self.name}.{key}" if self.name else key, value)
 
     def items(self) -> Iterator[Field]:
         """The values of a list."""
@@ -89,7 +90,8 @@ class Field:
         what the entry says: no argument of it is unknown, or was taken for another."""
         entry = self.table("class_name", "config")
         entry["class_name"].text()
-        entry["config"].table(*self.value["config"])
+        if not isinstance(entry["config"].value, dict):
+            raise entry["config"].wrong("it must be a table")
         thing = self.made(deserialize)
         found = self.made(lambda _: _difference(self.value, serialize(thing)))
         if found is not None:

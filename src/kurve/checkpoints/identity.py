@@ -39,10 +39,10 @@ def identity(
         "numerics version": NUMERICS,
         "engine": engine,
         "model": _described(plan),
-        "arguments": {**arguments, "batches": _hash(data.bounds)},
-        "callbacks": [type(callback).__name__ for callback in callbacks],
         "data": {"x": _hash(data.x), "y": _hash(data.y), "weights": None},
         "validation": None,
+        "arguments": {**arguments, "batches": _hash(data.bounds)},
+        "callbacks": [type(callback).__name__ for callback in callbacks],
     }
     if data.weights is not None:
         found["data"]["weights"] = _hash(data.weights)

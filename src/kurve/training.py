@@ -340,7 +340,7 @@ class Trainer:
         """
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape)
+        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
         if not verbose and not callbacks and batch_size is None and steps is None:
             return self._ready_program().predict(state, x)
         bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
@@ -498,7 +498,7 @@ class Trainer:
         assert self.loss is not None
         if self._plan is not None:
             sample_shape = self._plan.input_shape
-        x = data.as_samples(where, "x", x, sample_shape)
+        x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
         output = self.compute_output_shape(x.shape)[1:]
         y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
         data.check_same_length(where, x=x, y=y)

@@ -418,7 +418,7 @@ def _plain(value: Any) -> Any:
         return activations.to_config(value)
     if isinstance(value, (initializers.Initializer, L1L2)):
         return {"class_name": type(value).__name__, "config": value.get_config()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:

@@ -293,7 +293,7 @@ class Sequential(Trainer):
             TypeError, ValueError: bad input.
         """
         plan, state = self._built("layer_outputs")
-        x = as_samples("layer_outputs", "x", x, plan.input_shape)
+        x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
         outputs = {}
         for i, op in enumerate(plan.ops):
             x = self.ready_engine().compile(plan.part(i, i + 1)).predict(state, x)

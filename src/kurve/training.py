@@ -425,7 +425,7 @@ class Trainer:
         claim = reading(self, "predict")
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape)
+        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
         if not verbose and not callbacks and batch_size is None and steps is None:
             y = self._ready_program().predict(state, x)
             check_unchanged(self, "predict", claim)
@@ -617,7 +617,7 @@ class Trainer:
         assert self.loss is not None
         if self._plan is not None:
             sample_shape = self._plan.input_shape
-        x = data.as_samples(where, "x", x, sample_shape)
+        x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
         output = self.compute_output_shape(x.shape)[1:]
         y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
         data.check_same_length(where, x=x, y=y)

@@ -4,6 +4,9 @@ from collections.abc import Mapping as _Mapping
 from typing import Any as _Any
 
 from kurve import registry as _registry
+from kurve.layers.augmentation import RandomFlip as RandomFlip
+from kurve.layers.augmentation import RandomRotation as RandomRotation
+from kurve.layers.augmentation import RandomTranslation as RandomTranslation
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
@@ -18,7 +21,14 @@ from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
 from kurve.layers.dense import Dense as Dense
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.noise import GaussianNoise as GaussianNoise
+from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
+from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
 from kurve.layers.normalization import Normalization as Normalization
+from kurve.layers.padding import UpSampling1D as UpSampling1D
+from kurve.layers.padding import UpSampling2D as UpSampling2D
+from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
+from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
 from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
 from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
 from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
@@ -29,6 +39,11 @@ from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
 from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
 from kurve.layers.reshaping import Flatten as Flatten
 from kurve.layers.reshaping import Reshape as Reshape
+from kurve.layers.scaling import BatchNormalization as BatchNormalization
+from kurve.layers.scaling import LayerNormalization as LayerNormalization
+from kurve.layers.scaling import Rescaling as Rescaling
+from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
+from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
 
 MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
 AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
@@ -45,7 +60,11 @@ CLASSES: dict[str, type[Layer]] = {
         *(MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D),
         *(GlobalMaxPooling1D, GlobalMaxPooling2D),
         *(GlobalAveragePooling1D, GlobalAveragePooling2D),
-        *(Flatten, Reshape),
+        *(Conv1DTranspose, Conv2DTranspose),
+        *(Flatten, Reshape, ZeroPadding1D, ZeroPadding2D, UpSampling1D, UpSampling2D),
+        *(BatchNormalization, LayerNormalization, Rescaling),
+        *(GaussianNoise, SpatialDropout1D, SpatialDropout2D),
+        *(RandomTranslation, RandomRotation, RandomFlip),
     ]
 }
 

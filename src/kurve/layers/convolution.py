@@ -376,7 +376,6 @@ class SeparableConv1D(_SeparableConv):
     """
 
     axes = 1
-    paddings = ("valid", "same", "causal")
 
 
 class SeparableConv2D(_SeparableConv):

@@ -21,7 +21,7 @@ from kurve.engines.reference.memory import (
     plane_shape,
     view,
 )
-from kurve.plan import Op
+from kurve.plan import Op, Shape
 
 Pixels = tuple[slice, slice, slice]
 
@@ -73,10 +73,13 @@ def kernel_of(op: Op, state: State) -> np.ndarray:
     return view(state.params, op.params["kernel"]).reshape(shape)
 
 
-def positions(op: Op, size: str = "kernel") -> Iterator[tuple[int, int, Pixels]]:
+def positions(
+    op: Op, size: str = "kernel", places: Shape | None = None
+) -> Iterator[tuple[int, int, Pixels]]:
     """Each position (i, j) in a window, and the pixels of a padded plane that it sees
-    while the window takes all its places."""
-    places = plane_shape(op.out_shape)[:2]
+    while the window takes all its places: as many as the output has pixels, or those
+    of another shape."""
+    counts = plane_shape(places or op.out_shape)[:2]
     rows, columns = (
         [
             slice(first, first + (count - 1) * stride + 1, stride)
@@ -89,7 +92,7 @@ def positions(op: Op, size: str = "kernel") -> Iterator[tuple[int, int, Pixels]]
                 number(op, f"stride_{axis}"),
                 int(op.attrs.get(f"dilation_{axis}", 1)),
             )
-            for axis, count in zip("hw", places, strict=True)
+            for axis, count in zip("hw", counts, strict=True)
         )
     )
     for i, row in enumerate(rows):

@@ -15,6 +15,7 @@ Gradients = dict[str, np.ndarray]
 
 Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Memory]]
 Backward = Callable[[Op, np.ndarray, Memory, State], tuple[np.ndarray, Gradients]]
+Statistics = Callable[[Op, Memory, State], dict[str, np.ndarray]]
 
 
 def view(vector: np.ndarray, slot: Any) -> np.ndarray:

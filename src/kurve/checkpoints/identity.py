@@ -39,10 +39,10 @@ def identity(
         "numerics version": NUMERICS,
         "engine": engine,
         "model": _described(plan),
-        "arguments": {**arguments, "batches": _hash(data.bounds)},
-        "callbacks": [type(callback).__name__ for callback in callbacks],
         "data": {"x": _hash(data.x), "y": _hash(data.y), "weights": None},
         "validation": None,
+        "arguments": {**arguments, "batches": _hash(data.bounds)},
+        "callbacks": [type(callback).__name__ for callback in callbacks],
     }
     if data.weights is not None:
         found["data"]["weights"] = _hash(data.weights)
@@ -80,7 +80,7 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
         isinstance(side, str) and side.startswith("sha256:") for side in (before, now)
     ]
     if all(hashed):
-        return f"{place} has other values"
+        return f"{place.removesuffix(': values')} has other values"
     if any(hashed) or before is None or now is None:
         return f"{place} {'is new' if before is None else 'was there, and is not now'}"
     return f"{place} was {_shown(before)}, and is {_shown(now)}"

@@ -35,7 +35,9 @@ class State:
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
+                    writes some of them (the moving statistics of batch
+                    normalization), each step at the point where its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
@@ -106,8 +108,10 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss or a gradient of a step is NaN or infinite. That
-                step's update is not applied; all before it are.
+            NonFiniteError: the loss, a gradient or the new value of a moving statistic
+                of a step is NaN or infinite (looked at in this order, variables in the
+                plan's). Of that step nothing is applied, no statistic either; all
+                before it are.
             KeyboardInterrupt: after a whole number of steps.
         """
 

@@ -217,6 +217,7 @@ class Reader:
         self.entries = _entries(path, entries, sums, size - 8 - length)
         self.info = _info(path, self.version, described)
         self._start = 8 + length
+        self._taken: set[str] = set()
 
     def read(self, name: str) -> np.ndarray:
         """The array of that name, in memory of its own.
@@ -238,6 +239,33 @@ class Reader:
         if sys.byteorder == "big":
             array.byteswap(inplace=True)
 
+    def take(
+        self, name: str, shape: tuple[int | None, ...], dtype: Any = np.float32
+    ) -> Entry:
+        """The entry of an array that must be there, once, with this dtype and shape;
+        None stands for any size of an axis."""
+        entry = self.entries.get(name)
+        field = f"tensors.{name[:80]}"
+        if entry is None or name in self._taken:
+            raise damaged(self.path, field, "it is missing")
+        fits = len(shape) == len(entry.shape) and all(
+            wanted in (None, size)
+            for wanted, size in zip(shape, entry.shape, strict=True)
+        )
+        if not fits or entry.dtype.newbyteorder("=") != dtype:
+            wanted = f"{np.dtype(dtype)} {shape}"
+            what = f"it is {entry.dtype.name} {entry.shape}, and must be {wanted}"
+            raise damaged(self.path, field, what)
+        self._taken.add(name)
+        return entry
+
+    def finish(self) -> None:
+        """Refuse arrays that nobody has taken."""
+        for name in self.entries:
+            if name not in self._taken:
+                what = "there is no place for it"
+                raise damaged(self.path, f"tensors.{name[:80]}", what)
+
     def check(self, name: str) -> None:
         """Compare an array with its checksum without keeping it."""
         self._walk(name, None)
@@ -252,13 +280,12 @@ class Reader:
             piece = buffer[begin : begin + min(entry.nbytes - done, _PIECE)]
             count = self._file.readinto(piece)  # type: ignore[attr-defined]
             if not count:
-                raise damaged(self.path, f"tensors.{name}", "it is cut off")
+                raise damaged(self.path, f"tensors.{name[:80]}", "it is cut off")
             digest.update(piece[:count].data)
             done += count
         if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
-            raise damaged(
-                self.path, f"tensors.{name}", "its SHA-256 is not that of its bytes"
-            )
+            what = "its SHA-256 is not that of its bytes"
+            raise damaged(self.path, f"tensors.{name[:80]}", what)
 
 
 # ------------------------------------------------------------------------- the header
@@ -321,10 +348,10 @@ def _entries(
     for name, given in header.items():
         entry = _entry(path, name, given, sums.get(name))
         if entry.begin != offset:
-            raise damaged(path, f"tensors.{name}", "it overlaps or leaves a gap")
+            raise damaged(path, f"tensors.{name[:80]}", "it overlaps or leaves a gap")
         offset += entry.nbytes
         if offset > size:
-            raise damaged(path, f"tensors.{name}", "it ends behind the file's end")
+            raise damaged(path, f"tensors.{name[:80]}", "it ends behind the file's end")
         entries[name] = entry
     if offset != size:
         raise damaged(path, "tensors", "there are bytes behind the last tensor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_TEXT = 400
+
 
 class ModelFileError(ValueError):
     """A file that is damaged, of another format, or does not fit the model.
@@ -17,6 +19,8 @@ class ModelFileError(ValueError):
 
 def damaged(path: str, field: str, what: str) -> ModelFileError:
     """The error for a file that is not as it must be."""
+    if len(what) > MAX_TEXT:
+        what = f"{what[:MAX_TEXT]}..."
     return ModelFileError(
         f"[load] {path!r} is not a whole Kurve file: {field}: {what}. "
         "Try an earlier copy.",

@@ -68,10 +68,24 @@ def _short(text: str) -> str:
 
 def numbers(values: np.ndarray, double: bool = False) -> Iterator[str]:
     """Lines of numbers, separated by commas."""
-    form = real if double else single
-    flat = values.ravel().tolist()
-    for first in range(0, len(flat), PER_LINE):
-        yield "    " + ", ".join(map(form, flat[first : first + PER_LINE])) + ","
+    flat = values.ravel()
+    texts = list(map(real, flat.tolist())) if double else _singles(flat)
+    for first in range(0, len(texts), PER_LINE):
+        yield "    " + ", ".join(texts[first : first + PER_LINE]) + ","
+
+
+def _singles(values: np.ndarray) -> list[str]:
+    """What `single` says, for many at once, as whole multiples of a power of 2."""
+    missing = np.isnan(values)
+    exact = np.where(missing, 0.0, values).astype(np.float64)
+    mantissas, exponents = np.frexp(np.abs(exact))
+    signs = np.where(np.signbit(exact), "-", "")
+    whole = (mantissas * 2**24).astype(np.int64)
+    parts = zip(signs.tolist(), whole.tolist(), (exponents - 24).tolist(), strict=True)
+    texts = [f"{sign}0x{mantissa:x}p{power}f" for sign, mantissa, power in parts]
+    for place in np.flatnonzero(missing):
+        texts[place] = "NAN"
+    return texts
 
 
 def table(kind: str, name: str, values: np.ndarray | Iterable[int]) -> list[str]:

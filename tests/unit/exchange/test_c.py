@@ -260,7 +260,7 @@ def test_a_wrong_number_fails_the_self_test(tmp_path: Path) -> None:
     text = (tmp_path / "net.c").read_text()
     first = re.search(r"\{\n\{\n.*\n    (\S+?),", text)
     assert first
-    for wrong in ("0x1p-3f", "NAN", "1e38f * 10"):
+    for wrong in ("0x1p-3f", "NAN", "1e38f * 100"):
         before, after = text[: first.start(1)], text[first.end(1) :]
         (tmp_path / "net.c").write_text(before + wrong + after)
         done = self_test(tmp_path / "net.c", "-std=c99")
@@ -327,7 +327,7 @@ def test_huge_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = cases.sequential("wide")
     monkeypatch.setattr(c_source, "MANY", 1000)
     with pytest.warns(
-        UserWarning, match=r"15,333 numbers as text \(0 MB\), for which"
+        UserWarning, match=r"holds 15,333 numbers as text \(0 MB\), "
     ) as w:
         model.export(tmp_path / "net.c")
     assert w[0].filename == __file__
@@ -346,8 +346,11 @@ def test_numbers_are_exact() -> None:
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2**32, 3000, np.uint32).view(np.float32)
     values = np.append(bits[np.isfinite(bits)], np.float32([0.0, -0.0, 1e-45, 3.4e38]))
-    for value in values:
+    lines = list(c_text.numbers(values))
+    texts = [text for line in lines for text in line.strip(" ,").split(", ")]
+    for value, many in zip(values, texts, strict=True):
         text = c_text.single(value)
-        assert text.endswith("f")
+        assert text.endswith("f") and many.endswith("f")
+        assert np.float32(float.fromhex(many[:-1])).tobytes() == value.tobytes()
         assert np.float32(float.fromhex(text[:-1])).tobytes() == value.tobytes()
         assert float.fromhex(c_text.real(float(value) / 3)) == float(value) / 3

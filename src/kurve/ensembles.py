@@ -18,7 +18,7 @@ import numpy as np
 
 from kurve import data, rng
 from kurve.batching import check_count
-from kurve.callbacks import Callback, History, as_list
+from kurve.callbacks import BackupAndRestore, Callback, History, as_list
 from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.progress import ProgressBar, check_verbose
@@ -77,7 +77,7 @@ class Ensemble:
                 replacement (as weights, on top of sample_weight). Source: Breiman 1996.
             callbacks: copied for every member, so each may stop early by itself.
             verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
-            arguments: all others of `Sequential.fit`.
+            arguments: all others of `Sequential.fit` but checkpoints.
 
         Returns:
             The history of each member.
@@ -88,6 +88,14 @@ class Ensemble:
         """
         verbose = check_verbose(verbose, "fit")
         given = as_list(callbacks, "fit")
+        if "checkpoint" in arguments or any(
+            isinstance(callback, BackupAndRestore) for callback in given
+        ):
+            raise TypeError(
+                "[fit] members that train side by side write no checkpoints. Received: "
+                "checkpoint or BackupAndRestore for an ensemble. Try member.fit(..., "
+                "checkpoint=f'member-{i}') for one after the other."
+            )
         epochs = int(arguments.get("epochs", 1)) - int(
             arguments.get("initial_epoch", 0)
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kurve import losses
+from kurve import losses, registry
 from kurve.errors import unknown_name
 from kurve.plan import Attr, MetricSpec, Shape
 
@@ -263,3 +264,21 @@ def get(identifier: Any) -> Metric:
     if name in losses.NAMES:
         return LossMetric(losses.get(name), name)
     raise unknown_name("metrics", "metric", name, [*_TABLE, *losses.NAMES])
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """Class and configuration of a metric."""
+    if type(metric) is LossMetric:
+        config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        return {"class_name": "LossMetric", "config": config}
+    return registry.entry(metric, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Metric:
+    """The metric that `serialize` has described."""
+    name, arguments = config["class_name"], config["config"]
+    if name == "LossMetric":
+        return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
+    cls = registry.find("metrics", "metric", name, CLASSES, Metric)
+    made: Metric = cls(**arguments)
+    return made

@@ -158,7 +158,7 @@ def test_export(run: Any, tmp_path: Path) -> None:
         (("network.kurve", "out.h"),
          "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
         (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
-        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve model"),
+        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve file"),
         (("text.kurve", "o.c"),
          "kurve: [export] every column must hold numbers, because an exported model "
          "takes one array of them. Received: column 'city' of categories ('Bern', "),
@@ -493,7 +493,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         patch.setattr(os, "replace", fail)
         done = run("fit", "data.csv", "-t", "y", *FAST, "--seed", "5")
         assert (done.code, done.err.splitlines()[-1]) == (
-            2, "kurve: No space left on device",
+            2, "kurve: No space left on device: 'data.kurve'",
         )  # fmt: skip
         assert run("predict", "data.kurve", "data.csv", "-o", "p.csv").code == 2
     assert Path("data.kurve").read_bytes() == old

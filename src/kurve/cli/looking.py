@@ -37,11 +37,11 @@ def facts(path: str) -> dict[str, Any]:
             f"[inspect] the header of {path!r} cannot be read: {error!r}. "
             "Try an earlier copy."
         ) from error
-    found["tensors"] = {name: list(shape) for name, (_, shape) in entries.items()}
+    found["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if estimator is not None else "weights/"
     found["weights"] = sum(
-        math.prod(shape)
-        for name, (_, shape) in entries.items()
+        math.prod(entry.shape)
+        for name, entry in entries.items()
         if name.startswith(prefix)
     )
     return found

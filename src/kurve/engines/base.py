@@ -24,6 +24,10 @@ import numpy as np
 from kurve.errors import NonFiniteError
 from kurve.plan import Plan
 
+NUMERICS = 1
+"""Version of the numbers: one more with each change of the code after which the same
+call gives other bits."""
+
 
 @dataclass
 class State:
@@ -31,7 +35,9 @@ class State:
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
+                    writes some of them (the moving statistics of batch
+                    normalization), each step at the point where its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
@@ -71,9 +77,10 @@ class Batches:
     def steps(self) -> int:
         return len(self.bounds) - 1
 
-    def only(self, step: int) -> Batches:
-        """The batch of one step alone."""
-        return replace(self, bounds=self.bounds[step : step + 2], learning_rates=None)
+    def only(self, step: int, count: int = 1) -> Batches:
+        """The batches of one step, or of `count` steps, alone."""
+        bounds = self.bounds[step : step + count + 1]
+        return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
         """Index of the rows of one step."""
@@ -101,9 +108,11 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss or a gradient of a step is NaN or infinite. That
-                step's update is not applied; all before it are.
-            KeyboardInterrupt: after a whole number of steps.
+            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
+                the update itself of a step is NaN or infinite (looked at in this order,
+                variables in the plan's). Of that step nothing is applied, no statistic
+                either; all before it are.
+            KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:

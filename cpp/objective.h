@@ -56,9 +56,10 @@ class Objective {
 
  private:
   struct Metric {
-    enum Kind { loss, root, binary, categorical, sparse, r2 } kind;
+    enum Kind { loss, root, binary, categorical, sparse, top, sparse_top, r2 } kind;
     Loss function{};  // loss, root
     double threshold = 0.5;
+    int64_t k = 1;  // top, sparse_top
     bool weighted = false;
   };
   struct Sum {

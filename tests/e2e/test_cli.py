@@ -125,6 +125,7 @@ def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
                  "Dense 8 silu -> Dense 2", "in each of 2 networks", "inputs, targets",
                  "max_epochs=4"):  # fmt: skip
         assert part in done.out
+    assert "verified" in run("inspect", "m.kurve", "--verify").out
     found = json.loads(run("inspect", "m.kurve", "--json").out)
     assert found["layers"] == ["Dense 8 silu", "Dense 2"]
     assert found["weights"] == model.models_[0].count_params()

@@ -239,11 +239,17 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inspect(model: str, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Compare all bytes with the checksums.")
+def inspect(model: str, as_json: bool, verify: bool) -> None:
     """Show what is in the file MODEL. Reads its header only."""
     from kurve.cli.looking import describe, facts
 
     found = facts(model)
+    if verify:
+        from kurve import saving
+
+        saving.verify(model)
+        found["verified"] = True
     click.echo(json.dumps(found) if as_json else describe(found))
 
 

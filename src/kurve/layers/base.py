@@ -421,7 +421,7 @@ def _plain(value: Any) -> Any:
         return initializers.serialize(value)
     if isinstance(value, L1L2):
         return regularizers.serialize(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:

@@ -168,3 +168,24 @@ def test_nothing_of_python_is_in_the_file(tmp_path: Path) -> None:
     sums = {f"sha256:{name}" for name in header} - {"sha256:__metadata__"}
     assert set(header["__metadata__"]) == {"sha256", "format", "kurve"} | sums
     assert all(e["dtype"] in ("F32", "F64") for n, e in header.items() if n[0] != "_")
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_training_goes_on_with_the_same_bits(warm: bool, tmp_path: Path) -> None:
+    """`partial_fit` with the optimizer's vectors, `fit` with the members' seeds."""
+    options: dict[str, Any] = {**FAST, "members": 2, "dropout": 0.3, "warm_start": warm}
+    for model in (
+        Regressor((4,), solver="adam", **options),
+        Classifier((4,), solver="adam", **options),
+    ):
+        y: Any = Y if isinstance(model, Regressor) else Y > 0
+        go_on = model.fit if warm else model.partial_fit
+        go_on(X, y)
+        model.save(tmp_path / "m.kurve")
+        again = load(tmp_path / "m.kurve")
+        for one in (model, again):
+            (one.fit if warm else one.partial_fit)(X, y)
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        for a, b in zip(model.models_, again.models_, strict=True):
+            for v, w in zip(a.get_weights(), b.get_weights(), strict=True):
+                np.testing.assert_array_equal(v, w)

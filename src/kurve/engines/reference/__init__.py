@@ -65,10 +65,11 @@ class ReferenceProgram:
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
-        x = x.astype(state.params.dtype, copy=False)
-        out = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        dtype = state.params.dtype
+        out = np.empty((len(x), *self.plan.output_shape), dtype)
         for i in range(len(x)):
-            out[i : i + 1], _ = self._forward(state, x[i : i + 1], training=False)
+            row = x[i : i + 1].astype(dtype)
+            out[i : i + 1], _ = self._forward(state, row, training=False)
         return out
 
     @np.errstate(all="ignore")

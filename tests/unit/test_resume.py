@@ -559,6 +559,9 @@ def test_a_damaged_newest_checkpoint_falls_back(engine: str, tmp_path: Path) -> 
             pytest.raises(Stop),
         ):
             fit(model_of(), StopAt(10), checkpoint=tmp_path, checkpoint_freq=99)
+    for path, content in files.items():
+        path.write_bytes(content)
+    newest.write_bytes(good[:-1])
     with pytest.warns(RuntimeWarning, match="cannot be read"):
         assert fit(model_of(), NEVER, checkpoint=tmp_path) == whole
 

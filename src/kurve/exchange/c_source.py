@@ -14,7 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from kurve.exchange import c_heads
-from kurve.exchange.c_ops import OPS, Functions, Step
+from kurve.exchange.c_ops import OPS
+from kurve.exchange.c_steps import Functions, Step
 from kurve.exchange.c_text import comment, identifier, literal, numbers, table
 from kurve.exchange.c_top import Top
 from kurve.exchange.portable import (

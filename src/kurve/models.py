@@ -466,6 +466,34 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequen
     return model
 
 
+def from_sklearn(estimator: Any) -> Sequential:
+    """A fitted network of scikit-learn as a model with equal predictions, compiled to
+    go on training as it was trained.
+
+        model = from_sklearn(MLPRegressor().fit(X, y))
+        model.predict(X)
+
+    Classes are numbers here: output i of a softmax is the probability of
+    `estimator.classes_[i]`, the one output of a network for two classes that of
+    `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
+
+    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
+    they were) are taken over; the solver's memory is not, and a changing learning rate
+    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
+
+    Args:
+        estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
+            StandardScaler, which becomes a `Normalization` layer, and one of them.
+
+    Raises:
+        TypeError: another estimator.
+        ValueError: it is not fitted, or has an activation that Kurve does not have.
+    """
+    from kurve.exchange import sklearn_networks
+
+    return sklearn_networks.from_sklearn(estimator)
+
+
 def _format_of(filepath: str | os.PathLike[str]) -> Any:
     """The module that reads and writes files of this ending."""
     from kurve import saving

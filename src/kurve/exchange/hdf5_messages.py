@@ -105,6 +105,8 @@ def layout(body: bytes, name: str) -> tuple[Any, ...]:
         if not 1 <= rank <= MAX_RANK + 1:
             raise HDF5Error(f"{name!r} has chunks of rank {rank}")
         shape = tuple(number(body, 11 + 4 * i, 4) for i in range(rank))
+        if number(body, 3, 8) == _NOWHERE:
+            raise HDF5Error(f"{name!r} was never written")
         return "chunks", number(body, 3, 8), shape
     raise HDF5Error(f"the layout {version}.{kind} of {name!r} is refused")
 

@@ -1,5 +1,5 @@
-"""Files from Keras to Kurve and from Kurve to Keras: predictions are equal, and training
-goes on with equal losses, for every case of the suite."""
+"""Files from Keras to Kurve and from Kurve to Keras: predictions are equal, and
+training goes on with equal losses, for every case of the suite."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ WAYS: dict[str, tuple[Any, Callable[..., None], Callable[..., Any]]] = {
 def test_goes_on_as_before(name: str, file: str, way: str, tmp_path: Path) -> None:
     case = CASES[name]
     if only_in_kurve(case):
-        pytest.skip("Keras does not have this activation; see test_refused")
+        pytest.skip("Keras does not have this activation; the unit tests refuse it")
     if (name, way) == ("loss: huber delta", "in"):
         pytest.skip("Keras does not write delta, and does not read it back either")
     library, save, load = WAYS[way]

@@ -32,6 +32,10 @@ class NonFiniteError(FloatingPointError):
         )
 
 
+class ModelBusyError(RuntimeError):
+    """Another call is training or changing the model; this one has changed nothing."""
+
+
 class TableError(ValueError):
     """A file of data that is not as it must be, or does not fit what is asked of it."""
 

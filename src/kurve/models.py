@@ -12,6 +12,7 @@ import numpy as np
 from kurve import layers as layer_classes
 from kurve import rng
 from kurve.callbacks import History
+from kurve.claims import changes, check_idle, reading, reads
 from kurve.data import as_samples
 from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
@@ -82,7 +83,9 @@ class Sequential(Trainer):
             TypeError: not a layer.
             ValueError: a name that is taken, an `Input` that is not the first, or a
                 layer that does not fit (see `build`).
+            ModelBusyError: during training.
         """
+        check_idle(self, "add")
         if not isinstance(layer, Layer):
             raise TypeError(
                 "[Sequential] only layers can be added. "
@@ -115,6 +118,7 @@ class Sequential(Trainer):
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
+        check_idle(self, "pop")
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
@@ -137,6 +141,7 @@ class Sequential(Trainer):
                 a layer whose trained weights lie in another model already. Model and
                 layers stay as they were.
         """
+        reading(self, "build")
         sample = self._input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
@@ -239,11 +244,13 @@ class Sequential(Trainer):
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
+    @reads
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
         self._built("get_weights")
         return [v.numpy() for v in self.weights]
 
+    @changes
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights, or none if one does not fit.
 
@@ -263,6 +270,7 @@ class Sequential(Trainer):
         self._built("count_params")
         return sum(layer.count_params() for layer in self._layers)
 
+    @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """The output of every layer for x (n, *input_shape), by the layer's name, in
         inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
@@ -357,6 +365,7 @@ class Sequential(Trainer):
             )
         return twin
 
+    @reads
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
         the optimizer's vectors. Of the history, the numbers."""
@@ -413,18 +422,21 @@ class Sequential(Trainer):
             self.history.epoch, self.history.history = given["history"]
             self.history.set_model(self)
 
+    @reads
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write configuration, weights and optimizer to a file ending in .kurve."""
         from kurve import saving
 
         saving.save_model(self, filepath)
 
+    @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve."""
         from kurve import saving
 
         saving.save_weights(self, filepath)
 
+    @changes
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Read the weights from a file that `save_weights` or `save` wrote.
 

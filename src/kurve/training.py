@@ -24,6 +24,15 @@ from kurve.batching import (
     pass_bounds,
 )
 from kurve.callbacks import Callback, CallbackList, History, as_list
+from kurve.claims import (
+    NOBODY,
+    check_idle,
+    check_unchanged,
+    reading,
+    reads,
+    trains,
+    trains_stepwise,
+)
 from kurve.engines import Batches, Engine, Job, Program, State, get_engine
 from kurve.errors import NonFiniteError
 from kurve.losses import Loss
@@ -62,6 +71,8 @@ def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
         except StopIteration as end:
             history: History = end.value
             return history
+        finally:
+            run.close()
 
     fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
     return fit
@@ -73,6 +84,7 @@ class Trainer:
     name: str
     stop_training: bool
     history: History | None
+    _claim = NOBODY
 
     def __init__(self) -> None:
         self.optimizer: Optimizer | None = None
@@ -145,7 +157,9 @@ class Trainer:
 
         Raises:
             ValueError: an unknown name, with the nearest known ones.
+            ModelBusyError: during training.
         """
+        check_idle(self, "compile")
         if loss is None:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "
@@ -172,6 +186,7 @@ class Trainer:
             self._state.step = 0
         self._on_compile()
 
+    @trains_stepwise("fit")
     def fit_steps(
         self,
         x: Any = None,
@@ -222,6 +237,7 @@ class Trainer:
         Raises:
             RuntimeError: before `compile`.
             TypeError, ValueError: bad input; nothing was changed.
+            ModelBusyError: another call is training the model.
             NonFiniteError: the loss, a gradient or an update is no longer finite; the
                 model keeps its last finite weights.
             MemoryError: there is no memory for a batch of that size.
@@ -285,6 +301,7 @@ class Trainer:
 
     fit = driven(fit_steps)
 
+    @reads
     def evaluate(
         self,
         x: Any = None,
@@ -338,12 +355,16 @@ class Trainer:
         Raises:
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
+            ModelBusyError: another thread trains the model.
         """
+        claim = reading(self, "predict")
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
         x = data.as_samples("predict", "x", x, plan.input_shape)
         if not verbose and not callbacks and batch_size is None and steps is None:
-            return self._ready_program().predict(state, x)
+            y = self._ready_program().predict(state, x)
+            check_unchanged(self, "predict", claim)
+            return y
         bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
         x = x[: int(bounds[-1])]
         program = self._ready_program()
@@ -366,8 +387,10 @@ class Trainer:
         finally:
             bar.close()
         hooks.call("on_predict_end", {})
+        check_unchanged(self, "predict", claim)
         return y
 
+    @trains("train_on_batch")
     def train_on_batch(
         self,
         x: Any,

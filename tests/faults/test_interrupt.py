@@ -40,7 +40,7 @@ def interrupted_after(delay: float, call: Callable[[], Any]) -> float:
         os.kill(os.getpid(), signal.SIGINT)
 
     timer = threading.Timer(delay, send)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         try:
             timer.start()
             call()
@@ -108,8 +108,8 @@ def test_the_model_is_that_of_a_whole_step_and_goes_on(
     assert max(late) < limit()
     promise(
         "interrupt",
-        f"{at} of {at} at random instants, steps of 50 µs to 1 s: same bits as without; "
-        f"worst {1000 * max(late):.0f} ms, median {1000 * np.median(late):.1f} ms",
+        f"{at} of {at} at random instants of steps of 50 µs to 1 s: a whole step's "
+        f"bits; worst {1000 * max(late):.0f} ms, median {1000 * np.median(late):.1f} ms",
     )
 
 
@@ -175,7 +175,7 @@ def test_a_second_ctrl_c_or_a_handler_of_ones_own() -> None:
 
     thread = threading.Thread(target=send)
     try:
-        with pytest.raises(TimeoutError, match="three"):
+        with pytest.raises(TimeoutError, match="three"):  # noqa: PT012
             thread.start()
             model.fit(x, y, epochs=ENDLESS, verbose=0)
     finally:

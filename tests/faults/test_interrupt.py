@@ -108,8 +108,8 @@ def test_the_model_is_that_of_a_whole_step_and_goes_on(
     assert max(late) < limit()
     promise(
         "interrupt",
-        f"{at} of {at} at random instants of steps of 50 µs to 1 s: a whole step's "
-        f"bits; worst {1000 * max(late):.0f} ms, median {1000 * np.median(late):.1f} ms",
+        f"{at} of {at} at random instants of steps of 50 µs to 1 s: a whole "
+        f"step's; worst {1000 * max(late):.0f} ms, median {1000 * np.median(late):.1f} ms",
     )
 
 

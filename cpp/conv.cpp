@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "ops.h"
 #include "pool.h"
@@ -199,7 +200,8 @@ class ConvOp : public Op {
               float* gradient, bool check) const {
     const ImageKernels& k = *pass.kernels.images;
     auto look = [&](const float* g, int64_t n, int slot) {
-      if (check && !std::all_of(g, g + n, [](float v) { return v - v == 0; }))
+      if (check &&
+          !std::all_of(g, g + n, [](float v) { return std::abs(v) <= tame_sum; }))
         pass.infinite[slot].store(true, std::memory_order_relaxed);
     };
     if (train_kernel_) {

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import kurve
 
 PROMISES = {
-    "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call again: "
+    "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call: "
     "weights, optimizer, history and callbacks end as without the kill, bit for bit",
     "terminate": "SIGTERM writes a checkpoint and exits with 143 within 2 s",
-    "save": "a save is old or new, never torn, whatever operation of it fails or is lost",
+    "save": "a save is old or new, never torn, whatever operation fails or is lost",
     "interrupt": "Ctrl-C in `fit` raises KeyboardInterrupt within 100 ms; the model is "
     "that of a whole step and goes on training",
     "predict": "threads that call `predict` on one model get the right bits",

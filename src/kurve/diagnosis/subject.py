@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data, rng
+from kurve import data, registry, rng
 from kurve.batching import pass_bounds
 from kurve.diagnosis.report import share
 from kurve.engines import Batches, State
@@ -130,7 +130,9 @@ class Subject:
             return None
         source = dict(rng._seed_source)
         try:
-            twin = type(self.model).from_config(self.model.get_config())
+            with registry.noting() as own:
+                config = self.model.get_config()
+            twin = type(self.model).from_config(config, own)
             twin.build((None, *samples.shape[1:]))
         finally:
             rng._seed_source.clear()

@@ -8,12 +8,13 @@ gives the learning rates, float64 of the same shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from kurve import registry
 from kurve.errors import lookup
 
 
@@ -215,6 +216,20 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
         OneCycle,
     ]
 }
+
+
+def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
+    """Class and configuration of a schedule."""
+    return registry.entry(schedule, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
+    """The schedule that `serialize` has described."""
+    cls = registry.find(
+        "optimizers", "schedule", config["class_name"], CLASSES, LearningRateSchedule
+    )
+    made: LearningRateSchedule = cls(**config["config"])
+    return made
 
 
 def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:

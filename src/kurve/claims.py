@@ -99,22 +99,19 @@ def _take(model: Claimed, where: str, claim: Claim) -> None:
         model._claim = claim
 
 
-def trains(
-    where: str,
-) -> Callable[[Callable[Concatenate[M, P], R]], Callable[Concatenate[M, P], R]]:
+def trains(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """For a function of a model that trains it: no other one goes on meanwhile."""
 
-    def decorate(
-        call: Callable[Concatenate[M, P], R],
-    ) -> Callable[Concatenate[M, P], R]:
+    def decorate(call: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(call)
-        def alone(model: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+            model: Any = args[0] if args else kwargs.get("model")
             if not hasattr(model, "_claim"):  # an error, but not one of ours
-                return call(model, *args, **kwargs)
+                return call(*args, **kwargs)
             claim = Claim(where)
             try:
                 _take(model, where, claim)
-                return call(model, *args, **kwargs)
+                return call(*args, **kwargs)
             finally:
                 claim.active = False
 

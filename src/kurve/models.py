@@ -13,7 +13,7 @@ import numpy as np
 from kurve import layers as layer_classes
 from kurve import registry, rng
 from kurve.callbacks import History
-from kurve.claims import changes, check_idle, reading, reads
+from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
@@ -466,7 +466,6 @@ class Sequential(Trainer):
         """
         _format_of(filepath).save_model(self, filepath)
 
-    @reads
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
@@ -484,7 +483,9 @@ class Sequential(Trainer):
         """
         from kurve.exchange.export import export
 
+        claim = reading(self, "export")
         export(self, filepath, format)
+        check_unchanged(self, "export", claim)
 
     @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:

@@ -461,3 +461,35 @@ def test_summary_counts_averages(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Trainable params: 418" in shown
     assert "Non-trainable params: 8" in shown
     assert "max_pooling2d (MaxPooling2D)" in shown
+
+
+def test_solvers_meet_no_chance() -> None:
+    """Noise is off and batch normalization stands on its moving averages, so the loss
+    that L-BFGS returns is that of `evaluate`."""
+    random = np.random.default_rng(2)
+    x, y = random.normal(size=(30, 5, 5, 1)), random.normal(size=30)
+    kurve.utils.set_random_seed(1)
+    noise = [
+        layers.GaussianNoise(0.5),
+        layers.RandomFlip(),
+        layers.SpatialDropout2D(0.5),
+    ]
+    model = Sequential([
+        Input((5, 5, 1)), *noise, Conv2D(2, 3, activation="tanh"),
+        BatchNormalization(moving_mean_initializer="ones"), Flatten(), Dense(1),
+    ])  # fmt: skip
+    model.compile("sgd", "mse")
+    start, before = model.evaluate(x, y, verbose=0), model.get_weights()[4:6]
+    result = kurve.solvers.lbfgs(model, x, y, max_iterations=20, verbose=0)
+    assert result.loss == pytest.approx(model.evaluate(x, y, verbose=0), rel=1e-5)
+    assert result.loss < 0.5 * start
+    for mean, kept in zip(model.get_weights()[4:6], before, strict=True):
+        assert np.array_equal(mean, kept)
+
+
+def test_diagnosis_of_pictures() -> None:
+    """Filters that are dead for every picture are found as units of a table's are."""
+    model = digits()
+    model.layers[1].set_weights([np.zeros((3, 3, 1, 4)), [-1.0, -1, -1, 1]])
+    names = [finding.name for finding in model.diagnose(BYTES, CLASSES).findings]
+    assert "dead_units" in names

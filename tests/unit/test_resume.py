@@ -148,13 +148,11 @@ def test_the_seed_of_the_checkpoint_wins(tmp_path: Path) -> None:
 def test_the_same_call_after_the_end_trains_no_more(
     engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop = callbacks.EarlyStopping(
-        min_delta=10.0, patience=1, restore_best_weights=True
-    )
+    stop = callbacks.EarlyStopping("loss", patience=1, restore_best_weights=True)
     options = {"validation_split": 0.3, "epochs": 30}
     whole = fit(model_of(), stop, checkpoint=tmp_path, **options)
     assert len(whole[0]["loss"]) < 30
-    again, model = callbacks.EarlyStopping(patience=1), model_of(seed=7)
+    again, model = callbacks.EarlyStopping("loss", patience=1), model_of(seed=7)
 
     def never() -> None:
         raise AssertionError("a hook was called")
@@ -352,7 +350,7 @@ VALUES = [
     [np.float32(0.1)] * 8, [np.float64(0.1), np.int8(-3), np.bool_(True)],
     {"$tuple": 3}, {"x": {"$float": {}}}, [], {}, [2**70] * 9, ["", "$list"],
     np.arange(6.0).reshape(2, 3).T, np.array(3, np.int8), np.zeros((0, 4), np.float16),
-    np.array([[True], [False]]), np.arange(3, dtype=np.uint64),
+    np.array([[True], [False]]), np.arange(3, dtype=np.uint64), {(1, "a"): 2},
 ]  # fmt: skip
 
 
@@ -421,9 +419,14 @@ def frozen() -> Sequential:
 
 
 CHANGES: list[tuple[str, Callable[[], Sequential], dict[str, Any]]] = [
-    ("data: x: values has other values", model_of, {"x": X + 1e-6}),
-    ("data: y: values has other values", model_of, {"y": Y[::-1]}),
+    ("data: x has other values", model_of, {"x": X + 1e-6}),
+    ("data: y has other values", model_of, {"y": Y[::-1]}),
     ("data: x: shape[0] was 60, and is 59", model_of, {"x": X[:59], "y": Y[:59]}),
+    (
+        "arguments: batches has other values",
+        model_of,
+        {"batch_size": None, "steps_per_epoch": 8},
+    ),
     ("data: weights is new", model_of, {"sample_weight": WEIGHTS}),
     ("validation is new", model_of, {"validation_data": (X, Y)}),
     ("arguments: steps was 8, and is 15", model_of, {"batch_size": 4}),
@@ -546,10 +549,7 @@ def test_a_damaged_newest_checkpoint_falls_back(engine: str, tmp_path: Path) -> 
     interrupted(9, tmp_path)
     newest = max(tmp_path.glob("*.kurve"), key=lambda p: info_of(p)["sequence"])
     good = newest.read_bytes()
-    files = {path: path.read_bytes() for path in tmp_path.glob("*.kurve")}
-    for damaged in (good[:-1], good[:40], b"", good[:-5] + b"\0" + good[-4:]):
-        for path, content in files.items():
-            path.write_bytes(content)
+    for damaged in (good[:-1], good[:40], b"", good[:-1] + bytes([good[-1] ^ 1])):
         newest.write_bytes(damaged)
         with (
             pytest.warns(
@@ -580,7 +580,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
     write(tmp_path / "checkpoint-0.kurve", {"sequence": 1}, {})
     with pytest.raises(
-        CheckpointError, match=r"cannot be taken up\. Received: KeyError"
+        CheckpointError, match=r"cannot be taken up. Received: KeyError"
     ):
         fit(model_of(), checkpoint=tmp_path)
 

@@ -59,7 +59,8 @@ class Folder:
         trace: TracebackType | None = None,
     ) -> None:
         if self._lock >= 0:
-            os.close(self._lock)
+            with contextlib.suppress(OSError):  # nothing of a fit depends on it
+                os.close(self._lock)
             self._lock = -1
 
     def newest(self) -> Content | None:

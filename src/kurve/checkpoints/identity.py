@@ -80,7 +80,7 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
         isinstance(side, str) and side.startswith("sha256:") for side in (before, now)
     ]
     if all(hashed):
-        return f"{place} has other values"
+        return f"{place.removesuffix(': values')} has other values"
     if any(hashed) or before is None or now is None:
         return f"{place} {'is new' if before is None else 'was there, and is not now'}"
     return f"{place} was {_shown(before)}, and is {_shown(now)}"

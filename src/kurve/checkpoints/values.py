@@ -73,7 +73,7 @@ def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
                     for k, v in value.items()
                 }
             pairs = [
-                [encode(k, f"a key of {where}", tensors, DEPTH), v]
+                [encode(k, f"a key of {where}", tensors, depth + 1), v]
                 for k, v in value.items()
             ]
             return {

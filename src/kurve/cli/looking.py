@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.saving import ModelFileError
+from kurve.saving import ModelFileError, read_header
 from kurve.saving.container import opened
 from kurve.summary import format_bytes
 

@@ -15,6 +15,9 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, Plan, Slot, Spec
 
+NUMERICS = 1
+"""Raised when the same training gives other bits than in the version before."""
+
 
 class NativeProgram:
     """A plan lowered to the compiled core. Safe to call from several threads."""

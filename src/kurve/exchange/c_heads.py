@@ -20,6 +20,8 @@ from kurve.exchange.portable import (
 )
 
 LIMIT = f"{LARGEST:g}"
+LARGE = 20_000
+"""Numbers that the rows of a test hold at most, unless one alone has more."""
 
 
 def scaling(name: str, inputs: Inputs) -> list[str]:
@@ -244,6 +246,7 @@ def sample(portable: Portable, rows: int = 4) -> np.ndarray:
     rng = np.random.default_rng(20)
     inputs = portable.inputs
     if inputs is None:
+        rows = max(1, min(rows, LARGE // math.prod(portable.input_shape)))
         drawn = rng.normal(size=(rows, *portable.input_shape))
         first = portable.networks[0]
         if first.ops[0].kind == "normalization" and not first.ops[0].attrs["invert"]:

@@ -13,6 +13,7 @@ Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import zlib
@@ -25,7 +26,7 @@ from kurve.exchange import hdf5_messages as messages
 from kurve.exchange.hdf5_messages import Attribute, HDF5Error, Type
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-MAX_STRUCTURES = 500_000
+MAX_STRUCTURES = 300_000
 MAX_TEXT = 1 << 23
 
 
@@ -68,6 +69,7 @@ class Reader:
         self._raw = raw
         self._structures = 0
         self._objects: dict[int, Group | Dataset] = {}
+        self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         if raw[:8] != MAGIC:
             raise HDF5Error("it does not begin as an HDF5 file")
         version = self._number(8, 1)
@@ -155,6 +157,33 @@ class Reader:
         )
         found = [self._texts(group, part) for part in parts]
         return [text for part in found for text in part] if found else None
+
+    def digest(self, without: str) -> str:
+        """SHA-256 of all names, texts and arrays, in whatever order they are stored,
+        but for one attribute of the root."""
+        total = hashlib.sha256()
+        waiting = [self.root]
+        while waiting:
+            group = waiting.pop()
+            for name, (kind, shape, raw) in sorted(group.attributes.items()):
+                if group is self.root and name == without:
+                    continue
+                known = kind.text or (kind.dtype is not None and kind.dtype.kind == "S")
+                value: Any = self._texts(group, name) if known else raw
+                total.update(repr((group.name, name, shape, value)).encode())
+            for name in sorted(group.members):
+                title = _join(group.name, name)
+                thing = self._object(group.members[name], title)
+                if thing.name != title:
+                    raise HDF5Error(f"{title!r} and {thing.name!r} are one thing")
+                if isinstance(thing, Group):
+                    waiting.append(thing)
+                    continue
+                array = self.array(thing, thing.shape)
+                head = (title, thing.shape, array.dtype.str)
+                total.update(repr(head).encode())
+                total.update(array.tobytes())
+        return total.hexdigest()
 
     # ---------------------------------------------------------------- bytes
 
@@ -413,19 +442,27 @@ class Reader:
             return b""
         if length > MAX_TEXT:
             raise HDF5Error(f"a text of {length} bytes is too long")
+        place, size = self._heap(at).get(index, (0, 0))
+        if size < length:
+            raise HDF5Error(f"there is no whole text {index} in the heap at {at}")
+        return self._bytes(place, length)
+
+    def _heap(self, at: int) -> dict[int, tuple[int, int]]:
+        """Place and size of each object of a global heap, by its number."""
+        if at in self._heaps:
+            return self._heaps[at]
         self._signed(at, b"GCOL")
+        found: dict[int, tuple[int, int]] = {}
         here, end = at + 16, at + self._number(at + 8, 8)
         while here + 16 <= end:
             self._count()
             number, size = self._number(here, 2), self._number(here + 8, 8)
-            if number == index:
-                if size < length:
-                    raise HDF5Error(f"the text {index} in the heap at {at} is cut off")
-                return self._bytes(here + 16, length)
-            if number == 0:
+            if number == 0 or number in found:
                 break
+            found[number] = here + 16, size
             here += 16 + -(-size // 8) * 8
-        raise HDF5Error(f"there is no text {index} in the heap at {at}")
+        self._heaps[at] = found
+        return found
 
 
 def _join(group: str, name: str) -> str:

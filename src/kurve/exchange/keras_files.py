@@ -11,6 +11,7 @@ is taken, classes come from closed tables, no code is run. Writing needs h5py.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
 KERAS_VERSION = "3.15.1"
 """Whose format is written, and proven to be read."""
+
+OWN = "kurve"
+"""What Kurve writes beside what Keras does: a checksum, and the seed."""
 
 ZIP_MAGIC = b"PK\x03\x04"
 MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -97,7 +101,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequen
         if magic.startswith(ZIP_MAGIC):
             return _load_zip(file, compile)
         if magic == MAGIC:
-            return _load_hdf5(Reader(file.read()), compile)
+            return _load_hdf5(file.read(), compile)
         raise ValueError("it begins neither as a zip nor as an HDF5 file")
 
 
@@ -114,9 +118,9 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             with zipfile.ZipFile(file) as archive:
                 members = _members(archive)
                 classes = model_from(_json(members, "config.json")).classes
-                reader = Reader(members["model.weights.h5"]())
+                reader = _checked(members["model.weights.h5"]())[0]
         elif magic == MAGIC:
-            reader = Reader(file.read())
+            reader = _checked(file.read())[0]
         else:
             raise ValueError("it begins neither as a zip nor as an HDF5 file")
         group = reader.root
@@ -138,13 +142,14 @@ def _load_zip(file: IO[bytes], compile: bool) -> Sequential:
         config = _json(members, "config.json")
         described = model_from(config)
         compiled = _compiled(config.get("compile_config"), compile)
-        reader = Reader(members["model.weights.h5"]())
+        reader = _checked(members["model.weights.h5"]())[0]
     model = _model_of(described, reader, "")
     state = optimizer_state(reader) if compiled else None
-    return _trained(model, compiled, state, metadata.get("kurve"))
+    return _trained(model, compiled, state, metadata.get(OWN))
 
 
-def _load_hdf5(reader: Reader, compile: bool) -> Sequential:
+def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
+    reader, own = _checked(raw)
     text = reader.text(reader.root, "model_config")
     if text is None:
         raise ValueError("it holds weights only; try model.load_weights(...)")
@@ -155,8 +160,25 @@ def _load_hdf5(reader: Reader, compile: bool) -> Sequential:
         compiled = _compiled(_object(training), compile)
     model = _model_of(described, reader, "model_weights")
     state = optimizer_state(reader) if compiled else None
-    own = reader.text(reader.root, "kurve")
-    return _trained(model, compiled, state, _object(own) if own else None)
+    return _trained(model, compiled, state, own)
+
+
+def _checked(raw: bytes) -> tuple[Reader, dict[str, Any]]:
+    """A reader, and what Kurve has added if the file is of its own: such a file has a
+    checksum of all that is in it."""
+    reader = Reader(raw)
+    own = reader.text(reader.root, OWN)
+    if own is None:
+        if reader.text(reader.root, "backend") == OWN:
+            raise ValueError(f"its attribute {OWN!r} is missing")
+        return reader, {}
+    added = _object(own)
+    if added.get("sha256") != reader.digest(OWN):
+        raise ValueError(
+            "it has changed since it was written. "
+            f"Try an earlier file, or delete its attribute {OWN!r} if you changed it"
+        )
+    return reader, added
 
 
 def _compiled(given: Any, compile: bool) -> Compiled | None:
@@ -303,7 +325,10 @@ def _faults_named(where: str, path: str) -> Iterator[None]:
         raise ModelFileError(
             f"[{where}] {path!r} cannot be read: {error}. Try saving it anew."
         ) from error
-    except _FAULTS as error:
+    except (*_FAULTS, OSError) as error:
+        # zipfile seeks to wherever a damaged file says.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         said = str(error).rstrip(".") or type(error).__name__
         raise ModelFileError(f"[{where}] {path!r} cannot be read: {said}.") from error
 
@@ -324,7 +349,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     chosen = compile_entry(model)
     own = {"seed": state.seed}
     if path.endswith(".keras"):
-        metadata = {"keras_version": KERAS_VERSION, "kurve": own}
+        metadata = {"keras_version": KERAS_VERSION, OWN: own}
         members = (
             json.dumps(metadata).encode(),
             json.dumps({**entry, "compile_config": chosen}).encode(),
@@ -339,7 +364,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             f"[save] {path!r} is the name of a file of weights. "
             "Try save_weights, or a name such as 'm.keras'."
         )
-    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen, own))
+    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen), own)
     with replacing(path) as target:
         target.write(raw)
 
@@ -359,8 +384,8 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         target.write(raw)
 
 
-def _hdf5(write: Callable[[Any], None]) -> bytes:
-    """The bytes of an HDF5 file."""
+def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of an HDF5 file, with a checksum of what `write` puts there."""
     try:
         import h5py
     except ImportError as error:
@@ -371,6 +396,10 @@ def _hdf5(write: Callable[[Any], None]) -> bytes:
     memory = io.BytesIO()
     with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
         write(file)
+        file.attrs["backend"] = OWN
+    added = {**(own or {}), "sha256": Reader(memory.getvalue()).digest(OWN)}
+    with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
+        file.attrs[OWN] = json.dumps(added)
     return memory.getvalue()
 
 
@@ -381,12 +410,8 @@ def _write_layers(file: h5py.Group, model: Sequential) -> None:
         write_optimizer(file, model.optimizer.name, _optimizer_of(model))
 
 
-def _write_whole(
-    file: h5py.Group, model: Sequential, entry: Any, chosen: Any, own: Any
-) -> None:
-    file.attrs["backend"] = "kurve"
+def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -> None:
     file.attrs["keras_version"] = KERAS_VERSION
-    file.attrs["kurve"] = json.dumps(own)
     plain = {"class_name": entry["class_name"], "config": entry["config"]}
     file.attrs["model_config"] = json.dumps(plain)
     if chosen is not None:
@@ -395,7 +420,7 @@ def _write_whole(
         file.attrs["training_config"] = json.dumps(training)
         write_named_optimizer(file, _optimizer_of(model))
     group = file.create_group("model_weights")
-    group.attrs["backend"], group.attrs["keras_version"] = "kurve", KERAS_VERSION
+    group.attrs["backend"], group.attrs["keras_version"] = OWN, KERAS_VERSION
     write_named_weights(group, model.layers)
 
 

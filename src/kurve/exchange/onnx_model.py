@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 import kurve
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.estimators.defaults import DECILES
-from kurve.exchange.onnx_ops import OPS, Graph
+from kurve.exchange.onnx_graph import Graph
+from kurve.exchange.onnx_ops import OPS
 from kurve.exchange.portable import (
     LARGEST,
     Average,

@@ -12,6 +12,7 @@ import numpy as np
 import kurve
 from kurve import activations, layers, models
 from kurve.utils import set_random_seed
+from tests.engines.images import STACKS
 
 ACTIVATIONS = {
     name: activations.get(name)
@@ -111,6 +112,46 @@ SEQUENTIALS: dict[str, Callable[[], models.Sequential]] = {
 def sequential(name: str) -> models.Sequential:
     set_random_seed(1)
     return SEQUENTIALS[name]()
+
+
+def of_images(name: str) -> models.Sequential:
+    """A stack of image layers without the dense layer at its end, whose statistics are
+    no longer 0 and 1."""
+    set_random_seed(1)
+    stack = STACKS[name]
+    first = layers.Conv1D if len(stack.shape) == 2 else layers.Conv2D
+    start = first(stack.shape[-1], 1, activation="tanh", input_shape=stack.shape)
+    model = models.Sequential([start, *stack.make()])
+    rng = np.random.default_rng(5)
+    weights = [np.abs(w + 0.1 * rng.normal(size=w.shape)) for w in model.get_weights()]
+    signs = [rng.choice([-1.0, 1.0], w.shape) for w in weights]
+    variances = [v.name.endswith("variance") for v in model.weights]
+    model.set_weights(
+        [w if v else w * s for w, s, v in zip(weights, signs, variances, strict=True)]
+    )
+    return model
+
+
+def digits() -> models.Sequential:
+    """The convolutional network of the examples, for images of 28 x 28 bytes."""
+    set_random_seed(1)
+    return models.Sequential(
+        [
+            layers.Rescaling(1 / 255, input_shape=(28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+IMAGES_CLOSE = 2e-6
+"""Images have no dense layer at their end that would hide one wrong pixel; a layer that
+divides by the deviation of few elements makes roundings larger."""
 
 
 def table(rows: int = 160, columns: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import kurve
+from tests.engines.images import STACKS
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -123,6 +124,34 @@ def test_layers(name: str, tmp_path: Path) -> None:
     model = cases.sequential(name)
     x = cases.rows_of(model.input_shape)
     check(model, x, [model.predict(x, verbose=0)], tmp_path)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_images(name: str, tmp_path: Path) -> None:
+    model = cases.of_images(name)
+    x = cases.rows_of(model.input_shape, 6)
+    library = Library(model, tmp_path)
+    wanted = model.predict(x, verbose=0)
+    assert_close(library(x).reshape(wanted.shape), wanted, cases.IMAGES_CLOSE)
+    assert self_test(library.source, *STRICT, *SANE).returncode == 0
+
+
+def test_digits(tmp_path: Path) -> None:
+    """Its planes do not fit the stack, so the caller hands memory over."""
+    model = cases.digits()
+    x = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.float32)
+    model.export(tmp_path / "net.c")
+    flags = [*STRICT, "-O2", "-shared", "-fPIC"]
+    compiled([*flags, "net.c", "-o", "net.so"], tmp_path)
+    functions = ctypes.CDLL(str(tmp_path / "net.so"))
+    assert not hasattr(functions, "net_predict")
+    y, scratch = np.empty((3, 10), np.float32), np.empty(2 * 26 * 26 * 32, np.float32)
+    functions.net_predict_batch_with.restype = None
+    functions.net_predict_batch_with(
+        _pointer(x), _pointer(y), ctypes.c_size_t(3), _pointer(scratch)
+    )
+    assert_close(y, model.predict(x, verbose=0), cases.IMAGES_CLOSE)
+    assert self_test(tmp_path / "net.c", *STRICT, *SANE).returncode == 0
 
 
 def test_native_engine_agrees_too(native: str, tmp_path: Path) -> None:

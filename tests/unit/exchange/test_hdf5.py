@@ -183,13 +183,15 @@ def test_refused(kind: str) -> None:
 
 def test_another_shape_is_refused_before_memory_is_taken() -> None:
     def write(file: Any) -> None:
-        file.create_dataset(
-            "x", (1 << 30,), "f4", chunks=(1 << 20,), compression="gzip"
-        )
+        options = {"chunks": (1 << 16,), "compression": "gzip"}
+        file.create_dataset("x", (1 << 30,), "f4", **options)[:9] = 1.0
 
     reader = Reader(written(write))
-    with pytest.raises(HDF5Error, match="'x' was never written"):
-        reader.array(reader.dataset(reader.root, "x"), (3, 4))
+    dataset = reader.dataset(reader.root, "x")
+    with pytest.raises(HDF5Error, match=r"must have shape \(3, 4\), and has \(1073"):
+        reader.array(dataset, (3, 4))
+    with pytest.raises(HDF5Error, match="has 1 of 16384 chunks"):
+        reader.array(dataset, (1 << 30,))
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 40, 95, 500, -1])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.engines.images import STACKS
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -41,6 +42,21 @@ def test_layers(name: str, engine: str, tmp_path: Path) -> None:
     model = cases.sequential(name)
     x = cases.rows_of(model.input_shape)
     assert_close(run(model, x, tmp_path)["output"], model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_images(name: str, tmp_path: Path) -> None:
+    model = cases.of_images(name)
+    x = cases.rows_of(model.input_shape, 6)
+    found = run(model, x, tmp_path)["output"]
+    assert_close(found, model.predict(x, verbose=0), cases.IMAGES_CLOSE)
+
+
+def test_digits(tmp_path: Path) -> None:
+    model = cases.digits()
+    x = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.float32)
+    found = run(model, x, tmp_path)["output"]
+    assert_close(found, model.predict(x, verbose=0), cases.IMAGES_CLOSE)
 
 
 @pytest.mark.parametrize("name", cases.ESTIMATORS)

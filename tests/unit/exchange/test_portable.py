@@ -226,18 +226,15 @@ def test_export_changes_nothing() -> None:
     assert np.array_equal(model.predict(x, verbose=0), before)
 
 
-def test_every_activation_is_known() -> None:
+def test_every_operation_and_activation_is_known() -> None:
     from kurve.engines.reference.activations import ACTIVATIONS
     from kurve.engines.reference.layers import OPS
-    from kurve.exchange import c_ops
+    from kurve.exchange import c_ops, c_steps
 
-    known = {*c_ops.ACTIVATIONS, "linear"}
-    assert known == set(ACTIVATIONS)
-    assert {"dense", "activation", "softmax", "dropout", "normalization"} <= set(
-        c_ops.OPS
-    ) & set(OPS)
+    assert {*c_steps.ACTIVATIONS, "linear"} == set(ACTIVATIONS)
+    assert set(c_ops.OPS) == set(OPS)
     pytest.importorskip("onnx")
-    from kurve.exchange import onnx_ops
+    from kurve.exchange import onnx_graph, onnx_ops
 
-    assert set(onnx_ops.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(onnx_ops.OPS) == set(c_ops.OPS)
+    assert set(onnx_graph.ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(onnx_ops.OPS) == set(OPS)

@@ -50,7 +50,7 @@ Result run(const Case& c, Run& r) {
   Result result{r.totals, std::vector<double>(r.totals.size()),
                 std::vector<float>(size_t(c.rows * c.program->output_size())), 0};
   c.program->test(r.state, r.batches, result.tested.data(), never);
-  c.program->predict(r.state, r.x.data(), c.rows, result.predicted.data(), never);
+  c.program->predict(r.state, {r.x.data()}, c.rows, result.predicted.data(), never);
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
   h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
   h = hash(result.trained.data(), result.trained.size() * 8, h);
@@ -94,11 +94,11 @@ void check_rows(const Case& c) {
   Run r(c);
   int64_t in = c.program->input_size(), out = c.program->output_size();
   Floats whole(c.rows * out);
-  c.program->predict(r.state, r.x.data(), c.rows, whole.data(), never);
+  c.program->predict(r.state, {r.x.data()}, c.rows, whole.data(), never);
   for (int64_t size : {1, 2, 3, 5, 13}) {
     Floats x(size * in), y(size * out);
     std::memcpy(x.data(), r.x.data(), size_t(size * in) * 4);
-    c.program->predict(r.state, x.data(), size, y.data(), never);
+    c.program->predict(r.state, {x.data()}, size, y.data(), never);
     expect(!std::memcmp(y.data(), whole.data(), size_t(size * out) * 4),
            c.name + " in a batch of " + std::to_string(size));
   }

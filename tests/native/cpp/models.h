@@ -204,7 +204,7 @@ struct Run {
     bounds.push_back(c.rows);
     rates.assign(bounds.size() - 1, 1e-3f);
     state = {params.data(), buffers.data(), slots.data(), scalars.data(), 0, 42};
-    batches = {x.data(),
+    batches = {{x.data()},
                y.data(),
                c.weighted ? weights.data() : nullptr,
                c.rows,

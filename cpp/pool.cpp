@@ -8,10 +8,15 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
+
+#include "float_mode.h"
+#include "watch.h"
 
 namespace kurve {
 namespace {
@@ -28,10 +33,10 @@ inline void pause() {
 #endif
 }
 
-// One job at a time. Each participant owns a range of the tasks, claims them one by one
-// and then claims what others have left. A claim word holds the job's number above the
-// next task, so that a thread that wakes late can claim nothing of a later job by
-// mistake.
+// One job at a time, in its caller's float mode. Each participant owns a range of the
+// tasks, claims them one by one and then claims what others have left. A claim word
+// holds the job's number above the next task, so that a thread that wakes late can
+// claim nothing of a later job by mistake.
 class Pool {
  public:
   void run(int64_t tasks, Task task, void* context, int threads) {
@@ -46,10 +51,12 @@ class Pool {
     publish(tasks, task, context, threads);
     work(0);
     for (int i = 0; done_.load(std::memory_order_acquire) != tasks; i++) {
-      if (i < spins)
+      if (i < spins) {
         pause();
-      else
+      } else {
+        ends(Watch::usual);  // the others leave out what they have not begun
         sched_yield();
+      }
     }
     busy_.store(false);
   }
@@ -68,6 +75,7 @@ class Pool {
       ranges_[t].claim.store(UINT32_MAX, std::memory_order_relaxed);
     task_.store(task, std::memory_order_release);
     context_.store(context, std::memory_order_release);
+    mode_.store(float_mode(), std::memory_order_release);
     threads_.store(threads, std::memory_order_release);
     done_.store(0, std::memory_order_relaxed);
     uint64_t job = uint64_t(job_.load(std::memory_order_relaxed) + 1) << 32;
@@ -96,8 +104,10 @@ class Pool {
         // Read before the claim: they are the job's own if the claim succeeds.
         Task task = task_.load(std::memory_order_acquire);
         void* context = context_.load(std::memory_order_acquire);
+        uint64_t mode = mode_.load(std::memory_order_acquire);
         if (range.claim.compare_exchange_weak(claim, claim + 1,
                                               std::memory_order_acq_rel)) {
+          if (mode != float_mode()) set_float_mode(mode);
           task(context, next);
           done++;
           claim = range.claim.load(std::memory_order_acquire);
@@ -130,10 +140,10 @@ class Pool {
     pthread_attr_init(&how);
     pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&how, stack_size);
-    auto* start = new Start{this, workers_ + 1};
+    auto* start = new (std::nothrow) Start{this, workers_ + 1};
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_t thread;
-    bool started = pthread_create(&thread, &how, &Pool::enter, start) == 0;
+    bool started = start && pthread_create(&thread, &how, &Pool::enter, start) == 0;
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
     pthread_attr_destroy(&how);
     if (started)
@@ -159,6 +169,7 @@ class Pool {
   std::atomic<int> threads_{0};
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
+  std::atomic<uint64_t> mode_{0};
   alignas(64) std::atomic<uint32_t> job_{0};
   std::atomic<int> sleepers_{0};
   alignas(64) std::atomic<int64_t> done_{0};
@@ -230,11 +241,34 @@ std::atomic<Pool*> the_pool{nullptr};
                      fork_safe_mutex().unlock();
                    });
 
+// Null where there is no memory for one.
 Pool* make_pool() {
   std::lock_guard lock(fork_safe_mutex());
-  if (!the_pool.load()) the_pool.store(new Pool);
+  if (!the_pool.load()) the_pool.store(new (std::nothrow) Pool);
   return the_pool.load();
 }
+
+// The tasks of one call of `parallel`, and what may end it early.
+struct Call {
+  Task task;
+  void* context;
+  int64_t work;  // of one task
+  Watch* watch;
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+
+  static void run(void* call, int64_t i) { static_cast<Call*>(call)->run(i); }
+
+  void run(int64_t i) {
+    Watched watched(watch);
+    if (failed.load(std::memory_order_relaxed) || ends(work)) return;
+    try {
+      task(context, i);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
+  }
+};
 
 }  // namespace
 
@@ -261,10 +295,16 @@ void set_threads(int threads) {
   threads_limit.store(threads);
 }
 
-void run_tasks(int64_t tasks, Task task, void* context) {
+void run_tasks(int64_t tasks, int64_t work, Task task, void* context) {
   int threads = get_threads();
+  Call call{task, context, work / tasks, watch(), false, nullptr};
   Pool* pool = the_pool.load(std::memory_order_acquire);
-  (pool ? pool : make_pool())->run(tasks, task, context, threads);
+  if (!pool) pool = make_pool();
+  if (pool)
+    pool->run(tasks, &Call::run, &call, threads);
+  else
+    for (int64_t i = 0; i < tasks; i++) call.run(i);
+  if (call.error) std::rethrow_exception(call.error);
 }
 
 }  // namespace kurve

@@ -9,6 +9,7 @@ Source: Hansen & Salamon 1990; Lakshminarayanan, Pritzel & Blundell 2017.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, overload
@@ -141,6 +142,15 @@ class Ensemble:
     def predict_members(self, x: Any) -> np.ndarray:
         """Every member's prediction: float32 (members, n, *output_shape)."""
         return np.stack([member.predict(x, verbose=0) for member in self.members])
+
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write all members, with their mean and deviation, for programs without Kurve;
+        see `Sequential.export`."""
+        from kurve.exchange.export import export
+
+        export(self, filepath, format)
 
     def _drive(self, runs: list[Fit]) -> list[History]:
         """Do the jobs of all runs in rounds, a round in one call of the engine."""

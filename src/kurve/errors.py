@@ -14,9 +14,12 @@ from typing import Any
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or gradient became NaN or infinite; the update was not applied.
+    """A loss, gradient or update became NaN or infinite; the update was not applied.
 
-    step: number of updates done before the one that failed.
+    what: "the loss", "the gradient of dense/kernel", "the update of dense/kernel" (its
+        new value, or what the optimizer keeps for it)
+    step: number of updates done before the one that failed
+    learning_rate: of the update that failed
     """
 
     def __init__(self, what: str, step: int, learning_rate: float) -> None:
@@ -27,6 +30,10 @@ class NonFiniteError(FloatingPointError):
             "last finite weights. Try a smaller learning rate, inputs scaled with "
             "layers.Normalization, or clipnorm=1.0 in the optimizer."
         )
+
+
+class ModelBusyError(RuntimeError):
+    """Another call is training or changing the model; this one has changed nothing."""
 
 
 class TableError(ValueError):

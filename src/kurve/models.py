@@ -13,6 +13,7 @@ import numpy as np
 from kurve import layers as layer_classes
 from kurve import registry, rng
 from kurve.callbacks import History
+from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
@@ -28,6 +29,9 @@ from kurve.layers.base import (
 from kurve.layers.core import InputLayer
 from kurve.plan import Shape
 from kurve.training import Trainer, aligned_zeros
+
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+"""Of files that go to and come from Keras."""
 
 
 class Sequential(Trainer):
@@ -83,7 +87,9 @@ class Sequential(Trainer):
             TypeError: not a layer.
             ValueError: a name that is taken, an `Input` that is not the first, or a
                 layer that does not fit (see `build`).
+            ModelBusyError: during training.
         """
+        check_idle(self, "add")
         if not isinstance(layer, Layer):
             raise TypeError(
                 "[Sequential] only layers can be added. "
@@ -116,6 +122,7 @@ class Sequential(Trainer):
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
+        check_idle(self, "pop")
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
@@ -138,6 +145,7 @@ class Sequential(Trainer):
                 a layer whose trained weights lie in another model already. Model and
                 layers stay as they were.
         """
+        reading(self, "build")
         sample = self._input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
@@ -249,11 +257,13 @@ class Sequential(Trainer):
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
+    @reads
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
         self._built("get_weights")
         return [v.numpy() for v in self.weights]
 
+    @changes
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights, or none if one does not fit.
 
@@ -273,6 +283,7 @@ class Sequential(Trainer):
         self._built("count_params")
         return sum(layer.count_params() for layer in self._layers)
 
+    @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """The output of every layer for x (n, *input_shape), by the layer's name, in
         inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
@@ -282,7 +293,7 @@ class Sequential(Trainer):
             TypeError, ValueError: bad input.
         """
         plan, state = self._built("layer_outputs")
-        x = as_samples("layer_outputs", "x", x, plan.input_shape)
+        x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
         outputs = {}
         for i, op in enumerate(plan.ops):
             x = self.ready_engine().compile(plan.part(i, i + 1)).predict(state, x)
@@ -388,6 +399,7 @@ class Sequential(Trainer):
             )
         return twin
 
+    @reads
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
         the optimizer's vectors. Of the history, the numbers."""
@@ -444,44 +456,118 @@ class Sequential(Trainer):
             self.history.epoch, self.history.history = given["history"]
             self.history.set_model(self)
 
+    @reads
     def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write configuration, weights and optimizer to a file ending in .kurve."""
-        from kurve import saving
+        """Write configuration, weights and optimizer to a file ending in .kurve, or in
+        .keras or .h5 for Keras.
 
-        saving.save_model(self, filepath)
+        Raises:
+            ValueError: another ending; or Keras does not have something of the model.
+        """
+        _format_of(filepath).save_model(self, filepath)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write the model for programs without Kurve: an ONNX model or a C file. See
+        `kurve.exchange.export.export`.
+
+        Args:
+            filepath: ends in .onnx or .c.
+            format: "onnx" or "c", where the ending does not say so.
+
+        Raises:
+            RuntimeError: the model is not built.
+            ValueError: another ending, or an operation that the format does not know.
+            ImportError: onnx is not installed.
+        """
+        from kurve.exchange.export import export
+
+        claim = reading(self, "export")
+        export(self, filepath, format)
+        check_unchanged(self, "export", claim)
+
+    @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights to a file ending in .weights.kurve."""
-        from kurve import saving
+        """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
+        Keras."""
+        _format_of(filepath).save_weights(self, filepath)
 
-        saving.save_weights(self, filepath)
-
+    @changes
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote.
+        """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the model keeps its
                 weights.
         """
-        from kurve import saving
-
-        saving.load_weights(self, filepath)
+        _format_of(filepath).load_weights(self, filepath)
 
 
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
+    compile: bool = True,
 ) -> Sequential:
-    """The model in a file that `Sequential.save` wrote.
+    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
 
     Args:
         custom_objects: classes of one's own by name, of layers, losses, metrics,
             optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
+            Keras's files can hold Kurve's own classes only.
+        compile: whether the model is to be compiled as it was; a file of Keras's may
+            name a loss that Kurve does not have.
 
     Raises:
         ModelFileError: the file is damaged or no model file, or holds a class that is
-            not among these.
+            not among these, or something that Kurve does not have.
     """
+    if os.fspath(filepath).endswith(KERAS_ENDINGS):
+        from kurve.exchange import keras_files
+
+        return keras_files.load_model(filepath, compile)
     from kurve import saving
 
-    return saving.load_model(filepath, custom_objects)
+    model = saving.load_model(filepath, custom_objects)
+    if not compile:
+        model._forget_compile()
+    return model
+
+
+def from_sklearn(estimator: Any) -> Sequential:
+    """A fitted network of scikit-learn as a model with equal predictions, compiled to
+    go on training as it was trained.
+
+        model = from_sklearn(MLPRegressor().fit(X, y))
+        model.predict(X)
+
+    Classes are numbers here: output i of a softmax is the probability of
+    `estimator.classes_[i]`, the one output of a network for two classes that of
+    `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
+
+    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
+    they were) are taken over; the solver's memory is not, and a changing learning rate
+    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
+
+    Args:
+        estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
+            StandardScaler, which becomes a `Normalization` layer, and one of them.
+
+    Raises:
+        TypeError: another estimator.
+        ValueError: it is not fitted, or has an activation that Kurve does not have.
+    """
+    from kurve.exchange import sklearn_networks
+
+    return sklearn_networks.from_sklearn(estimator)
+
+
+def _format_of(filepath: str | os.PathLike[str]) -> Any:
+    """The module that reads and writes files of this ending."""
+    from kurve import saving
+
+    if not os.fspath(filepath).endswith(KERAS_ENDINGS):
+        return saving
+    from kurve.exchange import keras_files
+
+    return keras_files

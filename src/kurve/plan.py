@@ -20,10 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
+
+TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "affine_image"})
+"""Operations by chance, which do nothing in prediction."""
 
 Attr = float | int | str | bool
 Shape = tuple[int, ...]
@@ -134,6 +137,18 @@ class Plan:
     loss: Spec | None = None
     metrics: tuple[MetricSpec, ...] = ()
     optimizer: Spec | None = None
+
+    def settled(self) -> Plan:
+        """The same without chance: what acts in training only is left out, and batch
+        normalization stands on its moving averages."""
+        ops = tuple(
+            replace(op, attrs={**op.attrs, "frozen": True})
+            if op.kind == "batch_normalization"
+            else op
+            for op in self.ops
+            if op.kind not in TRAINING_ONLY
+        )
+        return replace(self, ops=ops or self.ops)
 
     def part(self, first: int, last: int) -> Plan:
         """The operations first..last-1 by themselves, to predict with the same

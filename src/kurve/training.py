@@ -34,6 +34,15 @@ from kurve.callbacks import (
     folder_name,
 )
 from kurve.checkpoints.cursor import Cursor, Keeper
+from kurve.claims import (
+    NOBODY,
+    check_idle,
+    check_unchanged,
+    reading,
+    reads,
+    trains,
+    trains_stepwise,
+)
 from kurve.engines import Batches, Engine, Job, Program, State, get_engine
 from kurve.errors import NonFiniteError
 from kurve.losses import Loss
@@ -73,6 +82,8 @@ def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
         except StopIteration as end:
             history: History = end.value
             return history
+        finally:
+            run.close()
 
     fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
     return fit
@@ -85,6 +96,7 @@ class Trainer:
     stop_training: bool
     history: History | None
     _seed: int
+    _claim = NOBODY
 
     def __init__(self) -> None:
         self.optimizer: Optimizer | None = None
@@ -157,7 +169,9 @@ class Trainer:
 
         Raises:
             ValueError: an unknown name, with the nearest known ones.
+            ModelBusyError: during training.
         """
+        check_idle(self, "compile")
         if loss is None:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "
@@ -177,13 +191,24 @@ class Trainer:
         self._given_engine = get_engine(engine) if engine is not None else None
         self.optimizer, self.loss, self._given_metrics = new_optimizer, new_loss, given
         self._metrics = [metric for metric, _ in given]
+        self._forget_training()
+        self._on_compile()
+
+    def _forget_training(self) -> None:
+        """As before the first update, but for the weights."""
         self._program = None
         if self._state is not None:
             self._state.slots = aligned_zeros((0, len(self._state.params)))
             self._state.scalars = np.zeros(0)
             self._state.step = 0
-        self._on_compile()
 
+    def _forget_compile(self) -> None:
+        """As before `compile`."""
+        self.optimizer = self.loss = self._given_engine = None
+        self._given_metrics, self._metrics = [], []
+        self._forget_training()
+
+    @trains_stepwise("fit")
     def fit_steps(
         self,
         x: Any = None,
@@ -245,12 +270,14 @@ class Trainer:
         Raises:
             RuntimeError: before `compile`.
             TypeError, ValueError: bad input; nothing was changed.
-            NonFiniteError: the loss or a gradient is no longer finite; the model keeps
-                its last finite weights.
+            ModelBusyError: another call is training the model.
+            NonFiniteError: the loss, a gradient or an update is no longer finite; the
+                model keeps its last finite weights.
             CheckpointError: the checkpoint is of another call; the text says in what.
             CheckpointInUseError: another fit uses the folder.
             OSError: the folder cannot be written to. After the first step that is a
                 warning, and training goes on.
+            MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
         check_count("fit", "epochs", epochs, 0)
@@ -340,6 +367,7 @@ class Trainer:
 
     fit = driven(fit_steps)
 
+    @reads
     def evaluate(
         self,
         x: Any = None,
@@ -393,12 +421,16 @@ class Trainer:
         Raises:
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
+            ModelBusyError: another thread trains the model.
         """
+        claim = reading(self, "predict")
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape)
+        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
         if not verbose and not callbacks and batch_size is None and steps is None:
-            return self._ready_program().predict(state, x)
+            y = self._ready_program().predict(state, x)
+            check_unchanged(self, "predict", claim)
+            return y
         bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
         x = x[: int(bounds[-1])]
         program = self._ready_program()
@@ -421,8 +453,10 @@ class Trainer:
         finally:
             bar.close()
         hooks.call("on_predict_end", {})
+        check_unchanged(self, "predict", claim)
         return y
 
+    @trains("train_on_batch")
     def train_on_batch(
         self,
         x: Any,
@@ -584,7 +618,7 @@ class Trainer:
         assert self.loss is not None
         if self._plan is not None:
             sample_shape = self._plan.input_shape
-        x = data.as_samples(where, "x", x, sample_shape)
+        x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
         output = self.compute_output_shape(x.shape)[1:]
         y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
         data.check_same_length(where, x=x, y=y)

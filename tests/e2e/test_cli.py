@@ -3,6 +3,7 @@ that nothing is written where something is wrong."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -139,6 +140,33 @@ def test_the_same_command_gives_the_same_model(run: Any) -> None:
         fitted(run, "--out", "m.kurve", "--quiet")
         raw.append(Path("m.kurve").read_bytes())
     assert raw[0] == raw[1]
+
+
+def test_export(run: Any, tmp_path: Path) -> None:
+    fitted(run, "--quiet", "--features", "a,b")
+    network = kurve.Sequential([kurve.layers.Dense(1, input_shape=(2,))])
+    network.save("network.kurve")
+    for model in ("data.kurve", "network.kurve"):
+        done = run("export", model, "out.c")
+        assert (done.code, done.out, done.err) == (0, "", "")
+        assert "void out_predict(" in (tmp_path / "out.c").read_text()
+    if importlib.util.find_spec("onnx"):
+        assert run("export", "data.kurve", "out.onnx").code == 0
+        assert b"Kurve" in (tmp_path / "out.onnx").read_bytes()
+    before = files(tmp_path)
+    fitted(run, "--quiet", "--out", "text.kurve")
+    for words, message in (
+        (("network.kurve", "out.h"),
+         "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
+        (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
+        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve file"),
+        (("text.kurve", "o.c"),
+         "kurve: [export] every column must hold numbers, because an exported model "
+         "takes one array of them. Received: column 'city' of categories ('Bern', "),
+    ):  # fmt: skip
+        done = run("export", *words)
+        assert done.code == 2 and done.err.startswith(message), (words, done.err)
+    assert files(tmp_path) == sorted([*before, "text.kurve"])
 
 
 def test_quiet(run: Any, tmp_path: Path) -> None:
@@ -540,7 +568,15 @@ def test_without_pyarrow(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help(run: Any) -> None:
     out = run("--help").out
-    for name in ("fit", "predict", "evaluate", "inspect", "demo", "Exit codes"):
+    for name in (
+        "fit",
+        "predict",
+        "evaluate",
+        "inspect",
+        "export",
+        "demo",
+        "Exit codes",
+    ):
         assert name in out
     assert "Commands:" in (alone := run()).err and alone.code == 2
     assert run("--version").out == f"kurve {kurve.__version__}\n"

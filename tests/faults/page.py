@@ -21,6 +21,8 @@ PROMISES = {
     "memory": "an allocation that fails raises MemoryError and changes nothing",
     "mutation": "a mutated model file is refused by one type of error, or is the same "
     "model; nothing crashes, hangs or takes more memory than 2 x file + 16 MiB",
+    "exchange": "a mutated file of Keras's (.keras, .h5) is refused by the same error; "
+    "one that Kurve wrote is never another model",
     "hostile": "a file that lies about its sizes is refused before memory is taken",
     "wrong": "a wrong call is refused before the first step with argument, position, "
     "value and fix; the model stays as it was",

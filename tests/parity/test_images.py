@@ -13,6 +13,7 @@ from twins import TOLERANCES, call, keras, make, precision, torch
 
 import kurve
 from kurve.engines import Batches, State
+from kurve.engines.reference import images, pooling
 from kurve.layers import base
 
 STEPS, BATCH = 20, 8
@@ -191,3 +192,49 @@ def test_twenty_steps(name: str, engine: str) -> None:
     for mine, other in zip(model.get_weights(), their_weights, strict=True):
         assert_near(mine, other, TOLERANCE)
     assert_near(model.predict(x[:9], verbose=0), their_outputs, TOLERANCE)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("mode", ["reflect", "wrap", "constant", "nearest"])
+@pytest.mark.parametrize("what", ["RandomTranslation", "RandomRotation"])
+def test_moved_pictures(what: str, mode: str, interpolation: str) -> None:
+    """By the same shifts and angles; Keras computes places in float32."""
+    factors = {"RandomTranslation": (0.6, 0.4), "RandomRotation": (0.3,)}[what]
+    given = {"fill_mode": mode, "interpolation": interpolation, "fill_value": 0.5}
+    mine = getattr(kurve.layers, what)(*factors, **given)
+    theirs = getattr(keras.layers, what)(*factors, **given)
+    x = np.random.default_rng(1).normal(size=(20, 9, 8, 2)).astype(np.float32)
+    mine.build((None, 9, 8, 2))
+    op = base.lower([mine], (9, 8, 2))[0].ops[0]
+    none = np.zeros(0, np.float32)
+    state = State(none, none, none.reshape(0, 0), np.zeros(0), 3, 5)
+    u, v = images.drawn(op, state, 20).T
+    if what == "RandomTranslation":
+        moves = np.stack([8 * 0.4 * (2 * v - 1), 9 * 0.6 * (2 * u - 1)], axis=1)
+        drawn = {"translations": torch.as_tensor(moves.astype(np.float32))}
+    else:
+        angle = torch.as_tensor((360 * 0.3 * (2 * u - 1)).astype(np.float32))
+        none_, one = torch.zeros(20), torch.ones(20)
+        matrix = theirs._compute_affine_matrix(
+            0.5, 0.5, angle, none_, none_, one, none_, none_, 9, 8
+        )
+        drawn = {"rotation_matrix": matrix}
+    expected = theirs.transform_images(torch.as_tensor(x), drawn).numpy()
+    got, _ = images.forward(op, x, state, True)
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_ties_of_max_pooling_go_to_the_first() -> None:
+    """Whole numbers, many of them equal: the gradient of the input shows the winner."""
+    x = np.random.default_rng(4).integers(0, 3, (6, 6, 6, 2)).astype(np.float32)
+    for arguments in ({"pool_size": 2}, {"pool_size": 3, "strides": 1}):
+        made = kurve.layers.MaxPooling2D(**arguments)
+        made.build((None, 6, 6, 2))
+        op = base.lower([made], (6, 6, 2))[0].ops[0]
+        y, memory = pooling.forward(op, x, None, True)
+        dy = np.random.default_rng(5).normal(size=y.shape).astype(np.float32)
+        dx, _ = pooling.backward(op, dy, memory, None)
+        there = torch.tensor(x, requires_grad=True)
+        out = keras.layers.MaxPooling2D(**arguments)(there)
+        out.backward(torch.as_tensor(dy))
+        np.testing.assert_allclose(dx, there.grad.numpy(), atol=1e-6)

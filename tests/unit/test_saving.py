@@ -148,7 +148,7 @@ def test_the_header_is_that_of_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda m, p: m.save(p / "m.h5"), r"^\[save\] .*'.kurve'.*m.h5.*Try"),
+        (lambda m, p: m.save(p / "m.txt"), r"^\[save\] .*'.kurve'.*m.txt.*Try"),
         (lambda m, p: m.save_weights(p / "m.kurve"), r"^\[save_weights\] .*Received"),
     ],
 )

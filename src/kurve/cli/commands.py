@@ -254,6 +254,23 @@ def inspect(model: str, as_json: bool, verify: bool) -> None:
 
 
 @kurve.command(epilog=EPILOG)
+@click.argument("model")
+@click.argument("out")
+def export(model: str, out: str) -> None:
+    """Write the model in the file MODEL to OUT, for programs without Kurve: an ONNX
+    model (.onnx) or a C file (.c)."""
+    from kurve.cli.looking import holds_estimator
+
+    check_output(out, (".onnx", ".c"), "OUT")
+    if holds_estimator(model):
+        load_model(model).export(out)
+    else:
+        from kurve.models import load_model as load_network
+
+        load_network(model).export(out)
+
+
+@kurve.command(epilog=EPILOG)
 @click.argument("name", type=click.Choice(["sine"]))
 @click.option(
     "--out",

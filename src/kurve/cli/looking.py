@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.saving import ModelFileError
+from kurve.saving import ModelFileError, read_header
 from kurve.saving.container import opened
 from kurve.summary import format_bytes
 
@@ -59,6 +59,16 @@ def facts(path: str) -> dict[str, Any]:
         if name.startswith(prefix)
     )
     return found
+
+
+def holds_estimator(path: str) -> bool:
+    """Whether the file is one of `kurve.estimators`.
+
+    Raises:
+        ModelFileError: the file is damaged or no model file.
+    """
+    info, _ = read_header(path)
+    return _kind(info) == "estimator"
 
 
 def _kind(info: Mapping[str, Any]) -> str:

@@ -57,7 +57,8 @@ class State:
 class Batches:
     """Rows of data and the steps that divide them.
 
-    x:       (n, *input_shape)   float32, C order
+    x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
+                                 the bytes of a batch into float32 as it gathers them
     y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
     weights: (n,) float32 or None: what each row's loss is multiplied with
     order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
@@ -108,18 +109,19 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss, a gradient or the new value of a moving statistic
-                of a step is NaN or infinite (looked at in this order, variables in the
-                plan's). Of that step nothing is applied, no statistic either; all
-                before it are.
-            KeyboardInterrupt: after a whole number of steps.
+            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
+                the update itself of a step is NaN or infinite (looked at in this order,
+                variables in the plan's). Of that step nothing is applied, no statistic
+                either; all before it are.
+            KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         """Add loss and metrics of every batch, in inference mode, to `totals`."""
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
-        """Output for x (n, *input_shape), in inference mode: (n, *output_shape).
+        """Output for x (n, *input_shape), float32 or uint8, in inference mode:
+        (n, *output_shape).
 
         A row's bits do not depend on the other rows in x.
         """

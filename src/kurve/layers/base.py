@@ -110,7 +110,9 @@ class Variable:
                 "Received: NaN or infinity. "
                 "Try weights from before training diverged."
             )
-        for view in self._views or [self.value]:
+        if not self._views:  # the initial values would be drawn for nothing
+            self._views.append(np.empty(self.shape, np.float32))
+        for view in self._views:
             view[...] = array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -419,7 +421,7 @@ def _plain(value: Any) -> Any:
         return initializers.serialize(value)
     if isinstance(value, L1L2):
         return regularizers.serialize(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:

@@ -48,11 +48,10 @@ class ReferenceProgram:
             self._refuse_non_finite(
                 loss, gradient, statistics, state.step, learning_rate
             )
-            self._update(state, gradient, learning_rate)
+            after = self._updated(state, gradient, learning_rate)
             for slot, value in statistics:
-                view(state.buffers, slot)[...] = value
-            state.step += 1
-            totals += added
+                view(after.buffers, slot)[...] = value
+            _take_over(state, after, totals, totals + added)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -66,10 +65,11 @@ class ReferenceProgram:
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
-        x = x.astype(state.params.dtype, copy=False)
-        out = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        dtype = state.params.dtype
+        out = np.empty((len(x), *self.plan.output_shape), dtype)
         for i in range(len(x)):
-            out[i : i + 1], _ = self._forward(state, x[i : i + 1], training=False)
+            row = x[i : i + 1].astype(dtype)
+            out[i : i + 1], _ = self._forward(state, row, training=False)
         return out
 
     @np.errstate(all="ignore")
@@ -172,28 +172,35 @@ class ReferenceProgram:
             for role, value in STATISTICS[op.kind](op, memory, state).items()
         ]
 
-    def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
+    def _updated(
+        self, state: State, gradient: np.ndarray, learning_rate: float
+    ) -> State:
         """Clip, decay the weights, let the optimizer step; frozen variables stay."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
         clip([view(gradient, slot) for slot in trainable], attrs)
-        scalars = state.scalars.copy()
+        params, buffers, slots, scalars = (
+            vector.copy()
+            for vector in (state.params, state.buffers, state.slots, state.scalars)
+        )
         for slot in trainable:
             part = slice(slot.offset, slot.end)
-            w = state.params[part]
+            w = params[part]
             w -= w * float(attrs["weight_decay"]) * learning_rate
             scalars = state.scalars.copy()  # every variable sees the same step
             OPTIMIZERS[self.plan.optimizer.kind](
                 w,
                 gradient[part],
-                state.slots[:, part],
+                slots[:, part],
                 scalars,
                 learning_rate,
                 state.step + 1,
                 attrs,
             )
-        state.scalars[:] = scalars
+        for vector in (params, *slots):
+            self._refuse("update", vector, state.step, learning_rate)
+        return State(params, buffers, slots, scalars, state.step + 1, state.seed)
 
     def _count(
         self,
@@ -225,15 +232,40 @@ class ReferenceProgram:
     ) -> None:
         if not np.isfinite(loss):
             raise NonFiniteError("the loss", step, learning_rate)
-        if not np.isfinite(gradient).all():
-            for slot in self.plan.params:
-                if not np.isfinite(view(gradient, slot)).all():
-                    what = f"the gradient of {slot.name}"
-                    raise NonFiniteError(what, step, learning_rate)
+        self._refuse("gradient", gradient, step, learning_rate)
         for slot, value in statistics:
             if not np.isfinite(value).all():
                 what = f"the new value of {slot.name}"
                 raise NonFiniteError(what, step, learning_rate)
+
+    def _refuse(
+        self, what: str, vector: np.ndarray, step: int, learning_rate: float
+    ) -> None:
+        """Raise where the vector (P,) is not finite."""
+        if np.isfinite(vector).all():
+            return
+        for slot in self.plan.params:
+            if not np.isfinite(view(vector, slot)).all():
+                raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
+
+
+def _take_over(
+    state: State, after: State, totals: np.ndarray, sums: np.ndarray
+) -> None:
+    """Make `state` and `totals` what they are after a step. A Ctrl-C that comes between
+    two of these lines waits until all are done."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            state.params[:], state.slots[:] = after.params, after.slots
+            state.buffers[:] = after.buffers
+            state.scalars[:], totals[:] = after.scalars, sums
+            state.step = after.step
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 class ReferenceEngine:

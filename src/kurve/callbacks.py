@@ -24,8 +24,8 @@ Logs = dict[str, float]
 
 class Callback:
     """Base class. Override what you need; the model is `self.model`, the arguments of
-    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed": whether this
-    `fit` goes on from a checkpoint).
+    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true,
+    in a `fit` that goes on from a checkpoint).
 
     A callback that remembers something from one epoch or batch to the next overrides
     `get_state` and `set_state` too, so that checkpoints hold it:

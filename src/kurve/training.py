@@ -313,7 +313,7 @@ class Trainer:
         hooks = CallbackList(
             [*callbacks, history],
             self,
-            {"epochs": epochs, "steps": steps, "verbose": verbose, "resumed": False},
+            {"epochs": epochs, "steps": steps, "verbose": verbose},
         )
         with self._keeper(backup, hooks) as keeper:
             keeper.look(
@@ -331,7 +331,8 @@ class Trainer:
             if keeper.finished:
                 keeper.restore(cursor)
                 return history
-            hooks.params["resumed"] = keeper.resumes
+            if keeper.resumes:
+                hooks.params["resumed"] = True
             hooks.call("on_train_begin", {})
             cursor = keeper.restore(cursor)
             first, seed = keeper.first_step, state.seed

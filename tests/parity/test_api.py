@@ -93,6 +93,7 @@ LACKING: dict[str, list[str]] = {
     "callbacks.LearningRateScheduler": [],
     "callbacks.TerminateOnNaN": ["raise_error"],
     "callbacks.CSVLogger": [],
+    "callbacks.BackupAndRestore": [],
     "callbacks.LambdaCallback": [],
     "Sequential": ["trainable"],
     "Sequential.compile": [
@@ -129,7 +130,10 @@ LACKING: dict[str, list[str]] = {
     "utils.set_random_seed": [],
 }
 
-ADDED = {"Sequential.compile": ["engine"]} | {
+ADDED = {
+    "Sequential.compile": ["engine"],
+    "Sequential.fit": ["checkpoint", "checkpoint_freq"],
+} | {
     # Keras takes it too, inside **kwargs
     f"layers.{name}": ["input_shape"]
     for name in shared("layers")

@@ -449,9 +449,9 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "not JSON": ('{"class_name": ', "config.json: Expecting value"),
     "no object": ("[]", "config.json: it is not an object"),
-    "twice": ('{"class_name": "A", "class_name": "B"}', "has a key twice"),
-    "NaN": ('{"class_name": NaN}', "NaN is no number of JSON"),
-    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nested deeper than 32"),
+    "twice": ('{"class_name": "A", "class_name": "B"}', "'class_name' is given twice"),
+    "NaN": ('{"class_name": NaN}', "NaN is no number"),
+    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nests deeper than 32"),
     "empty": ({}, "the model has no class name"),
 }
 

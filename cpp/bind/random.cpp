@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "interrupt.h"
@@ -44,23 +45,27 @@ struct Row {
   int64_t number;
 };
 
+// Not filled with zeros first: of many rows that alone takes half a second.
+using Memory = std::unique_ptr<Row[]>;
+Memory memory(size_t n) { return std::make_unique_for_overwrite<Row[]>(n); }
+
 // By key; equal keys keep the order of the rows.
-void sort(std::vector<Row>& rows) {
-  if (rows.size() < 4096)
-    return std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+void sort(Memory& rows, size_t n) {
+  if (n < 4096)
+    return std::sort(rows.get(), rows.get() + n, [](const Row& a, const Row& b) {
       return a.key != b.key ? a.key < b.key : a.number < b.number;
     });
   // Radix sort, the least significant 11 bits first: stable, and linear in n.
   constexpr int bits = 11, digits = 1 << bits;
-  std::vector<Row> other(rows.size());
+  Memory other = memory(n);
   for (int shift = 0; shift < 64; shift += bits) {
     std::vector<size_t> start(digits + 1, 0);
-    in_pieces(rows.size(), [&](size_t first, size_t last) {
+    in_pieces(n, [&](size_t first, size_t last) {
       for (size_t i = first; i < last; i++)
         start[(rows[i].key >> shift & (digits - 1)) + 1]++;
     });
     for (int d = 0; d < digits; d++) start[size_t(d) + 1] += start[size_t(d)];
-    in_pieces(rows.size(), [&](size_t first, size_t last) {
+    in_pieces(n, [&](size_t first, size_t last) {
       for (size_t i = first; i < last; i++)
         other[start[rows[i].key >> shift & (digits - 1)]++] = rows[i];
     });
@@ -74,7 +79,7 @@ Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
   auto* out = new int64_t[n];
   nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
   interruptible([&] {
-    std::vector<Row> rows(n);
+    Memory rows = memory(n);
     in_pieces(n, [&](size_t first, size_t last) {
       for (size_t i = first; i < last; i += 2) {
         uint32_t word[4];
@@ -83,8 +88,10 @@ Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
           rows[i + k] = {uint64_t(word[2 * k]) << 32 | word[2 * k + 1], int64_t(i + k)};
       }
     });
-    sort(rows);
-    for (size_t i = 0; i < n; i++) out[i] = rows[i].number;
+    sort(rows, n);
+    in_pieces(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; i++) out[i] = rows[i].number;
+    });
   });
   return Rows(out, {n}, owner);
 }

@@ -100,8 +100,7 @@ def _take(model: Claimed, where: str, claim: Claim) -> None:
 
 
 def trains(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """For a function that trains its first argument, `model` or `self`: no other one
-    goes on meanwhile."""
+    """For a function of a model that trains it: no other one goes on meanwhile."""
 
     def decorate(call: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(call)

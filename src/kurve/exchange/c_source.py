@@ -8,7 +8,6 @@ What stands at its top is in `kurve.exchange.c_top`, what one operation becomes 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -24,6 +23,7 @@ from kurve.exchange.portable import (
     Plain,
     Portable,
     Regression,
+    warn,
 )
 
 MANY, MOST = 2_000_000, 20_000_000
@@ -49,12 +49,10 @@ def source(portable: Portable, title: str) -> str:
             "Try export('model.onnx')."
         )
     if portable.numbers > MANY:
-        warnings.warn(
+        warn(
             f"[export] the C file holds {portable.numbers:,} numbers as text "
             f"({portable.numbers * 16 / 1e6:.0f} MB), for which a compiler takes about "
-            f"{portable.numbers * 3e-7:.1g} GB of memory. Try export('model.onnx').",
-            UserWarning,
-            stacklevel=5,  # the caller of `export`
+            f"{portable.numbers * 3e-7:.1g} GB of memory. Try export('model.onnx')."
         )
     return _File(portable, identifier(title)).text()
 

@@ -237,5 +237,5 @@ def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:
         if not (math.isfinite(value) and value > 0):
             raise ValueError(
                 f"[{type(schedule).__name__}] {name} must be finite and above 0. "
-                f"Received: {value!r}."
+                f"Received: {value!r}. Try {name}=100."
             )

@@ -87,6 +87,7 @@ sanitize: $(VENV)/installed
 	$(call proofs,address,driver _core,-DKURVE_SANITIZE='address;undefined' \
 	    -DKURVE_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(PY)))
 	build/address/driver check
+	build/address/driver memory
 	build/address/driver fork
 	KURVE_ISA=x86-64-v3 build/address/driver check
 	rm -rf build/address/python

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +57,31 @@ class Case:
         """Parameters and Adam's two vectors."""
         return 3 * 4 * self.parameters
 
+    loss = "mse"
+
+    def layers(self, of: Any) -> list[Any]:
+        """In Keras's words; `of` is a module as keras.layers."""
+        hidden = [of.Dense(self.width, activation="relu") for _ in range(self.depth)]
+        return [of.Input(shape=(self.inputs,)), *hidden, of.Dense(1)]
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """x (rows, inputs) and y (rows, 1), float32."""
+        if self == article():
+            x = np.arange(0, 20, 0.1)[:, None]
+        else:  # of moderate size: ten steps then amplify rounding less
+            x = np.random.default_rng(SEED).uniform(-1, 1, (self.rows, self.inputs))
+        return x.astype(np.float32), np.sin(x.sum(1, keepdims=True)).astype(np.float32)
+
+    def weights(self, member: int = 0) -> list[np.ndarray]:
+        """Kernel (I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
+        return glorot(self.shapes, member)
+
+    def checked(self, steps: int) -> Case:
+        """A case for comparing answers: libraries shuffle each in its own way."""
+        if not self.shuffle:
+            return self
+        return replace(self, shuffle=False, rows=min(self.rows, steps * self.batch))
+
     @property
     def network(self) -> str:
         return f"{self.depth} x {self.width}"
@@ -76,21 +104,12 @@ def swept(width: int, depth: int, batch: int) -> Case:
     return Case(width, depth, batch, batch * steps)
 
 
-def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """x (rows, inputs) and y (rows, 1), float32."""
-    if case == article():
-        x = np.arange(0, 20, 0.1)[:, None]
-    else:  # of moderate size: ten steps then amplify rounding less
-        x = np.random.default_rng(SEED).uniform(-1, 1, (case.rows, case.inputs))
-    return x.astype(np.float32), np.sin(x.sum(1, keepdims=True)).astype(np.float32)
-
-
-def weights(case: Case, member: int = 0) -> list[np.ndarray]:
-    """Kernel (I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
+def glorot(shapes: Iterable[tuple[int, ...]], member: int = 0) -> list[np.ndarray]:
+    """Kernel (..., I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
     rng = np.random.default_rng((SEED, member))
     made = []
-    for i, o in case.shapes:
-        limit = np.sqrt(6 / (i + o))
-        made.append(rng.uniform(-limit, limit, (i, o)).astype(np.float32))
+    for *window, i, o in shapes:
+        limit = np.sqrt(6 / (math.prod(window) * (i + o)))
+        made.append(rng.uniform(-limit, limit, (*window, i, o)).astype(np.float32))
         made.append(np.zeros(o, np.float32))
     return made

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -169,11 +169,8 @@ class Contest:
     def check(self, case: cases.Case, times: dict[str, Times]) -> None:
         """Same weights, same batches: the same predictions before training and after
         some steps."""
-        checked = case
-        if case.shuffle:  # the libraries shuffle each in its own way
-            rows = min(case.rows, CHECKED_STEPS * case.batch)
-            checked = replace(case, shuffle=False, rows=rows)
-        x = cases.data(checked)[0][:CHECKED_ROWS]
+        checked = case.checked(CHECKED_STEPS)
+        x = checked.data()[0][:CHECKED_ROWS]
         steps = min(CHECKED_STEPS, checked.steps)
         answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -186,7 +183,7 @@ class Contest:
             self.ask(name, "keras_epsilon", False)
 
         self._each(times, train)
-        if case.shuffle:
+        if checked != case:
             self._each(times, lambda name: self.ask(name, "prepare", case))
         wanted = next(iter(answers.values()))
         for name, answer in answers.items():

@@ -3,6 +3,7 @@ and answers on its standard output.
 
     python -m bench.worker PyTorch             served by contest.py
     python -m bench.worker PyTorch --article   the article's run as a whole program
+    python -m bench.worker PyTorch --digits    an epoch of the convnet, likewise
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import warnings
 from typing import Any
 
 from bench import cases, contenders
+from bench.digits import Digits
 from bench.processes import PEAK
 
 PR_SET_PDEATHSIG = 1
@@ -72,14 +74,20 @@ def serve(name: str) -> None:
         answers.flush()
 
 
-def article(name: str) -> None:
-    it, case = contender(name), cases.article()
+def program(name: str, case: Any, steps: int) -> None:
+    """Trains and predicts 1,000 rows, or all that there are."""
+    it = contender(name)
     it.prepare(case)
-    it.train(100)
-    it.predict(cases.data(case)[0])
+    it.train(steps)
+    it.predict(case.data()[0][:1000])
     exec(PEAK)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    article(sys.argv[1]) if "--article" in sys.argv else serve(sys.argv[1])
+    if "--article" in sys.argv:
+        program(sys.argv[1], cases.article(), 100)
+    elif "--digits" in sys.argv:
+        program(sys.argv[1], Digits(), Digits().steps)
+    else:
+        serve(sys.argv[1])

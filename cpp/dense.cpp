@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cmath>
 
 #include "ops.h"
 #include "pool.h"
+#include "watch.h"
 
 namespace kurve {
 namespace {
@@ -50,6 +52,7 @@ class Dense : public Op {
     p.activation = activation_;
     p.alpha = alpha_;
     p.kept = kept;
+    p.ends = ends;
     parallel(pass.kernels.product_tasks(p), p.M * p.N * p.K,
              [&](int64_t task) { pass.kernels.product(p, task); });
   }
@@ -67,6 +70,7 @@ class Dense : public Op {
     Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
               R,  I_, O_, Product::differentiate};
     p.derivative = before;
+    p.ends = ends;
     bool checks = pass.wild && trainable,
          computes = pass.gradient && !pass.wild && trainable;
     int64_t own = checks + (computes ? weight_tasks(pass) : 0);
@@ -140,6 +144,8 @@ class Dense : public Op {
     if (pass.update) {
       p.step = &pass.update->numbers;
       pass.update->locate(kernel_offset_, p.slots);
+    } else {
+      p.ends = ends;
     }
     return p;
   }
@@ -152,7 +158,8 @@ class Dense : public Op {
       float* slots[3] = {};
       pass.update->locate(at, slots);
       pass.kernels.update(pass.update->numbers, pass.update->params + at, db, slots, n);
-    } else if (!std::all_of(db, db + n, [](float g) { return g - g == 0; })) {
+    } else if (!std::all_of(db, db + n,
+                            [](float g) { return std::abs(g) <= tame_sum; })) {
       pass.infinite[bias_].store(true, std::memory_order_relaxed);
     }
   }

@@ -55,6 +55,12 @@ int64_t targets_of(const Loss& loss, int64_t O) {
 
 int64_t argmax(const float* x, int64_t n) { return std::max_element(x, x + n) - x; }
 
+// Whether fewer than k elements are larger than that of the class, if there is one.
+bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
+  if (own < 0 || own >= n) return false;
+  return std::count_if(x, x + n, [=](float other) { return other > x[own]; }) < k;
+}
+
 }  // namespace
 
 Objective::Objective(const Shape& output_shape, const Spec* loss,
@@ -81,12 +87,19 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
       metric.kind = Metric::categorical;
     } else if (spec.kind == "sparse_categorical_accuracy") {
       metric.kind = Metric::sparse;
+    } else if (spec.kind == "top_k_categorical_accuracy") {
+      metric.kind = Metric::top;
+      metric.k = int64_t(number(spec.attrs, "k"));
+    } else if (spec.kind == "sparse_top_k_categorical_accuracy") {
+      metric.kind = Metric::sparse_top;
+      metric.k = int64_t(number(spec.attrs, "k"));
     } else if (spec.kind == "r2_score") {
       metric.kind = Metric::r2;
     } else if (!read_loss(spec, metric.function)) {
       throw Unsupported("metric", spec.kind);
     }
-    use_targets(metric.kind == Metric::sparse ? 1
+    bool numbers = metric.kind == Metric::sparse || metric.kind == Metric::sparse_top;
+    use_targets(numbers                       ? 1
                 : metric.kind == Metric::loss ? targets_of(metric.function, O_)
                                               : O_,
                 spec.kind);
@@ -210,6 +223,10 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
         values[r] = double(hits) / double(O_);
       } else if (metric.kind == Metric::categorical) {
         values[r] = argmax(y, O_) == argmax(p, O_);
+      } else if (metric.kind == Metric::top) {
+        values[r] = among_largest(p, O_, argmax(y, O_), metric.k);
+      } else if (metric.kind == Metric::sparse_top) {
+        values[r] = among_largest(p, O_, int64_t(y[0]), metric.k);
       } else {
         values[r] = y[0] == float(argmax(p, O_));
       }

@@ -46,7 +46,7 @@ class Objective {
   bool has_penalties() const { return !penalties_.empty(); }
 
   // l1 |w| + l2 w^2 summed over the trainable variables; the gradient is added unless
-  // null, and the variables where it is not finite are marked.
+  // null, and the variables where it exceeds tame_sum are marked.
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* infinite) const;
 
@@ -56,9 +56,10 @@ class Objective {
 
  private:
   struct Metric {
-    enum Kind { loss, root, binary, categorical, sparse, r2 } kind;
+    enum Kind { loss, root, binary, categorical, sparse, top, sparse_top, r2 } kind;
     Loss function{};  // loss, root
     double threshold = 0.5;
+    int64_t k = 1;  // top, sparse_top
     bool weighted = false;
   };
   struct Sum {

@@ -62,7 +62,7 @@ struct Pass {
   const float* params;
   const float* buffers;
   float* gradient = nullptr;              // null where none is wanted
-  std::atomic<bool>* infinite = nullptr;  // per slot: its gradient is not finite
+  std::atomic<bool>* infinite = nullptr;  // per slot: its gradient exceeds tame_sum
   int64_t batch = 0;
   bool training = false;
   bool keeps = false;  // outputs and derivatives, for the way back

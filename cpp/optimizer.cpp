@@ -1,7 +1,9 @@
 #include "optimizer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "pool.h"
 
@@ -51,6 +53,9 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<Slot>& params) {
       scalars_ = u.kind == OptimizerKind::nadam;
   }
   if (u.kind != OptimizerKind::sgd) u.epsilon = float(get("epsilon"));
+  if (u.kind == OptimizerKind::adamax) momentum_ = 0;
+  if (u.momentum_on) momentum_ = u.kind == OptimizerKind::sgd ? 0 : 1;
+  reach_ = reach();
   for (const Slot& s : params) {
     if (!s.trainable) continue;
     for (int64_t first = 0; first < s.size(); first += piece_size)
@@ -59,6 +64,48 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<Slot>& params) {
     floats_ += s.size();
     variables_++;
   }
+}
+
+// From the formulas in kernels/optimizer.inl.h. Adam's and Nadam's m is a mean of
+// gradients whose squares did not overflow; Adamax's is held against its bound.
+double Optimizer::reach() const {
+  constexpr double mean = 2e19, never = std::numeric_limits<double>::infinity();
+  double epsilon = double(fixed_.epsilon), rest = 1 - beta_1_;
+  switch (fixed_.kind) {
+    case OptimizerKind::sgd:
+      return tame_sum;
+    case OptimizerKind::rmsprop:  // centered: rounding can make a root's radicand < 0
+      return fixed_.centered ? never : tame_sum / std::sqrt(epsilon);
+    case OptimizerKind::adagrad:
+      return tame_sum / std::sqrt(epsilon);
+    case OptimizerKind::adam:
+      return mean / rest / epsilon;
+    case OptimizerKind::nadam:
+      return (mean / rest + tame_sum) / epsilon;
+    case OptimizerKind::adamax:
+      return tame_sum / rest / epsilon;
+  }
+  return never;
+}
+
+bool Optimizer::safe(float learning_rate, const Bounds& bounds) const {
+  double lr = double(learning_rate), decay = double(fixed_.decay);
+  return decay <= 1 && decay * lr <= 1 && 2 * lr * reach_ + bounds.momentum <= 1e30;
+}
+
+Bounds Optimizer::look(const Kernels& kernels, const float* slots, int64_t size) const {
+  if (momentum_ < 0) return {};
+  std::atomic<bool> wild{false};
+  in_pieces([&](const Piece& p, size_t) {
+    if (!kernels.tame(slots + momentum_ * size + p.offset, p.size))
+      wild.store(true, std::memory_order_relaxed);
+  });
+  return {wild ? std::numeric_limits<double>::infinity() : tame_sum};
+}
+
+Bounds Optimizer::after(float learning_rate, const Bounds& before) const {
+  if (!fixed_.momentum_on) return before;
+  return {double(fixed_.momentum) * before.momentum + double(learning_rate) * reach_};
 }
 
 template <class Body>

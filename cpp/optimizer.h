@@ -5,8 +5,15 @@
 
 namespace kurve {
 
+// What is known of a state: no element of its momentum is larger.
+struct Bounds {
+  double momentum = 0;
+};
+
 class Optimizer {
  public:
+  static constexpr int most_scalars = 1;
+
   Optimizer(const Spec&, const std::vector<Slot>& params);
 
   int slots() const { return slots_; }      // vectors as long as params
@@ -16,6 +23,12 @@ class Optimizer {
   bool local() const {
     return clipnorm_ <= 0 && clipvalue_ <= 0 && global_clipnorm_ <= 0;
   }
+
+  // Whether an update by gradients of at most `tame_sum` cannot overflow, whatever the
+  // variables are: where no step is larger than 1e30, the largest float32 stays.
+  bool safe(float learning_rate, const Bounds&) const;
+  Bounds look(const Kernels&, const float* slots, int64_t size) const;
+  Bounds after(float learning_rate, const Bounds&) const;
 
   // The numbers of the step'th update, counted from 0; moves the running ones on.
   Update numbers(double* scalars, int64_t step, float learning_rate) const;
@@ -30,11 +43,14 @@ class Optimizer {
     int slot;  // index among the trainable variables
     int64_t offset, size;
   };
+  double reach() const;
   template <class Body>
   void in_pieces(Body&& body) const;
   void clip(const Kernels&, float* gradient, double* scratch) const;
 
-  Update fixed_{};  // what does not change from step to step
+  Update fixed_{};     // what does not change from step to step
+  double reach_ = 0;   // no step is larger than this times the learning rate
+  int momentum_ = -1;  // the slot that holds steps or gradients of the past, unsquared
   double beta_1_ = 0, beta_2_ = 0;
   double clipnorm_, clipvalue_, global_clipnorm_;
   int slots_ = 0, scalars_ = 0, variables_ = 0;

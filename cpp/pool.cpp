@@ -8,12 +8,15 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "float_mode.h"
+#include "watch.h"
 
 namespace kurve {
 namespace {
@@ -48,10 +51,12 @@ class Pool {
     publish(tasks, task, context, threads);
     work(0);
     for (int i = 0; done_.load(std::memory_order_acquire) != tasks; i++) {
-      if (i < spins)
+      if (i < spins) {
         pause();
-      else
+      } else {
+        ends(Watch::usual);  // the others leave out what they have not begun
         sched_yield();
+      }
     }
     busy_.store(false);
   }
@@ -135,10 +140,10 @@ class Pool {
     pthread_attr_init(&how);
     pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&how, stack_size);
-    auto* start = new Start{this, workers_ + 1};
+    auto* start = new (std::nothrow) Start{this, workers_ + 1};
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_t thread;
-    bool started = pthread_create(&thread, &how, &Pool::enter, start) == 0;
+    bool started = start && pthread_create(&thread, &how, &Pool::enter, start) == 0;
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
     pthread_attr_destroy(&how);
     if (started)
@@ -236,11 +241,34 @@ std::atomic<Pool*> the_pool{nullptr};
                      fork_safe_mutex().unlock();
                    });
 
+// Null where there is no memory for one.
 Pool* make_pool() {
   std::lock_guard lock(fork_safe_mutex());
-  if (!the_pool.load()) the_pool.store(new Pool);
+  if (!the_pool.load()) the_pool.store(new (std::nothrow) Pool);
   return the_pool.load();
 }
+
+// The tasks of one call of `parallel`, and what may end it early.
+struct Call {
+  Task task;
+  void* context;
+  int64_t work;  // of one task
+  Watch* watch;
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+
+  static void run(void* call, int64_t i) { static_cast<Call*>(call)->run(i); }
+
+  void run(int64_t i) {
+    Watched watched(watch);
+    if (failed.load(std::memory_order_relaxed) || ends(work)) return;
+    try {
+      task(context, i);
+    } catch (...) {
+      if (!failed.exchange(true)) error = std::current_exception();
+    }
+  }
+};
 
 }  // namespace
 
@@ -267,10 +295,16 @@ void set_threads(int threads) {
   threads_limit.store(threads);
 }
 
-void run_tasks(int64_t tasks, Task task, void* context) {
+void run_tasks(int64_t tasks, int64_t work, Task task, void* context) {
   int threads = get_threads();
+  Call call{task, context, work / tasks, watch(), false, nullptr};
   Pool* pool = the_pool.load(std::memory_order_acquire);
-  (pool ? pool : make_pool())->run(tasks, task, context, threads);
+  if (!pool) pool = make_pool();
+  if (pool)
+    pool->run(tasks, &Call::run, &call, threads);
+  else
+    for (int64_t i = 0; i < tasks; i++) call.run(i);
+  if (call.error) std::rethrow_exception(call.error);
 }
 
 }  // namespace kurve

@@ -18,10 +18,12 @@ std::mutex& fork_safe_mutex();
 constexpr int64_t parallel_from = 250'000;
 
 using Task = void (*)(void* context, int64_t task);
-void run_tasks(int64_t tasks, Task task, void* context);
+void run_tasks(int64_t tasks, int64_t work, Task task, void* context);
 
 // Calls body(0) ... body(tasks - 1), each once, in any order, on the pool's threads; on
-// the caller's alone where `work` is small or another thread is using the pool.
+// the caller's alone where `work` is small or another thread is using the pool. Where
+// one throws or the caller's watch ends, those not begun are left out; the first error
+// is thrown again.
 template <class Body>
 void parallel(int64_t tasks, int64_t work, Body&& body) {
   if (tasks < 2 || work < parallel_from) {
@@ -30,7 +32,7 @@ void parallel(int64_t tasks, int64_t work, Body&& body) {
   }
   using Plain = std::remove_reference_t<Body>;
   run_tasks(
-      tasks, [](void* context, int64_t i) { (*static_cast<Plain*>(context))(i); },
+      tasks, work, [](void* context, int64_t i) { (*static_cast<Plain*>(context))(i); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 

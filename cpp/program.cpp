@@ -1,10 +1,13 @@
 #include "program.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 #include "dispatch.h"
 #include "float_mode.h"
 #include "pool.h"
+#include "watch.h"
 #include "workspace.h"
 
 namespace kurve {
@@ -13,6 +16,13 @@ int64_t vector_size(const std::vector<Slot>& slots) {
   int64_t end = 0;
   for (const Slot& s : slots) end = std::max(end, s.offset + s.size());
   return (end + 15) / 16 * 16;
+}
+
+NoMemory::NoMemory(int64_t batch, double bytes) {
+  std::snprintf(text_, sizeof text_,
+                "[native] no memory to work in for a batch of this size. Received: "
+                "%lld rows, which take %.3g GiB. Try a smaller batch_size.",
+                static_cast<long long>(batch), bytes / double(1 << 30));
 }
 
 // Up to so many rows, the trip of a gradient through memory costs more than a look at
@@ -63,6 +73,12 @@ class Program::Borrowed {
       }
     }
     if (!workspace_) {
+      {
+        // A place to be given back to, while an error may still be thrown.
+        std::lock_guard lock(fork_safe_mutex());
+        program.free_.reserve(program.made_ + 1);
+        program.made_++;
+      }
       workspace_ = std::make_unique<Workspace>();
       workspace_->infinite =
           std::make_unique<std::atomic<bool>[]>(program.params_.size());
@@ -70,10 +86,14 @@ class Program::Borrowed {
       if (program.optimizer_)
         workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
     }
-    workspace_->reserve(batch, training,
-                        {program.input_size_, program.target_size(), program.widest_,
-                         program.output_size_, program.objective_.rows(1),
-                         program.params_size_, program.local_batch_, program.ops_});
+    try {
+      workspace_->reserve(batch, training,
+                          {program.input_size_, program.target_size(), program.widest_,
+                           program.output_size_, program.objective_.rows(1),
+                           program.params_size_, program.local_batch_, program.ops_});
+    } catch (const std::bad_alloc&) {
+      throw NoMemory(batch, workspace_->wanted());
+    }
   }
   ~Borrowed() {
     std::lock_guard lock(fork_safe_mutex());
@@ -113,6 +133,10 @@ void copy_rows(const float* from, const int64_t* order, int64_t n, int64_t width
       std::copy_n(from + order[i] * width, width, to + i * width);
 }
 
+bool all_finite(const float* x, int64_t n) {
+  return std::all_of(x, x + n, [](float v) { return v - v == 0; });
+}
+
 int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
   int64_t most = 0;
   for (int64_t s = first; s < last; s++)
@@ -141,6 +165,11 @@ Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) con
              if (b.weights) copy_rows(b.weights, order + from, n, 1, ws.weights + from);
            });
   return {ws.x, ws.y, b.weights ? ws.weights : nullptr, batch};
+}
+
+// Multiply-adds that stand for the cost of a step, between two looks at interrupts.
+int64_t Program::work_of(int64_t batch) const {
+  return std::max<int64_t>(3 * batch * params_size_, 100'000);
 }
 
 Pass Program::pass(const State& state, int64_t batch) const {
@@ -195,35 +224,25 @@ void Program::weights(const Pass& pass, const Rows& rows, Workspace& ws) const {
   });
 }
 
-Outcome Program::predict(const State& state, const float* x, int64_t n, float* y,
-                         Interrupted interrupted) const {
+void Program::predict(const State& state, const float* x, int64_t n, float* y) const {
   // Blocks of rows whose activations stay in the second cache. A thread takes a block
   // through all ops; a lone block is shared by the threads op by op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
   int64_t blocks = (n + block - 1) / block;
-  int64_t cost = block * (params_size_ + 1);  // between looks at interrupts: some 50 ms
-  int64_t at_once = std::clamp<int64_t>(4'000'000'000 / cost, 4, 256);
-  for (int64_t done = 0; done < blocks; done += at_once) {
-    if (done && interrupted()) return {"", true};
-    int64_t count = std::min(at_once, blocks - done);
-    parallel(count, count * cost, [&](int64_t i) {
-      int64_t first = (done + i) * block, rows = std::min(block, n - first);
-      Borrowed ws(*this, rows, false);
-      forward(pass(state, rows), x + first * input_size_, *ws,
-              y + first * output_size_);
-    });
-  }
-  return {};
+  parallel(blocks, n * (params_size_ + 1), [&](int64_t i) {
+    int64_t first = i * block, rows = std::min(block, n - first);
+    Borrowed ws(*this, rows, false);
+    forward(pass(state, rows), x + first * input_size_, *ws, y + first * output_size_);
+  });
 }
 
-Outcome Program::test(const State& state, const Batches& batches, double* totals,
-                      Interrupted interrupted) const {
+void Program::test(const State& state, const Batches& batches, double* totals) const {
   check_bounds(batches, 0, batches.steps);
   Borrowed ws(*this, largest_batch(batches, 0, batches.steps), false);
   double penalties = objective_.penalties(kernels_, state.params, nullptr, nullptr);
   for (int64_t s = 0; s < batches.steps; s++) {
-    if (s && interrupted()) return {"", true};
     Rows rows = gather(batches, s, *ws);
+    if (ends(work_of(rows.batch))) return;
     const float* p = forward(pass(state, rows.batch), rows.x, *ws, nullptr);
     Outputs outputs{p, rows.y, rows.weights, rows.batch};
     Scratch scratch{ws->elements, ws->rows};
@@ -232,7 +251,6 @@ Outcome Program::test(const State& state, const Batches& batches, double* totals
     totals[1] += double(rows.batch);
     objective_.add_metrics(kernels_, outputs, scratch, totals + 2);
   }
-  return {};
 }
 
 double Program::gradient(const State& state, const Batches& batches, int64_t step,
@@ -249,14 +267,14 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
 }
 
 // One way back for each output; each sample's gradient is its own.
-Outcome Program::jacobian(const State& state, const float* x, int64_t n, float* y,
-                          float* jacobian, Interrupted interrupted) const {
+void Program::jacobian(const State& state, const float* x, int64_t n, float* y,
+                       float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
   int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
   Borrowed ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    if (first && interrupted()) return {"", true};
     Pass p = pass(state, std::min(block, n - first));
+    if (ends(work_of(p.batch))) return;
     p.keeps = true;
     const float *in = x + first * input_size_, *out = forward(p, in, *ws, nullptr);
     std::copy_n(out, p.batch * output_size_, y + first * output_size_);
@@ -279,25 +297,32 @@ Outcome Program::jacobian(const State& state, const float* x, int64_t n, float* 
       }
     }
   }
-  return {};
 }
 
-std::string Program::first_infinite(const Workspace& ws) const {
-  for (size_t i = 0; i < params_.size(); i++)
-    if (ws.infinite[i].load(std::memory_order_relaxed))
-      return "the gradient of " + params_[i].name;
-  return "";
+bool Program::any_huge(const Workspace& ws) const {
+  return std::any_of(ws.infinite.get(), ws.infinite.get() + params_.size(),
+                     [](const std::atomic<bool>& huge) {
+                       return huge.load(std::memory_order_relaxed);
+                     });
 }
 
-Outcome Program::train(State& state, const Batches& batches, int64_t first,
-                       int64_t last, double* totals, Interrupted interrupted) const {
+// The first trained variable that is not finite in `vector` (P,), or null.
+const Slot* Program::first_infinite(const float* vector) const {
+  for (const Slot& s : params_)
+    if (s.trainable && !all_finite(vector + s.offset, s.size())) return &s;
+  return nullptr;
+}
+
+std::string Program::train(State& state, const Batches& batches, int64_t first,
+                           int64_t last, double* totals) const {
   check_bounds(batches, first, last);
   Borrowed ws(*this, largest_batch(batches, first, last), true);
   FlushSubnormals flush(true);
   std::vector<double>& shares = ws->totals;
+  ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
-    if (s > first && interrupted()) return {"", true};
     Rows rows = gather(batches, s, *ws);
+    if (ends(work_of(rows.batch))) return "";
     Pass p = pass(state, rows.batch);
     p.training = p.keeps = true;
     p.gradient = ws->gradient;
@@ -305,32 +330,66 @@ Outcome Program::train(State& state, const Batches& batches, int64_t first,
     for (size_t i = 0; i < params_.size(); i++)
       ws->infinite[i].store(false, std::memory_order_relaxed);
     std::atomic<bool> wild{false};
-    bool local = rows.batch <= local_batch_;
+    bool local = rows.batch <= local_batch_ &&
+                 optimizer_->safe(batches.learning_rates[s], ws->bounds);
     if (local) p.wild = &wild;
     double loss = forward_backward(p, rows, *ws);
-    if (!(loss - loss == 0)) return {"the loss", false};
+    if (ended()) return "";
+    if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
     local = local && !wild;
     if (p.wild && !local) weights(p, rows, *ws);
-    if (std::string what = first_infinite(*ws); !what.empty()) return {what, false};
 
     std::fill(shares.begin(), shares.end(), 0.0);
     shares[0] = loss * double(rows.batch);
     shares[1] = double(rows.batch);
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
                            {ws->elements, ws->rows}, shares.data() + 2);
-    Step step{optimizer_->numbers(state.scalars, state.step, batches.learning_rates[s]),
-              state.params, state.slots, params_size_, optimizer_->slots()};
-    if (local) {
-      p.update = &step;
-      weights(p, rows, *ws);
-    } else {
-      optimizer_->apply(kernels_, step, ws->gradient, ws->clipping.data());
-    }
+    if (ended()) return "";
+    Watched to_the_end(nullptr);
+    std::string what = update(state, p, rows, local, batches.learning_rates[s], *ws);
+    if (!what.empty()) return what;
     for (size_t i = 0; i < shares.size(); i++) totals[i] += shares[i];
     state.step++;
   }
-  return {};
+  return "";
+}
+
+// One update of all variables, or none: returns what would not be finite, or "".
+std::string Program::update(State& state, const Pass& pass, const Rows& rows,
+                            bool local, float learning_rate, Workspace& ws) const {
+  bool huge = any_huge(ws);
+  if (huge)
+    if (const Slot* slot = first_infinite(ws.gradient))
+      return "the gradient of " + slot->name;
+  bool careful = huge || !optimizer_->safe(learning_rate, ws.bounds);
+  int64_t slots = optimizer_->slots() * params_size_;
+  if (careful) ws.keep(state.params, params_size_, state.slots, slots);
+  std::array<double, Optimizer::most_scalars> scalars;
+  std::copy_n(state.scalars, optimizer_->scalars(), scalars.begin());
+  Step step{optimizer_->numbers(state.scalars, state.step, learning_rate), state.params,
+            state.slots, params_size_, optimizer_->slots()};
+  if (local) {
+    Pass p = pass;
+    p.update = &step;
+    weights(p, rows, ws);
+  } else {
+    optimizer_->apply(kernels_, step, ws.gradient, ws.clipping.data());
+  }
+  if (!careful) {
+    ws.bounds = optimizer_->after(learning_rate, ws.bounds);
+    return "";
+  }
+  const Slot* slot = first_infinite(state.params);
+  for (int k = 0; k < optimizer_->slots() && !slot; k++)
+    slot = first_infinite(state.slots + k * params_size_);
+  if (!slot) {
+    ws.bounds = optimizer_->look(kernels_, state.slots, params_size_);
+    return "";
+  }
+  ws.restore(state.params, state.slots);
+  std::copy_n(scalars.begin(), optimizer_->scalars(), state.scalars);
+  return "the update of " + slot->name;
 }
 
 }  // namespace kurve

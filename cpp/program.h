@@ -2,6 +2,8 @@
 // calls work in. Calls on one program from several threads are safe.
 #pragma once
 
+#include <new>
+
 #include "optimizer.h"
 
 namespace kurve {
@@ -35,14 +37,14 @@ struct Batches {
   const float* learning_rates;  // (steps,), read by train only
 };
 
-// Why train stopped before its last step; what is empty where it did not.
-struct Outcome {
-  std::string what;  // that was not finite
-  bool interrupted = false;
-};
+// There is no memory for a batch of that size; says so in the house's words.
+struct NoMemory : std::bad_alloc {
+  NoMemory(int64_t batch, double bytes);
+  const char* what() const noexcept override { return text_; }
 
-// Asked between steps; true makes the call end there.
-using Interrupted = bool (*)();
+ private:
+  char text_[192];
+};
 
 struct Workspace;
 
@@ -60,17 +62,20 @@ class Program {
   const Objective& objective() const { return objective_; }
   const Optimizer* optimizer() const { return optimizer_.get(); }
 
-  // Advances state.step and totals by each finished step.
-  Outcome train(State&, const Batches&, int64_t first, int64_t last, double* totals,
-                Interrupted) const;
-  Outcome test(const State&, const Batches&, double* totals, Interrupted) const;
-  Outcome predict(const State&, const float* x, int64_t n, float* y, Interrupted) const;
+  // All end early when the caller's watch does (see watch.h).
+
+  // Advances state.step and totals by each finished step; an update that has begun is
+  // done to the end. Returns what was not finite, or "".
+  std::string train(State&, const Batches&, int64_t first, int64_t last,
+                    double* totals) const;
+  void test(const State&, const Batches&, double* totals) const;
+  void predict(const State&, const float* x, int64_t n, float* y) const;
   // Writes the whole gradient (P,) and returns the loss.
   double gradient(const State&, const Batches&, int64_t step, float* gradient) const;
   // Outputs for x, and the derivative of each with respect to every variable:
   // (n * outputs, P), zero for padding and frozen variables.
-  Outcome jacobian(const State&, const float* x, int64_t n, float* y, float* jacobian,
-                   Interrupted) const;
+  void jacobian(const State&, const float* x, int64_t n, float* y,
+                float* jacobian) const;
 
  private:
   class Borrowed;
@@ -79,8 +84,12 @@ class Program {
   const float* forward(const Pass&, const float* x, Workspace&, float* output) const;
   double forward_backward(const Pass&, const Rows&, Workspace&) const;
   void weights(const Pass&, const Rows&, Workspace&) const;
-  std::string first_infinite(const Workspace&) const;
+  bool any_huge(const Workspace&) const;
+  const Slot* first_infinite(const float* vector) const;
+  std::string update(State&, const Pass&, const Rows&, bool local, float learning_rate,
+                     Workspace&) const;
   Pass pass(const State&, int64_t batch) const;
+  int64_t work_of(int64_t batch) const;
 
   const Kernels& kernels_;
   std::vector<Slot> params_;
@@ -92,6 +101,7 @@ class Program {
   Objective objective_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;
+  mutable size_t made_ = 0;  // workspaces, for which free_ has places
 };
 
 // The multiple of 16 floats that holds every slot.

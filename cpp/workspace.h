@@ -1,10 +1,11 @@
 // Memory of one call: grows to the largest batch seen, then nothing is allocated.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
-#include "ops.h"
+#include "optimizer.h"
 
 namespace kurve {
 
@@ -18,6 +19,7 @@ struct Workspace {
   std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
   std::vector<double> totals;                     // of the step under way
   std::vector<double> clipping;                   // the optimizer's scratch
+  Bounds bounds;                                  // of the state that is trained
 
   struct Sizes {  // floats per sample but for `fixed`
     int64_t x, y, widest, output, rows, fixed;
@@ -29,16 +31,30 @@ struct Workspace {
     if (batch <= batch_ && (training_ || !training)) return;
     batch = std::max(batch, batch_);
     training = training || training_;
+    batch_ = 0;  // nothing is to be had if an allocation throws
     out.assign(sizes.ops.size(), nullptr);
     kept.assign(sizes.ops.size(), nullptr);
     delta.assign(sizes.ops.size(), nullptr);
-    batch_ = 0;  // nothing is to be had if the allocation throws
     lay(batch, training, sizes, nullptr);
+    memory_.reset();  // never both at once
     memory_.reset(static_cast<float*>(std::aligned_alloc(64, size_t(used_) * 4)));
     if (!memory_) throw std::bad_alloc();
     lay(batch, training, sizes, memory_.get());
     batch_ = batch;
     training_ = training;
+  }
+
+  // Bytes that the last `reserve` asked for.
+  double wanted() const { return 4.0 * double(used_); }
+
+  // A copy of a state's vectors, and back.
+  void keep(const float* params, int64_t size, const float* slots, int64_t more) {
+    kept_params_.assign(params, params + size);
+    kept_slots_.assign(slots, slots + more);
+  }
+  void restore(float* params, float* slots) const {
+    std::copy(kept_params_.begin(), kept_params_.end(), params);
+    std::copy(kept_slots_.begin(), kept_slots_.end(), slots);
   }
 
  private:
@@ -68,6 +84,7 @@ struct Workspace {
     void operator()(float* p) const { std::free(p); }
   };
   std::unique_ptr<float, Free> memory_;
+  std::vector<float> kept_params_, kept_slots_;
   int64_t batch_ = 0, used_ = 0;
   bool training_ = false;
 };

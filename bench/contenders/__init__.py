@@ -2,7 +2,7 @@
 
     Contender(**options)     imports its library
     .versions                {name: version}
-    .prepare(case)           a model with `cases.weights(case)`, its data
+    .prepare(case)           a model with `case.weights()`, its data
     .train(steps)            goes through the rows from the first one on
     .predict(x) -> (n, 1)    by the fastest form that the library offers
     .keras_epsilon(on)       only where Adam adds epsilon elsewhere: make it equal
@@ -46,6 +46,9 @@ ENTRIES: dict[str, Entry] = {
     ),
     "PyTorch": Entry("bench.contenders.by_torch"),
     "PyTorch compiled": Entry("bench.contenders.by_torch", {"compiled": True}),
+    "PyTorch, channels last": Entry(
+        "bench.contenders.by_torch", {"channels_last": True}
+    ),
     "JAX": Entry("bench.contenders.by_jax"),
     "Keras on JAX": _keras("jax"),
     "Keras on JAX, 10 steps a call": _keras("jax", steps_per_execution=10),

@@ -62,8 +62,8 @@ class Contender:
     def prepare(self, case: cases.Case) -> None:
         jax.clear_caches()
         self.case, self.optimizer = case, adam()
-        self.x, self.y = (jnp.asarray(part) for part in cases.data(case))
-        every = [pairs(cases.weights(case, k)) for k in range(max(1, case.members))]
+        self.x, self.y = (jnp.asarray(part) for part in case.data())
+        every = [pairs(case.weights(k)) for k in range(max(1, case.members))]
         if case.members:
             self.params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
         else:

@@ -21,14 +21,11 @@ class Contender:
 
     def prepare(self, case: cases.Case) -> None:
         keras.utils.clear_session()
-        self.case, (self.x, self.y) = case, cases.data(case)
-        self.model = keras.Sequential([keras.layers.Input(shape=(case.inputs,))])
-        for _ in range(case.depth):
-            self.model.add(keras.layers.Dense(case.width, activation="relu"))
-        self.model.add(keras.layers.Dense(1))
-        self.model.set_weights(cases.weights(case))
+        self.case, (self.x, self.y) = case, case.data()
+        self.model = keras.Sequential(case.layers(keras.layers))
+        self.model.set_weights(case.weights())
         self.model.compile(
-            loss="mse",
+            loss=case.loss,
             optimizer="adam",
             steps_per_execution=self.steps_per_execution,
         )

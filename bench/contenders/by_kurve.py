@@ -15,18 +15,15 @@ class Contender:
         self.versions = {"Kurve": kurve.__version__}
 
     def prepare(self, case: cases.Case) -> None:
-        self.case, (self.x, self.y) = case, cases.data(case)
-        self.model = models.Sequential([layers.Input(shape=(case.inputs,))])
-        for _ in range(case.depth):
-            self.model.add(layers.Dense(case.width, activation="relu"))
-        self.model.add(layers.Dense(1))
-        self.model.set_weights(cases.weights(case))
-        self.model.compile(loss="mse", optimizer="adam", engine=self.engine)
+        self.case, (self.x, self.y) = case, case.data()
+        self.model = models.Sequential(case.layers(layers))
+        self.model.set_weights(case.weights())
+        self.model.compile(loss=case.loss, optimizer="adam", engine=self.engine)
         self.predict = partial(self.model.predict, verbose=0)
         if case.members:
             self.model = kurve.ensemble(self.model, members=case.members)
             for number, member in enumerate(self.model.members):
-                member.set_weights(cases.weights(case, number))
+                member.set_weights(case.weights(number))
             self.predict = self.model.predict
 
     def train(self, steps: int) -> None:

@@ -15,7 +15,7 @@ class Contender:
         self.versions = {"scikit-learn": sklearn.__version__}
 
     def prepare(self, case: cases.Case) -> None:
-        x, y = cases.data(case)
+        x, y = case.data()
         self.case, self.x, self.y = case, x, y.ravel()
         self.model = MLPRegressor(
             hidden_layer_sizes=(case.width,) * case.depth,
@@ -28,7 +28,7 @@ class Contender:
             epsilon=cases.EPSILON / 2,
         )
         self.model.partial_fit(self.x[: case.batch], self.y[: case.batch])
-        values = cases.weights(case)
+        values = case.weights()
         variables = zip(self.model.coefs_, self.model.intercepts_, strict=True)
         for variable, value in zip(sum(variables, ()), values, strict=True):
             variable[...] = value

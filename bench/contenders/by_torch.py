@@ -6,17 +6,22 @@ import numpy as np
 import torch
 
 from bench import cases
+from bench.digits import Digits
 
 
 class Contender:
-    def __init__(self, compiled: bool = False) -> None:
-        self.compiled = compiled
+    def __init__(self, compiled: bool = False, channels_last: bool = False) -> None:
+        self.compiled, self.channels_last = compiled, channels_last
         self.versions = {"PyTorch": torch.__version__}
 
     def prepare(self, case: cases.Case) -> None:
         self.case = case
-        self.x, self.y = (torch.from_numpy(part) for part in cases.data(case))
-        self.forward = self._ensemble() if case.members else self._network()
+        self.x, self.y = (torch.from_numpy(part) for part in case.data())
+        if isinstance(case, Digits):
+            self.y = self.y.long()
+            self.forward = self._convnet()
+        else:
+            self.forward = self._ensemble() if case.members else self._network()
         self.adam = torch.optim.Adam(
             self.parameters,
             lr=cases.LEARNING_RATE,
@@ -31,7 +36,7 @@ class Contender:
         self.keras_epsilon(False)
 
     def _network(self):
-        case, values = self.case, cases.weights(self.case)
+        case, values = self.case, self.case.weights()
         parts: list[torch.nn.Module] = []
         for i, o in case.shapes:
             parts += [torch.nn.Linear(i, o), torch.nn.ReLU()]
@@ -42,9 +47,38 @@ class Contender:
                 parameter.copy_(torch.from_numpy(value.T))
         return net
 
+    def _convnet(self):
+        torch.manual_seed(cases.SEED)  # of the dropout
+        nn, layout = torch.nn, torch.contiguous_format
+        if self.channels_last:
+            layout = torch.channels_last
+        net = nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Dropout(self.case.dropout), nn.Linear(1600, 10),
+        )  # fmt: skip
+        self.parameters = list(net.parameters())
+        with torch.no_grad():
+            for parameter, value in zip(
+                self.parameters, self.case.weights(), strict=True
+            ):
+                if value.ndim == 4:
+                    value = value.transpose(3, 2, 0, 1)
+                elif value.ndim == 2:  # torch flattens channels first
+                    value = value.reshape(5, 5, 64, 10).transpose(3, 2, 0, 1)
+                    value = value.reshape(10, 1600)
+                parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        self.network = net.to(memory_format=layout)
+
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            x = x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+            return net(x.float() / 255)
+
+        return forward
+
     def _ensemble(self):
         """Stacked kernels (members, I, O): one batched product a layer."""
-        every = [cases.weights(self.case, k) for k in range(self.case.members)]
+        every = [self.case.weights(k) for k in range(self.case.members)]
         self.parameters = [
             torch.nn.Parameter(torch.from_numpy(np.stack(values)))
             for values in zip(*every, strict=True)
@@ -62,6 +96,8 @@ class Contender:
         return forward
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.case, Digits):
+            return torch.nn.functional.cross_entropy(self.forward(x), y)
         if not self.case.members:
             return torch.nn.functional.mse_loss(self.forward(x), y)
         return ((self.forward(x) - y) ** 2).mean((1, 2)).sum()
@@ -90,5 +126,10 @@ class Contender:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
+            if isinstance(self.case, Digits):
+                self.network.eval()
+                y = torch.softmax(self.forward(torch.from_numpy(x)), 1)
+                self.network.train()
+                return y.numpy()
             y = self.forward(torch.from_numpy(x))
             return (y.mean(0) if self.case.members else y).numpy()

@@ -2,6 +2,7 @@
 
 #include <nanobind/ndarray.h>
 
+#include "interrupt.h"
 #include "register.h"
 
 namespace nb = nanobind;
@@ -54,8 +55,7 @@ void register_linear(nb::module_& m) {
           [](const JacobianArrays& self, Matrix<double> square) {
             Jacobian j = self.view();
             expect(side_of(square) == j.P, "square must have a row for each column.");
-            nb::gil_scoped_release release;
-            add_square(j, square.data());
+            interruptible([&] { add_square(j, square.data()); });
           },
           nb::arg("square").noconvert(), "Add J^T J to the upper triangle.")
       .def(
@@ -64,8 +64,7 @@ void register_linear(nb::module_& m) {
             Jacobian j = self.view();
             expect(int64_t(r.size()) == j.n && int64_t(out.size()) == j.P,
                    "r must have a number for each row, out one for each column.");
-            nb::gil_scoped_release release;
-            back(j, r.data(), out.data());
+            interruptible([&] { back(j, r.data(), out.data()); });
           },
           nb::arg("r").noconvert(), nb::arg("out").noconvert(), "Write J^T r to out.")
       .def(
@@ -74,8 +73,7 @@ void register_linear(nb::module_& m) {
             Jacobian j = self.view();
             expect(int64_t(d.size()) == j.P && int64_t(out.size()) == j.n,
                    "d must have a number for each column, out one for each row.");
-            nb::gil_scoped_release release;
-            times(j, d.data(), out.data());
+            interruptible([&] { times(j, d.data(), out.data()); });
           },
           nb::arg("d").noconvert(), nb::arg("out").noconvert(), "Write J d to out.");
   m.def(
@@ -98,8 +96,9 @@ void register_linear(nb::module_& m) {
       "factor",
       [](Matrix<double> a) {
         int64_t P = side_of(a);
-        nb::gil_scoped_release release;
-        return factor(a.data(), P);
+        int64_t rows = 0;
+        interruptible([&] { rows = factor(a.data(), P); });
+        return rows;
       },
       nb::arg("a").noconvert(),
       "Make R of A = R^T R in place, upper triangles; returns the first row where A is "
@@ -109,8 +108,7 @@ void register_linear(nb::module_& m) {
       [](Matrix<double> r, Vector<double> x) {
         int64_t P = side_of(r);
         expect(int64_t(x.size()) == P, "x must have a number for each row.");
-        nb::gil_scoped_release release;
-        solve(r.data(), x.data(), P);
+        interruptible([&] { solve(r.data(), x.data(), P); });
       },
       nb::arg("r").noconvert(), nb::arg("x").noconvert(), "Write (R^T R)^-1 x to x.");
   m.def(
@@ -118,8 +116,7 @@ void register_linear(nb::module_& m) {
       [](Matrix<double> r, Vector<double> out) {
         int64_t P = side_of(r);
         expect(int64_t(out.size()) == P, "out must have a number for each row.");
-        nb::gil_scoped_release release;
-        inverse_diagonal(r.data(), out.data(), P);
+        interruptible([&] { inverse_diagonal(r.data(), out.data(), P); });
       },
       nb::arg("r").noconvert(), nb::arg("out").noconvert(),
       "Write the diagonal of (R^T R)^-1 to out.");

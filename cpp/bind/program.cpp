@@ -7,10 +7,10 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
-#include <chrono>
+#include <exception>
 
 #include "float_mode.h"
+#include "interrupt.h"
 #include "pool.h"
 #include "register.h"
 
@@ -24,25 +24,6 @@ using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu, Options...>;
 template <class T>
 using Vector = Array<T, nb::ndim<1>>;
 using Data = Array<const float>;
-
-// Set for the length of a call that runs several jobs: one that is interrupted ends
-// all.
-thread_local std::atomic<bool>* all_end = nullptr;
-
-// True once a signal handler has raised; looks every 20 ms, because that takes the GIL.
-bool interrupted() {
-  using Clock = std::chrono::steady_clock;
-  static thread_local Clock::time_point looked{};
-  if (all_end && all_end->load(std::memory_order_relaxed)) return true;
-  Clock::time_point now = Clock::now();
-  if (now - looked < std::chrono::milliseconds(20)) return false;
-  looked = now;
-  FlushSubnormals flush(false);  // a handler is any Python code
-  nb::gil_scoped_acquire gil;
-  if (PyErr_CheckSignals() == 0) return false;
-  if (all_end) all_end->store(true, std::memory_order_relaxed);
-  return true;
-}
 
 // What a call needs of kurve.engines.base.State, whose step it sets at the end.
 struct StateArrays {
@@ -100,10 +81,6 @@ struct BatchArrays {
   }
 };
 
-void raise_if(const Outcome& outcome) {
-  if (outcome.interrupted) throw nb::python_error();
-}
-
 // One call of train: the steps first..last-1 of one program.
 struct Job {
   const Program* program;
@@ -129,36 +106,28 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
     expect(int64_t(job->totals.size()) == job->program->totals_size(),
            "totals must have the plan's size.");
   }
-  std::vector<Outcome> outcomes(jobs.size());
+  std::vector<std::string> what(jobs.size());
   std::vector<std::exception_ptr> errors(jobs.size());
-  std::atomic<bool> end{false};
-  {
-    nb::gil_scoped_release release;
+  bool interrupted = without_gil([&] {
     parallel(int64_t(jobs.size()), parallel_from, [&](int64_t i) {
       const Job& job = *jobs[size_t(i)];
-      all_end = &end;
       try {
-        outcomes[size_t(i)] =
-            job.program->train(states[size_t(i)], batches[size_t(i)], job.first,
-                               job.last, job.totals.data(), interrupted);
+        what[size_t(i)] = job.program->train(states[size_t(i)], batches[size_t(i)],
+                                             job.first, job.last, job.totals.data());
       } catch (...) {
         errors[size_t(i)] = std::current_exception();
       }
-      all_end = nullptr;
     });
-  }
+  });
   {
     // Setting an attribute must not meet the KeyboardInterrupt under way.
     nb::error_scope keep;
     for (size_t i = 0; i < jobs.size(); i++)
       jobs[i]->state.attr("step") = states[i].step;
   }
-  std::vector<std::string> what;
-  if (end) throw nb::python_error();
-  for (size_t i = 0; i < jobs.size(); i++) {
-    if (errors[i]) std::rethrow_exception(errors[i]);
-    what.push_back(outcomes[i].what);
-  }
+  if (interrupted) throw nb::python_error();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
   return what;
 }
 
@@ -169,12 +138,7 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
   Batches data = batches.view(program);
   expect(int64_t(totals.size()) == program.totals_size(),
          "totals must have the plan's size.");
-  Outcome outcome;
-  {
-    nb::gil_scoped_release release;
-    outcome = program.test(view, data, totals.data(), interrupted);
-  }
-  raise_if(outcome);
+  interruptible([&] { program.test(view, data, totals.data()); });
 }
 
 void predict(const Program& program, const StateArrays& arrays, Data x,
@@ -185,12 +149,7 @@ void predict(const Program& program, const StateArrays& arrays, Data x,
          "x must have the shape (n, *input_shape).");
   expect(int64_t(y.size()) == n * program.output_size(),
          "y must have the shape (n, *output_shape).");
-  Outcome outcome;
-  {
-    nb::gil_scoped_release release;
-    outcome = program.predict(view, x.data(), n, y.data(), interrupted);
-  }
-  raise_if(outcome);
+  interruptible([&] { program.predict(view, x.data(), n, y.data()); });
 }
 
 void jacobian(const Program& program, const StateArrays& arrays, Data x, Array<float> y,
@@ -203,12 +162,7 @@ void jacobian(const Program& program, const StateArrays& arrays, Data x, Array<f
   expect(int64_t(out.shape(0)) == n * outputs &&
              int64_t(out.shape(1)) == program.params_size(),
          "the jacobian must have a row for each output and a column for each param.");
-  Outcome outcome;
-  {
-    nb::gil_scoped_release release;
-    outcome = program.jacobian(view, x.data(), n, y.data(), out.data(), interrupted);
-  }
-  raise_if(outcome);
+  interruptible([&] { program.jacobian(view, x.data(), n, y.data(), out.data()); });
 }
 
 double gradient(const Program& program, const StateArrays& arrays, int64_t step,
@@ -219,8 +173,9 @@ double gradient(const Program& program, const StateArrays& arrays, int64_t step,
   expect(int64_t(out.size()) == program.params_size(),
          "the gradient must be as long as params.");
   Batches data = batches.view(program);
-  nb::gil_scoped_release release;
-  return program.gradient(view, data, which, out.data());
+  double loss = 0;
+  interruptible([&] { loss = program.gradient(view, data, which, out.data()); });
+  return loss;
 }
 
 }  // namespace

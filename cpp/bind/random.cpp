@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "interrupt.h"
 #include "register.h"
 
 namespace nb = nanobind;
@@ -30,51 +32,67 @@ void philox(uint64_t seed, uint32_t purpose, uint64_t stream, uint32_t block,
   words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
 }
 
-void words_of(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n,
-              uint32_t* out) {
-  uint32_t last[4];
-  size_t i = 0;
-  for (; i + 4 <= n; i += 4) philox(seed, purpose, stream, uint32_t(i / 4), out + i);
-  if (i == n) return;
-  philox(seed, purpose, stream, uint32_t(i / 4), last);
-  std::copy_n(last, n - i, out + i);
+// Calls body(first, last) for pieces of 0..n-1 until somebody wants to end.
+template <class Body>
+void in_pieces(size_t n, Body&& body) {
+  constexpr size_t piece = 1 << 18;  // a few milliseconds
+  for (size_t i = 0; i < n && !kurve::ends(kurve::Watch::usual); i += piece)
+    body(i, std::min(i + piece, n));
 }
 
-// The rows 0..n-1 in the order of their keys, two words each; equal keys keep the order
-// of the rows.
-Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
-  struct Row {
-    uint64_t key;
-    int64_t number;
-  };
-  auto* out = new int64_t[n];
-  {
-    nb::gil_scoped_release release;
-    std::vector<uint32_t> word(2 * n);
-    words_of(seed, purpose, stream, 2 * n, word.data());
-    std::vector<Row> rows(n), other;
-    for (size_t i = 0; i < n; i++)
-      rows[i] = {uint64_t(word[2 * i]) << 32 | word[2 * i + 1], int64_t(i)};
-    if (n < 4096) {
-      std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
-        return a.key != b.key ? a.key < b.key : a.number < b.number;
-      });
-    } else {
-      // Radix sort, the least significant 11 bits first: stable, and linear in n.
-      constexpr int bits = 11, digits = 1 << bits;
-      other.resize(n);
-      for (int shift = 0; shift < 64; shift += bits) {
-        std::vector<size_t> start(digits + 1, 0);
-        for (const Row& row : rows) start[(row.key >> shift & (digits - 1)) + 1]++;
-        for (int d = 0; d < digits; d++) start[size_t(d) + 1] += start[size_t(d)];
-        for (const Row& row : rows)
-          other[start[row.key >> shift & (digits - 1)]++] = row;
-        std::swap(rows, other);
-      }
-    }
-    for (size_t i = 0; i < n; i++) out[i] = rows[i].number;
+struct Row {
+  uint64_t key;
+  int64_t number;
+};
+
+// Not filled with zeros first: of many rows that alone takes half a second.
+using Memory = std::unique_ptr<Row[]>;
+Memory memory(size_t n) { return std::make_unique_for_overwrite<Row[]>(n); }
+
+// By key; equal keys keep the order of the rows.
+void sort(Memory& rows, size_t n) {
+  if (n < 4096)
+    return std::sort(rows.get(), rows.get() + n, [](const Row& a, const Row& b) {
+      return a.key != b.key ? a.key < b.key : a.number < b.number;
+    });
+  // Radix sort, the least significant 11 bits first: stable, and linear in n.
+  constexpr int bits = 11, digits = 1 << bits;
+  Memory other = memory(n);
+  for (int shift = 0; shift < 64; shift += bits) {
+    std::vector<size_t> start(digits + 1, 0);
+    in_pieces(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; i++)
+        start[(rows[i].key >> shift & (digits - 1)) + 1]++;
+    });
+    for (int d = 0; d < digits; d++) start[size_t(d) + 1] += start[size_t(d)];
+    in_pieces(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; i++)
+        other[start[rows[i].key >> shift & (digits - 1)]++] = rows[i];
+    });
+    if (kurve::ended()) return;
+    std::swap(rows, other);
   }
+}
+
+// The rows 0..n-1 in the order of their keys, two words each.
+Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
+  auto* out = new int64_t[n];
   nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });
+  interruptible([&] {
+    Memory rows = memory(n);
+    in_pieces(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; i += 2) {
+        uint32_t word[4];
+        philox(seed, purpose, stream, uint32_t(i / 2), word);
+        for (size_t k = 0; k < 2 && i + k < last; k++)
+          rows[i + k] = {uint64_t(word[2 * k]) << 32 | word[2 * k + 1], int64_t(i + k)};
+      }
+    });
+    sort(rows, n);
+    in_pieces(n, [&](size_t first, size_t last) {
+      for (size_t i = first; i < last; i++) out[i] = rows[i].number;
+    });
+  });
   return Rows(out, {n}, owner);
 }
 

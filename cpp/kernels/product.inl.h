@@ -62,7 +62,7 @@ static void locate(const Product& p, int64_t at, float** slots) {
 }
 
 // What comes after the product, on rows m..m+rows-1 of a panel while they are in the
-// first cache. Returns whether they are finite where that was asked.
+// first cache. Returns whether they are tame where that was asked.
 static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
                    int64_t rows, int64_t n, int64_t width) {
   int64_t at = m * p.N + n;
@@ -77,14 +77,14 @@ static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
                           p.derivative.values ? p.derivative.values + at : nullptr);
       return true;
     case Product::check: {
-      vf bad{};
+      vi wild{};
       for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < width; j += L) {
           vf x = load(c + i * c_row + j, width - j);
-          bad += x * 0.0f;
+          wild |= ~(abs(x) <= tame_sum);
           store(t.y + i * p.N + j, x, width - j);
         }
-      return !any(bad != 0.0f);
+      return !any(wild);
     }
     case Product::update: {
       float* slots[3];
@@ -226,12 +226,13 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
   int64_t most = pieces(pieces(p.K, pieces(p.K, k_block)), L) * L;
   bool packs_a = width >= 4 * panel_width;
   bool packs_b = p.b_transposed || width % panel_width || rows >= pack_from_rows;
-  bool finite = true;
+  bool tame = true;
   const float* derivative =
       p.after == Product::differentiate ? p.derivative.values : nullptr;
   for (int64_t k = 0, depth; k < p.K; k += depth) {
     depth = min(p.K - k, most);
     bool last = k + depth == p.K;
+    if (p.ends && p.ends(rows * width * depth)) return true;
     if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
     for (int64_t i = 0, r0 = 0, count; i < tiles.count; i++, r0 += count) {
       count = tiles.begin(i + 1) - r0;
@@ -257,11 +258,11 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
         auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
         run(int(count), a.at, a.row, a.step, b, packs_b ? panel_width : p.b_row, c,
             c_row, depth, k == 0);
-        if (last) finite &= finish(p, c, c_row, m, count, n, columns);
+        if (last) tame &= finish(p, c, c_row, m, count, n, columns);
       }
     }
   }
-  return finite;
+  return tame;
 }
 
 static bool product(const Product& p, int64_t task) {

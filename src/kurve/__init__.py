@@ -26,24 +26,30 @@ from kurve.models import Sequential as Sequential
 from kurve.solvers import curve_fit as curve_fit
 
 if _typing.TYPE_CHECKING:
+    from kurve import datasets as datasets
     from kurve import estimators as estimators
     from kurve.estimators import Classifier as Classifier
     from kurve.estimators import Regressor as Regressor
 
 __version__ = "0.1.0"
 
-_LATER = ("Classifier", "Regressor", "estimators")
+_LATER = {
+    "Classifier": "kurve.estimators",
+    "Regressor": "kurve.estimators",
+    "estimators": "kurve.estimators",
+    "datasets": "kurve.datasets",
+}
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The estimators, imported when they are first asked for: a third of the time that
-    `import kurve` would take, and networks need none of it."""
+    """Imports estimators and data sets when they are first asked for: a third of the
+    time that `import kurve` would take, and networks need none of it."""
     if name not in _LATER:
         raise AttributeError(f"module 'kurve' has no attribute {name!r}")
     import importlib
 
-    module = importlib.import_module("kurve.estimators")
-    return module if name == "estimators" else getattr(module, name)
+    module = importlib.import_module(_LATER[name])
+    return module if _LATER[name].endswith(f".{name}") else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,18 @@ Logs = dict[str, float]
 
 class Callback:
     """Base class. Override what you need; the model is `self.model`, the arguments of
-    `fit` are `self.params` ("epochs", "steps", "verbose")."""
+    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed": whether this
+    `fit` goes on from a checkpoint).
+
+    A callback that remembers something from one epoch or batch to the next overrides
+    `get_state` and `set_state` too, so that checkpoints hold it:
+
+        def get_state(self):
+            return {"seen": self.seen}
+
+        def set_state(self, state):
+            self.seen = state["seen"]
+    """
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -58,21 +69,33 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self.on_batch_end(batch, logs)
 
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint shall hold of this callback: numbers, text, None, lists,
+        tuples, dictionaries and NumPy arrays. Called between whole steps."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` gave, in a new process maybe. Called once, after
+        `on_train_begin`."""
+
     def has_batch_hooks(self, kind: str) -> bool:
         """Whether "train", "test" or "predict" must stop after every batch for this
         callback."""
         hooks = [f"on_{kind}_batch_begin", f"on_{kind}_batch_end"]
         if kind == "train":
             hooks += ["on_batch_begin", "on_batch_end"]
-        return any(
-            hook in vars(self)
-            or getattr(type(self), hook) is not getattr(Callback, hook)
-            for hook in hooks
-        )
+        return any(overrides(self, hook) for hook in hooks)
 
     def handles_non_finite(self) -> bool:
         """Whether a loss that is not finite shall end `fit` without an error."""
         return False
+
+
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback has a hook of its own."""
+    return hook in vars(callback) or (
+        getattr(type(callback), hook) is not getattr(Callback, hook)
+    )
 
 
 def as_list(
@@ -104,7 +127,9 @@ class CallbackList:
     def __init__(
         self, callbacks: list[Callback], model: Any, params: dict[str, Any]
     ) -> None:
-        self.callbacks = callbacks
+        self.callbacks, self.params = callbacks, params
+        self.calling = False
+        """Whether a hook is running."""
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -116,8 +141,12 @@ class CallbackList:
 
     def call(self, hook: str, *args: Any) -> None:
         """Call one hook, such as "on_epoch_end", of every callback."""
-        for callback in self.callbacks:
-            getattr(callback, hook)(*args)
+        self.calling = True
+        try:
+            for callback in self.callbacks:
+                getattr(callback, hook)(*args)
+        finally:
+            self.calling = False
 
     def handles_non_finite(self) -> bool:
         return any(c.handles_non_finite() for c in self.callbacks)
@@ -136,6 +165,12 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "history": self.history}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.epoch, self.history = state["epoch"], state["history"]
 
 
 class LambdaCallback(Callback):
@@ -219,6 +254,16 @@ class _Monitor(Callback):
             "Try mode='min' or mode='max'."
         )
 
+    _remembered: tuple[str, ...] = ("best",)
+    """Names of what changes from epoch to epoch."""
+
+    def get_state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._remembered}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for name in self._remembered:
+            setattr(self, name, state[name])
+
 
 class EarlyStopping(_Monitor):
     """Ends training when a value has stopped improving.
@@ -233,6 +278,8 @@ class EarlyStopping(_Monitor):
         restore_best_weights: whether the model ends with the weights of its best epoch.
         start_from_epoch: first epoch that is watched.
     """
+
+    _remembered = ("best", "wait", "stopped_epoch", "best_epoch", "best_weights")
 
     def __init__(
         self,
@@ -295,6 +342,8 @@ class ModelCheckpoint(_Monitor):
         initial_value_threshold: value that must be beaten to save at all.
         verbose: 1 prints what happens.
     """
+
+    _remembered = ("best", "_batches", "_epoch")
 
     def __init__(
         self,
@@ -413,6 +462,8 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: the learning rate never falls below it.
     """
 
+    _remembered = ("best", "wait", "cooldown_counter")
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -468,6 +519,57 @@ class ReduceLROnPlateau(_Monitor):
                     print(f"\nEpoch {epoch + 1}: learning rate cut to {rate:g}")
 
 
+class BackupAndRestore(Callback):
+    """Makes `fit` go on where it was after a crash: `fit(checkpoint=...)` with Keras's
+    name and habits. What is kept, and what is refused, is the same; see `fit`.
+
+    Args:
+        backup_dir: a folder for one call of `fit`; made if it is not there.
+        save_freq: "epoch", a number of steps, "auto" (see `fit`), or False for SIGTERM
+            and Ctrl-C only.
+        double_checkpoint: keep two checkpoints, in case the newest is damaged.
+        delete_checkpoint: whether nothing is left after a `fit` that has ended; else
+            the same call again trains no more, and gives the same history.
+    """
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.backup_dir = folder_name(where, "backup_dir", backup_dir)
+        self.save_freq = checked_freq(where, "save_freq", save_freq)
+        self.double_checkpoint = bool(double_checkpoint)
+        self.delete_checkpoint = bool(delete_checkpoint)
+
+
+def folder_name(where: str, argument: str, value: Any) -> str:
+    """The folder's name as text."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(
+            f"[{where}] {argument} must name a folder. Received: {value!r}. "
+            f"Try {argument}='checkpoints'."
+        )
+    return os.fsdecode(value)
+
+
+def checked_freq(where: str, argument: str, value: Any) -> str | int:
+    """How often to write checkpoints."""
+    if value is False or value in ("auto", "epoch"):
+        return value
+    if isinstance(value, (int, np.integer)) and value > 0 and value is not True:
+        return int(value)
+    raise ValueError(
+        f"[{where}] {argument} must be 'auto', 'epoch', a number of steps above 0, or "
+        f"False. Received: {value!r}. Try {argument}='epoch'."
+    )
+
+
 class TerminateOnNaN(Callback):
     """Ends training without an error when the loss is no longer finite. The model keeps
     its last finite weights; without this callback `fit` raises NonFiniteError."""
@@ -497,6 +599,8 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.params.get("resumed"):
+            return
         self._columns = []
         if not self.append or not os.path.exists(self.filename):
             open(self.filename, "w", encoding="utf-8").close()
@@ -517,6 +621,26 @@ class CSVLogger(Callback):
                     self._columns += [f"val_{name}" for name in self._columns]
                 writer.writerow(["epoch", *self._columns])
             writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
+
+    def get_state(self) -> dict[str, Any]:
+        """The lines so far are on the disk once this returns."""
+        with open(self.filename, "ab") as file:
+            os.fsync(file.fileno())
+            return {"columns": self._columns, "size": file.tell()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take away the lines that were written after the checkpoint."""
+        self._columns = state["columns"]
+        with open(self.filename, "ab") as file:
+            if file.tell() < state["size"]:
+                warnings.warn(
+                    f"[CSVLogger] {self.filename!r} has lost lines since the "
+                    "checkpoint; only later epochs will be in it.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            else:
+                file.truncate(state["size"])
 
 
 def _learning_rate(model: Any) -> float:

@@ -15,6 +15,9 @@ from kurve.plan import Shape
 SMALL = 4096
 """Elements of an array for which one more array costs less than a second thought."""
 
+PIECE = 1 << 18
+"""Elements that are looked at in one go, so that the answers stay in the cache."""
+
 
 def as_samples(
     where: str,
@@ -22,6 +25,7 @@ def as_samples(
     data: Any,
     sample_shape: Shape | None,
     dtype: Any = np.float32,
+    keep_bytes: bool = False,
 ) -> np.ndarray:
     """`data` as an array (n, *sample_shape) in C order, all finite.
 
@@ -29,6 +33,7 @@ def as_samples(
         where, argument: for messages: the method and the name of its argument.
         data: array, list, dataframe: anything NumPy takes. 1-D data is one feature.
         sample_shape: what one sample must be; any shape if None.
+        keep_bytes: leave uint8 samples of two or more axes, images, as they are.
 
     Raises:
         TypeError: text, objects, dates or complex numbers.
@@ -63,6 +68,8 @@ def as_samples(
             f"built for. Received: {argument}.shape={np.shape(data)}. "
             f"{_shape_fix(argument, array, sample_shape)}"
         )
+    if keep_bytes and array.dtype == np.uint8 and array.ndim > 2:
+        return np.ascontiguousarray(array)
     samples = _cast(array, dtype)
     refuse_non_finite(where, argument, samples, array)
     return samples
@@ -191,10 +198,10 @@ def refuse_non_finite(
     """Refuse NaN and infinity, naming the first; `original` is the array before it was
     made float32."""
     if array.size > SMALL:
-        # A sum is finite only if all its terms are, and needs no second array.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
-                return
+        flat = array.reshape(-1)  # a view, which `as_samples` and the others see to
+        pieces = (flat[i : i + PIECE] for i in range(0, len(flat), PIECE))
+        if all(np.isfinite(piece).all() for piece in pieces):
+            return
     elif math.isfinite(np.vdot(array, array)):  # the fastest that NumPy has
         return
     finite = np.isfinite(array)
@@ -232,6 +239,7 @@ def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
     try:
         array = np.asarray(data)
     except ValueError:
+        _refuse_mixed_images(where, argument, data)
         raise ValueError(
             f"[{where}] {argument} must be rectangular. Received: a "
             f"{type(data).__name__} whose rows differ in length. "
@@ -256,6 +264,19 @@ def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
     )
 
 
+def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
+    """Refuse a list of images that differ in size or in channels."""
+    shapes = [np.shape(image) for image in data if isinstance(image, np.ndarray)]
+    if len(shapes) != len(data) or len(shapes[0]) < 2:
+        return
+    i = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
+    raise ValueError(
+        f"[{where}] {argument} must hold images of one shape. Received: "
+        f"{argument}[0].shape={shapes[0]}, {argument}[{i}].shape={shapes[i]}. "
+        "Try scaling or cropping them to one size first."
+    )
+
+
 def _first_non_number(array: np.ndarray) -> tuple[int, ...] | None:
     """Position of the first element that is no number, text that cannot even be read as
     one before all others; None if there is none."""
@@ -276,6 +297,12 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
     wanted = int(np.prod(sample_shape))
     if array.ndim == 1 and len(sample_shape) == 1 and array.size == wanted:
         return f"Try {argument}.reshape(1, -1) for a single sample."
+    if (*array.shape[1:], 1) == sample_shape and len(sample_shape) > 1:
+        return f"Try {argument}[..., None], an axis for one channel."
+    if array.shape == sample_shape and len(sample_shape) > 1:
+        return f"Try {argument}[None] for a single sample."
+    if array.ndim == 4 and (*array.shape[2:], array.shape[1]) == sample_shape:
+        return f"Try {argument}.transpose(0, 2, 3, 1), channels last."
     if array.ndim > 1 and array[0].size == wanted:
         shape = ", ".join(map(str, sample_shape))
         return f"Try {argument}.reshape(-1, {shape})."

@@ -9,6 +9,7 @@ Source: Hansen & Salamon 1990; Lakshminarayanan, Pritzel & Blundell 2017.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, overload
@@ -17,7 +18,7 @@ import numpy as np
 
 from kurve import data, rng
 from kurve.batching import check_count
-from kurve.callbacks import Callback, History, as_list
+from kurve.callbacks import BackupAndRestore, Callback, History, as_list
 from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.progress import ProgressBar, check_verbose
@@ -76,7 +77,7 @@ class Ensemble:
                 replacement (as weights, on top of sample_weight). Source: Breiman 1996.
             callbacks: copied for every member, so each may stop early by itself.
             verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
-            arguments: all others of `Sequential.fit`.
+            arguments: all others of `Sequential.fit` but checkpoints.
 
         Returns:
             The history of each member.
@@ -87,6 +88,14 @@ class Ensemble:
         """
         verbose = check_verbose(verbose, "fit")
         given = as_list(callbacks, "fit")
+        if "checkpoint" in arguments or any(
+            isinstance(callback, BackupAndRestore) for callback in given
+        ):
+            raise TypeError(
+                "[fit] members that train side by side write no checkpoints. Received: "
+                "checkpoint or BackupAndRestore for an ensemble. Try member.fit(..., "
+                "checkpoint=f'member-{i}') for one after the other."
+            )
         epochs = int(arguments.get("epochs", 1)) - int(
             arguments.get("initial_epoch", 0)
         )
@@ -133,6 +142,15 @@ class Ensemble:
     def predict_members(self, x: Any) -> np.ndarray:
         """Every member's prediction: float32 (members, n, *output_shape)."""
         return np.stack([member.predict(x, verbose=0) for member in self.members])
+
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write all members, with their mean and deviation, for programs without Kurve;
+        see `Sequential.export`."""
+        from kurve.exchange.export import export
+
+        export(self, filepath, format)
 
     def _drive(self, runs: list[Fit]) -> list[History]:
         """Do the jobs of all runs in rounds, a round in one call of the engine."""

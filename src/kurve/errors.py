@@ -14,9 +14,12 @@ from typing import Any
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or gradient became NaN or infinite; the update was not applied.
+    """A loss, gradient or update became NaN or infinite; the update was not applied.
 
-    step: number of updates done before the one that failed.
+    what: "the loss", "the gradient of dense/kernel", "the update of dense/kernel" (its
+        new value, or what the optimizer keeps for it)
+    step: number of updates done before the one that failed
+    learning_rate: of the update that failed
     """
 
     def __init__(self, what: str, step: int, learning_rate: float) -> None:
@@ -29,8 +32,20 @@ class NonFiniteError(FloatingPointError):
         )
 
 
+class ModelBusyError(RuntimeError):
+    """Another call is training or changing the model; this one has changed nothing."""
+
+
 class TableError(ValueError):
     """A file of data that is not as it must be, or does not fit what is asked of it."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not fit the call of `fit`, or cannot be read."""
+
+
+class CheckpointInUseError(RuntimeError):
+    """Another `fit`, maybe of another process, uses the folder of checkpoints."""
 
 
 def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:

@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+_PREFIX, _SUFFIX = ".kurve-", ".tmp"
+_cleaned: set[tuple[int, str]] = set()
+"""Folders in which this process has looked for what killed ones have left."""
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file beside `path` that takes its name once it is whole and on the disk.
-    After an error nothing is left of it.
+    """A binary file that takes the place of `path` once it is whole and on the disk.
 
         with replacing("report.html") as file:
             file.write(page)
 
+    It is written beside `path` under a name of its own, `.kurve-*.tmp`, synced, then
+    renamed; so at any instant, also of a power failure, the old file is there or the
+    new one. After an error nothing is left of it. A process that is killed leaves its
+    temporary file to the next one that writes to the folder, which removes it. Links
+    are followed, and the permissions of a file that is there are kept.
+
     Raises:
-        OSError: the folder is not there or cannot be written to.
+        OSError: the folder is not there or cannot be written to, the disk is full, or
+            `path` is something else than a file. The old file is as it was, unless
+            the error came from syncing the folder after the new one was in place.
     """
-    target = os.path.abspath(os.fspath(path))
-    folder, name = os.path.split(target)
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    mode = _mode(target, os.fspath(path))
+    directory = _open_folder(folder, os.fspath(path))
+    temporary = os.path.join(folder, f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
-        handle, temporary = tempfile.mkstemp(".tmp", name, folder)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        _remove_leftovers(folder)
+        with _created(temporary, mode, os.fspath(path)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the new name too is on the disk
+            os.replace(temporary, target)  # still locked, so that nobody removes it
+        if directory is not None:
+            _sync_folder(directory)  # the new name too is on the disk
     finally:
-        os.close(directory)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if directory is not None:
+            os.close(directory)
+
+
+def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
+    """The system's error with the file's name, which that of a read or write lacks."""
+    if error.errno is None or error.filename is not None:
+        return error
+    return OSError(error.errno, error.strerror, os.fspath(path))
+
+
+def is_temporary(name: str) -> bool:
+    """Whether `replacing` gives such names to its temporary files."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -49,12 +73,99 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         file.write(text.encode())
 
 
-def _mode(path: str) -> int:
-    """Permissions of the file that is there, or of a new one. A temporary file may be
-    read by its owner only."""
+def _mode(target: str, path: str) -> int | None:
+    """Permissions of the file that is there; None for a new one.
+
+    Raises:
+        OSError: there is something that is no file. Renaming would destroy it.
+    """
     try:
-        return os.stat(path).st_mode & 0o777
+        mode = os.stat(target).st_mode
     except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return stat.S_IMODE(mode)
+
+
+def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
+    """The new temporary file, locked for as long as it is open.
+
+    Raises:
+        OSError: naming `path`, which is what the user knows.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    while True:
+        try:
+            handle = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        try:
+            # Another process may have taken it for left behind before it was locked.
+            if _lock(handle, wait=True) and os.fstat(handle).st_nlink == 0:
+                os.close(handle)
+                continue
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(handle, mode)
+            return os.fdopen(handle, "wb")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+            raise
+
+
+def _lock(handle: int, wait: bool = False) -> bool:
+    """Whether the file could be locked: some disks know no locks, nor does Windows, and
+    without `wait` one that another process has locked is left alone."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove the temporary files of processes that are dead; once for each folder."""
+    key = os.getpid(), folder
+    if key in _cleaned:
+        return
+    _cleaned.add(key)
+    with contextlib.suppress(OSError), os.scandir(folder) as found:
+        names = [entry.name for entry in found]
+        for name in names:
+            if is_temporary(name):
+                _remove_if_left(os.path.join(folder, name))
+
+
+def _remove_if_left(path: str) -> None:
+    """Remove a temporary file that no process holds."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with contextlib.suppress(OSError):
+        handle = os.open(path, flags)
+        try:
+            if _lock(handle):
+                os.unlink(path)
+        finally:
+            os.close(handle)
+
+
+def _open_folder(folder: str, path: str) -> int | None:
+    """The folder, to sync it; None where that is not possible."""
+    try:
+        return os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except PermissionError:  # may be written to but not read; Windows
+        return None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _sync_folder(directory: int) -> None:
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # no such thing there
+            raise

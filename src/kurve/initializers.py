@@ -7,11 +7,12 @@ a seed gives the same values wherever it is used.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kurve import rng
+from kurve import registry, rng
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -326,6 +327,20 @@ def get(identifier: str | Initializer | None) -> Initializer:
         "[initializers] an initializer must be a name or an object of "
         f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
     )
+
+
+def serialize(initializer: Initializer) -> dict[str, Any]:
+    """Class and configuration of an initializer."""
+    return registry.entry(initializer, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Initializer:
+    """The initializer that `serialize` has described."""
+    cls = registry.find(
+        "initializers", "initializer", config["class_name"], CLASSES, Initializer
+    )
+    made: Initializer = cls(**config["config"])
+    return made
 
 
 def _fans(shape: Shape) -> dict[str, float]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from kurve import registry
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
@@ -326,6 +327,18 @@ def get(identifier: Any) -> Loss:
         "[losses] a loss must be a name or an object of kurve.losses, because engines "
         f"need its derivative. Received: {identifier!r}. Try loss='mse'."
     )
+
+
+def serialize(loss: Loss) -> dict[str, Any]:
+    """Class and configuration of a loss."""
+    return registry.entry(loss, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Loss:
+    """The loss that `serialize` has described."""
+    cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
+    made: Loss = cls(**config["config"])
+    return made
 
 
 def _function(cls: type[Loss]) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kurve import losses
-from kurve.errors import unknown_name
+from kurve import losses, registry
+from kurve.errors import lookup, unknown_name
 from kurve.plan import Attr, MetricSpec, Shape
 
 
@@ -192,6 +193,33 @@ class SparseCategoricalAccuracy(Metric):
     direction = "up"
 
 
+class TopKCategoricalAccuracy(Metric):
+    """Share of rows whose one-hot class is among the k largest outputs: fewer than k
+    are larger than that of the class."""
+
+    kind = "top_k_categorical_accuracy"
+    direction = "up"
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ValueError(
+                f"[{type(self).__name__}] k must be an integer of at least 1. "
+                f"Received: k={k!r}. Try k=5."
+            )
+        super().__init__(name)
+        self.k = int(k)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {"k": self.k}
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """`TopKCategoricalAccuracy` for class numbers."""
+
+    kind = "sparse_top_k_categorical_accuracy"
+    sparse = True
+
+
 class Accuracy(Metric):
     """Stands for the accuracy that fits the loss and the outputs of a model: sparse for
     class numbers, binary for one output, else categorical."""
@@ -229,6 +257,8 @@ CLASSES: dict[str, type[Metric]] = {
         BinaryAccuracy,
         CategoricalAccuracy,
         SparseCategoricalAccuracy,
+        TopKCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy,
     ]
 }
 
@@ -242,6 +272,8 @@ _TABLE: dict[str, type[Metric]] = CLASSES | {
     "binary_accuracy": BinaryAccuracy,
     "categorical_accuracy": CategoricalAccuracy,
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "top_k_categorical_accuracy": TopKCategoricalAccuracy,
+    "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
 }
 
 
@@ -263,3 +295,89 @@ def get(identifier: Any) -> Metric:
     if name in losses.NAMES:
         return LossMetric(losses.get(name), name)
     raise unknown_name("metrics", "metric", name, [*_TABLE, *losses.NAMES])
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """Class and configuration of a metric."""
+    if type(metric) is LossMetric:
+        config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        return {"class_name": "LossMetric", "config": config}
+    return registry.entry(metric, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Metric:
+    """The metric that `serialize` has described."""
+    name, arguments = config["class_name"], config["config"]
+    if name == "LossMetric":
+        return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
+    cls = registry.find("metrics", "metric", name, CLASSES, Metric)
+    made: Metric = cls(**arguments)
+    return made
+
+
+def confusion_matrix(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    labels: Any = None,
+    sample_weight: Any = None,
+    normalize: str | None = None,
+) -> np.ndarray:
+    """How many rows of class i (row i) were taken for class j (column j).
+
+        confusion_matrix(y_test, model.predict(x_test).argmax(axis=1))
+
+    Names, arguments and defaults are those of sklearn.metrics.confusion_matrix.
+
+    Args:
+        y_true, y_pred: classes (n,): numbers or names.
+        labels: the classes, in the order of rows and columns; None for all that occur,
+            sorted. Rows of other classes do not count.
+        sample_weight: (n,), what each row counts; 1 if None.
+        normalize: "true" (shares of each row's class), "pred" (of each answer), "all",
+            or None for numbers.
+
+    Returns:
+        (k, k) int64; float64 with sample_weight or normalize.
+
+    Raises:
+        ValueError: different lengths, no labels, none that occurs, unknown normalize.
+    """
+    truth, answer = np.asarray(y_true), np.asarray(y_pred)
+    if truth.ndim == 2 and truth.shape[1] == 1:
+        truth = truth[:, 0]
+    if truth.ndim != 1 or answer.shape != truth.shape:
+        raise ValueError(
+            "[confusion_matrix] y_true and y_pred must hold one class for each row. "
+            f"Received: shapes {truth.shape} and {answer.shape}. "
+            "Try y_pred.argmax(axis=1) for probabilities."
+        )
+    known = np.unique(np.concatenate([truth, answer]))
+    if labels is not None:
+        known = np.asarray(labels)
+    if known.ndim != 1 or not known.size or len(set(known.tolist())) < known.size:
+        raise ValueError(
+            "[confusion_matrix] labels must be different classes, at least one. "
+            f"Received: labels={labels!r} for {len(truth)} rows. Try labels=None."
+        )
+    number = {label: i for i, label in enumerate(known.tolist())}
+    rows = np.array([number.get(c, -1) for c in truth.tolist()])
+    columns = np.array([number.get(c, -1) for c in answer.tolist()])
+    counted = (rows >= 0) & (columns >= 0)
+    if not (rows >= 0).any():
+        raise ValueError(
+            "[confusion_matrix] at least one of the labels must be in y_true. "
+            f"Received: labels={labels!r}. Try labels=None."
+        )
+    weights = None
+    if sample_weight is not None:
+        weights = np.asarray(sample_weight, np.float64).reshape(len(truth))[counted]
+    size = len(known)
+    places = rows[counted] * size + columns[counted]
+    matrix = np.bincount(places, weights, size * size).reshape(size, size)
+    if normalize is None:
+        return matrix
+    sums = {"true": matrix.sum(axis=1, keepdims=True), "pred": matrix.sum(axis=0),
+            "all": matrix.sum()}  # fmt: skip
+    total = lookup("confusion_matrix", "normalize", normalize, sums)
+    return np.divide(matrix, total, out=np.zeros((size, size)), where=total != 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from kurve import layers as layer_classes
-from kurve import rng
+from kurve import registry, rng
 from kurve.callbacks import History
+from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
@@ -27,6 +29,9 @@ from kurve.layers.base import (
 from kurve.layers.core import InputLayer
 from kurve.plan import Shape
 from kurve.training import Trainer, aligned_zeros
+
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+"""Of files that go to and come from Keras."""
 
 
 class Sequential(Trainer):
@@ -82,7 +87,9 @@ class Sequential(Trainer):
             TypeError: not a layer.
             ValueError: a name that is taken, an `Input` that is not the first, or a
                 layer that does not fit (see `build`).
+            ModelBusyError: during training.
         """
+        check_idle(self, "add")
         if not isinstance(layer, Layer):
             raise TypeError(
                 "[Sequential] only layers can be added. "
@@ -115,6 +122,7 @@ class Sequential(Trainer):
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
+        check_idle(self, "pop")
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
@@ -137,6 +145,7 @@ class Sequential(Trainer):
                 a layer whose trained weights lie in another model already. Model and
                 layers stay as they were.
         """
+        reading(self, "build")
         sample = self._input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
@@ -153,22 +162,27 @@ class Sequential(Trainer):
             )
         fresh = [layer for layer in self._layers if not layer.built]
         try:
-            shape = sample
-            for layer in self._layers:
-                layer.build((None, *shape))
-                shape = layer.output_sample_shape(shape)
-                layer.check_owner(self)
+            self._declare(sample)
             self._lay_out(sample)
         except (TypeError, ValueError):
             for layer in fresh:
                 layer.unbuild()
             raise
-        self._input_shape = sample
-        for layer in self._layers:
-            layer.owner = weakref.ref(self)
 
-    def _lay_out(self, input_shape: Shape) -> None:
-        """Move all variables into two flat vectors; those without a value get one."""
+    def _declare(self, input_shape: Shape) -> None:
+        """Let the layers say which variables they have, which take no memory yet."""
+        shape = input_shape
+        for layer in self._layers:
+            layer.build((None, *shape))
+            shape = layer.output_sample_shape(shape)
+            layer.check_owner(self)
+
+    def _lay_out(self, input_shape: Shape, values: bool = True) -> None:
+        """Move all variables into two flat vectors; those without a value get one.
+
+        Args:
+            values: False if the caller writes all weights itself.
+        """
         plan, params, buffers = lower(self._layers, input_shape)
         state = State(
             aligned_zeros((plan.params_size,)),
@@ -186,12 +200,16 @@ class Sequential(Trainer):
         ):
             for slot, variable in zip(slots, variables, strict=True):
                 view = vector[slot.offset : slot.end].reshape(slot.shape)
-                variable.write_to(view, self._seed, stream[id(variable)])
+                if values or variable.role == "constant":
+                    variable.write_to(view, self._seed, stream[id(variable)])
                 views.append((variable, view))
         before = None if self._state is None else self._state.buffers
         for variable, view in views:  # only now: an initializer may refuse a shape
             variable.bind(view, before)
         self._plan, self._state, self._program = plan, state, None
+        self._input_shape = input_shape
+        for layer in self._layers:
+            layer.owner = weakref.ref(self)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or index."""
@@ -239,11 +257,13 @@ class Sequential(Trainer):
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
+    @reads
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
         self._built("get_weights")
         return [v.numpy() for v in self.weights]
 
+    @changes
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights, or none if one does not fit.
 
@@ -263,6 +283,7 @@ class Sequential(Trainer):
         self._built("count_params")
         return sum(layer.count_params() for layer in self._layers)
 
+    @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """The output of every layer for x (n, *input_shape), by the layer's name, in
         inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
@@ -272,7 +293,7 @@ class Sequential(Trainer):
             TypeError, ValueError: bad input.
         """
         plan, state = self._built("layer_outputs")
-        x = as_samples("layer_outputs", "x", x, plan.input_shape)
+        x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
         outputs = {}
         for i, op in enumerate(plan.ops):
             x = self.ready_engine().compile(plan.part(i, i + 1)).predict(state, x)
@@ -317,30 +338,51 @@ class Sequential(Trainer):
         return {
             "name": self.name,
             "input_shape": None if self._input_shape is None else [*self._input_shape],
-            "layers": [
-                {"class_name": type(layer).__name__, "config": layer.get_config()}
-                for layer in self._layers
-            ],
+            "layers": [layer_classes.serialize(layer) for layer in self._layers],
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
-        """A new model from `get_config`."""
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        custom_objects: Mapping[str, type] | None = None,
+    ) -> Sequential:
+        """A new model from `get_config`.
+
+        Args:
+            custom_objects: classes of one's own by name.
+        """
+        with registry.custom_objects(custom_objects):
+            made = [layer_classes.deserialize(entry) for entry in config["layers"]]
         model = cls(name=config["name"])
-        if config["input_shape"] is not None:
-            model.add(InputLayer(config["input_shape"]))
-        for entry in config["layers"]:
-            made = lookup(
-                "from_config", "layer", entry["class_name"], layer_classes.CLASSES
-            )
-            model.add(made.from_config(entry["config"]))
+        model._put(config["input_shape"], made)
+        if made and model._input_shape is not None:
+            model.build()
         return model
+
+    def _put(self, input_shape: Sequence[int] | None, layers: Sequence[Layer]) -> None:
+        """Take in all layers of an empty model at once, to be built then."""
+        taken: set[str] = set()
+        for layer in layers:
+            if layer.name in taken:
+                raise ValueError(
+                    "[Sequential] layers must have different names. "
+                    f"Received: {layer.name!r} twice."
+                )
+            taken.add(layer.name)
+        if input_shape is not None:
+            self._input_shape = check_shape(InputLayer, input_shape)
+        elif layers:
+            self._input_shape = layers[0].given_input_shape or layers[0].built_shape
+        self._layers = list(layers)
 
     def fresh_copy(self) -> Sequential:
         """A model with the same layers and, if there is one, `compile`, and with
         initial weights of its own. What no training changes (the mean and variance of
         `Normalization`) is copied."""
-        twin = Sequential.from_config(self.get_config())
+        with registry.noting() as own:
+            config = self.get_config()
+        twin = Sequential.from_config(config, own)
         for mine, its in zip(self._layers, twin._layers, strict=True):
             if mine.built and not its.built:
                 its.build(mine.input_shape or ())
@@ -349,7 +391,7 @@ class Sequential(Trainer):
                     other.assign(variable.value)
         if self.loss is not None and self.optimizer is not None:
             twin.compile(
-                type(self.optimizer).from_config(self.optimizer.get_config()),
+                copy.deepcopy(self.optimizer),
                 self.loss,
                 [metric for metric, weighted in self._given_metrics if not weighted],
                 [metric for metric, weighted in self._given_metrics if weighted],
@@ -357,6 +399,7 @@ class Sequential(Trainer):
             )
         return twin
 
+    @reads
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
         the optimizer's vectors. Of the history, the numbers."""
@@ -364,8 +407,11 @@ class Sequential(Trainer):
         if engine is not None and type(engine).__module__.startswith("kurve."):
             engine = engine.name
         state = self._state
+        with registry.noting() as own:
+            config = self.get_config()
         return {
-            "config": self.get_config(),
+            "config": config,
+            "custom_objects": own,
             "seed": self._seed,
             "layers": [
                 (layer.built_shape, [v.numpy() for v in layer.variables])
@@ -385,19 +431,16 @@ class Sequential(Trainer):
         config = given["config"]
         self.name, self._layers, self._input_shape = config["name"], [], None
         self._seed = given["seed"]
-        if config["input_shape"] is not None:
-            self.add(InputLayer(config["input_shape"]))
-        for entry, (shape, values) in zip(
-            config["layers"], given["layers"], strict=True
-        ):
-            made = lookup(
-                "setstate", "layer", entry["class_name"], layer_classes.CLASSES
-            ).from_config(entry["config"])
+        with registry.custom_objects(given["custom_objects"]):
+            layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
+        for layer, (shape, values) in zip(layers, given["layers"], strict=True):
             if shape is not None:
-                made.build((None, *shape))
-            for variable, value in zip(made.variables, values, strict=True):
+                layer.build((None, *shape))
+            for variable, value in zip(layer.variables, values, strict=True):
                 variable.assign(value)
-            self.add(made)
+        self._put(config["input_shape"], layers)
+        if layers and self._input_shape is not None:
+            self.build()
         self.optimizer, self.loss, self._given_metrics, engine = given["compiled"]
         self._metrics = [metric for metric, _ in self._given_metrics]
         if engine is not None:
@@ -413,36 +456,118 @@ class Sequential(Trainer):
             self.history.epoch, self.history.history = given["history"]
             self.history.set_model(self)
 
+    @reads
     def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write configuration, weights and optimizer to a file ending in .kurve."""
-        from kurve import saving
+        """Write configuration, weights and optimizer to a file ending in .kurve, or in
+        .keras or .h5 for Keras.
 
-        saving.save_model(self, filepath)
+        Raises:
+            ValueError: another ending; or Keras does not have something of the model.
+        """
+        _format_of(filepath).save_model(self, filepath)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write the model for programs without Kurve: an ONNX model or a C file. See
+        `kurve.exchange.export.export`.
+
+        Args:
+            filepath: ends in .onnx or .c.
+            format: "onnx" or "c", where the ending does not say so.
+
+        Raises:
+            RuntimeError: the model is not built.
+            ValueError: another ending, or an operation that the format does not know.
+            ImportError: onnx is not installed.
+        """
+        from kurve.exchange.export import export
+
+        claim = reading(self, "export")
+        export(self, filepath, format)
+        check_unchanged(self, "export", claim)
+
+    @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights to a file ending in .weights.kurve."""
-        from kurve import saving
+        """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
+        Keras."""
+        _format_of(filepath).save_weights(self, filepath)
 
-        saving.save_weights(self, filepath)
-
+    @changes
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote.
+        """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the model keeps its
                 weights.
         """
-        from kurve import saving
-
-        saving.load_weights(self, filepath)
+        _format_of(filepath).load_weights(self, filepath)
 
 
-def load_model(filepath: str | os.PathLike[str]) -> Sequential:
-    """The model in a file that `Sequential.save` wrote.
+def load_model(
+    filepath: str | os.PathLike[str],
+    custom_objects: Mapping[str, type] | None = None,
+    compile: bool = True,
+) -> Sequential:
+    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
+
+    Args:
+        custom_objects: classes of one's own by name, of layers, losses, metrics,
+            optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
+            Keras's files can hold Kurve's own classes only.
+        compile: whether the model is to be compiled as it was; a file of Keras's may
+            name a loss that Kurve does not have.
 
     Raises:
-        ModelFileError: the file is damaged or no model file.
+        ModelFileError: the file is damaged or no model file, or holds a class that is
+            not among these, or something that Kurve does not have.
     """
+    if os.fspath(filepath).endswith(KERAS_ENDINGS):
+        from kurve.exchange import keras_files
+
+        return keras_files.load_model(filepath, compile)
     from kurve import saving
 
-    return saving.load_model(filepath)
+    model = saving.load_model(filepath, custom_objects)
+    if not compile:
+        model._forget_compile()
+    return model
+
+
+def from_sklearn(estimator: Any) -> Sequential:
+    """A fitted network of scikit-learn as a model with equal predictions, compiled to
+    go on training as it was trained.
+
+        model = from_sklearn(MLPRegressor().fit(X, y))
+        model.predict(X)
+
+    Classes are numbers here: output i of a softmax is the probability of
+    `estimator.classes_[i]`, the one output of a network for two classes that of
+    `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
+
+    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
+    they were) are taken over; the solver's memory is not, and a changing learning rate
+    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
+
+    Args:
+        estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
+            StandardScaler, which becomes a `Normalization` layer, and one of them.
+
+    Raises:
+        TypeError: another estimator.
+        ValueError: it is not fitted, or has an activation that Kurve does not have.
+    """
+    from kurve.exchange import sklearn_networks
+
+    return sklearn_networks.from_sklearn(estimator)
+
+
+def _format_of(filepath: str | os.PathLike[str]) -> Any:
+    """The module that reads and writes files of this ending."""
+    from kurve import saving
+
+    if not os.fspath(filepath).endswith(KERAS_ENDINGS):
+        return saving
+    from kurve.exchange import keras_files
+
+    return keras_files

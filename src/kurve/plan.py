@@ -9,7 +9,8 @@ Two flat vectors hold every variable of a model, each variable a view:
 
 * ``params``: what gradients reach (kernels, biases). Optimizer slots (Adam's m and v)
   are vectors of the same length.
-* ``buffers``: what no gradient reaches (the mean and variance of `Normalization`).
+* ``buffers``: what no gradient reaches (the mean and variance of `Normalization`, and
+  those of `BatchNormalization`, which training moves along).
 
 Each variable starts at a multiple of `ALIGNMENT` floats (64 bytes); the padding between
 variables stays zero for ever.
@@ -19,10 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
+
+TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "affine_image"})
+"""Operations by chance, which do nothing in prediction."""
 
 Attr = float | int | str | bool
 Shape = tuple[int, ...]
@@ -57,8 +61,42 @@ class Op:
     dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
     activation                                activation, alpha  (elementwise)
     softmax                                   (over the last axis)
-    dropout                                   rate, stream (number of the random stream)
+    dropout                                   rate, stream (number of the random
+                                              stream), shared?
+    gaussian_noise                            stddev, stream
     normalization  mean (C,), variance (C,)   invert, epsilon
+    scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
+                   (C,)?                      no buffer)
+    conv           kernel (h, w, I / groups,  activation, alpha, kernel_*, stride_*,
+                   O), bias (O,)?             dilation_*, pad_*, groups
+    conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
+                   bias (O,)?                 dilation_*, pad_*
+    pool                                      mode, pool_*, stride_*, pad_*
+    global_pool                               mode  (of each channel)
+    reshape                                   (row-major)
+    pad                                       pad_*
+    upsample                                  size_*, interpolation
+    batch_         gamma (C,)?, beta (C,)?;   momentum, epsilon, frozen
+    normalization  moving_mean (C,),
+                   moving_variance (C,)
+    layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
+    normalization  standardized together)?    standardized together)
+    affine_image                              what, its ranges, fill_mode, fill_value,
+                                              interpolation, stream
+
+    A plane is a sample (H, W, C), or (L, C), which is one of height 1; `_*` stands for
+    _h and _w, or of pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
+    mode is "max" (padding never wins, the gradient goes to the first largest element,
+    row by row) or "average" (padding does not count). The pad_* of conv_transpose are
+    cropped from its full output, (H - 1) stride + (kernel - 1) dilation + 1; at bottom
+    and right a negative one adds zeros instead.
+
+    Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
+    step), see `kurve.rng`. Element e of a batch takes word e (dropout; with `shared`
+    positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
+    e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
+    (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
     """
 
     kind: str
@@ -99,6 +137,18 @@ class Plan:
     loss: Spec | None = None
     metrics: tuple[MetricSpec, ...] = ()
     optimizer: Spec | None = None
+
+    def settled(self) -> Plan:
+        """The same without chance: what acts in training only is left out, and batch
+        normalization stands on its moving averages."""
+        ops = tuple(
+            replace(op, attrs={**op.attrs, "frozen": True})
+            if op.kind == "batch_normalization"
+            else op
+            for op in self.ops
+            if op.kind not in TRAINING_ONLY
+        )
+        return replace(self, ops=ops or self.ops)
 
     def part(self, first: int, last: int) -> Plan:
         """The operations first..last-1 by themselves, to predict with the same

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve import drawing
+from kurve.drawing import COLOURS as COLOURS
+from kurve.drawing import GREY as GREY
+from kurve.image_plots import plot_confusion_matrix as plot_confusion_matrix
+from kurve.image_plots import plot_feature_maps as plot_feature_maps
+from kurve.image_plots import plot_filters as plot_filters
+from kurve.image_plots import plot_images as plot_images
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#3b8bd4", "#e8743b", "#3fa66b", "#b565c4", "#c9a227", "#d1495b")
-GREY = "#8a8f98"
 GRID = 1000
 """Points of a curve that the caller gave no points for."""
 
@@ -56,8 +62,8 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     curves, epochs = _check_history(history)
     names = [name for name in curves if name.removeprefix("val_") == name]
     names += [name for name in curves if name not in names and name[4:] not in names]
-    ax = _axes("plot_history", ax, (8.0, 1.6 + 2.2 * len(names)))
-    panels = _divide(ax, [1] * len(names))
+    ax = drawing.axes("plot_history", ax, (8.0, 1.6 + 2.2 * len(names)))
+    panels = drawing.divide(ax, [1] * len(names))
     for panel, name in zip(panels, names, strict=True):
         _draw_metric(panel, name, curves, epochs)
         panel.tick_params(labelbottom=panel is panels[-1])
@@ -113,8 +119,8 @@ def plot_fit(
     known = (inputs, targets) if truth is None else (points, truth)
     fitted = predicted if known[0] is points else _predict(model, known[0], targets)
 
-    ax = _axes("plot_fit", ax, (8.0, 4.8 if residuals else 3.8))
-    panels = _divide(ax, [3, 1]) if residuals else [ax]
+    ax = drawing.axes("plot_fit", ax, (8.0, 4.8 if residuals else 3.8))
+    panels = drawing.divide(ax, [3, 1]) if residuals else [ax]
     if one_feature:
         _draw_curve(ax, (inputs, targets), (points, truth, predicted))
         _draw_trust(ax, model, points, single=targets.shape[1] == 1)
@@ -146,7 +152,7 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
             "[plot_sweep] sweep must be what lr_find returned. Received: an object of "
             f"type {type(sweep).__name__}. Try plot_sweep(kurve.lr_find(model, x, y))."
         )
-    ax = _axes("plot_sweep", ax, (8.0, 3.8))
+    ax = drawing.axes("plot_sweep", ax, (8.0, 3.8))
     rates, losses = sweep.learning_rates, sweep.losses
     ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
     ax.set_xscale("log")
@@ -166,7 +172,7 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
             ax.axvline(rate, color=colour, linestyle=style, label=f"{label} {rate:.2g}")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
-    _tidy(ax)
+    drawing.tidy(ax)
     return ax
 
 
@@ -224,8 +230,8 @@ def plot_residuals(
     shown = sorted(np.argsort(strays)[::-1][:MOST_PANELS])
     width = 2 if len(shown) == 4 else min(len(shown), 3)
     height = -(-len(shown) // width)
-    ax = _axes(where, ax, (max(3.2 * width, 6.0), 0.6 + 2.6 * height))
-    for panel, column in zip(_grid(ax, len(shown), width), shown, strict=True):
+    ax = drawing.axes(where, ax, (max(3.2 * width, 6.0), 0.6 + 2.6 * height))
+    for panel, column in zip(drawing.grid(ax, len(shown), width), shown, strict=True):
         values = table[:, column]
         shaded = region is not None and region.column == column
         if region is not None and shaded:
@@ -234,14 +240,14 @@ def plot_residuals(
                 ends = (values.min(), region.beyond)
             panel.axvspan(*ends, color=GREY, alpha=0.2, linewidth=0, label="not learnt")
         across = np.broadcast_to(values[:, None], errors.shape)
-        panel.axhline(0.0, color=_ink(), linewidth=1.0)
+        panel.axhline(0.0, color=drawing.ink(), linewidth=1.0)
         _draw_points(panel, across, errors, None)
         middles, means = lines[column]
         for number in range(errors.shape[1]):
-            panel.plot(middles, means[:, number], color=_ink(), linewidth=2.0)
+            panel.plot(middles, means[:, number], color=drawing.ink(), linewidth=2.0)
         panel.lines[-1].set_label("mean")
         panel.set_xlabel(names[column])
-        _tidy(panel, legend=shaded or panel is ax)
+        drawing.tidy(panel, legend=shaded or panel is ax)
     ax.set_ylabel("residual")
     return ax
 
@@ -396,62 +402,6 @@ def _predict(
 # Drawing
 
 
-def _axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The caller's Axes, or those of a new figure."""
-    try:
-        from matplotlib import pyplot
-        from matplotlib.axes import Axes
-    except ImportError as error:
-        raise ImportError(
-            f"[{where}] plots need matplotlib, which is not installed. "
-            f'Received: {error}. Try pip install "kurve[plot]".'
-        ) from None
-    if ax is None:
-        return pyplot.subplots(figsize=size, layout="constrained")[1]
-    if not isinstance(ax, Axes):
-        raise TypeError(
-            f"[{where}] ax must be a matplotlib Axes. Received: an object of type "
-            f"{type(ax).__name__}. Try ax=plt.gca()."
-        )
-    return ax
-
-
-def _divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
-    """Divide the place of `ax` into panels, one below the other, `ax` the first."""
-    if len(heights) == 1:
-        return [ax]
-    figure = ax.get_figure()
-    assert figure is not None
-    place = ax.get_subplotspec()
-    if place is None:  # placed by hand: a grid over the same rectangle
-        box = ax.get_position()
-        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
-        place = figure.add_gridspec(1, 1, **sides)[0]
-    grid = place.subgridspec(len(heights), 1, height_ratios=heights)
-    ax.set_subplotspec(grid[0])
-    below = range(1, len(heights))
-    panels = [ax, *(figure.add_subplot(grid[i], sharex=ax) for i in below)]
-    figure.align_ylabels(panels)
-    return panels
-
-
-def _grid(ax: Axes, count: int, width: int) -> list[Axes]:
-    """Divide the place of `ax` into panels, `width` in a row, `ax` the first."""
-    if count == 1:
-        return [ax]
-    figure = ax.get_figure()
-    assert figure is not None
-    place = ax.get_subplotspec()
-    if place is None:
-        box = ax.get_position()
-        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
-        place = figure.add_gridspec(1, 1, **sides)[0]
-    grid = place.subgridspec(-(-count // width), width)
-    ax.set_subplotspec(grid[0, 0])
-    places = [divmod(i, width) for i in range(1, count)]
-    return [ax, *(figure.add_subplot(grid[i, j], sharey=ax) for i, j in places)]
-
-
 def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Middles of up to ten parts of an input with equally many rows, and the mean error
     (parts, outputs) in each."""
@@ -459,30 +409,6 @@ def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndar
     parts = np.array_split(order, min(TENTHS, len(order)))
     middles = np.array([values[part].mean() for part in parts])
     return middles, np.array([errors[part].mean(axis=0) for part in parts])
-
-
-def _tidy(ax: Axes, legend: bool = True) -> None:
-    """What all panels have: no box, a faint grid, the legend above the data."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(True, color=GREY, alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
-    if legend:
-        ax.legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=3,
-            frameon=False,
-            borderaxespad=0.2,
-            columnspacing=1.4,
-            handlelength=1.4,
-        )
-
-
-def _ink() -> Any:
-    """The colour of the style's text."""
-    from matplotlib import rcParams
-
-    return rcParams["text.color"]
 
 
 def _numbered(name: str, number: int, count: int) -> str:
@@ -512,7 +438,7 @@ def _draw_metric(
         ax.set_yscale("log")
     ax.set_ylabel(name)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(ax)
+    drawing.tidy(ax)
 
 
 def _mark_best(
@@ -565,10 +491,12 @@ def _draw_curve(
             label=_numbered("prediction", number, count),
         )
     if truth is not None:  # dashed and on top: a perfect fit leaves both visible
-        lines = ax.plot(across, truth, color=_ink(), linewidth=1.1, linestyle="--")
+        lines = ax.plot(
+            across, truth, color=drawing.ink(), linewidth=1.1, linestyle="--"
+        )
         lines[0].set_label("truth")
     ax.set_ylabel("y")
-    _tidy(ax)
+    drawing.tidy(ax)
 
 
 def _outside(model: Any, points: np.ndarray) -> np.ndarray:
@@ -605,14 +533,14 @@ def _draw_trust(ax: Axes, model: Any, points: np.ndarray, single: bool) -> None:
             linewidth=0,
             label="outside the data",
         )
-    _tidy(ax)
+    drawing.tidy(ax)
 
 
 def _draw_against_truth(
     ax: Axes, truth: np.ndarray, predicted: np.ndarray, outside: np.ndarray
 ) -> None:
     ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
-    ax.plot(ends, ends, color=_ink(), linewidth=1.0, label="perfect")
+    ax.plot(ends, ends, color=drawing.ink(), linewidth=1.0, label="perfect")
     _draw_points(ax, truth[~outside], predicted[~outside], "prediction")
     if outside.any():
         ax.plot(
@@ -621,20 +549,20 @@ def _draw_against_truth(
             linestyle="none",
             marker="x",
             markersize=5,
-            color=_ink(),
+            color=drawing.ink(),
         )
         ax.lines[-1].set_label("outside the data")
     ax.set_ylabel("predicted y")
-    _tidy(ax)
+    drawing.tidy(ax)
 
 
 def _draw_residuals(
     ax: Axes, across: np.ndarray, errors: np.ndarray, of_test: bool
 ) -> None:
-    ax.axhline(0.0, color=_ink(), linewidth=1.0)
+    ax.axhline(0.0, color=drawing.ink(), linewidth=1.0)
     _draw_points(ax, across, errors, None)
     ax.set_ylabel("test error" if of_test else "residual")
-    _tidy(ax, legend=False)
+    drawing.tidy(ax, legend=False)
 
 
 def _draw_points(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kurve import registry
 from kurve.errors import unknown_name
 
 
@@ -77,3 +78,17 @@ def get(identifier: str | L1L2 | None) -> L1L2 | None:
     if identifier in _TABLE:
         return _TABLE[identifier]()
     raise unknown_name("regularizers", "regularizer", identifier, _TABLE)
+
+
+def serialize(regularizer: L1L2) -> dict[str, Any]:
+    """Class and configuration of a regularizer."""
+    return registry.entry(regularizer, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> L1L2:
+    """The regularizer that `serialize` has described."""
+    cls = registry.find(
+        "regularizers", "regularizer", config["class_name"], CLASSES, L1L2
+    )
+    made: L1L2 = cls(**config["config"])
+    return made

@@ -7,6 +7,7 @@ Trainer that holds layers. Names, arguments and defaults are those of keras.Mode
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,25 @@ from kurve.batching import (
     evaluation_bounds,
     pass_bounds,
 )
-from kurve.callbacks import Callback, CallbackList, History, as_list
+from kurve.callbacks import (
+    BackupAndRestore,
+    Callback,
+    CallbackList,
+    History,
+    as_list,
+    checked_freq,
+    folder_name,
+)
+from kurve.checkpoints.cursor import Cursor, Keeper
+from kurve.claims import (
+    NOBODY,
+    check_idle,
+    check_unchanged,
+    reading,
+    reads,
+    trains,
+    trains_stepwise,
+)
 from kurve.engines import Batches, Engine, Job, Program, State, get_engine
 from kurve.errors import NonFiniteError
 from kurve.losses import Loss
@@ -33,6 +52,7 @@ from kurve.plan import ALIGNMENT, Plan, Shape
 from kurve.progress import ProgressBar, check_verbose
 
 REDRAW_SECONDS = 0.1
+KEEPS_NOTHING = Keeper()
 
 
 Fit = Generator[Job, None, History]
@@ -62,6 +82,8 @@ def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
         except StopIteration as end:
             history: History = end.value
             return history
+        finally:
+            run.close()
 
     fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
     return fit
@@ -73,6 +95,8 @@ class Trainer:
     name: str
     stop_training: bool
     history: History | None
+    _seed: int
+    _claim = NOBODY
 
     def __init__(self) -> None:
         self.optimizer: Optimizer | None = None
@@ -145,7 +169,9 @@ class Trainer:
 
         Raises:
             ValueError: an unknown name, with the nearest known ones.
+            ModelBusyError: during training.
         """
+        check_idle(self, "compile")
         if loss is None:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "
@@ -165,13 +191,24 @@ class Trainer:
         self._given_engine = get_engine(engine) if engine is not None else None
         self.optimizer, self.loss, self._given_metrics = new_optimizer, new_loss, given
         self._metrics = [metric for metric, _ in given]
+        self._forget_training()
+        self._on_compile()
+
+    def _forget_training(self) -> None:
+        """As before the first update, but for the weights."""
         self._program = None
         if self._state is not None:
             self._state.slots = aligned_zeros((0, len(self._state.params)))
             self._state.scalars = np.zeros(0)
             self._state.step = 0
-        self._on_compile()
 
+    def _forget_compile(self) -> None:
+        """As before `compile`."""
+        self.optimizer = self.loss = self._given_engine = None
+        self._given_metrics, self._metrics = [], []
+        self._forget_training()
+
+    @trains_stepwise("fit")
     def fit_steps(
         self,
         x: Any = None,
@@ -190,6 +227,9 @@ class Trainer:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_freq: str | int = "auto",
     ) -> Fit:
         """Train the model.
 
@@ -215,6 +255,14 @@ class Trainer:
             validation_batch_size: rows a batch of the validation.
             validation_freq: validate every so many epochs, or in the epochs named (from
                 1).
+            checkpoint: a folder for checkpoints of this call. The same call again, in a
+                new process maybe, goes on from the newest with the same bits, be it in
+                the middle of an epoch; after the end it returns the history at once.
+                More epochs are the only change that it takes. What the checkpoint holds
+                replaces the model's weights and seed. SIGTERM (which then exits with
+                status 143) and Ctrl-C write one too.
+            checkpoint_freq: when to write: "auto" (every 2 s, and less often where that
+                would take more than 2 % of the time), "epoch", or a number of steps.
 
         Returns:
             The history: `history.history["loss"]` and so on, one value an epoch.
@@ -222,8 +270,14 @@ class Trainer:
         Raises:
             RuntimeError: before `compile`.
             TypeError, ValueError: bad input; nothing was changed.
-            NonFiniteError: the loss or a gradient is no longer finite; the model keeps
-                its last finite weights.
+            ModelBusyError: another call is training the model.
+            NonFiniteError: the loss, a gradient or an update is no longer finite; the
+                model keeps its last finite weights.
+            CheckpointError: the checkpoint is of another call; the text says in what.
+            CheckpointInUseError: another fit uses the folder.
+            OSError: the folder cannot be written to. After the first step that is a
+                warning, and training goes on.
+            MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
         check_count("fit", "epochs", epochs, 0)
@@ -239,6 +293,7 @@ class Trainer:
         _check_validation_freq(validation_freq)
         verbose = check_verbose(verbose, "fit")
         callbacks = as_list(callbacks, "fit")
+        backup = _backup(checkpoint, checkpoint_freq, callbacks)
         x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
         validation = self._validation(
             x, y, weights, validation_split, validation_data,
@@ -253,37 +308,65 @@ class Trainer:
 
         self._build_for(x)  # nothing is wrong: from here on the model changes
         state, program = self._training_state(), self._ready_program()
-        division = Division(len(x), bounds, steps, shuffle, state.seed, state.step)
+        cursor = Cursor.at(initial_epoch, program.plan.totals_size)
         history = History()
         hooks = CallbackList(
             [*callbacks, history],
             self,
-            {"epochs": epochs, "steps": division.steps, "verbose": verbose},
+            {"epochs": epochs, "steps": steps, "verbose": verbose, "resumed": False},
         )
-        self.history, self.stop_training = history, False
-        hooks.call("on_train_begin", {})
-        for epoch in range(initial_epoch, epochs):
-            hooks.call("on_epoch_begin", epoch, {})
-            order, bounds = division.epoch(epoch - initial_epoch)
-            batches = Batches(x, y, weights, order, bounds)
-            title = f"Epoch {epoch + 1}/{epochs}"
-            bar = ProgressBar(division.steps, verbose=verbose, title=title)
-            try:
-                logs = yield from self._run_epoch(program, state, batches, hooks, bar)
-                if validation is not None and _is_due(validation_freq, epoch):
-                    results = self._test(program, validation, hooks)
-                    logs.update({f"val_{name}": v for name, v in results.items()})
-                bar.finish(logs)
-            finally:
-                bar.close()
-            hooks.call("on_epoch_end", epoch, logs)
-            if self.stop_training:
-                break
-        hooks.call("on_train_end", {})
+        with self._keeper(backup, hooks) as keeper:
+            keeper.look(
+                Batches(x, y, weights, None, bounds),
+                validation,
+                {
+                    "steps": steps,
+                    "shuffle": bool(shuffle),
+                    "initial_epoch": initial_epoch,
+                    "validation_freq": validation_freq,
+                },
+                epochs,
+            )
+            self.history, self.stop_training = history, False
+            if keeper.finished:
+                keeper.restore(cursor)
+                return history
+            hooks.params["resumed"] = keeper.resumes
+            hooks.call("on_train_begin", {})
+            cursor = keeper.restore(cursor)
+            first, seed = keeper.first_step, state.seed
+            division = Division(len(x), bounds, steps, shuffle, seed, first)
+            for epoch in range(cursor.epoch, epochs if not cursor.stopped else 0):
+                if not cursor.begun:
+                    hooks.call("on_epoch_begin", epoch, {})
+                    cursor.begin_epoch()
+                order, bounds = division.epoch(epoch - initial_epoch)
+                batches = Batches(x, y, weights, order, bounds)
+                title = f"Epoch {epoch + 1}/{epochs}"
+                bar = ProgressBar(division.steps, verbose=verbose, title=title)
+                try:
+                    logs = yield from self._run_epoch(
+                        program, state, batches, hooks, bar, cursor, keeper
+                    )
+                    if validation is not None and _is_due(validation_freq, epoch):
+                        results = self._test(program, validation, hooks, cursor, keeper)
+                        logs.update({f"val_{name}": v for name, v in results.items()})
+                    bar.finish(logs)
+                finally:
+                    bar.close()
+                hooks.call("on_epoch_end", epoch, logs)
+                cursor.end_epoch(self.stop_training)
+                keeper.place(cursor)
+                if self.stop_training:
+                    break
+            keeper.end(cursor)
+            hooks.call("on_train_end", {})
+            keeper.finish()
         return history
 
     fit = driven(fit_steps)
 
+    @reads
     def evaluate(
         self,
         x: Any = None,
@@ -337,12 +420,16 @@ class Trainer:
         Raises:
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
+            ModelBusyError: another thread trains the model.
         """
+        claim = reading(self, "predict")
         verbose = check_verbose(verbose, "predict")
         plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape)
+        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
         if not verbose and not callbacks and batch_size is None and steps is None:
-            return self._ready_program().predict(state, x)
+            y = self._ready_program().predict(state, x)
+            check_unchanged(self, "predict", claim)
+            return y
         bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
         x = x[: int(bounds[-1])]
         program = self._ready_program()
@@ -365,8 +452,10 @@ class Trainer:
         finally:
             bar.close()
         hooks.call("on_predict_end", {})
+        check_unchanged(self, "predict", claim)
         return y
 
+    @trains("train_on_batch")
     def train_on_batch(
         self,
         x: Any,
@@ -416,58 +505,88 @@ class Trainer:
         batches: Batches,
         hooks: CallbackList,
         bar: ProgressBar,
+        cursor: Cursor,
+        keeper: Keeper,
     ) -> Generator[Job, None, dict[str, float]]:
-        """The steps of one epoch in as few engine calls as the callbacks and the
-        progress bar allow; the epoch's logs."""
+        """The steps of one epoch from `cursor.done` on, in as few engine calls as the
+        callbacks, the progress bar and the keeper allow; the epoch's logs."""
         assert self.optimizer is not None
-        totals = np.zeros(program.plan.totals_size)
+        totals = cursor.totals
         batches.learning_rates = self.optimizer.learning_rates(
-            state.step, batches.steps
+            state.step - cursor.done, batches.steps
         )
-        done, start = 0, time.perf_counter()
-        while done < batches.steps and not self.stop_training:
-            count = batches.steps - done
+        before, start = cursor.done, time.perf_counter()
+        while (
+            cursor.done < batches.steps and not self.stop_training and cursor.tested < 0
+        ):
+            done = cursor.done
+            left = batches.steps - done
             if "train" in hooks.per_batch:
-                count = 1
+                left = 1
                 hooks.call("on_train_batch_begin", done, {})
                 batches.learning_rates[done:] = self.optimizer.learning_rates(
                     state.step, batches.steps - done
                 )
             elif bar.wants_updates:
-                pace = done / max(time.perf_counter() - start, 1e-9)
-                count = min(count, max(1, int(pace * REDRAW_SECONDS)))
+                pace = (done - before) / max(time.perf_counter() - start, 1e-9)
+                left = min(left, max(1, int(pace * REDRAW_SECONDS)))
+            count = keeper.stretch(left)
             try:
                 yield Job(program, state, batches, done, done + count, totals)
             except NonFiniteError as error:
                 if not hooks.handles_non_finite():
                     raise
                 print(f"\nTraining ends early: {error.what} is not finite.")
-                self.stop_training = True
-                return {**self._logs(totals), "loss": float("nan")}
-            done += count
+                self.stop_training = cursor.non_finite = True
+                break
+            cursor.done += count
             if "train" in hooks.per_batch:
-                hooks.call("on_train_batch_end", done - 1, self._logs(totals))
+                hooks.call("on_train_batch_end", done, self._logs(totals))
             if bar.wants_updates:
-                bar.update(done, self._logs(totals))
-        return self._logs(totals)
+                bar.update(cursor.done, self._logs(totals))
+            keeper.place(cursor)
+        logs = self._logs(totals)
+        return {**logs, "loss": float("nan")} if cursor.non_finite else logs
 
     def _test(
-        self, program: Program, batches: Batches, hooks: CallbackList
+        self,
+        program: Program,
+        batches: Batches,
+        hooks: CallbackList,
+        cursor: Cursor | None = None,
+        keeper: Keeper = KEEPS_NOTHING,
     ) -> dict[str, float]:
-        """Loss and metrics of all batches."""
+        """Loss and metrics of all batches, from `cursor.tested` on."""
         _, state = self._built("evaluate")
-        totals = np.zeros(program.plan.totals_size)
-        hooks.call("on_test_begin", {})
-        if "test" in hooks.per_batch:
-            for step in range(batches.steps):
+        cursor = cursor or Cursor.at(0, program.plan.totals_size)
+        totals = cursor.test_totals
+        if cursor.tested < 0:
+            hooks.call("on_test_begin", {})
+            cursor.begin_test()
+        while cursor.tested < batches.steps:
+            step = cursor.tested
+            left = batches.steps - step
+            if "test" in hooks.per_batch:
+                left = 1
                 hooks.call("on_test_batch_begin", step, {})
-                program.test(state, batches.only(step), totals)
+            count = keeper.stretch(left)
+            program.test(state, batches.only(step, count), totals)
+            cursor.tested += count
+            if "test" in hooks.per_batch:
                 hooks.call("on_test_batch_end", step, self._logs(totals))
-        else:
-            program.test(state, batches, totals)
+            keeper.place(cursor)
         logs = self._logs(totals)
         hooks.call("on_test_end", logs)
         return logs
+
+    def _keeper(self, backup: BackupAndRestore | None, hooks: CallbackList) -> Keeper:
+        """Who writes the checkpoints that `backup` asks for, if anybody."""
+        _, state = self._built("fit")
+        if backup is None:
+            return Keeper(state.step)
+        from kurve.checkpoints.keeper import Kept
+
+        return Kept(backup, self, hooks)
 
     def _logs(self, totals: np.ndarray) -> dict[str, float]:
         """Loss and metrics by name from the engine's accumulators."""
@@ -498,7 +617,7 @@ class Trainer:
         assert self.loss is not None
         if self._plan is not None:
             sample_shape = self._plan.input_shape
-        x = data.as_samples(where, "x", x, sample_shape)
+        x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
         output = self.compute_output_shape(x.shape)[1:]
         y = data.as_targets(where, y, self.loss, tuple(int(a or 0) for a in output))
         data.check_same_length(where, x=x, y=y)
@@ -631,6 +750,24 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     raw = np.zeros(size + ALIGNMENT, np.float32)
     start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
     return raw[start : start + size].reshape(shape)
+
+
+def _backup(
+    checkpoint: Any, freq: Any, callbacks: list[Callback]
+) -> BackupAndRestore | None:
+    """What `fit` shall do about checkpoints; None for nothing."""
+    given = [c for c in callbacks if isinstance(c, BackupAndRestore)]
+    if checkpoint is not None:
+        folder = folder_name("fit", "checkpoint", checkpoint)
+        freq = checked_freq("fit", "checkpoint_freq", freq)
+        given.append(BackupAndRestore(folder, freq, True, False))
+    if len(given) > 1:
+        raise ValueError(
+            "[fit] one folder of checkpoints is enough. Received: "
+            f"{', '.join(repr(c.backup_dir) for c in given)}. "
+            "Try checkpoint=... or one BackupAndRestore."
+        )
+    return given[0] if given else None
 
 
 def _check_validation_freq(value: Any) -> None:

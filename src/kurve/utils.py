@@ -1,3 +1,45 @@
 """Small helpers with Keras's names."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
 from kurve.rng import set_random_seed as set_random_seed
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (n, ...) as one-hot rows: float64 (n, ..., num_classes).
+
+        to_categorical([0, 2, 1])  # [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+
+    Args:
+        x: whole numbers from 0; an axis of length 1 at the end is left out.
+        num_classes: at least the largest number plus 1; that if None.
+
+    Raises:
+        ValueError: empty, not whole, below 0 or not below num_classes.
+    """
+    classes = np.asarray(x)
+    if classes.ndim > 1 and classes.shape[-1] == 1:
+        classes = classes[..., 0]
+    if not classes.size or classes.dtype.kind not in "fiub":
+        raise ValueError(
+            "[to_categorical] x must hold class numbers. Received: an array of shape "
+            f"{classes.shape} and type {classes.dtype}. Try [0, 1, 2]."
+        )
+    count = int(np.max(classes)) + 1 if num_classes is None else int(num_classes)
+    wrong = (classes < 0) | (classes >= count) | (classes != np.floor(classes))
+    if wrong.any():
+        position = tuple(int(i) for i in np.argwhere(wrong)[0])
+        fix = "Try numpy.unique(x, return_inverse=True)[1]."
+        if (classes >= count).any():
+            fix = f"Try num_classes={int(np.max(classes)) + 1}."
+        raise ValueError(
+            f"[to_categorical] x must hold whole numbers from 0 to {count - 1}. "
+            f"Received: x[{', '.join(map(str, position))}] = {classes[position]}. "
+            f"{fix}"
+        )
+    one_hot: np.ndarray = np.eye(count)[classes.astype(np.int64)]
+    return one_hot

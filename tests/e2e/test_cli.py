@@ -3,6 +3,7 @@ that nothing is written where something is wrong."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -124,6 +125,7 @@ def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
                  "Dense 8 silu -> Dense 2", "in each of 2 networks", "inputs, targets",
                  "max_epochs=4"):  # fmt: skip
         assert part in done.out
+    assert "verified" in run("inspect", "m.kurve", "--verify").out
     found = json.loads(run("inspect", "m.kurve", "--json").out)
     assert found["layers"] == ["Dense 8 silu", "Dense 2"]
     assert found["weights"] == model.models_[0].count_params()
@@ -138,6 +140,33 @@ def test_the_same_command_gives_the_same_model(run: Any) -> None:
         fitted(run, "--out", "m.kurve", "--quiet")
         raw.append(Path("m.kurve").read_bytes())
     assert raw[0] == raw[1]
+
+
+def test_export(run: Any, tmp_path: Path) -> None:
+    fitted(run, "--quiet", "--features", "a,b")
+    network = kurve.Sequential([kurve.layers.Dense(1, input_shape=(2,))])
+    network.save("network.kurve")
+    for model in ("data.kurve", "network.kurve"):
+        done = run("export", model, "out.c")
+        assert (done.code, done.out, done.err) == (0, "", "")
+        assert "void out_predict(" in (tmp_path / "out.c").read_text()
+    if importlib.util.find_spec("onnx"):
+        assert run("export", "data.kurve", "out.onnx").code == 0
+        assert b"Kurve" in (tmp_path / "out.onnx").read_bytes()
+    before = files(tmp_path)
+    fitted(run, "--quiet", "--out", "text.kurve")
+    for words, message in (
+        (("network.kurve", "out.h"),
+         "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
+        (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
+        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve file"),
+        (("text.kurve", "o.c"),
+         "kurve: [export] every column must hold numbers, because an exported model "
+         "takes one array of them. Received: column 'city' of categories ('Bern', "),
+    ):  # fmt: skip
+        done = run("export", *words)
+        assert done.code == 2 and done.err.startswith(message), (words, done.err)
+    assert files(tmp_path) == sorted([*before, "text.kurve"])
 
 
 def test_quiet(run: Any, tmp_path: Path) -> None:
@@ -465,7 +494,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         patch.setattr(os, "replace", fail)
         done = run("fit", "data.csv", "-t", "y", *FAST, "--seed", "5")
         assert (done.code, done.err.splitlines()[-1]) == (
-            2, "kurve: No space left on device",
+            2, "kurve: No space left on device: 'data.kurve'",
         )  # fmt: skip
         assert run("predict", "data.kurve", "data.csv", "-o", "p.csv").code == 2
     assert Path("data.kurve").read_bytes() == old
@@ -539,7 +568,15 @@ def test_without_pyarrow(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help(run: Any) -> None:
     out = run("--help").out
-    for name in ("fit", "predict", "evaluate", "inspect", "demo", "Exit codes"):
+    for name in (
+        "fit",
+        "predict",
+        "evaluate",
+        "inspect",
+        "export",
+        "demo",
+        "Exit codes",
+    ):
         assert name in out
     assert "Commands:" in (alone := run()).err and alone.code == 2
     assert run("--version").out == f"kurve {kurve.__version__}\n"

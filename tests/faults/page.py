@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import kurve
 
 PROMISES = {
-    "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call again: "
+    "kill": "`kill -9` at any instant of a checkpointed `fit`, then the same call: "
     "weights, optimizer, history and callbacks end as without the kill, bit for bit",
     "terminate": "SIGTERM writes a checkpoint and exits with 143 within 2 s",
-    "save": "a save is old or new, never torn, whatever operation of it fails or is lost",
+    "save": "a save is old or new, never torn, whatever operation fails or is lost",
     "interrupt": "Ctrl-C in `fit` raises KeyboardInterrupt within 100 ms; the model is "
     "that of a whole step and goes on training",
     "predict": "threads that call `predict` on one model get the right bits",
@@ -21,6 +21,8 @@ PROMISES = {
     "memory": "an allocation that fails raises MemoryError and changes nothing",
     "mutation": "a mutated model file is refused by one type of error, or is the same "
     "model; nothing crashes, hangs or takes more memory than 2 x file + 16 MiB",
+    "exchange": "a mutated file of Keras's (.keras, .h5) is refused by the same error; "
+    "one that Kurve wrote is never another model",
     "hostile": "a file that lies about its sizes is refused before memory is taken",
     "wrong": "a wrong call is refused before the first step with argument, position, "
     "value and fix; the model stays as it was",

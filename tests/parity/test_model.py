@@ -19,6 +19,21 @@ MODELS = STRUCTURES | {
     "normalization of two axes": Case(
         [call("layers.Normalization", axis=(-2, -1)), *network()], input_shape=(4, 3)
     ),
+    "images": Case(
+        [
+            call("layers.RandomFlip"),
+            call("layers.Conv2D", filters=200, kernel_size=3),
+            call("layers.MaxPooling2D"),
+            call("layers.BatchNormalization"),
+            call("layers.BatchNormalization", center=False, trainable=False),
+            call("layers.SeparableConv2D", filters=4, kernel_size=1),
+            call("layers.SpatialDropout2D", rate=0.2),
+            call("layers.GaussianNoise", stddev=0.1),
+            call("layers.Flatten"),
+            dense(2),
+        ],
+        input_shape=(8, 7, 3),
+    ),
     "activations": Case(
         [dense(1200), call("layers.Activation", activation="relu"), dense(2)]
     ),

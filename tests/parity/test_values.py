@@ -113,6 +113,17 @@ METRIC_VALUES: dict[str, tuple[Call, np.ndarray, np.ndarray]] = {
         ("SparseCategoricalAccuracy", CLASSES, SHARES),
     ]
 }
+RANKS = RNG.permuted(np.tile(np.arange(7.0), (9, 1)), axis=1)
+RANKED = RNG.integers(0, 7, 9)
+for _k in (1, 2, 5, 7):
+    METRIC_VALUES |= {
+        f"top {_k}": (
+            call("metrics.TopKCategoricalAccuracy", k=_k), np.eye(7)[RANKED], RANKS
+        ),
+        f"sparse top {_k}": (
+            call("metrics.SparseTopKCategoricalAccuracy", k=_k), RANKED, RANKS
+        ),
+    }  # fmt: skip
 METRIC_VALUES["threshold"] = (
     call("metrics.BinaryAccuracy", threshold=0.2),
     SIGNS,

@@ -13,7 +13,7 @@ import kurve
 from kurve import Input, Sequential, layers, losses, optimizers, rng, utils
 from kurve.layers import Dense, Dropout, Normalization
 from kurve.learning_rates import LearningRateSweep, lr_find
-from tests.unit.wrong import snapshot
+from tests.faults.wrong import snapshot
 
 X = np.arange(0, 20, 0.1)
 Y = np.sin(X / 4)

@@ -239,12 +239,35 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def inspect(model: str, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Compare all bytes with the checksums.")
+def inspect(model: str, as_json: bool, verify: bool) -> None:
     """Show what is in the file MODEL. Reads its header only."""
     from kurve.cli.looking import describe, facts
 
     found = facts(model)
+    if verify:
+        from kurve import saving
+
+        saving.verify(model)
+        found["verified"] = True
     click.echo(json.dumps(found) if as_json else describe(found))
+
+
+@kurve.command(epilog=EPILOG)
+@click.argument("model")
+@click.argument("out")
+def export(model: str, out: str) -> None:
+    """Write the model in the file MODEL to OUT, for programs without Kurve: an ONNX
+    model (.onnx) or a C file (.c)."""
+    from kurve.cli.looking import holds_estimator
+
+    check_output(out, (".onnx", ".c"), "OUT")
+    if holds_estimator(model):
+        load_model(model).export(out)
+    else:
+        from kurve.models import load_model as load_network
+
+        load_network(model).export(out)
 
 
 @kurve.command(epilog=EPILOG)

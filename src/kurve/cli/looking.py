@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve.saving import ModelFileError, read_header
+from kurve.saving.container import opened
 from kurve.summary import format_bytes
 
 SHOWN = 12
@@ -20,31 +21,63 @@ def facts(path: str) -> dict[str, Any]:
     Raises:
         ModelFileError: the file is damaged or no model file.
     """
-    info, entries = read_header(path)
+    with opened(path) as file:
+        info, entries, version = file.info, file.entries, file.version
+    found: dict[str, Any] = {
+        "file": path,
+        "bytes": os.path.getsize(path),
+        "format": version,
+        "kind": _kind(info),
+    }
     estimator = info.get("estimator")
-    found: dict[str, Any] = {"file": path, "bytes": os.path.getsize(path)}
     try:
-        if estimator is None:
-            found |= {"kind": "Sequential" if info.get("model") else "weights"}
-            config = info.get("model")
-        else:
+        config = info.get("model")
+        if estimator is not None:
             config = estimator["model"]
             found |= _of_estimator(estimator)
         if config is not None:
             found["layers"] = [_layer(entry) for entry in config["layers"]]
+        if found["kind"] == "checkpoint":
+            found["epoch"] = info["cursor"]["epoch"]
+        if info.get("step") is not None:
+            found["step"] = info["step"]
+        if info.get("compile") is not None:
+            found["optimizer"] = info["compile"]["optimizer"]["class_name"]
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelFileError(
             f"[inspect] the header of {path!r} cannot be read: {error!r}. "
-            "Try an earlier copy."
+            "Try an earlier copy.",
+            "kurve",
         ) from error
-    found["tensors"] = {name: list(shape) for name, (_, shape) in entries.items()}
+    found["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if estimator is not None else "weights/"
+    if found["kind"] == "checkpoint":
+        prefix = "params"
     found["weights"] = sum(
-        math.prod(shape)
-        for name, (_, shape) in entries.items()
+        math.prod(entry.shape)
+        for name, entry in entries.items()
         if name.startswith(prefix)
     )
     return found
+
+
+def holds_estimator(path: str) -> bool:
+    """Whether the file is one of `kurve.estimators`.
+
+    Raises:
+        ModelFileError: the file is damaged or no model file.
+    """
+    info, _ = read_header(path)
+    return _kind(info) == "estimator"
+
+
+def _kind(info: Mapping[str, Any]) -> str:
+    """What a file holds; version 1 and checkpoints do not say so."""
+    if "estimator" in info:
+        return "estimator"
+    if "cursor" in info:
+        return "checkpoint"
+    return "Sequential" if info.get("model") else "weights"
 
 
 def describe(found: Mapping[str, Any]) -> str:
@@ -73,9 +106,11 @@ def describe(found: Mapping[str, Any]) -> str:
     members = found.get("members", 1)
     each = f" in each of {members} networks" if members > 1 else ""
     lines.append(f"weights    {found['weights']:,}{each}")
-    for name in ("likelihood", "iterations"):
+    for name in ("likelihood", "iterations", "optimizer", "epoch", "step"):
         if found.get(name) is not None:
             lines.append(f"{name:<11}{found[name]}")
+    if found.get("verified"):
+        lines.append("verified   every byte is what was written")
     changed = {k: v for k, v in found.get("parameters", {}).items() if v is not None}
     if changed:
         shown = ", ".join(f"{name}={value!r}" for name, value in changed.items())

@@ -202,12 +202,16 @@ _SLOPES = {
 }
 
 
+UNITS = ("dense", "conv", "conv_transpose", "activation")
+"""Operations whose activations' outputs are looked at."""
+
+
 def _hidden(
     subject: Subject, activations: tuple[str, ...]
 ) -> Iterator[tuple[Op, np.ndarray]]:
     """Operations before the last one that end with one of these, and their outputs."""
     for op, out in list(zip(subject.ops, subject.op_outputs, strict=True))[:-1]:
-        if op.kind in ("dense", "activation") and activation_of(op) in activations:
+        if op.kind in UNITS and activation_of(op) in activations:
             yield op, out
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data, rng
+from kurve import data, registry, rng
 from kurve.batching import pass_bounds
 from kurve.diagnosis.report import share
 from kurve.engines import Batches, State
 from kurve.errors import NonFiniteError
-from kurve.plan import Op, Plan, Shape
+from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -130,7 +130,9 @@ class Subject:
             return None
         source = dict(rng._seed_source)
         try:
-            twin = type(self.model).from_config(self.model.get_config())
+            with registry.noting() as own:
+                config = self.model.get_config()
+            twin = type(self.model).from_config(config, own)
             twin.build((None, *samples.shape[1:]))
         finally:
             rng._seed_source.clear()
@@ -279,7 +281,7 @@ class Subject:
         """The operations of a prediction, in order."""
         if self.plan is None:
             return ()
-        return tuple(op for op in self.plan.ops if op.kind != "dropout")
+        return tuple(op for op in self.plan.ops if op.kind not in TRAINING_ONLY)
 
     @property
     def output_shape(self) -> Shape | None:
@@ -300,7 +302,7 @@ class Subject:
         for i, op in enumerate(self.plan.ops):
             program = self.model.ready_engine().compile(self.plan.part(i, i + 1))
             x = program.predict(self.state, x)
-            if op.kind != "dropout":
+            if op.kind not in TRAINING_ONLY:
                 outputs.append(x)
         return outputs
 
@@ -455,6 +457,16 @@ def _quality(rows: Rows) -> str:
     return f"R2 {r2:.5g}, RMSE {rmse:.3g} on {len(rows)} rows"
 
 
+AFFINE = frozenset(
+    {
+        *("dense", "conv", "conv_transpose", "activation"),
+        *("normalization", "batch_normalization", "scale"),
+        *("reshape", "pad", "upsample"),
+    }
+)
+"""Operations that are affine maps, if their activation is linear."""
+
+
 def activation_of(op: Op) -> str:
     """Name of the activation that an operation ends with."""
     return (
@@ -464,9 +476,9 @@ def activation_of(op: Op) -> str:
 
 def is_linear(op: Op) -> bool:
     """Whether the operation is an affine map, alone or after another one."""
-    return op.kind in ("dense", "normalization", "dropout", "activation") and (
-        activation_of(op) == "linear"
-    )
+    if op.kind in ("pool", "global_pool"):
+        return op.attrs["mode"] == "average"
+    return op.kind in AFFINE | TRAINING_ONLY and activation_of(op) == "linear"
 
 
 def _whole(values: np.ndarray, count: int) -> bool:

@@ -24,6 +24,10 @@ import numpy as np
 from kurve.errors import NonFiniteError
 from kurve.plan import Plan
 
+NUMERICS = 1
+"""Version of the numbers: one more with each change of the code after which the same
+call gives other bits."""
+
 
 @dataclass
 class State:
@@ -31,7 +35,9 @@ class State:
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
+                    writes some of them (the moving statistics of batch
+                    normalization), each step at the point where its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
@@ -51,7 +57,8 @@ class State:
 class Batches:
     """Rows of data and the steps that divide them.
 
-    x:       (n, *input_shape)   float32, C order
+    x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
+                                 the bytes of a batch into float32 as it gathers them
     y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
     weights: (n,) float32 or None: what each row's loss is multiplied with
     order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
@@ -71,9 +78,10 @@ class Batches:
     def steps(self) -> int:
         return len(self.bounds) - 1
 
-    def only(self, step: int) -> Batches:
-        """The batch of one step alone."""
-        return replace(self, bounds=self.bounds[step : step + 2], learning_rates=None)
+    def only(self, step: int, count: int = 1) -> Batches:
+        """The batches of one step, or of `count` steps, alone."""
+        bounds = self.bounds[step : step + count + 1]
+        return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
         """Index of the rows of one step."""
@@ -101,16 +109,19 @@ class Program(Protocol):
         keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
 
         Raises:
-            NonFiniteError: the loss or a gradient of a step is NaN or infinite. That
-                step's update is not applied; all before it are.
-            KeyboardInterrupt: after a whole number of steps.
+            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
+                the update itself of a step is NaN or infinite (looked at in this order,
+                variables in the plan's). Of that step nothing is applied, no statistic
+                either; all before it are.
+            KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         """Add loss and metrics of every batch, in inference mode, to `totals`."""
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
-        """Output for x (n, *input_shape), in inference mode: (n, *output_shape).
+        """Output for x (n, *input_shape), float32 or uint8, in inference mode:
+        (n, *output_shape).
 
         A row's bits do not depend on the other rows in x.
         """

@@ -58,7 +58,7 @@ class NativeProgram:
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         y = np.empty((len(x), *self.plan.output_shape), np.float32)
-        self._core.predict(_state(state), x, y)
+        self._core.predict(_state(state), _floats(x), y)
         return y
 
     def gradient(
@@ -134,6 +134,11 @@ def _slot(slot: Slot) -> _core.Slot:
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:
+    if "shared" in op.attrs:  # which the core would read over
+        raise NotImplementedError(
+            "[native engine] dropout of whole channels is not implemented. "
+            "Try engine='reference'."
+        )
     return _core.Op(
         op.kind,
         op.layer,
@@ -156,4 +161,11 @@ def _state(state: State) -> _core.State:
 
 
 def _batches(b: Batches) -> _core.Batches:
-    return _core.Batches(b.x, b.y, b.weights, b.order, b.bounds, b.learning_rates)
+    return _core.Batches(
+        _floats(b.x), b.y, b.weights, b.order, b.bounds, b.learning_rates
+    )
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    """The core takes float32 alone; bytes of images become that."""
+    return x.astype(np.float32) if x.dtype == np.uint8 else x

@@ -4,6 +4,7 @@ conventions."""
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from kurve.estimators.base import Estimator as Estimator
 from kurve.estimators.classifier import Classifier as Classifier
@@ -11,12 +12,18 @@ from kurve.estimators.errors import NotFittedError as NotFittedError
 from kurve.estimators.regressor import Regressor as Regressor
 
 
-def load(path: str | os.PathLike[str]) -> Regressor | Classifier:
+def load(
+    path: str | os.PathLike[str],
+    custom_objects: Mapping[str, type] | None = None,
+) -> Regressor | Classifier:
     """The estimator in a file that `save` wrote, ready to predict.
+
+    Args:
+        custom_objects: classes of one's own by name; see `kurve.models.load_model`.
 
     Raises:
         ModelFileError: the file is damaged or holds no estimator.
     """
     from kurve.estimators import files
 
-    return files.load(path)
+    return files.load(path, custom_objects)

@@ -314,6 +314,26 @@ class Estimator(Parameters):
         self._require_fitted("save")
         files.save(self, path)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write the model, scales included, for programs without Kurve: an ONNX model
+        or a C file. See `kurve.exchange.export.export`.
+
+        Args:
+            filepath: ends in .onnx or .c.
+            format: "onnx" or "c", where the ending does not say so.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: columns of text, another ending, an operation that the format
+                does not know.
+            ImportError: onnx is not installed.
+        """
+        from kurve.exchange.export import export
+
+        export(self, filepath, format)
+
     def _require_fitted(self, where: str) -> None:
         if not hasattr(self, "models_"):
             raise not_fitted(type(self).__name__, where)

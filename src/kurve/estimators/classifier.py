@@ -140,7 +140,10 @@ class Classifier(Estimator):
 
     def _probabilities(self, where: str, X: Any) -> np.ndarray:
         z, _ = self._encoded(where, X)
-        logits = self._outputs_of(z)
+        return self._mixed(self._outputs_of(z))
+
+    def _mixed(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) from the members' outputs (members, n, units)."""
         if logits.shape[-1] == 1:
             positive = np.exp(-np.logaddexp(0.0, -logits[..., 0])).mean(axis=0)
             return np.stack([1.0 - positive, positive], axis=1)

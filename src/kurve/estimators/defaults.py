@@ -23,6 +23,9 @@ SMALL_NETWORK = 500
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """What a network of quantiles learns; intervals between them are interpolated."""
 
+DECILES = 2.5631031
+"""Deviations of a normal law from its 10th to its 90th percentile."""
+
 FOLDS = 5
 """Folds of CV+ (Barber et al. 2021 name 5 to 10)."""
 

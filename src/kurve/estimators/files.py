@@ -1,21 +1,33 @@
-"""Files of estimators: a safetensors file of `kurve.saving` with all that prediction
-needs: parameters, columns, scales, members, folds and what was held out.
+"""Files of estimators: a file of `kurve.saving` with all that prediction and further
+training need: parameters, columns, scales, members, folds and what was held out.
 
-Reading a file never executes anything: classes come from closed tables, and every array
-is compared with what the others say before the estimator is made.
+    kind         "estimator"
+    estimator    the description below, of kind "Regressor" or "Classifier"
+
+    columns/fills, inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
+    history/NAME                    float64
+    models/MEMBER/PLACE             float32, the weights of each member
+    folds/NUMBER/PLACE              the same of the models of CV+
+    training/MEMBER/slots, scalars  after `partial_fit`, whose next call goes on with
+                                    them
+
+Reading a file never executes anything: classes come from closed tables or from the
+caller, and every array is compared with what the others say before the estimator is
+made.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from kurve import activations, optimizers, saving
+from kurve import registry, saving
 from kurve.estimators import defaults
+from kurve.estimators.arguments import from_plain, plain
 from kurve.estimators.base import Estimator
 from kurve.estimators.classifier import Classifier
 from kurve.estimators.columns import Columns
@@ -23,9 +35,11 @@ from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.regressor import LIKELIHOODS, Regressor
 from kurve.estimators.scaling import Scaler
+from kurve.layers.base import Variable
 from kurve.models import Sequential
-from kurve.optimizers import Optimizer, schedules
-from kurve.saving import ModelFileError
+from kurve.saving import model as models
+from kurve.saving.container import Reader, opened
+from kurve.saving.fields import Field
 
 CLASSES: dict[str, type[Regressor | Classifier]] = {
     "Regressor": Regressor,
@@ -34,26 +48,54 @@ CLASSES: dict[str, type[Regressor | Classifier]] = {
 KINDS = {"U": str, "i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_}
 """Kinds of labels and how they are kept."""
 
+MAX_MEMBERS = 10_000
+_SCALER = ("mean", "deviation", "low", "high")
+
 
 def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
     """Write a fitted estimator."""
-    path = saving._checked_ending("save", filepath, ".kurve")
+    path = saving.checked_ending("save", filepath, ".kurve")
+    with registry.noting():
+        described, tensors = _packed(estimator)
+    saving.write(path, {"kind": "estimator", "estimator": described}, tensors)
+
+
+def load(
+    filepath: str | os.PathLike[str],
+    custom_objects: Mapping[str, type] | None = None,
+) -> Regressor | Classifier:
+    """The estimator in a file.
+
+    Raises:
+        ModelFileError: the file is damaged or holds no estimator.
+    """
+    with registry.custom_objects(custom_objects), opened(filepath) as file:
+        top = models.description(file, "estimator").table("kind", "estimator")
+        estimator = _unpacked(top["estimator"], _Arrays(file))
+        file.finish()
+        return estimator
+
+
+def _packed(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Description and arrays of a fitted estimator."""
     columns, tensors = estimator._columns, _Tensors()
     tensors.scaler("inputs", estimator._inputs)
     tensors["columns/fills"] = columns.fills
     novelty = estimator._novelty
     tensors["novelty/low"], tensors["novelty/high"] = novelty.low, novelty.high
     tensors["novelty/sample"] = novelty.sample
-    for name, values in estimator.history_.items():
-        tensors[f"history/{name}"] = np.array(values, np.float64)
+    tensors |= models.history_tensors(estimator.history_)
     folds = getattr(estimator, "_folds", [])
-    for kind, models in (("models", estimator.models_), ("folds", folds)):
-        for number, model in enumerate(models):
-            for place, weight in enumerate(model.get_weights()):
-                tensors[f"{kind}/{number}/{place}"] = weight
+    for kind, networks in (("models", estimator.models_), ("folds", folds)):
+        for number, network in enumerate(networks):
+            for place, weight in enumerate(network.weights):
+                tensors[f"{kind}/{number}/{place}"] = weight.value
+    training = None
+    if getattr(estimator, "_partial", False):
+        training = _training(estimator.models_, tensors)
     described: dict[str, Any] = {
         "class_name": type(estimator).__name__,
-        "parameters": {k: _plain(k, v) for k, v in estimator.get_params().items()},
+        "parameters": {k: plain(k, v) for k, v in estimator.get_params().items()},
         "columns": {
             "names": columns.names,
             "width": columns.width,
@@ -70,6 +112,8 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
         "iterations": estimator.n_iter_,
         "outputs": estimator.n_outputs_,
         "target_names": getattr(estimator, "target_names_", None),
+        "seeds": [network._seed for network in [*estimator.models_, *folds]],
+        "training": training,
     }
     if isinstance(estimator, Classifier):
         described["classes"] = estimator.classes_.tolist()
@@ -85,192 +129,259 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
             tensors["conformal/weights"] = estimator._conformal.weights
         if estimator._cross is not None:
             tensors["cross/scores"] = estimator._cross.scores
-            tensors["cross/fold_of"] = estimator._cross.fold_of.astype(np.float64)
-    info = {"format": saving.FORMAT, "model": None, "estimator": described}
-    length = len(json.dumps(json.dumps(info)))
-    if length > saving.MAX_HEADER * 3 // 4:
-        raise ValueError(
-            "[save] the names and levels of the columns must fit into "
-            f"{saving.MAX_HEADER * 3 // 4} bytes. Received: {length} bytes. "
-            "Try shorter or fewer levels."
-        )
-    saving.write(path, info, tensors)
+            tensors["cross/fold_of"] = estimator._cross.fold_of
+    return described, tensors
 
 
-def load(filepath: str | os.PathLike[str]) -> Regressor | Classifier:
-    """The estimator in a file.
-
-    Raises:
-        ModelFileError: the file is damaged or holds no estimator.
-    """
-    info, tensors = saving.read(filepath)
-    described = info.get("estimator")
-    if not isinstance(described, Mapping):
-        raise ModelFileError(
-            f"[load] {os.fspath(filepath)!r} holds no estimator. "
-            "Try kurve.models.load_model for a model."
-        )
-    try:
-        return _made(described, tensors)
-    except (LookupError, TypeError, ValueError, ArithmeticError, MemoryError) as error:
-        raise ModelFileError(
-            f"[load] the estimator in {os.fspath(filepath)!r} cannot be read: {error}."
-        ) from error
+def _training(
+    networks: Sequence[Sequential], tensors: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What the next call of `partial_fit` goes on with."""
+    for number, network in enumerate(networks):
+        _, state = network._built("save")
+        tensors[f"training/{number}/slots"] = state.slots
+        tensors[f"training/{number}/scalars"] = state.scalars
+    return {
+        "compile": models.compile_entry(networks[0]),
+        "steps": [network.iterations for network in networks],
+    }
 
 
-def _made(described: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Any:
+class _Arrays:
+    """The arrays of a file, each taken once and compared with what it must be."""
+
+    def __init__(self, file: Reader) -> None:
+        self.file = file
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.file.entries
+
+    def wrong(self, name: str, what: str) -> saving.ModelFileError:
+        return Field(self.file.path, f"tensors.{name}", None).wrong(what)
+
+    def take(
+        self, name: str, *shape: int | None, dtype: Any = np.float64
+    ) -> np.ndarray:
+        """The array of that name; None in the shape is any size."""
+        self.file.take(name, shape, dtype)
+        array = self.file.read(name)
+        models.check_finite(self.file, name, array)
+        return array
+
+    def scaler(self, name: str, width: int) -> Scaler:
+        found = Scaler(*(self.take(f"{name}/{part}", width) for part in _SCALER))
+        if not (found.deviation > 0).all():
+            raise self.wrong(f"{name}/deviation", "it is not above 0")
+        return found
+
+
+def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     """The estimator that a file describes."""
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all() and not name.startswith("history/"):
-            raise ValueError(f"{name} is not finite")
-    cls = CLASSES[described["class_name"]]
-    parameters = described["parameters"]
-    estimator = cls(**{k: _from_plain(k, v) for k, v in parameters.items()})
-    estimator._check_parameters()
-    columns = _columns(described["columns"], tensors)
+    regression = ("likelihood", "flat")
+    classification = ("classes", "class_kind")
+    fields = top.table(
+        *("class_name", "parameters", "columns", "model", "members", "folds"),
+        *("threshold", "iterations", "outputs", "target_names", "seeds", "training"),
+        optional=(*regression, *classification),
+    )
+    name = fields["class_name"].text()
+    if name not in CLASSES:
+        raise fields["class_name"].wrong(f"it is none of {', '.join(CLASSES)}")
+    own, others = regression, classification
+    if name == "Classifier":
+        own, others = others, own
+    top.table(*(key for key in fields if key not in others), *own)
+    estimator = _estimator(CLASSES[name], fields["parameters"])
+    columns = _columns(fields["columns"], arrays)
     wide = columns.outputs
+    targets = fields["outputs"].whole(1, 2**31)
     learnt: dict[str, Any] = {
         "_columns": columns,
-        "_inputs": _scaler(tensors, "inputs", wide),
+        "_inputs": arrays.scaler("inputs", wide),
         "_novelty": Novelty(
-            _array(tensors, "novelty/low", wide),
-            _array(tensors, "novelty/high", wide),
-            _array(tensors, "novelty/sample", None, wide),
-            float(described["threshold"]),
+            arrays.take("novelty/low", wide, dtype=np.float32),
+            arrays.take("novelty/high", wide, dtype=np.float32),
+            arrays.take("novelty/sample", None, wide, dtype=np.float32),
+            fields["threshold"].number(),
         ),
-        "history_": {
-            name.removeprefix("history/"): _array(tensors, name, None).tolist()
-            for name in tensors
-            if name.startswith("history/")
-        },
+        "history_": models.read_history(arrays.file),
         "n_features_in_": columns.width,
-        "n_iter_": _count(described["iterations"]),
-        "n_outputs_": _count(described["outputs"]),
-        "target_names_": described["target_names"],
+        "n_iter_": fields["iterations"].whole(1, 2**31),
+        "n_outputs_": targets,
+        "target_names_": _texts(fields["target_names"]),
     }
     if columns.names is not None:
         learnt["feature_names_in_"] = np.array(columns.names, dtype=object)
-    members, folds = _count(described["members"]), _count(described["folds"], 0)
-    config = described["model"]
-    learnt["models_"] = [
-        _model(config, tensors, f"models/{i}/", wide) for i in range(members)
-    ]
-    outputs = learnt["models_"][0].output_shape[-1]
+    members = fields["members"].whole(1, MAX_MEMBERS)
+    folds = fields["folds"].whole(0, MAX_MEMBERS)
+    networks = _networks(fields, arrays, wide, members, folds)
+    learnt["models_"] = networks[:members]
+    if fields["training"].value is not None:
+        _read_training(fields["training"], arrays.file, learnt["models_"])
+        learnt["_partial"] = True
+    shape = networks[0].output_shape
+    outputs = shape[-1] if shape is not None and len(shape) == 2 else None
     if isinstance(estimator, Classifier):
-        kind = KINDS[described["class_kind"]]
-        classes = np.array(described["classes"])
-        if classes.ndim != 1 or outputs != (1 if len(classes) == 2 else len(classes)):
-            raise ValueError("the classes do not fit the model")
-        learnt["classes_"] = classes.astype(kind)
+        learnt["classes_"] = _classes(fields, outputs)
     else:
-        learnt |= _regression(described, tensors, learnt["n_outputs_"], outputs)
-        learnt["_folds"] = [
-            _model(config, tensors, f"folds/{i}/", wide) for i in range(folds)
-        ]
+        learnt |= _regression(fields, arrays, targets, outputs)
+        learnt["_folds"] = networks[members:]
         cross = learnt["_cross"]
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
-            raise ValueError("the folds do not fit the members")
+            raise fields["folds"].wrong("they do not fit the members")
     vars(estimator).update(learnt, _learnt=tuple(learnt))
     return estimator
 
 
+def _estimator(
+    cls: type[Regressor | Classifier], parameters: Field
+) -> Regressor | Classifier:
+    """The estimator before `fit`."""
+    given = parameters.table(*cls._parameter_names())
+    arguments = {
+        name: field.made(partial(from_plain, name)) for name, field in given.items()
+    }
+
+    def make(_: Any) -> Regressor | Classifier:
+        estimator = cls(**arguments)
+        estimator._check_parameters()
+        return estimator
+
+    return parameters.made(make)
+
+
+def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
+    """The labels of a classifier, proven to fit the networks."""
+    given, kind = fields["classes"], fields["class_kind"].text()
+    if kind not in KINDS:
+        raise fields["class_kind"].wrong(f"it is none of {', '.join(KINDS)}")
+    wanted = {"U": str, "i": int, "u": int, "f": float, "b": bool}[kind]
+    labels = [item.value for item in given.items()]
+    if not all(type(label) is wanted for label in labels):
+        raise given.wrong("its labels are of another kind")
+    if outputs is None or outputs != (1 if len(labels) == 2 else len(labels)):
+        raise given.wrong("it does not fit the model")
+
+    def make(_: Any) -> np.ndarray:
+        return np.array(labels).astype(KINDS[kind])
+
+    return given.made(make)
+
+
 def _regression(
-    described: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
-    targets: int,
-    outputs: int,
+    fields: Mapping[str, Field], arrays: _Arrays, targets: int, outputs: int | None
 ) -> dict[str, Any]:
     """What only a regressor has learnt."""
-    likelihood = described["likelihood"]
-    heads = {"none": 1, "gaussian": 2, "quantile": len(defaults.QUANTILES)}[likelihood]
-    if likelihood not in LIKELIHOODS or outputs != heads * targets:
-        raise ValueError("the likelihood does not fit the model")
+    likelihood = fields["likelihood"].text()
+    heads = {"none": 1, "gaussian": 2, "quantile": len(defaults.QUANTILES)}
+    if likelihood not in LIKELIHOODS or heads.get(likelihood, 0) * targets != outputs:
+        raise fields["likelihood"].wrong("it does not fit the model")
     learnt: dict[str, Any] = {
         "_likelihood": likelihood,
-        "_flat": bool(described["flat"]) and targets == 1,
-        "_outputs": _scaler(tensors, "outputs", targets),
-        "_noise": _array(tensors, "noise", targets),
-        "_spread": _array(tensors, "spread", targets),
+        "_flat": fields["flat"].flag() and targets == 1,
+        "_outputs": arrays.scaler("outputs", targets),
+        "_noise": arrays.take("noise", targets),
+        "_spread": arrays.take("spread", targets),
         "_conformal": None,
         "_cross": None,
     }
-    if "conformal/scores" in tensors:
-        scores = _array(tensors, "conformal/scores", None, targets)
-        weights = _array(tensors, "conformal/weights", *scores.shape)
+    if "conformal/scores" in arrays:
+        scores = arrays.take("conformal/scores", None, targets)
+        weights = arrays.take("conformal/weights", *scores.shape)
         learnt["_conformal"] = Conformal(scores, weights)
-    if "cross/scores" in tensors:
-        scores = _array(tensors, "cross/scores", None, targets)
-        fold_of = _array(tensors, "cross/fold_of", len(scores)).astype(np.int64)
+    if "cross/scores" in arrays:
+        scores = arrays.take("cross/scores", None, targets)
+        old = arrays.file.version == 1
+        kind = np.float64 if old else np.int64
+        fold_of = arrays.take("cross/fold_of", len(scores), dtype=kind).astype(np.int64)
         if not len(fold_of) or fold_of.min() < 0:
-            raise ValueError("cross/fold_of holds no folds")
+            raise arrays.wrong("cross/fold_of", "it holds no folds")
         learnt["_cross"] = CrossValidation(scores, fold_of)
     return learnt
 
 
-def _columns(given: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Columns:
-    width = _count(given["width"])
-    numeric = [_count(c, 0) for c in given["numeric"]]
-    gaps = [_count(c, 0) for c in given["gaps"]]
-    levels = {_count(c, 0): list(values) for c, values in given["levels"]}
-    common = {_count(c, 0): level for c, level in given["common"]}
-    names = given["names"]
-    if names is not None:
-        names = [str(name) for name in names]
-    whole = sorted([*numeric, *levels]) == list(range(width))
-    known = all(common[c] in values for c, values in levels.items())
-    if not whole or not known or (names is not None and len(names) != width):
-        raise ValueError("the columns contradict one another")
-    if any(c >= width for c in gaps) or len(set(gaps)) < len(gaps):
-        raise ValueError("the gaps do not fit the columns")
-    for values in levels.values():
+def _columns(field: Field, arrays: _Arrays) -> Columns:
+    given = field.table(
+        *("names", "width", "numeric", "gaps", "levels", "common", "impute")
+    )
+    width = given["width"].whole(1, 2**31)
+    numeric = [c.whole(0, width) for c in given["numeric"].items()]
+    gaps = [c.whole(0, width) for c in given["gaps"].items()]
+    levels = dict(_pairs(given["levels"], width))
+    common = {column: value.value for column, value in _pairs(given["common"], width)}
+    listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
+    names = _texts(given["names"])
+    if sorted([*numeric, *levels]) != list(range(width)):
+        raise given["numeric"].wrong("the columns are not each a number or a category")
+    if names is not None and len(names) != width:
+        raise given["names"].wrong(f"there must be {width}")
+    if len(set(gaps)) < len(gaps):
+        raise given["gaps"].wrong("a column is there twice")
+    for column, values in listed.items():
         if not all(isinstance(v, (str, int, float)) for v in values):
-            raise ValueError("a level is no text or number")
-    fills = _array(tensors, "columns/fills", len(numeric))
-    return Columns(
-        names, width, numeric, fills, gaps, levels, common, bool(given["impute"])
-    )
+            raise levels[column].wrong("a level is neither text nor number")
+        if common.get(column) not in values:
+            raise given["common"].wrong(f"it is no level of column {column}")
+    if set(common) != set(listed):
+        raise given["common"].wrong("it does not fit the levels")
+    fills = arrays.take("columns/fills", len(numeric))
+    impute = given["impute"].flag()
+    return Columns(names, width, numeric, fills, gaps, listed, common, impute)
 
 
-def _model(
-    config: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
-    prefix: str,
-    inputs: int,
-) -> Sequential:
-    """One network, its weights from the file."""
-    model = Sequential.from_config(config)
-    if model.input_shape != (None, inputs):
-        raise ValueError("the model does not fit the columns")
-    count = sum(name.startswith(prefix) for name in tensors)
-    model.set_weights([tensors[f"{prefix}{place}"] for place in range(count)])
-    return model
+def _pairs(field: Field, width: int) -> list[tuple[int, Field]]:
+    """[[column, value], ...], no column twice."""
+    found: dict[int, Field] = {}
+    for item in field.items():
+        pair = list(item.items())
+        if len(pair) != 2 or pair[0].whole(0, width) in found:
+            raise item.wrong("it is no column with its value")
+        found[pair[0].value] = pair[1]
+    return list(found.items())
 
 
-def _scaler(tensors: Mapping[str, np.ndarray], name: str, width: int) -> Scaler:
-    parts = ("mean", "deviation", "low", "high")
-    found = Scaler(*(_array(tensors, f"{name}/{part}", width) for part in parts))
-    if not (found.deviation > 0).all():
-        raise ValueError(f"{name}/deviation is not above 0")
-    return found
+def _texts(field: Field) -> list[str] | None:
+    return None if field.value is None else [item.text() for item in field.items()]
 
 
-def _array(
-    tensors: Mapping[str, np.ndarray], name: str, *shape: int | None
-) -> np.ndarray:
-    """The tensor of that name, its shape as it must be; None is any length."""
-    tensor = tensors[name]
-    fits = tensor.ndim == len(shape) and all(
-        wanted in (None, size) for wanted, size in zip(shape, tensor.shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"the shape of {name} is {tensor.shape}")
-    return tensor
+def _networks(
+    fields: Mapping[str, Field], arrays: _Arrays, wide: int, members: int, folds: int
+) -> list[Sequential]:
+    """Members and folds, their weights read from the file."""
+    places = [f"models/{i}/" for i in range(members)]
+    places += [f"folds/{i}/" for i in range(folds)]
+    seeds: list[int | None] = [None] * len(places)  # version 1 has none
+    if fields["seeds"].value is not None:
+        seeds = [seed.whole(below=2**64) for seed in fields["seeds"].items()]
+    if len(seeds) != len(places):
+        raise fields["seeds"].wrong(f"there must be {len(places)}")
+    made = []
+    for prefix, seed in zip(places, seeds, strict=True):
+
+        def names(weights: Sequence[Variable], prefix: str = prefix) -> list[str]:
+            return [f"{prefix}{place}" for place in range(len(weights))]
+
+        network = models.read_network(fields["model"], arrays.file, names)
+        if network.input_shape != (None, wide):
+            raise fields["model"].wrong("it does not fit the columns")
+        if seed is not None:
+            _, state = network._built("load")
+            network._seed = state.seed = seed
+        made.append(network)
+    return made
 
 
-def _count(value: Any, low: int = 1) -> int:
-    if type(value) is not int or not low <= value < 2**31:
-        raise ValueError(f"{value!r} is no number of things")
-    return value
+def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -> None:
+    """Make the members ready for the next call of `partial_fit`."""
+    fields = field.table("compile", "steps")
+    steps = [step.whole() for step in fields["steps"].items()]
+    if len(steps) != len(networks):
+        raise fields["steps"].wrong(f"there must be {len(networks)}")
+    for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
+        models.compile_from(fields["compile"], network)
+        models.read_training(file, network, f"training/{number}/")
+        _, state = network._built("load")
+        state.step = step
 
 
 class _Tensors(dict[str, np.ndarray]):
@@ -278,46 +389,5 @@ class _Tensors(dict[str, np.ndarray]):
 
     def scaler(self, name: str, scaler: Scaler) -> None:
         """Put a scaler's arrays in."""
-        for part in ("mean", "deviation", "low", "high"):
+        for part in _SCALER:
             self[f"{name}/{part}"] = getattr(scaler, part)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """A parameter as JSON can hold it."""
-    if isinstance(value, Sequential):
-        return {"sequential": value.get_config()}
-    if isinstance(value, (Optimizer, schedules.LearningRateSchedule)):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
-    if isinstance(value, activations.Activation):
-        return activations.to_config(value)
-    if name == "class_weight" and isinstance(value, Mapping):
-        return {"pairs": [[_scalar(k), float(w)] for k, w in value.items()]}
-    if name == "random_state" and not isinstance(value, (int, np.integer)):
-        return None
-    if name == "engine" and value is not None and not isinstance(value, str):
-        return value.name
-    if isinstance(value, (tuple, list)):
-        return [int(v) for v in value]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _from_plain(name: str, value: Any) -> Any:
-    """The parameter that `_plain` has written."""
-    if name == "hidden_layer_sizes" and isinstance(value, Mapping):
-        return Sequential.from_config(value["sequential"])
-    if name == "hidden_layer_sizes" and isinstance(value, list):
-        return tuple(value)
-    if name == "solver" and isinstance(value, Mapping):
-        kind = optimizers.CLASSES[value["class_name"]]
-        return kind.from_config(value["config"])
-    if name == "learning_rate" and isinstance(value, Mapping):
-        return schedules.CLASSES[value["class_name"]](**value["config"])
-    if name == "activation" and isinstance(value, Mapping):
-        return activations.get(value)
-    if name == "class_weight" and isinstance(value, Mapping):
-        return dict(value["pairs"])
-    return value

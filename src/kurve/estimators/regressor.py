@@ -237,8 +237,7 @@ class Regressor(Estimator):
             values = np.sort(outputs.reshape(*outputs.shape[:2], targets, -1), axis=-1)
             levels = defaults.QUANTILES
             low, high = levels.index(0.1), levels.index(0.9)
-            # From the 10th to the 90th percentile a normal law has 2.563 deviations.
-            spread = (values[..., high] - values[..., low]) / 2.5631031
+            spread = (values[..., high] - values[..., low]) / defaults.DECILES
             return values[..., levels.index(0.5)], spread**2 + MIN_VARIANCE
         return outputs, np.broadcast_to(self._noise, outputs.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve import optimizers, regularizers
+from kurve import optimizers, registry, regularizers
 from kurve.callbacks import Callback, EarlyStopping, History
 from kurve.ensembles import Ensemble
 from kurve.estimators import defaults
@@ -128,7 +129,7 @@ class Recipe:
         """The optimizer of one model whose training takes so many steps."""
         given = self.optimizer or "adam"
         if isinstance(given, optimizers.Optimizer):
-            made = type(given).from_config(given.get_config())
+            made = copy.deepcopy(given)
             if self.rate is not None:
                 made.learning_rate = self.rate
             return made
@@ -283,10 +284,11 @@ def mean_history(
 def _copy(template: Sequential) -> Sequential:
     """The template's layers in a new model that is not built, so that its weights wait
     for a seed; what `Normalization` has adapted is copied."""
-    config = template.get_config()
+    with registry.noting() as own:
+        config = template.get_config()
     for entry in config["layers"]:
         entry["config"].pop("input_shape", None)
-    model = Sequential.from_config({**config, "input_shape": None})
+    model = Sequential.from_config({**config, "input_shape": None}, own)
     for mine, its in zip(template.layers, model.layers, strict=True):
         if mine.built and any(v.role == "buffer" for v in mine.variables):
             its.build(mine.input_shape or ())

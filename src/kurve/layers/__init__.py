@@ -1,16 +1,82 @@
 """Layers: names, arguments and shapes are Keras's."""
 
+from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
+
+from kurve import registry as _registry
+from kurve.layers.augmentation import RandomFlip as RandomFlip
+from kurve.layers.augmentation import RandomRotation as RandomRotation
+from kurve.layers.augmentation import RandomTranslation as RandomTranslation
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
+from kurve.layers.convolution import Conv1D as Conv1D
+from kurve.layers.convolution import Conv2D as Conv2D
+from kurve.layers.convolution import DepthwiseConv1D as DepthwiseConv1D
+from kurve.layers.convolution import DepthwiseConv2D as DepthwiseConv2D
+from kurve.layers.convolution import SeparableConv1D as SeparableConv1D
+from kurve.layers.convolution import SeparableConv2D as SeparableConv2D
 from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
 from kurve.layers.dense import Dense as Dense
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.noise import GaussianNoise as GaussianNoise
+from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
+from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
 from kurve.layers.normalization import Normalization as Normalization
+from kurve.layers.padding import UpSampling1D as UpSampling1D
+from kurve.layers.padding import UpSampling2D as UpSampling2D
+from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
+from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
+from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
+from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
+from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+from kurve.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from kurve.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+from kurve.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
+from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
+from kurve.layers.reshaping import Flatten as Flatten
+from kurve.layers.reshaping import Reshape as Reshape
+from kurve.layers.scaling import BatchNormalization as BatchNormalization
+from kurve.layers.scaling import LayerNormalization as LayerNormalization
+from kurve.layers.scaling import Rescaling as Rescaling
+from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
+from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+
+MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
+AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in [Dense, Activation, Dropout, Normalization, FourierFeatures]
+    for cls in [
+        *(Dense, Activation, Dropout, Normalization, FourierFeatures),
+        *(Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D),
+        *(SeparableConv1D, SeparableConv2D),
+        *(MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D),
+        *(GlobalMaxPooling1D, GlobalMaxPooling2D),
+        *(GlobalAveragePooling1D, GlobalAveragePooling2D),
+        *(Conv1DTranspose, Conv2DTranspose),
+        *(Flatten, Reshape, ZeroPadding1D, ZeroPadding2D, UpSampling1D, UpSampling2D),
+        *(BatchNormalization, LayerNormalization, Rescaling),
+        *(GaussianNoise, SpatialDropout1D, SpatialDropout2D),
+        *(RandomTranslation, RandomRotation, RandomFlip),
+    ]
 }
+
+
+def serialize(layer: Layer) -> dict[str, _Any]:
+    """Class and configuration of a layer."""
+    return _registry.entry(layer, CLASSES)
+
+
+def deserialize(config: _Mapping[str, _Any]) -> Layer:
+    """The layer that `serialize` has described, not built."""
+    name = config["class_name"]
+    cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
+    made: Layer = cls.from_config(config["config"])
+    return made

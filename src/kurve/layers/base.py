@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from kurve import initializers, rng
+from kurve import activations, initializers, regularizers, rng
 from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
@@ -17,9 +18,9 @@ _names_given: dict[str, int] = {}
 
 
 def auto_name(cls: type) -> str:
-    """A name as Keras gives it: dense, dense_1, dense_2, ..."""
-    base = "".join("_" + c.lower() if c.isupper() else c for c in cls.__name__)
-    base = base.lstrip("_")
+    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..."""
+    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
+    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
     count = _names_given.get(base, 0)
     _names_given[base] = count + 1
     return f"{base}_{count}" if count else base
@@ -28,7 +29,8 @@ def auto_name(cls: type) -> str:
 class Variable:
     """One array of a layer. Inside a built model it is a view into a flat vector.
 
-    role: "param" (gradients reach it), "buffer" (they do not) or "constant" (a buffer
+    role: "param" (gradients reach it), "statistic" (training itself writes it, as the
+    moving mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer
     that is an argument of the layer, not one of its weights).
     """
 
@@ -61,7 +63,7 @@ class Variable:
         Args:
             instead_of: the flat vector that the model had before, if it had one.
         """
-        self._views = [] if self.role == "param" else self._views_outside(instead_of)
+        self._views = [] if self.learned else self._views_outside(instead_of)
         self._views.append(view)
 
     def leave(self, vector: np.ndarray) -> None:
@@ -73,6 +75,11 @@ class Variable:
         """The views into flat vectors (they have a base) other than this one."""
         excluded = (None, None if vector is None else vector.base)
         return [v for v in self._views if all(v.base is not base for base in excluded)]
+
+    @property
+    def learned(self) -> bool:
+        """Whether training writes it."""
+        return self.role in ("param", "statistic")
 
     @property
     def value(self) -> np.ndarray:
@@ -103,7 +110,9 @@ class Variable:
                 "Received: NaN or infinity. "
                 "Try weights from before training diverged."
             )
-        for view in self._views or [self.value]:
+        if not self._views:  # the initial values would be drawn for nothing
+            self._views.append(np.empty(self.shape, np.float32))
+        for view in self._views:
             view[...] = array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -121,6 +130,9 @@ class Layer:
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
     """
+
+    arguments: tuple[str, ...] = ()
+    """Attributes that `get_config` gives, by the names of `__init__`."""
 
     def __init__(
         self,
@@ -157,7 +169,7 @@ class Layer:
     def check_owner(self, model: object) -> None:
         """Refuse a model other than the one whose training changes this layer."""
         other = self.owner() if self.owner is not None else None
-        if other in (None, model) or all(v.role != "param" for v in self._variables):
+        if other in (None, model) or not any(v.learned for v in self._variables):
             return
         raise ValueError(
             f"[Sequential] the layer {self.name!r} is in another model already, and a "
@@ -275,15 +287,24 @@ class Layer:
         assign_all(f"layer {self.name!r}", self.weights, weights)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal layer."""
+        """The arguments that make an equal layer, as JSON has them."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
+        for name in self.arguments:
+            config[name] = _plain(getattr(self, name))
         return config
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Layer:
-        return cls(**config)
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A layer from `get_config`; the classes inside come from closed tables."""
+        arguments = dict(config)
+        for name, value in config.items():
+            if isinstance(value, Mapping) and "class_name" in value:
+                penalty = name.endswith("_regularizer")
+                kind = regularizers if penalty else initializers
+                arguments[name] = kind.deserialize(value)
+        return cls(**arguments)
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """The layer's output for a batch x (B, ...), by the reference engine."""
@@ -390,6 +411,17 @@ def check_shape(cls: type, shape: Any) -> Shape:
             "Try input_shape=(1,) for one feature."
         )
     return tuple(int(a) for a in axes)
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON has it."""
+    if isinstance(value, activations.Activation):
+        return activations.to_config(value)
+    if isinstance(value, initializers.Initializer):
+        return initializers.serialize(value)
+    if isinstance(value, L1L2):
+        return regularizers.serialize(value)
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
 def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:

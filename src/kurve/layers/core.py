@@ -39,6 +39,8 @@ class Activation(Layer):
         activation: name or object of `kurve.activations`.
     """
 
+    arguments = ("activation",)
+
     def __init__(self, activation: str | activations.Activation, **common: Any) -> None:
         super().__init__(**common)
         self.activation = activations.get(activation)
@@ -50,12 +52,6 @@ class Activation(Layer):
             return [Op("softmax", self.name, input_shape, input_shape)]
         attrs = self.activation.attrs()
         return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "activation": activations.to_config(self.activation),
-        }
 
 
 class Dropout(Layer):
@@ -69,14 +65,11 @@ class Dropout(Layer):
         rate: in [0, 1).
     """
 
+    arguments = ("rate",)
+
     def __init__(self, rate: float, **common: Any) -> None:
-        if isinstance(rate, str) or not 0.0 <= rate < 1.0:
-            raise ValueError(
-                "[Dropout] rate must be in [0, 1). "
-                f"Received: rate={rate!r}. Try Dropout(0.5)."
-            )
         super().__init__(**common)
-        self.rate = float(rate)
+        self.rate = checked_rate(type(self), rate)
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, Slot], index: int
@@ -84,5 +77,12 @@ class Dropout(Layer):
         attrs = {"rate": self.rate, "stream": index}
         return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+
+def checked_rate(cls: type, rate: Any) -> float:
+    """A share of elements to drop, in [0, 1)."""
+    if isinstance(rate, str) or not 0.0 <= rate < 1.0:
+        raise ValueError(
+            f"[{cls.__name__}] rate must be in [0, 1). "
+            f"Received: rate={rate!r}. Try {cls.__name__}(0.5)."
+        )
+    return float(rate)

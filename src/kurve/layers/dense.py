@@ -32,6 +32,11 @@ class Dense(Layer):
         ValueError: units below 1, an unknown name.
     """
 
+    arguments = (
+        *("units", "activation", "use_bias", "kernel_initializer", "bias_initializer"),
+        *("kernel_regularizer", "bias_regularizer"),
+    )
+
     def __init__(
         self,
         units: int,
@@ -99,34 +104,3 @@ class Dense(Layer):
         if soft:
             ops.append(Op("softmax", self.name, shape, shape))
         return ops
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": activations.to_config(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": _config(self.kernel_initializer),
-            "bias_initializer": _config(self.bias_initializer),
-            "kernel_regularizer": _config(self.kernel_regularizer),
-            "bias_regularizer": _config(self.bias_regularizer),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Dense:
-        config = dict(config)
-        for key in ("kernel_initializer", "bias_initializer"):
-            if isinstance(config.get(key), Mapping):
-                made = initializers.CLASSES[config[key]["class_name"]]
-                config[key] = made(**config[key]["config"])
-        for key in ("kernel_regularizer", "bias_regularizer"):
-            if isinstance(config.get(key), Mapping):
-                penalty = regularizers.CLASSES[config[key]["class_name"]]
-                config[key] = penalty(**config[key]["config"])
-        return cls(**config)
-
-
-def _config(thing: Any) -> dict[str, Any] | None:
-    if thing is None:
-        return None
-    return {"class_name": type(thing).__name__, "config": thing.get_config()}

@@ -87,9 +87,7 @@ class FourierFeatures(Layer):
             waves = initializers.Constant(self.given)
         shape = (input_shape[-1], 2 * self.count)
         self.kernel = self.add_weight("kernel", shape, _Twice(waves))
-        self.bias = self.add_weight(
-            "bias", shape[1:], initializers.Constant(_phases(self.count))
-        )
+        self.bias = self.add_weight("bias", shape[1:], _Phases())
 
     def adapt(self, x: Any, y: Any) -> None:
         """Take the frequencies that stand out in y(x).
@@ -189,6 +187,13 @@ class _Twice(initializers.Initializer):
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         half = self.once.values((*shape[:-1], shape[-1] // 2), seed, stream)
         return np.concatenate([half, half], axis=-1)
+
+
+class _Phases(initializers.Initializer):
+    """The bias: sines, then cosines. Made when there is a place for it."""
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        return _phases(shape[0] // 2)
 
 
 def _phases(count: int) -> np.ndarray:

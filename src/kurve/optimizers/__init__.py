@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
-from kurve.errors import lookup, unknown_argument, unknown_name
+from kurve import registry
+from kurve.errors import unknown_argument, unknown_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec
@@ -142,7 +144,7 @@ class Optimizer:
         """The arguments that make an equal optimizer."""
         rate: Any = self._learning_rate
         if isinstance(rate, LearningRateSchedule):
-            rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
+            rate = schedules.serialize(rate)
         return {
             "learning_rate": rate,
             "name": self.name,
@@ -154,14 +156,11 @@ class Optimizer:
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+    def from_config(cls, config: Mapping[str, Any]) -> Optimizer:
         config = dict(config)
         rate = config["learning_rate"]
         if isinstance(rate, dict):
-            schedule = lookup(
-                "optimizers", "schedule", rate["class_name"], schedules.CLASSES
-            )
-            config["learning_rate"] = schedule(**rate["config"])
+            config["learning_rate"] = schedules.deserialize(rate)
         return cls(**config)
 
     def _number(
@@ -403,3 +402,16 @@ def get(identifier: str | Optimizer) -> Optimizer:
         "[optimizers] an optimizer must be a name or an object of kurve.optimizers. "
         f"Received: {identifier!r}. Try optimizer='adam'."
     )
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """Class and configuration of an optimizer."""
+    return registry.entry(optimizer, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Optimizer:
+    """The optimizer that `serialize` has described."""
+    name = config["class_name"]
+    cls = registry.find("optimizers", "optimizer", name, CLASSES, Optimizer)
+    made: Optimizer = cls.from_config(config["config"])
+    return made

@@ -8,12 +8,13 @@ gives the learning rates, float64 of the same shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from kurve import registry
 from kurve.errors import lookup
 
 
@@ -217,10 +218,24 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
 }
 
 
+def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
+    """Class and configuration of a schedule."""
+    return registry.entry(schedule, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
+    """The schedule that `serialize` has described."""
+    cls = registry.find(
+        "optimizers", "schedule", config["class_name"], CLASSES, LearningRateSchedule
+    )
+    made: LearningRateSchedule = cls(**config["config"])
+    return made
+
+
 def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:
     for name, value in arguments.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(
                 f"[{type(schedule).__name__}] {name} must be finite and above 0. "
-                f"Received: {value!r}."
+                f"Received: {value!r}. Try {name}=100."
             )

@@ -159,8 +159,7 @@ def _task(
         model._on_compile()  # the layers' `trainable` as it is now
     assert model._plan is not None and model._state is not None
     # Dropout is for training by batches; here the loss must not change by chance.
-    ops = tuple(op for op in model._plan.ops if op.kind != "dropout")
-    plan = replace(model._plan, ops=ops or model._plan.ops, loss=loss.spec)
+    plan = replace(model._plan.settled(), loss=loss.spec)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
         raise ValueError(

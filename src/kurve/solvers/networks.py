@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.claims import trains
 from kurve.errors import lookup
 from kurve.losses import MeanSquaredError
 from kurve.solvers.base import SolverResult, Task, Track, Watch, prepare
@@ -45,6 +46,7 @@ damped each by its own column of J, they run away: the sine of docs/benchmarks t
 takes twice the steps."""
 
 
+@trains("levenberg_marquardt")
 def levenberg_marquardt(
     model: Sequential,
     x: Any,

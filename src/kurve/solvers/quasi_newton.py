@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kurve.batching import check_count
+from kurve.claims import trains
 from kurve.solvers.base import SolverResult, Track, Watch, prepare
 from kurve.solvers.least_squares import End
 
@@ -37,6 +38,7 @@ class Place(NamedTuple):
     gradient: np.ndarray
 
 
+@trains("lbfgs")
 def lbfgs(
     model: Sequential,
     x: Any,

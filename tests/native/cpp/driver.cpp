@@ -2,6 +2,7 @@
 //
 //   driver print THREADS           numbers that other builds are compared with
 //   driver check                   threads, company, errors, the pool; exits with 1
+//   driver memory                  allocations that fail
 //   driver fork                    children forked after use train to the same bits
 //   driver steps MODEL BATCH N     up to 100 training steps on one thread
 //   driver compiler                name and version
@@ -14,9 +15,11 @@
 #include <string_view>
 #include <thread>
 
+#include "allocation.h"
 #include "cases.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "watch.h"
 
 using namespace proofs;
 
@@ -44,13 +47,13 @@ struct Result {
 };
 
 Result run(const Case& c, Run& r) {
-  Outcome outcome =
-      c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data(), never);
-  expect(outcome.what.empty() && r.state.step == r.batches.steps, c.name + " trains");
+  std::string what =
+      c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
+  expect(what.empty() && r.state.step == r.batches.steps, c.name + " trains");
   Result result{r.totals, std::vector<double>(r.totals.size()),
                 std::vector<float>(size_t(c.rows * c.program->output_size())), 0};
-  c.program->test(r.state, r.batches, result.tested.data(), never);
-  c.program->predict(r.state, r.x.data(), c.rows, result.predicted.data(), never);
+  c.program->test(r.state, r.batches, result.tested.data());
+  c.program->predict(r.state, r.x.data(), c.rows, result.predicted.data());
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
   h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
   h = hash(result.trained.data(), result.trained.size() * 8, h);
@@ -94,11 +97,11 @@ void check_rows(const Case& c) {
   Run r(c);
   int64_t in = c.program->input_size(), out = c.program->output_size();
   Floats whole(c.rows * out);
-  c.program->predict(r.state, r.x.data(), c.rows, whole.data(), never);
+  c.program->predict(r.state, r.x.data(), c.rows, whole.data());
   for (int64_t size : {1, 2, 3, 5, 13}) {
     Floats x(size * in), y(size * out);
     std::memcpy(x.data(), r.x.data(), size_t(size * in) * 4);
-    c.program->predict(r.state, x.data(), size, y.data(), never);
+    c.program->predict(r.state, x.data(), size, y.data());
     expect(!std::memcmp(y.data(), whole.data(), size_t(size * out) * 4),
            c.name + " in a batch of " + std::to_string(size));
   }
@@ -156,27 +159,17 @@ void check_errors(const std::list<Case>& cases) {
     if (c.loss.kind == "mean_squared_error") {
       r.y[0] = INFINITY;
       r.batches.order = nullptr;
-      Outcome outcome =
-          c.program->train(r.state, r.batches, 0, 1, r.totals.data(), never);
-      expect(!outcome.what.empty(), c.name + " notices infinity");
+      std::string what = c.program->train(r.state, r.batches, 0, 1, r.totals.data());
+      expect(!what.empty(), c.name + " notices infinity");
       expect(!std::memcmp(before.data(), r.params.data(), size_t(before.size()) * 4),
              c.name + " keeps its last finite weights");
     }
-    static int asked;
-    asked = 0;
-    Run again(c);
-    Outcome outcome =
-        c.program->train(again.state, again.batches, 0, again.batches.steps,
-                         again.totals.data(), [] { return ++asked == 2; });
-    expect(outcome.interrupted ? again.state.step == 2 : again.batches.steps < 3,
-           c.name + " stops after a whole step");
-
     auto refused = [&](auto&& spoil, const char* what) {
       Run spoilt(c);
       spoil(spoilt);
       try {
         c.program->train(spoilt.state, spoilt.batches, 0, spoilt.batches.steps,
-                         spoilt.totals.data(), never);
+                         spoilt.totals.data());
         expect(false, c.name + what);
       } catch (const std::invalid_argument&) {
       }
@@ -198,6 +191,118 @@ void check_errors(const std::list<Case>& cases) {
     expect(false, "an unknown activation");
   } catch (const Unsupported&) {
   }
+}
+
+// All that training changes, in one hash.
+uint64_t bits_of(const Run& r) {
+  uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
+  h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
+  h = hash(r.scalars.data(), r.scalars.size() * 8, h);
+  return hash(r.totals.data(), r.totals.size() * 8, h);
+}
+
+// Asked between any two tasks, a call ends, and what it leaves is that of whole steps.
+void check_interrupts(const std::list<Case>& cases) {
+  static std::atomic<int> asked, last;
+  auto ask = [] { return ++asked >= last; };
+  for (const Case& c : cases)
+    for (int threads : {1, 3}) {
+      set_threads(threads);
+      std::vector<uint64_t> whole;  // after 0, 1, ... steps
+      Run steps(c);
+      whole.push_back(bits_of(steps));
+      for (int64_t s = 0; s < steps.batches.steps; s++) {
+        c.program->train(steps.state, steps.batches, s, s + 1, steps.totals.data());
+        whole.push_back(bits_of(steps));
+      }
+      int within = 0;
+      for (last = 1;; last += 1 + last / 8) {
+        asked = 0;
+        Run r(c);
+        bool ended;
+        {
+          Watch watch(ask, 0);
+          c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
+          ended = watch.ended();
+        }
+        expect(bits_of(r) == whole[size_t(r.state.step)],
+               c.name + " is that of whole steps");
+        if (!ended) break;
+        within += r.state.step < r.batches.steps;
+        c.program->train(r.state, r.batches, r.state.step, r.batches.steps,
+                         r.totals.data());
+        expect(bits_of(r) == whole.back(), c.name + " goes on with the same bits");
+      }
+      expect(within > 1, c.name + " was interrupted");
+      Run r(c);
+      Floats y(c.rows * c.program->output_size());
+      Watch watch([] { return true; }, 0);
+      c.program->predict(r.state, r.x.data(), c.rows, y.data());
+      c.program->test(r.state, r.batches, r.totals.data());
+    }
+}
+
+// The Nth allocation fails, or all from the Nth on, until there is none that could.
+void check_memory() {
+  set_threads(3);
+  std::list<Case> models = all_cases();
+  std::vector<uint64_t> right;
+  for (const Case& c : models) right.push_back(run(c).bits);
+  for (bool all : {false, true})
+    for (int call = 0; call < 6; call++) {
+      int failed = 0, n = 0;
+      for (bool clean = false; !clean && n < 10'000;) {
+        n++;
+        std::list<Case> cases = all_cases();
+        size_t i = 0;
+        clean = true;
+        for (Case& c : cases) {
+          Run r(c);
+          uint64_t before = bits_of(r);
+          Floats y(c.rows * c.program->output_size());
+          Floats out(c.program->params_size());
+          Floats jacobian(
+              call == 4 ? 8 * c.program->output_size() * c.program->params_size() : 0);
+          allocation::fail(n, all);
+          try {
+            switch (call) {
+              case 0:
+                c.program->train(r.state, r.batches, 0, r.batches.steps,
+                                 r.totals.data());
+                break;
+              case 1:
+                c.program->test(r.state, r.batches, r.totals.data());
+                break;
+              case 2:
+                c.program->predict(r.state, r.x.data(), c.rows, y.data());
+                break;
+              case 3:
+                c.program->gradient(r.state, r.batches, 0, out.data());
+                break;
+              case 4:
+                c.program->jacobian(r.state, r.x.data(), 8, y.data(), jacobian.data());
+                break;
+              default:
+                c.program = std::make_unique<Program>(c.description);
+            }
+            if (allocation::stop()) clean = false;
+          } catch (const std::bad_alloc&) {
+            allocation::stop();
+            clean = false;
+            failed++;
+            if (call != 1)
+              expect(bits_of(r) == before && r.state.step == 0,
+                     c.name + " is changed by a failed allocation");
+          }
+          if (n % 7 == 1)
+            expect(run(c).bits == right[i], c.name + " after a failed allocation");
+          i++;
+        }
+      }
+      expect(failed > 0, "allocations of call " + std::to_string(call));
+      std::printf("call %d: %d allocations failed, %d in turn%s\n", call, failed, n,
+                  all ? " and all after" : "");
+    }
 }
 
 void check_fork(const std::list<Case>& cases) {
@@ -232,7 +337,7 @@ int steps(const std::string& model, int64_t batch, int64_t n) {
   Spec keras = adam({{"epsilon", 1e-7}});
   Case c(model, b, {"mean_squared_error", {}}, keras, {}, 100 * batch, batch);
   Run r(c);
-  c.program->train(r.state, r.batches, 0, n, r.totals.data(), never);
+  c.program->train(r.state, r.batches, 0, n, r.totals.data());
   std::printf("%s, batch %lld: loss %.6g after %lld steps\n", model.c_str(),
               (long long)batch, r.totals[0] / r.totals[1], (long long)r.state.step);
   return 0;
@@ -260,13 +365,17 @@ int main(int count, char** arguments) {
     for (const Case& c : cases) check_threads(c);
     for (const Case& c : cases) check_rows(c);
     check_errors(cases);
+    check_interrupts(cases);
     check_pool();
     check_company(cases);
+  } else if (what == "memory") {
+    check_memory();
   } else if (what == "fork") {
     check_fork(cases);
   } else {
     std::printf(
-        "usage: driver print | check | fork | compiler | steps MODEL BATCH N\n");
+        "usage: driver print | check | memory | fork | compiler | steps MODEL BATCH "
+        "N\n");
     return 2;
   }
   if (what != "print")

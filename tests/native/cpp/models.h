@@ -216,6 +216,4 @@ struct Run {
   }
 };
 
-inline bool never() { return false; }
-
 }  // namespace proofs

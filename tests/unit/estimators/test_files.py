@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,45 +112,49 @@ def _tensor(name: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "field"),
     [
-        _set("class_name", value="os.system"),
-        _set("parameters", "solver", value={"class_name": "Evil", "config": {}}),
-        _set("parameters", "members", value=-1),
-        _set("parameters", "colour", value="red"),
-        _set("columns", "width", value=4),
-        _set("columns", "levels", value=[[2, ["red"]]]),
-        _set("columns", "common", value=[[2, "blue"]]),
-        _set("columns", "gaps", value=[7]),
-        _set("columns", "numeric", value=[0, 0]),
-        _set("model", "layers", value=[]),
-        _set("members", value=2),
-        _set("members", value=10**12),
-        _set("likelihood", value="none"),
-        _set("outputs", value=3),
-        _set("threshold", value="far"),
-        _tensor("inputs/deviation", lambda t: t * 0),
-        _tensor("inputs/mean", lambda t: t[:-1]),
-        _tensor("inputs/mean", lambda t: t * np.nan),
-        _tensor("novelty/sample", lambda t: t[:, :-1]),
-        _tensor("models/0/0", lambda t: t[:-1]),
-        _tensor("models/0/0", lambda t: t * np.inf),
+        (_set("class_name", value="os.system"), r"estimator.class_name"),
+        (
+            _set("parameters", "solver", value={"class_name": "Evil", "config": {}}),
+            r"estimator.parameters.solver",
+        ),
+        (_set("parameters", "members", value=-1), r"estimator.parameters"),
+        (_set("parameters", "colour", value="red"), r"estimator.parameters"),
+        (_set("columns", "width", value=4), r"estimator.columns.numeric"),
+        (_set("columns", "levels", value=[[2, ["red"]]]), r"estimator.columns.common"),
+        (_set("columns", "common", value=[[2, "blue"]]), r"estimator.columns.common"),
+        (_set("columns", "gaps", value=[7]), r"estimator.columns.gaps\[0\]"),
+        (_set("columns", "numeric", value=[0, 0]), r"estimator.columns.numeric"),
+        (_set("model", "layers", value=[]), r"estimator.model.layers"),
+        (_set("members", value=2), r"estimator.seeds"),
+        (_set("members", value=10**12), r"estimator.members"),
+        (_set("likelihood", value="none"), r"estimator.likelihood"),
+        (_set("outputs", value=3), r"estimator.likelihood"),
+        (_set("threshold", value="far"), r"estimator.threshold"),
+        (_tensor("inputs/deviation", lambda t: t * 0), r"tensors.inputs/deviation"),
+        (_tensor("inputs/mean", lambda t: t[:-1]), r"tensors.inputs/mean"),
+        (_tensor("inputs/mean", lambda t: t * np.nan), r"tensors.inputs/mean"),
+        (_tensor("novelty/sample", lambda t: t[:, :-1]), r"tensors.novelty/sample"),
+        (_tensor("models/0/0", lambda t: t[:-1]), r"tensors.models/0/0"),
+        (_tensor("models/0/0", lambda t: t * np.inf), r"tensors.models/0/0"),
     ],
 )
 def test_files_that_contradict_themselves_are_refused(
-    change: Any, tmp_path: Path
+    change: Any, field: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.kurve"
     MODELS["plain"].fit(X, Y).save(path)
     with np.errstate(invalid="ignore"):
         bad = changed(path, change)
-    with pytest.raises(ModelFileError, match="cannot be read"):
+    with pytest.raises(ModelFileError, match=f"^\\[load\\] .*: {field}") as caught:
         load(bad)
+    assert re.match(field, caught.value.field)
 
 
 def test_names_that_are_too_long_are_refused_before_writing(tmp_path: Path) -> None:
-    levels = np.array([["x" * 5000 + str(i % 200)] for i in range(400)], object)
-    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(400.0))
+    levels = np.array([["x" * 5000 + str(i % 250)] for i in range(500)], object)
+    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(500.0))
     with pytest.raises(ValueError, match="must fit into"):
         model.save(tmp_path / "model.kurve")
     assert not list(tmp_path.iterdir())
@@ -160,5 +165,27 @@ def test_nothing_of_python_is_in_the_file(tmp_path: Path) -> None:
     raw = (tmp_path / "model.kurve").read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
-    assert set(header["__metadata__"]) == {"kurve"}
+    sums = {f"sha256:{name}" for name in header} - {"sha256:__metadata__"}
+    assert set(header["__metadata__"]) == {"sha256", "format", "kurve"} | sums
     assert all(e["dtype"] in ("F32", "F64") for n, e in header.items() if n[0] != "_")
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_training_goes_on_with_the_same_bits(warm: bool, tmp_path: Path) -> None:
+    """`partial_fit` with the optimizer's vectors, `fit` with the members' seeds."""
+    options: dict[str, Any] = {**FAST, "members": 2, "dropout": 0.3, "warm_start": warm}
+    for model in (
+        Regressor((4,), solver="adam", **options),
+        Classifier((4,), solver="adam", **options),
+    ):
+        y: Any = Y if isinstance(model, Regressor) else Y > 0
+        go_on = model.fit if warm else model.partial_fit
+        go_on(X, y)
+        model.save(tmp_path / "m.kurve")
+        again = load(tmp_path / "m.kurve")
+        for one in (model, again):
+            (one.fit if warm else one.partial_fit)(X, y)
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        for a, b in zip(model.models_, again.models_, strict=True):
+            for v, w in zip(a.get_weights(), b.get_weights(), strict=True):
+                np.testing.assert_array_equal(v, w)

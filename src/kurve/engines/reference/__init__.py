@@ -6,6 +6,8 @@ gradients against finite differences.
 
 * `activations`: relu and its kin.
 * `layers`: y = A x + b and the chain rule.
+* `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
+* `scaling`: standardization by batch and by sample.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
 * `metrics`: what is counted along the way.
@@ -18,12 +20,13 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from kurve.engines.base import Batches, Job, State
-from kurve.engines.reference.layers import OPS, Memory, view
+from kurve.engines.reference.layers import OPS, STATISTICS
 from kurve.engines.reference.losses import LOSSES
+from kurve.engines.reference.memory import Memory, view
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.errors import NonFiniteError
-from kurve.plan import Plan
+from kurve.plan import Plan, Slot
 
 
 class ReferenceProgram:
@@ -40,11 +43,15 @@ class ReferenceProgram:
         for step in range(first, last):
             learning_rate = float(batches.learning_rates[step])
             added = np.zeros_like(totals)
-            loss, gradient = self._gradient(state, batches, step, added)
-            self._refuse_non_finite(loss, gradient, state.step, learning_rate)
-            self._update(state, gradient, learning_rate)
-            state.step += 1
-            totals += added
+            loss, gradient, memories = self._gradient(state, batches, step, added)
+            statistics = self._statistics(state, memories)
+            self._refuse_non_finite(
+                loss, gradient, statistics, state.step, learning_rate
+            )
+            after = self._updated(state, gradient, learning_rate)
+            for slot, value in statistics:
+                view(after.buffers, slot)[...] = value
+            _take_over(state, after, totals, totals + added)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -58,17 +65,20 @@ class ReferenceProgram:
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
-        x = x.astype(state.params.dtype, copy=False)
-        out = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        dtype = state.params.dtype
+        out = np.empty((len(x), *self.plan.output_shape), dtype)
         for i in range(len(x)):
-            out[i : i + 1], _ = self._forward(state, x[i : i + 1], training=False)
+            row = x[i : i + 1].astype(dtype)
+            out[i : i + 1], _ = self._forward(state, row, training=False)
         return out
 
     @np.errstate(all="ignore")
     def gradient(
         self, state: State, batches: Batches, step: int
     ) -> tuple[float, np.ndarray]:
-        return self._gradient(state, batches, step, np.zeros(self.plan.totals_size))
+        totals = np.zeros(self.plan.totals_size)
+        loss, gradient, _ = self._gradient(state, batches, step, totals)
+        return loss, gradient
 
     @np.errstate(all="ignore")
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,8 +136,9 @@ class ReferenceProgram:
 
     def _gradient(
         self, state: State, batches: Batches, step: int, totals: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Forward, loss, and the chain rule from the loss back to every variable."""
+    ) -> tuple[float, np.ndarray, list[Memory]]:
+        """Forward, loss, and the chain rule from the loss back to every variable; and
+        what the ops kept."""
         x, y, weights = self._rows(state, batches, step)
         prediction, memories = self._forward(state, x, training=True)
         loss, upstream = self._loss(state, y, prediction, weights)
@@ -136,7 +147,7 @@ class ReferenceProgram:
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
-        return loss, gradient
+        return loss, gradient, memories
 
     def _backward(
         self, state: State, upstream: np.ndarray, memories: list[Memory]
@@ -150,28 +161,46 @@ class ReferenceProgram:
                     view(gradient, op.params[role])[...] = part
         return gradient
 
-    def _update(self, state: State, gradient: np.ndarray, learning_rate: float) -> None:
+    def _statistics(
+        self, state: State, memories: list[Memory]
+    ) -> list[tuple[Slot, np.ndarray]]:
+        """The buffers that the step writes, and what it writes."""
+        return [
+            (op.buffers[role], value)
+            for op, memory in zip(self.plan.ops, memories, strict=True)
+            if op.kind in STATISTICS
+            for role, value in STATISTICS[op.kind](op, memory, state).items()
+        ]
+
+    def _updated(
+        self, state: State, gradient: np.ndarray, learning_rate: float
+    ) -> State:
         """Clip, decay the weights, let the optimizer step; frozen variables stay."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
         clip([view(gradient, slot) for slot in trainable], attrs)
-        scalars = state.scalars.copy()
+        params, buffers, slots, scalars = (
+            vector.copy()
+            for vector in (state.params, state.buffers, state.slots, state.scalars)
+        )
         for slot in trainable:
             part = slice(slot.offset, slot.end)
-            w = state.params[part]
+            w = params[part]
             w -= w * float(attrs["weight_decay"]) * learning_rate
             scalars = state.scalars.copy()  # every variable sees the same step
             OPTIMIZERS[self.plan.optimizer.kind](
                 w,
                 gradient[part],
-                state.slots[:, part],
+                slots[:, part],
                 scalars,
                 learning_rate,
                 state.step + 1,
                 attrs,
             )
-        state.scalars[:] = scalars
+        for vector in (params, *slots):
+            self._refuse("update", vector, state.step, learning_rate)
+        return State(params, buffers, slots, scalars, state.step + 1, state.seed)
 
     def _count(
         self,
@@ -194,15 +223,49 @@ class ReferenceProgram:
             start += metric.size
 
     def _refuse_non_finite(
-        self, loss: float, gradient: np.ndarray, step: int, learning_rate: float
+        self,
+        loss: float,
+        gradient: np.ndarray,
+        statistics: list[tuple[Slot, np.ndarray]],
+        step: int,
+        learning_rate: float,
     ) -> None:
         if not np.isfinite(loss):
             raise NonFiniteError("the loss", step, learning_rate)
-        if not np.isfinite(gradient).all():
-            for slot in self.plan.params:
-                if not np.isfinite(view(gradient, slot)).all():
-                    what = f"the gradient of {slot.name}"
-                    raise NonFiniteError(what, step, learning_rate)
+        self._refuse("gradient", gradient, step, learning_rate)
+        for slot, value in statistics:
+            if not np.isfinite(value).all():
+                what = f"the new value of {slot.name}"
+                raise NonFiniteError(what, step, learning_rate)
+
+    def _refuse(
+        self, what: str, vector: np.ndarray, step: int, learning_rate: float
+    ) -> None:
+        """Raise where the vector (P,) is not finite."""
+        if np.isfinite(vector).all():
+            return
+        for slot in self.plan.params:
+            if not np.isfinite(view(vector, slot)).all():
+                raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
+
+
+def _take_over(
+    state: State, after: State, totals: np.ndarray, sums: np.ndarray
+) -> None:
+    """Make `state` and `totals` what they are after a step. A Ctrl-C that comes between
+    two of these lines waits until all are done."""
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            state.params[:], state.slots[:] = after.params, after.slots
+            state.buffers[:] = after.buffers
+            state.scalars[:], totals[:] = after.scalars, sums
+            state.step = after.step
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 class ReferenceEngine:

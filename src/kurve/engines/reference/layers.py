@@ -8,18 +8,28 @@ it are flattened into rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from kurve import rng
 from kurve.engines.base import State
+from kurve.engines.reference import (
+    convolution,
+    images,
+    padding,
+    pooling,
+    scaling,
+    transposed,
+)
 from kurve.engines.reference.activations import ACTIVATIONS
+from kurve.engines.reference.memory import (
+    Backward,
+    Forward,
+    Gradients,
+    Memory,
+    Statistics,
+    view,
+)
 from kurve.plan import Op
-
-Memory = Any  # what an op keeps from its forward for its backward
-Gradients = dict[str, np.ndarray]
 
 
 def dense_forward(
@@ -94,10 +104,14 @@ def dropout_forward(
     if not training or rate == 0.0:
         return x, None
     purpose = rng.DROPOUT + int(op.attrs["stream"])
-    words = rng.philox(state.seed, purpose, state.step, x.size)
+    shared = int(op.attrs.get("shared", 1))
+    words = rng.philox(state.seed, purpose, state.step, x.size // shared)
     kept = words >= np.uint32(int(rate * 2**32))
     scale = x.dtype.type(1.0 / (1.0 - rate))
-    mask = np.where(kept.reshape(x.shape), scale, x.dtype.type(0))
+    mask = np.where(kept, scale, x.dtype.type(0))
+    if shared > 1:  # a channel falls at all positions or at none
+        mask = np.repeat(mask.reshape(len(x), 1, -1), shared, axis=1)
+    mask = mask.reshape(x.shape)
     return x * mask, mask
 
 
@@ -105,6 +119,42 @@ def dropout_backward(
     op: Op, dy: np.ndarray, memory: Memory, state: State
 ) -> tuple[np.ndarray, Gradients]:
     return (dy if memory is None else dy * memory), {}
+
+
+def gaussian_noise_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """In training y = x + stddev n, n standard normal: elements 2k and 2k + 1 of the
+    batch get sqrt(-2 log u) cos(2 pi v) and sin, of the words u and v of those numbers.
+    Source: Box & Muller 1958."""
+    if not training:
+        return x, None
+    half = -(-x.size // 2)
+    purpose = rng.DROPOUT + int(op.attrs["stream"])
+    u, v = rng.uniform(state.seed, purpose, state.step, 2 * half).reshape(half, 2).T
+    radius, angle = np.sqrt(-2.0 * np.log(u)), 2.0 * np.pi * v
+    noise = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    noise = float(op.attrs["stddev"]) * noise.ravel()[: x.size].reshape(x.shape)
+    return x + noise.astype(x.dtype), None
+
+
+def gaussian_noise_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    return dy, {}
+
+
+def reshape_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """The same elements in the same order."""
+    return x.reshape(len(x), *op.out_shape), None
+
+
+def reshape_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    return dy.reshape(len(dy), *op.in_shape), {}
 
 
 def normalization_forward(
@@ -132,18 +182,25 @@ def normalization_backward(
     return (dy.reshape(len(dy), -1, slope.size) * slope).reshape(dy.shape), {}
 
 
-def view(vector: np.ndarray, slot: Any) -> np.ndarray:
-    """One variable inside its flat vector, without a copy."""
-    return vector[slot.offset : slot.end].reshape(slot.shape)
-
-
-Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Memory]]
-Backward = Callable[[Op, np.ndarray, Memory, State], tuple[np.ndarray, Gradients]]
-
 OPS: dict[str, tuple[Forward, Backward]] = {
     "dense": (dense_forward, dense_backward),
     "activation": (activation_forward, activation_backward),
     "softmax": (softmax_forward, softmax_backward),
     "dropout": (dropout_forward, dropout_backward),
     "normalization": (normalization_forward, normalization_backward),
+    "gaussian_noise": (gaussian_noise_forward, gaussian_noise_backward),
+    "reshape": (reshape_forward, reshape_backward),
+    "conv": (convolution.forward, convolution.backward),
+    "conv_transpose": (transposed.forward, transposed.backward),
+    "pool": (pooling.forward, pooling.backward),
+    "global_pool": (pooling.global_forward, pooling.global_backward),
+    "pad": (padding.pad_forward, padding.pad_backward),
+    "upsample": (padding.upsample_forward, padding.upsample_backward),
+    "batch_normalization": (scaling.batch_forward, scaling.batch_backward),
+    "layer_normalization": (scaling.layer_forward, scaling.layer_backward),
+    "scale": (scaling.scale_forward, scaling.scale_backward),
+    "affine_image": (images.forward, images.backward),
 }
+
+STATISTICS: dict[str, Statistics] = {"batch_normalization": scaling.batch_statistics}
+"""The ops with buffers that a step of training writes, and their new values."""

@@ -30,10 +30,31 @@ def sparse_categorical_accuracy(
     return y[:, 0].astype(np.int64) == p.argmax(axis=-1)
 
 
+def top_k_categorical_accuracy(
+    y: np.ndarray, p: np.ndarray, attrs: Attrs
+) -> np.ndarray:
+    """1 where fewer than k outputs are larger than that of the one-hot class."""
+    return _among_largest(y.argmax(axis=-1), p, attrs)
+
+
+def sparse_top_k_categorical_accuracy(
+    y: np.ndarray, p: np.ndarray, attrs: Attrs
+) -> np.ndarray:
+    """The same for class numbers y (R, 1)."""
+    return _among_largest(y[:, 0].astype(np.int64), p, attrs)
+
+
+def _among_largest(classes: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
+    own = np.take_along_axis(p, classes[:, None], axis=-1)
+    return np.sum(p > own, axis=-1) < int(attrs["k"])
+
+
 ROW_VALUES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], np.ndarray]] = {
     "binary_accuracy": binary_accuracy,
     "categorical_accuracy": categorical_accuracy,
     "sparse_categorical_accuracy": sparse_categorical_accuracy,
+    "top_k_categorical_accuracy": top_k_categorical_accuracy,
+    "sparse_top_k_categorical_accuracy": sparse_top_k_categorical_accuracy,
     # The root is taken of the total, by the metric.
     "root_mean_squared_error": lambda y, p, attrs: np.mean((p - y) ** 2, axis=-1),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from kurve import Input, Sequential, callbacks, optimizers
 from kurve.layers import Dense
-from tests.unit.wrong import INF, NAN, Wrong, X, Y, check, snapshot, with_value, wrong
+from tests.faults.wrong import INF, NAN, Wrong, X, Y, check, snapshot, with_value, wrong
 
 ONE_HOT = np.eye(3)[[0, 1, 2, 0, 1, 2]]
 CLASSES = np.array([0, 1, 2, 0, 1, 2])

@@ -19,7 +19,7 @@ from kurve import (
 )
 from kurve.layers import Activation, Dense, Dropout, FourierFeatures, Normalization
 from kurve.optimizers import SGD, Adam
-from tests.unit.wrong import INF, NAN, Wrong, X, Y, check, snapshot, wrong
+from tests.faults.wrong import INF, NAN, Wrong, X, Y, check, snapshot, wrong
 
 
 def compiling(optimizer: Any = "adam", loss: Any = "mse", **options: Any) -> Any:

@@ -1,0 +1,128 @@
+"""What a call of `fit` must have in common with the one that a checkpoint is of.
+
+Two calls with the same identity compute the same bits from the same state. Names of
+layers, initializers and seeds are not in it: the state replaces what they decide. Nor
+is the number of epochs, which may grow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from kurve.engines import Batches
+from kurve.engines.base import NUMERICS
+from kurve.plan import Plan
+
+
+def identity(
+    plan: Plan,
+    engine: str,
+    data: Batches,
+    validation: Batches | None,
+    arguments: Mapping[str, Any],
+    callbacks: Sequence[object],
+) -> dict[str, Any]:
+    """As JSON.
+
+    Args:
+        plan: with loss, metrics and optimizer.
+        data: rows and the bounds of a pass.
+        arguments: numbers of `fit` that are not in these.
+    """
+    found: dict[str, Any] = {
+        "numerics version": NUMERICS,
+        "engine": engine,
+        "model": _described(plan),
+        "data": {"x": _hash(data.x), "y": _hash(data.y), "weights": None},
+        "validation": None,
+        "arguments": {**arguments, "batches": _hash(data.bounds)},
+        "callbacks": [type(callback).__name__ for callback in callbacks],
+    }
+    if data.weights is not None:
+        found["data"]["weights"] = _hash(data.weights)
+    if validation is not None:
+        found["validation"] = {
+            "x": _hash(validation.x),
+            "y": _hash(validation.y),
+            "weights": None
+            if validation.weights is None
+            else _hash(validation.weights),
+            "batches": _hash(validation.bounds),
+        }
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return plain
+
+
+def difference(before: Any, now: Any, place: str = "") -> str | None:
+    """The first thing in which two identities differ, in words; None if in nothing."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*now, *(k for k in before if k not in now)]:
+            inner = f"{place}: {key}" if place else str(key)
+            if found := difference(before.get(key), now.get(key), inner):
+                return found
+        return None
+    if isinstance(before, list) and isinstance(now, list):
+        if len(before) != len(now):
+            return f"{place} were {len(before)}, and are {len(now)}"
+        for i, (a, b) in enumerate(zip(before, now, strict=True)):
+            if found := difference(a, b, f"{place}[{i}]"):
+                return found
+        return None
+    if before == now:
+        return None
+    hashed = [
+        isinstance(side, str) and side.startswith("sha256:") for side in (before, now)
+    ]
+    if all(hashed):
+        return f"{place.removesuffix(': values')} has other values"
+    if any(hashed) or before is None or now is None:
+        return f"{place} {'is new' if before is None else 'was there, and is not now'}"
+    return f"{place} was {_shown(before)}, and is {_shown(now)}"
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    """The plan without names and without the places in the flat vectors."""
+    return {
+        "input shape": plan.input_shape,
+        "layers": [
+            {
+                "kind": op.kind,
+                "input": op.in_shape,
+                "output": op.out_shape,
+                "weights": {
+                    role: {
+                        "shape": slot.shape,
+                        "trainable": slot.trainable,
+                        "l1": slot.l1,
+                        "l2": slot.l2,
+                    }
+                    for role, slot in {**op.params, **op.buffers}.items()
+                },
+                **op.attrs,
+            }
+            for op in plan.ops
+        ],
+        "loss": plan.loss and asdict(plan.loss),
+        "metrics": [asdict(metric) for metric in plan.metrics],
+        "optimizer": plan.optimizer and asdict(plan.optimizer),
+    }
+
+
+def _hash(array: np.ndarray) -> dict[str, Any]:
+    """Shape, dtype and SHA-256 of an array in C order."""
+    return {
+        "shape": list(array.shape),
+        "dtype": array.dtype.str,
+        "values": f"sha256:{hashlib.sha256(array.data).hexdigest()}",
+    }
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

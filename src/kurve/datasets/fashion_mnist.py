@@ -1,0 +1,41 @@
+"""Fashion-MNIST: 70,000 pictures of clothes (Xiao, Rasul, Vollgraf 2017)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kurve.datasets.files import Images, find, read_idx
+
+NAMES = [
+    "T-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "boot",
+]  # fmt: skip
+"""What the class numbers stand for."""
+
+FILES = [
+    f"{part}-{what}.gz"
+    for part in ("train", "t10k")
+    for what in ("images-idx3-ubyte", "labels-idx1-ubyte")
+]
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def load_data(path: str | os.PathLike[str] | None = None) -> Images:
+    """(x_train, y_train), (x_test, y_test): 60,000 and 10,000 images (n, 28, 28),
+    uint8, with the numbers (n,) of their classes, see `NAMES`.
+
+    Args:
+        path: the folder with the four files train-images-idx3-ubyte.gz and so on; None
+            takes that of Debian's package dataset-fashion-mnist, or Keras's.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file is damaged.
+    """
+    if path is None and (DEBIAN / FILES[0]).is_file():
+        path = DEBIAN
+    folder = find("fashion_mnist", FILES, path)
+    files = [folder / name for name in FILES]
+    train = read_idx("fashion_mnist", files[0], files[1])
+    return train, read_idx("fashion_mnist", files[2], files[3])

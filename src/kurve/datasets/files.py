@@ -1,0 +1,118 @@
+"""Finding and reading files of images. No file can make this execute anything."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+Part = tuple[np.ndarray, np.ndarray]
+"""Images (n, H, W) uint8 and class numbers (n,) uint8."""
+
+Images = tuple[Part, Part]
+"""For training, and for the test."""
+
+MOST = 1 << 30
+"""Bytes that one array of a file may have."""
+
+
+def folders() -> list[Path]:
+    """Where files are looked for: $KURVE_DATA, here, ../shared/data, and the folder
+    that Keras downloads to."""
+    chosen = os.environ.get("KURVE_DATA")
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    first = [Path(chosen)] if chosen else []
+    return [*first, Path(), Path("../shared/data"), home / "datasets"]
+
+
+def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) -> Path:
+    """The folder that holds files of all these names, or `path`, if that is given.
+
+    Raises:
+        FileNotFoundError: there is none; the message says where one was looked for.
+    """
+    if path is not None:
+        if os.path.exists(path):
+            return Path(path)
+        tried: Sequence[object] = [os.fspath(path)]
+    else:
+        for folder in folders():
+            if all((folder / name).is_file() for name in names):
+                return folder
+        tried = folders()
+    raise FileNotFoundError(
+        f"[{where}] no file {names[0]} was found. Received: path={path!r}; looked in "
+        f"{', '.join(str(t) for t in tried)}. Try load_data('path/to/{names[0]}'), or "
+        "the environment variable KURVE_DATA for its folder."
+    )
+
+
+def read_npz(where: str, path: Path) -> Images:
+    """The four arrays of a file such as Keras's mnist.npz: x_train, y_train, x_test,
+    y_test.
+
+    Raises:
+        ValueError: the file is damaged, lacks an array, or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            size = max((entry.file_size for entry in file.infolist()), default=0)
+        if size > MOST:
+            raise ValueError(f"an array of {size} bytes")
+        with np.load(path, allow_pickle=False) as file:
+            x, y, x_test, y_test = (
+                file[name] for name in ("x_train", "y_train", "x_test", "y_test")
+            )
+    except (LookupError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(where, path, str(error)) from error
+    return _checked(where, path, x, y), _checked(where, path, x_test, y_test)
+
+
+def read_idx(where: str, images: Path, labels: Path) -> Part:
+    """Images and labels from two files of the format IDX, gzipped.
+
+    Format: LeCun, Cortes, Burges, "The MNIST database": 2 bytes 0, the type (8 is
+    uint8), the number of axes, each axis's length as 4 bytes, big-endian; the numbers.
+
+    Raises:
+        ValueError: a file is damaged, or holds something else.
+    """
+    return _checked(where, images, *(_idx(where, path) for path in (images, labels)))
+
+
+def _idx(where: str, path: Path) -> np.ndarray:
+    try:
+        with gzip.open(path) as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:3] != b"\0\0\x08" or not 1 <= head[3] <= 4:
+                raise _unreadable(where, path, f"it begins with {head!r}")
+            shape = [int.from_bytes(file.read(4), "big") for _ in range(head[3])]
+            size = math.prod(shape)
+            if size > MOST:
+                raise _unreadable(where, path, f"its shape is {shape}")
+            numbers = file.read(size + 1)
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise _unreadable(where, path, str(error)) from error
+    if len(numbers) != size:
+        raise _unreadable(where, path, f"it is not as long as its shape {shape} says")
+    return np.frombuffer(numbers, np.uint8).reshape(shape)
+
+
+def _checked(where: str, path: Path, x: np.ndarray, y: np.ndarray) -> Part:
+    if x.dtype != np.uint8 or x.ndim not in (3, 4) or y.shape != (len(x),):
+        raise _unreadable(
+            where, path, f"it holds images {x.dtype} {x.shape}, labels {y.shape}"
+        )
+    return x, y.astype(np.uint8)
+
+
+def _unreadable(where: str, path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"[{where}] {os.fspath(path)!r} does not hold images (n, H, W) of uint8 and "
+        f"their labels (n,). Received: {what}. Try another copy of the file."
+    )

@@ -1,0 +1,22 @@
+"""MNIST: 70,000 handwritten digits (LeCun, Cortes, Burges 1998)."""
+
+from __future__ import annotations
+
+import os
+
+from kurve.datasets.files import Images, find, read_npz
+
+
+def load_data(path: str | os.PathLike[str] | None = None) -> Images:
+    """(x_train, y_train), (x_test, y_test): 60,000 and 10,000 images (n, 28, 28),
+    uint8, with their digits (n,).
+
+    Args:
+        path: a file as Keras's mnist.npz; None looks for one (see `files.folders`).
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: the file is damaged.
+    """
+    found = find("mnist", ["mnist.npz"], path)
+    return read_npz("mnist", found / "mnist.npz" if found.is_dir() else found)

@@ -1,0 +1,92 @@
+"""What all plots are drawn with: colours, Axes, panels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#3b8bd4", "#e8743b", "#3fa66b", "#b565c4", "#c9a227", "#d1495b")
+GREY = "#8a8f98"
+
+
+def axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The caller's Axes, or those of a new figure."""
+    try:
+        from matplotlib import pyplot
+        from matplotlib.axes import Axes
+    except ImportError as error:
+        raise ImportError(
+            f"[{where}] plots need matplotlib, which is not installed. "
+            f'Received: {error}. Try pip install "kurve[plot]".'
+        ) from None
+    if ax is None:
+        return pyplot.subplots(figsize=size, layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"[{where}] ax must be a matplotlib Axes. Received: an object of type "
+            f"{type(ax).__name__}. Try ax=plt.gca()."
+        )
+    return ax
+
+
+def divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
+    """Divide the place of `ax` into panels, one below the other, `ax` the first."""
+    if len(heights) == 1:
+        return [ax]
+    figure = ax.get_figure()
+    assert figure is not None
+    place = ax.get_subplotspec()
+    if place is None:  # placed by hand: a grid over the same rectangle
+        box = ax.get_position()
+        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        place = figure.add_gridspec(1, 1, **sides)[0]
+    grid = place.subgridspec(len(heights), 1, height_ratios=heights)
+    ax.set_subplotspec(grid[0])
+    below = range(1, len(heights))
+    panels = [ax, *(figure.add_subplot(grid[i], sharex=ax) for i in below)]
+    figure.align_ylabels(panels)
+    return panels
+
+
+def grid(ax: Axes, count: int, width: int) -> list[Axes]:
+    """Divide the place of `ax` into panels, `width` in a row, `ax` the first."""
+    if count == 1:
+        return [ax]
+    figure = ax.get_figure()
+    assert figure is not None
+    place = ax.get_subplotspec()
+    if place is None:
+        box = ax.get_position()
+        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        place = figure.add_gridspec(1, 1, **sides)[0]
+    grid = place.subgridspec(-(-count // width), width)
+    ax.set_subplotspec(grid[0, 0])
+    places = [divmod(i, width) for i in range(1, count)]
+    return [ax, *(figure.add_subplot(grid[i, j], sharey=ax) for i, j in places)]
+
+
+def tidy(ax: Axes, legend: bool = True) -> None:
+    """What all panels have: no box, a faint grid, the legend above the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(True, color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    if legend:
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=3,
+            frameon=False,
+            borderaxespad=0.2,
+            columnspacing=1.4,
+            handlelength=1.4,
+        )
+
+
+def ink() -> Any:
+    """The colour of the style's text."""
+    from matplotlib import rcParams
+
+    return rcParams["text.color"]

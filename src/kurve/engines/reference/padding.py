@@ -1,0 +1,67 @@
+"""Samples made larger: zeros around them, or each element often."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.engines.reference.convolution import inside
+from kurve.engines.reference.memory import (
+    Gradients,
+    Memory,
+    number,
+    pads,
+    plane,
+    plane_shape,
+)
+from kurve.plan import Op
+
+
+def pad_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """Rows and columns of zeros around the plane."""
+    padded = np.pad(plane(x, op.in_shape), pads(op))
+    return padded.reshape(len(x), *op.out_shape), None
+
+
+def pad_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    dx = inside(plane(dy, op.out_shape), op)
+    return dx.reshape(len(dy), *op.in_shape), {}
+
+
+def upsample_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = R x C^T for every channel, where R (P, H) and C (Q, W) say what share of each
+    row and column of x is in each of y."""
+    rows, columns = shares(op, x.dtype)
+    y = np.einsum("ph,bhwc,qw->bpqc", rows, plane(x, op.in_shape), columns)
+    return y.reshape(len(x), *op.out_shape), (rows, columns)
+
+
+def upsample_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    """dx = R^T dy C."""
+    rows, columns = memory
+    dx = np.einsum("ph,bpqc,qw->bhwc", rows, plane(dy, op.out_shape), columns)
+    return dx.reshape(len(dy), *op.in_shape), {}
+
+
+def shares(op: Op, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """R and C. "nearest": each element `size` times. "bilinear": the output's pixel i
+    lies at (i + 1/2) / size - 1/2, between two of the input's, or beyond the last."""
+    made = []
+    for axis, length in zip("hw", plane_shape(op.in_shape)[:2], strict=True):
+        size = number(op, f"size_{axis}")
+        i = np.arange(size * length)
+        if op.attrs["interpolation"] == "nearest":
+            share = np.eye(length)[i // size]
+        else:
+            at = np.clip((i + 0.5) / size - 0.5, 0, length - 1)[:, None]
+            share = np.maximum(1 - np.abs(at - np.arange(length)), 0)
+        made.append(share.astype(dtype))
+    return made[0], made[1]

@@ -1,0 +1,72 @@
+"""Pooling: the largest or the mean element of a window, every channel by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.engines.reference.convolution import inside, positions
+from kurve.engines.reference.memory import Gradients, Memory, pads, plane
+from kurve.plan import Op
+
+
+def forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = the largest, or the mean, of the elements that a window sees; padding is
+    neither largest nor counted. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
+
+    x (B, H, W, C) -> y (B, P, Q, C)
+    """
+    largest = op.attrs["mode"] == "max"
+    fill = -np.inf if largest else 0.0
+    pixels = plane(x, op.in_shape)
+    padded = np.pad(pixels, pads(op), constant_values=fill)
+    seen = np.stack([padded[where] for _, _, where in positions(op, "pool")])
+    if largest:
+        winner = seen.argmax(axis=0)  # the first of equals
+        y, memory = seen.max(axis=0), winner
+    else:
+        ones = np.pad(np.ones_like(pixels[:1]), pads(op))
+        count = sum(ones[where] for _, _, where in positions(op, "pool"))
+        y, memory = seen.sum(axis=0) / count, count
+    return y.reshape(len(x), *op.out_shape), (memory, padded.shape)
+
+
+def backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    """To the first largest element of each window, or in equal shares to all."""
+    (kept, shape), dy_plane = memory, plane(dy, op.out_shape)
+    dpadded = np.zeros(shape, dy.dtype)
+    for number, (_, _, where) in enumerate(positions(op, "pool")):
+        if op.attrs["mode"] == "max":
+            dpadded[where] += dy_plane * (kept == number)
+        else:
+            dpadded[where] += dy_plane / kept
+    return inside(dpadded, op).reshape(len(dy), *op.in_shape), {}
+
+
+def global_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = the largest, or the mean, of each channel. Source: Lin, Chen & Yan 2014."""
+    pixels = x.reshape(len(x), -1, x.shape[-1])
+    if op.attrs["mode"] == "max":
+        y, memory = pixels.max(axis=1), pixels.argmax(axis=1)
+    else:
+        y, memory = pixels.mean(axis=1), None
+    return y.reshape(len(x), *op.out_shape), memory
+
+
+def global_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    channels = op.in_shape[-1]
+    dy_rows = dy.reshape(len(dy), 1, channels)
+    dx = np.zeros((len(dy), np.prod(op.in_shape[:-1]), channels), dy.dtype)
+    if op.attrs["mode"] == "max":
+        np.put_along_axis(dx, memory[:, None, :], dy_rows, axis=1)
+    else:
+        dx += dy_rows / dx.shape[1]
+    return dx.reshape(len(dy), *op.in_shape), {}

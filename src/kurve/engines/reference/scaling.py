@@ -1,0 +1,130 @@
+"""Standardization by a batch or by a sample, and fixed scales."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.engines.reference.memory import Gradients, Memory, view
+from kurve.plan import Op
+
+
+def batch_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon) in each channel.
+
+    In training, mean and (biased) variance of the batch; else, and where frozen, the
+    moving ones. Source: Ioffe & Szegedy 2015, algorithm 1.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    learns = training and not op.attrs["frozen"]
+    if learns:
+        mean, variance = moments(rows, axis=0)
+    else:
+        mean = view(state.buffers, op.buffers["moving_mean"])
+        variance = view(state.buffers, op.buffers["moving_variance"])
+    slope = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
+    standard = (rows - mean) * slope
+    y = affine(op, standard, state).reshape(x.shape)
+    return y, (standard, slope, (mean, variance) if learns else None)
+
+
+def batch_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    """dx = (n - mean(n) - x^ mean(n x^)) slope with n = gamma dy, the means over the
+    batch; dx = n slope where mean and variance did not depend on x."""
+    standard, slope, learned = memory
+    dy_rows = dy.reshape(standard.shape)
+    n = scaled(op, dy_rows, state)
+    if learned is not None:
+        n = n - n.mean(axis=0) - standard * (n * standard).mean(axis=0)
+    return (n * slope).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
+
+
+def batch_statistics(op: Op, memory: Memory, state: State) -> dict[str, np.ndarray]:
+    """The moving mean and variance after a step: moving momentum + batch (1 -
+    momentum). None where frozen."""
+    _, _, learned = memory
+    if learned is None:
+        return {}
+    momentum = float(op.attrs["momentum"])
+    return {
+        role: view(state.buffers, op.buffers[role]) * momentum + new * (1.0 - momentum)
+        for role, new in zip(("moving_mean", "moving_variance"), learned, strict=True)
+    }
+
+
+def layer_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon), with mean and
+    variance of the last `size` elements together. Source: Ba, Kiros & Hinton 2016."""
+    rows = x.reshape(-1, int(op.attrs["size"]))
+    mean, variance = moments(rows, axis=1)
+    slope = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
+    standard = (rows - mean[:, None]) * slope[:, None]
+    return affine(op, standard, state).reshape(x.shape), (standard, slope[:, None])
+
+
+def layer_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    """As `batch_backward`, the means over the elements standardized together."""
+    standard, slope = memory
+    dy_rows = dy.reshape(standard.shape)
+    n = scaled(op, dy_rows, state)
+    by_mean = n.mean(axis=1, keepdims=True)
+    by_variance = standard * (n * standard).mean(axis=1, keepdims=True)
+    dx = (n - by_mean - by_variance) * slope
+    return dx.reshape(dy.shape), affine_gradients(op, dy_rows, standard)
+
+
+def scale_forward(
+    op: Op, x: np.ndarray, state: State, training: bool
+) -> tuple[np.ndarray, Memory]:
+    """y = x scale + offset."""
+    return x * number_or_row(op, "scale", state) + number_or_row(
+        op, "offset", state
+    ), None
+
+
+def scale_backward(
+    op: Op, dy: np.ndarray, memory: Memory, state: State
+) -> tuple[np.ndarray, Gradients]:
+    return dy * number_or_row(op, "scale", state), {}
+
+
+def moments(rows: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance along an axis, summed in float64."""
+    mean = rows.mean(axis=axis, dtype=np.float64, keepdims=True)
+    variance = np.mean((rows - mean) ** 2, axis=axis)
+    return mean.squeeze(axis).astype(rows.dtype), variance.astype(rows.dtype)
+
+
+def affine(op: Op, standard: np.ndarray, state: State) -> np.ndarray:
+    """gamma x^ + beta, each of them where the layer has it."""
+    y = scaled(op, standard, state)
+    if "beta" in op.params:
+        y = y + view(state.params, op.params["beta"]).ravel()
+    return y
+
+
+def scaled(op: Op, rows: np.ndarray, state: State) -> np.ndarray:
+    if "gamma" not in op.params:
+        return rows
+    return rows * view(state.params, op.params["gamma"]).ravel()
+
+
+def affine_gradients(op: Op, dy: np.ndarray, standard: np.ndarray) -> Gradients:
+    """dgamma = sum of dy x^, dbeta = sum of dy."""
+    sums = {"gamma": (dy * standard).sum(axis=0), "beta": dy.sum(axis=0)}
+    return {role: sums[role].reshape(slot.shape) for role, slot in op.params.items()}
+
+
+def number_or_row(op: Op, role: str, state: State) -> np.ndarray | float:
+    """A number of the op, or a row (C,) of them that is a buffer."""
+    if role in op.buffers:
+        return view(state.buffers, op.buffers[role])
+    return state.params.dtype.type(float(op.attrs[role]))

@@ -1,0 +1,260 @@
+"""C for what stands before and behind the networks of an estimator or an ensemble. All
+of it is computed in double, as Kurve does."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kurve.engines.reference.losses import MIN_VARIANCE
+from kurve.estimators.defaults import DECILES
+from kurve.exchange.c_text import literal, real, table
+from kurve.exchange.portable import (
+    LARGEST,
+    Average,
+    Classification,
+    Inputs,
+    Portable,
+    Regression,
+)
+
+LIMIT = f"{LARGEST:g}"
+LARGE = 20_000
+"""Numbers that the rows of a test hold at most, unless one alone has more."""
+
+
+def scaling(name: str, inputs: Inputs) -> list[str]:
+    """The function that makes z from x. A row that holds what the estimator refuses
+    becomes NaN."""
+    count, wide = len(inputs.order), len(inputs.mean)
+    tables = [
+        *table("double", f"{name}_mean", inputs.mean),
+        *table("double", f"{name}_deviation", inputs.deviation),
+    ]
+    source, marked = "x[i]", "x[p]"
+    if inputs.order != tuple(range(count)):
+        tables += table("int", f"{name}_order", inputs.order)
+        source, marked = f"x[{name}_order[i]]", f"x[{name}_order[p]]"
+    refuse = ["bad |= !isfinite(t);"]
+    if inputs.fills is not None:
+        tables += table("double", f"{name}_fills", inputs.fills)
+        refuse = ["bad |= isinf(t);", f"if (isnan(t)) t = {name}_fills[i];"]
+    scaled = [
+        f"        t = (t - {name}_mean[i]) / {name}_deviation[i];",
+        f"        z[i] = (float)(t > {LIMIT} ? {LIMIT} : t < -{LIMIT} ? -{LIMIT} : t);",
+        "    }",
+    ]
+    body = [
+        "    int i, bad = 0;",
+        f"    for (i = 0; i < {count}; i++) {{",
+        f"        double t = (double){source};",
+        *("        " + line for line in refuse),
+        *scaled,
+    ]
+    if inputs.marks:
+        tables += table("int", f"{name}_marks", inputs.marks)
+        body += [
+            f"    for (i = {count}; i < {wide}; i++) {{",
+            f"        const int p = {name}_marks[i - {count}];",
+            f"        double t = isnan({marked}) ? 1.0 : 0.0;",
+            *scaled,
+        ]
+    body.append(f"    if (bad) for (i = 0; i < {wide}; i++) z[i] = NAN;")
+    signature = f"static void {name}_scale(const float *x, float *z)"
+    return [*tables, "", signature, "{", *body, "}", ""]
+
+
+def head(name: str, portable: Portable) -> list[str]:
+    """The function that makes y from what the networks said."""
+    found = portable.head
+    members = len(portable.networks)
+    units = math.prod(portable.networks[0].output_shape)
+    if isinstance(found, Average):
+        tables, body = [], _average(members, units)
+    elif isinstance(found, Regression):
+        tables = [
+            *table("double", f"{name}_target_mean", found.mean),
+            *table("double", f"{name}_target_deviation", found.deviation),
+            *table("double", f"{name}_factor", found.deviation * found.spread),
+        ]
+        if found.likelihood == "none":
+            tables += table("double", f"{name}_noise", found.noise)
+        body = _regression(name, found, members, units)
+    else:
+        assert isinstance(found, Classification)
+        tables, body = [], _classification(len(found.labels), members, units)
+    return [
+        *tables,
+        "",
+        f"static void {name}_combine(const float *said, float *y)",
+        "{",
+        *("    " + line for line in body),
+        "}",
+        "",
+    ]
+
+
+def _moments(members: int, units: int, value: str) -> list[str]:
+    """mean and variance of `value` over the members m, in double."""
+    return [
+        f"for (m = 0; m < {members}; m++) mean += (double){value};",
+        f"mean /= {members}.0;",
+        f"for (m = 0; m < {members}; m++) {{",
+        f"    const double d = (double){value} - mean;",
+        "    variance += d * d;",
+        "}",
+        f"variance /= {members}.0;",
+    ]
+
+
+def _average(members: int, units: int) -> list[str]:
+    return [
+        "int i, m;",
+        f"for (i = 0; i < {units}; i++) {{",
+        "    double mean = 0.0, variance = 0.0;",
+        *("    " + line for line in _moments(members, units, f"said[m * {units} + i]")),
+        "    y[i] = (float)mean;",
+        f"    y[{units} + i] = (float)sqrt(variance);",
+        "}",
+    ]
+
+
+def _regression(name: str, head: Regression, members: int, units: int) -> list[str]:
+    targets, count = len(head.mean), len(head.levels)
+    inner = ["double mean = 0.0, variance = 0.0, noise = 0.0;"]
+    declared = "int i, m;"
+    value = f"said[m * {units} + i]"
+    if head.likelihood == "gaussian":
+        raw = f"said[m * {units} + {targets} + i]"
+        inner += [
+            f"for (m = 0; m < {members}; m++) {{",
+            f"    const double r = (double){raw};",
+            "    noise += (r < 0.0 ? 0.0 : r) + log1p(exp(-fabs(r))) + "
+            f"{real(MIN_VARIANCE)};",
+            "}",
+            f"noise /= {members}.0;",
+        ]
+    elif head.likelihood == "quantile":
+        declared = "int i, m, k;"
+        low, middle, high = (head.levels.index(q) for q in (0.1, 0.5, 0.9))
+        value = "middle[m]"
+        each = f"said[m * {units} + i * {count} + k]"
+        inner += [
+            f"double middle[{members}], all[{count}] = {{0.0}};",
+            f"for (m = 0; m < {members}; m++) {{",
+            f"    double q[{count}], d;",
+            f"    for (k = 0; k < {count}; k++) {{",
+            f"        q[k] = (double){each};",
+            "        all[k] += q[k];",
+            "    }",
+            f"    {name}_sort(q);",
+            f"    middle[m] = q[{middle}];",
+            f"    d = (q[{high}] - q[{low}]) / {real(DECILES)};",
+            f"    noise += d * d + {real(MIN_VARIANCE)};",
+            "}",
+            f"noise /= {members}.0;",
+            f"for (k = 0; k < {count}; k++) all[k] /= {members}.0;",
+            f"{name}_sort(all);",
+            f"for (k = 0; k < {count}; k++)",
+            f"    y[{2 * targets} + i * {count} + k] = (float)(all[k] *",
+            f"        {name}_target_deviation[i] + {name}_target_mean[i]);",
+        ]
+    else:
+        inner.append(f"noise = {name}_noise[i];")
+    inner += [
+        *_moments(members, units, value),
+        f"y[i] = (float)(mean * {name}_target_deviation[i] + {name}_target_mean[i]);",
+        f"y[{targets} + i] = (float)(sqrt(variance + noise) * {name}_factor[i]);",
+    ]
+    return [
+        declared,
+        f"for (i = 0; i < {targets}; i++) {{",
+        *("    " + line for line in inner),
+        "}",
+    ]
+
+
+def sorting(name: str, count: int) -> list[str]:
+    """Insertion sort of the quantiles of one target."""
+    return [
+        f"static void {name}_sort(double *q)",
+        "{",
+        "    int i, j;",
+        f"    for (i = 1; i < {count}; i++) {{",
+        "        const double t = q[i];",
+        "        for (j = i; j > 0 && q[j - 1] > t; j--) q[j] = q[j - 1];",
+        "        q[j] = t;",
+        "    }",
+        "}",
+        "",
+    ]
+
+
+def _classification(classes: int, members: int, units: int) -> list[str]:
+    if classes == 2:
+        return [
+            "double p = 0.0;",
+            "int m;",
+            f"for (m = 0; m < {members}; m++)",
+            "    p += 1.0 / (1.0 + exp(-(double)said[m]));",
+            f"p /= {members}.0;",
+            "y[0] = (float)(1.0 - p);",
+            "y[1] = (float)p;",
+        ]
+    one = f"said[m * {units} + i]"
+    return [
+        f"double top[{members}], sum[{members}];",
+        "int i, m;",
+        f"for (m = 0; m < {members}; m++) {{",
+        "    sum[m] = 0.0;",
+        f"    top[m] = (double)said[m * {units}];",
+        f"    for (i = 1; i < {units}; i++)",
+        f"        top[m] = (double){one} > top[m] ? (double){one} : top[m];",
+        f"    for (i = 0; i < {units}; i++) sum[m] += exp((double){one} - top[m]);",
+        "}",
+        f"for (i = 0; i < {units}; i++) {{",
+        "    double p = 0.0;",
+        f"    for (m = 0; m < {members}; m++)",
+        f"        p += exp((double){one} - top[m]) / sum[m];",
+        f"    y[i] = (float)(p / {members}.0);",
+        "}",
+    ]
+
+
+def label(name: str, head: Classification) -> list[str]:
+    """The classes' names, and which one is the most probable."""
+    upper, count = name.upper(), len(head.labels)
+    return [
+        f"const char *const {name}_labels[{upper}_OUTPUTS] = {{",
+        *(f"    {literal(str(value))}," for value in head.labels.tolist()),
+        "};",
+        "",
+        f"int {name}_label(const float *y)",
+        "{",
+        "    int i, best = 0;",
+        f"    for (i = 1; i < {count}; i++) best = y[i] > y[best] ? i : best;",
+        "    return best;",
+        "}",
+        "",
+    ]
+
+
+def sample(portable: Portable, rows: int = 4) -> np.ndarray:
+    """Rows (n, *input_shape) to test with, in the middle of the training data where it
+    is known; float32."""
+    rng = np.random.default_rng(20)
+    inputs = portable.inputs
+    if inputs is None:
+        rows = max(1, min(rows, LARGE // math.prod(portable.input_shape)))
+        drawn = rng.normal(size=(rows, *portable.input_shape))
+        first = portable.networks[0]
+        if first.ops[0].kind == "normalization" and not first.ops[0].attrs["invert"]:
+            mean, variance = (first.arrays[0][k] for k in ("mean", "variance"))
+            drawn = drawn * np.sqrt(variance) + mean
+        return drawn.astype(np.float32)
+    x = np.empty((rows, len(inputs.order)))
+    x[:, list(inputs.order)] = rng.uniform(inputs.low, inputs.high, x.shape)
+    if inputs.fills is not None:
+        x[1, inputs.order[inputs.marks[0] if inputs.marks else 0]] = np.nan
+    return x.astype(np.float32)

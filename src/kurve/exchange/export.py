@@ -1,0 +1,97 @@
+"""`model.export("m.onnx")` and `model.export("m.c")`: a model for other programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kurve.exchange.portable import Portable, describe
+from kurve.files import replacing
+
+
+def export(
+    model: Any, filepath: str | os.PathLike[str], format: str | None = None
+) -> None:
+    """Write a trained model so that it predicts without Kurve and without Python.
+
+    An ONNX model (opset 17) is for onnxruntime and its kin: one input of float32
+    (N, *input_shape), N free. A C file is C99 without dependencies, with a test of
+    itself inside; how to compile and call it stands at its top.
+
+    Both take raw rows: the scales of an estimator are inside, and its outputs are in
+    the targets' units. Outputs are "output" of a Sequential; "mean" and "deviation" of
+    an Ensemble; "prediction", "deviation" and, of a network of quantiles, "quantiles"
+    of a Regressor; "probabilities" and "label" of a Classifier.
+
+    Args:
+        model: Sequential, Ensemble, Regressor or Classifier.
+        filepath: ends in .onnx or .c. The file is written whole or not at all.
+        format: "onnx" or "c", where the ending does not say so.
+
+    Raises:
+        RuntimeError: a model that is not built or not fitted.
+        TypeError: another model.
+        ValueError: another ending or format, columns of text, weights that are not
+            finite, an operation that the format does not know, or a model that is too
+            large for it.
+        ImportError: onnx is not installed.
+        OSError: the file cannot be written.
+    """
+    path = os.fspath(filepath)
+    write = WRITERS[_format_of(path, format)]
+    portable = describe(model)
+    for network in portable.networks:
+        for op, arrays in zip(network.ops, network.arrays, strict=True):
+            for role, array in arrays.items():
+                if not np.isfinite(array).all():
+                    raise ValueError(
+                        "[export] all weights must be finite. Received: NaN or "
+                        f"infinity in {role} of layer {op.layer!r}. "
+                        "Try training again with a smaller learning rate."
+                    )
+    data = write(portable, path)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _onnx(portable: Portable, path: str) -> bytes:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "[export] ONNX models need the package onnx. "
+            "Try pip install 'kurve[onnx]', or a file ending in .c."
+        ) from None
+    from kurve.exchange.onnx_model import serialized
+
+    return serialized(portable, os.path.basename(path))
+
+
+def _c(portable: Portable, path: str) -> bytes:
+    from kurve.exchange.c_source import source
+
+    return source(portable, os.path.basename(path)).encode("ascii")
+
+
+WRITERS: dict[str, Callable[[Portable, str], bytes]] = {"onnx": _onnx, "c": _c}
+
+
+def _format_of(path: str, format: str | None) -> str:
+    """The format of that name, or of the file's ending."""
+    if format is not None:
+        if format not in WRITERS:
+            raise ValueError(
+                "[export] format must be 'onnx' or 'c'. "
+                f"Received: format={format!r}. Try export('model.onnx')."
+            )
+        return format
+    ending = os.path.splitext(path)[1].removeprefix(".").lower()
+    if ending not in WRITERS:
+        raise ValueError(
+            "[export] the file's name must end in '.onnx' or '.c'. "
+            f"Received: {path!r}. Try {path + '.onnx'!r}."
+        )
+    return ending

@@ -1,0 +1,469 @@
+"""A bounded reader of the HDF5 files that Keras writes. Reads bytes, runs nothing.
+
+libhdf5 trusts what a file says about itself; this reader does not. It knows what h5py
+writes by default: groups (symbol tables, and links in object headers), attributes of
+text and numbers, datasets of numbers that are contiguous, compact or in chunks, with
+gzip and shuffle as filters. Everything else is refused: soft and external links,
+external and virtual storage, references, other filters and types. Each size is compared
+with the file's before memory is taken, each structure is read once, and the number of
+all of them is limited.
+
+Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kurve.exchange import hdf5_messages as messages
+from kurve.exchange.hdf5_messages import Attribute, HDF5Error, Type
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_STRUCTURES = 300_000
+MAX_TEXT = 1 << 23
+
+
+@dataclass
+class Dataset:
+    """Where an array is and what it is; nothing of it is read yet."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: Type
+    layout: tuple[Any, ...]
+    filters: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.type.size
+
+
+@dataclass
+class Group:
+    """Names of members with the addresses of their headers, and attributes."""
+
+    name: str
+    members: dict[str, int]
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+
+
+class Reader:
+    """The groups and datasets of an HDF5 file in memory.
+
+        reader = Reader(raw)
+        group = reader.group("layers/dense/vars")
+        kernel = reader.array(reader.dataset(group, "0"), (3, 4))
+
+    Raises:
+        HDF5Error: from every method, for a file that is not as it must be.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._structures = 0
+        self._objects: dict[int, Group | Dataset] = {}
+        self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
+        if raw[:8] != MAGIC:
+            raise HDF5Error("it does not begin as an HDF5 file")
+        version = self._number(8, 1)
+        if version in (0, 1):
+            sizes, at = (self._number(13, 1), self._number(14, 1)), 24 + 4 * version
+            root = self._number(at + 40, 8)
+        elif version in (2, 3):
+            sizes, at = (self._number(9, 1), self._number(10, 1)), 12
+            root = self._number(at + 24, 8)
+        else:
+            raise HDF5Error(f"the superblock is of version {version}")
+        end = self._number(at + 16, 8)
+        if sizes != (8, 8) or self._number(at, 8) != 0:
+            raise HDF5Error("its addresses are not of 8 bytes from the beginning")
+        if end > len(raw):
+            raise HDF5Error("it is cut off")
+        self.root = self._group_at(root, "/")
+
+    def group(self, path: str, within: Group | None = None) -> Group:
+        """The group of that path, names divided by slashes."""
+        group = within or self.root
+        for name in path.split("/"):
+            if name not in group.members:
+                raise HDF5Error(f"there is no group {path!r} in {group.name!r}")
+            group = self._group_at(group.members[name], _join(group.name, name))
+        return group
+
+    def has(self, path: str, within: Group | None = None) -> bool:
+        """Whether there is a group or dataset of that path."""
+        head, _, name = path.rpartition("/")
+        try:
+            group = self.group(head, within) if head else within or self.root
+        except HDF5Error:
+            return False
+        return name in group.members
+
+    def dataset(self, group: Group, path: str) -> Dataset:
+        """The dataset of that path in a group."""
+        head, _, name = path.rpartition("/")
+        if head:
+            group = self.group(head, group)
+        if name not in group.members:
+            raise HDF5Error(f"there is no dataset {_join(group.name, name)!r}")
+        found = self._object(group.members[name], _join(group.name, name))
+        if not isinstance(found, Dataset):
+            raise HDF5Error(f"{found.name!r} is a group, not a dataset")
+        return found
+
+    def array(self, dataset: Dataset, shape: tuple[int, ...]) -> np.ndarray:
+        """The numbers of a dataset, which must have this shape; memory is taken only
+        then."""
+        dtype = dataset.type.dtype
+        if dtype is None or dtype.kind not in "iuf":
+            raise HDF5Error(f"{dataset.name!r} does not hold numbers")
+        if dataset.shape != shape:
+            raise HDF5Error(
+                f"{dataset.name!r} must have shape {shape}, and has {dataset.shape}"
+            )
+        kind, *where = dataset.layout
+        if kind == "chunks":
+            raw = self._chunks(dataset, *where)
+        else:
+            at, size = where
+            if size != dataset.nbytes:
+                raise HDF5Error(f"{dataset.name!r} has {size} bytes for {shape}")
+            raw = self._bytes(at, size) if size else b""
+        return np.frombuffer(raw, dtype).reshape(shape)
+
+    def text(self, group: Group, name: str) -> str | None:
+        """An attribute that is one text; None if it is not there."""
+        if name not in group.attributes:
+            return None
+        found = self._texts(group, name)
+        if len(found) != 1:
+            raise HDF5Error(f"attribute {name!r} of {group.name!r} is not one text")
+        return found[0]
+
+    def texts(self, group: Group, name: str) -> list[str] | None:
+        """An attribute that is a list of texts, which Keras divides into name0, name1,
+        ... if it is long; None if it is not there."""
+        if name in group.attributes:
+            return self._texts(group, name)
+        parts = itertools.takewhile(
+            group.attributes.__contains__, (f"{name}{i}" for i in itertools.count())
+        )
+        found = [self._texts(group, part) for part in parts]
+        return [text for part in found for text in part] if found else None
+
+    def digest(self, without: str) -> str:
+        """SHA-256 of all names, texts and arrays, in whatever order they are stored,
+        but for one attribute of the root."""
+        total = hashlib.sha256()
+        waiting = [self.root]
+        while waiting:
+            group = waiting.pop()
+            for name, (kind, shape, raw) in sorted(group.attributes.items()):
+                if group is self.root and name == without:
+                    continue
+                known = kind.text or (kind.dtype is not None and kind.dtype.kind == "S")
+                value: Any = self._texts(group, name) if known else raw
+                total.update(repr((group.name, name, shape, value)).encode())
+            for name in sorted(group.members):
+                title = _join(group.name, name)
+                thing = self._object(group.members[name], title)
+                if thing.name != title:
+                    raise HDF5Error(f"{title!r} and {thing.name!r} are one thing")
+                if isinstance(thing, Group):
+                    waiting.append(thing)
+                    continue
+                array = self.array(thing, thing.shape)
+                head = (title, thing.shape, array.dtype.str)
+                total.update(repr(head).encode())
+                total.update(array.tobytes())
+        return total.hexdigest()
+
+    # ---------------------------------------------------------------- bytes
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        if at < 0 or size < 0 or at + size > len(self._raw):
+            raise HDF5Error(f"{size} bytes at {at} lie behind the end of the file")
+        return self._raw[at : at + size]
+
+    def _number(self, at: int, size: int) -> int:
+        return int.from_bytes(self._bytes(at, size), "little")
+
+    def _count(self) -> None:
+        self._structures += 1
+        if self._structures > MAX_STRUCTURES:
+            raise HDF5Error(f"it has more than {MAX_STRUCTURES} parts")
+
+    def _signed(self, at: int, signature: bytes) -> None:
+        self._count()
+        if self._bytes(at, 4) != signature:
+            raise HDF5Error(f"there is no {signature.decode()} at {at}")
+
+    # ---------------------------------------------------------------- objects
+
+    def _group_at(self, at: int, name: str) -> Group:
+        found = self._object(at, name)
+        if not isinstance(found, Group):
+            raise HDF5Error(f"{name!r} is a dataset, not a group")
+        return found
+
+    def _object(self, at: int, name: str) -> Group | Dataset:
+        if at not in self._objects:
+            self._objects[at] = self._read_object(at, name)
+        return self._objects[at]
+
+    def _read_object(self, at: int, name: str) -> Group | Dataset:
+        found: dict[int, list[bytes]] = {}
+        for kind, body in self._messages(at, name):
+            found.setdefault(kind, []).append(body)
+        for kind, what in messages.REFUSED.items():
+            if kind in found:
+                raise HDF5Error(f"{name!r} has {what}, which is refused")
+        if messages.LAYOUT in found:
+            for needed in (messages.SPACE, messages.TYPE):
+                if len(found.get(needed, [])) != 1:
+                    raise HDF5Error(f"{name!r} does not say what it holds")
+            filters = found.get(messages.FILTERS, [])
+            return Dataset(
+                name,
+                messages.space(found[messages.SPACE][0]),
+                messages.datatype(found[messages.TYPE][0]),
+                messages.layout(found[messages.LAYOUT][0], name),
+                messages.filters(filters[0], name) if filters else (),
+            )
+        members: dict[str, int] = {}
+        for body in found.get(messages.SYMBOLS, []):
+            messages.check(body, 16)
+            tree, heap = (int.from_bytes(body[i : i + 8], "little") for i in (0, 8))
+            self._add_symbols(members, tree, heap, name)
+        for body in found.get(messages.LINK, []):
+            link, address = messages.link(body, name)
+            if link in members:
+                raise HDF5Error(f"{name!r} has two members {link!r}")
+            members[link] = address
+        for body in found.get(messages.LINKS, []):
+            messages.check_not_dense(body, 8, "members", name)
+        for body in found.get(messages.ATTRIBUTES, []):
+            messages.check_not_dense(body, 2, "attributes", name)
+        group = Group(name, members)
+        for body in found.get(messages.ATTRIBUTE, []):
+            title, value = messages.attribute(body, name)
+            group.attributes[title] = value
+        return group
+
+    def _messages(self, at: int, name: str) -> list[tuple[int, bytes]]:
+        """Kind and body of all messages of an object header."""
+        found: list[tuple[int, bytes]] = []
+        new = self._bytes(at, 4) == b"OHDR"
+        if new:
+            version, flags = self._number(at + 4, 1), self._number(at + 5, 1)
+            start = at + 6 + 16 * (flags >> 5 & 1) + 4 * (flags >> 4 & 1)
+            width = 1 << (flags & 3)
+            blocks = [(start + width, self._number(start, width))]
+            head = 4 + 2 * (flags >> 2 & 1)
+        else:
+            version = self._number(at, 1) + 1
+            blocks = [(at + 16, self._number(at + 8, 4))]
+            head = 8
+        if version != 2:
+            raise HDF5Error(f"the header of {name!r} is of an unknown version")
+        seen = set()
+        while blocks:
+            start, size = blocks.pop(0)
+            if start in seen:
+                raise HDF5Error(f"the header of {name!r} runs in a circle")
+            seen.add(start)
+            here, end = start, start + size
+            self._bytes(start, size)
+            while here + head <= end:
+                self._count()
+                wide = 1 if new else 2
+                kind = self._number(here, wide)
+                length = self._number(here + wide, 2)
+                shared = self._number(here + wide + 2, 1) & 2
+                body = self._bytes(here + head, length)
+                here += head + length
+                if here > end:
+                    raise HDF5Error(f"a message of {name!r} is longer than its block")
+                if kind == 0x10:
+                    where, extent = (
+                        int.from_bytes(body[i : i + 8], "little") for i in (0, 8)
+                    )
+                    if new:
+                        self._signed(where, b"OCHK")
+                        where, extent = where + 4, extent - 8
+                    blocks.append((where, extent))
+                elif shared and kind:
+                    raise HDF5Error(f"{name!r} shares a message, which is refused")
+                elif kind:
+                    found.append((kind, body))
+        return found
+
+    def _add_symbols(
+        self, members: dict[str, int], tree: int, heap: int, name: str
+    ) -> None:
+        """The members that a symbol table names."""
+        self._signed(heap, b"HEAP")
+        size, data = self._number(heap + 8, 8), self._number(heap + 24, 8)
+        names = self._bytes(data, size)
+        for node in self._leaves(tree, 0, 8):
+            self._signed(node, b"SNOD")
+            for i in range(self._number(node + 6, 2)):
+                self._count()
+                entry = node + 8 + 40 * i
+                place = self._number(entry, 8)
+                if self._number(entry + 16, 4) not in (0, 1):
+                    raise HDF5Error(f"{name!r} has a soft link, which is refused")
+                end = names.find(b"\0", place)
+                if not 0 < place < end:
+                    raise HDF5Error(f"a name in {name!r} cannot be read")
+                try:
+                    member = names[place:end].decode()
+                except UnicodeDecodeError as error:
+                    raise HDF5Error(f"a name in {name!r} is no text") from error
+                if member in members:
+                    raise HDF5Error(f"{name!r} has two members {member!r}")
+                members[member] = self._number(entry + 8, 8)
+
+    def _leaves(self, at: int, kind: int, key: int) -> list[int]:
+        """Addresses that the lowest nodes of a B-tree (version 1) point to, each behind
+        its key of so many bytes; with keys, if those are of chunks."""
+        found, nodes, seen = [], [(at, -1)], set()
+        while nodes:
+            node, expected = nodes.pop()
+            self._signed(node, b"TREE")
+            level = self._number(node + 5, 1)
+            if node in seen or self._number(node + 4, 1) != kind:
+                raise HDF5Error(f"the tree at {at} is damaged")
+            if expected not in (-1, level) or level > 32:
+                raise HDF5Error(f"the tree at {at} is damaged")
+            seen.add(node)
+            for i in range(self._number(node + 6, 2)):
+                self._count()
+                entry = node + 24 + i * (key + 8)
+                child = self._number(entry + key, 8)
+                if level:
+                    nodes.append((child, level - 1))
+                else:
+                    found.append(child if kind == 0 else entry)
+        return found
+
+    # ---------------------------------------------------------------- arrays
+
+    def _chunks(self, dataset: Dataset, tree: int, chunk: tuple[int, ...]) -> bytes:
+        """The bytes of a dataset in chunks, each there once."""
+        name, shape, size = dataset.name, dataset.shape, dataset.type.size
+        fits = len(chunk) == len(shape) + 1 and chunk[-1] == size
+        if (
+            not shape
+            or not fits
+            or not all(1 <= c <= n for c, n in zip(chunk, shape, strict=False))
+        ):
+            raise HDF5Error(f"the chunks {chunk} of {name!r} do not fit {shape}")
+        chunk, rank = chunk[:-1], len(shape)
+        whole = math.prod(chunk) * size
+        entries = self._leaves(tree, 1, 8 + 8 * (rank + 1))
+        expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        if len(entries) != expected:
+            raise HDF5Error(f"{name!r} has {len(entries)} of {expected} chunks")
+        # What a file can hold: deflate makes at most 1,032 bytes of one.
+        if dataset.nbytes > 1032 * len(self._raw):
+            raise HDF5Error(f"{name!r} is larger than the file can hold")
+        result = np.empty(shape, dataset.type.dtype)
+        seen = set()
+        for entry in entries:
+            stored, skipped = self._number(entry, 4), self._number(entry + 4, 4)
+            offset = tuple(self._number(entry + 8 + 8 * i, 8) for i in range(rank))
+            at = self._number(entry + 8 + 8 * (rank + 1), 8)
+            inside = all(
+                o < n and o % c == 0
+                for o, n, c in zip(offset, shape, chunk, strict=True)
+            )
+            if skipped or not inside or offset in seen:
+                raise HDF5Error(f"the chunk {offset} of {name!r} is damaged")
+            seen.add(offset)
+            raw = self._unfiltered(self._bytes(at, stored), dataset, whole)
+            block = np.frombuffer(raw, result.dtype).reshape(chunk)
+            place = tuple(
+                slice(o, min(o + c, n))
+                for o, c, n in zip(offset, chunk, shape, strict=True)
+            )
+            result[place] = block[tuple(slice(0, p.stop - p.start) for p in place)]
+        return result.tobytes()
+
+    def _unfiltered(self, raw: bytes, dataset: Dataset, whole: int) -> bytes:
+        for kind in reversed(dataset.filters):
+            if kind == messages.DEFLATE:
+                unpacker = zlib.decompressobj()
+                try:
+                    raw = unpacker.decompress(raw, whole + 1)
+                except zlib.error as error:
+                    raise HDF5Error(f"a chunk of {dataset.name!r}: {error}") from error
+                if not unpacker.eof:
+                    raise HDF5Error(f"a chunk of {dataset.name!r} is not whole")
+            elif len(raw) == whole:  # shuffle: all first bytes, all second bytes, ...
+                lanes = np.frombuffer(raw, np.uint8).reshape(dataset.type.size, -1)
+                raw = lanes.T.tobytes()
+        if len(raw) != whole:
+            raise HDF5Error(f"a chunk of {dataset.name!r} has {len(raw)} bytes")
+        return raw
+
+    # ---------------------------------------------------------------- texts
+
+    def _texts(self, group: Group, name: str) -> list[str]:
+        kind, shape, data = group.attributes[name]
+        count = math.prod(shape)
+        if not count:
+            return []
+        if len(shape) > 1 or len(data) < count * kind.size:
+            raise HDF5Error(f"attribute {name!r} of {group.name!r} is cut off")
+        items = [data[i * kind.size : (i + 1) * kind.size] for i in range(count)]
+        if kind.text:
+            items = [self._heap_text(item) for item in items]
+        elif kind.dtype is None or kind.dtype.kind != "S":
+            raise HDF5Error(f"attribute {name!r} of {group.name!r} is no text")
+        try:
+            return [item.rstrip(b"\0").decode() for item in items]
+        except UnicodeDecodeError as error:
+            raise HDF5Error(f"attribute {name!r} of {group.name!r}: {error}") from error
+
+    def _heap_text(self, item: bytes) -> bytes:
+        """Text in a global heap: its length, the heap's address, its number there."""
+        length, at, index = (
+            int.from_bytes(item[i:j], "little") for i, j in ((0, 4), (4, 12), (12, 16))
+        )
+        if not length:
+            return b""
+        if length > MAX_TEXT:
+            raise HDF5Error(f"a text of {length} bytes is too long")
+        place, size = self._heap(at).get(index, (0, 0))
+        if size < length:
+            raise HDF5Error(f"there is no whole text {index} in the heap at {at}")
+        return self._bytes(place, length)
+
+    def _heap(self, at: int) -> dict[int, tuple[int, int]]:
+        """Place and size of each object of a global heap, by its number."""
+        if at in self._heaps:
+            return self._heaps[at]
+        self._signed(at, b"GCOL")
+        found: dict[int, tuple[int, int]] = {}
+        here, end = at + 16, at + self._number(at + 8, 8)
+        while here + 16 <= end:
+            self._count()
+            number, size = self._number(here, 2), self._number(here + 8, 8)
+            if number == 0 or number in found:
+                break
+            found[number] = here + 16, size
+            here += 16 + -(-size // 8) * 8
+        self._heaps[at] = found
+        return found
+
+
+def _join(group: str, name: str) -> str:
+    return name if group == "/" else f"{group}/{name}"

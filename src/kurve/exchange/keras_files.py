@@ -1,0 +1,435 @@
+"""Keras's files: whole models (.keras, and .h5 of Keras 2) and weights (.weights.h5).
+
+m.keras      a zip of metadata.json, config.json and model.weights.h5 (Keras 3)
+m.h5         HDF5: attributes model_config and training_config, groups model_weights and
+             optimizer_weights
+.weights.h5  HDF5 with the weights alone, of either layout
+
+Reading needs neither Keras nor h5py and trusts nothing: sizes are proven before memory
+is taken, classes come from closed tables, no code is run. Writing needs h5py.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from kurve.exchange.hdf5 import MAGIC, Reader
+from kurve.exchange.hdf5_messages import HDF5Error
+from kurve.exchange.keras_models import Described, class_names, model_entry, model_from
+from kurve.exchange.keras_training import Compiled, compile_entry, compiled_from
+from kurve.exchange.keras_weights import (
+    Arrays,
+    OptimizerState,
+    keras_order,
+    optimizer_arrays,
+    optimizer_state,
+    read_weights,
+    write_named_optimizer,
+    write_named_weights,
+    write_optimizer,
+    write_weights,
+)
+from kurve.files import replacing
+from kurve.layers import Layer
+from kurve.models import Sequential
+from kurve.saving import ModelFileError, strict
+
+if TYPE_CHECKING:
+    import h5py
+
+WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
+KERAS_VERSION = "3.15.1"
+"""Whose format is written, and proven to be read."""
+
+OWN = "kurve"
+"""What Kurve writes beside what Keras does: a checksum, and the seed."""
+
+ZIP_MAGIC = b"PK\x03\x04"
+MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+MAX_JSON = 1 << 22
+"""Bytes of a configuration."""
+
+MAX_RATIO = 1032
+"""Deflate makes at most so many bytes of one."""
+
+MAX_CONSTANTS = 1 << 20
+"""Numbers that the configuration gives a layer: no array of the file proves them."""
+
+_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What damaged files raise in the modules that parse them."""
+
+
+# -------------------------------------------------------------------- reading
+
+
+def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
+    """The model in a .keras or .h5 file, ready to predict and to go on training.
+
+    Args:
+        compile: whether to read what `compile` was given, and the optimizer.
+
+    Raises:
+        ModelFileError: it is damaged, or holds something that Kurve does not have.
+    """
+    path = os.fspath(filepath)
+    with _faults_named("load_model", path), open(path, "rb") as file:
+        magic = file.read(len(MAGIC))
+        file.seek(0)
+        if magic.startswith(ZIP_MAGIC):
+            return _load_zip(file, compile)
+        if magic == MAGIC:
+            return _load_hdf5(file.read(), compile)
+        raise ValueError("it begins neither as a zip nor as an HDF5 file")
+
+
+def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Read the weights of a .weights.h5, .keras or .h5 file into a built model of the
+    same layers, all or none."""
+    path = os.fspath(filepath)
+    model._built("load_weights")
+    with _faults_named("load_weights", path), open(path, "rb") as file:
+        magic = file.read(len(MAGIC))
+        file.seek(0)
+        classes = class_names(model.layers)
+        if magic.startswith(ZIP_MAGIC):
+            with zipfile.ZipFile(file) as archive:
+                members = _members(archive)
+                classes = model_from(_json(members, "config.json")).classes
+                reader = _checked(members["model.weights.h5"]())[0]
+        elif magic == MAGIC:
+            reader = _checked(file.read())[0]
+        else:
+            raise ValueError("it begins neither as a zip nor as an HDF5 file")
+        group = reader.root
+        if reader.has("model_weights"):
+            group = reader.group("model_weights")
+        arrays = read_weights(reader, group, model.layers, classes)
+        by_variable = {
+            id(variable): array
+            for layer, given in zip(model.layers, arrays, strict=True)
+            for variable, array in zip(keras_order(layer), given, strict=True)
+        }
+        model.set_weights([by_variable[id(v)] for v in model.weights])
+
+
+def _load_zip(file: IO[bytes], compile: bool) -> Sequential:
+    with zipfile.ZipFile(file) as archive:
+        members = _members(archive)
+        metadata = _json(members, "metadata.json")
+        config = _json(members, "config.json")
+        described = model_from(config)
+        compiled = _compiled(config.get("compile_config"), compile)
+        reader = _checked(members["model.weights.h5"]())[0]
+    model = _model_of(described, reader, "")
+    state = optimizer_state(reader) if compiled else None
+    return _trained(model, compiled, state, metadata.get(OWN))
+
+
+def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
+    reader, own = _checked(raw)
+    text = reader.text(reader.root, "model_config")
+    if text is None:
+        raise ValueError("it holds weights only; try model.load_weights(...)")
+    described = model_from(_object(text))
+    compiled = None
+    training = reader.text(reader.root, "training_config")
+    if training is not None:
+        compiled = _compiled(_object(training), compile)
+    model = _model_of(described, reader, "model_weights")
+    state = optimizer_state(reader) if compiled else None
+    return _trained(model, compiled, state, own)
+
+
+def _checked(raw: bytes) -> tuple[Reader, dict[str, Any]]:
+    """A reader, and what Kurve has added if the file is of its own: such a file has a
+    checksum of all that is in it."""
+    reader = Reader(raw)
+    own = reader.text(reader.root, OWN)
+    if own is None:
+        if reader.text(reader.root, "backend") == OWN:
+            raise ValueError(f"its attribute {OWN!r} is missing")
+        return reader, {}
+    added = _object(own)
+    if added.get("sha256") != reader.digest(OWN):
+        raise ValueError(
+            "it has changed since it was written. "
+            f"Try an earlier file, or delete its attribute {OWN!r} if you changed it"
+        )
+    return reader, added
+
+
+def _compiled(given: Any, compile: bool) -> Compiled | None:
+    if not compile or given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise ValueError("compile_config is not an object")
+    try:
+        return compiled_from(given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{error} Try load_model(path, compile=False), then model.compile(...)"
+        ) from error
+
+
+def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
+    """The model with the file's weights. No variable gets memory before the file is
+    found to have an array of its shape."""
+    model = Sequential(name=described.name)
+    shape = described.input_shape
+    if described.layers and shape is None:
+        raise ValueError("it does not say the shape of a sample")
+    sample = shape or ()
+    for layer in described.layers:
+        layer.build((None, *sample))
+        sample = layer.output_sample_shape(sample)
+    constants = [
+        v for x in described.layers for v in x.variables if v.role == "constant"
+    ]
+    if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
+        raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
+    group = reader.group(place) if place else reader.root
+    arrays = read_weights(reader, group, described.layers, described.classes)
+    for layer, given in zip(described.layers, arrays, strict=True):
+        _assign(layer, given)
+    if shape is not None:
+        model._input_shape = shape
+    model._layers = list(described.layers)
+    if len({layer.name for layer in model.layers}) != len(model.layers):
+        raise ValueError("two layers have one name")
+    if described.layers:
+        model.build()
+    return model
+
+
+def _assign(layer: Layer, arrays: Arrays) -> None:
+    for variable, array in zip(keras_order(layer), arrays, strict=True):
+        variable.assign(array)
+
+
+def _trained(
+    model: Sequential, compiled: Compiled | None, kept: OptimizerState | None, own: Any
+) -> Sequential:
+    """The model compiled, with the optimizer as it was.
+
+    own: what Kurve itself has added to a file of its own: the seed.
+    """
+    if isinstance(own, Mapping) and "seed" in own:
+        seed = own["seed"]
+        if type(seed) is not int or not 0 <= seed < 2**64:
+            raise ValueError(f"the seed is {seed!r}")
+        model._seed = seed
+        if model._state is not None:
+            model._state.seed = seed
+    if compiled is None or not model.built:
+        return model
+    model.compile(
+        compiled.optimizer,
+        compiled.loss,
+        compiled.metrics,
+        compiled.weighted_metrics,
+    )
+    if kept is not None:
+        plan, state = model._built("load_model")
+        state = model._training_state()
+        assert model.optimizer is not None
+        if not kept.read(model.optimizer, plan, state.slots, state.scalars):
+            state.slots, state.scalars = state.slots[:0], state.scalars[:0]
+        state.step = kept.step
+    return model
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, Callable[[], bytes]]:
+    """Functions that give the bytes of the three members, whose sizes are proven."""
+    found: dict[str, Callable[[], bytes]] = {}
+    for info in archive.infolist():
+        name = info.filename
+        if name not in MEMBERS or name in found:
+            raise ValueError(f"it has a member {name[:100]!r}")
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise ValueError(f"the member {name!r} is not a plain file")
+        if info.flag_bits & 1:
+            raise ValueError(f"the member {name!r} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"the member {name!r} is compressed in an unknown way")
+        if info.file_size > max(4096, 100 * info.compress_size):
+            raise ValueError(
+                f"the member {name!r} claims {info.file_size} bytes from "
+                f"{info.compress_size}"
+            )
+        limit = MAX_JSON if name.endswith(".json") else None
+        if limit is not None and info.file_size > limit:
+            raise ValueError(f"the member {name!r} has more than {limit} bytes")
+        found[name] = lambda info=info: _member(archive, info)  # type: ignore[misc]
+    if missing := set(MEMBERS) - set(found):
+        raise ValueError(f"it has no member {min(missing)!r}")
+    return found
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member; never more than it claims to have."""
+    with archive.open(info) as file:
+        raw = file.read(info.file_size)
+        if len(raw) != info.file_size or file.read(1):
+            raise ValueError(f"the member {info.filename!r} is not as long as it says")
+    return raw
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    """The table that JSON from a file stands for."""
+    if len(text) > MAX_JSON:
+        raise ValueError(f"it is longer than {MAX_JSON} bytes")
+    found = strict.parse(text.encode() if isinstance(text, str) else text)
+    if not isinstance(found, dict):
+        raise ValueError("it is not an object")
+    return found
+
+
+def _json(members: Mapping[str, Callable[[], bytes]], name: str) -> dict[str, Any]:
+    try:
+        return _object(members[name]())
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+@contextmanager
+def _faults_named(where: str, path: str) -> Iterator[None]:
+    """Turns all that a damaged file may raise into `ModelFileError`."""
+    try:
+        yield
+    except ModelFileError:
+        raise
+    except HDF5Error as error:
+        raise ModelFileError(
+            f"[{where}] {path!r} cannot be read: {error}. Try saving it anew."
+        ) from error
+    except (*_FAULTS, OSError) as error:
+        # zipfile seeks to wherever a damaged file says.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        said = str(error).rstrip(".") or type(error).__name__
+        raise ModelFileError(f"[{where}] {path!r} cannot be read: {said}.") from error
+
+
+# -------------------------------------------------------------------- writing
+
+
+def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write a built model to a .keras or .h5 file: configuration, weights, optimizer.
+
+    Raises:
+        ValueError: something that Keras does not have; the message names it.
+        ImportError: h5py is not installed.
+    """
+    path = os.fspath(filepath)
+    _, state = model._built("save")
+    entry = model_entry(model)
+    chosen = compile_entry(model)
+    own = {"seed": state.seed}
+    if path.endswith(".keras"):
+        metadata = {"keras_version": KERAS_VERSION, OWN: own}
+        members = (
+            json.dumps(metadata).encode(),
+            json.dumps({**entry, "compile_config": chosen}).encode(),
+            _hdf5(lambda file: _write_layers(file, model)),
+        )
+        with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
+            for name, raw in zip(MEMBERS, members, strict=True):
+                archive.writestr(zipfile.ZipInfo(name), raw)
+        return
+    if path.endswith(WEIGHT_ENDINGS):
+        raise ValueError(
+            f"[save] {path!r} is the name of a file of weights. "
+            "Try save_weights, or a name such as 'm.keras'."
+        )
+    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen), own)
+    with replacing(path) as target:
+        target.write(raw)
+
+
+def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write the weights to a .weights.h5 file, as Keras 3 does."""
+    path = os.fspath(filepath)
+    if not path.endswith(WEIGHT_ENDINGS):
+        raise ValueError(
+            "[save_weights] the file's name must end in '.weights.h5'. "
+            f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
+        )
+    model._built("save_weights")
+    model_entry(model)  # refuses what Keras does not have
+    raw = _hdf5(lambda file: _write_layers(file, model))
+    with replacing(path) as target:
+        target.write(raw)
+
+
+def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of an HDF5 file, with a checksum of what `write` puts there."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            "[save] files of Keras are written with h5py, which is not installed. "
+            "Try pip install 'kurve[keras]'."
+        ) from error
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
+        write(file)
+        file.attrs["backend"] = OWN
+    added = {**(own or {}), "sha256": Reader(memory.getvalue()).digest(OWN)}
+    with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
+        file.attrs[OWN] = json.dumps(added)
+    return memory.getvalue()
+
+
+def _write_layers(file: h5py.Group, model: Sequential) -> None:
+    file.create_group("vars").attrs["name"] = model.name
+    write_weights(file, model.layers, class_names(model.layers))
+    if model.optimizer is not None:
+        write_optimizer(file, model.optimizer.name, _optimizer_of(model))
+
+
+def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -> None:
+    file.attrs["keras_version"] = KERAS_VERSION
+    plain = {"class_name": entry["class_name"], "config": entry["config"]}
+    file.attrs["model_config"] = json.dumps(plain)
+    if chosen is not None:
+        training = {k: v for k, v in chosen.items() if k != "optimizer"}
+        training["optimizer_config"] = chosen["optimizer"]
+        file.attrs["training_config"] = json.dumps(training)
+        write_named_optimizer(file, _optimizer_of(model))
+    group = file.create_group("model_weights")
+    group.attrs["backend"], group.attrs["keras_version"] = OWN, KERAS_VERSION
+    write_named_weights(group, model.layers)
+
+
+def _optimizer_of(model: Sequential) -> list[Any]:
+    """The optimizer's arrays; before the first step those that it begins with."""
+    plan, state = model._built("save")
+    assert model.optimizer is not None
+    if len(state.slots) == 0:
+        state = model._training_state()
+    return optimizer_arrays(
+        model.optimizer, plan, state.step, state.slots, state.scalars
+    )

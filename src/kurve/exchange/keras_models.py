@@ -1,0 +1,345 @@
+"""Keras's configuration of a model to Kurve's layers, and back.
+
+A layer's class and arguments have the same names in both, so that one rule serves for
+all: arguments that Kurve's class has go through (activations, initializers and
+regularizers by their own tables), the others must have the value with which they change
+nothing. What differs is in the tables below.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kurve import layers as kurve_layers
+from kurve.exchange import keras_parts as parts
+from kurve.layers import Activation, Layer
+from kurve.models import Sequential
+
+KURVE_ONLY = ("FourierFeatures",)
+"""Layers that Keras does not have."""
+
+FIXED: dict[str, tuple[Any, ...]] = {
+    "activity_regularizer": (),
+    "kernel_constraint": (),
+    "bias_constraint": (),
+    "beta_constraint": (),
+    "gamma_constraint": (),
+    "depthwise_constraint": (),
+    "pointwise_constraint": (),
+    "quantization_config": (),
+    "lora_rank": (),
+    "lora_alpha": (),
+    "noise_shape": (),
+    "data_format": ("channels_last",),
+    "synchronized": (False,),
+    "renorm": (False,),
+    "virtual_batch_size": (),
+    "fused": (True, False),
+    "rms_scaling": (False,),
+    "autocast": (True,),
+    "sparse": (False,),
+    "ragged": (False,),
+    "optional": (False,),
+}
+"""Arguments of Keras's layers that Kurve's do not have, with the values, besides None,
+with which they change nothing."""
+
+FREE = ("seed", "batch_input_shape", "batch_shape", "input_shape", "input_dtype")
+"""Arguments that are read elsewhere, or do not matter: Kurve's random numbers come from
+the model's seed."""
+
+MAX_LAYERS = 10_000
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a file says of a model.
+
+    input_shape: of one sample, if the file says.
+    layers: not built, and the Keras class of each.
+    """
+
+    name: str
+    input_shape: tuple[int, ...] | None
+    layers: list[Layer]
+    classes: list[str]
+
+
+# -------------------------------------------------------------------- reading
+
+
+def model_from(given: Any) -> Described:
+    """The layers that a model's configuration describes.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is damaged, or not a row of layers that
+            Kurve has; the message names the layer.
+    """
+    kind, config = parts.opened(given, "the model")
+    if kind == "Sequential":
+        entries = _list(config.get("layers"), "layers")
+    elif kind in ("Functional", "Model"):
+        entries = _in_a_row(config)
+    else:
+        raise ValueError(
+            f"the model is a {kind}; only Sequential and layers in a row are read"
+        )
+    if len(entries) > MAX_LAYERS:
+        raise ValueError(f"the model has more than {MAX_LAYERS} layers")
+    shape = _sample_shape(config.get("build_input_shape"))
+    layers: list[Layer] = []
+    classes: list[str] = []
+    for i, entry in enumerate(entries):
+        name = entry["config"].get("name") if _has_config(entry) else None
+        what = f"layers[{i}] ({_class_of(entry)} {name!r})"
+        cls, arguments = parts.opened(entry, what)
+        first = shape if not layers else None
+        if cls == "InputLayer" and i == 0:
+            shape = _input_shape(arguments, what)
+            classes.append(cls)
+            continue
+        if not layers:
+            shape = _first_shape(entry, arguments) or first
+        layers.append(layer_from(cls, arguments, what))
+        classes.append(cls)
+    name = config.get("name", "sequential")
+    if not isinstance(name, str):
+        raise ValueError("the model's name is no text")
+    return Described(name, shape, layers, classes)
+
+
+def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
+    """One layer. `arguments` is changed."""
+    _check_dtype(arguments.pop("dtype", None), what)
+    common = {
+        "name": arguments.pop("name", None),
+        "trainable": arguments.pop("trainable", True),
+    }
+    if not isinstance(common["name"], str | None):
+        raise ValueError(f"the name of {what} is no text")
+    if not isinstance(common["trainable"], bool):
+        raise ValueError(f"{what} has trainable={common['trainable']!r}")
+    for key in FREE:
+        arguments.pop(key, None)
+    if cls in parts.ACTIVATION_LAYERS:
+        activation = parts.activation_of_layer(cls, arguments, what)
+        return Activation(activation, **common)
+    if cls in KURVE_ONLY or cls not in kurve_layers.CLASSES:
+        raise ValueError(f"{what}: Kurve does not have this class of layer")
+    made = kurve_layers.CLASSES[cls]
+    known = inspect.signature(made.__init__).parameters
+    parts.drop(arguments, what, {k: v for k, v in FIXED.items() if k not in known})
+    for key, value in arguments.items():
+        if key not in known or key in ("self", "common"):
+            raise ValueError(f"{what} has {key}, which Kurve does not have")
+        arguments[key] = _argument_from(key, value, f"{what}: {key}")
+    try:
+        return made(**arguments, **common)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+def _argument_from(key: str, value: Any, what: str) -> Any:
+    if key.endswith("activation"):
+        return parts.activation_from(value, what)
+    if key.endswith("_initializer"):
+        return parts.initializer_from(value, what)
+    if key.endswith("_regularizer"):
+        return parts.regularizer_from(value, what)
+    if isinstance(value, Mapping):
+        raise ValueError(f"{what} is an object, not a number or text")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_dtype(given: Any, what: str) -> None:
+    """Refuse a layer that computes in anything but float32."""
+    if isinstance(given, Mapping):
+        given = given.get("config")
+        given = given.get("name") if isinstance(given, Mapping) else given
+    if given not in (None, "float32"):
+        raise ValueError(f"{what} computes in {given!r}; Kurve in float32")
+
+
+def _in_a_row(config: Mapping[str, Any]) -> list[Any]:
+    """The layers of a functional model in which each has the one before as its input.
+
+    Raises:
+        ValueError: there are branches, several inputs or outputs, or shared layers.
+    """
+    entries = _list(config.get("layers"), "layers")
+    after: dict[str, Any] = {}
+    first = None
+    for entry in entries:
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        nodes = _list(entry.get("inbound_nodes"), "inbound_nodes") if name else []
+        if not isinstance(name, str):
+            raise ValueError("a layer of the functional model has no name")
+        if not nodes and first is None:
+            first = entry
+            continue
+        source = _source(nodes[0]) if len(nodes) == 1 else None
+        if source is None or source in after:
+            raise ValueError(
+                f"the layer {name!r} of the functional model does not follow one other "
+                "layer; only layers in a row are read"
+            )
+        after[source] = entry
+    row: list[Any] = []
+    here = first
+    while here is not None and len(row) <= len(entries):
+        row.append(here)
+        here = after.get(here["name"])
+    outputs = config.get("output_layers")
+    while isinstance(outputs, list) and len(outputs) == 1:
+        outputs = outputs[0]
+    ends = isinstance(outputs, list) and row and outputs[:1] == [row[-1]["name"]]
+    if len(row) != len(entries) or not ends:
+        raise ValueError("the functional model is not one row of layers")
+    return row
+
+
+def _source(node: Any) -> str | None:
+    """Name of the one layer whose output a layer takes; None if it is not that."""
+    if isinstance(node, Mapping):
+        given, options = node.get("args"), node.get("kwargs") or {}
+        if not isinstance(given, list) or len(given) != 1:
+            return None
+        if not isinstance(given[0], Mapping) or not isinstance(options, Mapping):
+            return None
+        if any(value is not None for value in options.values()):
+            return None
+        config = given[0].get("config")
+        place = config.get("keras_history") if isinstance(config, Mapping) else None
+    else:
+        place = node[0] if isinstance(node, list) and len(node) == 1 else None
+        if isinstance(place, list) and len(place) == 4 and place.pop():
+            return None
+    if not isinstance(place, list) or len(place) != 3 or place[1:] != [0, 0]:
+        return None
+    return place[0] if isinstance(place[0], str) else None
+
+
+def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Shape of one sample that the first layer itself says."""
+    for key in ("batch_input_shape", "batch_shape"):
+        if arguments.get(key) is not None:
+            return _sample_shape(arguments[key])
+    built = entry.get("build_config")
+    return _sample_shape(built.get("input_shape")) if isinstance(built, dict) else None
+
+
+def _input_shape(arguments: Mapping[str, Any], what: str) -> tuple[int, ...]:
+    dtype = arguments.get("dtype")
+    if dtype not in (None, "float32", "uint8", "float64", "int32", "int64"):
+        raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers")
+    for key in ("sparse", "ragged"):
+        if arguments.get(key):
+            raise ValueError(f"{what} has {key}=True, which Kurve does not have")
+    found = _first_shape({}, arguments)
+    if found is None:
+        raise ValueError(f"{what} does not say the shape of a sample")
+    return found
+
+
+def _sample_shape(given: Any) -> tuple[int, ...] | None:
+    """(None, 3) without its first axis."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) < 2:
+        raise ValueError(f"the input's shape is {given!r}")
+    for size in given[1:]:
+        if type(size) is not int or not 0 < size < 2**40:
+            raise ValueError(f"the input's shape is {given!r}, not all sizes known")
+    return tuple(given[1:])
+
+
+def _list(given: Any, what: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise ValueError(f"{what} is not a list")
+    return given
+
+
+def _has_config(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("config"), Mapping)
+
+
+def _class_of(entry: Any) -> Any:
+    return entry.get("class_name") if isinstance(entry, Mapping) else "?"
+
+
+# -------------------------------------------------------------------- writing
+
+
+def model_entry(model: Sequential) -> dict[str, Any]:
+    """The configuration of a built model, for Keras.
+
+    Raises:
+        ValueError: something that Keras does not have; the message names it.
+    """
+    assert model.input_shape is not None
+    shape = list(model.input_shape)
+    taken = {layer.name for layer in model.layers}
+    name = next(
+        n
+        for n in ("input_layer", *(f"input_{i}" for i in range(len(taken) + 1)))
+        if n not in taken
+    )
+    batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
+    entries = [parts.entry("keras.layers", "InputLayer", batch)]
+    entries += [layer_entry(layer) for layer in model.layers]
+    config = {
+        "name": model.name,
+        "trainable": True,
+        "dtype": "float32",
+        "layers": entries,
+        "build_input_shape": shape,
+    }
+    return {
+        **parts.entry("keras", "Sequential", config),
+        "build_config": {"input_shape": shape},
+    }
+
+
+def layer_entry(layer: Layer) -> dict[str, Any]:
+    """The configuration of a built layer, for Keras."""
+    cls, what = type(layer).__name__, f"the layer {layer.name!r}"
+    if "/" in layer.name:
+        raise not_in_keras(f"{what} has a slash in its name")
+    if cls in KURVE_ONLY or kurve_layers.CLASSES.get(cls) is not type(layer):
+        raise not_in_keras(f"{what} is a {cls}")
+    config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
+    try:
+        for key in config:
+            config[key] = _argument_entry(key, getattr(layer, key, None), config, what)
+    except ValueError as error:
+        raise not_in_keras(str(error)) from error
+    shape = [None, *(layer.built_shape or ())]
+    return {
+        **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
+        "build_config": {"input_shape": shape},
+    }
+
+
+def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) -> Any:
+    if key.endswith("activation"):
+        return parts.activation_entry(value, what)
+    if key.endswith("_initializer"):
+        return parts.initializer_entry(value, what)
+    if key.endswith("_regularizer"):
+        return parts.regularizer_entry(value)
+    return config[key]
+
+
+def not_in_keras(what: str) -> ValueError:
+    """The error for what no file of Keras's can hold."""
+    return ValueError(
+        f"[save] {what}, which Keras does not have. Try model.save('m.kurve')."
+    )
+
+
+def class_names(layers: Sequence[Layer]) -> list[str]:
+    """Keras's class of each layer that `layer_entry` writes."""
+    return [type(layer).__name__ for layer in layers]

@@ -1,0 +1,217 @@
+"""The small parts of Keras's configurations: activations, initializers, regularizers.
+
+An object of Keras's is written {"module": ..., "class_name": ..., "config": {...},
+"registered_name": ...}; in files of Keras 2 without module and registered name.
+Every name is looked up in a table; nothing is imported by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kurve import activations, initializers, regularizers
+
+_KURVE_ACTIVATIONS = ("sin", "snake")
+_KURVE_INITIALIZERS = ("SineUniform",)
+_UNUSED = {"input_axes": (None,), "output_axes": (None,), "dtype": (None, "float32")}
+"""Arguments of Keras's initializers that Kurve's do not have, and their defaults."""
+
+
+def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """An object as Keras writes it."""
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": dict(config),
+        "registered_name": None,
+    }
+
+
+def opened(given: Any, what: str) -> tuple[str, dict[str, Any]]:
+    """Class name and configuration of an object of Keras's own.
+
+    Raises:
+        ValueError: it is damaged, or of a class that is not Keras's.
+    """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} is {_shown(given)}, not an object of Keras")
+    name, config = given.get("class_name"), given.get("config")
+    if name in ("Lambda", "__lambda__") or "value" in given:
+        raise ValueError(f"{what} is a Lambda: code in a file is never run")
+    if not isinstance(name, str) or not isinstance(config, Mapping):
+        raise ValueError(f"{what} has no class name and configuration")
+    module, registered = given.get("module"), given.get("registered_name")
+    if not isinstance(module, str | None) or (
+        module is not None and module.split(".")[0] not in ("keras", "tf_keras")
+    ):
+        raise ValueError(f"{what} is {name} of {_shown(module)}, a class of one's own")
+    if registered not in (None, name):
+        raise ValueError(f"{what} is {_shown(registered)}, a class of one's own")
+    return name, dict(config)
+
+
+def function_name(given: Any) -> str | None:
+    """The name of a function of Keras's, if that is what is given."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Mapping) and given.get("class_name") == "function":
+        name = given.get("config")
+        if isinstance(name, str) and given.get("registered_name") in (
+            None,
+            "function",
+            name,
+        ):
+            return name
+    return None
+
+
+def drop(config: dict[str, Any], what: str, fixed: Mapping[str, Any]) -> None:
+    """Take arguments that Kurve does not have out of a configuration.
+
+    Args:
+        fixed: for each, the values with which it changes nothing.
+
+    Raises:
+        ValueError: another value.
+    """
+    for key, values in fixed.items():
+        value = config.pop(key, None)
+        if value is not None and not any(
+            type(value) is type(v) and value == v for v in values
+        ):
+            raise ValueError(
+                f"{what} has {key}={_shown(value)}, which Kurve does not have"
+            )
+
+
+def number(config: Mapping[str, Any], key: str, default: float, what: str) -> float:
+    """A finite number of a configuration."""
+    value = config.get(key, default)
+    if isinstance(value, dict):  # {"class_name": "__numpy__", "config": {"value": ...}}
+        value = value.get("config", {}).get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} has {key}={_shown(value)}, which is no number")
+    if not math.isfinite(value):
+        raise ValueError(f"{what} has {key}={value}")
+    return float(value)
+
+
+# -------------------------------------------------------------------- activations
+
+
+def activation_from(given: Any, what: str) -> activations.Activation:
+    """Kurve's activation for what Keras writes: a name, or a layer as activation."""
+    if given is None:
+        return activations.linear
+    name = function_name(given)
+    if name is None:
+        name, config = opened(given, what)
+        if name not in ACTIVATION_LAYERS:
+            raise ValueError(f"{what} is {name}, which Kurve does not have")
+        return activation_of_layer(name, config, what)
+    if name in _KURVE_ACTIVATIONS:
+        raise ValueError(f"{what} is {name!r}, which Keras does not have")
+    return activations.get(name)
+
+
+ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
+"""Layers of Keras's that are `Activation` here."""
+
+
+def activation_of_layer(
+    name: str, config: dict[str, Any], what: str
+) -> activations.Activation:
+    """The activation that such a layer is."""
+    if name == "Softmax":
+        drop(config, what, {"axis": (-1, [-1])})
+        return activations.softmax
+    if name == "ELU":
+        return replace(activations.elu, alpha=number(config, "alpha", 1.0, what))
+    if name == "ReLU":
+        drop(config, what, {"max_value": (None,), "threshold": (0, 0.0)})
+        slope = number(config, "negative_slope", 0.0, what)
+        if slope == 0.0:
+            return activations.relu
+    else:
+        slope = number({"alpha": 0.3, **config}, "alpha", 0.3, what)
+        slope = number(config, "negative_slope", slope, what)
+    return replace(activations.leaky_relu, alpha=slope)
+
+
+def activation_entry(activation: activations.Activation, what: str) -> Any:
+    """What Keras reads as this activation."""
+    if activation.name in _KURVE_ACTIVATIONS:
+        raise ValueError(f"{what} has the activation {activation.name!r}")
+    if activation == activations.get(activation.name):
+        return activation.name
+    argument = {"leaky_relu": "negative_slope", "elu": "alpha"}[activation.name]
+    layer = {"leaky_relu": "LeakyReLU", "elu": "ELU"}[activation.name]
+    return entry("keras.layers", layer, {argument: activation.alpha})
+
+
+# -------------------------------------------------------------------- initializers
+
+
+def initializer_from(given: Any, what: str) -> initializers.Initializer:
+    """Kurve's initializer for a name or an object of Keras."""
+    name = function_name(given)
+    if name is not None:
+        return initializers.get(name)
+    if given is None:
+        return initializers.Zeros()
+    name, config = opened(given, what)
+    if name in _KURVE_INITIALIZERS or name not in initializers.CLASSES:
+        raise ValueError(f"{what} is {name}, which Kurve does not have")
+    drop(config, what, _UNUSED)
+    seed = config.get("seed")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
+        raise ValueError(f"{what} has seed={_shown(seed)}")
+    made: initializers.Initializer = initializers.CLASSES[name](**config)
+    return made
+
+
+def initializer_entry(given: initializers.Initializer, what: str) -> dict[str, Any]:
+    """What Keras reads as this initializer."""
+    name = type(given).__name__
+    if initializers.CLASSES.get(name) is not type(given) or (
+        name in _KURVE_INITIALIZERS
+    ):
+        raise ValueError(f"{what} has the initializer {name}")
+    return entry("keras.initializers", name, _plain(given.get_config()))
+
+
+# -------------------------------------------------------------------- regularizers
+
+
+def regularizer_from(given: Any, what: str) -> regularizers.L1L2 | None:
+    """Kurve's regularizer for a name or an object of Keras."""
+    if given is None or isinstance(given, str):
+        return regularizers.get(given)
+    name, config = opened(given, what)
+    if name not in regularizers.CLASSES:
+        raise ValueError(f"{what} is {name}, which Kurve does not have")
+    return regularizers.CLASSES[name](
+        **{key: number(config, key, 0.0, what) for key in config}
+    )
+
+
+def regularizer_entry(given: regularizers.L1L2 | None) -> dict[str, Any] | None:
+    """What Keras reads as this regularizer."""
+    if given is None:
+        return None
+    return entry("keras.regularizers", type(given).__name__, given.get_config())
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose numbers are Python's."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in config.items()}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

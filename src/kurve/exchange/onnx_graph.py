@@ -1,0 +1,74 @@
+"""Where nodes of an ONNX graph are put, and what each activation becomes. Formulas are
+those of `kurve.engines.reference.activations`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from kurve.engines.reference.activations import SELU_ALPHA, SELU_SCALE
+from kurve.plan import Op
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Graph(Protocol):
+    """Where nodes are put."""
+
+    def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        """Add a node; the name of its output."""
+        ...
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant; its name."""
+        ...
+
+
+def _gelu(graph: Graph, z: str, alpha: float) -> str:
+    """z (1 + erf(z / sqrt 2)) / 2."""
+    root = graph.constant(math.sqrt(2.0))
+    part = graph.node("Erf", graph.node("Div", z, root))
+    part = graph.node("Add", part, graph.constant(1.0))
+    half = graph.node("Mul", z, graph.constant(0.5))
+    return graph.node("Mul", half, part)
+
+
+def _snake(graph: Graph, z: str, alpha: float) -> str:
+    """z + sin(alpha z)^2 / alpha."""
+    number = graph.constant(alpha)
+    largest = float(np.finfo(np.float32).max)
+    phase = graph.node("Mul", z, number)
+    phase = graph.node("Clip", phase, graph.constant(-largest), graph.constant(largest))
+    wave = graph.node("Sin", phase)
+    wave = graph.node("Div", graph.node("Mul", wave, wave), number)
+    return graph.node("Add", z, wave)
+
+
+def _one(kind: str, **attrs: float) -> Callable[[Graph, str, float], str]:
+    """An activation that ONNX has."""
+    return lambda graph, z, alpha: graph.node(kind, z, **attrs)
+
+
+ACTIVATIONS: dict[str, Callable[[Graph, str, float], str]] = {
+    "linear": lambda graph, z, alpha: z,
+    "relu": _one("Relu"),
+    "leaky_relu": lambda graph, z, alpha: graph.node("LeakyRelu", z, alpha=alpha),
+    "elu": lambda graph, z, alpha: graph.node("Elu", z, alpha=alpha),
+    "selu": _one("Selu", alpha=SELU_ALPHA, gamma=SELU_SCALE),
+    "sigmoid": _one("Sigmoid"),
+    "tanh": _one("Tanh"),
+    "silu": lambda graph, z, alpha: graph.node("Mul", z, graph.node("Sigmoid", z)),
+    "gelu": _gelu,
+    "softplus": _one("Softplus"),
+    "softsign": _one("Softsign"),
+    "sin": _one("Sin"),
+    "snake": _snake,
+}
+
+
+def activated(graph: Graph, op: Op, z: str) -> str:
+    """The op's activation."""
+    return ACTIVATIONS[str(op.attrs["activation"])](graph, z, float(op.attrs["alpha"]))

@@ -1,0 +1,63 @@
+"""What each operation of a plan becomes in ONNX: one function an op kind; those of
+images are in `kurve.exchange.onnx_images`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kurve.exchange import onnx_images as images
+from kurve.exchange.onnx_graph import Arrays, Graph, activated
+from kurve.plan import Op
+
+
+def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    z = graph.node("MatMul", x, graph.constant(arrays["kernel"]))
+    if "bias" in arrays:
+        z = graph.node("Add", z, graph.constant(arrays["bias"]))
+    return activated(graph, op, z)
+
+
+def activation(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    return activated(graph, op, x)
+
+
+def softmax(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    return graph.node("Softmax", x, axis=-1)
+
+
+def nothing(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    """What only training does."""
+    return x
+
+
+def normalization(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    """The kept axes are the trailing ones, so mean and deviation broadcast."""
+    mean = graph.constant(arrays["mean"])
+    epsilon = np.float32(float(op.attrs["epsilon"]))
+    deviation = graph.constant(np.maximum(np.sqrt(arrays["variance"]), epsilon))
+    if op.attrs["invert"]:
+        return graph.node("Add", graph.node("Mul", x, deviation), mean)
+    return graph.node("Div", graph.node("Sub", x, mean), deviation)
+
+
+OPS: dict[str, Callable[[Graph, Op, Arrays, str], str]] = {
+    "dense": dense,
+    "activation": activation,
+    "softmax": softmax,
+    "dropout": nothing,
+    "normalization": normalization,
+    "gaussian_noise": nothing,
+    "affine_image": nothing,
+    "reshape": images.reshape,
+    "conv": images.conv,
+    "conv_transpose": images.conv_transpose,
+    "pool": images.pool,
+    "global_pool": images.global_pool,
+    "pad": images.pad,
+    "upsample": images.upsample,
+    "batch_normalization": images.batch_normalization,
+    "layer_normalization": images.layer_normalization,
+    "scale": images.scale,
+}

@@ -1,0 +1,290 @@
+"""Pictures of pictures: what was taken for what, filters and feature maps.
+
+The names that users see are those of `kurve.plots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.drawing import COLOURS, axes, grid, ink
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST = 25
+"""Pictures that `plot_images` draws."""
+
+MOST_MAPS = 64
+"""Filters and feature maps that are drawn."""
+
+MOST_NUMBERS = 25
+"""Classes of a confusion matrix whose numbers are written."""
+
+
+def plot_images(
+    images: Any,
+    y_true: Any = None,
+    y_pred: Any = None,
+    class_names: Sequence[str] | None = None,
+    count: int = MOST,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the first pictures, each with its class and the one it was taken for.
+
+        wrong = guess != y_test
+        plot_images(x_test[wrong], y_test[wrong], guess[wrong])
+
+    Args:
+        images: (n, H, W), (n, H, W, 1), or colours (n, H, W, 3), bytes or in [0, 1].
+        y_true, y_pred: class numbers (n,), or None.
+        class_names: the classes' names, by their numbers.
+        count: most pictures to draw.
+        ax: where to draw; it is divided. A new figure by default.
+
+    Returns:
+        The Axes of the first panel; the others are in its `.figure.axes`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no pictures, another shape, another number of classes.
+    """
+    pictures = _pictures("plot_images", images)[: max(count, 1)]
+    titles, colours = [""] * len(pictures), [ink()] * len(pictures)
+    known = {"y_true": y_true, "y_pred": y_pred}
+    classes = {
+        name: _classes(name, given, len(images))[: len(pictures)]
+        for name, given in known.items()
+        if given is not None
+    }
+    for i in range(len(pictures)):
+        names = [_name(numbers[i], class_names) for numbers in classes.values()]
+        if len(names) == 2:
+            colours[i] = ink() if names[0] == names[1] else COLOURS[5]
+            gap = ", " if class_names is None else "\n"
+            titles[i] = f"{names[0]}{gap}not {names[1]}"
+            if names[0] == names[1]:
+                titles[i] = names[0]
+        else:
+            titles[i] = "".join(names)
+    scale = {"vmin": 0, "vmax": 255} if pictures.dtype == np.uint8 else {}
+    if not scale and pictures.ndim == 3:
+        scale = {"vmin": pictures.min(), "vmax": pictures.max()}
+    return _panels("plot_images", pictures, titles, ax, "gray_r", colours, **scale)
+
+
+def plot_confusion_matrix(
+    matrix: Any, class_names: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw a confusion matrix: a row for each class, its colours the shares of what the
+    class was taken for, its numbers as they are.
+
+    Args:
+        matrix: (k, k) of `metrics.confusion_matrix`.
+        class_names: of the k classes; their numbers if None.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: not a square matrix of numbers of at least 0; names that do not fit.
+    """
+    numbers = np.asarray(matrix)
+    if (
+        numbers.ndim != 2
+        or numbers.shape[0] != numbers.shape[1]
+        or not numbers.size
+        or numbers.dtype.kind not in "iuf"
+        or not (numbers >= 0).all()
+    ):
+        raise ValueError(
+            "[plot_confusion_matrix] matrix must be square, its numbers at least 0. "
+            f"Received: shape {numbers.shape}. "
+            "Try metrics.confusion_matrix(y_true, y_pred)."
+        )
+    size = len(numbers)
+    names = [str(i) for i in range(size)] if class_names is None else [*class_names]
+    if len(names) != size:
+        raise ValueError(
+            f"[plot_confusion_matrix] class_names must name the {size} classes. "
+            f"Received: {len(names)} names. Try class_names=None."
+        )
+    side = min(3.0 + 0.45 * size, 12.0)
+    ax = axes("plot_confusion_matrix", ax, (side, side))
+    from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+    sums = numbers.sum(axis=1, keepdims=True)
+    shares = np.divide(numbers, sums, out=np.zeros(numbers.shape), where=sums > 0)
+    colour = to_rgba(COLOURS[0])
+    colours = LinearSegmentedColormap.from_list(
+        "shares", [(*colour[:3], 0.0), (*colour[:3], 0.75), colour]
+    )
+    # The root, because one in a hundred should be seen beside ninety-nine.
+    ax.imshow(np.sqrt(shares), cmap=colours, vmin=0.0, vmax=1.0)
+    upright = max(map(len, names)) <= 3
+    ax.set_xticks(range(size), names, rotation=0 if upright else 90)
+    ax.set_yticks(range(size), names)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if size <= MOST_NUMBERS:
+        for (i, j), number in np.ndenumerate(numbers):
+            if number:
+                text = f"{number:d}" if numbers.dtype.kind in "iu" else f"{number:.2g}"
+                shade = "white" if shares[i, j] > 0.5 else ink()
+                ax.text(j, i, text, ha="center", va="center", color=shade, fontsize=8)
+    return ax
+
+
+def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the kernels of a convolution: what each of its filters looks for.
+
+    Kernels of 1 or 3 channels (colours) have a panel each; of others every channel has,
+    filter after filter.
+
+    Args:
+        model: a built Sequential.
+        layer: name of a layer with a kernel for images; the first one by default.
+        ax: where to draw; it is divided. A new figure by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no such layer.
+    """
+    kernel = _convolution("plot_filters", model, layer).get_weights()[0]
+    height, width, channels, count = kernel.shape
+    if channels == 3:
+        low, high = kernel.min(), kernel.max()
+        pictures = np.moveaxis((kernel - low) / max(high - low, 1e-30), -1, 0)
+        titles = [""] * count
+    else:
+        pictures = kernel.transpose(3, 2, 0, 1).reshape(-1, height, width)
+        titles = [""] * count if channels == 1 else [
+            f"{o}, {i}" for o in range(count) for i in range(channels)
+        ]  # fmt: skip
+    largest = float(np.abs(kernel).max())
+    return _panels(
+        "plot_filters", pictures[:MOST_MAPS], titles, ax, "RdBu_r",
+        vmin=-largest, vmax=largest,
+    )  # fmt: skip
+
+
+def plot_feature_maps(
+    model: Any, image: Any, layer: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw what each filter of a layer makes of a picture, on one scale.
+
+    Args:
+        model: a built Sequential.
+        image: one sample (H, W, C), or (H, W) where C is 1.
+        layer: name of a layer whose output is (H, W, C); the first convolution by
+            default.
+        ax: where to draw; it is divided. A new figure by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no such layer, or an image of another shape.
+    """
+    name = (
+        _convolution("plot_feature_maps", model, None).name if layer is None else layer
+    )
+    picture = np.asarray(image)
+    if (None, *picture.shape, 1) == model.input_shape:
+        picture = picture[..., None]
+    outputs = model.layer_outputs(picture[None])
+    maps = outputs[model.get_layer(name).name][0]
+    if maps.ndim != 3:
+        raise ValueError(
+            "[plot_feature_maps] the layer's output must be of shape (height, width, "
+            f"channels). Received: {name!r}, with shape {maps.shape}. "
+            "Try the name of a convolution."
+        )
+    pictures = np.moveaxis(maps, -1, 0)[:MOST_MAPS]
+    return _panels(
+        "plot_feature_maps", pictures, [""] * len(pictures), ax, "viridis",
+        vmin=maps.min(), vmax=maps.max(),
+    )  # fmt: skip
+
+
+def _pictures(where: str, images: Any) -> np.ndarray:
+    """Pictures as (n, H, W) or, of colours, (n, H, W, 3) in [0, 1] or bytes."""
+    pictures = np.asarray(images)
+    if pictures.ndim == 4 and pictures.shape[-1] == 1:
+        pictures = pictures[..., 0]
+    colours = pictures.ndim == 4 and pictures.shape[-1] == 3
+    if not (pictures.ndim == 3 or colours) or pictures.dtype.kind not in "biuf":
+        raise ValueError(
+            f"[{where}] images must have shape (n, height, width), with 1 or 3 "
+            f"channels behind it or none. Received: shape {pictures.shape}. "
+            "Try images[None] for a single one."
+        )
+    if not pictures.size:
+        raise ValueError(
+            f"[{where}] there must be an image. Received: shape {pictures.shape}. "
+            "Try at least one."
+        )
+    if pictures.dtype == np.uint8:
+        return pictures
+    return np.clip(pictures, 0.0, 1.0) if colours else pictures.astype(np.float64)
+
+
+def _classes(name: str, given: Any, count: int) -> np.ndarray:
+    classes = np.asarray(given)
+    if classes.shape == (count, 1):
+        classes = classes[:, 0]
+    if classes.shape != (count,):
+        raise ValueError(
+            f"[plot_images] {name} must hold a class for each of the {count} images. "
+            f"Received: shape {classes.shape}. Try {name}.argmax(axis=1) for "
+            "probabilities."
+        )
+    return classes
+
+
+def _name(number: Any, class_names: Sequence[str] | None) -> str:
+    return str(number) if class_names is None else str(class_names[int(number)])
+
+
+def _convolution(where: str, model: Any, name: str | None) -> Any:
+    """The layer of that name, or the first one with a kernel for images."""
+    fitting = [
+        layer for layer in model.layers if len(getattr(layer, "kernel_size", ())) == 2
+    ]
+    if name is not None:
+        chosen = model.get_layer(name)
+        fitting = [layer for layer in fitting if layer is chosen]
+    if not fitting or not model.built:
+        raise ValueError(
+            f"[{where}] the model must be built and have "
+            f"{'a convolution' if name is None else f'a convolution {name!r}'} of "
+            "images. Received: layers "
+            f"{', '.join(layer.name for layer in model.layers) or 'none'}. "
+            "Try a model with layers.Conv2D."
+        )
+    return fitting[0]
+
+
+def _panels(
+    where: str,
+    pictures: np.ndarray,
+    titles: Sequence[str],
+    ax: Axes | None,
+    colours: str,
+    inks: Sequence[Any] | None = None,
+    **scale: Any,
+) -> Axes:
+    """A panel for each picture, in rows that make about a square."""
+    count = len(pictures)
+    width = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // width)
+    tall = 1.0 + 0.3 * any(titles)
+    first = axes(where, ax, (min(1.2 * width, 12.0), min(1.2 * tall * rows, 14.0)))
+    for i, panel in enumerate(grid(first, count, width)):
+        panel.imshow(pictures[i], cmap=colours, interpolation="nearest", **scale)
+        panel.set_axis_off()
+        if titles[i]:
+            shade = ink() if inks is None else inks[i]
+            panel.set_title(titles[i], fontsize=8, color=shade)
+    return first

@@ -1,0 +1,213 @@
+"""Pictures moved at random in training, so that a network learns what does not change.
+
+In prediction these layers do nothing. How a picture moves is a function of the model's
+seed, the layer's place, the step and the picture's number in its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kurve.layers.windows import Images
+from kurve.plan import Attr, Op, Shape, Slot
+
+Factor = float | Sequence[float]
+FILL_MODES = ("reflect", "wrap", "constant", "nearest")
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+class _Moving(Images):
+    """Base class: the pixel at (h, w) becomes what was at a place that moves with the
+    whole picture; between pixels by interpolation, beyond the border by fill_mode."""
+
+    def __init__(
+        self,
+        fill_mode: str,
+        interpolation: str,
+        fill_value: float,
+        data_format: str | None,
+        **common: Any,
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
+        self.interpolation = self._one_of(
+            "interpolation", interpolation, INTERPOLATIONS
+        )
+        if not _is_number(fill_value) or not math.isfinite(fill_value):
+            raise ValueError(
+                f"[{type(self).__name__}] fill_value must be a finite number. "
+                f"Received: fill_value={fill_value!r}. Try fill_value=0.0."
+            )
+        self.fill_value = float(fill_value)
+
+    def _one_of(self, name: str, value: Any, known: tuple[str, ...]) -> str:
+        if value not in known:
+            raise ValueError(
+                f"[{type(self).__name__}] {name} must be one of "
+                f"{', '.join(map(repr, known))}. "
+                f"Received: {name}={value!r}. Try {name}={known[0]!r}."
+            )
+        return str(value)
+
+    def _range(self, name: str, factor: Any) -> tuple[float, float]:
+        """The two ends of a factor: those given, or plus and minus the one given."""
+        ends = [-factor, factor] if _is_number(factor) else factor
+        if (
+            isinstance(ends, (list, tuple))
+            and len(ends) == 2
+            and all(_is_number(end) and -1.0 <= end <= 1.0 for end in ends)
+        ):
+            return float(min(ends)), float(max(ends))
+        raise ValueError(
+            f"[{type(self).__name__}] {name} must be a number in [-1, 1], or two of "
+            f"them. Received: {name}={factor!r}. Try {name}=0.1."
+        )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        return input_shape
+
+    def ranges(self) -> dict[str, Attr]:
+        """What is drawn, for the plan."""
+        raise NotImplementedError
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        attrs = {
+            **self.ranges(),
+            "fill_mode": self.fill_mode,
+            "fill_value": self.fill_value,
+            "interpolation": self.interpolation,
+            "stream": index,
+        }
+        return [Op("affine_image", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class RandomTranslation(_Moving):
+    """In training, shifts each picture by a random part of its height and width.
+
+    Shapes: x (B, H, W, C) -> y the same.
+    Source: Simard, Steinkraus & Platt 2003; defaults follow
+            keras.layers.RandomTranslation.
+
+    Args:
+        height_factor, width_factor: the largest shift, as a part of the size, or the
+            two ends; positive is down and to the right.
+        fill_mode: what lies beyond the border: "reflect" (d c b a | a b c d | d c b a),
+            "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a |
+            a b c d | d d d).
+        interpolation: "bilinear" or "nearest".
+        fill_value: a number.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a factor outside [-1, 1], an unknown name.
+    """
+
+    arguments = (
+        *("height_factor", "width_factor", "fill_mode", "interpolation"),
+        *("fill_value", "data_format"),
+    )
+
+    def __init__(
+        self,
+        height_factor: Factor,
+        width_factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        *,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
+        self.height_factor = self._range("height_factor", height_factor)
+        self.width_factor = self._range("width_factor", width_factor)
+
+    def ranges(self) -> dict[str, Attr]:
+        return {
+            "what": "translation",
+            "height_low": self.height_factor[0],
+            "height_high": self.height_factor[1],
+            "width_low": self.width_factor[0],
+            "width_high": self.width_factor[1],
+        }
+
+
+class RandomRotation(_Moving):
+    """In training, rotates each picture about its centre by a random angle.
+
+    Shapes: x (B, H, W, C) -> y the same.
+    Source: defaults follow keras.layers.RandomRotation.
+
+    Args:
+        factor: the largest angle as a part of a full turn, or the two ends; positive is
+            counterclockwise.
+        fill_mode, interpolation, fill_value, data_format: see `RandomTranslation`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a factor outside [-1, 1], an unknown name.
+    """
+
+    arguments = ("factor", "fill_mode", "interpolation", "fill_value", "data_format")
+
+    def __init__(
+        self,
+        factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        *,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
+        self.factor = self._range("factor", factor)
+
+    def ranges(self) -> dict[str, Attr]:
+        low, high = (2.0 * math.pi * end for end in self.factor)
+        return {"what": "rotation", "angle_low": low, "angle_high": high}
+
+
+class RandomFlip(_Moving):
+    """In training, mirrors each picture with probability 1/2.
+
+    Shapes: x (B, H, W, C) -> y the same.
+    Source: defaults follow keras.layers.RandomFlip, except that the two directions of
+            "horizontal_and_vertical" are drawn independently.
+
+    Args:
+        mode: "horizontal" (left and right change places), "vertical" or
+            "horizontal_and_vertical".
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    arguments = ("mode", "data_format")
+
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        *,
+        data_format: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__("nearest", "nearest", 0.0, data_format, **common)
+        known = ("horizontal_and_vertical", "horizontal", "vertical")
+        self.mode = self._one_of("mode", mode, known)
+
+    def ranges(self) -> dict[str, Attr]:
+        return {
+            "what": "flip",
+            "horizontal": "horizontal" in self.mode,
+            "vertical": "vertical" in self.mode,
+        }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,84 @@
+"""Noise in training, nothing in prediction: dropout of whole channels, and added."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kurve.layers.base import Layer
+from kurve.layers.core import checked_rate
+from kurve.layers.windows import Images
+from kurve.plan import Attr, Op, Shape, Slot
+
+
+class GaussianNoise(Layer):
+    """In training, adds normal numbers of mean 0; in prediction it does nothing.
+
+    Which numbers is a function of the model's seed, the layer's place and the step, as
+    for `Dropout`. Source: Bishop 1995; defaults follow keras.layers.GaussianNoise.
+
+    Args:
+        stddev: standard deviation, in [0, 1].
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    arguments = ("stddev",)
+
+    def __init__(self, stddev: float, **common: Any) -> None:
+        if isinstance(stddev, (str, bool)) or not 0.0 <= stddev <= 1.0:
+            raise ValueError(
+                "[GaussianNoise] stddev must be in [0, 1]. "
+                f"Received: stddev={stddev!r}. Try GaussianNoise(0.1)."
+            )
+        super().__init__(**common)
+        self.stddev = float(stddev)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        attrs: dict[str, Attr] = {"stddev": self.stddev, "stream": index}
+        return [Op("gaussian_noise", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class _SpatialDropout(Images):
+    """See `SpatialDropout2D`."""
+
+    arguments = ("rate", "data_format")
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.rate = checked_rate(type(self), rate)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        return input_shape
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shared = math.prod(input_shape[:-1])
+        attrs: dict[str, Attr] = {"rate": self.rate, "stream": index, "shared": shared}
+        return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class SpatialDropout1D(_SpatialDropout):
+    """`SpatialDropout2D` for sequences (B, L, C)."""
+
+    axes = 1
+
+
+class SpatialDropout2D(_SpatialDropout):
+    """`Dropout` of whole channels: neighbouring pixels say the same, and what one of
+    them loses the others would tell.
+
+    Shapes: x (B, H, W, C) -> y the same.
+    Source: Tompson et al. 2015; defaults follow keras.layers.SpatialDropout2D.
+
+    Args:
+        rate: in [0, 1).
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+    """

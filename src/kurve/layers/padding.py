@@ -1,0 +1,150 @@
+"""Layers that make a sample larger: rows of zeros around it, or each element often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kurve.layers.windows import Images, Sizes, integers, is_integer, pad_attrs
+from kurve.plan import Attr, Op, Shape, Slot
+
+
+class _ZeroPadding(Images):
+    """See `ZeroPadding2D`."""
+
+    arguments = ("padding", "data_format")
+
+    def __init__(
+        self, padding: Any = 1, data_format: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.pads = self._pads(padding)
+        self.padding = self.pads if self.axes > 1 else self.pads[0]
+
+    def _pads(self, padding: Any) -> tuple[tuple[int, int], ...]:
+        """Zeros before and after each axis."""
+        given = [padding] * self.axes if is_integer(padding) else padding
+        if self.axes == 1 and not is_integer(padding):
+            given = [padding]
+        try:
+            if len(given) != self.axes:
+                raise ValueError
+            pairs = [[p, p] if is_integer(p) else p for p in given]
+            made = tuple(integers(type(self), "padding", pair, 2, 0) for pair in pairs)
+            return tuple((before, after) for before, after in made)
+        except (TypeError, ValueError):
+            forms = {
+                1: "an integer or (left, right)",
+                2: "an integer, (rows, columns) or ((top, bottom), (left, right))",
+            }[self.axes]
+            raise ValueError(
+                f"[{type(self).__name__}] padding must be {forms}, of at least 0. "
+                f"Received: padding={padding!r}. Try padding=1."
+            ) from None
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        axes = zip(self.pads, input_shape, strict=False)
+        return (*(length + sum(pads) for pads, length in axes), input_shape[-1])
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        return [Op("pad", self.name, input_shape, shape, attrs=pad_attrs(self.pads))]
+
+
+class ZeroPadding1D(_ZeroPadding):
+    """Zeros before and after a sequence: x (B, L, C) -> y (B, left + L + right, C).
+
+    Args:
+        padding: an integer, or (left, right).
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    axes = 1
+
+
+class ZeroPadding2D(_ZeroPadding):
+    """Rows and columns of zeros around an image.
+
+    Shapes: x (B, H, W, C) -> y (B, top + H + bottom, left + W + right, C)
+    Source: defaults follow keras.layers.ZeroPadding2D.
+
+    Args:
+        padding: an integer, (rows, columns) or ((top, bottom), (left, right)).
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+    """
+
+
+class _UpSampling(Images):
+    """See `UpSampling2D`."""
+
+    size: tuple[int, ...]
+    interpolation = "nearest"
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        axes = zip(self.size, input_shape, strict=False)
+        return (*(times * length for times, length in axes), input_shape[-1])
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        height, width = (1, *self.size)[-2:]
+        attrs: dict[str, Attr] = {"size_h": height, "size_w": width}
+        attrs["interpolation"] = self.interpolation
+        return [Op("upsample", self.name, input_shape, shape, attrs=attrs)]
+
+
+class UpSampling1D(_UpSampling):
+    """Each element `size` times in a row: x (B, L, C) -> y (B, size L, C).
+
+    Args:
+        size: at least 1.
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    axes = 1
+    arguments = ("size",)
+
+    def __init__(self, size: int = 2, **common: Any) -> None:
+        super().__init__(**common)
+        self.size = integers(type(self), "size", size, 1)
+
+
+class UpSampling2D(_UpSampling):
+    """An image made larger, a whole number of times in either direction.
+
+    Shapes:   x (B, H, W, C) -> y (B, size H, size W, C)
+    Backward: the transposed map: each pixel gets the dy of all that it went into
+    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the pixels'
+              centres at half numbers.
+
+    Args:
+        size: one integer for both axes, or (rows, columns).
+        data_format: None or "channels_last".
+        interpolation: "nearest" (repeat each pixel) or "bilinear".
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    arguments = ("size", "data_format", "interpolation")
+
+    def __init__(
+        self,
+        size: Sizes = 2,
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **common: Any,
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.size = integers(type(self), "size", size, 2)
+        if interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                "[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
+                f"Received: {interpolation!r}. Try interpolation='nearest'."
+            )
+        self.interpolation = interpolation

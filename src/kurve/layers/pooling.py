@@ -1,0 +1,157 @@
+"""Pooling: the largest or the mean element of each window, or of a whole sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kurve.layers.windows import Images, Sizes, Sliding
+from kurve.plan import Op, Shape, Slot
+
+
+class _Pooling(Sliding):
+    """See `MaxPooling2D`."""
+
+    arguments = ("pool_size", "strides", "padding", "data_format")
+    mode: str
+
+    def __init__(
+        self,
+        pool_size: Sizes = 2,
+        strides: Sizes | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            ("pool_size", pool_size),
+            pool_size if strides is None else strides,
+            padding,
+            data_format=data_format,
+            **common,
+        )
+        self.pool_size = tuple(window.size for window in self.windows)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        return (*self.places(input_shape), input_shape[-1])
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        attrs = {**self.attrs("pool", input_shape), "mode": self.mode}
+        return [Op("pool", self.name, input_shape, shape, attrs=attrs)]
+
+
+class MaxPooling1D(_Pooling):
+    """`MaxPooling2D` along one axis: x (B, L, C) -> y (B, P, C)."""
+
+    axes, mode = 1, "max"
+
+
+class MaxPooling2D(_Pooling):
+    """The largest element of each window, for every channel by itself.
+
+    Shapes:   x (B, H, W, C) -> y (B, P, Q, C)
+    Backward: dy goes to the first largest element of its window, row by row; the zeros
+              of padding="same" never win.
+    Source:   Riesenhuber & Poggio 1999; defaults follow keras.layers.MaxPooling2D.
+
+    Args:
+        pool_size: one integer for all axes, or one for each.
+        strides: steps of the window; None for pool_size.
+        padding, data_format: see `Conv2D`.
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    mode = "max"
+
+
+class AveragePooling1D(_Pooling):
+    """`AveragePooling2D` along one axis: x (B, L, C) -> y (B, P, C)."""
+
+    axes, mode = 1, "average"
+
+
+class AveragePooling2D(_Pooling):
+    """The mean of each window, for every channel by itself; padding does not count.
+
+    Shapes:   x (B, H, W, C) -> y (B, P, Q, C)
+    Backward: dy / (elements in the window) goes to each of them.
+    Source:   LeCun et al. 1990; defaults follow keras.layers.AveragePooling2D.
+
+    Args:
+        pool_size, strides, padding, data_format: see `MaxPooling2D`.
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    mode = "average"
+
+
+class _GlobalPooling(Images):
+    """See `GlobalAveragePooling2D`."""
+
+    arguments = ("data_format", "keepdims")
+    mode: str
+
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **common: Any
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.keepdims = bool(keepdims)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        kept = (1,) * self.axes if self.keepdims else ()
+        return (*kept, input_shape[-1])
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        attrs = {"mode": self.mode}
+        return [Op("global_pool", self.name, input_shape, shape, attrs=attrs)]
+
+
+class GlobalMaxPooling1D(_GlobalPooling):
+    """The largest element along the axis: x (B, L, C) -> y (B, C)."""
+
+    axes, mode = 1, "max"
+
+
+class GlobalMaxPooling2D(_GlobalPooling):
+    """The largest element of each channel.
+
+    Shapes:   x (B, H, W, C) -> y (B, C), or (B, 1, 1, C) with keepdims
+    Backward: dy goes to the first largest element, row by row.
+    Source:   defaults follow keras.layers.GlobalMaxPooling2D.
+
+    Args:
+        data_format: None or "channels_last".
+        keepdims: whether the axes stay, with length 1.
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    mode = "max"
+
+
+class GlobalAveragePooling1D(_GlobalPooling):
+    """The mean along the axis: x (B, L, C) -> y (B, C)."""
+
+    axes, mode = 1, "average"
+
+
+class GlobalAveragePooling2D(_GlobalPooling):
+    """The mean of each channel.
+
+    Shapes:   x (B, H, W, C) -> y (B, C), or (B, 1, 1, C) with keepdims
+    Backward: dx = dy / (H W)
+    Source:   Lin, Chen & Yan 2014; defaults follow
+              keras.layers.GlobalAveragePooling2D.
+
+    Args:
+        data_format, keepdims: see `GlobalMaxPooling2D`.
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    mode = "average"

@@ -1,0 +1,89 @@
+"""Layers that arrange elements anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kurve.layers.base import Layer
+from kurve.layers.windows import is_integer
+from kurve.plan import Op, Shape, Slot
+
+
+class Flatten(Layer):
+    """A sample's elements in one row: x (B, ..., C) -> y (B, elements), row-major.
+
+    Args:
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+    """
+
+    def __init__(self, data_format: str | None = None, **common: Any) -> None:
+        if data_format not in (None, "channels_last"):
+            raise ValueError(
+                "[Flatten] data_format must be 'channels_last'. "
+                f"Received: data_format={data_format!r}. Try Flatten()."
+            )
+        super().__init__(**common)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        return [Op("reshape", self.name, input_shape, shape)]
+
+
+class Reshape(Layer):
+    """The same elements, row-major, in another shape: x (B, ...) -> y (B, *target).
+
+    Args:
+        target_shape: of one sample; one axis may be -1, what is left for it.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: two axes of -1 or an axis below 1; when built: samples of another
+            number of elements.
+    """
+
+    arguments = ("target_shape",)
+
+    def __init__(self, target_shape: Sequence[int], **common: Any) -> None:
+        super().__init__(**common)
+        axes: Any = [target_shape] if is_integer(target_shape) else target_shape
+        good = isinstance(axes, (list, tuple)) and all(map(is_integer, axes))
+        if not good or not axes or list(axes).count(-1) > 1 or _wrong(axes):
+            raise ValueError(
+                "[Reshape] target_shape must be a tuple of positive integers, without "
+                "the batch axis; one of them may be -1. "
+                f"Received: target_shape={target_shape!r}. Try Reshape((28, 28, 1))."
+            )
+        self.target_shape = tuple(int(axis) for axis in axes)
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        size = math.prod(input_shape)
+        known = math.prod(axis for axis in self.target_shape if axis > 0)
+        free = size // known if -1 in self.target_shape else 1
+        if known * free != size or not free:
+            raise ValueError(
+                f"[Reshape] layer {self.name!r} cannot arrange {size} elements as "
+                f"{self.target_shape}. Received: samples of shape {input_shape}. "
+                "Try -1 for one axis."
+            )
+        return tuple(free if axis < 0 else axis for axis in self.target_shape)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        return [Op("reshape", self.name, input_shape, shape)]
+
+
+def _wrong(axes: Sequence[int]) -> bool:
+    return any(axis < 1 and axis != -1 for axis in axes)

@@ -1,0 +1,312 @@
+"""Layers that shift and scale what passes through them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve import initializers, regularizers
+from kurve.layers.base import Layer, Variable
+from kurve.layers.windows import is_integer
+from kurve.plan import Attr, Op, Shape, Slot
+
+
+class _Standardizing(Layer):
+    """What the two share: y = gamma * standardized x + beta."""
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: str | initializers.Initializer,
+        gamma_initializer: str | initializers.Initializer,
+        beta_regularizer: str | regularizers.L1L2 | None,
+        gamma_regularizer: str | regularizers.L1L2 | None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self.epsilon = self._number("epsilon", epsilon, math.inf, 1e-3)
+        self.center, self.scale = bool(center), bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.gamma: Variable | None = None
+        self.beta: Variable | None = None
+
+    def _number(self, name: str, value: Any, below: float, default: float) -> float:
+        if isinstance(value, (str, bool)) or not 0.0 <= value < below:
+            end = "finite and at least 0" if below == math.inf else f"in [0, {below:g})"
+            raise ValueError(
+                f"[{type(self).__name__}] {name} must be {end}. "
+                f"Received: {name}={value!r}. Try {name}={default:g}."
+            )
+        return float(value)
+
+    def add_gamma_and_beta(self, shape: Shape) -> None:
+        if self.scale:
+            self.gamma = self.add_weight(
+                "gamma",
+                shape,
+                self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                "beta",
+                shape,
+                self.beta_initializer,
+                regularizer=self.beta_regularizer,
+            )
+
+
+class BatchNormalization(_Standardizing):
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
+    itself.
+
+    In training, mean and variance are those of the batch over all axes but the last,
+    and the moving ones follow: moving = moving * momentum + batch * (1 - momentum), at
+    the moment when a step's update is applied. In prediction, and always with
+    trainable=False, they are the moving ones.
+
+    Shapes:   x (B, ..., C), gamma, beta, moving_mean, moving_variance (C,) -> y as x
+    Backward: n = gamma dy; dx = (n - mean(n) - x^ mean(n x^)) / sqrt(variance +
+              epsilon), x^ the standardized x; dgamma = sum(dy x^), dbeta = sum(dy)
+    Source:   Ioffe & Szegedy 2015; defaults follow keras.layers.BatchNormalization.
+
+    Args:
+        axis: the last one: -1.
+        momentum: of the moving mean and variance, in [0, 1).
+        epsilon: added to the variance, at least 0.
+        center, scale: whether there is a beta, a gamma.
+        beta_initializer, gamma_initializer, moving_mean_initializer,
+            moving_variance_initializer, beta_regularizer, gamma_regularizer: name or
+            object.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: momentum or epsilon out of range; another axis.
+    """
+
+    arguments = (
+        *("axis", "momentum", "epsilon", "center", "scale", "beta_initializer"),
+        *("gamma_initializer", "moving_mean_initializer"),
+        *("moving_variance_initializer", "beta_regularizer", "gamma_regularizer"),
+    )
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        moving_mean_initializer: str | initializers.Initializer = "zeros",
+        moving_variance_initializer: str | initializers.Initializer = "ones",
+        beta_regularizer: str | regularizers.L1L2 | None = None,
+        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            *(epsilon, center, scale, beta_initializer, gamma_initializer),
+            *(beta_regularizer, gamma_regularizer),
+            **common,
+        )
+        self.axis = axis
+        self.momentum = self._number("momentum", momentum, 1.0, 0.99)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.moving_mean: Variable
+        self.moving_variance: Variable
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)
+        shape = input_shape[-1:]
+        self.add_gamma_and_beta(shape)
+        self.moving_mean = self.add_weight(
+            "moving_mean", shape, self.moving_mean_initializer, "statistic"
+        )
+        self.moving_variance = self.add_weight(
+            "moving_variance", shape, self.moving_variance_initializer, "statistic"
+        )
+
+    def check_input(self, input_shape: Shape) -> None:
+        channels = self.moving_mean.shape[0]
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"[BatchNormalization] layer {self.name!r} was built for {channels} "
+                f"channels. Received: samples of shape {input_shape}. "
+                "Try a new layer."
+            )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        if self.axis not in (-1, len(input_shape)):
+            raise ValueError(
+                f"[BatchNormalization] axis must be the last one. Received: "
+                f"axis={self.axis!r} for samples of shape {input_shape}. Try axis=-1."
+            )
+        return input_shape
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        moving = ("moving_mean", "moving_variance")
+        attrs: dict[str, Attr] = {
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "frozen": not self.trainable,
+        }
+        return [
+            Op(
+                "batch_normalization",
+                *(self.name, input_shape, input_shape),
+                params={k: slot for k, slot in slots.items() if k not in moving},
+                buffers={k: slots[k] for k in moving},
+                attrs=attrs,
+            )
+        ]
+
+
+class LayerNormalization(_Standardizing):
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with mean and variance
+    of each sample by itself, over the axes named.
+
+    Shapes:   x (B, ..., C), gamma and beta (C,) for axis=-1 -> y as x
+    Backward: as `BatchNormalization`, over the elements standardized together
+    Source:   Ba, Kiros & Hinton 2016; defaults follow keras.layers.LayerNormalization.
+
+    Args:
+        axis: -1, or trailing axes such as (-2, -1): those standardized together.
+        epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
+            gamma_regularizer: see `BatchNormalization`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: epsilon out of range; axes that are not the last ones.
+    """
+
+    arguments = (
+        *("axis", "epsilon", "center", "scale", "beta_initializer"),
+        *("gamma_initializer", "beta_regularizer", "gamma_regularizer"),
+    )
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        beta_regularizer: str | regularizers.L1L2 | None = None,
+        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            *(epsilon, center, scale, beta_initializer, gamma_initializer),
+            *(beta_regularizer, gamma_regularizer),
+            **common,
+        )
+        self.axis = axis if isinstance(axis, int) else tuple(axis)
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.add_gamma_and_beta(self._together(input_shape))
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self._together(input_shape)
+        return input_shape
+
+    def _together(self, input_shape: Shape) -> Shape:
+        """Shape of what is standardized together."""
+        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
+        rank = len(input_shape) + 1
+        named = sorted(a % rank for a in axes if is_integer(a) and -rank <= a < rank)
+        if (
+            not axes
+            or len(named) != len(axes)
+            or named != list(range(rank - len(named), rank))
+            or named[0] == 0
+        ):
+            raise ValueError(
+                "[LayerNormalization] axis must name the last axes, such as -1 or "
+                f"(-2, -1). Received: axis={self.axis!r} for samples of shape "
+                f"{input_shape}. Try axis=-1."
+            )
+        return input_shape[-len(named) :]
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        size = math.prod(self._together(input_shape))
+        attrs: dict[str, Attr] = {"epsilon": self.epsilon, "size": size}
+        shapes = (input_shape, input_shape)
+        return [Op("layer_normalization", self.name, *shapes, slots, attrs=attrs)]
+
+
+class Rescaling(Layer):
+    """y = x * scale + offset: `Rescaling(1 / 255)` takes the bytes of images to [0, 1].
+
+    Shapes: x (B, ..., C) -> y the same.
+    Source: defaults follow keras.layers.Rescaling.
+
+    Args:
+        scale, offset: finite numbers, or arrays (C,).
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: not finite, or when built: an array of another length than C.
+    """
+
+    arguments = ("scale", "offset")
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **common: Any) -> None:
+        super().__init__(**common)
+        self.scale = self._numbers("scale", scale)
+        self.offset = self._numbers("offset", offset)
+
+    @staticmethod
+    def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            array = np.array(np.nan)
+        if array.ndim > 1 or not array.size or not np.isfinite(array).all():
+            raise ValueError(
+                f"[Rescaling] {name} must be a finite number, or one for each channel. "
+                f"Received: {name}={value!r}. Try Rescaling(1 / 255)."
+            )
+        return tuple(array.tolist()) if array.ndim else float(array)
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
+            if isinstance(value, tuple):
+                constant = initializers.Constant(value)
+                self.add_weight(name, (len(value),), constant, "constant")
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
+            if isinstance(value, tuple) and len(value) != input_shape[-1]:
+                raise ValueError(
+                    f"[Rescaling] {name} must be a number, or one for each of the "
+                    f"{input_shape[-1]} channels. Received: {len(value)} numbers, and "
+                    f"samples of shape {input_shape}. Try {name}={value[0]:g}."
+                )
+        return input_shape
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        attrs: dict[str, Attr] = {
+            name: value
+            for name, value in (("scale", self.scale), ("offset", self.offset))
+            if not isinstance(value, tuple)
+        }
+        shapes = (input_shape, input_shape)
+        return [Op("scale", self.name, *shapes, buffers=slots, attrs=attrs)]

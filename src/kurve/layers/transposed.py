@@ -1,0 +1,152 @@
+"""Transposed convolutions: from few pixels to many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kurve import activations, initializers, regularizers
+from kurve.layers.base import Variable
+from kurve.layers.convolution import Convolving
+from kurve.layers.windows import Sizes, Window, plane_attrs
+from kurve.plan import Op, Shape, Slot
+
+
+class _ConvTranspose(Convolving):
+    """See `Conv2DTranspose`."""
+
+    arguments = (
+        *("filters", "kernel_size", "strides", "padding", "output_padding"),
+        *("data_format", "dilation_rate", "activation", "use_bias"),
+        *("kernel_initializer", "bias_initializer", "kernel_regularizer"),
+        "bias_regularizer",
+    )
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Sizes,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        output_padding: Sizes | None = None,
+        data_format: str | None = None,
+        dilation_rate: Sizes = 1,
+        activation: str | activations.Activation | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.L1L2 | None = None,
+        bias_regularizer: str | regularizers.L1L2 | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(
+            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
+            *(use_bias, bias_initializer, bias_regularizer),
+            **common,
+        )
+        self.filters = self.count("filters", filters)
+        self.output_padding = (
+            None
+            if output_padding is None
+            else self.numbers("output_padding", output_padding, 0)
+        )
+        self.refuse_strides_with_dilation()
+        if self.output_padding is not None and any(
+            more >= stride
+            for more, stride in zip(self.output_padding, self.strides, strict=True)
+        ):
+            raise ValueError(
+                f"[{type(self).__name__}] output_padding must be below strides. "
+                f"Received: output_padding={output_padding!r}, strides={strides!r}. "
+                "Try output_padding=None."
+            )
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel: Variable
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)
+        self.kernel = self.add_weight(
+            "kernel",
+            (*self.kernel_size, self.filters, input_shape[-1]),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        self.add_bias(self.filters)
+
+    def crops(self) -> list[tuple[int, int]]:
+        """Elements taken off either end of each axis of the full output; negative where
+        zeros are added instead."""
+        more = self.output_padding or (None,) * self.axes
+        return [
+            _crops(window, self.padding, extra)
+            for window, extra in zip(self.windows, more, strict=True)
+        ]
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self.check_axes(input_shape)
+        lengths = tuple(
+            (length - 1) * window.stride + window.span - sum(crops)
+            for length, window, crops in zip(
+                input_shape, self.windows, self.crops(), strict=False
+            )
+        )
+        if min(lengths) < 1:
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} would leave nothing. "
+                f"Received: samples of shape {input_shape}. Try output_padding=None."
+            )
+        return (*lengths, self.filters)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+    ) -> list[Op]:
+        shape = self.output_sample_shape(input_shape)
+        attrs = plane_attrs("kernel", self.windows, self.crops())
+        return self.activated(
+            Op("conv_transpose", self.name, input_shape, shape, slots, attrs=attrs)
+        )
+
+
+class Conv1DTranspose(_ConvTranspose):
+    """`Conv2DTranspose` along one axis: x (B, L, I), kernel (K, O, I) -> y (B, M, O).
+
+    Defaults follow keras.layers.Conv1DTranspose.
+    """
+
+    axes = 1
+
+
+class Conv2DTranspose(_ConvTranspose):
+    """The gradient of `Conv2D` as a layer: each pixel lays a kernel, times its
+    channels, into a larger image, `strides` apart.
+
+    Shapes:   x (B, H, W, I), kernel (KH, KW, O, I), bias (O,) -> y (B, P, Q, O);
+              P = H * stride for padding="same", (H - 1) * stride + max(span, stride)
+              for "valid", span = (KH - 1) * dilation + 1
+    Backward: a convolution of dz = dy * activation'(z)
+    Source:   Zeiler et al. 2010; defaults follow keras.layers.Conv2DTranspose.
+
+    Args:
+        filters: O, at least 1.
+        kernel_size, strides, data_format, dilation_rate: see `Conv2D`.
+        padding: "valid" or "same".
+        output_padding: rows and columns beyond the smallest output that a `Conv2D`
+            could have come from, below strides; None for those that make P as above.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+            bias_regularizer: see `Dense`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a number below 1, an unknown name, output_padding not below strides.
+    """
+
+
+def _crops(window: Window, padding: str, more: int | None) -> tuple[int, int]:
+    """What Keras takes off the full output, (L - 1) * stride + span long."""
+    span, stride = window.span, window.stride
+    if padding == "valid":
+        return 0, -(max(stride - span, 0) if more is None else more)
+    kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
+    before = min(kept - kept // 2, span - 1)
+    return span - 1 - before, span - 1 - (kept - before)

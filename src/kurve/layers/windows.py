@@ -1,0 +1,225 @@
+"""Layers that slide a window over the axes between the batch and the channels.
+
+A sample is (length, channels) for a layer of one axis and (height, width, channels) for
+one of two. Engines know two axes only: a sequence is an image of height 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.layers.base import Layer
+from kurve.plan import Attr, Shape
+
+AXES = {1: "length, channels", 2: "height, width, channels"}
+"""What a sample's axes are, by their number without the channels."""
+
+Sizes = int | Sequence[int]
+"""One number for all axes, or a number for each."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window along one axis: `size` elements, `dilation` apart, moved by `stride`."""
+
+    size: int
+    stride: int
+    dilation: int = 1
+
+    @property
+    def span(self) -> int:
+        """Elements from the first to the last that it sees."""
+        return (self.size - 1) * self.dilation + 1
+
+    def pads(self, length: int, padding: str) -> tuple[int, int]:
+        """Numbers of zeros before and after an axis. "same" is TensorFlow's rule:
+        ceil(length / stride) places, the odd zero after the axis."""
+        if padding == "valid":
+            return 0, 0
+        if padding == "causal":
+            return self.span - 1, 0
+        places = -(-length // self.stride)
+        total = max((places - 1) * self.stride + self.span - length, 0)
+        return total // 2, total - total // 2
+
+    def places(self, length: int, padding: str) -> int:
+        """Number of places that the window takes along an axis; 0 where the axis is too
+        short for one."""
+        room = length + sum(self.pads(length, padding)) - self.span
+        return max(room, -self.stride) // self.stride + 1
+
+
+class Images(Layer):
+    """Base class of layers for samples of `axes` axes and channels, channels last.
+
+    Args:
+        data_format: None or "channels_last".
+
+    Raises:
+        ValueError: data_format="channels_first".
+    """
+
+    axes = 2
+
+    def __init__(self, data_format: str | None = None, **common: Any) -> None:
+        if data_format not in (None, "channels_last"):
+            raise ValueError(
+                f"[{type(self).__name__}] data_format must be 'channels_last'. "
+                f"Received: data_format={data_format!r}. Try channels last, with "
+                "x.transpose(0, 2, 3, 1) for images whose channels come first."
+            )
+        super().__init__(**common)
+        self.data_format = "channels_last"
+
+    def check_axes(self, input_shape: Shape) -> None:
+        """Refuse samples of another rank."""
+        if len(input_shape) == self.axes + 1:
+            return
+        fix = "layers.Reshape before it"
+        if len(input_shape) == self.axes:
+            fix = "x[..., None], an axis for one channel"
+        raise ValueError(
+            f"[{type(self).__name__}] layer {self.name!r} expected samples of shape "
+            f"({AXES[self.axes]}). Received: samples of shape {input_shape}. "
+            f"Try {fix}."
+        )
+
+    def check_input(self, input_shape: Shape) -> None:
+        """Samples of any size pass, if what they are made of stays the same."""
+        self.check_axes(input_shape)
+        assert self.built_shape is not None
+        channels = self.built_shape[-1]
+        if input_shape[-1] != channels:
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
+                f"{channels} channels. Received: {input_shape[-1]} channels, in samples"
+                f" of shape {input_shape}. Try a new layer."
+            )
+
+    def make_variables(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)  # refuses what does not fit
+
+
+class Sliding(Images):
+    """Base class of convolutions and pooling.
+
+    Args:
+        sizes: of the window, under the argument's name.
+        strides, padding, dilation_rate: see `Conv2D`.
+    """
+
+    paddings: tuple[str, ...] = ("valid", "same")
+
+    def __init__(
+        self,
+        sizes: tuple[str, Any],
+        strides: Any,
+        padding: str,
+        dilation_rate: Any = 1,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        size = self.numbers(*sizes)
+        self.strides = self.numbers("strides", strides)
+        self.dilation_rate = self.numbers("dilation_rate", dilation_rate)
+        lowered = padding.lower() if isinstance(padding, str) else padding
+        if lowered not in self.paddings:
+            raise ValueError(
+                f"[{type(self).__name__}] padding must be one of "
+                f"{', '.join(map(repr, self.paddings))}. Received: {padding!r}. "
+                "Try padding='same' to keep the size."
+            )
+        self.padding = lowered
+        self.windows = tuple(
+            Window(*numbers)
+            for numbers in zip(size, self.strides, self.dilation_rate, strict=True)
+        )
+
+    def numbers(self, argument: str, value: Any, low: int = 1) -> tuple[int, ...]:
+        """One integer for each axis, from one for all or a sequence of them."""
+        return integers(type(self), argument, value, self.axes, low)
+
+    def places(self, input_shape: Shape) -> Shape:
+        """Number of places of the window along each axis.
+
+        Raises:
+            ValueError: wrong rank, or the window is larger than the sample.
+        """
+        self.check_axes(input_shape)
+        found = tuple(
+            window.places(length, self.padding)
+            for window, length in zip(self.windows, input_shape, strict=False)
+        )
+        if 0 in found:
+            spans = tuple(window.span for window in self.windows)
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} slides a window of "
+                f"{_by(spans)} over its samples, which must not be smaller. Received: "
+                f"samples of shape {input_shape}. Try padding='same', or fewer layers "
+                "before it that make the samples smaller."
+            )
+        return found
+
+    def attrs(self, size: str, input_shape: Shape) -> dict[str, Attr]:
+        """The window's numbers for the plan, its size under that name."""
+        pads = [
+            window.pads(length, self.padding)
+            for window, length in zip(self.windows, input_shape, strict=False)
+        ]
+        return plane_attrs(size, self.windows, pads)
+
+
+def plane_attrs(
+    size: str, windows: Sequence[Window], pads: Sequence[tuple[int, int]]
+) -> dict[str, Attr]:
+    """Numbers of a window and of the zeros around it, of two axes even for one."""
+    if len(windows) == 1:
+        windows, pads = [Window(1, 1), *windows], [(0, 0), *pads]
+    attrs: dict[str, Attr] = {}
+    for axis, window in zip("hw", windows, strict=True):
+        attrs |= {f"{size}_{axis}": window.size, f"stride_{axis}": window.stride}
+        if size == "kernel":
+            attrs[f"dilation_{axis}"] = window.dilation
+    return attrs | pad_attrs(pads)
+
+
+def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
+    """Numbers of elements around a plane; `pads` of one axis are those of its width."""
+    (top, bottom), (left, right) = ([(0, 0), *pads])[-2:]
+    return {
+        "pad_top": top,
+        "pad_bottom": bottom,
+        "pad_left": left,
+        "pad_right": right,
+    }
+
+
+def integers(
+    cls: type, argument: str, value: Any, count: int, low: int = 1
+) -> tuple[int, ...]:
+    """`count` integers of at least `low`, from one for all or a sequence of them."""
+    given = [value] * count if is_integer(value) else value
+    if (
+        isinstance(given, (list, tuple))
+        and len(given) == count
+        and all(is_integer(number) and number >= low for number in given)
+    ):
+        return tuple(int(number) for number in given)
+    also = f", or {count} of them" if count > 1 else ""
+    fix = max(low, 2)
+    raise ValueError(
+        f"[{cls.__name__}] {argument} must be an integer of at least {low}{also}. "
+        f"Received: {argument}={value!r}. Try {argument}={fix}."
+    )
+
+
+def is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def _by(numbers: Sequence[int]) -> str:
+    return " x ".join(map(str, numbers))

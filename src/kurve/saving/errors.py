@@ -1,0 +1,28 @@
+"""The one error of files."""
+
+from __future__ import annotations
+
+MAX_TEXT = 400
+
+
+class ModelFileError(ValueError):
+    """A file that is damaged, of another format, or does not fit the model.
+
+    field: what of the file is wrong: "header", "tensors.weights/dense/kernel",
+        "model.layers[2].config", ...
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def damaged(path: str, field: str, what: str) -> ModelFileError:
+    """The error for a file that is not as it must be."""
+    if len(what) > MAX_TEXT:
+        what = f"{what[:MAX_TEXT]}..."
+    return ModelFileError(
+        f"[load] {path!r} is not a whole Kurve file: {field}: {what}. "
+        "Try an earlier copy.",
+        field,
+    )

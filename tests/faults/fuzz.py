@@ -1,0 +1,241 @@
+"""Loads mutants of files, within limits of memory, and counts what becomes of them.
+
+    python -m tests.faults.fuzz FOLDER SEED COUNT      prints JSON
+
+A mutant must be refused with ModelFileError, or be a model that works. Anything else is
+written to FOLDER and ends the run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import os
+import random
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kurve
+from kurve import Classifier, Regressor, layers, metrics, models, optimizers
+from kurve.estimators import load
+from kurve.saving import ModelFileError
+from tests.faults.mutants import changed_bytes, retold
+
+SLACK = 16 << 20
+MAX_SECONDS = 1.0
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3))
+Y = X.sum(axis=1)
+
+
+class Loaded:
+    """What a file was loaded as, with all that it holds as bytes."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def content(self) -> bytes:
+        """All that the file holds; of equal content, equal bytes."""
+        thing = self.thing
+        if isinstance(thing, kurve.Sequential):
+            return _of_model(thing)
+        state = {k: v for k, v in vars(thing).items() if k not in ("models_", "_folds")}
+        nets = [_of_model(m) for m in [*thing.models_, *getattr(thing, "_folds", [])]]
+        return repr((state, nets)).encode()
+
+    def check(self) -> None:
+        """It predicts."""
+        thing = self.thing
+        if isinstance(thing, kurve.Sequential):
+            plan = thing._plan
+            assert plan is not None
+            sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
+            numbers = [v for op in plan.ops for v in op.attrs.values()]
+            large = [abs(v) for v in numbers if type(v) is int]
+            if max([np.prod(plan.input_shape, dtype=float), *sizes, *large]) < 1e4:
+                y = thing.predict(np.zeros((2, *plan.input_shape)), verbose=0)
+                assert y.shape == (2, *plan.output_shape)
+        else:
+            z = thing._inputs.forward(np.zeros((2, thing._columns.outputs)))
+            y = thing._outputs_of(z)
+            assert y.shape[:2] == (len(thing.models_), 2)
+            assert thing._novelty.outside(z).shape == (2,)
+
+
+def _of_model(model: Any) -> bytes:
+    state = model._state
+    history = None if model.history is None else repr(model.history.history)
+    compiled = None
+    if model.optimizer is not None:
+        shown = [metrics.serialize(m) for m, _ in model._given_metrics]
+        compiled = (model.optimizer.get_config(), model.loss.get_config(), shown)
+    arrays = (state.params, state.buffers, state.slots, state.scalars)
+    text = repr((model.get_config(), state.seed, state.step, history, compiled))
+    return text.encode() + b"".join(array.tobytes() for array in arrays)
+
+
+def small() -> kurve.Sequential:
+    first = layers.Normalization(name="scale")
+    first.adapt(X)
+    model = kurve.Sequential(
+        [
+            kurve.Input((3,)),
+            first,
+            layers.Dense(4, "tanh", kernel_regularizer="l2", name="a"),
+            layers.Dropout(0.2, name="drop"),
+            layers.Dense(1, name="b"),
+        ],
+        name="small",
+    )
+    rate = optimizers.schedules.CosineDecay(0.01, 50)
+    model.compile(optimizers.Adam(rate, clipnorm=1.0), "huber", metrics=["mae"])
+    model.fit(X, Y, epochs=2, verbose=0)
+    return model
+
+
+def pictures() -> kurve.Sequential:
+    model = kurve.Sequential(
+        [
+            kurve.Input((6, 6, 1)),
+            layers.Conv2D(2, 3, padding="same", activation="relu", name="c"),
+            layers.MaxPooling2D(name="p"),
+            layers.Flatten(name="f"),
+            layers.FourierFeatures(2, name="w"),
+            layers.Reshape((4, 1), name="r"),
+            layers.Normalization(mean=0.5, variance=2.0, name="n"),
+            layers.Activation("gelu", name="g"),
+        ],
+        name="pictures",
+    )
+    model.compile("sgd", "mse", weighted_metrics=["rmse"], engine="reference")
+    return model
+
+
+def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any], bool]]:
+    """Files to mutate, how to load them, and whether they have checksums."""
+    kurve.set_engine("reference")
+    kurve.utils.set_random_seed(1)
+    table = np.empty((60, 3), object)
+    table[:, :2] = X[:, :2]
+    table[:, 2] = np.array(["red", "green"])[np.arange(60) % 2]
+    options: dict[str, Any] = {"max_epochs": 1, "random_state": 1, "solver": "adam"}
+    regressor = Regressor((3,), interval="conformal", **options).fit(X, Y)
+    folds = Regressor((2,), interval="cv+", missing="impute", **options).fit(table, Y)
+    classifier = Classifier((3,), random_state=1)
+    classifier.partial_fit(X, np.arange(60) % 3, classes=[0, 1, 2])
+    model = small()
+    model.save(folder / "model.kurve")
+    model.save_weights(folder / "model.weights.kurve")
+    pictures().save(folder / "pictures.kurve")
+    for name, estimator in (("r", regressor), ("f", folds), ("c", classifier)):
+        estimator.save(folder / f"{name}.kurve")
+
+    def weights(path: str) -> Any:
+        model.load_weights(path)
+        return model
+
+    old = Path(__file__).parents[1] / "golden" / "model-1.kurve"
+    plan = [
+        *[(folder / "model.kurve", models.load_model, True)] * 4,
+        (folder / "model.weights.kurve", weights, True),
+        *[(folder / "pictures.kurve", models.load_model, True)] * 2,
+        (folder / "r.kurve", load, True),
+        (folder / "f.kurve", load, True),
+        (folder / "c.kurve", load, True),
+        (old, models.load_model, False),
+    ]
+    return [(path.read_bytes(), how, summed) for path, how, summed in plan]
+
+
+def main(folder: Path, seed: int, count: int) -> None:
+    faulthandler.enable()
+    warnings.simplefilter("error")
+    rng = random.Random(seed)
+    given = files(folder)
+    raws = [raw for raw, _, summed in given if summed]
+    path = str(folder / "mutant.kurve")
+    wholes = []
+    for raw, how, _ in given:
+        Path(path).write_bytes(raw)
+        loaded = Loaded(how(path))
+        loaded.check()
+        wholes.append(loaded.content())
+    result: dict[str, Any] = dict.fromkeys(("refused", "retold", "same", "changed"), 0)
+    slowest, fields = 0.0, set()
+    gc.collect()
+    for number in range(count):
+        faulthandler.dump_traceback_later(60, exit=True)
+        which = rng.randrange(len(given))
+        raw, how, summed = given[which]
+        retelling = summed and rng.random() < 0.4
+        mutant = retold(raw, raws, rng) if retelling else changed_bytes(raw, rng)
+        if mutant == raw:
+            continue
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.write(handle, mutant)
+        os.close(handle)
+        _limit(2 * len(mutant) + SLACK)
+        start = time.thread_time()
+        try:
+            try:
+                thing = how(path)
+            finally:
+                seconds = time.thread_time() - start
+                _limit(None)
+            loaded = Loaded(thing)
+            if retelling or not summed:
+                result["retold"] += 1
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.simplefilter("ignore")
+                    loaded.check()
+            elif loaded.content() == wholes[which]:
+                result["same"] += 1
+            else:
+                result["changed"] += 1
+                raise AssertionError("the content has changed")
+            if seconds > MAX_SECONDS:
+                raise AssertionError(f"loading took {seconds:.1f} s")
+        except ModelFileError as error:
+            result["refused"] += 1
+            fields.add(error.field)
+            if type(error) is not ModelFileError or not error.field:
+                _keep(folder, seed, number, mutant)
+                raise AssertionError("no field is named") from error
+            if seconds > MAX_SECONDS:
+                _keep(folder, seed, number, mutant)
+                raise AssertionError(f"refusing took {seconds:.1f} s") from error
+        except BaseException:
+            _keep(folder, seed, number, mutant)
+            raise
+        slowest = max(slowest, seconds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result |= {"slowest": slowest, "fields": len(fields), "peak": peak}
+    print(json.dumps(result))
+
+
+def _limit(more: int | None) -> None:
+    """Memory for what is there now and so many bytes more; None: no limit."""
+    limit = resource.RLIM_INFINITY
+    if more is not None:
+        with open("/proc/self/statm") as file:
+            limit = int(file.read().split()[0]) * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _keep(folder: Path, seed: int, number: int, mutant: bytes) -> None:
+    """What went wrong, to be looked at."""
+    kept = folder / f"failed-{seed}-{number}.kurve"
+    kept.write_bytes(mutant)
+    print(f"kept as {kept}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,254 @@
+"""Files made to hurt: refused before memory is taken, and soon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Input, Sequential, models, saving
+from kurve.cli import looking
+from kurve.estimators import load
+from kurve.layers import Dense
+from kurve.saving import ModelFileError
+from tests.faults.conftest import Promise
+from tests.faults.mutants import BEGIN, File, sealed
+
+SLACK = 16 << 20
+
+
+def whole() -> File:
+    """A small model's file in its parts."""
+    path = Path("whole.kurve")
+    model = Sequential([Input((3,)), Dense(2, name="a")], name="m")
+    model.compile("adam", "mse")
+    model.save(path)
+    return File.parsed(path.read_bytes())
+
+
+def described(*keys: Any, value: Any) -> bytes:
+    """The file with one value of its description changed."""
+    file = whole()
+    owner = file.described
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
+    return sealed(file.header(), file.data)
+
+
+def layer(name: str, config: dict[str, Any], shape: list[int], count: int = 1) -> bytes:
+    """A file with these layers and no arrays."""
+    file = whole()
+    file.described["model"]["input_shape"] = shape
+    file.described["model"]["layers"] = [
+        {"class_name": name, "config": {"name": f"n{i}", **config}}
+        for i in range(count)
+    ]
+    file.entries, file.data = {}, b""
+    file.metadata = {"format": file.metadata["format"]}
+    return sealed(file.header(), b"")
+
+
+def entries(change: Callable[[dict[str, Any]], Any]) -> bytes:
+    file = whole()
+    change(file.entries)
+    file.summed()
+    return sealed(file.header(), file.data)
+
+
+def header(text: str) -> bytes:
+    """A file whose header goes on so after its checksum."""
+    return sealed(BEGIN + b"0" * 64 + b'","format":"kurve 2",' + text.encode(), b"")
+
+
+def info(text: str) -> bytes:
+    return header(f'"kurve":{json.dumps(text)}}}}}')
+
+
+def many(count: int) -> bytes:
+    entry = '"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    rest = ",".join(entry % i for i in range(count))
+    return header(f'"kurve":"{{}}"}},{rest}}}')
+
+
+def overlapping(given: dict[str, Any]) -> None:
+    kernel, bias = given["weights/a/kernel"], given["weights/a/bias"]
+    bias["data_offsets"] = [
+        kernel["data_offsets"][1] - 4,
+        kernel["data_offsets"][1] + 4,
+    ]
+
+
+def gap(given: dict[str, Any]) -> None:
+    del given["weights/a/kernel"]
+
+
+def huge(given: dict[str, Any]) -> None:
+    given["weights/a/bias"] |= {"shape": [2**30], "data_offsets": [24, 24 + 2**32]}
+
+
+def rank(given: dict[str, Any]) -> None:
+    given["weights/a/bias"]["shape"] = [1] * 8 + [2]
+
+
+def of_version_1() -> bytes:
+    """No checksum at all, and a shape of gigabytes."""
+    entry = {"dtype": "F32", "shape": [2**33], "data_offsets": [0, 2**35]}
+    text = json.dumps({"__metadata__": {"kurve": '{"format": 1}'}, "w": entry}).encode()
+    return len(text).to_bytes(8, "little") + text + b"\0" * 1600
+
+
+FORMS: dict[str, Callable[[], bytes]] = {
+    "nothing": lambda: b"",
+    "seven bytes": lambda: b"\x40\0\0\0\0\0\0",
+    "a header of 2^63 bytes": lambda: b"\0" * 7 + b"\x80{}",
+    "a header of 1 MiB + 8": lambda: sealed(whole().header().ljust(2**20 + 8), b""),
+    "a header of 1 MiB + 1": lambda: (2**20 + 1).to_bytes(8, "little") + b" " * 2**21,
+    "zeros": lambda: b"\0" * 10_000,
+    "depth 33": lambda: info("[" * 33 + "]" * 33),
+    "depth 33 in the header": lambda: header('"kurve":' + "[" * 31 + "]" * 31 + "}}"),
+    "depth 500,000": lambda: info("[" * 500_000),
+    "lists without end": lambda: info("[" + "[]," * 340_000 + "0]"),
+    "tables without end": lambda: info("[" + "{}," * 340_000 + "0]"),
+    "quotes without end": lambda: header('"kurve":"' + '\\"' * 500_000),
+    "texts without end": lambda: info("[" + '"a",' * 170_000 + "0]"),
+    "numbers without end": lambda: info("[" + "0," * 500_000 + "0]"),
+    "a number without end": lambda: info("1" * 1_000_000),
+    "keys that are all the same": lambda: info(
+        "{" + ",".join(['"a":1'] * 30_000) + "}"
+    ),
+    "10,001 tensors": lambda: many(10_001),
+    "overlapping tensors": lambda: entries(overlapping),
+    "a gap": lambda: entries(gap),
+    "4 GiB in 1.6 kB": lambda: entries(huge),
+    "32 GiB without checksums": of_version_1,
+    "rank 9": lambda: entries(rank),
+}
+"""Files that the form alone gives away."""
+
+STORIES: dict[str, Callable[[], bytes]] = {
+    "Dense of 10^12 units": lambda: described(
+        "model", "layers", 0, "config", "units", value=10**12
+    ),
+    "10^12 inputs": lambda: described("model", "input_shape", value=[10**12]),
+    "a shape of 50,000 axes": lambda: described(
+        "model", "input_shape", value=[2**40] * 50_000
+    ),
+    "10^10 frequencies": lambda: layer("FourierFeatures", {"frequencies": 10**10}, [3]),
+    "10^10 constants": lambda: layer(
+        "Normalization", {"mean": 0.0, "variance": 1.0}, [10**10]
+    ),
+    "layers of one name": lambda: layer(
+        "Dropout", {"rate": 0.5, "name": "a"}, [3], 9000
+    ),
+    "a class of Python": lambda: layer("os.system", {}, [3]),
+    "an unknown class of one's own": lambda: layer("custom>Evil", {}, [3]),
+    "a step of 2^63": lambda: described("step", value=2**63),
+}
+
+
+def measured(call: Callable[[], Any]) -> tuple[BaseException | None, float, int]:
+    """The error of a call, its seconds and its peak of memory in bytes."""
+    caught: BaseException | None = None
+    start = time.thread_time()
+    with contextlib.suppress(Exception):
+        call()
+    seconds = time.thread_time() - start
+    tracemalloc.start()  # takes time of its own
+    try:
+        call()
+    except Exception as error:
+        caught = error
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return caught, seconds, peak
+
+
+def test_hostile_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Promise
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Sequential([Input((3,)), Dense(2)])
+    slowest, most = 0.0, 0
+    for name, make in (FORMS | STORIES).items():
+        raw = make()
+        path = tmp_path / "hostile.kurve"
+        path.write_bytes(raw)
+        readers: list[Any] = [models.load_model, load]
+        if name in FORMS:
+            readers += [model.load_weights, saving.verify, looking.facts]
+        for read in readers:
+            error, seconds, peak = measured(lambda read=read, path=path: read(path))  # type: ignore[misc]
+            assert type(error) is ModelFileError, (name, read, error)
+            assert error.field, name
+            assert seconds < 1.0, (name, seconds)
+            assert peak < 2 * len(raw) + SLACK, (name, peak)
+            slowest = max(slowest, seconds)
+            most = max(most, peak - 2 * len(raw))
+    promise(
+        "hostile",
+        f"{len(FORMS | STORIES)} kinds of files, each refused within "
+        f"{1000 * slowest:.0f} ms and 2 x file + {max(most, 0) / 2**20:.1f} MiB",
+    )
+
+
+def test_things_that_are_no_files(tmp_path: Path) -> None:
+    """Not waited for, and not opened."""
+    os.mkfifo(tmp_path / "pipe.kurve")
+    (tmp_path / "folder.kurve").mkdir()
+    (tmp_path / "loop.kurve").symlink_to("loop.kurve")
+    for path in (tmp_path / "pipe.kurve", tmp_path / "folder.kurve", "/dev/zero"):
+        for read in (models.load_model, load, looking.facts):
+            with pytest.raises(ModelFileError, match="folder, pipe or device"):
+                read(path)  # type: ignore[operator]
+    with pytest.raises(OSError, match="Too many levels"):
+        models.load_model(tmp_path / "loop.kurve")
+    model = Sequential([Input((3,)), Dense(2)])
+    with pytest.raises(OSError, match="Not a regular file"):
+        model.save(tmp_path / "pipe.kurve")
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path / "folder.kurve")
+
+
+def test_a_file_of_holes(tmp_path: Path, promise: Promise) -> None:
+    """8 GiB that take a few kilobytes of the disk."""
+    path = tmp_path / "holes.kurve"
+    size = 2**33
+    entry = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    file = File({"kind": "weights"}, {"format": "kurve 2"}, {"weights/w": entry}, b"")
+    file.metadata["sha256:weights/w"] = "0" * 64
+    raw = sealed(file.header(), b"")
+    path.write_bytes(raw)
+    os.truncate(path, len(raw) + size)
+    if path.stat().st_blocks * 512 > 2**20:
+        pytest.skip("this file system knows no holes")
+    model = Sequential([Input((3,)), Dense(2)])
+    error, seconds, peak = measured(lambda: model.load_weights(path))
+    assert isinstance(error, ModelFileError) and "are holes" in str(error)
+    assert seconds < 1.0 and peak < SLACK
+    promise("hostile", "8 GiB of holes refused unread")
+
+
+def test_an_honest_file_takes_no_more_than_it_must(tmp_path: Path) -> None:
+    """Weights are read to where they stay, and no initial values are drawn."""
+    path = tmp_path / "large.kurve"
+    model = Sequential([Input((1500,)), Dense(1500), Dense(1500)])
+    model.compile("adam", "mse", engine="reference")
+    model.save(path)
+    for read in (models.load_model, model.load_weights):
+        error, _, peak = measured(lambda read=read: read(path))  # type: ignore[misc]
+        assert error is None
+        assert peak < 2 * path.stat().st_size + SLACK
+    model.fit(np.zeros((4, 1500)), np.zeros((4, 1500)), verbose=0)
+    model.save(path)
+    error, _, peak = measured(lambda: models.load_model(path))
+    assert error is None
+    assert peak < 1.2 * path.stat().st_size + SLACK

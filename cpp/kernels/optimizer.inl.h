@@ -42,8 +42,9 @@ static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
   return !any(wild);
 }
 
-// One vector of a variable: w and g, and `count` of the slots a, b, c in place. What
-// becomes one fused operation must not depend on the place this is compiled into.
+// One vector of a variable: w and g, and `count` of the slots a, b, c in place. Of
+// two products in a sum, `rounded` says which is not fused: the compiler might choose
+// otherwise in another place.
 template <OptimizerKind kind, int count>
 INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
   if constexpr (kind == OptimizerKind::sgd) {
@@ -55,10 +56,10 @@ INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
     // slots: v, then momentum and mean as far as they are on
     vf& mean = u.momentum_on ? c : b;
     vf square = g * g;
-    a = u.rho * a + u.one_minus_rho * square;
+    a = rounded(u.rho * a) + u.one_minus_rho * square;
     vf denominator = a;
     if (u.centered) {
-      mean = u.rho * mean + u.one_minus_rho * g;
+      mean = rounded(u.rho * mean) + u.one_minus_rho * g;
       denominator = denominator - mean * mean;
     }
     vf increment = u.lr * g / sqrt(denominator + u.epsilon);
@@ -78,8 +79,7 @@ INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
     a = a + (g - a) * u.one_minus_b1;
     vf square = g * g;
     b = b + (square - b) * u.one_minus_b2;
-    vf share = u.c_g * g;
-    return w - u.lr * (a * u.c_m + share) / (sqrt(b / u.c_v) + u.epsilon);
+    return w - u.lr * (rounded(a * u.c_m) + u.c_g * g) / (sqrt(b / u.c_v) + u.epsilon);
   } else {
     a = a + (g - a) * u.one_minus_b1;
     b = max(b * u.beta_2, abs(g));

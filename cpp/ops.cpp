@@ -44,7 +44,8 @@ Activation activation_of(const Attrs& attrs) {
 
 Derivative Op::derivative(const float*, const float*) const { return {}; }
 
-void Op::jacobian(const Pass&, const float*, const float*, float*, int64_t) const {}
+void Op::jacobian(const Pass&, const float*, const float*, const float*, float*,
+                  int64_t) const {}
 
 namespace {
 
@@ -187,6 +188,18 @@ class NormalizationOp : public Op {
   bool invert_;
 };
 
+// Of a plan that is nothing else: programs leave it out.
+class Reshape : public Op {
+ public:
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    std::copy_n(x, pass.batch * in, y);
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * in);
+  }
+};
+
 }  // namespace
 
 void differentiate(const Kernels& kernels, const Derivative& derivative,
@@ -197,18 +210,23 @@ void differentiate(const Kernels& kernels, const Derivative& derivative,
   });
 }
 
-std::unique_ptr<Op> make_op(const OpSpec& spec, const std::vector<Slot>& params,
-                            const std::vector<Slot>& buffers) {
+std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
+                            const std::vector<Slot>& params,
+                            const std::vector<Slot>& buffers, bool& takes_next) {
   std::unique_ptr<Op> op;
+  takes_next = false;
   if (spec.kind == "dense") op = make_dense(spec, params);
   if (spec.kind == "activation") op = std::make_unique<Elementwise>(spec);
   if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
   if (spec.kind == "dropout") op = std::make_unique<DropoutOp>(spec);
   if (spec.kind == "normalization")
     op = std::make_unique<NormalizationOp>(spec, buffers);
+  if (spec.kind == "reshape") op = std::make_unique<Reshape>();
+  if (!op) op = make_conv(spec, next, params, takes_next);
+  if (!op) op = make_pool(spec);
   if (!op) throw Unsupported("op", spec.kind);
   op->in = product_of(spec.in_shape);
-  op->out = product_of(spec.out_shape);
+  op->out = product_of(takes_next ? next->out_shape : spec.out_shape);
   return op;
 }
 

@@ -41,7 +41,7 @@ static void pool(const Pool& p, const float* x, float* y) {
 // The gradient of a maximum goes to the first element that has its value, row by row.
 static void pool_backward(const Pool& p, const float* x, const float* y,
                           const float* dy, float* dx) {
-  __builtin_memset(dx, 0, size_t(p.H * p.W * p.C) * 4);
+  __builtin_memset(dx, 0, uint64_t(p.H * p.W * p.C) * 4);
   for_windows(p, [&](const Window& o, int64_t from) {
     int64_t count = (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
     for (int64_t j = 0; j < p.C; j += L) {
@@ -96,7 +96,7 @@ static void forward_max(const Conv& p, const Finish& f, int64_t ph, int64_t pw,
         if (kept) store(kept + at, slope, n);
         if (!index) continue;
         vbyte bytes = __builtin_convertvector(which, vbyte);
-        __builtin_memcpy(index + at, &bytes, size_t(n < L ? n : L));
+        __builtin_memcpy(index + at, &bytes, uint64_t(n < L ? n : L));
       }
   }
 }
@@ -109,7 +109,7 @@ static void spread_max(const Conv& p, int64_t ph, int64_t pw, const float* dy,
       for (int64_t j = 0; j < p.O; j += L) {
         const int64_t n = p.O - j, at = (h * width + w) * p.O + j;
         vbyte bytes{};
-        __builtin_memcpy(&bytes, index + at, size_t(n < L ? n : L));
+        __builtin_memcpy(&bytes, index + at, uint64_t(n < L ? n : L));
         vi which = __builtin_convertvector(bytes, vi);
         vf d = load(dy + at, n);
         float* to = dz + (h - row) * ph * line + w * pw * p.O + j;

@@ -16,6 +16,9 @@ class ConvOp : public Convolution {
       behind = (product_of(pool->out_shape) + 3) / 4;  // a byte for each maximum
     }
     work = c_.OH * c_.OW * c_.O * taps_;
+    const ImageKernels& k = *kernels().images;
+    sparse_ = pool && k.sparse_fits(c_);
+    sums_size_ = sparse_ ? k.sparse_sums_size(c_) : k.sums_size(c_);
   }
 
   static bool can_take(const OpSpec& spec, const OpSpec& next) {
@@ -30,8 +33,7 @@ class ConvOp : public Convolution {
     const ImageKernels& k = *kernels.images;
     int64_t size = lines(k.packed_size(c_));
     if (!training) return size;
-    return std::max(size,
-                    lines(k.turned_size(c_)) + blocks(kernels, batch) * apart(kernels));
+    return std::max(size, lines(k.turned_size(c_)) + blocks(batch) * apart());
   }
 
   void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
@@ -58,46 +60,62 @@ class ConvOp : public Convolution {
                 float* dx, const Derivative& before) const override {
     const ImageKernels& k = *pass.kernels.images;
     const float* copy = dx ? turned(pass) : nullptr;
-    float* sums = pass.scratch + lines(k.turned_size(c_));
+    float* sums = pass.scratch + turned_size(k);
     bool computes = pass.gradient && trainable;
-    int64_t parts = blocks(pass.kernels, pass.batch), each = apart(pass.kernels);
-    int64_t pieces = this->pieces(pass.kernels, parts);
+    int64_t parts = blocks(pass.batch);
+    int64_t pieces = sparse_ ? 1 : this->pieces(pass.kernels, parts);
     int64_t own = computes ? parts * pieces : 0;
     int64_t tasks = own + (dx ? pass.batch : 0);
     parallel(tasks, pass.batch * work * (computes + (dx != nullptr)), [&](int64_t i) {
       if (i < own) {
         int64_t part = i / pieces;
         add(pass, x, y, dz, pass.batch * part / parts, pass.batch * (part + 1) / parts,
-            sums + part * each, i % pieces, pieces);
+            sums + part * apart(), i % pieces, pieces);
         return;
       }
       int64_t b = i - own;
       float* to = dx + b * in;
+      if (sparse_) {
+        k.sparse_dx(c_, ph_, pw_, copy, dz + b * out, index_of(pass, y, b), to);
+        return pass.kernels.differentiate(before, b * in, to, to, in);
+      }
       std::fill_n(to, in, 0.0f);
       strips_of(pass, y, dz, b, [&](const float* d, int64_t row, int64_t count) {
         k.add_dx(c_, copy, d, row, count, to);
       });
       pass.kernels.differentiate(before, b * in, to, to, in);
     });
-    if (computes) finish(pass, sums, parts, each, pass.gradient, true);
+    if (computes) finish(pass, sums, parts, pass.gradient, true);
   }
 
   void jacobian(const Pass& pass, const float* x, const float* y, const float* dz,
                 float* to, int64_t stride) const override {
-    float* sums = pass.scratch + lines(pass.kernels.images->turned_size(c_));
-    int64_t parts = blocks(pass.kernels, pass.batch), each = apart(pass.kernels);
+    float* sums = pass.scratch + turned_size(*pass.kernels.images);
+    int64_t parts = blocks(pass.batch);
     parallel(parts, pass.batch * work, [&](int64_t part) {
-      float* own = sums + part * each;
+      float* own = sums + part * apart();
       for (int64_t b = pass.batch * part / parts; b < pass.batch * (part + 1) / parts;
            b++) {
         add(pass, x, y, dz, b, b + 1, own, 0, 1);
-        finish(pass, own, 1, each, to + b * stride, false);
+        finish(pass, own, 1, to + b * stride, false);
       }
     });
   }
 
  private:
   bool pooled() const { return behind > 0; }
+  const uint8_t* index_of(const Pass& pass, const float* y, int64_t b) const {
+    return reinterpret_cast<const uint8_t*>(y + pass.batch * out) + b * out;
+  }
+
+  int64_t turned_size(const ImageKernels& k) const {
+    return lines(sparse_ ? k.sparse_turned_size(c_) : k.turned_size(c_));
+  }
+  const float* turned(const Pass& pass) const {
+    const ImageKernels& k = *pass.kernels.images;
+    if (!sparse_) return Convolution::turned(pass);
+    return copied(pass, k.sparse_turn_tasks(c_), k.sparse_turn);
+  }
 
   // Calls body(dz, row, rows) for the rows of image b, from the top.
   template <class Body>
@@ -105,7 +123,7 @@ class ConvOp : public Convolution {
                  Body&& body) const {
     if (!pooled()) return body(dz + b * out, 0, c_.OH);
     alignas(64) float strip[most_strip];
-    auto* index = reinterpret_cast<const uint8_t*>(y + pass.batch * out) + b * out;
+    const uint8_t* index = index_of(pass, y, b);
     int64_t high = c_.OH / ph_, most = most_strip / (ph_ * c_.OW * c_.O);
     for (int64_t row = 0, count; row < high; row += count) {
       count = std::min(most, high - row);
@@ -117,6 +135,7 @@ class ConvOp : public Convolution {
   // The sums of images first..last-1, the i-th of so many pieces.
   void add(const Pass& pass, const float* x, const float* y, const float* dz,
            int64_t first, int64_t last, float* sums, int64_t i, int64_t pieces) const {
+    if (sparse_) return add_sparse(pass, x, y, dz, first, last, sums);
     clear(pass.kernels, sums, i, pieces);
     for (int64_t b = first; b < last; b++)
       strips_of(pass, y, dz, b, [&](const float* d, int64_t row, int64_t count) {
@@ -125,7 +144,34 @@ class ConvOp : public Convolution {
       });
   }
 
+  void add_sparse(const Pass& pass, const float* x, const float* y, const float* dz,
+                  int64_t first, int64_t last, float* sums) const {
+    std::fill_n(sums, sums_size_, 0.0f);
+    std::fill_n(bias_sums(sums), c_.O, 0.0f);
+    for (int64_t b = first; b < last; b++) {
+      if (train_kernel_)
+        pass.kernels.images->sparse_add_sums(c_, ph_, pw_, x + b * in, dz + b * out,
+                                             index_of(pass, y, b), sums);
+      add_bias(pass.kernels, dz + b * out, out / c_.O, sums, 0);
+    }
+  }
+
+  void finish(const Pass& pass, float* sums, int64_t parts, float* gradient,
+              bool check) const {
+    if (!sparse_) return Convolution::finish(pass, sums, parts, gradient, check);
+    int64_t size = std::max<int64_t>(16, (c_.O + balanced - 1) / balanced);
+    if (train_kernel_)
+      parallel((c_.O + size - 1) / size, taps_ * c_.O * (parts + 4), [&](int64_t task) {
+        int64_t from = task * size, to = std::min(c_.O, from + size);
+        bool tame = pass.kernels.images->sparse_finish(c_, sums, parts, apart(), from,
+                                                       to, gradient + kernel_at_);
+        if (check && !tame) mark(pass, kernel_);
+      });
+    finish_bias(pass, sums, parts, gradient, check);
+  }
+
   int64_t ph_ = 1, pw_ = 1;
+  bool sparse_ = false;  // the way back leaves out zeros
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "dispatch.h"
 #include "pool.h"
 #include "shapes.h"
 
@@ -31,6 +32,7 @@ class Convolution : public Op {
     c_ = conv_of(spec, kernel.size(), bias_size, transposed);
     taps_ = c_.kh * c_.kw * (c_.I / c_.groups);
     outputs_ = transposed ? c_.I : c_.O;
+    sums_size_ = kernels().images->sums_size(c_);
     trainable = train_kernel_ || train_bias_;
     keeps = keeps_derivative(activation_, alpha_);
     rows = never_local;
@@ -58,8 +60,8 @@ class Convolution : public Op {
     return copied(pass, k.turn_tasks(c_), k.turn);
   }
 
-  int64_t blocks(const Kernels& kernels, int64_t batch) const {
-    int64_t most = std::clamp(most_sums / apart(kernels), int64_t(1), most_blocks);
+  int64_t blocks(int64_t batch) const {
+    int64_t most = std::clamp(most_sums / apart(), int64_t(1), most_blocks);
     return std::min(batch, most);
   }
   // Few blocks are divided by rows of taps.
@@ -67,21 +69,17 @@ class Convolution : public Op {
     return parts >= balanced / 2 ? 1 : kernels.images->sums_pieces(c_);
   }
   // Floats of a block: sums for the kernel, for the bias, and those of one image.
-  int64_t apart(const Kernels& kernels) const {
-    return lines(kernels.images->sums_size(c_)) + 2 * lines(outputs_);
-  }
-  float* bias_sums(const Kernels& kernels, float* sums) const {
-    return sums + lines(kernels.images->sums_size(c_));
-  }
+  int64_t apart() const { return lines(sums_size_) + 2 * lines(outputs_); }
+  float* bias_sums(float* sums) const { return sums + lines(sums_size_); }
 
   // Zeros for the i-th of so many pieces; the bias goes with the first.
   void clear(const Kernels& kernels, float* sums, int64_t i, int64_t pieces) const {
     int64_t all = kernels.images->sums_pieces(c_);
-    int64_t size = kernels.images->sums_size(c_) / all;
+    int64_t size = sums_size_ / all;
     if (train_kernel_)
       std::fill(sums + size * (all * i / pieces),
                 sums + size * (all * (i + 1) / pieces), 0.0f);
-    if (i == 0) std::fill_n(bias_sums(kernels, sums), outputs_, 0.0f);
+    if (i == 0) std::fill_n(bias_sums(sums), outputs_, 0.0f);
   }
   // What rows of dz (of the convolution c_) give to the i-th of so many pieces.
   void add_kernel(const Kernels& kernels, const float* x, const float* dz, int64_t row,
@@ -95,48 +93,54 @@ class Convolution : public Op {
   void add_bias(const Kernels& kernels, const float* dz, int64_t pixels, float* sums,
                 int64_t i) const {
     if (i > 0 || !train_bias_) return;
-    float *bias = bias_sums(kernels, sums), *part = bias + lines(outputs_);
+    float *bias = bias_sums(sums), *part = bias + lines(outputs_);
     kernels.sum_rows(dz, pixels, outputs_, 0, outputs_, part);
     for (int64_t o = 0; o < outputs_; o++) bias[o] += part[o];
   }
 
-  // Blocks of sums, `each` apart, to their places in the gradient.
-  void finish(const Pass& pass, float* sums, int64_t parts, int64_t each,
-              float* gradient, bool check) const {
-    const ImageKernels& k = *pass.kernels.images;
-    auto look = [&](const float* g, int64_t n, int slot) {
-      auto tame = [](float v) { return std::abs(v) <= tame_sum; };
-      if (check && !std::all_of(g, g + n, tame))
-        pass.infinite[slot].store(true, std::memory_order_relaxed);
-    };
-    if (train_kernel_) {
-      int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
-      parallel((taps_ + size - 1) / size, taps_ * c_.O * parts, [&](int64_t task) {
-        int64_t row = task * size, end = std::min(taps_, row + size);
-        float* to = gradient + kernel_at_;
-        for (int64_t r = row; r < end; r++)
-          k.sums_row(c_, sums, parts, each, r, to + r * c_.O);
-        look(to + row * c_.O, (end - row) * c_.O, kernel_);
-      });
-    }
-    if (train_bias_) {
-      float* to = gradient + bias_at_;
-      const float* from = bias_sums(pass.kernels, sums);
-      std::copy_n(from, outputs_, to);
-      for (int64_t i = 1; i < parts; i++)
-        for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * each + o];
-      look(to, outputs_, bias_);
-    }
+  // Blocks of sums, `apart` from each other, to their places in the gradient.
+  void finish(const Pass& pass, float* sums, int64_t parts, float* gradient,
+              bool check) const {
+    finish_kernel(pass, sums, parts, gradient, check);
+    finish_bias(pass, sums, parts, gradient, check);
+  }
+  void finish_kernel(const Pass& pass, const float* sums, int64_t parts,
+                     float* gradient, bool check) const {
+    if (!train_kernel_) return;
+    int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
+    parallel((taps_ + size - 1) / size, taps_ * c_.O * parts, [&](int64_t task) {
+      int64_t row = task * size, end = std::min(taps_, row + size);
+      float* to = gradient + kernel_at_;
+      for (int64_t r = row; r < end; r++)
+        pass.kernels.images->sums_row(c_, sums, parts, apart(), r, to + r * c_.O);
+      if (check) look(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
+    });
+  }
+  void finish_bias(const Pass& pass, float* sums, int64_t parts, float* gradient,
+                   bool check) const {
+    if (!train_bias_) return;
+    float* to = gradient + bias_at_;
+    const float* from = bias_sums(sums);
+    std::copy_n(from, outputs_, to);
+    for (int64_t i = 1; i < parts; i++)
+      for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * apart() + o];
+    if (check) look(pass, to, outputs_, bias_);
+  }
+  static void look(const Pass& pass, const float* g, int64_t n, int slot) {
+    auto tame = [](float v) { return std::abs(v) <= tame_sum; };
+    if (!std::all_of(g, g + n, tame)) mark(pass, slot);
+  }
+  static void mark(const Pass& pass, int slot) {
+    pass.infinite[slot].store(true, std::memory_order_relaxed);
   }
 
   Conv c_;
   Activation activation_;
   float alpha_;
   int kernel_ = -1, bias_ = -1;
-  int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_;
+  int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_, sums_size_;
   bool train_kernel_ = false, train_bias_ = false;
 
- private:
   template <class Copy>
   const float* copied(const Pass& pass, int64_t tasks, Copy copy) const {
     const float* kernel = pass.params + kernel_at_;

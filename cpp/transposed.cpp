@@ -16,8 +16,7 @@ class Transposed : public Convolution {
     const ImageKernels& k = *kernels.images;
     int64_t size = lines(k.turned_size(c_));
     if (!training) return size;
-    return std::max(size,
-                    lines(k.packed_size(c_)) + blocks(kernels, batch) * apart(kernels));
+    return std::max(size, lines(k.packed_size(c_)) + blocks(batch) * apart());
   }
 
   void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
@@ -38,7 +37,7 @@ class Transposed : public Convolution {
     const float* copy = dx ? packed(pass) : nullptr;
     float* sums = pass.scratch + lines(k.packed_size(c_));
     bool computes = pass.gradient && trainable;
-    int64_t parts = blocks(pass.kernels, pass.batch), each = apart(pass.kernels);
+    int64_t parts = blocks(pass.batch);
     int64_t pieces = this->pieces(pass.kernels, parts);
     int64_t own = computes ? parts * pieces : 0;
     int64_t tasks = own + (dx ? pass.batch : 0);
@@ -46,7 +45,7 @@ class Transposed : public Convolution {
       if (i < own) {
         int64_t part = i / pieces;
         add(pass, x, dz, pass.batch * part / parts, pass.batch * (part + 1) / parts,
-            sums + part * each, i % pieces, pieces);
+            sums + part * apart(), i % pieces, pieces);
         return;
       }
       int64_t b = i - own;
@@ -54,19 +53,19 @@ class Transposed : public Convolution {
       k.forward(c_, Finish{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
       pass.kernels.differentiate(before, b * in, to, to, in);
     });
-    if (computes) finish(pass, sums, parts, each, pass.gradient, true);
+    if (computes) finish(pass, sums, parts, pass.gradient, true);
   }
 
   void jacobian(const Pass& pass, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     float* sums = pass.scratch + lines(pass.kernels.images->packed_size(c_));
-    int64_t parts = blocks(pass.kernels, pass.batch), each = apart(pass.kernels);
+    int64_t parts = blocks(pass.batch);
     parallel(parts, pass.batch * work, [&](int64_t part) {
-      float* own = sums + part * each;
+      float* own = sums + part * apart();
       for (int64_t b = pass.batch * part / parts; b < pass.batch * (part + 1) / parts;
            b++) {
         add(pass, x, dz, b, b + 1, own, 0, 1);
-        finish(pass, own, 1, each, to + b * stride, false);
+        finish(pass, own, 1, to + b * stride, false);
       }
     });
   }

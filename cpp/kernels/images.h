@@ -82,6 +82,20 @@ struct ImageKernels {
   void (*spread)(const Conv&, int64_t ph, int64_t pw, const float* dy,
                  const uint8_t* index, int64_t row, int64_t rows, float* dz);
 
+  // The way back from there without the zeros; see sparse.inl.h. A gradient of the
+  // kernel is finished by channels, and its sums are used up.
+  bool (*sparse_fits)(const Conv&);
+  int64_t (*sparse_sums_size)(const Conv&);
+  int64_t (*sparse_turned_size)(const Conv&);
+  int64_t (*sparse_turn_tasks)(const Conv&);
+  void (*sparse_turn)(const Conv&, const float* kernel, float* to, int64_t task);
+  void (*sparse_add_sums)(const Conv&, int64_t ph, int64_t pw, const float* x,
+                          const float* dy, const uint8_t* index, float* sums);
+  void (*sparse_dx)(const Conv&, int64_t ph, int64_t pw, const float* turned,
+                    const float* dy, const uint8_t* index, float* dx);
+  bool (*sparse_finish)(const Conv&, float* sums, int64_t blocks, int64_t apart,
+                        int64_t first, int64_t last, float* to);
+
   void (*pool)(const Pool&, const float* x, float* y);
   // Adds nothing, overwrites dx.
   void (*pool_backward)(const Pool&, const float* x, const float* y, const float* dy,

@@ -1,4 +1,4 @@
-"""Image layers in the compiled engine: threads, derivatives, what a refused step leaves."""
+"""Image layers in the compiled engine: threads, derivatives, and refused steps."""
 
 from __future__ import annotations
 

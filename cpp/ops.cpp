@@ -121,41 +121,6 @@ class Softmax : public Op {
   int64_t O_;
 };
 
-// Keeps its mask, already scaled, as the derivative.
-class DropoutOp : public Op {
- public:
-  explicit DropoutOp(const OpSpec& spec) {
-    double rate = number(spec.attrs, "rate");
-    purpose_ = 0x10000u + uint32_t(number(spec.attrs, "stream"));
-    threshold_ = uint32_t(rate * 4294967296.0);
-    scale_ = float(1.0 / (1.0 - rate));
-    keeps = true;
-  }
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
-    int64_t n = pass.batch * out;
-    if (!pass.training) {
-      std::copy(x, x + n, y);
-      if (kept) std::fill(kept, kept + n, 1.0f);
-      return;
-    }
-    Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
-    in_pieces(n, [&](int64_t first, int64_t count) {
-      pass.kernels.dropout(d, x + first, y + first, kept + first, first, count);
-    });
-  }
-  Derivative derivative(const float*, const float* kept) const override {
-    return {Derivative::kept, Activation::linear, 0, kept};
-  }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
-                float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
-  }
-
- private:
-  uint32_t purpose_, threshold_;
-  float scale_;
-};
-
 class NormalizationOp : public Op {
  public:
   NormalizationOp(const OpSpec& spec, const std::vector<Slot>& buffers)
@@ -269,13 +234,16 @@ std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
   if (spec.kind == "dense") op = make_dense(spec, params);
   if (spec.kind == "activation") op = std::make_unique<Elementwise>(spec);
   if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
-  if (spec.kind == "dropout") op = std::make_unique<DropoutOp>(spec);
   if (spec.kind == "normalization")
     op = std::make_unique<NormalizationOp>(spec, buffers);
   if (spec.kind == "scale") op = std::make_unique<ScaleOp>(spec, buffers);
   if (spec.kind == "reshape") op = std::make_unique<Reshape>();
   if (!op) op = make_conv(spec, next, params, takes_next);
+  if (!op) op = make_transposed(spec, params);
   if (!op) op = make_pool(spec);
+  if (!op) op = make_normalization(spec, params, buffers);
+  if (!op) op = make_random(spec);
+  if (!op) op = make_resampling(spec);
   if (!op) throw Unsupported("op", spec.kind);
   op->in = product_of(spec.in_shape);
   op->out = product_of(takes_next ? next->out_shape : spec.out_shape);

@@ -110,12 +110,12 @@ static const float* seen_image(const Conv& p, const Seen& seen, const float* x,
   if (!seen.copied) return x;
   const int64_t line = seen.W * p.I;
   const Span w = inside(-p.left, 1, p.W, seen.W);
-  __builtin_memset(room, 0, size_t(seen.H * line + L) * 4);
+  __builtin_memset(room, 0, uint64_t(seen.H * line + L) * 4);
   for (int64_t h = 0; h < seen.H; h++)
     if (int64_t from = h - p.top; from >= 0 && from < p.H)
       __builtin_memcpy(room + h * line + w.from * p.I,
                        x + (from * p.W + w.from - p.left) * p.I,
-                       size_t((w.to - w.from) * p.I) * 4);
+                       uint64_t((w.to - w.from) * p.I) * 4);
   return room;
 }
 
@@ -165,7 +165,7 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
   const Seen seen = seen_by(p);
   const int64_t line = seen.W * p.I, joined = joined_width(p);
   float* to = seen.copied ? room : dx;
-  __builtin_memset(to, 0, size_t(seen.H * line + (seen.copied ? int64_t(L) : 0)) * 4);
+  __builtin_memset(to, 0, uint64_t(seen.H * line + (seen.copied ? int64_t(L) : 0)) * 4);
   const int64_t high = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
   // A row of windows at a time: for each output of each window its channels' list.
   int64_t begin[most_window + 1];
@@ -195,13 +195,13 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
       }
     }
   if (!seen.copied) return;
-  __builtin_memset(dx, 0, size_t(p.H * p.W * p.I) * 4);
+  __builtin_memset(dx, 0, uint64_t(p.H * p.W * p.I) * 4);
   const Span wide = inside(-p.left, 1, p.W, seen.W);
   for (int64_t h = 0; h < seen.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)
       __builtin_memcpy(dx + (row * p.W + wide.from - p.left) * p.I,
                        room + h * line + wide.from * p.I,
-                       size_t((wide.to - wide.from) * p.I) * 4);
+                       uint64_t((wide.to - wide.from) * p.I) * 4);
 }
 
 // Channels first..last-1 of dW (kh kw I, O) from blocks of sums; returns whether none

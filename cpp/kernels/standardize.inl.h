@@ -7,14 +7,14 @@ static void column_moments(const float* x, int64_t rows, int64_t C, const double
   for (int64_t j = 0; j < C; j += L) {
     const int64_t n = C - j;
     vd m{}, s[2] = {};
-    if (mean) __builtin_memcpy(&m, mean + j, size_t(n < L ? n : L) * 8);
+    if (mean) __builtin_memcpy(&m, mean + j, uint64_t(n < L ? n : L) * 8);
     for (int64_t i = 0; i < rows; i++) {
       vd v = __builtin_convertvector(load(x + i * C + j, n), vd);
       if (mean) v = (v - m) * (v - m);
       s[i % 2] += v;
     }
     s[0] += s[1];
-    __builtin_memcpy(sums + j, &s[0], size_t(n < L ? n : L) * 8);
+    __builtin_memcpy(sums + j, &s[0], uint64_t(n < L ? n : L) * 8);
   }
 }
 
@@ -40,7 +40,7 @@ static void column_gradients(const Standard& p, const float* x, const float* dy,
                              int64_t rows, double* sums) {
   for (int64_t j = 0; j < p.C; j += L) {
     const int64_t n = p.C - j;
-    const size_t bytes = size_t(n < L ? n : L) * 8;
+    const uint64_t bytes = uint64_t(n < L ? n : L) * 8;
     vf mean = load(p.mean + j, n), slope = load(p.slope + j, n);
     vd s[2] = {};
     for (int64_t i = 0; i < rows; i++) {

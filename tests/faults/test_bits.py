@@ -11,7 +11,7 @@ pytest.importorskip("kurve._core", reason="the compiled engine is not there")
 
 import kurve
 from kurve import Input, Sequential, _core
-from kurve.engines.native import NUMERICS
+from kurve.engines.base import NUMERICS
 from kurve.layers import Dense, Dropout
 from tests.faults.conftest import Promise
 from tests.faults.golden import FILE, of_instruction_set
@@ -44,14 +44,14 @@ def test_threads_batches_and_repeated_runs(promise: Promise) -> None:
 
 
 def test_the_bits_of_the_last_release(promise: Promise) -> None:
-    """Who changes a bit says so: another number in kurve.engines.native.NUMERICS, then
+    """Who changes a bit says so: another number in kurve.engines.base.NUMERICS, then
     `python -m tests.faults.golden --update`."""
     golden = json.loads(FILE.read_text("utf-8"))
     isas = [isa for isa in _core.available_isas() if isa in golden["hashes"]]
     same = all(of_instruction_set(i, 2) == golden["hashes"][i] for i in isas)
     if golden["numerics"] == NUMERICS:
         assert same, (
-            "numbers have changed: raise kurve.engines.native.NUMERICS, then run "
+            "numbers have changed: raise kurve.engines.base.NUMERICS, then run "
             "python -m tests.faults.golden --update"
         )
     else:

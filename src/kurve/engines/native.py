@@ -11,12 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from kurve import _core
+from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, Plan, Slot, Spec
-
-NUMERICS = 1
-"""Raised when the same training gives other bits than in the version before."""
 
 
 class NativeProgram:

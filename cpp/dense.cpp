@@ -17,8 +17,8 @@ class Dense : public Op {
         alpha_(float(number(spec.attrs, "alpha"))) {
     kernel_ = spec.params.at("kernel");
     const Slot& kernel = params[kernel_];
-    I_ = kernel.shape.at(0);
-    O_ = kernel.shape.at(1);
+    I_ = kernel.shape.at(kernel.shape.size() - 2);  // 1 x 1 convolutions too
+    O_ = kernel.shape.back();
     kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
@@ -33,6 +33,7 @@ class Dense : public Op {
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its kernel.");
     trainable = train_kernel_ || train_bias_;
+    work = rows * I_ * O_;
     keeps = keeps_derivative(activation_, alpha_);
   }
 
@@ -97,8 +98,8 @@ class Dense : public Op {
       pass.infinite[kernel_].store(true, std::memory_order_relaxed);
   }
 
-  void jacobian(const Pass& pass, const float* x, const float* dz, float* to,
-                int64_t stride) const override {
+  void jacobian(const Pass& pass, const float* x, const float*, const float* dz,
+                float* to, int64_t stride) const override {
     constexpr int64_t size = 16;  // samples of a task
     int64_t work = pass.batch * rows * (I_ + 1) * O_;
     parallel((pass.batch + size - 1) / size, work, [&](int64_t task) {

@@ -72,6 +72,8 @@ struct Pass {
   // from which a gradient might overflow.
   std::atomic<bool>* wild = nullptr;
   const Step* update = nullptr;  // weight_task updates at once, without a check
+
+  float* scratch = nullptr;  // see Op::scratch
 };
 
 class Op {
@@ -97,13 +99,23 @@ class Op {
 
   // Each sample's own gradient of the op's trainable variables, not summed over the
   // batch: sample b writes its places of the vector (P,) at to + b * stride.
-  virtual void jacobian(const Pass&, const float* x, const float* dz, float* to,
-                        int64_t stride) const;
+  virtual void jacobian(const Pass&, const float* x, const float* y, const float* dz,
+                        float* to, int64_t stride) const;
+
+  // Floats of pass.scratch that this op needs in one of its calls.
+  virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }
+
+  // The step is applied: what a batch means for the buffers.
+  virtual void settle(const Pass&, const float*, float*) const {}
 
   int64_t in = 0, out = 0;  // floats per sample
   int64_t rows = 1;         // rows per sample of the products with its variables
-  bool keeps = false;       // forward keeps numbers for backward
-  bool trainable = false;   // owns a trainable variable
+  int64_t work = 0;         // multiply-adds per sample
+  // Floats behind y, per sample and per batch, that forward fills for backward where
+  // pass.keeps.
+  int64_t behind = 0, behind_once = 0;
+  bool keeps = false;      // forward keeps numbers for backward
+  bool trainable = false;  // owns a trainable variable
 };
 
 // Elementwise passes over n floats, cut into tasks of whole vectors.
@@ -111,8 +123,18 @@ void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx
                    int64_t n);
 
 std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<Slot>& params);
-std::unique_ptr<Op> make_op(const OpSpec&, const std::vector<Slot>& params,
-                            const std::vector<Slot>& buffers);
+// Null where the plan asks for something else. `next` is the op behind, or null; where
+// the convolution does its work too, `takes_next` is set.
+std::unique_ptr<Op> make_conv(const OpSpec&, const OpSpec* next,
+                              const std::vector<Slot>& params, bool& takes_next);
+std::unique_ptr<Op> make_pool(const OpSpec&);
+std::unique_ptr<Op> make_op(const OpSpec&, const OpSpec* next,
+                            const std::vector<Slot>& params,
+                            const std::vector<Slot>& buffers, bool& takes_next);
+
+// Ops that products cannot be fused into their updates with: gradients are always laid
+// down whole.
+constexpr int64_t never_local = 1 << 20;
 
 // The activation that attrs name.
 Activation activation_of(const Attrs& attrs);

@@ -39,12 +39,20 @@ Program::Program(const Description& d)
       widest_(input_size_),
       objective_(d.output_shape, d.loss, d.metrics, d.params) {
   int64_t width = input_size_;
-  for (const OpSpec& spec : d.ops) {
-    ops_.push_back(make_op(spec, d.params, d.buffers));
+  std::vector<const OpSpec*> specs;  // elements of a batch lie as before a reshape
+  for (const OpSpec& spec : d.ops)
+    if (spec.kind != "reshape") specs.push_back(&spec);
+  if (specs.empty() && !d.ops.empty()) specs.push_back(&d.ops[0]);
+  bool takes_next = false;
+  for (size_t i = 0; i < specs.size(); i += takes_next ? 2 : 1) {
+    const OpSpec& spec = *specs[i];
+    const OpSpec* next = i + 1 < specs.size() ? specs[i + 1] : nullptr;
+    ops_.push_back(make_op(spec, next, d.params, d.buffers, takes_next));
     if (ops_.back()->in != width)
       throw std::invalid_argument("[native] the input of " + spec.layer +
                                   " does not fit the op before it.");
     width = ops_.back()->out;
+    work_ += ops_.back()->work;
     widest_ = std::max(widest_, width);
   }
   if (ops_.empty() || width != output_size_)
@@ -87,10 +95,11 @@ class Program::Borrowed {
         workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
     }
     try {
-      workspace_->reserve(batch, training,
-                          {program.input_size_, program.target_size(), program.widest_,
-                           program.output_size_, program.objective_.rows(1),
-                           program.params_size_, program.local_batch_, program.ops_});
+      workspace_->reserve(
+          batch, training,
+          {program.input_size_, program.target_size(), program.widest_,
+           program.output_size_, program.objective_.rows(1), program.params_size_,
+           program.local_batch_, program.ops_, program.kernels_});
     } catch (const std::bad_alloc&) {
       throw NoMemory(batch, workspace_->wanted());
     }
@@ -124,7 +133,8 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
           "[native] bounds must increase and stay within the rows.");
 }
 
-void copy_rows(const float* from, const int64_t* order, int64_t n, int64_t width,
+template <class T>
+void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
                float* to) {
   if (width == 1)
     for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
@@ -146,21 +156,40 @@ int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
 
 }  // namespace
 
-// Contiguous rows are used where they lie; others are copied together.
+const float* Program::floats(const Inputs& x, int64_t first, int64_t n,
+                             Workspace& ws) const {
+  if (x.floats) return x.floats + first * input_size_;
+  const uint8_t* from = x.bytes + first * input_size_;
+  constexpr int64_t size = 16384;  // of a task
+  int64_t count = n * input_size_;
+  parallel((count + size - 1) / size, count, [&](int64_t task) {
+    int64_t begin = task * size;
+    std::copy_n(from + begin, std::min(size, count - begin), ws.x + begin);
+  });
+  return ws.x;
+}
+
+// Contiguous floats are used where they lie; other rows are copied together.
 Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
   int64_t targets = target_size();
-  if (!b.order)
-    return {b.x + first * input_size_, b.y + first * targets,
-            b.weights ? b.weights + first : nullptr, batch};
+  if (!b.order) {
+    const float* x = floats(b.x, first, batch, ws);
+    return {x, b.y + first * targets, b.weights ? b.weights + first : nullptr, batch};
+  }
   const int64_t* order = b.order + first;
   if (!std::all_of(order, order + batch, [&](int64_t r) { return r >= 0 && r < b.n; }))
     throw std::invalid_argument("[native] order must hold row numbers only.");
-  constexpr int64_t size = 512;  // rows of a task
+  // Rows of a task.
+  int64_t size = std::clamp<int64_t>(65536 / (input_size_ + targets), 1, 512);
   parallel((batch + size - 1) / size, batch * (input_size_ + targets) * 4,
            [&](int64_t task) {
              int64_t from = task * size, n = std::min(size, batch - from);
-             copy_rows(b.x, order + from, n, input_size_, ws.x + from * input_size_);
+             float* x = ws.x + from * input_size_;
+             if (b.x.bytes)
+               copy_rows(b.x.bytes, order + from, n, input_size_, x);
+             else
+               copy_rows(b.x.floats, order + from, n, input_size_, x);
              copy_rows(b.y, order + from, n, targets, ws.y + from * targets);
              if (b.weights) copy_rows(b.weights, order + from, n, 1, ws.weights + from);
            });
@@ -169,14 +198,15 @@ Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) con
 
 // Multiply-adds that stand for the cost of a step, between two looks at interrupts.
 int64_t Program::work_of(int64_t batch) const {
-  return std::max<int64_t>(3 * batch * params_size_, 100'000);
+  return std::max<int64_t>(3 * batch * std::max(params_size_, work_), 100'000);
 }
 
-Pass Program::pass(const State& state, int64_t batch) const {
+Pass Program::pass(const State& state, int64_t batch, const Workspace& ws) const {
   Pass pass{kernels_, state.params, state.buffers};
   pass.batch = batch;
   pass.seed = state.seed;
   pass.step = uint64_t(state.step);
+  pass.scratch = ws.scratch;
   return pass;
 }
 
@@ -224,15 +254,16 @@ void Program::weights(const Pass& pass, const Rows& rows, Workspace& ws) const {
   });
 }
 
-void Program::predict(const State& state, const float* x, int64_t n, float* y) const {
+void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) const {
   // Blocks of rows whose activations stay in the second cache. A thread takes a block
   // through all ops; a lone block is shared by the threads op by op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
   int64_t blocks = (n + block - 1) / block;
-  parallel(blocks, n * (params_size_ + 1), [&](int64_t i) {
+  parallel(blocks, n * std::max(params_size_ + 1, work_), [&](int64_t i) {
     int64_t first = i * block, rows = std::min(block, n - first);
     Borrowed ws(*this, rows, false);
-    forward(pass(state, rows), x + first * input_size_, *ws, y + first * output_size_);
+    forward(pass(state, rows, *ws), floats(x, first, rows, *ws), *ws,
+            y + first * output_size_);
   });
 }
 
@@ -243,7 +274,7 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
   for (int64_t s = 0; s < batches.steps; s++) {
     Rows rows = gather(batches, s, *ws);
     if (ends(work_of(rows.batch))) return;
-    const float* p = forward(pass(state, rows.batch), rows.x, *ws, nullptr);
+    const float* p = forward(pass(state, rows.batch, *ws), rows.x, *ws, nullptr);
     Outputs outputs{p, rows.y, rows.weights, rows.batch};
     Scratch scratch{ws->elements, ws->rows};
     double loss = objective_.loss(kernels_, outputs, scratch, nullptr) + penalties;
@@ -258,7 +289,7 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
   check_bounds(batches, step, step + 1);
   Borrowed ws(*this, largest_batch(batches, step, step + 1), true);
   Rows rows = gather(batches, step, *ws);
-  Pass p = pass(state, rows.batch);
+  Pass p = pass(state, rows.batch, *ws);
   p.training = p.keeps = true;
   p.gradient = gradient;
   p.infinite = ws->infinite.get();
@@ -267,16 +298,17 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
 }
 
 // One way back for each output; each sample's gradient is its own.
-void Program::jacobian(const State& state, const float* x, int64_t n, float* y,
+void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
   int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
   Borrowed ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    Pass p = pass(state, std::min(block, n - first));
+    Pass p = pass(state, std::min(block, n - first), *ws);
     if (ends(work_of(p.batch))) return;
     p.keeps = true;
-    const float *in = x + first * input_size_, *out = forward(p, in, *ws, nullptr);
+    const float* in = floats(x, first, p.batch, *ws);
+    const float* out = forward(p, in, *ws, nullptr);
     std::copy_n(out, p.batch * output_size_, y + first * output_size_);
     float* rows = jacobian + first * stride;
     parallel(p.batch, p.batch * stride,
@@ -291,7 +323,7 @@ void Program::jacobian(const State& state, const float* x, int64_t n, float* y,
         const float* from = i ? ws->out[i - 1] : in;
         Derivative before =
             i ? ops_[i - 1]->derivative(from, ws->kept[i - 1]) : Derivative{};
-        ops_[i]->jacobian(p, from, ws->turn[i % 2], rows, stride);
+        ops_[i]->jacobian(p, from, ws->out[i], ws->turn[i % 2], rows, stride);
         float* dx = i > int64_t(first_trainable_) ? ws->turn[(i + 1) % 2] : nullptr;
         ops_[i]->backward(p, from, ws->out[i], ws->turn[i % 2], dx, before);
       }
@@ -323,7 +355,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   for (int64_t s = first; s < last; s++) {
     Rows rows = gather(batches, s, *ws);
     if (ends(work_of(rows.batch))) return "";
-    Pass p = pass(state, rows.batch);
+    Pass p = pass(state, rows.batch, *ws);
     p.training = p.keeps = true;
     p.gradient = ws->gradient;
     p.infinite = ws->infinite.get();
@@ -355,6 +387,11 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   return "";
 }
 
+void Program::settle(State& state, const Pass& pass, const Workspace& ws) const {
+  for (size_t i = 0; i < ops_.size(); i++)
+    ops_[i]->settle(pass, ws.out[i], state.buffers);
+}
+
 // One update of all variables, or none: returns what would not be finite, or "".
 std::string Program::update(State& state, const Pass& pass, const Rows& rows,
                             bool local, float learning_rate, Workspace& ws) const {
@@ -378,6 +415,7 @@ std::string Program::update(State& state, const Pass& pass, const Rows& rows,
   }
   if (!careful) {
     ws.bounds = optimizer_->after(learning_rate, ws.bounds);
+    settle(state, pass, ws);
     return "";
   }
   const Slot* slot = first_infinite(state.params);
@@ -385,6 +423,7 @@ std::string Program::update(State& state, const Pass& pass, const Rows& rows,
     slot = first_infinite(state.slots + k * params_size_);
   if (!slot) {
     ws.bounds = optimizer_->look(kernels_, state.slots, params_size_);
+    settle(state, pass, ws);
     return "";
   }
   ws.restore(state.params, state.slots);

@@ -19,18 +19,26 @@ struct Description {
 
 // kurve.engines.base.State and Batches, as pointers.
 struct State {
-  float* params;
-  const float* buffers;
+  float *params, *buffers;
   float* slots;
   double* scalars;
   int64_t step;
   uint64_t seed;
 };
 
+// Samples, as floats or as bytes; the other is null.
+struct Inputs {
+  Inputs(const float* floats = nullptr) : floats(floats) {}
+  Inputs(const uint8_t* bytes) : bytes(bytes) {}
+  const float* floats = nullptr;
+  const uint8_t* bytes = nullptr;
+};
+
 struct Batches {
-  const float *x, *y, *weights;  // weights may be null
-  int64_t n;                     // rows of data
-  const int64_t* order;          // (order_size,) or null
+  Inputs x;
+  const float *y, *weights;  // weights may be null
+  int64_t n;                 // rows of data
+  const int64_t* order;      // (order_size,) or null
   int64_t order_size;
   const int64_t* bounds;  // (steps + 1,)
   int64_t steps;
@@ -69,18 +77,19 @@ class Program {
   std::string train(State&, const Batches&, int64_t first, int64_t last,
                     double* totals) const;
   void test(const State&, const Batches&, double* totals) const;
-  void predict(const State&, const float* x, int64_t n, float* y) const;
+  void predict(const State&, const Inputs& x, int64_t n, float* y) const;
   // Writes the whole gradient (P,) and returns the loss.
   double gradient(const State&, const Batches&, int64_t step, float* gradient) const;
   // Outputs for x, and the derivative of each with respect to every variable:
   // (n * outputs, P), zero for padding and frozen variables.
-  void jacobian(const State&, const float* x, int64_t n, float* y,
+  void jacobian(const State&, const Inputs& x, int64_t n, float* y,
                 float* jacobian) const;
 
  private:
   class Borrowed;
   struct Rows;
   Rows gather(const Batches&, int64_t step, Workspace&) const;
+  const float* floats(const Inputs&, int64_t first, int64_t n, Workspace&) const;
   const float* forward(const Pass&, const float* x, Workspace&, float* output) const;
   double forward_backward(const Pass&, const Rows&, Workspace&) const;
   void weights(const Pass&, const Rows&, Workspace&) const;
@@ -88,7 +97,8 @@ class Program {
   const Slot* first_infinite(const float* vector) const;
   std::string update(State&, const Pass&, const Rows&, bool local, float learning_rate,
                      Workspace&) const;
-  Pass pass(const State&, int64_t batch) const;
+  void settle(State&, const Pass&, const Workspace&) const;
+  Pass pass(const State&, int64_t batch, const Workspace&) const;
   int64_t work_of(int64_t batch) const;
 
   const Kernels& kernels_;
@@ -96,6 +106,7 @@ class Program {
   std::vector<std::unique_ptr<Op>> ops_;
   int64_t input_size_, output_size_, params_size_, buffers_size_;
   int64_t widest_;              // of any op's input or output
+  int64_t work_ = 0;            // multiply-adds per sample
   size_t first_trainable_ = 0;  // no gradient is wanted below this op
   int64_t local_batch_ = 0;     // up to this size, gradients are made as they are used
   Objective objective_;

@@ -16,6 +16,7 @@ struct Workspace {
   float* turn[2] = {};  // gradients (training) or outputs (inference) take turns here
   float *gradient = nullptr, *elements = nullptr;
   double* rows = nullptr;
+  float* scratch = nullptr;                       // of the op at work
   std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
   std::vector<double> totals;                     // of the step under way
   std::vector<double> clipping;                   // the optimizer's scratch
@@ -25,6 +26,7 @@ struct Workspace {
     int64_t x, y, widest, output, rows, fixed;
     int64_t local;  // batches up to this size keep every op's delta
     const std::vector<std::unique_ptr<Op>>& ops;
+    const Kernels& kernels;
   };
 
   void reserve(int64_t batch, bool training, const Sizes& sizes) {
@@ -73,11 +75,16 @@ struct Workspace {
     elements = take(batch * sizes.output);
     rows = reinterpret_cast<double*>(take(2 * batch * sizes.rows));
     for (size_t i = 0; training && i < sizes.ops.size(); i++) {
-      out[i] = take(batch * sizes.ops[i]->out);
+      const Op& op = *sizes.ops[i];
+      out[i] = take(batch * (op.out + op.behind) + op.behind_once);
       if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
       delta[i] = take(std::min(batch, sizes.local) * sizes.ops[i]->out);
     }
     if (training) gradient = take(sizes.fixed);
+    int64_t most = 0;
+    for (const auto& op : sizes.ops)
+      most = std::max(most, op->scratch(sizes.kernels, batch, training));
+    scratch = take(most);
   }
 
   struct Free {

@@ -24,11 +24,23 @@ using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu, Options...>;
 template <class T>
 using Vector = Array<T, nb::ndim<1>>;
 using Data = Array<const float>;
+using Samples = std::variant<Data, Array<const uint8_t>>;
+
+// The floats or bytes of x, (n, *shape), and n.
+Inputs inputs(const Samples& x, const Program& program, const char* what, int64_t& n) {
+  return std::visit(
+      [&](const auto& a) -> Inputs {
+        n = a.ndim() ? int64_t(a.shape(0)) : 0;
+        expect(int64_t(a.size()) == n * program.input_size(), what);
+        return a.data();
+      },
+      x);
+}
 
 // What a call needs of kurve.engines.base.State, whose step it sets at the end.
 struct StateArrays {
   Vector<float> params;
-  Vector<const float> buffers;
+  Vector<float> buffers;
   Array<float, nb::ndim<2>> slots;
   Vector<double> scalars;
 
@@ -51,16 +63,17 @@ struct StateArrays {
 };
 
 struct BatchArrays {
-  Data x, y;
+  Samples x;
+  Data y;
   std::optional<Vector<const float>> weights;
   std::optional<Vector<const int64_t>> order;
   Vector<const int64_t> bounds;
   std::optional<Vector<const float>> learning_rates;
 
   Batches view(const Program& program) const {
-    int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0;
-    expect(int64_t(x.size()) == n * program.input_size(),
-           "batches.x must have the shape (n, *input_shape).");
+    int64_t n = 0;
+    Inputs samples =
+        inputs(x, program, "batches.x must have the shape (n, *input_shape).", n);
     expect(int64_t(y.size()) == n * program.target_size(),
            "batches.y must have as many rows as x, of the target's shape.");
     expect(!weights || int64_t(weights->size()) == n,
@@ -69,7 +82,7 @@ struct BatchArrays {
     int64_t steps = int64_t(bounds.size()) - 1;
     expect(!learning_rates || int64_t(learning_rates->size()) == steps,
            "batches.learning_rates must have one number for each step.");
-    return {x.data(),
+    return {samples,
             y.data(),
             weights ? weights->data() : nullptr,
             n,
@@ -141,28 +154,28 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
   interruptible([&] { program.test(view, data, totals.data()); });
 }
 
-void predict(const Program& program, const StateArrays& arrays, Data x,
+constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
+
+void predict(const Program& program, const StateArrays& arrays, const Samples& x,
              Array<float> y) {
   State view = arrays.view(program, 0, 0);
-  int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0;
-  expect(int64_t(x.size()) == n * program.input_size(),
-         "x must have the shape (n, *input_shape).");
+  int64_t n = 0;
+  Inputs samples = inputs(x, program, wrong_shape, n);
   expect(int64_t(y.size()) == n * program.output_size(),
          "y must have the shape (n, *output_shape).");
-  interruptible([&] { program.predict(view, x.data(), n, y.data()); });
+  interruptible([&] { program.predict(view, samples, n, y.data()); });
 }
 
-void jacobian(const Program& program, const StateArrays& arrays, Data x, Array<float> y,
-              Array<float, nb::ndim<2>> out) {
+void jacobian(const Program& program, const StateArrays& arrays, const Samples& x,
+              Array<float> y, Array<float, nb::ndim<2>> out) {
   State view = arrays.view(program, 0, 0);
-  int64_t n = x.ndim() ? int64_t(x.shape(0)) : 0, outputs = program.output_size();
-  expect(int64_t(x.size()) == n * program.input_size(),
-         "x must have the shape (n, *input_shape).");
+  int64_t n = 0, outputs = program.output_size();
+  Inputs samples = inputs(x, program, wrong_shape, n);
   expect(int64_t(y.size()) == n * outputs, "y must have the shape (n, *output_shape).");
   expect(int64_t(out.shape(0)) == n * outputs &&
              int64_t(out.shape(1)) == program.params_size(),
          "the jacobian must have a row for each output and a column for each param.");
-  interruptible([&] { program.jacobian(view, x.data(), n, y.data(), out.data()); });
+  interruptible([&] { program.jacobian(view, samples, n, y.data(), out.data()); });
 }
 
 double gradient(const Program& program, const StateArrays& arrays, int64_t step,
@@ -210,12 +223,12 @@ void register_program(nb::module_& m) {
           nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
-      .def(nb::init<Vector<float>, Vector<const float>, Array<float, nb::ndim<2>>,
+      .def(nb::init<Vector<float>, Vector<float>, Array<float, nb::ndim<2>>,
                     Vector<double>>(),
            nb::arg("params").noconvert(), nb::arg("buffers").noconvert(),
            nb::arg("slots").noconvert(), nb::arg("scalars").noconvert());
   nb::class_<BatchArrays>(m, "Batches", "The arrays of a kurve.engines.base.Batches.")
-      .def(nb::init<Data, Data, std::optional<Vector<const float>>,
+      .def(nb::init<Samples, Data, std::optional<Vector<const float>>,
                     std::optional<Vector<const int64_t>>, Vector<const int64_t>,
                     std::optional<Vector<const float>>>(),
            nb::arg("x").noconvert(), nb::arg("y").noconvert(),

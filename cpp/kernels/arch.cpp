@@ -1,6 +1,7 @@
 // Compiled once per instruction set, with KURVE_ARCH naming it. Everything lies in an
 // anonymous namespace and no std template is used: a weak symbol compiled here with
 // wide instructions could be the one the linker keeps for code that runs on every CPU.
+#include "images.h"
 #include "table.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -34,6 +35,20 @@ namespace {
 
 #include "pack.inl.h"
 #include "product.inl.h"
+
+#include "conv.inl.h"
+#include "conv_backward.inl.h"
+#include "depthwise.inl.h"
+#include "pooling.inl.h"
+
+const ImageKernels images = {
+    conv_packed_size, conv_turned_size, conv_pack_tasks,
+    conv_pack,        conv_turn_tasks,  conv_turn,
+    conv_forward,     conv_add_dx,      conv_sums_size,
+    conv_sums_pieces, conv_add_sums,    conv_sums_row,
+    forward_max,      spread_max,       pool,
+    pool_backward,
+};
 }  // namespace
 
 extern const Kernels NAME(KURVE_ARCH);
@@ -68,5 +83,6 @@ const Kernels NAME(KURVE_ARCH) = {
     dot_row,
     add64,
     add_row,
+    &images,
 };
 }  // namespace kurve

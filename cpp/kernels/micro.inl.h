@@ -12,9 +12,11 @@ constexpr int tile = 4, wide = 4;
 constexpr int64_t flat_rows = 3;
 
 // C (rows, vectors L) = or += A (rows, K) B (K, vectors L), C held in registers.
-template <int rows, int vectors>
+// beside(k) is called once a step: other work that fills what the chains leave idle.
+template <int rows, int vectors, class Beside>
 INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
-                  int64_t b_row, float* c, int64_t c_row, int64_t K, bool first) {
+                  int64_t b_row, float* c, int64_t c_row, int64_t K, bool first,
+                  const Beside& beside) {
   vf acc[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
@@ -35,6 +37,7 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; v++) acc[r][v] += av * bv[v];
     }
+    beside(k);
     a += a_step;
     b += b_row;
   }
@@ -48,14 +51,15 @@ template <int vectors>
 static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
                        const float* b, int64_t b_row, float* c, int64_t c_row,
                        int64_t K, bool first) {
+  auto none = [](int64_t) {};
   switch (rows) {
-#define CASE(n)                                                               \
-  case n:                                                                     \
-    if constexpr (n <= (vectors > 2 ? flat_rows : tile)) {                    \
-      if (a_row == 1)                                                         \
-        return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, first); \
-      return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, first);    \
-    }                                                                         \
+#define CASE(n)                                                                     \
+  case n:                                                                           \
+    if constexpr (n <= (vectors > 2 ? flat_rows : tile)) {                          \
+      if (a_row == 1)                                                               \
+        return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, first, none); \
+      return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, first, none);    \
+    }                                                                               \
     break;
     CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10)
 #undef CASE

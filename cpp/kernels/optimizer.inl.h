@@ -42,22 +42,24 @@ static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
   return !any(wild);
 }
 
-// One vector of a variable: w and g, and up to three slots a, b, c in place.
-template <OptimizerKind kind>
+// One vector of a variable: w and g, and `count` of the slots a, b, c in place. Of
+// two products in a sum, `rounded` says which is not fused: the compiler might choose
+// otherwise in another place.
+template <OptimizerKind kind, int count>
 INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
   if constexpr (kind == OptimizerKind::sgd) {
-    if (!u.momentum_on) return w - u.lr * g;
-    vf step = u.lr * g;
+    if constexpr (count == 0) return w - u.lr * g;
+    vf step = rounded(u.lr * g);
     a = u.momentum * a - step;
     return u.nesterov ? w + (u.momentum * a - step) : w + a;
   } else if constexpr (kind == OptimizerKind::rmsprop) {
     // slots: v, then momentum and mean as far as they are on
     vf& mean = u.momentum_on ? c : b;
     vf square = g * g;
-    a = u.rho * a + u.one_minus_rho * square;
+    a = rounded(u.rho * a) + u.one_minus_rho * square;
     vf denominator = a;
     if (u.centered) {
-      mean = u.rho * mean + u.one_minus_rho * g;
+      mean = rounded(u.rho * mean) + u.one_minus_rho * g;
       denominator = denominator - mean * mean;
     }
     vf increment = u.lr * g / sqrt(denominator + u.epsilon);
@@ -77,8 +79,7 @@ INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
     a = a + (g - a) * u.one_minus_b1;
     vf square = g * g;
     b = b + (square - b) * u.one_minus_b2;
-    vf share = u.c_g * g;
-    return w - u.lr * (a * u.c_m + share) / (sqrt(b / u.c_v) + u.epsilon);
+    return w - u.lr * (rounded(a * u.c_m) + u.c_g * g) / (sqrt(b / u.c_v) + u.epsilon);
   } else {
     a = a + (g - a) * u.one_minus_b1;
     b = max(b * u.beta_2, abs(g));
@@ -99,51 +100,65 @@ struct Updated {
   int64_t factor_step = 0;
 };
 
+// The first n < L elements of a vector, or L, of w and the slots at `at`.
+template <OptimizerKind kind, int count>
+INLINE void update_vector(const Update& u, float* w, float* const* slots, int64_t at,
+                          vf g, int64_t n) {
+  vf s[3] = {};
+  for (int k = 0; k < count; k++) s[k] = load(slots[k] + at, n);
+  vf v = load(w + at, n);
+  if (u.decay != 0.0f) {
+    vf decayed = v * u.decay;
+    v = v - decayed * u.lr;
+  }
+  v = stepped<kind, count>(u, v, g, s[0], s[1], s[2]);
+  store(w + at, v, n);
+  for (int k = 0; k < count; k++) store(slots[k] + at, s[k], n);
+}
+
 // By value: what stores might overwrite could not stay in registers.
 template <OptimizerKind kind, int count>
 static void update_rows(const Update u, const Updated t) {
   for (int64_t i = 0; i < t.rows; i++) {
     vf factor = splat(t.factors ? t.factors[i * t.factor_step] : 1.0f);
     for (int64_t j = 0; j < t.columns; j += L) {
-      int64_t rest = t.columns - j, at = i * t.w_row + j;
-      vf s[3] = {};
-      for (int k = 0; k < count; k++) s[k] = load(t.slots[k] + at, rest);
-      vf v = load(t.w + at, rest);
-      if (u.decay != 0.0f) {
-        vf decayed = v * u.decay;
-        v = v - decayed * u.lr;
-      }
-      vf g = load(t.g + i * t.g_row + j, rest) * factor;
-      v = stepped<kind>(u, v, g, s[0], s[1], s[2]);
-      store(t.w + at, v, rest);
-      for (int k = 0; k < count; k++) store(t.slots[k] + at, s[k], rest);
+      vf g = load(t.g + i * t.g_row + j, t.columns - j) * factor;
+      update_vector<kind, count>(u, t.w, t.slots, i * t.w_row + j, g, t.columns - j);
     }
   }
 }
 
-static __attribute__((noinline)) void update_block(const Update& u, const Updated& t) {
+// Calls body.operator()<kind, number of slots>().
+template <class Body>
+INLINE void by_kind(const Update& u, const Body& body) {
   using enum OptimizerKind;
   switch (u.kind) {
     case sgd:
-      return u.momentum_on ? update_rows<sgd, 1>(u, t) : update_rows<sgd, 0>(u, t);
+      return u.momentum_on ? body.template operator()<sgd, 1>()
+                           : body.template operator()<sgd, 0>();
     case rmsprop:
       switch (int(u.momentum_on) + int(u.centered)) {
         case 0:
-          return update_rows<rmsprop, 1>(u, t);
+          return body.template operator()<rmsprop, 1>();
         case 1:
-          return update_rows<rmsprop, 2>(u, t);
+          return body.template operator()<rmsprop, 2>();
         default:
-          return update_rows<rmsprop, 3>(u, t);
+          return body.template operator()<rmsprop, 3>();
       }
     case adagrad:
-      return update_rows<adagrad, 1>(u, t);
+      return body.template operator()<adagrad, 1>();
     case adam:
-      return u.amsgrad ? update_rows<adam, 3>(u, t) : update_rows<adam, 2>(u, t);
+      return u.amsgrad ? body.template operator()<adam, 3>()
+                       : body.template operator()<adam, 2>();
     case nadam:
-      return update_rows<nadam, 2>(u, t);
+      return body.template operator()<nadam, 2>();
     case adamax:
-      return update_rows<adamax, 2>(u, t);
+      return body.template operator()<adamax, 2>();
   }
+}
+
+static __attribute__((noinline)) void update_block(const Update& u, const Updated& t) {
+  by_kind(u, [&]<OptimizerKind kind, int count>() { update_rows<kind, count>(u, t); });
 }
 
 static void update(const Update& u, float* w, const float* g, float* const* slots,

@@ -142,17 +142,59 @@ static bool flat_part(const Product& p, int64_t n, int64_t width) {
   return finish(p, c, flat_widest, 0, p.M, n, width);
 }
 
-// What `update` is about to read, fetched while its gradient is computed.
-static void prefetch_variable(const Product& p, int64_t at, int64_t rows) {
-  for (int64_t i = 0; i < rows; i++, at += p.N)
-    for (int64_t j = 0; j < panel_width; j += 16) {
-      __builtin_prefetch(p.c + at + j, 1, 2);
-      for (float* slot : p.slots)
-        if (slot) __builtin_prefetch(slot + at + j, 1, 2);
+// A variable's gradient, tile by tile. A whole tile is updated beside the product of
+// the next one, whose place in memory is fetched: roots and quotients keep a unit busy
+// that products do not use.
+template <OptimizerKind kind, int count>
+static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t rows,
+                         int64_t n0, int64_t width) {
+  constexpr int64_t vectors = 2 * tile;
+  const Update u = *p.step;
+  float *w = p.c, *slots[3] = {p.slots[0], p.slots[1], p.slots[2]};
+  alignas(64) float c[2][tile * panel_width];
+  const float* g = nullptr;  // of the tile to be updated, the next vector
+  int64_t at = 0, step = 0, ahead = 0;
+  auto next = [&]() __attribute__((always_inline)) {
+    update_vector<kind, count>(u, w, slots, at, load(g), L);
+    __builtin_prefetch(w + at + ahead);
+    for (int k = 0; k < count; k++) __builtin_prefetch(slots[k] + at + ahead);
+    g += L;
+    at += step;
+    step = p.N - step;  // L, and from there to the next row
+  };
+  auto beside = [&](int64_t k) __attribute__((always_inline)) {
+    if (k < vectors) next();
+  };
+  int turn = 0;
+  for (int64_t m = m0, r; m < m0 + rows; m += r) {
+    r = min(m0 + rows - m, tile);
+    for (int64_t j = 0; j < width; j += panel_width) {
+      int64_t n = n0 + j, columns = min(width - j, panel_width), here = m * p.N + n;
+      const float *a = p.a + m * p.a_row, *panel = b + j * p.K;
+      bool whole = r == tile && columns == panel_width;
+      if (g && whole) {
+        ahead = here - at;
+        micro<tile, 2>(a, 1, p.a_step, panel, panel_width, c[turn], panel_width, p.K,
+                       true, beside);
+        for (int64_t k = p.K; k < vectors; k++) next();
+      } else {
+        auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
+        run(int(r), a, p.a_row, p.a_step, panel, panel_width, c[turn], panel_width, p.K,
+            true);
+      }
+      if (whole) {
+        g = c[turn];
+        turn ^= 1;
+        at = here;
+        step = L;
+      } else {
+        finish(p, c[turn], panel_width, m, r, n, columns);
+      }
     }
+  }
+  for (int64_t k = 0; g && k < vectors; k++) next();
 }
 
-// Rows of the variable are contiguous: the wider the piece, the better memory streams.
 static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
                         int64_t width) {
   if (p.K == 1) {  // each row of the gradient is a multiple of B
@@ -161,20 +203,11 @@ static void update_part(const Product& p, int64_t m0, int64_t rows, int64_t n,
     return update_block(*p.step, {p.c + m0 * p.N + n, p.N, p.b + n, 0, slots, rows,
                                   width, p.a + m0 * p.a_row, p.a_row});
   }
-  alignas(64) float packed[update_size], c[tile * update_widest];
+  alignas(64) float packed[update_size];
   pack_b(p, 0, p.K, n, width, packed, p.K * panel_width);
-  int64_t c_row = pieces(width, panel_width) * panel_width;
-  Tiles tiles(rows);
-  for (int64_t i = 0; i < tiles.count; i++) {
-    int64_t r0 = m0 + tiles.begin(i), count = tiles.size(i);
-    for (int64_t j = 0; j < width; j += panel_width) {
-      prefetch_variable(p, r0 * p.N + n + j, count);
-      auto run = width - j <= L ? micro_rows<1> : micro_rows<2>;
-      run(int(count), p.a + r0 * p.a_row, p.a_row, p.a_step, packed + j * p.K,
-          panel_width, c + j, c_row, p.K, true);
-    }
-    finish(p, c, c_row, r0, count, n, width);
-  }
+  by_kind(*p.step, [&]<OptimizerKind kind, int count>() {
+    update_tiles<kind, count>(p, packed, m0, rows, n, width);
+  });
 }
 
 // A tile of C on its way to the first cache, before its turn.

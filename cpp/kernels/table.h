@@ -132,6 +132,8 @@ struct Dropout {
   float scale;
 };
 
+struct ImageKernels;
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -196,6 +198,8 @@ struct Kernels {
   double (*dot_row)(const float* x, const double* y, int64_t n);
   void (*add64)(double* y, double factor, const double* x, int64_t n);
   void (*add_row)(double* y, double factor, const float* x, int64_t n);
+
+  const ImageKernels* images;  // see images.h
 };
 
 }  // namespace kurve

@@ -71,6 +71,16 @@ INLINE vf with_sign(vf magnitude, vf of) {
 INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
 
+// A product that no sum takes into a fused multiply-add.
+INLINE vf rounded(vf x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#else
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
 INLINE vf sqrt(vf x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));

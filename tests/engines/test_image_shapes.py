@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from kurve import Sequential, layers
 from kurve.layers import Layer
 from tests.engines.cases import compiled, in_float64, one_batch
-from tests.engines.images import ready
 from tests.engines.test_gradients import check
 from tests.engines.tolerances import TOLERANCES
 
@@ -114,10 +113,13 @@ def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> N
     x, y = data_of(window[2], 5)
     batches = one_batch(x, y, None)
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
-        model = ready(model_of(engine, window))
+        model = model_of(engine, window)
         state = model._training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        try:
+            program = model._ready_program()
+        except NotImplementedError:  # this engine does not have the layer
+            assume(False)
         loss, gradient = program.gradient(state, batches, 0)
         results.append((np.array(loss), gradient, program.predict(state, batches.x)))
     for what, exact, own, found in zip(

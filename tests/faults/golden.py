@@ -21,7 +21,7 @@ import numpy as np
 
 import kurve
 from kurve import Input, Sequential, _core
-from kurve.engines.native import NUMERICS
+from kurve.engines.base import NUMERICS
 from kurve.layers import Dense, Dropout, Normalization
 
 FILE = Path(__file__).with_name("golden.json")

@@ -275,15 +275,27 @@ def steps(plan: Plan, batch: int, scale: float = 1.0) -> State:
     return state
 
 
-@pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
+VARIANTS = [(kind, {}) for kind in sorted(OPTIMIZERS)] + [
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("rmsprop", {"momentum": 0.5}),
+    ("rmsprop", {"centered": True}),
+    ("rmsprop", {"momentum": 0.5, "centered": True}),
+    ("adam", {"amsgrad": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes"), VARIANTS)
 @pytest.mark.parametrize("batch", [1, 3, 20])
-def test_updates_on_the_fly_leave_the_same_bits(kind, batch):
+def test_updates_on_the_fly_leave_the_same_bits(kind, changes, batch):
     """A clip that clips nothing makes the engine lay down the whole gradient first."""
     builder = Builder(1).dense(300, "relu").dense(37, "tanh").dropout(0.2)
     builder.dense(130, "gelu", bias=False).dense(5, frozen=("kernel", "bias"))
     builder.dense(1)
     plans = [
-        builder.plan(mse(), optimizer(kind, weight_decay=0.1, clipvalue=clip))
+        builder.plan(
+            mse(), optimizer(kind, weight_decay=0.1, clipvalue=clip, **changes)
+        )
         for clip in (0.0, 1e30)
     ]
     # Inputs of 1e16 are checked the long way: their gradients are finite all the same.

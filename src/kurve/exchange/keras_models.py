@@ -36,6 +36,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "data_format": ("channels_last",),
     "synchronized": (False,),
     "renorm": (False,),
+    "renorm_clipping": (),
     "virtual_batch_size": (),
     "fused": (True, False),
     "rms_scaling": (False,),
@@ -47,9 +48,22 @@ FIXED: dict[str, tuple[Any, ...]] = {
 """Arguments of Keras's layers that Kurve's do not have, with the values, besides None,
 with which they change nothing."""
 
-FREE = ("seed", "batch_input_shape", "batch_shape", "input_shape", "input_dtype")
+FREE = (
+    "seed",
+    "batch_input_shape",
+    "batch_shape",
+    "input_shape",
+    "input_dtype",
+    "renorm_momentum",
+)
 """Arguments that are read elsewhere, or do not matter: Kurve's random numbers come from
 the model's seed."""
+
+NOT_WRITTEN = {
+    "SpatialDropout1D": ("trainable", "data_format"),
+    "SpatialDropout2D": ("trainable",),
+}
+"""Arguments of Kurve's layers that Keras's do not take back from a file."""
 
 MAX_LAYERS = 10_000
 
@@ -151,7 +165,13 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.regularizer_from(value, what)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
-    return tuple(value) if isinstance(value, list) else value
+    if key == "axis" and isinstance(value, list) and len(value) == 1:
+        return value[0]
+    return _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_dtype(given: Any, what: str) -> None:
@@ -310,7 +330,10 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
         raise not_in_keras(f"{what} has a slash in its name")
     if cls in KURVE_ONLY or kurve_layers.CLASSES.get(cls) is not type(layer):
         raise not_in_keras(f"{what} is a {cls}")
-    config = {k: v for k, v in layer.get_config().items() if k != "input_shape"}
+    left_out = ("input_shape", *NOT_WRITTEN.get(cls, ()))
+    config = {k: v for k, v in layer.get_config().items() if k not in left_out}
+    if cls == "UpSampling1D":  # a number in Keras, and a list of one here
+        config["size"] = config["size"][0]
     try:
         for key in config:
             config[key] = _argument_entry(key, getattr(layer, key, None), config, what)

@@ -449,9 +449,9 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "not JSON": ('{"class_name": ', "config.json: Expecting value"),
     "no object": ("[]", "config.json: it is not an object"),
-    "twice": ('{"class_name": "A", "class_name": "B"}', "has a key twice"),
-    "NaN": ('{"class_name": NaN}', "NaN is no number of JSON"),
-    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nested deeper than 32"),
+    "twice": ('{"class_name": "A", "class_name": "B"}', "'class_name' is given twice"),
+    "NaN": ('{"class_name": NaN}', "NaN is no number"),
+    "deep": ('{"a":' * 40 + "1" + "}" * 40, "nests deeper than 32"),
     "empty": ({}, "the model has no class name"),
 }
 
@@ -464,6 +464,29 @@ def test_refused_configurations(name: str, tmp_path: Path) -> None:
         ModelFileError, match=rf"(?s)^\[load_model\] '.*m.keras'.*{message}"
     ):
         models.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("lambda", "config"),
+        ("units too many", "weights"),
+        ("loss of code", "compile_config"),
+        ("deep", "config.json"),
+    ],
+)
+def test_the_error_names_the_field(name: str, field: str, tmp_path: Path) -> None:
+    path = keras_file(tmp_path / "m.keras", CONFIGS[name][0])
+    with pytest.raises(ModelFileError) as caught:
+        models.load_model(path)
+    assert caught.value.field == field
+
+
+def test_long_names_do_not_fill_the_screen(tmp_path: Path) -> None:
+    config = config_of(dense_entry(name="x" * 10_000))
+    with pytest.raises(ModelFileError) as caught:
+        models.load_model(keras_file(tmp_path / "m.keras", config, kernel=(4, 1)))
+    assert len(str(caught.value)) < 700
 
 
 def test_without_compile_a_loss_does_not_matter(tmp_path: Path) -> None:

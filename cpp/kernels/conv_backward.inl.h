@@ -1,0 +1,171 @@
+// The way back through a convolution; see conv.inl.h.
+#pragma once
+
+static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
+                             int64_t row, int64_t rows, float* dx);
+
+// Output pixels of one row times one tap: what falls outside the image is left out.
+static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
+                        int64_t row, int64_t rows, float* dx) {
+  if (depthwise(p)) return depthwise_add_dx(p, turned, dz, row, rows, dx);
+  alignas(64) float edge[conv_tile_rows * panel_width];
+  const int64_t I = p.I / p.groups, O = p.O / p.groups, c_row = p.sw * p.I;
+  const Stretch whole{0, 0};
+  for (int64_t group = 0; group < p.groups; group++)
+    for (int64_t n = 0; n < I; n += panel_width) {
+      const int64_t width = min(panel_width, I - n);
+      const bool two = width > L, direct = width == (two ? panel_width : L);
+      for (int64_t h = row; h < row + rows; h++) {
+        Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        for (int64_t r = high.from; r < high.to; r++)
+          for (int64_t s = 0; s < p.kw; s++) {
+            Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+            const float* from = dz + ((h - row) * p.OW + wide.from) * p.O + group * O;
+            int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + wide.from * p.sw +
+                          s * p.dw - p.left) *
+                             p.I +
+                         group * I + n;
+            int64_t count = wide.to - wide.from, tiles = pieces(count, conv_tile_rows);
+            for (int64_t i = 0; i < tiles; i++) {
+              int64_t begin = count * i / tiles;
+              int64_t m = count * (i + 1) / tiles - begin;
+              float* c = dx + to + begin * c_row;
+              Tile t{from + begin * p.O,
+                     p.O,
+                     1,
+                     turned + (r * p.kw + s) * O * panel_width,
+                     panel_width,
+                     &whole,
+                     1,
+                     O,
+                     c,
+                     c_row,
+                     c,
+                     c_row};
+              if (!direct) {
+                for (int64_t k = 0; k < m; k++)
+                  for (int64_t j = 0; j < width; j += L)
+                    store(edge + k * panel_width + j,
+                          load(c + k * c_row + j, width - j));
+                t.from = t.c = edge;
+                t.from_row = t.c_row = panel_width;
+              }
+              if (two)
+                conv_tile_of<2, true, false>(m, t);
+              else
+                conv_tile_of<1, true, false>(m, t);
+              if (!direct)
+                for (int64_t k = 0; k < m; k++)
+                  for (int64_t j = 0; j < width; j += L)
+                    store(c + k * c_row + j, load(edge + k * panel_width + j),
+                          width - j);
+            }
+          }
+      }
+      turned += p.kh * p.kw * O * panel_width;
+    }
+}
+
+// ---- dW: sums (kh kw I / groups, groups x panels of O), whole panels of L.
+
+INLINE int64_t sums_width(const Conv& p) {
+  return p.groups * pieces(p.O / p.groups, L) * L;
+}
+static int64_t conv_sums_size(const Conv& p) {
+  if (depthwise(p)) return p.kh * p.kw * pieces(p.O, L) * L;
+  return forward_depth(p) * sums_width(p);
+}
+static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh; }
+
+// sums (m rows, all columns of the group) += A^T dz, tile by tile; A's rows lie side by
+// side and its steps are `t.a_step` apart.
+static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums) {
+  const int64_t O = p.O / p.groups, row = sums_width(p);
+  const float *a = t.a, *b = t.b + group * O;
+  float* c = sums + group * (pieces(O, L) * L);
+  const int64_t tiles = pieces(m, conv_tile_rows);
+  for (int64_t n = 0, width; n < O; n += width) {
+    width = O - n >= 2 * L ? 2 * L : L;
+    for (int64_t i = 0; i < tiles; i++) {
+      int64_t begin = m * i / tiles, rows = m * (i + 1) / tiles - begin;
+      t.a = a + begin;
+      t.b = b + n;
+      t.from = t.c = c + begin * row + n;
+      t.from_row = t.c_row = row;
+      if (width == 2 * L) {
+        conv_tile_of<2, false, false>(rows, t);
+      } else if (O - n >= L) {
+        conv_tile_of<1, false, false>(rows, t);
+      } else {
+        t.columns = O - n;
+        conv_tile_of<1, false, true>(rows, t);
+      }
+    }
+  }
+}
+
+static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
+                               int64_t row, int64_t rows, float* sums);
+
+// A piece is one row of taps. Where taps join, their rows of dW are one block for the
+// pixels that see all of them; the pixels at the edges add to a part of it.
+static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_t row,
+                          int64_t rows, float* sums, int64_t r) {
+  if (depthwise(p)) return depthwise_add_sums(p, x, dz, row, rows, sums);
+  const int64_t I = p.I / p.groups, line = p.W * p.I, end = row + rows;
+  const int64_t down = r * p.dh - p.top;
+  const Span high = inside(down, p.sh, p.H, p.OH);
+  const int64_t from = high.from > row ? high.from : row, to = min(high.to, end);
+  if (from >= to) return;
+  Stretch stretches[most_stretches];
+  // Output pixels (from..to-1) x w under the taps from s on: m rows of dW.
+  auto add = [&](int64_t group, Span w, int64_t s, int64_t m, bool upright) {
+    if (w.from >= w.to) return;
+    float* c = sums + (r * p.kw + s) * I * sums_width(p);
+    for (int64_t h = from, count; h < to; h += count) {
+      count = upright ? to - h : min(to - h, most_stretches);
+      int64_t at = (h * p.sh + down) * line + (w.from * p.sw + s * p.dw - p.left) * p.I;
+      for (int64_t i = 0; i < (upright ? 1 : count); i++)
+        stretches[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
+      Tile t{x,
+             1,
+             upright ? p.sh * line : p.sw * p.I,
+             dz + ((h - row) * p.OW + w.from) * p.O,
+             upright ? p.OW * p.O : p.O,
+             stretches,
+             upright ? 1 : count,
+             upright ? count : w.to - w.from,
+             nullptr,
+             0,
+             nullptr,
+             0};
+      add_tiles(p, t, m, group, c);
+    }
+  };
+  if (taps_join(p)) {
+    const Span wide = columns_seeing_all(p);
+    add(0, wide, 0, p.kw * I, false);
+    for (int64_t w = 0; w < p.OW; w++) {
+      if (w >= wide.from && w < wide.to) continue;
+      Span s = inside(w * p.sw - p.left, 1, p.W, p.kw);
+      add(0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
+    }
+    return;
+  }
+  for (int64_t group = 0; group < p.groups; group++)
+    for (int64_t s = 0; s < p.kw; s++)
+      add(group, inside(s * p.dw - p.left, p.sw, p.W, p.OW), s, I, false);
+}
+
+static void conv_sums_row(const Conv& p, const float* sums, int64_t blocks,
+                          int64_t apart, int64_t row, float* to) {
+  const int64_t groups = depthwise(p) ? 1 : p.groups, O = p.O / groups;
+  const int64_t wide = pieces(O, L) * L;
+  const float* from = sums + row * groups * wide;
+  for (int64_t group = 0; group < groups; group++, from += wide, to += O)
+    for (int64_t j = 0; j < O; j += L) {
+      vf s = load(from + j);
+      for (int64_t i = 1; i < blocks; i++) s += load(from + i * apart + j);
+      store(to + j, s, O - j);
+    }
+}

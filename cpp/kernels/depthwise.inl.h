@@ -1,0 +1,97 @@
+// Convolution of each channel by itself: kernel (kh, kw, C). Vectors run over the
+// channels, some pixels of a row side by side.
+#pragma once
+
+constexpr int64_t depthwise_pixels = 8;
+
+static void depthwise_forward(const Conv& p, const Finish& f, const float* kernel,
+                              const float* x, int64_t row, int64_t rows, float* y,
+                              float* kept) {
+  const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
+  const Span wide = columns_seeing_all(p);
+  for (int64_t h = row; h < row + rows; h++) {
+    const Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    float* to = y + (h - row) * p.OW * C;
+    for (int64_t w = 0, count; w < p.OW; w += count) {
+      bool all = w >= wide.from && w + depthwise_pixels <= wide.to;
+      count = all ? depthwise_pixels : 1;
+      const Span s = all ? Span{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
+      const int64_t at = (h * p.sh - p.top) * line + (w * p.sw - p.left) * p.I;
+      for (int64_t j = 0; j < C; j += L) {
+        const int64_t n = C - j;
+        vf acc[depthwise_pixels];
+        for (vf& a : acc) a = f.bias ? load(f.bias + j, n) : vf{};
+        for (int64_t i = r.from; i < r.to; i++)
+          for (int64_t k = s.from; k < s.to; k++) {
+            vf weight = load(kernel + (i * p.kw + k) * C + j, n);
+            const float* from = x + (at + i * p.dh * line + k * p.dw * p.I + j);
+            if (all)
+#pragma GCC unroll 8
+              for (int64_t q = 0; q < depthwise_pixels; q++)
+                acc[q] += load(from + q * step, n) * weight;
+            else
+              acc[0] += load(from, n) * weight;
+          }
+        for (int64_t q = 0; q < count; q++) store(to + (w + q) * C + j, acc[q], n);
+      }
+    }
+    if (f.activation == Activation::linear) continue;
+    float* derivative = kept ? kept + (to - y) : nullptr;
+    activate_block({to, C, to, C, p.OW, C}, f.activation, f.alpha, nullptr, derivative);
+  }
+}
+
+static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
+                             int64_t row, int64_t rows, float* dx) {
+  const int64_t C = p.O, line = p.W * C;
+  for (int64_t h = row; h < row + rows; h++) {
+    const Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    for (int64_t r = high.from; r < high.to; r++)
+      for (int64_t s = 0; s < p.kw; s++) {
+        const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+        const float* weights = kernel + (r * p.kw + s) * C;
+        const float* from = dz + ((h - row) * p.OW + wide.from) * C;
+        float* to = dx + (h * p.sh + r * p.dh - p.top) * line +
+                    (wide.from * p.sw + s * p.dw - p.left) * C;
+        for (int64_t w = wide.from; w < wide.to; w++, from += C, to += p.sw * C)
+          for (int64_t j = 0; j < C; j += L) {
+            const int64_t n = C - j;
+            vf sum = load(to + j, n);
+            sum += load(from + j, n) * load(weights + j, n);
+            store(to + j, sum, n);
+          }
+      }
+  }
+}
+
+// sums (kh, kw, whole vectors of C).
+static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
+                               int64_t row, int64_t rows, float* sums) {
+  const int64_t C = p.O, line = p.W * C, apart = pieces(C, L) * L;
+  for (int64_t r = 0; r < p.kh; r++) {
+    const int64_t down = r * p.dh - p.top;
+    const Span high = inside(down, p.sh, p.H, p.OH);
+    const int64_t first = high.from > row ? high.from : row;
+    const int64_t end = min(high.to, row + rows);
+    for (int64_t s = 0; s < p.kw; s++) {
+      const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+      float* to = sums + (r * p.kw + s) * apart;
+      for (int64_t j = 0; j < C; j += L) {
+        const int64_t n = C - j;
+        vf acc = load(to + j), other{};
+        for (int64_t h = first; h < end; h++) {
+          const float* d = dz + ((h - row) * p.OW + wide.from) * C + j;
+          const float* at = x + (h * p.sh + down) * line +
+                            (wide.from * p.sw + s * p.dw - p.left) * C + j;
+          int64_t w = wide.from;
+          for (; w + 2 <= wide.to; w += 2, d += 2 * C, at += 2 * p.sw * C) {
+            acc += load(at, n) * load(d, n);
+            other += load(at + p.sw * C, n) * load(d + C, n);
+          }
+          if (w < wide.to) acc += load(at, n) * load(d, n);
+        }
+        store(to + j, acc + other);
+      }
+    }
+  }
+}

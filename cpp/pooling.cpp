@@ -1,0 +1,76 @@
+#include "kernels/images.h"
+#include "ops.h"
+#include "pool.h"
+#include "shapes.h"
+
+namespace kurve {
+namespace {
+
+// A transcendental element costs about as much as 16 multiply-adds; so does one that
+// only passes through memory.
+constexpr int64_t element_cost = 16;
+
+class PoolOp : public Op {
+ public:
+  explicit PoolOp(const OpSpec& spec) : pool_(pool_of(spec)) {
+    work = product_of(spec.out_shape) * pool_.ph * pool_.pw;
+    rows = never_local;
+  }
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
+      pass.kernels.images->pool(pool_, x + b * in, y + b * out);
+    });
+  }
+  void backward(const Pass& pass, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    const Kernels& kernels = pass.kernels;
+    parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
+      float* to = dx + b * in;
+      kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to);
+      kernels.differentiate(before, b * in, to, to, in);
+    });
+  }
+
+ private:
+  Pool pool_;
+};
+
+}  // namespace
+
+Pool pool_of(const OpSpec& spec) {
+  Image in = image_of(spec.in_shape), to = image_of(spec.out_shape);
+  Pool p{in.H, in.W, in.C, to.H, to.W, 1, 1, 1, 1, 0, 0, false};
+  const std::string& mode = text(spec.attrs, "mode");
+  if (mode != "max" && mode != "average") throw Unsupported("pooling", mode);
+  p.average = mode == "average";
+  if (spec.kind == "global_pool") {
+    p.OH = p.OW = 1;
+    p.ph = p.sh = p.H;
+    p.pw = p.sw = p.W;
+  } else {
+    p.ph = whole(spec.attrs, "pool_h", 1);
+    p.pw = whole(spec.attrs, "pool_w", 1);
+    p.sh = whole(spec.attrs, "stride_h", 1);
+    p.sw = whole(spec.attrs, "stride_w", 1);
+    p.top = whole(spec.attrs, "pad_top", 0);
+    p.left = whole(spec.attrs, "pad_left", 0);
+  }
+  // Every window meets the image.
+  auto meets = [](int64_t n, int64_t stride, int64_t pad, int64_t size,
+                  int64_t window) {
+    return (n - 1) * stride - pad < size && pad < window;
+  };
+  if (p.OH * p.OW * p.C != product_of(spec.out_shape) || to.C != p.C ||
+      !meets(p.OH, p.sh, p.top, p.H, p.ph) || !meets(p.OW, p.sw, p.left, p.W, p.pw))
+    throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                " do not fit its windows.");
+  return p;
+}
+
+std::unique_ptr<Op> make_pool(const OpSpec& spec) {
+  if (spec.kind != "pool" && spec.kind != "global_pool") return nullptr;
+  return std::make_unique<PoolOp>(spec);
+}
+
+}  // namespace kurve

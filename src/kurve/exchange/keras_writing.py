@@ -1,0 +1,142 @@
+"""Writing Keras's files. Needs h5py; see `kurve.exchange.keras_files`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kurve.exchange.hdf5 import Reader
+from kurve.exchange.keras_models import class_names, model_entry
+from kurve.exchange.keras_training import compile_entry
+from kurve.exchange.keras_weights import (
+    optimizer_arrays,
+    write_named_optimizer,
+    write_named_weights,
+    write_optimizer,
+    write_weights,
+)
+from kurve.files import replacing
+from kurve.models import Sequential
+
+if TYPE_CHECKING:
+    import h5py
+
+WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
+KERAS_VERSION = "3.15.1"
+"""Whose format is written, and proven to be read."""
+
+OWN = "kurve"
+"""What Kurve writes beside what Keras does: a checksum, and the seed."""
+
+MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+
+
+def checksum(reader: Reader, added: Mapping[str, Any]) -> str:
+    """SHA-256 of all that is in a file, and of what Kurve adds to it."""
+    text = reader.digest(OWN) + json.dumps(added, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write a built model to a .keras or .h5 file: configuration, weights, optimizer.
+
+    Raises:
+        ValueError: something that Keras does not have; the message names it.
+        ImportError: h5py is not installed.
+    """
+    path = os.fspath(filepath)
+    _, state = model._built("save")
+    entry = model_entry(model)
+    chosen = compile_entry(model)
+    own = {"seed": state.seed}
+    if path.endswith(".keras"):
+        metadata = {"keras_version": KERAS_VERSION, OWN: own}
+        members = (
+            json.dumps(metadata).encode(),
+            json.dumps({**entry, "compile_config": chosen}).encode(),
+            _hdf5(lambda file: _write_layers(file, model)),
+        )
+        with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
+            for name, raw in zip(MEMBERS, members, strict=True):
+                archive.writestr(zipfile.ZipInfo(name), raw)
+        return
+    if path.endswith(WEIGHT_ENDINGS):
+        raise ValueError(
+            f"[save] {path!r} is the name of a file of weights. "
+            "Try save_weights, or a name such as 'm.keras'."
+        )
+    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen), own)
+    with replacing(path) as target:
+        target.write(raw)
+
+
+def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write the weights to a .weights.h5 file, as Keras 3 does."""
+    path = os.fspath(filepath)
+    if not path.endswith(WEIGHT_ENDINGS):
+        raise ValueError(
+            "[save_weights] the file's name must end in '.weights.h5'. "
+            f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
+        )
+    model._built("save_weights")
+    model_entry(model)  # refuses what Keras does not have
+    raw = _hdf5(lambda file: _write_layers(file, model))
+    with replacing(path) as target:
+        target.write(raw)
+
+
+def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of an HDF5 file, with a checksum of what `write` puts there."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            "[save] files of Keras are written with h5py, which is not installed. "
+            "Try pip install 'kurve[keras]'."
+        ) from error
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
+        write(file)
+        file.attrs["backend"] = OWN
+    added = dict(own or {})
+    added["sha256"] = checksum(Reader(memory.getvalue()), added)
+    with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
+        file.attrs[OWN] = json.dumps(added)
+    return memory.getvalue()
+
+
+def _write_layers(file: h5py.Group, model: Sequential) -> None:
+    file.create_group("vars").attrs["name"] = model.name
+    write_weights(file, model.layers, class_names(model.layers))
+    if model.optimizer is not None:
+        write_optimizer(file, model.optimizer.name, _optimizer_of(model))
+
+
+def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -> None:
+    file.attrs["keras_version"] = KERAS_VERSION
+    plain = {"class_name": entry["class_name"], "config": entry["config"]}
+    file.attrs["model_config"] = json.dumps(plain)
+    if chosen is not None:
+        training = {k: v for k, v in chosen.items() if k != "optimizer"}
+        training["optimizer_config"] = chosen["optimizer"]
+        file.attrs["training_config"] = json.dumps(training)
+        write_named_optimizer(file, _optimizer_of(model))
+    group = file.create_group("model_weights")
+    group.attrs["backend"], group.attrs["keras_version"] = OWN, KERAS_VERSION
+    write_named_weights(group, model.layers)
+
+
+def _optimizer_of(model: Sequential) -> list[Any]:
+    """The optimizer's arrays; before the first step those that it begins with."""
+    plan, state = model._built("save")
+    assert model.optimizer is not None
+    if len(state.slots) == 0:
+        state = model._training_state()
+    return optimizer_arrays(
+        model.optimizer, plan, state.step, state.slots, state.scalars
+    )

@@ -168,7 +168,7 @@ class Dense : public Op {
   Activation activation_;
   float alpha_;
   int kernel_ = -1, bias_ = -1;
-  int64_t I_, O_, rows, kernel_offset_ = 0, bias_offset_ = 0;
+  int64_t I_, O_, kernel_offset_ = 0, bias_offset_ = 0;
   bool train_kernel_ = false, train_bias_ = false;
 };
 

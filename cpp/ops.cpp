@@ -121,41 +121,6 @@ class Softmax : public Op {
   int64_t O_;
 };
 
-// Keeps its mask, already scaled, as the derivative.
-class DropoutOp : public Op {
- public:
-  explicit DropoutOp(const OpSpec& spec) {
-    double rate = number(spec.attrs, "rate");
-    purpose_ = 0x10000u + uint32_t(number(spec.attrs, "stream"));
-    threshold_ = uint32_t(rate * 4294967296.0);
-    scale_ = float(1.0 / (1.0 - rate));
-    keeps = true;
-  }
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
-    int64_t n = pass.batch * out;
-    if (!pass.training) {
-      std::copy(x, x + n, y);
-      if (kept) std::fill(kept, kept + n, 1.0f);
-      return;
-    }
-    Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
-    in_pieces(n, [&](int64_t first, int64_t count) {
-      pass.kernels.dropout(d, x + first, y + first, kept + first, first, count);
-    });
-  }
-  Derivative derivative(const float*, const float* kept) const override {
-    return {Derivative::kept, Activation::linear, 0, kept};
-  }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
-                float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
-  }
-
- private:
-  uint32_t purpose_, threshold_;
-  float scale_;
-};
-
 class NormalizationOp : public Op {
  public:
   NormalizationOp(const OpSpec& spec, const std::vector<Slot>& buffers)
@@ -200,57 +165,6 @@ class Reshape : public Op {
   }
 };
 
-// y = scale x + offset, each a number or one a channel.
-class ScaleOp : public Op {
- public:
-  ScaleOp(const OpSpec& spec, const std::vector<Slot>& buffers)
-      // Numbers alone are taken for a row as long as the sample: longer loops.
-      : C_(spec.buffers.empty() ? product_of(spec.in_shape) : spec.in_shape.back()),
-        scale_(factor("scale", spec, buffers)),
-        offset_(factor("offset", spec, buffers)) {}
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
-    std::vector<float> scale = row(pass, scale_), offset = row(pass, offset_);
-    in_rows(pass.batch * in / C_, C_, [&](int64_t first, int64_t rows) {
-      for (int64_t i = first * C_; i < (first + rows) * C_; i += C_)
-        for (int64_t c = 0; c < C_; c++)
-          y[i + c] = x[i + c] * scale[size_t(c)] + offset[size_t(c)];
-    });
-  }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
-                float* dx, const Derivative& before) const override {
-    if (!dx) return;
-    std::vector<float> scale = row(pass, scale_);
-    in_rows(pass.batch * in / C_, C_, [&](int64_t first, int64_t rows) {
-      for (int64_t i = first * C_; i < (first + rows) * C_; i += C_)
-        for (int64_t c = 0; c < C_; c++) dx[i + c] = dz[i + c] * scale[size_t(c)];
-    });
-    differentiate(pass.kernels, before, dx, dx, pass.batch * in);
-  }
-
- private:
-  struct Factor {
-    int64_t at = -1;   // place in the buffers, or
-    float number = 0;  // the same for all channels
-  };
-  static Factor factor(const char* name, const OpSpec& spec,
-                       const std::vector<Slot>& buffers) {
-    auto found = spec.buffers.find(name);
-    if (found == spec.buffers.end()) return {-1, float(number(spec.attrs, name))};
-    const Slot& slot = buffers.at(size_t(found->second));
-    if (slot.size() != spec.in_shape.back())
-      throw std::invalid_argument("[native] the " + std::string(name) + " of " +
-                                  spec.layer + " does not fit its channels.");
-    return {slot.offset, 0};
-  }
-  std::vector<float> row(const Pass& pass, const Factor& f) const {
-    if (f.at < 0) return std::vector<float>(size_t(C_), f.number);
-    return {pass.buffers + f.at, pass.buffers + f.at + C_};
-  }
-
-  int64_t C_;
-  Factor scale_, offset_;
-};
-
 }  // namespace
 
 void differentiate(const Kernels& kernels, const Derivative& derivative,
@@ -269,13 +183,15 @@ std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
   if (spec.kind == "dense") op = make_dense(spec, params);
   if (spec.kind == "activation") op = std::make_unique<Elementwise>(spec);
   if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
-  if (spec.kind == "dropout") op = std::make_unique<DropoutOp>(spec);
   if (spec.kind == "normalization")
     op = std::make_unique<NormalizationOp>(spec, buffers);
-  if (spec.kind == "scale") op = std::make_unique<ScaleOp>(spec, buffers);
   if (spec.kind == "reshape") op = std::make_unique<Reshape>();
   if (!op) op = make_conv(spec, next, params, takes_next);
+  if (!op) op = make_transposed(spec, params);
   if (!op) op = make_pool(spec);
+  if (!op) op = make_normalization(spec, params, buffers);
+  if (!op) op = make_random(spec);
+  if (!op) op = make_resampling(spec);
   if (!op) throw Unsupported("op", spec.kind);
   op->in = product_of(spec.in_shape);
   op->out = product_of(takes_next ? next->out_shape : spec.out_shape);

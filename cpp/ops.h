@@ -105,7 +105,9 @@ class Op {
   // Floats of pass.scratch that this op needs in one of its calls.
   virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }
 
-  // The step is applied: what a batch means for the buffers.
+  // A step of training writes buffers too, from what is behind y, once it is applied.
+  // Before: a buffer's slot whose new value would not be finite, or -1.
+  virtual int unsettled(const Pass&, const float*) const { return -1; }
   virtual void settle(const Pass&, const float*, float*) const {}
 
   int64_t in = 0, out = 0;  // floats per sample
@@ -127,7 +129,12 @@ std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<Slot>& params);
 // the convolution does its work too, `takes_next` is set.
 std::unique_ptr<Op> make_conv(const OpSpec&, const OpSpec* next,
                               const std::vector<Slot>& params, bool& takes_next);
+std::unique_ptr<Op> make_transposed(const OpSpec&, const std::vector<Slot>& params);
 std::unique_ptr<Op> make_pool(const OpSpec&);
+std::unique_ptr<Op> make_normalization(const OpSpec&, const std::vector<Slot>& params,
+                                       const std::vector<Slot>& buffers);
+std::unique_ptr<Op> make_random(const OpSpec&);
+std::unique_ptr<Op> make_resampling(const OpSpec&);
 std::unique_ptr<Op> make_op(const OpSpec&, const OpSpec* next,
                             const std::vector<Slot>& params,
                             const std::vector<Slot>& buffers, bool& takes_next);

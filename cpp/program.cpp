@@ -32,6 +32,7 @@ constexpr int64_t local_rows = 128;
 Program::Program(const Description& d)
     : kernels_(kernels()),
       params_(d.params),
+      buffers_(d.buffers),
       input_size_(product_of(d.input_shape)),
       output_size_(product_of(d.output_shape)),
       params_size_(vector_size(d.params)),
@@ -399,6 +400,9 @@ std::string Program::update(State& state, const Pass& pass, const Rows& rows,
   if (huge)
     if (const Slot* slot = first_infinite(ws.gradient))
       return "the gradient of " + slot->name;
+  for (size_t i = 0; i < ops_.size(); i++)
+    if (int slot = ops_[i]->unsettled(pass, ws.out[i]); slot >= 0)
+      return "the new value of " + buffers_[size_t(slot)].name;
   bool careful = huge || !optimizer_->safe(learning_rate, ws.bounds);
   int64_t slots = optimizer_->slots() * params_size_;
   if (careful) ws.keep(state.params, params_size_, state.slots, slots);

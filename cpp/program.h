@@ -102,7 +102,7 @@ class Program {
   int64_t work_of(int64_t batch) const;
 
   const Kernels& kernels_;
-  std::vector<Slot> params_;
+  std::vector<Slot> params_, buffers_;
   std::vector<std::unique_ptr<Op>> ops_;
   int64_t input_size_, output_size_, params_size_, buffers_size_;
   int64_t widest_;              // of any op's input or output

@@ -27,7 +27,8 @@ inline int64_t whole(const Attrs& attrs, const char* name, int64_t least) {
 }
 
 // Of a convolution; the sizes of its variables are checked, bias_size -1 is none.
-Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size);
+Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
+             bool transposed);
 Pool pool_of(const OpSpec& spec);
 
 }  // namespace kurve

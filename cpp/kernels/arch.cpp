@@ -40,14 +40,44 @@ namespace {
 #include "conv_backward.inl.h"
 #include "depthwise.inl.h"
 #include "pooling.inl.h"
+#include "resample.inl.h"
+#include "sparse.inl.h"
+#include "standardize.inl.h"
 
 const ImageKernels images = {
-    conv_packed_size, conv_turned_size, conv_pack_tasks,
-    conv_pack,        conv_turn_tasks,  conv_turn,
-    conv_forward,     conv_add_dx,      conv_sums_size,
-    conv_sums_pieces, conv_add_sums,    conv_sums_row,
-    forward_max,      spread_max,       pool,
+    conv_packed_size,
+    conv_turned_size,
+    conv_pack_tasks,
+    conv_pack,
+    conv_turn_tasks,
+    conv_turn,
+    conv_forward,
+    conv_add_dx,
+    conv_sums_size,
+    conv_sums_pieces,
+    conv_add_sums,
+    conv_sums_row,
+    forward_max,
+    spread_max,
+    sparse_fits,
+    sparse_sums_size,
+    sparse_turned_size,
+    sparse_turn_tasks,
+    sparse_turn,
+    sparse_add_sums,
+    sparse_dx,
+    sparse_finish,
+    pool,
     pool_backward,
+    column_moments,
+    standardize_columns,
+    column_gradients,
+    columns_backward,
+    standardize_rows,
+    rows_backward,
+    affine,
+    resample,
+    resample_backward,
 };
 }  // namespace
 

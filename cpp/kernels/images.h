@@ -31,6 +31,21 @@ constexpr int64_t most_window = 256;
 // Floats of the outputs that one row of windows covers.
 constexpr int64_t most_strip = 16384;
 
+// What standardizes C columns (or the C elements of each row): x^ = (x - mean) slope,
+// y = gamma x^ + beta; null gamma and beta are 1 and 0.
+struct Standard {
+  int64_t C;
+  const float *mean, *slope, *gamma, *beta;
+};
+
+// See resample.inl.h; at counts pixels of C channels, at and weight are (pixels, each).
+struct Taps {
+  int64_t C, pixels, each;
+  const int32_t* at;
+  const float* weight;
+  float fill;
+};
+
 // Kernels of one image each. An output's bits depend on its image only.
 struct ImageKernels {
   // Floats of the copies of a kernel: for forward, and turned round for dx.
@@ -67,10 +82,43 @@ struct ImageKernels {
   void (*spread)(const Conv&, int64_t ph, int64_t pw, const float* dy,
                  const uint8_t* index, int64_t row, int64_t rows, float* dz);
 
+  // The way back from there without the zeros; see sparse.inl.h. A gradient of the
+  // kernel is finished by channels, and its sums are used up.
+  bool (*sparse_fits)(const Conv&);
+  int64_t (*sparse_sums_size)(const Conv&);
+  int64_t (*sparse_turned_size)(const Conv&);
+  int64_t (*sparse_turn_tasks)(const Conv&);
+  void (*sparse_turn)(const Conv&, const float* kernel, float* to, int64_t task);
+  void (*sparse_add_sums)(const Conv&, int64_t ph, int64_t pw, const float* x,
+                          const float* dy, const uint8_t* index, float* sums);
+  void (*sparse_dx)(const Conv&, int64_t ph, int64_t pw, const float* turned,
+                    const float* dy, const uint8_t* index, float* dx);
+  bool (*sparse_finish)(const Conv&, float* sums, int64_t blocks, int64_t apart,
+                        int64_t first, int64_t last, float* to);
+
   void (*pool)(const Pool&, const float* x, float* y);
   // Adds nothing, overwrites dx.
   void (*pool_backward)(const Pool&, const float* x, const float* y, const float* dy,
                         float* dx);
+
+  // See standardize.inl.h.
+  void (*column_moments)(const float* x, int64_t rows, int64_t C, const double* mean,
+                         double* sums);
+  void (*standardize_columns)(const Standard&, const float* x, float* y, int64_t rows);
+  void (*column_gradients)(const Standard&, const float* x, const float* dy,
+                           int64_t rows, double* sums);
+  void (*columns_backward)(const Standard&, const float* means, const float* x,
+                           const float* dy, float* dx, int64_t rows);
+  void (*standardize_rows)(const Standard&, float epsilon, const float* x, float* y,
+                           int64_t rows, float* means, float* slopes);
+  void (*rows_backward)(const Standard&, const float* x, const float* dy, float* dx,
+                        int64_t rows, const float* means, const float* slopes,
+                        double* sums);
+  void (*affine)(const float* scale, const float* offset, int64_t C, const float* x,
+                 float* y, int64_t n);
+
+  void (*resample)(const Taps&, const float* x, float* y);
+  void (*resample_backward)(const Taps&, const float* dy, float* dx);
 };
 
 }  // namespace kurve

@@ -305,6 +305,16 @@ def test_updates_on_the_fly_leave_the_same_bits(kind, changes, batch):
         assert fly.slots.tobytes() == whole.slots.tobytes()
 
 
+def test_batches_of_many_rows_a_sample_are_not_updated_on_the_fly():
+    builder = Builder(16, 3).dense(5, "tanh").dense(2)
+    plan = builder.plan(mse(), optimizer("sgd"))
+    state, batches = state_of(plan), batches_of(plan, 100, 100)
+    truth = precise(state)
+    NativeEngine().compile(plan).train(state, batches, 0, 1, np.zeros(2))
+    ReferenceEngine().compile(plan).train(truth, batches, 0, 1, np.zeros(2))
+    close(state.params, truth.params, 1e-6)
+
+
 def test_frozen_variables_stay():
     builder = (
         Builder(3)

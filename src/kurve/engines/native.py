@@ -135,11 +135,6 @@ def _slot(slot: Slot) -> _core.Slot:
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:
-    if "shared" in op.attrs:  # which the core would read over
-        raise NotImplementedError(
-            "[native engine] dropout of whole channels is not implemented. "
-            "Try engine='reference'."
-        )
     return _core.Op(
         op.kind,
         op.layer,

@@ -1,0 +1,154 @@
+// What convolutions and transposed ones share: variables, and how dW is summed up.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "dispatch.h"
+#include "pool.h"
+#include "shapes.h"
+
+namespace kurve {
+
+// dW is made of partial sums by blocks of images, as many as fit `most_sums` floats,
+// added in their order: their number depends on the batch and the shapes only.
+class Convolution : public Op {
+ public:
+  Convolution(const OpSpec& spec, const std::vector<Slot>& params, bool transposed)
+      : activation_(activation_of(spec.attrs)),
+        alpha_(float(number(spec.attrs, "alpha"))) {
+    kernel_ = spec.params.at("kernel");
+    const Slot& kernel = params.at(size_t(kernel_));
+    kernel_at_ = kernel.offset;
+    train_kernel_ = kernel.trainable;
+    int64_t bias_size = -1;
+    if (auto found = spec.params.find("bias"); found != spec.params.end()) {
+      bias_ = found->second;
+      const Slot& bias = params.at(size_t(bias_));
+      bias_at_ = bias.offset;
+      train_bias_ = bias.trainable;
+      bias_size = bias.size();
+    }
+    c_ = conv_of(spec, kernel.size(), bias_size, transposed);
+    taps_ = c_.kh * c_.kw * (c_.I / c_.groups);
+    outputs_ = transposed ? c_.I : c_.O;
+    sums_size_ = kernels().images->sums_size(c_);
+    trainable = train_kernel_ || train_bias_;
+    keeps = keeps_derivative(activation_, alpha_);
+    rows = never_local;
+  }
+
+  Derivative derivative(const float* y, const float* kept) const override {
+    if (activation_ == Activation::linear) return {};
+    return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
+            keeps ? kept : y};
+  }
+
+ protected:
+  static constexpr int64_t balanced = 16;  // tasks that keep the threads in balance
+  static constexpr int64_t most_blocks = 16, most_sums = 1 << 20;
+
+  static int64_t lines(int64_t n) { return (n + 15) / 16 * 16; }
+
+  // Copies of the kernel in the order in which forward or add_dx reads it, or itself.
+  const float* packed(const Pass& pass) const {
+    const ImageKernels& k = *pass.kernels.images;
+    return copied(pass, k.pack_tasks(c_), k.pack);
+  }
+  const float* turned(const Pass& pass) const {
+    const ImageKernels& k = *pass.kernels.images;
+    return copied(pass, k.turn_tasks(c_), k.turn);
+  }
+
+  int64_t blocks(int64_t batch) const {
+    int64_t most = std::clamp(most_sums / apart(), int64_t(1), most_blocks);
+    return std::min(batch, most);
+  }
+  // Few blocks are divided by rows of taps.
+  int64_t pieces(const Kernels& kernels, int64_t parts) const {
+    return parts >= balanced / 2 ? 1 : kernels.images->sums_pieces(c_);
+  }
+  // Floats of a block: sums for the kernel, for the bias, and those of one image.
+  int64_t apart() const { return lines(sums_size_) + 2 * lines(outputs_); }
+  float* bias_sums(float* sums) const { return sums + lines(sums_size_); }
+
+  // Zeros for the i-th of so many pieces; the bias goes with the first.
+  void clear(const Kernels& kernels, float* sums, int64_t i, int64_t pieces) const {
+    int64_t all = kernels.images->sums_pieces(c_);
+    int64_t size = sums_size_ / all;
+    if (train_kernel_)
+      std::fill(sums + size * (all * i / pieces),
+                sums + size * (all * (i + 1) / pieces), 0.0f);
+    if (i == 0) std::fill_n(bias_sums(sums), outputs_, 0.0f);
+  }
+  // What rows of dz (of the convolution c_) give to the i-th of so many pieces.
+  void add_kernel(const Kernels& kernels, const float* x, const float* dz, int64_t row,
+                  int64_t count, float* sums, int64_t i, int64_t pieces) const {
+    if (!train_kernel_) return;
+    int64_t all = kernels.images->sums_pieces(c_);
+    for (int64_t piece = all * i / pieces; piece < all * (i + 1) / pieces; piece++)
+      kernels.images->add_sums(c_, x, dz, row, count, sums, piece);
+  }
+  // The bias's sum over so many pixels of the op's own dz.
+  void add_bias(const Kernels& kernels, const float* dz, int64_t pixels, float* sums,
+                int64_t i) const {
+    if (i > 0 || !train_bias_) return;
+    float *bias = bias_sums(sums), *part = bias + lines(outputs_);
+    kernels.sum_rows(dz, pixels, outputs_, 0, outputs_, part);
+    for (int64_t o = 0; o < outputs_; o++) bias[o] += part[o];
+  }
+
+  // Blocks of sums, `apart` from each other, to their places in the gradient.
+  void finish(const Pass& pass, float* sums, int64_t parts, float* gradient,
+              bool check) const {
+    finish_kernel(pass, sums, parts, gradient, check);
+    finish_bias(pass, sums, parts, gradient, check);
+  }
+  void finish_kernel(const Pass& pass, const float* sums, int64_t parts,
+                     float* gradient, bool check) const {
+    if (!train_kernel_) return;
+    int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
+    parallel((taps_ + size - 1) / size, taps_ * c_.O * parts, [&](int64_t task) {
+      int64_t row = task * size, end = std::min(taps_, row + size);
+      float* to = gradient + kernel_at_;
+      for (int64_t r = row; r < end; r++)
+        pass.kernels.images->sums_row(c_, sums, parts, apart(), r, to + r * c_.O);
+      if (check) look(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
+    });
+  }
+  void finish_bias(const Pass& pass, float* sums, int64_t parts, float* gradient,
+                   bool check) const {
+    if (!train_bias_) return;
+    float* to = gradient + bias_at_;
+    const float* from = bias_sums(sums);
+    std::copy_n(from, outputs_, to);
+    for (int64_t i = 1; i < parts; i++)
+      for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * apart() + o];
+    if (check) look(pass, to, outputs_, bias_);
+  }
+  static void look(const Pass& pass, const float* g, int64_t n, int slot) {
+    auto tame = [](float v) { return std::abs(v) <= tame_sum; };
+    if (!std::all_of(g, g + n, tame)) mark(pass, slot);
+  }
+  static void mark(const Pass& pass, int slot) {
+    pass.infinite[slot].store(true, std::memory_order_relaxed);
+  }
+
+  Conv c_;
+  Activation activation_;
+  float alpha_;
+  int kernel_ = -1, bias_ = -1;
+  int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_, sums_size_;
+  bool train_kernel_ = false, train_bias_ = false;
+
+  template <class Copy>
+  const float* copied(const Pass& pass, int64_t tasks, Copy copy) const {
+    const float* kernel = pass.params + kernel_at_;
+    if (tasks == 0) return kernel;
+    parallel(tasks, taps_ * c_.O * 4,
+             [&](int64_t task) { copy(c_, kernel, pass.scratch, task); });
+    return pass.scratch;
+  }
+};
+
+}  // namespace kurve

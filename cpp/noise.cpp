@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <cmath>
+
+#include "ops.h"
+#include "philox.h"
+#include "pool.h"
+
+namespace kurve {
+namespace {
+
+constexpr uint32_t first_purpose = 0x10000;  // + stream, as kurve.rng.DROPOUT
+constexpr int64_t task_size = 4096, element_cost = 16;
+
+// Keeps its mask, already scaled, as the derivative. Where positions share it, an
+// element of the mask is a channel of a sample.
+class DropoutOp : public Op {
+ public:
+  explicit DropoutOp(const OpSpec& spec) {
+    double rate = number(spec.attrs, "rate");
+    purpose_ = first_purpose + uint32_t(number(spec.attrs, "stream"));
+    threshold_ = uint32_t(rate * 4294967296.0);
+    scale_ = float(1.0 / (1.0 - rate));
+    keeps = true;
+    if (spec.attrs.count("shared")) shared_ = int64_t(number(spec.attrs, "shared"));
+    if (shared_ < 1 || product_of(spec.out_shape) % shared_)
+      throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                  " do not fit what its channels share.");
+  }
+  int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
+    return shared_ > 1 && training ? 2 * (batch * out / shared_ + 16) : 0;
+  }
+  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+    int64_t n = pass.batch * out;
+    if (!pass.training) {
+      std::copy(x, x + n, y);
+      if (kept) std::fill(kept, kept + n, 1.0f);
+      return;
+    }
+    if (shared_ == 1) return draw(pass, n, x, y, kept);
+    int64_t channels = out / shared_;
+    float *mask = pass.scratch, *unused = mask + pass.batch * channels + 16;
+    draw(pass, pass.batch * channels, x, unused, mask);
+    parallel(pass.batch, n * element_cost, [&](int64_t b) {
+      const float* own = mask + b * channels;
+      for (int64_t i = b * out; i < (b + 1) * out; i += channels)
+        for (int64_t c = 0; c < channels; c++) {
+          kept[i + c] = own[c];
+          y[i + c] = x[i + c] * own[c];
+        }
+    });
+  }
+  Derivative derivative(const float*, const float* kept) const override {
+    return {Derivative::kept, Activation::linear, 0, kept};
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+  }
+
+ private:
+  void draw(const Pass& pass, int64_t n, const float* x, float* y, float* mask) const {
+    Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
+    parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
+      int64_t first = task * task_size, count = std::min(task_size, n - first);
+      pass.kernels.dropout(d, x + first, y + first, mask + first, first, count);
+    });
+  }
+
+  uint32_t purpose_, threshold_;
+  float scale_;
+  int64_t shared_ = 1;
+};
+
+// y = x + stddev n in training; elements 2 k and 2 k + 1 of the batch are made of their
+// two words by Box & Muller (1958).
+class GaussianNoise : public Op {
+ public:
+  explicit GaussianNoise(const OpSpec& spec)
+      : purpose_(first_purpose + uint32_t(number(spec.attrs, "stream"))),
+        stddev_(number(spec.attrs, "stddev")) {}
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    int64_t n = pass.batch * out;
+    if (!pass.training) {
+      std::copy_n(x, n, y);
+      return;
+    }
+    parallel((n + task_size - 1) / task_size, n * element_cost * 4, [&](int64_t task) {
+      int64_t end = std::min(n, (task + 1) * task_size);
+      for (int64_t i = task * task_size; i < end; i += 4) {
+        uint32_t words[4];
+        philox(pass.seed, purpose_, pass.step, uint32_t(i / 4), words);
+        for (int64_t k = 0; k < 4 && i + k < end; k++) {
+          const uint32_t* pair = words + (k & 2);
+          double radius = std::sqrt(-2.0 * std::log(uniform(pair[0])));
+          double angle = 2.0 * M_PI * uniform(pair[1]);
+          double noise = radius * (k % 2 ? std::sin(angle) : std::cos(angle));
+          y[i + k] = x[i + k] + float(stddev_ * noise);
+        }
+      }
+    });
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+  }
+
+ private:
+  uint32_t purpose_;
+  double stddev_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_random(const OpSpec& spec) {
+  if (spec.kind == "dropout") return std::make_unique<DropoutOp>(spec);
+  if (spec.kind == "gaussian_noise") return std::make_unique<GaussianNoise>(spec);
+  return nullptr;
+}
+
+}  // namespace kurve

@@ -1,0 +1,298 @@
+// Ops whose outputs are other pixels, or weighted sums of some.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "philox.h"
+#include "pool.h"
+#include "shapes.h"
+
+namespace kurve {
+namespace {
+
+constexpr int64_t element_cost = 16;
+
+// Zeros around the image.
+class Pad : public Op {
+ public:
+  explicit Pad(const OpSpec& spec)
+      : from_(image_of(spec.in_shape)),
+        to_(image_of(spec.out_shape)),
+        top_(whole(spec.attrs, "pad_top", 0)),
+        left_(whole(spec.attrs, "pad_left", 0)) {
+    if (from_.C != to_.C || top_ + from_.H > to_.H || left_ + from_.W > to_.W)
+      throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                  " do not fit its padding.");
+    rows = never_local;
+  }
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    parallel(pass.batch, pass.batch * out, [&](int64_t b) {
+      std::fill_n(y + b * out, out, 0.0f);
+      for (int64_t h = 0; h < from_.H; h++)
+        std::copy_n(x + b * in + h * line(), line(), y + b * out + inside(h));
+    });
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    parallel(pass.batch, pass.batch * in, [&](int64_t b) {
+      float* to = dx + b * in;
+      for (int64_t h = 0; h < from_.H; h++)
+        std::copy_n(dz + b * out + inside(h), line(), to + h * line());
+      pass.kernels.differentiate(before, b * in, to, to, in);
+    });
+  }
+
+ private:
+  int64_t line() const { return from_.W * from_.C; }
+  int64_t inside(int64_t h) const { return ((top_ + h) * to_.W + left_) * to_.C; }
+  Image from_, to_;
+  int64_t top_, left_;
+};
+
+// Of one axis: which of the inputs each output is made of, and what share they have.
+struct Axis {
+  std::vector<int32_t> at;
+  std::vector<double> share;
+};
+
+// "nearest": output i is input i / size; "bilinear": it lies at (i + 1/2) / size - 1/2,
+// between two inputs, or beyond the last.
+Axis enlarged(int64_t n, int64_t size, bool bilinear) {
+  Axis axis;
+  for (int64_t i = 0; i < n * size; i++) {
+    if (!bilinear) {
+      axis.at.push_back(int32_t(i / size));
+      axis.share.push_back(1);
+      continue;
+    }
+    double at = (double(i) + 0.5) / double(size) - 0.5;
+    at = std::clamp(at, 0.0, double(n - 1));
+    double lower = std::min(std::floor(at), double(std::max<int64_t>(n - 2, 0)));
+    for (int k = 0; k < 2; k++) {
+      axis.at.push_back(int32_t(std::min<int64_t>(int64_t(lower) + k, n - 1)));
+      axis.share.push_back(k ? at - lower : 1 - (at - lower));
+    }
+  }
+  return axis;
+}
+
+class Upsample : public Op {
+ public:
+  explicit Upsample(const OpSpec& spec) {
+    Image from = image_of(spec.in_shape), to = image_of(spec.out_shape);
+    const std::string& how = text(spec.attrs, "interpolation");
+    if (how != "nearest" && how != "bilinear") throw Unsupported("interpolation", how);
+    int64_t h = whole(spec.attrs, "size_h", 1), w = whole(spec.attrs, "size_w", 1);
+    if (from.C != to.C || from.H * h != to.H || from.W * w != to.W)
+      throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                  " do not fit its size.");
+    bool bilinear = how == "bilinear";
+    Axis high = enlarged(from.H, h, bilinear), wide = enlarged(from.W, w, bilinear);
+    size_t each = bilinear ? 2 : 1;
+    for (size_t i = 0; i < size_t(to.H); i++)
+      for (size_t j = 0; j < size_t(to.W); j++)
+        for (size_t k = i * each; k < (i + 1) * each; k++)
+          for (size_t l = j * each; l < (j + 1) * each; l++) {
+            at_.push_back(int32_t(high.at[k] * from.W + wide.at[l]));
+            weight_.push_back(float(high.share[k] * wide.share[l]));
+          }
+    taps_ = {from.C, to.H * to.W, int64_t(each * each), at_.data(), weight_.data(), 0};
+    rows = never_local;
+    work = product_of(spec.out_shape) * int64_t(each * each);
+  }
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    parallel(pass.batch, pass.batch * work, [&](int64_t b) {
+      pass.kernels.images->resample(taps_, x + b * in, y + b * out);
+    });
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    parallel(pass.batch, pass.batch * work, [&](int64_t b) {
+      float* to = dx + b * in;
+      std::fill_n(to, in, 0.0f);
+      pass.kernels.images->resample_backward(taps_, dz + b * out, to);
+      pass.kernels.differentiate(before, b * in, to, to, in);
+    });
+  }
+
+ private:
+  std::vector<int32_t> at_;
+  std::vector<float> weight_;
+  Taps taps_;
+};
+
+// Pictures moved at random in training: each pixel of the result comes from a place of
+// the picture, and is made of the pixels near by.
+class Affine : public Op {
+ public:
+  explicit Affine(const OpSpec& spec)
+      : image_(image_of(spec.in_shape)),
+        purpose_(0x10000u + uint32_t(number(spec.attrs, "stream"))),
+        fill_(float(number(spec.attrs, "fill_value"))) {
+    what_ = choose(spec, "what", {"translation", "rotation", "flip"});
+    mode_ = Mode(choose(spec, "fill_mode", {"constant", "nearest", "reflect", "wrap"}));
+    bilinear_ = choose(spec, "interpolation", {"nearest", "bilinear"}) == 1;
+    auto range = [&](const char* low, const char* high, double* to) {
+      to[0] = number(spec.attrs, low);
+      to[1] = number(spec.attrs, high) - to[0];
+    };
+    if (what_ == 0) {
+      range("height_low", "height_high", range_[0]);
+      range("width_low", "width_high", range_[1]);
+    } else if (what_ == 1) {
+      range("angle_low", "angle_high", range_[0]);
+    } else {
+      mirrors_[0] = number(spec.attrs, "horizontal") != 0;
+      mirrors_[1] = number(spec.attrs, "vertical") != 0;
+    }
+    if (spec.in_shape != spec.out_shape)
+      throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                  " do not fit each other.");
+    rows = never_local;
+    work = product_of(spec.out_shape) * 8;
+  }
+  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+    if (!pass.training) {
+      std::copy_n(x, pass.batch * in, y);
+      return;
+    }
+    for_pixels(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+      float* to = y + b * out + first * image_.C;
+      pass.kernels.images->resample(taps, x + b * in, to);
+    });
+  }
+  void backward(const Pass& pass, const float*, const float*, const float* dz,
+                float* dx, const Derivative& before) const override {
+    if (!dx) return;
+    if (!pass.training)
+      return differentiate(pass.kernels, before, dz, dx, pass.batch * in);
+    std::fill_n(dx, pass.batch * in, 0.0f);
+    for_pixels(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+      const float* from = dz + b * out + first * image_.C;
+      pass.kernels.images->resample_backward(taps, from, dx + b * in);
+    });
+    differentiate(pass.kernels, before, dx, dx, pass.batch * in);
+  }
+
+ private:
+  enum class Mode { constant, nearest, reflect, wrap };
+
+  static int choose(const OpSpec& spec, const char* name,
+                    std::initializer_list<const char*> known) {
+    const std::string& value = text(spec.attrs, name);
+    auto found = std::find(known.begin(), known.end(), value);
+    if (found == known.end()) throw Unsupported(name, value);
+    return int(found - known.begin());
+  }
+
+  // Where the pixels of picture b come from.
+  struct Motion {
+    double shift[2];      // translation
+    double cosine, sine;  // rotation
+    bool mirror[2];       // flip
+  };
+  Motion motion(const Pass& pass, int64_t b) const {
+    uint32_t words[4];
+    philox(pass.seed, purpose_, pass.step, uint32_t(b), words);
+    double u = uniform(words[0]), v = uniform(words[1]);
+    Motion m{};
+    m.shift[0] = double(image_.H) * (range_[0][0] + range_[0][1] * u);
+    m.shift[1] = double(image_.W) * (range_[1][0] + range_[1][1] * v);
+    double angle = range_[0][0] + range_[0][1] * u;
+    m.cosine = std::cos(angle), m.sine = std::sin(angle);
+    m.mirror[1] = u < 0.5 && mirrors_[0];  // the column
+    m.mirror[0] = v < 0.5 && mirrors_[1];
+    return m;
+  }
+  void origin(const Motion& m, double h, double w, double* place) const {
+    double high = double(image_.H - 1), wide = double(image_.W - 1);
+    if (what_ == 0) {
+      place[0] = h - m.shift[0];
+      place[1] = w - m.shift[1];
+    } else if (what_ == 1) {
+      double a = h - high / 2, b = w - wide / 2;
+      place[0] = high / 2 + a * m.cosine + b * m.sine;
+      place[1] = wide / 2 - a * m.sine + b * m.cosine;
+    } else {
+      place[0] = m.mirror[0] ? high - h : h;
+      place[1] = m.mirror[1] ? wide - w : w;
+    }
+  }
+  // The pixel that stands for one that may lie outside; -1 where there is none.
+  int64_t pixel(int64_t i, int64_t size) const {
+    auto modulo = [](int64_t a, int64_t n) { return (a % n + n) % n; };
+    switch (mode_) {
+      case Mode::wrap:
+        return modulo(i, size);
+      case Mode::reflect:
+        i = modulo(i, 2 * size);
+        return std::min(i, 2 * size - 1 - i);
+      case Mode::nearest:
+        return std::clamp<int64_t>(i, 0, size - 1);
+      default:
+        return i >= 0 && i < size ? i : -1;
+    }
+  }
+
+  // Calls body(b, first, taps) for all pixels of the batch, some at a time; of one
+  // picture from one thread.
+  template <class Body>
+  void for_pixels(const Pass& pass, Body&& body) const {
+    parallel(pass.batch, pass.batch * work, [&](int64_t b) {
+      constexpr int64_t most = 512;
+      int32_t at[4 * most];
+      float weight[4 * most];
+      const int64_t each = bilinear_ ? 4 : 1, all = image_.H * image_.W;
+      Motion m = motion(pass, b);
+      for (int64_t first = 0; first < all; first += most) {
+        int64_t count = std::min(most, all - first);
+        for (int64_t i = 0; i < count; i++) {
+          int64_t p = first + i;
+          near(m, double(p / image_.W), double(p % image_.W), at + i * each,
+               weight + i * each);
+        }
+        body(b, first, Taps{image_.C, count, each, at, weight, fill_});
+      }
+    });
+  }
+  void near(const Motion& m, double h, double w, int32_t* at, float* weight) const {
+    double place[2];
+    origin(m, h, w, place);
+    int64_t size[2] = {image_.H, image_.W}, index[2][2];
+    double share[2][2];
+    for (int axis = 0; axis < 2; axis++) {
+      double lower = bilinear_ ? std::floor(place[axis]) : std::nearbyint(place[axis]);
+      for (int k = 0; k < 2; k++)
+        index[axis][k] = pixel(int64_t(lower) + k, size[axis]);
+      share[axis][1] = place[axis] - lower;
+      share[axis][0] = bilinear_ ? 1 - share[axis][1] : 1;
+    }
+    for (int i = 0; i < (bilinear_ ? 2 : 1); i++)
+      for (int j = 0; j < (bilinear_ ? 2 : 1); j++) {
+        bool there = index[0][i] >= 0 && index[1][j] >= 0;
+        *at++ = there ? int32_t(index[0][i] * image_.W + index[1][j]) : -1;
+        *weight++ = float(share[0][i] * share[1][j]);
+      }
+  }
+
+  Image image_;
+  uint32_t purpose_;
+  float fill_;
+  int what_;
+  Mode mode_;
+  bool bilinear_, mirrors_[2] = {};
+  double range_[2][2] = {};  // lowest value, and how far the highest is above it
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_resampling(const OpSpec& spec) {
+  if (spec.kind == "pad") return std::make_unique<Pad>(spec);
+  if (spec.kind == "upsample") return std::make_unique<Upsample>(spec);
+  if (spec.kind == "affine_image") return std::make_unique<Affine>(spec);
+  return nullptr;
+}
+
+}  // namespace kurve

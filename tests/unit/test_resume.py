@@ -514,9 +514,7 @@ def test_another_processor_is_warned_of(
     kurve.set_engine("native")
     interrupted(5, tmp_path)
     monkeypatch.setattr(keepers.Kept, "_instruction_set", lambda self: "neon")
-    with pytest.warns(
-        RuntimeWarning, match="on a processor with x86-64-v"
-    ):
+    with pytest.warns(RuntimeWarning, match="on a processor with x86-64-v"):
         fit(model_of(), NEVER, checkpoint=tmp_path)
 
 

@@ -76,7 +76,8 @@ class Callback:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take up what `get_state` gave, in a new process maybe. Called once, after
-        `on_train_begin`."""
+        `on_train_begin`; in the middle of an epoch, its `on_epoch_begin` does not come
+        again."""
 
     def has_batch_hooks(self, kind: str) -> bool:
         """Whether "train", "test" or "predict" must stop after every batch for this

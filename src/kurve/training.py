@@ -262,7 +262,7 @@ class Trainer:
                 replaces the model's weights and seed. SIGTERM (which then exits with
                 status 143) and Ctrl-C write one too.
             checkpoint_freq: when to write: "auto" (every 2 s, and less often where that
-                would take more than 2 % of the time), "epoch", or a number of steps.
+                would take more than 1 % of the time), "epoch", or a number of steps.
 
         Returns:
             The history: `history.history["loss"]` and so on, one value an epoch.

@@ -506,6 +506,18 @@ def test_another_engine_or_version_of_the_numbers_is_refused(
         fit(model_of(), NEVER, checkpoint=tmp_path)
 
 
+def test_another_processor_is_warned_of(
+    native: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kurve
+
+    kurve.set_engine("native")
+    interrupted(5, tmp_path)
+    monkeypatch.setattr(keepers.Kept, "_instruction_set", lambda self: "neon")
+    with pytest.warns(RuntimeWarning, match="on a processor with x86-64-v"):
+        fit(model_of(), NEVER, checkpoint=tmp_path)
+
+
 def test_differences_in_words() -> None:
     assert difference({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}) is None
     assert difference({"a": 1}, {}) == "a was there, and is not now"

@@ -36,8 +36,9 @@ from kurve.optimizers.schedules import CLASSES, LearningRateSchedule
 if TYPE_CHECKING:
     from kurve.training import Trainer
 
-SHARE = 0.02
-"""Most of the time that checkpoints may take where fit chooses when to write."""
+SHARE = 0.01
+"""Most of the time that checkpoints may take where fit chooses when to write; those
+before the first step and after the last come on top."""
 
 AT_LEAST = 2.0
 """Seconds between two of them, at least."""
@@ -138,6 +139,7 @@ class Kept(Keeper):
             reached = cursor.epoch + cursor.begun
         except READABLE as error:
             raise self._unreadable(error) from error
+        self._warn_of_another_processor(info)
         self._identity = before | {"learning rate": rates[0]}
         self.resumes = True
         if epochs < reached:
@@ -147,6 +149,25 @@ class Kept(Keeper):
                 f"Try epochs={reached}, or another folder."
             )
         self.finished = finished and (cursor.stopped or cursor.epoch >= epochs)
+
+    def _warn_of_another_processor(self, info: Mapping[str, Any]) -> None:
+        before, now = info.get("instruction_set"), self._instruction_set()
+        if before != now:
+            warnings.warn(
+                f"[fit] the checkpoint in {self.folder.path!r} was written on a "
+                f"processor with {before}, and this one has {now}: training goes on, "
+                "but sums may be rounded differently from here on.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+
+    def _instruction_set(self) -> str | None:
+        """The one that the compiled engine uses; None for other engines."""
+        if self.model.ready_engine().name != "native":
+            return None
+        from kurve import _core
+
+        return _core.isa()
 
     def restore(self, cursor: Cursor) -> Cursor:
         """Make model and callbacks those of the checkpoint that was found, if one was,
@@ -346,6 +367,7 @@ class Kept(Keeper):
         kept: dict[str, np.ndarray] = {}
         info = {
             "identity": self._identity,
+            "instruction_set": self._instruction_set(),
             "cursor": place,
             "seed": state.seed,
             "step": state.step,

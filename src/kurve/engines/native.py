@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kurve import _core
+from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, Plan, Slot, Spec

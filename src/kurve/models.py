@@ -6,7 +6,7 @@ import copy
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from kurve import registry, rng
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
-from kurve.diagnosis.report import Diagnosis
 from kurve.engines import State, get_engine
 from kurve.errors import lookup
 from kurve.layers.base import (
@@ -29,6 +28,9 @@ from kurve.layers.base import (
 from kurve.layers.core import InputLayer
 from kurve.plan import Shape
 from kurve.training import Trainer, aligned_zeros
+
+if TYPE_CHECKING:
+    from kurve.diagnosis.report import Diagnosis
 
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 """Of files that go to and come from Keras."""

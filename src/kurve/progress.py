@@ -8,7 +8,6 @@ an epoch, without carriage returns or colours.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -182,6 +181,8 @@ class ProgressBar:
             full, empty = self._cells(done / max(self.target, 1))
         plain = count + full + empty + tail
         if self._terminal and not finished:
+            import shutil  # which brings bz2 and lzma
+
             # a line that wraps cannot be drawn over
             room = shutil.get_terminal_size().columns - 1
             tail = tail[: max(room - len(count + full + empty), 0)]

@@ -104,7 +104,8 @@ def check_count(where: str, name: str, value: Any, low: int) -> None:
             f"Received: {name}={value!r}. Try {name}={max(low, 1)}."
         )
     if value < low:
+        fix = max(BATCH_SIZE, low) if low else 1
         raise ValueError(
             f"[{where}] {name} must be at least {low}. "
-            f"Received: {name}={value}. Try {name}={BATCH_SIZE if low else 1}."
+            f"Received: {name}={value}. Try {name}={fix}."
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.errors import lookup
+from kurve.errors import lookup, path_name
 from kurve.optimizers.schedules import LearningRateSchedule
 
 Logs = dict[str, float]
@@ -358,21 +358,25 @@ class ModelCheckpoint(_Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        self.filepath = os.fspath(filepath)
+        ending = ".weights.kurve" if save_weights_only else ".kurve"
+        self.filepath = path_name(
+            "ModelCheckpoint", "filepath", filepath, f"model{ending}"
+        )
         self.verbose, self.save_freq = verbose, save_freq
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
         self.best = initial_value_threshold
         self._batches = 0
         self._epoch = 0
-        ending = ".weights.kurve" if save_weights_only else ".kurve"
         if not self.filepath.endswith(ending):
             raise ValueError(
                 f"[ModelCheckpoint] filepath must end in {ending!r} with "
                 f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
                 f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
             )
-        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
+        if save_freq != "epoch" and (
+            not isinstance(save_freq, int) or save_freq is True or save_freq < 1
+        ):
             raise ValueError(
                 "[ModelCheckpoint] save_freq must be 'epoch' or a number of batches. "
                 f"Received: {save_freq!r}. Try save_freq='epoch'."
@@ -542,21 +546,10 @@ class BackupAndRestore(Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        self.backup_dir = folder_name(where, "backup_dir", backup_dir)
+        self.backup_dir = path_name(where, "backup_dir", backup_dir, "checkpoints")
         self.save_freq = checked_freq(where, "save_freq", save_freq)
         self.double_checkpoint = bool(double_checkpoint)
         self.delete_checkpoint = bool(delete_checkpoint)
-
-
-def folder_name(where: str, argument: str, value: Any) -> str:
-    """The folder's name as text."""
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        kind = ValueError if isinstance(value, str) else TypeError
-        raise kind(
-            f"[{where}] {argument} must name a folder. Received: {value!r}. "
-            f"Try {argument}='checkpoints'."
-        )
-    return os.fsdecode(value)
 
 
 def checked_freq(where: str, argument: str, value: Any) -> str | int:
@@ -595,7 +588,13 @@ class CSVLogger(Callback):
         append: bool = False,
     ) -> None:
         super().__init__()
-        self.filename, self.separator = os.fspath(filename), separator
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(
+                "[CSVLogger] separator must be one character. "
+                f"Received: {separator!r}. Try separator=','."
+            )
+        self.filename = path_name("CSVLogger", "filename", filename, "log.csv")
+        self.separator = separator
         self.append = append
         self._columns: list[str] = []
 

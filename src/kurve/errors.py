@@ -9,6 +9,7 @@ Kurve raises Python's own types: `TypeError` for an argument of the wrong kind,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -84,3 +85,20 @@ def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
     if name in table:
         return table[name]
     raise unknown_name(where, what, name, table)
+
+
+def path_name(where: str, argument: str, value: Any, example: str) -> str:
+    """The path of a file or folder as text.
+
+    Raises:
+        TypeError: the value is no path.
+        ValueError: it is empty.
+    """
+    if isinstance(value, (str, os.PathLike)) and os.fspath(value):
+        return os.fsdecode(value)
+    what = "file" if os.path.splitext(example)[1] else "folder"
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(
+        f"[{where}] {argument} must name a {what}. Received: {value!r}. "
+        f"Try {argument}={example!r}."
+    )

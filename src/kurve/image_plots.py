@@ -5,11 +5,12 @@ The names that users see are those of `kurve.plots`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.batching import check_count
 from kurve.drawing import COLOURS, axes, grid, ink
 
 if TYPE_CHECKING:
@@ -50,9 +51,11 @@ def plot_images(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no pictures, another shape, another number of classes.
+        TypeError, ValueError: no pictures, another shape, another number of classes.
     """
-    pictures = _pictures("plot_images", images)[: max(count, 1)]
+    check_count("plot_images", "count", count, 1)
+    pictures = _pictures("plot_images", images)[:count]
+    class_names = _class_names("plot_images", class_names)
     titles, colours = [""] * len(pictures), [ink()] * len(pictures)
     known = {"y_true": y_true, "y_pred": y_pred}
     classes = {
@@ -89,9 +92,14 @@ def plot_confusion_matrix(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: not a square matrix of numbers of at least 0; names that do not fit.
+        TypeError, ValueError: not a square matrix of numbers of at least 0; names that
+            do not fit.
     """
-    numbers = np.asarray(matrix)
+    where = "plot_confusion_matrix"
+    try:
+        numbers = np.asarray(matrix)
+    except ValueError:  # rows of different length
+        numbers = np.zeros(0)
     if (
         numbers.ndim != 2
         or numbers.shape[0] != numbers.shape[1]
@@ -101,18 +109,17 @@ def plot_confusion_matrix(
     ):
         raise ValueError(
             "[plot_confusion_matrix] matrix must be square, its numbers at least 0. "
-            f"Received: shape {numbers.shape}. "
-            "Try metrics.confusion_matrix(y_true, y_pred)."
+            f"Received: {matrix!r}. Try metrics.confusion_matrix(y_true, y_pred)."
         )
     size = len(numbers)
-    names = [str(i) for i in range(size)] if class_names is None else [*class_names]
+    names = _class_names(where, class_names) or [str(i) for i in range(size)]
     if len(names) != size:
         raise ValueError(
             f"[plot_confusion_matrix] class_names must name the {size} classes. "
             f"Received: {len(names)} names. Try class_names=None."
         )
     side = min(3.0 + 0.45 * size, 12.0)
-    ax = axes("plot_confusion_matrix", ax, (side, side))
+    ax = axes(where, ax, (side, side))
     from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
     sums = numbers.sum(axis=1, keepdims=True)
@@ -151,8 +158,10 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
 
     Raises:
         ImportError: matplotlib is not installed.
+        TypeError: not a model.
         ValueError: no such layer.
     """
+    _check_model("plot_filters", model)
     kernel = _convolution("plot_filters", model, layer).get_weights()[0]
     height, width, channels, count = kernel.shape
     if channels == 3:
@@ -185,8 +194,10 @@ def plot_feature_maps(
 
     Raises:
         ImportError: matplotlib is not installed.
+        TypeError: not a model, or an image of text.
         ValueError: no such layer, or an image of another shape.
     """
+    _check_model("plot_feature_maps", model)
     name = (
         _convolution("plot_feature_maps", model, None).name if layer is None else layer
     )
@@ -243,8 +254,34 @@ def _classes(name: str, given: Any, count: int) -> np.ndarray:
     return classes
 
 
+def _class_names(where: str, given: Any) -> list[str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(
+            f"[{where}] class_names must be a list of names. "
+            f"Received: {given!r}. Try class_names=None."
+        )
+    return [str(name) for name in given]
+
+
 def _name(number: Any, class_names: Sequence[str] | None) -> str:
-    return str(number) if class_names is None else str(class_names[int(number)])
+    if class_names is None:
+        return str(number)
+    if not 0 <= int(number) < len(class_names):
+        raise ValueError(
+            "[plot_images] class_names must name every class. Received: "
+            f"{len(class_names)} names and class {number}. Try class_names=None."
+        )
+    return class_names[int(number)]
+
+
+def _check_model(where: str, model: Any) -> None:
+    if not hasattr(model, "layers"):
+        raise TypeError(
+            f"[{where}] model must be a Sequential. Received: an object of type "
+            f"{type(model).__name__}. Try a model with layers.Conv2D."
+        )
 
 
 def _convolution(where: str, model: Any, name: str | None) -> Any:

@@ -16,7 +16,7 @@ from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.engines import State, get_engine
-from kurve.errors import lookup
+from kurve.errors import lookup, path_name
 from kurve.layers.base import (
     Layer,
     Variable,
@@ -466,7 +466,7 @@ class Sequential(Trainer):
         Raises:
             ValueError: another ending; or Keras does not have something of the model.
         """
-        _format_of(filepath).save_model(self, filepath)
+        _format_of("save", filepath).save_model(self, filepath)
 
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
@@ -493,7 +493,7 @@ class Sequential(Trainer):
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
         Keras."""
-        _format_of(filepath).save_weights(self, filepath)
+        _format_of("save_weights", filepath).save_weights(self, filepath)
 
     @changes
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -503,7 +503,7 @@ class Sequential(Trainer):
             ModelFileError: the file is damaged or does not fit; the model keeps its
                 weights.
         """
-        _format_of(filepath).load_weights(self, filepath)
+        _format_of("load_weights", filepath).load_weights(self, filepath)
 
 
 def load_model(
@@ -524,7 +524,8 @@ def load_model(
         ModelFileError: the file is damaged or no model file, or holds a class that is
             not among these, or something that Kurve does not have.
     """
-    if os.fspath(filepath).endswith(KERAS_ENDINGS):
+    filepath = path_name("load_model", "filepath", filepath, "model.kurve")
+    if filepath.endswith(KERAS_ENDINGS):
         from kurve.exchange import keras_files
 
         return keras_files.load_model(filepath, compile)
@@ -564,11 +565,12 @@ def from_sklearn(estimator: Any) -> Sequential:
     return sklearn_networks.from_sklearn(estimator)
 
 
-def _format_of(filepath: str | os.PathLike[str]) -> Any:
+def _format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
     """The module that reads and writes files of this ending."""
     from kurve import saving
 
-    if not os.fspath(filepath).endswith(KERAS_ENDINGS):
+    example = "model.kurve" if where == "save" else "model.weights.kurve"
+    if not path_name(where, "filepath", filepath, example).endswith(KERAS_ENDINGS):
         return saving
     from kurve.exchange import keras_files
 

@@ -8,7 +8,7 @@ dark styles too; what belongs to the model has colours that read on both.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -264,9 +264,7 @@ def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
             f"Received: an object of type {type(history).__name__}. "
             "Try plot_history(model.fit(x, y))."
         )
-    curves = {
-        str(name): np.asarray(values, dtype=np.float64) for name, values in logs.items()
-    }
+    curves = {str(name): _check_curve(name, values) for name, values in logs.items()}
     count = max((len(curve) for curve in curves.values()), default=0)
     if count == 0:
         raise ValueError(
@@ -279,8 +277,27 @@ def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return curves, np.asarray(epochs) + 1
 
 
+def _check_curve(name: Any, values: Any) -> np.ndarray:
+    """A metric's values, one an epoch."""
+    try:
+        curve = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        curve = np.zeros(())
+    if curve.ndim != 1:
+        raise TypeError(
+            "[plot_history] history must hold a list of numbers for each metric. "
+            f"Received: {name!r}: {values!r}. Try the .history of what fit returned."
+        )
+    return curve
+
+
 def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
     names = ["x"] if count == 1 else [f"x[:, {i}]" for i in range(count)]
+    if isinstance(columns, str) or not isinstance(columns, Iterable | None):
+        raise TypeError(
+            "[plot_residuals] columns must be a list of names. "
+            f"Received: {columns!r}. Try columns=None."
+        )
     if columns is not None:
         names = [str(name) for name in columns]
     if len(names) != count:

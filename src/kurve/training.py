@@ -31,7 +31,6 @@ from kurve.callbacks import (
     History,
     as_list,
     checked_freq,
-    folder_name,
 )
 from kurve.checkpoints.cursor import Cursor, Keeper
 from kurve.claims import (
@@ -44,7 +43,7 @@ from kurve.claims import (
     trains_stepwise,
 )
 from kurve.engines import Batches, Engine, Job, Program, State, get_engine
-from kurve.errors import NonFiniteError
+from kurve.errors import NonFiniteError, path_name
 from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
@@ -758,9 +757,9 @@ def _backup(
 ) -> BackupAndRestore | None:
     """What `fit` shall do about checkpoints; None for nothing."""
     given = [c for c in callbacks if isinstance(c, BackupAndRestore)]
+    freq = checked_freq("fit", "checkpoint_freq", freq)
     if checkpoint is not None:
-        folder = folder_name("fit", "checkpoint", checkpoint)
-        freq = checked_freq("fit", "checkpoint_freq", freq)
+        folder = path_name("fit", "checkpoint", checkpoint, "checkpoints")
         given.append(BackupAndRestore(folder, freq, True, False))
     if len(given) > 1:
         raise ValueError(

@@ -13,6 +13,7 @@ from kurve.layers import Dense
 from kurve.optimizers import schedules
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults import test_wrong_data as of_data
+from tests.faults import test_wrong_files as of_files
 from tests.faults import test_wrong_models as of_models
 from tests.faults.conftest import Promise
 from tests.faults.wrong import INF, NAN, X, Y, check, snapshot, with_value, wrong
@@ -97,6 +98,8 @@ def test_the_number_of_wrong_calls(promise: Promise) -> None:
     tables: list[tuple[Any, bool]] = [
         *((case, True) for case in of_data.CASES.values()),
         *((case, True) for case in of_data.BUILT.values()),
+        *((case, True) for case in of_files.FILES.values()),
+        *((case, True) for case in of_files.PLOTS.values()),
         *((case, True) for case in BESIDE.values()),
         *((case, False) for case in of_models.NAMES.values()),
         *((case, False) for case in of_models.KINDS.values()),
@@ -108,6 +111,6 @@ def test_the_number_of_wrong_calls(promise: Promise) -> None:
             case.call(*([model] if takes_model else []))
         refused += 1
         assert snapshot(model) == before
-    assert refused == len(tables) >= 150
+    assert refused == len(tables) >= 240
     assert np.isfinite(model.predict(X, verbose=0)).all()
     promise("wrong", f"{refused} of {len(tables)} refused")

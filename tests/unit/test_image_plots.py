@@ -131,7 +131,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "matrix": (
         lambda: plots.plot_confusion_matrix([[1, 2]]),
         "[plot_confusion_matrix] matrix must be square, its numbers at least 0. "
-        "Received: shape (1, 2). Try metrics.confusion_matrix(y_true, y_pred).",
+        "Received: [[1, 2]]. Try metrics.confusion_matrix(y_true, y_pred).",
     ),
     "names": (
         lambda: plots.plot_confusion_matrix([[1]], ["a", "b"]),

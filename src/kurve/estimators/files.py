@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, saving
+from kurve.errors import path_name
 from kurve.estimators import defaults
 from kurve.estimators.arguments import from_plain, plain
 from kurve.estimators.base import Estimator
@@ -69,7 +70,8 @@ def load(
     Raises:
         ModelFileError: the file is damaged or holds no estimator.
     """
-    with registry.custom_objects(custom_objects), opened(filepath) as file:
+    path = path_name("load", "filepath", filepath, "estimator.kurve")
+    with registry.custom_objects(custom_objects), opened(path) as file:
         top = models.description(file, "estimator").table("kind", "estimator")
         estimator = _unpacked(top["estimator"], _Arrays(file))
         file.finish()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.errors import path_name
 from kurve.exchange.portable import Portable, describe
 from kurve.files import replacing
 
@@ -40,7 +41,7 @@ def export(
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
     """
-    path = os.fspath(filepath)
+    path = path_name("export", "filepath", filepath, "model.onnx")
     write = WRITERS[_format_of(path, format)]
     portable = describe(model)
     for network in portable.networks:

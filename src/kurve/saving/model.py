@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import layers, losses, metrics, optimizers, registry
+from kurve.errors import path_name
 from kurve.layers.base import Variable, check_shape
 from kurve.saving.container import MAX_RANK, Reader, opened, write
 from kurve.saving.errors import ModelFileError
@@ -52,7 +53,8 @@ def load_model(
     custom_objects: Mapping[str, type] | None = None,
 ) -> Sequential:
     """The model in a file, ready to predict and to go on training."""
-    with registry.custom_objects(custom_objects), opened(filepath) as file:
+    path = path_name("load_model", "filepath", filepath, "model.kurve")
+    with registry.custom_objects(custom_objects), opened(path) as file:
         model = unpacked(description(file, "model"), file)
         file.finish()
         return model
@@ -273,11 +275,11 @@ def check_finite(file: Reader, name: str, array: np.ndarray) -> None:
 
 def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:
     """The path, which must end so."""
-    path = os.fspath(filepath)
+    path = path_name(where, "filepath", filepath, f"model{ending}")
     if not path.endswith(ending):
         raise ValueError(
             f"[{where}] the file's name must end in {ending!r}. "
-            f"Received: {path!r}. Try {path + ending!r}."
+            f"Received: {path!r}. Try {path.removesuffix('.kurve') + ending!r}."
         )
     return path
 

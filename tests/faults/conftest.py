@@ -11,9 +11,15 @@ number and writes the page: every figure on it is what a test of that run measur
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +28,10 @@ from tests.faults.page import PROMISES, Figure, written
 Promise = Callable[[str, str], None]
 """Called with the name of a promise in `page.PROMISES` and the figure measured."""
 
+UnderShim = Callable[..., Any]
+"""Called with the name of a module here, a folder to watch and options."""
+
+HERE = Path(__file__).parent
 FIGURES: pytest.StashKey[list[Figure]] = pytest.StashKey()
 
 
@@ -33,6 +43,34 @@ def pytest_configure(config: pytest.Config) -> None:
 def soak(pytestconfig: pytest.Config) -> bool:
     """Whether to repeat as often as the promise says, however long that takes."""
     return bool(pytestconfig.getoption("--soak"))
+
+
+@pytest.fixture(scope="session")
+def under_shim(tmp_path_factory: pytest.TempPathFactory) -> UnderShim:
+    """Runs a module while the shim watches its calls to the system, and gives back what
+    it prints as JSON."""
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("the shim needs Linux and a C compiler")
+    shim = tmp_path_factory.mktemp("shim") / "shim.so"
+    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
+    subprocess.run(["cc", *flags, "-o", shim, HERE / "io_shim.c", "-ldl"], check=True)
+
+    def run(module: str, folder: Path, *options: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", f"tests.faults.{module}", folder, *options],
+            cwd=HERE.parents[1],
+            env={
+                **os.environ,
+                "LD_PRELOAD": os.fspath(shim),
+                "KURVE_SHIM_FOLDER": os.fspath(folder),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture

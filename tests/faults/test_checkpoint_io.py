@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -21,47 +18,24 @@ from kurve import saving
 from kurve.checkpoints.folder import Folder
 from kurve.errors import CheckpointError
 from tests.faults.checkpoint_io import fit, fresh
-from tests.faults.conftest import Promise
+from tests.faults.conftest import Promise, UnderShim
 from tests.faults.disk import FSYNC, RENAME, Operation, operations, states
 
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("cc") is None,
-    reason="the shim needs Linux and a C compiler",
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for Linux")
 RNG = random.Random(2)
 Counts = dict[str, dict[str, int]]
 
 
 @pytest.fixture(scope="module")
 def run(
-    tmp_path_factory: pytest.TempPathFactory, soak: bool
+    tmp_path_factory: pytest.TempPathFactory, under_shim: UnderShim, soak: bool
 ) -> Iterator[tuple[Path, Counts]]:
     """The folder of `checkpoint_io`, and what it counted."""
     memory = Path("/dev/shm")  # where syncing takes no time
     where = memory if memory.is_dir() else tmp_path_factory.getbasetemp()
     with tempfile.TemporaryDirectory(dir=where) as name:
-        yield _run(Path(name), ["all"] if soak else [])
-
-
-def _run(above: Path, options: list[str]) -> tuple[Path, Counts]:
-    shim, source = above / "shim.so", HERE / "io_shim.c"
-    build = ["cc", "-shared", "-fPIC", "-O1", "-o", shim, source, "-ldl"]
-    subprocess.run(build, check=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.checkpoint_io", above / "files", *options],
-        cwd=HERE.parents[1],
-        env={
-            **os.environ,
-            "LD_PRELOAD": os.fspath(shim),
-            "KURVE_SHIM_FOLDER": os.fspath(above / "files"),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    counts: Counts = json.loads(done.stdout)
-    return above / "files", counts
+        folder = Path(name) / "files"
+        yield folder, under_shim("checkpoint_io", folder, *(["all"] if soak else []))
 
 
 def test_each_call_fails_once(run: tuple[Path, Counts], promise: Promise) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 
 from kurve import Classifier, Regressor
+from tests.conftest import NO_NATIVE
 from tests.faults.conftest import Promise
 
 pytest.importorskip("sklearn")
@@ -14,18 +16,21 @@ pytest.importorskip("sklearn")
 from sklearn.utils.estimator_checks import check_estimator
 
 
-@pytest.mark.usefixtures("native")
 def test_check_estimator(promise: Promise) -> None:
+    """Every check that scikit-learn makes, with the default parameters."""
+    # Without the compiled engine the defaults would train for thousands of steps.
+    options: Any = {"hidden_layer_sizes": (16,), "max_epochs": 40} if NO_NATIVE else {}
     results = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of what it skips
-        for estimator in (Regressor(), Classifier()):
+        for estimator in (Regressor(**options), Classifier(**options)):
             results += check_estimator(estimator, on_fail=None, on_skip=None)
     counts = {
         status: sum(r["status"] == status for r in results)
-        for status in ("passed", "skipped", "failed", "xfail")
+        for status in ("passed", "skipped")
     }
-    assert counts["failed"] == counts["xfail"] == 0
+    failed = [r["check_name"] for r in results if r["status"] in ("failed", "xfail")]
+    assert not failed
     assert counts["passed"] > 100
     promise(
         "estimators",

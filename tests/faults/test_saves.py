@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,53 +18,21 @@ import pytest
 from kurve import Input, Sequential, files, models
 from kurve.layers import Dense
 from kurve.saving import ModelFileError
-from tests.faults.conftest import Promise
+from tests.faults.conftest import Promise, UnderShim
 from tests.faults.disk import FSYNC, Operation, operations, states
 from tests.faults.fuzz import Loaded
 
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("cc") is None,
-    reason="the shim needs Linux and a C compiler",
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="made for Linux")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+def run(
+    tmp_path_factory: pytest.TempPathFactory, under_shim: UnderShim
+) -> tuple[Path, dict[str, int]]:
     """The folder of `io_faults`, and what it counted."""
-    folder = tmp_path_factory.mktemp("shim")
-    shim = folder / "shim.so"
-    source = HERE / "io_shim.c"
-    subprocess.run(
-        [
-            "cc",
-            "-shared",
-            "-fPIC",
-            "-O1",
-            "-Wall",
-            "-Werror",
-            "-o",
-            shim,
-            source,
-            "-ldl",
-        ],
-        check=True,
-    )
+    folder = tmp_path_factory.mktemp("saves")
     (folder / "files").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.io_faults", folder / "files"],
-        cwd=HERE.parents[1],
-        env={
-            **os.environ,
-            "LD_PRELOAD": os.fspath(shim),
-            "KURVE_SHIM_FOLDER": os.fspath(folder / "files"),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    counts: dict[str, int] = json.loads(done.stdout)
-    return folder, counts
+    return folder, under_shim("io_faults", folder / "files")
 
 
 def test_each_call_fails_once(

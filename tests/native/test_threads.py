@@ -1,4 +1,7 @@
-"""Same bits for any number of threads, any batch, any company; fork is safe."""
+"""The number of threads: where it comes from, and that no bit depends on it.
+
+What threads of the program and forked children do is in tests/faults/test_threads.py.
+"""
 
 from __future__ import annotations
 
@@ -47,40 +50,6 @@ def test_same_bits_for_any_number_of_threads():
             assert trained(threads) == alone
 
 
-def test_a_row_has_the_same_bits_in_any_batch():
-    plan = wide()
-    state, program = state_of(plan), NativeEngine().compile(plan)
-    x = np.random.default_rng(0).normal(size=(700, 7)).astype(np.float32)
-    whole = program.predict(state, x)
-    for size in (1, 2, 5, 41, 64, 257):
-        parts = [program.predict(state, x[i : i + size]) for i in range(0, 700, size)]
-        assert np.concatenate(parts).tobytes() == whole.tobytes()
-
-
-def test_eight_threads_predict_at_once():
-    _core.set_threads(2)
-    plan = wide()
-    state, program = state_of(plan), NativeEngine().compile(plan)
-    x = np.random.default_rng(0).normal(size=(64, 7)).astype(np.float32)
-    right = program.predict(state, x)
-    wrong: list[int] = []
-
-    def work(seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        for _ in range(200):
-            first, last = np.sort(rng.choice(65, 2, replace=False))
-            y = program.predict(state, x[first:last])
-            if y.tobytes() != right[first:last].tobytes():
-                wrong.append(seed)
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
 def test_the_gil_is_released():
     plan = wide()
     state, program = state_of(plan), NativeEngine().compile(plan)
@@ -94,22 +63,6 @@ def test_the_gil_is_released():
         counted += 1
         time.sleep(0.001)
     assert counted > 5
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_children_forked_after_use_finish_with_the_same_bits():
-    right = trained(4)
-    for _ in range(20):
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0 if trained(4) == right else 1)
-        deadline = time.monotonic() + 20
-        while (done := os.waitpid(pid, os.WNOHANG))[0] == 0:
-            assert time.monotonic() < deadline, "the child hangs"
-            time.sleep(0.005)
-        assert done[1] == 0
-    assert trained(4) == right
 
 
 def child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

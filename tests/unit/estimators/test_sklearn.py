@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,35 +18,11 @@ from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
-from sklearn.utils import estimator_checks  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 3))
 Y = X[:, 0] - X[:, 1] ** 2
 FAST: dict[str, Any] = {"max_epochs": 20, "random_state": 0}
-
-
-def checks() -> Any:
-    """Every check that check_estimator makes, with the default parameters."""
-    with warnings.catch_warnings():
-        # Kurve needs no scikit-learn, so its classes cannot inherit from it.
-        warnings.filterwarnings("ignore", ".*does not inherit from", UserWarning)
-        for estimator in (Regressor(), Classifier()):
-            generator = estimator_checks.estimator_checks_generator
-            for made, check in generator(estimator):
-                name = getattr(check, "func", check).__name__
-                yield pytest.param(made, check, id=f"{type(made).__name__}-{name}")
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(checks()))
-def test_check_estimator(estimator: Any, check: Any) -> None:
-    if importlib.util.find_spec("kurve._core") is not None:
-        kurve.set_engine("native")
-    else:  # the defaults train for thousands of steps
-        estimator.set_params(hidden_layer_sizes=(16,), max_epochs=40)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not inherit from", UserWarning)
-        check(estimator)
 
 
 def test_what_it_is() -> None:

@@ -195,8 +195,7 @@ def _copy(model: Sequential, x: np.ndarray) -> Sequential:
         rng._seed_source.update(source)
     twin._seed = model._seed
     twin._build_for(x)
-    state = twin._training_state()
-    state.seed = model._seed
+    twin._training_state()
     if model.built:
         twin.set_weights(model.get_weights())
     return twin

@@ -15,7 +15,7 @@ from kurve import registry, rng
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
-from kurve.engines import State, get_engine
+from kurve.engines import State, aligned_zeros
 from kurve.errors import lookup, path_name
 from kurve.layers.base import (
     Layer,
@@ -27,7 +27,7 @@ from kurve.layers.base import (
 )
 from kurve.layers.core import InputLayer
 from kurve.plan import Shape
-from kurve.training import Trainer, aligned_zeros
+from kurve.training import Trainer
 
 if TYPE_CHECKING:
     from kurve.diagnosis.report import Diagnosis
@@ -391,13 +391,14 @@ class Sequential(Trainer):
             for variable, other in zip(mine.variables, its.variables, strict=True):
                 if variable.role == "buffer":
                     other.assign(variable.value)
-        if self.loss is not None and self.optimizer is not None:
+        given = self._compilation
+        if given is not None:
             twin.compile(
-                copy.deepcopy(self.optimizer),
-                self.loss,
-                [metric for metric, weighted in self._given_metrics if not weighted],
-                [metric for metric, weighted in self._given_metrics if weighted],
-                self._given_engine,
+                copy.deepcopy(given.optimizer),
+                given.loss,
+                [metric for metric, weighted in given.metrics if not weighted],
+                [metric for metric, weighted in given.metrics if weighted],
+                given.engine,
             )
         return twin
 
@@ -405,9 +406,6 @@ class Sequential(Trainer):
     def __getstate__(self) -> dict[str, Any]:
         """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
         the optimizer's vectors. Of the history, the numbers."""
-        engine: Any = self._given_engine
-        if engine is not None and type(engine).__module__.startswith("kurve."):
-            engine = engine.name
         state = self._state
         with registry.noting() as own:
             config = self.get_config()
@@ -419,7 +417,7 @@ class Sequential(Trainer):
                 (layer.built_shape, [v.numpy() for v in layer.variables])
                 for layer in self._layers
             ],
-            "compiled": (self.optimizer, self.loss, self._given_metrics, engine),
+            "compiled": self._compilation,
             "training": None
             if state is None
             else (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
@@ -443,13 +441,10 @@ class Sequential(Trainer):
         self._put(config["input_shape"], layers)
         if layers and self._input_shape is not None:
             self.build()
-        self.optimizer, self.loss, self._given_metrics, engine = given["compiled"]
-        self._metrics = [metric for metric, _ in self._given_metrics]
-        if engine is not None:
-            self._given_engine = get_engine(engine) if type(engine) is str else engine
+        self._take_up(given["compiled"])
         if given["training"] is not None and self._state is not None:
             seed, step, slots, scalars = given["training"]
-            self._state.seed, self._state.step = seed, step
+            self._seed, self._state.step = seed, step
             self._state.slots = aligned_zeros(slots.shape)
             self._state.slots[...] = slots
             self._state.scalars = scalars.copy()

@@ -75,7 +75,7 @@ def _of_model(model: Any) -> bytes:
     history = None if model.history is None else repr(model.history.history)
     compiled = None
     if model.optimizer is not None:
-        shown = [metrics.serialize(m) for m, _ in model._given_metrics]
+        shown = [metrics.serialize(m) for m, _ in model._compilation.metrics]
         compiled = (model.optimizer.get_config(), model.loss.get_config(), shown)
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     text = repr((model.get_config(), state.seed, state.step, history, compiled))

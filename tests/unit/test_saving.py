@@ -290,7 +290,8 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
     model.compile(model.optimizer, "mse", engine="reference")
     model.save(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve")
-    assert again._given_engine is model._given_engine
+    assert again.ready_engine() is model.ready_engine()
+    assert again.ready_engine().name == "reference"
 
 
 @pytest.mark.parametrize(

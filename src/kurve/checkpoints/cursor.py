@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kurve.engines import Batches
+if TYPE_CHECKING:
+    from kurve.training.loop import Course
 
 
 @dataclass
@@ -78,21 +78,8 @@ class Keeper:
         trace: TracebackType | None = None,
     ) -> None: ...
 
-    def look(
-        self,
-        data: Batches,
-        validation: Batches | None,
-        arguments: Mapping[str, Any],
-        epochs: int,
-    ) -> None:
-        """Called before anything is changed, to refuse what does not fit.
-
-        Args:
-            data: all rows, and the bounds of one pass over them.
-            validation: likewise, or None.
-            arguments: the arguments of `fit` that matter and are not in these.
-            epochs: the argument of `fit`.
-        """
+    def look(self, course: Course) -> None:
+        """Called before anything is changed, to refuse what does not fit."""
 
     def restore(self, cursor: Cursor) -> Cursor:
         """Called after on_train_begin: where to go on, `cursor` or further on."""

@@ -1,7 +1,7 @@
 """The keeper of a `fit` with checkpoints.
 
 with Kept(options, model, hooks) as keeper:
-    keeper.look(data, ...)               refuses what does not fit
+    keeper.look(course)                  refuses what does not fit
     hooks.call("on_train_begin", {})
     cursor = keeper.restore(cursor)
     ...                                  the epochs, `place` between whole steps
@@ -29,12 +29,13 @@ from kurve.checkpoints.folder import Content, Folder
 from kurve.checkpoints.identity import difference, identity
 from kurve.checkpoints.signals import Signals
 from kurve.checkpoints.values import decode, encode
-from kurve.engines import Batches, State
+from kurve.engines import State
 from kurve.errors import CheckpointError
 from kurve.optimizers.schedules import CLASSES, LearningRateSchedule
 
 if TYPE_CHECKING:
-    from kurve.training import Trainer
+    from kurve.training.loop import Course
+    from kurve.training.trainer import Trainer
 
 SHARE = 0.01
 """Most of the time that checkpoints may take where fit chooses when to write; those
@@ -96,20 +97,19 @@ class Kept(Keeper):
 
     # ---------------------------------------------------------------- taking up
 
-    def look(
-        self,
-        data: Batches,
-        validation: Batches | None,
-        arguments: Mapping[str, Any],
-        epochs: int,
-    ) -> None:
+    def look(self, course: Course) -> None:
         self._identity = {
             **identity(
                 self.model._ready_program().plan,
                 self.model.ready_engine().name,
-                data,
-                validation,
-                arguments,
+                course.data,
+                course.validation,
+                {
+                    "steps": course.steps,
+                    "shuffle": course.shuffle,
+                    "initial_epoch": course.initial_epoch,
+                    "validation_freq": course.validation_freq,
+                },
                 self.callbacks,
             ),
             "learning rate": self._learning_rate(),
@@ -142,13 +142,13 @@ class Kept(Keeper):
         self._warn_of_another_processor(info)
         self._identity = before | {"learning rate": rates[0]}
         self.resumes = True
-        if epochs < reached:
+        if course.epochs < reached:
             raise CheckpointError(
                 f"[fit] the checkpoint in {self.folder.path!r} has gone further. "
-                f"Received: epochs={epochs}, and a checkpoint of epoch {reached}. "
-                f"Try epochs={reached}, or another folder."
+                f"Received: epochs={course.epochs}, and a checkpoint of epoch "
+                f"{reached}. Try epochs={reached}, or another folder."
             )
-        self.finished = finished and (cursor.stopped or cursor.epoch >= epochs)
+        self.finished = finished and (cursor.stopped or cursor.epoch >= course.epochs)
 
     def _warn_of_another_processor(self, info: Mapping[str, Any]) -> None:
         before, now = info.get("instruction_set"), self._instruction_set()
@@ -235,8 +235,7 @@ class Kept(Keeper):
         rate = self._rate_from(info["learning_rate"])
         for name in ("params", "buffers", "slots", "scalars"):
             getattr(state, name)[...] = tensors[name]
-        state.seed, state.step = seed, step
-        model._seed = seed
+        model._seed, state.step = seed, step
         model.stop_training = bool(info["stop_training"])
         assert model.optimizer is not None
         if rate is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from kurve import data, registry, rng
 from kurve.batching import pass_bounds
 from kurve.diagnosis.report import share
-from kurve.engines import Batches, State
+from kurve.engines import Batches, State, aligned_zeros
 from kurve.errors import NonFiniteError
 from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
 
@@ -500,8 +500,6 @@ def _are_one_hot(values: np.ndarray) -> bool:
 
 
 def _aligned_copy(array: np.ndarray) -> np.ndarray:
-    from kurve.training import aligned_zeros
-
     copy = aligned_zeros(array.shape)
     copy[...] = array
     return copy

@@ -11,6 +11,7 @@ from kurve.engines.base import Engine as Engine
 from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
+from kurve.engines.base import aligned_zeros as aligned_zeros
 from kurve.errors import lookup
 
 _loaded: dict[str, Engine] = {}

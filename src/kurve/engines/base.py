@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from kurve.errors import NonFiniteError
-from kurve.plan import Plan
+from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 1
 """Version of the numbers: one more with each change of the code after which the same
@@ -51,6 +51,14 @@ class State:
     scalars: np.ndarray
     step: int
     seed: int
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
+    """float32 zeros whose memory starts at a multiple of 64 bytes."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + ALIGNMENT, np.float32)
+    start = (-raw.ctypes.data // raw.itemsize) % ALIGNMENT
+    return raw[start : start + size].reshape(shape)
 
 
 @dataclass

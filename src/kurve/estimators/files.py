@@ -367,8 +367,7 @@ def _networks(
         if network.input_shape != (None, wide):
             raise fields["model"].wrong("it does not fit the columns")
         if seed is not None:
-            _, state = network._built("load")
-            network._seed = state.seed = seed
+            network._seed = seed
         made.append(network)
     return made
 

@@ -228,8 +228,6 @@ def _trained(
         if type(seed) is not int or not 0 <= seed < 2**64:
             raise ValueError(f"the seed is {seed!r}")
         model._seed = seed
-        if model._state is not None:
-            model._state.seed = seed
     if compiled is None or not model.built:
         return model
     model.compile(

@@ -192,14 +192,15 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    if model.loss is None or model.optimizer is None:
+    given = model._compilation
+    if given is None:
         return None
     chosen: dict[bool, list[Any]] = {False: [], True: []}
-    for metric, weighted in model._given_metrics:
+    for metric, weighted in given.metrics:
         chosen[weighted].append(metric_entry(metric, model))
     return {
-        "optimizer": optimizer_entry(model.optimizer),
-        "loss": loss_entry(model.loss),
+        "optimizer": optimizer_entry(given.optimizer),
+        "loss": loss_entry(given.loss),
         "loss_weights": None,
         "metrics": chosen[False] or None,
         "weighted_metrics": chosen[True] or None,

@@ -153,7 +153,7 @@ def unpacked(top: Field, file: Reader) -> Sequential:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
     _, state = model._built("load_model")
-    model._seed = state.seed = seed
+    model._seed = seed
     state.step = step
     if "epochs" in file.entries:
         from kurve.callbacks import History
@@ -289,16 +289,16 @@ def _constants(model: Sequential) -> list[Variable]:
 
 
 def compile_entry(model: Sequential) -> dict[str, Any] | None:
-    if model.loss is None or model.optimizer is None:
+    given = model._compilation
+    if given is None:
         return None
-    engine = model._given_engine
-    name = None if engine is None else engine.name
+    name = None if given.engine is None else given.engine.name
     return {
-        "optimizer": optimizers.serialize(model.optimizer),
-        "loss": losses.serialize(model.loss),
+        "optimizer": optimizers.serialize(given.optimizer),
+        "loss": losses.serialize(given.loss),
         "metrics": [
             {"weighted": weighted, "metric": metrics.serialize(metric)}
-            for metric, weighted in model._given_metrics
+            for metric, weighted in given.metrics
         ],
         "engine": name if name in _ENGINES else None,
     }

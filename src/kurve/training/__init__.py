@@ -1,0 +1,9 @@
+"""Training: what it works on, the one loop, and evaluation and prediction beside it.
+
+trainable   compile; plan, state and program of a model
+trainer     fit, evaluate and predict: the methods and what they ask of their arguments
+loop        the epochs of a `fit`, its steps and tests
+"""
+
+from kurve.training.loop import Fit as Fit
+from kurve.training.trainer import Trainer as Trainer

@@ -18,7 +18,8 @@ import numpy as np
 
 from kurve import data, rng
 from kurve.batching import check_count
-from kurve.callbacks import BackupAndRestore, Callback, History, as_list
+from kurve.callbacks import BackupAndRestore, Callback, History
+from kurve.callbacks.base import as_list
 from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.progress import ProgressBar, check_verbose

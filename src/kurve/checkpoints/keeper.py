@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.callbacks import BackupAndRestore, Callback, CallbackList, overrides
+from kurve.callbacks import BackupAndRestore, Callback, CallbackList
+from kurve.callbacks.base import overrides
 from kurve.checkpoints.cursor import Cursor, Keeper
 from kurve.checkpoints.folder import Content, Folder
 from kurve.checkpoints.identity import difference, identity

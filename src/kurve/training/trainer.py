@@ -15,14 +15,9 @@ import numpy as np
 
 from kurve import data
 from kurve.batching import ONE_BATCH, check_count, evaluation_bounds, pass_bounds
-from kurve.callbacks import (
-    BackupAndRestore,
-    Callback,
-    CallbackList,
-    History,
-    as_list,
-    checked_freq,
-)
+from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
+from kurve.callbacks.base import as_list
+from kurve.callbacks.checkpoints import checked_freq
 from kurve.checkpoints.cursor import Keeper
 from kurve.claims import check_unchanged, reading, reads, trains, trains_stepwise
 from kurve.engines import Batches

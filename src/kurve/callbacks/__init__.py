@@ -1,0 +1,18 @@
+"""Callbacks: what happens between epochs and batches. Names, arguments and behaviour
+are Keras's.
+
+The engine runs a whole epoch in one call. Only a callback with a batch hook of its own
+makes `fit` stop after every batch.
+"""
+
+from kurve.callbacks.base import Callback as Callback
+from kurve.callbacks.base import CallbackList as CallbackList
+from kurve.callbacks.base import LambdaCallback as LambdaCallback
+from kurve.callbacks.checkpoints import BackupAndRestore as BackupAndRestore
+from kurve.callbacks.checkpoints import ModelCheckpoint as ModelCheckpoint
+from kurve.callbacks.history import CSVLogger as CSVLogger
+from kurve.callbacks.history import History as History
+from kurve.callbacks.monitor import EarlyStopping as EarlyStopping
+from kurve.callbacks.monitor import TerminateOnNaN as TerminateOnNaN
+from kurve.callbacks.rates import LearningRateScheduler as LearningRateScheduler
+from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau

@@ -1,0 +1,172 @@
+"""The base class of callbacks, and several of them as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base class. Override what you need; the model is `self.model`, the arguments of
+    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true,
+    in a `fit` that goes on from a checkpoint).
+
+    A callback that remembers something from one epoch or batch to the next overrides
+    `get_state` and `set_state` too, so that checkpoints hold it:
+
+        def get_state(self):
+            return {"seen": self.seen}
+
+        def set_state(self, state):
+            self.seen = state["seen"]
+    """
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None: ...
+    def on_train_end(self, logs: Logs | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def get_state(self) -> dict[str, Any]:
+        """What a checkpoint shall hold of this callback: numbers, text, None, lists,
+        tuples, dictionaries and NumPy arrays. Called between whole steps."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` gave, in a new process maybe. Called once, after
+        `on_train_begin`; in the middle of an epoch, its `on_epoch_begin` does not come
+        again."""
+
+    def has_batch_hooks(self, kind: str) -> bool:
+        """Whether "train", "test" or "predict" must stop after every batch for this
+        callback."""
+        hooks = [f"on_{kind}_batch_begin", f"on_{kind}_batch_end"]
+        if kind == "train":
+            hooks += ["on_batch_begin", "on_batch_end"]
+        return any(overrides(self, hook) for hook in hooks)
+
+    def handles_non_finite(self) -> bool:
+        """Whether a loss that is not finite shall end `fit` without an error."""
+        return False
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
+    print(logs))`.
+
+    Args:
+        on_train_begin, on_train_end: called with (logs).
+        on_epoch_begin, on_epoch_end: called with (epoch, logs).
+        on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+    ) -> None:
+        super().__init__()
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+        }
+        for hook, function in given.items():
+            if function is not None:
+                setattr(self, hook, function)
+
+
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback has a hook of its own."""
+    return hook in vars(callback) or (
+        getattr(type(callback), hook) is not getattr(Callback, hook)
+    )
+
+
+def as_list(
+    callbacks: Callback | Iterable[Callback] | None, where: str
+) -> list[Callback]:
+    """The callbacks given to a method, one, several or none, as a list.
+
+    Raises:
+        TypeError: something else than a callback.
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        callbacks = [callbacks]
+    given = list(callbacks)
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"[{where}] callbacks must be objects of kurve.callbacks.Callback. "
+                f"Received: {callback!r} of type {type(callback).__name__}. "
+                "Try callbacks=[EarlyStopping()]."
+            )
+    return given
+
+
+class CallbackList:
+    """Several callbacks called in order."""
+
+    def __init__(
+        self, callbacks: list[Callback], model: Any, params: dict[str, Any]
+    ) -> None:
+        self.callbacks, self.params = callbacks, params
+        self.calling = False
+        """Whether a hook is running."""
+        for callback in self.callbacks:
+            callback.set_model(model)
+            callback.set_params(params)
+        self.per_batch = {
+            kind
+            for kind in ("train", "test", "predict")
+            if any(callback.has_batch_hooks(kind) for callback in callbacks)
+        }
+
+    def call(self, hook: str, *args: Any) -> None:
+        """Call one hook, such as "on_epoch_end", of every callback."""
+        self.calling = True
+        try:
+            for callback in self.callbacks:
+                getattr(callback, hook)(*args)
+        finally:
+            self.calling = False
+
+    def handles_non_finite(self) -> bool:
+        return any(c.handles_non_finite() for c in self.callbacks)

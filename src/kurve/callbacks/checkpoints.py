@@ -1,0 +1,145 @@
+"""Callbacks that write the model while it is trained: to keep it, or to go on after a
+crash."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from kurve.callbacks.base import Callback, Logs
+from kurve.callbacks.monitor import Monitor
+from kurve.errors import path_name
+
+
+class ModelCheckpoint(Monitor):
+    """Saves the model after epochs or batches.
+
+    Args:
+        filepath: ends in ".kurve", or in ".weights.kurve" with save_weights_only; may
+            hold {epoch}, {batch} and names of the logs: "m-{epoch:02d}-{loss}.kurve"
+        monitor, mode: what to watch with save_best_only; see EarlyStopping.
+        save_best_only: save only when the value is the best so far.
+        save_weights_only: save no configuration and no optimizer.
+        save_freq: "epoch", or a number of batches.
+        initial_value_threshold: value that must be beaten to save at all.
+        verbose: 1 prints what happens.
+    """
+
+    _remembered = ("best", "_batches", "_epoch")
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode)
+        ending = ".weights.kurve" if save_weights_only else ".kurve"
+        self.filepath = path_name(
+            "ModelCheckpoint", "filepath", filepath, f"model{ending}"
+        )
+        self.verbose, self.save_freq = verbose, save_freq
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.best = initial_value_threshold
+        self._batches = 0
+        self._epoch = 0
+        if not self.filepath.endswith(ending):
+            raise ValueError(
+                f"[ModelCheckpoint] filepath must end in {ending!r} with "
+                f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
+                f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
+            )
+        if save_freq != "epoch" and (
+            not isinstance(save_freq, int) or save_freq is True or save_freq < 1
+        ):
+            raise ValueError(
+                "[ModelCheckpoint] save_freq must be 'epoch' or a number of batches. "
+                f"Received: {save_freq!r}. Try save_freq='epoch'."
+            )
+
+    def has_batch_hooks(self, kind: str) -> bool:
+        return kind == "train" and self.save_freq != "epoch"
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            return
+        self._batches += 1
+        if self._batches >= int(self.save_freq):
+            self._batches = 0
+            self._save({**(logs or {}), "batch": batch + 1})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(logs or {})
+
+    def _save(self, logs: Logs) -> None:
+        if self.save_best_only:
+            current = self.current(logs)
+            if current is None or not self.improves(current, self.best):
+                return
+            self.best = current
+        try:
+            path = self.filepath.format(**{"epoch": self._epoch + 1, **logs})
+        except KeyError as error:
+            raise KeyError(
+                f"[ModelCheckpoint] filepath {self.filepath!r} names {error}, which is "
+                f"not in the logs. There are: epoch, {', '.join(logs)}."
+            ) from None
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
+        if self.verbose > 0:
+            print(f"\nEpoch {self._epoch + 1}: saved the model to {path}")
+
+
+class BackupAndRestore(Callback):
+    """Makes `fit` go on where it was after a crash: `fit(checkpoint=...)` with Keras's
+    name and habits. What is kept, and what is refused, is the same; see `fit`.
+
+    Args:
+        backup_dir: a folder for one call of `fit`; made if it is not there.
+        save_freq: "epoch", a number of steps, "auto" (see `fit`), or False for SIGTERM
+            and Ctrl-C only.
+        double_checkpoint: keep two checkpoints, in case the newest is damaged.
+        delete_checkpoint: whether nothing is left after a `fit` that has ended; else
+            the same call again trains no more, and gives the same history.
+    """
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.backup_dir = path_name(where, "backup_dir", backup_dir, "checkpoints")
+        self.save_freq = checked_freq(where, "save_freq", save_freq)
+        self.double_checkpoint = bool(double_checkpoint)
+        self.delete_checkpoint = bool(delete_checkpoint)
+
+
+def checked_freq(where: str, argument: str, value: Any) -> str | int:
+    """How often to write checkpoints."""
+    if value is False or value in ("auto", "epoch"):
+        return value
+    if isinstance(value, (int, np.integer)) and value > 0 and value is not True:
+        return int(value)
+    raise ValueError(
+        f"[{where}] {argument} must be 'auto', 'epoch', a number of steps above 0, or "
+        f"False. Received: {value!r}. Try {argument}='epoch'."
+    )

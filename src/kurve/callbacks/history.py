@@ -1,0 +1,106 @@
+"""What was logged: `History` remembers it, `CSVLogger` writes it to a file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+from kurve.callbacks.base import Callback, Logs
+from kurve.errors import path_name
+
+
+class History(Callback):
+    """What `fit` returns: `history`, a dictionary from name to the values of each
+    epoch, and `epoch`, the numbers of the epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "history": self.history}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.epoch, self.history = state["epoch"], state["history"]
+
+
+class CSVLogger(Callback):
+    """Writes one line an epoch to a file.
+
+    Args:
+        filename: path of the file.
+        separator: between the columns.
+        append: go on with a file that is there.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike[str],
+        separator: str = ",",
+        append: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(
+                "[CSVLogger] separator must be one character. "
+                f"Received: {separator!r}. Try separator=','."
+            )
+        self.filename = path_name("CSVLogger", "filename", filename, "log.csv")
+        self.separator = separator
+        self.append = append
+        self._columns: list[str] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.params.get("resumed"):
+            return
+        self._columns = []
+        if not self.append or not os.path.exists(self.filename):
+            open(self.filename, "w", encoding="utf-8").close()
+            return
+        import csv
+
+        with open(self.filename, newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file, delimiter=self.separator), [])
+        self._columns = header[1:]
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        import csv
+
+        logs = logs or {}
+        # Opened anew each time: a fit that ends by an error leaves no open file.
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if not self._columns:
+                self._columns = sorted(logs)
+                if not any(name.startswith("val_") for name in logs):
+                    # As in Keras: later epochs may validate, where this one did not.
+                    self._columns += [f"val_{name}" for name in self._columns]
+                writer.writerow(["epoch", *self._columns])
+            writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
+
+    def get_state(self) -> dict[str, Any]:
+        """The lines so far are on the disk once this returns."""
+        with open(self.filename, "ab") as file:
+            os.fsync(file.fileno())
+            return {"columns": self._columns, "size": file.tell()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take away the lines that were written after the checkpoint."""
+        self._columns = state["columns"]
+        with open(self.filename, "ab") as file:
+            if file.tell() < state["size"]:
+                warnings.warn(
+                    f"[CSVLogger] {self.filename!r} has lost lines since the "
+                    "checkpoint; only later epochs will be in it.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            else:
+                file.truncate(state["size"])

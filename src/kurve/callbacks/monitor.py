@@ -1,0 +1,143 @@
+"""Callbacks that watch a value: the base class, and those that end training."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from kurve.callbacks.base import Callback, Logs
+from kurve.errors import lookup
+
+
+class Monitor(Callback):
+    """Base class: a callback that watches one value of the logs for improvement."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        super().__init__()
+        lookup(type(self).__name__, "mode", mode, dict.fromkeys(("auto", "min", "max")))
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        self.best: float | None = None
+
+    def current(self, logs: Logs | None) -> float | None:
+        """The watched value, or None with a warning."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"[{type(self).__name__}] the value {self.monitor!r} is not there to "
+                f"watch. There are: {', '.join(logs or {})}. "
+                "Try validation_split=0.2 for values that begin with val_.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return value
+
+    def improves(self, value: float, reference: float | None) -> bool:
+        """Whether value is better than reference by more than min_delta; a value that
+        is not finite never is."""
+        if not math.isfinite(value):
+            return False
+        if reference is None:
+            return True
+        if self._upwards():
+            return value - self.min_delta > reference
+        return value + self.min_delta < reference
+
+    def _upwards(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        name = self.monitor.removeprefix("val_")
+        for metric in self.model.metrics:
+            if metric.name == name:
+                return bool(metric.direction == "up")
+        if name == "loss":
+            return False
+        raise ValueError(
+            f"[{type(self).__name__}] cannot know whether {self.monitor!r} should go "
+            "up or down, because it is neither the loss nor a metric. "
+            "Try mode='min' or mode='max'."
+        )
+
+    _remembered: tuple[str, ...] = ("best",)
+    """Names of what changes from epoch to epoch."""
+
+    def get_state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._remembered}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        for name in self._remembered:
+            setattr(self, name, state[name])
+
+
+class EarlyStopping(Monitor):
+    """Ends training when a value has stopped improving.
+
+    Args:
+        monitor: name in the logs.
+        min_delta: smallest change that counts.
+        patience: epochs without improvement after which training ends.
+        verbose: 1 prints what happens.
+        mode: "min", "max" or "auto" (from the metric).
+        baseline: value that must be beaten for an improvement to count.
+        restore_best_weights: whether the model ends with the weights of its best epoch.
+        start_from_epoch: first epoch that is watched.
+    """
+
+    _remembered = ("best", "wait", "stopped_epoch", "best_epoch", "best_weights")
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best = None
+        self.best_weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        current = self.current(logs)
+        if current is None or epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.improves(current, self.best):
+            self.best, self.best_epoch = current, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self.improves(current, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch > 0 and self.verbose > 0:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is not None:
+            if self.verbose > 0:
+                print(
+                    f"Restoring the weights of the best epoch: {self.best_epoch + 1}."
+                )
+            self.model.set_weights(self.best_weights)
+
+
+class TerminateOnNaN(Callback):
+    """Ends training without an error when the loss is no longer finite. The model keeps
+    its last finite weights; without this callback `fit` raises NonFiniteError."""
+
+    def handles_non_finite(self) -> bool:
+        return True

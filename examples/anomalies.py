@@ -1,10 +1,10 @@
 """Find what does not belong: an autoencoder that has seen zeros only.
 
-    python anomalies.py [mnist.npz]
+    python anomalies.py [FILE]     a file as Keras's mnist.npz, or as mnist.py finds one
 
 The network squeezes a picture into 16 numbers and draws it again from them. It learns
-that for the digit 0 alone; what it draws badly is no 0. Prints how well the error of
-the drawing tells zeros from other digits, and writes anomalies.png.
+that for the class 0 alone; what it draws badly is of another class. Prints how well the
+error of the drawing tells them apart, and writes anomalies.png.
 """
 
 # %% Imports
@@ -19,10 +19,12 @@ import numpy as np
 
 from kurve import datasets, layers, models
 
-# %% The data: numbers from 0 to 1; the training set holds zeros only
+# %% The data: numbers from 0 to 1; of the training set the class 0 alone
 name, ((x, y), (x_test, y_test)) = datasets.load_images(*sys.argv[1:])
 x = x[y == 0, ..., None] / np.float32(255)
 x_test = x_test[..., None] / np.float32(255)
+kept = len(x) // 10
+x, x_kept = x[kept:], x[:kept]
 
 # %% The network: smaller and smaller pictures, 16 numbers, larger and larger pictures
 model = models.Sequential(
@@ -39,32 +41,52 @@ model = models.Sequential(
     ]
 )
 model.compile(loss="binary_crossentropy", optimizer="adam")
-epochs = max(10, 60_000 // len(x))
-model.fit(x, x, batch_size=64, epochs=min(epochs, 60), verbose=2)
+epochs = np.clip(60_000 // len(x), 10, 60)
+model.fit(x, x, batch_size=64, epochs=int(epochs), verbose=2)
 
-# %% The error of each drawing
-drawn = model.predict(x_test, verbose=0)
-error = ((drawn - x_test) ** 2).mean(axis=(1, 2, 3))
-normal = y_test == 0
-threshold = np.quantile(error[normal], 0.95)
 
-# How often another digit has a larger error than a zero: the area under the ROC curve
-below = np.searchsorted(np.sort(error[normal]), error[~normal])
-area = below.mean() / normal.sum()
-caught = (error[~normal] > threshold).mean()
+# %% The error of each drawing; a threshold from zeros that were kept apart
+def error(pictures):
+    """Mean squared error of what the network draws, (n,)."""
+    drawn = model.predict(pictures, verbose=0)
+    return ((drawn - pictures) ** 2).mean(axis=(1, 2, 3))
+
+
+threshold = np.quantile(error(x_kept), 0.95)
+zeros, others = error(x_test[y_test == 0]), error(x_test[y_test != 0])
+
+# How often another class has a larger error than a zero: the area under the ROC curve
+area = np.searchsorted(np.sort(zeros), others).mean() / len(zeros)
 print(f"\n{name}: area under the ROC curve {area:.3f}")
-print(f"a threshold that 95 % of the zeros pass stops {caught:.1%} of the others")
+print(f"a threshold that 95 % of the kept zeros pass: {threshold:.4f}")
+print(f"passed by {(zeros <= threshold).mean():.1%} of the zeros of the test set")
+print(f"stops {(others > threshold).mean():.1%} of the others")
 
-# %% A picture: digits above, what the network makes of them below
-figure, axes = plt.subplots(2, 10, figsize=(10, 2.6), layout="constrained")
-for digit, (above, beneath) in enumerate(axes.T):
-    i = np.flatnonzero(y_test == digit)[0]
-    above.imshow(x_test[i, ..., 0], cmap="gray_r")
-    beneath.imshow(drawn[i, ..., 0], cmap="gray_r")
-    mark = "passes" if error[i] <= threshold else "stopped"
-    beneath.set_title(f"{error[i]:.3f}\n{mark}", fontsize=9)
-    for ax in (above, beneath):
-        ax.set(xticks=[], yticks=[])
-figure.suptitle("pictures, and what an autoencoder of zeros draws; mean squared error")
+# %% A picture: each class, what the network makes of it, and all errors below
+figure = plt.figure(figsize=(10, 5), layout="constrained")
+top, bottom = figure.subfigures(2, 1)
+axes = top.subplots(2, 10)
+for number, (above, beneath) in enumerate(axes.T):
+    picture = x_test[y_test == number][:1]
+    above.imshow(picture[0, ..., 0], cmap="gray_r", vmin=0, vmax=1)
+    drawn = model.predict(picture, verbose=0)
+    beneath.imshow(drawn[0, ..., 0], cmap="gray_r", vmin=0, vmax=1)
+    passes = error(picture)[0] <= threshold
+    beneath.set_xlabel(
+        "passes" if passes else "stopped", color="#3b8bd4" if passes else "#e8743b"
+    )
+for ax in axes.flat:
+    ax.set(xticks=[], yticks=[])
+axes[0, 0].set_ylabel("picture")
+axes[1, 0].set_ylabel("drawing")
+
+ax = bottom.subplots()
+bins = np.linspace(0, np.quantile(others, 0.995), 80)
+ax.hist(zeros, bins, density=True, color="#3b8bd4", alpha=0.7, label="zeros")
+ax.hist(others, bins, density=True, color="#e8743b", alpha=0.7, label="all others")
+ax.axvline(threshold, color="black", linestyle="--", label="threshold")
+ax.set(xlabel="mean squared error of the drawing", yticks=[])
+ax.spines[["top", "right", "left"]].set_visible(False)
+ax.legend(frameon=False)
 figure.savefig("anomalies.png")
 print("Picture: anomalies.png")

@@ -4,6 +4,7 @@ changed, with the argument, the position, the value and the fix."""
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,27 +90,12 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
     if array.ndim == 1 and target == (1,):
         array = array[:, None]
     if array.ndim == 0 or array.shape[1:] != target:
-        hint = "Losses never broadcast. "
-        if loss.sparse or array.ndim < 2:
-            fix = f"Try y of shape {('n', *target)}".replace("'", "") + "."
-        elif array.ndim == 2 and len(target) == 1 and target[0] == 1:
-            fix = (
-                f"Try a last layer of {array.shape[1] * loss.heads} units, or "
-                "loss='sparse_categorical_crossentropy' if y holds class numbers."
-            )
-        else:
-            wanted = (*array.shape[1:-1], array.shape[-1] * loss.heads)
-            fix = f"Try a last layer whose output has shape {wanted}."
-        if target and target[0] > 1 and array.shape[1:] in ((), (1,)):
-            fix = (
-                "Try loss='sparse_categorical_crossentropy' if y holds class numbers, "
-                "or a last layer of 1 unit."
-            )
         shape = ", ".join(["n", *map(str, target)])
         raise ValueError(
             f"[{where}] y must have shape ({shape}), because the model's output has "
             f"shape (n, {', '.join(map(str, output_shape))}) and the loss is "
-            f"{loss.name}. Received: y.shape={np.shape(y)}. {hint}{fix}"
+            f"{loss.name}. Received: y.shape={np.shape(y)}. Losses never broadcast. "
+            f"{_target_fix(array, loss, target, output_shape)}"
         )
     if array.size == 0:
         raise ValueError(
@@ -249,6 +235,8 @@ def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
         return array
     position = _first_non_number(array)
     if array.dtype.kind == "O" and position is None:
+        if any(map(np.ndim, array.flat)):  # an array of images
+            return _as_numbers(where, argument, array.tolist())
         return array.astype(np.float64)
     position = position or (0,) * array.ndim
     value = array[position] if array.size else array.dtype
@@ -258,8 +246,9 @@ def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
         fix = "Try .astype(float) if the text holds numbers, or numbers for categories."
     else:
         fix = "Try leaving such rows out." if value is None else "Try .astype(float)."
+    shown = textwrap.shorten(repr(value), 60, placeholder=" ...")
     raise TypeError(
-        f"[{where}] {argument} must hold real numbers. Received: {place} = {value!r} "
+        f"[{where}] {argument} must hold real numbers. Received: {place} = {shown} "
         f"of type {type(value).__name__}. {fix}"
     )
 
@@ -307,3 +296,29 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
         shape = ", ".join(map(str, sample_shape))
         return f"Try {argument}.reshape(-1, {shape})."
     return f"Try Input(shape={array.shape[1:] or (1,)}) in a new model."
+
+
+def _target_fix(
+    array: np.ndarray, loss: Loss, target: Shape, output_shape: Shape
+) -> str:
+    one_each = array.shape[1:] in ((), (1,))
+    if one_each and len(output_shape) > 1:
+        return (
+            "Try layers.Flatten() before the last layer, if y is one for each sample."
+        )
+    if one_each and target and target[0] > 1:
+        return (
+            "Try loss='sparse_categorical_crossentropy' if y holds class numbers, "
+            "or a last layer of 1 unit."
+        )
+    if loss.sparse and array.shape[1:] == output_shape:
+        return "Try y.argmax(axis=-1), or loss='categorical_crossentropy'."
+    if loss.sparse or array.ndim < 2:
+        return f"Try y of shape {('n', *target)}.".replace("'", "")
+    if array.ndim == 2 and target == (1,):
+        return (
+            f"Try a last layer of {array.shape[1] * loss.heads} units, or "
+            "loss='sparse_categorical_crossentropy' if y holds class numbers."
+        )
+    wanted = (*array.shape[1:-1], array.shape[-1] * loss.heads)
+    return f"Try a last layer whose output has shape {wanted}."

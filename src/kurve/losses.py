@@ -206,11 +206,11 @@ class SparseCategoricalCrossentropy(Loss):
         if bad.any():
             position = tuple(int(i) for i in np.argwhere(bad)[0])
             value = float(y[position])
-            fix = (
-                f"Try a last layer of {int(y.max()) + 1} units"
-                if value >= classes and value.is_integer()
-                else "Try loss='mse' if y holds measurements, not classes"
-            )
+            fix = "Try loss='mse' if y holds measurements, not classes"
+            if value >= classes and value.is_integer():
+                from_one = y.min() == 1 and y.max() == classes
+                fix = f"Try {'y - 1, or ' if from_one else ''}a last layer of "
+                fix += f"{int(y.max()) + 1} units"
             raise ValueError(
                 f"[{where}] {self.kind} needs class numbers 0 to {classes - 1}, "
                 f"because the model has {classes} outputs. Received: "

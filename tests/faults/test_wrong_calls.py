@@ -14,6 +14,7 @@ from kurve.optimizers import schedules
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults import test_wrong_data as of_data
 from tests.faults import test_wrong_files as of_files
+from tests.faults import test_wrong_images as of_images
 from tests.faults import test_wrong_models as of_models
 from tests.faults.conftest import Promise
 from tests.faults.wrong import INF, NAN, X, Y, check, snapshot, with_value, wrong
@@ -94,23 +95,25 @@ def test_beside_a_model(name: str) -> None:
 
 
 def test_the_number_of_wrong_calls(promise: Promise) -> None:
-    """All tables once, on one model: what each case says is looked at beside it."""
-    tables: list[tuple[Any, bool]] = [
-        *((case, True) for case in of_data.CASES.values()),
-        *((case, True) for case in of_data.BUILT.values()),
-        *((case, True) for case in of_files.FILES.values()),
-        *((case, True) for case in of_files.PLOTS.values()),
-        *((case, True) for case in BESIDE.values()),
-        *((case, False) for case in of_models.NAMES.values()),
-        *((case, False) for case in of_models.KINDS.values()),
+    """All tables once, on one model each: what a case says is looked at beside it."""
+    model, images = trained(), of_images.trained()
+    tables: list[tuple[Any, Sequential | None]] = [
+        *((case, model) for case in of_data.CASES.values()),
+        *((case, model) for case in of_data.BUILT.values()),
+        *((case, model) for case in of_files.FILES.values()),
+        *((case, model) for case in of_files.PLOTS.values()),
+        *((case, model) for case in BESIDE.values()),
+        *((case, images) for case in of_images.CASES.values()),
+        *((case, None) for case in of_images.OTHERS.values()),
+        *((case, None) for case in of_models.NAMES.values()),
+        *((case, None) for case in of_models.KINDS.values()),
     ]
-    model = trained()
-    before, refused = snapshot(model), 0
-    for case, takes_model in tables:
+    before, refused = (snapshot(model), snapshot(images)), 0
+    for case, of in tables:
         with pytest.raises(case.kind):
-            case.call(*([model] if takes_model else []))
+            case.call(*([] if of is None else [of]))
         refused += 1
-        assert snapshot(model) == before
-    assert refused == len(tables) >= 240
+        assert (snapshot(model), snapshot(images)) == before
+    assert refused == len(tables) >= 260
     assert np.isfinite(model.predict(X, verbose=0)).all()
     promise("wrong", f"{refused} of {len(tables)} refused")

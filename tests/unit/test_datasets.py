@@ -94,6 +94,10 @@ def test_says_where_it_has_looked(empty: Path) -> None:
         datasets.mnist.load_data()
     with pytest.raises(FileNotFoundError, match=r"path='gone.npz'.*Try load_data"):
         datasets.load_images("gone.npz")
+    with pytest.raises(FileNotFoundError, match=r"^\[fashion_mnist\] no file train.*"):
+        datasets.load_images(empty)
+    with pytest.raises(TypeError, match=r"^\[mnist\] path must be text .*: 3\. Try"):
+        datasets.mnist.load_data(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +107,18 @@ def test_says_where_it_has_looked(empty: Path) -> None:
         {"x_train": X[0]},
         {"y_train": Y[:3]},
         {"y_test": np.array([{}, {}], dtype=object)},
+        {"x_train": X[:0], "y_train": Y[:0]},
+        {"x_test": X[:2, 1:]},
+        {"y_train": Y + 255.0},
+        {"y_train": Y.astype(int) + 255},
+        {"y_train": Y.astype(int) - 2},
+        {"y_test": np.array(["cat", "dog"])},
     ],
-    ids=["not uint8", "one image", "too few labels", "objects"],
-)
+    ids=[
+        "not uint8", "one image", "too few labels", "objects", "no images",
+        "other sizes", "labels between", "labels above 255", "labels below 0", "names",
+    ],
+)  # fmt: skip
 def test_refuses_other_arrays(empty: Path, changed: dict[str, np.ndarray]) -> None:
     file = write_npz(empty / "mnist.npz", **changed)
     with pytest.raises(ValueError, match=r"^\[mnist\] .*Try another copy"):

@@ -31,23 +31,33 @@ def folders() -> list[Path]:
 
 
 def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds files of all these names, or `path`, if that is given.
+    """The folder that holds files of all these names; `path`, if that is given, may be
+    the file itself where there is one only.
 
     Raises:
+        TypeError: `path` is no path.
         FileNotFoundError: there is none; the message says where one was looked for.
     """
     if path is not None:
-        if os.path.exists(path):
-            return Path(path)
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(
+                f"[{where}] path must be text or a pathlib.Path. Received: "
+                f"{path!r}. Try 'path/to/{names[0]}'."
+            )
+        given = Path(path)
+        is_it = given.is_file() and len(names) == 1
+        if is_it or all((given / name).is_file() for name in names):
+            return given
         tried: Sequence[object] = [os.fspath(path)]
     else:
         for folder in folders():
             if all((folder / name).is_file() for name in names):
                 return folder
         tried = folders()
+    wanted = f"path/to/{names[0]}" if len(names) == 1 else "path/to/its/folder"
     raise FileNotFoundError(
         f"[{where}] no file {names[0]} was found. Received: path={path!r}; looked in "
-        f"{', '.join(str(t) for t in tried)}. Try load_data('path/to/{names[0]}'), or "
+        f"{', '.join(str(t) for t in tried)}. Try load_data({wanted!r}), or "
         "the environment variable KURVE_DATA for its folder."
     )
 
@@ -70,7 +80,11 @@ def read_npz(where: str, path: Path) -> Images:
             )
     except (LookupError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _unreadable(where, path, str(error)) from error
-    return _checked(where, path, x, y), _checked(where, path, x_test, y_test)
+    train, test = _checked(where, path, x, y), _checked(where, path, x_test, y_test)
+    if x.shape[1:] != x_test.shape[1:]:
+        shapes = f"images {x.shape} to learn from and {x_test.shape} for the test"
+        raise _unreadable(where, path, shapes)
+    return train, test
 
 
 def read_idx(where: str, images: Path, labels: Path) -> Part:
@@ -104,15 +118,24 @@ def _idx(where: str, path: Path) -> np.ndarray:
 
 
 def _checked(where: str, path: Path, x: np.ndarray, y: np.ndarray) -> Part:
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or y.shape != (len(x),):
-        raise _unreadable(
-            where, path, f"it holds images {x.dtype} {x.shape}, labels {y.shape}"
-        )
+    """Both as uint8; refuses what is empty, and labels that are not 0 to 255."""
+    if (
+        x.dtype != np.uint8
+        or x.ndim not in (3, 4)
+        or not x.size
+        or y.shape != (len(x),)
+        or y.dtype.kind not in "iu"
+    ):
+        shown = f"images {x.dtype} {x.shape}, labels {y.dtype} {y.shape}"
+        raise _unreadable(where, path, shown)
+    if y.min() < 0 or y.max() > 255:
+        raise _unreadable(where, path, f"labels from {y.min()} to {y.max()}")
     return x, y.astype(np.uint8)
 
 
 def _unreadable(where: str, path: Path, what: str) -> ValueError:
     return ValueError(
         f"[{where}] {os.fspath(path)!r} does not hold images (n, H, W) of uint8 and "
-        f"their labels (n,). Received: {what}. Try another copy of the file."
+        f"their labels (n,), 0 to 255. Received: {what}. Try another copy of the file, "
+        "or numpy.savez of your own x_train, y_train, x_test and y_test."
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
 from kurve import Sequential
 from kurve.layers import (
@@ -187,12 +186,3 @@ def model_of(stack: Stack, engine: str, outputs: int = 2) -> Sequential:
 def samples(stack: Stack, rows: int, seed: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
     return random.normal(size=(rows, *stack.shape)).astype(np.float32)
-
-
-def ready(model: Sequential) -> Sequential:
-    """The model; skips the test where its engine does not have one of its layers."""
-    try:
-        model._ready_program()
-    except NotImplementedError as error:
-        pytest.skip(str(error))
-    return model

@@ -13,7 +13,6 @@ from kurve.layers import Conv2D, GlobalAveragePooling2D, Input, Layer
 from kurve.layers.base import lower
 from kurve.plan import Op
 from tests.engines.cases import compiled
-from tests.engines.images import ready
 
 ndimage = pytest.importorskip("scipy.ndimage")
 
@@ -152,7 +151,7 @@ def test_seed_and_step_decide(name: str) -> None:
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_nothing_happens_in_prediction(engine: str, name: str) -> None:
-    model = ready(compiled(engine, [RANDOM[name]()], SHAPE))
+    model = compiled(engine, [RANDOM[name]()], SHAPE)
     assert model.predict(PICTURES, verbose=0).tobytes() == PICTURES.tobytes()
 
 
@@ -160,7 +159,7 @@ def test_nothing_happens_in_prediction(engine: str, name: str) -> None:
 def test_a_run_in_two_parts_has_the_same_bits(engine: str, name: str) -> None:
     def model() -> Sequential:
         made = [RANDOM[name](), Conv2D(2, 3), GlobalAveragePooling2D()]
-        return ready(compiled(engine, made, SHAPE))
+        return compiled(engine, made, SHAPE)
 
     y = np.zeros((COUNT, 2), np.float32)
     whole, parts = model(), model()
@@ -183,7 +182,7 @@ def test_engines_draw_the_same(name: str) -> None:
             model._seed = SEED
             model.build((None, *SHAPE))
             model.compile("sgd", "mse", engine=engine)
-            program = ready(model)._ready_program()
+            program = model._ready_program()
             weights = np.zeros(8, np.float32)
             weights[i - 1] = 1.0
             batches = Batches(x, np.zeros_like(x), weights, None, np.array([0, 8]))

@@ -9,7 +9,7 @@ import pytest
 
 from kurve import Sequential
 from tests.engines.cases import in_float64, one_batch
-from tests.engines.images import STACKS, model_of, ready, samples
+from tests.engines.images import STACKS, model_of, samples
 from tests.engines.test_agreement import train, wrong
 from tests.engines.test_gradients import check
 from tests.engines.test_jacobian import check_along_a_direction
@@ -37,8 +37,7 @@ def test_jacobian(name: str) -> None:
 
 def exact_and_own(name: str) -> tuple[Sequential, list[Sequential]]:
     stack = STACKS[name]
-    native = ready(model_of(stack, "native"))
-    return native, [model_of(stack, "reference"), model_of(stack, "reference")]
+    return model_of(stack, "native"), [model_of(stack, "reference") for _ in range(2)]
 
 
 @pytest.mark.usefixtures("native")
@@ -79,7 +78,7 @@ def test_engines_agree_on_twenty_steps(name: str) -> None:
 @pytest.mark.parametrize("name", STACKS)
 def test_a_row_in_any_batch_of_a_prediction(engine: str, name: str) -> None:
     stack = STACKS[name]
-    model, x = ready(model_of(stack, engine)), samples(stack, 13)
+    model, x = model_of(stack, engine), samples(stack, 13)
     whole = model.predict(x, verbose=0)
     parts = [model.predict_on_batch(x[i : i + 4]) for i in range(0, 13, 4)]
     assert np.concatenate(parts).tobytes() == whole.tobytes()

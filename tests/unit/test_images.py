@@ -225,20 +225,11 @@ BYTES = RANDOM.integers(0, 256, (50, 8, 8, 1), dtype=np.uint8)
 CLASSES = RANDOM.integers(0, 10, 50)
 
 
-def ready(model: Sequential) -> Sequential:
-    """Skips the test where the model's engine does not have one of its layers."""
-    try:
-        model._ready_program()
-    except NotImplementedError as error:
-        pytest.skip(str(error))
-    return model
-
-
 def test_bytes_and_floats_are_the_same_pictures(engine: str) -> None:
     """Through fit, validation_split, evaluate, predict and layer_outputs."""
     seen = []
     for x in (BYTES, BYTES.astype(np.float32)):
-        model = ready(digits(engine=engine))
+        model = digits(engine=engine)
         history = model.fit(
             x, CLASSES, validation_split=0.2, epochs=2, batch_size=16, verbose=0
         ).history
@@ -381,7 +372,7 @@ def averages(model: Sequential) -> bytes:
 
 
 def test_only_training_moves_averages(engine: str) -> None:
-    model = ready(digits(engine=engine))
+    model = digits(engine=engine)
     before = averages(model)
     model.evaluate(BYTES, CLASSES, verbose=0)
     model.predict(BYTES, verbose=0)
@@ -398,7 +389,7 @@ def test_a_frozen_layer_keeps_its_averages(engine: str) -> None:
     model = digits(engine=engine)
     model.layers[2].trainable = False
     model.compile("adam", "sparse_categorical_crossentropy", engine=engine)
-    before = averages(ready(model))
+    before = averages(model)
     loss = model.evaluate(BYTES, CLASSES, verbose=0)
     assert model.train_on_batch(BYTES, CLASSES) == pytest.approx(loss, rel=1e-5)
     assert averages(model) == before
@@ -409,7 +400,7 @@ def test_a_step_that_is_not_finite_moves_no_average(engine: str, what: str) -> N
     """A variance may overflow although nothing behind it does: what is divided by an
     infinite deviation is 0."""
     big = Rescaling(1e38 if what == "loss" else 1e18)
-    model = ready(digits([big], engine))
+    model = digits([big], engine)
     if what == "statistic":
         model.layers[1].set_weights([np.full((3, 3, 1, 4), 1e3), np.zeros(4)])
     before, weights = averages(model), model.get_weights()
@@ -426,7 +417,7 @@ def test_a_step_that_is_not_finite_moves_no_average(engine: str, what: str) -> N
 
 
 def test_members_of_an_ensemble_have_averages_of_their_own(engine: str) -> None:
-    model = ready(digits(engine=engine))
+    model = digits(engine=engine)
     model.fit(BYTES, CLASSES, verbose=0)
     committee = kurve.ensemble(model, members=2)
     fresh = {averages(member) for member in committee.members}
@@ -505,7 +496,7 @@ def test_no_float_copy_of_the_set(engine: str) -> None:
         [Input((40, 40, 1)), MaxPooling2D(20), Flatten(), Dense(3, "softmax")]
     )
     model.compile("sgd", "sparse_categorical_crossentropy", engine=engine)
-    ready(model)
+    model._ready_program()
     tracemalloc.start()
     try:
         model.fit(x, y, batch_size=8, steps_per_epoch=20, validation_split=0.1,

@@ -21,11 +21,50 @@ inline Builder small() {
   return b;
 }
 
+inline Spec sparse_labels() {
+  return {"sparse_categorical_crossentropy", {{"from_logits", 0.0}}};
+}
+
+// Of Keras's first example with images, with bytes for pixels.
+inline Builder convnet(int64_t size, int64_t filters, int64_t more) {
+  Builder b({size, size, 1});
+  b.scale(1.0 / 255, 0).conv(3, 3, filters, "relu").pool("max", 2, 2, {2, 2});
+  b.conv(3, 3, more, "relu").pool("max", 2, 2, {2, 2});
+  b.flatten().dropout(0.5).dense(10, "linear").softmax();
+  return b;
+}
+
+// The ops of images that the convnet leaves out, in two models.
+inline Builder pictures() {
+  Builder b({12, 11, 4});
+  b.moved("translation", "reflect").moved("rotation", "constant").moved("flip", "wrap");
+  b.noise(0.1).pad(1, 2).conv(9, 9, 12, "tanh", {.groups = 2}).batch_normalization();
+  b.depthwise(3, 1, "silu", {.same = true}).dropout(0.2, true);
+  b.transposed(3, 9, 2, "relu").pool("average", 3, 2, {2, 3, 1, 1, true});
+  b.depthwise(3, 2, "linear", {.same = true}).conv(1, 1, 7, "elu");
+  b.upsample(2, 3, "bilinear").pool("max", 3, 2, {1, 2, 1, 1, true});
+  b.conv(3, 3, 37, "gelu", {.dilation_w = 2}).pool("max", 2, 2, {2, 2});
+  b.layer_normalization(37).conv(2, 2, 5, "relu", {2, 1, 1, 1, true});
+  b.global_pool("max").dense(2, "linear");
+  return b;
+}
+
+inline Builder sequences() {
+  Builder b({24, 5});
+  b.scale(0.5, -0.1).conv(1, 4, 34, "relu", {.stride_w = 2, .same = true});
+  b.batch_normalization(true).conv(1, 3, 6, "tanh", {.dilation_w = 2, .groups = 2});
+  b.upsample(1, 3, "nearest").pool("average", 1, 2, {1, 2}).reshape({4, 9, 2});
+  b.conv(2, 3, 8, "relu", {.same = true}).pool("max", 2, 3, {2, 3});
+  b.transposed(2, 3, 1, "gelu").reshape({12, 3}).layer_normalization(36);
+  b.dropout(0.3, true).global_pool("average").dense(3, "linear");
+  return b;
+}
+
 inline std::list<Case> all_cases() {
   const Spec mse{"mean_squared_error", {}};
   std::list<Case> cases;
   Builder b = article();
-  cases.emplace_back("article", b, mse, adam(), std::vector<MetricSpec>{}, 200, 20);
+  cases.emplace_back("article", b, mse, adam(), std::vector<MetricSpec>{}, 100, 20);
   b = small();
   cases.emplace_back("small", b, mse, adam(),
                      std::vector<MetricSpec>{{{"mean_absolute_error", {}}, 2, true}},
@@ -36,7 +75,7 @@ inline std::list<Case> all_cases() {
   b.dense(300, "gelu").dropout(0.2).dense(301, "relu", 1e-4).dense(270, "tanh");
   b.dense(3, "linear");
   cases.emplace_back("wide", b, mse, adam({{"global_clipnorm", 0.5}, {"amsgrad", 1.0}}),
-                     std::vector<MetricSpec>{{{"r2_score", {}}, 10, false}}, 200, 37,
+                     std::vector<MetricSpec>{{{"r2_score", {}}, 10, false}}, 100, 37,
                      true);
 
   b = Builder({5});
@@ -86,13 +125,26 @@ inline std::list<Case> all_cases() {
                                        {"nesterov", 1.0},
                                        {"clipvalue", 0.5},
                                        {"weight_decay", 1e-3}}),
-                     std::vector<MetricSpec>{}, 700, 350);
+                     std::vector<MetricSpec>{}, 300, 150);
 
   b = Builder({3});
   b.dense(8, "relu").dense(1, "linear");
   cases.emplace_back("tiny", b, Spec{"mean_absolute_error", {}},
                      optimizer("sgd", {{"momentum", 0.0}, {"nesterov", 0.0}}),
                      std::vector<MetricSpec>{}, 20, 5, false, false);
+
+  b = convnet(18, 32, 40);
+  cases.emplace_back(
+      "convnet", b, sparse_labels(), adam(),
+      std::vector<MetricSpec>{{{"sparse_categorical_accuracy", {}}, 2, false}}, 15, 7,
+      false, true, true);
+
+  b = pictures();
+  cases.emplace_back("pictures", b, mse, adam({{"global_clipnorm", 1.0}}),
+                     std::vector<MetricSpec>{}, 14, 8, true);
+
+  b = sequences();
+  cases.emplace_back("sequences", b, mse, adam(), std::vector<MetricSpec>{}, 40, 17);
   return cases;
 }
 

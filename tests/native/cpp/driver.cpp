@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <string_view>
@@ -33,6 +34,21 @@ void expect(bool right, const std::string& what) {
   std::printf("FAILED %s\n", what.c_str());
 }
 
+// Says how long it took, so that a slow machine is not taken for a hang.
+template <class Body>
+void timed(const char* what, Body&& body) {
+  auto start = std::chrono::steady_clock::now();
+  body();
+  std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  std::printf("%s: %.1f s\n", what, seconds.count());
+  std::fflush(stdout);
+}
+
+template <class Check>
+void for_each(const std::list<Case>& cases, Check&& check) {
+  for (const Case& c : cases) check(c);
+}
+
 uint64_t hash(const void* data, size_t bytes, uint64_t h = 0xcbf29ce484222325u) {
   for (size_t i = 0; i < bytes; i++)
     h = (h ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
@@ -53,8 +69,9 @@ Result run(const Case& c, Run& r) {
   Result result{r.totals, std::vector<double>(r.totals.size()),
                 std::vector<float>(size_t(c.rows * c.program->output_size())), 0};
   c.program->test(r.state, r.batches, result.tested.data());
-  c.program->predict(r.state, r.x.data(), c.rows, result.predicted.data());
+  c.program->predict(r.state, r.samples, c.rows, result.predicted.data());
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
+  h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
   h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
   h = hash(result.trained.data(), result.trained.size() * 8, h);
   h = hash(result.tested.data(), result.tested.size() * 8, h);
@@ -79,6 +96,9 @@ void print_case(const Case& c) {
     for (int64_t i : {int64_t(0), s.size() / 2, s.size() - 1})
       std::printf("%s %s %.9g\n", c.name.c_str(), s.name.c_str(),
                   double(r.params[s.offset + i]));
+  for (const Slot& s : c.description.buffers)
+    std::printf("%s %s %.9g\n", c.name.c_str(), s.name.c_str(),
+                double(r.buffers[s.offset + s.size() / 2]));
 }
 
 void check_threads(const Case& c) {
@@ -97,11 +117,14 @@ void check_rows(const Case& c) {
   Run r(c);
   int64_t in = c.program->input_size(), out = c.program->output_size();
   Floats whole(c.rows * out);
-  c.program->predict(r.state, r.x.data(), c.rows, whole.data());
+  c.program->predict(r.state, r.samples, c.rows, whole.data());
   for (int64_t size : {1, 2, 3, 5, 13}) {
     Floats x(size * in), y(size * out);
     std::memcpy(x.data(), r.x.data(), size_t(size * in) * 4);
-    c.program->predict(r.state, x.data(), size, y.data());
+    std::vector<uint8_t> bytes(r.bytes.begin(),
+                               r.bytes.begin() + (c.bytes ? size * in : 0));
+    Inputs samples = c.bytes ? Inputs(bytes.data()) : Inputs(x.data());
+    c.program->predict(r.state, samples, size, y.data());
     expect(!std::memcmp(y.data(), whole.data(), size_t(size * out) * 4),
            c.name + " in a batch of " + std::to_string(size));
   }
@@ -196,50 +219,56 @@ void check_errors(const std::list<Case>& cases) {
 // All that training changes, in one hash.
 uint64_t bits_of(const Run& r) {
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
+  h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
   h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
   h = hash(r.scalars.data(), r.scalars.size() * 8, h);
   return hash(r.totals.data(), r.totals.size() * 8, h);
 }
 
+#if defined(__SANITIZE_THREAD__)
+constexpr int finer = 1;  // it makes training 10 times slower
+#else
+constexpr int finer = 8;
+#endif
+
 // Asked between any two tasks, a call ends, and what it leaves is that of whole steps.
-void check_interrupts(const std::list<Case>& cases) {
+void check_interrupts(const Case& c) {
   static std::atomic<int> asked, last;
   auto ask = [] { return ++asked >= last; };
-  for (const Case& c : cases)
-    for (int threads : {1, 3}) {
-      set_threads(threads);
-      std::vector<uint64_t> whole;  // after 0, 1, ... steps
-      Run steps(c);
+  for (int threads : {1, 3}) {
+    set_threads(threads);
+    std::vector<uint64_t> whole;  // after 0, 1, ... steps
+    Run steps(c);
+    whole.push_back(bits_of(steps));
+    for (int64_t s = 0; s < steps.batches.steps; s++) {
+      c.program->train(steps.state, steps.batches, s, s + 1, steps.totals.data());
       whole.push_back(bits_of(steps));
-      for (int64_t s = 0; s < steps.batches.steps; s++) {
-        c.program->train(steps.state, steps.batches, s, s + 1, steps.totals.data());
-        whole.push_back(bits_of(steps));
-      }
-      int within = 0;
-      for (last = 1;; last += 1 + last / 8) {
-        asked = 0;
-        Run r(c);
-        bool ended;
-        {
-          Watch watch(ask, 0);
-          c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
-          ended = watch.ended();
-        }
-        expect(bits_of(r) == whole[size_t(r.state.step)],
-               c.name + " is that of whole steps");
-        if (!ended) break;
-        within += r.state.step < r.batches.steps;
-        c.program->train(r.state, r.batches, r.state.step, r.batches.steps,
-                         r.totals.data());
-        expect(bits_of(r) == whole.back(), c.name + " goes on with the same bits");
-      }
-      expect(within > 1, c.name + " was interrupted");
-      Run r(c);
-      Floats y(c.rows * c.program->output_size());
-      Watch watch([] { return true; }, 0);
-      c.program->predict(r.state, r.x.data(), c.rows, y.data());
-      c.program->test(r.state, r.batches, r.totals.data());
     }
+    int within = 0;
+    for (last = 1;; last += 1 + last / 8) {
+      asked = 0;
+      Run r(c);
+      bool ended;
+      {
+        Watch watch(ask, 0);
+        c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
+        ended = watch.ended();
+      }
+      expect(bits_of(r) == whole[size_t(r.state.step)],
+             c.name + " is that of whole steps");
+      if (!ended) break;
+      within += r.state.step < r.batches.steps;
+      c.program->train(r.state, r.batches, r.state.step, r.batches.steps,
+                       r.totals.data());
+      expect(bits_of(r) == whole.back(), c.name + " goes on with the same bits");
+    }
+    expect(within > 1, c.name + " was interrupted");
+    Run r(c);
+    Floats y(c.rows * c.program->output_size());
+    Watch watch([] { return true; }, 0);
+    c.program->predict(r.state, r.samples, c.rows, y.data());
+    c.program->test(r.state, r.batches, r.totals.data());
+  }
 }
 
 // The Nth allocation fails, or all from the Nth on, until there is none that could.
@@ -274,13 +303,13 @@ void check_memory() {
                 c.program->test(r.state, r.batches, r.totals.data());
                 break;
               case 2:
-                c.program->predict(r.state, r.x.data(), c.rows, y.data());
+                c.program->predict(r.state, r.samples, c.rows, y.data());
                 break;
               case 3:
                 c.program->gradient(r.state, r.batches, 0, out.data());
                 break;
               case 4:
-                c.program->jacobian(r.state, r.x.data(), 8, y.data(), jacobian.data());
+                c.program->jacobian(r.state, r.samples, 8, y.data(), jacobian.data());
                 break;
               default:
                 c.program = std::make_unique<Program>(c.description);
@@ -333,9 +362,13 @@ void check_fork(const std::list<Case>& cases) {
 // difference of two runs is that of their steps.
 int steps(const std::string& model, int64_t batch, int64_t n) {
   set_threads(1);
-  Builder b = model == "article" ? article() : small();
+  Builder b = model == "article"   ? article()
+              : model == "convnet" ? convnet(28, 32, 64)
+                                   : small();
+  bool classes = model == "convnet";
   Spec keras = adam({{"epsilon", 1e-7}});
-  Case c(model, b, {"mean_squared_error", {}}, keras, {}, 100 * batch, batch);
+  Case c(model, b, classes ? sparse_labels() : Spec{"mean_squared_error", {}}, keras,
+         {}, 100 * batch, batch, false, true, classes);
   Run r(c);
   c.program->train(r.state, r.batches, 0, n, r.totals.data());
   std::printf("%s, batch %lld: loss %.6g after %lld steps\n", model.c_str(),
@@ -362,12 +395,12 @@ int main(int count, char** arguments) {
     set_threads(std::atoi(arguments[2]));
     for (const Case& c : cases) print_case(c);
   } else if (what == "check") {
-    for (const Case& c : cases) check_threads(c);
-    for (const Case& c : cases) check_rows(c);
-    check_errors(cases);
-    check_interrupts(cases);
-    check_pool();
-    check_company(cases);
+    timed("threads", [&] { for_each(cases, check_threads); });
+    timed("rows", [&] { for_each(cases, check_rows); });
+    timed("errors", [&] { check_errors(cases); });
+    timed("interrupts", [&] { for_each(cases, check_interrupts); });
+    timed("pool", [] { check_pool(); });
+    timed("company", [&] { check_company(cases); });
   } else if (what == "memory") {
     check_memory();
   } else if (what == "fork") {

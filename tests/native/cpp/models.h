@@ -1,6 +1,7 @@
 // Programs built without Python, on data that is the same on every machine.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -57,6 +58,13 @@ class Floats {
   std::unique_ptr<float, Free> values_;
 };
 
+// How a window moves over an image; a sequence is an image of height 1.
+struct Moves {
+  int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
+  bool same = false;  // zeros around the image keep its size
+  int64_t groups = 1;
+};
+
 // Adds ops one by one, each on the shape that the last one left.
 class Builder {
  public:
@@ -73,9 +81,11 @@ class Builder {
     return op("activation", 0, {}, {}, function(name));
   }
   Builder& softmax() { return op("softmax", 0, {}, {}, {}); }
-  Builder& dropout(double rate) {
+  // Positions, for spatial dropout, share what their channels lose.
+  Builder& dropout(double rate, bool spatial = false) {
+    double shared = spatial ? double(product_of(shape_) / shape_.back()) : 1.0;
     return op("dropout", 0, {}, {},
-              {{"rate", rate}, {"stream", double(d_.ops.size())}});
+              {{"rate", rate}, {"stream", stream()}, {"shared", shared}});
   }
   Builder& normalization() {
     std::map<std::string, int> buffers{
@@ -83,6 +93,103 @@ class Builder {
         {"variance", slot(d_.buffers, "variance", {shape_.back()}, 0, true)}};
     return op("normalization", 0, {}, buffers, {{"invert", 0.0}, {"epsilon", 1e-7}});
   }
+
+  Builder& conv(int64_t kh, int64_t kw, int64_t filters, const char* activation,
+                Moves m = {}) {
+    Shape kernel{kh, kw, shape_.back() / m.groups, filters};
+    std::map<std::string, int> params{
+        {"kernel", slot(d_.params, "kernel", kernel, 0, false)},
+        {"bias", slot(d_.params, "bias", {filters}, 0, false)}};
+    Attrs attrs = function(activation);
+    attrs["groups"] = double(m.groups);
+    Shape to = slid(kh, kw, m, "kernel", attrs);
+    to.back() = filters;
+    return reshaped("conv", to, params, {}, attrs);
+  }
+  Builder& depthwise(int64_t size, int64_t multiplier, const char* activation,
+                     Moves m = {}) {
+    m.groups = shape_.back();
+    return conv(size, size, multiplier * m.groups, activation, m);
+  }
+  // Of an image, without a crop.
+  Builder& transposed(int64_t size, int64_t filters, int64_t stride,
+                      const char* activation) {
+    Shape to{(shape_[0] - 1) * stride + size, (shape_[1] - 1) * stride + size, filters};
+    std::map<std::string, int> params{
+        {"kernel",
+         slot(d_.params, "kernel", {size, size, filters, shape_.back()}, 0, false)},
+        {"bias", slot(d_.params, "bias", {filters}, 0, false)}};
+    Attrs attrs = function(activation);
+    for (const char* axis : {"_h", "_w"}) {
+      attrs[std::string("kernel") + axis] = double(size);
+      attrs[std::string("stride") + axis] = double(stride);
+      attrs[std::string("dilation") + axis] = 1.0;
+    }
+    attrs["pad_top"] = attrs["pad_left"] = 0.0;
+    return reshaped("conv_transpose", to, params, {}, attrs);
+  }
+  Builder& pool(const char* mode, int64_t ph, int64_t pw, Moves m) {
+    Attrs attrs{{"mode", std::string(mode)}};
+    Shape to = slid(ph, pw, m, "pool", attrs);
+    return reshaped("pool", to, {}, {}, attrs);
+  }
+  Builder& global_pool(const char* mode) {
+    return reshaped("global_pool", {shape_.back()}, {}, {},
+                    {{"mode", std::string(mode)}});
+  }
+  Builder& batch_normalization(bool frozen = false) {
+    Shape row{shape_.back()};
+    std::map<std::string, int> buffers{
+        {"moving_mean", slot(d_.buffers, "moving_mean", row, 0, true)},
+        {"moving_variance", slot(d_.buffers, "moving_variance", row, 0, true)}};
+    return op("batch_normalization", 0, scales(row), buffers,
+              {{"momentum", 0.9}, {"epsilon", 1e-3}, {"frozen", frozen ? 1.0 : 0.0}});
+  }
+  Builder& layer_normalization(int64_t size) {
+    return op("layer_normalization", 0, scales({size}), {},
+              {{"size", double(size)}, {"epsilon", 1e-3}});
+  }
+  Builder& scale(double scale, double offset) {
+    return op("scale", 0, {}, {}, {{"scale", scale}, {"offset", offset}});
+  }
+  // So many zeros before and after each axis.
+  Builder& pad(int64_t before, int64_t after) {
+    Shape to = shape_;
+    for (size_t i = 0; i + 1 < to.size(); i++) to[i] += before + after;
+    return reshaped("pad", to, {}, {},
+                    {{"pad_top", to.size() == 3 ? double(before) : 0.0},
+                     {"pad_left", double(before)}});
+  }
+  Builder& upsample(int64_t h, int64_t w, const char* interpolation) {
+    Shape to = shape_;
+    to[to.size() - 2] *= w;
+    if (to.size() == 3) to[0] *= h;
+    return reshaped("upsample", to, {}, {},
+                    {{"size_h", double(h)},
+                     {"size_w", double(w)},
+                     {"interpolation", std::string(interpolation)}});
+  }
+  // "translation", "rotation" or "flip".
+  Builder& moved(const char* what, const char* fill_mode) {
+    Attrs attrs{{"what", std::string(what)},
+                {"fill_mode", std::string(fill_mode)},
+                {"fill_value", 0.3},
+                {"interpolation", std::string("bilinear")},
+                {"stream", stream()},
+                {"horizontal", 1.0},
+                {"vertical", 1.0}};
+    for (const char* range : {"height", "width", "angle"}) {
+      attrs[std::string(range) + "_low"] = -0.3;
+      attrs[std::string(range) + "_high"] = 0.3;
+    }
+    return op("affine_image", 0, {}, {}, attrs);
+  }
+  Builder& noise(double stddev) {
+    return op("gaussian_noise", 0, {}, {}, {{"stddev", stddev}, {"stream", stream()}});
+  }
+  Builder& reshape(Shape to) { return reshaped("reshape", to, {}, {}, {}); }
+  Builder& flatten() { return reshape({product_of(shape_)}); }
+
   Description description() {
     d_.output_shape = shape_;
     return d_;
@@ -101,12 +208,46 @@ class Builder {
                      (end + 15) / 16 * 16, !frozen, 0, l2});
     return int(slots.size()) - 1;
   }
+  std::map<std::string, int> scales(const Shape& row) {
+    return {{"gamma", slot(d_.params, "gamma", row, 0, false)},
+            {"beta", slot(d_.params, "beta", row, 0, false)}};
+  }
+  double stream() const { return double(d_.ops.size()); }
+  // The shape that windows of (h, w) leave; says in attrs how they move.
+  Shape slid(int64_t h, int64_t w, const Moves& m, const std::string& what,
+             Attrs& attrs) const {
+    Shape to = shape_;
+    auto slide = [&](const char* axis, int64_t size, int64_t stride, int64_t dilation,
+                     const char* before, const char* after, int64_t length) {
+      int64_t span = (size - 1) * dilation + 1;
+      int64_t places = m.same ? (length + stride - 1) / stride : 0;
+      int64_t zeros = std::max<int64_t>((places - 1) * stride + span - length, 0);
+      if (!m.same) zeros = 0, places = (length - span) / stride + 1;
+      attrs[what + axis] = double(size);
+      attrs[std::string("stride") + axis] = double(stride);
+      attrs[std::string("dilation") + axis] = double(dilation);
+      attrs[before] = double(zeros / 2);
+      attrs[after] = double(zeros - zeros / 2);
+      return places;
+    };
+    int64_t height = to.size() == 3 ? to[0] : 1;
+    height = slide("_h", h, m.stride_h, m.dilation_h, "pad_top", "pad_bottom", height);
+    if (to.size() == 3) to[0] = height;
+    int64_t& width = to[to.size() - 2];
+    width = slide("_w", w, m.stride_w, m.dilation_w, "pad_left", "pad_right", width);
+    return to;
+  }
   Builder& op(const char* kind, int64_t units, std::map<std::string, int> params,
               std::map<std::string, int> buffers, Attrs attrs) {
-    Shape in = shape_;
-    if (units) shape_.back() = units;
-    d_.ops.push_back({kind, "op_" + std::to_string(d_.ops.size()), in, shape_,
+    Shape to = shape_;
+    if (units) to.back() = units;
+    return reshaped(kind, to, std::move(params), std::move(buffers), std::move(attrs));
+  }
+  Builder& reshaped(const char* kind, Shape to, std::map<std::string, int> params,
+                    std::map<std::string, int> buffers, Attrs attrs) {
+    d_.ops.push_back({kind, "op_" + std::to_string(d_.ops.size()), shape_, to,
                       std::move(params), std::move(buffers), std::move(attrs)});
+    shape_ = std::move(to);
     return *this;
   }
 
@@ -136,12 +277,12 @@ struct Case {
   Spec loss, optimizer;
   std::vector<MetricSpec> metrics;
   int64_t rows, batch;
-  bool weighted, shuffled;
+  bool weighted, shuffled, bytes;
   std::unique_ptr<Program> program;
 
   Case(std::string name, Builder& builder, Spec loss, Spec optimizer,
        std::vector<MetricSpec> metrics, int64_t rows, int64_t batch,
-       bool weighted = false, bool shuffled = true)
+       bool weighted = false, bool shuffled = true, bool bytes = false)
       : name(std::move(name)),
         description(builder.description()),
         loss(std::move(loss)),
@@ -150,7 +291,8 @@ struct Case {
         rows(rows),
         batch(batch),
         weighted(weighted),
-        shuffled(shuffled) {
+        shuffled(shuffled),
+        bytes(bytes) {
     description.loss = &this->loss;
     description.metrics = this->metrics;
     description.optimizer = &this->optimizer;
@@ -162,6 +304,8 @@ struct Case {
 // The arrays that one run of a case works on.
 struct Run {
   Floats x, y, weights, params, buffers, slots;
+  std::vector<uint8_t> bytes;  // what x is made of, if it is
+  Inputs samples;
   std::vector<double> scalars{1.0}, totals;
   std::vector<int64_t> order, bounds;
   std::vector<float> rates;
@@ -179,6 +323,9 @@ struct Run {
     Random random(7);
     int64_t classes = c.description.output_shape.back();
     for (int64_t i = 0; i < x.size(); i++) x[i] = random.uniform(-2, 2);
+    if (c.bytes) bytes.resize(size_t(x.size()));
+    for (uint8_t& byte : bytes) byte = uint8_t(random.word());
+    samples = c.bytes ? Inputs(bytes.data()) : Inputs(x.data());
     for (int64_t i = 0; i < c.rows; i++) weights[i] = random.uniform(0.5, 2);
     for (int64_t i = 0; i < y.size(); i++) {
       y[i] = random.uniform(-1, 1);
@@ -188,9 +335,11 @@ struct Run {
       if (c.loss.kind.starts_with("categorical")) y[i] = 1.0f / float(classes);
     }
     for (const Slot& s : c.description.params) {
-      float scale = s.shape.size() > 1 ? std::sqrt(3.0f / float(s.shape[0])) : 0.1f;
+      float inputs = float(s.size() / s.shape.back());
+      float scale = s.shape.size() > 1 ? std::sqrt(3.0f / inputs) : 0.1f;
+      float middle = s.name.ends_with("gamma") ? 1 : 0;
       for (int64_t i = 0; i < s.size(); i++)
-        params[s.offset + i] = random.uniform(-scale, scale);
+        params[s.offset + i] = middle + random.uniform(-scale, scale);
     }
     for (const Slot& s : c.description.buffers)
       for (int64_t i = 0; i < s.size(); i++)
@@ -204,7 +353,7 @@ struct Run {
     bounds.push_back(c.rows);
     rates.assign(bounds.size() - 1, 1e-3f);
     state = {params.data(), buffers.data(), slots.data(), scalars.data(), 0, 42};
-    batches = {x.data(),
+    batches = {samples,
                y.data(),
                c.weighted ? weights.data() : nullptr,
                c.rows,

@@ -52,7 +52,7 @@ def plot_residuals(
         ValueError: arrays are empty, not finite or of shapes that do not fit.
     """
     from kurve.diagnosis.fit import worst_region
-    from kurve.diagnosis.subject import Rows
+    from kurve.diagnosis.rows import Rows
 
     where = "plot_residuals"
     check_model(where, model)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kurve.diagnosis.network import NORMALIZE
+from kurve.diagnosis.ops import is_linear
 from kurve.diagnosis.report import Finding, share
-from kurve.diagnosis.subject import GOOD, Rows, Subject, is_linear
+from kurve.diagnosis.rows import Rows
+from kurve.diagnosis.subject import GOOD, Subject
 
 
 def not_trained(subject: Subject) -> Iterator[Finding]:

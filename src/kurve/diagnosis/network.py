@@ -6,14 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kurve.diagnosis.ops import activation_of, is_linear
 from kurve.diagnosis.report import Finding, listing, share
-from kurve.diagnosis.subject import (
-    GOOD,
-    POINT_LOSSES,
-    Subject,
-    activation_of,
-    is_linear,
-)
+from kurve.diagnosis.subject import GOOD, POINT_LOSSES, Subject
 from kurve.plan import Op
 
 LARGE = 5.0

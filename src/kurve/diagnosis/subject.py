@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import data, registry, rng
 from kurve.batching import pass_bounds
-from kurve.diagnosis.report import share
+from kurve.diagnosis.ops import activation_of
+from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
 from kurve.engines import Batches, State, aligned_zeros
 from kurve.errors import NonFiniteError
 from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
@@ -32,50 +33,6 @@ MOST_NUMBERS = 10_000_000
 
 POINT_LOSSES = ("gaussian_nll", "pinball")
 """Losses whose outputs are parameters of a distribution, several for each target."""
-
-
-@dataclass
-class Rows:
-    """One set of data.
-
-    x:         (n, *input_shape) as the engine takes it
-    columns:   (n, D) float64, each sample flattened
-    y:         (n, *target_shape) as the engine takes it; as given, if uncompiled
-    every:     of which rows these are every so many
-    targets:   (n, T) float64 where the task is a regression, else None
-    labels:    (n,) class numbers where there is one class a row, else None
-    output:    (n, O) float64, the model's output, or None
-    predicted: (n, T) float64 where the task is a regression, else None
-    guessed:   (n,) predicted class numbers, or None
-    """
-
-    x: np.ndarray
-    columns: np.ndarray
-    y: np.ndarray
-    every: int = 1
-    targets: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    output: np.ndarray | None = None
-    predicted: np.ndarray | None = None
-    guessed: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @functools.cached_property
-    def unexplained(self) -> np.ndarray | None:
-        """1 - R2 of each target (T,); nan where a target is constant."""
-        if self.targets is None or self.predicted is None:
-            return None
-        total = self.targets.var(axis=0)
-        error = ((self.targets - self.predicted) ** 2).mean(axis=0)
-        return np.divide(error, total, where=total > 0, out=np.full_like(total, np.nan))
-
-    @property
-    def accuracy(self) -> float | None:
-        if self.labels is None or self.guessed is None:
-            return None
-        return float((self.labels == self.guessed).mean())
 
 
 class Subject:
@@ -175,7 +132,7 @@ class Subject:
             and len(shape) == 1
             and shape[0] > 1
             and (array.ndim == 1 or array.shape[1:] == (1,))
-            and _whole(array, shape[0])
+            and are_whole(array, shape[0])
         ):
             self.numbers_for_softmax = True
             return array.reshape(-1).astype(np.float32)
@@ -189,15 +146,15 @@ class Subject:
         soft, single = self.last_activation == "softmax", y.shape[1] == 1
         if kind == "sparse_categorical_crossentropy":
             return "classes" if single else "other"
-        if self.numbers_for_softmax or (soft and single and _varied(y, outputs)):
+        if self.numbers_for_softmax or (soft and single and are_varied(y, outputs)):
             return "classes"
-        if kind == "categorical_crossentropy" or (soft and _are_one_hot(y)):
+        if kind == "categorical_crossentropy" or (soft and are_one_hot(y)):
             # Dense layers on several axes have a class for each place.
             return "one_hot" if y.shape[1] == self.ops[-1].out_shape[-1] else "other"
         yes_or_no = single and bool(((y == 0) | (y == 1)).all())
         if kind == "binary_crossentropy":
             return "classes" if yes_or_no else "other"
-        if self.last_activation == "sigmoid" and single and _varied(y, 2):
+        if self.last_activation == "sigmoid" and single and are_varied(y, 2):
             return "classes"
         return "numbers"
 
@@ -421,7 +378,7 @@ class Subject:
         parts = [
             f"{name}: {text}"
             for name, rows in (("data", self.rows), ("validation", self.validation))
-            if rows is not None and (text := _quality(rows))
+            if rows is not None and (text := quality(rows))
         ]
         return "; ".join(parts)
 
@@ -445,58 +402,6 @@ class Subject:
         if self.validation is None:
             unseen.append("new data, because no validation_data was given")
         return unseen
-
-
-def _quality(rows: Rows) -> str:
-    if rows.accuracy is not None:
-        return f"{share(rows.accuracy)} of {len(rows)} rows right"
-    if rows.unexplained is None or np.isnan(rows.unexplained).all():
-        return ""
-    r2 = 1.0 - float(np.nanmean(rows.unexplained))
-    rmse = float(np.sqrt(np.mean((rows.targets - rows.predicted) ** 2)))  # type: ignore[operator]
-    return f"R2 {r2:.5g}, RMSE {rmse:.3g} on {len(rows)} rows"
-
-
-AFFINE = frozenset(
-    {
-        *("dense", "conv", "conv_transpose", "activation"),
-        *("normalization", "batch_normalization", "scale"),
-        *("reshape", "pad", "upsample"),
-    }
-)
-"""Operations that are affine maps, if their activation is linear."""
-
-
-def activation_of(op: Op) -> str:
-    """Name of the activation that an operation ends with."""
-    return (
-        "softmax" if op.kind == "softmax" else str(op.attrs.get("activation", "linear"))
-    )
-
-
-def is_linear(op: Op) -> bool:
-    """Whether the operation is an affine map, alone or after another one."""
-    if op.kind in ("pool", "global_pool"):
-        return op.attrs["mode"] == "average"
-    return op.kind in AFFINE | TRAINING_ONLY and activation_of(op) == "linear"
-
-
-def _whole(values: np.ndarray, count: int) -> bool:
-    """Whether all are whole numbers 0 to count - 1."""
-    if values.dtype.kind not in "fiub" or not values.size:
-        return False
-    low, high = values.min(), values.max()
-    return bool(low >= 0 and high < count and (values == np.floor(values)).all())
-
-
-def _varied(values: np.ndarray, count: int) -> bool:
-    """Whether they look like class numbers: whole, from 0, and not all the same."""
-    return _whole(values, count) and values.min() == 0 and bool(values.max() > 0)
-
-
-def _are_one_hot(values: np.ndarray) -> bool:
-    is_bit = (values == 0) | (values == 1)
-    return bool(is_bit.all() and (values.sum(axis=1) == 1).all())
 
 
 def _aligned_copy(array: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def make_report(
         TypeError, ValueError: no such model; data that it cannot predict.
     """
     require_matplotlib("make_report")
-    from kurve.report import sections
+    from kurve.report import particulars, sections
     from kurve.report.facts import gather
     from kurve.report.page import PAGE, STYLE
 
@@ -77,10 +77,10 @@ def make_report(
         *sections.fits(facts),
         *sections.doubts(facts),
         *sections.reliance(facts),
-        *sections.training(facts),
-        *sections.findings(facts),
-        sections.columns(facts),
-        sections.model(facts, settings, file),
+        *particulars.training(facts),
+        *particulars.findings(facts),
+        particulars.columns(facts),
+        particulars.model(facts, settings, file),
     ]
     return PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))
 

@@ -16,19 +16,18 @@ Format: the safetensors specification; version 1 had no checksums.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from kurve.files import named, replacing
+from kurve.files import named
 from kurve.saving.errors import ModelFileError as ModelFileError
 from kurve.saving.errors import damaged
 from kurve.saving.strict import parse
@@ -48,10 +47,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "U8": np.dtype("|u1"),
 }
-_NAMES = {dtype.str: name for name, dtype in DTYPES.items()}
-_BEGIN = b'{"__metadata__":{"sha256":"'
-_ZEROS = "0" * 64
-_PIECE = 1 << 20
+BEGIN = b'{"__metadata__":{"sha256":"'
+ZEROS = "0" * 64
+PIECE = 1 << 20
+"""Bytes that are read or written at once."""
 
 
 @dataclass(frozen=True)
@@ -67,59 +66,6 @@ class Entry:
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
-
-
-def write(
-    path: str | os.PathLike[str],
-    info: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
-) -> None:
-    """Write a file whole or not at all.
-
-    Args:
-        info: the description, of what JSON can hold.
-        tensors: float32, float64, int64 or uint8 by name.
-
-    Raises:
-        TypeError: another dtype, or a description that JSON cannot hold.
-        ValueError: what `read` would refuse: names or a description that are too long,
-            numbers in it that are not finite.
-        OSError: the file cannot be written; the old one is still there.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    entries: dict[str, Any] = {}
-    offset = 0
-    for name, tensor in tensors.items():
-        array = np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
-        _check_writable(name, array)
-        entries[name] = {
-            "dtype": _NAMES[array.dtype.str],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-        arrays[name] = array
-    sums = dict.fromkeys(arrays, _ZEROS)
-    described = _described(info)
-    size = len(_header(described, entries, sums))
-    if size > MAX_HEADER or len(arrays) > MAX_TENSORS:
-        raise ValueError(
-            f"[save] names and description must fit into {MAX_HEADER} bytes, with at "
-            f"most {MAX_TENSORS} arrays. Received: {size} bytes, {len(arrays)} arrays. "
-            "Try shorter or fewer names, levels or layers."
-        )
-    try:
-        with replacing(path) as file:
-            file.write(bytes(8 + size))  # the header comes last: it holds the checksums
-            for name, array in arrays.items():
-                sums[name] = _write_array(file, array)
-            header = _header(described, entries, sums)
-            length = len(header).to_bytes(8, "little")
-            digest = hashlib.sha256(length + header).hexdigest().encode()
-            file.seek(0)
-            file.write(length + _BEGIN + digest + header[len(_BEGIN) + 64 :])
-    except OSError as error:
-        raise named(error, path) from error
 
 
 def read(
@@ -201,7 +147,7 @@ class Reader:
         if len(header) != length:
             raise damaged(path, "header", "it is cut off")
         self.version = 1
-        if header.startswith(_BEGIN):
+        if header.startswith(BEGIN):
             self.version = VERSION
             _check_digest(path, start, header)
         try:
@@ -273,11 +219,11 @@ class Reader:
     def _walk(self, name: str, into: np.ndarray | None) -> None:
         entry = self.entries[name]
         self._file.seek(self._start + entry.begin)
-        buffer = np.empty(min(entry.nbytes, _PIECE), np.uint8) if into is None else into
+        buffer = np.empty(min(entry.nbytes, PIECE), np.uint8) if into is None else into
         digest, done = hashlib.sha256(), 0
         while done < entry.nbytes:
             begin = 0 if into is None else done
-            piece = buffer[begin : begin + min(entry.nbytes - done, _PIECE)]
+            piece = buffer[begin : begin + min(entry.nbytes - done, PIECE)]
             count = self._file.readinto(piece)  # type: ignore[attr-defined]
             if not count:
                 raise damaged(self.path, f"tensors.{name[:80]}", "it is cut off")
@@ -292,9 +238,9 @@ class Reader:
 
 
 def _check_digest(path: str, start: bytes, header: bytes) -> None:
-    end = len(_BEGIN) + 64
-    blank = start + _BEGIN + _ZEROS.encode() + header[end:]
-    if hashlib.sha256(blank).hexdigest().encode() != header[len(_BEGIN) : end]:
+    end = len(BEGIN) + 64
+    blank = start + BEGIN + ZEROS.encode() + header[end:]
+    if hashlib.sha256(blank).hexdigest().encode() != header[len(BEGIN) : end]:
         raise damaged(path, "header", "its SHA-256 is not that of its bytes")
 
 
@@ -404,64 +350,3 @@ def _check_holes(path: str, handle: int, size: int) -> None:
         os.lseek(handle, 0, os.SEEK_SET)
     if 0 < found * MAX_HOLES < size:
         raise damaged(path, "file", f"all but {found} of its {size} bytes are holes")
-
-
-# ------------------------------------------------------------------------- writing
-
-
-def _check_writable(name: str, array: np.ndarray) -> None:
-    if array.dtype.str not in _NAMES:
-        raise TypeError(
-            "[save] arrays must be float32, float64, int64 or uint8. "
-            f"Received: {name!r} of {array.dtype}. Try array.astype(np.float64)."
-        )
-    fine = 0 < len(name) <= MAX_NAME and name != "__metadata__"
-    if not fine or array.ndim > MAX_RANK or any("\ud800" <= c < "\ue000" for c in name):
-        raise ValueError(
-            f"[save] arrays must have names of at most {MAX_NAME} characters and at "
-            f"most {MAX_RANK} axes. Received: {name[:80]!r}, shape {array.shape}. "
-            "Try shorter names of layers."
-        )
-
-
-def _described(info: Mapping[str, Any]) -> str:
-    """The description as JSON that `parse` accepts."""
-    try:
-        text = json.dumps(info, allow_nan=False, default=_plain)
-        parse(text.encode())
-    except ValueError as error:
-        raise ValueError(
-            f"[save] the configuration cannot be written. Reason: {error}. Try finite "
-            "numbers, and less of them."
-        ) from error
-    return text
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(
-        "[save] a configuration must be made of numbers, texts, lists and tables. "
-        f"Received: {value!r} of type {type(value).__name__}. "
-        "Try a get_config that returns the arguments of the constructor."
-    )
-
-
-def _header(described: str, entries: dict[str, Any], sums: dict[str, str]) -> bytes:
-    """The header with zeros in the place of its own checksum."""
-    metadata = {"sha256": _ZEROS, "format": f"kurve {VERSION}", "kurve": described}
-    metadata |= {f"sha256:{name}": value for name, value in sums.items()}
-    text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":"))
-    return text.encode() + b" " * (-len(text) % 8)
-
-
-def _write_array(file: BinaryIO, array: np.ndarray) -> str:
-    """Write an array and return the SHA-256 of what was written, also if another thread
-    changes the array meanwhile."""
-    raw = array.reshape(-1).view(np.uint8)
-    digest = hashlib.sha256()
-    for begin in range(0, len(raw), _PIECE):
-        piece = raw[begin : begin + _PIECE].tobytes()
-        digest.update(piece)
-        file.write(piece)
-    return digest.hexdigest()

@@ -25,10 +25,11 @@ import numpy as np
 from kurve import layers, losses, metrics, optimizers, registry
 from kurve.errors import path_name
 from kurve.layers.base import Variable, check_shape
-from kurve.saving.container import MAX_RANK, Reader, opened, write
+from kurve.saving.container import MAX_RANK, Reader, opened
 from kurve.saving.errors import ModelFileError
 from kurve.saving.fields import Field
 from kurve.saving.version1 import upgraded
+from kurve.saving.writing import write
 
 if TYPE_CHECKING:
     from kurve.models import Sequential

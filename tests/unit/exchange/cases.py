@@ -165,6 +165,15 @@ def table(rows: int = 160, columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float64), y + 5.0 * rng.normal(size=rows)
 
 
+def rows_for(model: Any) -> np.ndarray:
+    """Rows of the table, with gaps where an estimator fills them."""
+    x, _ = table()
+    if model.missing == "impute":
+        x[::3, 0] = np.nan  # had no gap in training
+        x[::4, 1] = np.nan
+    return x
+
+
 FAST: dict[str, Any] = {
     "hidden_layer_sizes": (8,), "solver": "adam", "max_epochs": 4, "random_state": 0,
 }  # fmt: skip

@@ -164,10 +164,7 @@ def test_native_engine_agrees_too(native: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", cases.ESTIMATORS)
 def test_estimators(name: str, tmp_path: Path) -> None:
     model = cases.estimator(name)
-    x, _ = cases.table()
-    if model.missing == "impute":
-        x[::3, 0] = np.nan  # had no gap in training
-        x[::4, 1] = np.nan
+    x = cases.rows_for(model)
     if hasattr(model, "classes_"):
         library = check(model, x, [model.predict_proba(x)], tmp_path)
         labels = (ctypes.c_char_p * len(model.classes_)).in_dll(

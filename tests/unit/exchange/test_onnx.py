@@ -62,10 +62,7 @@ def test_digits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", cases.ESTIMATORS)
 def test_estimators(name: str, tmp_path: Path) -> None:
     model = cases.estimator(name)
-    x, _ = cases.table()
-    if model.missing == "impute":
-        x[::3, 0] = np.nan  # had no gap in training
-        x[::4, 1] = np.nan
+    x = cases.rows_for(model)
     found = run(model, x.astype(np.float32), tmp_path)
     if hasattr(model, "classes_"):
         assert list(found) == ["probabilities", "label"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -90,3 +92,24 @@ def ink() -> Any:
     from matplotlib import rcParams
 
     return rcParams["text.color"]
+
+
+def points(ax: Axes, across: np.ndarray, values: np.ndarray, label: str | None) -> None:
+    """One series of dots for each output, in the colour of its prediction."""
+    count = values.shape[1]
+    for number in range(count):
+        ax.plot(
+            across[:, number],
+            values[:, number],
+            linestyle="none",
+            marker="o",
+            markersize=3.5 if len(values) <= 500 else 2,
+            markeredgewidth=0,
+            color=COLOURS[number % len(COLOURS)],
+            alpha=0.7 if len(values) <= 500 else 0.4,
+            label=None if label is None else numbered(label, number, count),
+        )
+
+
+def numbered(name: str, number: int, count: int) -> str:
+    return name if count == 1 else f"{name} {number + 1}"

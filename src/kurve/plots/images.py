@@ -1,7 +1,4 @@
-"""Pictures of pictures: what was taken for what, filters and feature maps.
-
-The names that users see are those of `kurve.plots`.
-"""
+"""Pictures of pictures: what was taken for what, filters and feature maps."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.batching import check_count
-from kurve.drawing import COLOURS, axes, grid, ink
+from kurve.plots.drawing import COLOURS, axes, grid, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

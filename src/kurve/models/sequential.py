@@ -1,4 +1,4 @@
-"""Models: layers in a row, with Keras's conventions."""
+"""Layers in a row, with Keras's conventions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.engines import State, aligned_zeros
-from kurve.errors import lookup, path_name
+from kurve.errors import lookup
 from kurve.layers.base import (
     Layer,
     Variable,
@@ -26,14 +26,12 @@ from kurve.layers.base import (
     lower,
 )
 from kurve.layers.core import InputLayer
+from kurve.models.files import format_of
 from kurve.plan import Shape
 from kurve.training import Trainer
 
 if TYPE_CHECKING:
     from kurve.diagnosis.report import Diagnosis
-
-KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
-"""Of files that go to and come from Keras."""
 
 
 class Sequential(Trainer):
@@ -461,7 +459,7 @@ class Sequential(Trainer):
         Raises:
             ValueError: another ending; or Keras does not have something of the model.
         """
-        _format_of("save", filepath).save_model(self, filepath)
+        format_of("save", filepath).save_model(self, filepath)
 
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
@@ -488,7 +486,7 @@ class Sequential(Trainer):
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
         Keras."""
-        _format_of("save_weights", filepath).save_weights(self, filepath)
+        format_of("save_weights", filepath).save_weights(self, filepath)
 
     @changes
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -498,75 +496,4 @@ class Sequential(Trainer):
             ModelFileError: the file is damaged or does not fit; the model keeps its
                 weights.
         """
-        _format_of("load_weights", filepath).load_weights(self, filepath)
-
-
-def load_model(
-    filepath: str | os.PathLike[str],
-    custom_objects: Mapping[str, type] | None = None,
-    compile: bool = True,
-) -> Sequential:
-    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
-
-    Args:
-        custom_objects: classes of one's own by name, of layers, losses, metrics,
-            optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
-            Keras's files can hold Kurve's own classes only.
-        compile: whether the model is to be compiled as it was; a file of Keras's may
-            name a loss that Kurve does not have.
-
-    Raises:
-        ModelFileError: the file is damaged or no model file, or holds a class that is
-            not among these, or something that Kurve does not have.
-    """
-    filepath = path_name("load_model", "filepath", filepath, "model.kurve")
-    if filepath.endswith(KERAS_ENDINGS):
-        from kurve.exchange import keras_files
-
-        return keras_files.load_model(filepath, compile)
-    from kurve import saving
-
-    model = saving.load_model(filepath, custom_objects)
-    if not compile:
-        model._forget_compile()
-    return model
-
-
-def from_sklearn(estimator: Any) -> Sequential:
-    """A fitted network of scikit-learn as a model with equal predictions, compiled to
-    go on training as it was trained.
-
-        model = from_sklearn(MLPRegressor().fit(X, y))
-        model.predict(X)
-
-    Classes are numbers here: output i of a softmax is the probability of
-    `estimator.classes_[i]`, the one output of a network for two classes that of
-    `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
-
-    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
-    they were) are taken over; the solver's memory is not, and a changing learning rate
-    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
-
-    Args:
-        estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
-            StandardScaler, which becomes a `Normalization` layer, and one of them.
-
-    Raises:
-        TypeError: another estimator.
-        ValueError: it is not fitted, or has an activation that Kurve does not have.
-    """
-    from kurve.exchange import sklearn_networks
-
-    return sklearn_networks.from_sklearn(estimator)
-
-
-def _format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
-    """The module that reads and writes files of this ending."""
-    from kurve import saving
-
-    example = "model.kurve" if where == "save" else "model.weights.kurve"
-    if not path_name(where, "filepath", filepath, example).endswith(KERAS_ENDINGS):
-        return saving
-    from kurve.exchange import keras_files
-
-    return keras_files
+        format_of("load_weights", filepath).load_weights(self, filepath)

@@ -1,0 +1,83 @@
+"""The data that the checks look at, and what targets look like."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from kurve.diagnosis.report import share
+
+
+@dataclass
+class Rows:
+    """One set of data.
+
+    x:         (n, *input_shape) as the engine takes it
+    columns:   (n, D) float64, each sample flattened
+    y:         (n, *target_shape) as the engine takes it; as given, if uncompiled
+    every:     of which rows these are every so many
+    targets:   (n, T) float64 where the task is a regression, else None
+    labels:    (n,) class numbers where there is one class a row, else None
+    output:    (n, O) float64, the model's output, or None
+    predicted: (n, T) float64 where the task is a regression, else None
+    guessed:   (n,) predicted class numbers, or None
+    """
+
+    x: np.ndarray
+    columns: np.ndarray
+    y: np.ndarray
+    every: int = 1
+    targets: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    output: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+    guessed: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @functools.cached_property
+    def unexplained(self) -> np.ndarray | None:
+        """1 - R2 of each target (T,); nan where a target is constant."""
+        if self.targets is None or self.predicted is None:
+            return None
+        total = self.targets.var(axis=0)
+        error = ((self.targets - self.predicted) ** 2).mean(axis=0)
+        return np.divide(error, total, where=total > 0, out=np.full_like(total, np.nan))
+
+    @property
+    def accuracy(self) -> float | None:
+        if self.labels is None or self.guessed is None:
+            return None
+        return float((self.labels == self.guessed).mean())
+
+
+def quality(rows: Rows) -> str:
+    """How well the model does on them, in words; empty where it cannot be said."""
+    if rows.accuracy is not None:
+        return f"{share(rows.accuracy)} of {len(rows)} rows right"
+    if rows.unexplained is None or np.isnan(rows.unexplained).all():
+        return ""
+    r2 = 1.0 - float(np.nanmean(rows.unexplained))
+    rmse = float(np.sqrt(np.mean((rows.targets - rows.predicted) ** 2)))  # type: ignore[operator]
+    return f"R2 {r2:.5g}, RMSE {rmse:.3g} on {len(rows)} rows"
+
+
+def are_whole(values: np.ndarray, count: int) -> bool:
+    """Whether all are whole numbers 0 to count - 1."""
+    if values.dtype.kind not in "fiub" or not values.size:
+        return False
+    low, high = values.min(), values.max()
+    return bool(low >= 0 and high < count and (values == np.floor(values)).all())
+
+
+def are_varied(values: np.ndarray, count: int) -> bool:
+    """Whether they look like class numbers: whole, from 0, and not all the same."""
+    return are_whole(values, count) and values.min() == 0 and bool(values.max() > 0)
+
+
+def are_one_hot(values: np.ndarray) -> bool:
+    is_bit = (values == 0) | (values == 1)
+    return bool(is_bit.all() and (values.sum(axis=1) == 1).all())

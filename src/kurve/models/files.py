@@ -1,0 +1,86 @@
+"""Models from files and from other libraries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kurve.errors import path_name
+
+if TYPE_CHECKING:
+    from kurve.models.sequential import Sequential
+
+KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
+"""Of files that go to and come from Keras."""
+
+
+def load_model(
+    filepath: str | os.PathLike[str],
+    custom_objects: Mapping[str, type] | None = None,
+    compile: bool = True,
+) -> Sequential:
+    """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
+
+    Args:
+        custom_objects: classes of one's own by name, of layers, losses, metrics,
+            optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
+            Keras's files can hold Kurve's own classes only.
+        compile: whether the model is to be compiled as it was; a file of Keras's may
+            name a loss that Kurve does not have.
+
+    Raises:
+        ModelFileError: the file is damaged or no model file, or holds a class that is
+            not among these, or something that Kurve does not have.
+    """
+    filepath = path_name("load_model", "filepath", filepath, "model.kurve")
+    if filepath.endswith(KERAS_ENDINGS):
+        from kurve.exchange import keras_files
+
+        return keras_files.load_model(filepath, compile)
+    from kurve import saving
+
+    model = saving.load_model(filepath, custom_objects)
+    if not compile:
+        model._forget_compile()
+    return model
+
+
+def from_sklearn(estimator: Any) -> Sequential:
+    """A fitted network of scikit-learn as a model with equal predictions, compiled to
+    go on training as it was trained.
+
+        model = from_sklearn(MLPRegressor().fit(X, y))
+        model.predict(X)
+
+    Classes are numbers here: output i of a softmax is the probability of
+    `estimator.classes_[i]`, the one output of a network for two classes that of
+    `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
+
+    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
+    they were) are taken over; the solver's memory is not, and a changing learning rate
+    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
+
+    Args:
+        estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
+            StandardScaler, which becomes a `Normalization` layer, and one of them.
+
+    Raises:
+        TypeError: another estimator.
+        ValueError: it is not fitted, or has an activation that Kurve does not have.
+    """
+    from kurve.exchange import sklearn_networks
+
+    return sklearn_networks.from_sklearn(estimator)
+
+
+def format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
+    """The module that reads and writes files of this ending."""
+    from kurve import saving
+
+    example = "model.kurve" if where == "save" else "model.weights.kurve"
+    if not path_name(where, "filepath", filepath, example).endswith(KERAS_ENDINGS):
+        return saving
+    from kurve.exchange import keras_files
+
+    return keras_files

@@ -1,0 +1,18 @@
+"""Pictures of training, of fits and of images. They need matplotlib: pip install
+"kurve[plot]".
+
+Nothing global is changed: no rcParams, no style. What belongs to the page (text, the
+truth, a zero line) takes the colour of the style's text, so that the pictures read on
+dark styles too; what belongs to the model has colours that read on both.
+"""
+
+from kurve.plots.drawing import COLOURS as COLOURS
+from kurve.plots.drawing import GREY as GREY
+from kurve.plots.fit import plot_fit as plot_fit
+from kurve.plots.images import plot_confusion_matrix as plot_confusion_matrix
+from kurve.plots.images import plot_feature_maps as plot_feature_maps
+from kurve.plots.images import plot_filters as plot_filters
+from kurve.plots.images import plot_images as plot_images
+from kurve.plots.residuals import plot_residuals as plot_residuals
+from kurve.plots.training import plot_history as plot_history
+from kurve.plots.training import plot_sweep as plot_sweep

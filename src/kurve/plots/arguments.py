@@ -1,0 +1,76 @@
+"""What plots of a model ask of their arguments."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+
+def check_model(where: str, model: Any) -> None:
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(
+            f"[{where}] model must have a predict method. Received: an object of type "
+            f"{type(model).__name__}. Try {where}(model, x, y)."
+        )
+
+
+def check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:
+    """Finite float64 numbers with at least one row; a vector becomes one column."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"[{where}] {name} must be an array of numbers. Received: an object of "
+            f"type {type(values).__name__} ({error}). Try np.asarray({name}, float)."
+        ) from None
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"[{where}] {name} must have at least one row. "
+            f"Received: {name}.shape={array.shape}. Try a shape of (n,) or (n, k)."
+        )
+    if not np.isfinite(array).all():
+        first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"[{where}] {name} must be finite. Received: {array[first]} at "
+            f"{name}{list(first)}. Try leaving such rows out."
+        )
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def check_data(
+    x_name: str, x: Any, y_name: str, y: Any, where: str = "plot_fit"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, ...) and targets (n, outputs)."""
+    inputs, targets = check_array(x_name, x, where), check_array(y_name, y, where)
+    if targets.ndim != 2:
+        raise ValueError(
+            f"[{where}] {y_name} must be (n,) or (n, outputs). "
+            f"Received: {y_name}.shape={targets.shape}. Try one column an output."
+        )
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"[{where}] {x_name} and {y_name} must have as many rows as each other. "
+            f"Received: {len(inputs)} and {len(targets)} rows. "
+            f"Try {y_name}[:{min(len(inputs), len(targets))}]."
+        )
+    return inputs, targets
+
+
+def predict(
+    model: Any, points: np.ndarray, targets: np.ndarray, where: str = "plot_fit"
+) -> np.ndarray:
+    """Predictions (n, outputs)."""
+    quiet = "verbose" in inspect.signature(model.predict).parameters
+    output = model.predict(points, verbose=0) if quiet else model.predict(points)
+    predicted = np.asarray(output, dtype=np.float64)
+    if predicted.ndim == 1:
+        predicted = predicted.reshape(-1, 1)
+    if predicted.shape != (len(points), targets.shape[1]):
+        raise ValueError(
+            f"[{where}] expected y to have as many columns as the model has outputs. "
+            f"Received: y.shape={targets.shape}, predictions of shape "
+            f"{predicted.shape}. Try plot_history for a classifier."
+        )
+    return predicted

@@ -1,0 +1,119 @@
+"""What a model has not learnt, against each input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.plots import drawing
+from kurve.plots.arguments import check_data, check_model, predict
+from kurve.plots.drawing import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TENTHS = 10
+"""Parts of an input that have a mean residual of their own."""
+
+MOST_PANELS = 6
+"""Inputs that are drawn."""
+
+
+def plot_residuals(
+    model: Any,
+    x: Any,
+    y: Any,
+    columns: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what is left over (true minus predicted) against each input.
+
+    Dots are rows, the line is their mean in each tenth of the rows: it lies at 0 where
+    the model has learnt all that follows this input, whatever the noise. The region
+    that `model.diagnose` would name is shaded. Of many inputs the six are drawn whose
+    lines stray farthest.
+
+    Args:
+        model: anything with `predict(x)`.
+        x: inputs (n,) or (n, features, ...).
+        y: targets (n,) or (n, outputs).
+        columns: a name for each input.
+        ax: where to draw; it is divided if there are several inputs. A new figure by
+            default.
+
+    Returns:
+        The Axes of the first panel; the others are in its `.figure.axes`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        TypeError: an argument is not what it should be (numbers, a model, Axes).
+        ValueError: arrays are empty, not finite or of shapes that do not fit.
+    """
+    from kurve.diagnosis.fit import worst_region
+    from kurve.diagnosis.rows import Rows
+
+    where = "plot_residuals"
+    check_model(where, model)
+    inputs, targets = check_data("x", x, "y", y, where)
+    table = inputs.reshape(len(inputs), -1)
+    names = _check_names(columns, table.shape[1])
+    predicted = predict(model, inputs, targets, where)
+    errors = targets - predicted
+    region = worst_region(
+        Rows(inputs, table, targets, targets=targets, predicted=predicted)
+    )
+    lines = [_binned(values, errors) for values in table.T]
+    strays = [float((means**2).mean(axis=0).max()) for _, means in lines]
+    if region is not None:
+        strays[region.column] = np.inf
+    shown = sorted(np.argsort(strays)[::-1][:MOST_PANELS])
+    width = 2 if len(shown) == 4 else min(len(shown), 3)
+    height = -(-len(shown) // width)
+    ax = drawing.axes(where, ax, (max(3.2 * width, 6.0), 0.6 + 2.6 * height))
+    for panel, column in zip(drawing.grid(ax, len(shown), width), shown, strict=True):
+        values = table[:, column]
+        shaded = region is not None and region.column == column
+        if region is not None and shaded:
+            ends = (region.beyond, values.max())
+            if not region.above:
+                ends = (values.min(), region.beyond)
+            panel.axvspan(*ends, color=GREY, alpha=0.2, linewidth=0, label="not learnt")
+        across = np.broadcast_to(values[:, None], errors.shape)
+        panel.axhline(0.0, color=drawing.ink(), linewidth=1.0)
+        drawing.points(panel, across, errors, None)
+        middles, means = lines[column]
+        for number in range(errors.shape[1]):
+            panel.plot(middles, means[:, number], color=drawing.ink(), linewidth=2.0)
+        panel.lines[-1].set_label("mean")
+        panel.set_xlabel(names[column])
+        drawing.tidy(panel, legend=shaded or panel is ax)
+    ax.set_ylabel("residual")
+    return ax
+
+
+def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
+    names = ["x"] if count == 1 else [f"x[:, {i}]" for i in range(count)]
+    if isinstance(columns, str) or not isinstance(columns, Iterable | None):
+        raise TypeError(
+            "[plot_residuals] columns must be a list of names. "
+            f"Received: {columns!r}. Try columns=None."
+        )
+    if columns is not None:
+        names = [str(name) for name in columns]
+    if len(names) != count:
+        raise ValueError(
+            "[plot_residuals] columns must name each input. Received: "
+            f"{len(names)} names for {count} inputs. Try columns=None."
+        )
+    return names
+
+
+def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of up to ten parts of an input with equally many rows, and the mean error
+    (parts, outputs) in each."""
+    order = np.argsort(values, kind="stable")
+    parts = np.array_split(order, min(TENTHS, len(order)))
+    middles = np.array([values[part].mean() for part in parts])
+    return middles, np.array([errors[part].mean(axis=0) for part in parts])

@@ -62,7 +62,7 @@ x_test, y_test = draw(random, 500)
 def block(filters):
     return [
         layers.Conv2D(filters, 3, padding="same", use_bias=False),
-        layers.BatchNormalization(),
+        layers.BatchNormalization(momentum=0.9),
         layers.Activation("relu"),
     ]
 

@@ -1,14 +1,18 @@
-"""The sine example runs as a user runs it, as a script and as a notebook."""
+"""The examples run as a user runs them, those of pictures on few data."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from kurve import datasets
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINE = re.compile(r"^(.+?) +(\d+\.\d{5}) +(\d+\.\d{5})$", re.MULTILINE)
@@ -32,27 +36,106 @@ def check_errors(output: str) -> None:
     assert max(better) < 0.05
 
 
-def test_script(tmp_path: Path) -> None:
+def run(folder: Path, name: str, *arguments: str | Path) -> str:
+    """What the example printed in this folder; its pictures are there."""
     environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / "sine.py"],
-        cwd=tmp_path,
-        env={**environment, "KURVE_SEED": "1", "MPLCONFIGDIR": str(tmp_path / "mpl")},
+        [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
+        cwd=folder,
+        env={**environment, "KURVE_SEED": "1", "MPLCONFIGDIR": str(folder / "mpl")},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    check_errors(done.stdout)
-    for name in ("sine_data.png", "10_10.png", "30_30.png", "better.png"):
-        assert name in done.stdout
-        picture = (tmp_path / name).read_bytes()
-        assert picture.startswith(b"\x89PNG")
-        assert len(picture) > 5000
-    epochs = re.findall(r"^Epoch \d+/\d+ - .*loss: [\d.e+-]+$", done.stdout, re.M)
-    assert len(epochs) == 10 + 30
     assert "\r" not in done.stdout
     assert "\x1b" not in done.stdout
+    return done.stdout
+
+
+def check_pictures(folder: Path, output: str, *names: str) -> None:
+    for name in names:
+        assert name in output
+        picture = (folder / name).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 5000
+
+
+def test_script(tmp_path: Path) -> None:
+    output = run(tmp_path, "sine.py")
+    check_errors(output)
+    names = ("sine_data.png", "10_10.png", "30_30.png", "better.png")
+    check_pictures(tmp_path, output, *names)
+    epochs = re.findall(r"^Epoch \d+/\d+ - .*loss: [\d.e+-]+$", output, re.M)
+    assert len(epochs) == 10 + 30
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file as Keras's mnist.npz."""
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    (x, y), (x_test, y_test) = datasets.digits.load_data()
+    path = tmp_path_factory.mktemp("data") / "mnist.npz"
+    np.savez(path, x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    return path
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first pictures of Fashion-MNIST, in its own format."""
+    try:
+        (x, y), (x_test, y_test) = datasets.fashion_mnist.load_data()
+    except FileNotFoundError as missing:
+        pytest.skip(f"Fashion-MNIST is not here: {missing}")
+    folder = tmp_path_factory.mktemp("clothes")
+    arrays = (x[:600], y[:600], x_test[:200], y_test[:200])
+    for name, array in zip(datasets.fashion_mnist.FILES, arrays, strict=True):
+        sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+        head = bytes([0, 0, 8, array.ndim]) + sizes
+        (folder / name).write_bytes(gzip.compress(head + array.tobytes(), 1))
+    return folder
+
+
+def number(pattern: str, output: str) -> float:
+    found = re.search(pattern, output)
+    assert found, output
+    return float(found[1])
+
+
+PICTURES = ("wrong.png", "confusion.png", "filters.png", "maps.png")
+
+
+def test_digits(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "mnist.py", digits)
+    assert output.startswith("MNIST: 1347 pictures to learn from, 450 for the test")
+    assert number(r"test accuracy ([\d.]+)%", output) > 90.0
+    check_pictures(tmp_path, output, *PICTURES)
+
+
+def test_clothes(tmp_path: Path, clothes: Path) -> None:
+    output = run(tmp_path, "mnist.py", clothes)
+    assert output.startswith("Fashion-MNIST: 600 pictures")
+    assert number(r"test accuracy ([\d.]+)%", output) > 70.0
+    check_pictures(tmp_path, output, *PICTURES)
+
+
+def test_digits_without_convolutions(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "mnist_mlp.py", digits)
+    assert number(r"test accuracy ([\d.]+)%", output) > 88.0
+
+
+def test_anomalies(tmp_path: Path, digits: Path) -> None:
+    output = run(tmp_path, "anomalies.py", digits)
+    assert number(r"area under the ROC curve ([\d.]+)", output) > 0.9
+    check_pictures(tmp_path, output, "anomalies.png")
+
+
+def test_segmentation(tmp_path: Path) -> None:
+    output = run(tmp_path, "segmentation.py", "200")
+    assert number(r"([\d.]+)% of the pixels are right", output) > 80.0
+    found = re.findall(r"^(\w+) +intersection over union ([\d.]+)$", output, re.M)
+    assert [name for name, _ in found] == ["nothing", "circle", "square", "triangle"]
+    check_pictures(tmp_path, output, "segmentation.png")
 
 
 def test_script_is_the_article(tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ def _close() -> Iterator[None]:
 
 
 def drawn(ax: Any) -> list[np.ndarray]:
+    """The pictures; the Axes of the scale have none."""
     ax.figure.canvas.draw()
-    return [np.asarray(panel.images[0].get_array()) for panel in ax.figure.axes]
+    shown = [panel.images[0] for panel in ax.figure.axes if panel.images]
+    return [np.asarray(image.get_array()) for image in shown]
 
 
 def titles(ax: Any) -> list[str]:
@@ -54,13 +56,18 @@ def test_images_with_classes() -> None:
     ax = plots.plot_images(BYTES[..., None], CLASSES, guess)
     assert len(drawn(ax)) == 25
     np.testing.assert_array_equal(drawn(ax)[3], BYTES[3])
-    assert titles(ax)[:3] == ["0", "1, not 0", "2"]
+    assert titles(ax)[:3] == ["0", "1 taken for 0", "2"]
     assert ax.images[0].get_clim() == (0, 255)
 
 
 def test_images_with_names_and_without() -> None:
     ax = plots.plot_images(BYTES, CLASSES, 2 - CLASSES, ["cat", "dog", "owl"], count=4)
-    assert titles(ax) == ["cat\nnot owl", "dog", "owl\nnot cat", "cat\nnot owl"]
+    assert titles(ax) == [
+        "cat\ntaken for owl",
+        "dog",
+        "owl\ntaken for cat",
+        "cat\ntaken for owl",
+    ]
     assert titles(plots.plot_images(BYTES / 255, CLASSES, count=2)) == ["0", "1"]
     assert titles(plots.plot_images(BYTES, count=1)) == [""]
     colours = RANDOM.uniform(-1, 2, (2, 6, 5, 3))
@@ -74,6 +81,16 @@ def test_images_into_a_given_place() -> None:
     assert plots.plot_images(BYTES, count=4, ax=right) is right
     assert len(right.figure.axes) == 5
     assert not left.images
+
+
+@pytest.mark.parametrize(
+    ("count", "width"), [(1, 1), (2, 2), (3, 3), (4, 2), (25, 5), (32, 8), (64, 8)]
+)
+def test_rows_are_full(count: int, width: int) -> None:
+    ax = plots.plot_images(np.zeros((count, 2, 2)), count=count)
+    ax.figure.canvas.draw()
+    places = {round(panel.get_position().x0, 3) for panel in ax.figure.axes}
+    assert len(places) == width
 
 
 def test_confusion_matrix() -> None:
@@ -94,6 +111,7 @@ def test_filters() -> None:
     found = drawn(plots.plot_filters(made))
     assert len(found) == 4
     np.testing.assert_array_equal(found[2], kernel[:, :, 0, 2])
+    assert len(plots.plot_filters(made).figure.axes) == 4 + 1  # with the scale
     ax = plots.plot_filters(made, "second")
     assert titles(ax)[:5] == ["0, 0", "0, 1", "0, 2", "0, 3", "1, 0"]
     colours = drawn(plots.plot_filters(model(3)))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST = 25
 """Pictures that `plot_images` draws."""
 
+GREYS = "gray_r"
+"""Ink on paper, as digits are written."""
+
 MOST_MAPS = 64
 """Filters and feature maps that are drawn."""
 
@@ -64,8 +67,8 @@ def plot_images(
         names = [_name(numbers[i], class_names) for numbers in classes.values()]
         if len(names) == 2:
             colours[i] = ink() if names[0] == names[1] else COLOURS[5]
-            gap = ", " if class_names is None else "\n"
-            titles[i] = f"{names[0]}{gap}not {names[1]}"
+            gap = " " if class_names is None else "\n"
+            titles[i] = f"{names[0]}{gap}taken for {names[1]}"
             if names[0] == names[1]:
                 titles[i] = names[0]
         else:
@@ -73,7 +76,7 @@ def plot_images(
     scale = {"vmin": 0, "vmax": 255} if pictures.dtype == np.uint8 else {}
     if not scale and pictures.ndim == 3:
         scale = {"vmin": pictures.min(), "vmax": pictures.max()}
-    return _panels("plot_images", pictures, titles, ax, "gray_r", colours, **scale)
+    return _panels("plot_images", pictures, titles, ax, GREYS, colours, **scale)
 
 
 def plot_confusion_matrix(
@@ -309,16 +312,24 @@ def _panels(
     inks: Sequence[Any] | None = None,
     **scale: Any,
 ) -> Axes:
-    """A panel for each picture, in rows that make about a square."""
+    """A panel for each picture, in rows that make about a square, the last one full
+    if it can be; behind them the scale, if it is not that of the pictures' own pixels.
+    """
     count = len(pictures)
-    width = int(np.ceil(np.sqrt(count)))
+    root = int(np.ceil(np.sqrt(count)))
+    width = min(range(root, root + root // 2 + 1), key=lambda width: -count % width)
     rows = -(-count // width)
-    tall = 1.0 + 0.3 * any(titles)
+    lines = max((title.count("\n") + 1 for title in titles if title), default=0)
+    tall = 1.0 + 0.15 * lines
     first = axes(where, ax, (min(1.2 * width, 12.0), min(1.2 * tall * rows, 14.0)))
-    for i, panel in enumerate(grid(first, count, width)):
+    panels = grid(first, count, width)
+    for i, panel in enumerate(panels):
         panel.imshow(pictures[i], cmap=colours, interpolation="nearest", **scale)
         panel.set_axis_off()
         if titles[i]:
             shade = ink() if inks is None else inks[i]
             panel.set_title(titles[i], fontsize=8, color=shade)
+    if colours != GREYS and pictures.ndim == 3:
+        bar = first.figure.colorbar(first.images[0], ax=panels, shrink=0.6)
+        bar.outline.set_visible(False)
     return first

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Input, Regressor, Sequential, callbacks, losses
-from kurve.layers import Dense
+from kurve import Regressor, callbacks, losses
 from kurve.optimizers import schedules
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults import test_wrong_data as of_data
@@ -17,6 +16,7 @@ from tests.faults import test_wrong_files as of_files
 from tests.faults import test_wrong_images as of_images
 from tests.faults import test_wrong_models as of_models
 from tests.faults.conftest import Promise
+from tests.faults.test_wrong_files import trained
 from tests.faults.wrong import INF, NAN, X, Y, check, snapshot, with_value, wrong
 
 # Called with a model that is built, compiled and trained.
@@ -77,13 +77,6 @@ BESIDE = {
         lambda m: Regressor().fit(X, with_value(Y, 1, NAN)), ValueError, "fit"
     ),
 }
-
-
-def trained() -> Sequential:
-    model = Sequential([Input((2,)), Dense(3, "relu"), Dense(1)])
-    model.compile("adam", "mse")
-    model.fit(X, Y, verbose=0)
-    return model
 
 
 @pytest.mark.parametrize("name", BESIDE)

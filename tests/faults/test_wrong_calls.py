@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Regressor, callbacks, losses
+from kurve import Regressor, Sequential, callbacks, losses
 from kurve.optimizers import schedules
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults import test_wrong_data as of_data

@@ -20,6 +20,9 @@ WHERE = {
 }
 """How a point of a part is named."""
 
+ARTICLE = {"Keras on TensorFlow": 12, "PyTorch": 5, "Keras on JAX": 3, "JAX": 2}
+"""How many times a rival's speed the article's step must have."""
+
 LOST = 0.95
 """A rival is faster where its ratio is below."""
 
@@ -44,17 +47,10 @@ def judge(results: dict[str, Any]) -> Iterator[Verdict]:
 
 
 def _article(results: dict[str, Any]) -> Iterator[Verdict]:
-    found = results["a"]
-    floor = ceilings.floor(Case(**found["case"]), results["ceilings"])
+    found, floor = results["a"], _article_floor(results)
     step = median(found["times"]["Kurve"])
     yield at_most("article's step beside the floor", step / floor, 1.6, " x")
-    bounds = {
-        "Keras on TensorFlow": 12,
-        "PyTorch": 5,
-        "Keras on JAX": 3,
-        "JAX": 2,
-    }
-    for name, bound in bounds.items():
+    for name, bound in ARTICLE.items():
         if found["times"].get(name, {}).get("seconds"):
             shown = ratio(found, name)
             yield at_least(f"article's step beside {name}", shown, bound)
@@ -65,6 +61,20 @@ def _article(results: dict[str, Any]) -> Iterator[Verdict]:
     if keras:
         gain = min(keras) / programs["Kurve"]["article"]
         yield at_least("whole program beside the fastest Keras", gain, 10)
+
+
+def _article_floor(results: dict[str, Any]) -> float:
+    return ceilings.floor(Case(**results["a"]["case"]), results["ceilings"])
+
+
+def unreachable(results: dict[str, Any]) -> Iterator[tuple[str, int, float, float]]:
+    """Claims that no program could meet on this machine: the rival, how many times its
+    speed, seconds of such a step, and the floor, which is more."""
+    floor = _article_floor(results)
+    for name, bound in ARTICLE.items():
+        times = results["a"]["times"].get(name)
+        if times and median(times) / bound < floor:
+            yield name, bound, median(times) / bound, floor
 
 
 def _sweep(results: dict[str, Any]) -> Iterator[Verdict]:

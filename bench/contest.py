@@ -199,11 +199,19 @@ class Contest:
                 )
 
     def steps(
-        self, case: cases.Case, names: Sequence[str], rounds: int, seconds: float
+        self,
+        case: cases.Case,
+        names: Sequence[str],
+        rounds: int,
+        seconds: float,
+        before: int = 0,
     ) -> dict[str, Times]:
-        """Seconds of a step. A turn takes about so many seconds."""
+        """Seconds of a step. A turn takes about so many seconds; `before` the first
+        one each does so many steps."""
         times = {name: Times() for name in names}
         self.check(case, times)
+        if before:
+            self._each(times, lambda name: self.ask(name, "train", before))
         number = {}
 
         def pace(name: str) -> None:

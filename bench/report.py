@@ -68,7 +68,14 @@ def claims_table(results: dict[str, Any]) -> str:
         [claim, wanted, shown, "yes" if met else "**no**"]
         for claim, wanted, shown, met in claims.judge(results)
     ]
-    return "## Claims\n\n" + rows(["claim", "wanted", "measured", "met"], found)
+    text = "## Claims\n\n" + rows(["claim", "wanted", "measured", "met"], found)
+    for name, times, step, floor in claims.unreachable(results):
+        text += (
+            f"\n\nOut of reach on this machine: a step at {times} times the speed of "
+            f"{name} would take {step * 1e3:.3f} ms, less than the floor of "
+            f"{floor * 1e3:.3f} ms."
+        )
+    return text
 
 
 def losses(results: dict[str, Any]) -> str:
@@ -105,13 +112,26 @@ def part_a(results: dict[str, Any]) -> str:
             [name, *figures(times, 1e3), over(times, floor), versus(found, name)]
         )
     picture = "![Milliseconds a step of all contenders](article.png)\n\n"
-    return f"""## (a) The article's model
+    heads = ["", "ms a step", "best round", "times the floor", "ratio"]
+    text = f"""## (a) The article's model
 
 1 → 7 x 256 relu → 1, batch 20, Adam: {case.flops / 1e6:.0f} MFLOP and
 {2 * case.state_bytes / 1e6:.1f} MB a step, so the floor is {floor * 1e3:.2f} ms on two
 threads and {single * 1e3:.2f} ms on one.
 
-{picture}{rows(["", "ms a step", "best round", "times the floor", "ratio"], body)}"""
+{picture}{rows(heads, body)}"""
+    if trained := found.get("trained"):
+        body = [
+            [name, *figures(times, 1e3), over(times, floor), versus(trained, name)]
+            for name, times in trained["times"].items()
+        ]
+        text += f"""
+
+Once more where each has trained {trained["steps"]:,} steps before: many gradients are
+then tiny, and units are dead.
+
+{rows(heads, body)}"""
+    return text
 
 
 def part_b(results: dict[str, Any]) -> str:

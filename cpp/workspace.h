@@ -1,6 +1,8 @@
 // Memory of one call: grows to the largest batch seen, then nothing is allocated.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -8,6 +10,19 @@
 #include "optimizer.h"
 
 namespace kurve {
+
+// Products walk over a large matrix in pieces of rows, each of them in another page:
+// with large pages they wait less for the tables of pages. Null where there is none.
+inline float* allocate(size_t bytes) {
+  constexpr size_t large = 2 << 20;
+  size_t page = bytes < 2 * large ? 64 : large;
+  bytes = (bytes + page - 1) / page * page;
+  void* memory = std::aligned_alloc(page, bytes);
+#ifdef MADV_HUGEPAGE
+  if (memory && page == large) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+  return static_cast<float*>(memory);
+}
 
 struct Workspace {
   float *x = nullptr, *y = nullptr, *weights = nullptr;  // a gathered batch
@@ -39,7 +54,7 @@ struct Workspace {
     delta.assign(sizes.ops.size(), nullptr);
     lay(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
-    memory_.reset(static_cast<float*>(std::aligned_alloc(64, size_t(used_) * 4)));
+    memory_.reset(allocate(size_t(used_) * 4));
     if (!memory_) throw std::bad_alloc();
     lay(batch, training, sizes, memory_.get());
     batch_ = batch;

@@ -37,6 +37,13 @@ Inputs inputs(const Samples& x, const Program& program, const char* what, int64_
       x);
 }
 
+void check_sizes(const Program& program, const Vector<float>& params,
+                 const Vector<float>& buffers) {
+  expect(int64_t(params.size()) == program.params_size() &&
+             int64_t(buffers.size()) == program.buffers_size(),
+         "state.params and state.buffers must have the plan's sizes.");
+}
+
 // What a call needs of kurve.engines.base.State, whose step it sets at the end.
 struct StateArrays {
   Vector<float> params;
@@ -45,9 +52,7 @@ struct StateArrays {
   Vector<double> scalars;
 
   State view(const Program& program, int64_t step, uint64_t seed) const {
-    expect(int64_t(params.size()) == program.params_size() &&
-               int64_t(buffers.size()) == program.buffers_size(),
-           "state.params and state.buffers must have the plan's sizes.");
+    check_sizes(program, params, buffers);
     return {params.data(), buffers.data(), slots.data(), scalars.data(), step, seed};
   }
   void check_slots(const Program& program) const {
@@ -156,9 +161,11 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
 
 constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
 
-void predict(const Program& program, const StateArrays& arrays, const Samples& x,
-             Array<float> y) {
-  State view = arrays.view(program, 0, 0);
+// Takes no State: for a single row, making one would cost as much as the network.
+void predict(const Program& program, const Vector<float>& params,
+             const Vector<float>& buffers, const Samples& x, const Array<float>& y) {
+  check_sizes(program, params, buffers);
+  State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
   int64_t n = 0;
   Inputs samples = inputs(x, program, wrong_shape, n);
   expect(int64_t(y.size()) == n * program.output_size(),
@@ -251,7 +258,8 @@ void register_program(nb::module_& m) {
           nb::arg("metrics"), nb::arg("optimizer").none())
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
-      .def("predict", &predict, nb::arg("arrays"), nb::arg("x").noconvert(),
+      .def("predict", &predict, nb::arg("params").noconvert(),
+           nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
            nb::arg("y").noconvert(), "Write the outputs for x to y.")
       .def("gradient", &gradient, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),

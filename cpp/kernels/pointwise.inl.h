@@ -1,19 +1,37 @@
 // Sums of rows, softmax, dropout and normalization.
 #pragma once
 
-// Four chains for each column, so that one addition need not wait for the last.
+// Of `vectors` vectors of columns, the last of which has `rest` elements. Four chains
+// for each column, so that one addition need not wait for the last.
+template <int vectors>
+INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
+                        float* sums) {
+  vf s[vectors][4] = {};
+  auto add = [&](int k) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+      s[v][k] += load(x + v * L, v + 1 < vectors ? L : rest);
+    x += N;
+  };
+  int64_t i = 0;
+  for (; i + 4 <= R; i += 4)
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++) add(k);
+  for (; i < R; i++) add(0);
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++)
+    store(sums + v * L, (s[v][0] + s[v][1]) + (s[v][2] + s[v][3]),
+          v + 1 < vectors ? L : rest);
+}
+
+// Rows of a large x lie far apart: of each that is fetched, several vectors are taken.
 static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
                      float* sums) {
-  for (int64_t j = 0; j < count; j += L) {
-    int64_t rest = count - j, i = 0;
-    const float* at = x + n + j;
-    vf s[4] = {};
-    for (; i + 4 <= R; i += 4, at += 4 * N)
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; k++) s[k] += load(at + k * N, rest);
-    for (; i < R; i++, at += N) s[0] += load(at, rest);
-    store(sums + j, (s[0] + s[1]) + (s[2] + s[3]), rest);
-  }
+  constexpr int across = L == 16 ? 4 : 2;  // of which the sums stay in registers
+  int64_t j = 0;
+  for (; j + across * L <= count; j += across * L)
+    sum_columns<across>(x + n + j, R, N, L, sums + j);
+  for (; j < count; j += L) sum_columns<1>(x + n + j, R, N, count - j, sums + j);
 }
 
 static bool tame(const float* x, int64_t n) {

@@ -46,7 +46,7 @@ class Program:
 
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
-    def predict(self, arrays: State, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
+    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
         """Write the outputs for x to y."""
 
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:

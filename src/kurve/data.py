@@ -13,6 +13,8 @@ import numpy as np
 from kurve.losses import Loss
 from kurve.plan import Shape
 
+FLOAT32 = np.dtype(np.float32)
+
 SMALL = 4096
 """Elements of an array for which one more array costs less than a second thought."""
 
@@ -25,7 +27,7 @@ def as_samples(
     argument: str,
     data: Any,
     sample_shape: Shape | None,
-    dtype: Any = np.float32,
+    dtype: Any = FLOAT32,
     keep_bytes: bool = False,
 ) -> np.ndarray:
     """`data` as an array (n, *sample_shape) in C order, all finite.

@@ -16,12 +16,15 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.plan import Op, Plan, Slot, Spec
 
+FLOAT32 = np.dtype(np.float32)
+
 
 class NativeProgram:
     """A plan lowered to the compiled core. Safe to call from several threads."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._output_shape = plan.output_shape
         self._core = _core.Program(
             list(plan.input_shape),
             list(plan.output_shape),
@@ -58,8 +61,8 @@ class NativeProgram:
         )
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
-        y = np.empty((len(x), *self.plan.output_shape), np.float32)
-        self._core.predict(_state(state), x, y)
+        y = np.empty((len(x), *self._output_shape), FLOAT32)
+        self._core.predict(_floats(state.params), state.buffers, x, y)
         return y
 
     def gradient(
@@ -146,14 +149,20 @@ def _op(op: Op, plan: Plan) -> _core.Op:
     )
 
 
-def _state(state: State) -> _core.State:
-    if state.params.dtype != np.float32:
+def _floats(params: np.ndarray) -> np.ndarray:
+    """State.params, refused where this engine cannot take them."""
+    if params.dtype != FLOAT32:
         raise TypeError(
             "[native] the native engine computes in float32. "
-            f"Received: state.params of dtype {state.params.dtype}. "
+            f"Received: state.params of dtype {params.dtype}. "
             "Try the reference engine, which also takes float64."
         )
-    return _core.State(state.params, state.buffers, state.slots, state.scalars)
+    return params
+
+
+def _state(state: State) -> _core.State:
+    params = _floats(state.params)
+    return _core.State(params, state.buffers, state.slots, state.scalars)
 
 
 def _batches(b: Batches) -> _core.Batches:

@@ -38,7 +38,7 @@ model = models.Sequential(
 model.summary()
 
 # %% Training: the learning rate falls to 0 along a cosine
-epochs, batch_size = 12, 128
+epochs, batch_size = 15, 32
 steps = epochs * -(-len(x) // batch_size)
 rate = optimizers.schedules.CosineDecay(2e-3, decay_steps=steps)
 model.compile(

@@ -69,7 +69,8 @@ def rounded(value: Any) -> Any:
 
 def show(page: Callable[[], str], target: Path, description: str) -> None:
     """The program of a page: prints it and, with --write, writes it."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=plain)
     parser.add_argument("--write", action="store_true", help=f"to {target.name}")
     options = parser.parse_args()
     text = page()

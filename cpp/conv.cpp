@@ -77,13 +77,13 @@ class ConvOp : public Convolution {
       float* to = dx + b * in;
       if (sparse_) {
         k.sparse_dx(c_, ph_, pw_, copy, dz + b * out, index_of(pass, y, b), to);
-        return pass.kernels.differentiate(before, b * in, to, to, in);
+        return differentiate_in_turn(pass.kernels, before, b * in, to, in);
       }
-      std::fill_n(to, in, 0.0f);
+      kurve::clear(to, in);
       strips_of(pass, y, dz, b, [&](const float* d, int64_t row, int64_t count) {
         k.add_dx(c_, copy, d, row, count, to);
       });
-      pass.kernels.differentiate(before, b * in, to, to, in);
+      differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
     if (computes) finish(pass, sums, parts, pass.gradient, true);
   }
@@ -127,6 +127,7 @@ class ConvOp : public Convolution {
     int64_t high = c_.OH / ph_, most = most_strip / (ph_ * c_.OW * c_.O);
     for (int64_t row = 0, count; row < high; row += count) {
       count = std::min(most, high - row);
+      if (ends(count * ph_ * c_.OW * c_.O * taps_)) return;
       pass.kernels.images->spread(c_, ph_, pw_, dz + b * out, index, row, count, strip);
       body(strip, row * ph_, count * ph_);
     }

@@ -42,11 +42,14 @@ class DropoutOp : public Op {
     draw(pass, pass.batch * channels, x, unused, mask);
     parallel(pass.batch, n * element_cost, [&](int64_t b) {
       const float* own = mask + b * channels;
-      for (int64_t i = b * out; i < (b + 1) * out; i += channels)
-        for (int64_t c = 0; c < channels; c++) {
-          kept[i + c] = own[c];
-          y[i + c] = x[i + c] * own[c];
-        }
+      in_turn(shared_, [&](int64_t first, int64_t count) {
+        int64_t at = b * out + first * channels;
+        for (int64_t i = at; i < at + count * channels; i += channels)
+          for (int64_t c = 0; c < channels; c++) {
+            kept[i + c] = own[c];
+            y[i + c] = x[i + c] * own[c];
+          }
+      });
     });
   }
   Derivative derivative(const float*, const float* kept) const override {

@@ -1,6 +1,7 @@
 // Operations on a batch, each lowered from one Op of kurve.plan.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "kernels/table.h"
+#include "watch.h"
 
 namespace kurve {
 
@@ -123,6 +125,28 @@ class Op {
 // Elementwise passes over n floats, cut into tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
+
+// A pass over n floats within one task, until the call is to end: body(first, count).
+template <class Body>
+void in_turn(int64_t n, Body&& body) {
+  constexpr int64_t size = 1 << 18;
+  for (int64_t first = 0; first < n; first += size) {
+    int64_t count = std::min(size, n - first);
+    if (ends(count * 4)) return;
+    body(first, count);
+  }
+}
+inline void clear(float* to, int64_t n) {
+  in_turn(n,
+          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, 0.0f); });
+}
+// dx (n,), the elements of `before` from `at` on.
+inline void differentiate_in_turn(const Kernels& kernels, const Derivative& before,
+                                  int64_t at, float* dx, int64_t n) {
+  in_turn(n, [&](int64_t first, int64_t count) {
+    kernels.differentiate(before, at + first, dx + first, dx + first, count);
+  });
+}
 
 std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<Slot>& params);
 // Null where the plan asks for something else. `next` is the op behind, or null; where

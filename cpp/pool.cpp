@@ -40,11 +40,13 @@ inline void pause() {
 class Pool {
  public:
   void run(int64_t tasks, Task task, void* context, int threads) {
+    const int limit = threads;
     threads = int(std::min<int64_t>(threads, tasks));
     if (threads < 2 || tasks > UINT32_MAX || busy_.exchange(true)) {
       for (int64_t i = 0; i < tasks; i++) task(context, i);
       return;
     }
+    if (limit_.exchange(limit) != limit) limit_.notify_all();
     while (workers_ < threads - 1 && start_worker()) {
     }
     threads = std::min(threads, workers_ + 1);
@@ -120,6 +122,8 @@ class Pool {
   void serve(int self) {
     uint32_t seen = 0;
     for (;;) {
+      // Beyond the number of threads that is set now, jobs are not waited for.
+      for (int limit; self >= (limit = limit_.load());) limit_.wait(limit);
       for (int i = 0; i < spins && job_.load(std::memory_order_relaxed) == seen; i++)
         pause();
       if (job_.load() == seen) {
@@ -166,7 +170,7 @@ class Pool {
 
   std::atomic<bool> busy_{false};
   int workers_ = 0;  // touched by the thread that holds busy_ only
-  std::atomic<int> threads_{0};
+  std::atomic<int> threads_{0}, limit_{0};
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<uint64_t> mode_{0};

@@ -28,7 +28,7 @@ class PoolOp : public Op {
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
       float* to = dx + b * in;
       kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to);
-      kernels.differentiate(before, b * in, to, to, in);
+      differentiate_in_turn(kernels, before, b * in, to, in);
     });
   }
 

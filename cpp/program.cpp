@@ -134,13 +134,15 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
           "[native] bounds must increase and stay within the rows.");
 }
 
+constexpr int64_t huge = 1 << 18;  // floats of a sample
+
 template <class T>
 void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
                float* to) {
   if (width == 1)
     for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
   else
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && (width < huge || !ends(width)); i++)
       std::copy_n(from + order[i] * width, width, to + i * width);
 }
 
@@ -227,6 +229,7 @@ const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
 double Program::forward_backward(const Pass& pass, const Rows& rows,
                                  Workspace& ws) const {
   const float* p = forward(pass, rows.x, ws, nullptr);
+  if (ended()) return 0;  // where maxima were is read below, and may not be there
   auto delta = [&](size_t i) { return pass.wild ? ws.delta[i] : ws.turn[i % 2]; };
   size_t last = ops_.size() - 1;
   float* dz = delta(last);
@@ -310,6 +313,7 @@ void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
     p.keeps = true;
     const float* in = floats(x, first, p.batch, *ws);
     const float* out = forward(p, in, *ws, nullptr);
+    if (ended()) return;
     std::copy_n(out, p.batch * output_size_, y + first * output_size_);
     float* rows = jacobian + first * stride;
     parallel(p.batch, p.batch * stride,

@@ -27,8 +27,8 @@ class Pad : public Op {
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     parallel(pass.batch, pass.batch * out, [&](int64_t b) {
-      std::fill_n(y + b * out, out, 0.0f);
-      for (int64_t h = 0; h < from_.H; h++)
+      kurve::clear(y + b * out, out);
+      for (int64_t h = 0; h < from_.H && !ends(line()); h++)
         std::copy_n(x + b * in + h * line(), line(), y + b * out + inside(h));
     });
   }
@@ -37,9 +37,9 @@ class Pad : public Op {
     if (!dx) return;
     parallel(pass.batch, pass.batch * in, [&](int64_t b) {
       float* to = dx + b * in;
-      for (int64_t h = 0; h < from_.H; h++)
+      for (int64_t h = 0; h < from_.H && !ends(line()); h++)
         std::copy_n(dz + b * out + inside(h), line(), to + h * line());
-      pass.kernels.differentiate(before, b * in, to, to, in);
+      differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
   }
 
@@ -111,9 +111,9 @@ class Upsample : public Op {
     if (!dx) return;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       float* to = dx + b * in;
-      std::fill_n(to, in, 0.0f);
+      kurve::clear(to, in);
       pass.kernels.images->resample_backward(taps_, dz + b * out, to);
-      pass.kernels.differentiate(before, b * in, to, to, in);
+      differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
   }
 
@@ -248,6 +248,7 @@ class Affine : public Op {
       Motion m = motion(pass, b);
       for (int64_t first = 0; first < all; first += most) {
         int64_t count = std::min(most, all - first);
+        if (ends(count * (100 + each * image_.C))) return;
         for (int64_t i = 0; i < count; i++) {
           int64_t p = first + i;
           near(m, double(p / image_.W), double(p % image_.W), at + i * each,

@@ -23,11 +23,16 @@ class Transposed : public Convolution {
     const float *copy = turned(pass), *bias = pass.params + bias_at_;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       float* to = y + b * out;
-      for (int64_t i = 0; i < out; i += outputs_)
-        for (int64_t o = 0; o < outputs_; o++) to[i + o] = bias_ < 0 ? 0.0f : bias[o];
+      in_turn(out / outputs_, [&](int64_t first, int64_t count) {
+        for (int64_t i = first * outputs_; i < (first + count) * outputs_;
+             i += outputs_)
+          for (int64_t o = 0; o < outputs_; o++) to[i + o] = bias_ < 0 ? 0.0f : bias[o];
+      });
       pass.kernels.images->add_dx(c_, copy, x + b * in, 0, c_.OH, to);
-      pass.kernels.activate(activation_, alpha_, to, to,
-                            kept ? kept + b * out : nullptr, out);
+      in_turn(out, [&](int64_t first, int64_t count) {
+        pass.kernels.activate(activation_, alpha_, to + first, to + first,
+                              kept ? kept + b * out + first : nullptr, count);
+      });
     });
   }
 
@@ -51,7 +56,7 @@ class Transposed : public Convolution {
       int64_t b = i - own;
       float* to = dx + b * in;
       k.forward(c_, Finish{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
-      pass.kernels.differentiate(before, b * in, to, to, in);
+      differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
     if (computes) finish(pass, sums, parts, pass.gradient, true);
   }

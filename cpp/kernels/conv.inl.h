@@ -16,6 +16,29 @@ constexpr int conv_tile_rows = 6;
 constexpr int conv_tile_rows = 4;
 #endif
 
+// Counts multiply-adds, and every so many of them asks whether the call is to end.
+class Patience {
+ public:
+  bool ends(int64_t work) {
+    if ((left_ -= work) > 0) return false;
+    over_ = over_ || kurve::ends(between);
+    left_ = over_ ? 0 : between;
+    return over_;
+  }
+
+ private:
+  static constexpr int64_t between = 20'000'000;
+  int64_t left_ = between;
+  bool over_ = false;
+};
+
+// Zeros; touching memory for the first time takes long.
+static void wipe(float* to, int64_t n, Patience& patience) {
+  constexpr int64_t size = 1 << 18;
+  for (int64_t i = 0; i < n && !patience.ends(size * 4); i += size)
+    __builtin_memset(to + i, 0, uint64_t(min(size, n - i)) * 4);
+}
+
 // A piece of a sum: where it begins in A and in B.
 struct Stretch {
   int64_t a, b;
@@ -187,13 +210,14 @@ struct Panel {
 
 static void forward_outputs(const Conv& p, const Finish& f, const Panel& panel,
                             const float* x, const Pixels& out, int64_t origin, float* y,
-                            float* kept) {
+                            float* kept, Patience& patience) {
   alignas(64) float edge[conv_tile_rows * panel_width];
   Stretch stretches[most_stretches];
   const int64_t I = p.I / p.groups, pixel = p.I, line = p.W * p.I;
   const bool joined = taps_join(p);
   const int64_t across = out.columns.to - out.columns.from;
   const int64_t each = joined ? 1 : across;  // stretches of a row of taps
+  const int64_t depth = joined ? across * I : I;
   const int64_t all = (out.rows.to - out.rows.from) * each;
   const bool plain =
       f.activation == Activation::linear || f.activation == Activation::relu;
@@ -219,9 +243,10 @@ static void forward_outputs(const Conv& p, const Finish& f, const Panel& panel,
     for (int64_t i = 0; i < tiles; i++) {
       int64_t begin = out.count * i / tiles;
       int64_t rows = out.count * (i + 1) / tiles - begin;
+      if (patience.ends(rows * count * depth * panel.width)) return;
       float* to = y + y_at + begin * y_step;
       Tile t{x + begin * step, step,      1,     panel.packed,
-             panel_width,      stretches, count, joined ? across * I : I,
+             panel_width,      stretches, count, depth,
              panel.bias,       0,         to,    y_step};
       t.relu = last && plain && f.activation == Activation::relu;
       if (!direct) t.c = edge, t.c_row = panel_width;
@@ -259,6 +284,7 @@ static void conv_forward(const Conv& p, const Finish& f, const float* packed,
   const int64_t O = p.O / p.groups, end = row + rows;
   const Span high = rows_seeing_all(p), wide = columns_seeing_all(p);
   const Span every{0, p.kw}, full{0, p.kh};
+  Patience patience;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < O; n += panel_width) {
       int64_t width = min(panel_width, O - n);
@@ -269,7 +295,8 @@ static void conv_forward(const Conv& p, const Finish& f, const float* packed,
       auto run = [&](int64_t h, int64_t w, int64_t count, bool upright, Span r,
                      Span s) {
         if (count > 0)
-          forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, kept);
+          forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, kept,
+                          patience);
       };
       // Columns at the edges see a part of each row of taps, rows a part of the rows.
       for (int64_t h = row; h < end; h++) {

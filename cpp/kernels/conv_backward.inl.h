@@ -11,6 +11,7 @@ static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
   alignas(64) float edge[conv_tile_rows * panel_width];
   const int64_t I = p.I / p.groups, O = p.O / p.groups, c_row = p.sw * p.I;
   const Stretch whole{0, 0};
+  Patience patience;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < I; n += panel_width) {
       const int64_t width = min(panel_width, I - n);
@@ -29,6 +30,7 @@ static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
             for (int64_t i = 0; i < tiles; i++) {
               int64_t begin = count * i / tiles;
               int64_t m = count * (i + 1) / tiles - begin;
+              if (patience.ends(m * O * width)) return;
               float* c = dx + to + begin * c_row;
               Tile t{from + begin * p.O,
                      p.O,
@@ -79,7 +81,8 @@ static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh;
 
 // sums (m rows, all columns of the group) += A^T dz, tile by tile; A's rows lie side by
 // side and its steps are `t.a_step` apart.
-static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums) {
+static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums,
+                      Patience& patience) {
   const int64_t O = p.O / p.groups, row = sums_width(p);
   const float *a = t.a, *b = t.b + group * O;
   float* c = sums + group * (pieces(O, L) * L);
@@ -88,6 +91,7 @@ static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* su
     width = O - n >= 2 * L ? 2 * L : L;
     for (int64_t i = 0; i < tiles; i++) {
       int64_t begin = m * i / tiles, rows = m * (i + 1) / tiles - begin;
+      if (patience.ends(t.count * t.depth * rows * width)) return;
       t.a = a + begin;
       t.b = b + n;
       t.from = t.c = c + begin * row + n;
@@ -118,6 +122,7 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   const int64_t from = high.from > row ? high.from : row, to = min(high.to, end);
   if (from >= to) return;
   Stretch stretches[most_stretches];
+  Patience patience;
   // Output pixels (from..to-1) x w under the taps from s on: m rows of dW.
   auto add = [&](int64_t group, Span w, int64_t s, int64_t m, bool upright) {
     if (w.from >= w.to) return;
@@ -139,7 +144,7 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
              0,
              nullptr,
              0};
-      add_tiles(p, t, m, group, c);
+      add_tiles(p, t, m, group, c, patience);
     }
   };
   if (taps_join(p)) {

@@ -9,12 +9,14 @@ static void depthwise_forward(const Conv& p, const Finish& f, const float* kerne
                               float* kept) {
   const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
   const Span wide = columns_seeing_all(p);
+  Patience patience;
   for (int64_t h = row; h < row + rows; h++) {
     const Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     float* to = y + (h - row) * p.OW * C;
     for (int64_t w = 0, count; w < p.OW; w += count) {
       bool all = w >= wide.from && w + depthwise_pixels <= wide.to;
       count = all ? depthwise_pixels : 1;
+      if (patience.ends(count * C * p.kh * p.kw)) return;
       const Span s = all ? Span{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
       const int64_t at = (h * p.sh - p.top) * line + (w * p.sw - p.left) * p.I;
       for (int64_t j = 0; j < C; j += L) {
@@ -44,11 +46,13 @@ static void depthwise_forward(const Conv& p, const Finish& f, const float* kerne
 static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
                              int64_t row, int64_t rows, float* dx) {
   const int64_t C = p.O, line = p.W * C;
+  Patience patience;
   for (int64_t h = row; h < row + rows; h++) {
     const Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     for (int64_t r = high.from; r < high.to; r++)
       for (int64_t s = 0; s < p.kw; s++) {
         const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+        if (patience.ends(p.OW * C)) return;
         const float* weights = kernel + (r * p.kw + s) * C;
         const float* from = dz + ((h - row) * p.OW + wide.from) * C;
         float* to = dx + (h * p.sh + r * p.dh - p.top) * line +
@@ -68,6 +72,7 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums) {
   const int64_t C = p.O, line = p.W * C, apart = pieces(C, L) * L;
+  Patience patience;
   for (int64_t r = 0; r < p.kh; r++) {
     const int64_t down = r * p.dh - p.top;
     const Span high = inside(down, p.sh, p.H, p.OH);
@@ -80,6 +85,7 @@ static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
         const int64_t n = C - j;
         vf acc = load(to + j), other{};
         for (int64_t h = first; h < end; h++) {
+          if (patience.ends(p.OW * L)) return;
           const float* d = dz + ((h - row) * p.OW + wide.from) * C + j;
           const float* at = x + (h * p.sh + down) * line +
                             (wide.from * p.sw + s * p.dw - p.left) * C + j;

@@ -5,6 +5,8 @@
 
 namespace kurve {
 
+bool ends(int64_t work);  // see watch.h
+
 // x (H, W, I) to y (OH, OW, O) by a kernel (kh, kw, I / groups, O): output (h, w) sees
 // the inputs (h * sh + r * dh - top, w * sw + s * dw - left), zero outside the image.
 struct Conv {
@@ -46,7 +48,8 @@ struct Taps {
   float fill;
 };
 
-// Kernels of one image each. An output's bits depend on its image only.
+// Kernels of one image each. An output's bits depend on its image only. Long ones look
+// whether the call is to end: then they return, and what they leave is worth nothing.
 struct ImageKernels {
   // Floats of the copies of a kernel: for forward, and turned round for dx.
   int64_t (*packed_size)(const Conv&);

@@ -17,13 +17,17 @@ INLINE Window window_of(const Pool& p, int64_t h, int64_t w) {
 }
 
 template <class Body>
-INLINE void for_windows(const Pool& p, Body&& body) {
+INLINE void for_windows(const Pool& p, Patience& patience, Body&& body) {
   for (int64_t h = 0; h < p.OH; h++)
-    for (int64_t w = 0; w < p.OW; w++) body(window_of(p, h, w), (h * p.OW + w) * p.C);
+    for (int64_t w = 0; w < p.OW; w++) {
+      if (patience.ends(4 * p.ph * p.pw * p.C)) return;
+      body(window_of(p, h, w), (h * p.OW + w) * p.C);
+    }
 }
 
 static void pool(const Pool& p, const float* x, float* y) {
-  for_windows(p, [&](const Window& o, int64_t to) {
+  Patience patience;
+  for_windows(p, patience, [&](const Window& o, int64_t to) {
     int64_t count = (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
@@ -41,8 +45,9 @@ static void pool(const Pool& p, const float* x, float* y) {
 // The gradient of a maximum goes to the first element that has its value, row by row.
 static void pool_backward(const Pool& p, const float* x, const float* y,
                           const float* dy, float* dx) {
-  __builtin_memset(dx, 0, uint64_t(p.H * p.W * p.C) * 4);
-  for_windows(p, [&](const Window& o, int64_t from) {
+  Patience patience;
+  wipe(dx, p.H * p.W * p.C, patience);
+  for_windows(p, patience, [&](const Window& o, int64_t from) {
     int64_t count = (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
@@ -75,7 +80,9 @@ static void forward_max(const Conv& p, const Finish& f, int64_t ph, int64_t pw,
                         float* y, float* kept, uint8_t* index) {
   alignas(64) float strip[most_strip], derivatives[most_strip];
   const int64_t width = p.OW / pw, line = p.OW * p.O;
+  Patience patience;
   for (int64_t h = row; h < row + rows; h++) {
+    if (patience.ends(ph * line * forward_depth(p))) return;
     conv_forward(p, f, packed, x, h * ph, ph, strip, kept ? derivatives : nullptr);
     for (int64_t w = 0; w < width; w++)
       for (int64_t j = 0; j < p.O; j += L) {

@@ -3,7 +3,9 @@
 #pragma once
 
 static void resample(const Taps& p, const float* x, float* y) {
-  for (int64_t i = 0; i < p.pixels; i++, y += p.C)
+  Patience patience;
+  for (int64_t i = 0; i < p.pixels; i++, y += p.C) {
+    if (patience.ends(4 * p.each * p.C)) return;
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
       vf s{};
@@ -13,11 +15,14 @@ static void resample(const Taps& p, const float* x, float* y) {
       }
       store(y + j, s, n);
     }
+  }
 }
 
 // dx += what each pixel of dy gives back.
 static void resample_backward(const Taps& p, const float* dy, float* dx) {
-  for (int64_t i = 0; i < p.pixels; i++, dy += p.C)
+  Patience patience;
+  for (int64_t i = 0; i < p.pixels; i++, dy += p.C) {
+    if (patience.ends(4 * p.each * p.C)) return;
     for (int64_t t = i * p.each; t < (i + 1) * p.each; t++) {
       if (p.at[t] < 0) continue;
       float* to = dx + p.at[t] * p.C;
@@ -28,4 +33,5 @@ static void resample_backward(const Taps& p, const float* dy, float* dx) {
         store(to + j, s, n);
       }
     }
+  }
 }

@@ -129,6 +129,7 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
   const int64_t line = seen.W * p.I, joined = joined_width(p);
   const int64_t high = p.OH / ph, width = p.OW / pw;
   const int64_t most = most_strip / width;  // rows of windows at once
+  Patience patience;
   for (int64_t i = 0; i < ph * pw; i++)
     origin[i] = int32_t(i / pw * p.sh * line + i % pw * p.sw * p.I);
   for (int64_t row = 0; row < high; row += most) {
@@ -144,6 +145,7 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
           n += dy[from] != 0.0f;
         }
       const List list{n, at, values};
+      if (patience.ends((end - row) * width + n * p.kh * joined)) return;
       float* to = sums + o * p.kh * joined;
       int64_t r = 0;
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -165,12 +167,14 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
   const Seen seen = seen_by(p);
   const int64_t line = seen.W * p.I, joined = joined_width(p);
   float* to = seen.copied ? room : dx;
-  __builtin_memset(to, 0, uint64_t(seen.H * line + (seen.copied ? int64_t(L) : 0)) * 4);
+  Patience patience;
+  wipe(to, seen.H * line + (seen.copied ? int64_t(L) : 0), patience);
   const int64_t high = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
   // A row of windows at a time: for each output of each window its channels' list.
   int64_t begin[most_window + 1];
   for (int64_t h = 0; h < high; h++)
     for (int64_t w = 0; w < width; w++) {
+      if (patience.ends(p.O * p.kh * joined)) return;
       const int64_t from = (h * width + w) * p.O;
       for (int64_t i = 0; i <= outputs; i++) begin[i] = 0;
       for (int64_t o = 0; o < p.O; o++)
@@ -195,7 +199,7 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
       }
     }
   if (!seen.copied) return;
-  __builtin_memset(dx, 0, uint64_t(p.H * p.W * p.I) * 4);
+  wipe(dx, p.H * p.W * p.I, patience);
   const Span wide = inside(-p.left, 1, p.W, seen.W);
   for (int64_t h = 0; h < seen.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)

@@ -17,7 +17,20 @@ import kurve
 from kurve import Input, Sequential, rng
 from kurve.engines.native import NativeEngine
 from kurve.estimators import Regressor
-from kurve.layers import Dense, Dropout
+from kurve.layers import (
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    Layer,
+    MaxPooling2D,
+    RandomRotation,
+    UpSampling2D,
+)
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults.conftest import Promise
 from tests.native.plans import article, batches_of, copy_of, state_of
@@ -155,6 +168,53 @@ def test_long_calls_end(soak: bool, promise: Promise) -> None:
         "interrupt",
         f"{', '.join(worst)}: worst {1000 * worst[slowest]:.0f} ms ({slowest})",
     )
+
+
+IMAGE, PICTURE, SEQUENCE = (1000, 1000, 16), (3000, 3000, 3), (1_000_000, 16)
+# Samples of which one alone takes the engine seconds.
+HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
+    "convolution": (IMAGE, lambda: [Conv2D(16, 1), Conv2D(16, 11, padding="same")]),
+    "pooled": (
+        IMAGE,
+        lambda: [Conv2D(16, 1), Conv2D(32, 9, activation="relu"), MaxPooling2D()],
+    ),
+    "depthwise": (IMAGE, lambda: [Conv2D(16, 1), DepthwiseConv2D(15)]),
+    "groups": (IMAGE, lambda: [Conv2D(16, 1), Conv2D(16, 9, groups=2)]),
+    "transposed": (IMAGE, lambda: [Conv2D(16, 1), Conv2DTranspose(16, 9)]),
+    "moved": (
+        PICTURE,
+        lambda: [
+            *(
+                Conv2D(3, 1),
+                RandomRotation(0.2),
+                UpSampling2D(2, interpolation="bilinear"),
+            ),
+            MaxPooling2D(7, 2),
+        ],
+    ),
+    "sequence": (SEQUENCE, lambda: [Conv1D(16, 1), Conv1D(32, 63, padding="same")]),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
+    shape, make = HUGE[name]
+    flat = GlobalAveragePooling1D() if len(shape) == 2 else GlobalAveragePooling2D()
+    model = Sequential([Input(shape), *make(), flat, Dense(1)])
+    model.compile("adam", "mse")
+    x = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    y, instants = np.ones(1), np.random.default_rng(10)
+    options = {"shuffle": False, "verbose": 0}
+    late = [
+        interrupted_after(delay, call)
+        for delay in instants.uniform(0.1, 2.0, 10 if soak else 3)
+        for call in (
+            lambda: model.fit(x, y, epochs=ENDLESS, **options),
+            lambda: [model.predict(x, verbose=0) for _ in range(ENDLESS)],
+        )
+    ]
+    assert max(late) < limit()
+    promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
 
 
 def test_a_second_ctrl_c_or_a_handler_of_ones_own() -> None:

@@ -23,6 +23,7 @@ TOLERANCE = 0.03
 STEPS = {
     "1 -> 7 x 256 relu -> 1, Adam, batch 20": ("article", 20, (2, 6)),
     "8 -> 2 x 64 relu -> 1, Adam, batch 32": ("small", 32, (10, 60)),
+    "28 x 28, 32 and 64 filters 3 x 3, Adam, batch 8": ("convnet", 8, (2, 6)),
 }
 
 

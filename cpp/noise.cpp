@@ -20,7 +20,7 @@ class DropoutOp : public Op {
     purpose_ = first_purpose + uint32_t(number(spec.attrs, "stream"));
     threshold_ = uint32_t(rate * 4294967296.0);
     scale_ = float(1.0 / (1.0 - rate));
-    keeps = true;
+    keeps = idle = true;
     if (spec.attrs.count("shared")) shared_ = int64_t(number(spec.attrs, "shared"));
     if (shared_ < 1 || product_of(spec.out_shape) % shared_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
@@ -32,9 +32,11 @@ class DropoutOp : public Op {
   void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
     int64_t n = pass.batch * out;
     if (!pass.training) {
-      std::copy(x, x + n, y);
-      if (kept) std::fill(kept, kept + n, 1.0f);
-      return;
+      if (kept)
+        in_turn(n, [&](int64_t first, int64_t count) {
+          std::fill_n(kept + first, count, 1.0f);
+        });
+      return copy(x, n, y);
     }
     if (shared_ == 1) return draw(pass, n, x, y, kept);
     int64_t channels = out / shared_;
@@ -80,13 +82,12 @@ class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
       : purpose_(first_purpose + uint32_t(number(spec.attrs, "stream"))),
-        stddev_(number(spec.attrs, "stddev")) {}
+        stddev_(number(spec.attrs, "stddev")) {
+    idle = true;
+  }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     int64_t n = pass.batch * out;
-    if (!pass.training) {
-      std::copy_n(x, n, y);
-      return;
-    }
+    if (!pass.training) return copy(x, n, y);
     parallel((n + task_size - 1) / task_size, n * element_cost * 4, [&](int64_t task) {
       int64_t end = std::min(n, (task + 1) * task_size);
       for (int64_t i = task * task_size; i < end; i += 4) {

@@ -157,7 +157,7 @@ class NormalizationOp : public Op {
 class Reshape : public Op {
  public:
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
-    std::copy_n(x, pass.batch * in, y);
+    copy(x, pass.batch * in, y);
   }
   void backward(const Pass& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {

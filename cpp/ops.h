@@ -119,6 +119,7 @@ class Op {
   // pass.keeps.
   int64_t behind = 0, behind_once = 0;
   bool keeps = false;      // forward keeps numbers for backward
+  bool idle = false;       // outside training the outputs are the inputs
   bool trainable = false;  // owns a trainable variable
 };
 
@@ -135,6 +136,11 @@ void in_turn(int64_t n, Body&& body) {
     if (ends(count * 4)) return;
     body(first, count);
   }
+}
+inline void copy(const float* from, int64_t n, float* to) {
+  in_turn(n, [&](int64_t first, int64_t count) {
+    std::copy_n(from + first, count, to + first);
+  });
 }
 inline void clear(float* to, int64_t n) {
   in_turn(n,

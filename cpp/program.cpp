@@ -217,8 +217,10 @@ Pass Program::pass(const State& state, int64_t batch, const Workspace& ws) const
 const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
                               float* output) const {
   for (size_t i = 0; i < ops_.size(); i++) {
-    float* y = pass.keeps ? ws.out[i] : ws.turn[i % 2];
-    if (output && i + 1 == ops_.size()) y = output;
+    bool last = output && i + 1 == ops_.size();
+    if (ops_[i]->idle && !pass.training && !pass.keeps && !last) continue;
+    float* y = pass.keeps ? ws.out[i] : ws.turn[x == ws.turn[0]];
+    if (last) y = output;
     ops_[i]->forward(pass, x, y, pass.keeps ? ws.kept[i] : nullptr);
     x = y;
   }

@@ -77,33 +77,45 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
   return axis;
 }
 
+// Calls body(first, taps) for all pixels of an image, some at a time; near(pixel, at,
+// weight) says what one is made of.
+template <class Near, class Body>
+void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Near&& near,
+                Body&& body) {
+  constexpr int64_t most = 512;
+  int32_t at[4 * most];
+  float weight[4 * most];
+  for (int64_t first = 0; first < pixels; first += most) {
+    int64_t count = std::min(most, pixels - first);
+    if (ends(count * (100 + each * C))) return;
+    for (int64_t i = 0; i < count; i++)
+      near(first + i, at + i * each, weight + i * each);
+    body(first, Taps{C, count, each, at, weight, fill});
+  }
+}
+
 class Upsample : public Op {
  public:
-  explicit Upsample(const OpSpec& spec) {
-    Image from = image_of(spec.in_shape), to = image_of(spec.out_shape);
+  explicit Upsample(const OpSpec& spec)
+      : from_(image_of(spec.in_shape)), to_(image_of(spec.out_shape)) {
     const std::string& how = text(spec.attrs, "interpolation");
     if (how != "nearest" && how != "bilinear") throw Unsupported("interpolation", how);
     int64_t h = whole(spec.attrs, "size_h", 1), w = whole(spec.attrs, "size_w", 1);
-    if (from.C != to.C || from.H * h != to.H || from.W * w != to.W)
+    if (from_.C != to_.C || from_.H * h != to_.H || from_.W * w != to_.W)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its size.");
     bool bilinear = how == "bilinear";
-    Axis high = enlarged(from.H, h, bilinear), wide = enlarged(from.W, w, bilinear);
-    size_t each = bilinear ? 2 : 1;
-    for (size_t i = 0; i < size_t(to.H); i++)
-      for (size_t j = 0; j < size_t(to.W); j++)
-        for (size_t k = i * each; k < (i + 1) * each; k++)
-          for (size_t l = j * each; l < (j + 1) * each; l++) {
-            at_.push_back(int32_t(high.at[k] * from.W + wide.at[l]));
-            weight_.push_back(float(high.share[k] * wide.share[l]));
-          }
-    taps_ = {from.C, to.H * to.W, int64_t(each * each), at_.data(), weight_.data(), 0};
+    high_ = enlarged(from_.H, h, bilinear), wide_ = enlarged(from_.W, w, bilinear);
+    each_ = bilinear ? 2 : 1;
     rows = never_local;
-    work = product_of(spec.out_shape) * int64_t(each * each);
+    work = product_of(spec.out_shape) * each_ * each_;
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
-      pass.kernels.images->resample(taps_, x + b * in, y + b * out);
+      for_outputs([&](int64_t first, const Taps& taps) {
+        float* to = y + b * out + first * to_.C;
+        pass.kernels.images->resample(taps, x + b * in, to);
+      });
     });
   }
   void backward(const Pass& pass, const float*, const float*, const float* dz,
@@ -112,15 +124,30 @@ class Upsample : public Op {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       float* to = dx + b * in;
       kurve::clear(to, in);
-      pass.kernels.images->resample_backward(taps_, dz + b * out, to);
+      for_outputs([&](int64_t first, const Taps& taps) {
+        const float* from = dz + b * out + first * to_.C;
+        pass.kernels.images->resample_backward(taps, from, to);
+      });
       differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
   }
 
  private:
-  std::vector<int32_t> at_;
-  std::vector<float> weight_;
-  Taps taps_;
+  template <class Body>
+  void for_outputs(Body&& body) const {
+    auto near = [&](int64_t pixel, int32_t* at, float* weight) {
+      int64_t h = pixel / to_.W * each_, w = pixel % to_.W * each_;
+      for (int64_t k = h; k < h + each_; k++)
+        for (int64_t l = w; l < w + each_; l++) {
+          *at++ = int32_t(high_.at[size_t(k)] * from_.W + wide_.at[size_t(l)]);
+          *weight++ = float(high_.share[size_t(k)] * wide_.share[size_t(l)]);
+        }
+    };
+    for_pixels(to_.H * to_.W, to_.C, each_ * each_, 0, near, body);
+  }
+  Image from_, to_;
+  Axis high_, wide_;
+  int64_t each_;  // inputs of an axis that an output is made of
 };
 
 // Pictures moved at random in training: each pixel of the result comes from a place of
@@ -151,14 +178,12 @@ class Affine : public Op {
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit each other.");
     rows = never_local;
+    idle = true;
     work = product_of(spec.out_shape) * 8;
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
-    if (!pass.training) {
-      std::copy_n(x, pass.batch * in, y);
-      return;
-    }
-    for_pixels(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+    if (!pass.training) return copy(x, pass.batch * in, y);
+    for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
       float* to = y + b * out + first * image_.C;
       pass.kernels.images->resample(taps, x + b * in, to);
     });
@@ -168,8 +193,8 @@ class Affine : public Op {
     if (!dx) return;
     if (!pass.training)
       return differentiate(pass.kernels, before, dz, dx, pass.batch * in);
-    std::fill_n(dx, pass.batch * in, 0.0f);
-    for_pixels(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+    kurve::clear(dx, pass.batch * in);
+    for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
       const float* from = dz + b * out + first * image_.C;
       pass.kernels.images->resample_backward(taps, from, dx + b * in);
     });
@@ -239,23 +264,15 @@ class Affine : public Op {
   // Calls body(b, first, taps) for all pixels of the batch, some at a time; of one
   // picture from one thread.
   template <class Body>
-  void for_pixels(const Pass& pass, Body&& body) const {
+  void for_all(const Pass& pass, Body&& body) const {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
-      constexpr int64_t most = 512;
-      int32_t at[4 * most];
-      float weight[4 * most];
-      const int64_t each = bilinear_ ? 4 : 1, all = image_.H * image_.W;
       Motion m = motion(pass, b);
-      for (int64_t first = 0; first < all; first += most) {
-        int64_t count = std::min(most, all - first);
-        if (ends(count * (100 + each * image_.C))) return;
-        for (int64_t i = 0; i < count; i++) {
-          int64_t p = first + i;
-          near(m, double(p / image_.W), double(p % image_.W), at + i * each,
-               weight + i * each);
-        }
-        body(b, first, Taps{image_.C, count, each, at, weight, fill_});
-      }
+      for_pixels(
+          image_.H * image_.W, image_.C, bilinear_ ? 4 : 1, fill_,
+          [&](int64_t pixel, int32_t* at, float* weight) {
+            near(m, double(pixel / image_.W), double(pixel % image_.W), at, weight);
+          },
+          [&](int64_t first, const Taps& taps) { body(b, first, taps); });
     });
   }
   void near(const Motion& m, double h, double w, int32_t* at, float* weight) const {

@@ -3,6 +3,7 @@
 python -m bench                 all parts; writes docs/benchmarks
 python -m bench --quick         a few points beside PyTorch; prints
 python -m bench --parts ad      some parts; prints
+python -m bench --renew ad      some parts anew on the page of before, which says so
 python -m bench --report        writes the page anew from results.json
 """
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--parts", default=ALL_PARTS, help="some of abcdefg")
+    parser.add_argument("--renew", default="", help="some of abcdefg")
     parser.add_argument("--report", action="store_true", help="from results.json")
     parser.add_argument(
         "--patience",
@@ -51,6 +53,12 @@ def main() -> None:
     stored = FOLDER / "results.json"
     if options.report:
         results = json.loads(stored.read_text())
+    elif options.renew:
+        results = json.loads(stored.read_text())
+        later = measure(options.renew, False, options.patience)
+        for letter in options.renew:
+            results[letter] = later[letter]
+            results.setdefault("renewed", {})[letter] = later["date"]
     else:
         results = measure(options.parts, options.quick, options.patience)
     if options.quick or options.parts != ALL_PARTS:

@@ -37,9 +37,14 @@ def head(results: dict[str, Any]) -> str:
         for name, reason in results["unavailable"].items()
         if not name.startswith("ceilings")
     )
+    renewed = "".join(
+        f"\nPart ({letter}) was measured once more later, on {date}."
+        for letter, date in results.get("renewed", {}).items()
+    )
     return f"""# Benchmarks
 
 Written by `{results["command"]}` on {results["date"]}, in {results["minutes"]:.0f} min.
+{renewed}
 
 {machine}
 - versions: {versions}

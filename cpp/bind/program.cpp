@@ -7,7 +7,10 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <deque>
 #include <exception>
+#include <mutex>
 
 #include "float_mode.h"
 #include "interrupt.h"
@@ -111,6 +114,37 @@ struct Job {
   Vector<double> totals;
 };
 
+// The jobs that are not done whole: they take turns of some steps, so that the threads
+// end together however many jobs there are, and one that was held up leaves more to the
+// others.
+class Turns {
+ public:
+  struct Turn {
+    size_t job;
+    int64_t first, last;  // the steps that are left
+    int64_t steps;        // how many of them at once
+  };
+  void add(const Turn& turn) {
+    std::lock_guard lock(mutex_);
+    waiting_.push_back(turn);
+  }
+  // The turn of this job if it waits, else the next one; false where none waits.
+  bool take(Turn& turn, size_t job) {
+    std::lock_guard lock(mutex_);
+    if (waiting_.empty()) return false;
+    auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                              [&](const Turn& t) { return t.job == job; });
+    if (found == waiting_.end()) found = waiting_.begin();
+    turn = *found;
+    waiting_.erase(found);
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<Turn> waiting_;
+};
+
 // Returns what was not finite in each job, or "". The steps are set before anything
 // is raised. Several jobs are spread over the threads; a lone one may use them all.
 std::vector<std::string> train(const std::vector<Job*>& jobs) {
@@ -127,13 +161,38 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   std::vector<std::string> what(jobs.size());
   std::vector<std::exception_ptr> errors(jobs.size());
   bool interrupted = without_gil([&] {
-    parallel(int64_t(jobs.size()), parallel_from, [&](int64_t i) {
-      const Job& job = *jobs[size_t(i)];
+    auto done = [&](size_t i, int64_t first, int64_t last) {
       try {
-        what[size_t(i)] = job.program->train(states[size_t(i)], batches[size_t(i)],
-                                             job.first, job.last, job.totals.data());
+        what[i] = jobs[i]->program->train(states[i], batches[i], first, last,
+                                          jobs[i]->totals.data());
+        return what[i].empty() && !ended();
       } catch (...) {
-        errors[size_t(i)] = std::current_exception();
+        errors[i] = std::current_exception();
+        return false;
+      }
+    };
+    // `parallel` gives each thread a range of the jobs, the same ones in every epoch,
+    // so they stay in its cache; all but the last or last two of a range are done
+    // whole.
+    Turns turns;
+    int64_t count = int64_t(jobs.size()), threads = get_threads();
+    auto whole = [&](int64_t i) {
+      int64_t range = ((i + 1) * threads - 1) / count;
+      return count == 1 || i - count * range / threads < count / threads - 1;
+    };
+    for (int64_t i = 0; i < count; i++)
+      if (int64_t first = jobs[size_t(i)]->first, last = jobs[size_t(i)]->last;
+          !whole(i))
+        turns.add({size_t(i), first, last, std::max<int64_t>(8, (last - first) / 8)});
+    parallel(count, parallel_from, [&](int64_t i) {
+      if (whole(i))
+        return void(done(size_t(i), jobs[size_t(i)]->first, jobs[size_t(i)]->last));
+      size_t own = size_t(i);
+      for (Turns::Turn turn; turns.take(turn, own); own = jobs.size()) {
+        int64_t end = std::min(turn.last, turn.first + turn.steps);
+        if (!done(turn.job, turn.first, end) || end == turn.last) continue;
+        turn.first = end;
+        turns.add(turn);
       }
     });
   });

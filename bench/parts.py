@@ -126,7 +126,7 @@ class Benchmark:
         case = replace(cases.swept(64, 2, 32), inputs=1)
         names = STRONG[:2] if self.quick else STRONG
         numbers = (1, 8) if self.quick else (1, 2, 4, 8, 16, 32, 64)
-        return [self._steps(replace(case, members=k), names, 5) for k in numbers]
+        return [self._steps(replace(case, members=k), names, 15) for k in numbers]
 
     def f(self) -> Any:
         """One thread and two, and a neighbour on one core."""

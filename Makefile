@@ -40,14 +40,16 @@ demo: $(VENV)/installed
 	@mkdir -p demo
 	@cd demo && ../$(PY) ../examples/sine.py
 
+# Tests of faults measure times, so they have the machine to themselves.
 test: $(VENV)/installed
-	$(PY) -m pytest $(PYTEST_FLAGS)
+	$(PY) -m pytest $(PYTEST_FLAGS) -n auto --ignore=tests/faults
+	$(PY) -m pytest $(PYTEST_FLAGS) tests/faults
 
 soak: $(VENV)/installed
 	$(PY) -m pytest $(PYTEST_FLAGS) -s --soak --reliability docs/reliability.md tests/faults
 
 parity: $(PARITY)/installed
-	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) tests/parity
+	KERAS_BACKEND=torch $(PARITY)/bin/python -m pytest $(PYTEST_FLAGS) -n auto tests/parity
 
 check: $(VENV)/check-tools $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -71,7 +73,7 @@ need = @command -v $(1) >/dev/null || { \
 test-isa: $(VENV)/installed
 	@for isa in $$($(PY) -c 'from kurve import _core; print(*_core.available_isas()[:-1])'); do \
 	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) \
-	        --ignore=tests/faults || exit; \
+	        -n auto --ignore=tests/faults || exit; \
 	done
 
 # The targets $(2) in build/$(1): the engine with the programs of tests/native/cpp, and

@@ -15,6 +15,15 @@ int64_t blocks_of(int64_t rows) {
   return std::clamp<int64_t>(rows / rows_of_block, 1, most_blocks);
 }
 
+// Rows of C elements, cut into blocks: body(first, rows, block).
+template <class Body>
+void by_blocks(int64_t all, int64_t blocks, int64_t C, Body&& body) {
+  parallel(blocks, all * C * element_cost, [&](int64_t i) {
+    int64_t first = all * i / blocks;
+    body(first, all * (i + 1) / blocks - first, i);
+  });
+}
+
 // gamma and beta, each where the layer has it.
 class Scaled : public Op {
  public:
@@ -121,7 +130,7 @@ class BatchNormalization : public Scaled {
       }
     }
     Standard p = standard(pass, mean, slope);
-    by_blocks(all, [&](int64_t first, int64_t rows, int64_t) {
+    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
       k.standardize_columns(p, x + first * C_, y + first * C_, rows);
     });
   }
@@ -135,7 +144,7 @@ class BatchNormalization : public Scaled {
     auto* sums = reinterpret_cast<double*>(pass.scratch);
     float* means = pass.scratch + doubles((2 * most_blocks + 2) * C_);
     if (learns(pass) || (pass.gradient && trainable)) {
-      by_blocks(all, [&](int64_t first, int64_t rows, int64_t i) {
+      by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
         k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
       });
       add_blocks(sums, blocks_of(all));
@@ -143,7 +152,7 @@ class BatchNormalization : public Scaled {
       if (pass.gradient) write(pass, sums, pass.gradient, true);
     }
     if (!dx) return;
-    by_blocks(all, [&](int64_t first, int64_t rows, int64_t) {
+    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
       float* to = dx + first * C_;
       k.columns_backward(p, learns(pass) ? means : nullptr, x + first * C_,
                          dz + first * C_, to, rows);
@@ -179,17 +188,9 @@ class BatchNormalization : public Scaled {
  private:
   bool learns(const Pass& pass) const { return pass.training && !frozen_; }
 
-  template <class Body>
-  void by_blocks(int64_t all, Body&& body) const {
-    int64_t blocks = blocks_of(all);
-    parallel(blocks, all * C_ * element_cost, [&](int64_t i) {
-      int64_t first = all * i / blocks;
-      body(first, all * (i + 1) / blocks - first, i);
-    });
-  }
   void moments(const Pass& pass, const float* x, int64_t all, const double* mean,
                double* sums, double* to) const {
-    by_blocks(all, [&](int64_t first, int64_t rows, int64_t i) {
+    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
       pass.kernels.images->column_moments(x + first * C_, rows, C_, mean,
                                           sums + 2 * C_ * i);
     });
@@ -225,7 +226,7 @@ class LayerNormalization : public Scaled {
     int64_t all = pass.batch * high_;
     float* means = pass.keeps ? y + pass.batch * out : pass.scratch;
     Standard p = standard(pass, nullptr, nullptr);
-    by_blocks(all, [&](int64_t first, int64_t rows, int64_t) {
+    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
       pass.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
                                             rows, means + first, means + all + first);
     });
@@ -238,7 +239,7 @@ class LayerNormalization : public Scaled {
     bool computes = pass.gradient && trainable;
     Standard p = standard(pass, nullptr, nullptr);
     auto* sums = reinterpret_cast<double*>(pass.scratch);
-    by_blocks(all, [&](int64_t first, int64_t rows, int64_t i) {
+    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
       double* own = computes ? sums + 2 * C_ * i : nullptr;
       if (own) std::fill_n(own, 2 * C_, 0.0);
       float* to = dx ? dx + first * C_ : nullptr;
@@ -266,15 +267,6 @@ class LayerNormalization : public Scaled {
   }
 
  private:
-  template <class Body>
-  void by_blocks(int64_t all, Body&& body) const {
-    int64_t blocks = blocks_of(all);
-    parallel(blocks, all * C_ * element_cost, [&](int64_t i) {
-      int64_t first = all * i / blocks;
-      body(first, all * (i + 1) / blocks - first, i);
-    });
-  }
-
   // Rows are long.
   static int64_t blocks_of(int64_t all) { return std::min(all, most_blocks); }
 

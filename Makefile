@@ -20,7 +20,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
-.PHONY: soak sanitize neon count count-update
+.PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update pages
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -34,6 +34,7 @@ help:
 	@echo 'make count        instructions of a training step; count-update: write them down'
 	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
+	@echo 'make pages        write the outputs and pictures of the tutorial anew'
 	@echo 'make clean        remove what these made'
 
 demo: $(VENV)/installed
@@ -84,11 +85,15 @@ $(VENV)/bin/cmake -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV))/bin/ninja \
 $(VENV)/bin/cmake --build build/$(1) --target $(2)
 endef
 
-# The thread sanitizer does not know threads that are started after a fork. Python leaks
-# some memory, and loads the sanitizer of GCC before everything else.
-sanitize: $(VENV)/installed
+sanitize: sanitize-thread sanitize-address
+
+# The thread sanitizer does not know threads that are started after a fork.
+sanitize-thread: $(VENV)/build-tools
 	$(call proofs,thread,driver,-DKURVE_SANITIZE=thread)
 	build/thread/driver check
+
+# Python leaks some memory, and loads the sanitizer of GCC before everything else.
+sanitize-address: $(VENV)/installed
 	$(call proofs,address,driver _core,-DKURVE_SANITIZE='address;undefined' \
 	    -DKURVE_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(PY)))
 	build/address/driver check
@@ -103,14 +108,18 @@ sanitize: $(VENV)/installed
 	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so.6)" \
 	    $(PY) -m pytest $(PYTEST_FLAGS) tests/native
 
+# Both `neon` and `count` need it, and build it once.
+build/proofs/driver: $(VENV)/build-tools $(SOURCES) $(wildcard tests/native/cpp/*)
+	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
+	@touch $@
+
 NEON := qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon
 
-neon: $(VENV)/build-tools
+neon: build/proofs/driver
 	$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
 	$(call need,qemu-aarch64,qemu-user)
 	$(call proofs,neon,driver ulp_neon,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	    -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DKURVE_WERROR=ON)
-	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	$(NEON)/ulp_neon 1024
 	$(NEON)/driver print 1 >build/neon/one.txt
 	$(NEON)/driver print 4 >build/neon/four.txt
@@ -118,10 +127,12 @@ neon: $(VENV)/build-tools
 	KURVE_ISA=x86-64-v2 build/proofs/driver print 1 >build/proofs/v2.txt
 	$(PY) tests/native/compare.py build/proofs/v2.txt build/neon/one.txt
 
-count count-update: $(VENV)/build-tools
+count count-update: build/proofs/driver
 	$(call need,valgrind,valgrind)
-	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
+
+pages: $(VENV)/installed
+	$(PY) tests/e2e/pages.py docs/tutorial.md
 
 clean:
 	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo
@@ -156,19 +167,27 @@ clean:
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["check"])')
 	@touch $@
 
-INSTALL = -m pip install -q --no-build-isolation --config-settings=build-dir=build/
-
-$(VENV)/installed: $(VENV)/build-tools $(SOURCES)
-	$(VENV)/bin/python $(INSTALL)$(VENV) '.[test]'
+# One build for all environments, which have one Python; each unpacks its wheel.
+$(VENV)/wheel: $(VENV)/build-tools $(SOURCES)
+	@rm -rf build/wheel
+	$(PY) -m pip wheel -q --no-deps --no-build-isolation --config-settings=build-dir=build/$(VENV) -w build/wheel .
 	@touch $@
 
-$(PARITY)/installed: $(PARITY)/build-tools $(SOURCES)
-	$(PARITY)/bin/python $(INSTALL)$(PARITY) '.[test,parity]'
-	@touch $@
+# The wheel into the environment $(1), then what it and its extras $(2) need.
+define install
+$(1)/bin/python -m pip install -q --force-reinstall --no-deps build/wheel/*.whl
+$(1)/bin/python -m pip install -q "$$(echo build/wheel/*.whl)$(2)"
+@touch $@
+endef
 
-$(BENCH)/installed: $(BENCH)/build-tools $(SOURCES)
-	$(BENCH)/bin/python $(INSTALL)$(BENCH) .
-	@touch $@
+$(VENV)/installed: $(VENV)/wheel
+	$(call install,$(VENV),[test])
+
+$(PARITY)/installed: $(VENV)/wheel | $(PARITY)/bin/python
+	$(call install,$(PARITY),[test,parity])
+
+$(BENCH)/installed: $(VENV)/wheel | $(BENCH)/bin/python
+	$(call install,$(BENCH),)
 
 # One line after the other: a rival that cannot be installed is left out.
 $(BENCH)/rivals: bench/requirements.txt | $(BENCH)/bin/python

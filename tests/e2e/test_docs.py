@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import kurve
+from tests.e2e.pages import PICTURE, differences, outputs, python_code
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,24 +23,14 @@ LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#\s]+)\)")
 pytest.importorskip("matplotlib", reason="the pages draw with matplotlib")
 
 
-def python_blocks(page: Path) -> str:
-    """The page's Python code, at the lines where it stands in the page."""
-    lines, inside = [], False
-    for line in page.read_text().splitlines():
-        fence = line.startswith("```")
-        lines.append(line if inside and not fence else "")
-        inside = line == "```python" if fence else inside
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if python_blocks(page).strip()],
+    [page for page in PAGES if python_code(page).strip()],
     ids=lambda page: page.stem,
 )
 def test_code_runs(page: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.py"
-    script.write_text(python_blocks(page))
+    script.write_text(python_code(page))
     environment = {**os.environ, "MPLBACKEND": "Agg", "MPLCONFIGDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
@@ -50,6 +41,27 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_tutorial_shows_what_its_code_prints_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ROOT / "docs" / "tutorial.md"
+    monkeypatch.chdir(tmp_path)
+    wrong = [differences(shown, printed) for shown, printed, _ in outputs(page)]
+    assert len(wrong) > 5
+    assert not any(wrong), wrong
+    assert {path.name for path in tmp_path.glob("*.png")} == set(
+        PICTURE.findall(page.read_text())
+    )
+
+
+def test_a_wrong_output_is_found() -> None:
+    assert not differences("loss 0.47\n...\nend\n", "loss 0.5\nmore\nend\n")
+    assert differences("loss 0.47\n", "loss 31.2\n")
+    assert differences("3 serious\n", "2 serious\n")
+    assert differences("nothing found\n", "something found\n")
+    assert differences("a\nb\n", "a\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

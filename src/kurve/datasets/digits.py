@@ -17,7 +17,13 @@ def load_data() -> Images:
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
     """
-    from sklearn.datasets import load_digits
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "[load_data] the digits come with scikit-learn, which is not installed. "
+            f'Received: {error}. Try pip install "kurve[sklearn]".'
+        ) from None
 
     found = load_digits()
     small = np.round(found.images * (255.0 / 16.0)).astype(np.uint8)

@@ -103,7 +103,7 @@ def get(identifier: Any) -> Activation:
         if identifier in _TABLE:
             return _TABLE[identifier]
         raise unknown_name("activations", "activation", identifier, _TABLE)
-    if isinstance(identifier, Mapping):
+    if isinstance(identifier, Mapping) and set(identifier) == {"name", "alpha"}:
         return replace(get(identifier["name"]), alpha=float(identifier["alpha"]))
     raise TypeError(
         "[activations] an activation must be a name or an object of "

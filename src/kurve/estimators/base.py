@@ -69,10 +69,11 @@ class Estimator(Parameters):
         """
         raise NotImplementedError
 
-    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
+    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
         """Units of the output layer, and the loss.
 
         Args:
+            likelihood: of a regressor.
             learnt: what is known of the targets.
         """
         raise NotImplementedError

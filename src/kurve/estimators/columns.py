@@ -251,6 +251,12 @@ def check_levels(
             f"Received: {odd[0]!r} of type {type(odd[0]).__name__}. "
             "Try astype(str) on it."
         )
+    odd = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
+    if odd:
+        raise ValueError(
+            f"[{where}] the levels of {table.label(column)} must be finite and below "
+            f"1e19 if they are numbers. Received: {odd[0]!r}. Try astype(str) on it."
+        )
     if len(counts) > MAX_LEVELS:
         raise ValueError(
             f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} levels, "

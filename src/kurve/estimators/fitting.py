@@ -207,7 +207,7 @@ class Fresh:
     ) -> tuple[np.ndarray, np.ndarray]:
         """`rows` divided at random into most of them and about `share` of them; of
         every class at least one row stays among the first."""
-        count = round(share * len(rows))
+        count = min(round(share * len(rows)), len(rows) - 1)
         order = rows[self.generator.permutation(len(rows))]
         if "classes_" in self.learnt:
             codes = sample.y[order, 0].astype(np.int64)
@@ -252,6 +252,7 @@ class Fresh:
         if getattr(self.estimator, "interval", None) == "cv+":
             weights = self.make_folds(parts)
             models += self.folds
+        self.check_file("fit")
         outcome = self.recipe.train(
             models, self.loss, parts.rows, parts.watched, weights
         )
@@ -272,7 +273,9 @@ class Fresh:
     def make_models(self, inputs: int) -> None:
         """New models, or copies of those that training goes on with."""
         estimator = self.estimator
-        self.units, self.loss = estimator._head(self.recipe, self.learnt)
+        self.units, self.loss = estimator._head(
+            self.recipe.choice.likelihood, self.learnt
+        )
         if self.before is None:
             self.models = self.recipe.build(
                 inputs, self.units, [self.next_seed() for _ in range(estimator.members)]
@@ -290,6 +293,24 @@ class Fresh:
                 "Try warm_start=False."
             )
         self.models = copy.deepcopy(models)
+
+    def check_file(self, where: str) -> None:
+        """Refuse what a file could not hold, before it is trained."""
+        from kurve.estimators import files  # files know estimators
+
+        twin = copy.copy(self.estimator)
+        plain = np.zeros((1, len(self.inputs.mean)), np.float32)
+        vars(twin).update(
+            {"history_": {}, "n_iter_": 1, **self.learnt},
+            models_=self.models,
+            _folds=self.folds,
+            _columns=self.columns,
+            _inputs=self.inputs,
+            _novelty=Novelty(plain[0], plain[0], plain, 0.0),
+            n_outputs_=self.outputs,
+            _partial=False,
+        )
+        files.check(where, twin)
 
     def make_folds(self, parts: Parts) -> np.ndarray:
         """Models of the folds of CV+, and the weights of all models' rows."""
@@ -323,6 +344,7 @@ class Fresh:
             if recipe.rate is None and not isinstance(recipe.optimizer, Optimizer):
                 recipe = replace(recipe, rate=defaults.PARTIAL_RATE)
             recipe.compile(self.models, self.loss, 1)
+        self.check_file("partial_fit")
         losses = []
         for model in self.models:
             done = model.fit(
@@ -386,10 +408,10 @@ def as_generator(where: str, random_state: Any) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(0, 2**31, size=4))
     whole = isinstance(random_state, (int, np.integer))
-    if not whole or isinstance(random_state, bool) or random_state < 0:
+    if not whole or isinstance(random_state, bool) or not 0 <= random_state < 2**64:
         raise ValueError(
-            f"[{where}] random_state must be None, an integer of at least 0, a "
-            f"RandomState or a Generator. Received: {random_state!r}. "
+            f"[{where}] random_state must be None, an integer of at least 0 and below "
+            f"2**64, a RandomState or a Generator. Received: {random_state!r}. "
             "Try random_state=0."
         )
     return np.random.default_rng(int(random_state))

@@ -17,7 +17,6 @@ from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
 from kurve.estimators.frames import names_of_targets
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.scaling import Moments, Scaler
-from kurve.estimators.training import Recipe
 from kurve.losses import Loss
 from kurve.models import Sequential
 
@@ -386,12 +385,12 @@ class Regressor(Estimator):
             )
         return Targets(values, array.ndim == 1, names)
 
-    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
+    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
         targets = len(learnt["_outputs"].mean)
-        learnt["_likelihood"] = recipe.choice.likelihood
-        if recipe.choice.likelihood == "gaussian":
+        learnt["_likelihood"] = likelihood
+        if likelihood == "gaussian":
             return 2 * targets, losses.GaussianNLL(defaults.BETA)
-        if recipe.choice.likelihood == "quantile":
+        if likelihood == "quantile":
             quantiles = defaults.QUANTILES
             return len(quantiles) * targets, losses.Pinball(quantiles)
         return targets, losses.MeanSquaredError()
@@ -466,7 +465,8 @@ class Regressor(Estimator):
         mean, deviation = learnt._moments(
             learnt._outputs_of(fresh.inputs.forward(held.x))
         )
-        squares = ((held.y - mean) / deviation) ** 2
+        # Targets that are constant but in a few rows: squares that still add up.
+        squares = np.clip((held.y - mean) / deviation, -1e150, 1e150) ** 2
         ratio = np.average(squares, axis=0, weights=held.weights)
         rows, prior = len(held), defaults.PRIOR_ROWS
         return np.sqrt((rows * ratio + prior) / (rows + prior))

@@ -296,6 +296,7 @@ def fit(
         if validation is None and not own.all():
             validation = encoded(_take(kept, np.flatnonzero(~own)))
     fresh.make_models(known.x.shape[1])
+    fresh.check_file("fit")
     watched = None if validation is None else fresh.scaled(validation)
     steps = sum(-(-size // fresh.recipe.choice.batch_size) for size in statistics.sizes)
     fresh.recipe.compile(fresh.models, fresh.loss, steps * fresh.recipe.choice.epochs)

@@ -15,6 +15,9 @@ from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
 
+MAX_NAME = 400
+"""Characters of a layer's name: with those of its variables it fits into a file."""
+
 _names_given: dict[str, int] = {}
 
 
@@ -25,6 +28,19 @@ def auto_name(cls: type) -> str:
     count = _names_given.get(base, 0)
     _names_given[base] = count + 1
     return f"{base}_{count}" if count else base
+
+
+def checked_name(cls: type, name: Any) -> str:
+    """`name`, which files must be able to hold, or a new one if it is None."""
+    if name is None:
+        return auto_name(cls)
+    text = str(name)
+    if len(text) > MAX_NAME or any("\ud800" <= c < "\ue000" for c in text):
+        raise ValueError(
+            f"[{cls.__name__}] name must be of at most {MAX_NAME} characters, without "
+            f"halves of surrogate pairs. Received: {text[:80]!r}. Try a shorter name."
+        )
+    return text
 
 
 class Variable:
@@ -144,7 +160,7 @@ class Layer:
     ) -> None:
         if unknown:
             raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = auto_name(type(self)) if name is None else str(name)
+        self.name = checked_name(type(self), name)
         self.trainable = bool(trainable)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)

@@ -376,3 +376,67 @@ def test_models_are_pickled_as_they_are(fitted: bool, engine: str) -> None:
         assert a == b
     else:
         assert a.keys() == b.keys()
+
+
+def test_auto_counts_the_targets() -> None:
+    """Levenberg-Marquardt is for small networks, and outputs make one large."""
+    x = RNG.uniform(size=(60, 2))
+    y = np.exp(-x[:, :1] * np.linspace(0, 5, 400))
+    model = Regressor(max_epochs=2).fit(x, y)
+    assert model.predict(x).shape == (60, 400)
+    assert model.models_[0].layers[0].units == 64
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "text"),
+    [
+        ("members", 2**31, "members must be at most 10000"),
+        ("batch_size", 10**23, "batch_size must be below 2**63. Received: an integer"),
+        ("max_epochs", 10**400, "max_epochs must be below 2**63"),
+        ("alpha", 10**400, "alpha must be a number finite"),
+        ("random_state", 2**70, "at least 0 and below 2**64"),
+        ("hidden_layer_sizes", (2**63,), "must be a tuple of widths"),
+        ("missing", [], "unknown missing. Received: []"),
+        ("likelihood", {}, "unknown likelihood. Received: {}"),
+        ("activation", {"a": 1}, "an activation must be a name or an object"),
+        ("activation", np.arange(2), "an activation must be a name or an object"),
+        ("early_stopping", "yes", "early_stopping must be True or False"),
+        ("scale", None, "scale must be True or False"),
+        ("warm_start", 1, "warm_start must be True or False"),
+        ("verbose", "loud", 'verbose must be "auto", 0, 1 or 2'),
+        ("engine", 5, "engine must be a name"),
+    ],
+)
+def test_odd_parameters_are_refused(parameter: str, value: Any, text: str) -> None:
+    model = Regressor(**{parameter: value})
+    with pytest.raises((TypeError, ValueError)) as error:
+        model.fit(X, Y)
+    assert text in str(error.value) and not hasattr(model, "models_")
+
+
+def test_some_rows_stay_for_training() -> None:
+    model = Regressor((4,), solver="adam", max_epochs=1, validation_fraction=0.999)
+    assert np.isfinite(model.fit(X[:40], Y[:40]).predict(X)).all()
+
+
+def test_targets_of_every_kind_go_by_one_rule() -> None:
+    days = np.arange(len(Y)).astype("M8[D]")
+    days[3] = "NaT"
+    masked = np.ma.masked_array(Y.copy(), mask=np.arange(len(Y)) == 5)
+    for y, text in (
+        (days, r"y\[0\] = 1970-01-01 of type datetime64\[D\] \(1 missing: y\[3\]"),
+        (days - days[0], r"Try y / np.timedelta64"),
+        (masked, r"y must not have missing values. Received: y\[5\] = masked"),
+        (Y.astype(str), "must hold real numbers.*Try kurve.Classifier"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=text):
+            Regressor(max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"sample_weight\[?.*masked|masked"):
+        Regressor(max_epochs=1).fit(X, Y, sample_weight=masked)
+    with pytest.raises(ValueError, match="X must not have missing values"):
+        Regressor(max_epochs=1).fit(np.ma.masked_greater(X, 2.0), Y)
+    filled = Regressor(max_epochs=1, missing="impute", random_state=0)
+    filled.fit(np.ma.masked_greater(X, 2.0), Y)
+    again = Regressor(max_epochs=1, missing="impute", random_state=0)
+    again.fit(np.where(X > 2.0, np.nan, X), Y)
+    np.testing.assert_array_equal(filled.predict(X), again.predict(X))

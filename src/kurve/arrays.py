@@ -151,11 +151,13 @@ def refuse_equal_names(where: str, argument: str, frame: Any) -> list[Any]:
     names = list(
         frame.column_names if hasattr(frame, "column_names") else frame.columns
     )
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    counts = Counter("nan" if is_missing(name) else name for name in names)
+    twice = [(name, count) for name, count in counts.items() if count > 1]
     if twice:
+        name, count = twice[0]
         raise ValueError(
-            f"[{where}] {argument} must have columns of different names. Received: "
-            f"{twice[0]!r} {names.count(twice[0])} times. Try renaming them."
+            f"[{where}] {argument} must have columns of different names. "
+            f"Received: {name!r} {count} times. Try renaming them."
         )
     return names
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from kurve.activations import Activation
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
 SMALL_ROWS = 1000
@@ -90,7 +91,7 @@ class Choice:
     """
 
     hidden: tuple[int, ...]
-    activation: str
+    activation: str | Activation
     solver: str | None
     likelihood: str
     learning_rate: float

@@ -108,7 +108,9 @@ class Fresh:
         curve = estimator._is_curve(y) if before is None else before.n_features_in_ == 1
         table = estimator._table(where, X, curve)
         if before is None:
-            self.columns = Columns.learn(where, table, estimator.missing == "impute")
+            self.columns = Columns.learn(
+                where, table, estimator.missing == "impute", where == "partial_fit"
+            )
         else:
             self.columns = before._columns
             self.columns.check_names(where, table, type(estimator).__name__)
@@ -292,6 +294,9 @@ class Fresh:
                 f"outputs, after {len(models)} with {models[0].output_shape}. "
                 "Try warm_start=False."
             )
+        self.recipe.check_same(
+            models[0], estimator.hidden_layer_sizes, estimator.activation
+        )
         self.models = copy.deepcopy(models)
 
     def check_file(self, where: str) -> None:

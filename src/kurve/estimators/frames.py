@@ -166,8 +166,10 @@ def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
     gaps = [is_missing(v) for v in values]
     texts = [isinstance(v, (str, bytes)) for v in values]
     for row, value in enumerate(values):
-        numeric = hasattr(value, "__float__") and np.ndim(value) == 0
-        if not (gaps[row] or texts[row] or numeric or hasattr(value, "isoformat")):
+        if gaps[row] or texts[row]:
+            continue
+        known = ("__float__", "__complex__", "isoformat", "to_timestamp")
+        if np.ndim(value) or not any(hasattr(value, name) for name in known):
             raise TypeError(
                 f"[{where}] every argument must be a string or a real number. "
                 f"Received: {label} row {row} = {value!r} of type "

@@ -361,6 +361,7 @@ class Regressor(Estimator):
         if array.dtype.kind in "OUST":
             text = next((v for v in array.flat if isinstance(v, (str, bytes))), None)
             if text is not None:
+                text = text.item() if isinstance(text, np.generic) else text
                 raise ValueError(
                     f"[{where}] y must hold real numbers. Received: {text!r} of type "
                     f"{type(text).__name__}. Try kurve.Classifier for classes."

@@ -123,7 +123,9 @@ class _Statistics:
                 self.moments[position].add(values[known, None], counted)
         for column, texts in table.texts.items():
             self.counts[column].update(v for v in texts if v is not None)
-            check_levels("fit", table, column, self.counts[column], self.rows)
+            check_levels(
+                "fit", table, column, self.counts[column], self.rows, more=True
+            )
             missing = sum(v is None for v in texts)
             if missing:
                 self.holes[column] += missing
@@ -132,6 +134,8 @@ class _Statistics:
         """The columns; medians are those of a sample of the rows."""
         table = self.first
         assert table is not None
+        for column, counts in self.counts.items():
+            check_levels("fit", table, column, counts, self.rows)
         fills = np.zeros(len(table.numeric))
         for position in range(len(fills) if self.impute else 0):
             values = sample.numbers[:, position]

@@ -440,3 +440,37 @@ def test_targets_of_every_kind_go_by_one_rule() -> None:
     again = Regressor(max_epochs=1, missing="impute", random_state=0)
     again.fit(np.where(X > 2.0, np.nan, X), Y)
     np.testing.assert_array_equal(filled.predict(X), again.predict(X))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"hidden_layer_sizes": (5,)},
+        {"hidden_layer_sizes": (4, 4)},
+        {"activation": "relu"},
+        {"dropout": 0.5},
+        {"alpha": 0.1},
+    ],
+    ids=str,
+)
+def test_another_network_is_no_warm_start(changed: dict[str, Any]) -> None:
+    options: Any = {"max_epochs": 1, "solver": "adam", "random_state": 0}
+    model = Regressor((4,), warm_start=True, **options).fit(X, Y)
+    before = model.predict(X)
+    model.set_params(**changed)
+    with pytest.raises(ValueError, match=r"must stay. Received: .* weights, after one"):
+        model.fit(X, Y)
+    with pytest.raises(ValueError, match="must stay"):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.set_params(warm_start=False).fit(X, Y)
+    model.set_params(hidden_layer_sizes="auto", warm_start=True).fit(X, Y)
+
+
+def test_warm_start_of_what_auto_chose() -> None:
+    model = Regressor(warm_start=True, max_epochs=2, random_state=0).fit(X[:50], Y[:50])
+    model.fit(X, Y)  # more rows, for which "auto" may choose another network
+    layer = kurve.layers.FourierFeatures(3)
+    net = kurve.Sequential([layer, kurve.layers.Dense(4, "tanh")])
+    model = Regressor(net, warm_start=True, max_epochs=2, random_state=0).fit(X, Y)
+    model.fit(X, Y)

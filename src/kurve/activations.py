@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 from kurve.plan import Attr
 
@@ -42,7 +43,7 @@ class Activation:
         """The activation of every element of x; softmax goes over the last axis."""
         from kurve.engines.reference.activations import ACTIVATIONS
 
-        z = np.asarray(x)
+        z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)
         if self.name == "softmax":
@@ -102,7 +103,7 @@ def get(identifier: Any) -> Activation:
         if identifier in _TABLE:
             return _TABLE[identifier]
         raise unknown_name("activations", "activation", identifier, _TABLE)
-    if isinstance(identifier, Mapping):
+    if isinstance(identifier, Mapping) and set(identifier) == {"name", "alpha"}:
         return replace(get(identifier["name"]), alpha=float(identifier["alpha"]))
     raise TypeError(
         "[activations] an activation must be a name or an object of "

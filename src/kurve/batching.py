@@ -109,3 +109,9 @@ def check_count(where: str, name: str, value: Any, low: int) -> None:
             f"[{where}] {name} must be at least {low}. "
             f"Received: {name}={value}. Try {name}={fix}."
         )
+    if value >= 2**63:
+        raise ValueError(
+            f"[{where}] {name} must be below 2**63. "
+            f"Received: an integer of {int(value).bit_length()} bits. "
+            f"Try {name}={max(low, BATCH_SIZE)}."
+        )

@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.errors import TableError
+from kurve.estimators.columns import too_many_levels
 from kurve.tables import TableFile
 
 if TYPE_CHECKING:
     import pyarrow
-
-MAX_CATEGORIES = 256
-"""Different texts in a column beyond which it is no category."""
-
-FEW = 50
-"""Different texts that are categories however few rows there are."""
 
 
 def choose_roles(
@@ -95,7 +90,7 @@ def check_features(file: TableFile, table: pyarrow.Table) -> None:
                 )
         elif types.is_string(kind) or types.is_large_string(kind):
             different = len(compute.unique(values.drop_null()))
-            if different > MAX_CATEGORIES or FEW < different > len(values) / 2:
+            if too_many_levels(different, len(values)):
                 raise _unfit(
                     file,
                     name,

@@ -13,6 +13,8 @@ PROMISES = {
     "weights, optimizer, history and callbacks end as without the kill, bit for bit",
     "terminate": "SIGTERM writes a checkpoint and exits with 143 within 2 s",
     "save": "a save is old or new, never torn, whatever operation fails or is lost",
+    "round-trip": "what `save` writes, `load` reads; what a file cannot hold is "
+    "refused before training",
     "interrupt": "Ctrl-C in `fit` raises KeyboardInterrupt within 100 ms; the model is "
     "that of a whole step and goes on training",
     "predict": "threads that call `predict` on one model get the right bits",

@@ -48,11 +48,31 @@ CASES: dict[str, Wrong] = {
     "numbers as text in x": wrong(
         fit([["1.5", "2"], ["3", "4"]], [1, 2]), TypeError, "fit", "x[0, 0] = '1.5'"
     ),
-    "None in x": wrong(fit(OBJECTS), TypeError, "fit", "x[0, 1] = None", "leaving"),
+    "None in x": wrong(fit(OBJECTS), ValueError, "fit", "x[0, 1] = None", "leaving"),
     "rows of different length": wrong(
         fit([[1, 2], [3]], [1, 2]), ValueError, "fit", "x must be rectangular"
     ),
-    "complex x": wrong(fit(X + 1j), TypeError, "fit", "x[0, 0] = ", "complex"),
+    "complex x": wrong(fit(X + 1j), ValueError, "fit", "x[0, 0] = ", "complex"),
+    "masked values in x": wrong(
+        fit(np.ma.masked_equal(X, X[2, 1])),
+        *(ValueError, "fit", "x must not have missing values", "x[2, 1] = masked"),
+    ),
+    "masked values in y": wrong(
+        fit(X, np.ma.masked_equal(Y, Y[3])), ValueError, "fit", "y[3] = masked"
+    ),
+    "masked weights": wrong(
+        fit(sample_weight=np.ma.masked_equal(np.arange(6.0), 4)),
+        *(ValueError, "fit", "sample_weight[4] = masked"),
+    ),
+    "integers beyond float64 in x": wrong(
+        fit([[10**400, 1]] * 6), ValueError, "fit", "x[0, 0] = an integer of 1329 bits"
+    ),
+    "a structured array as x": wrong(
+        fit(np.zeros(6, [("a", float)])), TypeError, "fit", "the fields 'a'"
+    ),
+    "durations in x": wrong(
+        fit(DATES - DATES[0]), TypeError, "fit", "timedelta64[D]", "the seconds"
+    ),
     "dates in x": wrong(fit(DATES), TypeError, "fit", "x[0] = ", "datetime64"),
     "a dictionary as x": wrong(fit({"a": 1}), TypeError, "fit", "dict"),
     # --- y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kurve import Regressor
 from kurve.plots import plot_fit, plot_history, plot_residuals
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -141,7 +143,7 @@ def test_fit_divides_the_axes_of_the_caller(placed: str) -> None:
         ({"x": []}, ValueError, r"x must have at least one row. Received: x.shape="),
         ({"y": X[:3]}, ValueError, "as many rows as each other. Received: 40 and 3"),
         ({"y": X * np.nan}, ValueError, r"y must be finite. Received: nan at y\[0\]"),
-        ({"x": ["a"] * 40}, TypeError, "x must be an array of numbers. Received: "),
+        ({"x": ["a"] * 40}, TypeError, "x must hold real numbers. Received: x"),
         ({"y": np.ones((40, 2, 2))}, ValueError, r"y must be \(n,\) or \(n, outputs\)"),
         ({"y": np.ones((40, 2))}, ValueError, "as many columns as the model has"),
         ({"test_y": X}, ValueError, "test_y needs test_x"),
@@ -333,3 +335,15 @@ def test_rows_outside_among_several_features() -> None:
     marks = {line.get_label(): line for line in ax.lines}
     assert len(marks["outside the data"].get_xdata()) == int((x[:, 0] > 5.0).sum())
     assert len(marks["prediction"].get_xdata()) == int((x[:, 0] <= 5.0).sum())
+
+
+def test_frames_of_a_regressor() -> None:
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame({"a": np.linspace(0, 1, 40)})
+    y = np.sin(x["a"])
+    model = Regressor(max_epochs=2, random_state=0).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_fit(model, x, y, test_x=x, test_y=y)
+    with pytest.raises(ValueError, match=r"columns of the training data.*\['b'\]"):
+        plot_fit(model, x.rename(columns={"a": "b"}), y)

@@ -306,7 +306,7 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
         ({}, {"\ud800": np.zeros(2)}, ValueError, "names of at most"),
         ({}, {"a": np.zeros((1,) * 9)}, ValueError, "at most 8 axes"),
         ({}, dict.fromkeys(map(str, range(10_001)), np.zeros(0)), ValueError, "10000"),
-        ({"x": ["y" * 1000] * 1100}, {}, ValueError, "must fit into 1048576 bytes"),
+        ({"x": ["y" * 1000] * 4400}, {}, ValueError, "must fit into 4194304 bytes"),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(

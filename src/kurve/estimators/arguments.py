@@ -11,6 +11,9 @@ from kurve import activations, optimizers
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
+REAL = ("alpha", "dropout", "learning_rate", "validation_fraction")
+"""Parameters that are numbers, or a name."""
+
 
 def plain(name: str, value: Any) -> Any:
     """A parameter as JSON can hold it."""
@@ -27,7 +30,9 @@ def plain(name: str, value: Any) -> Any:
     if name == "random_state" and not isinstance(value, (int, np.integer)):
         return None
     if name == "engine" and value is not None and not isinstance(value, str):
-        return value.name
+        return value.name if type(value).__module__.startswith("kurve.") else None
+    if name in REAL and not isinstance(value, str):
+        return float(value)
     if isinstance(value, (tuple, list)):
         return [int(v) for v in value]
     return _scalar(value)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import warnings
+import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -12,10 +11,9 @@ import numpy as np
 from kurve import data, losses
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
-from kurve.estimators.errors import conversion_warning
 from kurve.estimators.fitting import Targets
-from kurve.estimators.frames import column_of, is_missing, names_of_targets
-from kurve.estimators.training import Recipe
+from kurve.estimators.frames import names_of_targets
+from kurve.estimators.labels import of_one_kind, read_labels
 from kurve.losses import Loss
 
 
@@ -130,12 +128,12 @@ class Classifier(Estimator):
         Args:
             X, y, sample_weight: see `fit`.
         """
-        labels = _labels("score", y)[0]
+        labels = read_labels("score", y)[0]
         predicted = self.predict(X)
         data.check_same_length("score", X=predicted, y=labels)
         weights = None
         if sample_weight is not None:
-            weights = np.asarray(column_of("score", "sample_weight", sample_weight))
+            weights = data.as_weights("score", sample_weight, len(labels), np.float64)
         return float(np.average(predicted == labels, weights=weights))
 
     def _probabilities(self, where: str, X: Any) -> np.ndarray:
@@ -168,7 +166,7 @@ class Classifier(Estimator):
         """
         known = {}
         if classes is not None:
-            known["classes_"] = np.unique(_labels("partial_fit", classes)[0])
+            known["classes_"] = np.unique(read_labels("partial_fit", classes)[0])
             before = getattr(self, "classes_", known["classes_"])
             if not np.array_equal(known["classes_"], before):
                 raise ValueError(
@@ -188,7 +186,8 @@ class Classifier(Estimator):
         if given is None or (isinstance(given, str) and given == "balanced"):
             return
         good = isinstance(given, Mapping) and all(
-            isinstance(w, (int, float, np.integer, np.floating)) and 0 <= w < math.inf
+            isinstance(w, (int, float, np.integer, np.floating))
+            and 0 <= w <= sys.float_info.max
             for w in given.values()
         )
         if not good:
@@ -214,13 +213,14 @@ class Classifier(Estimator):
     def _see_targets(
         self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
     ) -> None:
-        labels, counts = np.unique(_labels("fit", y)[0], return_counts=True)
+        labels, counts = np.unique(read_labels("fit", y)[0], return_counts=True)
         if hasattr(self, "classes_") and self.warm_start:
             return
         before, numbers = learnt.get("classes_", labels[:0]), learnt.get("_counts", {})
         for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
             numbers[label] = numbers.get(label, 0) + count
-        learnt["classes_"] = np.union1d(before, labels)
+        both = [*before.tolist(), *labels.tolist()]
+        learnt["classes_"] = np.unique(of_one_kind("fit", np.array(both, object)))
         learnt["_counts"] = numbers
 
     def _seen_targets(self, learnt: dict[str, Any]) -> None:
@@ -230,7 +230,7 @@ class Classifier(Estimator):
             learnt["_balance"] = counts.sum() / (len(counts) * counts)
 
     def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
-        labels, flat = _labels(where, y)
+        labels, flat = read_labels(where, y)
         classes = learnt.get("classes_")
         if classes is None:
             classes = np.unique(labels)
@@ -240,7 +240,7 @@ class Classifier(Estimator):
                 f"{len(classes)} class, {classes.tolist()[0]!r}. "
                 "Try rows of other classes too."
             )
-        kinds = {a.dtype.kind in "USO" for a in (classes, labels)}
+        kinds = {a.dtype.kind in "UO" for a in (classes, labels)}
         if len(kinds) > 1:
             raise _unknown(where, labels, 0, classes)
         codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
@@ -285,7 +285,7 @@ class Classifier(Estimator):
             )
         return np.asarray(weighed)
 
-    def _head(self, recipe: Recipe, learnt: dict[str, Any]) -> tuple[int, Loss]:
+    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
         classes = len(learnt["classes_"])
         if classes == 2:
             return 1, losses.BinaryCrossentropy(from_logits=True)
@@ -304,65 +304,3 @@ def _unknown(
         f"{labels[row : row + 1].tolist()[0]!r}. Known: {classes.tolist()!r}. "
         "Try fit with all classes."
     )
-
-
-def _labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
-    """Labels as an array (n,), and whether they were given as (n,)."""
-    array = column_of(where, "y", y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change "
-            "the shape of y to (n_samples,), for example using ravel().",
-            conversion_warning(),
-            stacklevel=5,
-        )
-        labels = array[:, 0]
-    else:
-        labels = array
-    if labels.ndim != 1 or labels.size == 0:
-        raise ValueError(
-            f"[{where}] y must be one label a row, of shape (n,), and not be empty. "
-            f"Received: shape {array.shape}. Try one Classifier for each column."
-        )
-    if labels.dtype.kind == "c":
-        raise ValueError(
-            f"[{where}] Complex data not supported. Received: y of {labels.dtype}. "
-            "Try numbers or texts as labels."
-        )
-    if labels.dtype.kind == "f":
-        bad = ~np.isfinite(labels)
-        if bad.any():
-            row = int(np.argmax(bad))
-            kind = "NaN" if labels[row] != labels[row] else "infinity"
-            raise ValueError(
-                f"[{where}] y must hold labels: Input y contains {kind}. Received: "
-                f"y[{row}] = {labels[row]}. Try leaving these rows out."
-            )
-        broken = labels != np.floor(labels)
-        if broken.any():
-            row = int(np.argmax(broken))
-            raise ValueError(
-                f"[{where}] Unknown label type: continuous. A classifier needs "
-                f"classes, and y holds measurements. Received: y[{row}] = "
-                f"{labels[row]}. Try kurve.Regressor."
-            )
-    elif labels.dtype.kind == "O":
-        gaps = np.array([is_missing(v) for v in labels])
-        if gaps.any():
-            raise ValueError(
-                f"[{where}] y must hold labels: Input y contains NaN. Received: "
-                f"y[{int(np.argmax(gaps))}] = {labels[int(np.argmax(gaps))]!r}. "
-                "Try leaving these rows out."
-            )
-        kinds = {str if isinstance(v, str) else type(v) for v in labels}
-        if str in kinds and len(kinds) > 1:
-            raise TypeError(
-                f"[{where}] labels must be all texts or all numbers. Received: "
-                f"{sorted(k.__name__ for k in kinds)}. Try y.astype(str)."
-            )
-    elif labels.dtype.kind not in "iubUS":
-        raise TypeError(
-            f"[{where}] labels must be texts, integers or booleans. "
-            f"Received: {labels.dtype}. Try y.astype(str)."
-        )
-    return labels, array.ndim == 1

@@ -20,8 +20,9 @@ import numpy as np
 
 from kurve.estimators.frames import Table, levels_of
 
-MAX_LEVELS = 256
-"""Levels beyond which a column is taken for a name of the rows, not a category."""
+MAX_LEVELS, FEW_LEVELS = 256, 50
+"""Levels beyond which a column is taken for a name of the rows, not a category; and
+levels up to which it is one however few rows there are."""
 
 Level = str | int | float | bool
 
@@ -48,8 +49,13 @@ class Columns:
     impute: bool
 
     @classmethod
-    def learn(cls, where: str, table: Table, impute: bool) -> Columns:
+    def learn(
+        cls, where: str, table: Table, impute: bool, more: bool = False
+    ) -> Columns:
         """The columns of training data.
+
+        Args:
+            more: whether more rows are to come.
 
         Raises:
             ValueError: missing values that are not to be imputed, infinite ones, a
@@ -74,7 +80,7 @@ class Columns:
             counts = Counter(v for v in values if v is not None)
             if not counts:
                 raise _no_value(where, table, column)
-            check_levels(where, table, column, counts, table.rows)
+            check_levels(where, table, column, counts, table.rows, more)
             levels[column] = sorted(counts, key=lambda v: (str(type(v)), v))
             common[column] = min(counts, key=lambda v: (-counts[v], str(v)))
             if sum(counts.values()) < table.rows:
@@ -239,11 +245,27 @@ def _names_message(known: list[str], given: list[str]) -> str:
     return message
 
 
+def too_many_levels(levels: int, rows: int | None) -> bool:
+    """Whether a column of so many levels is no category; of the rows as well, if they
+    are known."""
+    repeat = rows is None or levels <= max(FEW_LEVELS, rows / 2)
+    return levels > MAX_LEVELS or not repeat
+
+
 def check_levels(
-    where: str, table: Table, column: int, counts: Counter[Any], rows: int
+    where: str,
+    table: Table,
+    column: int,
+    counts: Counter[Any],
+    rows: int,
+    more: bool = False,
 ) -> None:
     """Refuse levels that are no texts or numbers, and a column with so many of them
-    that it must be a name of the rows."""
+    that it must be a name of the rows.
+
+    Args:
+        more: whether more rows are to come.
+    """
     odd = [v for v in counts if not isinstance(v, (str, int, float))]
     if odd:
         raise TypeError(
@@ -251,11 +273,18 @@ def check_levels(
             f"Received: {odd[0]!r} of type {type(odd[0]).__name__}. "
             "Try astype(str) on it."
         )
-    if len(counts) > MAX_LEVELS:
+    odd = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
+    if odd:
+        raise ValueError(
+            f"[{where}] the levels of {table.label(column)} must be finite and below "
+            f"1e19 if they are numbers. Received: {odd[0]!r}. Try astype(str) on it."
+        )
+    if too_many_levels(len(counts), None if more else rows):
         raise ValueError(
             f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} levels, "
-            "because each becomes a column of its own. Received: at least "
-            f"{len(counts)} levels in {rows} rows, such as {next(iter(counts))!r}. Try "
+            "because each becomes a column of its own, and of more than "
+            f"{FEW_LEVELS} each twice on average. Received: at least {len(counts)} "
+            f"levels in {rows} rows, such as {next(iter(counts))!r}. Try "
             "leaving it out if it names the rows, or astype(float) if it holds numbers "
             "as text."
         )

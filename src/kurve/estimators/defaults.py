@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from kurve.activations import Activation
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
 SMALL_ROWS = 1000
@@ -18,7 +19,10 @@ SMALL_FEATURES = 4
 """Columns of the encoded table up to which it does."""
 
 SMALL_NETWORK = 500
-"""Parameters up to which it does, where the user chose the widths."""
+"""Parameters up to which it does, targets counted."""
+
+LM_HIDDEN = (8, 8)
+"""Widths of the network that it trains."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
 """What a network of quantiles learns; intervals between them are interpolated."""
@@ -87,7 +91,7 @@ class Choice:
     """
 
     hidden: tuple[int, ...]
-    activation: str
+    activation: str | Activation
     solver: str | None
     likelihood: str
     learning_rate: float
@@ -124,8 +128,8 @@ def choose(
     if solver == "auto":
         small = rows <= SMALL_ROWS and features <= SMALL_FEATURES
         plain = likelihood in ("auto", "none") and not classify
-        widths = (features, *(hidden or ()), targets)
-        size = sum((i + 1) * o for i, o in pairwise(widths)) if hidden else 0
+        widths = (features, *(hidden or LM_HIDDEN), targets)
+        size = sum((i + 1) * o for i, o in pairwise(widths))
         small = small and full_batch and size <= SMALL_NETWORK
         solver = "lm" if small and plain else "adam"
     whole = solver in ("lm", "lbfgs")
@@ -134,7 +138,7 @@ def choose(
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MOST_EPOCHS)
     lm = solver == "lm"
     return Choice(
-        hidden=hidden or ((8, 8) if lm else HIDDEN),
+        hidden=hidden or (LM_HIDDEN if lm else HIDDEN),
         activation="tanh" if lm else ACTIVATION,
         solver=solver if whole else None,
         likelihood=likelihood,

@@ -34,11 +34,13 @@ from kurve.estimators.classifier import Classifier
 from kurve.estimators.columns import Columns
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
+from kurve.estimators.parameters import MAX_MEMBERS
 from kurve.estimators.regressor import LIKELIHOODS, Regressor
 from kurve.estimators.scaling import Scaler
 from kurve.layers.base import Variable
 from kurve.models import Sequential
 from kurve.saving import model as models
+from kurve.saving import writing
 from kurve.saving.container import Reader, opened
 from kurve.saving.fields import Field
 
@@ -49,16 +51,34 @@ CLASSES: dict[str, type[Regressor | Classifier]] = {
 KINDS = {"U": str, "i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_}
 """Kinds of labels and how they are kept."""
 
-MAX_MEMBERS = 10_000
 _SCALER = ("mean", "deviation", "low", "high")
 
 
 def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
     """Write a fitted estimator."""
     path = saving.checked_ending("save", filepath, ".kurve")
-    with registry.noting():
-        described, tensors = _packed(estimator)
-    saving.write(path, {"kind": "estimator", "estimator": described}, tensors)
+    if type(estimator) not in CLASSES.values():
+        raise TypeError(
+            f"[save] a file holds one of {', '.join(CLASSES)}. Received: an object of "
+            f"type {type(estimator).__name__}. Try pickle."
+        )
+    info, tensors = _packed(estimator)
+    for name, tensor in tensors.items():
+        if not name.startswith("history/") and not np.isfinite(tensor).all():
+            raise ValueError(
+                "[save] all that was learnt must be finite. Received: NaN or infinity "
+                f"in {name!r}. Try a lower learning rate, or scale=True."
+            )
+    saving.write(path, info, tensors)
+
+
+def check(where: str, estimator: Estimator) -> None:
+    """Refuse an estimator that a file has no place for.
+
+    Args:
+        estimator: all but trained: what training finds out may be anything.
+    """
+    writing.check(where, *_packed(estimator))
 
 
 def load(
@@ -80,6 +100,14 @@ def load(
 
 def _packed(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a fitted estimator."""
+    with registry.noting():
+        described, tensors = _described(estimator)
+    return {"kind": "estimator", "estimator": described}, tensors
+
+
+def _described(
+    estimator: Estimator,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     columns, tensors = estimator._columns, _Tensors()
     tensors.scaler("inputs", estimator._inputs)
     tensors["columns/fills"] = columns.fills
@@ -214,8 +242,8 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     }
     if columns.names is not None:
         learnt["feature_names_in_"] = np.array(columns.names, dtype=object)
-    members = fields["members"].whole(1, MAX_MEMBERS)
-    folds = fields["folds"].whole(0, MAX_MEMBERS)
+    members = fields["members"].whole(1, MAX_MEMBERS + 1)
+    folds = fields["folds"].whole(0, 10 * MAX_MEMBERS)
     networks = _networks(fields, arrays, wide, members, folds)
     learnt["models_"] = networks[:members]
     if fields["training"].value is not None:
@@ -231,6 +259,11 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         cross = learnt["_cross"]
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
             raise fields["folds"].wrong("they do not fit the members")
+    if estimator.engine is not None:  # which `compile` says
+        _, loss = estimator._head(learnt.get("_likelihood", "none"), learnt)
+        for network in networks:
+            if network.optimizer is None:
+                network.compile(loss=loss, engine=estimator.engine)
     vars(estimator).update(learnt, _learnt=tuple(learnt))
     return estimator
 
@@ -265,9 +298,12 @@ def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
         raise given.wrong("it does not fit the model")
 
     def make(_: Any) -> np.ndarray:
-        return np.array(labels).astype(KINDS[kind])
+        return np.array(labels, dtype=KINDS[kind])
 
-    return given.made(make)
+    classes = given.made(make)
+    if len(classes) < 2 or not (classes[1:] > classes[:-1]).all():
+        raise given.wrong("it must hold two labels or more, in order, each once")
+    return classes
 
 
 def _regression(

@@ -13,7 +13,6 @@ import numpy as np
 from kurve import data, rng
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
-from kurve.estimators.frames import column_of
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler, merge_equal_rows
 from kurve.estimators.training import Recipe, Rows
@@ -105,15 +104,17 @@ class Fresh:
                 "the target y is None. Try fit(X, y)."
             )
         before = self.before
+        targets = estimator._read_targets(where, y, self.learnt)
         curve = estimator._is_curve(y) if before is None else before.n_features_in_ == 1
         table = estimator._table(where, X, curve)
         if before is None:
-            self.columns = Columns.learn(where, table, estimator.missing == "impute")
+            self.columns = Columns.learn(
+                where, table, estimator.missing == "impute", where == "partial_fit"
+            )
         else:
             self.columns = before._columns
             self.columns.check_names(where, table, type(estimator).__name__)
         matrix, _ = self.columns.encode(where, table)
-        targets = estimator._read_targets(where, y, self.learnt)
         data.check_same_length(where, X=matrix, y=targets.values)
         self.targets = targets
         self.outputs = targets.values.shape[1]
@@ -125,9 +126,7 @@ class Fresh:
             )
         weights = None
         if sample_weight is not None:
-            given = column_of(where, "sample_weight", sample_weight)
-            data.as_weights(where, given, len(matrix))
-            weights = np.asarray(given, np.float64).reshape(-1)
+            weights = data.as_weights(where, sample_weight, len(matrix), np.float64)
             if not weights.any():
                 raise ValueError(
                     f"[{where}] some sample_weight must be above 0. Received: weights "
@@ -156,9 +155,7 @@ class Fresh:
             )
         weights = None
         if len(given) == 3 and given[2] is not None:
-            weights = np.asarray(
-                data.as_weights(where, given[2], len(matrix)), np.float64
-            )
+            weights = data.as_weights(where, given[2], len(matrix), np.float64)
         weights = self.estimator._row_weights(targets.values, weights, self.learnt)
         return Sample(matrix, targets.values, weights)
 
@@ -212,7 +209,7 @@ class Fresh:
     ) -> tuple[np.ndarray, np.ndarray]:
         """`rows` divided at random into most of them and about `share` of them; of
         every class at least one row stays among the first."""
-        count = round(share * len(rows))
+        count = min(round(share * len(rows)), len(rows) - 1)
         order = rows[self.generator.permutation(len(rows))]
         if "classes_" in self.learnt:
             codes = sample.y[order, 0].astype(np.int64)
@@ -257,6 +254,7 @@ class Fresh:
         if getattr(self.estimator, "interval", None) == "cv+":
             weights = self.make_folds(parts)
             models += self.folds
+        self.check_file("fit")
         outcome = self.recipe.train(
             models, self.loss, parts.rows, parts.watched, weights
         )
@@ -277,7 +275,9 @@ class Fresh:
     def make_models(self, inputs: int) -> None:
         """New models, or copies of those that training goes on with."""
         estimator = self.estimator
-        self.units, self.loss = estimator._head(self.recipe, self.learnt)
+        self.units, self.loss = estimator._head(
+            self.recipe.choice.likelihood, self.learnt
+        )
         if self.before is None:
             self.models = self.recipe.build(
                 inputs, self.units, [self.next_seed() for _ in range(estimator.members)]
@@ -294,7 +294,28 @@ class Fresh:
                 f"outputs, after {len(models)} with {models[0].output_shape}. "
                 "Try warm_start=False."
             )
+        self.recipe.check_same(
+            models[0], estimator.hidden_layer_sizes, estimator.activation
+        )
         self.models = copy.deepcopy(models)
+
+    def check_file(self, where: str) -> None:
+        """Refuse what a file could not hold, before it is trained."""
+        from kurve.estimators import files  # files know estimators
+
+        twin = copy.copy(self.estimator)
+        plain = np.zeros((1, len(self.inputs.mean)), np.float32)
+        vars(twin).update(
+            {"history_": {}, "n_iter_": 1, **self.learnt},
+            models_=self.models,
+            _folds=self.folds,
+            _columns=self.columns,
+            _inputs=self.inputs,
+            _novelty=Novelty(plain[0], plain[0], plain, 0.0),
+            n_outputs_=self.outputs,
+            _partial=False,
+        )
+        files.check(where, twin)
 
     def make_folds(self, parts: Parts) -> np.ndarray:
         """Models of the folds of CV+, and the weights of all models' rows."""
@@ -328,6 +349,7 @@ class Fresh:
             if recipe.rate is None and not isinstance(recipe.optimizer, Optimizer):
                 recipe = replace(recipe, rate=defaults.PARTIAL_RATE)
             recipe.compile(self.models, self.loss, 1)
+        self.check_file("partial_fit")
         losses = []
         for model in self.models:
             done = model.fit(
@@ -391,10 +413,10 @@ def as_generator(where: str, random_state: Any) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(0, 2**31, size=4))
     whole = isinstance(random_state, (int, np.integer))
-    if not whole or isinstance(random_state, bool) or random_state < 0:
+    if not whole or isinstance(random_state, bool) or not 0 <= random_state < 2**64:
         raise ValueError(
-            f"[{where}] random_state must be None, an integer of at least 0, a "
-            f"RandomState or a Generator. Received: {random_state!r}. "
+            f"[{where}] random_state must be None, an integer of at least 0 and below "
+            f"2**64, a RandomState or a Generator. Received: {random_state!r}. "
             "Try random_state=0."
         )
     return np.random.default_rng(int(random_state))

@@ -23,7 +23,8 @@ def check_coverage(coverage: float) -> float:
         ValueError: it is not.
     """
     number = isinstance(coverage, (int, float, np.integer, np.floating))
-    if not number or not 0.0 < coverage < 1.0:
+    # Of the last number below 1 there is no quantile in float64.
+    if not number or not 0.0 < coverage < 1.0 or 0.5 + coverage / 2.0 == 1.0:
         raise ValueError(
             "[predict_interval] coverage must be a number between 0 and 1. "
             f"Received: {coverage!r}. Try coverage=0.9."

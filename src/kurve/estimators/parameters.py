@@ -4,19 +4,23 @@ the constructor only keeps them, `fit` checks them."""
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from typing import Any, Self
 
 import numpy as np
 
 from kurve import activations, optimizers
 from kurve.batching import check_count
+from kurve.engines import get_engine
 from kurve.errors import lookup
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
 from kurve.optimizers.schedules import LearningRateSchedule
+from kurve.progress import check_verbose
 
 SOLVERS = ("auto", "lm", "lbfgs")
+MAX_MEMBERS = 10_000
+MAX_WIDTH = 2**31
 
 
 class Parameters:
@@ -89,7 +93,9 @@ class Parameters:
             lookup(name, "hidden_layer_sizes", sizes, {"auto": None})
         elif not isinstance(sizes, Sequential):
             whole = isinstance(sizes, (tuple, list)) and all(
-                isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s > 0
+                isinstance(s, (int, np.integer))
+                and not isinstance(s, bool)
+                and 0 < s < MAX_WIDTH
                 for s in sizes
             )
             if not whole:
@@ -106,7 +112,7 @@ class Parameters:
                 f"[{name}] solver must be a name or an object of kurve.optimizers. "
                 f"Received: {self.solver!r}. Try solver='auto'."
             )
-        if self.activation != "auto":
+        if not (isinstance(self.activation, str) and self.activation == "auto"):
             activations.get(self.activation)
         counts = (
             ("members", 1, False),
@@ -118,13 +124,19 @@ class Parameters:
             value = getattr(self, argument)
             if not (automatic and isinstance(value, str) and value == "auto"):
                 check_count(name, argument, value, low)
+        if self.members > MAX_MEMBERS:
+            raise ValueError(
+                f"[{name}] members must be at most {MAX_MEMBERS}. "
+                f"Received: members={self.members}. Try members=5."
+            )
         for argument, above, high in (
             ("validation_fraction", 0.0, 1.0),
             ("dropout", -1e-300, 1.0),
-            ("alpha", -1e-300, math.inf),
+            ("alpha", -1e-300, sys.float_info.max),
         ):
             value = getattr(self, argument)
             number = isinstance(value, (int, float, np.integer, np.floating))
+            value = float(value) if isinstance(value, np.floating) else value
             if not number or isinstance(value, bool) or not above < value < high:
                 limits = "above 0 and below 1" if above == 0.0 else "in [0, 1)"
                 limits = "finite and at least 0" if high > 1.0 else limits
@@ -137,7 +149,17 @@ class Parameters:
             lookup(name, "learning_rate", rate, {"auto": None})
         elif not isinstance(rate, LearningRateSchedule):
             optimizers.Adam(rate)
+        for argument in ("early_stopping", "scale", "warm_start"):
+            value = getattr(self, argument)
+            if not isinstance(value, (bool, np.bool_)):
+                raise TypeError(
+                    f"[{name}] {argument} must be True or False. "
+                    f"Received: {value!r}. Try {argument}=True."
+                )
         lookup(name, "missing", self.missing, {"error": None, "impute": None})
+        check_verbose(self.verbose, name)
+        if self.engine is not None:
+            get_engine(self.engine)
         self._own_checks()
 
     def _own_checks(self) -> None:

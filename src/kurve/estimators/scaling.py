@@ -43,8 +43,7 @@ class Scaler:
         # A middle and a power of two keep squares from over- or underflowing and huge
         # offsets from eating the digits.
         middle = low / 2 + high / 2
-        reach = np.maximum(high / 2 - low / 2, np.finfo(np.float64).tiny)
-        unit = np.exp2(np.floor(np.log2(reach)))
+        unit = _unit(low, high)
         z = (x - middle) / unit
         mean = np.average(z, axis=0, weights=weights)
         deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weights))
@@ -77,12 +76,15 @@ class Scaler:
 class Moments:
     """Mean, deviation and range of data that comes in batches.
 
+    squares: the sum of squared differences from the mean, in units of `unit`^2; see
+        `Scaler.learn`.
     Source: Chan, Golub & LeVeque 1983, the pairwise update.
     """
 
     count: float = 0.0
     mean: np.ndarray | None = None
     squares: np.ndarray | None = None
+    unit: np.ndarray | None = None
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
@@ -91,30 +93,41 @@ class Moments:
         count = float(len(x)) if weights is None else float(weights.sum())
         if not count:
             return
-        mean = np.average(x, axis=0, weights=weights)
-        squares = np.average((x - mean) ** 2, axis=0, weights=weights) * count
         low, high = x.min(axis=0), x.max(axis=0)
-        if self.mean is None or self.squares is None:
-            self.count, self.mean, self.squares = count, mean, squares
-            self.low, self.high = low, high
-            return
-        total = self.count + count
-        step = mean - self.mean
-        self.squares = self.squares + squares + step**2 * (self.count * count / total)
-        self.mean = self.mean + step * (count / total)
-        self.count = total
-        assert self.low is not None and self.high is not None
-        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        middle = low / 2 + high / 2
+        if self.low is not None and self.high is not None:
+            low, high = np.minimum(self.low, low), np.maximum(self.high, high)
+        unit = _unit(low, high)
+        z = (x - middle) / unit
+        mean = np.average(z, axis=0, weights=weights)
+        squares = np.average((z - mean) ** 2, axis=0, weights=weights) * count
+        mean = middle + mean * unit
+        if self.mean is not None and self.squares is not None:
+            assert self.unit is not None
+            total = self.count + count
+            step = (mean / 2 - self.mean / 2) / unit * 2
+            squares += self.squares * (self.unit / unit) ** 2
+            squares += step**2 * (self.count * count / total)
+            mean = self.mean + step * (count / total) * unit
+        self.count += count
+        self.mean, self.squares, self.unit = mean, squares, unit
+        self.low, self.high = low, high
 
     def scaler(self, scale: bool) -> Scaler:
         """The scaler of all that was taken in."""
         assert self.mean is not None and self.squares is not None
-        assert self.low is not None and self.high is not None
+        assert self.low is not None and self.high is not None and self.unit is not None
         if not scale:
             zero = np.zeros_like(self.mean)
             return Scaler(zero, zero + 1.0, self.low, self.high)
-        deviation = np.sqrt(self.squares / self.count)
+        deviation = np.sqrt(self.squares / self.count) * self.unit
         return Scaler(self.mean, deviation, self.low, self.high).mended()
+
+
+def _unit(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """A power of two of about the size of half the range."""
+    reach = np.maximum(high / 2 - low / 2, np.finfo(np.float64).tiny)
+    return np.asarray(np.exp2(np.floor(np.log2(reach))))
 
 
 def row_hashes(values: np.ndarray) -> np.ndarray:

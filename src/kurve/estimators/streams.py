@@ -7,22 +7,22 @@ function of the rows' values, so that every walk holds out the same ones.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import data
+from kurve.arrays import as_array, is_frame, is_series
 from kurve.ensembles import Ensemble
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
 from kurve.estimators.fitting import Fresh, Parts, Sample
-from kurve.estimators.frames import Table, column_of, is_frame, is_series, read_table
+from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
-from kurve.estimators.scaling import Moments, Scaler, row_hashes
+from kurve.estimators.reservoir import Batch, Kept, row_keys, take
+from kurve.estimators.scaling import Moments, Scaler
 from kurve.estimators.training import Rows, mean_history
 from kurve.progress import ProgressBar
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 RESERVOIR = 3000
 """Rows kept to learn medians, errors and where the data lies."""
-
-Batch = tuple[Table, np.ndarray, np.ndarray | None]
-"""Columns, targets as they were given, and weights."""
 
 
 def as_batches(X: Any) -> Iterable[Any] | None:
@@ -66,13 +63,11 @@ def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
                 f"batch {number} of type {type(item).__name__}. Try yield X, y."
             )
         table = read_table("fit", item[0])
-        y = column_of("fit", "y", item[1])
+        y = as_array("fit", "y", item[1])
         data.check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
         weights = None
         if len(item) == 3 and item[2] is not None:
-            given = column_of("fit", "sample_weight", item[2])
-            checked = data.as_weights("fit", given, table.rows)
-            weights = checked.astype(np.float64)
+            weights = data.as_weights("fit", item[2], table.rows, np.float64)
         yield table, y, weights
     if number < 0:
         raise ValueError(
@@ -80,78 +75,6 @@ def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
             "that can be walked over several times, such as a list or an object with "
             "__iter__."
         )
-
-
-def _hashes(table: Table, y: np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each row that its values decide."""
-    texts = [
-        np.array([zlib.crc32(str(v).encode()) for v in values], np.float64)
-        for values in [*table.texts.values(), *_text_targets(y)]
-    ]
-    numbers = [table.numbers]
-    if y.dtype.kind in "fiub":
-        numbers.append(y.reshape(len(y), -1).astype(np.float64))
-    both = np.concatenate([*numbers, *(t[:, None] for t in texts)], axis=1)
-    return row_hashes(both) / 2.0**64
-
-
-def _text_targets(y: np.ndarray) -> list[np.ndarray]:
-    return [] if y.dtype.kind in "fiub" else [y]
-
-
-class _Kept:
-    """The rows with the smallest keys, up to a number of them and to a largest key."""
-
-    def __init__(self, most: int, largest: float) -> None:
-        self.most, self.largest = most, largest
-        self.parts: list[Batch] = []
-        self.keys = np.zeros(0)
-
-    def add(self, batch: Batch, keys: np.ndarray) -> None:
-        """Take in the rows of a batch that belong here."""
-        inside = np.flatnonzero(keys < self.largest)
-        if not len(inside):
-            return
-        self.parts.append(_take(batch, inside))
-        self.keys = np.concatenate([self.keys, keys[inside]])
-        if len(self.keys) > 2 * self.most:
-            self.shrink()
-
-    def shrink(self) -> None:
-        """Keep the smallest keys only."""
-        if len(self.keys) > self.most:
-            self.largest = float(np.partition(self.keys, self.most)[self.most])
-        kept = np.flatnonzero(self.keys < self.largest)
-        if self.parts:
-            self.parts = [_take(_join(self.parts), kept)]
-        self.keys = self.keys[kept]
-
-    def batch(self) -> Batch | None:
-        """All rows that were kept."""
-        self.shrink()
-        return self.parts[0] if len(self.keys) else None
-
-
-def _take(batch: Batch, rows: np.ndarray) -> Batch:
-    table, y, weights = batch
-    texts = {c: values[rows] for c, values in table.texts.items()}
-    part = replace(table, numbers=table.numbers[rows], texts=texts)
-    return part, y[rows], None if weights is None else weights[rows]
-
-
-def _join(parts: Sequence[Batch]) -> Batch:
-    tables = [table for table, _, _ in parts]
-    numbers = np.concatenate([table.numbers for table in tables])
-    texts = {
-        c: np.concatenate([table.texts[c] for table in tables]) for c in tables[0].texts
-    }
-    weights = None
-    if any(w is not None for _, _, w in parts):
-        weights = np.concatenate(
-            [np.ones(t.rows) if w is None else w for t, _, w in parts]
-        )
-    y = np.concatenate([y for _, y, _ in parts])
-    return replace(tables[0], numbers=numbers, texts=texts), y, weights
 
 
 class _Statistics:
@@ -200,7 +123,9 @@ class _Statistics:
                 self.moments[position].add(values[known, None], counted)
         for column, texts in table.texts.items():
             self.counts[column].update(v for v in texts if v is not None)
-            check_levels("fit", table, column, self.counts[column], self.rows)
+            check_levels(
+                "fit", table, column, self.counts[column], self.rows, more=True
+            )
             missing = sum(v is None for v in texts)
             if missing:
                 self.holes[column] += missing
@@ -209,6 +134,8 @@ class _Statistics:
         """The columns; medians are those of a sample of the rows."""
         table = self.first
         assert table is not None
+        for column, counts in self.counts.items():
+            check_levels("fit", table, column, counts, self.rows)
         fills = np.zeros(len(table.numeric))
         for position in range(len(fills) if self.impute else 0):
             values = sample.numbers[:, position]
@@ -263,24 +190,27 @@ def fit(
     shares = [fresh.calibration_share()]
     if validation_data is None and estimator.early_stopping:
         shares.append(shares[0] + estimator.validation_fraction)
-    held = _Kept(2 * defaults.STREAM_VALIDATION, shares[-1])
-    reservoir = _Kept(RESERVOIR, 1.0)
+    held = Kept(2 * defaults.STREAM_VALIDATION, shares[-1])
+    # Other ranks, for rows that are not the ones held out.
+    reservoir = Kept(RESERVOIR, 1.0, 7919.0)
     statistics = _Statistics(fresh)
     for batch in _walk(batches):
         statistics.add(batch)
         estimator._see_targets(batch[1], batch[2], fresh.learnt)
-        keys = _hashes(batch[0], batch[1])
+        keys = row_keys(batch[0], batch[1])
         held.add(batch, keys)
-        # Other keys, for rows that are not the ones held out.
-        reservoir.add(batch, (keys * 7919.0) % 1.0)
+        reservoir.add(batch, keys)
     sample = reservoir.batch()
-    assert sample is not None
-    kept = held.batch()
+    if sample is None:
+        raise ValueError(
+            "[fit] some sample_weight must be above 0. Received: weights that are all "
+            f"zero, for {statistics.rows} rows. Try batches of (X, y)."
+        )
     _learn(fresh, statistics, sample[0])
     mean_weight = statistics.total_weight / statistics.rows
 
     def encoded(batch: Batch) -> Sample:
-        return _encoded(fresh, batch, mean_weight)
+        return _encoded(fresh, _weighed(batch), 1.0)
 
     known = encoded(sample)
     estimator._learn_targets(known, fresh)
@@ -288,26 +218,31 @@ def fit(
     given = None if validation_data is None else fresh.read_validation(validation_data)
     fresh.recipe = estimator._recipe(fresh, statistics.rows, known.x.shape[1], True)
     validation, calibration = given, None
-    if kept is not None:
-        # The rows with the smallest keys calibrate, the next ones stop the training.
-        cut = held.largest * shares[0] / shares[-1]
-        own = held.keys < cut
-        if own.any():
-            calibration = encoded(_take(kept, np.flatnonzero(own)))
-        if validation is None and not own.all():
-            validation = encoded(_take(kept, np.flatnonzero(~own)))
+    # Few different rows are divided as those of a table in memory are, many by keys.
+    kept, keys, cut = held.batch(), held.keys, held.largest
+    own, watching = keys < cut * shares[0] / max(shares[-1], 1e-300), keys < cut
+    if reservoir.all_there:
+        kept, keys, cut = sample, reservoir.keys, 0.0
+        own, watching = _divided(fresh, known, shares)
+    out = keys[own | watching] if reservoir.all_there else keys[:0]
+    watching &= ~own
+    if kept is not None and own.any():
+        calibration = encoded(take(kept, np.flatnonzero(own)))
+    if kept is not None and validation is None and watching.any():
+        validation = encoded(take(kept, np.flatnonzero(watching)))
     fresh.make_models(known.x.shape[1])
+    fresh.check_file("fit")
     watched = None if validation is None else fresh.scaled(validation)
     steps = sum(-(-size // fresh.recipe.choice.batch_size) for size in statistics.sizes)
     fresh.recipe.compile(fresh.models, fresh.loss, steps * fresh.recipe.choice.epochs)
 
     def rows() -> Iterator[Rows]:
         for batch in _walk(batches):
-            inside = np.flatnonzero(_hashes(batch[0], batch[1]) >= held.largest)
-            if not shares[-1]:
-                inside = np.arange(batch[0].rows)
+            keys = row_keys(batch[0], batch[1])
+            inside = np.flatnonzero((keys >= cut) & ~np.isin(keys, out))
             if len(inside):
-                yield fresh.scaled(encoded(_take(batch, inside)))
+                part = _encoded(fresh, take(batch, inside), mean_weight)
+                yield fresh.scaled(part)
 
     _train(fresh, rows, watched)
     novelty = Novelty.learn(
@@ -320,6 +255,30 @@ def fit(
     estimator._after_training(fresh, parts)
     fresh.hand_over()
     return estimator
+
+
+def _divided(
+    fresh: Fresh, known: Sample, shares: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of all different rows calibrate and which stop the training: bool (n,)."""
+    marks = np.zeros((2, len(known)), bool)
+    rest = np.arange(len(known))
+    wanted = (shares[0], 0.0 if len(shares) < 2 else shares[1] - shares[0])
+    for mark, share, least in zip(
+        marks, wanted, (1, defaults.MIN_VALIDATION), strict=True
+    ):
+        left, taken = fresh.split(known, rest, share)
+        if share and len(taken) >= least:
+            rest, mark[taken] = left, True
+    return marks[0], marks[1]
+
+
+def _weighed(batch: Batch) -> Batch:
+    """The same with weights of mean 1, None where all are equal."""
+    table, y, weights = batch
+    if weights is None or (weights == weights[0]).all():
+        return table, y, None
+    return table, y, weights / weights.mean()
 
 
 def _learn(fresh: Fresh, statistics: _Statistics, sample: Table) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -124,6 +124,30 @@ class Recipe:
 
     def _penalty(self) -> regularizers.L1L2 | None:
         return regularizers.L1L2(l2=self.alpha) if self.alpha else None
+
+    def check_same(self, before: Sequential, sizes: Any, activation: Any) -> None:
+        """Refuse to go on with a network that is not what the parameters ask for.
+
+        Args:
+            sizes, activation: of which "auto" means what is there.
+        """
+        inner = [layer for layer in before.layers[:-1] if isinstance(layer, Dense)]
+        choice = self.choice
+        if isinstance(sizes, str):
+            choice = replace(choice, hidden=tuple(layer.units for layer in inner))
+        if inner and isinstance(activation, str) and activation == "auto":
+            choice = replace(choice, activation=inner[0].activation)
+        assert before.input_shape is not None and before.output_shape is not None
+        inputs, units = before.input_shape[-1], before.output_shape[-1]
+        assert inputs is not None and units is not None
+        asked = replace(self, choice=choice).build(inputs, units, [0])[0]
+        if _outline(asked) != _outline(before):
+            raise ValueError(
+                "[fit] training goes on with the network that is there, so "
+                "hidden_layer_sizes, activation, dropout and alpha must stay. "
+                f"Received: a network of {asked.count_params()} weights, after one of "
+                f"{before.count_params()} weights. Try warm_start=False."
+            )
 
     def optimizer_for(self, steps: int) -> optimizers.Optimizer:
         """The optimizer of one model whose training takes so many steps."""
@@ -279,6 +303,16 @@ def mean_history(
             for i in range(max(map(len, columns)))
         ]
     return mean
+
+
+def _outline(model: Sequential) -> list[Any]:
+    """What the layers are, but for their names and what they learn before training."""
+    found: list[Any] = []
+    for entry in model.get_config()["layers"]:
+        config = {k: v for k, v in entry["config"].items() if k != "name"}
+        adapts = entry["class_name"] in ("FourierFeatures", "Normalization")
+        found.append((entry["class_name"], None if adapts else config))
+    return found
 
 
 def _copy(template: Sequential) -> Sequential:

@@ -10,9 +10,13 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers, rng
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
+
+MAX_NAME = 400
+"""Characters of a layer's name: with those of its variables it fits into a file."""
 
 _names_given: dict[str, int] = {}
 
@@ -24,6 +28,19 @@ def auto_name(cls: type) -> str:
     count = _names_given.get(base, 0)
     _names_given[base] = count + 1
     return f"{base}_{count}" if count else base
+
+
+def checked_name(cls: type, name: Any) -> str:
+    """`name`, which files must be able to hold, or a new one if it is None."""
+    if name is None:
+        return auto_name(cls)
+    text = str(name)
+    if len(text) > MAX_NAME or any("\ud800" <= c < "\ue000" for c in text):
+        raise ValueError(
+            f"[{cls.__name__}] name must be of at most {MAX_NAME} characters, without "
+            f"halves of surrogate pairs. Received: {text[:80]!r}. Try a shorter name."
+        )
+    return text
 
 
 class Variable:
@@ -98,7 +115,7 @@ class Variable:
         Raises:
             ValueError: another shape, or a value that is not finite.
         """
-        array = np.asarray(value, dtype=np.float32)
+        array = as_numbers(self.name, "the new value", value, np.float32)
         if array.shape != self.shape:
             raise ValueError(
                 f"[{self.name}] the new value must have shape {self.shape}. "
@@ -143,7 +160,7 @@ class Layer:
     ) -> None:
         if unknown:
             raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = auto_name(type(self)) if name is None else str(name)
+        self.name = checked_name(type(self), name)
         self.trainable = bool(trainable)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
@@ -311,7 +328,7 @@ class Layer:
         from kurve.engines import State
         from kurve.engines.reference.layers import OPS
 
-        y = np.asarray(x, dtype=np.float32)
+        y = as_numbers(type(self).__name__, "x", x, np.float32)
         if y.ndim < 2:
             raise ValueError(
                 f"[{type(self).__name__}] x must have a batch axis and at least one "
@@ -374,7 +391,10 @@ def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:
     """Assign each value to its variable, after all are found to fit."""
-    arrays = [np.asarray(value, dtype=np.float32) for value in values]
+    arrays = [
+        as_numbers("set_weights", f"weights[{i}]", value, np.float32)
+        for i, value in enumerate(values)
+    ]
     if len(arrays) != len(variables):
         raise ValueError(
             f"[set_weights] {where} has {len(variables)} weights: "

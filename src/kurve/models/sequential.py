@@ -21,8 +21,8 @@ from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
-    auto_name,
     check_shape,
+    checked_name,
     lower,
 )
 from kurve.layers.core import InputLayer
@@ -54,7 +54,7 @@ class Sequential(Trainer):
         self, layers: Sequence[Layer] | None = None, name: str | None = None
     ) -> None:
         super().__init__()
-        self.name = auto_name(type(self)) if name is None else str(name)
+        self.name = checked_name(type(self), name)
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
         self._seed = rng.next_seed()

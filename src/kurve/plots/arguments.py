@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
+
+from kurve.arrays import as_numbers, is_frame, refuse_equal_names
 
 
 def check_model(where: str, model: Any) -> None:
@@ -18,13 +21,7 @@ def check_model(where: str, model: Any) -> None:
 
 def check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:
     """Finite float64 numbers with at least one row; a vector becomes one column."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"[{where}] {name} must be an array of numbers. Received: an object of "
-            f"type {type(values).__name__} ({error}). Try np.asarray({name}, float)."
-        ) from None
+    array = as_numbers(where, name, values, np.float64)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"[{where}] {name} must have at least one row. "
@@ -58,12 +55,33 @@ def check_data(
     return inputs, targets
 
 
+def call(method: Any, points: np.ndarray, **options: Any) -> Any:
+    """What a model says of points without names of columns; its warning that they have
+    none is not for the user, whose frame had them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        return method(points, **options)
+
+
+def check_columns(where: str, model: Any, name: str, x: Any) -> None:
+    """Refuse a data frame with other columns than the model was trained with."""
+    known = getattr(model, "feature_names_in_", None)
+    if known is None or not is_frame(x):
+        return
+    given = refuse_equal_names(where, name, x)
+    if given != list(known):
+        raise ValueError(
+            f"[{where}] {name} must have the columns of the training data in their "
+            f"order. Received: {given}. Try {name}[{list(known)}]."
+        )
+
+
 def predict(
     model: Any, points: np.ndarray, targets: np.ndarray, where: str = "plot_fit"
 ) -> np.ndarray:
     """Predictions (n, outputs)."""
     quiet = "verbose" in inspect.signature(model.predict).parameters
-    output = model.predict(points, verbose=0) if quiet else model.predict(points)
+    output = call(model.predict, points, **({"verbose": 0} if quiet else {}))
     predicted = np.asarray(output, dtype=np.float64)
     if predicted.ndim == 1:
         predicted = predicted.reshape(-1, 1)

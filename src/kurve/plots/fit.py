@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.plots import drawing
-from kurve.plots.arguments import check_array, check_data, check_model, predict
+from kurve.plots.arguments import (
+    call,
+    check_array,
+    check_columns,
+    check_data,
+    check_model,
+    predict,
+)
 from kurve.plots.drawing import COLOURS, GREY
 
 if TYPE_CHECKING:
@@ -54,6 +61,8 @@ def plot_fit(
         ValueError: arrays are empty, not finite or of shapes that do not fit.
     """
     check_model("plot_fit", model)
+    check_columns("plot_fit", model, "x", x)
+    check_columns("plot_fit", model, "test_x", test_x)
     inputs, targets = check_data("x", x, "y", y)
     one_feature = inputs[0].size == 1
     points, truth = _check_test(inputs, targets, test_x, test_y, one_feature)
@@ -166,14 +175,14 @@ def _outside(model: Any, points: np.ndarray) -> np.ndarray:
     """Where the model says that it guesses: bool (n,), all False if it cannot say."""
     if not callable(getattr(model, "extrapolates", None)):
         return np.zeros(len(points), bool)
-    return np.asarray(model.extrapolates(points), bool)
+    return np.asarray(call(model.extrapolates, points), bool)
 
 
 def _draw_trust(ax: Axes, model: Any, points: np.ndarray, single: bool) -> None:
     """The interval of the prediction, and a shade where the model guesses."""
     across = points.reshape(-1)
     if single and callable(getattr(model, "predict_interval", None)):
-        low, high = np.asarray(model.predict_interval(points, coverage=0.9)).T
+        low, high = np.asarray(call(model.predict_interval, points, coverage=0.9)).T
         ax.fill_between(
             across,
             low,

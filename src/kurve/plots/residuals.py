@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.plots import drawing
-from kurve.plots.arguments import check_data, check_model, predict
+from kurve.plots.arguments import check_columns, check_data, check_model, predict
 from kurve.plots.drawing import GREY
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def plot_residuals(
 
     where = "plot_residuals"
     check_model(where, model)
+    check_columns(where, model, "x", x)
     inputs, targets = check_data("x", x, "y", y, where)
     table = inputs.reshape(len(inputs), -1)
     names = _check_names(columns, table.shape[1])

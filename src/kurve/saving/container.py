@@ -33,7 +33,7 @@ from kurve.saving.errors import damaged
 from kurve.saving.strict import parse
 
 VERSION = 2
-MAX_HEADER = 1 << 20
+MAX_HEADER = 1 << 22
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_NAME = 512

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -44,28 +45,11 @@ def write(
             numbers in it that are not finite.
         OSError: the file cannot be written; the old one is still there.
     """
-    arrays: dict[str, np.ndarray] = {}
-    entries: dict[str, Any] = {}
-    offset = 0
-    for name, tensor in tensors.items():
-        array = np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
-        _check_writable(name, array)
-        entries[name] = {
-            "dtype": _NAMES[array.dtype.str],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-        arrays[name] = array
-    sums = dict.fromkeys(arrays, ZEROS)
-    described = _described(info)
-    size = len(_header(described, entries, sums))
-    if size > MAX_HEADER or len(arrays) > MAX_TENSORS:
-        raise ValueError(
-            f"[save] names and description must fit into {MAX_HEADER} bytes, with at "
-            f"most {MAX_TENSORS} arrays. Received: {size} bytes, {len(arrays)} arrays. "
-            "Try shorter or fewer names, levels or layers."
-        )
+    arrays = {
+        name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
+        for name, tensor in tensors.items()
+    }
+    described, entries, sums, size = _checked("save", info, arrays)
     try:
         with replacing(path) as file:
             file.write(bytes(8 + size))  # the header comes last: it holds the checksums
@@ -80,39 +64,71 @@ def write(
         raise named(error, path) from error
 
 
-def _check_writable(name: str, array: np.ndarray) -> None:
+def check(where: str, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Refuse what `write` would refuse, and write nothing."""
+    _checked(where, info, tensors)
+
+
+def _checked(
+    where: str, info: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> tuple[str, dict[str, Any], dict[str, str], int]:
+    """The description as text, the entries of the arrays, zeros for their checksums,
+    and the size of the header."""
+    entries: dict[str, Any] = {}
+    offset = 0
+    for name, array in arrays.items():
+        _check_writable(where, name, array)
+        entries[name] = {
+            "dtype": _NAMES[array.dtype.str],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    sums = dict.fromkeys(arrays, ZEROS)
+    described = _described(where, info)
+    size = len(_header(described, entries, sums))
+    if size > MAX_HEADER or len(arrays) > MAX_TENSORS:
+        raise ValueError(
+            f"[{where}] names and description must fit into {MAX_HEADER} bytes of a "
+            f"file, with at most {MAX_TENSORS} arrays. Received: {size} bytes, "
+            f"{len(arrays)} arrays. Try shorter or fewer names, levels or layers."
+        )
+    return described, entries, sums, size
+
+
+def _check_writable(where: str, name: str, array: np.ndarray) -> None:
     if array.dtype.str not in _NAMES:
         raise TypeError(
-            "[save] arrays must be float32, float64, int64 or uint8. "
+            f"[{where}] arrays must be float32, float64, int64 or uint8. "
             f"Received: {name!r} of {array.dtype}. Try array.astype(np.float64)."
         )
     fine = 0 < len(name) <= MAX_NAME and name != "__metadata__"
     if not fine or array.ndim > MAX_RANK or any("\ud800" <= c < "\ue000" for c in name):
         raise ValueError(
-            f"[save] arrays must have names of at most {MAX_NAME} characters and at "
+            f"[{where}] arrays must have names of at most {MAX_NAME} characters and at "
             f"most {MAX_RANK} axes. Received: {name[:80]!r}, shape {array.shape}. "
             "Try shorter names of layers."
         )
 
 
-def _described(info: Mapping[str, Any]) -> str:
+def _described(where: str, info: Mapping[str, Any]) -> str:
     """The description as JSON that `parse` accepts."""
     try:
-        text = json.dumps(info, allow_nan=False, default=_plain)
+        text = json.dumps(info, allow_nan=False, default=partial(_plain, where))
         parse(text.encode())
     except ValueError as error:
         raise ValueError(
-            f"[save] the configuration cannot be written. Reason: {error}. Try finite "
-            "numbers, and less of them."
+            f"[{where}] the configuration cannot be written. Reason: {error}. Try "
+            "finite numbers, and less of them."
         ) from error
     return text
 
 
-def _plain(value: Any) -> Any:
+def _plain(where: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(
-        "[save] a configuration must be made of numbers, texts, lists and tables. "
+        f"[{where}] a configuration must be made of numbers, texts, lists and tables. "
         f"Received: {value!r} of type {type(value).__name__}. "
         "Try a get_config that returns the arguments of the constructor."
     )

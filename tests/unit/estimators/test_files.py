@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +62,79 @@ def test_regressors_come_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     again.partial_fit(X, Y)  # and training can go on
 
 
+@pytest.mark.parametrize("dtype", [None, object])
 @pytest.mark.parametrize(
-    "labels", [["a", "b"], [3, 1, 2], [True, False], [0.0, 2.0]], ids=str
+    "labels",
+    [["a", "b"], [3, 1, 2], [True, False], [0.0, 2.0], [2**64 - 1, 0], [-(2**63), 1]],
+    ids=str,
 )
-def test_classifiers_come_back_with_their_labels(labels: Any, tmp_path: Path) -> None:
-    y = np.array(labels)[np.arange(120) % len(labels)]
+def test_classifiers_come_back_with_their_labels(
+    labels: Any, dtype: Any, tmp_path: Path
+) -> None:
+    y: Any = [labels[i % len(labels)] for i in range(120)]
+    y = y if dtype is None else np.array(y, dtype)
     weights = dict.fromkeys(labels, 2.0)
     model = Classifier((4,), class_weight=weights, **FAST).fit(X, y)
     model.save(tmp_path / "model.kurve")
     again = load(tmp_path / "model.kurve")
     assert isinstance(again, Classifier)
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert again.predict(X).dtype == model.predict(X).dtype
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.classes_.tolist() == model.classes_.tolist()
+    if dtype is None or isinstance(labels[0], (int, float)):
+        assert again.predict(X).dtype == model.predict(X).dtype
     assert again.class_weight == weights
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([b"a", b"b"], "y[0] = b'a' of type bytes. Try y.astype(str)"),
+        ([Decimal(1), Decimal(2)], "of type Decimal"),
+        ([datetime.date(2024, 1, 2), datetime.date(2024, 1, 3)], "of type date"),
+        ([datetime.time(1), datetime.time(2)], "of type time"),
+        ([2**70, 0], "must fit into 64 bits. Received: 0 to 1180591620717411303424"),
+        ([2**63, -1], "must fit into 64 bits. Received: -1 to 9223372036854775808"),
+        ([True, 1], "all texts, all numbers or all booleans. Received: ['bool', 'int'"),
+        ([1, "a"], "all texts, all numbers or all booleans. Received: ['int', 'str'"),
+        (["a", "b\0"], "must not end in a zero byte"),
+        (["a", "\ud800"], "half of a surrogate pair"),
+    ],
+    ids=str,
+)
+def test_labels_that_no_file_holds_are_refused_before_training(
+    labels: Any, message: str
+) -> None:
+    for y in (labels * 60, np.array([*labels * 60, None], object)[:-1]):
+        model = Classifier((4,), **FAST)
+        with pytest.raises((TypeError, ValueError)) as error:
+            model.fit(X, y)
+        assert str(error.value).startswith("[fit] ") and message in str(error.value)
+        assert not hasattr(model, "models_")
+
+
+def test_an_engine_that_was_chosen_comes_back(tmp_path: Path) -> None:
+    model = Regressor((4,), engine="reference", **FAST).fit(X, Y)
+    model.save(tmp_path / "model.kurve")
+    again = load(tmp_path / "model.kurve")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_a_class_of_ones_own_is_not_saved_as_another(tmp_path: Path) -> None:
+    class Mine(Regressor):
+        pass
+
+    model = Mine((4,), **FAST).fit(X, Y)
+    with pytest.raises(TypeError, match=r"type Mine\. Try pickle"):
+        model.save(tmp_path / "model.kurve")
+
+
+@pytest.mark.parametrize("level", [float("inf"), 2**70], ids=str)
+def test_levels_that_no_file_holds_are_refused(level: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": pandas.Categorical([level, 1.0] * 60)})
+    with pytest.raises(ValueError, match=r"'a' must be finite and below 1e19"):
+        Regressor((4,), **FAST).fit(table, Y)
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
@@ -152,12 +214,10 @@ def test_files_that_contradict_themselves_are_refused(
     assert re.match(field, caught.value.field)
 
 
-def test_names_that_are_too_long_are_refused_before_writing(tmp_path: Path) -> None:
-    levels = np.array([["x" * 5000 + str(i % 250)] for i in range(500)], object)
-    model = Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(500.0))
-    with pytest.raises(ValueError, match="must fit into"):
-        model.save(tmp_path / "model.kurve")
-    assert not list(tmp_path.iterdir())
+def test_names_that_are_too_long_are_refused_before_training() -> None:
+    levels = np.array([["x" * 20000 + str(i % 250)] for i in range(500)], object)
+    with pytest.raises(ValueError, match=r"^\[fit\] names and description must fit in"):
+        Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(500.0))
 
 
 def test_nothing_of_python_is_in_the_file(tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def test_names_are_checked() -> None:
 @pytest.mark.parametrize(
     ("column", "text"),
     [
-        ([datetime.date(2020, 1, 1)] * N, "dates cannot be used as they are"),
-        (np.full(N, np.datetime64("2020-01-01")), "dates cannot be used as they are"),
+        ([datetime.date(2020, 1, 1)] * N, "Try .* the days since the first"),
+        (np.full(N, np.datetime64("2020-01-01")), "the days since the first"),
         ([f"row {i}" for i in range(N)] * 4, "must have at most 256 levels"),
         ([{"a": 1}] * N, "must be a string or a real number"),
         ([1.0, "one"] * (N // 2), "texts or numbers, not both"),
@@ -166,3 +166,55 @@ def test_sparse_matrices_are_refused() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="sparse data was passed"):
         Regressor(**FAST).fit(sparse.csr_matrix(np.eye(5)), np.arange(5.0))
+
+
+IDS = [1234567890123456789 + 7919 * i for i in range(60)]
+
+
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("kind", ["int64", "uint64", "decimal", "dictionary", "text"])
+def test_columns_of_arrow(kind: str, null: bool) -> None:
+    """Integers that float64 rounds, and types that have no Python of their own."""
+    pa = pytest.importorskip("pyarrow")
+    kinds = {
+        "int64": lambda: pa.array(IDS),
+        "uint64": lambda: pa.array(IDS, pa.uint64()),
+        "decimal": lambda: pa.array(IDS).cast(pa.decimal128(22, 2)),
+        "dictionary": lambda: pa.array([float(i % 3) for i in range(60)]),
+        "text": lambda: pa.array(["abc"[i % 3] for i in range(60)], pa.string_view()),
+    }
+    column = kinds[kind]()
+    if null:
+        column = pa.array([None, *column.to_pylist()[1:]], column.type)
+    if kind == "dictionary":
+        column = column.dictionary_encode()
+    table = pa.table({"a": column})
+    model = Regressor(missing="impute", **FAST).fit(table, np.arange(60.0))
+    assert model._columns.gaps == ([0] if null else [])
+    assert np.isfinite(model.predict(table)).all()
+    if kind in ("int64", "uint64"):
+        rows = model._inputs.backward(model._encoded("predict", table)[0])[1:, 0]
+        np.testing.assert_allclose(rows, IDS[1:], rtol=1e-13)
+
+
+def test_columns_of_one_name() -> None:
+    pandas = pytest.importorskip("pandas")
+    for names in (["a", "a"], [np.nan, float("nan")]):
+        table = pandas.DataFrame(np.ones((N, 2)), columns=names)
+        with pytest.raises(ValueError, match=r"different names. Received: .* 2 times"):
+            Regressor(**FAST).fit(table, np.arange(N))
+
+
+def test_text_that_hardly_repeats_is_no_category() -> None:
+    """Numbers with decimal commas: no level of a new row would be known."""
+    prices = np.array([[f"{i / 7:.2f}".replace(".", ",")] for i in range(200)], object)
+    y = np.arange(200.0)
+    for fit in (
+        lambda: Regressor(**FAST).fit(prices, y),
+        lambda: Regressor(**FAST).fit([(prices[::2], y[::2]), (prices[1::2], y[1::2])]),
+    ):
+        with pytest.raises(ValueError, match=r"each twice on average. Received: at lea"):
+            fit()
+    few = prices[np.arange(200) % 50]
+    Regressor(**FAST).fit(few[:60], y[:60])  # fifty levels always may be
+    Regressor(**FAST).partial_fit(prices[:64], y[:64])  # more rows may come

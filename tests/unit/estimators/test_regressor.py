@@ -309,7 +309,7 @@ def test_parameters_are_checked_by_fit(given: dict[str, Any], text: str) -> None
     [
         (X, Y[:-1], "must have the same number of rows"),
         (X, None, "requires y to be passed"),
-        (X[:0], Y[:0], r"0 sample\(s\)"),
+        (X[:0], Y, r"0 sample\(s\)"),
         (X[:, :0], Y, r"0 feature\(s\)"),
         (np.where(X > 2, np.inf, X), Y, r"X must be finite. Received: X\[\d+, \d\]"),
         (X, np.where(Y > 1, np.nan, Y), r"Input y contains NaN. Received: y\[\d+\]"),
@@ -376,3 +376,101 @@ def test_models_are_pickled_as_they_are(fitted: bool, engine: str) -> None:
         assert a == b
     else:
         assert a.keys() == b.keys()
+
+
+def test_auto_counts_the_targets() -> None:
+    """Levenberg-Marquardt is for small networks, and outputs make one large."""
+    x = RNG.uniform(size=(60, 2))
+    y = np.exp(-x[:, :1] * np.linspace(0, 5, 400))
+    model = Regressor(max_epochs=2).fit(x, y)
+    assert model.predict(x).shape == (60, 400)
+    assert model.models_[0].layers[0].units == 64
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "text"),
+    [
+        ("members", 2**31, "members must be at most 10000"),
+        ("batch_size", 10**23, "batch_size must be below 2**63. Received: an integer"),
+        ("max_epochs", 10**400, "max_epochs must be below 2**63"),
+        ("alpha", 10**400, "alpha must be a number finite"),
+        ("random_state", 2**70, "at least 0 and below 2**64"),
+        ("hidden_layer_sizes", (2**63,), "must be a tuple of widths"),
+        ("missing", [], "unknown missing. Received: []"),
+        ("likelihood", {}, "unknown likelihood. Received: {}"),
+        ("activation", {"a": 1}, "an activation must be a name or an object"),
+        ("activation", np.arange(2), "an activation must be a name or an object"),
+        ("early_stopping", "yes", "early_stopping must be True or False"),
+        ("scale", None, "scale must be True or False"),
+        ("warm_start", 1, "warm_start must be True or False"),
+        ("verbose", "loud", 'verbose must be "auto", 0, 1 or 2'),
+        ("engine", 5, "engine must be a name"),
+    ],
+)
+def test_odd_parameters_are_refused(parameter: str, value: Any, text: str) -> None:
+    model = Regressor(**{parameter: value})
+    with pytest.raises((TypeError, ValueError)) as error:
+        model.fit(X, Y)
+    assert text in str(error.value) and not hasattr(model, "models_")
+
+
+def test_some_rows_stay_for_training() -> None:
+    model = Regressor((4,), solver="adam", max_epochs=1, validation_fraction=0.999)
+    assert np.isfinite(model.fit(X[:40], Y[:40]).predict(X)).all()
+
+
+def test_targets_of_every_kind_go_by_one_rule() -> None:
+    days = np.arange(len(Y)).astype("M8[D]")
+    days[3] = "NaT"
+    masked = np.ma.masked_array(Y.copy(), mask=np.arange(len(Y)) == 5)
+    for y, text in (
+        (days, r"y\[0\] = 1970-01-01 of type datetime64\[D\] \(1 missing: y\[3\]"),
+        (days - days[0], r"Try y / np.timedelta64"),
+        (masked, r"y must not have missing values. Received: y\[5\] = masked"),
+        (Y.astype(str), "must hold real numbers.*Try kurve.Classifier"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=text):
+            Regressor(max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"sample_weight\[?.*masked|masked"):
+        Regressor(max_epochs=1).fit(X, Y, sample_weight=masked)
+    with pytest.raises(ValueError, match="X must not have missing values"):
+        Regressor(max_epochs=1).fit(np.ma.masked_greater(X, 2.0), Y)
+    filled = Regressor(max_epochs=1, missing="impute", random_state=0)
+    filled.fit(np.ma.masked_greater(X, 2.0), Y)
+    again = Regressor(max_epochs=1, missing="impute", random_state=0)
+    again.fit(np.where(X > 2.0, np.nan, X), Y)
+    np.testing.assert_array_equal(filled.predict(X), again.predict(X))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"hidden_layer_sizes": (5,)},
+        {"hidden_layer_sizes": (4, 4)},
+        {"activation": "relu"},
+        {"dropout": 0.5},
+        {"alpha": 0.1},
+    ],
+    ids=str,
+)
+def test_another_network_is_no_warm_start(changed: dict[str, Any]) -> None:
+    options: Any = {"max_epochs": 1, "solver": "adam", "random_state": 0}
+    model = Regressor((4,), warm_start=True, **options).fit(X, Y)
+    before = model.predict(X)
+    model.set_params(**changed)
+    with pytest.raises(ValueError, match=r"must stay. Received: .* weights, after one"):
+        model.fit(X, Y)
+    with pytest.raises(ValueError, match="must stay"):
+        model.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.set_params(warm_start=False).fit(X, Y)
+    model.set_params(hidden_layer_sizes="auto", warm_start=True).fit(X, Y)
+
+
+def test_warm_start_of_what_auto_chose() -> None:
+    model = Regressor(warm_start=True, max_epochs=2, random_state=0).fit(X[:50], Y[:50])
+    model.fit(X, Y)  # more rows, for which "auto" may choose another network
+    layer = kurve.layers.FourierFeatures(3)
+    net = kurve.Sequential([layer, kurve.layers.Dense(4, "tanh")])
+    model = Regressor(net, warm_start=True, max_epochs=2, random_state=0).fit(X, Y)
+    model.fit(X, Y)

@@ -104,3 +104,69 @@ def test_what_is_refused(given: dict[str, Any], batches: Any, text: str) -> None
         Regressor(**{**FAST, **given}).fit(batches)
     with pytest.raises(TypeError, match="every batch must be"):
         Regressor(likelihood="none", **FAST).fit(x for x in [X, Y])
+
+
+@pytest.mark.parametrize("different", [1, 2, 8, 200])
+@pytest.mark.parametrize("interval", ["auto", "conformal"])
+def test_rows_that_repeat(different: int, interval: str) -> None:
+    """Few different rows, each many times: as of the whole table."""
+    x = np.random.default_rng(different).integers(0, different, (3000, 1)) * 1.0
+    y = np.tanh(3 * x[:, 0] / different)
+    options: Any = {"max_epochs": 20, "random_state": 0, "interval": interval}
+    whole = Regressor(solver="adam", **options).fit(x, y)
+    model = Regressor(**options).fit([(x[i::3], y[i::3]) for i in range(3)])
+    assert whole.extrapolates(x).mean() == model.extrapolates(x).mean() == 0.0
+    assert model.extrapolates([[different + 5.0]]).all()
+    held = different >= 100  # fewer rows than a validation set must have
+    assert ("val_loss" in model.history_) == held == ("val_loss" in whole.history_)
+    sizes = [
+        None if m._conformal is None else len(m._conformal.scores)
+        for m in (whole, model)
+    ]
+    assert sizes[0] == sizes[1]
+    if different != 8:  # of which a fifth is much
+        np.testing.assert_allclose(model.predict(x), y, atol=0.3)
+
+
+def test_every_class_is_trained_with() -> None:
+    """A class of one different row is not held out as a whole."""
+    x = np.repeat(np.arange(30.0), 20)[:, None]
+    y = np.where(x[:, 0] == 7.0, "rare", "often")
+    model = Classifier(max_epochs=60, random_state=0).fit([(x, y), (x, y)])
+    assert model.predict([[7.0], [20.0]]).tolist() == ["rare", "often"]
+
+
+def test_weights_count_as_repetitions_do() -> None:
+    x, y = np.arange(50.0)[:, None], np.arange(50.0) % 7
+    weights = np.where(x[:, 0] > 20, 2.0, 0.0)
+    once = Regressor(**FAST).fit([(x, y, weights)])
+    twice = Regressor(**FAST).fit([(x[21:], y[21:]), (x[21:], y[21:])])
+    np.testing.assert_allclose(once._outputs.mean, twice._outputs.mean)
+    np.testing.assert_allclose(once._inputs.deviation, twice._inputs.deviation)
+    with pytest.raises(ValueError, match="some sample_weight must be above 0"):
+        Regressor(**FAST).fit([(x, y, weights * 0)])
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e307, 1e-200, 1e-310])
+def test_columns_and_targets_of_any_size(scale: float) -> None:
+    z = np.random.default_rng(0).normal(size=(600, 2))
+    y = np.sin(z[:, 0]) + z[:, 1]
+    parts = [slice(i, i + 100) for i in range(0, 600, 100)]
+    options: Any = {"hidden_layer_sizes": (16,), "max_epochs": 60, "random_state": 0}
+    inputs = Regressor(**options).fit([(z[p] * scale, y[p]) for p in parts])
+    assert inputs.score(z * scale, y) > 0.98
+    targets = Regressor(**options).fit([(z[p], y[p] * scale) for p in parts])
+    assert np.corrcoef(targets.predict(z) / scale, y)[0, 1] > 0.99
+    whole = Regressor(**options).fit(z, y * scale)
+    np.testing.assert_allclose(
+        targets._outputs.deviation, whole._outputs.deviation, rtol=0.1
+    )
+
+
+def test_labels_of_one_kind_in_all_batches() -> None:
+    x = np.arange(20.0)[:, None]
+    with pytest.raises(TypeError, match=r"all booleans. Received: \['bool', 'int'\]"):
+        Classifier(**FAST).fit([(x, x[:, 0] > 9), (x, np.arange(20) % 2)])
+    first, second = [2**63, 5] * 10, np.arange(20) % 2
+    model = Classifier(**FAST).fit([(x, first), (x, second)])
+    assert model.classes_.tolist() == [0, 1, 5, 2**63]

@@ -1,0 +1,105 @@
+"""A sample of the rows of batches that are walked over: which rows are in it is a
+function of their values, so that every walk finds the same ones."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kurve.estimators.frames import Table
+from kurve.estimators.scaling import row_hashes
+
+Batch = tuple[Table, np.ndarray, np.ndarray | None]
+"""Columns, targets as they were given, and weights."""
+
+
+def row_keys(table: Table, y: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each row that its values decide."""
+    texts = [
+        np.array([zlib.crc32(str(v).encode()) for v in values], np.float64)
+        for values in [*table.texts.values(), *_text_targets(y)]
+    ]
+    numbers = [table.numbers]
+    if y.dtype.kind in "fiub":
+        numbers.append(y.reshape(len(y), -1).astype(np.float64))
+    both = np.concatenate([*numbers, *(t[:, None] for t in texts)], axis=1)
+    return row_hashes(both) / 2.0**64
+
+
+def _text_targets(y: np.ndarray) -> list[np.ndarray]:
+    return [] if y.dtype.kind in "fiub" else [y]
+
+
+class Kept:
+    """Different rows, each with the weight of all that are equal to it: those with the
+    smallest ranks, up to a number of them and to a largest rank.
+
+    Args:
+        most: rows to keep.
+        largest: rank below which rows belong here.
+        mix: the rank of a row is the fraction of mix times its key.
+    """
+
+    def __init__(self, most: int, largest: float, mix: float = 1.0) -> None:
+        self.most, self.largest, self.mix = most, largest, mix
+        self.parts: list[Batch] = []
+        self.keys = np.zeros(0)
+        self.all_there = largest >= 1.0
+        """Whether every row that was added is here."""
+
+    def _ranks(self, keys: np.ndarray) -> np.ndarray:
+        return np.asarray((keys * self.mix) % 1.0)
+
+    def add(self, batch: Batch, keys: np.ndarray) -> None:
+        """Take in the rows of a batch that belong here."""
+        belong = self._ranks(keys) < self.largest
+        inside = np.flatnonzero(belong if batch[2] is None else belong & (batch[2] > 0))
+        if not len(inside):
+            return
+        self.parts.append(take(batch, inside))
+        self.keys = np.concatenate([self.keys, keys[inside]])
+        if len(self.keys) > 2 * self.most:
+            self.shrink()
+
+    def shrink(self) -> None:
+        """Equal rows as one, and of these the smallest ranks only."""
+        if not self.parts:
+            return
+        joined = _join(self.parts)
+        keys, first, group = np.unique(
+            self.keys, return_index=True, return_inverse=True
+        )
+        weights = np.bincount(group, joined[2])
+        ranks = self._ranks(keys)
+        if len(keys) > self.most:
+            self.largest = float(np.partition(ranks, self.most)[self.most])
+            self.all_there = False
+        kept = np.flatnonzero(ranks < self.largest)
+        table, y, _ = take(joined, first[kept])
+        self.parts, self.keys = [(table, y, weights[kept])], keys[kept]
+
+    def batch(self) -> Batch | None:
+        """All rows that were kept, in the order of their keys."""
+        self.shrink()
+        return self.parts[0] if len(self.keys) else None
+
+
+def take(batch: Batch, rows: np.ndarray) -> Batch:
+    table, y, weights = batch
+    texts = {c: values[rows] for c, values in table.texts.items()}
+    part = replace(table, numbers=table.numbers[rows], texts=texts)
+    return part, y[rows], None if weights is None else weights[rows]
+
+
+def _join(parts: Sequence[Batch]) -> Batch:
+    tables = [table for table, _, _ in parts]
+    numbers = np.concatenate([table.numbers for table in tables])
+    texts = {
+        c: np.concatenate([table.texts[c] for table in tables]) for c in tables[0].texts
+    }
+    weights = np.concatenate([np.ones(t.rows) if w is None else w for t, _, w in parts])
+    y = np.concatenate([y for _, y, _ in parts])
+    return replace(tables[0], numbers=numbers, texts=texts), y, weights

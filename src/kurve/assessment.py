@@ -335,17 +335,16 @@ def as_matrix(values: Any) -> np.ndarray:
 
 def _as_column(series: Any) -> np.ndarray:
     if series.dtype.is_numeric():
-        return np.asarray(series.cast(_float64()).to_numpy())
+        gaps = series.is_null().to_numpy()
+        if not gaps.any():  # NumPy rounds what is too large to be kept; frames refuse
+            return np.asarray(series.to_numpy(), float)
+        numbers = np.array(series.fill_null(0).to_numpy(), float)
+        numbers[gaps] = np.nan
+        return numbers
     values = np.asarray(series.to_list(), dtype=object)
     if series.null_count() == 0 and all(type(v) is bool for v in values[:1]):
         return values.astype(bool)
     return values
-
-
-def _float64() -> Any:
-    import narwhals.stable.v1 as nw
-
-    return nw.Float64
 
 
 def _share_explained(error: np.ndarray, variance: np.ndarray) -> np.ndarray:

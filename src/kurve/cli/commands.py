@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kurve.cli import words
 from kurve.cli.options import (
     check_output,
     fits_into_memory,
@@ -34,7 +32,7 @@ def _print_version(context: Any, option: Any, value: bool) -> None:
     if value:
         from kurve import __version__
 
-        click.echo(f"kurve {__version__}")
+        words.say(f"kurve {__version__}")
         context.exit()
 
 
@@ -233,7 +231,7 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
         roles.refuse_missing(file, roles.select(table, features), "feature")
     x, y = roles.select(table, features), roles.target_array(truth, targets)
     found = assess(estimator, x, y, targets, coverage=given["coverage"])
-    click.echo(json.dumps(as_dict(found)) if as_json else as_text(found))
+    words.say(json.dumps(as_dict(found)) if as_json else as_text(found))
 
 
 @kurve.command(epilog=EPILOG)
@@ -250,7 +248,7 @@ def inspect(model: str, as_json: bool, verify: bool) -> None:
 
         saving.verify(model)
         found["verified"] = True
-    click.echo(json.dumps(found) if as_json else describe(found))
+    words.say(json.dumps(found) if as_json else describe(found))
 
 
 @kurve.command(epilog=EPILOG)
@@ -376,14 +374,4 @@ def _output(path: str | None) -> Any:
         from kurve.files import replacing
 
         return replacing(path)
-    return _standard_output()
-
-
-@contextmanager
-def _standard_output() -> Iterator[Any]:
-    """Standard output; a reader that has had enough (`head`) is no error."""
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return words.standard_output()

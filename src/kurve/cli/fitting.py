@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,9 @@ from kurve import roles, tables
 from kurve.assessment import as_text, assess
 from kurve.cli.options import check_output, fits_into_memory, open_data
 from kurve.cli.watching import watching
+from kurve.cli.words import say as say_aloud
+from kurve.estimators import files
+from kurve.files import write_text
 
 if TYPE_CHECKING:
     import pyarrow
@@ -48,7 +54,7 @@ def fit(data: str, given: dict[str, Any]) -> None:
     check_output(out, (".kurve",), "--out")
     check_output(given["report_path"], (".html", ".htm"), "--report")
     if given["report_path"]:
-        from kurve.report import require_matplotlib
+        from kurve.report import make_report, require_matplotlib
 
         require_matplotlib("fit")
     if not 0.0 <= given["holdout"] < 1.0:
@@ -60,7 +66,7 @@ def fit(data: str, given: dict[str, Any]) -> None:
     targets, features = roles.choose_roles(
         file, given["targets"], given["features"], given["drop"] or ()
     )
-    say = _silent if given["quiet"] else click.echo
+    say = _silent if given["quiet"] else say_aloud
     chunks = given["chunks"]
     if chunks is None:
         chunks = not fits_into_memory(data)
@@ -87,33 +93,55 @@ def fit(data: str, given: dict[str, Any]) -> None:
     if not getattr(estimator, "target_names_", None):
         estimator.target_names_ = list(targets)
     seconds = time.monotonic() - begin
-    say(f"trained in {seconds:.2f} s")
-    test_x, test_y = split.test_x, split.test_y
-    if test_x is None:
-        test_x, test_y = split.x, split.y
-    found = assess(
-        estimator, test_x, test_y, targets, (split.x, split.y), given["coverage"]
-    )
-    page = None
-    if given["report_path"]:
-        from kurve.report import make_report
+    with _undisturbed():
+        files.save(estimator, out, assessed=False)
+    with _kept(out):
+        say(f"trained in {seconds:.2f} s")
+        test_x, test_y = split.test_x, split.test_y
+        if test_x is None:
+            test_x, test_y = split.x, split.y
+            say("no rows held out; errors on the training data:")
+        found = assess(
+            estimator, test_x, test_y, targets, (split.x, split.y), given["coverage"]
+        )
+        say(as_text(found))
+        files.save(estimator, out, assessed=True)
+        say(f"model: {out}")
+        if given["report_path"]:
+            page = make_report(
+                estimator, split.x, split.y, split.test_x, split.test_y,
+                target=targets, source=os.path.basename(file.path), file=out,
+                settings={"training": f"{seconds:.2f} s", "seed": given["seed"]},
+                seed=given["seed"], coverage=given["coverage"], assessments=found,
+            )  # fmt: skip
+            write_text(given["report_path"], page)
+            say(f"report: {given['report_path']}")
 
-        page = make_report(
-            estimator, split.x, split.y, split.test_x, split.test_y,
-            target=targets, source=os.path.basename(file.path), file=out,
-            settings={"training": f"{seconds:.2f} s", "seed": given["seed"]},
-            seed=given["seed"], coverage=given["coverage"], assessments=found,
-        )  # fmt: skip
-    if split.test_x is None:
-        say("no rows held out; errors on the training data:")
-    say(as_text(found))
-    estimator.save(out)
-    say(f"model: {out}")
-    if page is not None:
-        from kurve.files import write_text
 
-        write_text(given["report_path"], page)
-        say(f"report: {given['report_path']}")
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until what is written is on the disk."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _kept(out: str) -> Iterator[None]:
+    """Whatever ends the work now, the message says where the model is."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"The trained model is in {out!r}.")
+        raise
 
 
 def default_out(data: str) -> str:

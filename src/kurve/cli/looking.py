@@ -49,6 +49,8 @@ def facts(path: str) -> dict[str, Any]:
             "Try an earlier copy.",
             "kurve",
         ) from error
+    if info.get("assessed") is not None:
+        found["assessed"] = info["assessed"]
     found["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if estimator is not None else "weights/"
     if found["kind"] == "checkpoint":
@@ -109,6 +111,8 @@ def describe(found: Mapping[str, Any]) -> str:
     for name in ("likelihood", "iterations", "optimizer", "epoch", "step"):
         if found.get(name) is not None:
             lines.append(f"{name:<11}{found[name]}")
+    if found.get("assessed") is not None:
+        lines.append(f"assessed   {'yes' if found['assessed'] else 'no'}")
     if found.get("verified"):
         lines.append("verified   every byte is what was written")
     changed = {k: v for k, v in found.get("parameters", {}).items() if v is not None}

@@ -417,9 +417,11 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
          "kurve: [read] other.csv: there must be a column for the feature. "
          "Received: 'city'. Try one of: a, b."),
         (("predict", "data.kurve", "town.csv", "-o", "p.csv"),
-         "kurve: [predict] column 'city' must hold levels that were in the training"),
+         "kurve: [read] town.csv, line 2: column 'city' must hold levels that were in "
+         "the training data. Received: 'Paris' (1 such row in all). Known: 'Bern', "),
         (("predict", "data.kurve", "text.csv", "-o", "p.csv"),
-         "kurve: [predict] column 'a' must hold numbers, because it did in the"),
+         "kurve: [read] text.csv, line 2: column 'a' must hold numbers, because it did "
+         "in the training data. Received: 'x'. Try a number or an empty cell there."),
         (("predict", "data.kurve", "gap.csv", "-o", "p.csv"),
          "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row. "
          "Received: none. Try a value there, or leaving such rows out."),

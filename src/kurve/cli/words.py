@@ -41,6 +41,15 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
+def silent(text: str) -> None:
+    """Nothing."""
+
+
+def plural(count: int, what: str) -> str:
+    """ "1 row", "2,000 rows"."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def complain(text: str) -> None:
     """A line on standard error."""
     try:

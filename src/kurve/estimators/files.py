@@ -67,7 +67,7 @@ def save(
     path = saving.checked_ending("save", filepath, ".kurve")
     with registry.noting():
         described, tensors = _packed(estimator)
-    info = {"kind": "estimator", "estimator": described}
+    info: dict[str, Any] = {"kind": "estimator", "estimator": described}
     if assessed is not None:
         info["assessed"] = assessed
     saving.write(path, info, tensors)

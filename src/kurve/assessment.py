@@ -197,9 +197,8 @@ def assess_classes(
 
 def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
     """The index of each row's class; -1 where it is none of them."""
-    known = np.asarray(classes)
-    values, inverse = np.unique(np.asarray(y).astype(known.dtype), return_inverse=True)
-    place = {_plain(name): i for i, name in enumerate(known)}
+    place = {_plain(name): i for i, name in enumerate(classes)}
+    values, inverse = np.unique(np.asarray(y), return_inverse=True)
     numbers = np.array([place.get(_plain(value), -1) for value in values])
     return numbers[inverse.reshape(-1)]
 
@@ -369,7 +368,9 @@ def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:
         first += len(part)
         scores[who] = []
         for name, measure in measures.items():
-            low, high = np.nanquantile(measure(spread), (0.025, 0.975))
+            found = measure(spread)
+            known = found[~np.isnan(found)]
+            low, high = np.quantile(known if len(known) else np.nan, (0.025, 0.975))
             value = float(measure(means))
             scores[who].append(Score(name, value, float(low), float(high)))
     return scores

@@ -19,9 +19,11 @@ SPACES = (
 
 # One definition for Python and for pyarrow, whose classes of letters differ.
 NUMBER = f"[{SPACES}]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[{SPACES}]*"
-INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity)[{SPACES}]*"
-CODE = "^[ \t]*[+-]?(0[0-9]+|[0-9]{19,})[ \t]*$"
-"""Digits that would be others if they were read as a number and written again."""
+INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity|nan)[{SPACES}]*"
+CODE = r"^[ \t]*[+-]?0[0-9]+[ \t]*$"
+LONG = r"^[ \t]*[+-]?[0-9]{16,}[ \t]*$"
+"""Digits that would be others if they were read as a number and written again; long
+ones, if they were read as float64."""
 
 CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
 TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]

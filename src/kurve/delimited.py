@@ -15,6 +15,7 @@ from kurve.cells import (
     CODE,
     FALSE,
     INFINITY,
+    LONG,
     MISSING,
     NUMBER,
     SPACES,
@@ -202,17 +203,19 @@ class Delimited:
 
         values = values.drop_null()
         valid = len(values)
-        if exact and compute.any(compute.match_substring_regex(values, CODE)).as_py():
-            numbers = compute.sum(self._are_numbers(values)).as_py() or 0
-            return ("code" if numbers == valid else "text"), numbers, valid
         bare = compute.utf8_trim(values, characters=" \t")
         kind = kind_of(values, bare, self._pointed(bare))
-        if kind in ("integer", "number"):
+        codes = CODE if kind == "integer" else f"{CODE}|{LONG}"
+        if exact and compute.any(compute.match_substring_regex(values, codes)).as_py():
+            numbers = compute.sum(self._are_numbers(values)).as_py() or 0
+            return ("code" if numbers == valid else "text"), numbers, valid
+        if kind == "number" or (kind == "integer" and not _hexadecimal(values)):
             return kind, valid, valid
         if exact and kind != "boolean":  # to be copied as the file has it
             kind = "text"
         numbers = compute.sum(self._are_numbers(values)).as_py() or 0
-        return ("signed" if numbers == valid else kind), numbers, valid
+        signed = numbers == valid and kind != "integer"
+        return ("signed" if signed else kind), numbers, valid
 
     def _longer(self, block: int) -> int:
         """The next size of a block to try."""
@@ -311,7 +314,7 @@ class Delimited:
     def _are_numbers(self, values: Any) -> Any:
         from pyarrow import compute
 
-        return compute.match_substring_regex(values, f"^(?:{self._number})$")
+        return compute.match_substring_regex(values, f"^(?:{self._number}|{INFINITY})$")
 
     def _pointed(self, values: Any) -> Any:
         """Text with "." as its decimal mark."""
@@ -388,9 +391,7 @@ class Delimited:
         line, cell = self._first_text(name)
         received = shown(cell) + (f" ({count} such cells in all)" if count > 1 else "")
         fix = "a number or an empty cell there"
-        if re.fullmatch(INFINITY, cell):
-            fix = "a finite number there"
-        elif re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", cell):
+        if re.fullmatch(r"\s*[+-]?[0-9]+,[0-9]+\s*", cell):
             fix = 'the decimal mark ","'
         else:
             fix += f", or naming {shown(cell)} as a missing value"
@@ -400,7 +401,7 @@ class Delimited:
     def _first_text(self, name: str) -> tuple[int | None, str]:
         """Line and value of the column's first cell that is no number."""
         index = self.names.index(name)
-        number = re.compile(self._number)
+        number = re.compile(f"{self._number}|{INFINITY}")
         missing = set(self.missing)
         rows = self._rows()
         if self.header:
@@ -612,6 +613,15 @@ def _columns(count: int) -> str:
 def _marked(head: bytes) -> bool:
     """Whether a file starts with a byte order mark."""
     return head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
+
+
+def _hexadecimal(values: Any) -> bool:
+    """Whether there are integers such as 0x1F, numbers only where all are integers."""
+    from pyarrow import compute
+
+    return bool(
+        compute.any(compute.match_substring(values, "x", ignore_case=True)).as_py()
+    )
 
 
 class _LongLine(Exception):

@@ -108,7 +108,7 @@ def unknown_error(
         rows: of the file, from 0, that the table's are.
     """
     where, column, value, count = first_unknown(file, x, levels, rows)
-    known = levels[column].to_pylist()
+    known = sorted(levels[column].to_pylist())
     shown = ", ".join(map(repr, known[:12])) + (", ..." if len(known) > 12 else "")
     return TableError(
         f"[read] {where}: column {column!r} must hold levels that were in the training "

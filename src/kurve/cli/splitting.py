@@ -142,18 +142,19 @@ def in_pieces(
     if rows == 0 and not any(map(len, truths)):
         wrong = _no_target(file, targets, whole.rows)
         raise wrong if given["missing"] == "impute" else _nothing_left(file, whole.rows)
-    head = pyarrow.concat_tables(x)
-    roles.check_features(file, head)
     test, truth = pyarrow.concat_tables(tests), np.concatenate(truths)
     only = _only_here(test, truth, seen)
     _say_kept_back(file, int(only.sum()), say)
     pieces.seen, rows = seen, rows + int(only.sum())
-    test, truth = test.filter(~only), truth[~only]
-    held = len(test) > 0
-    return Split(
-        head, np.concatenate(y), test if held else None, truth if held else None,
-        rows, whole.types, pieces, seen,
-    )  # fmt: skip
+    head = pyarrow.concat_tables([*x, test.filter(only)])
+    roles.check_features(file, head)
+    known, test, truth = truth[only], test.filter(~only), truth[~only]
+    split = Split(
+        head, np.concatenate([*y, known]), None, None, rows, whole.types, pieces, seen
+    )
+    if len(test):
+        split.test_x, split.test_y = test, truth
+    return split
 
 
 class Pieces:

@@ -98,7 +98,7 @@ def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> N
             raise _unfit(
                 file, name, "feature", "at least one value", "missing values only"
             )
-        if types.is_string(values.type):
+        if is_category(table[name].type):
             different = len(compute.unique(values.drop_null()))
             if different > MAX_CATEGORIES or FEW < different > len(values) / 2:
                 raise _unfit(
@@ -177,17 +177,18 @@ def _unfit(
 
 def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
     """The columns as a model takes them: numbers as float64 (rounded, where they are
-    larger than it holds exactly), true and false, and text."""
+    larger than it holds exactly), true and false, text, and dictionaries of numbers,
+    which are categories."""
     import pyarrow
     from pyarrow import types
 
     columns = {}
     for name in names:
-        values = plain(table[name])
-        if types.is_null(values.type) or (
-            _is_number(values.type) and not types.is_boolean(values.type)
-        ):
-            values = values.cast(pyarrow.float64(), safe=False)
+        values = table[name]
+        if not types.is_dictionary(values.type) or is_text(values.type):
+            values = plain(values)
+            if _is_number(values.type) and not types.is_boolean(values.type):
+                values = values.cast(pyarrow.float64(), safe=False)
         columns[name] = values
     return pyarrow.table(columns)
 
@@ -213,18 +214,25 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
 
 
 def levels(table: pyarrow.Table) -> dict[str, Any]:
-    """By name, the different texts of each column of text."""
+    """By name, the different values of each column of categories."""
     from pyarrow import compute
 
     return {
         name: compute.unique(plain(table[name]).drop_null())
         for name in table.column_names
-        if is_text(plain(table[name]).type)
+        if is_category(table[name].type)
     }
 
 
+def is_category(kind: Any) -> bool:
+    """Whether a column of this type is categories: text, or what a dictionary says."""
+    from pyarrow import types
+
+    return is_text(kind) or types.is_dictionary(kind)
+
+
 def unknown_levels(table: pyarrow.Table, known: Mapping[str, Any]) -> np.ndarray:
-    """bool (n,): rows with a text that is none of those known of its column."""
+    """bool (n,): rows with a category that is none of those known of its column."""
     unknown = np.zeros(len(table), bool)
     for name, values in known.items():
         unknown |= unknown_cells(table[name], values)
@@ -232,11 +240,13 @@ def unknown_levels(table: pyarrow.Table, known: Mapping[str, Any]) -> np.ndarray
 
 
 def unknown_cells(column: Any, known: Any) -> np.ndarray:
-    """bool (n,): where a column of text holds another one than those known."""
+    """bool (n,): where a column of categories holds another one than those known."""
     from pyarrow import compute
 
     values = plain(column)
-    inside = compute.or_(values.is_null(), compute.is_in(values, known))
+    inside = compute.or_(
+        values.is_null(), compute.is_in(values, known.cast(values.type))
+    )
     return ~np.asarray(inside.to_numpy(zero_copy_only=False), bool)
 
 

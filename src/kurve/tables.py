@@ -158,10 +158,11 @@ class TableFile:
         """
         from pyarrow import types
 
+        values = plain(values)
         kind = values.type
         if types.is_null(kind):
             return values.cast("float64")
-        if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        if types.is_integer(kind) or types.is_floating(kind):
             return values.cast("float64", safe=False)
         if types.is_boolean(kind):
             return values
@@ -322,7 +323,6 @@ class _ArrowFile(TableFile):
         return table
 
     def _numbers(self, name: str, values: Any, why: str) -> Any:
-        values = plain(values)
         known = values.drop_null()
         received = repr(known[0].as_py()) if len(known) else str(values.type)
         raise TableError(

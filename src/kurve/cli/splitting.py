@@ -202,7 +202,7 @@ class Pieces:
 
 
 class Seen:
-    """What some rows hold: the levels of each column of text, the classes, and which
+    """What some rows hold: the levels of each category, the classes, and which
     columns of numbers have a value at all.
 
     Args:

@@ -50,6 +50,11 @@ def plural(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
+def printable(text: str) -> str:
+    """Text from a file, without what a terminal would take for orders."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def complain(text: str) -> None:
     """A line on standard error."""
     try:

@@ -187,9 +187,10 @@ class Delimited:
         types = dict.fromkeys(texts, pyarrow.string())
         for name in shown:
             numbers, valid = counts[name]
-            if numbers < valid <= 2 * numbers:
-                raise self._text_among_numbers(name, valid - numbers)
             types[name] = joined(seen[name])
+            is_text = types[name] == pyarrow.string()
+            if is_text and numbers < valid <= 2 * numbers:
+                raise self._text_among_numbers(name, valid - numbers)
             if "signed" in seen[name] and types[name] == pyarrow.float64():
                 self._signed.add(name)
         return {name: types[name] for name in columns}, rows

@@ -54,8 +54,8 @@ def shell(line: str) -> tuple[int, str, str]:
         (OSError(28, "No space left on device", "r.html"), 2,
          "kurve: No space left on device: 'r.html'. The trained model is in "
          "'data.kurve'."),
-        (MemoryError(), 2, "kurve: there is not enough memory. Try --chunks. The "
-         "trained model is in 'data.kurve'."),
+        (MemoryError(), 2, "kurve: there is not enough memory. Try --chunks, or fewer "
+         "rows. The trained model is in 'data.kurve'."),
         (KeyboardInterrupt(), 130,
          "kurve: stopped. The trained model is in 'data.kurve'."),
     ],

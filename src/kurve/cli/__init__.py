@@ -58,7 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit:  # click's, where the reader of a help text has had enough
         words.mute(sys.stdout)
     except MemoryError as error:
-        _fail(_line("kurve: there is not enough memory. Try --chunks.", error))
+        _fail(
+            _line(
+                "kurve: there is not enough memory. Try --chunks, or fewer rows.", error
+            )
+        )
     except Exception as error:
         if is_users(error):
             _fail(f"kurve: {explained(error)}")

@@ -265,8 +265,12 @@ class Line:
     Source: Legendre 1805.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> Line:
-        """Args: columns: by name (n,), numbers or objects; y (n,) or (n, outputs)."""
+        """Args: columns: by name (n,), numbers or objects; y (n,) or (n, outputs).
+
+        Numbers so large that there is no line in float64 give one of NaN.
+        """
         targets = np.asarray(y, float)
         rows = len(targets)
         step = max(rows // LINE_ROWS, 1)
@@ -284,9 +288,13 @@ class Line:
                 different = {v for v in values.tolist() if v is not None}
                 self._categories[name] = sorted(different, key=str)[:MAX_ONE_HOT]
         design = self._design(some)
-        self._weights = np.linalg.lstsq(design, targets[::step], rcond=None)[0]
+        targets = targets[::step]
+        self._weights = np.full((design.shape[1], *targets.shape[1:]), np.nan)
+        if np.isfinite(design).all() and np.isfinite(targets).all():
+            self._weights = np.linalg.lstsq(design, targets, rcond=None)[0]
         return self
 
+    @np.errstate(over="ignore", invalid="ignore")
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n,) or (n, outputs)."""
         return self._design(columns) @ self._weights

@@ -482,6 +482,9 @@ def writer(file: Any, schema: Any, format: str) -> Any:
 
     Args:
         format: see `read`.
+
+    Raises:
+        TableError: lists and tables inside a cell, which text files cannot hold.
     """
     import pyarrow
     from pyarrow import csv as arrow_csv
@@ -491,6 +494,12 @@ def writer(file: Any, schema: Any, format: str) -> Any:
         return parquet.ParquetWriter(file, schema)
     if format == "feather":
         return pyarrow.ipc.new_file(file, schema)
+    for field in schema:
+        if pyarrow.types.is_nested(field.type):
+            raise TableError(
+                f"[write] a column of a {format.upper()} file must hold single values. "
+                f"Received: {field.name!r} of type {field.type}. Try Parquet or Feather."
+            )
     delimiter = "\t" if format == "tsv" else ","
     header = io.StringIO()
     csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(schema.names)

@@ -216,6 +216,17 @@ def test_packed_files(monkeypatch: pytest.MonkeyPatch) -> None:
             assert message.startswith(f"[read] {name}"), message
 
 
+@pytest.mark.parametrize("format", ["csv", "tsv"])
+def test_cells_that_text_cannot_hold(format: str) -> None:
+    table = pa.table({"a": [1], "b": [[1, 2]]})
+    with open("d", "wb") as sink, pytest.raises(TableError) as caught:
+        tables.writer(sink, table.schema, format)
+    assert str(caught.value) == (
+        f"[write] a column of a {format.upper()} file must hold single values. "
+        "Received: 'b' of type list<item: int64>. Try Parquet or Feather."
+    )
+
+
 def test_what_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """By what a file holds, not by its packed size."""
     assert memory.free() > 0

@@ -53,7 +53,7 @@ Isa choose() {
         "Try the reference engine.");
   std::string name = wanted && *wanted ? wanted : best;
   for (const Isa& isa : all)
-    if (name == isa.name && isa.supported) return isa;
+    if ((name == isa.name || "x86-64-" + name == isa.name) && isa.supported) return isa;
   throw std::invalid_argument(
       "[kurve] the environment variable KURVE_ISA must name an instruction set that "
       "this CPU has: " +

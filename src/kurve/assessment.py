@@ -199,9 +199,8 @@ def assess_classes(
 
 def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
     """The index of each row's class; -1 where it is none of them."""
-    known = np.asarray(classes)
-    values, inverse = np.unique(np.asarray(y).astype(known.dtype), return_inverse=True)
-    place = {_plain(name): i for i, name in enumerate(known)}
+    place = {_plain(name): i for i, name in enumerate(classes)}
+    values, inverse = np.unique(np.asarray(y), return_inverse=True)
     numbers = np.array([place.get(_plain(value), -1) for value in values])
     return numbers[inverse.reshape(-1)]
 
@@ -268,8 +267,12 @@ class Line:
     Source: Legendre 1805.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")
     def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> Line:
-        """Args: columns: by name (n,), numbers or objects; y (n,) or (n, outputs)."""
+        """Args: columns: by name (n,), numbers or objects; y (n,) or (n, outputs).
+
+        Numbers so large that there is no line in float64 give one of NaN.
+        """
         targets = np.asarray(y, float)
         rows = len(targets)
         step = max(rows // LINE_ROWS, 1)
@@ -287,9 +290,13 @@ class Line:
                 different = {v for v in values.tolist() if v is not None}
                 self._categories[name] = sorted(different, key=str)[:MAX_ONE_HOT]
         design = self._design(some)
-        self._weights = np.linalg.lstsq(design, targets[::step], rcond=None)[0]
+        targets = targets[::step]
+        self._weights = np.full((design.shape[1], *targets.shape[1:]), np.nan)
+        if np.isfinite(design).all() and np.isfinite(targets).all():
+            self._weights = np.linalg.lstsq(design, targets, rcond=None)[0]
         return self
 
+    @np.errstate(over="ignore", invalid="ignore")
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n,) or (n, outputs)."""
         return self._design(columns) @ self._weights
@@ -337,17 +344,16 @@ def as_matrix(values: Any) -> np.ndarray:
 
 def _as_column(series: Any) -> np.ndarray:
     if series.dtype.is_numeric():
-        return np.asarray(series.cast(_float64()).to_numpy())
+        gaps = series.is_null().to_numpy()
+        if not gaps.any():  # NumPy rounds what is too large to be kept; frames refuse
+            return np.asarray(series.to_numpy(), float)
+        numbers = np.array(series.fill_null(0).to_numpy(), float)
+        numbers[gaps] = np.nan
+        return numbers
     values = np.asarray(series.to_list(), dtype=object)
     if series.null_count() == 0 and all(type(v) is bool for v in values[:1]):
         return values.astype(bool)
     return values
-
-
-def _float64() -> Any:
-    import narwhals.stable.v1 as nw
-
-    return nw.Float64
 
 
 def _share_explained(error: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -372,7 +378,9 @@ def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:
         first += len(part)
         scores[who] = []
         for name, measure in measures.items():
-            low, high = np.nanquantile(measure(spread), (0.025, 0.975))
+            found = measure(spread)
+            known = found[~np.isnan(found)]
+            low, high = np.quantile(known if len(known) else np.nan, (0.025, 0.975))
             value = float(measure(means))
             scores[who].append(Score(name, value, float(low), float(high)))
     return scores

@@ -55,6 +55,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.close(directory)
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Find out, before the work for it is done, whether `replacing` could write a file;
+    nothing is left behind.
+
+    Raises:
+        OSError: it could not.
+    """
+    target = os.path.realpath(path)
+    _mode(target, os.fspath(path))
+    name = f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    temporary = os.path.join(os.path.dirname(target), name)
+    with _created(temporary, None, os.fspath(path)):
+        os.unlink(temporary)
+
+
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """The system's error with the file's name, which that of a read or write lacks."""
     if error.errno is None or error.filename is not None:
@@ -70,7 +85,7 @@ def is_temporary(name: str) -> bool:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write text, in UTF-8, whole or not at all."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # of names that are bytes
 
 
 def _mode(target: str, path: str) -> int | None:

@@ -134,7 +134,7 @@ def next_seed() -> int:
     """A fresh 64-bit seed: from `set_random_seed`, else KURVE_SEED, else the system."""
     if not _seed_source:
         text = os.environ.get("KURVE_SEED")
-        if text is None:
+        if not text:  # an empty variable is none
             return int.from_bytes(os.urandom(8), "little")
         if not text.isdecimal() or int(text) >= 2**32:
             raise ValueError(

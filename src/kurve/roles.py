@@ -3,14 +3,14 @@ as either, by file, line, column and value."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.errors import TableError
 from kurve.estimators.columns import too_many_levels
-from kurve.tables import TableFile
+from kurve.tables import TableFile, plain
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,6 +29,9 @@ def choose_roles(
         TableError: no such column, a column in two roles, or no feature left.
     """
     targets = file.choose(targets, "target")
+    for name in targets:
+        if targets.count(name) > 1:
+            raise _two_roles(file, name, "target twice")
     drop = file.choose(drop)
     if features is None:
         out = {*targets, *drop}
@@ -40,10 +43,11 @@ def choose_roles(
     for name in features:
         if name in targets or features.count(name) > 1:
             role = "target and feature" if name in targets else "feature twice"
-            raise TableError(
-                f"[read] {file.path}: a column must have one role. Received: {name!r} "
-                f"as {role}. Try naming it once."
-            )
+            raise _two_roles(file, name, role)
+    for name in drop:
+        if name in targets or name in features:
+            role = "target" if name in targets else "feature"
+            raise _two_roles(file, name, f"{role} and to be dropped")
     if not features:
         raise TableError(
             f"[read] {file.path}: there must be a feature besides the target. "
@@ -62,52 +66,126 @@ def check_rows(file: TableFile, rows: int) -> None:
         )
 
 
-def check_features(file: TableFile, table: pyarrow.Table) -> None:
+def _two_roles(file: TableFile, name: str, roles: str) -> TableError:
+    return TableError(
+        f"[read] {file.path}: a column must have one role. Received: {name!r} as "
+        f"{roles}. Try naming it once."
+    )
+
+
+def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
     """Refuse columns that cannot be features: dates and other types, columns without
     any value, infinite numbers, and text that is no category because it hardly repeats.
+
+    Args:
+        rows: see `refuse_infinite`.
 
     Raises:
         TableError: naming the column and, where there is one, the row.
     """
-    import pyarrow
     from pyarrow import compute, types
 
+    check_types(file, table, "feature")
+    refuse_infinite(file, table, rows)
     for name in table.column_names:
-        values = table[name]
-        kind = values.type
-        if types.is_dictionary(kind):
-            kind = kind.value_type
-        if types.is_null(kind) or values.null_count == len(values) > 0:
-            raise _unfit(file, name, "at least one value", "missing values only")
-        if types.is_floating(kind):
-            infinite = compute.is_inf(values)
-            if compute.any(infinite).as_py():
-                row = compute.index(infinite, pyarrow.scalar(True)).as_py()
-                raise TableError(
-                    f"[read] {file.path}, {file.place(row)}: column {name!r} must hold "
-                    f"finite numbers. Received: {values[row].as_py()}. "
-                    "Try leaving the row out."
-                )
-        elif types.is_string(kind) or types.is_large_string(kind):
+        values = plain(table[name])
+        if values.null_count == len(values) > 0 or types.is_null(values.type):
+            raise _unfit(
+                file, name, "feature", "at least one value", "missing values only"
+            )
+        if is_category(table[name].type):
             different = len(compute.unique(values.drop_null()))
             if too_many_levels(different, len(values)):
                 raise _unfit(
                     file,
                     name,
+                    "feature",
                     "numbers or categories that repeat",
                     f"{different} different texts in {len(values)} rows",
                 )
-        elif not (
-            types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)
-        ):
-            raise _unfit(file, name, "numbers, text or true and false", str(kind))
 
 
-def _unfit(file: TableFile, name: str, rule: str, received: str) -> TableError:
+def check_types(file: TableFile, table: pyarrow.Table, role: str) -> None:
+    """Refuse columns of types that are neither numbers nor categories.
+
+    Args:
+        role: "feature" or "target".
+    """
+    for name in table.column_names:
+        kind = plain(table[name]).type
+        if not (_is_number(kind) or is_text(kind)):
+            what = "numbers, text or true and false"
+            raise _unfit(file, name, role, what, str(kind))
+
+
+def refuse_infinite(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
+    """Refuse infinite numbers, naming the first.
+
+    Args:
+        rows: of the file, from 0, that the table's rows are; the first ones if None.
+    """
+    import pyarrow
+    from pyarrow import compute, types
+
+    for name in table.column_names:
+        values = plain(table[name])
+        if types.is_floating(values.type):
+            infinite = compute.is_inf(values)
+            if compute.any(infinite).as_py():
+                row = compute.index(infinite, pyarrow.scalar(True)).as_py()
+                place = file.place(row if rows is None else int(rows[row]))
+                raise TableError(
+                    f"[read] {file.path}, {place}: column {name!r} must hold "
+                    f"finite numbers. Received: {values[row].as_py()}. "
+                    "Try leaving the row out."
+                )
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    plain_number = types.is_integer(kind) or types.is_floating(kind)
+    return plain_number or types.is_boolean(kind) or types.is_null(kind)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a type of pyarrow is text, also in a dictionary."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    views = types.is_large_string(kind) or types.is_string_view(kind)
+    return types.is_string(kind) or views
+
+
+def _unfit(
+    file: TableFile, name: str, role: str, rule: str, received: str
+) -> TableError:
+    fix = "dropping it" if role == "feature" else "another target"
+    if role == "target" and received.startswith(("date", "time", "duration")):
+        fix += ", or a column of the days since a date"
     return TableError(
-        f"[read] {file.path}: column {name!r} must hold {rule} to be a feature. "
-        f"Received: {received}. Try dropping it."
+        f"[read] {file.path}: column {name!r} must hold {rule} to be a {role}. "
+        f"Received: {received}. Try {fix}."
     )
+
+
+def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
+    """The columns as a model takes them: numbers as float64 (rounded, where they are
+    larger than it holds exactly), true and false, text, and dictionaries of numbers,
+    which are categories."""
+    import pyarrow
+    from pyarrow import types
+
+    columns = {}
+    for name in names:
+        values = table[name]
+        if not types.is_dictionary(values.type) or is_text(values.type):
+            values = plain(values)
+            if _is_number(values.type) and not types.is_boolean(values.type):
+                values = values.cast(pyarrow.float64(), safe=False)
+        columns[name] = values
+    return pyarrow.table(columns)
 
 
 def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
@@ -117,19 +195,54 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
 
     columns = []
     for name in targets:
-        values = table[name].combine_chunks()
-        if types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = plain(table[name])
+        if hasattr(values, "combine_chunks"):
+            values = values.combine_chunks()
         if types.is_boolean(values.type) and values.null_count:
             column = np.array(values.to_pylist(), dtype=object)
-        elif types.is_decimal(values.type):
-            column = np.array(values.cast("float64"))
         elif types.is_null(values.type):
             column = np.full(len(values), np.nan)
         else:
             column = values.to_numpy(zero_copy_only=False)
         columns.append(column)
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def levels(table: pyarrow.Table) -> dict[str, Any]:
+    """By name, the different values of each column of categories."""
+    from pyarrow import compute
+
+    return {
+        name: compute.unique(plain(table[name]).drop_null())
+        for name in table.column_names
+        if is_category(table[name].type)
+    }
+
+
+def is_category(kind: Any) -> bool:
+    """Whether a column of this type is categories: text, or what a dictionary says."""
+    from pyarrow import types
+
+    return is_text(kind) or types.is_dictionary(kind)
+
+
+def unknown_levels(table: pyarrow.Table, known: Mapping[str, Any]) -> np.ndarray:
+    """bool (n,): rows with a category that is none of those known of its column."""
+    unknown = np.zeros(len(table), bool)
+    for name, values in known.items():
+        unknown |= unknown_cells(table[name], values)
+    return unknown
+
+
+def unknown_cells(column: Any, known: Any) -> np.ndarray:
+    """bool (n,): where a column of categories holds another one than those known."""
+    from pyarrow import compute
+
+    values = plain(column)
+    inside = compute.or_(
+        values.is_null(), compute.is_in(values, known.cast(values.type))
+    )
+    return ~np.asarray(inside.to_numpy(zero_copy_only=False), bool)
 
 
 def missing_rows(values: Any) -> np.ndarray:

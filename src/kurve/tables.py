@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import io
+import mmap
 import os
 import re
+import stat
 import sys
 import tempfile
 import weakref
@@ -41,6 +44,9 @@ MEMORY = 1 << 28
 
 INDEX = r"__index_level_\d+__$"
 """What pandas calls such a column."""
+
+TEXT = 16
+"""Bytes that a text takes besides its letters."""
 
 ROWS = 1 << 16
 """Rows of a batch of a Parquet file."""
@@ -98,17 +104,15 @@ def open_table(
                 "[read] standard input has no name that shows its format. "
                 'Received: path="-". Try format="csv".'
             )
-        stream = tempfile.SpooledTemporaryFile(MEMORY)  # noqa: SIM115 (closed with the table)
-        while piece := sys.stdin.buffer.read(1 << 20):
-            stream.write(piece)
+        stream = _spooled(sys.stdin.buffer)
     else:
         try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
+            stream = _opened(path)
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            reason = getattr(error, "strerror", None) or str(error)
             raise TableError(
                 f"[read] the file must be there to be read. Received: {path!r} "
-                f"({error.strerror}). {_similar_file(path)}"
+                f"({reason}). {_similar_file(path, reason)}"
             ) from None
     format = format or format_of(path)
     file: TableFile
@@ -127,10 +131,47 @@ class TableFile:
     path: str
     names: list[str]
 
-    def read(self, columns: Sequence[str] | None = None) -> pyarrow.Table:
-        """The columns, or all of them, as a table."""
-        chosen = self.choose(columns)
-        return self._read(chosen)
+    def read(
+        self,
+        columns: Sequence[str] | None = None,
+        texts: Sequence[str] = (),
+        exact: Sequence[str] = (),
+    ) -> pyarrow.Table:
+        """The columns, or all of them, as a table.
+
+        Args:
+            texts: columns that are text, whatever they look like: the categories of a
+                model, "007" and "true" among them.
+            exact: columns to be copied: numbers only where writing them gives the same
+                digits again.
+        """
+        return self._read(self.choose(columns), texts, exact)
+
+    def numbers(self, name: str, values: Any, why: str) -> Any:
+        """A column that was read, as numbers or true and false.
+
+        Args:
+            why: the column must hold them, for the message.
+
+        Raises:
+            TableError: naming the first cell that is no number.
+        """
+        from pyarrow import types
+
+        values = plain(values)
+        kind = values.type
+        if types.is_null(kind):
+            return values.cast("float64")
+        if types.is_integer(kind) or types.is_floating(kind):
+            return values.cast("float64", safe=False)
+        if types.is_boolean(kind):
+            return values
+        return self._numbers(name, values, why)
+
+    def size(self, columns: Sequence[str], most: int) -> int:
+        """About how many bytes the columns take as text or as numbers, decompressed;
+        counted up to `most`."""
+        raise NotImplementedError
 
     def choose(self, columns: Sequence[str] | None, what: str = "column") -> list[str]:
         """The names, checked; all of them if None.
@@ -154,10 +195,17 @@ class TableFile:
         """Where a row, numbered from 0, is in the file: "line 18" or "row 17"."""
         return f"row {row + 1}"
 
-    def _read(self, columns: list[str]) -> pyarrow.Table:
+    def _read(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> pyarrow.Table:
         raise NotImplementedError
 
-    def _scan(self, columns: list[str]) -> tuple[dict[str, Any], int]:
+    def _numbers(self, name: str, values: Any, why: str) -> Any:
+        raise NotImplementedError
+
+    def _scan(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> tuple[dict[str, Any], int]:
         raise NotImplementedError
 
     def _batches(
@@ -175,11 +223,25 @@ class _TextFile(TableFile):
     def place(self, row: int) -> str:
         return self._text.place(row)
 
-    def _read(self, columns: list[str]) -> pyarrow.Table:
-        return self._text.read(columns)
+    def size(self, columns: Sequence[str], most: int) -> int:
+        return self._text.size(most)
 
-    def _scan(self, columns: list[str]) -> tuple[dict[str, Any], int]:
-        return self._text.scan(columns)
+    def _read(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> pyarrow.Table:
+        return self._text.read(columns, texts, exact)
+
+    def _numbers(self, name: str, values: Any, why: str) -> Any:
+        from pyarrow import types
+
+        if types.is_string(values.type) and self._text.are_numbers(values):
+            return self._text.plain(values)
+        raise self._text.no_numbers(name, why)
+
+    def _scan(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> tuple[dict[str, Any], int]:
+        return self._text.scan(columns, texts, exact)
 
     def _batches(
         self, columns: list[str], types: dict[str, Any]
@@ -198,11 +260,12 @@ class _ArrowFile(TableFile):
         if stream is not None:
             stream.seek(0)
         try:
+            source: Any = stream or _mapped(path)
             if format == "parquet":
-                self._file: Any = parquet.ParquetFile(stream or path)
+                self._file: Any = parquet.ParquetFile(source)
                 schema = self._file.schema_arrow
             else:
-                self._file = ipc.open_file(stream or pyarrow.memory_map(path))
+                self._file = ipc.open_file(source)
                 schema = self._file.schema
         except (pyarrow.ArrowException, ValueError, OSError) as error:
             raise self._damaged(error) from error
@@ -216,23 +279,75 @@ class _ArrowFile(TableFile):
                     f"Received: {shown(name)} twice. Try another name for one of them."
                 )
 
-    def _read(self, columns: list[str]) -> pyarrow.Table:
+    def size(self, columns: Sequence[str], most: int) -> int:
+        total = self._rows() * sum(_width(self._types[name]) for name in columns)
+        if any(_width(self._types[name]) == TEXT for name in columns):
+            if self.format == "parquet":
+                data = self._file.metadata
+                groups = range(data.num_row_groups)
+                total += sum(data.row_group(i).total_byte_size for i in groups)
+            else:
+                total += sum(batch.nbytes for batch in self._record_batches())
+        return total
+
+    def _read(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> pyarrow.Table:
         import pyarrow
 
         try:
             if self.format == "parquet":
-                return self._file.read(columns=columns)
-            return self._file.read_all().select(columns)
+                table = self._file.read(columns=columns)
+            else:
+                table = self._file.read_all().select(columns)
         except (pyarrow.ArrowException, OSError) as error:
             raise self._damaged(error) from error
+        return self._as_text(table, texts)
 
-    def _scan(self, columns: list[str]) -> tuple[dict[str, Any], int]:
+    def _as_text(self, table: Any, texts: Sequence[str]) -> Any:
+        """The table with these columns as text."""
+        import pyarrow
+
+        for name in texts:
+            values = plain(table[name])
+            if not pyarrow.types.is_string(values.type):
+                try:
+                    values = values.cast("string")
+                except pyarrow.ArrowException:
+                    raise TableError(
+                        f"[read] {self.path}: column {name!r} must hold text. "
+                        f"Received: {values.type}. Try text."
+                    ) from None
+            i = table.column_names.index(name)
+            table = table.set_column(i, name, values)
+        return table
+
+    def _numbers(self, name: str, values: Any, why: str) -> Any:
+        known = values.drop_null()
+        received = repr(known[0].as_py()) if len(known) else str(values.type)
+        raise TableError(
+            f"[read] {self.path}: column {name!r} must hold numbers, because {why}. "
+            f"Received: {received} of type {values.type}. Try numbers."
+        )
+
+    def _rows(self) -> int:
         if self.format == "parquet":
-            rows = self._file.metadata.num_rows
-        else:
-            count = self._file.num_record_batches
-            rows = sum(self._file.get_batch(i).num_rows for i in range(count))
-        return {name: self._types[name] for name in columns}, rows
+            return int(self._file.metadata.num_rows)
+        return sum(batch.num_rows for batch in self._record_batches())
+
+    def _record_batches(self) -> Iterator[Any]:
+        """Those of a Feather file."""
+        for i in range(self._file.num_record_batches):
+            yield self._file.get_batch(i)
+
+    def _scan(
+        self, columns: list[str], texts: Sequence[str], exact: Sequence[str]
+    ) -> tuple[dict[str, Any], int]:
+        import pyarrow
+
+        self._texts = list(texts)
+        types = {name: self._types[name] for name in columns}
+        return types | dict.fromkeys(texts, pyarrow.string()), self._rows()
 
     def _batches(
         self, columns: list[str], types: dict[str, Any]
@@ -243,10 +358,9 @@ class _ArrowFile(TableFile):
             if self.format == "parquet":
                 parts: Any = self._file.iter_batches(ROWS, columns=columns)
             else:
-                count = self._file.num_record_batches
-                parts = (self._file.get_batch(i).select(columns) for i in range(count))
+                parts = (batch.select(columns) for batch in self._record_batches())
             for part in parts:
-                yield pyarrow.Table.from_batches([part])
+                yield self._as_text(pyarrow.Table.from_batches([part]), self._texts)
         except (pyarrow.ArrowException, OSError) as error:
             raise self._damaged(error) from error
 
@@ -264,15 +378,82 @@ class Batches:
     Attributes:
         names, types: of the columns (types are pyarrow's).
         rows: number of rows of all pieces.
+
+    Args:
+        texts, exact: see `TableFile.read`.
     """
 
-    def __init__(self, file: TableFile, columns: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        file: TableFile,
+        columns: Sequence[str] | None = None,
+        texts: Sequence[str] = (),
+        exact: Sequence[str] = (),
+    ) -> None:
         self.file = file
         self.names = file.choose(columns)
-        self.types, self.rows = file._scan(self.names)
+        self.types, self.rows = file._scan(self.names, texts, exact)
 
     def __iter__(self) -> Iterator[pyarrow.Table]:
         return self.file._batches(self.names, self.types)
+
+
+def plain(values: Any) -> Any:
+    """A column whose type is one of a few: dictionaries are decoded, text is string,
+    decimals and half floats are float64."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = values.type
+    if types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = kind.value_type
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return values.cast("string")
+    if types.is_decimal(kind) or types.is_float16(kind):
+        return values.cast(pyarrow.float64(), safe=False)
+    return values
+
+
+def _width(kind: Any) -> int:
+    """Bytes of a value as a number; at least those of a text."""
+    from pyarrow import types
+
+    return 8 if types.is_primitive(kind) else TEXT
+
+
+def _opened(path: str) -> Any:
+    """None for a file that can be read again and again; what a pipe gives, kept.
+
+    Raises:
+        OSError: no such file, or one that cannot be read.
+    """
+    with open(path, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(mode):
+            return None
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            return _spooled(file)
+    raise OSError(errno.EINVAL, "Not a file or pipe")
+
+
+def _spooled(pipe: BinaryIO) -> BinaryIO:
+    """All that a pipe gives, as a file that can seek."""
+    stream = tempfile.SpooledTemporaryFile(MEMORY)  # noqa: SIM115 (closed with the table)
+    while piece := pipe.read(1 << 20):
+        stream.write(piece)
+    return stream  # type: ignore[return-value]
+
+
+def _mapped(path: str) -> Any:
+    """The file's bytes as pyarrow reads them, without a copy; pyarrow itself opens only
+    names that are UTF-8."""
+    import pyarrow
+
+    with open(path, "rb") as file:
+        return pyarrow.BufferReader(
+            pyarrow.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        )
 
 
 def check_name(path: str, name: str, names: Sequence[str], what: str) -> None:
@@ -301,6 +482,9 @@ def writer(file: Any, schema: Any, format: str) -> Any:
 
     Args:
         format: see `read`.
+
+    Raises:
+        TableError: lists and tables inside a cell, which text files cannot hold.
     """
     import pyarrow
     from pyarrow import csv as arrow_csv
@@ -310,6 +494,12 @@ def writer(file: Any, schema: Any, format: str) -> Any:
         return parquet.ParquetWriter(file, schema)
     if format == "feather":
         return pyarrow.ipc.new_file(file, schema)
+    for field in schema:
+        if pyarrow.types.is_nested(field.type):
+            raise TableError(
+                f"[write] a column of a {format.upper()} file must hold single values. "
+                f"Received: {field.name!r} of type {field.type}. Try Parquet or Feather."
+            )
     delimiter = "\t" if format == "tsv" else ","
     header = io.StringIO()
     csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(schema.names)
@@ -338,7 +528,9 @@ def format_of(path: str) -> str:
     return FORMATS[ending]
 
 
-def _similar_file(path: str) -> str:
+def _similar_file(path: str, reason: str) -> str:
+    if reason != os.strerror(errno.ENOENT):
+        return "Try another file."
     folder, name = os.path.split(path)
     try:
         names = os.listdir(folder or ".")

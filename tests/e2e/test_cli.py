@@ -25,56 +25,16 @@ pytest.importorskip("narwhals", reason="the command reads through narwhals")
 import kurve  # noqa: E402
 from kurve import tables  # noqa: E402
 from kurve.cli import main  # noqa: E402
-
-random = np.random.default_rng(0)
-N = 150
-A, B = random.uniform(0, 10, N), random.normal(size=N)
-CITY = np.array(["Rome", "Bern", "Oslo"], object)[np.arange(N) % 3]
-Y = np.sin(A) + B + (CITY == "Bern")
-FAST = ["--epochs", "4", "--hidden", "8", "--solver", "adam"]
-
-
-class Done:
-    """What a command left: exit code and what it said."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(capsysbinary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the command in this process, in a folder with data.csv."""
-    monkeypatch.chdir(tmp_path)
-    kurve.set_engine("native" if _has_native() else "reference")
-    rows = zip(A, B, CITY, Y, strict=True)
-    text = "a,b,city,y\n" + "".join(f"{a},{b},{c},{y}\n" for a, b, c, y in rows)
-    (tmp_path / "data.csv").write_text(text)
-
-    def call(*words: str) -> Done:
-        with pytest.raises(SystemExit) as caught:
-            main(words)
-        captured = capsysbinary.readouterr()
-        return Done(int(caught.value.code or 0), *(s.decode() for s in captured))
-
-    return call
-
-
-def _has_native() -> bool:
-    try:
-        import kurve._core  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def fitted(run: Any, *words: str) -> Done:
-    done: Done = run("fit", "data.csv", "--target", "y", *FAST, *words)
-    assert done.code == 0, done.err
-    return done
+from tests.e2e.conftest import (  # noqa: E402
+    FAST,
+    A,
+    B,
+    N,
+    Y,
+    files,
+    fitted,
+    process,
+)  # fmt: skip
 
 
 def test_from_data_to_predictions(run: Any, tmp_path: Path) -> None:
@@ -457,9 +417,11 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
          "kurve: [read] other.csv: there must be a column for the feature. "
          "Received: 'city'. Try one of: a, b."),
         (("predict", "data.kurve", "town.csv", "-o", "p.csv"),
-         "kurve: [predict] column 'city' must hold levels that were in the training"),
+         "kurve: [read] town.csv, line 2: column 'city' must hold levels that were in "
+         "the training data. Received: 'Paris' (1 such row in all). Known: 'Bern', "),
         (("predict", "data.kurve", "text.csv", "-o", "p.csv"),
-         "kurve: [predict] column 'a' must hold numbers, because it did in the"),
+         "kurve: [read] text.csv, line 2: column 'a' must hold numbers, because it did "
+         "in the training data. Received: 'x'. Try a number or an empty cell there."),
         (("predict", "data.kurve", "gap.csv", "-o", "p.csv"),
          "kurve: [read] gap.csv, line 3: feature 'b' must have a value in every row. "
          "Received: none. Try a value there, or leaving such rows out."),
@@ -508,6 +470,12 @@ def test_a_fault_of_kurve_is_no_fault_of_the_user(
     from kurve.cli import looking
 
     monkeypatch.setattr(looking, "facts", lambda path: 1 / 0)
+    done = run("inspect", "data.kurve")
+    assert (done.code, done.out, done.err) == (
+        1, "", "kurve: a fault of Kurve, ZeroDivisionError: division by zero. Try "
+        "KURVE_TRACEBACK=1 to see where it happened.\n",
+    )  # fmt: skip
+    monkeypatch.setenv("KURVE_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):  # Python then ends with code 1
         main(["inspect", "data.kurve"])
 
@@ -608,15 +576,6 @@ def test_watching_on_a_terminal() -> None:
 
 
 # Real processes
-
-
-def process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
-    root = os.path.dirname(os.path.dirname(kurve.__file__))
-    environment = {**os.environ, "PYTHONPATH": root}
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "kurve", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
 
 
 def test_pipes(run: Any, tmp_path: Path) -> None:

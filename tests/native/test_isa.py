@@ -61,6 +61,14 @@ def test_the_best_instruction_set_is_the_default():
     assert len(steps(NativeEngine()))
 
 
+def test_short_names_and_an_empty_variable():
+    best = _core.available_isas()[-1]
+    code = "from kurve import _core; print(_core.isa())"
+    for name in ("", best, best.removeprefix("x86-64-")):
+        result = child(name, code)
+        assert (result.returncode, result.stdout.decode().strip()) == (0, best)
+
+
 def test_an_unknown_instruction_set_is_refused():
     result = child("avx9", "from kurve import _core; _core.isa()")
     assert b"KURVE_ISA must name an instruction set that this CPU has" in result.stderr

@@ -127,3 +127,26 @@ def test_as_text() -> None:
     assert lines[0].split() == ["y,", "3", "rows", "model", "mean"]
     assert lines[1].split() == ["RMSE", "0", "(0", "to", "0)", "1.291"]
     assert assessment.as_dict(found)["y"]["model"]["MAE"]["value"] == 0.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_at_the_end_of_float64() -> None:
+    """There is no line, and no error either."""
+    x = np.array([1e300, -1.7e308, 1.7e308, 2.0] * 5)[:, None]
+    y = np.array([1.7e308, -1.7e308] * 10)
+    line = assessment.Line().fit(assessment.columns_of(x), y)
+    assert np.isnan(line.predict(assessment.columns_of(x))).all()
+    ids = pa_table(np.array([2**60 + 1, 2**60 + 3]))
+    found = assessment.columns_of(ids)["a"]
+    assert found.dtype == np.float64 and found.tolist() == [2.0**60, 2.0**60]
+
+
+def pa_table(values: np.ndarray) -> object:
+    pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    return pa.table({"a": values})
+
+
+def test_a_longer_name_is_another_class() -> None:
+    classes = np.array(["Rome", "Oslo"])
+    assert assessment.class_numbers(["Romeo", "Oslo"], classes).tolist() == [-1, 1]

@@ -38,6 +38,8 @@ def test_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     engines._default.clear()
     monkeypatch.setenv("KURVE_ENGINE", "reference")
     assert kurve.get_engine().name == "reference"
+    monkeypatch.setenv("KURVE_ENGINE", "")  # not set
+    assert kurve.get_engine().name == "native"
     monkeypatch.setenv("KURVE_ENGINE", "referense")
     with pytest.raises(ValueError, match=r"'referense'. Did you mean 'reference'\?"):
         kurve.get_engine()

@@ -159,9 +159,12 @@ def test_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(first_weights(), wanted)
     utils.set_random_seed(8)
     assert (first_weights() != wanted).any()
+    rng._seed_source.clear()
+    monkeypatch.setenv("KURVE_SEED", "")  # not set
+    assert (first_weights() != wanted).any() and not rng._seed_source
 
 
-@pytest.mark.parametrize("text", ["abc", "-1", "1.5", "", str(2**32)])
+@pytest.mark.parametrize("text", ["abc", "-1", "1.5", " ", str(2**32)])
 def test_wrong_environment_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("KURVE_SEED", text)
     with pytest.raises(ValueError, match=r"KURVE_SEED .*Received: .*Try KURVE_SEED=1"):

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from kurve.cli import words
 from kurve.cli.options import (
     check_output,
-    fits_into_memory,
     names,
-    open_data,
     reading,
     share,
     tested_coverage,
     widths,
 )
-
-if TYPE_CHECKING:
-    import pyarrow
-
-    from kurve.tables import TableFile
 
 EPILOG = "Exit codes: 0 good, 2 wrong usage or data, 130 Ctrl-C, 1 a fault of Kurve."
 
@@ -34,7 +24,7 @@ def _print_version(context: Any, option: Any, value: bool) -> None:
     if value:
         from kurve import __version__
 
-        click.echo(f"kurve {__version__}")
+        words.say(f"kurve {__version__}")
         context.exit()
 
 
@@ -159,6 +149,13 @@ def fit(data: str, **given: Any) -> None:
 )
 @click.option("--keep", callback=names, help="Columns of DATA to copy: id,name.")
 @click.option(
+    "--unknown",
+    type=click.Choice(["empty", "error"]),
+    default="empty",
+    show_default=True,
+    help="What to do with rows of categories that the model does not know.",
+)
+@click.option(
     "--chunks/--no-chunks",
     default=None,
     help="Read in pieces; by default where the file is larger than memory.",
@@ -166,38 +163,9 @@ def fit(data: str, **given: Any) -> None:
 @reading
 def predict(model: str, data: str, **given: Any) -> None:
     """Predict for the rows of DATA with the model in the file MODEL."""
-    from kurve import roles, tables
+    from kurve.cli.predicting import predict as run
 
-    out = given["out"]
-    check_output(out, (".csv", ".tsv", ".parquet", ".feather"), "--out")
-    file = open_data(data, given)
-    estimator = load_model(model)
-    _check_abilities(model, estimator, given)
-    keep = file.choose(given["keep"]) if given["keep"] else []
-    features = file.choose(_features(estimator, file), "feature")
-    columns = list(dict.fromkeys([*features, *keep]))
-    chunks = given["chunks"]
-    if chunks is None:
-        chunks = not fits_into_memory(data)
-    parts: Iterable[pyarrow.Table]
-    parts = tables.Batches(file, columns) if chunks else [file.read(columns)]
-    format = tables.format_of(out) if out else "csv"
-    with _output(out) as sink:
-        writer: Any = None
-        first = 0
-        for part in parts:
-            roles.check_rows(file, len(part))
-            if estimator.missing == "error":
-                x = roles.select(part, features)
-                roles.refuse_missing(file, x, "feature", first)
-            first += len(part)
-            result = _predictions(estimator, part, features, keep, given)
-            if writer is None:
-                writer = tables.writer(sink, result.schema, format)
-            writer.write_table(result)
-        if writer is None:
-            roles.check_rows(file, 0)
-        writer.close()
+    run(model, data, given)
 
 
 @kurve.command(epilog=EPILOG)
@@ -215,25 +183,11 @@ def predict(model: str, data: str, **given: Any) -> None:
 @reading
 def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
     """Say how good the model in the file MODEL is on DATA."""
-    from kurve import roles
-    from kurve.assessment import as_dict, as_text, assess
+    from kurve.assessment import as_dict, as_text
+    from kurve.cli.predicting import evaluate as run
 
-    file = open_data(data, given)
-    estimator = load_model(model)
-    targets = given["targets"] or getattr(estimator, "target_names_", None)
-    if not targets:
-        raise click.UsageError("the model does not know its target. Try --target y.")
-    features = file.choose(_features(estimator, file), "feature")
-    targets = file.choose(targets, "target")
-    table = file.read([*features, *targets])
-    roles.check_rows(file, len(table))
-    truth = roles.select(table, targets)
-    roles.refuse_missing(file, truth, "target")
-    if estimator.missing == "error":
-        roles.refuse_missing(file, roles.select(table, features), "feature")
-    x, y = roles.select(table, features), roles.target_array(truth, targets)
-    found = assess(estimator, x, y, targets, coverage=given["coverage"])
-    click.echo(json.dumps(as_dict(found)) if as_json else as_text(found))
+    found = run(model, data, given)
+    words.say(json.dumps(as_dict(found)) if as_json else as_text(found))
 
 
 @kurve.command(epilog=EPILOG)
@@ -250,7 +204,7 @@ def inspect(model: str, as_json: bool, verify: bool) -> None:
 
         saving.verify(model)
         found["verified"] = True
-    click.echo(json.dumps(found) if as_json else describe(found))
+    words.say(json.dumps(found) if as_json else describe(found))
 
 
 @kurve.command(epilog=EPILOG)
@@ -261,9 +215,11 @@ def export(model: str, out: str) -> None:
     model (.onnx) or a C file (.c)."""
     from kurve.cli.looking import holds_estimator
 
-    check_output(out, (".onnx", ".c"), "OUT")
+    check_output(out, (".onnx", ".c"), "OUT", model)
     if holds_estimator(model):
-        load_model(model).export(out)
+        from kurve.estimators import load
+
+        load(model).export(out)
     else:
         from kurve.models import load_model as load_network
 
@@ -285,105 +241,3 @@ def demo(name: str, out: str, quiet: bool) -> None:
     from kurve.cli.demo import sine
 
     sine(out, quiet)
-
-
-def load_model(path: str) -> Any:
-    """The estimator in a file."""
-    from kurve.estimators import load
-
-    return load(path)
-
-
-def _features(estimator: Any, file: TableFile) -> list[str]:
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is not None:
-        return [str(name) for name in names]
-    count = int(estimator.n_features_in_)
-    if len(file.names) != count:
-        raise click.UsageError(
-            f"the model was trained on {count} columns without names. Received: "
-            f"{file.path} with {len(file.names)} columns."
-        )
-    return list(file.names)
-
-
-def _check_abilities(path: str, estimator: Any, given: dict[str, Any]) -> None:
-    """Refuse options that the model has no answer to."""
-    classifies = hasattr(estimator, "classes_")
-    for option, is_given, wrong in (
-        ("--std", given["std"], classifies),
-        ("--interval", given["interval"] is not None, classifies),
-        ("--probabilities", given["probabilities"], not classifies),
-    ):
-        if is_given and wrong:
-            what = "classes" if classifies else "numbers"
-            raise click.UsageError(f"{path} predicts {what}, which have no {option}.")
-
-
-def _predictions(
-    estimator: Any,
-    part: pyarrow.Table,
-    features: list[str],
-    keep: list[str],
-    given: dict[str, Any],
-) -> pyarrow.Table:
-    """The columns to write for some rows."""
-    import numpy as np
-    import pyarrow
-
-    from kurve import roles
-
-    x = roles.select(part, features)
-    columns: dict[str, Any] = {name: part[name] for name in keep}
-    if hasattr(estimator, "classes_"):
-        p = estimator.predict_proba(x)
-        classes = np.asarray(estimator.classes_)
-        columns["prediction"] = pyarrow.array(classes[p.argmax(axis=1)].tolist())
-        if given["probabilities"]:
-            for k, name in enumerate(classes.tolist()):
-                columns[f"probability_{name}"] = p[:, k]
-    else:
-        deviation: Any = None
-        if given["std"]:
-            predicted, deviation = estimator.predict(x, return_std=True)
-        else:
-            predicted = estimator.predict(x)
-        count = len(part)
-        predicted = np.asarray(predicted).reshape(count, -1)
-        bounds: Any = None
-        if given["interval"] is not None:
-            bounds = estimator.predict_interval(x, coverage=given["interval"])
-            bounds = np.asarray(bounds).reshape(count, -1, 2)
-        targets = getattr(estimator, "target_names_", None) or []
-        for k in range(predicted.shape[1]):
-            end = f"_{targets[k]}" if len(targets) > 1 else ""
-            if not end and predicted.shape[1] > 1:
-                end = f"_{k + 1}"
-            columns[f"prediction{end}"] = predicted[:, k]
-            if deviation is not None:
-                columns[f"std{end}"] = np.asarray(deviation).reshape(count, -1)[:, k]
-            if bounds is not None:
-                columns[f"low{end}"] = bounds[:, k, 0]
-                columns[f"high{end}"] = bounds[:, k, 1]
-    if given["extrapolates"]:
-        columns["extrapolates"] = np.asarray(estimator.extrapolates(x), bool)
-    return pyarrow.table(columns)
-
-
-def _output(path: str | None) -> Any:
-    """Where predictions go: a file that is there once it is whole, or stdout."""
-    if path is not None:
-        from kurve.files import replacing
-
-        return replacing(path)
-    return _standard_output()
-
-
-@contextmanager
-def _standard_output() -> Iterator[Any]:
-    """Standard output; a reader that has had enough (`head`) is no error."""
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,8 +6,9 @@ import os
 import time
 from typing import Any
 
-import click
 import numpy as np
+
+from kurve.cli.words import say as say_aloud
 
 POINTS = 200
 SEED = 1
@@ -34,7 +35,7 @@ def sine(out: str, quiet: bool) -> None:
     import pyarrow
 
     os.makedirs(out, exist_ok=True)
-    say = (lambda text: None) if quiet else click.echo
+    say = (lambda text: None) if quiet else say_aloud
     x = np.linspace(0.0, 20.0, POINTS, endpoint=False)
     y = np.sin(x)
     test_x = x[:-1] + 0.05
@@ -60,6 +61,8 @@ def sine(out: str, quiet: bool) -> None:
     model.fit(train, y)
     model.target_names_ = ["sine"]
     seconds = time.monotonic() - begin
+    file = os.path.join(out, "sine.kurve")
+    model.save(file)
     predicted = np.asarray(model.predict(test)).reshape(-1)
     errors["kurve.Regressor()"] = predicted, seconds
 
@@ -73,7 +76,6 @@ def sine(out: str, quiet: bool) -> None:
         )
 
     found = assess(model, test, test_y, ["sine"], (train, y))
-    file = os.path.join(out, "sine.kurve")
     page = make_report(
         model, train, y, test, test_y,
         target="sine", source="200 points of sin(x)", file=file,
@@ -84,7 +86,6 @@ def sine(out: str, quiet: bool) -> None:
     )
     write_text(os.path.join(out, "sine.csv"), "x,sine\n" + rows)
     _draw(os.path.join(out, "sine.png"), test_x, test_y, errors)
-    model.save(file)
     write_text(os.path.join(out, "report.html"), page)
     written = ", ".join(("sine.csv", "sine.png", "sine.kurve", "report.html"))
     say(f"\nIn {out}: {written}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,11 +14,6 @@ if TYPE_CHECKING:
     from kurve.tables import TableFile
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-PER_BYTE = 8
-"""Bytes of memory that training takes for each byte of a file, at most."""
-
-PACKED = (".gz", ".bz2", ".zst", ".parquet", ".pq")
 
 
 def names(context: Any, option: Any, value: str | None) -> list[str] | None:
@@ -104,18 +100,14 @@ def open_data(data: str, given: dict[str, Any]) -> TableFile:
     return tables.open_table(data, format=format, **options)
 
 
-def fits_into_memory(data: str) -> bool:
-    """Whether the file can be read as a whole, by its size and the free memory."""
-    try:
-        size = os.path.getsize(data)
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return True
-    return size * (4 if data.lower().endswith(PACKED) else 1) * PER_BYTE < free
+def check_output(
+    path: str | None, endings: tuple[str, ...], option: str, *inputs: str
+) -> None:
+    """Refuse an output that could not be written, before any work is done.
 
-
-def check_output(path: str | None, endings: tuple[str, ...], option: str) -> None:
-    """Refuse an output that could not be written, before any work is done."""
+    Args:
+        inputs: files that the command reads, none of which it may replace.
+    """
     if path is None:
         return
     if not path.lower().endswith(endings):
@@ -131,5 +123,19 @@ def check_output(path: str | None, endings: tuple[str, ...], option: str) -> Non
         )
     if os.path.isdir(path):
         raise click.UsageError(f"{option} must be a file. {path!r} is a folder.")
-    if not os.access(folder, os.W_OK):
-        raise click.UsageError(f"{option}: the folder {folder!r} cannot be written to.")
+    for given in inputs:
+        with suppress(OSError):
+            if os.path.samefile(path, given):
+                raise click.UsageError(
+                    f"{option} must be another file than those that are read. "
+                    f"Received: {path!r}, which is {given!r}. Try another name."
+                )
+    from kurve.files import check_replaceable
+
+    try:
+        check_replaceable(path)
+    except OSError as error:
+        raise click.UsageError(
+            f"{option} must be a file that can be written. Received: {path!r} "
+            f"({error.strerror}). Try another folder or name."
+        ) from None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from kurve.cli import words
 from kurve.progress import ProgressBar, format_duration, format_logs
 
 LINES = 10
@@ -18,7 +19,8 @@ class Watch:
     """Called after every epoch: watch(done, total, logs).
 
     On a terminal one bar is drawn again and again, with the loss and the time left; in
-    a log about every tenth epoch has a line.
+    a log about every tenth epoch has a line. A stream that cannot be written to ends
+    the showing, not the training.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -31,6 +33,10 @@ class Watch:
     def __call__(self, done: int, total: int, logs: Mapping[str, float]) -> None:
         if done <= self._done:  # another member that is behind
             return
+        with self._tolerant():
+            self._show(done, total, logs)
+
+    def _show(self, done: int, total: int, logs: Mapping[str, float]) -> None:
         if self._bar is None:
             self._bar = ProgressBar(total, stream=self._stream)
         self._done, self._logs = done, dict(logs)
@@ -43,17 +49,29 @@ class Watch:
         """End the bar, or write the last epoch's line."""
         if self._bar is None:
             return
-        if self._bar.wants_updates:
-            self._bar.target = self._done  # training may have stopped early
-            self._bar.finish(self._logs)
-            self._bar.close()
+        with self._tolerant():
+            self._end(self._bar)
+
+    def _end(self, bar: ProgressBar) -> None:
+        if bar.wants_updates:
+            bar.target = self._done  # training may have stopped early
+            bar.finish(self._logs)
+            bar.close()
         elif self._written < self._done:
-            self._line(self._bar.target or self._done)
+            self._line(bar.target or self._done)
 
     def abandon(self) -> None:
         """End a half-drawn line after an error."""
         if self._bar is not None:
-            self._bar.close()
+            with self._tolerant():
+                self._bar.close()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            words.mute(self._stream)
 
     def _line(self, total: int) -> None:
         self._written = self._done

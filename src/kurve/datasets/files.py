@@ -25,7 +25,7 @@ def folders() -> list[Path]:
     """Where files are looked for: $KURVE_DATA, here, ../shared/data, and the folder
     that Keras downloads to."""
     chosen = os.environ.get("KURVE_DATA")
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     first = [Path(chosen)] if chosen else []
     return [*first, Path(), Path("../shared/data"), home / "datasets"]
 

@@ -52,7 +52,7 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
             "native".
     """
     if engine is None:
-        engine = _default[0] if _default else os.environ.get("KURVE_ENGINE", "native")
+        engine = _default[0] if _default else os.environ.get("KURVE_ENGINE") or "native"
     if not isinstance(engine, str):
         if isinstance(engine, Engine):
             return engine

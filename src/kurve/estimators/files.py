@@ -3,6 +3,7 @@ training need: parameters, columns, scales, members, folds and what was held out
 
     kind         "estimator"
     estimator    the description below, of kind "Regressor" or "Classifier"
+    assessed     of `kurve fit`: whether its errors on held-out rows were told
 
     columns/fills, inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
     history/NAME                    float64
@@ -54,8 +55,16 @@ KINDS = {"U": str, "i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_
 _SCALER = ("mean", "deviation", "low", "high")
 
 
-def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
-    """Write a fitted estimator."""
+def save(
+    estimator: Estimator,
+    filepath: str | os.PathLike[str],
+    assessed: bool | None = None,
+) -> None:
+    """Write a fitted estimator.
+
+    Args:
+        assessed: whether it has been; None where nobody says.
+    """
     path = saving.checked_ending("save", filepath, ".kurve")
     if type(estimator) not in CLASSES.values():
         raise TypeError(
@@ -69,6 +78,8 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
                 "[save] all that was learnt must be finite. Received: NaN or infinity "
                 f"in {name!r}. Try a lower learning rate, or scale=True."
             )
+    if assessed is not None:
+        info["assessed"] = assessed
     saving.write(path, info, tensors)
 
 
@@ -92,7 +103,10 @@ def load(
     """
     path = path_name("load", "filepath", filepath, "estimator.kurve")
     with registry.custom_objects(custom_objects), opened(path) as file:
-        top = models.description(file, "estimator").table("kind", "estimator")
+        description = models.description(file, "estimator")
+        top = description.table("kind", "estimator", optional=("assessed",))
+        if "assessed" in top:
+            top["assessed"].flag()
         estimator = _unpacked(top["estimator"], _Arrays(file))
         file.finish()
         return estimator

@@ -1,6 +1,7 @@
 #include "linear.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/tuple.h>
 
 #include "interrupt.h"
 #include "register.h"
@@ -42,6 +43,14 @@ void make(JacobianArrays* self, Matrix<const float> rows, Vector<const double> r
 int64_t side_of(const Matrix<double>& a) {
   expect(a.shape(0) == a.shape(1), "the matrix must be square.");
   return int64_t(a.shape(0));
+}
+
+Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
+                 const Vector<double>& ur, const Matrix<double>& vt) {
+  auto P = side_of(vt);
+  expect(int64_t(scale.size()) == P && int64_t(s.size()) == P && int64_t(ur.size()) == P,
+         "scale, s, ur and vt must have as many rows.");
+  return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
 }  // namespace
@@ -120,4 +129,47 @@ void register_linear(nb::module_& m) {
       },
       nb::arg("r").noconvert(), nb::arg("out").noconvert(),
       "Write the diagonal of (R^T R)^-1 to out.");
+  m.def(
+      "triangle",
+      [](Matrix<const double> columns, Vector<const double> units, Matrix<double> out,
+         Vector<double> norms) {
+        auto C = side_of(out), n = int64_t(columns.shape(1));
+        expect(int64_t(columns.shape(0)) == C && int64_t(units.size()) == C &&
+                   int64_t(norms.size()) == C,
+               "columns, units, out and norms must have as many rows.");
+        interruptible([&] {
+          triangle(columns.data(), units.data(), C, n, out.data(), norms.data());
+        });
+      },
+      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("out").noconvert(), nb::arg("norms").noconvert(),
+      "Write R of A = Q R to out, and the norms of A's columns to norms; columns are "
+      "those of A, one a row, before each is multiplied by its unit.");
+  m.def(
+      "turn",
+      [](Matrix<const double> r, double least, Vector<const double> scale,
+         Vector<double> s, Vector<double> ur, Matrix<double> vt) {
+        Turned turned = turned_of(scale, s, ur, vt);
+        expect(int64_t(r.shape(0)) == turned.P + 1 && r.shape(0) == r.shape(1),
+               "r must have one row and column more than vt.");
+        return turn(r.data(), least, turned);
+      },
+      nb::arg("r").noconvert(), nb::arg("least"), nb::arg("scale").noconvert(),
+      nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
+      "Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q "
+      "where s is above that part of the largest.");
+  m.def(
+      "step_within",
+      [](Vector<const double> scale, Vector<double> s, Vector<double> ur,
+         Matrix<double> vt, double least, double radius, Vector<double> step) {
+        Turned turned = turned_of(scale, s, ur, vt);
+        expect(int64_t(step.size()) == turned.P, "step must be as long as s.");
+        Reach reach = step_within(turned, least, radius, step.data());
+        return std::make_tuple(reach.length, reach.promised, reach.damping);
+      },
+      nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
+      nb::arg("vt").noconvert(), nb::arg("least"), nb::arg("radius"),
+      nb::arg("step").noconvert(),
+      "Write the best step of that length; returns its length, the decrease that it "
+      "promises, and its damping.");
 }

@@ -182,7 +182,7 @@ def test_random_starts_rescue_a_fit_that_runs_away(
 
     _, covariance = curve_fit(wave, X, y, [0.2, 1.46, 0.94])
     assert np.isfinite(covariance).all()
-    monkeypatch.setattr("kurve.solvers.formulas.RESCUES", 0)
+    monkeypatch.setattr("kurve.solvers.attempts.RESCUES", 0)
     with pytest.raises(RuntimeError, match="no minimum was found"):
         curve_fit(wave, X, y, [0.2, 1.46, 0.94])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from kurve.solvers.tangents import unchanged
 
 def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     """`given` in float64, or in np.longdouble where it is that."""
@@ -21,7 +23,7 @@ def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
             f"{type(given).__name__}. Try np.asarray({name}, float)."
         ) from None
     if array.dtype != np.longdouble:
-        array = array.astype(np.float64)
+        array = np.asarray(array, np.float64)
     if array.size == 0:
         raise ValueError(
             f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
@@ -47,6 +49,10 @@ def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
                 f"Received: {p0!r}. Try p0=[1.0, 1.0]."
             )
         return first
+    if isinstance(f, FunctionType) and not f.__dict__:  # as inspect, but quickly
+        count, star = f.__code__.co_argcount, bool(f.__code__.co_flags & inspect.CO_VARARGS)
+        if count > 1 and not star:
+            return np.ones(count - 1)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = list(inspect.signature(f).parameters.values())
@@ -62,7 +68,12 @@ def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     return np.ones(len(named) - 1)
 
 
+UNBOUNDED = -np.inf, np.inf
+
+
 def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
+    if bounds is UNBOUNDED:
+        return np.full(parameters, -np.inf), np.full(parameters, np.inf)
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         bounds = bounds.lb, bounds.ub
     try:
@@ -104,9 +115,9 @@ def as_start(
 
 def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
-    covariance L L^T."""
+    covariance L L^T; r (n,), or many of them (P, n)."""
     if sigma is None:
-        return lambda r: r
+        return unchanged
     sigma = np.asarray(sigma, np.float64)
     if sigma.size == 1 and n != 1:
         sigma = np.full(n, sigma.item())
@@ -119,7 +130,8 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
                 f"covariance. Received: a matrix ({n}, {n}) that is not. "
                 "Try its diagonal's square root, (n,)."
             ) from None
-        return lambda r: inverse @ r
+        # Not `@`: BLAS's threads wait for each other where a core is busy.
+        return lambda r: np.einsum("ij,...j->...i", inverse, r)
     sigma = sigma.ravel() if sigma.size == n else sigma
     if sigma.shape != (n,) or not (sigma > 0).all():
         raise ValueError(
@@ -127,4 +139,4 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
             f"Received: shape {sigma.shape}, least value "
             f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
         )
-    return lambda r: (r.T / sigma).T
+    return lambda r: r / sigma

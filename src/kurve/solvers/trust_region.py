@@ -1,0 +1,119 @@
+"""Least squares by Levenberg and Marquardt's method as Moré (1978) made it: of all
+steps d with |D d| at most the radius of the region that the linear model is trusted in,
+the best one. The radius follows the gain ratio, what a step brings over what it
+promised. It begins large, so that a problem that is linear is solved by one step.
+
+This is the quick way for formulas: rough derivatives lead it until few steps are left.
+`kurve.solvers.least_squares` has the slow one, which keeps to curved valleys.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from kurve.solvers.least_squares import End
+from kurve.solvers.tangents import Fit, Tangent
+
+FIRST_RADIUS = 100.0
+"""Of the first region, as a multiple of |D p|."""
+
+ROUGH = 1e-4
+"""What may be left to gain (see `Linearization.prepare`) after steps with rough
+derivatives: forward differences, which have half the digits."""
+
+NEAR = 1e-5
+"""What is left where costs are too near to each other to be compared."""
+
+MOST_STEPS = 100
+
+
+class Place(NamedTuple):
+    """Where a walk ended: a point, the linear model there, what is left to gain, and
+    what part that is of what was left one step before."""
+
+    p: np.ndarray
+    tangent: Tangent
+    left: float
+    rate: float
+    end: End
+
+
+def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
+    """From `start` downhill, with at most about `most` calls of f.
+
+    Returns:
+        None where f is not finite at the start, or cannot be differentiated.
+    """
+    last, rough = fit.calls + most, fit.derivatives.method != "given"
+    p, here = start, fit.linearize(start, rough)
+    if here is None:
+        return None
+    scale = here.norms
+    length = float(np.linalg.norm(scale * p))
+    radius, before, rate = FIRST_RADIUS * (length or 1.0), math.inf, 1.0
+    for count in range(MOST_STEPS):
+        left = here.prepare(scale)
+        rate = min(left / before, 1.0)
+        if left <= NEAR and not rough:
+            end = End(True, "no step promises a lower cost")
+            return Place(p, here, left, rate, end)
+        done = left <= NEAR
+        while not done:
+            step, size, promised, damping = here.turned.within(radius)
+            trial = fit.project(p + step)
+            if fit.bounded:
+                promised = here.promised(trial - p)
+            residuals = fit.residuals(trial)
+            cost = math.inf if residuals is None else fit.cost(trial, residuals)
+            gained = here.cost - cost
+            ratio = gained / promised if promised > 0.0 else -1.0
+            if not count:
+                radius = min(radius, size)
+            if ratio <= 0.25:
+                radius = min(radius, 10.0 * size) * _shrink(here, gained, promised)
+            elif ratio >= 0.75 or not damping:
+                radius = 2.0 * size
+            if fit.calls > last:
+                end = End(False, f"f was called {most} times")
+                return Place(p, here, left, rate, end)
+            if ratio >= 1e-4:
+                p = trial
+                break
+            done = _hidden(fit, here, promised) or radius <= 1e-15 * float(
+                np.linalg.norm(scale * p)
+            )
+        if done and not rough:
+            end = End(True, "rounding hides a lower cost")
+            return Place(p, here, left, rate, end)
+        if done or promised * abs(1.0 - ratio) <= ROUGH**2 * here.cost:
+            rough = False
+        before = math.inf if done or damping else left
+        there = fit.linearize(p, rough)
+        if there is None:
+            end = End(False, "a derivative is not finite")
+            return Place(p, here, left, rate, end)
+        here = there
+        scale = np.maximum(scale, here.norms)
+    left = here.prepare(scale)
+    return Place(p, here, left, 1.0, End(False, f"{MOST_STEPS} steps found none"))
+
+
+def _shrink(here: Tangent, gained: float, promised: float) -> float:
+    """By what the radius is multiplied: where the parabola through both costs and the
+    slope has its minimum, within limits."""
+    if gained >= 0.0:
+        return 0.5
+    slope = -promised  # half of it, for an undamped step
+    if not math.isfinite(gained) or gained < -99.0 * here.cost:
+        return 0.1
+    return max(0.1, 0.5 * slope / (slope + 0.5 * gained))
+
+
+def _hidden(fit: Fit, here: Tangent, promised: float) -> bool:
+    """Whether so small a gain vanishes in the rounding of f."""
+    n = len(here.residuals)
+    noise = fit.rounding * math.sqrt(2.0 * here.cost / n)
+    return promised <= max(noise, 1e-15 * here.cost, fit.rounding**2 / n)

@@ -20,8 +20,8 @@ from kurve.solvers.tangents import Fit, Tangent
 FIRST_RADIUS = 100.0
 """Of the first region, as a multiple of |D p|."""
 
-ROUGH = 1e-4
-"""What may be left to gain (see `Linearization.prepare`) after steps with rough
+ROUGH = 1e-3
+"""What is left to gain (see `Linearization.prepare`) before the last step with rough
 derivatives: forward differences, which have half the digits."""
 
 NEAR = 1e-5
@@ -60,7 +60,7 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         if left <= NEAR and not rough:
             end = End(True, "no step promises a lower cost")
             return Place(p, here, left, rate, end)
-        done = left <= NEAR
+        done = False
         while not done:
             step, size, promised, damping = here.turned.within(radius)
             trial = fit.project(p + step)
@@ -88,7 +88,9 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         if done and not rough:
             end = End(True, "rounding hides a lower cost")
             return Place(p, here, left, rate, end)
-        if done or promised * abs(1.0 - ratio) <= ROUGH**2 * here.cost:
+        # What was promised and not kept is about what is left.
+        expected = promised * abs(1.0 - ratio) / here.cost
+        if done or left <= ROUGH or expected <= NEAR**2:
             rough = False
         before = math.inf if done or damping else left
         there = fit.linearize(p, rough)

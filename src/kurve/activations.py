@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 from kurve.plan import Attr
 
@@ -42,7 +43,7 @@ class Activation:
         """The activation of every element of x; softmax goes over the last axis."""
         from kurve.engines.reference.activations import ACTIVATIONS
 
-        z = np.asarray(x)
+        z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)
         if self.name == "softmax":

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_array, as_numbers
+
 SAMPLES = 1000
 WORK = 2e7
 """Rows drawn in all, at most: fewer samples for many rows, at least 100."""
@@ -84,7 +86,7 @@ def assess(
         coverage: of the intervals to count.
         seed: of the bootstrap.
     """
-    truth = np.asarray(y)
+    truth = as_array("assess", "y", y)
     if hasattr(model, "classes_"):
         classes = np.asarray(model.classes_).tolist()
         p = np.asarray(call_quietly(model.predict_proba, x), float)
@@ -312,7 +314,7 @@ def columns_of(x: Any) -> dict[str, np.ndarray]:
 
         frame = nw.from_native(x, eager_only=True)
         return {name: _as_column(frame[name]) for name in frame.columns}
-    array = np.asarray(x)
+    array = as_array("assess", "x", x)
     array = array.reshape(len(array), -1)
     return {f"x{j + 1}": array[:, j] for j in range(array.shape[1])}
 
@@ -329,7 +331,7 @@ def call_quietly(call: Any, x: Any) -> Any:
 
 def as_matrix(values: Any) -> np.ndarray:
     """float64 (n, outputs); (n,) is one output."""
-    array = np.asarray(values, float)
+    array = as_numbers("assess", "y", values, np.float64)
     return array[:, None] if array.ndim == 1 else array
 
 

@@ -4,12 +4,12 @@ changed, with the argument, the position, the value and the fix."""
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.losses import Loss
 from kurve.plan import Shape
 
@@ -39,8 +39,8 @@ def as_samples(
         keep_bytes: leave uint8 samples of two or more axes, images, as they are.
 
     Raises:
-        TypeError: text, objects, dates or complex numbers.
-        ValueError: empty, of another shape, or not finite.
+        TypeError: text, objects or dates.
+        ValueError: complex numbers, empty, of another shape, or not finite.
     """
     if (
         type(data) is np.ndarray
@@ -51,7 +51,8 @@ def as_samples(
     ):  # nothing to convert: predictions of single rows take microseconds
         refuse_non_finite(where, argument, data, data)
         return data
-    array = _as_numbers(where, argument, data)
+    array = as_numbers(where, argument, data)
+    given = array.shape
     if array.ndim == 0:
         raise ValueError(
             f"[{where}] {argument} must have a row for every sample. Received: the "
@@ -68,7 +69,7 @@ def as_samples(
         raise ValueError(
             f"[{where}] {argument} must have shape (n, "
             f"{', '.join(map(str, sample_shape))}), because that is what the model was "
-            f"built for. Received: {argument}.shape={np.shape(data)}. "
+            f"built for. Received: {argument}.shape={given}. "
             f"{_shape_fix(argument, array, sample_shape)}"
         )
     if keep_bytes and array.dtype == np.uint8 and array.ndim > 2:
@@ -85,7 +86,8 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
         TypeError, ValueError: as `as_samples`; a shape that would have to be broadcast;
             a value the loss cannot take (a class number that is too large, say).
     """
-    array = _as_numbers(where, "y", y)
+    array = as_numbers(where, "y", y)
+    given = array.shape
     target = loss.target_shape(output_shape)
     if array.ndim == len(target) + 2 and array.shape[-1] == 1 and loss.sparse:
         array = array[..., 0]
@@ -96,7 +98,7 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
         raise ValueError(
             f"[{where}] y must have shape ({shape}), because the model's output has "
             f"shape (n, {', '.join(map(str, output_shape))}) and the loss is "
-            f"{loss.name}. Received: y.shape={np.shape(y)}. Losses never broadcast. "
+            f"{loss.name}. Received: y.shape={given}. Losses never broadcast. "
             f"{_target_fix(array, loss, target, output_shape)}"
         )
     if array.size == 0:
@@ -110,9 +112,11 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
     return targets
 
 
-def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
-    """`sample_weight` as float32 (samples,), finite and at least 0."""
-    weights = _as_numbers(where, "sample_weight", sample_weight)
+def as_weights(
+    where: str, sample_weight: Any, samples: int, dtype: Any = FLOAT32
+) -> np.ndarray:
+    """`sample_weight` as an array (samples,), finite and at least 0."""
+    weights = as_numbers(where, "sample_weight", sample_weight)
     if weights.shape == (samples, 1):
         weights = weights[:, 0]
     if weights.shape != (samples,):
@@ -122,7 +126,7 @@ def as_weights(where: str, sample_weight: Any, samples: int) -> np.ndarray:
             f"Try sample_weight=np.ones({samples})."
         )
     given = weights
-    weights = _cast(given, np.float32)
+    weights = _cast(given, dtype)
     refuse_non_finite(where, "sample_weight", weights, given)
     if (weights < 0).any():
         i = int(np.argmax(weights < 0))
@@ -200,7 +204,8 @@ def refuse_non_finite(
     place = f"{argument}[{', '.join(map(str, position))}]"
     if np.isfinite(value):
         raise ValueError(
-            f"[{where}] {argument} must fit into float32 (largest number 3.4e38). "
+            f"[{where}] {argument} must fit into {array.dtype} (largest number "
+            f"{np.finfo(array.dtype).max:.2g}). "
             f"Received: {place} = {value!r}. Try scaling the data."
         )
     raise ValueError(
@@ -215,73 +220,6 @@ def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, dtype=dtype)
-
-
-def _as_numbers(where: str, argument: str, data: Any) -> np.ndarray:
-    """`data` as an array of real numbers, with any shape."""
-    if data is None:
-        raise TypeError(
-            f"[{where}] {argument} is missing. Received: None. "
-            "Try an array with a row for every sample."
-        )
-    try:
-        array = np.asarray(data)
-    except ValueError:
-        _refuse_mixed_images(where, argument, data)
-        raise ValueError(
-            f"[{where}] {argument} must be rectangular. Received: a "
-            f"{type(data).__name__} whose rows differ in length. "
-            "Try rows of the same length."
-        ) from None
-    if array.dtype.kind in "fiub":
-        return array
-    position = _first_non_number(array)
-    if array.dtype.kind == "O" and position is None:
-        if any(map(np.ndim, array.flat)):  # an array of images
-            return _as_numbers(where, argument, array.tolist())
-        return array.astype(np.float64)
-    position = position or (0,) * array.ndim
-    value = array[position] if array.size else array.dtype
-    place = f"{argument}[{', '.join(map(str, position))}]" if position else argument
-    if isinstance(value, (str, bytes)):
-        value = str(value)
-        fix = "Try .astype(float) if the text holds numbers, or numbers for categories."
-    else:
-        fix = "Try leaving such rows out." if value is None else "Try .astype(float)."
-    shown = textwrap.shorten(repr(value), 60, placeholder=" ...")
-    raise TypeError(
-        f"[{where}] {argument} must hold real numbers. Received: {place} = {shown} "
-        f"of type {type(value).__name__}. {fix}"
-    )
-
-
-def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
-    """Refuse a list of images that differ in size or in channels."""
-    shapes = [np.shape(image) for image in data if isinstance(image, np.ndarray)]
-    if len(shapes) != len(data) or len(shapes[0]) < 2:
-        return
-    i = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
-    raise ValueError(
-        f"[{where}] {argument} must hold images of one shape. Received: "
-        f"{argument}[0].shape={shapes[0]}, {argument}[{i}].shape={shapes[i]}. "
-        "Try scaling or cropping them to one size first."
-    )
-
-
-def _first_non_number(array: np.ndarray) -> tuple[int, ...] | None:
-    """Position of the first element that is no number, text that cannot even be read as
-    one before all others; None if there is none."""
-    found = None
-    for position, value in np.ndenumerate(array):
-        is_text = isinstance(value, (str, bytes))
-        if not is_text and hasattr(value, "__float__"):
-            continue
-        found = position if found is None else found
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            return position
-    return found
 
 
 def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:

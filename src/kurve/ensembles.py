@@ -17,6 +17,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from kurve import data, rng
+from kurve.arrays import as_numbers
 from kurve.batching import check_count
 from kurve.callbacks import BackupAndRestore, Callback, History
 from kurve.callbacks.base import as_list
@@ -183,7 +184,9 @@ class Ensemble:
         if given is None and not bootstrap:
             return [None] * len(self.members)
         rows = len(data.as_samples("fit", "x", x, None))
-        weights = np.ones(rows, np.float32) if given is None else np.asarray(given)
+        weights: np.ndarray = np.ones(rows, np.float32)
+        if given is not None:
+            weights = as_numbers("fit", "sample_weight", given)
         if weights.ndim < 2 or weights.shape == (rows, 1):
             weights = np.broadcast_to(
                 data.as_weights("fit", weights, rows), (len(self.members), rows)

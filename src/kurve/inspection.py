@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_array, as_numbers
 from kurve.assessment import as_matrix, class_numbers
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -117,7 +118,7 @@ def permutation_importance(
     Source: Breiman 2001, Random Forests, section 10.
     """
     rows = _Rows("permutation_importance", model, x)
-    truth = np.asarray(y)
+    truth = as_array("permutation_importance", "y", y)
     if len(truth) != len(rows):
         raise ValueError(
             "[permutation_importance] x and y must have the same number of rows. "
@@ -207,7 +208,7 @@ def calibration(
             "[calibration] model must have a method predict_interval. Received: an "
             f"object of type {type(model).__name__}. Try kurve.Regressor()."
         )
-    truth = np.asarray(y, float)
+    truth = as_numbers("calibration", "y", y, np.float64)
     covered, width = [], []
     for level in levels:
         bounds = np.asarray(model.predict_interval(x, coverage=level))
@@ -230,8 +231,9 @@ def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliabilit
 
     Source: DeGroot & Fienberg 1983; the error is that of Guo et al. 2017, equation 3.
     """
-    p = np.asarray(probabilities, float).reshape(-1)
-    hit = np.asarray(happened, bool).reshape(-1)
+    p = as_numbers("reliability", "probabilities", probabilities, np.float64)
+    p = p.reshape(-1)
+    hit = as_numbers("reliability", "happened", happened, bool).reshape(-1)
     number = np.clip((p * bins).astype(int), 0, bins - 1)
     count = np.bincount(number, minlength=bins)
     there = count > 0
@@ -251,7 +253,8 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
     known = np.asarray(classes)
     size = len(known)
     numbers = []
-    for names in (np.asarray(y), np.asarray(predicted)):
+    for name, given in (("y", y), ("predicted", predicted)):
+        names = as_array("confusion_matrix", name, given)
         each = class_numbers(names, classes)
         if (each < 0).any():
             raise ValueError(
@@ -318,7 +321,7 @@ class _Rows:
             self.names = list(self._frame.columns)
             self._length = len(self._frame)
             return
-        self._array = np.asarray(x)
+        self._array = as_array(where, "x", x)
         if self._array.ndim == 1:
             self._array = self._array[:, None]
         if self._array.ndim != 2 or self._array.size == 0:

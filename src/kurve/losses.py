@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
@@ -77,7 +78,9 @@ class Loss:
         """
         from kurve.engines.reference.losses import LOSSES
 
-        y, p = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        where = type(self).__name__
+        y = as_numbers(where, "y_true", y_true, np.float64)
+        p = as_numbers(where, "y_pred", y_pred, np.float64)
         expected = self.target_shape(p.shape)
         if y.shape != expected and not (self.sparse and y.shape == (*expected, 1)):
             raise ValueError(
@@ -98,7 +101,8 @@ class Loss:
         """
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
-            weights = np.asarray(sample_weight, np.float64)
+            where = type(self).__name__
+            weights = as_numbers(where, "sample_weight", sample_weight, np.float64)
             values = values * weights.reshape(-1, *[1] * (values.ndim - 1))
         return float(np.mean(values))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses, registry
+from kurve.arrays import as_array, as_numbers
 from kurve.errors import lookup, unknown_name
 from kurve.plan import Attr, MetricSpec, Shape
 
@@ -77,9 +78,10 @@ class Metric:
         sparse metric, sample_weight (B,)."""
         from kurve.engines.reference.metrics import accumulate
 
-        p = np.atleast_1d(np.asarray(y_pred, np.float64))
+        where = type(self).__name__
+        p = np.atleast_1d(as_numbers(where, "y_pred", y_pred, np.float64))
         rows = p.reshape(-1, p.shape[-1] if p.ndim > 1 else 1)
-        y = np.asarray(y_true, np.float64).reshape(len(rows), -1)
+        y = as_numbers(where, "y_true", y_true, np.float64).reshape(len(rows), -1)
         if y.shape[1] != (1 if self.sparse else rows.shape[1] / self.heads):
             raise ValueError(
                 f"[{type(self).__name__}] y_true must fit y_pred. Received: "
@@ -87,7 +89,8 @@ class Metric:
             )
         weights = np.ones(len(p))
         if sample_weight is not None:
-            weights = np.asarray(sample_weight, np.float64).reshape(len(p))
+            given = as_numbers(where, "sample_weight", sample_weight, np.float64)
+            weights = given.reshape(len(p))
         if self._totals is None:
             self._totals = np.zeros(self.size(rows.shape[1:]))
         weights = np.repeat(weights, len(rows) // len(p))
@@ -343,7 +346,11 @@ def confusion_matrix(
     Raises:
         ValueError: different lengths, no labels, none that occurs, unknown normalize.
     """
-    truth, answer = np.asarray(y_true), np.asarray(y_pred)
+    where = "confusion_matrix"
+    truth, answer = (
+        as_array(where, "y_true", y_true),
+        as_array(where, "y_pred", y_pred),
+    )
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
     if truth.ndim != 1 or answer.shape != truth.shape:
@@ -354,7 +361,7 @@ def confusion_matrix(
         )
     known = np.unique(np.concatenate([truth, answer]))
     if labels is not None:
-        known = np.asarray(labels)
+        known = as_array(where, "labels", labels)
     if known.ndim != 1 or not known.size or len(set(known.tolist())) < known.size:
         raise ValueError(
             "[confusion_matrix] labels must be different classes, at least one. "
@@ -371,7 +378,8 @@ def confusion_matrix(
         )
     weights = None
     if sample_weight is not None:
-        weights = np.asarray(sample_weight, np.float64).reshape(len(truth))[counted]
+        given = as_numbers(where, "sample_weight", sample_weight, np.float64)
+        weights = given.reshape(len(truth))[counted]
     size = len(known)
     places = rows[counted] * size + columns[counted]
     matrix = np.bincount(places, weights, size * size).reshape(size, size)

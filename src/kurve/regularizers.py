@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 
 
@@ -33,7 +34,7 @@ class L1L2:
 
     def __call__(self, w: Any) -> float:
         """The penalty of one array."""
-        w = np.asarray(w)
+        w = as_numbers(type(self).__name__, "w", w)
         return float(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(w**2))
 
     def get_config(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.rng import set_random_seed as set_random_seed
 
 
@@ -21,10 +22,10 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     Raises:
         ValueError: empty, not whole, below 0 or not below num_classes.
     """
-    classes = np.asarray(x)
+    classes = as_numbers("to_categorical", "x", x)
     if classes.ndim > 1 and classes.shape[-1] == 1:
         classes = classes[..., 0]
-    if not classes.size or classes.dtype.kind not in "fiub":
+    if not classes.size:
         raise ValueError(
             "[to_categorical] x must hold class numbers. Received: an array of shape "
             f"{classes.shape} and type {classes.dtype}. Try [0, 1, 2]."

@@ -48,11 +48,11 @@ CASES: dict[str, Wrong] = {
     "numbers as text in x": wrong(
         fit([["1.5", "2"], ["3", "4"]], [1, 2]), TypeError, "fit", "x[0, 0] = '1.5'"
     ),
-    "None in x": wrong(fit(OBJECTS), TypeError, "fit", "x[0, 1] = None", "leaving"),
+    "None in x": wrong(fit(OBJECTS), ValueError, "fit", "x[0, 1] = None", "leaving"),
     "rows of different length": wrong(
         fit([[1, 2], [3]], [1, 2]), ValueError, "fit", "x must be rectangular"
     ),
-    "complex x": wrong(fit(X + 1j), TypeError, "fit", "x[0, 0] = ", "complex"),
+    "complex x": wrong(fit(X + 1j), ValueError, "fit", "x[0, 0] = ", "complex"),
     "dates in x": wrong(fit(DATES), TypeError, "fit", "x[0] = ", "datetime64"),
     "a dictionary as x": wrong(fit({"a": 1}), TypeError, "fit", "dict"),
     # --- y

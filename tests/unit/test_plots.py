@@ -141,7 +141,7 @@ def test_fit_divides_the_axes_of_the_caller(placed: str) -> None:
         ({"x": []}, ValueError, r"x must have at least one row. Received: x.shape="),
         ({"y": X[:3]}, ValueError, "as many rows as each other. Received: 40 and 3"),
         ({"y": X * np.nan}, ValueError, r"y must be finite. Received: nan at y\[0\]"),
-        ({"x": ["a"] * 40}, TypeError, "x must be an array of numbers. Received: "),
+        ({"x": ["a"] * 40}, TypeError, "x must hold real numbers. Received: x"),
         ({"y": np.ones((40, 2, 2))}, ValueError, r"y must be \(n,\) or \(n, outputs\)"),
         ({"y": np.ones((40, 2))}, ValueError, "as many columns as the model has"),
         ({"test_y": X}, ValueError, "test_y needs test_x"),

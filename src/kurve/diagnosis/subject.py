@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import data, registry, rng
+from kurve.arrays import as_numbers
 from kurve.batching import pass_bounds
 from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
@@ -102,7 +103,7 @@ class Subject:
         data.check_same_length(where, x=samples, y=checked)
         every = -(-samples.size // MOST_NUMBERS)
         # Duplicates and leaks are looked for in the numbers as given, not in float32.
-        given = np.asarray(np.asarray(x)[::every], np.float64)
+        given = as_numbers(where, "x", x)[::every].astype(np.float64)
         samples = np.ascontiguousarray(samples[::every])
         checked = np.ascontiguousarray(checked[::every])
         rows = Rows(samples, given.reshape(len(samples), -1), checked, every)
@@ -122,7 +123,7 @@ class Subject:
         return rows
 
     def _targets(self, where: str, y: Any) -> np.ndarray:
-        array = np.asarray(y)
+        array = as_numbers(where, "y", y)
         shape = self.output_shape
         if self.loss is None or shape is None:
             return data.as_samples(where, "y", y, None, np.float64)

@@ -15,11 +15,12 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, data
+from kurve.arrays import as_array, is_frame
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.errors import not_fitted
 from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
-from kurve.estimators.frames import Table, column_of, is_frame, is_series, read_table
+from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.scaling import Scaler
@@ -341,14 +342,9 @@ class Estimator(Parameters):
     def _table(self, where: str, X: Any, curve: bool) -> Table:
         """The table X; with `curve`, a one-dimensional X is one column."""
         if curve and not is_frame(X):
-            if is_series(X):
-                X = column_of(where, "X", X)
-            try:
-                array = np.asarray(X)
-            except ValueError:  # rows that differ in length: refused below
-                return read_table(where, X)
-            if array.ndim == 1:
-                X = array.reshape(-1, 1)
+            X = as_array(where, "X", X, missing=True)
+            if X.ndim == 1:
+                X = X.reshape(-1, 1)
         return read_table(where, X)
 
     def _is_curve(self, y: Any) -> bool:

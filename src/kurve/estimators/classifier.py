@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import data, losses
+from kurve.arrays import as_array, is_missing
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.errors import conversion_warning
 from kurve.estimators.fitting import Targets
-from kurve.estimators.frames import column_of, is_missing, names_of_targets
+from kurve.estimators.frames import names_of_targets
 from kurve.estimators.training import Recipe
 from kurve.losses import Loss
 
@@ -135,7 +136,7 @@ class Classifier(Estimator):
         data.check_same_length("score", X=predicted, y=labels)
         weights = None
         if sample_weight is not None:
-            weights = np.asarray(column_of("score", "sample_weight", sample_weight))
+            weights = data.as_weights("score", sample_weight, len(labels), np.float64)
         return float(np.average(predicted == labels, weights=weights))
 
     def _probabilities(self, where: str, X: Any) -> np.ndarray:
@@ -308,7 +309,7 @@ def _unknown(
 
 def _labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
     """Labels as an array (n,), and whether they were given as (n,)."""
-    array = column_of(where, "y", y)
+    array = as_array(where, "y", y)
     if array.ndim == 2 and array.shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected. Please change "

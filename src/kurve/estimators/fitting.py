@@ -13,7 +13,6 @@ import numpy as np
 from kurve import data, rng
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
-from kurve.estimators.frames import column_of
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler, merge_equal_rows
 from kurve.estimators.training import Recipe, Rows
@@ -105,6 +104,7 @@ class Fresh:
                 "the target y is None. Try fit(X, y)."
             )
         before = self.before
+        targets = estimator._read_targets(where, y, self.learnt)
         curve = estimator._is_curve(y) if before is None else before.n_features_in_ == 1
         table = estimator._table(where, X, curve)
         if before is None:
@@ -113,7 +113,6 @@ class Fresh:
             self.columns = before._columns
             self.columns.check_names(where, table, type(estimator).__name__)
         matrix, _ = self.columns.encode(where, table)
-        targets = estimator._read_targets(where, y, self.learnt)
         data.check_same_length(where, X=matrix, y=targets.values)
         self.targets = targets
         self.outputs = targets.values.shape[1]
@@ -125,9 +124,7 @@ class Fresh:
             )
         weights = None
         if sample_weight is not None:
-            given = column_of(where, "sample_weight", sample_weight)
-            data.as_weights(where, given, len(matrix))
-            weights = np.asarray(given, np.float64).reshape(-1)
+            weights = data.as_weights(where, sample_weight, len(matrix), np.float64)
             if not weights.any():
                 raise ValueError(
                     f"[{where}] some sample_weight must be above 0. Received: weights "
@@ -156,9 +153,7 @@ class Fresh:
             )
         weights = None
         if len(given) == 3 and given[2] is not None:
-            weights = np.asarray(
-                data.as_weights(where, given[2], len(matrix)), np.float64
-            )
+            weights = data.as_weights(where, given[2], len(matrix), np.float64)
         weights = self.estimator._row_weights(targets.values, weights, self.learnt)
         return Sample(matrix, targets.values, weights)
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from kurve.arrays import (
+    as_array,
+    as_numbers,
+    is_frame,
+    is_missing,
+    is_series,
+    refuse_equal_names,
+)
 
 
 @dataclass
@@ -42,25 +50,6 @@ class Table:
         return f"X[{self.names[column]!r}] at row {row}"
 
 
-def is_frame(data: Any) -> bool:
-    """Whether `data` is a data frame or Arrow table. Imports nothing."""
-    if isinstance(data, (np.ndarray, list, tuple, Mapping)):
-        return False
-    if hasattr(type(data), "collect_schema"):  # polars; a lazy frame has no shape
-        return True
-    shape = getattr(data, "shape", None)
-    named = hasattr(data, "columns") or hasattr(data, "column_names")
-    return named and isinstance(shape, tuple) and len(shape) == 2
-
-
-def is_series(data: Any) -> bool:
-    """Whether `data` is one column of a data frame. Imports nothing."""
-    module = type(data).__module__.partition(".")[0]
-    return module in ("pandas", "polars", "pyarrow", "modin", "cudf") and not is_frame(
-        data
-    )
-
-
 def read_table(where: str, data: Any) -> Table:
     """A table from whatever the user has.
 
@@ -72,11 +61,6 @@ def read_table(where: str, data: Any) -> Table:
         TypeError: sparse, complex or date columns, objects that are no values.
         ValueError: not two-dimensional, no rows or no columns.
     """
-    if hasattr(data, "tocsr") or hasattr(data, "todense"):
-        raise TypeError(
-            f"[{where}] X must be dense: sparse data was passed. "
-            f"Received: {type(data).__name__}. Try X.toarray()."
-        )
     table = _from_frame(where, data) if is_frame(data) else _from_array(where, data)
     if table.width == 0:
         raise ValueError(
@@ -101,20 +85,7 @@ def _from_array(where: str, data: Any) -> Table:
             f"[{where}] X must be an array or a data frame. Received: a "
             f"{type(data).__name__}. Try pandas.DataFrame(X) or polars.DataFrame(X)."
         )
-    try:
-        array = np.asarray(data)
-        if array.dtype.kind in "US" and not isinstance(data, np.ndarray):
-            array = np.asarray(data, dtype=object)  # [[1.0, "a"]]: numbers stay numbers
-    except ValueError:
-        raise ValueError(
-            f"[{where}] X must be rectangular. Received: a {type(data).__name__} whose "
-            "rows differ in length. Try rows of the same length."
-        ) from None
-    if array.dtype.kind == "c":
-        raise ValueError(
-            f"[{where}] Complex data not supported. Received: {array.dtype}. "
-            "Try X.real and X.imag side by side."
-        )
+    array = as_array(where, "X", data, missing=True)
     if array.ndim != 2:
         raise ValueError(
             f"[{where}] Expected 2D array (rows, columns), got {array.ndim}D array "
@@ -122,10 +93,9 @@ def _from_array(where: str, data: Any) -> Table:
             "X.reshape(-1, 1) for a single feature or X.reshape(1, -1) for a single "
             "sample."
         )
-    if array.dtype.kind in "mM":
-        raise _date_error(where, "X", array.dtype)
-    if array.dtype.kind in "fiub":
-        numbers = np.ascontiguousarray(array, dtype=np.float64)
+    if array.dtype.kind not in "OUST":
+        numbers = as_numbers(where, "X", array, np.float64)
+        numbers = np.ascontiguousarray(numbers)
         return Table(None, array.shape[1], list(range(array.shape[1])), numbers)
     parts = [_objects(where, array[:, c], f"X[:, {c}]") for c in range(array.shape[1])]
     return _assemble(None, parts, len(array))
@@ -133,6 +103,8 @@ def _from_array(where: str, data: Any) -> Table:
 
 def _from_frame(where: str, data: Any) -> Table:
     nw = _narwhals(where, data)
+    if not hasattr(type(data), "collect_schema"):
+        refuse_equal_names(where, "X", data)
     frame = nw.from_native(data)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
@@ -142,17 +114,9 @@ def _from_frame(where: str, data: Any) -> Table:
         column = frame.get_column(name)
         dtype = column.dtype
         label = f"X[{name!r}]"
-        if dtype.is_numeric():
-            # Frames mark what is missing in their own way; all become NaN.
-            gaps = column.is_null().to_numpy()
-            if gaps.any():
-                column = column.cast(nw.Float64)
-                values = _with_gaps(column.to_list())
-            else:
-                values = np.asarray(column.to_numpy(), np.float64)
-            parts.append(values)
-        elif dtype == nw.Boolean:
-            parts.append(_with_gaps(column.to_list()))
+        if dtype.is_numeric() or dtype == nw.Boolean:
+            native = column.to_native()
+            parts.append(as_numbers(where, label, native, np.float64, missing=True))
         elif dtype.is_temporal():
             raise _date_error(where, label, dtype)
         elif dtype in (nw.String, nw.Categorical, nw.Enum):
@@ -185,12 +149,6 @@ def _names(where: str, given: list[Any]) -> list[str] | None:
             f"string names. Received: {given[:8]!r}. "
             "Try X.columns = X.columns.astype(str)."
         )
-    twice = [name for name, count in Counter(given).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"[{where}] columns must have different names. Received: {twice[0]!r} "
-            f"{Counter(given)[twice[0]]} times. Try renaming them."
-        )
     return list(given) if given and all(texts) else None
 
 
@@ -203,59 +161,26 @@ def levels_of(values: list[Any]) -> np.ndarray:
     return levels
 
 
-def _with_gaps(values: list[Any]) -> np.ndarray:
-    return np.array([np.nan if is_missing(v) else v for v in values], np.float64)
-
-
-def is_missing(value: Any) -> bool:
-    """None, NaN, NaT or pandas' NA."""
-    if value is None:
-        return True
-    if isinstance(value, (str, bytes)):
-        return False
-    try:
-        return bool(value != value)
-    except TypeError:  # the truth value of pandas.NA is ambiguous
-        return True
-    except ValueError:
-        return False
-
-
 def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
     """A column of Python objects: float64 if all are numbers, else levels."""
-    gaps = np.array([is_missing(v) for v in values], bool)
-    numbers = text = None
+    gaps = [is_missing(v) for v in values]
+    texts = [isinstance(v, (str, bytes)) for v in values]
     for row, value in enumerate(values):
-        if gaps[row]:
-            continue
-        if isinstance(value, (str, bytes, np.str_)):
-            text = row if text is None else text
-        elif isinstance(value, (complex, np.complexfloating)):
-            raise ValueError(
-                f"[{where}] Complex data not supported. "
-                f"Received: {label} row {row} = {value!r}. Try its real part."
-            )
-        elif hasattr(value, "isoformat") or isinstance(
-            value, (np.datetime64, np.timedelta64)
-        ):
-            raise _date_error(where, label, type(value).__name__)
-        elif hasattr(value, "__float__") and np.ndim(value) == 0:
-            numbers = row if numbers is None else numbers
-        else:
+        numeric = hasattr(value, "__float__") and np.ndim(value) == 0
+        if not (gaps[row] or texts[row] or numeric or hasattr(value, "isoformat")):
             raise TypeError(
                 f"[{where}] every argument must be a string or a real number. "
                 f"Received: {label} row {row} = {value!r} of type "
                 f"{type(value).__name__}. Try one column for each of its parts."
             )
-    if text is None:
-        return np.array(
-            [np.nan if gap else float(v) for v, gap in zip(values, gaps, strict=True)],
-            np.float64,
-        )
-    if numbers is not None:
+    if not any(texts):
+        return as_numbers(where, label, values, np.float64, missing=True)
+    numbers = [not (g or t) for g, t in zip(gaps, texts, strict=True)]
+    if any(numbers):
+        number, text = numbers.index(True), texts.index(True)
         raise TypeError(
             f"[{where}] a column must hold texts or numbers, not both. Received: "
-            f"{label} row {numbers} = {values[numbers]!r} and row {text} = "
+            f"{label} row {number} = {values[number]!r} and row {text} = "
             f"{values[text]!r}. Try astype(float) or astype(str) on it."
         )
     return levels_of([v.decode() if isinstance(v, bytes) else v for v in values])
@@ -276,28 +201,6 @@ def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -
         numbers[:, position] = parts[column]
     texts = {c: part for c, part in enumerate(parts) if part.dtype.kind == "O"}
     return Table(names, len(parts), numeric, numbers, texts)
-
-
-def column_of(where: str, argument: str, data: Any) -> np.ndarray:
-    """Targets or weights as an array: a frame's columns, a series' values."""
-    if is_frame(data):
-        frame = _narwhals(where, data).from_native(data, eager_only=True)
-        columns = [frame.get_column(name).to_numpy() for name in frame.columns]
-        return np.stack(columns, axis=1) if columns else np.empty((len(frame), 0))
-    if is_series(data) and hasattr(data, "to_numpy"):
-        return np.asarray(data.to_numpy())
-    try:
-        array = np.asarray(data)
-        mixed = array.dtype.kind in "US" and isinstance(data, (list, tuple))
-        if mixed and any(not isinstance(v, str) for v in data):
-            array = np.asarray(data, dtype=object)
-    except ValueError:
-        raise ValueError(
-            f"[{where}] {argument} must be rectangular. Received: a "
-            f"{type(data).__name__} whose rows differ in length. "
-            "Try rows of the same length."
-        ) from None
-    return array
 
 
 def names_of_targets(data: Any) -> list[str] | None:

@@ -8,12 +8,13 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 
 from kurve import data, losses
+from kurve.arrays import as_array, as_numbers
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
-from kurve.estimators.frames import column_of, names_of_targets
+from kurve.estimators.frames import names_of_targets
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.scaling import Moments, Scaler
 from kurve.estimators.training import Recipe
@@ -203,7 +204,7 @@ class Regressor(Estimator):
         predicted = predicted.reshape(len(truth), -1)
         weights = None
         if sample_weight is not None:
-            weights = np.asarray(column_of("score", "sample_weight", sample_weight))
+            weights = data.as_weights("score", sample_weight, len(truth), np.float64)
         mean = np.average(truth, axis=0, weights=weights)
         error = np.average((truth - predicted) ** 2, axis=0, weights=weights)
         spread = np.average((truth - mean) ** 2, axis=0, weights=weights)
@@ -353,25 +354,19 @@ class Regressor(Estimator):
             learnt["_outputs"] = moments.scaler(bool(self.scale))
 
     def _is_curve(self, y: Any) -> bool:
-        return np.asarray(column_of("fit", "y", y)).dtype.kind == "f"
+        return as_array("fit", "y", y, missing=True).dtype.kind == "f"
 
     def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
-        array = column_of(where, "y", y)
+        array = as_array(where, "y", y)
         names = names_of_targets(y)
-        if array.dtype.kind == "c":
-            raise ValueError(
-                f"[{where}] Complex data not supported. Received: y of {array.dtype}. "
-                "Try [y.real, y.imag] as two outputs."
-            )
-        if array.dtype.kind not in "fiub":
-            try:
-                array = array.astype(np.float64)
-            except (TypeError, ValueError):
-                bad = next(v for v in array.ravel() if not _is_number(v))
+        if array.dtype.kind in "OUST":
+            text = next((v for v in array.flat if isinstance(v, (str, bytes))), None)
+            if text is not None:
                 raise ValueError(
-                    f"[{where}] y must hold real numbers. Received: {bad!r} of type "
-                    f"{type(bad).__name__}. Try kurve.Classifier for classes."
-                ) from None
+                    f"[{where}] y must hold real numbers. Received: {text!r} of type "
+                    f"{type(text).__name__}. Try kurve.Classifier for classes."
+                )
+        array = as_numbers(where, "y", y)
         if array.ndim not in (1, 2) or array.size == 0:
             raise ValueError(
                 f"[{where}] y must have shape (n,) or (n, outputs) and not be empty. "
@@ -492,11 +487,3 @@ class Regressor(Estimator):
         means = learnt._outputs_of(z)
         errors = np.average((t - means.mean(axis=0)) ** 2, axis=0, weights=w)
         return np.asarray(errors / freedom + 1e-12)
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import data
+from kurve.arrays import as_array, is_frame, is_series
 from kurve.ensembles import Ensemble
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
 from kurve.estimators.fitting import Fresh, Parts, Sample
-from kurve.estimators.frames import Table, column_of, is_frame, is_series, read_table
+from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Moments, Scaler, row_hashes
 from kurve.estimators.training import Rows, mean_history
@@ -66,13 +67,11 @@ def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
                 f"batch {number} of type {type(item).__name__}. Try yield X, y."
             )
         table = read_table("fit", item[0])
-        y = column_of("fit", "y", item[1])
+        y = as_array("fit", "y", item[1])
         data.check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
         weights = None
         if len(item) == 3 and item[2] is not None:
-            given = column_of("fit", "sample_weight", item[2])
-            checked = data.as_weights("fit", given, table.rows)
-            weights = checked.astype(np.float64)
+            weights = data.as_weights("fit", item[2], table.rows, np.float64)
         yield table, y, weights
     if number < 0:
         raise ValueError(

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers, rng
+from kurve.arrays import as_numbers
 from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
@@ -98,7 +99,7 @@ class Variable:
         Raises:
             ValueError: another shape, or a value that is not finite.
         """
-        array = np.asarray(value, dtype=np.float32)
+        array = as_numbers(self.name, "the new value", value, np.float32)
         if array.shape != self.shape:
             raise ValueError(
                 f"[{self.name}] the new value must have shape {self.shape}. "
@@ -311,7 +312,7 @@ class Layer:
         from kurve.engines import State
         from kurve.engines.reference.layers import OPS
 
-        y = np.asarray(x, dtype=np.float32)
+        y = as_numbers(type(self).__name__, "x", x, np.float32)
         if y.ndim < 2:
             raise ValueError(
                 f"[{type(self).__name__}] x must have a batch axis and at least one "
@@ -374,7 +375,10 @@ def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:
     """Assign each value to its variable, after all are found to fit."""
-    arrays = [np.asarray(value, dtype=np.float32) for value in values]
+    arrays = [
+        as_numbers("set_weights", f"weights[{i}]", value, np.float32)
+        for i, value in enumerate(values)
+    ]
     if len(arrays) != len(variables):
         raise ValueError(
             f"[set_weights] {where} has {len(variables)} weights: "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers, regularizers
+from kurve.arrays import as_numbers
 from kurve.layers.base import Layer, Variable
 from kurve.layers.windows import is_integer
 from kurve.plan import Attr, Op, Shape, Slot
@@ -273,7 +274,7 @@ class Rescaling(Layer):
     @staticmethod
     def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
         try:
-            array = np.asarray(value, np.float64)
+            array = as_numbers("Rescaling", name, value, np.float64)
         except (TypeError, ValueError):
             array = np.array(np.nan)
         if array.ndim > 1 or not array.size or not np.isfinite(array).all():

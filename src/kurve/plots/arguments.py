@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
+
 
 def check_model(where: str, model: Any) -> None:
     if not callable(getattr(model, "predict", None)):
@@ -18,13 +20,7 @@ def check_model(where: str, model: Any) -> None:
 
 def check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:
     """Finite float64 numbers with at least one row; a vector becomes one column."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"[{where}] {name} must be an array of numbers. Received: an object of "
-            f"type {type(values).__name__} ({error}). Try np.asarray({name}, float)."
-        ) from None
+    array = as_numbers(where, name, values, np.float64)
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"[{where}] {name} must have at least one row. "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.arrays import as_array, as_numbers
 from kurve.batching import check_count
 from kurve.plots.drawing import COLOURS, axes, grid, ink
 
@@ -201,7 +202,7 @@ def plot_feature_maps(
     name = (
         _convolution("plot_feature_maps", model, None).name if layer is None else layer
     )
-    picture = np.asarray(image)
+    picture = as_numbers("plot_feature_maps", "image", image)
     if (None, *picture.shape, 1) == model.input_shape:
         picture = picture[..., None]
     outputs = model.layer_outputs(picture[None])
@@ -221,11 +222,11 @@ def plot_feature_maps(
 
 def _pictures(where: str, images: Any) -> np.ndarray:
     """Pictures as (n, H, W) or, of colours, (n, H, W, 3) in [0, 1] or bytes."""
-    pictures = np.asarray(images)
+    pictures = as_numbers(where, "images", images)
     if pictures.ndim == 4 and pictures.shape[-1] == 1:
         pictures = pictures[..., 0]
     colours = pictures.ndim == 4 and pictures.shape[-1] == 3
-    if not (pictures.ndim == 3 or colours) or pictures.dtype.kind not in "biuf":
+    if not (pictures.ndim == 3 or colours):
         raise ValueError(
             f"[{where}] images must have shape (n, height, width), with 1 or 3 "
             f"channels behind it or none. Received: shape {pictures.shape}. "
@@ -242,7 +243,7 @@ def _pictures(where: str, images: Any) -> np.ndarray:
 
 
 def _classes(name: str, given: Any, count: int) -> np.ndarray:
-    classes = np.asarray(given)
+    classes = as_array("plot_images", name, given)
     if classes.shape == (count, 1):
         classes = classes[:, 0]
     if classes.shape != (count,):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_array
 from kurve.assessment import (
     Assessment,
     as_matrix,
@@ -49,7 +50,7 @@ def gather(
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y
-    y, test_y = np.asarray(y), np.asarray(test_y)
+    y, test_y = as_array("report", "y", y), as_array("report", "test_y", test_y)
     for inputs, values in ((x, y), (test_x, test_y)):
         if len(inputs) != len(values):
             raise ValueError(

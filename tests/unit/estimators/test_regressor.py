@@ -309,7 +309,7 @@ def test_parameters_are_checked_by_fit(given: dict[str, Any], text: str) -> None
     [
         (X, Y[:-1], "must have the same number of rows"),
         (X, None, "requires y to be passed"),
-        (X[:0], Y[:0], r"0 sample\(s\)"),
+        (X[:0], Y, r"0 sample\(s\)"),
         (X[:, :0], Y, r"0 feature\(s\)"),
         (np.where(X > 2, np.inf, X), Y, r"X must be finite. Received: X\[\d+, \d\]"),
         (X, np.where(Y > 1, np.nan, Y), r"Input y contains NaN. Received: y\[\d+\]"),

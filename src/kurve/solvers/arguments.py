@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers, is_frame
 from kurve.solvers.tangents import unchanged
+
+WHERE = "curve_fit"
 
 def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     """`given` in float64, or in np.longdouble where it is that."""
-    try:
-        array = np.asarray(given)
-        if array.dtype.kind not in "fiub":
-            array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"[curve_fit] {name} must hold real numbers. Received: "
-            f"{type(given).__name__}. Try np.asarray({name}, float)."
-        ) from None
+    array = as_numbers(WHERE, name, given, missing=not check_finite)
     if array.dtype != np.longdouble:
-        array = np.asarray(array, np.float64)
+        array = array.astype(np.float64, copy=False)
     if array.size == 0:
         raise ValueError(
             f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
             "Try at least as many data as parameters."
         )
-    if check_finite and not np.isfinite(array).all():
+    # One sum instead of a test of each; it may overflow where all are finite.
+    if check_finite and not math.isfinite(array.sum()) and (
+        not np.isfinite(array).all()
+    ):
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
             f"[curve_fit] {name} must be finite. Received: "
@@ -39,10 +38,22 @@ def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     return array
 
 
+def as_independent(given: Any, check_finite: bool) -> Any:
+    """xdata for f: in float64 whatever is an array or a series; other objects as they
+    are, for f may know what to do with them."""
+    if isinstance(given, (list, tuple)) or (
+        hasattr(given, "__array__")
+        and not isinstance(given, Mapping)
+        and not is_frame(given)
+    ):
+        return as_data("xdata", given, check_finite)
+    return given
+
+
 def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     """p0, or as many ones as f has parameters."""
     if p0 is not None:
-        first = np.atleast_1d(np.asarray(p0, np.float64))
+        first = np.atleast_1d(as_numbers(WHERE, "p0", p0, np.float64))
         if first.ndim != 1 or not first.size or not np.isfinite(first).all():
             raise ValueError(
                 "[curve_fit] p0 must be finite numbers, one for each parameter. "
@@ -79,8 +90,9 @@ def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         low, high = bounds
         shape = (parameters,)
-        lower = np.broadcast_to(np.asarray(low, np.float64), shape).copy()
-        upper = np.broadcast_to(np.asarray(high, np.float64), shape).copy()
+        low, high = (as_numbers(WHERE, "bounds", b, np.float64) for b in (low, high))
+        lower = np.broadcast_to(low, shape).copy()
+        upper = np.broadcast_to(high, shape).copy()
     except (TypeError, ValueError):
         lower = upper = np.zeros(parameters)
     if not (lower < upper).all():
@@ -118,7 +130,7 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     covariance L L^T; r (n,), or many of them (P, n)."""
     if sigma is None:
         return unchanged
-    sigma = np.asarray(sigma, np.float64)
+    sigma = as_numbers(WHERE, "sigma", sigma, np.float64)
     if sigma.size == 1 and n != 1:
         sigma = np.full(n, sigma.item())
     if sigma.shape == (n, n) and n > 1:

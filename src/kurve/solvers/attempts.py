@@ -11,7 +11,7 @@ import numpy as np
 
 from kurve.solvers.least_squares import End, Rules, descend
 from kurve.solvers.tangents import Fit, InLogarithms, Tangent
-from kurve.solvers.trust_region import walk
+from kurve.solvers.trust_region import Place, walk
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
 """Damping of the first step, and whether it is one of logarithms. The next attempt is
@@ -23,8 +23,9 @@ RESCUES = 10
 """Random starts that are tried in the end where no attempt has found a minimum that
 determines all parameters."""
 
-LEFT = 1e-9
-"""What may be left to gain in the end (see `Linearization.prepare`)."""
+LAST_STEP, LAST_CHANGE = 1e-11, 1e-10
+"""What may be left to gain behind the last step (see `Linearization.prepare`), and by
+how much it may change derivatives."""
 
 
 class Found(NamedTuple):
@@ -76,7 +77,7 @@ def _better(one: Found | None, other: Found | None) -> Found | None:
 
 def _quick(fit: Fit, start: np.ndarray, most: int) -> Found | None:
     place = walk(fit, start, most)
-    return None if place is None else _polished(fit, *place)
+    return None if place is None else _polished(fit, place)
 
 
 def _slow(
@@ -99,21 +100,22 @@ def _slow(
     here = fit.linearize(p)
     if here is None:
         return None
-    return _polished(fit, p, here, here.prepare(here.norms), 1.0, end)
+    left = here.prepare(here.norms)
+    return _polished(fit, Place(p, here, left, 1.0, here.norms, end))
 
 
-def _polished(
-    fit: Fit, p: np.ndarray, here: Tangent, left: float, rate: float, end: End
-) -> Found | None:
+def _polished(fit: Fit, place: Place) -> Found | None:
     """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
-    rounding hides which cost is lower."""
+    rounding hides which cost is lower. They end where neither a further step nor
+    derivatives behind it would change a digit that counts."""
+    p, here, left, rate, norms, end = place
     residuals, cost = here.residuals, here.cost
     for _ in range(100 if left < 1e-2 else 0):
         trial = fit.project(p + here.newton())
         r = fit.residuals(trial)
         if r is None or not (now := fit.cost(trial, r)) <= cost * (1.0 + 1e-6):
             break
-        if left * rate <= LEFT:
+        if left * rate <= LAST_STEP and rate * _change(norms, here.norms) <= LAST_CHANGE:
             p, residuals, cost = trial, r, now
             break
         there = fit.linearize(trial)
@@ -122,11 +124,17 @@ def _polished(
         less = there.prepare(there.norms)
         if not less < left:
             break
-        p, here, rate, left = trial, there, less / left, less
-        residuals, cost = r, now
+        norms, rate = here.norms, less / left
+        p, here, left, residuals, cost = trial, there, less, r, now
     rounded = left * math.sqrt(2.0 * cost) <= fit.rounding
     converged = left < (1e-2 if end.converged else 1e-4) or rounded
     return Found(p, residuals, cost, here, left, end, converged)
+
+
+def _change(before: np.ndarray, now: np.ndarray) -> float:
+    """The largest relative change of the Jacobian's columns."""
+    pairs = zip(before.tolist(), now.tolist(), strict=True)
+    return max(abs(a - b) / b if b else 1.0 for a, b in pairs)
 
 
 def starts_around(

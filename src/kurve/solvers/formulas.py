@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.errors import lookup
 from kurve.solvers.arguments import (
     UNBOUNDED,
+    WHERE,
     as_bounds,
     as_data,
     as_first,
+    as_independent,
     as_start,
     as_whitening,
 )
@@ -21,8 +24,6 @@ from kurve.solvers.attempts import Found, best_of, starts_around
 from kurve.solvers.derivatives import Derivatives, Given
 from kurve.solvers.linear import Turned
 from kurve.solvers.tangents import Fit
-
-WHERE = "curve_fit"
 
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
@@ -110,9 +111,7 @@ def curve_fit(
                 f"Received: {count!r}. Try {name}={example}."
             )
     y = as_data("ydata", ydata, check_finite)
-    x = xdata
-    if isinstance(xdata, (list, tuple, np.ndarray)):
-        x = as_data("xdata", xdata, check_finite)
+    x = as_independent(xdata, check_finite)
     first = as_first(f, p0, bounds)
     lower, upper = as_bounds(bounds, len(first))
     if bounds is not UNBOUNDED:
@@ -158,7 +157,9 @@ def _formula(
     """(p) -> f(x, *p) as a float or complex vector; complex for complex p only."""
 
     def formula(p: np.ndarray) -> np.ndarray:
-        values = np.asarray(f(x, *p))
+        values = f(x, *p)
+        if type(values) is not np.ndarray:
+            values = np.asarray(np.ma.filled(values, np.nan))
         if values.shape != shape:
             raise ValueError(
                 "[curve_fit] f must give an array like ydata. Received: shape "
@@ -190,7 +191,7 @@ def _check_first(fit: Fit, first: np.ndarray) -> None:
                     f"Received: {type(error).__name__}: {error}. Try {hint}."
                 ) from error
         raise
-    if not np.isfinite(values).all():
+    if fit.residuals(first) is None and not np.isfinite(values).all():
         i = int(np.argmin(np.isfinite(values)))
         raise ValueError(
             f"[curve_fit] f must be finite at p0. Received: value {i} is {values[i]} "
@@ -201,8 +202,7 @@ def _check_first(fit: Fit, first: np.ndarray) -> None:
 def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:
     """(J^T J)^-1, times the variance of the residuals unless sigma is absolute."""
     n, parameters = len(found.residuals), len(found.p)
-    tangent = found.tangent
-    norms = tangent.norms
+    tangent, norms = found.tangent, found.tangent.norms
     if min(norms.tolist()) > 0.0 and (absolute_sigma or n > parameters):
         turned = Turned(tangent.whole, norms, tangent.least)
         s = turned.s.tolist()
@@ -235,7 +235,7 @@ def _derivatives(
         return Derivatives(formula, lower, upper, jac)
 
     def given(p: np.ndarray) -> np.ndarray:
-        jacobian = np.asarray(jac(x, *p), np.float64)
+        jacobian = as_numbers(WHERE, "jac's result", jac(x, *p), np.float64, True)
         if jacobian.shape != (n, len(p)):
             raise ValueError(
                 f"[curve_fit] jac must give an array ({n}, {len(p)}), the derivative "

@@ -41,51 +41,54 @@ class Fit:
         self.bounded = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
         self.calls = 0
         self.at: np.ndarray | None = None
-        whitened = np.ascontiguousarray(whiten(y), np.float64)
+        whitened = whiten(y).astype(np.float64, copy=False)
         self.size = math.sqrt(dot(whitened, whitened))
         self.eps = 8.0 * float(np.finfo(y.dtype).eps)
-        self.rounding = self.eps * self.size
 
     def values(self, p: np.ndarray) -> np.ndarray:
-        """f at p; the last ones are remembered, and so are the residuals."""
+        """f at p; the last ones are remembered, and so are residuals and cost."""
         if p is not self.at:
             self.calls += 1
             self.at, self.f_at = p, self.formula(p)
             r = self.whiten(self.f_at - self.y)
-            self.r_at = r if r.dtype == np.float64 else r.astype(np.float64)
+            self.r_at = r = r if r.dtype == np.float64 else r.astype(np.float64)
+            self.cost_at = 0.5 * dot(r, r)
         return self.f_at
 
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
         self.values(p)
-        return self.r_at if math.isfinite(dot(self.r_at, self.r_at)) else None
+        return self.r_at if math.isfinite(self.cost_at) else None
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
-        return 0.5 * dot(residuals, residuals)
+        return self.cost_at if p is self.at else 0.5 * dot(residuals, residuals)
 
     def linearize(self, p: np.ndarray, rough: bool = False) -> Tangent | None:
-        """The problem near p, or None where it is not finite.
-
-        Sets `rounding`. The rounding of f is that of its terms, whatever they add up
-        to: where p is known to its last digit, f is known to that of J_j p_j.
-        """
+        """The problem near p, or None where it is not finite."""
         values = self.values(p)
         columns, units = np.empty((len(p) + 1, len(self.y))), np.ones(len(p) + 1)
         jacobian, columns[-1] = columns[:-1], self.r_at
         units[:-1] = self.derivatives.rows(p, values, jacobian, rough)
         if self.whiten is not unchanged:
             jacobian[:] = self.whiten(jacobian)
-        here = Tangent(columns, units)
-        terms = [a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist())]
-        total = float(sum(terms))
-        if not math.isfinite(total + here.cost):
+        here = Tangent(columns, units, self.cost_at)
+        self.terms = [
+            a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist(), strict=True)
+        ]
+        if not math.isfinite(sum(self.terms) + here.cost):
             return None
-        self.rounding = self.eps * (self.size + total)
-        self.derivatives.note(terms, self.size)
+        self.derivatives.note(self.terms, self.size)
         if self.bounded:
             slopes = here.triangle.T @ here.q
             here.held = (p <= self.lower) & (slopes > 0.0)
             here.held |= (p >= self.upper) & (slopes < 0.0)
         return here
+
+    @property
+    def rounding(self) -> float:
+        """Of the residuals near the last tangent. The rounding of f is that of its
+        terms, whatever they add up to: where p is known to its last digit, f is known
+        to that of J_j p_j."""
+        return self.eps * (self.size + float(sum(self.terms)))
 
     def allows(self, p: np.ndarray) -> bool:
         return not self.bounded or bool(((p >= self.lower) & (p <= self.upper)).all())
@@ -133,7 +136,8 @@ class InLogarithms:
         if here is None:
             return None
         slope = np.where(self.moved, p, 1.0)  # dp/dq
-        scaled = Tangent(here.columns, here.units * np.append(slope, 1.0))
+        units = here.units * np.append(slope, 1.0)
+        scaled = Tangent(here.columns, units, here.cost)
         scaled.held = here.held
         return scaled
 
@@ -154,17 +158,17 @@ class Tangent:
     Args:
         columns: (P + 1, n), those of J, and r.
         units: (P + 1,) what they are to be multiplied with; 1 for r.
+        cost: |r|^2 / 2.
 
     held: (P,) which parameters must not move; None for none
     """
 
     held: np.ndarray | None = None
 
-    def __init__(self, columns: np.ndarray, units: np.ndarray) -> None:
+    def __init__(self, columns: np.ndarray, units: np.ndarray, cost: float) -> None:
         self.columns, self.units, self.residuals = columns, units, columns[-1]
         self.whole, norms = triangle(columns, units)
-        self.norms = norms[:-1]
-        self.cost = 0.5 * dot(self.residuals, self.residuals)
+        self.norms, self.cost = norms[:-1], cost
         self.least = EPS * max(columns.shape)
 
     @property

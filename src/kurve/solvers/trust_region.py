@@ -31,13 +31,14 @@ MOST_STEPS = 100
 
 
 class Place(NamedTuple):
-    """Where a walk ended: a point, the linear model there, what is left to gain, and
-    what part that is of what was left one step before."""
+    """Where a walk ended: a point, the linear model there, what is left to gain, what
+    part that is of what was left one step before, and the norms of J's columns there."""
 
     p: np.ndarray
     tangent: Tangent
     left: float
     rate: float
+    norms: np.ndarray
     end: End
 
 
@@ -51,15 +52,15 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     p, here = start, fit.linearize(start, rough)
     if here is None:
         return None
-    scale = here.norms
+    scale = norms = here.norms
     length = float(np.linalg.norm(scale * p))
-    radius, before, rate = FIRST_RADIUS * (length or 1.0), math.inf, 1.0
+    radius, before, rate = FIRST_RADIUS * (length or 1.0), 0.0, 1.0
     for count in range(MOST_STEPS):
         left = here.prepare(scale)
-        rate = min(left / before, 1.0)
+        rate = min(left / before, 1.0) if before else 1.0  # 1 where the last step says nothing
         if left <= NEAR and not rough:
             end = End(True, "no step promises a lower cost")
-            return Place(p, here, left, rate, end)
+            return Place(p, here, left, rate, norms, end)
         done = False
         while not done:
             step, size, promised, damping = here.turned.within(radius)
@@ -78,7 +79,7 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
                 radius = 2.0 * size
             if fit.calls > last:
                 end = End(False, f"f was called {most} times")
-                return Place(p, here, left, rate, end)
+                return Place(p, here, left, rate, norms, end)
             if ratio >= 1e-4:
                 p = trial
                 break
@@ -87,20 +88,20 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
             )
         if done and not rough:
             end = End(True, "rounding hides a lower cost")
-            return Place(p, here, left, rate, end)
+            return Place(p, here, left, rate, norms, end)
         # What was promised and not kept is about what is left.
-        expected = promised * abs(1.0 - ratio) / here.cost
-        if done or left <= ROUGH or expected <= NEAR**2:
+        expected = promised * abs(1.0 - ratio)
+        if done or left <= ROUGH or expected <= NEAR**2 * here.cost:
             rough = False
-        before = math.inf if done or damping else left
+        before = 0.0 if done or damping else left
         there = fit.linearize(p, rough)
         if there is None:
             end = End(False, "a derivative is not finite")
-            return Place(p, here, left, rate, end)
-        here = there
+            return Place(p, here, left, rate, norms, end)
+        norms, here = here.norms, there
         scale = np.maximum(scale, here.norms)
     left = here.prepare(scale)
-    return Place(p, here, left, 1.0, End(False, f"{MOST_STEPS} steps found none"))
+    return Place(p, here, left, 1.0, norms, End(False, f"{MOST_STEPS} steps found none"))
 
 
 def _shrink(here: Tangent, gained: float, promised: float) -> float:

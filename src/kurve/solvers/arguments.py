@@ -15,6 +15,7 @@ from kurve.solvers.tangents import unchanged
 
 WHERE = "curve_fit"
 
+
 def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     """`given` in float64, or in np.longdouble where it is that."""
     array = as_numbers(WHERE, name, given, missing=not check_finite)
@@ -26,8 +27,10 @@ def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
             "Try at least as many data as parameters."
         )
     # One sum instead of a test of each; it may overflow where all are finite.
-    if check_finite and not math.isfinite(array.sum()) and (
-        not np.isfinite(array).all()
+    if (
+        check_finite
+        and not math.isfinite(array.sum())
+        and (not np.isfinite(array).all())
     ):
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
@@ -61,7 +64,10 @@ def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
             )
         return first
     if isinstance(f, FunctionType) and not f.__dict__:  # as inspect, but quickly
-        count, star = f.__code__.co_argcount, bool(f.__code__.co_flags & inspect.CO_VARARGS)
+        count, star = (
+            f.__code__.co_argcount,
+            bool(f.__code__.co_flags & inspect.CO_VARARGS),
+        )
         if count > 1 and not star:
             return np.ones(count - 1)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain, islice
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kurve.solvers.least_squares import End, Rules, descend
+from kurve.solvers.rescues import best_starts, pattern
 from kurve.solvers.tangents import Fit, InLogarithms, Tangent
-from kurve.solvers.trust_region import Place, walk
+from kurve.solvers.trust_region import Place, change, walk
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
 """Damping of the first step, and whether it is one of logarithms. The next attempt is
@@ -28,6 +29,16 @@ LAST_STEP, LAST_CHANGE = 1e-11, 1e-10
 how much it may change derivatives."""
 
 
+AGAIN = 2
+"""So often the best minimum must be found again to be taken for the lowest."""
+
+EXPLAINED, DOUBTFUL, HALF = 0.99, 0.75, 0.5
+"""Shares of the data's variation. A fit that explains this much is not looked at
+twice, one that does not explain half of it always is, and one between where its
+residuals follow a pattern; if it then explains less than the second, there is a
+warning."""
+
+
 class Found(NamedTuple):
     """Where one attempt ended: parameters, whitened residuals, the linear model at
     them or one last step before."""
@@ -39,32 +50,75 @@ class Found(NamedTuple):
     left: float
     end: End
     converged: bool
+    linear: bool = False
 
     @property
-    def sound(self) -> bool:
+    def determined(self) -> bool:
         """A minimum, and every parameter has influence there."""
         return self.converged and self.tangent.full_rank()
 
 
-def best_of(
-    fit: Fit, points: Iterator[np.ndarray], starts: int, most: int
-) -> Found | None:
-    """From the first so many points; where that is not sound, by other attempts from
-    the first of them, and from further points one after the other."""
-    best: Found | None = None
-    first = next(points)
-    for start in chain([first], islice(points, starts - 1)):
-        best = _better(best, _quick(fit, start, most))
-    for damping, in_logarithms in ATTEMPTS:
-        if best is not None and best.sound:
+class Search:
+    """The search for the best parameters.
+
+    Args:
+        fit: the problem.
+        x: what f gets.
+        variation: |y - mean|^2 of whitened data, what a constant leaves.
+        most: calls of f in one attempt.
+        seed: of random starts.
+    """
+
+    def __init__(
+        self, fit: Fit, x: Any, variation: float, most: int, seed: int
+    ) -> None:
+        self.fit, self.x, self.variation = fit, x, variation
+        self.most, self.seed = most, seed
+
+    def explained(self, found: Found) -> float:
+        """The share of the variation, R^2."""
+        return 1.0 - 2.0 * found.cost / self.variation if self.variation else 1.0
+
+    def sound(self, found: Found | None) -> bool:
+        """Determined, and no sign of a false minimum."""
+        if found is None or not found.determined:
+            return False
+        explained = self.explained(found)
+        if found.linear or explained >= EXPLAINED:
+            return True
+        return explained >= HALF and not pattern(found.residuals, self.x)
+
+    def doubtful(self, found: Found) -> bool:
+        """Whether a minimum explains so little that a lower one is likely."""
+        little = not found.linear and self.explained(found) < DOUBTFUL
+        return little and pattern(found.residuals, self.x)
+
+    def best(self, first: np.ndarray, starts: int) -> Found | None:
+        """From so many points, p0 first; where that is not sound, by other attempts."""
+        fit, points = self.fit, starts_around(self.fit, first, self.seed)
+        best: Found | None = None
+        for start in islice(points, starts):
+            best = _better(best, _quick(fit, start, self.most))
+        for damping, in_logarithms in ATTEMPTS:
+            if best is not None and best.determined:
+                break
+            way = InLogarithms(fit, first) if in_logarithms else fit
+            rules = Rules(damping=damping)
+            best = _better(best, _slow(fit, way, first, rules, self.most))
+        if self.sound(best):
             return best
-        way = InLogarithms(fit, first) if in_logarithms else fit
-        best = _better(best, _slow(fit, way, first, Rules(damping=damping), most))
-    for start in islice(points, RESCUES):
-        if best is not None and best.sound:
-            return best
-        best = _better(best, _slow(fit, fit, start, Rules(), most))
-    return best
+        again = 0
+        for start in best_starts(fit, first, self.x, self.seed):
+            found = _quick(fit, start, self.most)
+            again += best is not None and found is not None and _alike(best, found)
+            best = _better(best, found)
+            if self.sound(best) or again == AGAIN:
+                break
+        for start in islice(points, RESCUES):
+            if best is not None and best.determined:
+                break
+            best = _better(best, _slow(fit, fit, start, Rules(), self.most))
+        return best
 
 
 def _better(one: Found | None, other: Found | None) -> Found | None:
@@ -73,6 +127,12 @@ def _better(one: Found | None, other: Found | None) -> Found | None:
         return one or other
     right = other.converged, -other.cost
     return other if right > (one.converged, -one.cost) else one
+
+
+def _alike(one: Found, other: Found) -> bool:
+    """Whether two attempts ended in minima of the same height."""
+    both = one.determined and other.determined
+    return both and abs(one.cost - other.cost) <= 1e-6 * one.cost
 
 
 def _quick(fit: Fit, start: np.ndarray, most: int) -> Found | None:
@@ -101,21 +161,22 @@ def _slow(
     if here is None:
         return None
     left = here.prepare(here.norms)
-    return _polished(fit, Place(p, here, left, 1.0, here.norms, end))
+    return _polished(fit, Place(p, here, left, 1.0, here.norms, False, end))
 
 
 def _polished(fit: Fit, place: Place) -> Found | None:
     """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
     rounding hides which cost is lower. They end where neither a further step nor
     derivatives behind it would change a digit that counts."""
-    p, here, left, rate, norms, end = place
+    p, here, left, rate, norms, linear, end = place
     residuals, cost = here.residuals, here.cost
     for _ in range(100 if left < 1e-2 else 0):
         trial = fit.project(p + here.newton())
         r = fit.residuals(trial)
         if r is None or not (now := fit.cost(trial, r)) <= cost * (1.0 + 1e-6):
             break
-        if left * rate <= LAST_STEP and rate * _change(norms, here.norms) <= LAST_CHANGE:
+        settled = rate * change(norms, here.norms) <= LAST_CHANGE
+        if settled and left * rate <= LAST_STEP:
             p, residuals, cost = trial, r, now
             break
         there = fit.linearize(trial)
@@ -128,22 +189,14 @@ def _polished(fit: Fit, place: Place) -> Found | None:
         p, here, left, residuals, cost = trial, there, less, r, now
     rounded = left * math.sqrt(2.0 * cost) <= fit.rounding
     converged = left < (1e-2 if end.converged else 1e-4) or rounded
-    return Found(p, residuals, cost, here, left, end, converged)
+    return Found(p, residuals, cost, here, left, end, converged, linear)
 
 
-def _change(before: np.ndarray, now: np.ndarray) -> float:
-    """The largest relative change of the Jacobian's columns."""
-    pairs = zip(before.tolist(), now.tolist(), strict=True)
-    return max(abs(a - b) / b if b else 1.0 for a, b in pairs)
-
-
-def starts_around(
-    first: np.ndarray, seed: int, lower: np.ndarray, upper: np.ndarray
-) -> Iterator[np.ndarray]:
+def starts_around(fit: Fit, first: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """p0, then points between the bounds, or p0 times some power of two around 1."""
     yield first
     random = np.random.default_rng(seed)
-    both = np.isfinite(lower) & np.isfinite(upper)
+    both = np.isfinite(fit.lower) & np.isfinite(fit.upper)
     while True:
         around = np.where(
             first != 0.0,
@@ -152,5 +205,5 @@ def starts_around(
         )
         share = random.random(len(first))
         with np.errstate(invalid="ignore"):
-            between = lower + share * (upper - lower)
-        yield np.clip(np.where(both, between, around), lower, upper)
+            between = fit.lower + share * (fit.upper - fit.lower)
+        yield fit.project(np.where(both, between, around).astype(first.dtype))

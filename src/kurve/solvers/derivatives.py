@@ -29,6 +29,9 @@ TINY = 1e-200
 WIDTHS = (1e-3, 1e-4, 1e-2, 1e-5, 1e-1)
 """Shares of a parameter, the usual one first, that differences are tried over."""
 
+FORWARD = 1.5e-8
+"""Share of a parameter for forward differences, the root of float64's rounding."""
+
 GOOD = 1e-9
 """Error of a difference, as a share of the largest derivative, that is good enough."""
 
@@ -85,7 +88,10 @@ class Derivatives:
     def note(self, terms: list[float], size: float) -> None:
         """Learn from |J_j p_j| beside the values how wide differences may be: a peak
         at 1e6 that is 1 wide wants a small part of its place, a slope a large one."""
-        self.shares = [math.sqrt(min(1.0, size / t)) if t else 1.0 for t in terms]
+        self.shares = [
+            math.sqrt(min(1.0, size / t)) if t else share
+            for t, share in zip(terms, self.shares, strict=True)
+        ]
 
     def agrees(
         self,
@@ -160,11 +166,12 @@ class Derivatives:
             # Cut-off is at most the second pair's correction, to the power of 2;
             # rounding is that of the values over h.
             cut = float(np.abs(found - one).max(initial=0.0))
-            error = cut * cut / size if size else 0.0
-            error += 3e-16 * float(np.abs(at_p).max(initial=0.0)) / abs(h)
+            error = 3e-16 * float(np.abs(at_p).max(initial=0.0)) / abs(h)
+            # No change at all may mean that h leads out of where f changes.
+            error = (cut * cut / size + error) / size if size else 1e300
             if np.isfinite(size) and error < least:
                 best, least = found, error
-            if error <= GOOD * size:
+            if error <= GOOD:
                 break
         return best
 
@@ -177,8 +184,9 @@ class Derivatives:
     def forward(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write f(h) - f(0) of each parameter to out (P, n); returns 1 / h (P,)."""
         formula, units = self.formula, np.empty(len(p))
+        near = FORWARD if at_p.dtype != np.float32 else 3e-4
         for j, at in enumerate(p.tolist()):
-            h = min(1.5e-8 * self.shares[j] * (abs(at) or 1.0), self.widest[j])
+            h = min(near * self.shares[j] * (abs(at) or 1.0), self.widest[j])
             there = at - h if at + h > self.uppers[j] else at + h
             point = p.copy()
             point[j] = there

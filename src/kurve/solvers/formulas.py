@@ -20,10 +20,10 @@ from kurve.solvers.arguments import (
     as_start,
     as_whitening,
 )
-from kurve.solvers.attempts import Found, best_of, starts_around
+from kurve.solvers.attempts import Found, Search
 from kurve.solvers.derivatives import Derivatives, Given
 from kurve.solvers.linear import Turned
-from kurve.solvers.tangents import Fit
+from kurve.solvers.tangents import Fit, unchanged
 
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
@@ -94,6 +94,7 @@ def curve_fit(
 
     Warns:
         RuntimeWarning: the data does not determine all parameters; pcov is infinite.
+            Or the fit explains so little that another minimum is likely to be lower.
 
     Source: Marquardt 1963; Nielsen 1999; Transtrum & Sethna 2012; bounds by projection
     as in Kanzow, Yamashita & Fukushima 2004.
@@ -129,18 +130,28 @@ def curve_fit(
         fit = Fit(formula, y.ravel(), whiten, derivatives, lower, upper)
         _check_first(fit, first)
         most = maxfev or 500 * (len(first) + 1)
-        points = starts_around(first, seed, lower, upper)
-        best = best_of(fit, points, starts, most)
+        search = Search(fit, x, _variation(y.ravel(), whiten), most, seed)
+        best = search.best(first, starts)
         if best is not None and jac is None and not derivatives.certain(best.p):
-            values = fit.values(best.p)
-            if not derivatives.agrees(best.p, values, best.tangent.columns[:-1], whiten):
+            rows, values = best.tangent.columns[:-1], fit.values(best.p)
+            if not derivatives.agrees(best.p, values, rows, whiten):
                 derivatives.method = "3-point"  # complex steps were right elsewhere
-                best = best_of(fit, iter([best.p]), 1, most)
+                best = search.best(best.p, 1)
     if best is None or not best.converged:
         why = "it is not finite near p0" if best is None else best.end.message
         raise RuntimeError(
             f"[curve_fit] no minimum was found: {why}. Received: "
             f"p0={first.tolist()}. Try p0 nearer to the answer, starts=10, or bounds."
+        )
+    if search.doubtful(best):
+        share = max(search.explained(best), 0.0)
+        warnings.warn(
+            f"[curve_fit] the best fit that was found explains {share:.0%} of the "
+            "data's variation, and its residuals follow a pattern: "
+            "another minimum may be lower, or the formula wrong. Try p0 nearer "
+            "to the answer, starts=100, or bounds.",
+            RuntimeWarning,
+            stacklevel=2,
         )
     popt = np.asarray(best.p, np.float64)
     pcov = _covariance(best, absolute_sigma)
@@ -197,6 +208,16 @@ def _check_first(fit: Fit, first: np.ndarray) -> None:
             f"[curve_fit] f must be finite at p0. Received: value {i} is {values[i]} "
             f"for p0={first.tolist()}. Try another p0."
         )
+
+
+def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
+    """What the best constant leaves of the data, |y - mean|^2, whitened."""
+    if whiten is unchanged:
+        rest = y - y.mean()
+    else:
+        one, whole = whiten(np.ones_like(y)), whiten(y)
+        rest = whole - one * (np.vdot(one, whole) / np.vdot(one, one))
+    return float(np.vdot(rest, rest))
 
 
 def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:

@@ -166,7 +166,9 @@ class Turned:
             length = float(np.linalg.norm(d))
             if not length > 1.1 * radius or not np.isfinite(length):
                 break
-            mu += (length - radius) / radius * length**2 / float(np.sum(d**2 / (a + mu)))
+            mu += (
+                (length - radius) / radius * length**2 / float(np.sum(d**2 / (a + mu)))
+            )
         promised = 0.5 * float(np.sum(d**2 * (a + 2.0 * mu)))
         return self.unturned(-d @ self.vt[kept]), length, promised, mu
 

@@ -43,7 +43,7 @@ class Fit:
         self.at: np.ndarray | None = None
         whitened = whiten(y).astype(np.float64, copy=False)
         self.size = math.sqrt(dot(whitened, whitened))
-        self.eps = 8.0 * float(np.finfo(y.dtype).eps)
+        self.eps = float(np.finfo(y.dtype).eps)
 
     def values(self, p: np.ndarray) -> np.ndarray:
         """f at p; the last ones are remembered, and so are residuals and cost."""
@@ -88,7 +88,8 @@ class Fit:
         """Of the residuals near the last tangent. The rounding of f is that of its
         terms, whatever they add up to: where p is known to its last digit, f is known
         to that of J_j p_j."""
-        return self.eps * (self.size + float(sum(self.terms)))
+        eps = max(self.eps, float(np.finfo(self.f_at.dtype).eps))
+        return 8.0 * eps * (self.size + float(sum(self.terms)))
 
     def allows(self, p: np.ndarray) -> bool:
         return not self.bounded or bool(((p >= self.lower) & (p <= self.upper)).all())
@@ -197,7 +198,9 @@ class Tangent:
     def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
         columns = np.concatenate([self.columns[:-1], curvature[None]])
         q = triangle(columns, self.units)[0][:-1, -1]
-        return self._solve(damping, self.turned.vt @ self.turned.unturned(q @ self.triangle))
+        return self._solve(
+            damping, self.turned.vt @ self.turned.unturned(q @ self.triangle)
+        )
 
     def _solve(self, damping: float, back: np.ndarray) -> np.ndarray:
         squares = self.turned.s**2 + damping

@@ -32,14 +32,22 @@ MOST_STEPS = 100
 
 class Place(NamedTuple):
     """Where a walk ended: a point, the linear model there, what is left to gain, what
-    part that is of what was left one step before, and the norms of J's columns there."""
+    part that is of what was left one step before, the norms of J's columns there, and
+    whether J was the same all the way."""
 
     p: np.ndarray
     tangent: Tangent
     left: float
     rate: float
     norms: np.ndarray
+    linear: bool
     end: End
+
+
+def change(before: np.ndarray, now: np.ndarray) -> float:
+    """The largest relative change of the norms of J's columns."""
+    pairs = zip(before.tolist(), now.tolist(), strict=True)
+    return max(abs(a - b) / b if b else 1.0 for a, b in pairs)
 
 
 def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
@@ -52,15 +60,19 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     p, here = start, fit.linearize(start, rough)
     if here is None:
         return None
-    scale = norms = here.norms
+    first, scale, norms = here, here.norms, here.norms
     length = float(np.linalg.norm(scale * p))
     radius, before, rate = FIRST_RADIUS * (length or 1.0), 0.0, 1.0
+
+    def ended(converged: bool, message: str) -> Place:
+        linear = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
+        return Place(p, here, left, rate, norms, linear, End(converged, message))
+
     for count in range(MOST_STEPS):
         left = here.prepare(scale)
-        rate = min(left / before, 1.0) if before else 1.0  # 1 where the last step says nothing
+        rate = min(left / before, 1.0) if before else 1.0
         if left <= NEAR and not rough:
-            end = End(True, "no step promises a lower cost")
-            return Place(p, here, left, rate, norms, end)
+            return ended(True, "no step promises a lower cost")
         done = False
         while not done:
             step, size, promised, damping = here.turned.within(radius)
@@ -78,30 +90,28 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
             elif ratio >= 0.75 or not damping:
                 radius = 2.0 * size
             if fit.calls > last:
-                end = End(False, f"f was called {most} times")
-                return Place(p, here, left, rate, norms, end)
+                return ended(False, f"f was called {most} times")
             if ratio >= 1e-4:
-                p = trial
                 break
             done = _hidden(fit, here, promised) or radius <= 1e-15 * float(
                 np.linalg.norm(scale * p)
             )
         if done and not rough:
-            end = End(True, "rounding hides a lower cost")
-            return Place(p, here, left, rate, norms, end)
+            return ended(True, "rounding hides a lower cost")
         # What was promised and not kept is about what is left.
         expected = promised * abs(1.0 - ratio)
         if done or left <= ROUGH or expected <= NEAR**2 * here.cost:
             rough = False
+        # A step that was cut short does not say how fast steps converge.
         before = 0.0 if done or damping else left
-        there = fit.linearize(p, rough)
+        trial = p if done else trial
+        there = fit.linearize(trial, rough)
         if there is None:
-            end = End(False, "a derivative is not finite")
-            return Place(p, here, left, rate, norms, end)
-        norms, here = here.norms, there
+            return ended(False, "a derivative is not finite")
+        p, norms, here = trial, here.norms, there
         scale = np.maximum(scale, here.norms)
-    left = here.prepare(scale)
-    return Place(p, here, left, 1.0, norms, End(False, f"{MOST_STEPS} steps found none"))
+    left, rate = here.prepare(scale), 1.0
+    return ended(False, f"{MOST_STEPS} steps found none")
 
 
 def _shrink(here: Tangent, gained: float, promised: float) -> float:

@@ -104,7 +104,8 @@ class Derivatives:
         others, confirms these derivatives: complex steps can be wrong where a formula
         drops imaginary parts."""
         norms = [math.sqrt(dot(row, row)) for row in rows]
-        reach, point = 1e-6 * math.sqrt(float(np.vdot(at_p, at_p))), p.copy()
+        whole = at_p.astype(np.float64, copy=False)
+        reach, point = 1e-6 * math.sqrt(dot(whole, whole)), p.copy()
         steps = np.empty(len(p))
         for j, norm in enumerate(norms):
             h = self.width(p, j, 1e-6, reach / norm if norm else 0.0)

@@ -22,7 +22,7 @@ from kurve.solvers.arguments import (
 )
 from kurve.solvers.attempts import Found, Search
 from kurve.solvers.derivatives import Derivatives, Given
-from kurve.solvers.linear import Turned
+from kurve.solvers.linear import Turned, dot
 from kurve.solvers.tangents import Fit, unchanged
 
 HINTS = {
@@ -216,8 +216,9 @@ def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> flo
         rest = y - y.mean()
     else:
         one, whole = whiten(np.ones_like(y)), whiten(y)
-        rest = whole - one * (np.vdot(one, whole) / np.vdot(one, one))
-    return float(np.vdot(rest, rest))
+        rest = whole - one * (np.sum(one * whole) / np.sum(one * one))
+    rest = rest.astype(np.float64, copy=False)
+    return dot(rest, rest)
 
 
 def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.solvers.linear import dot
 from kurve.solvers.tangents import Fit, Tangent
 
 LOOKS = 4
@@ -115,8 +116,7 @@ def pattern(residuals: np.ndarray, x: Any) -> bool:
     along = isinstance(x, np.ndarray) and x.shape == residuals.shape
     if along and not (x[1:] >= x[:-1]).all():
         residuals = residuals[np.argsort(x, kind="stable")]
-    square = float(np.vdot(residuals, residuals))
+    square, product = dot(residuals, residuals), dot(residuals[1:], residuals[:-1])
     if not square:
         return False
-    product = float(np.sum(residuals[1:] * residuals[:-1]))
     return product / square > 2.5 / math.sqrt(len(residuals))

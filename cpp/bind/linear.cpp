@@ -1,7 +1,10 @@
 #include "linear.h"
+#include "walk.h"
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/tuple.h>
+
+#include <algorithm>
 
 #include "interrupt.h"
 #include "register.h"
@@ -52,6 +55,35 @@ Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
          "scale, s, ur and vt must have as many rows.");
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
+
+// The two functions of a curve, in Python. They get arrays that are theirs only until
+// they return.
+struct PythonCurve final : Curve {
+  using Array = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
+
+  void residuals(const double* p, double* r) override {
+    auto values = nb::cast<Vector<const double>>(f(point(p)));
+    expect(int64_t(values.size()) == n, "f must give n numbers.");
+    std::copy_n(values.data(), n, r);
+  }
+  void jacobian(const double* p, const double* shares, double* columns) override {
+    size_t shape[] = {size_t(P), size_t(n)};
+    nb::ndarray<nb::numpy, double, nb::ndim<2>> out(columns, 2, shape, nb::none());
+    rows(point(p), point(shares), out);
+  }
+  nb::object point(const double* p) const {
+    double* copy = new double[size_t(P)];
+    nb::capsule owner(copy, [](void* q) noexcept { delete[] static_cast<double*>(q); });
+    std::copy_n(p, P, copy);
+    size_t shape[] = {size_t(P)};
+    return nb::cast(Array(copy, 1, shape, owner));
+  }
+
+  PythonCurve(nb::callable f, nb::callable rows, int64_t P, int64_t n)
+      : f(f), rows(rows), P(P), n(n) {}
+  nb::callable f, rows;
+  int64_t P, n;
+};
 
 }  // namespace
 
@@ -172,4 +204,28 @@ void register_linear(nb::module_& m) {
       nb::arg("step").noconvert(),
       "Write the best step of that length; returns its length, the decrease that it "
       "promises, and its damping.");
+  m.def(
+      "walk",
+      [](nb::callable f, nb::callable rows, Vector<double> p, Matrix<double> columns,
+         Vector<double> units, Vector<double> scale, Vector<double> before, double size,
+         double forward, double first_radius, double rough, double near,
+         int64_t most_steps, int64_t most_calls) {
+        auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
+        expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
+                   int64_t(scale.size()) == P && int64_t(before.size()) == P,
+               "columns and units must have one row more than p, scale and before.");
+        PythonCurve curve(f, rows, P, n);
+        WalkRules rules{first_radius, rough, near, forward, size, most_steps, most_calls};
+        WalkPlace place{P, n, p.data(), columns.data(), units.data(), scale.data(),
+                        before.data()};
+        Walked w = walk(curve, rules, place);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.linear, w.calls);
+      },
+      nb::arg("f"), nb::arg("rows"), nb::arg("p").noconvert(),
+      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("scale").noconvert(), nb::arg("before").noconvert(), nb::arg("size"),
+      nb::arg("forward"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
+      nb::arg("most_steps"), nb::arg("most_calls"),
+      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Returns why "
+      "it ends, what is left, its rate, whether J was always the same, calls of f.");
 }

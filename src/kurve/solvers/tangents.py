@@ -70,10 +70,7 @@ class Fit:
         units[:-1] = self.derivatives.rows(p, values, jacobian, rough)
         if self.whiten is not unchanged:
             jacobian[:] = self.whiten(jacobian)
-        here = Tangent(columns, units, self.cost_at)
-        self.terms = [
-            a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist(), strict=True)
-        ]
+        here = self.tangent(p, columns, units)
         if not math.isfinite(sum(self.terms) + here.cost):
             return None
         self.derivatives.note(self.terms, self.size)
@@ -81,6 +78,15 @@ class Fit:
             slopes = here.triangle.T @ here.q
             here.held = (p <= self.lower) & (slopes > 0.0)
             here.held |= (p >= self.upper) & (slopes < 0.0)
+        return here
+
+    def tangent(self, p: np.ndarray, columns: np.ndarray, units: np.ndarray) -> Tangent:
+        """The linear model at p; `rounding` is from now on the one near it."""
+        r = columns[-1]
+        here = Tangent(columns, units, 0.5 * dot(r, r))
+        self.terms = [
+            a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist(), strict=True)
+        ]
         return here
 
     @property

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kurve.solvers import linear
+from kurve.solvers.derivatives import FORWARD
 from kurve.solvers.least_squares import End
-from kurve.solvers.tangents import Fit, Tangent
+from kurve.solvers.tangents import Fit, Tangent, unchanged
 
 FIRST_RADIUS = 100.0
 """Of the first region, as a multiple of |D p|."""
@@ -56,7 +58,11 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     Returns:
         None where f is not finite at the start, or cannot be differentiated.
     """
-    last, rough = fit.calls + most, fit.derivatives.method != "given"
+    rough = fit.derivatives.method != "given"
+    plain = start.dtype == fit.values(start).dtype == fit.y.dtype == np.float64
+    if linear.COMPILED and plain and rough and not fit.bounded:
+        return _compiled(fit, start, most)
+    last = fit.calls + most
     p, here = start, fit.linearize(start, rough)
     if here is None:
         return None
@@ -65,8 +71,8 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     radius, before, rate = FIRST_RADIUS * (length or 1.0), 0.0, 1.0
 
     def ended(converged: bool, message: str) -> Place:
-        linear = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
-        return Place(p, here, left, rate, norms, linear, End(converged, message))
+        same = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
+        return Place(p, here, left, rate, norms, same, End(converged, message))
 
     for count in range(MOST_STEPS):
         left = here.prepare(scale)
@@ -112,6 +118,50 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         scale = np.maximum(scale, here.norms)
     left, rate = here.prepare(scale), 1.0
     return ended(False, f"{MOST_STEPS} steps found none")
+
+
+ENDS = (
+    End(True, "no step promises a lower cost"),
+    End(True, "rounding hides a lower cost"),
+    End(False, "f was called {} times"),
+    End(False, "a derivative is not finite"),
+    End(False, f"{MOST_STEPS} steps found none"),
+)
+
+
+def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
+    """The same without bounds in float64, where the core is there."""
+    p, (count, n) = start.copy(), (len(start), len(fit.y))
+    columns, units = np.empty((count + 1, n)), np.empty(count + 1)
+    scale, norms = np.empty(count), np.empty(count)
+
+    def residuals(p: np.ndarray) -> np.ndarray:
+        if p.tobytes() == start.tobytes():
+            p = start
+        fit.values(p)
+        return fit.r_at
+
+    def rows(p: np.ndarray, shares: np.ndarray, out: np.ndarray) -> None:
+        fit.derivatives.shares = shares.tolist()
+        if fit.at is None or p.tobytes() != fit.at.tobytes():
+            fit.values(p)
+        fit.derivatives.rows(p, fit.f_at, out)
+        if fit.whiten is not unchanged:
+            out[:] = fit.whiten(out)
+
+    calls = fit.calls
+    end, left, rate, is_linear, made = linear._core.walk(
+        residuals, rows, p, columns, units, scale, norms, fit.size, FORWARD,
+        FIRST_RADIUS, ROUGH, NEAR, MOST_STEPS, most,
+    )  # fmt: skip
+    fit.calls = calls + made
+    if not end:
+        return None
+    here = fit.tangent(p, columns, units)
+    here.prepare(scale)
+    why = ENDS[end - 1]
+    why = End(why.converged, why.message.format(most))
+    return Place(p, here, left, rate, norms, is_linear, why)
 
 
 def _shrink(here: Tangent, gained: float, promised: float) -> float:

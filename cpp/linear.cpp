@@ -257,35 +257,30 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
 
 namespace {
 
-// One-sided Jacobi: columns are turned by pairs until all are orthogonal (Hestenes
-// 1958); small singular values come out as exact as large ones. columns (P, P) are those
-// of A = U diag(s) V^T and become those of U diag(s).
-void turn_columns(double* columns, int64_t P, double* vt) {
-  const Kernels& k = kernels();
+// One-sided Jacobi: rows are turned by pairs until all are orthogonal (Hestenes 1958);
+// small singular values come out as exact as large ones. rows (P, P) of A become those
+// of diag(s) V^T, and q (P,) becomes U^T q.
+void turn_rows(double* rows, int64_t P, double* q) {
   constexpr int sweeps = 60;
-  constexpr double orthogonal = 1e-15;
-  std::fill_n(vt, P * P, 0.0);
-  for (int64_t i = 0; i < P; i++) vt[i * P + i] = 1.0;
-  auto rotate = [P](double* x, double* y, double c, double s) {
-    for (int64_t i = 0; i < P; i++) {
-      double a = x[i], b = y[i];
-      x[i] = c * a - s * b, y[i] = s * a + c * b;
-    }
-  };
+  constexpr double orthogonal = 2e-15;
   bool turned = true;
   for (int sweep = 0; turned && sweep < sweeps; sweep++) {
     turned = false;
     for (int64_t i = 0; i < P; i++)
       for (int64_t j = i + 1; j < P; j++) {
-        double *x = columns + i * P, *y = columns + j * P;
-        double a = k.dot64(x, x, P), b = k.dot64(y, y, P), c = k.dot64(x, y, P);
-        if (!(std::abs(c) > orthogonal * std::sqrt(a) * std::sqrt(b))) continue;
+        double *x = rows + i * P, *y = rows + j * P, a = 0, b = 0, c = 0;
+        for (int64_t k = 0; k < P; k++)
+          a += x[k] * x[k], b += y[k] * y[k], c += x[k] * y[k];
+        if (!(std::abs(c) > orthogonal * std::sqrt(a * b))) continue;
         turned = true;
         double z = (b - a) / (2 * c);
-        double t = (z < 0 ? -1 : 1) / (std::abs(z) + std::hypot(1.0, z));
-        double cosine = 1 / std::hypot(1.0, t);
-        rotate(x, y, cosine, t * cosine);
-        rotate(vt + i * P, vt + j * P, cosine, t * cosine);
+        double t = (z < 0 ? -1 : 1) / (std::abs(z) + std::sqrt(1 + z * z));
+        double cosine = 1 / std::sqrt(1 + t * t), sine = t * cosine, u = q[i];
+        for (int64_t k = 0; k < P; k++) {
+          double v = x[k];
+          x[k] = cosine * v - sine * y[k], y[k] = sine * v + cosine * y[k];
+        }
+        q[i] = cosine * u - sine * q[j], q[j] = sine * u + cosine * q[j];
       }
   }
 }
@@ -299,23 +294,23 @@ double largest(const double* s, int64_t P) {
 }  // namespace
 
 double turn(const double* r, double least, const Turned& t) {
-  const Kernels& k = kernels();
   int64_t P = t.P, C = P + 1;
-  Numbers columns = numbers(P * P), q = numbers(P);
-  for (int64_t j = 0; j < P; j++) {
-    double unit = t.scale[j] > 0 ? t.scale[j] : 1.0;
-    for (int64_t i = 0; i < P; i++) columns[size_t(j * P + i)] = r[i * C + j] / unit;
-    q[size_t(j)] = r[j * C + P];
+  for (int64_t i = 0; i < P; i++) {
+    for (int64_t j = 0; j < P; j++)
+      t.vt[i * P + j] = r[i * C + j] / (t.scale[j] > 0 ? t.scale[j] : 1.0);
+    t.ur[i] = r[i * C + P];
   }
-  turn_columns(columns.get(), P, t.vt);
-  for (int64_t j = 0; j < P; j++) {
-    const double* column = columns.get() + j * P;
-    t.s[j] = std::sqrt(k.dot64(column, column, P));
-    t.ur[j] = t.s[j] > 0 ? k.dot64(column, q.get(), P) / t.s[j] : 0.0;
+  turn_rows(t.vt, P, t.ur);
+  for (int64_t i = 0; i < P; i++) {
+    double* row = t.vt + i * P;
+    double square = 0;
+    for (int64_t j = 0; j < P; j++) square += row[j] * row[j];
+    t.s[i] = std::sqrt(square);
+    for (int64_t j = 0; j < P; j++) row[j] = t.s[i] > 0 ? row[j] / t.s[i] : 0.0;
   }
   double smallest = least * largest(t.s, P), total = 0;
-  for (int64_t j = 0; j < P; j++)
-    if (t.s[j] > smallest) total += t.ur[j] * t.ur[j];
+  for (int64_t i = 0; i < P; i++)
+    if (t.s[i] > smallest) total += t.ur[i] * t.ur[i];
   return std::sqrt(total);
 }
 

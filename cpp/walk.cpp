@@ -46,7 +46,7 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
   Numbers s(P), ur(P), vt(P * P), step(P);
   Turned turned{P, place.scale, s.data(), ur.data(), vt.data()};
   double cost = 0, first_cost = 0, rounding = 0;
-  Walked walked{WalkEnd::nothing, 0, 1, false, 1};
+  Walked walked{WalkEnd::nothing, 0, 1, false, 0};
 
   auto linearize = [&](bool rough) {
     std::fill_n(place.units, C, 1.0);
@@ -75,7 +75,6 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     return walked;
   };
 
-  curve.residuals(p, r);
   cost = first_cost = 0.5 * dot(r, r, n);
   if (!std::isfinite(cost) || !linearize(true)) return walked;
   for (int64_t j = 0; j < P; j++)

@@ -131,22 +131,28 @@ class Derivatives:
     def complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
         """Write exact rows to out; False where the formula refuses complex numbers, or
         they are not finite."""
-        base = p.astype(np.complex128)
-        with warnings.catch_warnings():
+        if self.method is not None:
+            return self._complex_step(p, out)
+        with warnings.catch_warnings():  # once, for it takes its time
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            for j, at in enumerate(base.real.tolist()):
-                h = TINY * max(abs(at), TINY) if at else TINY
-                point = base.copy()
-                point[j] = complex(at, h)
-                try:
-                    values = self.formula(point)
-                except Exception:  # whatever a user's formula raises
-                    return False
-                if values.dtype.kind == "c" and values.shape == out[j].shape:
-                    np.divide(values.imag, h, out=out[j])
-                else:
-                    out[j] = 0.0
-        return bool(np.isfinite(out).all())
+            return self._complex_step(p, out)
+
+    def _complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
+        base = p.astype(np.complex128)
+        for j, at in enumerate(base.real.tolist()):
+            h = TINY * max(abs(at), TINY) if at else TINY
+            point = base.copy()
+            point[j] = complex(at, h)
+            try:
+                values = self.formula(point)
+            except Exception:  # whatever a user's formula raises
+                return False
+            if values.dtype.kind == "c":
+                np.divide(values.imag, h, out[j])
+            else:
+                out[j] = 0.0
+        whole = out.reshape(-1)
+        return math.isfinite(dot(whole, whole))
 
     def central(self, p: np.ndarray, at_p: np.ndarray, j: int) -> np.ndarray:
         """Column j by differences over h and 2h: (4 D(h) - D(2h)) / 3."""

@@ -135,26 +135,27 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     columns, units = np.empty((count + 1, n)), np.empty(count + 1)
     scale, norms = np.empty(count), np.empty(count)
 
+    formula, whiten, y = fit.formula, fit.whiten, fit.y
+    at, f_at = start, fit.values(start)
+
     def residuals(p: np.ndarray) -> np.ndarray:
-        if p.tobytes() == start.tobytes():
-            p = start
-        fit.values(p)
-        return fit.r_at
+        nonlocal at, f_at
+        at, f_at = p, formula(p)
+        return whiten(f_at - y)
 
     def rows(p: np.ndarray, shares: np.ndarray, out: np.ndarray) -> None:
+        values = f_at if (p == at).all() else formula(p)
         fit.derivatives.shares = shares.tolist()
-        if fit.at is None or p.tobytes() != fit.at.tobytes():
-            fit.values(p)
-        fit.derivatives.rows(p, fit.f_at, out)
-        if fit.whiten is not unchanged:
-            out[:] = fit.whiten(out)
+        fit.derivatives.rows(p, values, out)
+        if whiten is not unchanged:
+            out[:] = whiten(out)
 
-    calls = fit.calls
+    columns[-1] = fit.r_at
     end, left, rate, is_linear, made = linear._core.walk(
         residuals, rows, p, columns, units, scale, norms, fit.size, FORWARD,
         FIRST_RADIUS, ROUGH, NEAR, MOST_STEPS, most,
     )  # fmt: skip
-    fit.calls = calls + made
+    fit.calls += made
     if not end:
         return None
     here = fit.tangent(p, columns, units)

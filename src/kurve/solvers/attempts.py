@@ -24,7 +24,7 @@ RESCUES = 10
 """Random starts that are tried in the end where no attempt has found a minimum that
 determines all parameters."""
 
-LAST_STEP, LAST_CHANGE = 1e-11, 1e-10
+LAST_STEP, LAST_CHANGE = 5e-12, 1e-10
 """What may be left to gain behind the last step (see `Linearization.prepare`), and by
 how much it may change derivatives."""
 

@@ -79,9 +79,9 @@ struct PythonCurve final : Curve {
     return nb::cast(Array(copy, 1, shape, owner));
   }
 
-  PythonCurve(nb::callable f, nb::callable rows, int64_t P, int64_t n)
+  PythonCurve(nb::object f, nb::object rows, int64_t P, int64_t n)
       : f(f), rows(rows), P(P), n(n) {}
-  nb::callable f, rows;
+  nb::object f, rows;
   int64_t P, n;
 };
 
@@ -206,7 +206,7 @@ void register_linear(nb::module_& m) {
       "promises, and its damping.");
   m.def(
       "walk",
-      [](nb::callable f, nb::callable rows, Vector<double> p, Matrix<double> columns,
+      [](nb::object f, nb::object rows, Vector<double> p, Matrix<double> columns,
          Vector<double> units, Vector<double> scale, Vector<double> before, double size,
          double forward, double first_radius, double rough, double near,
          int64_t most_steps, int64_t most_calls) {

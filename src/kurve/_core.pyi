@@ -1,6 +1,6 @@
 """The native engine of kurve: kernels, threads and the training loop."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import numpy
@@ -112,7 +112,7 @@ def step_within(scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), ord
     Write the best step of that length; returns its length, the decrease that it promises, and its damping.
     """
 
-def walk(f: Callable, rows: Callable, p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], before: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], size: float, forward: float, first_radius: float, rough: float, near: float, most_steps: int, most_calls: int) -> tuple[int, float, float, bool, int]:
+def walk(f: object, rows: object, p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], before: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], size: float, forward: float, first_radius: float, rough: float, near: float, most_steps: int, most_calls: int) -> tuple[int, float, float, bool, int]:
     """
     Go downhill from p, which is moved; see kurve.solvers.trust_region. Returns why it ends, what is left, its rate, whether J was always the same, calls of f.
     """

@@ -132,10 +132,11 @@ def curve_fit(
         most = maxfev or 500 * (len(first) + 1)
         search = Search(fit, x, _variation(y.ravel(), whiten), most, seed)
         best = search.best(first, starts)
-        if best is not None and jac is None and not derivatives.certain(best.p):
+        guessed = derivatives if isinstance(derivatives, Derivatives) else None
+        if best is not None and jac is None and guessed and not guessed.certain(best.p):
             rows, values = best.tangent.columns[:-1], fit.values(best.p)
-            if not derivatives.agrees(best.p, values, rows, whiten):
-                derivatives.method = "3-point"  # complex steps were right elsewhere
+            if not guessed.agrees(best.p, values, rows, whiten):
+                guessed.method = "3-point"  # complex steps were right elsewhere
                 best = search.best(best.p, 1)
     if best is None or not best.converged:
         why = "it is not finite near p0" if best is None else best.end.message

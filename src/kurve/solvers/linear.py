@@ -16,6 +16,7 @@ try:
     from kurve import _core
 
     COMPILED = bool(_core.available_isas())
+    walk = _core.walk
 except ImportError:
     COMPILED = False
 

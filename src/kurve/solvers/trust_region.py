@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kurve.solvers import linear
-from kurve.solvers.derivatives import FORWARD
+from kurve.solvers.derivatives import FORWARD, Derivatives
 from kurve.solvers.least_squares import End
 from kurve.solvers.tangents import Fit, Tangent, unchanged
 
@@ -58,15 +58,15 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     Returns:
         None where f is not finite at the start, or cannot be differentiated.
     """
-    rough = fit.derivatives.method != "given"
+    rough = isinstance(fit.derivatives, Derivatives)
     plain = start.dtype == fit.values(start).dtype == fit.y.dtype == np.float64
     if linear.COMPILED and plain and rough and not fit.bounded:
         return _compiled(fit, start, most)
     last = fit.calls + most
-    p, here = start, fit.linearize(start, rough)
-    if here is None:
+    first = fit.linearize(start, rough)
+    if first is None:
         return None
-    first, scale, norms = here, here.norms, here.norms
+    p, here, scale, norms = start, first, first.norms, first.norms
     length = float(np.linalg.norm(scale * p))
     radius, before, rate = FIRST_RADIUS * (length or 1.0), 0.0, 1.0
 
@@ -135,7 +135,8 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     columns, units = np.empty((count + 1, n)), np.empty(count + 1)
     scale, norms = np.empty(count), np.empty(count)
 
-    formula, whiten, y = fit.formula, fit.whiten, fit.y
+    formula, whiten, y, derivatives = fit.formula, fit.whiten, fit.y, fit.derivatives
+    assert isinstance(derivatives, Derivatives)
     at, f_at = start, fit.values(start)
 
     def residuals(p: np.ndarray) -> np.ndarray:
@@ -145,13 +146,13 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
     def rows(p: np.ndarray, shares: np.ndarray, out: np.ndarray) -> None:
         values = f_at if (p == at).all() else formula(p)
-        fit.derivatives.shares = shares.tolist()
-        fit.derivatives.rows(p, values, out)
+        derivatives.shares = shares.tolist()
+        derivatives.rows(p, values, out)
         if whiten is not unchanged:
             out[:] = whiten(out)
 
     columns[-1] = fit.r_at
-    end, left, rate, is_linear, made = linear._core.walk(
+    end, left, rate, is_linear, made = linear.walk(
         residuals, rows, p, columns, units, scale, norms, fit.size, FORWARD,
         FIRST_RADIUS, ROUGH, NEAR, MOST_STEPS, most,
     )  # fmt: skip

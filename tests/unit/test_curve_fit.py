@@ -292,6 +292,16 @@ def test_a_minimum_that_explains_little_says_so() -> None:
     curve_fit(lambda x, a, b: a * np.exp(b * x), x, noise)
 
 
+def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
+    def picky(s: Any, v: Any, k: Any) -> Any:
+        if np.real(v) < 0.0:
+            raise ArithmeticError("v must be positive")
+        return v * s / (k + s)
+
+    p, _ = curve_fit(picky, S, 10.0 * S / (0.3 + S))
+    close(p, [10.0, 0.3])
+
+
 def test_the_order_of_the_data_does_not_matter() -> None:
     """The pattern of residuals is looked for along x."""
     order = np.random.default_rng(0).permutation(25)

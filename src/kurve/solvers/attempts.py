@@ -32,7 +32,7 @@ how much it may change derivatives."""
 AGAIN = 2
 """So often the best minimum must be found again to be taken for the lowest."""
 
-EXPLAINED, DOUBTFUL, HALF = 0.99, 0.75, 0.5
+EXPLAINED, DOUBTFUL, HALF = 0.999, 0.75, 0.5
 """Shares of the data's variation. A fit that explains this much is not looked at
 twice, one that does not explain half of it always is, and one between where its
 residuals follow a pattern; if it then explains less than the second, there is a
@@ -109,7 +109,10 @@ class Search:
             return best
         again = 0
         for start in best_starts(fit, first, self.x, self.seed):
-            found = _quick(fit, start, self.most)
+            try:
+                found = _quick(fit, start, self.most)
+            except Exception:  # f refuses what p0 would never have led to
+                continue
             again += best is not None and found is not None and _alike(best, found)
             best = _better(best, found)
             if self.sound(best) or again == AGAIN:

@@ -18,7 +18,7 @@ from kurve.solvers.tangents import Fit, Tangent
 LOOKS = 4
 """Points where it is looked at which parameters f is linear in."""
 
-GROUPS, DRAWN = 8, 20
+GROUPS, DRAWN = 8, 10
 """Of so many points each group's best is a start: the best of all would often lead to
 the same minimum."""
 
@@ -36,7 +36,7 @@ def best_starts(fit: Fit, first: np.ndarray, x: Any, seed: int) -> list[np.ndarr
         group = []
         for point in points[first_of : first_of + DRAWN]:
             p = _solved(fit, point, linear)
-            if fit.residuals(p) is not None:
+            if _residuals(fit, p) is not None:
                 group.append((fit.cost_at, p))
         starts += sorted(group, key=lambda pair: pair[0])[:1]
     return [p for _, p in sorted(starts, key=lambda pair: pair[0])]
@@ -63,9 +63,17 @@ def _drawn(fit: Fit, first: np.ndarray, x: Any, seed: int) -> np.ndarray:
     return fit.project(np.where(both, between, points).astype(first.dtype))
 
 
+def _residuals(fit: Fit, p: np.ndarray) -> np.ndarray | None:
+    """Those at p; None too where f refuses such parameters, whatever it raises."""
+    try:
+        return fit.residuals(p)
+    except Exception:
+        return None
+
+
 def _look(fit: Fit, p: np.ndarray, bends: np.ndarray, counts: np.ndarray) -> None:
     """Note for which parameters (P,) f is no straight line at p, and which count."""
-    r = fit.residuals(p)
+    r = _residuals(fit, p)
     if r is None:
         return
     for j in range(len(p)):
@@ -74,8 +82,8 @@ def _look(fit: Fit, p: np.ndarray, bends: np.ndarray, counts: np.ndarray) -> Non
         if p[j] + 2.0 * step > fit.upper[j]:
             step = -step
         one[j], two[j] = p[j] + step, p[j] + 2.0 * step
-        r_one = fit.residuals(one) if fit.allows(two) else None
-        r_two = fit.residuals(two) if r_one is not None else None
+        r_one = _residuals(fit, one) if fit.allows(two) else None
+        r_two = _residuals(fit, two) if r_one is not None else None
         if r_one is None or r_two is None:
             bends[j] = True
             continue
@@ -87,7 +95,7 @@ def _look(fit: Fit, p: np.ndarray, bends: np.ndarray, counts: np.ndarray) -> Non
 def _solved(fit: Fit, p: np.ndarray, linear: np.ndarray) -> np.ndarray:
     """p with the best values of the parameters that f is linear in."""
     places = np.flatnonzero(linear)
-    r = fit.residuals(p) if len(places) else None
+    r = _residuals(fit, p) if len(places) else None
     if r is None:
         return p
     columns, units = np.empty((len(places) + 1, len(r))), np.ones(len(places) + 1)
@@ -96,7 +104,7 @@ def _solved(fit: Fit, p: np.ndarray, linear: np.ndarray) -> np.ndarray:
         point = p.copy()
         step = abs(p[j]) or 1.0
         point[j] += step if p[j] + step <= fit.upper[j] else -step
-        there = fit.residuals(point)
+        there = _residuals(fit, point)
         if there is None:
             return p
         np.subtract(there, r, columns[row])

@@ -102,7 +102,8 @@ starts, the first of which is far off. *Digits* is the log relative error of the
 parameter, at most 11, *of deviations* that of the worst standard deviation; times are
 medians of {ROUNDS} fits. *Kurve* and *SciPy* are `curve_fit` with all defaults; *SciPy,
 tight* has `ftol=xtol=gtol=1e-15, maxfev=100000`. No contender is given derivatives.
-Kurve takes several times as long: its loop is in Python, where SciPy's is compiled.
+Kurve takes longer where it goes on to the last digit, or tries other starts because the
+first attempt has found no sound minimum.
 
 At least 6 digits in all parameters, of {len(body)} fits: {count}.
 

@@ -219,4 +219,128 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   }
 }
 
+// Householder's reflections of a block of rows below the triangle so far, block by
+// block: what is worked on stays in the first cache, and the triangle's zeros are kept.
+void triangle(const double* columns, const double* units, int64_t C, int64_t n,
+              double* r, double* norms) {
+  const Kernels& k = kernels();
+  constexpr int64_t height = 256;
+  Numbers block = numbers(C * height);
+  std::fill_n(r, C * C, 0.0);
+  for (int64_t first = 0; first < n; first += height) {
+    int64_t K = std::min(height, n - first);
+    for (int64_t j = 0; j < C; j++)
+      std::copy_n(columns + j * n + first, K, block.get() + j * height);
+    for (int64_t i = 0; i < C; i++) {
+      double *x = block.get() + i * height, *row = r + i * C;
+      double square = k.dot64(x, x, K);
+      if (square == 0) continue;
+      double norm = std::sqrt(row[i] * row[i] + square);
+      double now = row[i] > 0 ? -norm : norm, v = row[i] - now;  // of one sign
+      row[i] = now;
+      for (int64_t j = i + 1; j < C; j++) {
+        double* y = block.get() + j * height;
+        double share = (v * row[j] + k.dot64(x, y, K)) / now;
+        row[j] += share;
+        k.add64(y, share / v, x, K);
+      }
+    }
+  }
+  std::fill_n(norms, C, 0.0);
+  for (int64_t i = 0; i < C; i++)
+    for (int64_t j = i; j < C; j++) {
+      double a = r[i * C + j] *= units[j];
+      norms[j] += a * a;
+    }
+  for (int64_t j = 0; j < C; j++) norms[j] = std::sqrt(norms[j]);
+}
+
+namespace {
+
+// One-sided Jacobi: rows are turned by pairs until all are orthogonal (Hestenes 1958);
+// small singular values come out as exact as large ones. rows (P, P) of A become those
+// of diag(s) V^T, and q (P,) becomes U^T q.
+void turn_rows(double* rows, int64_t P, double* q) {
+  constexpr int sweeps = 60;
+  constexpr double orthogonal = 2e-15;
+  bool turned = true;
+  for (int sweep = 0; turned && sweep < sweeps; sweep++) {
+    turned = false;
+    for (int64_t i = 0; i < P; i++)
+      for (int64_t j = i + 1; j < P; j++) {
+        double *x = rows + i * P, *y = rows + j * P, a = 0, b = 0, c = 0;
+        for (int64_t k = 0; k < P; k++)
+          a += x[k] * x[k], b += y[k] * y[k], c += x[k] * y[k];
+        if (!(std::abs(c) > orthogonal * std::sqrt(a * b))) continue;
+        turned = true;
+        double z = (b - a) / (2 * c);
+        double t = (z < 0 ? -1 : 1) / (std::abs(z) + std::sqrt(1 + z * z));
+        double cosine = 1 / std::sqrt(1 + t * t), sine = t * cosine, u = q[i];
+        for (int64_t k = 0; k < P; k++) {
+          double v = x[k];
+          x[k] = cosine * v - sine * y[k], y[k] = sine * v + cosine * y[k];
+        }
+        q[i] = cosine * u - sine * q[j], q[j] = sine * u + cosine * q[j];
+      }
+  }
+}
+
+double largest(const double* s, int64_t P) {
+  double most = 0;
+  for (int64_t i = 0; i < P; i++) most = std::max(most, s[i]);
+  return most;
+}
+
+}  // namespace
+
+double turn(const double* r, double least, const Turned& t) {
+  int64_t P = t.P, C = P + 1;
+  for (int64_t i = 0; i < P; i++) {
+    for (int64_t j = 0; j < P; j++)
+      t.vt[i * P + j] = r[i * C + j] / (t.scale[j] > 0 ? t.scale[j] : 1.0);
+    t.ur[i] = r[i * C + P];
+  }
+  turn_rows(t.vt, P, t.ur);
+  for (int64_t i = 0; i < P; i++) {
+    double* row = t.vt + i * P;
+    double square = 0;
+    for (int64_t j = 0; j < P; j++) square += row[j] * row[j];
+    t.s[i] = std::sqrt(square);
+    for (int64_t j = 0; j < P; j++) row[j] = t.s[i] > 0 ? row[j] / t.s[i] : 0.0;
+  }
+  double smallest = least * largest(t.s, P), total = 0;
+  for (int64_t i = 0; i < P; i++)
+    if (t.s[i] > smallest) total += t.ur[i] * t.ur[i];
+  return std::sqrt(total);
+}
+
+Reach step_within(const Turned& t, double least, double radius, double* step) {
+  int64_t P = t.P;
+  double smallest = least * largest(t.s, P);
+  Reach reach{0, 0, 0};
+  // Newton's iteration for 1 / |D d| = 1 / radius, convex in the damping (Hebden 1973,
+  // Moré 1978): it comes from below.
+  for (int iteration = 0; iteration < 30; iteration++) {
+    double square = 0, slope = 0;
+    for (int64_t i = 0; i < P; i++) {
+      if (!(t.s[i] > smallest)) continue;
+      double a = t.s[i] * t.s[i] + reach.damping, b = t.s[i] * t.ur[i] / a;
+      square += b * b, slope += b * b / a;
+    }
+    reach.length = std::sqrt(square);
+    if (!(reach.length > 1.1 * radius) || !std::isfinite(reach.length)) break;
+    reach.damping += (reach.length - radius) / radius * square / slope;
+  }
+  std::fill_n(step, P, 0.0);
+  for (int64_t i = 0; i < P; i++) {
+    if (!(t.s[i] > smallest)) continue;
+    double a = t.s[i] * t.s[i], b = t.s[i] * t.ur[i], c = b / (a + reach.damping);
+    reach.promised += 0.5 * c * c * (a + 2 * reach.damping);
+    for (int64_t j = 0; j < P; j++) step[j] -= c * t.vt[i * P + j];
+  }
+  for (int64_t j = 0; j < P; j++)
+    if (t.scale[j] > 0) step[j] /= t.scale[j];
+  return reach;
+}
+
 }  // namespace kurve

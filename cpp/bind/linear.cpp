@@ -1,6 +1,10 @@
 #include "linear.h"
+#include "walk.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/tuple.h>
+
+#include <algorithm>
 
 #include "interrupt.h"
 #include "register.h"
@@ -43,6 +47,43 @@ int64_t side_of(const Matrix<double>& a) {
   expect(a.shape(0) == a.shape(1), "the matrix must be square.");
   return int64_t(a.shape(0));
 }
+
+Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
+                 const Vector<double>& ur, const Matrix<double>& vt) {
+  auto P = side_of(vt);
+  expect(int64_t(scale.size()) == P && int64_t(s.size()) == P && int64_t(ur.size()) == P,
+         "scale, s, ur and vt must have as many rows.");
+  return {P, scale.data(), s.data(), ur.data(), vt.data()};
+}
+
+// The two functions of a curve, in Python. They get arrays that are theirs only until
+// they return.
+struct PythonCurve final : Curve {
+  using Array = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
+
+  void residuals(const double* p, double* r) override {
+    auto values = nb::cast<Vector<const double>>(f(point(p)));
+    expect(int64_t(values.size()) == n, "f must give n numbers.");
+    std::copy_n(values.data(), n, r);
+  }
+  void jacobian(const double* p, const double* shares, double* columns) override {
+    size_t shape[] = {size_t(P), size_t(n)};
+    nb::ndarray<nb::numpy, double, nb::ndim<2>> out(columns, 2, shape, nb::none());
+    rows(point(p), point(shares), out);
+  }
+  nb::object point(const double* p) const {
+    double* copy = new double[size_t(P)];
+    nb::capsule owner(copy, [](void* q) noexcept { delete[] static_cast<double*>(q); });
+    std::copy_n(p, P, copy);
+    size_t shape[] = {size_t(P)};
+    return nb::cast(Array(copy, 1, shape, owner));
+  }
+
+  PythonCurve(nb::object f, nb::object rows, int64_t P, int64_t n)
+      : f(f), rows(rows), P(P), n(n) {}
+  nb::object f, rows;
+  int64_t P, n;
+};
 
 }  // namespace
 
@@ -120,4 +161,71 @@ void register_linear(nb::module_& m) {
       },
       nb::arg("r").noconvert(), nb::arg("out").noconvert(),
       "Write the diagonal of (R^T R)^-1 to out.");
+  m.def(
+      "triangle",
+      [](Matrix<const double> columns, Vector<const double> units, Matrix<double> out,
+         Vector<double> norms) {
+        auto C = side_of(out), n = int64_t(columns.shape(1));
+        expect(int64_t(columns.shape(0)) == C && int64_t(units.size()) == C &&
+                   int64_t(norms.size()) == C,
+               "columns, units, out and norms must have as many rows.");
+        interruptible([&] {
+          triangle(columns.data(), units.data(), C, n, out.data(), norms.data());
+        });
+      },
+      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("out").noconvert(), nb::arg("norms").noconvert(),
+      "Write R of A = Q R to out, and the norms of A's columns to norms; columns are "
+      "those of A, one a row, before each is multiplied by its unit.");
+  m.def(
+      "turn",
+      [](Matrix<const double> r, double least, Vector<const double> scale,
+         Vector<double> s, Vector<double> ur, Matrix<double> vt) {
+        Turned turned = turned_of(scale, s, ur, vt);
+        expect(int64_t(r.shape(0)) == turned.P + 1 && r.shape(0) == r.shape(1),
+               "r must have one row and column more than vt.");
+        return turn(r.data(), least, turned);
+      },
+      nb::arg("r").noconvert(), nb::arg("least"), nb::arg("scale").noconvert(),
+      nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
+      "Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q "
+      "where s is above that part of the largest.");
+  m.def(
+      "step_within",
+      [](Vector<const double> scale, Vector<double> s, Vector<double> ur,
+         Matrix<double> vt, double least, double radius, Vector<double> step) {
+        Turned turned = turned_of(scale, s, ur, vt);
+        expect(int64_t(step.size()) == turned.P, "step must be as long as s.");
+        Reach reach = step_within(turned, least, radius, step.data());
+        return std::make_tuple(reach.length, reach.promised, reach.damping);
+      },
+      nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
+      nb::arg("vt").noconvert(), nb::arg("least"), nb::arg("radius"),
+      nb::arg("step").noconvert(),
+      "Write the best step of that length; returns its length, the decrease that it "
+      "promises, and its damping.");
+  m.def(
+      "walk",
+      [](nb::object f, nb::object rows, Vector<double> p, Matrix<double> columns,
+         Vector<double> units, Vector<double> scale, Vector<double> before, double size,
+         double forward, double first_radius, double rough, double near,
+         int64_t most_steps, int64_t most_calls) {
+        auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
+        expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
+                   int64_t(scale.size()) == P && int64_t(before.size()) == P,
+               "columns and units must have one row more than p, scale and before.");
+        PythonCurve curve(f, rows, P, n);
+        WalkRules rules{first_radius, rough, near, forward, size, most_steps, most_calls};
+        WalkPlace place{P, n, p.data(), columns.data(), units.data(), scale.data(),
+                        before.data()};
+        Walked w = walk(curve, rules, place);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.linear, w.calls);
+      },
+      nb::arg("f"), nb::arg("rows"), nb::arg("p").noconvert(),
+      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("scale").noconvert(), nb::arg("before").noconvert(), nb::arg("size"),
+      nb::arg("forward"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
+      nb::arg("most_steps"), nb::arg("most_calls"),
+      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Returns why "
+      "it ends, what is left, its rate, whether J was always the same, calls of f.");
 }

@@ -96,3 +96,23 @@ def solve(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C
 
 def inverse_diagonal(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Write the diagonal of (R^T R)^-1 to out."""
+
+def triangle(columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    """
+    Write R of A = Q R to out, and the norms of A's columns to norms; columns are those of A, one a row, before each is multiplied by its unit.
+    """
+
+def turn(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], least: float, scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> float:
+    """
+    Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q where s is above that part of the largest.
+    """
+
+def step_within(scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], least: float, radius: float, step: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> tuple[float, float, float]:
+    """
+    Write the best step of that length; returns its length, the decrease that it promises, and its damping.
+    """
+
+def walk(f: object, rows: object, p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], before: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], size: float, forward: float, first_radius: float, rough: float, near: float, most_steps: int, most_calls: int) -> tuple[int, float, float, bool, int]:
+    """
+    Go downhill from p, which is moved; see kurve.solvers.trust_region. Returns why it ends, what is left, its rate, whether J was always the same, calls of f.
+    """

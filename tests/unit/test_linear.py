@@ -11,6 +11,10 @@ import kurve
 from kurve import Input, Sequential, solvers, utils
 from kurve.layers import Dense
 from kurve.solvers import linear
+from kurve.solvers.derivatives import Derivatives
+from kurve.solvers.formulas import _formula
+from kurve.solvers.tangents import Fit, unchanged
+from kurve.solvers.trust_region import walk
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -164,6 +168,116 @@ def test_blocks_of_rows_add_up_to_the_same_bits(threads: None) -> None:
     for part in (slice(0, 37), slice(37, 190), slice(190, 300)):
         linear.Jacobian(rows[part], roots[part], columns).add_square(parts)
     assert np.triu(whole).tobytes() == np.triu(parts).tobytes()
+
+
+@pytest.mark.parametrize("n", [1, 3, 256, 257, 1000])
+def test_triangle_of_columns(kind: str, n: int) -> None:
+    random = np.random.default_rng(n)
+    for count in (1, 2, 5, 9):
+        columns = (
+            random.normal(size=(count, n)) * np.geomspace(1.0, 1e8, count)[:, None]
+        )
+        units = random.uniform(0.5, 2.0, count)
+        r, norms = linear.triangle(columns, units)
+        a = columns * units[:, None]
+        size = np.linalg.norm(a, axis=1)
+        np.testing.assert_allclose(norms, size, rtol=1e-12)
+        found, wanted = r.T @ r, a @ a.T
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * size.max() ** 2)
+        assert (np.abs(found - wanted) <= 1e-12 * np.outer(size, size)).all()
+        assert (np.tril(r, -1) == 0.0).all()
+
+
+@pytest.mark.parametrize("parameters", [1, 2, 3, 6, 20])
+def test_steps_within_a_radius(kind: str, parameters: int) -> None:
+    """The damped normal equations, and the damping that makes a step so long."""
+    random = np.random.default_rng(parameters)
+    a = random.normal(size=(40, parameters)) * np.geomspace(1.0, 1e4, parameters)
+    y, scale = random.normal(size=40), random.uniform(0.5, 2.0, parameters)
+    r, _ = linear.triangle(np.array([*a.T, y]), np.ones(parameters + 1))
+    turned = linear.Turned(r, scale, 1e-14)
+    s = np.linalg.svd(a / scale, compute_uv=False)
+    np.testing.assert_allclose(np.sort(turned.s)[::-1], s, rtol=1e-12)
+    exact = -np.linalg.lstsq(a, y, rcond=None)[0]
+    step, length, promised, damping = turned.within(np.inf)
+    np.testing.assert_allclose(step, exact, rtol=1e-9)
+    assert damping == 0.0
+    assert length == pytest.approx(np.linalg.norm(scale * exact))
+    fall = 0.5 * (y @ y - np.sum((y + a @ exact) ** 2))
+    assert promised == pytest.approx(fall)
+    assert turned.size == pytest.approx(np.linalg.norm(a @ exact))
+    for radius in (0.5 * length, 1e-3 * length):
+        step, size, promised, damping = turned.within(radius)
+        assert 0.999 * radius < size <= 1.1 * radius and damping > 0.0
+        assert size == pytest.approx(np.linalg.norm(scale * step))
+        square = a.T @ a + damping * np.diag(scale**2)
+        np.testing.assert_allclose(step, -np.linalg.solve(square, a.T @ y), rtol=1e-6)
+        fall = 0.5 * (y @ y - np.sum((y + a @ step) ** 2))
+        assert promised == pytest.approx(fall, rel=1e-6)
+
+
+def test_held_parameters_and_those_without_influence_stay(kind: str) -> None:
+    random = np.random.default_rng(3)
+    a, y = random.normal(size=(30, 4)), random.normal(size=30)
+    a[:, 2] = 0.0
+    r, norms = linear.triangle(np.array([*a.T, y]), np.ones(5))
+    scale = norms[:-1].copy()
+    scale[1] = np.inf
+    step, *_ = linear.Turned(r, scale, 1e-14).within(np.inf)
+    exact = -np.linalg.lstsq(a[:, [0, 3]], y, rcond=None)[0]
+    np.testing.assert_allclose(step, [exact[0], 0.0, 0.0, exact[1]], atol=1e-12)
+
+
+CURVES = {
+    "line": (lambda x, a, b: a * x + b, [2.0, 1.0], [1.0, 1.0]),
+    "decay": (lambda x, a, b, c: a * np.exp(-b * x) + c, [2.5, 1.3, 0.5], [1, 1, 1]),
+    "wave": (lambda x, a, b, c: a * np.sin(b * x + c), [2.0, 1.5, 0.3], [1.0, 1.4, 0]),
+    "pole": (lambda x, a, b: a * x / (b + x), [10.0, 1.5], [1.0, 1.0]),
+    "nothing": (lambda x, a, b: a * x + 0.0 * b, [2.0, 1.0], [1.0, 1.0]),
+    "away": (lambda x, a, b: a * np.exp(b * x), [2.0, 1.0], [1.0, 40.0]),
+}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("name", CURVES)
+def test_the_compiled_walk_is_the_other(
+    name: str, noise: float, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    f, truth, p0 = CURVES[name]
+    x = np.linspace(0.1, 4.0, 60)
+    y = f(x, *truth) + noise * np.random.default_rng(0).normal(size=60)
+    y, ended = np.asarray(y), []
+    for compiled in (True, False):
+        monkeypatch.setattr(linear, "COMPILED", compiled)
+        formula = _formula(f, x, y.shape)
+        bounds = np.full((2, len(p0)), np.inf) * [[-1.0], [1.0]]
+        fit = Fit(formula, y, unchanged, Derivatives(formula, *bounds), *bounds)
+        with np.errstate(all="ignore"):
+            place = walk(fit, np.array(p0, float), 1000)
+        assert place is not None
+        ended.append((place, fit.calls))
+    (one, calls), (other, other_calls) = ended
+    assert one.end.converged == other.end.converged
+    if noise:  # without, rounding says when to stop
+        assert one.end == other.end and calls == other_calls
+        assert one.linear == other.linear
+    np.testing.assert_allclose(one.p, other.p, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        one.tangent.cost, other.tangent.cost, rtol=1e-6, atol=1e-20
+    )
+    np.testing.assert_allclose(one.norms, other.norms, rtol=1e-5, atol=1e-9)
+
+
+def test_a_fit_has_the_same_bits_for_any_number_of_threads(threads: None) -> None:
+    random = np.random.default_rng(0)
+    x = np.linspace(0.0, 4.0, 30_000)
+    y = 2.5 * np.exp(-1.3 * x) + 0.05 * random.normal(size=x.size)
+    seen = set()
+    for number in (1, 2, 4):
+        kurve.set_threads(number)
+        p, covariance = kurve.curve_fit(lambda x, a, b: a * np.exp(-b * x), x, y)
+        seen.add(p.tobytes() + covariance.tobytes())
+    assert len(seen) == 1
 
 
 def test_wrong_arrays_are_refused(threads: None) -> None:

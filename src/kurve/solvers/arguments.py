@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers, is_frame
+from kurve.solvers.tangents import unchanged
+
+WHERE = "curve_fit"
+
 
 def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     """`given` in float64, or in np.longdouble where it is that."""
-    try:
-        array = np.asarray(given)
-        if array.dtype.kind not in "fiub":
-            array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"[curve_fit] {name} must hold real numbers. Received: "
-            f"{type(given).__name__}. Try np.asarray({name}, float)."
-        ) from None
+    array = as_numbers(WHERE, name, given, missing=not check_finite)
     if array.dtype != np.longdouble:
-        array = array.astype(np.float64)
+        array = array.astype(np.float64, copy=False)
     if array.size == 0:
         raise ValueError(
             f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
             "Try at least as many data as parameters."
         )
-    if check_finite and not np.isfinite(array).all():
+    # One sum instead of a test of each; it may overflow where all are finite.
+    if (
+        check_finite
+        and not math.isfinite(array.sum())
+        and (not np.isfinite(array).all())
+    ):
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
             f"[curve_fit] {name} must be finite. Received: "
@@ -37,16 +41,35 @@ def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     return array
 
 
+def as_independent(given: Any, check_finite: bool) -> Any:
+    """xdata for f: in float64 whatever is an array or a series; other objects as they
+    are, for f may know what to do with them."""
+    if isinstance(given, (list, tuple)) or (
+        hasattr(given, "__array__")
+        and not isinstance(given, Mapping)
+        and not is_frame(given)
+    ):
+        return as_data("xdata", given, check_finite)
+    return given
+
+
 def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     """p0, or as many ones as f has parameters."""
     if p0 is not None:
-        first = np.atleast_1d(np.asarray(p0, np.float64))
+        first = np.atleast_1d(as_numbers(WHERE, "p0", p0, np.float64))
         if first.ndim != 1 or not first.size or not np.isfinite(first).all():
             raise ValueError(
                 "[curve_fit] p0 must be finite numbers, one for each parameter. "
                 f"Received: {p0!r}. Try p0=[1.0, 1.0]."
             )
         return first
+    if isinstance(f, FunctionType) and not f.__dict__:  # as inspect, but quickly
+        count, star = (
+            f.__code__.co_argcount,
+            bool(f.__code__.co_flags & inspect.CO_VARARGS),
+        )
+        if count > 1 and not star:
+            return np.ones(count - 1)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = list(inspect.signature(f).parameters.values())
@@ -62,14 +85,20 @@ def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     return np.ones(len(named) - 1)
 
 
+UNBOUNDED = -np.inf, np.inf
+
+
 def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
+    if bounds is UNBOUNDED:
+        return np.full(parameters, -np.inf), np.full(parameters, np.inf)
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         bounds = bounds.lb, bounds.ub
     try:
         low, high = bounds
         shape = (parameters,)
-        lower = np.broadcast_to(np.asarray(low, np.float64), shape).copy()
-        upper = np.broadcast_to(np.asarray(high, np.float64), shape).copy()
+        low, high = (as_numbers(WHERE, "bounds", b, np.float64) for b in (low, high))
+        lower = np.broadcast_to(low, shape).copy()
+        upper = np.broadcast_to(high, shape).copy()
     except (TypeError, ValueError):
         lower = upper = np.zeros(parameters)
     if not (lower < upper).all():
@@ -104,10 +133,10 @@ def as_start(
 
 def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
-    covariance L L^T."""
+    covariance L L^T; r (n,), or many of them (P, n)."""
     if sigma is None:
-        return lambda r: r
-    sigma = np.asarray(sigma, np.float64)
+        return unchanged
+    sigma = as_numbers(WHERE, "sigma", sigma, np.float64)
     if sigma.size == 1 and n != 1:
         sigma = np.full(n, sigma.item())
     if sigma.shape == (n, n) and n > 1:
@@ -119,7 +148,8 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
                 f"covariance. Received: a matrix ({n}, {n}) that is not. "
                 "Try its diagonal's square root, (n,)."
             ) from None
-        return lambda r: inverse @ r
+        # Not `@`: BLAS's threads wait for each other where a core is busy.
+        return lambda r: np.einsum("ij,...j->...i", inverse, r)
     sigma = sigma.ravel() if sigma.size == n else sigma
     if sigma.shape != (n,) or not (sigma > 0).all():
         raise ValueError(
@@ -127,4 +157,4 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
             f"Received: shape {sigma.shape}, least value "
             f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
         )
-    return lambda r: (r.T / sigma).T
+    return lambda r: r / sigma

@@ -13,10 +13,13 @@ Without a choice the complex step is taken if central differences agree with it.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 
 import numpy as np
+
+from kurve.solvers.linear import dot
 
 Formula = Callable[[np.ndarray], np.ndarray]
 
@@ -25,6 +28,9 @@ TINY = 1e-200
 
 WIDTHS = (1e-3, 1e-4, 1e-2, 1e-5, 1e-1)
 """Shares of a parameter, the usual one first, that differences are tried over."""
+
+FORWARD = 1.5e-8
+"""Share of a parameter for forward differences, the root of float64's rounding."""
 
 GOOD = 1e-9
 """Error of a difference, as a share of the largest derivative, that is good enough."""
@@ -42,56 +48,111 @@ class Derivatives:
     ) -> None:
         self.formula, self.lower, self.upper = formula, lower, upper
         self.method = method
+        self.shares = [1.0] * len(lower)
+        self.uppers = upper.tolist()
+        self.widest = ((upper - lower) / 8.0).tolist()
+        self.ones = np.ones(len(lower))
+        self.confirmed: np.ndarray | None = None
 
     def __call__(self, p: np.ndarray, at_p: np.ndarray) -> np.ndarray:
         """Args:
         p: (P,), where.
         at_p: formula(p).
         """
-        if self.method is None:
-            self.method = "cs" if self.agrees(p, at_p) else "3-point"
-        if self.method == "cs":
-            jacobian = self.complex_step(p)
-            if jacobian is not None and np.isfinite(jacobian).all():
-                return jacobian
-        columns = [
-            self.forward(p, at_p, j) if self.method == "2-point" else
-            self.central(p, at_p, j)
-            for j in range(len(p))
-        ]  # fmt: skip
-        return np.stack(columns, axis=1)
+        out = np.empty((len(p), len(at_p)))
+        units = self.rows(p, at_p, out)
+        return (out * units[:, None]).T
 
-    def agrees(self, p: np.ndarray, at_p: np.ndarray) -> bool:
-        """Whether the formula takes complex parameters and means the same with them."""
-        exact = self.complex_step(p)
-        if exact is None or exact.shape != (len(at_p), len(p)):
-            return False
-        if not np.isfinite(exact).all():
-            return False
+    def rows(
+        self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, rough: bool = False
+    ) -> np.ndarray:
+        """Write the Jacobian's columns to out (P, n), with as many digits as the
+        method gives, or rough ones, by forward differences.
+
+        Returns:
+            (P,) what each row is to be multiplied with.
+        """
+        if rough or self.method == "2-point":
+            return self.forward(p, at_p, out)
+        if self.method in (None, "cs"):
+            found = self.complex_step(p, out)
+            if self.method is None:
+                found = found and self.agrees(p, at_p, out)
+                self.method, self.confirmed = "cs" if found else "3-point", p
+            if self.method == "cs" and found:
+                return self.ones
         for j in range(len(p)):
-            other = self.central(p, at_p, j)
-            size = np.abs(other).max(initial=0.0)
-            if not np.abs(exact[:, j] - other).max(initial=0.0) <= 1e-5 * size:
-                return False
-        return True
+            out[j] = self.central(p, at_p, j)
+        return self.ones
 
-    def complex_step(self, p: np.ndarray) -> np.ndarray | None:
-        """Exact derivatives, or None where the formula refuses complex numbers."""
-        columns = []
-        with warnings.catch_warnings():
+    def note(self, terms: list[float], size: float) -> None:
+        """Learn from |J_j p_j| beside the values how wide differences may be: a peak
+        at 1e6 that is 1 wide wants a small part of its place, a slope a large one."""
+        self.shares = [
+            math.sqrt(min(1.0, size / t)) if t else share
+            for t, share in zip(terms, self.shares, strict=True)
+        ]
+
+    def agrees(
+        self,
+        p: np.ndarray,
+        at_p: np.ndarray,
+        rows: np.ndarray,
+        whiten: Formula | None = None,
+    ) -> bool:
+        """Whether a difference along all parameters at once, each as strong as the
+        others, confirms these derivatives: complex steps can be wrong where a formula
+        drops imaginary parts."""
+        norms = [math.sqrt(dot(row, row)) for row in rows]
+        whole = at_p.astype(np.float64, copy=False)
+        reach, point = 1e-6 * math.sqrt(dot(whole, whole)), p.copy()
+        steps = np.empty(len(p))
+        for j, norm in enumerate(norms):
+            h = self.width(p, j, 1e-6, reach / norm if norm else 0.0)
+            up = float(p[j]) + h <= self.uppers[j]
+            down = float(p[j]) - h >= self.lower[j]
+            steps[j] = -h if down and (j % 2 or not up) else h
+        point += steps
+        there = self.formula(point)
+        found = there - at_p if whiten is None else whiten(there) - whiten(at_p)
+        wanted = np.einsum("j,jn->n", steps, rows)
+        wrong = np.ascontiguousarray(found - wanted, np.float64)
+        terms = float(np.vdot(np.abs(p), norms)) + reach * 1e6
+        most = 1e-4 * math.sqrt(dot(wanted, wanted)) + 1e-15 * terms
+        return math.sqrt(dot(wrong, wrong)) <= most
+
+    def certain(self, p: np.ndarray) -> bool:
+        """Whether complex steps are not in use, or were confirmed near p."""
+        if self.method != "cs" or self.confirmed is None:
+            return self.method != "cs"
+        near = zip(p.tolist(), self.confirmed.tolist(), strict=True)
+        return all(abs(a - b) <= 1e-2 * abs(b) for a, b in near)
+
+    def complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
+        """Write exact rows to out; False where the formula refuses complex numbers, or
+        they are not finite."""
+        if self.method is not None:
+            return self._complex_step(p, out)
+        with warnings.catch_warnings():  # once, for it takes its time
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            for j in range(len(p)):
-                h = TINY * max(abs(float(p[j])), TINY) if p[j] else TINY
-                point = p.astype(np.complex128)
-                point[j] += 1j * h
-                try:
-                    values = np.asarray(self.formula(point))
-                except Exception:  # whatever a user's formula raises
-                    return None
-                if values.dtype.kind != "c":
-                    values = np.zeros(values.shape, np.complex128)
-                columns.append(values.imag / h)
-        return np.stack(columns, axis=1).astype(np.float64)
+            return self._complex_step(p, out)
+
+    def _complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
+        base = p.astype(np.complex128)
+        for j, at in enumerate(base.real.tolist()):
+            h = TINY * max(abs(at), TINY) if at else TINY
+            point = base.copy()
+            point[j] = complex(at, h)
+            try:
+                values = self.formula(point)
+            except Exception:  # whatever a user's formula raises
+                return False
+            if values.dtype.kind == "c":
+                np.divide(values.imag, h, out[j])
+            else:
+                out[j] = 0.0
+        whole = out.reshape(-1)
+        return math.isfinite(dot(whole, whole))
 
     def central(self, p: np.ndarray, at_p: np.ndarray, j: int) -> np.ndarray:
         """Column j by differences over h and 2h: (4 D(h) - D(2h)) / 3."""
@@ -112,11 +173,12 @@ class Derivatives:
             # Cut-off is at most the second pair's correction, to the power of 2;
             # rounding is that of the values over h.
             cut = float(np.abs(found - one).max(initial=0.0))
-            error = cut * cut / size if size else 0.0
-            error += 3e-16 * float(np.abs(at_p).max(initial=0.0)) / abs(h)
+            error = 3e-16 * float(np.abs(at_p).max(initial=0.0)) / abs(h)
+            # No change at all may mean that h leads out of where f changes.
+            error = (cut * cut / size + error) / size if size else 1e300
             if np.isfinite(size) and error < least:
                 best, least = found, error
-            if error <= GOOD * size:
+            if error <= GOOD:
                 break
         return best
 
@@ -126,20 +188,45 @@ class Derivatives:
         """Column j from points on one side: (4 f(h) - f(2h) - 3 f(0)) / 2h."""
         return (4 * self.at(p, j, h) - self.at(p, j, 2 * h) - 3 * at_p) / (2 * h)
 
-    def forward(self, p: np.ndarray, at_p: np.ndarray, j: int) -> np.ndarray:
-        """Column j by (f(h) - f(0)) / h."""
-        h = self.width(p, j, 1.5e-8)
-        if p[j] + h > self.upper[j]:
-            h = -h
-        return (self.at(p, j, h) - at_p) / h
+    def forward(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Write f(h) - f(0) of each parameter to out (P, n); returns 1 / h (P,)."""
+        formula, units = self.formula, np.empty(len(p))
+        near = FORWARD if at_p.dtype != np.float32 else 3e-4
+        for j, at in enumerate(p.tolist()):
+            h = min(near * self.shares[j] * (abs(at) or 1.0), self.widest[j])
+            there = at - h if at + h > self.uppers[j] else at + h
+            point = p.copy()
+            point[j] = there
+            np.subtract(formula(point), at_p, out[j])
+            units[j] = 1.0 / (there - at)
+        return units
 
-    def width(self, p: np.ndarray, j: int, share: float) -> float:
-        """A step that is exact in binary: p + h - p. Within narrow bounds, a part."""
-        h = share * (abs(float(p[j])) or 1.0)
-        h = min(h, float(self.upper[j] - self.lower[j]) / 8.0)
-        return float((p[j] + h) - p[j])
+    def width(self, p: np.ndarray, j: int, share: float, h: float = 0.0) -> float:
+        """A step, h or this share of the parameter, that is exact in binary: p + h - p.
+        Within narrow bounds, a part."""
+        at = float(p[j])
+        h = h or share * self.shares[j] * (abs(at) or 1.0)
+        return (at + min(h, self.widest[j])) - at
 
     def at(self, p: np.ndarray, j: int, h: float) -> np.ndarray:
         point = p.copy()
         point[j] += h
-        return np.asarray(self.formula(point), np.float64)
+        return self.formula(point)
+
+
+class Given:
+    """Derivatives by a function of the user's, (p) -> (n, P)."""
+
+    method = "given"
+
+    def __init__(self, jacobian: Formula) -> None:
+        self.jacobian = jacobian
+
+    def rows(
+        self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, rough: bool = False
+    ) -> np.ndarray:
+        out[:] = self.jacobian(p).T
+        return np.ones(len(p))
+
+    def note(self, terms: list[float], size: float) -> None:
+        pass

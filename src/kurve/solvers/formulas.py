@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from kurve.arrays import as_numbers
 from kurve.errors import lookup
 from kurve.solvers.arguments import (
+    UNBOUNDED,
+    WHERE,
     as_bounds,
     as_data,
     as_first,
+    as_independent,
     as_start,
     as_whitening,
 )
-from kurve.solvers.derivatives import Derivatives
-from kurve.solvers.least_squares import End, Rules, descend
-from kurve.solvers.tangents import Fit, InLogarithms, Tangent
+from kurve.solvers.attempts import Found, Search
+from kurve.solvers.derivatives import Derivatives, Given
+from kurve.solvers.linear import Turned, dot
+from kurve.solvers.tangents import Fit, unchanged
 
-ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
-"""Damping of the first step, and whether it is one of logarithms. The next attempt is
-made where one ends without a minimum, or where a parameter has no influence: a product
-of powers is a curved valley that is straight in logarithms, and a timid first step may
-not lead where a bold one does."""
-
-RESCUES = 10
-"""Random starts that are tried in the end where no attempt has found a minimum that
-determines all parameters."""
-
-WHERE = "curve_fit"
-
-
-class Found(NamedTuple):
-    """Where one attempt ended."""
-
-    p: np.ndarray
-    tangent: Tangent
-    left: float
-    end: End
-    converged: bool
-
-    @property
-    def sound(self) -> bool:
-        """A minimum, and every parameter has influence there."""
-        return self.converged and self.tangent.full_rank()
+HINTS = {
+    "converted to Python scalars": "np.exp and the like instead of math.exp",
+    "truth value of an array": "np.where instead of if",
+}
+"""Words of the errors of formulas that were written for single numbers, and what to
+write instead."""
 
 
 def curve_fit(
@@ -56,7 +41,7 @@ def curve_fit(
     sigma: Any = None,
     absolute_sigma: bool = False,
     check_finite: bool = True,
-    bounds: Any = (-np.inf, np.inf),
+    bounds: Any = UNBOUNDED,
     method: str | None = "lm",
     jac: str | Callable[..., Any] | None = None,
     *,
@@ -109,6 +94,7 @@ def curve_fit(
 
     Warns:
         RuntimeWarning: the data does not determine all parameters; pcov is infinite.
+            Or the fit explains so little that another minimum is likely to be lower.
 
     Source: Marquardt 1963; Nielsen 1999; Transtrum & Sethna 2012; bounds by projection
     as in Kanzow, Yamashita & Fukushima 2004.
@@ -126,145 +112,126 @@ def curve_fit(
                 f"Received: {count!r}. Try {name}={example}."
             )
     y = as_data("ydata", ydata, check_finite)
-    x = xdata
-    if isinstance(xdata, (list, tuple, np.ndarray)):
-        x = as_data("xdata", xdata, check_finite)
+    x = as_independent(xdata, check_finite)
     first = as_first(f, p0, bounds)
     lower, upper = as_bounds(bounds, len(first))
-    first = as_start(first, p0 is not None, lower, upper)
+    if bounds is not UNBOUNDED:
+        first = as_start(first, p0 is not None, lower, upper)
     if y.size < len(first):
         raise ValueError(
             f"[curve_fit] there must be at least as many data as parameters. Received: "
             f"{y.size} data, {len(first)} parameters. Try a formula with fewer."
         )
     whiten = as_whitening(sigma, y.size)
-
-    def formula(p: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            values = np.asarray(f(x, *p))
-        if values.shape != y.shape:
-            raise ValueError(
-                "[curve_fit] f must give an array like ydata. Received: shape "
-                f"{values.shape} for ydata of shape {y.shape}. "
-                "Try a * np.ones_like(x) for a constant."
-            )
-        return (values if values.dtype.kind in "fc" else values.astype(float)).ravel()
-
-    values = formula(first)
-    if not np.isfinite(values).all():
-        i = int(np.argmin(np.isfinite(values)))
-        raise ValueError(
-            f"[curve_fit] f must be finite at p0. Received: value {i} is {values[i]} "
-            f"for p0={first.tolist()}. Try another p0."
-        )
-    jacobian = _jacobian(f, x, formula, jac, y.size, lower, upper)
-    fit = Fit(formula, y.ravel(), whiten, jacobian, lower, upper)
-    most = maxfev or 500 * (len(first) + 1)
+    formula = _formula(f, x, y.shape)
+    first = first.astype(y.dtype)
     with np.errstate(all="ignore"):
-        points = _starts(first, starts + RESCUES, seed, lower, upper)
-        best = _best_start(fit, points[:starts], points[starts:], most)
-    if best is not None and jac is None and isinstance(jacobian, Derivatives):
-        p = np.asarray(best.p, np.float64)
-        if jacobian.method == "cs" and not jacobian.agrees(p, formula(p)):
-            jacobian.method = "3-point"  # complex steps were right at p0 only
-            with np.errstate(all="ignore"):
-                best = _best_start(fit, [p], [], most)
+        derivatives = _derivatives(f, x, formula, jac, y.size, lower, upper)
+        fit = Fit(formula, y.ravel(), whiten, derivatives, lower, upper)
+        _check_first(fit, first)
+        most = maxfev or 500 * (len(first) + 1)
+        search = Search(fit, x, _variation(y.ravel(), whiten), most, seed)
+        best = search.best(first, starts)
+        guessed = derivatives if isinstance(derivatives, Derivatives) else None
+        if best is not None and jac is None and guessed and not guessed.certain(best.p):
+            rows, values = best.tangent.columns[:-1], fit.values(best.p)
+            if not guessed.agrees(best.p, values, rows, whiten):
+                guessed.method = "3-point"  # complex steps were right elsewhere
+                best = search.best(best.p, 1)
     if best is None or not best.converged:
         why = "it is not finite near p0" if best is None else best.end.message
         raise RuntimeError(
             f"[curve_fit] no minimum was found: {why}. Received: "
             f"p0={first.tolist()}. Try p0 nearer to the answer, starts=10, or bounds."
         )
+    if search.doubtful(best):
+        share = max(search.explained(best), 0.0)
+        warnings.warn(
+            f"[curve_fit] the best fit that was found explains {share:.0%} of the "
+            "data's variation, and its residuals follow a pattern: "
+            "another minimum may be lower, or the formula wrong. Try p0 nearer "
+            "to the answer, starts=100, or bounds.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     popt = np.asarray(best.p, np.float64)
-    pcov = _covariance(best.tangent, absolute_sigma)
+    pcov = _covariance(best, absolute_sigma)
     if not full_output:
         return popt, pcov
-    info = {"nfev": fit.calls, "fvec": np.asarray(best.tangent.residuals, np.float64)}
+    info = {"nfev": fit.calls, "fvec": best.residuals}
     ier = 4 if best.left < 1e-8 else 1
     return popt, pcov, info, best.end.message, ier
 
 
-def _best_start(
-    fit: Fit, starts: list[np.ndarray], rescues: list[np.ndarray], most: int
-) -> Found | None:
-    """From all starts; from rescues one after the other until the best is sound."""
-    best: Found | None = None
-    for start in starts:
-        best = _better(best, _best_attempt(fit, start, most))
-    for start in rescues:
-        if best is not None and best.sound:
-            break
-        best = _better(best, _attempt(fit, fit, start, Rules(), most))
-    return best
+def _formula(
+    f: Callable[..., Any], x: Any, shape: tuple[int, ...]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """(p) -> f(x, *p) as a float or complex vector; complex for complex p only."""
+
+    def formula(p: np.ndarray) -> np.ndarray:
+        values = f(x, *p)
+        if type(values) is not np.ndarray:
+            values = np.asarray(np.ma.filled(values, np.nan))
+        if values.shape != shape:
+            raise ValueError(
+                "[curve_fit] f must give an array like ydata. Received: shape "
+                f"{values.shape} for ydata of shape {shape}. "
+                "Try a * np.ones_like(x) for a constant."
+            )
+        kind = values.dtype.kind
+        if kind == "c" and p.dtype.kind != "c":
+            raise TypeError(
+                "[curve_fit] f must give real numbers. Received: complex ones. Try "
+                "np.concatenate([z.real, z.imag]) of them and of ydata."
+            )
+        if kind not in "fc":
+            values = values.astype(np.float64)
+        return values if values.ndim == 1 else values.ravel()
+
+    return formula
 
 
-def _best_attempt(fit: Fit, start: np.ndarray, most: int) -> Found | None:
-    """From one start: attempt after attempt, until one is sound."""
-    best: Found | None = None
-    for damping, in_logarithms in ATTEMPTS:
-        way = InLogarithms(fit, start) if in_logarithms else fit
-        found = _attempt(fit, way, start, Rules(damping=damping), most)
-        best = _better(best, found)
-        if best is not None and best.sound:
-            break
-    return best
+def _check_first(fit: Fit, first: np.ndarray) -> None:
+    """The formula must be finite at p0; mistakes that show there get a hint."""
+    try:
+        values = fit.values(first)
+    except (TypeError, ValueError) as error:
+        for words, hint in HINTS.items():
+            if words in str(error):
+                raise type(error)(
+                    "[curve_fit] f must take the whole of xdata at once. "
+                    f"Received: {type(error).__name__}: {error}. Try {hint}."
+                ) from error
+        raise
+    if fit.residuals(first) is None and not np.isfinite(values).all():
+        i = int(np.argmin(np.isfinite(values)))
+        raise ValueError(
+            f"[curve_fit] f must be finite at p0. Received: value {i} is {values[i]} "
+            f"for p0={first.tolist()}. Try another p0."
+        )
 
 
-def _better(one: Found | None, other: Found | None) -> Found | None:
-    """A minimum before none, then the lower one."""
-    if one is None or other is None:
-        return one or other
-    right = other.converged, -other.tangent.cost
-    return other if right > (one.converged, -one.tangent.cost) else one
+def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
+    """What the best constant leaves of the data, |y - mean|^2, whitened."""
+    if whiten is unchanged:
+        rest = y - y.mean()
+    else:
+        one, whole = whiten(np.ones_like(y)), whiten(y)
+        rest = whole - one * (np.sum(one * whole) / np.sum(one * one))
+    rest = rest.astype(np.float64, copy=False)
+    return dot(rest, rest)
 
 
-def _attempt(
-    fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Rules, most: int
-) -> Found | None:
-    last = fit.calls + most
-    path, last_q = descend(way, way.enter(start), rules), None
-    end = End(False, f"f was called {most} times")
-    while True:
-        try:
-            last_q = next(path)
-        except StopIteration as stop:
-            end = stop.value
-            break
-        if fit.calls > last:
-            break
-    return None if last_q is None else _polished(fit, way.leave(last_q), end)
-
-
-def _polished(fit: Fit, p: np.ndarray, end: End) -> Found | None:
-    """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
-    rounding hides which cost is lower. In the precision of the data."""
-    p = p.astype(fit.y.dtype)
-    here = fit.linearize(p)
-    if here is None:
-        return None
-    left = here.prepare(np.where(here.norms > 0.0, here.norms, 1.0))
-    for _ in range(20 if left < 1e-2 else 0):
-        there = fit.linearize(trial := fit.project(p + here.newton()))
-        if there is None or not np.isfinite(there.residuals).all():
-            break
-        less = there.prepare(np.where(there.norms > 0.0, there.norms, 1.0))
-        if not (less < left and there.cost <= here.cost * (1.0 + 1e-6)):
-            break
-        p, here, left = trial, there, less
-    rounded = bool(left * np.sqrt(2.0 * here.cost) <= fit.rounding)
-    converged = left < (1e-2 if end.converged else 1e-4) or rounded
-    return Found(p, here, left, end, converged)
-
-
-def _covariance(tangent: Tangent, absolute_sigma: bool) -> np.ndarray:
+def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:
     """(J^T J)^-1, times the variance of the residuals unless sigma is absolute."""
-    n, parameters = tangent.jacobian.shape
-    norms = tangent.norms
-    if (norms > 0.0).all() and (absolute_sigma or n > parameters):
-        _, s, vt = np.linalg.svd(tangent.jacobian / norms, full_matrices=False)
-        if s[-1] > np.finfo(np.float64).eps * max(n, parameters) * s[0]:
-            half = vt.T / s / norms[:, None]
-            variance = 1.0 if absolute_sigma else 2.0 * tangent.cost / (n - parameters)
+    n, parameters = len(found.residuals), len(found.p)
+    tangent, norms = found.tangent, found.tangent.norms
+    if min(norms.tolist()) > 0.0 and (absolute_sigma or n > parameters):
+        turned = Turned(tangent.whole, norms, tangent.least)
+        s = turned.s.tolist()
+        if min(s) > turned.least * max(s):
+            half = turned.vt.T / turned.s / norms[:, None]
+            variance = 1.0 if absolute_sigma else 2.0 * found.cost / (n - parameters)
             return half @ half.T * variance
     warnings.warn(
         "[curve_fit] the covariance of the parameters could not be estimated, because "
@@ -276,27 +243,7 @@ def _covariance(tangent: Tangent, absolute_sigma: bool) -> np.ndarray:
     return np.full((parameters, parameters), np.inf)
 
 
-def _starts(
-    first: np.ndarray, count: int, seed: int, lower: np.ndarray, upper: np.ndarray
-) -> list[np.ndarray]:
-    """p0, then points between the bounds, or p0 times some power of two around 1."""
-    random = np.random.default_rng(seed)
-    both = np.isfinite(lower) & np.isfinite(upper)
-    starts = [first]
-    for _ in range(count - 1):
-        around = np.where(
-            first != 0.0,
-            first * np.exp2(2.0 * random.standard_normal(len(first))),
-            random.standard_normal(len(first)),
-        )
-        share = random.random(len(first))
-        with np.errstate(invalid="ignore"):
-            between = lower + share * (upper - lower)
-        starts.append(np.clip(np.where(both, between, around), lower, upper))
-    return starts
-
-
-def _jacobian(
+def _derivatives(
     f: Callable[..., Any],
     x: Any,
     formula: Callable[[np.ndarray], np.ndarray],
@@ -304,15 +251,14 @@ def _jacobian(
     n: int,
     lower: np.ndarray,
     upper: np.ndarray,
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+) -> Derivatives | Given:
     if not callable(jac):
         if jac is not None:
             lookup(WHERE, "jac", jac, dict.fromkeys(("cs", "3-point", "2-point")))
         return Derivatives(formula, lower, upper, jac)
 
-    def given(p: np.ndarray, values: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            jacobian = np.asarray(jac(x, *p), np.float64)
+    def given(p: np.ndarray) -> np.ndarray:
+        jacobian = as_numbers(WHERE, "jac's result", jac(x, *p), np.float64, True)
         if jacobian.shape != (n, len(p)):
             raise ValueError(
                 f"[curve_fit] jac must give an array ({n}, {len(p)}), the derivative "
@@ -321,4 +267,4 @@ def _jacobian(
             )
         return jacobian
 
-    return given
+    return Given(given)

@@ -63,12 +63,12 @@ class Linearization(Protocol):
 
 
 class Problem(Protocol):
-    """What is to be made small, of P parameters.
+    """What is to be made small, of P parameters."""
 
-    rounding: how long the rounding error of the residuals may be
-    """
-
-    rounding: float
+    @property
+    def rounding(self) -> float:
+        """How long the rounding error of the residuals may be, near the last
+        linearization."""
 
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
         """r at p, or None where it is not finite."""

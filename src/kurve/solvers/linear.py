@@ -16,6 +16,7 @@ try:
     from kurve import _core
 
     COMPILED = bool(_core.available_isas())
+    walk = _core.walk
 except ImportError:
     COMPILED = False
 
@@ -109,6 +110,72 @@ def quadratic(a: np.ndarray, d: np.ndarray) -> float:
     if COMPILED:
         return _core.quadratic(a, d)
     return float(d @ _whole(a) @ d)
+
+
+def triangle(columns: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R (C, C) of A = Q R, zero below its diagonal, and the norms (C,) of A's columns,
+    which are columns (C, n), each times its unit (C,)."""
+    count = len(columns)
+    out, norms = np.zeros((count, count)), np.empty(count)
+    if COMPILED:
+        _core.triangle(columns, units, out, norms)
+        return out, norms
+    r = np.linalg.qr(columns.T, mode="r")
+    out[: len(r)] = r * units
+    return out, np.sqrt(np.sum(out**2, axis=0))
+
+
+class Turned:
+    """The linear model r + J d in coordinates where the lengths of R D^-1 = U diag(s)
+    V^T, one for each direction, stand alone: that keeps digits which J^T J would lose,
+    and makes every further damping cheap.
+
+    Args:
+        r: (P + 1, P + 1), R of [J, r].
+        scale: (P,) D; 0 counts as 1, and infinity holds its parameter.
+        least: directions with s up to this part of the largest have no influence.
+
+    size: the norm of U^T q, of what is left of r by its projection to the rest of them
+    """
+
+    def __init__(self, r: np.ndarray, scale: np.ndarray, least: float) -> None:
+        P = len(scale)
+        self.scale, self.least = scale, least
+        if COMPILED:
+            self.s, self.u_r, self.vt = np.empty(P), np.empty(P), np.empty((P, P))
+            self.size = _core.turn(r, least, scale, self.s, self.u_r, self.vt)
+            return
+        u, self.s, self.vt = np.linalg.svd(r[:-1, :-1] / np.where(scale > 0, scale, 1))
+        self.u_r = r[:-1, -1] @ u
+        self.size = float(np.linalg.norm(self.u_r[self.s > least * self.s.max()]))
+
+    def within(self, radius: float) -> tuple[np.ndarray, float, float, float]:
+        """The best step d with |D d| at most radius, but for a tenth.
+
+        Returns:
+            d, |D d|, the decrease of |r|^2 / 2 that it promises, and its damping.
+        """
+        step = np.empty(len(self.s))
+        if COMPILED:
+            return step, *_core.step_within(
+                self.scale, self.s, self.u_r, self.vt, self.least, radius, step
+            )
+        kept = self.s > self.least * self.s.max()
+        a, b, mu = self.s[kept] ** 2, (self.s * self.u_r)[kept], 0.0
+        for _ in range(30):  # Newton's, for 1 / |D d| = 1 / radius
+            d = b / (a + mu)
+            length = float(np.linalg.norm(d))
+            if not length > 1.1 * radius or not np.isfinite(length):
+                break
+            mu += (
+                (length - radius) / radius * length**2 / float(np.sum(d**2 / (a + mu)))
+            )
+        promised = 0.5 * float(np.sum(d**2 * (a + 2.0 * mu)))
+        return self.unturned(-d @ self.vt[kept]), length, promised, mu
+
+    def unturned(self, step: np.ndarray) -> np.ndarray:
+        """D^-1 of a step."""
+        return step / np.where(self.scale > 0.0, self.scale, 1.0)
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> float:

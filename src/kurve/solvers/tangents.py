@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from kurve.solvers.derivatives import Derivatives, Given
+from kurve.solvers.linear import Turned, dot, triangle
+
+EPS = float(np.finfo(np.float64).eps)
+
+Whiten = Callable[[np.ndarray], np.ndarray]
+
+
+def unchanged(r: np.ndarray) -> np.ndarray:
+    """The whitening of equal errors."""
+    return r
 
 
 class Fit:
@@ -15,42 +27,81 @@ class Fit:
     best one of the others), and what still leaves is projected back.
     """
 
-    @np.errstate(all="ignore")
     def __init__(
         self,
         formula: Callable[[np.ndarray], np.ndarray],
         y: np.ndarray,
-        whiten: Callable[[np.ndarray], np.ndarray],
-        jacobian: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        whiten: Whiten,
+        derivatives: Derivatives | Given,
         lower: np.ndarray,
         upper: np.ndarray,
     ) -> None:
         self.formula, self.y, self.whiten = formula, y, whiten
-        self.jacobian, self.lower, self.upper = jacobian, lower, upper
+        self.derivatives, self.lower, self.upper = derivatives, lower, upper
+        self.bounded = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
         self.calls = 0
-        size = np.linalg.norm(whiten(np.abs(y)).astype(np.float64))
-        self.rounding = 8.0 * float(np.finfo(np.float64).eps) * float(size)
+        self.at: np.ndarray | None = None
+        whitened = whiten(y).astype(np.float64, copy=False)
+        self.size = math.sqrt(dot(whitened, whitened))
+        self.eps = float(np.finfo(y.dtype).eps)
+
+    def values(self, p: np.ndarray) -> np.ndarray:
+        """f at p; the last ones are remembered, and so are residuals and cost."""
+        if p is not self.at:
+            self.calls += 1
+            self.at, self.f_at = p, self.formula(p)
+            r = self.whiten(self.f_at - self.y)
+            self.r_at = r = r if r.dtype == np.float64 else r.astype(np.float64)
+            self.cost_at = 0.5 * dot(r, r)
+        return self.f_at
 
     def residuals(self, p: np.ndarray) -> np.ndarray | None:
-        self.calls += 1
-        r = self.whiten(self.formula(p) - self.y)
-        return r if np.isfinite(r).all() else None
+        self.values(p)
+        return self.r_at if math.isfinite(self.cost_at) else None
 
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
-        return 0.5 * float(residuals @ residuals)
+        return self.cost_at if p is self.at else 0.5 * dot(residuals, residuals)
 
-    def linearize(self, p: np.ndarray) -> Tangent | None:
-        values = self.formula(p)
-        r = self.whiten(values - self.y)
-        jacobian = self.whiten(self.jacobian(p, values))
-        here = Tangent(r, jacobian, p <= self.lower, p >= self.upper)
-        return here if np.isfinite([here.cost, *here.norms]).all() else None
+    def linearize(self, p: np.ndarray, rough: bool = False) -> Tangent | None:
+        """The problem near p, or None where it is not finite."""
+        values = self.values(p)
+        columns, units = np.empty((len(p) + 1, len(self.y))), np.ones(len(p) + 1)
+        jacobian, columns[-1] = columns[:-1], self.r_at
+        units[:-1] = self.derivatives.rows(p, values, jacobian, rough)
+        if self.whiten is not unchanged:
+            jacobian[:] = self.whiten(jacobian)
+        here = self.tangent(p, columns, units)
+        if not math.isfinite(sum(self.terms) + here.cost):
+            return None
+        self.derivatives.note(self.terms, self.size)
+        if self.bounded:
+            slopes = here.triangle.T @ here.q
+            here.held = (p <= self.lower) & (slopes > 0.0)
+            here.held |= (p >= self.upper) & (slopes < 0.0)
+        return here
+
+    def tangent(self, p: np.ndarray, columns: np.ndarray, units: np.ndarray) -> Tangent:
+        """The linear model at p; `rounding` is from now on the one near it."""
+        r = columns[-1]
+        here = Tangent(columns, units, 0.5 * dot(r, r))
+        self.terms = [
+            a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist(), strict=True)
+        ]
+        return here
+
+    @property
+    def rounding(self) -> float:
+        """Of the residuals near the last tangent. The rounding of f is that of its
+        terms, whatever they add up to: where p is known to its last digit, f is known
+        to that of J_j p_j."""
+        eps = max(self.eps, float(np.finfo(self.f_at.dtype).eps))
+        return 8.0 * eps * (self.size + float(sum(self.terms)))
 
     def allows(self, p: np.ndarray) -> bool:
-        return bool(((p >= self.lower) & (p <= self.upper)).all())
+        return not self.bounded or bool(((p >= self.lower) & (p <= self.upper)).all())
 
     def project(self, p: np.ndarray) -> np.ndarray:
-        return np.clip(p, self.lower, self.upper)
+        return np.clip(p, self.lower, self.upper) if self.bounded else p
 
     def enter(self, p: np.ndarray) -> np.ndarray:
         """The variables that stand for parameters p, and back."""
@@ -65,8 +116,12 @@ class InLogarithms:
     stay as they are."""
 
     def __init__(self, fit: Fit, start: np.ndarray) -> None:
-        self.fit, self.unit, self.rounding = fit, start, fit.rounding
+        self.fit, self.unit = fit, start
         self.moved = start != 0.0
+
+    @property
+    def rounding(self) -> float:
+        return self.fit.rounding
 
     def enter(self, p: np.ndarray) -> np.ndarray:
         q = p.astype(np.float64)
@@ -88,9 +143,10 @@ class InLogarithms:
         if here is None:
             return None
         slope = np.where(self.moved, p, 1.0)  # dp/dq
-        low, high = p <= self.fit.lower, p >= self.fit.upper
-        low, high = np.where(slope > 0, low, high), np.where(slope > 0, high, low)
-        return Tangent(here.residuals, here.jacobian * slope, low, high)
+        units = here.units * np.append(slope, 1.0)
+        scaled = Tangent(here.columns, units, here.cost)
+        scaled.held = here.held
+        return scaled
 
     def allows(self, q: np.ndarray) -> bool:
         return self.fit.allows(self.leave(q))
@@ -104,57 +160,67 @@ class InLogarithms:
 
 
 class Tangent:
-    """The linear model r + J d, solved through the singular values of J D^-1: that
-    keeps digits which J^T J would lose, and makes every further damping cheap."""
+    """The linear model r + J d, through J = Q R and `linear.Turned`.
 
-    def __init__(
-        self, r: np.ndarray, jacobian: np.ndarray, at_lower: Any, at_upper: Any
-    ) -> None:
-        self.residuals, self.jacobian = r, jacobian
-        self.cost = 0.5 * float(r @ r)
-        self.norms = np.sqrt(np.sum(jacobian**2, axis=0))
-        gradient = jacobian.T @ r.astype(np.float64)
-        self.free = ~((at_lower & (gradient > 0)) | (at_upper & (gradient < 0)))
+    Args:
+        columns: (P + 1, n), those of J, and r.
+        units: (P + 1,) what they are to be multiplied with; 1 for r.
+        cost: |r|^2 / 2.
+
+    held: (P,) which parameters must not move; None for none
+    """
+
+    held: np.ndarray | None = None
+
+    def __init__(self, columns: np.ndarray, units: np.ndarray, cost: float) -> None:
+        self.columns, self.units, self.residuals = columns, units, columns[-1]
+        self.whole, norms = triangle(columns, units)
+        self.norms, self.cost = norms[:-1], cost
+        self.least = EPS * max(columns.shape)
+
+    @property
+    def triangle(self) -> np.ndarray:
+        return self.whole[:-1, :-1]
+
+    @property
+    def q(self) -> np.ndarray:
+        return self.whole[:-1, -1]
 
     def prepare(self, scale: np.ndarray) -> float:
-        self.scale = scale[self.free]
-        self.u, self.s, self.vt = np.linalg.svd(
-            self.jacobian[:, self.free] / self.scale, full_matrices=False
-        )
-        r = self.residuals.astype(np.float64)
-        self.u_r = self.u.T @ r
-        kept = self.s > self.smallest()
-        size = float(np.linalg.norm(r))
-        return float(np.linalg.norm(self.u_r[kept])) / size if size else 0.0
-
-    def smallest(self) -> float:
-        """Singular values up to this are zero but for rounding."""
-        most = float(self.s.max(initial=0.0))
-        return float(np.finfo(np.float64).eps) * max(self.jacobian.shape) * most
+        if self.held is not None:
+            scale = np.where(self.held, np.inf, scale)
+        self.turned = Turned(self.whole, scale, self.least)
+        return self.turned.size / math.sqrt(2.0 * self.cost) if self.cost else 0.0
 
     def full_rank(self) -> bool:
-        return bool((self.s > self.smallest()).all())
+        """Whether every parameter that is not held has influence of its own."""
+        s = self.turned.s
+        held = 0 if self.held is None else int(self.held.sum())
+        return int((s > self.least * s.max()).sum()) + held == len(s)
 
     def step(self, damping: float) -> np.ndarray:
-        return self._solve(damping, self.u_r)
+        return self._solve(damping, self.turned.s * self.turned.u_r)
 
     def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
-        return self._solve(damping, self.u.T @ curvature.astype(np.float64))
+        columns = np.concatenate([self.columns[:-1], curvature[None]])
+        q = triangle(columns, self.units)[0][:-1, -1]
+        return self._solve(
+            damping, self.turned.vt @ self.turned.unturned(q @ self.triangle)
+        )
 
-    def _solve(self, damping: float, u_v: np.ndarray) -> np.ndarray:
-        factors = np.where(self.s > 0.0, self.s / (self.s**2 + damping), 0.0)
-        step = np.zeros(len(self.free))
-        step[self.free] = -(self.vt.T @ (factors * u_v)) / self.scale
-        return step
+    def _solve(self, damping: float, back: np.ndarray) -> np.ndarray:
+        squares = self.turned.s**2 + damping
+        factors = np.divide(back, squares, np.zeros_like(back), where=squares > 0.0)
+        return self.turned.unturned(-factors @ self.turned.vt)
 
     def newton(self) -> np.ndarray:
         """The undamped step, along what has influence."""
-        kept = self.s > self.smallest()
-        return self._solve(0.0, np.where(kept, self.u_r, 0.0))
+        return self.turned.within(math.inf)[0]
 
     def along(self, step: np.ndarray) -> np.ndarray:
-        return self.jacobian @ step
+        # Not `@`: BLAS's threads wait for each other where a core is busy.
+        return np.einsum("j,jn->n", step * self.units[:-1], self.columns[:-1])
 
     def promised(self, step: np.ndarray) -> float:
-        change = self.jacobian @ step
-        return -float(change @ self.residuals) - 0.5 * float(change @ change)
+        change = self.triangle @ step
+        return -float(change @ self.q) - 0.5 * float(change @ change)

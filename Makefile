@@ -20,7 +20,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
-.PHONY: soak sanitize neon count count-update
+.PHONY: soak sanitize neon count count-update neighbours
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -32,6 +32,7 @@ help:
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
 	@echo 'make neon         the engine for ARM under emulation, beside x86'
 	@echo 'make count        instructions of a training step; count-update: write them down'
+	@echo 'make neighbours   time a training step while something takes a core away (as root)'
 	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
 	@echo 'make clean        remove what these made'
@@ -122,6 +123,10 @@ count count-update: $(VENV)/build-tools
 	$(call need,valgrind,valgrind)
 	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
 	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
+
+neighbours: $(VENV)/build-tools
+	$(call proofs,proofs,driver,-DKURVE_WERROR=ON)
+	$(PY) tests/native/neighbours.py build/proofs/driver
 
 clean:
 	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo

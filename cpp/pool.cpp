@@ -91,7 +91,7 @@ class Pool {
     void record(Clock::duration saved, int threads) {
       saved_ = std::min<Clock::duration>(saved_ + saved, most_saved);
       if (saved_ == most_saved) factor_ = least;
-      if (saved_ >= Clock::duration::zero()) return;
+      if (saved_ > -least_lost) return;
       fewer_ = std::max(1, threads / 2);
       until_ = Clock::now() + factor_ * std::min<Clock::duration>(-saved_, most_lost);
       factor_ = std::min(2 * factor_, most);
@@ -101,6 +101,7 @@ class Pool {
    private:
     static constexpr int least = 16, most = 128;  // length of a pause / what was lost
     static constexpr std::chrono::milliseconds most_saved{10}, most_lost{1000};
+    static constexpr std::chrono::microseconds least_lost{50};
     Clock::duration saved_{0};
     Clock::time_point until_{};
     int fewer_ = 1, factor_ = least;

@@ -12,6 +12,7 @@
 #include <exception>
 #include <fstream>
 #include <new>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -266,18 +267,31 @@ int quota_threads() {
     double q = std::atof(quota.c_str());  // "max", "-1" and nothing mean no limit
     if (q > 0 && period > 0) least = std::min(least, std::round(q / period));
   };
-  std::string line, path;
-  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);)
-    if (line.starts_with("0::")) path = line.substr(3);
-  for (;;) {
-    double period = 0;
-    std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
-    meet(quota, period);
-    if (path.empty()) break;
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  // Lines are number:controllers:path, of version 2 without controllers.
+  std::string line;
+  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);) {
+    size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string path = line.substr(second + 1);
+    std::istringstream names(line.substr(first + 1, second - first - 1));
+    const bool v2 = second == first + 1;
+    bool ours = v2;
+    for (std::string name; std::getline(names, name, ',');) ours |= name == "cpu";
+    if (!ours) continue;
+    for (;;) {
+      double period = 0;
+      if (v2) {
+        std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
+        meet(quota, period);
+      } else {
+        const std::string start = "/sys/fs/cgroup/cpu" + path + "/cpu.cfs_";
+        period = std::atof(first_word(start + "period_us").c_str());
+        meet(first_word(start + "quota_us"), period);
+      }
+      if (path.empty()) break;
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
   }
-  const std::string v1 = "/sys/fs/cgroup/cpu/cpu.cfs_";
-  meet(first_word(v1 + "quota_us"), std::atof(first_word(v1 + "period_us").c_str()));
   return std::max(1, int(least));
 }
 

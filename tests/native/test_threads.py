@@ -21,7 +21,7 @@ import pytest
 from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.plan import Plan
-from tests.native.neighbours import hold
+from tests.native.neighbours import group, hold
 from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
 
 
@@ -125,6 +125,33 @@ def test_the_default_keeps_to_the_affinity():
         "from kurve import _core; print(_core.get_threads())"
     )
     assert child(code, KURVE_NUM_THREADS="").stdout == "1\n"
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0.2, 1), (1.4, 1), (1.5, 2), (9, 2)])
+def test_the_default_keeps_to_the_quota(cpus: float, threads: int):
+    """A quota is rounded, and the cores at hand are the most."""
+    if len(getattr(os, "sched_getaffinity", lambda pid: [0])(0)) < 2:
+        pytest.skip("one core")
+    code = (
+        "import os; input()\n"
+        "os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])\n"
+        "from kurve import _core; print(_core.get_threads())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KURVE_NUM_THREADS": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with group(f"kurve-{os.getpid()}", cpus) as put:
+            put(process.pid)
+            out, _ = process.communicate("\n", timeout=60)
+    except OSError:
+        process.kill()
+        pytest.skip("no right to make a control group")
+    assert out == f"{threads}\n"
 
 
 def test_wrong_numbers_of_threads_are_refused():

@@ -20,7 +20,8 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 	$(shell find src cpp -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
-.PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update pages
+.PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
+.PHONY: neighbours pages
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -32,6 +33,7 @@ help:
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
 	@echo 'make neon         the engine for ARM under emulation, beside x86'
 	@echo 'make count        instructions of a training step; count-update: write them down'
+	@echo 'make neighbours   time a training step while something takes a core away (as root)'
 	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
 	@echo 'make pages        write the outputs and pictures of the tutorial anew'
@@ -130,6 +132,9 @@ neon: build/proofs/driver
 count count-update: build/proofs/driver
 	$(call need,valgrind,valgrind)
 	$(PY) tests/native/instructions.py build/proofs/driver $(if $(filter %-update,$@),--update)
+
+neighbours: build/proofs/driver
+	$(PY) tests/native/neighbours.py build/proofs/driver
 
 pages: $(VENV)/installed
 	$(PY) tests/e2e/pages.py docs/tutorial.md

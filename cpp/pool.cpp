@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <new>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -24,6 +26,10 @@ namespace {
 constexpr int most_threads = 64;
 constexpr size_t stack_size = 4 << 20;  // kernels keep copies of matrices there
 constexpr int spins = 4000;  // some 40 microseconds, less than a sleep and a wake cost
+
+using Clock = std::chrono::steady_clock;
+constexpr int64_t speed = 40;  // multiply-adds a nanosecond, as in Watch
+constexpr std::chrono::microseconds least_sleep{50}, most_sleep{10'000};
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -39,10 +45,18 @@ inline void pause() {
 // claim nothing of a later job by mistake.
 class Pool {
  public:
-  void run(int64_t tasks, Task task, void* context, int threads) {
+  void run(int64_t tasks, int64_t work, Task task, void* context, int threads) {
     const int limit = threads;
     threads = int(std::min<int64_t>(threads, tasks));
     if (threads < 2 || tasks > UINT32_MAX || busy_.exchange(true)) {
+      for (int64_t i = 0; i < tasks; i++) task(context, i);
+      return;
+    }
+    Clock::time_point start = Clock::now();
+    const std::chrono::nanoseconds usual(work / speed);
+    threads = backoff_.limit(threads, start, usual);
+    if (threads < 2) {
+      busy_.store(false);
       for (int64_t i = 0; i < tasks; i++) task(context, i);
       return;
     }
@@ -51,14 +65,10 @@ class Pool {
     }
     threads = std::min(threads, workers_ + 1);
     publish(tasks, task, context, threads);
-    work(0);
-    for (int i = 0; done_.load(std::memory_order_acquire) != tasks; i++) {
-      if (i < spins) {
-        pause();
-      } else {
-        ends(Watch::usual);  // the others leave out what they have not begun
-        sched_yield();
-      }
+    int64_t own = this->work(0);
+    if (!all_done(tasks)) {
+      Clock::duration saved = wait(tasks, own, start);
+      backoff_.record(std::min<Clock::duration>(saved, usual), threads);
     }
     busy_.store(false);
   }
@@ -68,6 +78,61 @@ class Pool {
     std::atomic<uint64_t> claim{0};  // job << 32 | next task
     std::atomic<uint32_t> end{0};
   };
+
+  // A thread whose core is taken away amid a task holds up the whole job, for nobody
+  // can take over what is begun. So the time that threads save against one alone is
+  // recorded; once they have cost more than they saved lately, jobs get half as many
+  // for a multiple of what was lost, which thus stays a small part of the whole.
+  class Backoff {
+   public:
+    int limit(int threads, Clock::time_point now, Clock::duration job) const {
+      // A job that takes longer than the pause is worth a try.
+      return now < until_ && job < until_ - now ? std::min(threads, fewer_) : threads;
+    }
+    void record(Clock::duration saved, int threads) {
+      saved_ = std::min<Clock::duration>(saved_ + saved, most_saved);
+      if (saved_ == most_saved) factor_ = least;
+      if (saved_ > -least_lost) return;
+      fewer_ = std::max(1, threads / 2);
+      until_ = Clock::now() + factor_ * std::min<Clock::duration>(-saved_, most_lost);
+      factor_ = std::min(2 * factor_, most);
+      saved_ = Clock::duration::zero();
+    }
+
+   private:
+    static constexpr int least = 16, most = 128;  // length of a pause / what was lost
+    static constexpr std::chrono::milliseconds most_saved{10}, most_lost{1000};
+    static constexpr std::chrono::microseconds least_lost{50};
+    Clock::duration saved_{0};
+    Clock::time_point until_{};
+    int fewer_ = 1, factor_ = least;
+  };
+
+  bool all_done(int64_t tasks) const {
+    return done_.load(std::memory_order_acquire) == tasks;
+  }
+
+  // Waits for the others after this thread has done `own` of the tasks. Returns how
+  // much later it would have been ready alone, going by these.
+  Clock::duration wait(int64_t tasks, int64_t own, Clock::time_point start) {
+    Clock::time_point now = Clock::now();
+    Clock::time_point alone =
+        now + (now - start) / std::max<int64_t>(own, 1) * (tasks - own);
+    for (int i = 0; !all_done(tasks); i++) {
+      if (i < spins) {
+        pause();
+        continue;
+      }
+      ends(Watch::usual);  // the others leave out what they have not begun
+      Clock::duration late = Clock::now() - alone;
+      if (late < Clock::duration::zero())
+        sched_yield();
+      else  // one of them may run on this core
+        std::this_thread::sleep_for(
+            std::clamp<Clock::duration>(late / 4, least_sleep, most_sleep));
+    }
+    return alone - Clock::now();
+  }
 
   void publish(int64_t tasks, Task task, void* context, int threads) {
     // Every range is closed before anything of the last job is overwritten: a late
@@ -91,7 +156,8 @@ class Pool {
     if (sleepers_.load() > 0) job_.notify_all();
   }
 
-  void work(int self) {
+  // Returns how many tasks it has done.
+  int64_t work(int self) {
     uint32_t job = job_.load(std::memory_order_acquire);
     int64_t done = 0;
     int threads = threads_.load(std::memory_order_acquire);
@@ -117,6 +183,7 @@ class Pool {
       }
     }
     if (done) done_.fetch_add(done, std::memory_order_release);
+    return done;
   }
 
   void serve(int self) {
@@ -169,7 +236,10 @@ class Pool {
   }
 
   std::atomic<bool> busy_{false};
-  int workers_ = 0;  // touched by the thread that holds busy_ only
+  // Touched by the thread that holds busy_ only.
+  int workers_ = 0;
+  Backoff backoff_;
+
   std::atomic<int> threads_{0}, limit_{0};
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
@@ -189,25 +259,39 @@ std::string first_word(const std::string& path, double* second = nullptr) {
 }
 
 // CPUs that the quota of this process's control group pays for; that of a parent group
-// counts too.
+// counts too. Less than half a CPU more is left: two threads on 1.2 CPUs stand still so
+// often that one is faster.
 int quota_threads() {
   double least = most_threads;
   auto meet = [&](const std::string& quota, double period) {
     double q = std::atof(quota.c_str());  // "max", "-1" and nothing mean no limit
-    if (q > 0 && period > 0) least = std::min(least, std::ceil(q / period));
+    if (q > 0 && period > 0) least = std::min(least, std::round(q / period));
   };
-  std::string line, path;
-  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);)
-    if (line.starts_with("0::")) path = line.substr(3);
-  for (;;) {
-    double period = 0;
-    std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
-    meet(quota, period);
-    if (path.empty()) break;
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  // Lines are number:controllers:path, of version 2 without controllers.
+  std::string line;
+  for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);) {
+    size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string path = line.substr(second + 1);
+    std::istringstream names(line.substr(first + 1, second - first - 1));
+    const bool v2 = second == first + 1;
+    bool ours = v2;
+    for (std::string name; std::getline(names, name, ',');) ours |= name == "cpu";
+    if (!ours) continue;
+    for (;;) {
+      double period = 0;
+      if (v2) {
+        std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
+        meet(quota, period);
+      } else {
+        const std::string start = "/sys/fs/cgroup/cpu" + path + "/cpu.cfs_";
+        period = std::atof(first_word(start + "period_us").c_str());
+        meet(first_word(start + "quota_us"), period);
+      }
+      if (path.empty()) break;
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
   }
-  const std::string v1 = "/sys/fs/cgroup/cpu/cpu.cfs_";
-  meet(first_word(v1 + "quota_us"), std::atof(first_word(v1 + "period_us").c_str()));
   return std::max(1, int(least));
 }
 
@@ -305,7 +389,7 @@ void run_tasks(int64_t tasks, int64_t work, Task task, void* context) {
   Pool* pool = the_pool.load(std::memory_order_acquire);
   if (!pool) pool = make_pool();
   if (pool)
-    pool->run(tasks, &Call::run, &call, threads);
+    pool->run(tasks, work, &Call::run, &call, threads);
   else
     for (int64_t i = 0; i < tasks; i++) call.run(i);
   if (call.error) std::rethrow_exception(call.error);

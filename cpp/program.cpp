@@ -199,9 +199,8 @@ Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) con
   return {ws.x, ws.y, b.weights ? ws.weights : nullptr, batch};
 }
 
-// Multiply-adds that stand for the cost of a step, between two looks at interrupts.
-int64_t Program::work_of(int64_t batch) const {
-  return std::max<int64_t>(3 * batch * std::max(params_size_, work_), 100'000);
+int64_t Program::work_of(int64_t rows) const {
+  return std::max<int64_t>(3 * rows * std::max(params_size_, work_), 100'000);
 }
 
 Pass Program::pass(const State& state, int64_t batch, const Workspace& ws) const {

@@ -69,6 +69,8 @@ class Program {
   int64_t totals_size() const { return objective_.totals_size(); }
   const Objective& objective() const { return objective_; }
   const Optimizer* optimizer() const { return optimizer_.get(); }
+  // Multiply-adds that stand for the cost of a step, or of an epoch of so many rows.
+  int64_t work_of(int64_t rows) const;
 
   // All end early when the caller's watch does (see watch.h).
 
@@ -99,7 +101,6 @@ class Program {
                      Workspace&) const;
   void settle(State&, const Pass&, const Workspace&) const;
   Pass pass(const State&, int64_t batch, const Workspace&) const;
-  int64_t work_of(int64_t batch) const;
 
   const Kernels& kernels_;
   std::vector<Slot> params_, buffers_;

@@ -1,10 +1,36 @@
 #include "interrupt.h"
 
+#include <unistd.h>
+
 #include <chrono>
 
 #include "float_mode.h"
 
-namespace nb = nanobind;
+namespace {
+
+// Of the innermost call of this thread that has given the GIL away.
+constinit thread_local PyThreadState* state = nullptr;
+
+// A thread that wants the GIL while the interpreter ends is ended by Python 3.11 to
+// 3.13, which unwinds its stack, and C++ does not survive that. Such a thread sleeps
+// here until the process is gone, as later versions let it do.
+template <class Body>
+void or_sleep(Body&& body) {
+  try {
+    body();
+  } catch (...) {
+    for (;;) pause();
+  }
+}
+
+}  // namespace
+
+Released::Released() : before_(state) { state = PyEval_SaveThread(); }
+
+Released::~Released() {
+  or_sleep([] { PyEval_RestoreThread(state); });
+  state = before_;
+}
 
 bool interrupted() {
   using Clock = std::chrono::steady_clock;
@@ -13,6 +39,11 @@ bool interrupted() {
   if (now - looked < std::chrono::milliseconds(20)) return false;
   looked = now;
   kurve::FlushSubnormals flush(false);  // a handler is any Python code
-  nb::gil_scoped_acquire gil;
-  return PyErr_CheckSignals() != 0;
+  bool raised = false;
+  or_sleep([&] {
+    PyEval_RestoreThread(state);
+    raised = PyErr_CheckSignals() != 0;
+    state = PyEval_SaveThread();
+  });
+  return raised;
 }

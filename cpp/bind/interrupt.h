@@ -5,6 +5,18 @@
 
 #include "watch.h"
 
+// Gives the GIL away until the end of the scope.
+class Released {
+ public:
+  Released();
+  ~Released();
+  Released(const Released&) = delete;
+  Released& operator=(const Released&) = delete;
+
+ private:
+  PyThreadState* before_;
+};
+
 // True once a signal handler has raised; looks every 20 ms, because that takes the GIL.
 bool interrupted();
 
@@ -12,7 +24,7 @@ bool interrupted();
 // then Python's error is set, and what body was to compute is worth nothing.
 template <class Body>
 bool without_gil(Body&& body) {
-  nanobind::gil_scoped_release release;
+  Released released;
   kurve::Watch watch(interrupted);
   body();
   return watch.ended();

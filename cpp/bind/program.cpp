@@ -171,6 +171,12 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
         return false;
       }
     };
+    int64_t work = 0;
+    for (size_t i = 0; i < jobs.size(); i++) {
+      int64_t all = std::max<int64_t>(batches[i].steps, 1);
+      int64_t steps = std::clamp<int64_t>(jobs[i]->last - jobs[i]->first, 0, all);
+      work += jobs[i]->program->work_of(batches[i].n * steps / all);
+    }
     // `parallel` gives each thread a range of the jobs, the same ones in every epoch,
     // so they stay in its cache; all but the last or last two of a range are done
     // whole.
@@ -184,7 +190,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
       if (int64_t first = jobs[size_t(i)]->first, last = jobs[size_t(i)]->last;
           !whole(i))
         turns.add({size_t(i), first, last, std::max<int64_t>(8, (last - first) / 8)});
-    parallel(count, parallel_from, [&](int64_t i) {
+    parallel(count, work, [&](int64_t i) {
       if (whole(i))
         return void(done(size_t(i), jobs[size_t(i)]->first, jobs[size_t(i)]->last));
       size_t own = size_t(i);

@@ -1,13 +1,15 @@
-"""One model, many threads, and children that are forked."""
+"""One model, many threads, a core that goes away, and children that are forked."""
 
 from __future__ import annotations
 
 import copy
 import os
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from kurve.errors import ModelBusyError
 from kurve.layers import Dense
 from kurve.solvers import lbfgs, levenberg_marquardt
 from tests.faults.conftest import Promise
+from tests.native.neighbours import hold
 
 X = np.random.default_rng(0).normal(size=(256, 7)).astype(np.float32)
 Y = np.sin(X.sum(axis=1))
@@ -266,3 +269,55 @@ def test_fork(soak: bool, promise: Promise) -> None:
         f"{tries} of {tries} children, and {tries} of {tries} during another thread's "
         f"fit: right bits, the slowest in {max(times + busy):.2f} s",
     )
+
+
+# Prints the seconds of a training on so many threads, and a hash of its weights.
+STEPS = """
+import hashlib, sys, time
+import numpy as np
+import kurve
+threads, epochs = map(int, sys.argv[1:])
+kurve.set_threads(threads)
+kurve.utils.set_random_seed(1)
+layers = [kurve.layers.Dense(256, "relu") for _ in range(7)]
+model = kurve.Sequential([kurve.Input((1,)), *layers, kurve.layers.Dense(1)])
+model.compile("adam", "mse")
+x = np.linspace(-1.0, 1.0, 200)
+model.fit(x, x**2, batch_size=20, epochs=5, verbose=0)
+start = time.perf_counter()
+model.fit(x, x**2, batch_size=20, epochs=epochs, verbose=0)
+print(time.perf_counter() - start)
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are stopped by ptrace")
+def test_a_core_goes_away(soak: bool, promise: Promise) -> None:
+    rounds, epochs = (7, 150) if soak else (1, 30)
+    figures = []
+    for stopped, free in ((1, 1), (5, 5), (20, 80)):
+        ratios, bits = [], set()
+        for _ in range(rounds):
+            seconds = {}
+            for threads in (1, 2):
+                process = subprocess.Popen(
+                    [sys.executable, "-c", STEPS, str(threads), str(epochs)],
+                    env={**os.environ, "KURVE_ENGINE": "native"},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                try:
+                    hold(process.pid, repeat((stopped / 1000, free / 1000)))
+                except PermissionError:
+                    process.kill()
+                    pytest.skip("this system lets no process stop another's threads")
+                out, _ = process.communicate(timeout=60)
+                time_of, hash_of = out.split()
+                seconds[threads] = float(time_of)
+                bits.add(hash_of)
+            ratios.append(seconds[2] / seconds[1])
+        ratio = float(np.median(ratios))
+        assert len(bits) == 1
+        assert ratio <= 1.1 or not soak, (stopped, free, ratios)
+        figures.append(f"{stopped} of {stopped + free} ms: {ratio:.2f} times")
+    promise("core", f"the second thread stopped for {', '.join(figures)} one's time")

@@ -5,12 +5,15 @@ What threads of the program and forked children do is in tests/faults/test_threa
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ import pytest
 from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.plan import Plan
+from tests.native.neighbours import group, hold
 from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
 
 
@@ -48,6 +52,32 @@ def test_same_bits_for_any_number_of_threads():
     for threads in (2, 3, 4, 8):
         for _ in range(3):
             assert trained(threads) == alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are stopped by ptrace")
+def test_same_bits_where_a_thread_is_stopped_again_and_again():
+    code = (
+        "import hashlib\n"
+        "from tests.native.test_threads import trained\n"
+        "found = {b''.join(trained(threads)) for threads in (2, 3) * 20}\n"
+        "print(*[hashlib.sha256(bits).hexdigest() for bits in found])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    draw = random.Random(5)
+    times = iter(lambda: (draw.uniform(0, 0.01), draw.uniform(0, 0.01)), None)
+    try:
+        stops = hold(process.pid, times)
+    except PermissionError:
+        process.kill()
+        pytest.skip("this system lets no process stop another's threads")
+    out, _ = process.communicate(timeout=60)
+    assert stops > 20
+    assert out.split() == [hashlib.sha256(b"".join(trained(1))).hexdigest()]
 
 
 def test_the_gil_is_released():
@@ -95,6 +125,33 @@ def test_the_default_keeps_to_the_affinity():
         "from kurve import _core; print(_core.get_threads())"
     )
     assert child(code, KURVE_NUM_THREADS="").stdout == "1\n"
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(0.2, 1), (1.4, 1), (1.5, 2), (9, 2)])
+def test_the_default_keeps_to_the_quota(cpus: float, threads: int):
+    """A quota is rounded, and the cores at hand are the most."""
+    if len(getattr(os, "sched_getaffinity", lambda pid: [0])(0)) < 2:
+        pytest.skip("one core")
+    code = (
+        "import os; input()\n"
+        "os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])\n"
+        "from kurve import _core; print(_core.get_threads())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KURVE_NUM_THREADS": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with group(f"kurve-{os.getpid()}", cpus) as put:
+            put(process.pid)
+            out, _ = process.communicate("\n", timeout=60)
+    except OSError:
+        process.kill()
+        pytest.skip("no right to make a control group")
+    assert out == f"{threads}\n"
 
 
 def test_wrong_numbers_of_threads_are_refused():

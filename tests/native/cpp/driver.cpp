@@ -5,6 +5,8 @@
 //   driver memory                  allocations that fail
 //   driver fork                    children forked after use train to the same bits
 //   driver steps MODEL BATCH N     up to 100 training steps on one thread
+//   driver time MODEL BATCH THREADS SECONDS
+//                                  microseconds of a step: mean, median, 99 %, longest
 //   driver compiler                name and version
 #include <sys/wait.h>
 #include <unistd.h>
@@ -171,6 +173,36 @@ void check_pool() {
   std::vector<std::thread> threads;
   for (uint64_t seed = 2; seed < 6; seed++) threads.emplace_back(sweep, seed);
   for (std::thread& thread : threads) thread.join();
+}
+
+// A thread that is held up amid a task costs its job the time, and those after it none.
+void check_held_up() {
+  set_threads(2);
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<int> others{0}, hold{0};
+  auto job = [&] {
+    parallel(8, parallel_from, [&](int64_t) {
+      if (std::this_thread::get_id() == caller) {
+        usleep(100);
+      } else {
+        others++;
+        usleep(unsigned(hold));
+      }
+    });
+    return others.exchange(0) > 0;
+  };
+  auto shared_soon = [&] {
+    for (int i = 0; i < 30'000; i++)
+      if (job()) return true;
+    return false;
+  };
+  hold = 20'000;
+  expect(shared_soon(), "a job for two threads");
+  hold = 0;
+  int shared = 0;
+  for (int i = 0; i < 20; i++) shared += job();
+  expect(shared == 0, "the caller alone while a thread is held up");
+  expect(shared_soon(), "two threads again");
 }
 
 void check_errors(const std::list<Case>& cases) {
@@ -358,22 +390,52 @@ void check_fork(const std::list<Case>& cases) {
   expect(run(c).bits == right, "the parent after its children");
 }
 
-// Data and model are made for the same number of rows whatever n, so that the
-// difference of two runs is that of their steps.
-int steps(const std::string& model, int64_t batch, int64_t n) {
-  set_threads(1);
+// The same model and data whatever is done with them: 100 batches.
+Case stepped(const std::string& model, int64_t batch) {
   Builder b = model == "article"   ? article()
               : model == "convnet" ? convnet(28, 32, 64)
                                    : small();
   bool classes = model == "convnet";
   Spec keras = adam({{"epsilon", 1e-7}});
-  Case c(model, b, classes ? sparse_labels() : Spec{"mean_squared_error", {}}, keras,
-         {}, 100 * batch, batch, false, true, classes);
+  return Case(model, b, classes ? sparse_labels() : Spec{"mean_squared_error", {}},
+              keras, {}, 100 * batch, batch, false, true, classes);
+}
+
+// The difference of two runs is that of their steps.
+int steps(const std::string& model, int64_t batch, int64_t n) {
+  set_threads(1);
+  Case c = stepped(model, batch);
   Run r(c);
   c.program->train(r.state, r.batches, 0, n, r.totals.data());
   std::printf("%s, batch %lld: loss %.6g after %lld steps\n", model.c_str(),
               (long long)batch, r.totals[0] / r.totals[1], (long long)r.state.step);
   return 0;
+}
+
+int time_steps(const std::string& model, int64_t batch, int threads, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  set_threads(threads);
+  Case c = stepped(model, batch);
+  Run r(c);
+  std::vector<double> times;
+  std::string what;
+  auto step = [&](int64_t i) {
+    what += c.program->train(r.state, r.batches, i % 100, i % 100 + 1, r.totals.data());
+  };
+  for (int64_t i = 0; i < 100; i++) step(i);
+  std::chrono::duration<double> all(0);
+  for (int64_t i = 0; all.count() < seconds; i++) {
+    Clock::time_point start = Clock::now();
+    step(i);
+    std::chrono::duration<double> time = Clock::now() - start;
+    times.push_back(1e6 * time.count());
+    all += time;
+  }
+  std::sort(times.begin(), times.end());
+  size_t n = times.size();
+  std::printf("%.1f %.1f %.1f %.1f\n", 1e6 * all.count() / double(n), times[n / 2],
+              times[n * 99 / 100], times[n - 1]);
+  return what.empty() ? 0 : 1;
 }
 
 }  // namespace
@@ -382,6 +444,9 @@ int main(int count, char** arguments) {
   std::string_view what = count > 1 ? arguments[1] : "";
   if (what == "steps" && count == 5)
     return steps(arguments[2], std::atoll(arguments[3]), std::atoll(arguments[4]));
+  if (what == "time" && count == 6)
+    return time_steps(arguments[2], std::atoll(arguments[3]), std::atoi(arguments[4]),
+                      std::atof(arguments[5]));
   if (what == "compiler") {
 #if defined(__clang__)
     std::printf("Clang %s\n", __clang_version__);
@@ -400,6 +465,7 @@ int main(int count, char** arguments) {
     timed("errors", [&] { check_errors(cases); });
     timed("interrupts", [&] { for_each(cases, check_interrupts); });
     timed("pool", [] { check_pool(); });
+    timed("held up", [] { check_held_up(); });
     timed("company", [&] { check_company(cases); });
   } else if (what == "memory") {
     check_memory();
@@ -408,7 +474,7 @@ int main(int count, char** arguments) {
   } else {
     std::printf(
         "usage: driver print | check | memory | fork | compiler | steps MODEL BATCH "
-        "N\n");
+        "N | time MODEL BATCH THREADS SECONDS\n");
     return 2;
   }
   if (what != "print")

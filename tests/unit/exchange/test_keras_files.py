@@ -182,6 +182,21 @@ def test_same_bytes(tmp_path: Path) -> None:
         assert a == b
 
 
+def test_schedules_of_numpy_numbers(tmp_path: Path) -> None:
+    schedules = optimizers.schedules
+    for rate in (
+        schedules.ExponentialDecay(np.float32(0.1), np.int64(5), np.float64(0.5)),
+        schedules.PiecewiseConstantDecay(np.array([2, 4]), np.array([0.3, 0.2, 0.1])),
+        schedules.CosineDecay(np.float32(0.1), np.int64(9), np.float32(0.01)),
+    ):
+        model = Sequential([Input((3,)), Dense(2)])
+        model.compile(optimizers.Adam(rate, beta_1=np.float32(0.8)), "mse")
+        for name in ("m.keras", "m.h5"):
+            model.save(tmp_path / name)
+            loaded = models.load_model(tmp_path / name)
+            assert np.isclose(loaded.optimizer.learning_rate(3), rate(3), 1e-6)
+
+
 def test_a_model_without_compile(tmp_path: Path) -> None:
     model = Sequential([Input((3,)), Dense(2)])
     for file in ("m.keras", "m.h5"):
@@ -418,7 +433,10 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         config_of(dense_entry(kernel_constraint={"class_name": "MaxNorm"})),
         "kernel_constraint=.*which Kurve does not have",
     ),
-    "argument": (config_of(dense_entry(colour=3)), "has colour, which Kurve does not"),
+    "argument": (
+        config_of(dense_entry(colour=3)),
+        "has colour=3, which Kurve does not have",
+    ),
     "units": (config_of(dense_entry(units="3")), "units must be an integer"),
     "units too many": (
         config_of(dense_entry(units=10**12)),
@@ -433,7 +451,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         config_of(dense_entry(), **{"build_input_shape": 3}) | {"class_name": "X"},
         "the model is a X",
     ),
-    "two of one name": (config_of(dense_entry(), dense_entry()), "there is no group"),
+    "two of one name": (config_of(dense_entry(), dense_entry()), "different names"),
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
     "loss of one's own": (compiled(loss="my_loss"), "unknown loss.*compile=False"),
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
@@ -638,7 +656,15 @@ ONLY_IN_KURVE: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "has the initializer SineUniform",
     ),
-    "name": (Dense(2, name="a/b"), {}, "has a slash in its name"),
+    **{
+        f"name {name!r}": (Dense(2, name=name), {}, "the layer is called '.*a slash")
+        for name in ("a/b", "a\0b", ".", "é" * 257)
+    },
+    "optimizer's name": (
+        Dense(2),
+        {"optimizer": optimizers.SGD(name="a\0b")},
+        "the optimizer is called",
+    ),
     "loss": (Dense(2), {"loss": losses.Pinball([0.1, 0.9])}, "the loss is a Pinball"),
     "schedule": (
         Dense(2),
@@ -674,7 +700,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         models.load_model(tmp_path / "absent.keras")
     model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(
-        ModelFileError, match=r"holds weights only; try model.load_weights"
+        ModelFileError, match=r"holds weights only\. Try model.load_weights"
     ):
         models.load_model(tmp_path / "m.weights.h5")
     with pytest.raises(ValueError, match="is the name of a file of weights"):

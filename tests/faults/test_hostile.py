@@ -119,10 +119,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "lists without end": lambda: info("[" + "[]," * 340_000 + "0]"),
     "tables without end": lambda: info("[" + "{}," * 340_000 + "0]"),
     "quotes without end": lambda: header('"kurve":"' + '\\"' * 500_000),
-    "16 MiB of quotes": lambda: header('"kurve":"' + '\\"' * (2**23 - 200)),
     "16 MiB of one text": lambda: info('["' + "a" * (2**24 - 2000) + '"'),
     "16 MiB of escapes": lambda: info('["' + "\\u4e2d" * ((2**24 - 2000) // 7) + '"'),
-    "16 MiB of spaces": lambda: info(" " * (2**24 - 2000)),
     "16 MiB of backslashes": lambda: info('["' + "\\" * (2**22 - 2000)),
     "16 MiB of half a pair": lambda: info(
         '["' + "\\u4e2d" * 2**20 + "\\ud800" + "\\u4e2d" * 2**20 + '"]'
@@ -160,6 +158,22 @@ STORIES: dict[str, Callable[[], bytes]] = {
     "a class of Python": lambda: layer("os.system", {}, [3]),
     "an unknown class of one's own": lambda: layer("custom>Evil", {}, [3]),
     "a step of 2^63": lambda: described("step", value=2**63),
+    "no epsilon": lambda: described(
+        "compile", "optimizer", "config", "epsilon", value=None
+    ),
+    "a schedule of text": lambda: described(
+        *("compile", "optimizer", "config", "learning_rate"),
+        value={
+            "class_name": "CosineDecay",
+            "config": {
+                "initial_learning_rate": 0.1,
+                "decay_steps": 9,
+                "alpha": "x",
+                "warmup_target": None,
+                "warmup_steps": 0,
+            },
+        },
+    ),
 }
 
 

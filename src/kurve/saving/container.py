@@ -170,7 +170,7 @@ class Reader:
             raise damaged(
                 path,
                 "header",
-                f"its length is {length} of {size} bytes: another kind of file, or cut off",
+                f"its length is {length} of {size} bytes: cut off or not Kurve's",
             )
         header = file.read(length)
         if len(header) != length:

@@ -52,7 +52,7 @@ class Loaded:
         return repr((state, nets)).encode()
 
     def check(self) -> None:
-        """It predicts."""
+        """It predicts, trains and is described, or says in one sentence why not."""
         thing = self.thing
         if isinstance(thing, kurve.Sequential):
             plan = thing._plan
@@ -60,14 +60,40 @@ class Loaded:
             sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
             numbers = [v for op in plan.ops for v in op.attrs.values()]
             large = [abs(v) for v in numbers if type(v) is int]
-            if max([np.prod(plan.input_shape, dtype=float), *sizes, *large]) < 1e4:
-                y = thing.predict(np.zeros((2, *plan.input_shape)), verbose=0)
-                assert y.shape == (2, *plan.output_shape)
+            if max([np.prod(plan.input_shape, dtype=float), *sizes, *large]) >= 1e4:
+                return
+            x = np.zeros((2, *plan.input_shape))
+            y = thing.predict(x, verbose=0)
+            assert y.shape == (2, *plan.output_shape)
+            if thing.optimizer is not None and thing.loss is not None:
+                targets = np.zeros((2, *thing.loss.target_shape(plan.output_shape)))
+                _said(lambda: thing.evaluate(x, targets, verbose=0))
+                _said(lambda: thing.train_on_batch(x, targets))
+                _said(lambda: thing.compile(thing.optimizer, thing.loss))
         else:
             z = thing._inputs.forward(np.zeros((2, thing._columns.outputs)))
             y = thing._outputs_of(z)
             assert y.shape[:2] == (len(thing.models_), 2)
             assert thing._novelty.outside(z).shape == (2,)
+            table = np.zeros((2, thing.n_features_in_), object)
+            for column, levels in thing._columns.levels.items():
+                table[:, column] = levels[0] if levels else 0
+            _said(lambda: thing.predict(table))
+            if isinstance(thing, Classifier):
+                _said(lambda: thing.predict_proba(table))
+                _said(lambda: thing.partial_fit(np.zeros((2, 3)), thing.classes_[:2]))
+            else:
+                _said(lambda: thing.predict(table, return_std=True))
+                _said(lambda: thing.predict_interval(table))
+
+
+def _said(call: Callable[[], Any]) -> None:
+    """What goes wrong begins with where: "[fit] ..."."""
+    try:
+        call()
+    except Exception as error:
+        if not str(error).startswith("["):
+            raise
 
 
 def _of_model(model: Any) -> bytes:
@@ -131,11 +157,13 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any], bool]]:
     folds = Regressor((2,), interval="cv+", missing="impute", **options).fit(table, Y)
     classifier = Classifier((3,), random_state=1)
     classifier.partial_fit(X, np.arange(60) % 3, classes=[0, 1, 2])
+    binary = Classifier((3,), random_state=1, max_epochs=1).fit(X, Y > 0)
     model = small()
     model.save(folder / "model.kurve")
     model.save_weights(folder / "model.weights.kurve")
     pictures().save(folder / "pictures.kurve")
-    for name, estimator in (("r", regressor), ("f", folds), ("c", classifier)):
+    named = {"r": regressor, "f": folds, "c": classifier, "b": binary}
+    for name, estimator in named.items():
         estimator.save(folder / f"{name}.kurve")
 
     def weights(path: str) -> Any:
@@ -150,6 +178,7 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any], bool]]:
         (folder / "r.kurve", load, True),
         (folder / "f.kurve", load, True),
         (folder / "c.kurve", load, True),
+        (folder / "b.kurve", load, True),
         (old, models.load_model, False),
     ]
     return [(path.read_bytes(), how, summed) for path, how, summed in plan]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, optimizers
+from kurve import Input, Sequential, models, optimizers
 from kurve.layers import Dense, Dropout, Normalization
+from kurve.saving import ModelFileError
 from tests.faults.conftest import Promise
+from tests.faults.test_hostile import SLACK, measured
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "unit" / "exchange" / "golden"
@@ -34,7 +41,6 @@ def written(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "sequential.h5"])
 def test_mutations(name: str, tmp_path: Path, soak: bool, promise: Promise) -> None:
-    pytest.importorskip("h5py")
     keras_wrote = name == "sequential.h5"
     path = GOLDEN / name if keras_wrote else written(tmp_path, name)
     tries = 50_000 if soak else 400
@@ -62,3 +68,145 @@ def test_mutations(name: str, tmp_path: Path, soak: bool, promise: Promise) -> N
         f"{found['changed']:,} read as another model, longest "
         f"{found['longest'] * 1e3:.0f} ms, {found['memory'] / 2**20:.1f} MiB",
     )
+
+
+# -------------------------------------------------------------------- files that unpack
+
+
+def network(layers: int, inputs: int, units: int) -> dict[str, str]:
+    """The JSON of a .keras file of dense layers."""
+    entries: list[Any] = [
+        {
+            "class_name": "InputLayer",
+            "config": {"batch_shape": [None, inputs], "name": "i"},
+        }
+    ]
+    entries += [
+        {"class_name": "Dense", "config": {"name": f"d{i}", "units": units}}
+        for i in range(layers)
+    ]
+    config = {"name": "m", "layers": entries}
+    whole = {"module": "keras", "class_name": "Sequential", "config": config}
+    return {"metadata.json": "{}", "config.json": json.dumps(whole)}
+
+
+def zipped(path: Path, texts: dict[str, str], weights: bytes, method: int) -> Path:
+    with zipfile.ZipFile(path, "w", method, compresslevel=9) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+        archive.writestr("model.weights.h5", weights)
+    return path
+
+
+def hdf5(write: Callable[[Any], Any]) -> bytes:
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        write(file)
+    return memory.getvalue()
+
+
+def packed(units: int, **options: Any) -> Callable[[Any], None]:
+    def write(file: Any) -> None:
+        for name, shape in (("0", (units, units)), ("1", (units,))):
+            place = f"layers/dense/vars/{name}"
+            chunks = tuple(min(256, n) for n in shape)
+            file.create_dataset(place, shape, "f4", chunks=chunks, **options)
+            for at in range(0, units, 256):
+                file[place][at : at + 256] = 0.0
+
+    return write
+
+
+def linked(file: Any) -> None:
+    """The weights of a thousand layers, which are one array."""
+    file["layers/dense/vars/0"] = np.zeros((200, 200), np.float32)
+    file["layers/dense/vars/1"] = np.zeros(200, np.float32)
+    for i in range(1, 1000):
+        for name in "01":
+            first = file[f"layers/dense/vars/{name}"]
+            file[f"layers/dense_{i}/vars/{name}"] = first
+
+
+def many_members(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(60_000):
+            archive.writestr(zipfile.ZipInfo(f"{i:x}"), b"")
+    return path
+
+
+def of_holes(path: Path) -> Path:
+    def write(file: Any) -> None:
+        file.create_dataset("layers/dense/vars/0", (1 << 14, 1 << 16), "f4")[0, 0] = 1.0
+        file["layers/dense/vars/1"] = np.zeros(1 << 16, np.float32)
+
+    with h5py.File(path, "w") as file:
+        write(file)
+        end = file.id.get_filesize()
+    os.truncate(path, max(end, path.stat().st_size))
+    return path
+
+
+def bombs(folder: Path) -> dict[str, Path]:
+    """Small files that say they are large."""
+    stored, deflated = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+    gzip = {"compression": "gzip", "compression_opts": 9}
+    square = network(1, 3000, 3000)
+    return {
+        "gzip": zipped(folder / "a.keras", square, hdf5(packed(3000, **gzip)), stored),
+        "gzip in a zip": zipped(
+            folder / "b.keras", square, hdf5(packed(3000, **gzip)), deflated
+        ),
+        "shuffle": zipped(
+            folder / "c.keras",
+            square,
+            hdf5(packed(3000, shuffle=True, **gzip)),
+            deflated,
+        ),
+        "zip": zipped(
+            folder / "d.keras",
+            square,
+            hdf5(lambda f: f.update({"x": np.zeros(1 << 23, "f4")})),
+            deflated,
+        ),
+        "text": zipped(
+            folder / "e.keras",
+            {"metadata.json": "{}", "config.json": " " * (1 << 22) + "{}"},
+            b"",
+            deflated,
+        ),
+        "links": zipped(
+            folder / "f.keras", network(1000, 200, 200), hdf5(linked), stored
+        ),
+        "members": many_members(folder / "g.keras"),
+        "holes": of_holes(folder / "h.h5"),
+    }
+
+
+def test_files_that_unpack_to_more(tmp_path: Path, promise: Promise) -> None:
+    slowest, most = 0.0, 0
+    files = bombs(tmp_path)
+    for name, path in files.items():
+        error, seconds, peak = measured(lambda path=path: models.load_model(path))  # type: ignore[misc]
+        assert type(error) is ModelFileError, (name, error)
+        assert error.field, name
+        assert seconds < LIMIT, (name, seconds)
+        size = path.stat().st_blocks * 512
+        assert peak < 2 * size + SLACK, (name, peak, size)
+        slowest, most = max(slowest, seconds), max(most, peak - 2 * size)
+    promise(
+        "hostile",
+        f"{len(files)} kinds of Keras's files that unpack to many times their size, "
+        f"each refused within {1000 * slowest:.0f} ms and 2 x file + "
+        f"{max(most, 0) / 2**20:.1f} MiB",
+    )
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_an_honest_file_takes_no_more_than_it_must(name: str, tmp_path: Path) -> None:
+    """No initial values are drawn, and weights are read to where they stay."""
+    model = Sequential([Input((1500,)), Dense(1500), Dense(1500)])
+    model.save(tmp_path / name)
+    size = (tmp_path / name).stat().st_size
+    error, _, peak = measured(lambda: models.load_model(tmp_path / name))
+    assert error is None
+    assert peak < 2 * size + SLACK

@@ -110,8 +110,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "seven bytes": lambda: b"\x40\0\0\0\0\0\0",
     "a header of 2^63 bytes": lambda: b"\0" * 7 + b"\x80{}",
-    "a header of 4 MiB + 8": lambda: sealed(whole().header().ljust(2**22 + 8), b""),
-    "a header of 4 MiB + 1": lambda: (2**22 + 1).to_bytes(8, "little") + b" " * 2**23,
+    "a header of 16 MiB + 8": lambda: sealed(whole().header().ljust(2**24 + 8), b""),
+    "a header of 16 MiB + 1": lambda: (2**24 + 1).to_bytes(8, "little") + b" " * 2**25,
     "zeros": lambda: b"\0" * 10_000,
     "depth 33": lambda: info("[" * 33 + "]" * 33),
     "depth 33 in the header": lambda: header('"kurve":' + "[" * 31 + "]" * 31 + "}}"),
@@ -119,6 +119,12 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "lists without end": lambda: info("[" + "[]," * 340_000 + "0]"),
     "tables without end": lambda: info("[" + "{}," * 340_000 + "0]"),
     "quotes without end": lambda: header('"kurve":"' + '\\"' * 500_000),
+    "16 MiB of one text": lambda: info('["' + "a" * (2**24 - 2000) + '"'),
+    "16 MiB of escapes": lambda: info('["' + "\\u4e2d" * ((2**24 - 2000) // 7) + '"'),
+    "16 MiB of backslashes": lambda: info('["' + "\\" * (2**22 - 2000)),
+    "16 MiB of half a pair": lambda: info(
+        '["' + "\\u4e2d" * 2**20 + "\\ud800" + "\\u4e2d" * 2**20 + '"]'
+    ),
     "texts without end": lambda: info("[" + '"a",' * 170_000 + "0]"),
     "numbers without end": lambda: info("[" + "0," * 500_000 + "0]"),
     "a number without end": lambda: info("1" * 1_000_000),
@@ -152,6 +158,22 @@ STORIES: dict[str, Callable[[], bytes]] = {
     "a class of Python": lambda: layer("os.system", {}, [3]),
     "an unknown class of one's own": lambda: layer("custom>Evil", {}, [3]),
     "a step of 2^63": lambda: described("step", value=2**63),
+    "no epsilon": lambda: described(
+        "compile", "optimizer", "config", "epsilon", value=None
+    ),
+    "a schedule of text": lambda: described(
+        *("compile", "optimizer", "config", "learning_rate"),
+        value={
+            "class_name": "CosineDecay",
+            "config": {
+                "initial_learning_rate": 0.1,
+                "decay_steps": 9,
+                "alpha": "x",
+                "warmup_target": None,
+                "warmup_steps": 0,
+            },
+        },
+    ),
 }
 
 

@@ -97,6 +97,17 @@ def assert_same_optimizer(model: Any, folder: Path) -> None:
         assert np.array_equal(mine.astype(other.dtype), other)
 
 
+def test_keras_edits_what_kurve_writes(tmp_path: Path) -> None:
+    dense = kurve.layers.Dense(2, name="dense")
+    model = kurve.Sequential([kurve.Input((3,)), dense])
+    model.compile("adam", "mse")
+    model.save(tmp_path / "m.keras")
+    editor = keras.saving.KerasFileEditor(str(tmp_path / "m.keras"))
+    assert editor.metadata["keras_version"] and editor.metadata["date_saved"]
+    weights = editor.weights_dict["layers"]["dense"]
+    assert np.array_equal(weights["0"], model.get_weights()[0])
+
+
 WAYS: dict[str, tuple[Any, Callable[..., None], Callable[..., Any]]] = {
     "in": (keras, keras_save, kurve_load),
     "out": (kurve, kurve_save, keras_load),

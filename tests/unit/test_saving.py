@@ -306,7 +306,7 @@ def test_the_engine_comes_back(tmp_path: Path) -> None:
         ({}, {"\ud800": np.zeros(2)}, ValueError, "names of at most"),
         ({}, {"a": np.zeros((1,) * 9)}, ValueError, "at most 8 axes"),
         ({}, dict.fromkeys(map(str, range(10_001)), np.zeros(0)), ValueError, "10000"),
-        ({"x": ["y" * 1000] * 4400}, {}, ValueError, "must fit into 4194304 bytes"),
+        ({"x": ["y" * 1000] * 17000}, {}, ValueError, "must fit into 16777216 bytes"),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(
@@ -315,6 +315,15 @@ def test_nothing_is_written_that_could_not_be_read(
     with pytest.raises(error, match=rf"^\[save\] .*{text}"):
         write(tmp_path / "m.kurve", info, tensors)
     assert not list(tmp_path.iterdir())
+
+
+def test_long_names_of_many_columns(tmp_path: Path) -> None:
+    """Each character of Chinese takes seven bytes of the header."""
+    names = ["\u95ee\u9898" * 30 + str(i) for i in range(9000)]
+    info = {"kind": "weights", "names": names}
+    write(tmp_path / "m.kurve", info, {})
+    assert (tmp_path / "m.kurve").stat().st_size > 2 << 20
+    assert read(tmp_path / "m.kurve") == (info, {})
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:

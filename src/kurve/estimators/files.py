@@ -308,6 +308,8 @@ def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
     labels = [item.value for item in given.items()]
     if not all(type(label) is wanted for label in labels):
         raise given.wrong("its labels are of another kind")
+    if len(labels) < 2 or labels != sorted(set(labels)):
+        raise given.wrong("there must be two or more, in order")
     if outputs is None or outputs != (1 if len(labels) == 2 else len(labels)):
         raise given.wrong("it does not fit the model")
 

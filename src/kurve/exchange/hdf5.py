@@ -6,7 +6,8 @@ text and numbers, datasets of numbers that are contiguous, compact or in chunks,
 gzip and shuffle as filters. Everything else is refused: soft and external links,
 external and virtual storage, references, other filters and types. Each size is compared
 with the file's before memory is taken, each structure is read once, and the number of
-all of them is limited.
+all of them is limited. So is what all of them together unpack to, for chunks, arrays,
+headers and texts of a hostile file may lie over one another.
 
 Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
 """
@@ -27,7 +28,18 @@ from kurve.exchange.hdf5_messages import Attribute, HDF5Error, Type
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_STRUCTURES = 300_000
+MAX_NAME = 1 << 16
 MAX_TEXT = 1 << 23
+MAX_UNPACKED = 4
+ROOM = 4 << 20
+"""All arrays of a file together have at most `ROOM` bytes and `MAX_UNPACKED` for each
+byte of the file. Trained weights hardly pack at all; weights beside two empty vectors
+of an optimizer pack to a third."""
+
+
+def room(size: int) -> int:
+    """Bytes that a file of this size may unpack to."""
+    return ROOM + MAX_UNPACKED * size
 
 
 @dataclass
@@ -61,13 +73,18 @@ class Reader:
         group = reader.group("layers/dense/vars")
         kernel = reader.array(reader.dataset(group, "0"), (3, 4))
 
+    Args:
+        size: of the file that `raw` was unpacked from, if that is another one.
+
     Raises:
         HDF5Error: from every method, for a file that is not as it must be.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, size: int | None = None) -> None:
         self._raw = raw
         self._structures = 0
+        self._room = room(len(raw) if size is None else size)
+        self._unpacked = self._headers = 0
         self._objects: dict[int, Group | Dataset] = {}
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         if raw[:8] != MAGIC:
@@ -128,15 +145,23 @@ class Reader:
             raise HDF5Error(
                 f"{dataset.name!r} must have shape {shape}, and has {dataset.shape}"
             )
+        self._unpacked += dataset.nbytes
+        if self._unpacked > self._room:
+            raise HDF5Error(
+                f"{dataset.name!r} and what comes before have {self._unpacked} bytes, "
+                f"and the file has room for {self._room}. "
+                "Try a file that is packed less"
+            )
         kind, *where = dataset.layout
         if kind == "chunks":
-            raw = self._chunks(dataset, *where)
-        else:
-            at, size = where
-            if size != dataset.nbytes:
-                raise HDF5Error(f"{dataset.name!r} has {size} bytes for {shape}")
-            raw = self._bytes(at, size) if size else b""
-        return np.frombuffer(raw, dtype).reshape(shape)
+            return self._chunks(dataset, *where)
+        at, size = where
+        if size != dataset.nbytes:
+            raise HDF5Error(f"{dataset.name!r} has {size} bytes for {shape}")
+        if size:
+            self._check_inside(at, size)
+        count = math.prod(shape)
+        return np.frombuffer(self._raw, dtype, count, at if size else 0).reshape(shape)
 
     def text(self, group: Group, name: str) -> str | None:
         """An attribute that is one text; None if it is not there."""
@@ -161,7 +186,7 @@ class Reader:
     def digest(self, without: str) -> str:
         """SHA-256 of all names, texts and arrays, in whatever order they are stored,
         but for one attribute of the root."""
-        total = hashlib.sha256()
+        total, before = hashlib.sha256(), self._unpacked
         waiting = [self.root]
         while waiting:
             group = waiting.pop()
@@ -182,14 +207,20 @@ class Reader:
                 array = self.array(thing, thing.shape)
                 head = (title, thing.shape, array.dtype.str)
                 total.update(repr(head).encode())
-                total.update(array.tobytes())
+                total.update(
+                    np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+                )
+        self._unpacked = before
         return total.hexdigest()
 
     # ---------------------------------------------------------------- bytes
 
-    def _bytes(self, at: int, size: int) -> bytes:
+    def _check_inside(self, at: int, size: int) -> None:
         if at < 0 or size < 0 or at + size > len(self._raw):
             raise HDF5Error(f"{size} bytes at {at} lie behind the end of the file")
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        self._check_inside(at, size)
         return self._raw[at : at + size]
 
     def _number(self, at: int, size: int) -> int:
@@ -280,7 +311,10 @@ class Reader:
                 raise HDF5Error(f"the header of {name!r} runs in a circle")
             seen.add(start)
             here, end = start, start + size
-            self._bytes(start, size)
+            self._check_inside(start, size)
+            self._headers += size
+            if self._headers > len(self._raw):
+                raise HDF5Error("its headers lie over one another")
             while here + head <= end:
                 self._count()
                 wide = 1 if new else 2
@@ -311,7 +345,7 @@ class Reader:
         """The members that a symbol table names."""
         self._signed(heap, b"HEAP")
         size, data = self._number(heap + 8, 8), self._number(heap + 24, 8)
-        names = self._bytes(data, size)
+        self._check_inside(data, size)
         for node in self._leaves(tree, 0, 8):
             self._signed(node, b"SNOD")
             for i in range(self._number(node + 6, 2)):
@@ -320,11 +354,13 @@ class Reader:
                 place = self._number(entry, 8)
                 if self._number(entry + 16, 4) not in (0, 1):
                     raise HDF5Error(f"{name!r} has a soft link, which is refused")
-                end = names.find(b"\0", place)
-                if not 0 < place < end:
+                end = self._raw.find(
+                    b"\0", data + place, data + min(size, place + MAX_NAME)
+                )
+                if not 0 < place < end - data:
                     raise HDF5Error(f"a name in {name!r} cannot be read")
                 try:
-                    member = names[place:end].decode()
+                    member = self._raw[data + place : end].decode()
                 except UnicodeDecodeError as error:
                     raise HDF5Error(f"a name in {name!r} is no text") from error
                 if member in members:
@@ -356,8 +392,10 @@ class Reader:
 
     # ---------------------------------------------------------------- arrays
 
-    def _chunks(self, dataset: Dataset, tree: int, chunk: tuple[int, ...]) -> bytes:
-        """The bytes of a dataset in chunks, each there once."""
+    def _chunks(
+        self, dataset: Dataset, tree: int, chunk: tuple[int, ...]
+    ) -> np.ndarray:
+        """The numbers of a dataset in chunks, each there once."""
         name, shape, size = dataset.name, dataset.shape, dataset.type.size
         fits = len(chunk) == len(shape) + 1 and chunk[-1] == size
         if (
@@ -372,9 +410,8 @@ class Reader:
         expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
         if len(entries) != expected:
             raise HDF5Error(f"{name!r} has {len(entries)} of {expected} chunks")
-        # What a file can hold: deflate makes at most 1,032 bytes of one.
-        if dataset.nbytes > 1032 * len(self._raw):
-            raise HDF5Error(f"{name!r} is larger than the file can hold")
+        if whole > self._room:
+            raise HDF5Error(f"the chunks {chunk} of {name!r} are larger than the file")
         result = np.empty(shape, dataset.type.dtype)
         seen = set()
         for entry in entries:
@@ -395,7 +432,7 @@ class Reader:
                 for o, c, n in zip(offset, chunk, shape, strict=True)
             )
             result[place] = block[tuple(slice(0, p.stop - p.start) for p in place)]
-        return result.tobytes()
+        return result
 
     def _unfiltered(self, raw: bytes, dataset: Dataset, whole: int) -> bytes:
         for kind in reversed(dataset.filters):
@@ -425,6 +462,10 @@ class Reader:
             raise HDF5Error(f"attribute {name!r} of {group.name!r} is cut off")
         items = [data[i * kind.size : (i + 1) * kind.size] for i in range(count)]
         if kind.text:
+            if sum(int.from_bytes(item[:4], "little") for item in items) > len(
+                self._raw
+            ):
+                raise HDF5Error(f"the texts of {name!r} lie over one another")
             items = [self._heap_text(item) for item in items]
         elif kind.dtype is None or kind.dtype.kind != "S":
             raise HDF5Error(f"attribute {name!r} of {group.name!r} is no text")

@@ -8,7 +8,6 @@ nothing. What differs is in the tables below.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,31 +21,19 @@ KURVE_ONLY = ("FourierFeatures",)
 """Layers that Keras does not have."""
 
 FIXED: dict[str, tuple[Any, ...]] = {
-    "activity_regularizer": (),
-    "kernel_constraint": (),
-    "bias_constraint": (),
-    "beta_constraint": (),
-    "gamma_constraint": (),
-    "depthwise_constraint": (),
-    "pointwise_constraint": (),
-    "quantization_config": (),
-    "lora_rank": (),
-    "lora_alpha": (),
-    "noise_shape": (),
     "data_format": ("channels_last",),
+    "groups": (1,),  # of layers other than Conv1D and Conv2D
     "synchronized": (False,),
     "renorm": (False,),
-    "renorm_clipping": (),
-    "virtual_batch_size": (),
     "fused": (True, False),
     "rms_scaling": (False,),
-    "autocast": (True,),
+    "autocast": (True, False),
     "sparse": (False,),
     "ragged": (False,),
     "optional": (False,),
 }
-"""Arguments of Keras's layers that Kurve's do not have, with the values, besides None,
-with which they change nothing."""
+"""Arguments of Keras's layers that Kurve's do not have, with the values with which they
+change nothing. None, which stands for "not asked for", changes nothing of any."""
 
 FREE = (
     "seed",
@@ -59,6 +46,18 @@ FREE = (
 """Arguments that are read elsewhere, or do not matter: Kurve's random numbers come from
 the model's seed."""
 
+_NO_KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+FREE_OF: dict[str, tuple[str, ...]] = {
+    "DepthwiseConv1D": _NO_KERNEL,
+    "DepthwiseConv2D": _NO_KERNEL,
+    "SeparableConv1D": _NO_KERNEL,
+    "SeparableConv2D": _NO_KERNEL,
+    "RandomRotation": ("value_range",),
+    "RandomTranslation": ("value_range",),
+    "RandomFlip": ("value_range",),
+}
+"""The same of single layers: Keras writes them, and its layer does not use them."""
+
 NOT_WRITTEN = {
     "SpatialDropout1D": ("trainable", "data_format"),
     "SpatialDropout2D": ("trainable",),
@@ -66,18 +65,22 @@ NOT_WRITTEN = {
 """Arguments of Kurve's layers that Keras's do not take back from a file."""
 
 MAX_LAYERS = 10_000
+MAX_NAME = 512
+"""Bytes of the name of a model or layer that is written."""
+
+SampleShape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class Described:
     """What a file says of a model.
 
-    input_shape: of one sample, if the file says.
+    input_shape: of one sample, if the file says; sizes that it leaves open are None.
     layers: not built, and the Keras class of each.
     """
 
     name: str
-    input_shape: tuple[int, ...] | None
+    input_shape: SampleShape | None
     layers: list[Layer]
     classes: list[str]
 
@@ -92,6 +95,34 @@ def model_from(given: Any) -> Described:
         ValueError, TypeError, KeyError: it is damaged, or not a row of layers that
             Kurve has; the message names the layer.
     """
+    config, entries = _entries(given)
+    shape = _sample_shape(config.get("build_input_shape"))
+    layers: list[Layer] = []
+    classes: list[str] = []
+    for i, entry in enumerate(entries):
+        name = entry["config"].get("name") if _has_config(entry) else None
+        what = f"layers[{i}] ({_class_of(entry)} {name!r})"
+        cls, arguments = parts.opened(entry, what)
+        classes.append(cls)
+        if cls == "InputLayer" and i == 0:
+            shape = merged(_input_shape(arguments, what), shape)
+            continue
+        if not layers:
+            shape = merged(_first_shape(entry, arguments), shape)
+        layers.append(layer_from(cls, arguments, what))
+    name = config.get("name", "sequential")
+    if not isinstance(name, str):
+        raise ValueError("the model's name is no text")
+    return Described(name, shape, layers, classes)
+
+
+def classes_in(given: Any) -> list[str]:
+    """Keras's class of each layer, also of those that Kurve does not have."""
+    return [str(_class_of(entry)) for entry in _entries(given)[1]]
+
+
+def _entries(given: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The configuration of a model, and those of its layers in their order."""
     kind, config = parts.opened(given, "the model")
     if kind == "Sequential":
         entries = _list(config.get("layers"), "layers")
@@ -103,26 +134,14 @@ def model_from(given: Any) -> Described:
         )
     if len(entries) > MAX_LAYERS:
         raise ValueError(f"the model has more than {MAX_LAYERS} layers")
-    shape = _sample_shape(config.get("build_input_shape"))
-    layers: list[Layer] = []
-    classes: list[str] = []
-    for i, entry in enumerate(entries):
-        name = entry["config"].get("name") if _has_config(entry) else None
-        what = f"layers[{i}] ({_class_of(entry)} {name!r})"
-        cls, arguments = parts.opened(entry, what)
-        first = shape if not layers else None
-        if cls == "InputLayer" and i == 0:
-            shape = _input_shape(arguments, what)
-            classes.append(cls)
-            continue
-        if not layers:
-            shape = _first_shape(entry, arguments) or first
-        layers.append(layer_from(cls, arguments, what))
-        classes.append(cls)
-    name = config.get("name", "sequential")
-    if not isinstance(name, str):
-        raise ValueError("the model's name is no text")
-    return Described(name, shape, layers, classes)
+    return config, entries
+
+
+def merged(a: SampleShape | None, b: SampleShape | None) -> SampleShape | None:
+    """What two places say of one shape: the first where both do."""
+    if a is None or b is None or len(a) != len(b):
+        return b if a is None else a
+    return tuple(y if x is None else x for x, y in zip(a, b, strict=True))
 
 
 def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
@@ -136,7 +155,7 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
         raise ValueError(f"the name of {what} is no text")
     if not isinstance(common["trainable"], bool):
         raise ValueError(f"{what} has trainable={common['trainable']!r}")
-    for key in FREE:
+    for key in (*FREE, *FREE_OF.get(cls, ())):
         arguments.pop(key, None)
     if cls in parts.ACTIVATION_LAYERS:
         activation = parts.activation_of_layer(cls, arguments, what)
@@ -144,11 +163,8 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
     if cls in KURVE_ONLY or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     made = kurve_layers.CLASSES[cls]
-    known = inspect.signature(made.__init__).parameters
-    parts.drop(arguments, what, {k: v for k, v in FIXED.items() if k not in known})
+    parts.drop(arguments, what, FIXED, parts.arguments_of(made))
     for key, value in arguments.items():
-        if key not in known or key in ("self", "common"):
-            raise ValueError(f"{what} has {key}, which Kurve does not have")
         arguments[key] = _argument_from(key, value, f"{what}: {key}")
     try:
         return made(**arguments, **common)
@@ -163,6 +179,7 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.initializer_from(value, what)
     if key.endswith("_regularizer"):
         return parts.regularizer_from(value, what)
+    value = parts.unwrapped(value)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
     if key == "axis" and isinstance(value, list) and len(value) == 1:
@@ -242,16 +259,17 @@ def _source(node: Any) -> str | None:
     return place[0] if isinstance(place[0], str) else None
 
 
-def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> tuple[int, ...] | None:
+def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
     """Shape of one sample that the first layer itself says."""
-    for key in ("batch_input_shape", "batch_shape"):
-        if arguments.get(key) is not None:
-            return _sample_shape(arguments[key])
     built = entry.get("build_config")
-    return _sample_shape(built.get("input_shape")) if isinstance(built, dict) else None
+    found = built.get("input_shape") if isinstance(built, Mapping) else None
+    shape = _sample_shape(found)
+    for key in ("batch_input_shape", "batch_shape"):
+        shape = merged(_sample_shape(arguments.get(key)), shape)
+    return shape
 
 
-def _input_shape(arguments: Mapping[str, Any], what: str) -> tuple[int, ...]:
+def _input_shape(arguments: Mapping[str, Any], what: str) -> SampleShape:
     dtype = arguments.get("dtype")
     if dtype not in (None, "float32", "uint8", "float64", "int32", "int64"):
         raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers")
@@ -264,15 +282,15 @@ def _input_shape(arguments: Mapping[str, Any], what: str) -> tuple[int, ...]:
     return found
 
 
-def _sample_shape(given: Any) -> tuple[int, ...] | None:
-    """(None, 3) without its first axis."""
+def _sample_shape(given: Any) -> SampleShape | None:
+    """(None, 3) without its first axis; None for sizes that are left open."""
     if given is None:
         return None
     if not isinstance(given, list) or len(given) < 2:
         raise ValueError(f"the input's shape is {given!r}")
     for size in given[1:]:
-        if type(size) is not int or not 0 < size < 2**40:
-            raise ValueError(f"the input's shape is {given!r}, not all sizes known")
+        if size is not None and (type(size) is not int or not 0 < size < 2**40):
+            raise ValueError(f"the input's shape is {given!r}")
     return tuple(given[1:])
 
 
@@ -300,6 +318,7 @@ def model_entry(model: Sequential) -> dict[str, Any]:
         ValueError: something that Keras does not have; the message names it.
     """
     assert model.input_shape is not None
+    check_name("the model", model.name)
     shape = list(model.input_shape)
     taken = {layer.name for layer in model.layers}
     name = next(
@@ -326,8 +345,7 @@ def model_entry(model: Sequential) -> dict[str, Any]:
 def layer_entry(layer: Layer) -> dict[str, Any]:
     """The configuration of a built layer, for Keras."""
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
-    if "/" in layer.name:
-        raise not_in_keras(f"{what} has a slash in its name")
+    check_name("the layer", layer.name)
     if cls in KURVE_ONLY or kurve_layers.CLASSES.get(cls) is not type(layer):
         raise not_in_keras(f"{what} is a {cls}")
     left_out = ("input_shape", *NOT_WRITTEN.get(cls, ()))
@@ -344,6 +362,19 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
         **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
         "build_config": {"input_shape": shape},
     }
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that no group of HDF5 can have."""
+    fine = name not in ("", ".") and not any(
+        c in "/\0" or "\ud800" <= c < "\ue000" for c in name
+    )
+    if not fine or len(name.encode()) > MAX_NAME:
+        shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
+        raise not_in_keras(
+            f"{what} is called {shown}: nothing, a point, a slash, a zero character, "
+            f"half a surrogate pair or more than {MAX_NAME} bytes"
+        )
 
 
 def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) -> Any:

@@ -7,8 +7,9 @@ Every name is looked up in a table; nothing is imported by name.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from kurve import activations, initializers, regularizers
 
 _KURVE_ACTIVATIONS = ("sin", "snake")
 _KURVE_INITIALIZERS = ("SineUniform",)
-_UNUSED = {"input_axes": (None,), "output_axes": (None,), "dtype": (None, "float32")}
-"""Arguments of Keras's initializers that Kurve's do not have, and their defaults."""
+_UNUSED = {"dtype": ("float32",)}
+"""Arguments of Keras's initializers that Kurve's do not have, with the values that
+change nothing."""
 
 
 def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,9 +29,18 @@ def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, 
     return {
         "module": module,
         "class_name": class_name,
-        "config": dict(config),
+        "config": plain(config),
         "registered_name": None,
     }
+
+
+def plain(value: Any) -> Any:
+    """A configuration whose numbers and arrays are Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def opened(given: Any, what: str) -> tuple[str, dict[str, Any]]:
@@ -70,35 +81,62 @@ def function_name(given: Any) -> str | None:
     return None
 
 
-def drop(config: dict[str, Any], what: str, fixed: Mapping[str, Any]) -> None:
+def drop(
+    config: dict[str, Any],
+    what: str,
+    fixed: Mapping[str, tuple[Any, ...]],
+    known: Container[str],
+) -> None:
     """Take arguments that Kurve does not have out of a configuration.
 
     Args:
-        fixed: for each, the values with which it changes nothing.
+        fixed: for each, the values with which it changes nothing; None never does.
+        known: the arguments that Kurve has.
 
     Raises:
-        ValueError: another value.
+        ValueError: another argument or value.
     """
-    for key, values in fixed.items():
-        value = config.pop(key, None)
+    for key in [key for key in config if key not in known]:
+        value = unwrapped(config.pop(key))
         if value is not None and not any(
-            type(value) is type(v) and value == v for v in values
+            type(value) is type(v) and value == v for v in fixed.get(key, ())
         ):
             raise ValueError(
                 f"{what} has {key}={_shown(value)}, which Kurve does not have"
             )
 
 
+def arguments_of(cls: type) -> set[str]:
+    """The names of all arguments that the class or a base of it takes."""
+    return {
+        name
+        for base in cls.__mro__[:-1]
+        for name, parameter in inspect.signature(base.__init__).parameters.items()  # type: ignore[misc]
+        if parameter.kind is not parameter.VAR_KEYWORD and name != "self"
+    }
+
+
 def number(config: Mapping[str, Any], key: str, default: float, what: str) -> float:
     """A finite number of a configuration."""
-    value = config.get(key, default)
-    if isinstance(value, dict):  # {"class_name": "__numpy__", "config": {"value": ...}}
-        value = value.get("config", {}).get("value")
+    return float(finite(config.get(key, default), f"{what} has {key}"))
+
+
+def finite(value: Any, what: str) -> int | float:
+    """The number that a value of a configuration is; whole ones stay whole."""
+    value = unwrapped(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} has {key}={_shown(value)}, which is no number")
+        raise ValueError(f"{what}={_shown(value)}, which is no number")
     if not math.isfinite(value):
-        raise ValueError(f"{what} has {key}={value}")
-    return float(value)
+        raise ValueError(f"{what}={value}, which is not finite")
+    return value
+
+
+def unwrapped(value: Any) -> Any:
+    """The number or list in what Keras writes for one of NumPy's."""
+    if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
+        config = value.get("config")
+        return config.get("value") if isinstance(config, Mapping) else None
+    return value
 
 
 # -------------------------------------------------------------------- activations
@@ -113,27 +151,35 @@ def activation_from(given: Any, what: str) -> activations.Activation:
         name, config = opened(given, what)
         if name not in ACTIVATION_LAYERS:
             raise ValueError(f"{what} is {name}, which Kurve does not have")
+        for key in ("name", "trainable", "dtype"):
+            config.pop(key, None)
         return activation_of_layer(name, config, what)
     if name in _KURVE_ACTIVATIONS:
         raise ValueError(f"{what} is {name!r}, which Keras does not have")
     return activations.get(name)
 
 
-ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "ELU", "Softmax")
-"""Layers of Keras's that are `Activation` here."""
+ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
+    "ReLU": ("negative_slope",),
+    "LeakyReLU": ("alpha", "negative_slope"),
+    "ELU": ("alpha",),
+    "Softmax": (),
+}
+"""Layers of Keras's that are `Activation` here, with their arguments."""
+
+_ACTIVATION_FIXED = {"axis": (-1, [-1]), "threshold": (0, 0.0)}
 
 
 def activation_of_layer(
     name: str, config: dict[str, Any], what: str
 ) -> activations.Activation:
     """The activation that such a layer is."""
+    drop(config, what, _ACTIVATION_FIXED, ACTIVATION_LAYERS[name])
     if name == "Softmax":
-        drop(config, what, {"axis": (-1, [-1])})
         return activations.softmax
     if name == "ELU":
         return replace(activations.elu, alpha=number(config, "alpha", 1.0, what))
     if name == "ReLU":
-        drop(config, what, {"max_value": (None,), "threshold": (0, 0.0)})
         slope = number(config, "negative_slope", 0.0, what)
         if slope == 0.0:
             return activations.relu
@@ -167,10 +213,12 @@ def initializer_from(given: Any, what: str) -> initializers.Initializer:
     name, config = opened(given, what)
     if name in _KURVE_INITIALIZERS or name not in initializers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    drop(config, what, _UNUSED)
+    drop(config, what, _UNUSED, arguments_of(initializers.CLASSES[name]))
     seed = config.get("seed")
-    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
-        raise ValueError(f"{what} has seed={_shown(seed)}")
+    if type(seed) is not int or not 0 <= seed < 2**63:  # an object of Keras 3, say
+        config.pop("seed", None)
+    if config.get("distribution") == "normal":  # of Keras before 2.4: truncated too
+        config["distribution"] = "truncated_normal"
     made: initializers.Initializer = initializers.CLASSES[name](**config)
     return made
 
@@ -182,7 +230,7 @@ def initializer_entry(given: initializers.Initializer, what: str) -> dict[str, A
         name in _KURVE_INITIALIZERS
     ):
         raise ValueError(f"{what} has the initializer {name}")
-    return entry("keras.initializers", name, _plain(given.get_config()))
+    return entry("keras.initializers", name, given.get_config())
 
 
 # -------------------------------------------------------------------- regularizers
@@ -205,11 +253,6 @@ def regularizer_entry(given: regularizers.L1L2 | None) -> dict[str, Any] | None:
     if given is None:
         return None
     return entry("keras.regularizers", type(given).__name__, given.get_config())
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration whose numbers are Python's."""
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in config.items()}
 
 
 def _shown(value: Any) -> str:

@@ -3,25 +3,26 @@ loss, metrics."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kurve import losses, metrics, optimizers
 from kurve.exchange import keras_parts as parts
-from kurve.exchange.keras_models import not_in_keras
+from kurve.exchange.keras_models import check_name, not_in_keras
+from kurve.exchange.portable import warn
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
 KURVE_LOSSES = ("GaussianNLL", "Pinball")
 KURVE_SCHEDULES = ("OneCycle",)
+WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
+"""Keras's classes of losses and metrics that are functions."""
 
 _OPTIMIZER_FIXED: dict[str, tuple[Any, ...]] = {
     "use_ema": (False,),
-    "loss_scale_factor": (),
-    "gradient_accumulation_steps": (),
-    "decay": (0, 0.0),
 }
 _OPTIMIZER_FREE = (
     "ema_momentum",
@@ -32,11 +33,18 @@ _OPTIMIZER_FREE = (
 _LOSS_FIXED: dict[str, tuple[Any, ...]] = {
     "reduction": ("sum_over_batch_size", "auto", "mean"),
     "axis": (-1,),
-    "ignore_class": (),
     "dtype": ("float32",),
     "class_aggregation": ("uniform_average",),
     "num_regressors": (0,),
 }
+_SLOW_NADAM = (
+    "[load_model] the optimizer is a Nadam of Keras before 2.11, whose momentum grows "
+    "slowly (schedule_decay). Kurve's is Keras's of today, and training goes on with "
+    "that. Try compile(...) with another optimizer if this one diverges."
+)
+_LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
+"""Other names of Keras's for losses."""
+
 _METRIC_OF_LOSS = {
     "MeanSquaredError": "MeanSquaredError",
     "MeanAbsoluteError": "MeanAbsoluteError",
@@ -64,31 +72,39 @@ class Compiled:
 # -------------------------------------------------------------------- reading
 
 
-def compiled_from(given: Mapping[str, Any]) -> Compiled | None:
+def compiled_from(given: Mapping[str, Any], version: str = "") -> Compiled | None:
     """What a file says of `compile`; None for a model without a loss.
+
+    Args:
+        version: of the Keras that wrote the file, where it is known.
 
     Raises:
         ValueError, TypeError: something that Kurve does not have; the message names it.
     """
     given = dict(given)
     optimizer = given.get("optimizer", given.get("optimizer_config"))
-    loss = given.get("loss")
-    while isinstance(loss, list | tuple) and len(loss) == 1:
-        loss = loss[0]
+    loss = _of_one_output(given.get("loss"))
     if optimizer is None or loss is None:
         return None
-    if given.get("loss_weights") not in (None, [], 1, 1.0, [1.0]):
+    if _of_one_output(given.get("loss_weights")) not in (None, [], {}, 1, 1.0):
         raise ValueError("loss_weights are not read: there is one output")
     return Compiled(
-        optimizer_from(optimizer),
+        optimizer_from(optimizer, version),
         loss_from(loss, "the loss"),
         _metrics_from(given.get("metrics"), "metrics"),
         _metrics_from(given.get("weighted_metrics"), "weighted_metrics"),
     )
 
 
-def optimizer_from(given: Any) -> Optimizer:
-    """Kurve's optimizer for a name or an object of Keras."""
+def _of_one_output(given: Any) -> Any:
+    """What is given in a list, or by the output's name, for the one output."""
+    while isinstance(given, list | Mapping) and len(given) == 1:
+        given = next(iter(given.values() if isinstance(given, Mapping) else given))
+    return given
+
+
+def optimizer_from(given: Any, version: str = "") -> Optimizer:
+    """Kurve's optimizer for a name or an object of the Keras of this version."""
     if isinstance(given, str):
         return optimizers.get(given)
     if isinstance(given, Mapping) and isinstance(given.get("class_name"), str):
@@ -102,17 +118,34 @@ def optimizer_from(given: Any) -> Optimizer:
     what = f"the optimizer {name}"
     if name not in optimizers.CLASSES:
         raise ValueError(f"{what} is not one that Kurve has")
-    parts.drop(config, what, _OPTIMIZER_FIXED)
+    made = optimizers.CLASSES[name]
     for key in _OPTIMIZER_FREE:
         config.pop(key, None)
+    if re.fullmatch(r"([01]|2\.[0-3])\..*(?<!-tf)", version) and "clipnorm" in config:
+        # Keras itself took it for the length of all gradients together, TensorFlow not.
+        config["global_clipnorm"] = config.pop("clipnorm")
     if "lr" in config:
         config["learning_rate"] = config.pop("lr")
-    rate = config.get("learning_rate", 0.001)
-    if isinstance(rate, Mapping) and rate.get("class_name") != "__numpy__":
-        config["learning_rate"] = schedule_from(rate, f"the schedule of {what}")
+    decay = parts.finite(config.pop("decay", None) or 0.0, f"{what} has decay")
+    if name == "Nadam":
+        # TensorFlow called its schedule_decay so.
+        slow = config.pop("schedule_decay", None) or decay
+        decay = 0.0
+        if slow:
+            warn(_SLOW_NADAM)
+    parts.drop(config, what, _OPTIMIZER_FIXED, parts.arguments_of(made))
+    if config.get("epsilon", 0.0) is None:  # Keras's default
+        del config["epsilon"]
+    rate: Any = parts.unwrapped(config.get("learning_rate", 0.001))
+    if isinstance(rate, Mapping):
+        rate = schedule_from(rate, f"the schedule of {what}")
     else:
-        config["learning_rate"] = parts.number(config, "learning_rate", 0.001, what)
-    return optimizers.CLASSES[name](**config)
+        rate = parts.number(config, "learning_rate", 0.001, what)
+    if decay:  # of optimizers before Keras 2.11: this very schedule
+        if isinstance(rate, schedules.LearningRateSchedule):
+            raise ValueError(f"{what} has decay={decay} beside a schedule")
+        rate = schedules.InverseTimeDecay(rate, 1, decay)
+    return made(**{**config, "learning_rate": rate})
 
 
 def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
@@ -120,20 +153,22 @@ def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
     name, config = parts.opened(given, what)
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    config.pop("name", None)
+    made = schedules.CLASSES[name]
+    parts.drop(config, what, {"name": (config.get("name"),)}, parts.arguments_of(made))
     for key, value in config.items():
+        value = parts.unwrapped(value)
         if isinstance(value, list) and key in ("boundaries", "values"):
-            config[key] = [parts.number({key: item}, key, 0.0, what) for item in value]
+            config[key] = [parts.finite(v, f"{what} has {key}") for v in value]
         elif value is not None and not isinstance(value, bool):
-            parts.number(config, key, 0.0, what)
-    return schedules.CLASSES[name](**config)
+            config[key] = parts.finite(value, f"{what} has {key}")
+    return made(**config)
 
 
 def loss_from(given: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
     name = parts.function_name(given)
     if name is not None:
-        found = losses.get(name)
+        found = losses.get(_LOSS_NAMES.get(name, name))
         if type(found).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return found
@@ -142,24 +177,28 @@ def loss_from(given: Any, what: str) -> losses.Loss:
 
 
 def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
-    if name in ("LossFunctionWrapper", "MeanMetricWrapper"):
-        function = parts.function_name(config.pop("fn", None))
+    """The loss of that class; one that wraps a function is the loss of its name."""
+    if "fn" in config:
+        function = parts.function_name(config.pop("fn"))
         if function is None:
             raise ValueError(f"{what} is a function of one's own")
-        name = type(losses.get(function)).__name__
+        found = type(loss_from(function, what)).__name__
+        if name not in (*WRAPPERS, found):
+            raise ValueError(f"{what} is {name} of the function {function!r}")
+        name = found
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    parts.drop(config, what, _LOSS_FIXED)
-    return losses.CLASSES[name](**config)
+    made = losses.CLASSES[name]
+    parts.drop(config, what, _LOSS_FIXED, parts.arguments_of(made))
+    return made(**config)
 
 
 def _metrics_from(given: Any, what: str) -> list[Metric]:
     """A list of metrics, or a list with one list for the one output."""
+    given = _of_one_output(given)
     if given is None:
         return []
     given = [given] if isinstance(given, str | Mapping) else given
-    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list):
-        given = given[0]
     if not isinstance(given, list) or len(given) > 1000:
         raise ValueError(f"{what} is not a list of metrics")
     return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(given)]
@@ -173,14 +212,20 @@ def metric_from(given: Any, what: str) -> Metric:
     name, config = parts.opened(given, what)
     if name in _LOSS_OF_METRIC:
         title = config.pop("name", None)
+        config.pop("fn", None)  # that of the class
         return LossMetric(_loss_of(_LOSS_OF_METRIC[name], config, what), title)
-    if name in losses.CLASSES or name == "MeanMetricWrapper":
+    function = parts.function_name(config.get("fn")) if name in WRAPPERS else None
+    if function is not None and function not in (*losses.NAMES, *_LOSS_NAMES):
+        name = type(metrics.get(function)).__name__
+    elif name in losses.CLASSES or name in WRAPPERS:
         return LossMetric(_loss_of(name, config, what))
+    config.pop("fn", None)
     # Keras's Accuracy counts equal numbers; Kurve's stands for the name "accuracy".
     if name not in metrics.CLASSES or name == "Accuracy":
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    parts.drop(config, what, _LOSS_FIXED)
-    return metrics.CLASSES[name](**config)
+    made = metrics.CLASSES[name]
+    parts.drop(config, what, _LOSS_FIXED, parts.arguments_of(made))
+    return made(**config)
 
 
 # -------------------------------------------------------------------- writing
@@ -215,6 +260,7 @@ def optimizer_entry(optimizer: Optimizer) -> dict[str, Any]:
     name = type(optimizer).__name__
     if optimizers.CLASSES.get(name) is not type(optimizer):
         raise not_in_keras(f"the optimizer is a {name}")
+    check_name("the optimizer", optimizer.name)
     config = optimizer.get_config()
     rate = optimizer.learning_rate
     if isinstance(rate, schedules.LearningRateSchedule):

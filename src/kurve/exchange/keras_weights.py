@@ -1,9 +1,7 @@
-"""Weights and optimizers in Keras's HDF5 files, both layouts.
+"""Weights in Keras's HDF5 files, both layouts, and the writing of optimizers' states.
 
 Keras 3      layers/<class>_<i>/vars/<j>                 weights of a layer, in order
-             optimizer/vars/<j>                          iteration, rate, vectors
 Keras 1, 2   attribute layer_names, <layer>/<weight>     named by attribute weight_names
-             optimizer_weights/<weight>
 
 Reading needs no h5py. Shapes are those of layers made from the configuration; an array
 is read once its shape in the file is found to be the same.
@@ -19,9 +17,10 @@ import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
+from kurve.exchange.keras_states import SLOT_NAMES, places
 from kurve.layers.base import Layer, Variable
 from kurve.optimizers import Optimizer
-from kurve.plan import Plan, Slot
+from kurve.plan import Plan
 
 if TYPE_CHECKING:
     import h5py
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
 Arrays = list[np.ndarray]
 
 _OLD_LAYERS = "_layer_checkpoint_dependencies"  # of Keras 2.12 and 2.13
-_PAIRS = {"adam": 2, "nadam": 2, "adamax": 2}
-"""Optimizers whose first vectors alternate, variable after variable; any others follow
-one vector after the other."""
-
-_SLOT_NAMES = {
-    "sgd": ("momentum",),
-    "rmsprop": ("velocity", "momentum", "average_gradient"),
-    "adagrad": ("accumulator",),
-    "adam": ("momentum", "velocity", "velocity_hat"),
-    "nadam": ("momentum", "velocity"),
-    "adamax": ("momentum", "norm"),
-}
-"""Keras's names of the vectors, in the order of Kurve's slots."""
-
-_SLOT_WORDS = {"m", "v", "vhat", "rms", "mg", "accumulator", "momentum", "velocity"}
 
 
 def snake_case(name: str) -> str:
@@ -84,37 +68,64 @@ def read_weights(
     """
     if (names := reader.texts(group, "layer_names")) is not None:
         return _read_named(reader, group, names, layers)
-    place = "layers" if "layers" in group.members else _OLD_LAYERS
-    groups = [
-        name
-        for name, cls in zip(group_names(classes), classes, strict=True)
-        if cls != "InputLayer"
-    ]
+    places = _places(reader, group, classes)
     found: list[Arrays] = []
-    for layer, name in zip(layers, groups, strict=True):
+    for layer, place in zip(layers, places, strict=True):
         variables = keras_order(layer)
-        path = f"{place}/{name}/vars"
-        if not variables and not reader.has(path, group):
-            found.append([])
-            continue
-        where = reader.group(path, group)
-        sets = [_numbered(reader, where, i, v.shape) for i, v in enumerate(variables)]
-        if len(where.members) != len(variables):
+        weights = _weights_at(reader, group, place)
+        if len(weights) != len(variables):
             raise HDF5Error(
-                f"{path!r} has {len(where.members)} weights, and the layer "
-                f"{layer.name!r} {len(variables)}"
+                f"{place!r} has {len(weights)} weights, and the layer {layer.name!r} "
+                f"{len(variables)}"
             )
-        found.append(sets)
-    extra = len(reader.group(place, group).members) if reader.has(place, group) else 0
-    if extra > len(classes):
-        raise HDF5Error(f"{place!r} has {extra} layers, and the model {len(classes)}")
+        pairs = zip(weights, variables, strict=True)
+        found.append([reader.array(dataset, v.shape) for dataset, v in pairs])
+    above = places[0].partition("/")[0] if places else "layers"
+    there = reader.group(above, group).members if reader.has(above, group) else {}
+    for name in there:
+        if f"{above}/{name}" not in places and _weights_at(
+            reader, group, f"{above}/{name}"
+        ):
+            raise HDF5Error(f"the model has no layer for the weights of {name!r}")
     return found
 
 
-def _numbered(
-    reader: Reader, group: Group, i: int, shape: tuple[int, ...]
-) -> np.ndarray:
-    return reader.array(reader.dataset(group, str(i)), shape)
+def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
+    """The group of each layer but an InputLayer. Keras 2.12 counts its layers of one
+    class twice, so that the numbers tell no more than their order."""
+    above = "layers" if "layers" in group.members else _OLD_LAYERS
+    members = reader.group(above, group).members if reader.has(above, group) else {}
+    by_class: dict[str, list[str]] = {}
+    for name in sorted(members, key=lambda name: (len(name), name)):
+        by_class.setdefault(re.sub(r"_\d+$", "", name), []).append(name)
+    found = []
+    for cls, name in zip(classes, group_names(classes), strict=True):
+        if cls != "InputLayer":
+            there = by_class.get(snake_case(cls), [])
+            found.append(f"{above}/{there.pop(0) if there else name}")
+    return found
+
+
+def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
+    """The weights of the layer in that group, in their order."""
+    if not reader.has(f"{place}/vars", group):
+        return []
+    where = reader.group(f"{place}/vars", group)
+    return [reader.dataset(where, str(i)) for i in range(len(where.members))]
+
+
+def first_shape(
+    reader: Reader, group: Group, classes: Sequence[str]
+) -> tuple[int, ...]:
+    """Shape of the first weight of the first layer; of no use if that has none."""
+    if (names := reader.texts(group, "layer_names")) is not None:
+        for name in names:
+            where = reader.group(name, group)
+            if weights := reader.texts(where, "weight_names"):
+                return reader.dataset(where, weights[0]).shape
+        return ()
+    found = _weights_at(reader, group, _places(reader, group, classes)[0])
+    return found[0].shape if found else ()
 
 
 def _read_named(
@@ -146,94 +157,6 @@ def _read_named(
             for name, variable in zip(weights, variables, strict=True)
         ]
     return [read.get(id(layer), []) for layer in layers]
-
-
-class OptimizerState:
-    """What a file keeps of an optimizer: step, learning rate, vectors, numbers."""
-
-    def __init__(self, reader: Reader, named: list[tuple[str, Dataset]]) -> None:
-        self._reader = reader
-        self._rest = named
-        first = self._scalar()
-        if first is None or first.dtype.kind not in "iu" or not 0 <= first < 2**63:
-            raise HDF5Error("the optimizer's step is not a whole number of at least 0")
-        self.step = int(first)
-
-    def _scalar(self) -> np.ndarray | None:
-        """The first of the rest, taken, if it is one number."""
-        if not self._rest or self._rest[0][1].shape != ():
-            return None
-        return self._reader.array(self._rest.pop(0)[1], ())
-
-    def read(
-        self, optimizer: Optimizer, plan: Plan, slots: np.ndarray, scalars: np.ndarray
-    ) -> bool:
-        """Fill the optimizer's vectors and numbers; set its learning rate.
-
-        Returns:
-            Whether the file has vectors: not before the first step.
-        """
-        if isinstance(optimizer.learning_rate, float):
-            rate = self._scalar()  # not there in files of Keras up to 2.10
-            if rate is not None and np.float32(rate) != np.float32(
-                optimizer.learning_rate
-            ):
-                optimizer.learning_rate = float(rate)
-        if not self._rest and (len(slots) or len(scalars)):
-            if self.step:
-                raise HDF5Error("the optimizer's vectors are missing")
-            return False
-        trained = [slot for slot in plan.params if slot.trainable]
-        places = _places(optimizer.kind, len(slots), trained)
-        if len(self._rest) != len(places) + len(scalars):
-            raise HDF5Error(
-                f"the optimizer has {len(self._rest)} arrays, and must have "
-                f"{len(places) + len(scalars)} for {len(trained)} weights"
-            )
-        if len(slots) > 1 and _one_after_the_other(self._rest):
-            places = [(k, slot) for k in range(len(slots)) for slot in trained]
-        for (k, slot), (_, dataset) in zip(places, self._rest, strict=False):
-            value = self._reader.array(dataset, slot.shape)
-            if not np.isfinite(value).all():
-                raise HDF5Error(f"{dataset.name!r} is not finite")
-            slots[k, slot.offset : slot.end] = value.ravel()
-        for i, (_, dataset) in enumerate(self._rest[len(places) :]):
-            scalars[i] = self._reader.array(dataset, ())
-        if not np.isfinite(scalars).all():
-            raise HDF5Error("a number of the optimizer is not finite")
-        return True
-
-
-def optimizer_state(reader: Reader) -> OptimizerState | None:
-    """What a file of either layout keeps of the optimizer, if anything."""
-    if reader.has("optimizer/vars"):
-        group = reader.group("optimizer/vars")
-        count = len(group.members)
-        named = [(str(i), reader.dataset(group, str(i))) for i in range(count)]
-    elif reader.has("optimizer_weights"):
-        group = reader.group("optimizer_weights")
-        names = reader.texts(group, "weight_names") or []
-        named = [(name, reader.dataset(group, name)) for name in names]
-    else:
-        return None
-    return OptimizerState(reader, named) if named else None
-
-
-def _places(kind: str, count: int, trained: Sequence[Slot]) -> list[tuple[int, Slot]]:
-    """Slot and variable of each of the optimizer's arrays, in Keras's order."""
-    pair = min(_PAIRS.get(kind, 1), count)
-    first = [(k, slot) for slot in trained for k in range(pair)]
-    return first + [(k, slot) for k in range(pair, count) for slot in trained]
-
-
-def _one_after_the_other(named: Sequence[tuple[str, Dataset]]) -> bool:
-    """Whether all first vectors come before the second ones, as up to Keras 2.10: the
-    first two names then speak of the same vector."""
-    words = [
-        {word for word in re.split(r"[/:_]", name) if word in _SLOT_WORDS}
-        for name, _ in named[:2]
-    ]
-    return len(words) == 2 and bool(words[0]) and words[0] == words[1]
 
 
 # -------------------------------------------------------------------- writing
@@ -272,8 +195,8 @@ def optimizer_arrays(
     if isinstance(optimizer.learning_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     trained = [slot for slot in plan.params if slot.trainable]
-    for k, slot in _places(optimizer.kind, len(slots), trained):
-        name = f"{slot.name.replace('/', '_')}_{_SLOT_NAMES[optimizer.kind][k]}"
+    for k, slot in places(optimizer.kind, len(slots), trained):
+        name = f"{slot.name.replace('/', '_')}_{SLOT_NAMES[optimizer.kind][k]}"
         value = slots[k, slot.offset : slot.end].reshape(slot.shape)
         named.append((name, value))
     named += [(f"variable_{i}", np.array(value)) for i, value in enumerate(scalars)]

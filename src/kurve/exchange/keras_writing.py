@@ -33,6 +33,10 @@ KERAS_VERSION = "3.15.1"
 OWN = "kurve"
 """What Kurve writes beside what Keras does: a checksum, and the seed."""
 
+DATE = "1980-01-01@00:00:00"
+"""When a .keras file says it was saved: the date of its zip, for equal models give
+equal files."""
+
 MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
 
@@ -55,7 +59,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     chosen = compile_entry(model)
     own = {"seed": state.seed}
     if path.endswith(".keras"):
-        metadata = {"keras_version": KERAS_VERSION, OWN: own}
+        metadata = {"keras_version": KERAS_VERSION, "date_saved": DATE, OWN: own}
         members = (
             json.dumps(metadata).encode(),
             json.dumps({**entry, "compile_config": chosen}).encode(),

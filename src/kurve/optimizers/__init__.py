@@ -192,6 +192,11 @@ class Optimizer:
 
     def _set(self, low: float, high: float, **numbers: float) -> None:
         for name, value in numbers.items():
+            if value is None:
+                raise TypeError(
+                    f"[{type(self).__name__}] {name} must be a number. "
+                    f"Received: None. Try {name}={USUAL[name]}."
+                )
             setattr(self, name, self._number(name, value, low, high))
 
 

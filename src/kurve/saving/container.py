@@ -33,7 +33,9 @@ from kurve.saving.errors import damaged
 from kurve.saving.strict import parse
 
 VERSION = 2
-MAX_HEADER = 1 << 22
+MAX_HEADER = 1 << 24
+"""Bytes of the header, of which names of columns and their levels can be most; two
+thousand names of sixty Chinese characters are a mebibyte in ASCII."""
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_NAME = 512
@@ -113,20 +115,43 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
         ModelFileError: the header, or the size of the file, is not as it must be.
         OSError: the file is not there or cannot be read.
     """
+    with opened_file(path) as (file, size):
+        yield Reader(os.fspath(path), file, size)
+
+
+@contextmanager
+def opened_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """A regular file that is really on the disk, and its size.
+
+    Raises:
+        ModelFileError: it is no file, or next to nothing of it is there.
+        OSError: the file is not there or cannot be read.
+    """
     name = os.fspath(path)
     if not stat.S_ISREG(os.stat(name).st_mode):  # opening a device may change it
-        raise damaged(name, "file", "it is a folder, pipe or device")
+        raise _no_file(name)
     try:
         # Not to wait for a pipe that has taken the file's place meanwhile.
         handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "rb", buffering=1 << 16) as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise damaged(name, "file", "it is a folder, pipe or device")
+                raise _no_file(name)
             _check_holes(name, handle, status.st_size)
-            yield Reader(name, file, status.st_size)
+            yield file, status.st_size
     except OSError as error:
         raise named(error, name) from error
+
+
+def _no_file(path: str) -> ModelFileError:
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        return ModelFileError(
+            f"[load] {path!r} is a folder of TensorFlow, a SavedModel, which holds the "
+            "program of a model and not its layers. Try model.save('m.h5') in "
+            "the TensorFlow that can load it.",
+            "file",
+        )
+    return damaged(path, "file", "it is a folder, pipe or device")
 
 
 class Reader:
@@ -142,7 +167,11 @@ class Reader:
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise damaged(path, "header", f"its length is {length} of {size} bytes")
+            raise damaged(
+                path,
+                "header",
+                f"its length is {length} of {size} bytes: cut off or not Kurve's",
+            )
         header = file.read(length)
         if len(header) != length:
             raise damaged(path, "header", "it is cut off")
@@ -150,10 +179,16 @@ class Reader:
         if header.startswith(BEGIN):
             self.version = VERSION
             _check_digest(path, start, header)
+        elif not header.startswith(b"{"):
+            raise damaged(path, "header", "it does not begin as a file of Kurve's")
+        # A long header is there once at a time.
+        text = header.decode("latin-1")
+        del header
         try:
-            entries = parse(header)
+            entries = parse(text)
         except (ValueError, RecursionError) as error:
             raise damaged(path, "header", f"it cannot be read, {error}") from error
+        del text
         if not isinstance(entries, dict):
             raise damaged(path, "header", "it is no table")
         described, sums = _metadata(path, self.version, entries)
@@ -239,8 +274,9 @@ class Reader:
 
 def _check_digest(path: str, start: bytes, header: bytes) -> None:
     end = len(BEGIN) + 64
-    blank = start + BEGIN + ZEROS.encode() + header[end:]
-    if hashlib.sha256(blank).hexdigest().encode() != header[len(BEGIN) : end]:
+    blank = hashlib.sha256(start + BEGIN + ZEROS.encode())
+    blank.update(memoryview(header)[end:])
+    if blank.hexdigest().encode() != header[len(BEGIN) : end]:
         raise damaged(path, "header", "its SHA-256 is not that of its bytes")
 
 
@@ -273,7 +309,7 @@ def _metadata(
 
 def _info(path: str, version: int, text: str) -> dict[str, Any]:
     try:
-        info = parse(text.encode())
+        info = parse(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, "kurve", f"it cannot be read, {error}") from error
     if not isinstance(info, dict):
@@ -332,7 +368,7 @@ def _are_sizes(given: Any) -> bool:
 
 def _check_holes(path: str, handle: int, size: int) -> None:
     """Refuse a large file of which next to nothing is on the disk."""
-    if size <= MAX_HEADER or not hasattr(os, "SEEK_DATA"):
+    if size <= PIECE or not hasattr(os, "SEEK_DATA"):
         return
     found = place = 0
     try:

@@ -215,6 +215,7 @@ def compile_from(field: Field, model: Sequential) -> None:
     """Compile as the field says."""
     fields = field.table("optimizer", "loss", "metrics", "engine")
     optimizer = fields["optimizer"].thing(optimizers.deserialize, optimizers.serialize)
+    fields["optimizer"].made(lambda _: optimizer.learning_rates(0, 1))
     loss = fields["loss"].thing(losses.deserialize, losses.serialize)
     given: dict[bool, list[metrics.Metric]] = {False: [], True: []}
     for item in fields["metrics"].items():

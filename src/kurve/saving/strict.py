@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 MAX_DEPTH = 32
@@ -14,11 +15,12 @@ the two bytes that it is written with."""
 MAX_DIGITS = 20
 
 _OTHERS = bytes(set(range(256)) - set(b"[]{},:"))
-_OPEN = b"[{"[0], b"[{"[1]
-_CLOSE = b"]}"[0], b"]}"[1]
+_OPEN = b"[{"
+PIECE = 1 << 20
+"""Characters that are looked at together."""
 
 
-def parse(text: bytes) -> Any:
+def parse(text: bytes | str) -> Any:
     """The value that the text stands for.
 
     Raises:
@@ -28,6 +30,8 @@ def parse(text: bytes) -> Any:
     """
     if not text.isascii():
         raise ValueError("it holds other bytes than ASCII")
+    if isinstance(text, bytes):
+        text = text.decode("ascii")
     _check_size(text)
     value = json.loads(
         text,
@@ -36,30 +40,58 @@ def parse(text: bytes) -> Any:
         parse_int=_whole,
         parse_float=_finite,
     )
-    if b"\\u" in text:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ValueError("half of a surrogate pair stands alone") from None
+    if "\\u" in text and not _is_text(value):
+        raise ValueError("half of a surrogate pair stands alone")
     return value
 
 
-def _check_size(text: bytes) -> None:
+def _check_size(text: str) -> None:
     """Refuse what nests too deep or holds too many values, from its brackets alone."""
-    if text.count(b'"') > MAX_TOKENS * 2:
-        raise ValueError(f"it has more than {MAX_TOKENS * 2} quotation marks")
-    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(plain.split(b'"')[::2]).translate(None, _OTHERS)
-    if len(outside) > MAX_TOKENS:
-        raise ValueError(f"it has more than {MAX_TOKENS} values")
-    depth = 0
-    for sign in outside.translate(None, b",:"):
-        if sign in _OPEN:
-            depth += 1
+    quotes = signs = depth = 0
+    for outside, count in _outside(text):
+        quotes += count
+        if quotes > MAX_TOKENS * 2:
+            raise ValueError(f"it has more than {MAX_TOKENS * 2} quotation marks")
+        signs += len(outside)
+        if signs > MAX_TOKENS:
+            raise ValueError(f"it has more than {MAX_TOKENS} values")
+        for sign in outside.translate(None, b",:"):
+            depth += 1 if sign in _OPEN else -1
             if depth > MAX_DEPTH:
                 raise ValueError(f"it nests deeper than {MAX_DEPTH}")
-        elif sign in _CLOSE:
-            depth -= 1
+
+
+def _outside(text: str) -> Iterator[tuple[bytes, int]]:
+    """The brackets, commas and colons outside of strings, and the number of quotation
+    marks; piece by piece, for a copy of the whole would take memory."""
+    begin = inside = 0
+    while begin < len(text):
+        piece = text[begin : begin + PIECE]
+        begin += PIECE
+        tail = len(piece) - len(piece.rstrip("\\"))
+        if tail % 2 and begin < len(text):  # it ends within an escape
+            piece, begin = piece[:-1], begin - 1
+        plain = piece.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
+        if not plain:
+            continue
+        parts = plain.split(b'"', MAX_TOKENS * 2 + 1)
+        yield b"".join(parts[inside::2]).translate(None, _OTHERS), len(parts) - 1
+        inside = (inside + len(parts) - 1) % 2
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all strings in a value can be written in UTF-8."""
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    if isinstance(value, str) and not value.isascii():
+        for begin in range(0, len(value), PIECE):
+            try:
+                value[begin : begin + PIECE].encode()
+            except UnicodeEncodeError:
+                return False
+    return True
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

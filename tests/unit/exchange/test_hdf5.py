@@ -185,13 +185,17 @@ def test_another_shape_is_refused_before_memory_is_taken() -> None:
     def write(file: Any) -> None:
         options = {"chunks": (1 << 16,), "compression": "gzip"}
         file.create_dataset("x", (1 << 30,), "f4", **options)[:9] = 1.0
+        file.create_dataset("y", (1 << 20,), "f4", **options)[:9] = 1.0
 
     reader = Reader(written(write))
     dataset = reader.dataset(reader.root, "x")
     with pytest.raises(HDF5Error, match=r"must have shape \(3, 4\), and has \(1073"):
         reader.array(dataset, (3, 4))
-    with pytest.raises(HDF5Error, match="has 1 of 16384 chunks"):
+    with pytest.raises(HDF5Error, match="have 4294967296 bytes, and the file has room"):
         reader.array(dataset, (1 << 30,))
+    again = Reader(reader._raw)
+    with pytest.raises(HDF5Error, match="has 1 of 16 chunks"):
+        again.array(again.dataset(again.root, "y"), (1 << 20,))
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 40, 95, 500, -1])

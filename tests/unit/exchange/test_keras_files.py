@@ -182,6 +182,21 @@ def test_same_bytes(tmp_path: Path) -> None:
         assert a == b
 
 
+def test_schedules_of_numpy_numbers(tmp_path: Path) -> None:
+    schedules = optimizers.schedules
+    for rate in (
+        schedules.ExponentialDecay(np.float32(0.1), np.int64(5), np.float64(0.5)),
+        schedules.PiecewiseConstantDecay(np.array([2, 4]), np.array([0.3, 0.2, 0.1])),
+        schedules.CosineDecay(np.float32(0.1), np.int64(9), np.float32(0.01)),
+    ):
+        model = Sequential([Input((3,)), Dense(2)])
+        model.compile(optimizers.Adam(rate, beta_1=np.float32(0.8)), "mse")
+        for name in ("m.keras", "m.h5"):
+            model.save(tmp_path / name)
+            loaded = models.load_model(tmp_path / name)
+            assert np.isclose(loaded.optimizer.learning_rate(3), rate(3), 1e-6)
+
+
 def test_a_model_without_compile(tmp_path: Path) -> None:
     model = Sequential([Input((3,)), Dense(2)])
     for file in ("m.keras", "m.h5"):
@@ -418,7 +433,10 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         config_of(dense_entry(kernel_constraint={"class_name": "MaxNorm"})),
         "kernel_constraint=.*which Kurve does not have",
     ),
-    "argument": (config_of(dense_entry(colour=3)), "has colour, which Kurve does not"),
+    "argument": (
+        config_of(dense_entry(colour=3)),
+        "has colour=3, which Kurve does not have",
+    ),
     "units": (config_of(dense_entry(units="3")), "units must be an integer"),
     "units too many": (
         config_of(dense_entry(units=10**12)),
@@ -433,7 +451,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         config_of(dense_entry(), **{"build_input_shape": 3}) | {"class_name": "X"},
         "the model is a X",
     ),
-    "two of one name": (config_of(dense_entry(), dense_entry()), "there is no group"),
+    "two of one name": (config_of(dense_entry(), dense_entry()), "different names"),
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
     "loss of one's own": (compiled(loss="my_loss"), "unknown loss.*compile=False"),
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
@@ -638,7 +656,15 @@ ONLY_IN_KURVE: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "has the initializer SineUniform",
     ),
-    "name": (Dense(2, name="a/b"), {}, "has a slash in its name"),
+    **{
+        f"name {name!r}": (Dense(2, name=name), {}, "the layer is called '.*a slash")
+        for name in ("a/b", "a\0b", ".", "é" * 257)
+    },
+    "optimizer's name": (
+        Dense(2),
+        {"optimizer": optimizers.SGD(name="a\0b")},
+        "the optimizer is called",
+    ),
     "loss": (Dense(2), {"loss": losses.Pinball([0.1, 0.9])}, "the loss is a Pinball"),
     "schedule": (
         Dense(2),
@@ -661,6 +687,76 @@ def test_only_in_kurve(name: str, file: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_states_that_do_not_fit(tmp_path: Path) -> None:
+    """The model is read, with a fresh optimizer at the step that it was at."""
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile(optimizers.Adam(0.01), "mse")
+    x = np.ones((8, 3))
+    model.fit(x, x[:, :2], epochs=3, verbose=0)
+    for name in ("another number", "not finite", "no step"):
+        path = tmp_path / "m.h5"
+        model.save(path)
+        with h5py.File(path, "r+") as file:
+            for attribute in ("kurve", "backend"):
+                del file.attrs[attribute]
+            group = file["optimizer_weights"]
+            names = [n.decode() for n in group.attrs["weight_names"]]
+            if name == "another number":
+                group["extra"] = np.ones(3, np.float32)
+                names.append("extra")
+            else:
+                wrong = names[0] if name == "no step" else names[-1]
+                shape = group[wrong].shape
+                del group[wrong]
+                group[wrong] = np.full(shape, np.nan, np.float32)
+            group.attrs["weight_names"] = np.array([n.encode() for n in names])
+        with pytest.warns(UserWarning, match=r"left out.*compile=False") as caught:
+            loaded = models.load_model(path)
+        assert len(caught) == 1 and caught[0].filename == __file__
+        assert loaded.iterations == (0 if name == "no step" else 3)
+        assert np.array_equal(loaded.predict(x), model.predict(x))
+        loaded.fit(x, x[:, :2], verbose=0)
+
+
+def test_a_saved_model_is_no_file(tmp_path: Path) -> None:
+    for name in ("whole", "whole.keras"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(b"x")
+        with pytest.raises(ModelFileError, match=r"SavedModel.*Try model.save\('m.h5"):
+            models.load_model(tmp_path / name)
+
+
+def test_weights_beside_a_layer_that_kurve_does_not_have(tmp_path: Path) -> None:
+    """What the refusal says to try."""
+    constraint = {"class_name": "MaxNorm", "config": {}}
+    config = config_of(dense_entry(kernel_constraint=constraint))
+    path = keras_file(tmp_path / "m.keras", config)
+    with pytest.raises(ModelFileError, match=r"kernel_constraint=.*load_weights"):
+        models.load_model(path)
+    model = Sequential([Input((3,)), Dense(1)])
+    model.load_weights(path)
+    assert np.array_equal(model.get_weights()[0], np.ones((3, 1)))
+
+
+HARMLESS: dict[str, Any] = {
+    "None of a version to come": dense_entry(colour=None),
+    "a seed that is an object": dense_entry(
+        kernel_initializer={
+            "class_name": "GlorotUniform",
+            "config": {"seed": {"class_name": "SeedGenerator", "config": {}}},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless_arguments(name: str, tmp_path: Path) -> None:
+    model = models.load_model(
+        keras_file(tmp_path / "m.keras", config_of(HARMLESS[name]))
+    )
+    assert model.predict([[1.0, 2.0, 3.0]]) == 7.0
+
+
 def test_wrong_files(tmp_path: Path) -> None:
     model = Sequential([Input((3,)), Dense(1)])
     (tmp_path / "m.keras").write_bytes(b"PK no zip")
@@ -674,7 +770,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         models.load_model(tmp_path / "absent.keras")
     model.save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(
-        ModelFileError, match=r"holds weights only; try model.load_weights"
+        ModelFileError, match=r"holds weights only\. Try model.load_weights"
     ):
         models.load_model(tmp_path / "m.weights.h5")
     with pytest.raises(ValueError, match="is the name of a file of weights"):

@@ -1,0 +1,176 @@
+"""The state of an optimizer in Keras's files: its step, its vectors and numbers.
+
+Keras 3             optimizer/vars/<i>             step, rate, then the vectors
+Keras 2 (.keras)    optimizer/vars/<i>             step, then the vectors
+.h5 of any          optimizer_weights/<name>       the same, or (before 2.11) all first
+                                                   vectors, all second vectors, ...
+"First vectors" of a pair of Adam's kind alternate with the second ones, variable after
+variable; those of any other optimizer, and further ones, follow vector after vector.
+Versions also keep vectors that are never used (the momentum of `SGD` without momentum,
+a `vhat` of one number), or do not keep what their steps imply (Nadam's product).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from kurve.exchange.hdf5 import Dataset, Reader
+from kurve.models import Sequential
+from kurve.optimizers import Optimizer
+from kurve.plan import Slot
+
+PAIRS = {"adam": 2, "nadam": 2, "adamax": 2}
+SLOT_NAMES = {
+    "sgd": ("momentum",),
+    "rmsprop": ("velocity", "momentum", "average_gradient"),
+    "adagrad": ("accumulator",),
+    "adam": ("momentum", "velocity", "velocity_hat"),
+    "nadam": ("momentum", "velocity"),
+    "adamax": ("momentum", "norm"),
+}
+"""Keras's names of the vectors, in the order of Kurve's slots."""
+
+_WORDS = {"m", "v", "u", "vhat", "rms", "mg", "accumulator", "momentum", "velocity"}
+_WORDS |= {"norm", "moment"}
+
+
+class StateError(ValueError):
+    """A state that does not fit the optimizer; the file may be whole all the same."""
+
+
+def arrays_of(reader: Reader) -> list[tuple[str, Dataset]]:
+    """Name and place of each of the optimizer's arrays, in their order."""
+    if reader.has("optimizer/vars"):
+        group = reader.group("optimizer/vars")
+        count = len(group.members)
+        return [(str(i), reader.dataset(group, str(i))) for i in range(count)]
+    if reader.has("optimizer_weights"):
+        group = reader.group("optimizer_weights")
+        names = reader.texts(group, "weight_names") or []
+        return [(name, reader.dataset(group, name)) for name in names]
+    return []
+
+
+def restore(
+    reader: Reader, named: list[tuple[str, Dataset]], model: Sequential
+) -> None:
+    """Fill step, vectors and numbers of a compiled model that has just been made, and
+    set the learning rate.
+
+    Raises:
+        StateError: they do not fit. The step is set if the file says it; there are no
+            vectors then, as before the first step.
+    """
+    plan, state = model._built("load_model")
+    optimizer = model.optimizer
+    assert optimizer is not None
+    numbers = {name: reader.array(d, ()) for name, d in named if d.shape == ()}
+    vectors = [(name, dataset) for name, dataset in named if dataset.shape != ()]
+    first = numbers.pop(named[0][0], None)
+    if first is None or first != np.floor(first) or not 0 <= first < 2**53:
+        raise StateError("its step is not a whole number of at least 0")
+    state.step = int(first)
+    _read_rate(optimizer, named, numbers)
+    if not vectors and state.step == 0:
+        return
+    trained = [slot for slot in plan.params if slot.trainable]
+    count = len(optimizer.slot_starts)
+    vectors = _used(optimizer.kind, vectors, count, len(trained))
+    order = _order(optimizer.kind, vectors, count, trained)
+    values = [reader.array(dataset, dataset.shape) for _, dataset in vectors]
+    for (name, _), value in zip(vectors, values, strict=True):
+        if not np.isfinite(value).all():
+            raise StateError(f"{name!r} is not finite")
+    product = [_product(optimizer, named, numbers, state.step)]
+    state = model._training_state()
+    for (k, slot), value in zip(order, values, strict=True):
+        state.slots[k, slot.offset : slot.end] = value.ravel()
+    state.scalars[:] = product[: len(state.scalars)]
+
+
+def _read_rate(
+    optimizer: Optimizer,
+    named: Sequence[tuple[str, Dataset]],
+    numbers: dict[str, np.ndarray],
+) -> None:
+    """Take the learning rate out of the numbers: it follows the step, where it is."""
+    name = named[1][0] if len(named) > 1 else ""
+    if name not in numbers or re.search("cache|schedule", name):
+        return
+    rate = numbers.pop(name)
+    known = optimizer.learning_rate
+    if isinstance(known, float) and np.float32(rate) != np.float32(known):
+        try:
+            optimizer.learning_rate = float(rate)
+        except ValueError as error:
+            raise StateError(str(error)) from error
+
+
+def _used(
+    kind: str, vectors: list[tuple[str, Dataset]], wanted: int, count: int
+) -> list[tuple[str, Dataset]]:
+    """The vectors without those that are kept and never used."""
+    if wanted == 0 and len(vectors) == count:  # SGD's without momentum
+        return []
+    rest = vectors[wanted * count :]
+    if kind == "adam" and all(dataset.shape == (1,) for _, dataset in rest):
+        return vectors[: wanted * count]  # Keras 2.3: vhat without amsgrad
+    return vectors
+
+
+def _order(
+    kind: str, vectors: Sequence[tuple[str, Dataset]], count: int, trained: list[Slot]
+) -> list[tuple[int, Slot]]:
+    """Slot and variable of each vector, by their names and shapes."""
+    shapes = [dataset.shape for _, dataset in vectors]
+    orders = [places(kind, count, trained), places("", count, trained)]
+    if _one_after_the_other(vectors):
+        orders.reverse()
+    for order in orders:
+        if [slot.shape for _, slot in order] == shapes:
+            return order
+    raise StateError(
+        f"it has {len(vectors)} vectors, and must have {count * len(trained)} of the "
+        f"shapes of {len(trained)} weights"
+    )
+
+
+def places(kind: str, count: int, trained: Sequence[Slot]) -> list[tuple[int, Slot]]:
+    """Slot and variable of each of the optimizer's vectors, in Keras's order."""
+    pair = min(PAIRS.get(kind, 1), count)
+    first = [(k, slot) for slot in trained for k in range(pair)]
+    return first + [(k, slot) for k in range(pair, count) for slot in trained]
+
+
+def _one_after_the_other(named: Sequence[tuple[str, Dataset]]) -> bool:
+    """Whether all first vectors come before the second ones, as up to Keras 2.10: the
+    first two names then speak of the same vector."""
+    words = [
+        {word for word in re.split(r"[/:_]", name) if word in _WORDS}
+        for name, _ in named[:2]
+    ]
+    return len(words) == 2 and bool(words[0]) and words[0] == words[1]
+
+
+def _product(
+    optimizer: Optimizer,
+    named: Sequence[tuple[str, Dataset]],
+    numbers: dict[str, np.ndarray],
+    step: int,
+) -> float:
+    """Nadam's product of the momenta of all steps, which Keras up to 3.0 does not keep
+    (or, before 2.11, of other momenta)."""
+    last = named[-1][0]
+    if last in numbers:
+        value = float(numbers[last])
+        if not math.isfinite(value):
+            raise StateError("a number of the optimizer is not finite")
+        return value
+    beta_1 = getattr(optimizer, "beta_1", 0.0)
+    # Beyond some thousand steps it is 0 in float32.
+    steps = np.arange(1, min(step, 10_000) + 1)
+    return float(np.prod(beta_1 * (1.0 - 0.5 * 0.96**steps)))

@@ -498,7 +498,8 @@ def writer(file: Any, schema: Any, format: str) -> Any:
         if pyarrow.types.is_nested(field.type):
             raise TableError(
                 f"[write] a column of a {format.upper()} file must hold single values. "
-                f"Received: {field.name!r} of type {field.type}. Try Parquet or Feather."
+                f"Received: {field.name!r} of type {field.type}. "
+                "Try Parquet or Feather."
             )
     delimiter = "\t" if format == "tsv" else ","
     header = io.StringIO()

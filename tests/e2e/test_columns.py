@@ -351,3 +351,20 @@ def test_dates_are_refused_either_way(run: Any, way: str, cells: list[str]) -> N
             "kurve: [read] w.csv: column 'when' must hold numbers, text or true and "
             f"false to be a {role}. Received: "
         )
+
+
+@pytest.mark.parametrize("what", ["fits", "fits_matrix"])
+def test_too_large_for_the_memory(
+    run: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """By the file's size, or by the network's inputs, which categories make wide."""
+    from kurve.cli import memory
+
+    monkeypatch.setattr(memory, what, lambda *arguments: False)
+    done = fitted(run, "--missing", "impute")
+    said = (
+        "data.csv: too large for the memory as a whole, so read in pieces" in done.out
+    )
+    assert said is (what == "fits_matrix")
+    assert run("predict", "data.kurve", "data.csv").code == 0
+    assert fitted(run, "--no-chunks").out.startswith("data.csv: 135 rows to train, 15")

@@ -154,7 +154,9 @@ def test_a_parameter_without_influence() -> None:
     assert np.isinf(covariance).all()
 
 
-def test_starts_find_a_better_minimum_and_repeat() -> None:
+def test_starts_find_a_better_minimum_and_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     y = np.sin(7.0 * X)
 
     def wave(x: Any, frequency: Any) -> Any:
@@ -163,6 +165,7 @@ def test_starts_find_a_better_minimum_and_repeat() -> None:
     def left(p: np.ndarray) -> float:
         return float(np.sum((wave(X, *p) - y) ** 2))
 
+    monkeypatch.setattr("kurve.solvers.rescues.GROUPS", 0)
     with pytest.warns(RuntimeWarning, match="explains 0% of the data's variation"):
         alone, _ = curve_fit(wave, X, y, [1.0])
     assert left(alone) > 1.0
@@ -300,6 +303,12 @@ def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
 
     p, _ = curve_fit(picky, S, 10.0 * S / (0.3 + S))
     close(p, [10.0, 0.3])
+
+
+def test_a_walk_that_ends_where_there_are_no_derivatives() -> None:
+    """f is finite at 1, the answer, and not a hair beyond."""
+    with pytest.raises(RuntimeError, match="no minimum was found"):
+        curve_fit(lambda x, a: np.where(np.real(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
 
 
 def test_the_order_of_the_data_does_not_matter() -> None:

@@ -161,6 +161,8 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         return None
     here = fit.tangent(p, columns, units)
     here.prepare(scale)
+    if not np.isfinite(here.norms).all():
+        left = math.inf  # nothing is known there
     why = ENDS[end - 1]
     why = End(why.converged, why.message.format(most))
     return Place(p, here, left, rate, norms, is_linear, why)

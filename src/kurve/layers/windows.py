@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from kurve.arguments import is_integer
 from kurve.layers.base import Layer
 from kurve.plan import Attr, Shape
 
 AXES = {1: "length, channels", 2: "height, width, channels"}
 """What a sample's axes are, by their number without the channels."""
+
+WIDEST = 2**31 - 1
+"""The largest number of a window: engines hold it in 32 bits."""
 
 Sizes = int | Sequence[int]
 """One number for all axes, or a number for each."""
@@ -89,19 +91,16 @@ class Images(Layer):
         )
 
     def check_input(self, input_shape: Shape) -> None:
-        """Samples of any size pass, if what they are made of stays the same."""
+        """Samples of any size pass; where there are weights, of so many channels."""
         self.check_axes(input_shape)
         assert self.built_shape is not None
         channels = self.built_shape[-1]
-        if input_shape[-1] != channels:
+        if self._variables and input_shape[-1] != channels:
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
                 f"{channels} channels. Received: {input_shape[-1]} channels, in samples"
                 f" of shape {input_shape}. Try a new layer."
             )
-
-    def make_variables(self, input_shape: Shape) -> None:
-        self.output_sample_shape(input_shape)  # refuses what does not fit
 
 
 class Sliding(Images):
@@ -206,7 +205,7 @@ def integers(
     if (
         isinstance(given, (list, tuple))
         and len(given) == count
-        and all(is_integer(number) and number >= low for number in given)
+        and all(is_integer(number) and low <= number <= WIDEST for number in given)
     ):
         return tuple(int(number) for number in given)
     also = f", or {count} of them" if count > 1 else ""
@@ -215,10 +214,6 @@ def integers(
         f"[{cls.__name__}] {argument} must be an integer of at least {low}{also}. "
         f"Received: {argument}={value!r}. Try {argument}={fix}."
     )
-
-
-def is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _by(numbers: Sequence[int]) -> str:

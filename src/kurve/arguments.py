@@ -14,6 +14,11 @@ MOST = 2**40
 """The largest length or number of things, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
+    "axis": (-1,),
+    "class_aggregation": ("uniform_average",),
+    "ignore_class": (None,),
+    "num_regressors": (0,),
+    "reduction": ("sum_over_batch_size", "mean"),
     "activity_regularizer": (None,),
     "autocast": (True,),
     "batch_shape": (None,),

@@ -133,7 +133,7 @@ def loss_from(given: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
     name = parts.function_name(given)
     if name is not None:
-        found = losses.get(name)
+        found = losses.as_loss(name)
         if type(found).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return found
@@ -146,7 +146,7 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
         function = parts.function_name(config.pop("fn", None))
         if function is None:
             raise ValueError(f"{what} is a function of one's own")
-        name = type(losses.get(function)).__name__
+        name = type(losses.as_loss(function)).__name__
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     parts.drop(config, what, _LOSS_FIXED)
@@ -169,18 +169,17 @@ def metric_from(given: Any, what: str) -> Metric:
     """Kurve's metric for a name, a function's name or an object of Keras."""
     name = parts.function_name(given)
     if name is not None:
-        return metrics.get(name)
+        return metrics.as_metric(name)
     name, config = parts.opened(given, what)
+    if name in metrics.CLASSES:
+        parts.drop(config, what, _LOSS_FIXED)
+        return metrics.CLASSES[name](**config)
     if name in _LOSS_OF_METRIC:
         title = config.pop("name", None)
         return LossMetric(_loss_of(_LOSS_OF_METRIC[name], config, what), title)
     if name in losses.CLASSES or name == "MeanMetricWrapper":
         return LossMetric(_loss_of(name, config, what))
-    # Keras's Accuracy counts equal numbers; Kurve's stands for the name "accuracy".
-    if name not in metrics.CLASSES or name == "Accuracy":
-        raise ValueError(f"{what} is {name}, which Kurve does not have")
-    parts.drop(config, what, _LOSS_FIXED)
-    return metrics.CLASSES[name](**config)
+    raise ValueError(f"{what} is {name}, which Kurve does not have")
 
 
 # -------------------------------------------------------------------- writing
@@ -238,7 +237,7 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
 
 def metric_entry(metric: Metric, model: Sequential) -> Any:
     """The configuration of a metric, for Keras."""
-    if isinstance(metric, metrics.Accuracy):
+    if isinstance(metric, metrics.FittingAccuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
         assert model.loss is not None and model.output_shape is not None

@@ -24,6 +24,9 @@ from kurve.regularizers import L1L2
 MOST_ELEMENTS = 2**48
 """Of one variable or of one sample, far beyond any memory."""
 
+UNSAID: Any = object()
+"""Stands for an argument that was not given."""
+
 _names_given: dict[str, int] = {}
 
 
@@ -338,12 +341,13 @@ class Layer:
         return cls(**arguments)
 
     def __call__(
-        self, x: Any, *others: Any, training: bool | None = None, mask: None = None
+        self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
     ) -> np.ndarray:
         """The layer's output for a batch x (B, ...), by the reference engine.
 
         Args:
-            training: whether the layer acts as in training; None for its default.
+            training: whether the layer acts as in training; None is False. Without
+                it, layers that move pictures do and the others do not.
 
         Raises:
             TypeError: a second array or a mask.
@@ -359,9 +363,9 @@ class Layer:
                 f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
                 "Try layer(x, training=True)."
             )
-        if training is None:
+        if training is UNSAID:
             training = self.training_by_default
-        training = check_flag(where, "training", training)
+        training = training is not None and check_flag(where, "training", training)
         y = np.asarray(x, dtype=np.float32)
         if y.ndim < 2:
             raise ValueError(

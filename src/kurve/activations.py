@@ -48,7 +48,7 @@ class Activation:
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
+        if not isinstance(self.name, str) or self.name not in NAMES:
             raise unknown_name("activations", "activation", self.name, NAMES)
         if not is_number(self.alpha) or abs(self.alpha) > LARGEST:
             raise ValueError(

@@ -27,9 +27,13 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "bias_constraint": (None,),
     "depthwise_constraint": (None,),
     "dtype": (None, "float32"),
+    "ema_momentum": (0.99,),
+    "ema_overwrite_frequency": (None,),
     "gamma_constraint": (None,),
+    "gradient_accumulation_steps": (None,),
     "input_tensor": (None,),
     "kernel_constraint": (None,),
+    "loss_scale_factor": (None,),
     "lora_alpha": (None,),
     "lora_rank": (None,),
     "noise_shape": (None,),
@@ -45,6 +49,7 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "sparse": (None, False),
     "synchronized": (False,),
     "tensor": (None,),
+    "use_ema": (False,),
 }
 """Arguments of Keras's for what Kurve does not have, and the values with which they do
 nothing in Keras either: these are taken, so that calls written for Keras work."""

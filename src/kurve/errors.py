@@ -82,7 +82,7 @@ def unknown_argument(cls: type, name: str) -> TypeError:
 
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
     """`table[name]`, or `unknown_name`."""
-    if name in table:
+    if isinstance(name, str) and name in table:
         return table[name]
     raise unknown_name(where, what, name, table)
 

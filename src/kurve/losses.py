@@ -411,7 +411,7 @@ class Pinball(Loss):
         **common: Any,
     ) -> None:
         super().__init__(name, **common)
-        listed = isinstance(quantiles, (list, tuple, np.ndarray))
+        listed = isinstance(quantiles, (list, tuple)) or np.ndim(quantiles) == 1
         numbers = listed and all(map(is_number, quantiles))
         given = [float(q) for q in quantiles] if numbers else []
         increasing = all(a < b for a, b in pairwise([0.0, *given, 1.0]))

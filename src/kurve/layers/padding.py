@@ -148,7 +148,10 @@ class UpSampling2D(_UpSampling):
     ) -> None:
         super().__init__(data_format, **common)
         self.size = integers(type(self), "size", size, 2)
-        if interpolation not in ("nearest", "bilinear"):
+        if not isinstance(interpolation, str) or interpolation not in (
+            "nearest",
+            "bilinear",
+        ):
             raise ValueError(
                 "[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
                 f"Received: {interpolation!r}. Try interpolation='nearest'."

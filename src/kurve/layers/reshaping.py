@@ -8,6 +8,7 @@ from typing import Any
 
 from kurve.arguments import is_count, is_integer
 from kurve.layers.base import Layer
+from kurve.layers.windows import is_last
 from kurve.plan import Op, Shape, Slot
 
 
@@ -20,7 +21,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if data_format not in (None, "channels_last"):
+        if not is_last(data_format):
             raise ValueError(
                 "[Flatten] data_format must be 'channels_last'. "
                 f"Received: data_format={data_format!r}. Try Flatten()."

@@ -68,7 +68,7 @@ class Images(Layer):
     axes = 2
 
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if data_format not in (None, "channels_last"):
+        if not is_last(data_format):
             raise ValueError(
                 f"[{type(self).__name__}] data_format must be 'channels_last'. "
                 f"Received: data_format={data_format!r}. Try channels last, with "
@@ -125,7 +125,7 @@ class Sliding(Images):
         size = self.numbers(*sizes)
         self.strides = self.numbers("strides", strides)
         self.dilation_rate = self.numbers("dilation_rate", dilation_rate)
-        lowered = padding.lower() if isinstance(padding, str) else padding
+        lowered = padding.lower() if isinstance(padding, str) else ""
         if lowered not in self.paddings:
             raise ValueError(
                 f"[{type(self).__name__}] padding must be one of "
@@ -213,6 +213,13 @@ def integers(
     raise ValueError(
         f"[{cls.__name__}] {argument} must be an integer of at least {low}{also}. "
         f"Received: {argument}={value!r}. Try {argument}={fix}."
+    )
+
+
+def is_last(data_format: Any) -> bool:
+    """Whether channels come last, which None stands for."""
+    return data_format is None or (
+        isinstance(data_format, str) and data_format == "channels_last"
     )
 
 

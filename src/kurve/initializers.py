@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, rng
-from kurve.arguments import check_seed, check_unused, is_count, is_integer, is_number
+from kurve.arguments import (
+    check_seed,
+    check_unused,
+    is_count,
+    is_integer,
+    is_number,
+)
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -166,7 +172,11 @@ class VarianceScaling(Initializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: int | None = None,
+        input_axes: None = None,
+        output_axes: None = None,
     ) -> None:
+        where = type(self).__name__
+        check_unused(where, input_axes=input_axes, output_axes=output_axes)
         if not is_number(scale) or scale <= 0:
             raise ValueError(
                 f"[{type(self).__name__}] scale must be finite and above 0. "
@@ -215,9 +225,14 @@ class _Named(VarianceScaling):
 
     _arguments: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None) -> None:
-        scale, mode, distribution = self._arguments
-        super().__init__(scale, mode, distribution, seed)
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: None = None,
+        output_axes: None = None,
+    ) -> None:
+        axes = (input_axes, output_axes)
+        super().__init__(*self._arguments, seed, *axes)
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}

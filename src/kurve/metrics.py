@@ -282,6 +282,7 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """`TopKCategoricalAccuracy` for class numbers."""
 
+    unused = ("from_sorted_ids",)
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
 

@@ -18,8 +18,9 @@ class DropoutOp : public Op {
   explicit DropoutOp(const OpSpec& spec) {
     double rate = number(spec.attrs, "rate");
     purpose_ = first_purpose + uint32_t(number(spec.attrs, "stream"));
-    threshold_ = uint32_t(rate * 4294967296.0);
-    scale_ = float(1.0 / (1.0 - rate));
+    bool all = rate >= 1.0;  // dropped: the threshold would not fit
+    threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
+    scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
     keeps = idle = true;
     if (spec.attrs.count("shared")) shared_ = int64_t(number(spec.attrs, "shared"));
     if (shared_ < 1 || product_of(spec.out_shape) % shared_)

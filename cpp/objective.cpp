@@ -80,6 +80,8 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     if (spec.kind == "root_mean_squared_error") {
       metric.kind = Metric::root;
       metric.function.kind = LossKind::mean_squared_error;
+    } else if (spec.kind == "accuracy") {
+      metric.kind = Metric::equal;
     } else if (spec.kind == "binary_accuracy") {
       metric.kind = Metric::binary;
       metric.threshold = number(spec.attrs, "threshold");
@@ -220,6 +222,10 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
       if (metric.kind == Metric::binary) {
         int64_t hits = 0;
         for (int64_t j = 0; j < O_; j++) hits += y[j] == float(p[j] > threshold);
+        values[r] = double(hits) / double(O_);
+      } else if (metric.kind == Metric::equal) {
+        int64_t hits = 0;
+        for (int64_t j = 0; j < O_; j++) hits += y[j] == p[j];
         values[r] = double(hits) / double(O_);
       } else if (metric.kind == Metric::categorical) {
         values[r] = argmax(y, O_) == argmax(p, O_);

@@ -56,7 +56,17 @@ class Objective {
 
  private:
   struct Metric {
-    enum Kind { loss, root, binary, categorical, sparse, top, sparse_top, r2 } kind;
+    enum Kind {
+      loss,
+      root,
+      equal,
+      binary,
+      categorical,
+      sparse,
+      top,
+      sparse_top,
+      r2
+    } kind;
     Loss function{};  // loss, root
     double threshold = 0.5;
     int64_t k = 1;  // top, sparse_top

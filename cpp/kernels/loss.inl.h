@@ -20,9 +20,10 @@ INLINE Term term(const Loss& loss, vf p, vf y) {
   } else if constexpr (kind == LossKind::huber) {
     vf a = abs(e), d = splat(loss.delta);
     vi inside = a <= d;
-    return {inside ? 0.5f * e * e : d * a - 0.5f * d * d, inside ? e : with_sign(d, e)};
+    return {inside ? 0.5f * e * e : d * (a - 0.5f * d), inside ? e : with_sign(d, e)};
   } else if constexpr (kind == LossKind::log_cosh) {
-    return {e + softplus(-2.0f * e) - ln_2, tanh(e)};
+    vf a = abs(e);
+    return {a + log1p_unit(exp(-2.0f * a)) - ln_2, tanh(e)};
   } else {
     y = y * (1.0f - loss.smoothing) + 0.5f * loss.smoothing;
     if (loss.from_logits) {
@@ -100,6 +101,12 @@ static double logits_row(const float* p, const Target& t, int64_t O, float* dp) 
   return double(mass[0]) * double(log(total)[0]) - double(sum(dot));
 }
 
+// x with nothing but 0 after its first n elements.
+INLINE vf first(vf x, int64_t n) {
+  for (int64_t i = n; i < L; i++) x[i] = 0;
+  return x;
+}
+
 // q = p / sum p, c = clip(q): l = -sum_j t_j log c_j;
 // dp = (g - sum g q) / sum p with g_j = -t_j / c_j where q was not clipped, else 0.
 static double probabilities_row(const float* p, const Target& t, int64_t O, float* dp) {
@@ -110,9 +117,9 @@ static double probabilities_row(const float* p, const Target& t, int64_t O, floa
     vf q = load(p + j, O - j) / total, target = t.at(j, O - j);
     vf c = min(max(splat(smallest), q), splat(1.0f - smallest));
     c = q == q ? c : q;
-    value -= target * log(c);
+    value -= first(target * log(c), O - j);  // beyond, 0 / total may be NaN
     vf g = q == c ? -target / c : splat(0.0f);
-    dot += g * q;
+    dot += first(g * q, O - j);
     if (dp) store(dp + j, g, O - j);
   }
   vf mean = splat(sum(dot));

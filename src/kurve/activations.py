@@ -12,9 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arguments import is_number
 from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 from kurve.plan import Attr
+
+NAMES = (
+    "linear",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "softmax",
+    "sin",
+    "snake",
+)
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -22,13 +41,21 @@ class Activation:
     """An activation: its name and its one number (0 where it has none).
 
     Raises:
-        ValueError: a snake whose alpha is not above 0, or far out of float32's range.
+        ValueError: an unknown name; an alpha that is no finite number, or of a snake
+            not above 0, or far out of float32's range.
     """
 
     name: str
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name not in NAMES:
+            raise unknown_name("activations", "activation", self.name, NAMES)
+        if not is_number(self.alpha) or abs(self.alpha) > LARGEST:
+            raise ValueError(
+                f"[{self.name}] alpha must be a finite number. "
+                f"Received: alpha={self.alpha!r}. Try alpha=0.2."
+            )
         if self.name == "snake" and not 1e-30 <= self.alpha <= 1e30:
             raise ValueError(
                 "[snake] alpha must be in [1e-30, 1e30]: the wave that is added has "
@@ -67,25 +94,21 @@ softmax = Activation("softmax")
 sin = Activation("sin")
 snake = Activation("snake", 1.0)
 
-_TABLE = {
-    activation.name: activation
-    for activation in [
-        linear,
-        relu,
-        leaky_relu,
-        elu,
-        selu,
-        gelu,
-        silu,
-        sigmoid,
-        tanh,
-        softplus,
-        softsign,
-        softmax,
-        sin,
-        snake,
-    ]
-} | {"swish": silu}
+_TABLE: dict[str, Activation] = {name: globals()[name] for name in NAMES}
+_TABLE["swish"] = silu
+
+
+class Chosen:
+    """An attribute of a layer that keeps what `get` makes of a value."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = f"_{name}"
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        return self if layer is None else getattr(layer, self._key)
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        setattr(layer, self._key, get(value))
 
 
 def get(identifier: Any) -> Activation:
@@ -103,8 +126,8 @@ def get(identifier: Any) -> Activation:
         if identifier in _TABLE:
             return _TABLE[identifier]
         raise unknown_name("activations", "activation", identifier, _TABLE)
-    if isinstance(identifier, Mapping) and set(identifier) == {"name", "alpha"}:
-        return replace(get(identifier["name"]), alpha=float(identifier["alpha"]))
+    if isinstance(identifier, Mapping) and {"name", "alpha"} <= set(identifier):
+        return replace(get(identifier["name"]), alpha=identifier["alpha"])
     raise TypeError(
         "[activations] an activation must be a name or an object of "
         "kurve.activations, because engines need its derivative. "

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from kurve.arrays import as_array, as_numbers
+from kurve.scores import Residuals, explained, residuals
 
 SAMPLES = 1000
 WORK = 2e7
@@ -146,16 +147,14 @@ def assess_regression(
         coverage: that the bounds promise.
     """
     truth = np.asarray(y, float).reshape(-1)
-    centred = truth - truth.mean()
     tables: dict[str, Parts] = {}
     for who, predicted in predictions.items():
-        error = truth - np.asarray(predicted, float).reshape(-1)
-        parts = [error**2, np.abs(error), centred, centred**2]
-        measures: dict[str, Measure] = {
-            "RMSE": lambda m: np.sqrt(m[0]),
-            "MAE": lambda m: m[1],
-            "R²": lambda m: _share_explained(m[0], m[3] - m[2] ** 2),
-        }
+        guess = np.asarray(predicted, float).reshape(-1)
+        error = truth - guess
+        found = residuals(truth[:, None], guess[:, None])
+        e, z = found.errors[:, 0], found.distances[:, 0]
+        parts = [e**2, np.abs(e), z, z**2]
+        measures = _of_errors(found)
         if deviation is not None and who == "model":
             s = np.maximum(np.asarray(deviation, float).reshape(-1), 1e-12)
             parts.append(0.5 * np.log(2 * np.pi * s**2) + 0.5 * (error / s) ** 2)
@@ -356,9 +355,28 @@ def _as_column(series: Any) -> np.ndarray:
     return values
 
 
-def _share_explained(error: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    known = variance > 0
-    return np.where(known, 1 - error / np.where(known, variance, 1), np.nan)
+def _float64() -> Any:
+    import narwhals.stable.v1 as nw
+
+    return nw.Float64
+
+
+def _of_errors(found: Residuals) -> dict[str, Measure]:
+    """Scores of one output from the means of e^2, |e|, z and z^2: errors e and
+    distances z in the units of `found`. R2 is NaN for rows that happen to have one y
+    only, unless all have."""
+    unit, ratio, constant = found.error_unit[0], found.ratio[0], found.constant[0]
+
+    def r2(m: np.ndarray) -> np.ndarray:
+        if constant:
+            return np.where(m[0] == 0.0, 1.0, 0.0)
+        return explained(m[0], m[3] - m[2] ** 2, ratio)
+
+    return {
+        "RMSE": lambda m: 2.0 * (unit * np.sqrt(m[0])),
+        "MAE": lambda m: 2.0 * (unit * m[1]),
+        "R²": r2,
+    }
 
 
 def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:

@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, rng
+from kurve.arguments import (
+    check_seed,
+    check_unused,
+    is_count,
+    is_integer,
+    is_number,
+)
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -26,7 +33,12 @@ class Initializer:
     seed: int | None = None
 
     def __call__(
-        self, shape: Shape, seed: int | None = None, stream: int = 0
+        self,
+        shape: Shape,
+        seed: int | None = None,
+        stream: int = 0,
+        *,
+        dtype: str | None = None,
     ) -> np.ndarray:
         """Values of a variable, float32.
 
@@ -34,12 +46,29 @@ class Initializer:
             shape: of the variable.
             seed, stream: key of the random numbers, for an initializer without a seed
                 of its own; a fresh seed if None.
+            dtype: None or "float32".
+
+        Raises:
+            ValueError: a shape that is none; values that float32 does not hold.
         """
+        where = type(self).__name__
+        check_unused(where, dtype=dtype)
+        axes: Any = (shape,) if is_integer(shape) else shape
+        if not isinstance(axes, (tuple, list)) or not all(is_count(a, 0) for a in axes):
+            raise ValueError(
+                f"[{where}] shape must be a tuple of integers of at least 0. "
+                f"Received: shape={shape!r}. Try shape=(2, 3)."
+            )
+        seed = check_seed(where, seed)
         if self.seed is not None:
             seed, stream = self.seed, 0
         elif seed is None:
             seed = rng.next_seed()
-        return self.values(tuple(shape), seed, stream).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self.values(tuple(int(a) for a in axes), seed, stream).astype(
+                np.float32
+            )
+        return finite(where, values)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         raise NotImplementedError
@@ -66,10 +95,26 @@ class Constant(Initializer):
     """All `value`, a number or an array that fits the shape."""
 
     def __init__(self, value: Any = 0.0) -> None:
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            array = np.array(np.nan)
+        if isinstance(value, (str, bytes)) or not np.isfinite(array).all():
+            raise ValueError(
+                "[Constant] value must be a finite number, or an array of them. "
+                f"Received: value={value!r}. Try Constant(0.5)."
+            )
         self.value = value
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
-        return np.broadcast_to(np.asarray(self.value, dtype=np.float64), shape)
+        value = np.asarray(self.value, dtype=np.float64)
+        try:
+            return np.broadcast_to(value, shape)
+        except ValueError:
+            raise ValueError(
+                f"[Constant] value must fit a variable of shape {shape}. "
+                f"Received: value of shape {value.shape}. Try one number."
+            ) from None
 
     def get_config(self) -> dict[str, Any]:
         return {"value": np.asarray(self.value).tolist()}
@@ -81,7 +126,9 @@ class RandomUniform(Initializer):
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
     ) -> None:
-        self.minval, self.maxval, self.seed = minval, maxval, seed
+        _check_numbers(self, minval=minval, maxval=maxval)
+        self.minval, self.maxval = minval, maxval
+        self.seed = check_seed(type(self).__name__, seed)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         u = rng.uniform(seed, rng.INITIALIZER, stream, math.prod(shape))
@@ -94,7 +141,9 @@ class RandomNormal(Initializer):
     def __init__(
         self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None
     ) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        _check_numbers(self, mean=mean, stddev=stddev)
+        self.mean, self.stddev = mean, stddev
+        self.seed = check_seed(type(self).__name__, seed)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         z = rng.normal(seed, rng.INITIALIZER, stream, math.prod(shape))
@@ -123,13 +172,17 @@ class VarianceScaling(Initializer):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: int | None = None,
+        input_axes: None = None,
+        output_axes: None = None,
     ) -> None:
-        if not scale > 0:
+        where = type(self).__name__
+        check_unused(where, input_axes=input_axes, output_axes=output_axes)
+        if not is_number(scale) or scale <= 0:
             raise ValueError(
-                f"[{type(self).__name__}] scale must be above 0. "
+                f"[{type(self).__name__}] scale must be finite and above 0. "
                 f"Received: {scale!r}. Try scale=1.0."
             )
-        self.scale, self.seed = scale, seed
+        self.scale, self.seed = scale, check_seed(type(self).__name__, seed)
         self.mode, self.distribution = mode, distribution
         self._values = lookup(
             "VarianceScaling",
@@ -172,9 +225,14 @@ class _Named(VarianceScaling):
 
     _arguments: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None) -> None:
-        scale, mode, distribution = self._arguments
-        super().__init__(scale, mode, distribution, seed)
+    def __init__(
+        self,
+        seed: int | None = None,
+        input_axes: None = None,
+        output_axes: None = None,
+    ) -> None:
+        axes = (input_axes, output_axes)
+        super().__init__(*self._arguments, seed, *axes)
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}
@@ -245,12 +303,12 @@ class SineUniform(Initializer):
     """
 
     def __init__(self, omega: float | None = None, seed: int | None = None) -> None:
-        if omega is not None and not 0.0 < omega < math.inf:
+        if omega is not None and not (is_number(omega) and omega > 0.0):
             raise ValueError(
                 "[SineUniform] omega must be finite and above 0, or None for a hidden "
                 f"layer. Received: omega={omega!r}. Try omega=10.0."
             )
-        self.omega, self.seed = omega, seed
+        self.omega, self.seed = omega, check_seed("SineUniform", seed)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         n = max(1.0, _fans(shape)["fan_in"])
@@ -266,7 +324,8 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain, self.seed = gain, seed
+        _check_numbers(self, gain=gain)
+        self.gain, self.seed = gain, check_seed("Orthogonal", seed)
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         if len(shape) < 2:
@@ -315,18 +374,63 @@ _TABLE: dict[str, type[Initializer]] = (
 )
 
 
-def get(identifier: str | Initializer | None) -> Initializer:
-    """The initializer of that name, with Keras's defaults; None is "zeros"."""
-    if isinstance(identifier, Initializer):
+def get(identifier: Any) -> Initializer | None:
+    """The initializer of that name, with Keras's defaults; None is none."""
+    if identifier is None or isinstance(identifier, Initializer):
         return identifier
-    if isinstance(identifier, str) or identifier is None:
-        cls = lookup("initializers", "initializer", identifier or "zeros", _TABLE)
+    if isinstance(identifier, str):
+        cls = lookup("initializers", "initializer", identifier, _TABLE)
         made: Initializer = cls()
         return made
     raise TypeError(
         "[initializers] an initializer must be a name or an object of "
         f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
     )
+
+
+def of_weight(identifier: Any) -> Initializer:
+    """As `get`, for a layer: None is "glorot_uniform", as in Keras's `add_weight`."""
+    return get(identifier) or GlorotUniform()
+
+
+def draw(
+    initializer: Initializer, shape: Shape, seed: int | None = None, stream: int = 0
+) -> np.ndarray:
+    """Values of a variable, by whatever `__call__` the initializer's class has: one
+    with the arguments of Keras's, (shape, dtype=None), gets the shape alone.
+
+    Raises:
+        ValueError: values of another shape, or not finite in float32.
+    """
+    cls = type(initializer)
+    if cls.__call__ is Initializer.__call__:
+        return initializer(shape, seed, stream)
+    values = np.asarray(initializer(shape), np.float32)
+    if values.shape != shape:
+        raise ValueError(
+            f"[{cls.__name__}] the initial values must have shape {shape}. "
+            f"Received: shape {values.shape}. Try values of the shape asked for."
+        )
+    return finite(cls.__name__, values)
+
+
+def finite(where: str, values: np.ndarray) -> np.ndarray:
+    """The values, if all are finite."""
+    if np.isfinite(values).all():
+        return values
+    raise ValueError(
+        f"[{where}] initial values must be finite in float32. Received: NaN or "
+        "infinity. Try smaller numbers."
+    )
+
+
+def _check_numbers(initializer: Initializer, **given: Any) -> None:
+    for name, value in given.items():
+        if not is_number(value):
+            raise ValueError(
+                f"[{type(initializer).__name__}] {name} must be a finite number. "
+                f"Received: {name}={value!r}. Try {name}=0.05."
+            )
 
 
 def serialize(initializer: Initializer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve import scores
 from kurve.arrays import as_array, as_numbers
 from kurve.assessment import as_matrix, class_numbers
 
@@ -267,13 +268,9 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs."""
-    y, predicted = as_matrix(y), as_matrix(predicted)
-    left = ((y - predicted) ** 2).sum(axis=0)
-    all_of_it = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-    known = all_of_it > 0
-    each = np.where(known, 1 - left / np.where(known, all_of_it, 1), left == 0)
-    return float(each.mean())
+    """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs; see
+    `kurve.scores.r2`."""
+    return float(scores.r2(as_matrix(y), as_matrix(predicted)).mean())
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,36 +11,29 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.arguments import (
+    check_flag,
+    check_name,
+    check_unused,
+    is_number,
+    refuse_arguments,
+)
 from kurve.arrays import as_numbers
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
+LARGEST = float(np.finfo(np.float32).max)
 
-class Loss:
-    """Base class of the losses.
 
-    A loss has a value for every row; the loss of a batch is the sum of value x sample
-    weight divided by the number of rows (Keras's "sum_over_batch_size").
+class Rowwise:
+    """What losses and metrics share: how targets fit outputs.
+
+    sparse: whether targets are class numbers, one for all outputs of a row.
+    heads: outputs for each target.
     """
 
-    kind: str
     sparse = False
     heads = 1
-    """Outputs for each target."""
-
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or self.kind
-
-    def attrs(self) -> dict[str, Attr]:
-        """The numbers of the formula, for the plan."""
-        return {}
-
-    @property
-    def spec(self) -> Spec:
-        return Spec(self.kind, self.attrs())
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self.attrs()}
 
     def target_shape(self, output_shape: Shape) -> Shape:
         """Shape of one sample's target: that of the output, without the last axis for
@@ -60,60 +53,163 @@ class Loss:
             )
         return (*leading, last // self.heads)
 
+    def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and predictions as float32, in the shapes that belong together; a
+        last axis of length 1 may be there or not.
+
+        Raises:
+            ValueError: other shapes, which would have to be broadcast.
+        """
+        where = type(self).__name__
+        y = as_numbers(where, "y_true", y_true, np.float32)
+        p = as_numbers(where, "y_pred", y_pred, np.float32)
+        if not self.sparse and y.shape == (*p.shape, 1):
+            p = p[..., None]
+        if not p.ndim:
+            raise ValueError(
+                f"[{where}] y_pred must have an axis for the outputs. Received: "
+                "a single number. Try [[y_pred]]."
+            )
+        expected = self.target_shape(p.shape)
+        if y.shape == (*expected, 1):
+            y = y[..., 0]
+        elif expected == (*y.shape, 1):
+            y = y[..., None]
+        if y.shape != expected:
+            raise ValueError(
+                f"[{where}] y_true must have shape {expected} to fit y_pred. Received: "
+                f"y_true.shape={y.shape}, y_pred.shape={p.shape}. Try "
+                f"y_true.reshape{expected}."
+            )
+        return y, p
+
+
+class Loss(Rowwise):
+    """Base class of the losses.
+
+    A loss has a value for every row; the loss of a batch is the sum of value x sample
+    weight divided by the number of rows (Keras's "sum_over_batch_size").
+
+    Args:
+        name: the kind of the loss if None.
+        reduction, dtype: "sum_over_batch_size" and None or "float32", the only ones.
+    """
+
+    kind: str
+
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        where = type(self).__name__
+        refuse_arguments(type(self), unknown)
+        check_unused(where, reduction=reduction, dtype=dtype)
+        self.name = self.kind if name is None else check_name(where, name)
+
+    def attrs(self) -> dict[str, Attr]:
+        """The numbers of the formula, for the plan."""
+        return {}
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(self.kind, self.attrs())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.attrs()}
+
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets that this loss cannot take, by value."""
 
     def call(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The value of every row, in float64.
+        """The value of every row, as the reference engine computes it.
 
         Args:
             y_true: (..., O), or class numbers (...) or (..., 1) for a sparse loss.
             y_pred: (..., O).
 
         Returns:
-            (...)
+            (...), float32
 
         Raises:
             ValueError: the shapes do not fit; a loss never broadcasts.
         """
+        return self._rows(y_true, y_pred).astype(np.float32)
+
+    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        """The values of all rows, unrounded."""
         from kurve.engines.reference.losses import LOSSES
 
-        where = type(self).__name__
-        y = as_numbers(where, "y_true", y_true, np.float64)
-        p = as_numbers(where, "y_pred", y_pred, np.float64)
-        expected = self.target_shape(p.shape)
-        if y.shape != expected and not (self.sparse and y.shape == (*expected, 1)):
-            raise ValueError(
-                f"[{type(self).__name__}] y_true must have shape {expected} to fit "
-                f"y_pred. Received: y_true.shape={y.shape}, y_pred.shape={p.shape}. "
-                f"Try y_true.reshape{expected}."
-            )
+        y, p = self.paired(y_true, y_pred)
+        if self.sparse:
+            self.check_targets(type(self).__name__, y, p.shape)
         rows = p.reshape(-1, p.shape[-1])
-        values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
+        with np.errstate(all="ignore"):
+            values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
         return values.reshape(p.shape[:-1])
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of one batch, in float64.
+        """The loss of one batch, as `evaluate` gives it for a batch.
 
         Args:
             y_true, y_pred: see `call`.
-            sample_weight: (B,) or None.
+            sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
-        values = self.call(y_true, y_pred)
-        if sample_weight is not None:
-            where = type(self).__name__
-            weights = as_numbers(where, "sample_weight", sample_weight, np.float64)
-            values = values * weights.reshape(-1, *[1] * (values.ndim - 1))
-        return float(np.mean(values))
+        values = self._rows(y_true, y_pred).astype(np.float64)
+        weights = weights_for(type(self).__name__, sample_weight, values.shape)
+        return float(np.sum(weights * values) / values.size) if values.size else 0.0
 
 
-class MeanSquaredError(Loss):
+def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
+    """The weight of every row, float64 of that shape, from one weight for all, for each
+    sample, or for each row; axes of length 1 may follow.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if sample_weight is None:
+        return np.ones(shape)
+    weights = as_numbers(where, "sample_weight", sample_weight, np.float32)
+    weights = weights.astype(np.float64)
+    given = weights.shape
+    while weights.ndim > 1 and weights.shape != shape[: weights.ndim]:
+        if weights.shape[-1] != 1:
+            break
+        weights = weights[..., 0]
+    if weights.ndim > len(shape) or weights.shape != shape[: weights.ndim]:
+        forms = f"{shape[:1]}, one weight for each sample"
+        if len(shape) > 1:
+            forms += f", or {shape}, one for each row"
+        raise ValueError(
+            f"[{where}] sample_weight must have shape {forms}. "
+            f"Received: shape {given}. Try np.ones({shape})."
+        )
+    missing = len(shape) - weights.ndim
+    return np.broadcast_to(weights.reshape(weights.shape + (1,) * missing), shape)
+
+
+class _Plain(Loss):
+    """A loss without numbers of its own."""
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype, **unknown)
+
+
+class MeanSquaredError(_Plain):
     """mean (y - p)^2 over the outputs of a row."""
 
     kind = "mean_squared_error"
 
 
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(_Plain):
     """mean |y - p| over the outputs of a row."""
 
     kind = "mean_absolute_error"
@@ -124,9 +220,16 @@ class Huber(Loss):
 
     kind = "huber"
 
-    def __init__(self, delta: float = 1.0, name: str | None = None) -> None:
-        super().__init__(name)
-        if not (math.isfinite(delta) and delta > 0):
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype, **unknown)
+        if not is_number(delta) or not 0 < delta <= LARGEST:
             raise ValueError(
                 "[Huber] delta must be finite and above 0. "
                 f"Received: {delta!r}. Try delta=1.0."
@@ -137,7 +240,7 @@ class Huber(Loss):
         return {"delta": self.delta}
 
 
-class LogCosh(Loss):
+class LogCosh(_Plain):
     """mean log(cosh(y - p)) over the outputs of a row."""
 
     kind = "log_cosh"
@@ -150,15 +253,20 @@ class _CrossEntropy(Loss):
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str = "sum_over_batch_size",
         name: str | None = None,
+        dtype: str | None = None,
+        **unknown: Any,
     ) -> None:
-        super().__init__(name)
-        if not 0.0 <= label_smoothing <= 1.0:
+        super().__init__(name, reduction, dtype, **unknown)
+        check_unused(type(self).__name__, axis=axis)
+        if not is_number(label_smoothing) or not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(
                 f"[{type(self).__name__}] label_smoothing must be in [0, 1]. "
                 f"Received: {label_smoothing!r}. Try label_smoothing=0.1."
             )
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
         self.label_smoothing = float(label_smoothing)
 
     def attrs(self) -> dict[str, Attr]:
@@ -186,9 +294,29 @@ class BinaryCrossentropy(_CrossEntropy):
 
 
 class CategoricalCrossentropy(_CrossEntropy):
-    """-sum_i y_i log p_i; y one-hot or probabilities of the classes."""
+    """-sum_i y_i log p_i; y one-hot or probabilities of the classes.
+
+    Warns where there is one class: its probability is 1 whatever the model does.
+    """
 
     kind = "categorical_crossentropy"
+
+    def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
+        super().check_targets(where, y, output_shape)
+        self._warn_of_one_class(where, output_shape)
+
+    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        self._warn_of_one_class(type(self).__name__, np.shape(y_pred))
+        return super()._rows(y_true, y_pred)
+
+    def _warn_of_one_class(self, where: str, output_shape: Shape) -> None:
+        if output_shape and output_shape[-1] == 1:
+            warnings.warn(
+                f"[{where}] {self.kind} needs more than one class to tell apart. "
+                f"Received: an output of shape {output_shape}. Try "
+                "'binary_crossentropy' for two classes and one output.",
+                stacklevel=2,
+            )
 
 
 class SparseCategoricalCrossentropy(Loss):
@@ -197,9 +325,20 @@ class SparseCategoricalCrossentropy(Loss):
     kind = "sparse_categorical_crossentropy"
     sparse = True
 
-    def __init__(self, from_logits: bool = False, name: str | None = None) -> None:
-        super().__init__(name)
-        self.from_logits = bool(from_logits)
+    def __init__(
+        self,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = None,
+        dtype: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(name, reduction, dtype, **unknown)
+        where = type(self).__name__
+        check_unused(where, ignore_class=ignore_class, axis=axis)
+        self.from_logits = check_flag(where, "from_logits", from_logits)
 
     def attrs(self) -> dict[str, Attr]:
         return {"from_logits": self.from_logits}
@@ -239,9 +378,11 @@ class GaussianNLL(Loss):
     kind = "gaussian_nll"
     heads = 2
 
-    def __init__(self, beta: float = 0.0, name: str | None = None) -> None:
-        super().__init__(name)
-        if not 0.0 <= beta <= 1.0:
+    def __init__(
+        self, beta: float = 0.0, name: str | None = None, **common: Any
+    ) -> None:
+        super().__init__(name, **common)
+        if not is_number(beta) or not 0.0 <= beta <= 1.0:
             raise ValueError(
                 "[GaussianNLL] beta must be in [0, 1]. "
                 f"Received: {beta!r}. Try beta=0.5."
@@ -266,10 +407,15 @@ class Pinball(Loss):
     MOST = 32
 
     def __init__(
-        self, quantiles: Sequence[float] = (0.05, 0.5, 0.95), name: str | None = None
+        self,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        name: str | None = None,
+        **common: Any,
     ) -> None:
-        super().__init__(name)
-        given = [float(q) for q in quantiles]
+        super().__init__(name, **common)
+        listed = isinstance(quantiles, (list, tuple)) or np.ndim(quantiles) == 1
+        numbers = listed and all(map(is_number, quantiles))
+        given = [float(q) for q in quantiles] if numbers else []
         increasing = all(a < b for a, b in pairwise([0.0, *given, 1.0]))
         if not 1 <= len(given) <= self.MOST or not increasing:
             raise ValueError(
@@ -314,12 +460,29 @@ NAMES: dict[str, type[Loss]] = (
         "MAE": MeanAbsoluteError,
         "logcosh": LogCosh,
         "bce": BinaryCrossentropy,
+        "BCE": BinaryCrossentropy,
     }
 )
 
 
-def get(identifier: Any) -> Loss:
-    """The loss of that name (or function of this module), with Keras's defaults."""
+def get(identifier: Any) -> Any:
+    """The loss of that name as in Keras: for a class's name an object, else the
+    function, which gives the value of every row; None is none."""
+    if identifier is None:
+        return None
+    loss = as_loss(identifier)
+    if isinstance(identifier, Loss) or identifier in CLASSES:
+        return loss
+    return globals()[loss.kind]
+
+
+def as_loss(identifier: Any) -> Loss:
+    """The loss of that name (or function of this module), with Keras's defaults.
+
+    Raises:
+        TypeError: a function or an object of another kind.
+        ValueError: an unknown name.
+    """
     if isinstance(identifier, Loss):
         return identifier
     identifier = getattr(identifier, "kind", identifier)

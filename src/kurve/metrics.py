@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 
 from kurve import losses, registry
+from kurve.arguments import (
+    check_name,
+    check_unused,
+    is_count,
+    is_number,
+    refuse_arguments,
+)
 from kurve.arrays import as_array, as_numbers
 from kurve.errors import lookup, unknown_name
 from kurve.plan import Attr, MetricSpec, Shape
 
 
-class Metric:
+class Metric(losses.Rowwise):
     """Base class: a weighted mean over rows, unless a subclass says otherwise.
 
     Models count their metrics inside the engine. By hand:
@@ -27,13 +34,15 @@ class Metric:
     """
 
     kind: str
-    sparse = False
-    heads = 1
-    """Outputs for each target."""
     direction = "down"
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or self.kind
+    def __init__(
+        self, name: str | None = None, dtype: str | None = None, **unknown: Any
+    ) -> None:
+        where = type(self).__name__
+        refuse_arguments(type(self), unknown)
+        check_unused(where, dtype=dtype)
+        self.name = self.kind if name is None else check_name(where, name)
         self._totals: np.ndarray | None = None
 
     def attrs(self) -> dict[str, Attr]:
@@ -73,28 +82,46 @@ class Metric:
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.attrs()}
 
+    def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
+        """The metric that a model with that loss and output counts."""
+        return self
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch: y_true and y_pred (B, ..., O), class numbers (B, ...) for a
-        sparse metric, sample_weight (B,)."""
+        """Count a batch.
+
+        Args:
+            y_true: (B, ..., O), or class numbers (B, ...) for a sparse metric.
+            y_pred: (B, ..., O); (B,) is one output for each sample.
+            sample_weight: a number, (B,), or a weight for every row, (B, ...).
+
+        Raises:
+            ValueError: shapes that do not fit, to each other or to the last batch.
+        """
         from kurve.engines.reference.metrics import accumulate
 
         where = type(self).__name__
-        p = np.atleast_1d(as_numbers(where, "y_pred", y_pred, np.float64))
-        rows = p.reshape(-1, p.shape[-1] if p.ndim > 1 else 1)
-        y = as_numbers(where, "y_true", y_true, np.float64).reshape(len(rows), -1)
-        if y.shape[1] != (1 if self.sparse else rows.shape[1] / self.heads):
+        p = np.atleast_1d(as_numbers(where, "y_pred", y_pred, np.float32))
+        y, p = self.paired(y_true, p[:, None] if p.ndim == 1 else p)
+        weights = losses.weights_for(where, sample_weight, p.shape[:-1])
+        size = self.size(p.shape)
+        if self._totals is not None and len(self._totals) != size:
             raise ValueError(
-                f"[{type(self).__name__}] y_true must fit y_pred. Received: "
-                f"y_true.shape={np.shape(y_true)}, y_pred.shape={p.shape}."
+                f"[{where}] all batches must have as many outputs. Received: "
+                f"y_pred.shape={p.shape} after batches of other outputs. "
+                "Try reset_state() first."
             )
-        weights = np.ones(len(p))
-        if sample_weight is not None:
-            given = as_numbers(where, "sample_weight", sample_weight, np.float64)
-            weights = given.reshape(len(p))
-        if self._totals is None:
-            self._totals = np.zeros(self.size(rows.shape[1:]))
-        weights = np.repeat(weights, len(rows) // len(p))
-        accumulate(self.kind, self.attrs(), y, rows, weights, self._totals)
+        rows = p.reshape(-1, p.shape[-1])
+        totals = np.zeros(size) if self._totals is None else self._totals
+        with np.errstate(all="ignore"):
+            accumulate(
+                self.kind,
+                self.attrs(),
+                y.reshape(len(rows), -1),
+                rows,
+                weights.reshape(-1),
+                totals,
+            )
+        self._totals = totals
 
     def result(self) -> float:
         """The metric of all that was counted since `reset_state`."""
@@ -111,10 +138,12 @@ class Metric:
 class LossMetric(Metric):
     """A loss as a metric: its weighted mean over the rows."""
 
-    def __init__(self, loss: losses.Loss, name: str | None = None) -> None:
+    def __init__(
+        self, loss: losses.Loss, name: str | None = None, dtype: str | None = None
+    ) -> None:
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
         self.heads = loss.heads
-        super().__init__(name or loss.name)
+        super().__init__(loss.name if name is None else name, dtype)
 
     def attrs(self) -> dict[str, Attr]:
         return self._loss.attrs()
@@ -123,15 +152,19 @@ class LossMetric(Metric):
 class MeanSquaredError(LossMetric):
     """mean (y - p)^2."""
 
-    def __init__(self, name: str = "mean_squared_error") -> None:
-        super().__init__(losses.MeanSquaredError(), name)
+    def __init__(
+        self, name: str | None = "mean_squared_error", dtype: str | None = None
+    ) -> None:
+        super().__init__(losses.MeanSquaredError(), name, dtype)
 
 
 class MeanAbsoluteError(LossMetric):
     """mean |y - p|."""
 
-    def __init__(self, name: str = "mean_absolute_error") -> None:
-        super().__init__(losses.MeanAbsoluteError(), name)
+    def __init__(
+        self, name: str | None = "mean_absolute_error", dtype: str | None = None
+    ) -> None:
+        super().__init__(losses.MeanAbsoluteError(), name, dtype)
 
 
 class RootMeanSquaredError(Metric):
@@ -153,6 +186,20 @@ class R2Score(Metric):
     kind = "r2_score"
     direction = "up"
 
+    def __init__(
+        self,
+        class_aggregation: str = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(name, dtype)
+        check_unused(
+            "R2Score",
+            class_aggregation=class_aggregation,
+            num_regressors=num_regressors,
+        )
+
     def size(self, output_shape: Shape) -> int:
         return 1 + 3 * output_shape[-1]
 
@@ -173,8 +220,19 @@ class BinaryAccuracy(Metric):
     kind = "binary_accuracy"
     direction = "up"
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: str | None = None,
+        threshold: float = 0.5,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(name, dtype, **unknown)
+        if not is_number(threshold):
+            raise ValueError(
+                "[BinaryAccuracy] threshold must be a finite number. "
+                f"Received: threshold={threshold!r}. Try threshold=0.5."
+            )
         self.threshold = float(threshold)
 
     def attrs(self) -> dict[str, Attr]:
@@ -203,13 +261,19 @@ class TopKCategoricalAccuracy(Metric):
     kind = "top_k_categorical_accuracy"
     direction = "up"
 
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = None,
+        dtype: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        if not is_count(k):
             raise ValueError(
                 f"[{type(self).__name__}] k must be an integer of at least 1. "
                 f"Received: k={k!r}. Try k=5."
             )
-        super().__init__(name)
+        super().__init__(name, dtype, **unknown)
         self.k = int(k)
 
     def attrs(self) -> dict[str, Attr]:
@@ -219,13 +283,26 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """`TopKCategoricalAccuracy` for class numbers."""
 
+    unused = ("from_sorted_ids",)
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
 
 
 class Accuracy(Metric):
-    """Stands for the accuracy that fits the loss and the outputs of a model: sparse for
-    class numbers, binary for one output, else categorical."""
+    """Share of outputs that are equal to their target.
+
+    What compile(metrics=["accuracy"]) stands for is another one for each kind of model:
+    see `FittingAccuracy`.
+    """
+
+    kind = "accuracy"
+    direction = "up"
+
+
+class FittingAccuracy(Metric):
+    """The text "accuracy" or "acc" in `compile`: the accuracy that fits the loss and
+    the outputs of a model, sparse for class numbers, binary for one output, else
+    categorical."""
 
     kind = "accuracy"
     direction = "up"
@@ -244,8 +321,9 @@ class Accuracy(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         raise NotImplementedError(
-            "[Accuracy] which accuracy is meant depends on the model. Try "
-            "BinaryAccuracy, CategoricalAccuracy or SparseCategoricalAccuracy."
+            "[FittingAccuracy] which accuracy is meant depends on the model. Received: "
+            "a call without one. Try BinaryAccuracy, CategoricalAccuracy or "
+            "SparseCategoricalAccuracy."
         )
 
 
@@ -266,12 +344,17 @@ CLASSES: dict[str, type[Metric]] = {
 }
 
 _TABLE: dict[str, type[Metric]] = CLASSES | {
+    "mse": MeanSquaredError,
+    "MSE": MeanSquaredError,
+    "mean_squared_error": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "MAE": MeanAbsoluteError,
+    "mean_absolute_error": MeanAbsoluteError,
     "rmse": RootMeanSquaredError,
     "root_mean_squared_error": RootMeanSquaredError,
     "r2": R2Score,
     "r2_score": R2Score,
     "accuracy": Accuracy,
-    "acc": Accuracy,
     "binary_accuracy": BinaryAccuracy,
     "categorical_accuracy": CategoricalAccuracy,
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
@@ -280,11 +363,15 @@ _TABLE: dict[str, type[Metric]] = CLASSES | {
 }
 
 
-def get(identifier: Any) -> Metric:
-    """The metric of that name; losses are metrics too. A string stays the name under
-    which the metric is logged. Each call gives an object of its own."""
-    if isinstance(identifier, Metric):
-        return copy.copy(identifier)
+def get(identifier: Any) -> Metric | None:
+    """The metric of that name, as in Keras; losses are metrics too, and None is none.
+
+    Raises:
+        TypeError: a function or an object of another kind.
+        ValueError: an unknown name.
+    """
+    if identifier is None or isinstance(identifier, Metric):
+        return identifier
     if isinstance(identifier, losses.Loss):
         return LossMetric(identifier)
     name = getattr(identifier, "kind", identifier)
@@ -294,10 +381,36 @@ def get(identifier: Any) -> Metric:
             f"Received: {identifier!r}. Try metrics=['mae']."
         )
     if name in _TABLE:
-        return _TABLE[name](name=name)
+        return _TABLE[name]()
     if name in losses.NAMES:
-        return LossMetric(losses.get(name), name)
-    raise unknown_name("metrics", "metric", name, [*_TABLE, *losses.NAMES])
+        return LossMetric(losses.as_loss(name))
+    raise unknown_name("metrics", "metric", name, [*_TABLE, "acc", *losses.NAMES])
+
+
+def as_metric(identifier: Any) -> Metric:
+    """The metric that `compile` makes of an item of its lists, an object of its own.
+
+    A text stays the name under which the metric is logged, and "accuracy" and "acc"
+    stand for the accuracy that fits the model.
+    """
+    if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
+        return FittingAccuracy(identifier)
+    made = copy.copy(get(identifier))
+    if made is None:
+        raise TypeError(
+            "[metrics] a metric must be a name or an object of kurve.metrics. "
+            "Received: None. Try metrics=['mae']."
+        )
+    if isinstance(identifier, str):
+        made.name = identifier
+    return made
+
+
+# Files of Kurve before 0.1.0 wrote "Accuracy" for what was the only one.
+_IN_FILES: dict[str, type[Metric]] = CLASSES | {
+    "Accuracy": FittingAccuracy,
+    "EqualAccuracy": Accuracy,
+}
 
 
 def serialize(metric: Metric) -> dict[str, Any]:
@@ -305,6 +418,9 @@ def serialize(metric: Metric) -> dict[str, Any]:
     if type(metric) is LossMetric:
         config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
         return {"class_name": "LossMetric", "config": config}
+    for name, cls in _IN_FILES.items():
+        if type(metric) is cls:
+            return {"class_name": name, "config": metric.get_config()}
     return registry.entry(metric, CLASSES)
 
 
@@ -313,7 +429,7 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     name, arguments = config["class_name"], config["config"]
     if name == "LossMetric":
         return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
-    cls = registry.find("metrics", "metric", name, CLASSES, Metric)
+    cls = registry.find("metrics", "metric", name, _IN_FILES, Metric)
     made: Metric = cls(**arguments)
     return made
 

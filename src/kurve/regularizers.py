@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.arguments import is_number
 from kurve.arrays import as_numbers
-from kurve.errors import unknown_name
+from kurve.errors import lookup
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class L1L2:
 
     def __post_init__(self) -> None:
         for name, value in (("l1", self.l1), ("l2", self.l2)):
-            if isinstance(value, (bool, str)) or not 0.0 <= value < math.inf:
+            if value is None:  # none, as in Keras
+                object.__setattr__(self, name, 0.0)
+            elif not is_number(value) or not 0.0 <= value <= LARGEST:
                 raise ValueError(
                     f"[{type(self).__name__}] {name} must be finite and at least 0. "
                     f"Received: {value!r}. Try {name}=0.01."
@@ -68,6 +72,7 @@ CLASSES: dict[str, type[L1L2]] = {cls.__name__: cls for cls in [L1, L2, L1L2]}
 _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
     "l1": L1,
     "l2": L2,
+    "l1l2": L1L2,
     "l1_l2": lambda: L1L2(0.01, 0.01),
 }
 
@@ -76,9 +81,13 @@ def get(identifier: str | L1L2 | None) -> L1L2 | None:
     """The regularizer of that name, with Keras's defaults; None is none."""
     if identifier is None or isinstance(identifier, L1L2):
         return identifier
-    if identifier in _TABLE:
-        return _TABLE[identifier]()
-    raise unknown_name("regularizers", "regularizer", identifier, _TABLE)
+    if isinstance(identifier, str):
+        made: L1L2 = lookup("regularizers", "regularizer", identifier, _TABLE)()
+        return made
+    raise TypeError(
+        "[regularizers] a regularizer must be a name or an object of "
+        f"kurve.regularizers. Received: {identifier!r}. Try 'l2'."
+    )
 
 
 def serialize(regularizer: L1L2) -> dict[str, Any]:

@@ -106,12 +106,17 @@ def format_bytes(size: float) -> str:
 
 
 def _rows(model: Any) -> list[tuple[str, str, str]]:
-    return [_fields(layer) for layer in model.layers]
+    rows, shape = [], getattr(model, "input_shape", None)
+    for layer in model.layers:
+        # A layer without weights may be in several models, with other shapes in each.
+        if shape is not None:
+            shape = layer.compute_output_shape(shape)
+        rows.append(_fields(layer, layer.output_shape if shape is None else shape))
+    return rows
 
 
-def _fields(layer: Any) -> tuple[str, str, str]:
+def _fields(layer: Any, shape: Any) -> tuple[str, str, str]:
     name = f"{layer.name} ({type(layer).__name__})"
-    shape = layer.output_shape
     if shape is None:
         return name, "?", "0 (unbuilt)"
     inner = ", ".join(str(size) for size in shape)

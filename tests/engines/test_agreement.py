@@ -155,6 +155,7 @@ CLASSES: dict[str, type[Layer]] = {
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
+@pytest.mark.filterwarnings("ignore:.* needs more than one class to tell apart")
 def test_training(data: st.DataObject) -> None:
     """Losses, metrics, weights and predictions after 20 steps."""
     draw = data.draw

@@ -83,7 +83,7 @@ KINDS: dict[str, Wrong] = {
     "Dense(2.5)": wrong(lambda: Dense(2.5), ValueError, "Dense", "units=2.5"),
     "Dense(True)": wrong(lambda: Dense(True), ValueError, "Dense", "units=True"),
     "Dense('8')": wrong(lambda: Dense("8"), ValueError, "Dense", "units='8'"),
-    "Dropout(1.0)": wrong(lambda: Dropout(1.0), ValueError, "Dropout", "rate=1.0"),
+    "Dropout(1.5)": wrong(lambda: Dropout(1.5), ValueError, "Dropout", "rate=1.5"),
     "Dropout(-0.1)": wrong(lambda: Dropout(-0.1), ValueError, "Dropout", "rate=-0.1"),
     "Dropout(nan)": wrong(lambda: Dropout(NAN), ValueError, "Dropout", "rate=nan"),
     "Dropout('half')": wrong(lambda: Dropout("half"), ValueError, "Dropout", "'half'"),

@@ -22,8 +22,6 @@ OPTIMIZER = [
     "loss_scale_factor",
     "gradient_accumulation_steps",
 ]
-LOSS = ["reduction", "dtype"]
-FAN = ["input_axes", "output_axes"]  # where a kernel's axes are not the last two
 
 OWN = {
     "layers": ["FourierFeatures"],
@@ -64,27 +62,11 @@ LACKING: dict[str, list[str]] = {
         "optional",
     ],
     **{f"optimizers.{name}": OPTIMIZER for name in shared("optimizers")},
-    **{
-        f"optimizers.schedules.{name}": ["name"]
-        for name in shared("optimizers.schedules")
-    },
-    **{f"losses.{name}": LOSS for name in shared("losses")},
-    "losses.BinaryCrossentropy": [*LOSS, "axis"],
-    "losses.CategoricalCrossentropy": [*LOSS, "axis"],
-    "losses.SparseCategoricalCrossentropy": [*LOSS, "axis", "ignore_class"],
-    **{f"metrics.{name}": ["dtype"] for name in kurve.metrics.CLASSES},
-    "metrics.R2Score": ["dtype", "class_aggregation", "num_regressors"],
-    "metrics.SparseTopKCategoricalAccuracy": ["dtype", "from_sorted_ids"],
-    **{
-        f"initializers.{name}": FAN
-        for name in shared("initializers")
-        if name.startswith(("Glorot", "He", "Lecun", "Variance"))
-    },
-    **{
-        f"initializers.{name}": []
-        for name in shared("initializers")
-        if not name.startswith(("Glorot", "He", "Lecun", "Variance"))
-    },
+    **{f"optimizers.schedules.{name}": [] for name in shared("optimizers.schedules")},
+    **{f"losses.{name}": [] for name in shared("losses")},
+    **{f"metrics.{name}": [] for name in kurve.metrics.CLASSES},
+    "metrics.SparseTopKCategoricalAccuracy": ["from_sorted_ids"],
+    **{f"initializers.{name}": [] for name in shared("initializers")},
     **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
     "callbacks.Callback": [],
     "callbacks.History": [],

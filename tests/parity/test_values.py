@@ -12,6 +12,7 @@ from twins import OURS_ALONE, TOLERANCES, Call, call, keras, make, precision
 import kurve
 
 EXACT = TOLERANCES["one float64 value"]
+FLOAT32 = TOLERANCES["one float32 value"]
 RNG = np.random.default_rng(3)
 
 
@@ -90,15 +91,16 @@ def test_loss(name: str) -> None:
     weights = RNG.uniform(0, 2, len(p))
     described = call(f"losses.{path}", **arguments)
     function = kurve.losses.CLASSES[path].kind
-    with precision("float64"):
-        ours, theirs = make(kurve, described), make(keras, described)
-        shaped = weights.reshape(-1, *[1] * (p.ndim - 2))
-        expected = [float(theirs(y, p)), float(theirs(y, p, shaped))]
-        rows = numbers(getattr(keras.losses, function)(y, p, **arguments))
+    y, p = y.astype(np.float32), p.astype(np.float32)
+    ours, theirs = make(kurve, described), make(keras, described)
+    shaped = weights.reshape(-1, *[1] * (p.ndim - 2))
+    expected = [float(theirs(y, p)), float(theirs(y, p, shaped))]
+    rows = numbers(getattr(keras.losses, function)(y, p, **arguments))
     got = [ours(y, p), ours(y, p, weights)]
-    np.testing.assert_allclose(got, expected, EXACT)
+    np.testing.assert_allclose(got, expected, FLOAT32)
     got_rows = getattr(kurve.losses, function)(y, p, **arguments)
-    np.testing.assert_allclose(got_rows, rows, EXACT, EXACT)
+    assert got_rows.dtype == np.float32
+    np.testing.assert_allclose(got_rows, rows, FLOAT32, FLOAT32)
 
 
 METRIC_VALUES: dict[str, tuple[Call, np.ndarray, np.ndarray]] = {

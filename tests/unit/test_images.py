@@ -166,8 +166,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "Try GaussianNoise(0.1).",
     ),
     "spatial dropout": (
-        lambda: layers.SpatialDropout2D(1.0),
-        "[SpatialDropout2D] rate must be in [0, 1). Received: rate=1.0. "
+        lambda: layers.SpatialDropout2D(1.5),
+        "[SpatialDropout2D] rate must be in [0, 1]. Received: rate=1.5. "
         "Try SpatialDropout2D(0.5).",
     ),
     "translation": (

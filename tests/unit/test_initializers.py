@@ -159,4 +159,6 @@ def test_config_keeps_arguments() -> None:
         "mode": "fan_out",
         "distribution": "uniform",
     }
-    assert type(initializers.get(None)) is initializers.Zeros
+    assert initializers.get(None) is None
+    made = initializers.of_weight(None)
+    assert type(made) is initializers.GlorotUniform  # as Keras's add_weight does

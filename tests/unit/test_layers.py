@@ -140,7 +140,11 @@ def test_adapt(shape: tuple[int, ...], axis: Any) -> None:
     y = layer(x)
     np.testing.assert_allclose(y.mean(axis=over), 0.0, atol=1e-5)
     np.testing.assert_allclose(y.var(axis=over), 1.0, rtol=1e-4)
-    np.testing.assert_allclose(layer.mean.numpy(), x.mean(axis=over), rtol=1e-5)
+    mean = x.mean(axis=over, keepdims=True)
+    np.testing.assert_allclose(layer.mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_array_equal(layer.adapt_mean.value, layer.mean.value.squeeze())
+    layer.mean.assign(mean + 1.0)
+    np.testing.assert_allclose(layer(x), y - 1.0 / x.std(axis=over), atol=1e-4)
 
 
 def test_normalization_edges() -> None:

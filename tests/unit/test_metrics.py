@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, losses, metrics
+from kurve import Input, Sequential, layers, losses, metrics, models
 from kurve.layers import Dense
 
 RANDOM = np.random.default_rng(5)
@@ -76,11 +77,11 @@ def test_value(name: str, weighted: bool) -> None:
     metric, w = make(), W if weighted else np.ones(N)
     assert math.isnan(metric.result())
     given = w if weighted else None
-    assert metric(y, p, given) == pytest.approx(formula(w), rel=1e-9)
+    assert metric(y, p, given) == pytest.approx(formula(w), rel=2e-6)
     metric.reset_state()
     for part in np.array_split(np.arange(N), 7):
         metric.update_state(y[part], p[part], w[part] if weighted else None)
-    assert metric.result() == pytest.approx(formula(w), rel=1e-9)
+    assert metric.result() == pytest.approx(formula(w), rel=2e-6)
 
 
 def test_r2_extremes() -> None:
@@ -105,23 +106,104 @@ def test_config_round_trip(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*metrics._TABLE, *losses.NAMES])
 def test_names(name: str) -> None:
-    """A string stays the name under which the metric is logged, as in Keras."""
-    first, second = metrics.get(name), metrics.get(name)
+    """In `compile` a string stays the name under which the metric is logged; by itself
+    it names the class, whose default name it has. Both as in Keras."""
+    first, second = metrics.as_metric(name), metrics.as_metric(name)
     assert first.name == name
     assert first is not second
+    found = metrics.get(name)
+    assert found is not None
+    assert found.name == (found.kind if name != "accuracy" else "accuracy")
+    if name in metrics._TABLE:
+        assert type(found) is metrics._TABLE[name]
 
 
 def test_an_object_is_copied() -> None:
     """Two models, or two places in one model, do not count into the same object."""
     metric = metrics.MeanAbsoluteError()
-    assert metrics.get(metric) is not metric
+    assert metrics.as_metric(metric) is not metric
+    assert metrics.get(metric) is metric
+    assert metrics.get(None) is None
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(ValueError, match=r"^\[MeanSquaredError\] y_true must fit"):
+    with pytest.raises(ValueError, match=r"^\[MeanSquaredError\] y_true must have"):
         metrics.MeanSquaredError()(np.zeros((4, 1)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"^\[MeanSquaredError\] y_true must have"):
+        metrics.MeanSquaredError()(np.zeros((3, 4)), np.zeros((4, 3)))
     with pytest.raises(NotImplementedError, match="depends on the model"):
-        metrics.Accuracy()([1], [1])
+        metrics.as_metric("accuracy")([1], [1])
+    metric = metrics.R2Score()
+    metric.update_state(np.zeros((4, 2)), np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"^\[R2Score\] all batches must have as many"):
+        metric.update_state(np.zeros((4, 3)), np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 5, 3), (4, 1), (4, 2, 5, 3)], ids=str)
+def test_weights_by_hand(shape: tuple[int, ...]) -> None:
+    """One weight for all, for each sample or for each row; others are refused."""
+    y, p = RANDOM.normal(size=shape), RANDOM.normal(size=shape)
+    values = ((y - p) ** 2).mean(axis=-1)
+    loss, metric = losses.MeanSquaredError(), metrics.MeanSquaredError()
+    rows = shape[:-1]
+    good = [(), rows[:1], (*rows[:1], 1), rows, (*rows, 1)]
+    for form in good:
+        w = RANDOM.uniform(0.5, 2.0, form)
+        each = np.broadcast_to(
+            w.reshape(form[: len(rows)] + (1,) * (len(rows) - len(form))), rows
+        )
+        wanted = float((values * each).sum() / values.size)
+        assert loss(y, p, sample_weight=w) == pytest.approx(wanted, rel=2e-6)
+        metric.reset_state()
+        wanted = float(np.average(values, weights=each))
+        assert metric(y, p, sample_weight=w) == pytest.approx(wanted, rel=2e-6)
+    metric.reset_state()
+    for form in [(5,), (3, 4), (*rows, 7), (*rows, 1, 2), (0,)]:
+        for call in (loss, metric.update_state):
+            text = r"^\[MeanSquaredError\] sample_weight must have shape .*Received:"
+            with pytest.raises(ValueError, match=text):
+                call(y, p, sample_weight=np.ones(form))
+    assert math.isnan(metric.result())
+
+
+def test_accuracy_counts_equal_numbers(engine: str) -> None:
+    """The class is not the text "accuracy", as in Keras."""
+    metric = metrics.Accuracy()
+    assert metric([[1], [2]], [[1], [2]]) == 1.0
+    assert metric([[1], [2]], [[1], [3]]) == 0.75
+    metric.reset_state()
+    metric.update_state([1, 2, 3, 4], [0, 2, 3, 4], sample_weight=[1, 1, 0, 0])
+    assert metric.result() == 0.5
+    y = np.array([[0.0], [1.0]])
+    model = Sequential([Input((1,)), Dense(1, "sigmoid")])
+    given = [metrics.Accuracy(), "Accuracy", metrics.Accuracy("same")]
+    model.compile("sgd", "binary_crossentropy", metrics=given, engine=engine)
+    model.set_weights([np.array([[10.0]]), np.array([-5.0])])
+    logs = model.evaluate(y, y, verbose=0, return_dict=True)
+    assert (logs["accuracy"], logs["Accuracy"], logs["same"]) == (0.0, 1.0, 0.0)
+    pairs = Sequential([Input((2,)), layers.Activation("linear")])
+    pairs.compile("sgd", "mse", metrics=[metrics.Accuracy()], engine=engine)
+    x = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    off = x + np.array([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
+    assert pairs.evaluate(x, off, verbose=0)[1] == 0.5
+    with pytest.raises(ValueError, match=r"^\[evaluate\] the metric 'accuracy' needs"):
+        model_of(3, "sparse_categorical_crossentropy", metrics=given[:1]).evaluate(
+            X, CLASSES, verbose=0
+        )
+
+
+def test_accuracy_in_files(tmp_path: Path) -> None:
+    """Files written before there was the class mean what "accuracy" means."""
+    model = model_of(1, "binary_crossentropy", metrics=["acc", metrics.Accuracy("eq")])
+    model.save(tmp_path / "m.kurve")
+    again = models.load_model(tmp_path / "m.kurve")
+    kinds = [type(metric).__name__ for metric, _ in again._compilation.metrics]
+    assert kinds == ["FittingAccuracy", "Accuracy"]
+    old = {"class_name": "Accuracy", "config": {"name": "accuracy"}}
+    assert type(metrics.deserialize(old)) is metrics.FittingAccuracy
+    assert metrics.serialize(metrics.as_metric("accuracy")) == old
+    x, y = X, BITS[:, :1]
+    assert again.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
 
 
 def model_of(units: int, loss: str, **compiled: object) -> Sequential:
@@ -149,7 +231,7 @@ def test_accuracy_fits_loss_and_outputs(
     model = model_of(units, loss, metrics=["accuracy"])
     logs = model.evaluate(X, y, verbose=0, return_dict=True)
     assert model.metrics[0].kind.startswith(resolved)
-    by_hand = metrics.get(model.metrics[0])
+    by_hand = metrics.as_metric(model.metrics[0])
     by_hand.reset_state()
     assert logs["accuracy"] == pytest.approx(by_hand(y, model.predict(X, verbose=0)))
 

@@ -10,7 +10,7 @@ import numpy as np
 from kurve.diagnosis.network import NORMALIZE
 from kurve.diagnosis.ops import is_linear
 from kurve.diagnosis.report import Finding, share
-from kurve.diagnosis.rows import Rows
+from kurve.diagnosis.rows import Rows, unexplained
 from kurve.diagnosis.subject import GOOD, Subject
 
 
@@ -108,9 +108,7 @@ def no_better_than_line(subject: Subject) -> Iterator[Finding]:
     if judged.targets is None or judged.unexplained is None:
         return
     line = _line(rows.columns, rows.targets, judged.columns)
-    total = judged.targets.var(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_line = ((judged.targets - line) ** 2).mean(axis=0) / total
+    of_line = unexplained(judged.targets, line)
     ours = judged.unexplained
     known = np.isfinite(of_line) & np.isfinite(ours)
     if not known.any():

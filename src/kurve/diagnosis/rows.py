@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kurve import scores
 from kurve.diagnosis.report import share
 
 
@@ -43,15 +44,20 @@ class Rows:
         """1 - R2 of each target (T,); nan where a target is constant."""
         if self.targets is None or self.predicted is None:
             return None
-        total = self.targets.var(axis=0)
-        error = ((self.targets - self.predicted) ** 2).mean(axis=0)
-        return np.divide(error, total, where=total > 0, out=np.full_like(total, np.nan))
+        return unexplained(self.targets, self.predicted)
 
     @property
     def accuracy(self) -> float | None:
         if self.labels is None or self.guessed is None:
             return None
         return float((self.labels == self.guessed).mean())
+
+
+def unexplained(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """1 - R2 of each target (T,) of y and predicted (n, T); nan for a constant one."""
+    y, predicted = y.astype(np.float64), predicted.astype(np.float64)
+    constant = scores.residuals(y, predicted).constant
+    return np.where(constant, np.nan, 1.0 - scores.r2(y, predicted))
 
 
 def quality(rows: Rows) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data, registry, rng
+from kurve import data, initializers, registry, rng
 from kurve.arrays import as_numbers
 from kurve.batching import pass_bounds
 from kurve.diagnosis.ops import activation_of
@@ -224,7 +224,9 @@ class Subject:
             variable.role == "param"
             and not np.array_equal(
                 variable.value,
-                variable.initializer(variable.shape, self.state.seed, stream),
+                initializers.draw(
+                    variable.initializer, variable.shape, self.state.seed, stream
+                ),
             )
             for stream, variable in enumerate(self.model.variables)
         )

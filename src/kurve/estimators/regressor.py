@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
-from kurve import data, losses
+from kurve import data, losses, scores
 from kurve.arrays import as_array, as_numbers
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.errors import lookup
@@ -204,14 +204,7 @@ class Regressor(Estimator):
         weights = None
         if sample_weight is not None:
             weights = data.as_weights("score", sample_weight, len(truth), np.float64)
-        mean = np.average(truth, axis=0, weights=weights)
-        error = np.average((truth - predicted) ** 2, axis=0, weights=weights)
-        spread = np.average((truth - mean) ** 2, axis=0, weights=weights)
-        # A constant y is explained wholly or not at all.
-        flat = spread == 0.0
-        r2 = 1.0 - error / np.where(flat, 1.0, spread)
-        r2[flat] = np.where(error[flat] == 0.0, 1.0, 0.0)
-        return float(r2.mean())
+        return float(scores.r2(truth, predicted, weights).mean())
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
         return values[:, 0] if self._flat else values

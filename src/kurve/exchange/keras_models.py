@@ -328,7 +328,10 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     )
     batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
-    entries += [layer_entry(layer) for layer in model.layers]
+    taken_in = model.input_shape
+    for layer in model.layers:
+        entries.append(layer_entry(layer, taken_in))
+        taken_in = layer.compute_output_shape(taken_in)
     config = {
         "name": model.name,
         "trainable": True,
@@ -342,8 +345,8 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     }
 
 
-def layer_entry(layer: Layer) -> dict[str, Any]:
-    """The configuration of a built layer, for Keras."""
+def layer_entry(layer: Layer, shape: Sequence[int | None]) -> dict[str, Any]:
+    """The configuration of a built layer, for Keras; `shape` is that of its input."""
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
     check_name("the layer", layer.name)
     if cls in KURVE_ONLY or kurve_layers.CLASSES.get(cls) is not type(layer):
@@ -357,10 +360,9 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
             config[key] = _argument_entry(key, getattr(layer, key, None), config, what)
     except ValueError as error:
         raise not_in_keras(str(error)) from error
-    shape = [None, *(layer.built_shape or ())]
     return {
         **parts.entry("keras.layers", cls, {**config, "dtype": "float32"}),
-        "build_config": {"input_shape": shape},
+        "build_config": {"input_shape": list(shape)},
     }
 
 

@@ -207,9 +207,9 @@ def initializer_from(given: Any, what: str) -> initializers.Initializer:
     """Kurve's initializer for a name or an object of Keras."""
     name = function_name(given)
     if name is not None:
-        return initializers.get(name)
+        return initializers.of_weight(name)
     if given is None:
-        return initializers.Zeros()
+        return initializers.of_weight(None)
     name, config = opened(given, what)
     if name in _KURVE_INITIALIZERS or name not in initializers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")

@@ -168,7 +168,7 @@ def loss_from(given: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
     name = parts.function_name(given)
     if name is not None:
-        found = losses.get(_LOSS_NAMES.get(name, name))
+        found = losses.as_loss(_LOSS_NAMES.get(name, name))
         if type(found).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return found
@@ -208,7 +208,7 @@ def metric_from(given: Any, what: str) -> Metric:
     """Kurve's metric for a name, a function's name or an object of Keras."""
     name = parts.function_name(given)
     if name is not None:
-        return metrics.get(name)
+        return metrics.as_metric(name)
     name, config = parts.opened(given, what)
     if name in _LOSS_OF_METRIC:
         title = config.pop("name", None)
@@ -216,12 +216,11 @@ def metric_from(given: Any, what: str) -> Metric:
         return LossMetric(_loss_of(_LOSS_OF_METRIC[name], config, what), title)
     function = parts.function_name(config.get("fn")) if name in WRAPPERS else None
     if function is not None and function not in (*losses.NAMES, *_LOSS_NAMES):
-        name = type(metrics.get(function)).__name__
+        name = type(metrics.as_metric(function)).__name__
     elif name in losses.CLASSES or name in WRAPPERS:
         return LossMetric(_loss_of(name, config, what))
     config.pop("fn", None)
-    # Keras's Accuracy counts equal numbers; Kurve's stands for the name "accuracy".
-    if name not in metrics.CLASSES or name == "Accuracy":
+    if name not in metrics.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     made = metrics.CLASSES[name]
     parts.drop(config, what, _LOSS_FIXED, parts.arguments_of(made))
@@ -284,7 +283,7 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
 
 def metric_entry(metric: Metric, model: Sequential) -> Any:
     """The configuration of a metric, for Keras."""
-    if isinstance(metric, metrics.Accuracy):
+    if isinstance(metric, metrics.FittingAccuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
         assert model.loss is not None and model.output_shape is not None

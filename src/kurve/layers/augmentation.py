@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kurve.arguments import is_number
 from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, Slot
 
@@ -20,7 +21,13 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 class _Moving(Images):
     """Base class: the pixel at (h, w) becomes what was at a place that moves with the
-    whole picture; between pixels by interpolation, beyond the border by fill_mode."""
+    whole picture; between pixels by interpolation, beyond the border by fill_mode.
+
+    Called directly, such a layer moves pictures unless training=False says not to.
+    """
+
+    unused: tuple[str, ...] = ("seed",)
+    training_by_default = True
 
     def __init__(
         self,
@@ -35,7 +42,7 @@ class _Moving(Images):
         self.interpolation = self._one_of(
             "interpolation", interpolation, INTERPOLATIONS
         )
-        if not _is_number(fill_value) or not math.isfinite(fill_value):
+        if not is_number(fill_value):
             raise ValueError(
                 f"[{type(self).__name__}] fill_value must be a finite number. "
                 f"Received: fill_value={fill_value!r}. Try fill_value=0.0."
@@ -43,7 +50,7 @@ class _Moving(Images):
         self.fill_value = float(fill_value)
 
     def _one_of(self, name: str, value: Any, known: tuple[str, ...]) -> str:
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise ValueError(
                 f"[{type(self).__name__}] {name} must be one of "
                 f"{', '.join(map(repr, known))}. "
@@ -53,11 +60,11 @@ class _Moving(Images):
 
     def _range(self, name: str, factor: Any) -> tuple[float, float]:
         """The two ends of a factor: those given, or plus and minus the one given."""
-        ends = [-factor, factor] if _is_number(factor) else factor
+        ends = [-factor, factor] if is_number(factor) else factor
         if (
             isinstance(ends, (list, tuple))
             and len(ends) == 2
-            and all(_is_number(end) and -1.0 <= end <= 1.0 for end in ends)
+            and all(is_number(end) and -1.0 <= end <= 1.0 for end in ends)
         ):
             return float(min(ends)), float(max(ends))
         raise ValueError(
@@ -207,7 +214,3 @@ class RandomFlip(_Moving):
             "horizontal": "horizontal" in self.mode,
             "vertical": "vertical" in self.mode,
         }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,22 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers, rng
+from kurve.arguments import (
+    check_flag,
+    check_name,
+    is_count,
+    is_integer,
+    refuse_arguments,
+)
 from kurve.arrays import as_numbers
-from kurve.errors import unknown_argument
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
 
-MAX_NAME = 400
-"""Characters of a layer's name: with those of its variables it fits into a file."""
+MOST_ELEMENTS = 2**48
+"""Of one variable or of one sample, far beyond any memory."""
+
+UNSAID: Any = object()
+"""Stands for an argument that was not given."""
 
 _names_given: dict[str, int] = {}
 
@@ -28,19 +38,6 @@ def auto_name(cls: type) -> str:
     count = _names_given.get(base, 0)
     _names_given[base] = count + 1
     return f"{base}_{count}" if count else base
-
-
-def checked_name(cls: type, name: Any) -> str:
-    """`name`, which files must be able to hold, or a new one if it is None."""
-    if name is None:
-        return auto_name(cls)
-    text = str(name)
-    if len(text) > MAX_NAME or any("\ud800" <= c < "\ue000" for c in text):
-        raise ValueError(
-            f"[{cls.__name__}] name must be of at most {MAX_NAME} characters, without "
-            f"halves of surrogate pairs. Received: {text[:80]!r}. Try a shorter name."
-        )
-    return text
 
 
 class Variable:
@@ -68,7 +65,7 @@ class Variable:
         view[...] = (
             self._views[-1]
             if self._views
-            else self.initializer(self.shape, seed, stream)
+            else initializers.draw(self.initializer, self.shape, seed, stream)
         )
 
     def bind(self, view: np.ndarray, instead_of: np.ndarray | None) -> None:
@@ -102,8 +99,14 @@ class Variable:
     def value(self) -> np.ndarray:
         """The array itself, float32; to change it, use `assign`."""
         if not self._views:
-            self._views.append(self.initializer(self.shape))
+            self._views.append(initializers.draw(self.initializer, self.shape))
         return self._views[-1]
+
+    def reshaped(self, shape: Shape) -> Variable:
+        """The same memory under another shape of as many elements."""
+        twin = Variable(self.name, shape, self.initializer, self.role)
+        twin._views = [v.reshape(shape) for v in self._views or [self.value]]
+        return twin
 
     def numpy(self) -> np.ndarray:
         """A copy of the value."""
@@ -151,6 +154,12 @@ class Layer:
     arguments: tuple[str, ...] = ()
     """Attributes that `get_config` gives, by the names of `__init__`."""
 
+    unused: tuple[str, ...] = ("dtype", "autocast", "activity_regularizer")
+    """Arguments of Keras's that do nothing here, see `kurve.arguments.UNUSED`."""
+
+    training_by_default = False
+    """What `training` is in a call that does not say."""
+
     def __init__(
         self,
         name: str | None = None,
@@ -158,10 +167,10 @@ class Layer:
         input_shape: Sequence[int] | int | None = None,
         **unknown: Any,
     ) -> None:
-        if unknown:
-            raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = checked_name(type(self), name)
-        self.trainable = bool(trainable)
+        refuse_arguments(type(self), unknown)
+        where = type(self).__name__
+        self.name = auto_name(type(self)) if name is None else check_name(where, name)
+        self.trainable = check_flag(where, "trainable", trainable)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
@@ -174,14 +183,19 @@ class Layer:
         """Make the variables for inputs of this shape, (None, ...) with the batch axis.
 
         Raises:
-            ValueError: the layer cannot take this shape, or was built for another.
+            ValueError: the layer cannot take this shape, or has weights for another.
         """
-        sample = check_shape(type(self), tuple(input_shape)[1:])
-        if self.built_shape is None:
-            self.make_variables(sample)
-            self.built_shape = sample
-        else:
+        _, sample = check_batch_shape(type(self), input_shape)
+        if self.built:
             self.check_input(sample)
+        else:
+            try:
+                self.make_variables(sample)
+            except (TypeError, ValueError):
+                self.unbuild()
+                raise
+        check_size(type(self), "output", self.output_sample_shape(sample))
+        self.built_shape = sample
 
     def check_owner(self, model: object) -> None:
         """Refuse a model other than the one whose training changes this layer."""
@@ -206,10 +220,13 @@ class Layer:
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""
+        self.output_sample_shape(input_shape)  # refuses what does not fit
 
     def check_input(self, input_shape: Shape) -> None:
-        """Refuse samples of a shape other than the layer was built for."""
-        if input_shape != self.built_shape:
+        """Refuse samples that the layer's variables do not fit; one without any takes
+        what a new layer would."""
+        self.output_sample_shape(input_shape)
+        if self._variables and input_shape != self.built_shape:
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
                 f"shape {self.built_shape}. Received: {input_shape}. Try a new layer."
@@ -240,6 +257,7 @@ class Layer:
         regularizer: L1L2 | None = None,
     ) -> Variable:
         """Declare a variable."""
+        check_size(type(self), name, shape)
         variable = Variable(
             f"{self.name}/{name}", shape, initializer, role, regularizer
         )
@@ -249,9 +267,9 @@ class Layer:
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
-        """Shape (None, ...) of the output for an input of shape (None, ...)."""
-        sample = check_shape(type(self), tuple(input_shape)[1:])
-        return (None, *self.output_sample_shape(sample))
+        """Shape (B, ...) of the output for an input (B, ...); B may be None."""
+        batch, sample = check_batch_shape(type(self), input_shape)
+        return (batch, *self.output_sample_shape(sample))
 
     @property
     def built(self) -> bool:
@@ -323,30 +341,61 @@ class Layer:
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
-    def __call__(self, x: Any, training: bool = False) -> np.ndarray:
-        """The layer's output for a batch x (B, ...), by the reference engine."""
-        from kurve.engines import State
-        from kurve.engines.reference.layers import OPS
+    def __call__(
+        self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
+    ) -> np.ndarray:
+        """The layer's output for a batch x (B, ...), by the reference engine.
 
-        y = as_numbers(type(self).__name__, "x", x, np.float32)
+        Args:
+            training: whether the layer acts as in training; None is False. Without
+                it, layers that move pictures do and the others do not.
+
+        Raises:
+            TypeError: a second array or a mask.
+        """
+        from kurve.engines import State
+        from kurve.engines.reference.layers import OPS, STATISTICS
+
+        where = type(self).__name__
+        if others or mask is not None:
+            raise TypeError(
+                f"[{where}] a layer is called with x alone and, by name, training; "
+                "there are no masks. Received: "
+                f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
+                "Try layer(x, training=True)."
+            )
+        if training is UNSAID:
+            training = self.training_by_default
+        training = training is not None and check_flag(where, "training", training)
+        y = as_numbers(where, "x", x, np.float32)
         if y.ndim < 2:
             raise ValueError(
-                f"[{type(self).__name__}] x must have a batch axis and at least one "
+                f"[{where}] x must have a batch axis and at least one "
                 f"more. Received: x.shape={y.shape}. Try x.reshape(-1, 1)."
             )
-        self.build((None, *y.shape[1:]))
-        plan, params, buffers = lower([self], y.shape[1:])
-        seed = rng.next_seed()
+        sample = check_shape(type(self), y.shape[1:])
+        if self.built:
+            self.check_input(sample)
+        else:
+            self.build((None, *sample))
+        plan, params, buffers = lower([self], sample)
         state = State(
             _gather(plan.params, params),
             _gather(plan.buffers, buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
             0,
-            seed,
+            rng.next_seed(),
         )
+        moved: dict[str, np.ndarray] = {}
         for op in plan.ops:
-            y, _ = OPS[op.kind][0](op, y, state, training)
+            y, memory = OPS[op.kind][0](op, y, state, training)
+            if training and op.kind in STATISTICS:
+                learned = STATISTICS[op.kind](op, memory, state)
+                moved |= {op.buffers[role].name: v for role, v in learned.items()}
+        for variable in buffers:
+            if variable.name in moved:
+                variable.assign(moved[variable.name])
         return y
 
     def __repr__(self) -> str:
@@ -419,18 +468,39 @@ def assign_all(
 
 def check_shape(cls: type, shape: Any) -> Shape:
     """The shape of one sample as a tuple of positive integers."""
-    axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    good = all(
-        isinstance(a, (int, np.integer)) and not isinstance(a, bool) and a > 0
-        for a in axes
-    )
-    if not axes or not good:
+    axes = (shape,) if is_integer(shape) else shape
+    if not isinstance(axes, (tuple, list)) or not axes or not all(map(is_count, axes)):
         raise ValueError(
             f"[{cls.__name__}] the shape of one sample must be a tuple of positive "
             f"integers, without the batch axis. Received: {shape!r}. "
             "Try input_shape=(1,) for one feature."
         )
     return tuple(int(a) for a in axes)
+
+
+def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
+    """Batch axis and shape of one sample of a shape (B, ...), B None or positive.
+
+    Raises:
+        ValueError: no sequence of them.
+    """
+    axes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if not axes or not (axes[0] is None or is_count(axes[0])):
+        raise ValueError(
+            f"[{cls.__name__}] the shape of a batch must be a tuple that begins with "
+            f"the batch axis, None or a positive integer. Received: {shape!r}. "
+            "Try (None, 1) for one feature."
+        )
+    return axes[0], check_shape(cls, axes[1:])
+
+
+def check_size(cls: type, what: str, shape: Shape) -> None:
+    """Refuse a shape of more elements than a machine's memory can hold."""
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise ValueError(
+            f"[{cls.__name__}] the {what} must have at most {MOST_ELEMENTS} elements. "
+            f"Received: {math.prod(shape)}, shape {shape}. Try smaller numbers."
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve import activations, initializers, regularizers
+from kurve.arguments import check_flag
 from kurve.layers.base import Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, Slot
@@ -13,6 +14,15 @@ from kurve.plan import Op, Shape, Slot
 
 class Convolving(Sliding):
     """What all convolutions share: window, activation and bias."""
+
+    unused: tuple[str, ...] = (
+        "kernel_constraint",
+        "bias_constraint",
+        "depthwise_constraint",
+        "pointwise_constraint",
+    )
+
+    activation = activations.Chosen()
 
     def __init__(
         self,
@@ -36,9 +46,9 @@ class Convolving(Sliding):
             **common,
         )
         self.kernel_size = tuple(window.size for window in self.windows)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.activation = activation
+        self.use_bias = check_flag(type(self).__name__, "use_bias", use_bias)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.bias: Variable | None = None
 
@@ -121,7 +131,7 @@ class _Conv(Convolving):
                 f"Received: filters={filters}, groups={groups}. "
                 f"Try filters={-(-self.filters // self.groups) * self.groups}."
             )
-        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.kernel: Variable
 
@@ -229,7 +239,7 @@ class _DepthwiseConv(Convolving):
             **common,
         )
         self.depth_multiplier = self.count("depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
+        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
         self.kernel: Variable
 
@@ -318,8 +328,8 @@ class _SeparableConv(Convolving):
         )
         self.filters = self.count("filters", filters)
         self.depth_multiplier = self.count("depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
+        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
+        self.pointwise_initializer = initializers.of_weight(pointwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
         self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
         self.depthwise_kernel: Variable

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kurve import activations
-from kurve.layers.base import Layer
+from kurve.arguments import is_number
+from kurve.layers.base import Layer, check_shape
 from kurve.plan import Op, Shape, Slot
 
 
@@ -14,8 +15,18 @@ class InputLayer(Layer):
     """Says what shape one sample has; it computes nothing and is not in
     `model.layers`."""
 
-    def __init__(self, shape: Sequence[int] | int, name: str | None = None) -> None:
-        super().__init__(name=name, input_shape=shape)
+    unused: tuple[str, ...] = (
+        "batch_size",
+        "sparse",
+        "ragged",
+        "batch_shape",
+        "tensor",
+        "input_tensor",
+        "optional",
+    )
+
+    def __init__(self, shape: Sequence[int] | int, **common: Any) -> None:
+        super().__init__(input_shape=check_shape(type(self), shape), **common)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -23,13 +34,19 @@ class InputLayer(Layer):
         return (None, *self.given_input_shape)
 
 
-def Input(shape: Sequence[int] | int, name: str | None = None) -> InputLayer:
+def Input(
+    shape: Sequence[int] | int, *, name: str | None = None, **unused: Any
+) -> InputLayer:
     """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
 
     Args:
         shape: positive integers.
+        name: made from the class if None.
+
+    Raises:
+        ValueError: another shape.
     """
-    return InputLayer(shape, name)
+    return InputLayer(shape, name=name, **unused)
 
 
 class Activation(Layer):
@@ -41,9 +58,11 @@ class Activation(Layer):
 
     arguments = ("activation",)
 
+    activation = activations.Chosen()
+
     def __init__(self, activation: str | activations.Activation, **common: Any) -> None:
         super().__init__(**common)
-        self.activation = activations.get(activation)
+        self.activation = activation
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, Slot], index: int
@@ -62,10 +81,11 @@ class Dropout(Layer):
     step, so that a repeated or resumed run drops the same ones.
 
     Args:
-        rate: in [0, 1).
+        rate: in [0, 1]; with 1 everything is dropped.
     """
 
     arguments = ("rate",)
+    unused: tuple[str, ...] = ("noise_shape", "seed")
 
     def __init__(self, rate: float, **common: Any) -> None:
         super().__init__(**common)
@@ -79,10 +99,10 @@ class Dropout(Layer):
 
 
 def checked_rate(cls: type, rate: Any) -> float:
-    """A share of elements to drop, in [0, 1)."""
-    if isinstance(rate, str) or not 0.0 <= rate < 1.0:
+    """A share of elements to drop, in [0, 1]."""
+    if not is_number(rate) or not 0.0 <= rate <= 1.0:
         raise ValueError(
-            f"[{cls.__name__}] rate must be in [0, 1). "
+            f"[{cls.__name__}] rate must be in [0, 1]. "
             f"Received: rate={rate!r}. Try {cls.__name__}(0.5)."
         )
     return float(rate)

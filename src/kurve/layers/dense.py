@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from kurve import activations, initializers, regularizers
+from kurve.arguments import MOST, check_flag, is_count
 from kurve.layers.base import Layer, Variable
 from kurve.plan import Op, Shape, Slot
 
@@ -37,6 +36,16 @@ class Dense(Layer):
         *("kernel_regularizer", "bias_regularizer"),
     )
 
+    unused: tuple[str, ...] = (
+        "kernel_constraint",
+        "bias_constraint",
+        "lora_rank",
+        "lora_alpha",
+        "quantization_config",
+    )
+
+    activation = activations.Chosen()
+
     def __init__(
         self,
         units: int,
@@ -48,20 +57,17 @@ class Dense(Layer):
         bias_regularizer: str | regularizers.L1L2 | None = None,
         **common: Any,
     ) -> None:
-        is_integer = isinstance(units, (int, np.integer)) and not isinstance(
-            units, bool
-        )
-        if not is_integer or units < 1:
+        if not is_count(units):
             raise ValueError(
-                "[Dense] units must be an integer of at least 1. "
+                f"[Dense] units must be an integer from 1 to {MOST}. "
                 f"Received: units={units!r}. Try Dense(64)."
             )
         super().__init__(**common)
         self.units = int(units)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.activation = activation
+        self.use_bias = check_flag("Dense", "use_bias", use_bias)
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel: Variable

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, initializers
-from kurve.batching import check_count
+from kurve.arguments import MOST, is_count, is_integer, is_number
 from kurve.layers.base import Layer, Variable
 from kurve.plan import Op, Shape, Slot
+
+LARGEST_SCALE = 1e30
+"""Of random frequencies, so that float32 holds them all."""
 
 LARGEST_PHASE = 2.0**24 * 0.01
 """In radians: beyond it float32 gets a sine wrong by 1 % and more."""
@@ -59,15 +62,19 @@ class FourierFeatures(Layer):
         **common: Any,
     ) -> None:
         super().__init__(trainable=trainable, **common)
-        if not 0.0 < scale < math.inf:
+        if not is_number(scale) or not 0.0 < scale <= LARGEST_SCALE:
             raise ValueError(
-                "[FourierFeatures] scale must be finite and above 0. "
+                f"[FourierFeatures] scale must be above 0, up to {LARGEST_SCALE:g}. "
                 f"Received: scale={scale!r}. Try scale=1.0."
             )
         self.scale = float(scale)
         self.given: np.ndarray | None = None
-        if np.ndim(frequencies) == 0:
-            check_count("FourierFeatures", "frequencies", frequencies, 1)
+        if is_integer(frequencies):
+            if not is_count(frequencies):
+                raise ValueError(
+                    f"[FourierFeatures] frequencies must be from 1 to {MOST}. Received:"
+                    f" frequencies={frequencies!r}. Try frequencies=16."
+                )
             self.count = int(frequencies)
         else:
             self.given = _checked(frequencies)
@@ -204,14 +211,18 @@ def _checked(frequencies: Any) -> np.ndarray:
     """Given frequencies as float64 (I, F)."""
     try:
         waves = np.asarray(frequencies, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        waves = np.array(0.0)
+    if not waves.ndim:
         raise TypeError(
             "[FourierFeatures] frequencies must be their number, or an array of them. "
             f"Received: {frequencies!r}. Try FourierFeatures(16)."
-        ) from None
+        )
     if waves.ndim == 1:
         waves = waves[None, :]
-    if waves.ndim != 2 or not waves.size or not np.isfinite(waves).all():
+    with np.errstate(over="ignore"):
+        held = waves.astype(np.float32)
+    if waves.ndim != 2 or not waves.size or not np.isfinite(held).all():
         raise ValueError(
             "[FourierFeatures] given frequencies must be finite, of shape (F,) or "
             f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0])."

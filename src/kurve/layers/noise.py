@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from kurve.arguments import is_number
 from kurve.layers.base import Layer
 from kurve.layers.core import checked_rate
 from kurve.layers.windows import Images
@@ -24,9 +25,10 @@ class GaussianNoise(Layer):
     """
 
     arguments = ("stddev",)
+    unused: tuple[str, ...] = ("seed",)
 
     def __init__(self, stddev: float, **common: Any) -> None:
-        if isinstance(stddev, (str, bool)) or not 0.0 <= stddev <= 1.0:
+        if not is_number(stddev) or not 0.0 <= stddev <= 1.0:
             raise ValueError(
                 "[GaussianNoise] stddev must be in [0, 1]. "
                 f"Received: stddev={stddev!r}. Try GaussianNoise(0.1)."
@@ -45,6 +47,7 @@ class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
 
     arguments = ("rate", "data_format")
+    unused: tuple[str, ...] = ("seed",)
 
     def __init__(
         self, rate: float, data_format: str | None = None, **common: Any
@@ -78,7 +81,7 @@ class SpatialDropout2D(_SpatialDropout):
     Source: Tompson et al. 2015; defaults follow keras.layers.SpatialDropout2D.
 
     Args:
-        rate: in [0, 1).
+        rate: in [0, 1].
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
     """

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers
+from kurve.arguments import check_flag, is_integer
 from kurve.layers.base import Layer, Variable
 from kurve.plan import Op, Shape, Slot
 
@@ -44,48 +45,106 @@ class Normalization(Layer):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        axes = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        self.axis: tuple[int, ...] = axes
-        self.invert = bool(invert)
+        axes = () if axis is None else (axis,) if is_integer(axis) else axis
+        if not isinstance(axes, (list, tuple)) or not all(map(is_integer, axes)):
+            raise ValueError(
+                "[Normalization] axis must be an integer, a tuple of them or None. "
+                f"Received: axis={axis!r}. Try axis=-1."
+            )
+        self.axis: tuple[int, ...] = tuple(int(a) for a in axes)
+        self.invert = check_flag("Normalization", "invert", invert)
         if (mean is None) != (variance is None):
             raise ValueError(
                 "[Normalization] mean and variance must be given together. "
                 f"Received: mean={mean}, variance={variance}. Try both, or adapt(x)."
             )
-        self.given_mean = None if mean is None else np.asarray(mean, np.float64)
-        self.given_variance = (
-            None if variance is None else np.asarray(variance, np.float64)
-        )
+        self.given_mean = self._numbers("mean", mean)
+        self.given_variance = self._numbers("variance", variance)
         if self.given_variance is not None and not (self.given_variance >= 0).all():
             raise ValueError(
                 "[Normalization] variance must be at least 0. "
                 f"Received: variance={variance}. Try adapt(x)."
             )
-        self.mean: Variable
-        self.variance: Variable
+        self.adapt_mean: Variable
+        self.adapt_variance: Variable
+
+    @staticmethod
+    def _numbers(name: str, value: Any) -> np.ndarray | None:
+        try:
+            array = None if value is None else np.array(value, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            array = np.array(np.nan)
+        with np.errstate(over="ignore"):
+            held = None if array is None else array.astype(np.float32)
+        if held is not None and not (held.size and np.isfinite(held).all()):
+            raise ValueError(
+                f"[Normalization] {name} must be finite numbers that float32 holds. "
+                f"Received: {name}={value!r}. Try adapt(x)."
+            )
+        return array
+
+    @property
+    def mean(self) -> Variable:
+        """The mean in the shape that it is broadcast in, (1, C) for samples (C,)."""
+        return self._shown("mean")
+
+    @property
+    def variance(self) -> Variable:
+        """The variance in the shape of `mean`."""
+        return self._shown("variance")
+
+    def _shown(self, name: str) -> Variable:
+        if self.built_shape is None:
+            raise AttributeError(
+                f"[Normalization] the layer is not built, so it has no {name} yet. "
+                "Try adapt(x) first."
+            )
+        held: Variable = getattr(self, f"adapt_{name}")
+        rank = len(self.built_shape) + 1
+        return held.reshaped((1,) * (rank - len(held.shape)) + held.shape)
 
     def make_variables(self, input_shape: Shape) -> None:
         kept = self._kept_shape(input_shape)
-        if self.given_mean is not None:
-            constant = initializers.Constant
-            self.mean = self.add_weight(
-                "mean", kept, constant(self.given_mean), "constant"
-            )
-            self.variance = self.add_weight(
-                "variance", kept, constant(self.given_variance), "constant"
+        if self.given_mean is not None and self.given_variance is not None:
+            mean = self._fitting("mean", self.given_mean, input_shape)
+            variance = self._fitting("variance", self.given_variance, input_shape)
+            self.adapt_mean = self.add_weight("mean", kept, mean, "constant")
+            self.adapt_variance = self.add_weight(
+                "variance", kept, variance, "constant"
             )
             return
         zeros, ones = initializers.Zeros(), initializers.Ones()
-        self.mean = self.add_weight("mean", kept, zeros, "buffer")
-        self.variance = self.add_weight("variance", kept, ones, "buffer")
+        self.adapt_mean = self.add_weight("mean", kept, zeros, "buffer")
+        self.adapt_variance = self.add_weight("variance", kept, ones, "buffer")
         # Keras keeps a third weight that it never uses; weight lists stay exchangeable.
         self.add_weight("count", (), zeros, "buffer")
+
+    def _fitting(
+        self, name: str, given: np.ndarray, input_shape: Shape
+    ) -> initializers.Constant:
+        """The numbers given, one for each that samples of this shape need."""
+        kept = self._kept_shape(input_shape)
+        shown = (1,) * (len(input_shape) + 1 - len(kept)) + kept
+        try:
+            np.broadcast_to(given, shown)
+            extra = max(given.ndim - len(kept), 0)  # axes of length 1
+            return initializers.Constant(given.reshape(given.shape[extra:]))
+        except ValueError:
+            raise ValueError(
+                f"[Normalization] {name} must be one number, or have shape {kept} to "
+                f"fit samples of shape {input_shape}. Received: {name} of shape "
+                f"{given.shape}. Try adapt(x)."
+            ) from None
 
     def adapt(self, data: Any) -> None:
         """Take mean and variance from data (n, ...); 1-D data is one feature.
 
+        Args:
+            data: an array, or a list of batches: arrays of two or more axes.
+
         Raises:
-            ValueError: empty or non-finite data, or another shape than before.
+            ValueError: empty or non-finite data, another shape than before, or numbers
+                whose mean or variance float32 does not hold.
             RuntimeError: mean and variance were given as arguments.
         """
         from kurve.data import as_samples
@@ -95,12 +154,43 @@ class Normalization(Layer):
                 "[Normalization] adapt needs a layer without mean and variance. "
                 "Try Normalization()."
             )
+        if (
+            isinstance(data, (list, tuple))
+            and data
+            and all(getattr(batch, "ndim", 0) > 1 for batch in data)
+        ):
+            data = _joined(data)
         x = as_samples("adapt", "data", data, None, np.float64)
-        self.build((None, *x.shape[1:]))
         kept = len(self._kept_shape(x.shape[1:]))
         over = tuple(range(x.ndim - kept))
-        self.mean.assign(x.mean(axis=over))
-        self.variance.assign(x.var(axis=over))
+        with np.errstate(over="ignore"):
+            learned = [
+                moment.astype(np.float32)
+                for moment in (x.mean(axis=over), x.var(axis=over))
+            ]
+        if not all(np.isfinite(moment).all() for moment in learned):
+            raise ValueError(
+                "[adapt] data must have a mean and a variance that float32 holds. "
+                f"Received: numbers up to {abs(x).max():.3g}. Try data in other units."
+            )
+        self.build((None, *x.shape[1:]))
+        for variable, moment in zip(
+            (self.adapt_mean, self.adapt_variance), learned, strict=True
+        ):
+            variable.assign(moment)
+
+    def check_input(self, input_shape: Shape) -> None:
+        kept = self._kept_shape(input_shape)
+        if kept != self.adapt_mean.shape:
+            raise ValueError(
+                f"[Normalization] layer {self.name!r} has a mean of shape "
+                f"{self.adapt_mean.shape}. Received: samples of shape {input_shape}, "
+                f"which need {kept}. Try a new layer."
+            )
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        self._kept_shape(input_shape)
+        return input_shape
 
     def _kept_shape(self, input_shape: Shape) -> Shape:
         """Shape of the mean. A sample flattened in C order then repeats it."""
@@ -140,3 +230,15 @@ class Normalization(Layer):
             "variance": None if given_variance is None else given_variance.tolist(),
             "invert": self.invert,
         }
+
+
+def _joined(batches: Sequence[Any]) -> np.ndarray:
+    """One array of all batches."""
+    arrays = [np.asarray(batch) for batch in batches]
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(
+            "[adapt] all batches must hold samples of one shape. Received: samples of "
+            f"shapes {', '.join(map(str, sorted(shapes)))}. Try adapt(x) for an array."
+        )
+    return np.concatenate(arrays)

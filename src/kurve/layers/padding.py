@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.layers.windows import Images, Sizes, integers, is_integer, pad_attrs
+from kurve.arguments import is_integer
+from kurve.layers.windows import Images, Sizes, integers, pad_attrs
 from kurve.plan import Attr, Op, Shape, Slot
 
 
@@ -112,6 +113,11 @@ class UpSampling1D(_UpSampling):
     arguments = ("size",)
 
     def __init__(self, size: int = 2, **common: Any) -> None:
+        if not is_integer(size) and not isinstance(size, (list, tuple)):
+            raise TypeError(
+                "[UpSampling1D] size must be an integer. "
+                f"Received: size={size!r} of type {type(size).__name__}. Try size=2."
+            )
         super().__init__(**common)
         self.size = integers(type(self), "size", size, 1)
 
@@ -142,7 +148,10 @@ class UpSampling2D(_UpSampling):
     ) -> None:
         super().__init__(data_format, **common)
         self.size = integers(type(self), "size", size, 2)
-        if interpolation not in ("nearest", "bilinear"):
+        if not isinstance(interpolation, str) or interpolation not in (
+            "nearest",
+            "bilinear",
+        ):
             raise ValueError(
                 "[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
                 f"Received: {interpolation!r}. Try interpolation='nearest'."

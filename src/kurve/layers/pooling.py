@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kurve.arguments import check_flag
 from kurve.layers.windows import Images, Sizes, Sliding
 from kurve.plan import Op, Shape, Slot
 
@@ -98,7 +99,7 @@ class _GlobalPooling(Images):
         self, data_format: str | None = None, keepdims: bool = False, **common: Any
     ) -> None:
         super().__init__(data_format, **common)
-        self.keepdims = bool(keepdims)
+        self.keepdims = check_flag(type(self).__name__, "keepdims", keepdims)
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         self.check_axes(input_shape)

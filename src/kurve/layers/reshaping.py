@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kurve.arguments import is_count, is_integer
 from kurve.layers.base import Layer
-from kurve.layers.windows import is_integer
+from kurve.layers.windows import is_last
 from kurve.plan import Op, Shape, Slot
 
 
@@ -20,7 +21,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if data_format not in (None, "channels_last"):
+        if not is_last(data_format):
             raise ValueError(
                 "[Flatten] data_format must be 'channels_last'. "
                 f"Received: data_format={data_format!r}. Try Flatten()."
@@ -54,17 +55,16 @@ class Reshape(Layer):
     def __init__(self, target_shape: Sequence[int], **common: Any) -> None:
         super().__init__(**common)
         axes: Any = [target_shape] if is_integer(target_shape) else target_shape
-        good = isinstance(axes, (list, tuple)) and all(map(is_integer, axes))
-        if not good or not axes or list(axes).count(-1) > 1 or _wrong(axes):
+        good = isinstance(axes, (list, tuple)) and all(
+            is_integer(axis) and (axis == -1 or is_count(axis)) for axis in axes
+        )
+        if not good or not axes or list(axes).count(-1) > 1:
             raise ValueError(
                 "[Reshape] target_shape must be a tuple of positive integers, without "
                 "the batch axis; one of them may be -1. "
                 f"Received: target_shape={target_shape!r}. Try Reshape((28, 28, 1))."
             )
         self.target_shape = tuple(int(axis) for axis in axes)
-
-    def make_variables(self, input_shape: Shape) -> None:
-        self.output_sample_shape(input_shape)
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         size = math.prod(input_shape)
@@ -83,7 +83,3 @@ class Reshape(Layer):
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         return [Op("reshape", self.name, input_shape, shape)]
-
-
-def _wrong(axes: Sequence[int]) -> bool:
-    return any(axis < 1 and axis != -1 for axis in axes)

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers, regularizers
+from kurve.arguments import check_flag, is_integer, is_number
 from kurve.arrays import as_numbers
 from kurve.layers.base import Layer, Variable
-from kurve.layers.windows import is_integer
 from kurve.plan import Attr, Op, Shape, Slot
 
 
 class _Standardizing(Layer):
     """What the two share: y = gamma * standardized x + beta."""
+
+    unused: tuple[str, ...] = ("beta_constraint", "gamma_constraint")
 
     def __init__(
         self,
@@ -31,22 +33,37 @@ class _Standardizing(Layer):
     ) -> None:
         super().__init__(**common)
         self.epsilon = self._number("epsilon", epsilon, math.inf, 1e-3)
-        self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
+        where = type(self).__name__
+        self.center = check_flag(where, "center", center)
+        self.scale = check_flag(where, "scale", scale)
+        self.beta_initializer = initializers.of_weight(beta_initializer)
+        self.gamma_initializer = initializers.of_weight(gamma_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
         self.gamma: Variable | None = None
         self.beta: Variable | None = None
 
     def _number(self, name: str, value: Any, below: float, default: float) -> float:
-        if isinstance(value, (str, bool)) or not 0.0 <= value < below:
+        if not is_number(value) or not 0.0 <= value < below:
             end = "finite and at least 0" if below == math.inf else f"in [0, {below:g})"
             raise ValueError(
                 f"[{type(self).__name__}] {name} must be {end}. "
                 f"Received: {name}={value!r}. Try {name}={default:g}."
             )
         return float(value)
+
+    def _axes(self, axis: Any, one: bool = False) -> tuple[int, ...]:
+        """The axes named, as integers."""
+        given = (axis,) if is_integer(axis) else () if one else axis
+        if not isinstance(given, (list, tuple)) or not given:
+            given = (None,)
+        if not all(map(is_integer, given)):
+            kind = "an integer" if one else "an integer or a tuple of integers"
+            raise ValueError(
+                f"[{type(self).__name__}] axis must be {kind}. "
+                f"Received: axis={axis!r}. Try axis=-1."
+            )
+        return tuple(int(a) for a in given)
 
     def add_gamma_and_beta(self, shape: Shape) -> None:
         if self.scale:
@@ -99,6 +116,13 @@ class BatchNormalization(_Standardizing):
         *("moving_variance_initializer", "beta_regularizer", "gamma_regularizer"),
     )
 
+    unused: tuple[str, ...] = (
+        "synchronized",
+        "renorm",
+        "renorm_clipping",
+        "renorm_momentum",
+    )
+
     def __init__(
         self,
         axis: int = -1,
@@ -119,10 +143,12 @@ class BatchNormalization(_Standardizing):
             *(beta_regularizer, gamma_regularizer),
             **common,
         )
-        self.axis = axis
+        self.axis = self._axes(axis, one=True)[0]
         self.momentum = self._number("momentum", momentum, 1.0, 0.99)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.moving_mean_initializer = initializers.of_weight(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.of_weight(
+            moving_variance_initializer
+        )
         self.moving_mean: Variable
         self.moving_variance: Variable
 
@@ -197,6 +223,8 @@ class LayerNormalization(_Standardizing):
         *("gamma_initializer", "beta_regularizer", "gamma_regularizer"),
     )
 
+    unused: tuple[str, ...] = ("rms_scaling",)
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
@@ -214,10 +242,22 @@ class LayerNormalization(_Standardizing):
             *(beta_regularizer, gamma_regularizer),
             **common,
         )
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+        axes = self._axes(axis)
+        self.axis = axes[0] if is_integer(axis) else axes
 
     def make_variables(self, input_shape: Shape) -> None:
         self.add_gamma_and_beta(self._together(input_shape))
+
+    def check_input(self, input_shape: Shape) -> None:
+        together = self._together(input_shape)
+        for variable in self._variables:
+            if variable.shape != together:
+                raise ValueError(
+                    f"[LayerNormalization] layer {self.name!r} was built for "
+                    f"{variable.shape} elements standardized together. Received: "
+                    f"samples of shape {input_shape}, with {together}. "
+                    "Try a new layer."
+                )
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         self._together(input_shape)
@@ -227,10 +267,9 @@ class LayerNormalization(_Standardizing):
         """Shape of what is standardized together."""
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         rank = len(input_shape) + 1
-        named = sorted(a % rank for a in axes if is_integer(a) and -rank <= a < rank)
+        named = sorted(a % rank for a in axes if -rank <= a < rank)
         if (
-            not axes
-            or len(named) != len(axes)
+            len(named) != len(axes)
             or named != list(range(rank - len(named), rank))
             or named[0] == 0
         ):
@@ -277,10 +316,12 @@ class Rescaling(Layer):
             array = as_numbers("Rescaling", name, value, np.float64)
         except (TypeError, ValueError):
             array = np.array(np.nan)
-        if array.ndim > 1 or not array.size or not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            held = array.astype(np.float32)
+        if array.ndim > 1 or not array.size or not np.isfinite(held).all():
             raise ValueError(
-                f"[Rescaling] {name} must be a finite number, or one for each channel. "
-                f"Received: {name}={value!r}. Try Rescaling(1 / 255)."
+                f"[Rescaling] {name} must be a finite number, or one for each "
+                f"channel. Received: {name}={value!r}. Try Rescaling(1 / 255)."
             )
         return tuple(array.tolist()) if array.ndim else float(array)
 
@@ -290,6 +331,9 @@ class Rescaling(Layer):
             if isinstance(value, tuple):
                 constant = initializers.Constant(value)
                 self.add_weight(name, (len(value),), constant, "constant")
+
+    def check_input(self, input_shape: Shape) -> None:
+        self.output_sample_shape(input_shape)
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         for name, value in (("scale", self.scale), ("offset", self.offset)):

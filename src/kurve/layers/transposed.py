@@ -60,7 +60,7 @@ class _ConvTranspose(Convolving):
                 f"Received: output_padding={output_padding!r}, strides={strides!r}. "
                 "Try output_padding=None."
             )
-        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.kernel: Variable
 

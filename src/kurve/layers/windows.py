@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from kurve.arguments import is_integer
 from kurve.layers.base import Layer
 from kurve.plan import Attr, Shape
 
 AXES = {1: "length, channels", 2: "height, width, channels"}
 """What a sample's axes are, by their number without the channels."""
+
+WIDEST = 2**31 - 1
+"""The largest number of a window: engines hold it in 32 bits."""
 
 Sizes = int | Sequence[int]
 """One number for all axes, or a number for each."""
@@ -66,7 +68,7 @@ class Images(Layer):
     axes = 2
 
     def __init__(self, data_format: str | None = None, **common: Any) -> None:
-        if data_format not in (None, "channels_last"):
+        if not is_last(data_format):
             raise ValueError(
                 f"[{type(self).__name__}] data_format must be 'channels_last'. "
                 f"Received: data_format={data_format!r}. Try channels last, with "
@@ -89,19 +91,16 @@ class Images(Layer):
         )
 
     def check_input(self, input_shape: Shape) -> None:
-        """Samples of any size pass, if what they are made of stays the same."""
+        """Samples of any size pass; where there are weights, of so many channels."""
         self.check_axes(input_shape)
         assert self.built_shape is not None
         channels = self.built_shape[-1]
-        if input_shape[-1] != channels:
+        if self._variables and input_shape[-1] != channels:
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
                 f"{channels} channels. Received: {input_shape[-1]} channels, in samples"
                 f" of shape {input_shape}. Try a new layer."
             )
-
-    def make_variables(self, input_shape: Shape) -> None:
-        self.output_sample_shape(input_shape)  # refuses what does not fit
 
 
 class Sliding(Images):
@@ -126,7 +125,7 @@ class Sliding(Images):
         size = self.numbers(*sizes)
         self.strides = self.numbers("strides", strides)
         self.dilation_rate = self.numbers("dilation_rate", dilation_rate)
-        lowered = padding.lower() if isinstance(padding, str) else padding
+        lowered = padding.lower() if isinstance(padding, str) else ""
         if lowered not in self.paddings:
             raise ValueError(
                 f"[{type(self).__name__}] padding must be one of "
@@ -206,7 +205,7 @@ def integers(
     if (
         isinstance(given, (list, tuple))
         and len(given) == count
-        and all(is_integer(number) and number >= low for number in given)
+        and all(is_integer(number) and low <= number <= WIDEST for number in given)
     ):
         return tuple(int(number) for number in given)
     also = f", or {count} of them" if count > 1 else ""
@@ -217,8 +216,11 @@ def integers(
     )
 
 
-def is_integer(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def is_last(data_format: Any) -> bool:
+    """Whether channels come last, which None stands for."""
+    return data_format is None or (
+        isinstance(data_format, str) and data_format == "channels_last"
+    )
 
 
 def _by(numbers: Sequence[int]) -> str:

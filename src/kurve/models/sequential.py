@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import registry, rng
+from kurve.arguments import check_name
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
@@ -21,8 +22,8 @@ from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
+    auto_name,
     check_shape,
-    checked_name,
     lower,
 )
 from kurve.layers.core import InputLayer
@@ -54,7 +55,9 @@ class Sequential(Trainer):
         self, layers: Sequence[Layer] | None = None, name: str | None = None
     ) -> None:
         super().__init__()
-        self.name = checked_name(type(self), name)
+        self.name = (
+            auto_name(type(self)) if name is None else check_name("Sequential", name)
+        )
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
         self._seed = rng.next_seed()

@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from kurve import registry
-from kurve.errors import unknown_argument, unknown_name
+from kurve.arguments import check_flag, check_name, is_integer, refuse_arguments
+from kurve.errors import unknown_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr, Spec
@@ -46,6 +47,15 @@ class Optimizer:
         ValueError: a number outside its range, or more than one way of clipping.
     """
 
+    unused: tuple[str, ...] = (
+        "use_ema",
+        "ema_momentum",
+        "ema_overwrite_frequency",
+        "loss_scale_factor",
+        "gradient_accumulation_steps",
+    )
+    """Arguments of Keras's that do nothing here, see `kurve.arguments.UNUSED`."""
+
     kind: str
     slot_starts: tuple[float, ...] = ()
     scalar_starts: tuple[float, ...] = ()
@@ -60,9 +70,8 @@ class Optimizer:
         name: str | None = None,
         **unknown: Any,
     ) -> None:
-        if unknown:
-            raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = name or self.kind
+        refuse_arguments(type(self), unknown)
+        self.name = self.kind if name is None else check_name(type(self).__name__, name)
         self.learning_rate = learning_rate
         self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
         self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
@@ -171,9 +180,7 @@ class Optimizer:
         """`value` as a float in [low, high], or None."""
         if value is None:
             return None
-        if isinstance(value, (bool, str)) or not isinstance(
-            value, (int, float, np.integer, np.floating)
-        ):
+        if not is_integer(value) and not isinstance(value, (float, np.floating)):
             raise TypeError(
                 f"[{type(self).__name__}] {name} must be a number. "
                 f"Received: {value!r} of type {type(value).__name__}. "
@@ -195,9 +202,13 @@ class Optimizer:
             if value is None:
                 raise TypeError(
                     f"[{type(self).__name__}] {name} must be a number. "
-                    f"Received: None. Try {name}={USUAL[name]}."
+                    f"Received: {name}=None. Try {name}={USUAL[name]}."
                 )
             setattr(self, name, self._number(name, value, low, high))
+
+    def _flag(self, **flags: bool) -> None:
+        for name, value in flags.items():
+            setattr(self, name, check_flag(type(self).__name__, name, value))
 
 
 class SGD(Optimizer):
@@ -219,7 +230,8 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **common)
         self.momentum: float
         self._set(0.0, 1.0, momentum=momentum)
-        self.nesterov = bool(nesterov)
+        self.nesterov: bool
+        self._flag(nesterov=nesterov)
         self.slot_starts = (0.0,) if self.momentum else ()
 
     def attrs(self) -> dict[str, Attr]:
@@ -250,7 +262,8 @@ class RMSprop(Optimizer):
         self.epsilon: float
         self._set(0.0, 1.0, rho=rho, momentum=momentum)
         self._set(0.0, LARGEST, epsilon=epsilon)
-        self.centered = bool(centered)
+        self.centered: bool
+        self._flag(centered=centered)
         self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
 
     def attrs(self) -> dict[str, Attr]:
@@ -340,7 +353,8 @@ class Adam(_Moments):
         **common: Any,
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad: bool
+        self._flag(amsgrad=amsgrad)
         self.slot_starts = (0.0,) * (2 + self.amsgrad)
 
     def attrs(self) -> dict[str, Attr]:
@@ -361,6 +375,11 @@ class AdamW(Adam):
         name: str | None = "adamw",
         **common: Any,
     ) -> None:
+        if weight_decay is None:
+            raise ValueError(
+                "[AdamW] weight_decay must be a number. Received: weight_decay=None. "
+                "Try Adam, which has none."
+            )
         super().__init__(
             learning_rate,
             beta_1,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.arguments import check_flag, check_name, is_number
 from kurve.errors import lookup
 
 
@@ -23,6 +24,13 @@ class LearningRateSchedule:
 
     def __call__(self, step: Any) -> np.ndarray:
         raise NotImplementedError
+
+    name: str | None = None
+    """As in Keras: a label without an effect."""
+
+    def _label(self, name: str | None) -> None:
+        if name is not None:
+            self.name = check_name(type(self).__name__, name)
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -37,12 +45,19 @@ class _Decay(LearningRateSchedule):
         decay_steps: int,
         decay_rate: float,
         staircase: bool = False,
+        name: str | None = None,
     ) -> None:
-        _check_positive(self, initial_learning_rate=initial_learning_rate)
-        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
+        _check_positive(self, decay_steps=decay_steps)
+        _check_positive(
+            self,
+            zero=True,
+            initial_learning_rate=initial_learning_rate,
+            decay_rate=decay_rate,
+        )
+        self._label(name)
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps, self.decay_rate = decay_steps, decay_rate
-        self.staircase = staircase
+        self.staircase = check_flag(type(self).__name__, "staircase", staircase)
 
     def progress(self, step: Any) -> np.ndarray:
         """p of a step or of an array of steps."""
@@ -71,7 +86,21 @@ class InverseTimeDecay(_Decay):
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[0] up to and including step boundaries[0], then values[1], and so on."""
 
-    def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
+    def __init__(
+        self,
+        boundaries: Sequence[int],
+        values: Sequence[float],
+        name: str | None = None,
+    ) -> None:
+        for given, numbers in (("boundaries", boundaries), ("values", values)):
+            listed = isinstance(numbers, (list, tuple)) or np.ndim(numbers) == 1
+            if not listed or not all(map(is_number, numbers)):
+                raise ValueError(
+                    f"[PiecewiseConstantDecay] {given} must be a list of finite "
+                    f"numbers. Received: {given}={numbers!r}. "
+                    "Try boundaries=[100], values=[1e-3, 1e-4]."
+                )
+        self._label(name)
         self.boundaries, self.values = list(boundaries), list(values)
         if len(self.boundaries) != len(self.values) - 1:
             raise ValueError(
@@ -85,7 +114,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 f"Received: {self.boundaries}. Try {sorted(set(self.boundaries))}."
             )
         for i, value in enumerate(self.values):
-            _check_positive(self, **{f"values[{i}]": value})
+            _check_positive(self, zero=True, **{f"values[{i}]": value})
 
     def __call__(self, step: Any) -> np.ndarray:
         index = np.searchsorted(np.asarray(self.boundaries), step, side="left")
@@ -106,10 +135,20 @@ class CosineDecay(LearningRateSchedule):
         initial_learning_rate: float,
         decay_steps: int,
         alpha: float = 0.0,
+        name: str | None = None,
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ) -> None:
         _check_positive(self, decay_steps=decay_steps)
+        _check_positive(
+            self,
+            zero=True,
+            initial_learning_rate=initial_learning_rate,
+            alpha=alpha,
+            warmup_steps=warmup_steps,
+            warmup_target=0.0 if warmup_target is None else warmup_target,
+        )
+        self._label(name)
         self.initial_learning_rate, self.decay_steps = (
             initial_learning_rate,
             decay_steps,
@@ -163,16 +202,18 @@ class OneCycle(LearningRateSchedule):
         divisor: float = 25.0,
         final_divisor: float = 1e4,
         decay: str = "cosine",
+        name: str | None = None,
     ) -> None:
+        self._label(name)
         _check_positive(self, max_learning_rate=max_learning_rate)
         _check_positive(self, total_steps=total_steps)
         for name, value in (("divisor", divisor), ("final_divisor", final_divisor)):
-            if not 1.0 <= value < math.inf:
+            if not is_number(value) or value < 1.0:
                 raise ValueError(
                     f"[OneCycle] {name} must be finite and at least 1. "
                     f"Received: {value!r}. Try {name}=25."
                 )
-        if not 0.0 <= warmup <= 1.0:
+        if not is_number(warmup) or not 0.0 <= warmup <= 1.0:
             raise ValueError(
                 "[OneCycle] warmup must be a share of the steps, in [0, 1]. "
                 f"Received: {warmup!r}. Try warmup=0.3."
@@ -232,10 +273,14 @@ def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
     return made
 
 
-def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:
+def _check_positive(
+    schedule: LearningRateSchedule, zero: bool = False, **arguments: float
+) -> None:
+    """Refuse numbers that are not finite and above 0, or 0 with `zero`."""
     for name, value in arguments.items():
-        if not (math.isfinite(value) and value > 0):
+        if not (is_number(value) and (value > 0 or (zero and value == 0))):
             raise ValueError(
-                f"[{type(schedule).__name__}] {name} must be finite and above 0. "
-                f"Received: {value!r}. Try {name}=100."
+                f"[{type(schedule).__name__}] {name} must be finite and "
+                f"{'at least' if zero else 'above'} 0. Received: {value!r}. "
+                f"Try {name}={0.001 if zero else 100}."
             )

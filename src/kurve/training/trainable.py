@@ -32,12 +32,7 @@ class Compilation:
 
     def metrics_for(self, output_shape: Shape) -> list[Metric]:
         """The metrics, "accuracy" made precise."""
-        return [
-            metric.resolve(self.loss, output_shape)
-            if isinstance(metric, metrics.Accuracy)
-            else metric
-            for metric, _ in self.metrics
-        ]
+        return [metric.resolve(self.loss, output_shape) for metric, _ in self.metrics]
 
     def completed(self, plan: Plan, resolved: Sequence[Metric]) -> Plan:
         """The plan with loss, metrics and optimizer."""
@@ -166,7 +161,7 @@ class Trainable:
                 "[compile] a loss is needed. Received: loss=None. "
                 "Try compile(optimizer='adam', loss='mse')."
             )
-        new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
+        new_optimizer, new_loss = optimizers.get(optimizer), losses.as_loss(loss)
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)
         taken = {"loss"}
@@ -302,4 +297,4 @@ def _metric_list(
             f"[compile] {argument} must be a list. "
             f"Received: {given!r}. Try {argument}=[{given!r}]."
         )
-    return [(metrics.get(metric), weighted) for metric in given or []]
+    return [(metrics.as_metric(metric), weighted) for metric in given or []]

@@ -213,7 +213,9 @@ def test_text_that_hardly_repeats_is_no_category() -> None:
         lambda: Regressor(**FAST).fit(prices, y),
         lambda: Regressor(**FAST).fit([(prices[::2], y[::2]), (prices[1::2], y[1::2])]),
     ):
-        with pytest.raises(ValueError, match=r"each twice on average. Received: at lea"):
+        with pytest.raises(
+            ValueError, match="each twice on average"
+        ):
             fit()
     few = prices[np.arange(200) % 50]
     Regressor(**FAST).fit(few[:60], y[:60])  # fifty levels always may be

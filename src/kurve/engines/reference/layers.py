@@ -99,15 +99,16 @@ def dropout_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Memory]:
     """In training each element is dropped with probability `rate` and the others are
-    scaled by 1 / (1 - rate), so that the mean stays. Source: Srivastava et al. 2014."""
+    scaled by 1 / (1 - rate), so that the mean stays; rate 1 drops all of them.
+    Source: Srivastava et al. 2014."""
     rate = float(op.attrs["rate"])
     if not training or rate == 0.0:
         return x, None
     purpose = rng.DROPOUT + int(op.attrs["stream"])
     shared = int(op.attrs.get("shared", 1))
     words = rng.philox(state.seed, purpose, state.step, x.size // shared)
-    kept = words >= np.uint32(int(rate * 2**32))
-    scale = x.dtype.type(1.0 / (1.0 - rate))
+    kept = words >= np.uint64(rate * 2**32)
+    scale = x.dtype.type(1.0 / (1.0 - rate) if rate < 1.0 else 0.0)
     mask = np.where(kept, scale, x.dtype.type(0))
     if shared > 1:  # a channel falls at all positions or at none
         mask = np.repeat(mask.reshape(len(x), 1, -1), shared, axis=1)

@@ -4,6 +4,15 @@ A row is one sample, or one position of a sample whose output has more axes; it 
 outputs. Each function takes y and p (R, O) and gives values (R,) and dvalues/dp (R, O).
 Losses with several outputs for each of T targets take y (R, T). The loss of a batch is
 the sum of weight x value over the rows, divided by R.
+
+At the ends of float32 every engine gives these answers:
+
+* An element's term is computed in the dtype of p and is infinite where that does not
+  hold it: a squared error of 1e20. |e|, log cosh e and a cross-entropy from logits are
+  no larger than their arguments, and finite up to the largest number.
+* The terms of a row are added up in float64, so a mean is finite if its terms are.
+* A class with y = 0 counts nothing, however small its probability: 0 log 0 = 0.
+* NaN in p gives NaN.
 """
 
 from __future__ import annotations
@@ -28,30 +37,31 @@ MIN_VARIANCE = 1e-6
 def mean_squared_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     """value = mean of (p - y)^2, derivative 2 (p - y) / O."""
     error = p - y
-    return np.mean(error**2, axis=-1), 2.0 * error / p.shape[-1]
+    return _mean(error**2), 2.0 * error / p.shape[-1]
 
 
 def mean_absolute_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     """value = mean of |p - y|, derivative sign(p - y) / O."""
     error = p - y
-    return np.mean(np.abs(error), axis=-1), np.sign(error) / p.shape[-1]
+    return _mean(np.abs(error)), np.sign(error) / p.shape[-1]
 
 
 def huber(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
-    """e^2 / 2 for |e| <= delta, delta |e| - delta^2 / 2 beyond. Source: Huber 1964."""
-    delta = float(attrs["delta"])
+    """e^2 / 2 for |e| <= delta, delta (|e| - delta / 2) beyond. Source: Huber 1964."""
+    delta = p.dtype.type(float(attrs["delta"]))
     error = p - y
     size = np.abs(error)
-    value = np.where(size <= delta, 0.5 * error**2, delta * size - 0.5 * delta**2)
-    return np.mean(value, axis=-1), np.clip(error, -delta, delta) / p.shape[-1]
+    beyond = delta * (size - 0.5 * delta)
+    value = np.where(size <= delta, 0.5 * error * error, beyond)
+    return _mean(value), np.clip(error, -delta, delta) / p.shape[-1]
 
 
 def log_cosh(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
-    """log cosh e = e + log(1 + e^(-2e)) - log 2, derivative tanh e."""
+    """log cosh e = |e| + log(1 + e^(-2 |e|)) - log 2, derivative tanh e."""
     error = p - y
     size = np.abs(error)
     value = size + softplus(-2.0 * size) - math.log(2.0)
-    return np.mean(value, axis=-1), np.tanh(error) / p.shape[-1]
+    return _mean(value), np.tanh(error) / p.shape[-1]
 
 
 def binary_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -65,7 +75,7 @@ def binary_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
         clipped, inside = _clip(p)
         value = -y * np.log(clipped) - (1.0 - y) * np.log(1.0 - clipped)
         slope = inside * (clipped - y) / (clipped * (1.0 - clipped))
-    return np.mean(value, axis=-1), slope / p.shape[-1]
+    return _mean(value), slope / p.shape[-1]
 
 
 def categorical_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -74,16 +84,17 @@ def categorical_crossentropy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Resu
     y = y * (1.0 - smoothing) + smoothing / p.shape[-1]
     if attrs["from_logits"]:
         shifted = p - p.max(axis=-1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        slope = np.exp(log_p) * y.sum(axis=-1, keepdims=True) - y
+        log_p = shifted - np.log(_sum(np.exp(shifted)))
+        slope = np.exp(log_p) * _sum(y) - y
     else:
-        total = p.sum(axis=-1, keepdims=True)
+        total = _sum(p)
         scaled = p / total
         clipped, inside = _clip(scaled)
         log_p = np.log(clipped)
         d_scaled = -inside * y / clipped
-        slope = (d_scaled - (d_scaled * scaled).sum(axis=-1, keepdims=True)) / total
-    return -np.sum(y * log_p, axis=-1), slope
+        slope = (d_scaled - _sum(d_scaled * scaled)) / total
+    terms = np.where((y == 0.0) & np.isinf(log_p), 0.0, y * log_p)
+    return -terms.sum(axis=-1, dtype=np.float64), slope
 
 
 def sparse_categorical_crossentropy(
@@ -112,7 +123,7 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     d_raw = 0.5 * (1.0 - error * scaled) / variance * sigmoid(raw)
     factor = variance ** float(attrs["beta"]) / count
     slope = np.concatenate([scaled * factor, d_raw * factor], axis=-1)
-    return np.mean(value, axis=-1), slope
+    return _mean(value), slope
 
 
 def pinball(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -127,7 +138,18 @@ def pinball(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
     value = np.maximum(q * error, (q - 1.0) * error)
     slope = np.where(error > 0, -q, np.where(error < 0, 1.0 - q, 0.0))
     size = p.shape[-1]
-    return np.mean(value, axis=(-2, -1)), slope.reshape(p.shape) / size
+    return _mean(value.reshape(p.shape)), slope.reshape(p.shape) / size
+
+
+def _mean(terms: np.ndarray) -> np.ndarray:
+    """Mean over the last axis: float64 (R,)."""
+    return np.asarray(np.mean(terms, axis=-1, dtype=np.float64))
+
+
+def _sum(terms: np.ndarray) -> np.ndarray:
+    """Sum over the last axis, which stays: (R, 1), of the terms' dtype."""
+    total = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
+    return np.asarray(total.astype(terms.dtype))
 
 
 def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

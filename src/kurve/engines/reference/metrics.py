@@ -10,7 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kurve.engines.reference.losses import LOSSES, Attrs
+from kurve.engines.reference.losses import LOSSES, Attrs, mean_squared_error
+
+
+def accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
+    """Share of a row's outputs that are equal to their target."""
+    return np.mean(y == p, axis=-1)
 
 
 def binary_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
@@ -50,13 +55,14 @@ def _among_largest(classes: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarr
 
 
 ROW_VALUES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], np.ndarray]] = {
+    "accuracy": accuracy,
     "binary_accuracy": binary_accuracy,
     "categorical_accuracy": categorical_accuracy,
     "sparse_categorical_accuracy": sparse_categorical_accuracy,
     "top_k_categorical_accuracy": top_k_categorical_accuracy,
     "sparse_top_k_categorical_accuracy": sparse_top_k_categorical_accuracy,
     # The root is taken of the total, by the metric.
-    "root_mean_squared_error": lambda y, p, attrs: np.mean((p - y) ** 2, axis=-1),
+    "root_mean_squared_error": lambda y, p, attrs: mean_squared_error(y, p, attrs)[0],
 }
 
 KINDS = frozenset(ROW_VALUES) | frozenset(LOSSES) | {"r2_score"}

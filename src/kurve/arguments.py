@@ -1,0 +1,161 @@
+"""Checks of single arguments that several modules share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve.errors import unknown_argument
+
+MAX_NAME = 400
+"""Characters of a layer's name: with those of its variables it fits into a file."""
+
+MOST = 2**40
+"""The largest length or number of things, far beyond any memory."""
+
+UNUSED: dict[str, tuple[Any, ...]] = {
+    "axis": (-1,),
+    "class_aggregation": ("uniform_average",),
+    "ignore_class": (None,),
+    "num_regressors": (0,),
+    "reduction": ("sum_over_batch_size", "mean"),
+    "activity_regularizer": (None,),
+    "autocast": (True,),
+    "batch_shape": (None,),
+    "batch_size": (None,),
+    "beta_constraint": (None,),
+    "bias_constraint": (None,),
+    "depthwise_constraint": (None,),
+    "dtype": (None, "float32"),
+    "ema_momentum": (0.99,),
+    "ema_overwrite_frequency": (None,),
+    "from_sorted_ids": (False,),
+    "gamma_constraint": (None,),
+    "gradient_accumulation_steps": (None,),
+    "input_axes": (None,),
+    "input_tensor": (None,),
+    "kernel_constraint": (None,),
+    "loss_scale_factor": (None,),
+    "lora_alpha": (None,),
+    "lora_rank": (None,),
+    "noise_shape": (None,),
+    "optional": (False,),
+    "output_axes": (None,),
+    "pointwise_constraint": (None,),
+    "quantization_config": (None,),
+    "ragged": (None, False),
+    "renorm": (False,),
+    "renorm_clipping": (None,),
+    "renorm_momentum": (0.99,),
+    "rms_scaling": (False,),
+    "seed": (None,),
+    "sparse": (None, False),
+    "synchronized": (False,),
+    "tensor": (None,),
+    "use_ema": (False,),
+}
+"""Arguments of Keras's for what Kurve does not have, and the values with which they do
+nothing in Keras either: these are taken, so that calls written for Keras work."""
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer of Python's or NumPy's; True and False are not."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite real number that a float holds; True and False are not."""
+    if not is_integer(value) and not isinstance(value, (float, np.floating)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
+
+
+def is_count(value: Any, low: int = 1) -> bool:
+    """Whether it is an integer from `low` to `MOST`."""
+    return is_integer(value) and low <= value <= MOST
+
+
+def check_flag(where: str, name: str, value: Any) -> bool:
+    """True or False, given as such or as 1 or 0.
+
+    Raises:
+        TypeError: anything else: the truth of "no" or of None would be a guess.
+    """
+    if isinstance(value, (bool, np.bool_)) or (is_integer(value) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(
+        f"[{where}] {name} must be True or False. "
+        f"Received: {name}={value!r}. Try {name}=True."
+    )
+
+
+def check_name(where: str, name: Any) -> str:
+    """A name that files can hold.
+
+    Raises:
+        TypeError: no text.
+        ValueError: half a character, which UTF-8 cannot write, or too long.
+    """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"[{where}] name must be text. Received: name={name!r} of type "
+            f"{type(name).__name__}. Try name='first'."
+        )
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(
+            f"[{where}] name must be text without lone surrogates, which UTF-8 cannot "
+            f"write. Received: name={name!r}. Try name='first'."
+        )
+    if len(name) > MAX_NAME:
+        raise ValueError(
+            f"[{where}] name must have at most {MAX_NAME} characters. "
+            f"Received: {name[:80]!r} and {len(name) - 80} more. Try a shorter name."
+        )
+    return str(name)
+
+
+def check_seed(where: str, seed: Any) -> int | None:
+    """A seed of random numbers, or None.
+
+    Raises:
+        TypeError: no integer.
+    """
+    if seed is None or is_integer(seed):
+        return None if seed is None else int(seed)
+    raise TypeError(
+        f"[{where}] seed must be an integer or None. "
+        f"Received: seed={seed!r} of type {type(seed).__name__}. Try seed=1."
+    )
+
+
+def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that a class does not have, but for those that its
+    `unused`, or that of a base class, names, where they have a value of `UNUSED`.
+
+    Raises:
+        TypeError: no such argument; the message has the nearest.
+        ValueError: another value of an unused one.
+    """
+    unused = {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
+    for name, value in given.items():
+        if name not in unused:
+            raise unknown_argument(cls, name)
+        check_unused(cls.__name__, **{name: value})
+
+
+def check_unused(where: str, **given: Any) -> None:
+    """Refuse values of arguments that do nothing, other than those of `UNUSED`."""
+    for name, value in given.items():
+        taken = UNUSED[name]
+        if not any(type(value) is type(one) and value == one for one in taken):
+            raise ValueError(
+                f"[{where}] {name} can only be {' or '.join(map(repr, taken))}: there "
+                f"is nothing else yet. Received: {name}={value!r}. "
+                f"Try {where} without {name}."
+            )

@@ -372,7 +372,10 @@ def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:
         first += len(part)
         scores[who] = []
         for name, measure in measures.items():
-            low, high = np.nanquantile(measure(spread), (0.025, 0.975))
+            values = measure(spread)
+            known = values[~np.isnan(values)]  # none where the truth is constant
+            ends = (0.025, 0.975)
+            low, high = np.quantile(known, ends) if len(known) else (np.nan, np.nan)
             value = float(measure(means))
             scores[who].append(Score(name, value, float(low), float(high)))
     return scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,10 @@ def test_as_text() -> None:
     assert lines[0].split() == ["y,", "3", "rows", "model", "mean"]
     assert lines[1].split() == ["RMSE", "0", "(0", "to", "0)", "1.291"]
     assert assessment.as_dict(found)["y"]["model"]["MAE"]["value"] == 0.0
+
+
+def test_a_constant_truth_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = assess_regression(np.ones(20), {"model": np.linspace(0.9, 1.1, 20)})
+    assert found.value("RMSE") == pytest.approx(np.std(np.linspace(0.9, 1.1, 20)))

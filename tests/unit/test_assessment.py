@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -150,3 +152,10 @@ def pa_table(values: np.ndarray) -> object:
 def test_a_longer_name_is_another_class() -> None:
     classes = np.array(["Rome", "Oslo"])
     assert assessment.class_numbers(["Romeo", "Oslo"], classes).tolist() == [-1, 1]
+
+
+def test_a_constant_truth_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = assess_regression(np.ones(20), {"model": np.linspace(0.9, 1.1, 20)})
+    assert found.value("RMSE") == pytest.approx(np.std(np.linspace(0.9, 1.1, 20)))

@@ -80,7 +80,7 @@ def _from_array(where: str, data: Any) -> Table:
         raise TypeError(
             f"[{where}] X is missing. Received: None. Try an array (rows, columns)."
         )
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and not hasattr(data, "tocsr"):  # SciPy's dok_array
         raise TypeError(
             f"[{where}] X must be an array or a data frame. Received: a "
             f"{type(data).__name__}. Try pandas.DataFrame(X) or polars.DataFrame(X)."

@@ -164,8 +164,9 @@ def test_levels_may_be_numbers() -> None:
 
 def test_sparse_matrices_are_refused() -> None:
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="sparse data was passed"):
-        Regressor(**FAST).fit(sparse.csr_matrix(np.eye(5)), np.arange(5.0))
+    for kind in (sparse.csr_matrix, sparse.dok_array, sparse.coo_array):
+        with pytest.raises(TypeError, match="sparse data was passed"):
+            Regressor(**FAST).fit(kind(np.eye(5)), np.arange(5.0))
 
 
 IDS = [1234567890123456789 + 7919 * i for i in range(60)]
@@ -213,9 +214,7 @@ def test_text_that_hardly_repeats_is_no_category() -> None:
         lambda: Regressor(**FAST).fit(prices, y),
         lambda: Regressor(**FAST).fit([(prices[::2], y[::2]), (prices[1::2], y[1::2])]),
     ):
-        with pytest.raises(
-            ValueError, match="each twice on average"
-        ):
+        with pytest.raises(ValueError, match="each twice on average"):
             fit()
     few = prices[np.arange(200) % 50]
     Regressor(**FAST).fit(few[:60], y[:60])  # fifty levels always may be

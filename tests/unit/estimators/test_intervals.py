@@ -148,6 +148,8 @@ def test_what_must_be_chosen_before_fit() -> None:
                 model.predict_interval(x)
     with pytest.raises(ValueError, match=r"coverage must be a number between 0 and 1"):
         model.set_params(interval="gaussian").predict_interval(x, 90)
+    with pytest.raises(ValueError, match=r"Received: 0.9999999999999999"):
+        model.predict_interval(x, 1 - 2**-53)
 
 
 def test_too_few_rows_are_said() -> None:

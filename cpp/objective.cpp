@@ -234,16 +234,21 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   });
 }
 
-// Sum of w, then for each output the sums of w y, w y^2 and w (y - p)^2.
+// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2 and
+// w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside a
+// large mean, and that of numbers which are all the same is 0 (West 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
+  double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
-    totals[0] += w;
+    if (w == 0) continue;
+    double share = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
-      totals[1 + j] += w * y;
-      totals[1 + O_ + j] += w * y * y;
-      totals[1 + 2 * O_ + j] += w * e * e;
+      double away = y - mean[j];
+      mean[j] += share * away;
+      spread[j] += w * away * (y - mean[j]);
+      residual[j] += w * e * e;
     }
   }
 }

@@ -142,15 +142,24 @@ inline void copy(const float* from, int64_t n, float* to) {
     std::copy_n(from + first, count, to + first);
   });
 }
-inline void clear(float* to, int64_t n) {
+template <class T>
+void clear(T* to, int64_t n) {
   in_turn(n,
-          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, 0.0f); });
+          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, T(0)); });
 }
 // dx (n,), the elements of `before` from `at` on.
 inline void differentiate_in_turn(const Kernels& kernels, const Derivative& before,
                                   int64_t at, float* dx, int64_t n) {
   in_turn(n, [&](int64_t first, int64_t count) {
     kernels.differentiate(before, at + first, dx + first, dx + first, count);
+  });
+}
+
+// Room in pass.scratch, in floats, for n sums in float64, and these rounded.
+inline int64_t room_for_sums(int64_t n) { return 2 * ((n + 7) / 8 * 8); }
+inline void round_sums(const double* sums, int64_t n, float* to) {
+  in_turn(n, [&](int64_t first, int64_t count) {
+    for (int64_t i = first; i < first + count; i++) to[i] = float(sums[i]);
   });
 }
 

@@ -33,7 +33,7 @@ struct Workspace {
   double* rows = nullptr;
   float* scratch = nullptr;                       // of the op at work
   std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
-  std::vector<double> totals;                     // of the step under way
+  std::vector<double> totals;                     // after the step under way
   std::vector<double> clipping;                   // the optimizer's scratch
   Bounds bounds;                                  // of the state that is trained
 

@@ -15,10 +15,10 @@ class Dense : public Op {
   Dense(const OpSpec& spec, const std::vector<Slot>& params)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
-    kernel_ = spec.params.at("kernel");
-    const Slot& kernel = params[kernel_];
-    I_ = kernel.shape.at(kernel.shape.size() - 2);  // 1 x 1 convolutions too
-    O_ = kernel.shape.back();
+    kernel_ = slot_of(spec.params, "kernel");
+    const Slot& kernel = params[size_t(kernel_)];
+    O_ = kernel.shape.empty() ? 1 : kernel.shape.back();
+    I_ = kernel.size() / O_;  // 1 x 1 convolutions too
     kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
@@ -27,13 +27,13 @@ class Dense : public Op {
       train_bias_ = params[bias_].trainable;
     }
     rows = product_of(spec.in_shape) / I_;
-    if (rows * I_ != product_of(spec.in_shape) ||
-        rows * O_ != product_of(spec.out_shape) ||
+    if (rows < 1 || rows * I_ != product_of(spec.in_shape) ||
+        product_of(spec.out_shape) / O_ != rows || product_of(spec.out_shape) % O_ ||
         (bias_ >= 0 && params[bias_].size() != O_))
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its kernel.");
     trainable = train_kernel_ || train_bias_;
-    work = rows * I_ * O_;
+    work = work_of({rows, I_, O_});
     keeps = keeps_derivative(activation_, alpha_);
   }
 

@@ -31,9 +31,7 @@ bool read_loss(const Spec& spec, Loss& loss) {
   if (loss.kind == LossKind::gaussian_nll)
     loss.beta = float(number(spec.attrs, "beta"));
   if (loss.kind == LossKind::pinball) {
-    loss.count = int(number(spec.attrs, "quantiles"));
-    if (loss.count < 1 || loss.count > most_quantiles)
-      throw std::invalid_argument("[native] a plan may have 1 to 32 quantiles.");
+    loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
     for (int i = 0; i < loss.count; i++)
       loss.quantiles[i] =
           float(number(spec.attrs, ("quantile_" + std::to_string(i)).c_str()));
@@ -89,10 +87,10 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
       metric.kind = Metric::sparse;
     } else if (spec.kind == "top_k_categorical_accuracy") {
       metric.kind = Metric::top;
-      metric.k = int64_t(number(spec.attrs, "k"));
+      metric.k = whole(spec.attrs, "k", 1, 1e15);
     } else if (spec.kind == "sparse_top_k_categorical_accuracy") {
       metric.kind = Metric::sparse_top;
-      metric.k = int64_t(number(spec.attrs, "k"));
+      metric.k = whole(spec.attrs, "k", 1, 1e15);
     } else if (spec.kind == "r2_score") {
       metric.kind = Metric::r2;
     } else if (!read_loss(spec, metric.function)) {
@@ -234,9 +232,9 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   });
 }
 
-// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2 and
-// w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside a
-// large mean, and that of numbers which are all the same is 0 (West 1979).
+// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2
+// and w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside
+// a large mean, and that of numbers which are all the same is 0 (West 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
   double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {

@@ -22,6 +22,10 @@ using Attrs = std::map<std::string, std::variant<double, std::string>>;
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
 const std::string& text(const Attrs& attrs, const char* name);
+// An integer from `least` to `most`, which memory for as many floats can be had for.
+constexpr double most_whole = 1e9;
+int64_t whole(const Attrs& attrs, const char* name, int64_t least,
+              double most = most_whole);
 
 // This engine does not have what the plan asks for.
 struct Unsupported : std::runtime_error {
@@ -57,6 +61,18 @@ struct Step {
     for (int k = 0; k < count; k++) to[k] = slots + k * size + offset;
   }
 };
+
+// Multiply-adds of a sample: a product of sizes that no plan makes overflow.
+inline int64_t work_of(std::initializer_list<int64_t> sizes) {
+  double work = 1;
+  for (int64_t size : sizes) work *= double(size);
+  return int64_t(std::min(work, 1e12));
+}
+
+// The index of the variable that has a role.
+int slot_of(const std::map<std::string, int>& roles, const char* role);
+// Throws unless the output has the shape of the input.
+void check_same_shape(const OpSpec&);
 
 // What an op sees of the call it works for.
 struct Pass {

@@ -13,7 +13,7 @@ constexpr int64_t element_cost = 16;
 class PoolOp : public Op {
  public:
   explicit PoolOp(const OpSpec& spec) : pool_(pool_of(spec)) {
-    work = product_of(spec.out_shape) * pool_.ph * pool_.pw;
+    work = work_of({product_of(spec.out_shape), pool_.ph, pool_.pw});
     rows = never_local;
     // Windows that an element lies in.
     auto most = [](int64_t n, int64_t size, int64_t stride) {

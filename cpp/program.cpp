@@ -31,7 +31,7 @@ constexpr int64_t local_rows = 128;
 
 Program::Program(const Description& d)
     : kernels_(kernels()),
-      params_(d.params),
+      params_((check(d), d.params)),
       buffers_(d.buffers),
       input_size_(product_of(d.input_shape)),
       output_size_(product_of(d.output_shape)),

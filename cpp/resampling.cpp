@@ -166,7 +166,7 @@ class Affine : public Op {
  public:
   explicit Affine(const OpSpec& spec)
       : image_(image_of(spec.in_shape)),
-        purpose_(0x10000u + uint32_t(number(spec.attrs, "stream"))),
+        purpose_(0x10000u + uint32_t(whole(spec.attrs, "stream", 0))),
         fill_(float(number(spec.attrs, "fill_value"))) {
     what_ = choose(spec, "what", {"translation", "rotation", "flip"});
     mode_ = Mode(choose(spec, "fill_mode", {"constant", "nearest", "reflect", "wrap"}));
@@ -174,6 +174,9 @@ class Affine : public Op {
     auto range = [&](const char* low, const char* high, double* to) {
       to[0] = number(spec.attrs, low);
       to[1] = number(spec.attrs, high) - to[0];
+      if (!(std::abs(to[0]) <= most_whole && std::abs(to[1]) <= most_whole))
+        throw std::invalid_argument("[native] the ranges of " + spec.layer +
+                                    " are too large.");
     };
     if (what_ == 0) {
       range("height_low", "height_high", range_[0]);

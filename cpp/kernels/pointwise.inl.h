@@ -35,8 +35,7 @@ static void sum_blocks(const float* x, int64_t R, int64_t N, int64_t rest,
   for (int64_t i = 0; i < R; i += most) {
     sum_columns<vectors>(x + i * N, min(most, R - i), N, rest, part);
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++)
-      whole[v] += widened(load(part + v * L));
+    for (int v = 0; v < vectors; v++) whole[v] += widened(load(part + v * L));
   }
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; v++)

@@ -16,18 +16,19 @@ INLINE Window window_of(const Pool& p, int64_t h, int64_t w) {
   return {inside(top, 1, p.H, p.ph), inside(left, 1, p.W, p.pw), top * p.W + left};
 }
 
+INLINE int64_t pixels_of(const Window& o) {
+  return (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
+}
 template <class Body>
 INLINE void for_windows(const Pool& p, Patience& patience, Body&& body) {
   for (int64_t h = 0; h < p.OH; h++)
     for (int64_t w = 0; w < p.OW; w++) {
-      if (patience.ends(4 * p.ph * p.pw * p.C)) return;
-      body(window_of(p, h, w), (h * p.OW + w) * p.C);
+      const Window o = window_of(p, h, w);
+      if (patience.ends(4 * pixels_of(o) * p.C)) return;
+      body(o, (h * p.OW + w) * p.C);
     }
 }
 
-INLINE int64_t pixels_of(const Window& o) {
-  return (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
-}
 // Calls body(place) for its pixels, row by row.
 template <class Body>
 INLINE void for_pixels(const Pool& p, const Window& o, Body&& body) {

@@ -51,8 +51,8 @@ struct Derivative {
   const float* values = nullptr;  // outputs, or the kept derivatives
 };
 
-// Sums of more terms are not made in one chain of float32: what such a chain loses grows
-// with its length.
+// Sums of more terms are not made in one chain of float32: what such a chain loses
+// grows with its length.
 constexpr int64_t longest_chain = 32;
 
 // Numbers up to `tame_factor` are tame: sums of up to 128 products of two do not exceed

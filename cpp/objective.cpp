@@ -51,7 +51,11 @@ int64_t targets_of(const Loss& loss, int64_t O) {
   return O / heads;
 }
 
-int64_t argmax(const float* x, int64_t n) { return std::max_element(x, x + n) - x; }
+// The first of the largest; NaN is larger than any number, as in NumPy.
+int64_t argmax(const float* x, int64_t n) {
+  auto less = [](float a, float b) { return a < b || (b != b && a == a); };
+  return std::max_element(x, x + n, less) - x;
+}
 
 // Whether fewer than k elements are larger than that of the class, if there is one.
 bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {

@@ -71,10 +71,10 @@ struct Update {
   float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
 };
 
-// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element one chain of
-// fused multiply-adds in the order of k, or L such chains and their sum: which of the
-// two depends on the product's shape, and for forward (A by rows, B not transposed) on
-// N only.
+// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element chains of
+// fused multiply-adds in the order of k and their sum, or such sums for L parts of k:
+// which of the two depends on the product's shape, and for forward (A by rows, B not
+// transposed) on N only.
 struct Product {
   enum After : int { activate, differentiate, check, update };
 

@@ -12,12 +12,16 @@ from kurve.layers import (
     AveragePooling2D,
     BatchNormalization,
     Conv1D,
+    Conv2D,
+    Conv2DTranspose,
     Dense,
+    DepthwiseConv2D,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     Layer,
     LayerNormalization,
     MaxPooling1D,
+    MaxPooling2D,
     Reshape,
     UpSampling1D,
 )
@@ -200,3 +204,56 @@ def test_the_gradients_of_scales_and_offsets(engine: str) -> None:
         engine, Input((MANY, 1)), Reshape((MANY, 1)), LayerNormalization(), loss="mae"
     )
     near(gradients(model, x[None], y[None])[16], 1.0)
+
+
+CHAINED = 1e-5
+"""Of products, whose chains of float32 end after some hundred terms only. Those of the
+reference engine are NumPy's, which are longer."""
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("units", [1, 2, 40])
+def test_products_over_many_rows_or_inputs(units: int) -> None:
+    engine = "native"
+    x = np.full((MANY, 3), TENTH)
+    y = np.full((MANY, units), -1.0, np.float32)
+    kernel = Dense(units, use_bias=False, kernel_initializer="zeros")
+    model = model_of(engine, Input((3,)), kernel, loss="mae")
+    near(gradients(model, x, y)[: 3 * units], TENTH / units, CHAINED)
+    kernel = Dense(units, use_bias=False, kernel_initializer="ones")
+    model = model_of(engine, Input((100_000,)), kernel)
+    exact = 1e5 * np.float64(TENTH)
+    for rows in (1, 5):
+        row = np.full((rows, 100_000), TENTH)
+        near(model.predict(row, verbose=0), exact, CHAINED)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (Conv1D(2, 1, strides=2), (200_000, 1)),
+        (Conv1D(2, 3, groups=2), (100_000, 2)),
+        (Conv2D(20, 3), (300, 300, 2)),
+        (Conv2D(4, 3, dilation_rate=2), (300, 300, 2)),
+        (DepthwiseConv2D(3), (300, 300, 3)),
+        (Conv2DTranspose(2, 3), (300, 300, 3)),
+        ([Conv2D(20, 3), MaxPooling2D()], (300, 300, 2)),
+        ([Conv2D(20, 3), MaxPooling2D()], (100, 100, 3)),
+    ],
+    ids=lambda case: case if isinstance(case, str) else None,
+)
+def test_gradients_of_filters(
+    layer: Layer | list[Layer], shape: tuple[int, ...]
+) -> None:
+    """Every output, or every maximum, gives 1 / outputs times the pixels it sees."""
+    layers = [type(k).from_config(k.get_config()) for k in np.atleast_1d(layer)]
+    model = model_of("native", Input(shape), *layers, loss="mae")
+    x = np.full((8, *shape), TENTH)
+    y = np.full((8, *model.output_shape[1:]), -100.0, np.float32)
+    given = gradients(model, x, y)
+    size = layers[0].get_weights()[0].size
+    exact = np.float64(TENTH) / model.output_shape[-1]
+    if isinstance(layer, Conv2DTranspose):
+        exact *= (300 / 302) ** 2
+    near(given[:size], exact, CHAINED)

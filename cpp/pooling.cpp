@@ -20,7 +20,7 @@ class PoolOp : public Op {
       return std::min(n, (size + stride - 1) / stride);
     };
     long_ = most(pool_.OH, pool_.ph, pool_.sh) * most(pool_.OW, pool_.pw, pool_.sw) >
-            longest_chain;
+            longest_chain_in_place;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return long_ && training ? batch * room_for_sums(in) : 0;

@@ -109,7 +109,7 @@ class Upsample : public Op {
     each_ = bilinear ? 2 : 1;
     rows = never_local;
     work = product_of(spec.out_shape) * each_ * each_;
-    long_ = h * w * each_ * each_ > longest_chain;
+    long_ = h * w * each_ * each_ > longest_chain_in_place;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return long_ && training ? batch * room_for_sums(in) : 0;

@@ -44,9 +44,9 @@ static void pool(const Pool& p, const float* x, float* y) {
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
       if (p.average && count > longest_chain) {
-        vd sum{};
-        for_pixels(p, o, [&](int64_t at) { sum += widened(load(x + at + j, n)); });
-        store(y + to + j, narrowed(sum / double(count)), n);
+        LongSum sum;
+        for_pixels(p, o, [&](int64_t at) { sum.add(load(x + at + j, n)); });
+        store(y + to + j, narrowed(sum.lanes() / double(count)), n);
         continue;
       }
       vf best = splat(p.average ? 0.0f : -__builtin_inff());

@@ -54,6 +54,8 @@ struct Derivative {
 // Sums of more terms are not made in one chain of float32: what such a chain loses
 // grows with its length.
 constexpr int64_t longest_chain = 32;
+// Where another memory would be needed, more are.
+constexpr int64_t longest_chain_in_place = 256;
 
 // Numbers up to `tame_factor` are tame: sums of up to 128 products of two do not exceed
 // `tame_sum`, which optimizers can square and add to anything.

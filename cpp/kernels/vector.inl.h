@@ -137,8 +137,14 @@ INLINE vf narrowed(vd x) { return __builtin_convertvector(x, vf); }
 // The first n < L elements of a vector, or L, added to what lies there.
 INLINE void add(float* p, vf x, int64_t n) { store(p, load(p, n) + x, n); }
 INLINE void add(double* p, vf x, int64_t n) {
-  const uint64_t bytes = uint64_t(n < L ? n : L) * 8;
   vd sum{};
+  if (n >= L) {
+    __builtin_memcpy(&sum, p, sizeof sum);
+    sum += widened(x);
+    __builtin_memcpy(p, &sum, sizeof sum);
+    return;
+  }
+  const uint64_t bytes = uint64_t(n) * 8;
   __builtin_memcpy(&sum, p, bytes);
   sum += widened(x);
   __builtin_memcpy(p, &sum, bytes);
@@ -154,6 +160,10 @@ struct LongSum {
   INLINE_MEMBER void add(vf x) {
     part += x;
     if (++terms % longest_chain == 0) settle();
+  }
+  INLINE_MEMBER vd lanes() {
+    settle();
+    return whole;
   }
   // A single chain is summed as float32 is.
   INLINE_MEMBER double total() {

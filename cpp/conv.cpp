@@ -15,7 +15,7 @@ class ConvOp : public Convolution {
       c_.OH = p.OH * ph_, c_.OW = p.OW * pw_;
       behind = (product_of(pool->out_shape) + 3) / 4;  // a byte for each maximum
     }
-    work = c_.OH * c_.OW * c_.O * taps_;
+    work = work_of({c_.OH, c_.OW, c_.O, taps_});
     const ImageKernels& k = *kernels().images;
     sparse_ = pool && k.sparse_fits(c_);
     sums_size_ = sparse_ ? k.sparse_sums_size(c_) : k.sums_size(c_);
@@ -198,7 +198,8 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
                                         size + before + whole(spec.attrs, after, 0));
   };
   if (c.I % c.groups || c.O % c.groups ||
-      kernel_size != c.kh * c.kw * (c.I / c.groups) * c.O ||
+      double(kernel_size) !=
+          double(c.kh) * double(c.kw) * double(c.I / c.groups) * double(c.O) ||
       (bias_size >= 0 && bias_size != (transposed ? c.I : c.O)) ||
       !fits(c.H, c.top, "pad_bottom", c.kh, c.dh, c.sh, c.OH) ||
       !fits(c.W, c.left, "pad_right", c.kw, c.dw, c.sw, c.OW))
@@ -210,7 +211,7 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
 std::unique_ptr<Op> make_conv(const OpSpec& spec, const OpSpec* next,
                               const std::vector<Slot>& params, bool& takes_next) {
   if (spec.kind != "conv") return nullptr;
-  const Slot& kernel = params.at(size_t(spec.params.at("kernel")));
+  const Slot& kernel = params[size_t(slot_of(spec.params, "kernel"))];
   auto bias = spec.params.find("bias");
   Conv c = conv_of(spec, kernel.size(),
                    bias == spec.params.end() ? -1 : params[bias->second].size(), false);

@@ -17,14 +17,14 @@ class Convolution : public Op {
   Convolution(const OpSpec& spec, const std::vector<Slot>& params, bool transposed)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
-    kernel_ = spec.params.at("kernel");
-    const Slot& kernel = params.at(size_t(kernel_));
+    kernel_ = slot_of(spec.params, "kernel");
+    const Slot& kernel = params[size_t(kernel_)];
     kernel_at_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     int64_t bias_size = -1;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
       bias_ = found->second;
-      const Slot& bias = params.at(size_t(bias_));
+      const Slot& bias = params[size_t(bias_)];
       bias_at_ = bias.offset;
       train_bias_ = bias.trainable;
       bias_size = bias.size();

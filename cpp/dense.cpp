@@ -15,10 +15,10 @@ class Dense : public Op {
   Dense(const OpSpec& spec, const std::vector<Slot>& params)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
-    kernel_ = spec.params.at("kernel");
-    const Slot& kernel = params[kernel_];
-    I_ = kernel.shape.at(kernel.shape.size() - 2);  // 1 x 1 convolutions too
-    O_ = kernel.shape.back();
+    kernel_ = slot_of(spec.params, "kernel");
+    const Slot& kernel = params[size_t(kernel_)];
+    O_ = kernel.shape.empty() ? 1 : kernel.shape.back();
+    I_ = kernel.size() / O_;  // 1 x 1 convolutions too
     kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
@@ -27,13 +27,13 @@ class Dense : public Op {
       train_bias_ = params[bias_].trainable;
     }
     rows = product_of(spec.in_shape) / I_;
-    if (rows * I_ != product_of(spec.in_shape) ||
-        rows * O_ != product_of(spec.out_shape) ||
+    if (rows < 1 || rows * I_ != product_of(spec.in_shape) ||
+        product_of(spec.out_shape) / O_ != rows || product_of(spec.out_shape) % O_ ||
         (bias_ >= 0 && params[bias_].size() != O_))
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its kernel.");
     trainable = train_kernel_ || train_bias_;
-    work = rows * I_ * O_;
+    work = work_of({rows, I_, O_});
     keeps = keeps_derivative(activation_, alpha_);
   }
 
@@ -58,6 +58,11 @@ class Dense : public Op {
              [&](int64_t task) { pass.kernels.product(p, task); });
   }
 
+  int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
+    bool sums = training && train_kernel_ && batch * rows > most_rows;
+    return sums ? room_for_sums(I_ * O_) + I_ * O_ : 0;
+  }
+
   Derivative derivative(const float* y, const float* kept) const override {
     if (activation_ == Activation::linear) return {};
     return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
@@ -74,13 +79,15 @@ class Dense : public Op {
     p.ends = ends;
     bool checks = pass.wild && trainable,
          computes = pass.gradient && !pass.wild && trainable;
-    int64_t own = checks + (computes ? weight_tasks(pass) : 0);
+    int64_t done = computes && train_kernel_ && R > most_rows ? kernel_tasks(pass) : 0;
+    if (done) sum_parts(pass, x, dz);
+    int64_t own = checks + (computes ? weight_tasks(pass) - done : 0);
     int64_t tasks = own + (dx ? kernels.product_tasks(p) : 0);
     parallel(tasks, R * I_ * O_ * (computes + (dx != nullptr)), [&](int64_t task) {
       if (task >= own)
         kernels.product(p, task - own);
       else if (computes)
-        weight_task(pass, x, dz, task);
+        weight_task(pass, x, dz, done + task);
       else if (!kernels.tame(x, R * I_) || !kernels.tame(dz, R * O_))
         pass.wild->store(true, std::memory_order_relaxed);
     });
@@ -94,7 +101,7 @@ class Dense : public Op {
                    int64_t task) const override {
     int64_t split = kernel_tasks(pass);
     if (task >= split) return bias_task(pass, dz, (task - split) * bias_piece);
-    if (!pass.kernels.product(kernel_product(pass, x, dz), task))
+    if (!pass.kernels.product(kernel_product(pass, x, dz, pass.batch * rows), task))
       pass.infinite[kernel_].store(true, std::memory_order_relaxed);
   }
 
@@ -115,6 +122,30 @@ class Dense : public Op {
 
  private:
   static constexpr int64_t bias_piece = 128;
+  static constexpr int64_t most_rows = 16384;  // of a sum in float32
+
+  // dW of parts of the rows, added in float64.
+  void sum_parts(const Pass& pass, const float* x, const float* dz) const {
+    constexpr int64_t piece = 8192;
+    int64_t n = I_ * O_, R = pass.batch * rows;
+    auto* sums = reinterpret_cast<double*>(pass.scratch);
+    float *part = pass.scratch + room_for_sums(n), *to = pass.gradient + kernel_offset_;
+    for (int64_t first = 0; first < R; first += most_rows) {
+      int64_t count = std::min(most_rows, R - first);
+      Product p = kernel_product(pass, x + first * I_, dz + first * O_, count);
+      p.c = part;
+      parallel(pass.kernels.product_tasks(p), count * n,
+               [&](int64_t task) { pass.kernels.product(p, task); });
+      parallel((n + piece - 1) / piece, n * 8, [&](int64_t task) {
+        for (int64_t i = task * piece; i < std::min(n, (task + 1) * piece); i++) {
+          sums[i] = (first ? sums[i] : 0) + double(part[i]);
+          to[i] = float(sums[i]);
+        }
+      });
+    }
+    if (!std::all_of(to, to + n, [](float g) { return std::abs(g) <= tame_sum; }))
+      pass.infinite[kernel_].store(true, std::memory_order_relaxed);
+  }
 
   // dkernel (I, O) = or += x dz^T, dbias (O,) = or += dz, of one row.
   void add_row(const float* x, const float* dz, float* dkernel, float* dbias,
@@ -132,13 +163,14 @@ class Dense : public Op {
 
   int64_t kernel_tasks(const Pass& pass) const {
     if (!train_kernel_) return 0;
-    return pass.kernels.product_tasks(kernel_product(pass, nullptr, nullptr));
+    int64_t R = pass.batch * rows;
+    return pass.kernels.product_tasks(kernel_product(pass, nullptr, nullptr, R));
   }
 
   // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
-  Product kernel_product(const Pass& pass, const float* x, const float* dz) const {
+  Product kernel_product(const Pass& pass, const float* x, const float* dz,
+                         int64_t R) const {
     float* c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_;
-    int64_t R = pass.batch * rows;
     Product::After after = pass.update ? Product::update : Product::check;
     Product p = O_ == 1 ? Product{dz, 1, 1, x, I_, false, c, 1, I_, R, after}
                         : Product{x, 1, I_, dz, O_, false, c, I_, O_, R, after};

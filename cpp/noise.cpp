@@ -16,14 +16,17 @@ constexpr int64_t task_size = 4096, element_cost = 16;
 class DropoutOp : public Op {
  public:
   explicit DropoutOp(const OpSpec& spec) {
+    check_same_shape(spec);
     double rate = number(spec.attrs, "rate");
-    purpose_ = first_purpose + uint32_t(number(spec.attrs, "stream"));
+    if (!(rate >= 0 && rate <= 1))
+      throw std::invalid_argument("[native] the plan's 'rate' must be in [0, 1].");
+    purpose_ = first_purpose + uint32_t(whole(spec.attrs, "stream", 0));
     bool all = rate >= 1.0;  // dropped: the threshold would not fit
     threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
     scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
     keeps = idle = true;
-    if (spec.attrs.count("shared")) shared_ = int64_t(number(spec.attrs, "shared"));
-    if (shared_ < 1 || product_of(spec.out_shape) % shared_)
+    if (spec.attrs.count("shared")) shared_ = whole(spec.attrs, "shared", 1, 1e12);
+    if (product_of(spec.out_shape) % shared_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit what its channels share.");
   }
@@ -82,8 +85,9 @@ class DropoutOp : public Op {
 class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
-      : purpose_(first_purpose + uint32_t(number(spec.attrs, "stream"))),
+      : purpose_(first_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
         stddev_(number(spec.attrs, "stddev")) {
+    check_same_shape(spec);
     idle = true;
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {

@@ -28,6 +28,7 @@ void by_blocks(int64_t all, int64_t blocks, int64_t C, Body&& body) {
 class Scaled : public Op {
  public:
   Scaled(const OpSpec& spec, const std::vector<Slot>& params, int64_t C) : C_(C) {
+    check_same_shape(spec);
     gamma_ = variable(spec, params, "gamma");
     beta_ = variable(spec, params, "beta");
     trainable = gamma_.trained || beta_.trained;
@@ -45,7 +46,7 @@ class Scaled : public Op {
                     const char* role) const {
     auto found = spec.params.find(role);
     if (found == spec.params.end()) return {};
-    const Slot& slot = params.at(size_t(found->second));
+    const Slot& slot = params[size_t(found->second)];
     if (slot.size() != C_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its input.");
@@ -88,8 +89,8 @@ class BatchNormalization : public Scaled {
         epsilon_(float(number(spec.attrs, "epsilon"))),
         frozen_(number(spec.attrs, "frozen") != 0) {
     for (int k = 0; k < 2; k++) {
-      moving_[k] = spec.buffers.at(k ? "moving_variance" : "moving_mean");
-      at_[k] = buffers.at(size_t(moving_[k])).offset;
+      moving_[k] = slot_of(spec.buffers, k ? "moving_variance" : "moving_mean");
+      at_[k] = buffers[size_t(moving_[k])].offset;
       if (buffers[size_t(moving_[k])].size() != C_)
         throw std::invalid_argument("[native] shapes of " + spec.layer +
                                     " do not fit its input.");
@@ -282,7 +283,7 @@ class Scale : public Op {
     for (int k = 0; k < 2; k++) {
       const char* role = k ? "offset" : "scale";
       if (auto found = spec.buffers.find(role); found != spec.buffers.end()) {
-        at_[k] = buffers.at(size_t(found->second)).offset;
+        at_[k] = buffers[size_t(found->second)].offset;
         if (buffers[size_t(found->second)].size() != C_)
           throw std::invalid_argument("[native] shapes of " + spec.layer +
                                       " do not fit its input.");
@@ -290,6 +291,7 @@ class Scale : public Op {
         number_[k] = float(number(spec.attrs, role));
       }
     }
+    check_same_shape(spec);
     wide_ = C_ * std::max<int64_t>(1, 512 / C_);  // few channels, repeated
     rows = never_local;
     work = product_of(spec.in_shape);

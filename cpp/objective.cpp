@@ -31,9 +31,7 @@ bool read_loss(const Spec& spec, Loss& loss) {
   if (loss.kind == LossKind::gaussian_nll)
     loss.beta = float(number(spec.attrs, "beta"));
   if (loss.kind == LossKind::pinball) {
-    loss.count = int(number(spec.attrs, "quantiles"));
-    if (loss.count < 1 || loss.count > most_quantiles)
-      throw std::invalid_argument("[native] a plan may have 1 to 32 quantiles.");
+    loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
     for (int i = 0; i < loss.count; i++)
       loss.quantiles[i] =
           float(number(spec.attrs, ("quantile_" + std::to_string(i)).c_str()));
@@ -53,7 +51,11 @@ int64_t targets_of(const Loss& loss, int64_t O) {
   return O / heads;
 }
 
-int64_t argmax(const float* x, int64_t n) { return std::max_element(x, x + n) - x; }
+// The first of the largest; NaN is larger than any number, as in NumPy.
+int64_t argmax(const float* x, int64_t n) {
+  auto less = [](float a, float b) { return a < b || (b != b && a == a); };
+  return std::max_element(x, x + n, less) - x;
+}
 
 // Whether fewer than k elements are larger than that of the class, if there is one.
 bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
@@ -91,10 +93,10 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
       metric.kind = Metric::sparse;
     } else if (spec.kind == "top_k_categorical_accuracy") {
       metric.kind = Metric::top;
-      metric.k = int64_t(number(spec.attrs, "k"));
+      metric.k = whole(spec.attrs, "k", 1, 1e15);
     } else if (spec.kind == "sparse_top_k_categorical_accuracy") {
       metric.kind = Metric::sparse_top;
-      metric.k = int64_t(number(spec.attrs, "k"));
+      metric.k = whole(spec.attrs, "k", 1, 1e15);
     } else if (spec.kind == "r2_score") {
       metric.kind = Metric::r2;
     } else if (!read_loss(spec, metric.function)) {
@@ -240,16 +242,21 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   });
 }
 
-// Sum of w, then for each output the sums of w y, w y^2 and w (y - p)^2.
+// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2
+// and w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside
+// a large mean, and that of numbers which are all the same is 0 (West 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
+  double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
-    totals[0] += w;
+    if (w == 0) continue;
+    double share = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
-      totals[1 + j] += w * y;
-      totals[1 + O_ + j] += w * y * y;
-      totals[1 + 2 * O_ + j] += w * e * e;
+      double away = y - mean[j];
+      mean[j] += share * away;
+      spread[j] += w * away * (y - mean[j]);
+      residual[j] += w * e * e;
     }
   }
 }

@@ -50,7 +50,7 @@ class Objective {
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* infinite) const;
 
-  // Adds every metric's share to totals, which begin behind the loss's two.
+  // Adds the batch to the totals of every metric, which begin behind the loss's two.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,
                    double* totals) const;
 

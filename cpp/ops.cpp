@@ -20,12 +20,34 @@ double number(const Attrs& attrs, const char* name) {
   return std::get<double>(found->second);
 }
 
+int64_t whole(const Attrs& attrs, const char* name, int64_t least, double most) {
+  double value = number(attrs, name);
+  if (!(value >= double(least) && value <= most) || value != double(int64_t(value)))
+    throw std::invalid_argument("[native] the plan's '" + std::string(name) +
+                                "' must be an integer of its range.");
+  return int64_t(value);
+}
+
 const std::string& text(const Attrs& attrs, const char* name) {
   auto found = attrs.find(name);
   if (found == attrs.end() || !std::holds_alternative<std::string>(found->second))
     throw std::invalid_argument("[native] the plan lacks the text '" +
                                 std::string(name) + "'.");
   return std::get<std::string>(found->second);
+}
+
+int slot_of(const std::map<std::string, int>& roles, const char* role) {
+  auto found = roles.find(role);
+  if (found == roles.end())
+    throw std::invalid_argument("[native] the plan lacks the variable '" +
+                                std::string(role) + "'.");
+  return found->second;
+}
+
+void check_same_shape(const OpSpec& spec) {
+  if (product_of(spec.in_shape) != product_of(spec.out_shape))
+    throw std::invalid_argument("[native] the output of " + spec.layer +
+                                " must have the shape of its input.");
 }
 
 Unsupported::Unsupported(const std::string& what, const std::string& kind)
@@ -76,6 +98,7 @@ class Elementwise : public Op {
   explicit Elementwise(const OpSpec& spec)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
+    check_same_shape(spec);
     keeps = keeps_derivative(activation_, alpha_);
   }
   void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
@@ -101,7 +124,9 @@ class Elementwise : public Op {
 
 class Softmax : public Op {
  public:
-  explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {}
+  explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {
+    check_same_shape(spec);
+  }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     in_rows(pass.batch * out / O_, O_, [&](int64_t first, int64_t rows) {
       pass.kernels.softmax_forward(x + first * O_, y + first * O_, rows, O_);
@@ -124,11 +149,16 @@ class Softmax : public Op {
 class NormalizationOp : public Op {
  public:
   NormalizationOp(const OpSpec& spec, const std::vector<Slot>& buffers)
-      : mean_(buffers.at(spec.buffers.at("mean")).offset),
-        variance_(buffers.at(spec.buffers.at("variance")).offset),
-        C_(buffers.at(spec.buffers.at("mean")).size()),
-        epsilon_(float(number(spec.attrs, "epsilon"))),
-        invert_(number(spec.attrs, "invert") != 0) {}
+      : epsilon_(float(number(spec.attrs, "epsilon"))),
+        invert_(number(spec.attrs, "invert") != 0) {
+    const Slot& mean = buffers[size_t(slot_of(spec.buffers, "mean"))];
+    const Slot& variance = buffers[size_t(slot_of(spec.buffers, "variance"))];
+    mean_ = mean.offset, variance_ = variance.offset, C_ = mean.size();
+    check_same_shape(spec);
+    if (variance.size() != C_ || product_of(spec.in_shape) % C_)
+      throw std::invalid_argument("[native] shapes of " + spec.layer +
+                                  " do not fit its input.");
+  }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
       pass.kernels.normalize(numbers(pass), x + row * C_, y + row * C_, rows);
@@ -156,6 +186,7 @@ class NormalizationOp : public Op {
 // Of a plan that is nothing else: programs leave it out.
 class Reshape : public Op {
  public:
+  explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     copy(x, pass.batch * in, y);
   }
@@ -185,7 +216,7 @@ std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
   if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
   if (spec.kind == "normalization")
     op = std::make_unique<NormalizationOp>(spec, buffers);
-  if (spec.kind == "reshape") op = std::make_unique<Reshape>();
+  if (spec.kind == "reshape") op = std::make_unique<Reshape>(spec);
   if (!op) op = make_conv(spec, next, params, takes_next);
   if (!op) op = make_transposed(spec, params);
   if (!op) op = make_pool(spec);

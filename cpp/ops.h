@@ -22,6 +22,10 @@ using Attrs = std::map<std::string, std::variant<double, std::string>>;
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
 const std::string& text(const Attrs& attrs, const char* name);
+// An integer from `least` to `most`, which memory for as many floats can be had for.
+constexpr double most_whole = 1e9;
+int64_t whole(const Attrs& attrs, const char* name, int64_t least,
+              double most = most_whole);
 
 // This engine does not have what the plan asks for.
 struct Unsupported : std::runtime_error {
@@ -57,6 +61,18 @@ struct Step {
     for (int k = 0; k < count; k++) to[k] = slots + k * size + offset;
   }
 };
+
+// Multiply-adds of a sample: a product of sizes that no plan makes overflow.
+inline int64_t work_of(std::initializer_list<int64_t> sizes) {
+  double work = 1;
+  for (int64_t size : sizes) work *= double(size);
+  return int64_t(std::min(work, 1e12));
+}
+
+// The index of the variable that has a role.
+int slot_of(const std::map<std::string, int>& roles, const char* role);
+// Throws unless the output has the shape of the input.
+void check_same_shape(const OpSpec&);
 
 // What an op sees of the call it works for.
 struct Pass {
@@ -142,15 +158,24 @@ inline void copy(const float* from, int64_t n, float* to) {
     std::copy_n(from + first, count, to + first);
   });
 }
-inline void clear(float* to, int64_t n) {
+template <class T>
+void clear(T* to, int64_t n) {
   in_turn(n,
-          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, 0.0f); });
+          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, T(0)); });
 }
 // dx (n,), the elements of `before` from `at` on.
 inline void differentiate_in_turn(const Kernels& kernels, const Derivative& before,
                                   int64_t at, float* dx, int64_t n) {
   in_turn(n, [&](int64_t first, int64_t count) {
     kernels.differentiate(before, at + first, dx + first, dx + first, count);
+  });
+}
+
+// Room in pass.scratch, in floats, for n sums in float64, and these rounded.
+inline int64_t room_for_sums(int64_t n) { return 2 * ((n + 7) / 8 * 8); }
+inline void round_sums(const double* sums, int64_t n, float* to) {
+  in_turn(n, [&](int64_t first, int64_t count) {
+    for (int64_t i = first; i < first + count; i++) to[i] = float(sums[i]);
   });
 }
 

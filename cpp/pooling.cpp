@@ -13,8 +13,17 @@ constexpr int64_t element_cost = 16;
 class PoolOp : public Op {
  public:
   explicit PoolOp(const OpSpec& spec) : pool_(pool_of(spec)) {
-    work = product_of(spec.out_shape) * pool_.ph * pool_.pw;
+    work = work_of({product_of(spec.out_shape), pool_.ph, pool_.pw});
     rows = never_local;
+    // Windows that an element lies in.
+    auto most = [](int64_t n, int64_t size, int64_t stride) {
+      return std::min(n, (size + stride - 1) / stride);
+    };
+    long_ = most(pool_.OH, pool_.ph, pool_.sh) * most(pool_.OW, pool_.pw, pool_.sw) >
+            longest_chain_in_place;
+  }
+  int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
+    return long_ && training ? batch * room_for_sums(in) : 0;
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
@@ -26,14 +35,19 @@ class PoolOp : public Op {
     if (!dx) return;
     const Kernels& kernels = pass.kernels;
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
-      float* to = dx + b * in;
-      kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to);
+      float *to = dx + b * in, *room = pass.scratch + b * room_for_sums(in);
+      double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
+      if (sums) clear(sums, in);
+      kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to,
+                                    sums);
+      if (sums) round_sums(sums, in, to);
       differentiate_in_turn(kernels, before, b * in, to, in);
     });
   }
 
  private:
   Pool pool_;
+  bool long_;  // sums of gradients
 };
 
 }  // namespace

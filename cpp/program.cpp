@@ -31,7 +31,7 @@ constexpr int64_t local_rows = 128;
 
 Program::Program(const Description& d)
     : kernels_(kernels()),
-      params_(d.params),
+      params_((check(d), d.params)),
       buffers_(d.buffers),
       input_size_(product_of(d.input_shape)),
       output_size_(product_of(d.output_shape)),
@@ -356,7 +356,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   check_bounds(batches, first, last);
   Borrowed ws(*this, largest_batch(batches, first, last), true);
   FlushSubnormals flush(true);
-  std::vector<double>& shares = ws->totals;
+  std::vector<double>& sums = ws->totals;
   ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
     Rows rows = gather(batches, s, *ws);
@@ -378,16 +378,16 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     local = local && !wild;
     if (p.wild && !local) weights(p, rows, *ws);
 
-    std::fill(shares.begin(), shares.end(), 0.0);
-    shares[0] = loss * double(rows.batch);
-    shares[1] = double(rows.batch);
+    std::copy_n(totals, sums.size(), sums.begin());
+    sums[0] += loss * double(rows.batch);
+    sums[1] += double(rows.batch);
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
-                           {ws->elements, ws->rows}, shares.data() + 2);
+                           {ws->elements, ws->rows}, sums.data() + 2);
     if (ended()) return "";
     Watched to_the_end(nullptr);
     std::string what = update(state, p, rows, local, batches.learning_rates[s], *ws);
     if (!what.empty()) return what;
-    for (size_t i = 0; i < shares.size(); i++) totals[i] += shares[i];
+    std::copy(sums.begin(), sums.end(), totals);
     state.step++;
   }
   return "";

@@ -116,6 +116,9 @@ class Program {
   mutable size_t made_ = 0;  // workspaces, for which free_ has places
 };
 
+// Throws where a number of the plan does not fit; the ops look at their attributes.
+void check(const Description&);
+
 // The multiple of 16 floats that holds every slot.
 int64_t vector_size(const std::vector<Slot>& slots);
 

@@ -109,6 +109,10 @@ class Upsample : public Op {
     each_ = bilinear ? 2 : 1;
     rows = never_local;
     work = product_of(spec.out_shape) * each_ * each_;
+    long_ = h * w * each_ * each_ > longest_chain_in_place;
+  }
+  int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
+    return long_ && training ? batch * room_for_sums(in) : 0;
   }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
@@ -122,12 +126,17 @@ class Upsample : public Op {
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
-      float* to = dx + b * in;
-      kurve::clear(to, in);
+      float *to = dx + b * in, *room = pass.scratch + b * room_for_sums(in);
+      double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
+      if (sums)
+        kurve::clear(sums, in);
+      else
+        kurve::clear(to, in);
       for_outputs([&](int64_t first, const Taps& taps) {
         const float* from = dz + b * out + first * to_.C;
-        pass.kernels.images->resample_backward(taps, from, to);
+        pass.kernels.images->resample_backward(taps, from, to, sums);
       });
+      if (sums) round_sums(sums, in, to);
       differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
   }
@@ -148,6 +157,7 @@ class Upsample : public Op {
   Image from_, to_;
   Axis high_, wide_;
   int64_t each_;  // inputs of an axis that an output is made of
+  bool long_;     // sums of gradients
 };
 
 // Pictures moved at random in training: each pixel of the result comes from a place of
@@ -156,7 +166,7 @@ class Affine : public Op {
  public:
   explicit Affine(const OpSpec& spec)
       : image_(image_of(spec.in_shape)),
-        purpose_(0x10000u + uint32_t(number(spec.attrs, "stream"))),
+        purpose_(0x10000u + uint32_t(whole(spec.attrs, "stream", 0))),
         fill_(float(number(spec.attrs, "fill_value"))) {
     what_ = choose(spec, "what", {"translation", "rotation", "flip"});
     mode_ = Mode(choose(spec, "fill_mode", {"constant", "nearest", "reflect", "wrap"}));
@@ -164,6 +174,9 @@ class Affine : public Op {
     auto range = [&](const char* low, const char* high, double* to) {
       to[0] = number(spec.attrs, low);
       to[1] = number(spec.attrs, high) - to[0];
+      if (!(std::abs(to[0]) <= most_whole && std::abs(to[1]) <= most_whole))
+        throw std::invalid_argument("[native] the ranges of " + spec.layer +
+                                    " are too large.");
     };
     if (what_ == 0) {
       range("height_low", "height_high", range_[0]);
@@ -181,6 +194,9 @@ class Affine : public Op {
     idle = true;
     work = product_of(spec.out_shape) * 8;
   }
+  int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
+    return long_sums() && training ? batch * room_for_sums(in) : 0;
+  }
   void forward(const Pass& pass, const float* x, float* y, float*) const override {
     if (!pass.training) return copy(x, pass.batch * in, y);
     for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
@@ -193,16 +209,27 @@ class Affine : public Op {
     if (!dx) return;
     if (!pass.training)
       return differentiate(pass.kernels, before, dz, dx, pass.batch * in);
-    kurve::clear(dx, pass.batch * in);
+    auto* room = reinterpret_cast<double*>(pass.scratch);
+    int64_t apart = room_for_sums(in) / 2;
+    if (long_sums())
+      kurve::clear(room, pass.batch * apart);
+    else
+      kurve::clear(dx, pass.batch * in);
     for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
       const float* from = dz + b * out + first * image_.C;
-      pass.kernels.images->resample_backward(taps, from, dx + b * in);
+      double* sums = long_sums() ? room + b * apart : nullptr;
+      pass.kernels.images->resample_backward(taps, from, dx + b * in, sums);
     });
+    for (int64_t b = 0; long_sums() && b < pass.batch; b++)
+      round_sums(room + b * apart, in, dx + b * in);
     differentiate(pass.kernels, before, dx, dx, pass.batch * in);
   }
 
  private:
   enum class Mode { constant, nearest, reflect, wrap };
+
+  // All that lies outside may come from one pixel at the edge.
+  bool long_sums() const { return mode_ == Mode::nearest; }
 
   static int choose(const OpSpec& spec, const char* name,
                     std::initializer_list<const char*> known) {

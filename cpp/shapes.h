@@ -14,16 +14,10 @@ struct Image {
 inline Image image_of(const Shape& s) {
   if (s.empty() || s.size() > 3)
     throw std::invalid_argument("[native] images have the shape (H, W, C) or (L, C).");
-  return {s.size() == 3 ? s[0] : 1, s.size() >= 2 ? s[s.size() - 2] : 1, s.back()};
-}
-
-// A number of pixels.
-inline int64_t whole(const Attrs& attrs, const char* name, int64_t least) {
-  double value = number(attrs, name);
-  if (!(value >= double(least) && value <= 1e9) || value != double(int64_t(value)))
-    throw std::invalid_argument("[native] the plan's '" + std::string(name) +
-                                "' is no number of pixels.");
-  return int64_t(value);
+  Image image{s.size() == 3 ? s[0] : 1, s.size() >= 2 ? s[s.size() - 2] : 1, s.back()};
+  if (image.H * image.W > INT32_MAX)
+    throw std::invalid_argument("[native] images have up to 2^31 - 1 pixels.");
+  return image;
 }
 
 // Of a convolution; the sizes of its variables are checked, bias_size -1 is none.

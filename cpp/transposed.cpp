@@ -9,7 +9,7 @@ class Transposed : public Convolution {
  public:
   Transposed(const OpSpec& spec, const std::vector<Slot>& params)
       : Convolution(spec, params, true) {
-    work = c_.OH * c_.OW * c_.O * taps_;
+    work = work_of({c_.OH, c_.OW, c_.O, taps_});
   }
 
   int64_t scratch(const Kernels& kernels, int64_t batch, bool training) const override {

@@ -33,7 +33,7 @@ struct Workspace {
   double* rows = nullptr;
   float* scratch = nullptr;                       // of the op at work
   std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
-  std::vector<double> totals;                     // of the step under way
+  std::vector<double> totals;                     // after the step under way
   std::vector<double> clipping;                   // the optimizer's scratch
   Bounds bounds;                                  // of the state that is trained
 
@@ -52,6 +52,9 @@ struct Workspace {
     out.assign(sizes.ops.size(), nullptr);
     kept.assign(sizes.ops.size(), nullptr);
     delta.assign(sizes.ops.size(), nullptr);
+    double most = double(sizes.x) + double(sizes.y) + 3 * double(sizes.widest) + 1;
+    for (const auto& op : sizes.ops) most += 6 * double(op->in + op->out + op->behind);
+    if (most * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
     lay(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
     memory_.reset(allocate(size_t(used_) * 4));

@@ -151,6 +151,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   std::vector<State> states;
   std::vector<Batches> batches;
   for (const Job* job : jobs) {
+    expect(job, "train needs jobs.");
     states.push_back(job->arrays.view(*job->program, job->step, job->seed));
     job->arrays.check_slots(*job->program);
     batches.push_back(job->batches.view(*job->program));

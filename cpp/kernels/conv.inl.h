@@ -44,9 +44,11 @@ struct Stretch {
   int64_t a, b;
 };
 constexpr int64_t most_stretches = 64;
+// Pixels of one chain of a sum over an image; chains are added to each other.
+constexpr int64_t pixel_chain = 512;
 
 // C (rows, vectors L) = from + the sum over all stretches of A (rows, depth)
-// B (depth, vectors L).
+// B (depth, vectors L); C += all that, where it adds.
 struct Tile {
   const float* a;
   int64_t a_row, a_step;
@@ -58,7 +60,7 @@ struct Tile {
   int64_t from_row;
   float* c;
   int64_t c_row;
-  bool relu = false;
+  bool relu = false, adds = false;
   int64_t columns = 0;  // of B's last vector, where B ends there
 };
 
@@ -87,6 +89,11 @@ static __attribute__((noinline)) void conv_tile(const Tile& t) {
       }
     }
   }
+  if (t.adds)
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) acc[r][v] += load(t.c + r * t.c_row + v * L);
   if (t.relu)
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)

@@ -83,6 +83,7 @@ static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh;
 // side and its steps are `t.a_step` apart.
 static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums,
                       Patience& patience) {
+  alignas(64) static const float zeros[2 * L] = {};
   const int64_t O = p.O / p.groups, row = sums_width(p);
   const float *a = t.a, *b = t.b + group * O;
   float* c = sums + group * (pieces(O, L) * L);
@@ -94,8 +95,11 @@ static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* su
       if (patience.ends(t.count * t.depth * rows * width)) return;
       t.a = a + begin;
       t.b = b + n;
-      t.from = t.c = c + begin * row + n;
-      t.from_row = t.c_row = row;
+      t.from = zeros;
+      t.from_row = 0;
+      t.c = c + begin * row + n;
+      t.c_row = row;
+      t.adds = true;
       if (width == 2 * L) {
         conv_tile_of<2, false, false>(rows, t);
       } else if (O - n >= L) {
@@ -124,11 +128,18 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   Stretch stretches[most_stretches];
   Patience patience;
   // Output pixels (from..to-1) x w under the taps from s on: m rows of dW.
-  auto add = [&](int64_t group, Span w, int64_t s, int64_t m, bool upright) {
+  auto add = [&](auto&& add, int64_t group, Span w, int64_t s, int64_t m,
+                 bool upright) -> void {
     if (w.from >= w.to) return;
+    if (w.to - w.from > pixel_chain) {  // a part of the columns at a time
+      for (int64_t i = w.from; i < w.to; i += pixel_chain)
+        add(add, group, {i, min(w.to, i + pixel_chain)}, s, m, upright);
+      return;
+    }
+    const int64_t most = upright ? pixel_chain : pieces(pixel_chain, w.to - w.from);
     float* c = sums + (r * p.kw + s) * I * sums_width(p);
     for (int64_t h = from, count; h < to; h += count) {
-      count = upright ? to - h : min(to - h, most_stretches);
+      count = min(to - h, upright ? most : min(most, most_stretches));
       int64_t at = (h * p.sh + down) * line + (w.from * p.sw + s * p.dw - p.left) * p.I;
       for (int64_t i = 0; i < (upright ? 1 : count); i++)
         stretches[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
@@ -149,17 +160,17 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   };
   if (taps_join(p)) {
     const Span wide = columns_seeing_all(p);
-    add(0, wide, 0, p.kw * I, false);
+    add(add, 0, wide, 0, p.kw * I, false);
     for (int64_t w = 0; w < p.OW; w++) {
       if (w >= wide.from && w < wide.to) continue;
       Span s = inside(w * p.sw - p.left, 1, p.W, p.kw);
-      add(0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
+      add(add, 0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
     }
     return;
   }
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t s = 0; s < p.kw; s++)
-      add(group, inside(s * p.dw - p.left, p.sw, p.W, p.OW), s, I, false);
+      add(add, group, inside(s * p.dw - p.left, p.sw, p.W, p.OW), s, I, false);
 }
 
 static void conv_sums_row(const Conv& p, const float* sums, int64_t blocks,

@@ -83,20 +83,28 @@ static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
       float* to = sums + (r * p.kw + s) * apart;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;
-        vf acc = load(to + j), other{};
-        for (int64_t h = first; h < end; h++) {
-          if (patience.ends(p.OW * L)) return;
-          const float* d = dz + ((h - row) * p.OW + wide.from) * C + j;
-          const float* at = x + (h * p.sh + down) * line +
-                            (wide.from * p.sw + s * p.dw - p.left) * C + j;
-          int64_t w = wide.from;
-          for (; w + 2 <= wide.to; w += 2, d += 2 * C, at += 2 * p.sw * C) {
-            acc += load(at, n) * load(d, n);
-            other += load(at + p.sw * C, n) * load(d + C, n);
+        vf acc{}, other{};
+        vd whole = widened(load(to + j));
+        int64_t left = pixel_chain;
+        for (int64_t h = first; h < end; h++)
+          for (int64_t w = wide.from, stop; w < wide.to; w = stop) {
+            stop = min(wide.to, w + pixel_chain);
+            if (patience.ends((stop - w) * L)) return;
+            left -= stop - w;
+            const float* d = dz + ((h - row) * p.OW + w) * C + j;
+            const float* at =
+                x + (h * p.sh + down) * line + (w * p.sw + s * p.dw - p.left) * C + j;
+            for (; w + 2 <= stop; w += 2, d += 2 * C, at += 2 * p.sw * C) {
+              acc += load(at, n) * load(d, n);
+              other += load(at + p.sw * C, n) * load(d + C, n);
+            }
+            if (w < stop) acc += load(at, n) * load(d, n);
+            if (left > 0) continue;
+            whole += widened(acc + other);
+            acc = other = vf{};
+            left = pixel_chain;
           }
-          if (w < wide.to) acc += load(at, n) * load(d, n);
-        }
-        store(to + j, acc + other);
+        store(to + j, narrowed(whole + widened(acc + other)));
       }
     }
   }

@@ -100,9 +100,9 @@ struct ImageKernels {
                         int64_t first, int64_t last, float* to);
 
   void (*pool)(const Pool&, const float* x, float* y);
-  // Adds nothing, overwrites dx.
+  // Adds to sums unless these are null, else overwrites dx.
   void (*pool_backward)(const Pool&, const float* x, const float* y, const float* dy,
-                        float* dx);
+                        float* dx, double* sums);
 
   // See standardize.inl.h.
   void (*column_moments)(const float* x, int64_t rows, int64_t C, const double* mean,
@@ -121,7 +121,8 @@ struct ImageKernels {
                  float* y, int64_t n);
 
   void (*resample)(const Taps&, const float* x, float* y);
-  void (*resample_backward)(const Taps&, const float* dy, float* dx);
+  // Adds to sums unless these are null, else to dx.
+  void (*resample_backward)(const Taps&, const float* dy, float* dx, double* sums);
 };
 
 }  // namespace kurve

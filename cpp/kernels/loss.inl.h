@@ -83,22 +83,23 @@ struct Target {
 
 // l = sum_j t_j (log sum e^p - p_j); dp = softmax(p) sum t - t.
 static double logits_row(const float* p, const Target& t, int64_t O, float* dp) {
-  vf m = splat(-__builtin_inff()), s{}, weight{}, dot{};
+  vf m = splat(-__builtin_inff());
+  LongSum s, weight, dot;
   for (int64_t j = 0; j < O; j += L) m = max(load(p + j, O - j, p[0]), m);
   float top = largest(m);
   for (int64_t j = 0; j < O; j += L) {
     vf z = load(p + j, O - j, -__builtin_inff()) - top, target = t.at(j, O - j);
-    s += exp(z);
-    weight += target;
-    dot += target == 0.0f ? target : target * z;
+    s.add(exp(z));
+    weight.add(target);
+    dot.add(target == 0.0f ? target : target * z);
   }
-  vf total = splat(sum(s)), mass = splat(sum(weight));
+  vf total = splat(float(s.total())), mass = splat(float(weight.total()));
   if (dp)
     for (int64_t j = 0; j < O; j += L) {
       vf q = exp(load(p + j, O - j) - top) / total;
       store(dp + j, q * mass - t.at(j, O - j), O - j);
     }
-  return double(mass[0]) * double(log(total)[0]) - double(sum(dot));
+  return double(mass[0]) * double(log(total)[0]) - dot.total();
 }
 
 // x with nothing but 0 after its first n elements.
@@ -110,23 +111,23 @@ INLINE vf first(vf x, int64_t n) {
 // q = p / sum p, c = clip(q): l = -sum_j t_j log c_j;
 // dp = (g - sum g q) / sum p with g_j = -t_j / c_j where q was not clipped, else 0.
 static double probabilities_row(const float* p, const Target& t, int64_t O, float* dp) {
-  vf s{}, value{}, dot{};
-  for (int64_t j = 0; j < O; j += L) s += load(p + j, O - j);
-  vf total = splat(sum(s));
+  LongSum s, value, dot;
+  for (int64_t j = 0; j < O; j += L) s.add(load(p + j, O - j));
+  vf total = splat(float(s.total()));
   for (int64_t j = 0; j < O; j += L) {
     vf q = load(p + j, O - j) / total, target = t.at(j, O - j);
     vf c = min(max(splat(smallest), q), splat(1.0f - smallest));
     c = q == q ? c : q;
-    value -= first(target * log(c), O - j);  // beyond, 0 / total may be NaN
+    value.add(first(-target * log(c), O - j));  // beyond, 0 / total may be NaN
     vf g = q == c ? -target / c : splat(0.0f);
-    dot += first(g * q, O - j);
+    dot.add(first(g * q, O - j));
     if (dp) store(dp + j, g, O - j);
   }
-  vf mean = splat(sum(dot));
+  vf mean = splat(float(dot.total()));
   if (dp)
     for (int64_t j = 0; j < O; j += L)
       store(dp + j, (load(dp + j, O - j) - mean) / total, O - j);
-  return double(sum(value));
+  return value.total();
 }
 
 constexpr float min_variance = 1e-6f, log_2_pi = 1.837877066f;

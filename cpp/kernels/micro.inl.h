@@ -11,18 +11,22 @@ constexpr int tile = 4, wide = 4;
 // So few rows leave registers for `wide` vectors of each.
 constexpr int64_t flat_rows = 3;
 
+// Where the sum of a product begins, and what becomes of it: at zero, at what C holds,
+// or at zero and then added to C.
+enum class Chain { begins, goes_on, is_added };
+
 // C (rows, vectors L) = or += A (rows, K) B (K, vectors L), C held in registers.
 // beside(k) is called once a step: other work that fills what the chains leave idle.
 template <int rows, int vectors, class Beside>
 INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
-                  int64_t b_row, float* c, int64_t c_row, int64_t K, bool first,
+                  int64_t b_row, float* c, int64_t c_row, int64_t K, Chain chain,
                   const Beside& beside) {
   vf acc[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++)
-      acc[r][v] = first ? vf{} : load(c + r * c_row + v * L);
+      acc[r][v] = chain == Chain::goes_on ? load(c + r * c_row + v * L) : vf{};
   for (int64_t k = 0; k < K; k++) {
     vf bv[vectors];
 #pragma GCC unroll 8
@@ -41,6 +45,11 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
     a += a_step;
     b += b_row;
   }
+  if (chain == Chain::is_added)
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; v++) acc[r][v] += load(c + r * c_row + v * L);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
@@ -50,15 +59,15 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
 template <int vectors>
 static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
                        const float* b, int64_t b_row, float* c, int64_t c_row,
-                       int64_t K, bool first) {
+                       int64_t K, Chain chain) {
   auto none = [](int64_t) {};
   switch (rows) {
 #define CASE(n)                                                                     \
   case n:                                                                           \
     if constexpr (n <= (vectors > 2 ? flat_rows : tile)) {                          \
       if (a_row == 1)                                                               \
-        return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, first, none); \
-      return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, first, none);    \
+        return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, chain, none); \
+      return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, chain, none);    \
     }                                                                               \
     break;
     CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10)
@@ -115,13 +124,16 @@ INLINE vf sums_of(vf (&r)[L]) {
 #undef LOW
 #undef HIGH
 
+// Terms of a lane's chain; chains are added to each other.
+constexpr int64_t lane_chain = 256 * L;
+
 // C[r][j] = sum of A[r][k] B[j][k] over k, lane by lane and then over the lanes: an
 // order that depends on K only. Columns from `columns` on are not stored.
-template <int rows>
-static void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_row,
+template <int rows, bool is_long>
+INLINE void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_row,
                      float* c, int64_t c_row, int64_t columns, int64_t K) {
   constexpr int across = L / (rows == 3 ? 4 : rows);
-  vf acc[L] = {};
+  vf acc[L] = {}, whole[is_long ? L : 1] = {};
   const float* column[across];
   for (int j = 0; j < across; j++)
     column[j] = b + (j < columns ? j : columns - 1) * b_row;
@@ -137,8 +149,16 @@ static void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_ro
     }
   };
   int64_t k = 0;
+  for (int64_t end = lane_chain; is_long && end < K; end += lane_chain) {
+    for (; k < end; k += L) add(k, L);
+    for (int i = 0; i < L; i++) {
+      whole[i] += acc[i];
+      acc[i] = vf{};
+    }
+  }
   for (; k + L <= K; k += L) add(k, L);
   if (k < K) add(k, K - k);
+  for (int i = 0; is_long && i < L; i++) acc[i] += whole[i];
   alignas(64) float sums[L];
   store(sums, sums_of(acc));
   for (int r = 0; r < rows; r++) {
@@ -150,24 +170,31 @@ static void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_ro
   }
 }
 
-template <int rows>
+template <int rows, bool is_long>
 static void dot_columns(const float* a, int64_t a_row, const float* b, int64_t b_row,
                         float* c, int64_t c_row, int64_t M, int64_t N, int64_t K) {
   constexpr int64_t across = L / (rows == 3 ? 4 : rows);
   for (int64_t n = 0; n < N; n += across)
     for (int64_t m = 0; m + rows <= M; m += rows)
-      dot_tile<rows>(a + m * a_row, a_row, b + n * b_row, b_row, c + m * c_row + n,
-                     c_row, N - n, K);
+      dot_tile<rows, is_long>(a + m * a_row, a_row, b + n * b_row, b_row,
+                              c + m * c_row + n, c_row, N - n, K);
+}
+
+template <bool is_long>
+static void dots_of(const float* a, int64_t a_row, const float* b, int64_t b_row,
+                    float* c, int64_t c_row, int64_t M, int64_t N, int64_t K) {
+  if (M >= 4) dot_columns<4, is_long>(a, a_row, b, b_row, c, c_row, M, N, K);
+  int64_t done = M - M % 4;
+  auto rest = M % 4 == 1   ? dot_columns<1, is_long>
+              : M % 4 == 2 ? dot_columns<2, is_long>
+                           : dot_columns<3, is_long>;
+  if (M % 4)
+    rest(a + done * a_row, a_row, b, b_row, c + done * c_row, c_row, M % 4, N, K);
 }
 
 // C (M, N) = A (M, K) B^T, B (N, K): rows of B are read as they lie.
 static void dots(const float* a, int64_t a_row, const float* b, int64_t b_row, float* c,
                  int64_t c_row, int64_t M, int64_t N, int64_t K) {
-  if (M >= 4) dot_columns<4>(a, a_row, b, b_row, c, c_row, M, N, K);
-  int64_t done = M - M % 4;
-  auto rest = M % 4 == 1   ? dot_columns<1>
-              : M % 4 == 2 ? dot_columns<2>
-                           : dot_columns<3>;
-  if (M % 4)
-    rest(a + done * a_row, a_row, b, b_row, c + done * c_row, c_row, M % 4, N, K);
+  auto run = K > lane_chain ? dots_of<true> : dots_of<false>;
+  run(a, a_row, b, b_row, c, c_row, M, N, K);
 }

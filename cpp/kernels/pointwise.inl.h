@@ -24,14 +24,32 @@ INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
           v + 1 < vectors ? L : rest);
 }
 
+// The same in blocks of rows, which are added in float64.
+template <int vectors>
+static void sum_blocks(const float* x, int64_t R, int64_t N, int64_t rest,
+                       float* sums) {
+  constexpr int64_t most = 256;
+  if (R <= most) return sum_columns<vectors>(x, R, N, rest, sums);
+  alignas(64) float part[vectors * L] = {};
+  vd whole[vectors] = {};
+  for (int64_t i = 0; i < R; i += most) {
+    sum_columns<vectors>(x + i * N, min(most, R - i), N, rest, part);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) whole[v] += widened(load(part + v * L));
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++)
+    store(sums + v * L, narrowed(whole[v]), v + 1 < vectors ? L : rest);
+}
+
 // Rows of a large x lie far apart: of each that is fetched, several vectors are taken.
 static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
                      float* sums) {
   constexpr int across = L == 16 ? 4 : 2;  // of which the sums stay in registers
   int64_t j = 0;
   for (; j + across * L <= count; j += across * L)
-    sum_columns<across>(x + n + j, R, N, L, sums + j);
-  for (; j < count; j += L) sum_columns<1>(x + n + j, R, N, count - j, sums + j);
+    sum_blocks<across>(x + n + j, R, N, L, sums + j);
+  for (; j < count; j += L) sum_blocks<1>(x + n + j, R, N, count - j, sums + j);
 }
 
 static bool tame(const float* x, int64_t n) {
@@ -43,15 +61,16 @@ static bool tame(const float* x, int64_t n) {
 // y = e^(x - max x) / sum, row by row over O; the order of the sum depends on O only.
 static void softmax_forward(const float* x, float* y, int64_t rows, int64_t O) {
   for (int64_t i = 0; i < rows; i++, x += O, y += O) {
-    vf m = splat(-__builtin_inff()), s{};
+    vf m = splat(-__builtin_inff());
+    LongSum s;
     for (int64_t j = 0; j < O; j += L) m = max(load(x + j, O - j, x[0]), m);
     float top = largest(m);
     for (int64_t j = 0; j < O; j += L) {
       vf e = exp(load(x + j, O - j, -__builtin_inff()) - top);
-      s += e;
+      s.add(e);
       store(y + j, e, O - j);
     }
-    vf total = splat(sum(s));
+    vf total = splat(float(s.total()));
     for (int64_t j = 0; j < O; j += L) store(y + j, load(y + j, O - j) / total, O - j);
   }
 }
@@ -60,9 +79,9 @@ static void softmax_forward(const float* x, float* y, int64_t rows, int64_t O) {
 static void softmax_backward(const float* y, const float* dy, float* dx, int64_t rows,
                              int64_t O) {
   for (int64_t i = 0; i < rows; i++, y += O, dy += O, dx += O) {
-    vf s{};
-    for (int64_t j = 0; j < O; j += L) s += load(y + j, O - j) * load(dy + j, O - j);
-    vf dot = splat(sum(s));
+    LongSum s;
+    for (int64_t j = 0; j < O; j += L) s.add(load(y + j, O - j) * load(dy + j, O - j));
+    vf dot = splat(float(s.total()));
     for (int64_t j = 0; j < O; j += L)
       store(dx + j, load(y + j, O - j) * (load(dy + j, O - j) - dot), O - j);
   }

@@ -16,61 +16,79 @@ INLINE Window window_of(const Pool& p, int64_t h, int64_t w) {
   return {inside(top, 1, p.H, p.ph), inside(left, 1, p.W, p.pw), top * p.W + left};
 }
 
+INLINE int64_t pixels_of(const Window& o) {
+  return (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
+}
 template <class Body>
 INLINE void for_windows(const Pool& p, Patience& patience, Body&& body) {
   for (int64_t h = 0; h < p.OH; h++)
     for (int64_t w = 0; w < p.OW; w++) {
-      if (patience.ends(4 * p.ph * p.pw * p.C)) return;
-      body(window_of(p, h, w), (h * p.OW + w) * p.C);
+      const Window o = window_of(p, h, w);
+      if (patience.ends(4 * pixels_of(o) * p.C)) return;
+      body(o, (h * p.OW + w) * p.C);
     }
+}
+
+// Calls body(place) for its pixels, row by row.
+template <class Body>
+INLINE void for_pixels(const Pool& p, const Window& o, Body&& body) {
+  for (int64_t r = o.rows.from; r < o.rows.to; r++)
+    for (int64_t s = o.columns.from; s < o.columns.to; s++)
+      body((o.at + r * p.W + s) * p.C);
 }
 
 static void pool(const Pool& p, const float* x, float* y) {
   Patience patience;
   for_windows(p, patience, [&](const Window& o, int64_t to) {
-    int64_t count = (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
+    const int64_t count = pixels_of(o);
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
+      if (p.average && count > longest_chain) {
+        LongSum sum;
+        for_pixels(p, o, [&](int64_t at) { sum.add(load(x + at + j, n)); });
+        store(y + to + j, narrowed(sum.lanes() / double(count)), n);
+        continue;
+      }
       vf best = splat(p.average ? 0.0f : -__builtin_inff());
-      for (int64_t r = o.rows.from; r < o.rows.to; r++)
-        for (int64_t s = o.columns.from; s < o.columns.to; s++) {
-          vf v = load(x + (o.at + r * p.W + s) * p.C + j, n);
-          best = p.average ? best + v : (beats(v, best) ? v : best);
-        }
+      for_pixels(p, o, [&](int64_t at) {
+        vf v = load(x + at + j, n);
+        best = p.average ? best + v : (beats(v, best) ? v : best);
+      });
       store(y + to + j, p.average ? best / float(count) : best, n);
     }
   });
 }
 
-// The gradient of a maximum goes to the first element that has its value, row by row.
-static void pool_backward(const Pool& p, const float* x, const float* y,
-                          const float* dy, float* dx) {
-  Patience patience;
-  wipe(dx, p.H * p.W * p.C, patience);
+// sums (H, W, C) += what the windows give back. The gradient of a maximum goes to the
+// first element that has its value, row by row.
+template <class T>
+static void pool_back(const Pool& p, const float* x, const float* y, const float* dy,
+                      T* sums, Patience& patience) {
   for_windows(p, patience, [&](const Window& o, int64_t from) {
-    int64_t count = (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
+    const float count = float(pixels_of(o));
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
       vf d = load(dy + from + j, n), top{};
       if (p.average)
-        d = d / float(count);
+        d = d / count;
       else
         top = load(y + from + j, n);
-      for (int64_t r = o.rows.from; r < o.rows.to; r++)
-        for (int64_t s = o.columns.from; s < o.columns.to; s++) {
-          int64_t at = (o.at + r * p.W + s) * p.C + j;
-          vf sum = load(dx + at, n);
-          if (p.average) {
-            sum += d;
-          } else {
-            vi hit = load(x + at, n) == top;
-            sum += hit ? d : vf{};
-            d = hit ? vf{} : d;
-          }
-          store(dx + at, sum, n);
-        }
+      for_pixels(p, o, [&](int64_t at) {
+        if (p.average) return add(sums + at + j, d, n);
+        vi hit = load(x + at + j, n) == top;
+        add(sums + at + j, hit ? d : vf{}, n);
+        d = hit ? vf{} : d;
+      });
     }
   });
+}
+
+static void pool_backward(const Pool& p, const float* x, const float* y,
+                          const float* dy, float* dx, double* sums) {
+  Patience patience;
+  if (sums) return pool_back(p, x, y, dy, sums, patience);
+  wipe(dx, p.H * p.W * p.C, patience);
+  pool_back(p, x, y, dy, dx, patience);
 }
 
 typedef uint8_t vbyte __attribute__((vector_size(L)));

@@ -3,14 +3,18 @@
 //
 // A task is a block of rows times a group of panels of columns. Within it, K is cut so
 // that the group's piece of B stays in the second cache and a tile's piece of A in the
-// first; C is loaded and stored between the pieces, which leaves every element one
-// chain in the order of k (Goto & van de Geijn 2008).
+// first; the sums of the pieces are added up in C (Goto & van de Geijn 2008).
 #pragma once
 
 // An update keeps all K rows of its piece of B, K <= update_size / panel_width.
 constexpr int64_t update_size = 512 * panel_width, update_widest = 1024;
 INLINE int64_t update_width(int64_t K) {
   return min(update_widest, update_size / K / panel_width * panel_width);
+}
+
+// Steps of K that make one chain of additions.
+INLINE int64_t chain_of(int64_t K) {
+  return pieces(pieces(K, pieces(K, k_block)), L) * L;
 }
 
 constexpr int64_t flat_depth = 8, flat_deepest = 256, flat_widest = 512;
@@ -118,10 +122,11 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
 // Of a large B, some rows at a time and much of each, so that memory streams; C stays
 // in the first cache.
 static bool flat_part(const Product& p, int64_t n, int64_t width) {
-  alignas(64) float packed[flat_deepest * L], c[flat_rows * flat_widest];
-  int64_t most = p.N > flat_widest ? flat_depth : flat_deepest;
-  for (int64_t k = 0; k < p.K; k += most) {
-    int64_t depth = min(p.K - k, most);
+  alignas(64) float packed[flat_deepest * L];
+  alignas(64) float c[flat_rows * flat_widest], whole[flat_rows * flat_widest];
+  int64_t most = p.N > flat_widest ? flat_depth : flat_deepest, all = chain_of(p.K);
+  for (int64_t k = 0, depth; k < p.K; k += depth) {
+    depth = min(min(p.K, k - k % all + all) - k, most);
     const float *a = p.a + k * p.a_step, *b = p.b + k * p.b_row + n;
     for (int64_t j = 0, step; j < width; j += step) {
       int64_t rest = width - j;
@@ -136,10 +141,14 @@ static bool flat_part(const Product& p, int64_t n, int64_t width) {
         for (int64_t i = 0; i < depth; i++)
           store(packed + i * L, load(b + i * p.b_row + j, rest));
       run(int(p.M), a, p.a_row, p.a_step, whole ? b + j : packed, whole ? p.b_row : L,
-          c + j, flat_widest, depth, k == 0);
+          c + j, flat_widest, depth, k % all ? Chain::goes_on : Chain::begins);
     }
+    if (p.K <= all || ((k + depth) % all && k + depth < p.K)) continue;
+    for (int64_t i = 0; i < p.M; i++)
+      for (int64_t j = i * flat_widest; j < i * flat_widest + width; j += L)
+        store(whole + j, k < all ? load(c + j) : load(whole + j) + load(c + j));
   }
-  return finish(p, c, flat_widest, 0, p.M, n, width);
+  return finish(p, p.K > all ? whole : c, flat_widest, 0, p.M, n, width);
 }
 
 // A variable's gradient, tile by tile. A whole tile is updated beside the product of
@@ -175,12 +184,12 @@ static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t r
       if (g && whole) {
         ahead = here - at;
         micro<tile, 2>(a, 1, p.a_step, panel, panel_width, c[turn], panel_width, p.K,
-                       true, beside);
+                       Chain::begins, beside);
         for (int64_t k = p.K; k < vectors; k++) next();
       } else {
         auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
         run(int(r), a, p.a_row, p.a_step, panel, panel_width, c[turn], panel_width, p.K,
-            true);
+            Chain::begins);
       }
       if (whole) {
         g = c[turn];
@@ -223,7 +232,7 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
       a_packed[chunk * packed_tile + L];
   alignas(64) float edge[most_rows * panel_width];  // of C, where a panel is not whole
   const Tiles tiles(rows);
-  int64_t most = pieces(pieces(p.K, pieces(p.K, k_block)), L) * L;
+  int64_t most = chain_of(p.K);
   bool packs_a = width >= 4 * panel_width;
   bool packs_b = p.b_transposed || width % panel_width || rows >= pack_from_rows;
   bool tame = true;
@@ -257,7 +266,7 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
         }
         auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
         run(int(count), a.at, a.row, a.step, b, packs_b ? panel_width : p.b_row, c,
-            c_row, depth, k == 0);
+            c_row, depth, k == 0 ? Chain::begins : Chain::is_added);
         if (last) tame &= finish(p, c, c_row, m, count, n, columns);
       }
     }

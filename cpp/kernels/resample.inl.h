@@ -18,20 +18,24 @@ static void resample(const Taps& p, const float* x, float* y) {
   }
 }
 
-// dx += what each pixel of dy gives back.
-static void resample_backward(const Taps& p, const float* dy, float* dx) {
+template <class T>
+static void resample_back(const Taps& p, const float* dy, T* sums) {
   Patience patience;
   for (int64_t i = 0; i < p.pixels; i++, dy += p.C) {
     if (patience.ends(4 * p.each * p.C)) return;
     for (int64_t t = i * p.each; t < (i + 1) * p.each; t++) {
       if (p.at[t] < 0) continue;
-      float* to = dx + p.at[t] * p.C;
+      T* to = sums + p.at[t] * p.C;
       for (int64_t j = 0; j < p.C; j += L) {
         const int64_t n = p.C - j;
-        vf s = load(to + j, n);
-        s += p.weight[t] * load(dy + j, n);
-        store(to + j, s, n);
+        add(to + j, p.weight[t] * load(dy + j, n), n);
       }
     }
   }
+}
+
+// What each pixel of dy gives back.
+static void resample_backward(const Taps& p, const float* dy, float* dx, double* sums) {
+  if (sums) return resample_back(p, dy, sums);
+  resample_back(p, dy, dx);
 }

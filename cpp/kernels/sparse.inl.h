@@ -63,11 +63,7 @@ template <int rows, int vectors>
 static __attribute__((noinline)) void sparse_tile(const List& list, const float* from,
                                                   int64_t from_row, float* c,
                                                   int64_t c_row) {
-  vf acc[rows][vectors];
-#pragma GCC unroll 4
-  for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; v++) acc[r][v] = load(c + r * c_row + v * L);
+  vf acc[rows][vectors] = {};
   for (int64_t i = 0; i < list.n; i++) {
     const float* a = from + list.at[i];
     vf value = splat(list.values[i]);
@@ -80,7 +76,8 @@ static __attribute__((noinline)) void sparse_tile(const List& list, const float*
 #pragma GCC unroll 4
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; v++) store(c + r * c_row + v * L, acc[r][v]);
+    for (int v = 0; v < vectors; v++)
+      store(c + r * c_row + v * L, load(c + r * c_row + v * L) + acc[r][v]);
 }
 
 // clang-format off: a list, not statements
@@ -144,17 +141,19 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
           values[n] = dy[from];
           n += dy[from] != 0.0f;
         }
-      const List list{n, at, values};
       if (patience.ends((end - row) * width + n * p.kh * joined)) return;
-      float* to = sums + o * p.kh * joined;
-      int64_t r = 0;
+      for (int64_t first = 0; first < n; first += pixel_chain) {
+        const List list{min(n - first, pixel_chain), at + first, values + first};
+        float* to = sums + o * p.kh * joined;
+        int64_t r = 0;
 #if defined(__AVX512F__) || defined(__aarch64__)
-      for (; r + 3 <= p.kh; r += 3)
-        sparse_rows<3>(list, x + r * p.dh * line, p.dh * line, to + r * joined, joined,
-                       joined / L);
+        for (; r + 3 <= p.kh; r += 3)
+          sparse_rows<3>(list, x + r * p.dh * line, p.dh * line, to + r * joined,
+                         joined, joined / L);
 #endif
-      for (; r < p.kh; r++)
-        sparse_rows<1>(list, x + r * p.dh * line, 0, to + r * joined, 0, joined / L);
+        for (; r < p.kh; r++)
+          sparse_rows<1>(list, x + r * p.dh * line, 0, to + r * joined, 0, joined / L);
+      }
     }
   }
 }

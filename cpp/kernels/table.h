@@ -51,6 +51,12 @@ struct Derivative {
   const float* values = nullptr;  // outputs, or the kept derivatives
 };
 
+// Sums of more terms are not made in one chain of float32: what such a chain loses
+// grows with its length.
+constexpr int64_t longest_chain = 32;
+// Where another memory would be needed, more are.
+constexpr int64_t longest_chain_in_place = 256;
+
 // Numbers up to `tame_factor` are tame: sums of up to 128 products of two do not exceed
 // `tame_sum`, which optimizers can square and add to anything.
 constexpr float tame_factor = 2e6f, tame_sum = 1e15f;
@@ -67,10 +73,10 @@ struct Update {
   float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
 };
 
-// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element one chain of
-// fused multiply-adds in the order of k, or L such chains and their sum: which of the
-// two depends on the product's shape, and for forward (A by rows, B not transposed) on
-// N only.
+// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element chains of
+// fused multiply-adds in the order of k and their sum, or such sums for L parts of k:
+// which of the two depends on the product's shape, and for forward (A by rows, B not
+// transposed) on N only.
 struct Product {
   enum After : int { activate, differentiate, check, update };
 

@@ -17,6 +17,7 @@ typedef uint64_t vq __attribute__((vector_size(L * 4)));
 typedef float vf_memory __attribute__((vector_size(L * 4), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
+#define INLINE_MEMBER inline __attribute__((always_inline))
 
 INLINE vf splat(float x) { return x - vf{}; }
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); }
@@ -129,6 +130,54 @@ INLINE float largest(vf x) {
   for (int i = 1; i < L; i++) m = x[i] > m ? x[i] : m;
   return m;
 }
+
+INLINE vd widened(vf x) { return __builtin_convertvector(x, vd); }
+INLINE vf narrowed(vd x) { return __builtin_convertvector(x, vf); }
+
+// The first n < L elements of a vector, or L, added to what lies there.
+INLINE void add(float* p, vf x, int64_t n) { store(p, load(p, n) + x, n); }
+INLINE void add(double* p, vf x, int64_t n) {
+  vd sum{};
+  if (n >= L) {
+    __builtin_memcpy(&sum, p, sizeof sum);
+    sum += widened(x);
+    __builtin_memcpy(p, &sum, sizeof sum);
+    return;
+  }
+  const uint64_t bytes = uint64_t(n) * 8;
+  __builtin_memcpy(&sum, p, bytes);
+  sum += widened(x);
+  __builtin_memcpy(p, &sum, bytes);
+}
+
+// A sum of vectors, in short chains of float32 that are added in float64: the order
+// depends on the number of terms only.
+struct LongSum {
+  vf part{};
+  vd whole{};
+  int64_t terms = 0;
+
+  INLINE_MEMBER void add(vf x) {
+    part += x;
+    if (++terms % longest_chain == 0) settle();
+  }
+  INLINE_MEMBER vd lanes() {
+    settle();
+    return whole;
+  }
+  // A single chain is summed as float32 is.
+  INLINE_MEMBER double total() {
+    if (terms < longest_chain) return double(sum(part));
+    settle();
+    return sum(whole);
+  }
+
+ private:
+  INLINE_MEMBER void settle() {
+    whole += widened(part);
+    part = vf{};
+  }
+};
 
 // Of sizes.
 INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }

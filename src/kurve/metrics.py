@@ -207,8 +207,7 @@ class R2Score(Metric):
         weight = totals[0]
         if not weight:
             return math.nan
-        y, y2, residual = totals[1:].reshape(3, -1)
-        spread = y2 - y * y / weight
+        _, spread, residual = totals[1:].reshape(3, -1)
         flat = spread <= 0.0
         scores = 1.0 - residual / np.where(flat, 1.0, spread)
         return float(np.mean(np.where(flat, 0.0, scores)))

@@ -250,3 +250,42 @@ def test_every_optimizer_with_every_clip(
             ),
             x, y, sample_weight=np.full(20, scale), epochs=5, steps_per_epoch=4,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "metric", ["categorical_accuracy", "sparse_categorical_accuracy"]
+)
+def test_nan_is_the_largest_output(engine: str, metric: str) -> None:
+    sparse = metric.startswith("sparse")
+    loss = f"{'sparse_' if sparse else ''}categorical_crossentropy"
+    model = compiled(engine, [Activation("linear")])
+    model.compile("sgd", loss, [metric], engine=engine)
+    program, state = model._ready_program(), model._training_state()
+    x = np.float32([[1, np.nan, 2], [1, np.nan, 2], [np.nan, np.nan, 2], [1, 2, 0]])
+    classes = np.array([1, 2, 0, 1])
+    y = classes if sparse else np.eye(3)[classes]
+    totals = np.zeros(program.plan.totals_size)
+    program.test(state, one_batch(x, y, None), totals)
+    assert totals[2:].tolist() == [3.0, 4.0]
+
+
+ENDS = [0.0, 1e-45, 1e-40, 1e-38, 1.0, 5.0, 20.0, 88.5, 89.0, 104.0, 1e5, 1e19, 3e38]
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
+def test_activations_at_the_ends_of_float32(activation: Any) -> None:
+    """Values, and slopes of finite numbers: infinite and NaN where the other's are."""
+    x = np.float32([*ENDS, *(-v for v in ENDS), np.inf, -np.inf, np.nan])[:, None]
+    found = []
+    for engine in ("native", "reference"):
+        layer = Dense(1, activation, kernel_initializer="ones")
+        model = compiled(engine, [layer], (1,))
+        program, state = model._ready_program(), model._training_state()
+        slopes = program.jacobian(state, x[:-3])[1][:, 16]  # with respect to the bias
+        pairs = np.hstack([x, np.roll(x, 5)])
+        model = compiled(engine, [Activation(activation)], (2,))
+        program, state = model._ready_program(), model._training_state()
+        found.append((program.predict(state, pairs), slopes))
+    for ours, exact in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-6)

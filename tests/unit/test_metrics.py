@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, layers, losses, metrics, models
-from kurve.layers import Dense
+from kurve.layers import Activation, Dense
 
 RANDOM = np.random.default_rng(5)
 N, O = 40, 3  # noqa: E741
@@ -251,3 +251,40 @@ def test_metrics_of_a_model_do_not_depend_on_batches(engine: str) -> None:
         plain, weighted = metrics.get(name), metrics.get(name)
         assert results[1][1 + i] == pytest.approx(plain(Y, p), rel=1e-5)
         assert results[1][5 + i] == pytest.approx(weighted(Y, p, W), rel=1e-5)
+
+
+def test_r2_beside_a_large_mean(engine: str) -> None:
+    """Any batches, weights of zero before the first row that counts included."""
+    g = np.random.default_rng(0)
+    y = 1e7 + g.integers(0, 3, 1000)
+    p = (y + 0.5 * g.normal(size=1000)).astype(np.float32)
+    w = np.where(g.uniform(size=1000) < 0.3, 0.0, g.uniform(0.5, 2, 1000))
+    w[:40] = 0.0
+    plain, weighted = (
+        1 - (v * (y - p) ** 2).sum() / (v * (y - np.average(y, weights=v)) ** 2).sum()
+        for v in (np.ones(1000), w)
+    )
+    model = Sequential([Input((1,)), Activation("linear")])
+    model.compile("sgd", "mse", ["r2"], weighted_metrics=["r2"], engine=engine)
+    for size in (1, 7, 1000):
+        _, first, second = model.evaluate(
+            p, y, batch_size=size, sample_weight=w, verbose=0
+        )
+        assert first == pytest.approx(plain, abs=1e-7)
+        assert second == pytest.approx(weighted, abs=1e-6)
+    metric = metrics.R2Score()
+    for i in range(0, 1000, 13):
+        metric.update_state(y[i : i + 13], p[i : i + 13], w[i : i + 13])
+    assert metric.result() == pytest.approx(weighted, abs=1e-8)
+
+
+def test_r2_of_a_constant_is_zero(engine: str) -> None:
+    model = Sequential([Input((1,)), Activation("linear")])
+    model.compile("sgd", "mse", ["r2"], engine=engine)
+    y, p = np.full(1000, 0.1), np.full(1000, 1.1)
+    assert model.evaluate(p, y, batch_size=7, verbose=0)[1] == 0.0
+    w = np.random.default_rng(0).uniform(0.5, 2, 1000)
+    metric = metrics.R2Score()
+    for i in range(0, 1000, 13):
+        metric.update_state(y[i : i + 13], p[i : i + 13], w[i : i + 13])
+    assert metric.result() == 0.0

@@ -24,7 +24,7 @@ import numpy as np
 from kurve.errors import NonFiniteError
 from kurve.plan import ALIGNMENT, Plan
 
-NUMERICS = 1
+NUMERICS = 2
 """Version of the numbers: one more with each change of the code after which the same
 call gives other bits."""
 

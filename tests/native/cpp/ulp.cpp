@@ -17,7 +17,10 @@
 #include <arm_neon.h>
 #endif
 
+#include "kernels/table.h"
+
 namespace {
+using kurve::longest_chain;
 #include "kernels/vector.inl.h"
 
 #include "kernels/math.inl.h"

@@ -42,8 +42,8 @@ class ReferenceProgram:
         assert batches.learning_rates is not None
         for step in range(first, last):
             learning_rate = float(batches.learning_rates[step])
-            added = np.zeros_like(totals)
-            loss, gradient, memories = self._gradient(state, batches, step, added)
+            counted = totals.copy()
+            loss, gradient, memories = self._gradient(state, batches, step, counted)
             statistics = self._statistics(state, memories)
             self._refuse_non_finite(
                 loss, gradient, statistics, state.step, learning_rate
@@ -51,7 +51,7 @@ class ReferenceProgram:
             after = self._updated(state, gradient, learning_rate)
             for slot, value in statistics:
                 view(after.buffers, slot)[...] = value
-            _take_over(state, after, totals, totals + added)
+            _take_over(state, after, totals, counted)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -124,13 +124,13 @@ class ReferenceProgram:
         values, slope = LOSSES[self.plan.loss.kind](
             rows_y, rows_p, self.plan.loss.attrs
         )
-        loss = float(np.sum(rows_w * values) / len(values))
+        loss = float(np.sum(rows_w * values, dtype=np.float64) / len(values))
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             if slot.l1:
-                loss += slot.l1 * float(np.sum(np.abs(w)))
+                loss += slot.l1 * float(np.sum(np.abs(w), dtype=np.float64))
             if slot.l2:
-                loss += slot.l2 * float(np.sum(w**2))
+                loss += slot.l2 * float(np.sum(np.square(w, dtype=np.float64)))
         slope = slope * rows_w[:, None] / len(values)
         return loss, slope.astype(prediction.dtype).reshape(prediction.shape)
 

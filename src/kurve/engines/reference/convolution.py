@@ -19,6 +19,7 @@ from kurve.engines.reference.memory import (
     pads,
     plane,
     plane_shape,
+    total,
     view,
 )
 from kurve.plan import Op, Shape
@@ -63,7 +64,7 @@ def backward(
         dpadded[seen] += joined(dx_groups).reshape(padded[seen].shape)
     gradients = {"kernel": dkernel.reshape(op.params["kernel"].shape)}
     if "bias" in op.params:
-        gradients["bias"] = dz.reshape(-1, dz.shape[-1]).sum(axis=0)
+        gradients["bias"] = total(dz.reshape(-1, dz.shape[-1]), axis=0)
     return inside(dpadded, op).reshape(len(dy), *op.in_shape), gradients
 
 

@@ -37,11 +37,11 @@ def backward(
     """Each pixel gets the dy of all that it went into, by the same weights."""
     if memory is None:
         return dy, {}
-    dx, batch = np.zeros_like(dy), _numbers(len(dy))
+    dx, batch = np.zeros(dy.shape), _numbers(len(dy))  # float64: sums may be long
     for h, w, weight, inside in memory:
         share = (weight * inside).astype(dy.dtype)[..., None]
         np.add.at(dx, (batch, h, w), share * dy)
-    return dx, {}
+    return dx.astype(dy.dtype), {}
 
 
 def drawn(op: Op, state: State, count: int) -> np.ndarray:

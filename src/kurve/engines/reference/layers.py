@@ -27,6 +27,7 @@ from kurve.engines.reference.memory import (
     Gradients,
     Memory,
     Statistics,
+    total,
     view,
 )
 from kurve.plan import Op
@@ -58,7 +59,7 @@ def dense_backward(
     rows_x, rows_dz = x.reshape(-1, x.shape[-1]), dz.reshape(-1, dz.shape[-1])
     gradients = {"kernel": rows_x.T @ rows_dz}
     if "bias" in op.params:
-        gradients["bias"] = rows_dz.sum(axis=0)
+        gradients["bias"] = total(rows_dz, axis=0)
     return dz @ kernel.T, gradients
 
 

@@ -23,6 +23,12 @@ def view(vector: np.ndarray, slot: Any) -> np.ndarray:
     return vector[slot.offset : slot.end].reshape(slot.shape)
 
 
+def total(x: np.ndarray, axis: int) -> np.ndarray:
+    """The sum along an axis, made in float64: NumPy adds up rows in one chain, and what
+    a chain of float32 loses grows with its length."""
+    return np.asarray(x.sum(axis=axis, dtype=np.float64).astype(x.dtype))
+
+
 def plane(x: np.ndarray, shape: Shape) -> np.ndarray:
     """A batch of samples (H, W, C) or (L, C) as (B, H, W, C), H = 1 for the latter."""
     return x.reshape(len(x), *plane_shape(shape))

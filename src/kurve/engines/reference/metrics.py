@@ -78,11 +78,7 @@ def accumulate(
 ) -> None:
     """Add a batch of rows, y and p (R, O), weights (R,), to one metric's totals."""
     if kind == "r2_score":
-        # [sum w, sum w y, sum w y^2, sum w (y - p)^2], the last three per output
-        w, y64 = weights[:, None].astype(np.float64), y.astype(np.float64)
-        sums = [w * y64, w * y64**2, w * (y64 - p) ** 2]
-        totals[0] += w.sum()
-        totals[1:] += np.concatenate([part.sum(axis=0) for part in sums])
+        _add_spread(y.astype(np.float64), p, weights.astype(np.float64), totals)
         return
     if kind in ROW_VALUES:
         values = ROW_VALUES[kind](y, p, attrs)
@@ -90,3 +86,27 @@ def accumulate(
         values, _ = LOSSES[kind](y, p, attrs)
     totals[0] += np.sum(values.astype(np.float64) * weights)
     totals[1] += np.sum(weights, dtype=np.float64)
+
+
+def _add_spread(
+    y: np.ndarray, p: np.ndarray, weights: np.ndarray, totals: np.ndarray
+) -> None:
+    """Add rows to [W = sum w, then of each output M = sum w y / W,
+    S = sum w (y - M)^2 and sum w (y - p)^2].
+
+    The spreads of two parts and that of their means make the spread of both; sums of
+    squares about zero would lose it where the mean is large. An output that is always
+    the same has the spread 0. Source: Chan, Golub & LeVeque 1983.
+    """
+    counted = weights != 0.0
+    if not counted.any():
+        return
+    y, p, w = y[counted], p[counted], weights[counted, None]
+    mean, spread, residual = totals[1:].reshape(3, -1)
+    weight = w.sum()
+    own = y[0] + (w * (y - y[0])).sum(axis=0) / weight
+    share = weight / (totals[0] + weight)
+    spread += (w * (y - own) ** 2).sum(axis=0) + totals[0] * share * (own - mean) ** 2
+    mean += (own - mean) * share
+    residual += (w * (y - p) ** 2).sum(axis=0)
+    totals[0] += weight

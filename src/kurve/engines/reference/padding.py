@@ -47,7 +47,8 @@ def upsample_backward(
 ) -> tuple[np.ndarray, Gradients]:
     """dx = R^T dy C."""
     rows, columns = memory
-    dx = np.einsum("ph,bpqc,qw->bhwc", rows, plane(dy, op.out_shape), columns)
+    dy_plane = plane(dy, op.out_shape).astype(np.float64)  # sums may be long
+    dx = np.einsum("ph,bpqc,qw->bhwc", rows, dy_plane, columns).astype(dy.dtype)
     return dx.reshape(len(dy), *op.in_shape), {}
 
 

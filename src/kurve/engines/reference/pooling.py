@@ -6,7 +6,7 @@ import numpy as np
 
 from kurve.engines.base import State
 from kurve.engines.reference.convolution import inside, positions
-from kurve.engines.reference.memory import Gradients, Memory, pads, plane
+from kurve.engines.reference.memory import Gradients, Memory, pads, plane, total
 from kurve.plan import Op
 
 
@@ -29,7 +29,7 @@ def forward(
     else:
         ones = np.pad(np.ones_like(pixels[:1]), pads(op))
         count = sum(ones[where] for _, _, where in positions(op, "pool"))
-        y, memory = seen.sum(axis=0) / count, count
+        y, memory = total(seen, axis=0) / count, count
     return y.reshape(len(x), *op.out_shape), (memory, padded.shape)
 
 
@@ -38,13 +38,14 @@ def backward(
 ) -> tuple[np.ndarray, Gradients]:
     """To the first largest element of each window, or in equal shares to all."""
     (kept, shape), dy_plane = memory, plane(dy, op.out_shape)
-    dpadded = np.zeros(shape, dy.dtype)
+    dpadded = np.zeros(shape)  # float64: an element may lie in many windows
     for number, (_, _, where) in enumerate(positions(op, "pool")):
         if op.attrs["mode"] == "max":
             dpadded[where] += dy_plane * (kept == number)
         else:
             dpadded[where] += dy_plane / kept
-    return inside(dpadded, op).reshape(len(dy), *op.in_shape), {}
+    dx = inside(dpadded, op).astype(dy.dtype)
+    return dx.reshape(len(dy), *op.in_shape), {}
 
 
 def global_forward(
@@ -55,7 +56,7 @@ def global_forward(
     if op.attrs["mode"] == "max":
         y, memory = pixels.max(axis=1), pixels.argmax(axis=1)
     else:
-        y, memory = pixels.mean(axis=1), None
+        y, memory = total(pixels, axis=1) / pixels.shape[1], None
     return y.reshape(len(x), *op.out_shape), memory
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.engines.base import State
-from kurve.engines.reference.memory import Gradients, Memory, view
+from kurve.engines.reference.memory import Gradients, Memory, total, view
 from kurve.plan import Op
 
 
@@ -39,7 +39,8 @@ def batch_backward(
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
     if learned is not None:
-        n = n - n.mean(axis=0) - standard * (n * standard).mean(axis=0)
+        by_mean, by_variance = (total(v, axis=0) / len(n) for v in (n, n * standard))
+        n = n - by_mean - standard * by_variance
     return (n * slope).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
 
 
@@ -119,7 +120,7 @@ def scaled(op: Op, rows: np.ndarray, state: State) -> np.ndarray:
 
 def affine_gradients(op: Op, dy: np.ndarray, standard: np.ndarray) -> Gradients:
     """dgamma = sum of dy x^, dbeta = sum of dy."""
-    sums = {"gamma": (dy * standard).sum(axis=0), "beta": dy.sum(axis=0)}
+    sums = {"gamma": total(dy * standard, axis=0), "beta": total(dy, axis=0)}
     return {role: sums[role].reshape(slot.shape) for role, slot in op.params.items()}
 
 

@@ -14,6 +14,7 @@ from kurve.engines.reference.memory import (
     pads,
     plane,
     plane_shape,
+    total,
     view,
 )
 from kurve.plan import Op
@@ -57,7 +58,7 @@ def backward(
         dkernel[i, j] = canvas[reached].reshape(-1, dz.shape[-1]).T @ rows_x
     gradients = {"kernel": dkernel.reshape(op.params["kernel"].shape)}
     if "bias" in op.params:
-        gradients["bias"] = dz.reshape(-1, dz.shape[-1]).sum(axis=0)
+        gradients["bias"] = total(dz.reshape(-1, dz.shape[-1]), axis=0)
     return dx.reshape(len(dy), *op.in_shape), gradients
 
 

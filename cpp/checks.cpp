@@ -1,0 +1,67 @@
+// What the numbers of a plan must obey: they become sizes of memory and places in it,
+// so they are looked at once, before anything is made of them.
+#include <algorithm>
+
+#include "program.h"
+
+namespace kurve {
+namespace {
+
+// Sizes up to these can be multiplied with each other.
+constexpr int64_t most_elements = int64_t(1) << 40, most_axis = INT32_MAX;
+constexpr size_t most_axes = 16;
+
+[[noreturn]] void refuse(const std::string& what, const char* rule) {
+  throw std::invalid_argument("[native] " + what + " of a plan must " + rule);
+}
+
+void check_shape(const Shape& shape, const std::string& what) {
+  int64_t n = 1;
+  bool fits = shape.size() <= most_axes;
+  for (int64_t axis : shape) {
+    fits = fits && axis >= 1 && axis <= std::min(most_axis, most_elements / n);
+    if (fits) n *= axis;
+  }
+  if (!fits) refuse(what, "have axes of at least 1, and a size that memory can hold.");
+}
+
+void check_slots(const std::vector<Slot>& slots) {
+  std::vector<const Slot*> order;
+  for (const Slot& s : slots) {
+    check_shape(s.shape, "the variable " + s.name);
+    if (s.offset < 0 || s.offset > most_elements)
+      refuse("the variable " + s.name, "lie within its vector.");
+    order.push_back(&s);
+  }
+  std::sort(order.begin(), order.end(),
+            [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
+  for (size_t i = 1; i < order.size(); i++)
+    if (order[i - 1]->offset + order[i - 1]->size() > order[i]->offset)
+      refuse("the variable " + order[i]->name, "have a place of its own.");
+}
+
+void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
+                 size_t slots) {
+  for (const auto& [role, index] : roles)
+    if (index < 0 || size_t(index) >= slots)
+      refuse("the " + role + " of " + op.layer, "be one of its variables.");
+}
+
+}  // namespace
+
+void check(const Description& d) {
+  check_shape(d.input_shape, "the input");
+  check_shape(d.output_shape, "the output");
+  check_slots(d.params);
+  check_slots(d.buffers);
+  for (const OpSpec& op : d.ops) {
+    check_shape(op.in_shape, "the input of " + op.layer);
+    check_shape(op.out_shape, "the output of " + op.layer);
+    if (op.in_shape.empty() || op.out_shape.empty())
+      refuse("the shapes of " + op.layer, "have an axis at least.");
+    check_roles(op, op.params, d.params.size());
+    check_roles(op, op.buffers, d.buffers.size());
+  }
+}
+
+}  // namespace kurve

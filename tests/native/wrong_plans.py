@@ -1,0 +1,237 @@
+"""Hands plans with one to three wrong numbers or parts to the compiled core.
+
+usage: python -m tests.native.wrong_plans FIRST COUNT
+
+Prints the number of each plan before it is made, so that a crash names its plan, then
+how many were refused and how many ran.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kurve import _core
+from kurve.engines.native import _attrs
+from kurve.plan import Op, Plan, Slot, Spec
+from tests.engines.images import STACKS, model_of
+from tests.native.plans import Builder, mse, optimizer, slots_of
+
+INTEGERS = [0, -1, 1, 2, 3, 7, 16, 64, 1000, 2**31 - 1, 2**31, 2**40, 2**62, -(2**40)]
+INTEGERS += [2**63 - 1, -(2**63), -(2**31)]
+FLOATS = [
+    0.0,
+    -1.0,
+    0.5,
+    1.0,
+    2.0,
+    3.0,
+    17.0,
+    1e5,
+    1e9,
+    1e10,
+    2.0**31,
+    2.0**32,
+    2.0**63,
+]
+FLOATS += [1e18, 1e300, -1e300, math.nan, math.inf, -math.inf]
+REFUSALS = (ValueError, TypeError, NotImplementedError, MemoryError, OverflowError)
+MOST = 100_000  # floats of a vector or a sample that is made
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """The arguments of the core's Program, as lists and tables."""
+
+    def op(op: Op) -> list[Any]:
+        params = {role: plan.params.index(s) for role, s in op.params.items()}
+        buffers = {role: plan.buffers.index(s) for role, s in op.buffers.items()}
+        shapes = list(op.in_shape), list(op.out_shape)
+        return [op.kind, op.layer, *shapes, params, buffers, _attrs(op)]
+
+    def slot(s: Slot) -> list[Any]:
+        return [s.name, list(s.shape), s.offset, s.trainable, s.l1, s.l2]
+
+    def spec(spec: Spec | None) -> list[Any] | None:
+        return None if spec is None else [spec.kind, _attrs(spec)]
+
+    return {
+        "input": list(plan.input_shape),
+        "output": list(plan.output_shape),
+        "ops": [op(o) for o in plan.ops],
+        "params": [slot(s) for s in plan.params],
+        "buffers": [slot(s) for s in plan.buffers],
+        "loss": spec(plan.loss),
+        "metrics": [[m.kind, _attrs(m), m.size, m.weighted] for m in plan.metrics],
+        "optimizer": spec(plan.optimizer),
+    }
+
+
+def all_plans() -> list[tuple[dict[str, Any], int]]:
+    """Plans, and how many slots each optimizer has."""
+    made = [
+        model_of(stack, "native")._ready_program().plan for stack in STACKS.values()
+    ]
+    dense = Builder(3, 5).normalization().dense(7, "gelu", l2=0.1).dropout(0.2)
+    dense.activation("elu").dense(4).softmax()
+    sparse = Spec("sparse_categorical_crossentropy", {"from_logits": False})
+    made += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
+    heads = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
+    losses = [mse(), Spec("pinball", heads), Spec("gaussian_nll", {"beta": 0.5})]
+    made += [
+        Builder(5).dense(8, "snake").dense(4).plan(loss, optimizer("rmsprop"))
+        for loss in losses * 4
+    ]
+    return [(plain(plan), slots_of(plan.optimizer)) for plan in made]
+
+
+def places(node: Any) -> list[tuple[Any, Any]]:
+    """Each number, text and part: what it lies in, and where."""
+    found = []
+    keys = node.keys() if isinstance(node, dict) else range(len(node))
+    for key in list(keys):
+        found.append((node, key))
+        if isinstance(node[key], (dict, list)):
+            found += places(node[key])
+    return found
+
+
+def spoil(chance: random.Random, plan: dict[str, Any], words: list[str]) -> None:
+    node, key = chance.choice(places(plan))
+    value = node[key]
+    if isinstance(value, bool):
+        node[key] = not value
+    elif isinstance(value, int):
+        node[key] = chance.choice([*INTEGERS, value + 1, value - 1, 2 * value, -value])
+    elif isinstance(value, float):
+        node[key] = chance.choice([*FLOATS, value + 1, value - 1, 2 * value, -value])
+    elif isinstance(value, str):
+        node[key] = chance.choice(words)
+    elif isinstance(value, list) and value:
+        i, j = chance.randrange(len(value)), chance.randrange(len(value))
+        change = chance.randrange(6)
+        if change == 0:
+            del value[i]
+        elif change == 1:
+            value.insert(j, copy.deepcopy(value[i]))
+        elif change == 2:
+            value[i], value[j] = value[j], value[i]
+        elif change == 3:
+            value[i] = None
+        elif change == 4:
+            node[key] = []
+        else:
+            node[key] = None
+    elif isinstance(value, dict) and value:
+        name = chance.choice(sorted(value))
+        part = value.pop(name)
+        if chance.random() < 0.5:
+            value[chance.choice(words)] = part
+    else:
+        node[key] = chance.choice([[], {}, None, 1])
+
+
+def program_of(plan: dict[str, Any]) -> _core.Program:
+    return _core.Program(
+        plan["input"],
+        plan["output"],
+        [op and _core.Op(*op) for op in plan["ops"]],
+        [slot and _core.Slot(*slot) for slot in plan["params"]],
+        [slot and _core.Slot(*slot) for slot in plan["buffers"]],
+        plan["loss"] and _core.Spec(*plan["loss"]),
+        [metric and _core.Metric(*metric) for metric in plan["metrics"]],
+        plan["optimizer"] and _core.Spec(*plan["optimizer"]),
+    )
+
+
+def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
+    """Each call of the core with arrays that fit the plan, or almost. Returns how many
+    were done."""
+    program = program_of(plan)
+
+    def some(size: int) -> int:
+        return max(
+            0, size + (chance.choice([-1, 1, 16]) if chance.random() < 0.1 else 0)
+        )
+
+    def vector(slots: list[Any]) -> np.ndarray:
+        end = max((s[2] + math.prod(s[1]) for s in slots), default=0)
+        return np.ones(some(-(-min(end, MOST) // 16) * 16), np.float32)
+
+    n, rng = 3, np.random.default_rng(0)
+    inputs, outputs = (min(math.prod(plan[k]), MOST) for k in ("input", "output"))
+    params, buffers = vector(plan["params"]), vector(plan["buffers"])
+    state = _core.State(
+        params, buffers, np.zeros((some(slots), len(params)), "f"), np.ones(some(1))
+    )
+    x = rng.normal(size=(n, some(inputs))).astype(np.float32)
+    totals = np.zeros(2 + sum(min(m[2], MOST) for m in plan["metrics"]))
+    y = np.zeros((n, some(outputs)), np.float32)
+    bounds = np.array(chance.choice([[0, 2, 3], [0, 3], [0, 4], [3, 1], [0]]), np.int64)
+    order = np.array(chance.choice([[0, 1, 2], [2, 2, 9], [-1, 0, 1]]), np.int64)
+    targets = [y.size, n, n * outputs // 2, n * outputs // plan["output"][-1]]
+    done = 0
+    for size in [*targets, -1]:
+        target = np.ones((abs(size),), np.float32)
+        batches = _core.Batches(
+            x,
+            target,
+            chance.choice([None, np.ones(some(n), np.float32)]),
+            chance.choice([None, order]),
+            bounds,
+            np.full(some(len(bounds) - 1), 0.01, np.float32),
+        )
+        which = chance.choice([0, 0, 1, -1, 2**40])
+        gradient = np.empty(some(len(params)), np.float32)
+        rows = min(n * outputs, 100)
+        jacobian = np.empty((some(rows), len(params)), np.float32)
+        keeper = type("Keeper", (), {"step": 0})()
+        jobs = [_core.Job(program, keeper, state, 0, 1, batches, 0, which + 1, totals)]
+        calls = [
+            (program.predict, params, buffers, x, y),
+            (program.test, state, 0, 1, batches, totals),
+            (program.gradient, state, 0, 1, batches, which, gradient),
+            (program.jacobian, state, x, y, jacobian),
+            (_core.train, chance.choice([jobs, [None], [*jobs, None]])),
+        ]
+        for call, *arguments in calls:
+            try:
+                call(*arguments)
+                done += 1
+            except REFUSALS:
+                pass
+    return done
+
+
+def main(first: int, count: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if "libasan" not in Path("/proc/self/maps").read_text():  # which takes more
+        resource.setrlimit(resource.RLIMIT_AS, (6 << 30, hard))
+    plans = all_plans()
+    words = ["", "pool", "max", "kernel", "bias", "nan"]
+    for plan, _ in plans:
+        words += [op[0] for op in plan["ops"]]
+        words += [name for op in plan["ops"] for name in (*op[4], *op[5], *op[6])]
+    words = sorted({*words})
+    refused = done = 0
+    for number in range(first, first + count):
+        print(number, flush=True)
+        chance = random.Random(number)
+        plan, slots = copy.deepcopy(chance.choice(plans))
+        for _ in range(chance.choice([1, 1, 2, 3])):
+            spoil(chance, plan, words)
+        try:
+            done += run(chance, plan, slots)
+        except REFUSALS:
+            refused += 1
+    print(f"{refused} refused, {done} calls done")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

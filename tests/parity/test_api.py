@@ -96,7 +96,7 @@ LACKING: dict[str, list[str]] = {
     "callbacks.CSVLogger": [],
     "callbacks.BackupAndRestore": [],
     "callbacks.LambdaCallback": [],
-    "Sequential": ["trainable"],
+    "Sequential": [],
     "Sequential.compile": [
         "loss_weights",
         "run_eagerly",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def test_direction_comes_from_the_metric(monitor: str, upwards: bool) -> None:
 
 def test_unknown_direction_and_missing_value() -> None:
     scripted = Scripted(mine=[1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match=r"'mine' should go up or down.*Try mode="):
+    message = r"unknown monitor\. Received: 'mine'.*try mode='min' or mode='max'"
+    with pytest.raises(ValueError, match=message):
         run(model_of(), scripted, callbacks.EarlyStopping("mine"), epochs=3)
     with pytest.warns(RuntimeWarning, match=r"'val_loss' is not there .*are: loss"):
         run(model_of(), callbacks.EarlyStopping(), epochs=1)
@@ -327,3 +329,49 @@ def test_batches_of_evaluate_and_predict(engine: str) -> None:
     watch = Batches()
     net.fit(x, x, validation_split=0.5, callbacks=watch, verbose=0, batch_size=3)
     assert watch.seen[0::2] == [0, 1]
+
+
+WATCHING: dict[str, Callable[..., callbacks.Callback]] = {
+    "EarlyStopping": callbacks.EarlyStopping,
+    "ReduceLROnPlateau": callbacks.ReduceLROnPlateau,
+    "ModelCheckpoint": lambda **given: callbacks.ModelCheckpoint(
+        "m.kurve", save_best_only=True, **given
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WATCHING)
+@pytest.mark.parametrize(
+    ("monitor", "meant"),
+    [("val_los", "val_loss"), ("los", "loss"), ("val_ame", "val_mae")],
+)
+def test_an_unknown_monitor_is_refused_before_the_first_step(
+    kind: str, monitor: str, meant: str
+) -> None:
+    model = model_of(metrics=["mae"])
+    before = model.get_weights()
+    message = rf"\[{kind}\] unknown monitor\. Received: '{monitor}'.*mean '{meant}'\?"
+    with pytest.raises(ValueError, match=message):
+        run(model, WATCHING[kind](monitor=monitor), epochs=3)
+    assert model.iterations == 0
+    assert all(map(np.array_equal, before, model.get_weights()))
+    assert len(run(model, epochs=2).epoch) == 2
+
+
+def test_the_last_logs_at_the_end_of_training() -> None:
+    """Those of the last epoch, with what other callbacks have put in; none before."""
+    told: list[Any] = []
+
+    class End(callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            told.append(dict(logs))
+
+    model = model_of(metrics=["mae"])
+    reduce = callbacks.ReduceLROnPlateau("loss")
+    history = run(model, reduce, End(), epochs=3, validation_split=0.25)
+    assert told.pop() == {name: v[-1] for name, v in history.history.items()}
+    assert set(history.history) == {
+        *("loss", "mae", "val_loss", "val_mae", "learning_rate")
+    }
+    run(model, End(), epochs=0)
+    assert told.pop() == {}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, losses, optimizers, utils
-from kurve.callbacks import Callback
+from kurve.callbacks import Callback, TerminateOnNaN
+from kurve.errors import NonFiniteError
 from kurve.layers import Dense
 
 RANDOM = np.random.default_rng(6)
@@ -290,3 +291,48 @@ def test_fit_is_quiet_only_when_asked(
     model.evaluate(X, Y)
     model.predict(X)
     assert capsys.readouterr().out.count("1/1") == 2
+
+
+def test_class_weights_leave_the_validation_alone(engine: str) -> None:
+    """As in Keras, they belong to the training; sample weights go with their rows."""
+    softmax = {"loss": "sparse_categorical_crossentropy", "units": 3}
+    split, given = model_of(**softmax), model_of(**softmax)
+    options: dict[str, Any] = {"class_weight": {0: 9.0, 2: 0.1}, "verbose": 0}
+    kept = int(30 * 0.75)
+    first = split.fit(X, CLASSES, validation_split=0.25, **options)
+    second = given.fit(
+        X[:kept], CLASSES[:kept], validation_data=(X[kept:], CLASSES[kept:]), **options
+    )
+    assert first.history == second.history
+    assert same_weights(split, given)
+    loss = split.evaluate(X[kept:], CLASSES[kept:], verbose=0)
+    assert first.history["val_loss"] == [pytest.approx(loss, rel=1e-6)]
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("batch_size", [30, 10])
+def test_a_last_update_that_ruins_the_outputs_is_refused(
+    epochs: int, batch_size: int, engine: str
+) -> None:
+    """As if one step more had been tried: of any number of epochs, the fit that ends
+    with weights whose outputs are not finite says so."""
+    steps = epochs * 30 // batch_size
+    model = Sequential([Input((2,)), Dense(3), Dense(3), Dense(1)])
+    weights = model.get_weights()
+    rates = [0.0] * (steps - 1) + [1e18]
+
+    class Rates(optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> np.ndarray:
+            return np.array([*rates, 0.0])[step]
+
+    model.compile(optimizers.SGD(Rates()), "mse")
+    with pytest.raises(
+        NonFiniteError, match=rf"the loss is not finite at step {steps + 1} "
+    ):
+        model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0)
+    assert model.iterations == steps
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+    model.set_weights(weights)
+    model.compile(optimizers.SGD(Rates()), "mse")
+    model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0,
+              callbacks=[TerminateOnNaN()])  # fmt: skip

@@ -73,6 +73,10 @@ class Callback:
             hooks += ["on_batch_begin", "on_batch_end"]
         return any(overrides(self, hook) for hook in hooks)
 
+    def last_logs(self) -> Logs:
+        """The logs of the last epoch, of a callback that has them."""
+        return {}
+
     def handles_non_finite(self) -> bool:
         """Whether a loss that is not finite shall end `fit` without an error."""
         return False
@@ -167,6 +171,10 @@ class CallbackList:
                 getattr(callback, hook)(*args)
         finally:
             self.calling = False
+
+    def last_logs(self) -> Logs:
+        """Those of the last epoch that was done before; a checkpoint holds them."""
+        return next((c.last_logs() for c in self.callbacks if c.last_logs()), {})
 
     def handles_non_finite(self) -> bool:
         return any(c.handles_non_finite() for c in self.callbacks)

@@ -68,6 +68,10 @@ class ModelCheckpoint(Monitor):
     def has_batch_hooks(self, kind: str) -> bool:
         return kind == "train" and self.save_freq != "epoch"
 
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.save_best_only:
+            self.check_monitor()
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
 

@@ -24,6 +24,9 @@ class History(Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
+    def last_logs(self) -> Logs:
+        return {name: values[-1] for name, values in self.history.items()}
+
     def get_state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "history": self.history}
 

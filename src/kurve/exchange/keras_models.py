@@ -299,7 +299,6 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    assert model.input_shape is not None
     shape = list(model.input_shape)
     taken = {layer.name for layer in model.layers}
     name = next(
@@ -312,7 +311,7 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     entries += [layer_entry(layer) for layer in model.layers]
     config = {
         "name": model.name,
-        "trainable": True,
+        "trainable": model.trainable,
         "dtype": "float32",
         "layers": entries,
         "build_input_shape": shape,

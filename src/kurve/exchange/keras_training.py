@@ -241,7 +241,7 @@ def metric_entry(metric: Metric, model: Sequential) -> Any:
     if isinstance(metric, metrics.Accuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
-        assert model.loss is not None and model.output_shape is not None
+        assert model.loss is not None
         shape = tuple(size for size in model.output_shape[1:] if size is not None)
         metric = metric.resolve(model.loss, shape)
     if isinstance(metric, LossMetric):

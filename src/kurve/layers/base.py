@@ -337,10 +337,14 @@ class Layer:
 
 
 def lower(
-    layers: Sequence[Layer], input_shape: Shape
+    layers: Sequence[Layer], input_shape: Shape, trainable: bool = True
 ) -> tuple[Plan, list[Variable], list[Variable]]:
     """The plan of built layers in order, and the variables of its two flat vectors in
-    the order of `plan.params` and `plan.buffers`."""
+    the order of `plan.params` and `plan.buffers`.
+
+    Args:
+        trainable: False freezes all weights, whatever the layers say.
+    """
     ops: list[Op] = []
     vectors: dict[bool, list[Slot]] = {True: [], False: []}
     variables: dict[bool, list[Variable]] = {True: [], False: []}
@@ -355,7 +359,7 @@ def lower(
                 variable.name,
                 variable.shape,
                 aligned(placed[-1].end) if placed else 0,
-                layer.trainable,
+                trainable and bool(layer.trainable),
                 penalty.l1,
                 penalty.l2,
             )

@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import registry, rng
+from kurve.arguments import check_flag
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
@@ -27,7 +28,7 @@ from kurve.layers.base import (
 )
 from kurve.layers.core import InputLayer
 from kurve.models.files import format_of
-from kurve.plan import Shape
+from kurve.plan import Plan, Shape
 from kurve.training import Trainer
 
 if TYPE_CHECKING:
@@ -47,14 +48,19 @@ class Sequential(Trainer):
 
     Args:
         layers: layers to add; an `Input` may come first.
+        trainable: see the property.
         name: made from the class if None.
     """
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, name: str | None = None
+        self,
+        layers: Sequence[Layer] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         self.name = auto_name(type(self)) if name is None else str(name)
+        self._trainable = check_flag("Sequential", "trainable", trainable)
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
         self._seed = rng.next_seed()
@@ -73,12 +79,41 @@ class Sequential(Trainer):
         return self._plan is not None
 
     @property
-    def input_shape(self) -> tuple[int | None, ...] | None:
-        return None if self._plan is None else (None, *self._plan.input_shape)
+    def trainable(self) -> bool:
+        """Whether training changes the weights. Setting it sets that of all layers too;
+        while it is False, no weight is trained, whatever the layers say.
+
+        The first training after `compile` takes the flags of model and layers as they
+        are then. Where they have changed since, `fit` asks for another `compile`.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = check_flag("Sequential", "trainable", value)
+        for layer in self._layers:
+            layer.trainable = self._trainable
+
+    def _trainable_flags(self) -> tuple[bool, ...]:
+        return (self._trainable, *(bool(layer.trainable) for layer in self._layers))
 
     @property
-    def output_shape(self) -> tuple[int | None, ...] | None:
-        return None if self._plan is None else (None, *self._plan.output_shape)
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the batch axis. There is none before the model is built."""
+        return (None, *self._shapes("input_shape").input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the batch axis. There is none before the model is built."""
+        return (None, *self._shapes("output_shape").output_shape)
+
+    def _shapes(self, name: str) -> Plan:
+        if self._plan is None:
+            raise AttributeError(
+                f"[Sequential] the model has no {name} yet, because it is not built. "
+                f"Received: {self!r}. Try Input(shape=(1,)) as first layer."
+            )
+        return self._plan
 
     def add(self, layer: Layer) -> None:
         """Put a layer at the end.
@@ -114,7 +149,7 @@ class Sequential(Trainer):
         self._layers.append(layer)
         if self._input_shape is not None:
             try:
-                self.build()
+                self._rebuild(self._input_shape)
             except (TypeError, ValueError):
                 self._layers.pop()
                 self._input_shape = before
@@ -129,13 +164,13 @@ class Sequential(Trainer):
         if self._state is not None:
             layer.leave(self._state.params, self._state.buffers)
         if self._layers and self.built:
-            self.build()
+            self._rebuild(self._shapes("input_shape").input_shape)
         elif not self._layers:
             self._plan = self._state = self._program = None
         return layer
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights.
+        """Make the weights. Of a model that is built, nothing changes.
 
         Args:
             input_shape: with the batch axis: (None, 3) for three features.
@@ -160,6 +195,12 @@ class Sequential(Trainer):
                 f"[build] the model needs {what}. Received: {self!r}. "
                 "Try Sequential([Input(shape=(1,)), Dense(1)])."
             )
+        if not self.built:
+            self._rebuild(sample)
+
+    def _rebuild(self, sample: Shape) -> None:
+        """Give all layers their place in flat vectors, and those that have none yet
+        initial weights; the optimizer starts anew."""
         fresh = [layer for layer in self._layers if not layer.built]
         try:
             self._declare(sample)
@@ -183,7 +224,7 @@ class Sequential(Trainer):
         Args:
             values: False if the caller writes all weights itself.
         """
-        plan, params, buffers = lower(self._layers, input_shape)
+        plan, params, buffers = lower(self._layers, input_shape, self._trainable)
         state = State(
             aligned_zeros((plan.params_size,)),
             aligned_zeros((plan.buffers_size,)),
@@ -207,6 +248,7 @@ class Sequential(Trainer):
         for variable, view in views:  # only now: an initializer may refuse a shape
             variable.bind(view, before)
         self._plan, self._state, self._program = plan, state, None
+        self._planned, self._trained = self._trainable_flags(), None
         self._input_shape = input_shape
         for layer in self._layers:
             layer.owner = weakref.ref(self)
@@ -223,17 +265,19 @@ class Sequential(Trainer):
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
-        """Shape (None, ...) of the output for inputs of shape (None, ...). Builds
-        nothing."""
-        shape = tuple(input_shape)
+        """Shape of the output for inputs of this shape, (B, ...) or (None, ...), the
+        batch axis as given. Builds nothing."""
+        batch, *shape = input_shape
         for layer in self._layers:
-            shape = layer.compute_output_shape(shape)
-        return shape
+            _, *shape = layer.compute_output_shape((None, *shape))
+        return (batch, *shape)
 
     def _on_compile(self) -> None:
-        """A layer's `trainable` takes effect at `compile`, as in Keras."""
+        """Plan with the flags `trainable` as they are now."""
         if self._plan is not None:
-            self._plan = lower(self._layers, self._plan.input_shape)[0]
+            shape = self._plan.input_shape
+            self._plan = lower(self._layers, shape, self._trainable)[0]
+            self._planned = self._trainable_flags()
 
     # ---------------------------------------------------------------- weights
 
@@ -248,10 +292,14 @@ class Sequential(Trainer):
 
     @property
     def trainable_weights(self) -> list[Variable]:
+        if not self._trainable:
+            return []
         return [v for layer in self._layers for v in layer.trainable_weights]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
+        if not self._trainable:
+            return self.weights
         return [v for layer in self._layers for v in layer.non_trainable_weights]
 
     trainable_variables = trainable_weights
@@ -335,7 +383,9 @@ class Sequential(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs to make an equal model without weights."""
+        flag = {} if self._trainable else {"trainable": False}
         return {
+            **flag,
             "name": self.name,
             "input_shape": None if self._input_shape is None else [*self._input_shape],
             "layers": [layer_classes.serialize(layer) for layer in self._layers],
@@ -354,7 +404,7 @@ class Sequential(Trainer):
         """
         with registry.custom_objects(custom_objects):
             made = [layer_classes.deserialize(entry) for entry in config["layers"]]
-        model = cls(name=config["name"])
+        model = cls(name=config["name"], trainable=config.get("trainable", True))
         model._put(config["input_shape"], made)
         if made and model._input_shape is not None:
             model.build()
@@ -428,6 +478,7 @@ class Sequential(Trainer):
         Trainer.__init__(self)
         config = given["config"]
         self.name, self._layers, self._input_shape = config["name"], [], None
+        self._trainable = config.get("trainable", True)
         self._seed = given["seed"]
         with registry.custom_objects(given["custom_objects"]):
             layers = [layer_classes.deserialize(entry) for entry in config["layers"]]

@@ -180,8 +180,11 @@ def read_network(
     """
     from kurve.models import Sequential
 
-    fields = config.table("name", "input_shape", "layers")
-    model = Sequential(name=fields["name"].text())
+    fields = config.table("name", "input_shape", "layers", optional=("trainable",))
+    model = Sequential(
+        name=fields["name"].text(),
+        trainable="trainable" not in fields or fields["trainable"].flag(),
+    )
     sizes = [size.whole(1, 2**48) for size in fields["input_shape"].items()]
     if not 0 < len(sizes) <= MAX_RANK:
         raise fields["input_shape"].wrong("it must have 1 to 8 axes")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers
-from kurve.claims import NOBODY, check_idle
+from kurve.claims import NOBODY, changes, check_idle
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.losses import Loss
 from kurve.metrics import Metric
@@ -77,6 +77,10 @@ class Trainable:
         self._plan: Plan | None = None
         self._state: State | None = None
         self._program: Program | None = None
+        self._planned: tuple[bool, ...] = ()
+        """The flags `trainable` of the plan."""
+        self._trained: tuple[bool, ...] | None = None
+        """Those that training began with after `compile`."""
 
     # What a subclass provides: `_plan` and `_state` once it is built.
 
@@ -86,6 +90,10 @@ class Trainable:
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
+        raise NotImplementedError
+
+    def _trainable_flags(self) -> tuple[bool, ...]:
+        """Which parts training may change."""
         raise NotImplementedError
 
     def _on_compile(self) -> None:
@@ -189,7 +197,7 @@ class Trainable:
 
     def _forget_training(self) -> None:
         """As before the first update, but for the weights."""
-        self._program = None
+        self._program = self._trained = None
         if self._state is not None:
             self._state.slots = aligned_zeros((0, len(self._state.params)))
             self._state.scalars = np.zeros(0)
@@ -218,7 +226,26 @@ class Trainable:
     def _build_for(self, x: np.ndarray) -> None:
         """Build the model for samples such as x, if that is still to be done."""
         if self._plan is None:
-            self.build((None, *x.shape[1:]))
+            self._build_from(x)
+
+    def _check_trainable(self, where: str) -> None:
+        """Refuse to train with other flags `trainable` than training began with."""
+        if self._trained not in (None, self._trainable_flags()):
+            raise ValueError(
+                f"[{where}] the weights to train must stay those that training started "
+                "with, because the optimizer's memory is of them. Received: a "
+                "`trainable` that has been set since. Try model.compile(...) again."
+            )
+
+    def _obey_trainable(self) -> None:
+        """Plan anew where a `trainable` has been set since."""
+        if self._planned != self._trainable_flags():
+            self._program = None
+            self._on_compile()
+
+    @changes
+    def _build_from(self, x: np.ndarray) -> None:
+        self.build((None, *x.shape[1:]))
 
     def _ready_program(self) -> Program:
         """The plan with loss, metrics and optimizer, made ready by the engine."""
@@ -240,6 +267,8 @@ class Trainable:
         """The state with the optimizer's vectors, made when first needed."""
         _, state = self._built("fit")
         assert self.optimizer is not None
+        self._obey_trainable()
+        self._trained = self._planned
         starts = self.optimizer.slot_starts
         if len(state.slots) != len(starts):
             state.slots = aligned_zeros((len(starts), len(state.params)))

@@ -23,7 +23,7 @@ from kurve.claims import check_unchanged, reading, reads, trains, trains_stepwis
 from kurve.engines import Batches
 from kurve.errors import path_name
 from kurve.progress import ProgressBar, check_verbose
-from kurve.training.loop import Course, Fit, Loop, driven
+from kurve.training.loop import Course, Fit, Loop, driven, in_order
 from kurve.training.trainable import Trainable
 
 
@@ -74,7 +74,8 @@ class Trainer(Trainable):
                 that is kept for validation.
             validation_data: (x, y) or (x, y, sample_weight) for validation instead.
             shuffle: whether each pass takes the rows in a new order.
-            class_weight: from class number to the weight of its rows.
+            class_weight: from class number to the weight of its rows, in training; the
+                validation counts each row once.
             sample_weight: (n,), what each row's loss is multiplied with.
             initial_epoch: number of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
@@ -109,6 +110,7 @@ class Trainer(Trainable):
             MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
+        self._check_trainable("fit")
         check_count("fit", "epochs", epochs, 0)
         check_count("fit", "initial_epoch", initial_epoch, 0)
         for name, count in (
@@ -124,8 +126,9 @@ class Trainer(Trainable):
         callbacks = as_list(callbacks, "fit")
         backup = _backup(checkpoint, checkpoint_freq, callbacks)
         x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
+        held_out = None if class_weight is not None else weights
         validation = self._validation(
-            x, y, weights, validation_split, validation_data,
+            x, y, held_out, validation_split, validation_data,
             validation_batch_size or batch_size, validation_steps,
         )  # fmt: skip
         if validation_split and validation_data is None:
@@ -156,6 +159,7 @@ class Trainer(Trainable):
                 keeper.restore(loop.cursor)
             else:
                 yield from loop.run(course)
+            loop.check_last_update(course.data)
         return history
 
     fit = driven(fit_steps)
@@ -184,9 +188,10 @@ class Trainer(Trainable):
         """
         self._require_compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
-        self._built("evaluate")
         x, y, weights = self._checked("evaluate", x, y, sample_weight, None)
         bounds = evaluation_bounds(len(x), batch_size, steps, "evaluate")
+        self._build_for(x)
+        self._obey_trainable()
         batches = Batches(x, y, weights, None, bounds)
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
@@ -194,7 +199,7 @@ class Trainer(Trainable):
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
             logs = Loop(self, hooks).test(batches)
-            bar.finish(logs)
+            bar.finish(in_order(logs))
         finally:
             bar.close()
         return _returned(logs, return_dict)
@@ -212,12 +217,14 @@ class Trainer(Trainable):
         A row's bits do not depend on the batch it is in.
 
         Raises:
-            RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
             ModelBusyError: another thread trains the model.
         """
         claim = reading(self, "predict")
         verbose = check_verbose(verbose, "predict")
+        if self._plan is None:
+            self._build_for(data.as_samples("predict", "x", x, None, keep_bytes=True))
+            claim = reading(self, "predict")
         plan, state = self._built("predict")
         x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
         if not verbose and not callbacks and batch_size is None and steps is None:
@@ -265,6 +272,7 @@ class Trainer(Trainable):
             are those of this batch alone.
         """
         self._require_compiled("train_on_batch")
+        self._check_trainable("train_on_batch")
         x, y, weights = self._checked(
             "train_on_batch", x, y, sample_weight, class_weight
         )
@@ -370,6 +378,6 @@ def _check_validation_freq(value: Any) -> None:
 
 def _returned(logs: dict[str, float], return_dict: bool) -> Any:
     if return_dict:
-        return logs
+        return in_order(logs)
     values = list(logs.values())
     return values[0] if len(values) == 1 else values

@@ -4,6 +4,7 @@ import typing as _typing
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import config as config
 from kurve import initializers as initializers
 from kurve import layers as layers
 from kurve import losses as losses

@@ -10,7 +10,7 @@ Kurve raises Python's own types: `TypeError` for an argument of the wrong kind,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -67,17 +67,18 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {hint}{shown}.")
 
 
-def unknown_argument(cls: type, name: str) -> TypeError:
-    """The error for an argument that a class does not have, with the nearest one."""
+def unknown_argument(call: Callable[..., Any], name: str) -> TypeError:
+    """The error for an argument that a class or method does not have, with the nearest
+    one."""
     import inspect
 
     known = {
         parameter.name
-        for base in cls.__mro__[:-1]
-        for parameter in inspect.signature(base).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-    return TypeError(str(unknown_name(cls.__name__, "argument", name, known)))
+        for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
+        for parameter in inspect.signature(part).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    } - {"self"}
+    return TypeError(str(unknown_name(call.__name__, "argument", name, known)))
 
 
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, rng
+from kurve.entries import Entrance
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -20,7 +21,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of a standard normal cut off at two standard deviations."""
 
 
-class Initializer:
+class Initializer(Entrance):
     """Base class: `values` gives the numbers, `get_config` the arguments."""
 
     seed: int | None = None

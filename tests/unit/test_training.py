@@ -327,7 +327,7 @@ def test_a_last_update_that_ruins_the_outputs_is_refused(
 
     model.compile(optimizers.SGD(Rates()), "mse")
     with pytest.raises(
-        NonFiniteError, match=rf"the loss is not finite at step {steps + 1} "
+        NonFiniteError, match=rf"the output is not finite at step {steps + 1} "
     ):
         model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0)
     assert model.iterations == steps

@@ -10,7 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers, rng
+from kurve.entries import Entrance, entry
 from kurve.errors import unknown_argument
+from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
 
@@ -122,7 +124,7 @@ class Variable:
         return f"<Variable {self.name}, shape={self.shape}>"
 
 
-class Layer:
+class Layer(Entrance):
     """A description of operations: its arguments, its variables and its shapes.
 
     Args:
@@ -130,6 +132,9 @@ class Layer:
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
     """
+
+    ignored = ("call", "__call__", "compute_output_shape", "compute_output_spec")
+    instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
 
     arguments: tuple[str, ...] = ()
     """Attributes that `get_config` gives, by the names of `__init__`."""
@@ -212,7 +217,10 @@ class Layer:
             slots: where each variable lies, by its short name.
             index: number of the layer in the model (keys random streams).
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"[{type(self).__name__}] a layer must say which operations it is made of, "
+            f"by lower(). Received: {self!r}. Try {self.instead}."
+        )
 
     def add_weight(
         self,
@@ -306,11 +314,14 @@ class Layer:
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
+    @entry
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """The layer's output for a batch x (B, ...), by the reference engine."""
         from kurve.engines import State
         from kurve.engines.reference.layers import OPS
 
+        refuse_overrides(type(self).__name__, self)
+        refuse_graphs(type(self).__name__, x)
         y = np.asarray(x, dtype=np.float32)
         if y.ndim < 2:
             raise ValueError(
@@ -334,6 +345,17 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def refuse_graphs(where: str, x: Any) -> None:
+    """Refuse layers where data must be, as the functional API of Keras has them."""
+    parts = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(part, Layer) for part in parts):
+        raise NotImplementedError(
+            f"[{where}] models as graphs of layers (the functional API) are not there "
+            f"yet; models are stacks. Received: {x!r} in the place of data. "
+            "Try Sequential([Input((1,)), Dense(64, 'relu'), Dense(1)])."
+        )
 
 
 def lower(

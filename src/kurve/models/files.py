@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kurve.entries import entry
 from kurve.errors import path_name
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 """Of files that go to and come from Keras."""
 
 
+@entry
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
@@ -46,6 +48,7 @@ def load_model(
     return model
 
 
+@entry
 def from_sklearn(estimator: Any) -> Sequential:
     """A fitted network of scikit-learn as a model with equal predictions, compiled to
     go on training as it was trained.

@@ -9,9 +9,11 @@ from typing import Any, cast
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance
 from kurve.errors import unknown_argument, unknown_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
+from kurve.overrides import is_own
 from kurve.plan import Attr, Spec
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -31,7 +33,7 @@ USUAL = {
 """What an error suggests."""
 
 
-class Optimizer:
+class Optimizer(Entrance):
     """Base class of the optimizers.
 
     Args:
@@ -46,7 +48,12 @@ class Optimizer:
         ValueError: a number outside its range, or more than one way of clipping.
     """
 
-    kind: str
+    kind = ""
+    ignored = (
+        *("update_step", "build", "apply", "apply_gradients", "stateless_apply"),
+        *("compute_gradients", "minimize", "learning_rate"),
+    )
+    instead = "an optimizer of kurve.optimizers, or a learning rate schedule"
     slot_starts: tuple[float, ...] = ()
     scalar_starts: tuple[float, ...] = ()
 
@@ -62,7 +69,7 @@ class Optimizer:
     ) -> None:
         if unknown:
             raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = name or self.kind
+        self.name = name or self.kind or type(self).__name__
         self.learning_rate = learning_rate
         self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
         self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
@@ -108,7 +115,11 @@ class Optimizer:
             rates.fill(self._learning_rate)  # np.full takes four times as long
             return rates
         steps = np.arange(first, first + count)
-        given = np.asarray(self._learning_rate(steps), dtype=np.float64)
+        schedule: Any = self._learning_rate
+        if is_own(type(schedule)):  # written for one step, as Keras calls it
+            given = np.array([float(schedule(step)) for step in steps], np.float64)
+        else:
+            given = np.asarray(schedule(steps), np.float64)
         bad = ~np.isfinite(given) | (given < 0)
         if given.shape != (count,) or bad.any():
             shown = given[bad][0] if given.shape == (count,) else given.shape

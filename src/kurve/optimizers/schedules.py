@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance
 from kurve.errors import lookup
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Entrance):
     """Base class: `__call__(step)` gives the learning rate."""
 
     def __call__(self, step: Any) -> np.ndarray:

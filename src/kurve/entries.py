@@ -10,7 +10,9 @@ import contextlib
 import functools
 import inspect
 import os
+import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -70,15 +72,17 @@ class Entrance:
         super().__init_subclass__(**kwargs)
         made: Any = vars(cls).get("__init__")
         if inspect.isfunction(made):
-            cls.__init__ = entry(made)  # type: ignore[misc]
+            cls.__init__ = entry(made)  # type: ignore[method-assign]
 
 
 def shown(error: BaseException) -> BaseException:
     """The error as its user shall see it. `raise shown(error)` is for methods that take
     microseconds, which `entry` would make slower."""
     if filtering[0]:
+        seen: set[int] = set()  # errors that are raised again may go in circles
         link: BaseException | None = error
-        while link is not None:
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
             link.__traceback__ = _filtered(link.__traceback__, link is error)
             link = link.__cause__ or link.__context__
     return error
@@ -96,6 +100,19 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
         frame, line = frames[-1]
         kept = TracebackType(None, frame, frame.f_lasti, line)
     return kept
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the user's line, however many calls of Kurve's lie
+    between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def _is_kurve(names: Mapping[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] == "kurve"
 
 
 def _misfit(

@@ -37,6 +37,14 @@ class ModelBusyError(RuntimeError):
     """Another call is training or changing the model; this one has changed nothing."""
 
 
+class WrongKindError(TypeError, ValueError):
+    """An argument of the wrong kind, where Keras has ValueError."""
+
+
+class MissingFileError(FileNotFoundError, ValueError):
+    """No such file, where Keras has ValueError."""
+
+
 class TableError(ValueError):
     """A file of data that is not as it must be, or does not fit what is asked of it."""
 
@@ -56,15 +64,18 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     names = sorted(set(known))
     given = str(name).lower()
     by_lower = {candidate.lower(): candidate for candidate in names}
+    by_letters = {"".join(sorted(c.lower())): c for c in names}
     by_initials = {"".join(part[:1] for part in c.split("_")): c for c in names}
     near = difflib.get_close_matches(given, list(by_lower), n=1, cutoff=0.5)
-    meant = by_lower[near[0]] if near else by_initials.get(given)
+    meant = by_letters.get("".join(sorted(given)))  # two that are swapped
+    meant = meant or (by_lower[near[0]] if near else by_initials.get(given))
     # Where a thing has a name and a class, the name is enough.
     shown = ", ".join(
         [candidate for candidate in names if candidate.islower()] or names
     )
     hint = f"Did you mean {meant!r}? Known: " if meant else "Try one of: "
-    return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {hint}{shown}.")
+    fix = f"{hint}{shown}." if shown else f"There is no {what} at all."
+    return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {fix}")
 
 
 def unknown_argument(call: Callable[..., Any], name: str) -> TypeError:
@@ -98,8 +109,42 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
     if isinstance(value, (str, os.PathLike)) and os.fspath(value):
         return os.fsdecode(value)
     what = "file" if os.path.splitext(example)[1] else "folder"
-    kind = ValueError if isinstance(value, str) else TypeError
+    kind = ValueError if isinstance(value, str) else WrongKindError
     raise kind(
         f"[{where}] {argument} must name a {what}. Received: {value!r}. "
         f"Try {argument}={example!r}."
     )
+
+
+def absent(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: the error for a name that is not there, with the
+    nearest ones and what stands in its place."""
+
+    def attribute(name: str) -> Any:
+        raise no_attribute(module, name)
+
+    return attribute
+
+
+def no_attribute(module: str, name: str) -> AttributeError:
+    """The error for a name that a module does not have."""
+    import sys
+
+    if name.startswith("_"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    if name in _NOT_THERE:
+        return AttributeError(
+            f"[{module}] {name} is not there yet: models are stacks of Kurve's layers. "
+            f"Received: {name!r}. Try kurve.Sequential."
+        )
+    known = [
+        other
+        for other, value in vars(sys.modules[module]).items()
+        if not other.startswith("_")
+        and other[0].isupper() == name[0].isupper()
+        and str(getattr(value, "__module__", "")).startswith(module)
+    ]
+    return AttributeError(str(unknown_name(module, "name", name, known)))
+
+
+_NOT_THERE = ("Model", "Functional", "Concatenate", "concatenate")

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve import registry, rng
 from kurve.entries import Entrance
+from kurve.errors import absent as _absent
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -366,3 +367,5 @@ sine_uniform = SineUniform
 glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+
+__getattr__ = _absent(__name__)

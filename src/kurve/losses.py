@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve import registry
 from kurve.entries import Entrance, entry
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
@@ -364,3 +365,5 @@ categorical_crossentropy = _function(CategoricalCrossentropy)
 sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
 gaussian_nll = _function(GaussianNLL)
 pinball = _function(Pinball)
+
+__getattr__ = _absent(__name__)

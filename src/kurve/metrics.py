@@ -12,6 +12,7 @@ import numpy as np
 
 from kurve import losses, registry
 from kurve.entries import Entrance, entry
+from kurve.errors import absent as _absent
 from kurve.errors import lookup, unknown_name
 from kurve.overrides import refuse_overrides
 from kurve.plan import Attr, MetricSpec, Shape
@@ -397,3 +398,6 @@ def confusion_matrix(
             "all": matrix.sum()}  # fmt: skip
     total = lookup("confusion_matrix", "normalize", normalize, sums)
     return np.divide(matrix, total, out=np.zeros((size, size)), where=total != 0)
+
+
+__getattr__ = _absent(__name__)

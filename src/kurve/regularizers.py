@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kurve import registry
-from kurve.entries import Entrance
+from kurve.entries import Entrance, entries
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.overrides import refuse_overrides
 
 
+@entries
 @dataclass(frozen=True)
 class L1L2(Entrance):
     """Penalty l1 * sum |w| + l2 * sum w^2.
@@ -100,3 +102,6 @@ def deserialize(config: Mapping[str, Any]) -> L1L2:
     )
     made: L1L2 = cls(**config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

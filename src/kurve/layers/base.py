@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -12,20 +11,10 @@ import numpy as np
 from kurve import activations, initializers, regularizers, rng
 from kurve.entries import Entrance, entry
 from kurve.errors import unknown_argument
+from kurve.naming import auto_name
 from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
-
-_names_given: dict[str, int] = {}
-
-
-def auto_name(cls: type) -> str:
-    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..."""
-    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
-    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
-    count = _names_given.get(base, 0)
-    _names_given[base] = count + 1
-    return f"{base}_{count}" if count else base
 
 
 class Variable:
@@ -121,7 +110,8 @@ class Variable:
         return np.array(self.value, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name}, shape={self.shape}>"
+        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
+        return f"<Variable {self.name}, shape={self.shape}, value={values}>"
 
 
 class Layer(Entrance):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kurve.entries import entry
-from kurve.errors import path_name
+from kurve.errors import MissingFileError, path_name
 
 if TYPE_CHECKING:
     from kurve.models.sequential import Sequential
@@ -32,10 +33,14 @@ def load_model(
             name a loss that Kurve does not have.
 
     Raises:
+        MissingFileError: there is no such file.
         ModelFileError: the file is damaged or no model file, or holds a class that is
             not among these, or something that Kurve does not have.
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
+    if not os.path.exists(filepath):
+        code = errno.ENOENT
+        raise MissingFileError(code, os.strerror(code), filepath)
     if filepath.endswith(KERAS_ENDINGS):
         from kurve.exchange import keras_files
 

@@ -18,17 +18,17 @@ from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.engines import State, aligned_zeros
 from kurve.entries import entries
-from kurve.errors import lookup
+from kurve.errors import WrongKindError, lookup
 from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
-    auto_name,
     check_shape,
     lower,
 )
 from kurve.layers.core import InputLayer
 from kurve.models.files import format_of
+from kurve.naming import auto_name
 from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
 from kurve.training import Trainer
@@ -129,7 +129,7 @@ class Sequential(Trainer):
         """
         check_idle(self, "add")
         if not isinstance(layer, Layer):
-            raise TypeError(
+            raise WrongKindError(
                 "[Sequential] only layers can be added. "
                 f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
             )
@@ -449,9 +449,11 @@ class Sequential(Trainer):
             twin.compile(
                 copy.deepcopy(given.optimizer),
                 given.loss,
-                [metric for metric, weighted in given.metrics if not weighted],
-                [metric for metric, weighted in given.metrics if weighted],
-                given.engine,
+                metrics=[metric for metric, weighted in given.metrics if not weighted],
+                weighted_metrics=[
+                    metric for metric, weighted in given.metrics if weighted
+                ],
+                engine=given.engine,
             )
         return twin
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from kurve import registry
 from kurve.entries import Entrance
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
+from kurve.naming import auto_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.overrides import is_own
@@ -37,7 +39,7 @@ class Optimizer(Entrance):
     """Base class of the optimizers.
 
     Args:
-        learning_rate: a number above 0, or a schedule of `optimizers.schedules`.
+        learning_rate: a number of at least 0, or a schedule of `optimizers.schedules`.
         weight_decay: fraction of each weight, times the learning rate, that is taken
             off before every update (decoupled: Loshchilov & Hutter 2019); None: none.
         clipnorm: largest length of each variable's gradient.
@@ -69,7 +71,7 @@ class Optimizer(Entrance):
     ) -> None:
         if unknown:
             raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = name or self.kind or type(self).__name__
+        self.name = name or auto_name(type(self))
         self.learning_rate = learning_rate
         self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
         self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
@@ -97,9 +99,9 @@ class Optimizer(Entrance):
             self._learning_rate: float | LearningRateSchedule = value
             return
         checked = self._number("learning_rate", value, -LARGEST, LARGEST)
-        if checked is None or checked <= 0.0:
+        if checked is None or checked < 0.0:
             raise ValueError(
-                f"[{type(self).__name__}] learning_rate must be above 0. "
+                f"[{type(self).__name__}] learning_rate must be at least 0. "
                 f"Received: {value!r}. Try learning_rate=0.001."
             )
         self._learning_rate = checked
@@ -152,6 +154,11 @@ class Optimizer(Entrance):
                 "global_clipnorm": self.global_clipnorm or 0.0,
             },
         )
+
+    def __repr__(self) -> str:
+        shown = {**self.get_config(), "learning_rate": self._learning_rate}
+        given = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, False)]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
@@ -364,9 +371,13 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        name: str | None = "adamw",
         **common: Any,
     ) -> None:
+        if weight_decay is None:
+            raise ValueError(
+                "[AdamW] weight_decay must be a number. Received: weight_decay=None. "
+                "Try Adam, which has none, or weight_decay=0.004."
+            )
         super().__init__(
             learning_rate,
             beta_1,
@@ -374,7 +385,6 @@ class AdamW(Adam):
             epsilon,
             amsgrad,
             weight_decay=weight_decay,
-            name=name,
             **common,
         )
 
@@ -428,3 +438,6 @@ def deserialize(config: Mapping[str, Any]) -> Optimizer:
     cls = registry.find("optimizers", "optimizer", name, CLASSES, Optimizer)
     made: Optimizer = cls.from_config(config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers
+from kurve.arguments import check_unused
 from kurve.claims import NOBODY, changes, check_idle
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.entries import entries
@@ -17,6 +18,7 @@ from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
 from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
+from kurve.training.inputs import one_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +165,13 @@ class Trainable:
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: Any = None,
+        loss_weights: Any = None,
         metrics: Sequence[Any] | None = None,
         weighted_metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
         """Choose how to train. Starts the optimizer anew.
@@ -174,6 +181,8 @@ class Trainable:
             loss: name or object of `kurve.losses`.
             metrics: names or objects of `kurve.metrics`, each row counting 1.
             weighted_metrics: the same, each row counting its sample weight.
+            loss_weights, run_eagerly, steps_per_execution, jit_compile,
+                auto_scale_loss: Keras's; only values that change nothing are taken.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 
@@ -187,6 +196,16 @@ class Trainable:
                 "[compile] a loss is needed. Received: loss=None. "
                 "Try compile(optimizer='adam', loss='mse')."
             )
+        for name, value, taken_up in (
+            ("loss_weights", loss_weights, (None, 1, 1.0, [1], [1.0])),
+            ("run_eagerly", run_eagerly, (False, True, None)),
+            ("steps_per_execution", steps_per_execution, (1, None)),
+            ("jit_compile", jit_compile, ("auto", True, False, None)),
+            ("auto_scale_loss", auto_scale_loss, (True, False)),
+        ):
+            check_unused("compile", name, value, taken_up)
+        if isinstance(loss, (list, tuple)) and len(loss) == 1:
+            loss = loss[0]
         new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)
@@ -323,11 +342,13 @@ class Trainable:
         loss = self._compilation.loss
         if self._plan is not None:
             sample_shape = self._plan.input_shape
+        x = one_array(where, "x", x, sample_shape)
         x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
         if self._plan is not None:
             output = self._plan.output_shape
         else:
             output = tuple(int(a or 0) for a in self.compute_output_shape(x.shape)[1:])
+        y = one_array(where, "y", y, None, len(x))
         y = data.as_targets(where, y, loss, output)
         data.check_same_length(where, x=x, y=y)
         weights = None
@@ -350,7 +371,10 @@ def _metric_list(
 ) -> list[tuple[Metric, bool]]:
     if given is not None and not isinstance(given, (list, tuple)):
         raise TypeError(
-            f"[compile] {argument} must be a list. "
-            f"Received: {given!r}. Try {argument}=[{given!r}]."
+            f"[compile] {argument} must be a list, for the one output of a model. "
+            f"Received: {given!r}. "
+            f"Try {argument}={['mae'] if isinstance(given, Mapping) else [given]!r}."
         )
+    if given and len(given) == 1 and isinstance(given[0], (list, tuple)):
+        given = given[0]
     return [(metrics.get(metric), weighted) for metric in given or []]

@@ -25,6 +25,7 @@ from kurve.entries import entry, shown
 from kurve.errors import path_name, unknown_argument
 from kurve.overrides import refuse_overrides
 from kurve.progress import ProgressBar, check_verbose
+from kurve.training.inputs import one_array
 from kurve.training.loop import Course, Fit, Loop, driven, in_order
 from kurve.training.trainable import Trainable
 
@@ -230,10 +231,12 @@ class Trainer(Trainable):
                 raise unknown_argument(type(self).predict, next(iter(unknown)))
             claim = reading(self, "predict")
             verbose = check_verbose(verbose, "predict")
+            if type(x) is not np.ndarray:
+                shape = None if self._plan is None else self._plan.input_shape
+                x = one_array("predict", "x", x, shape)
             if self._plan is None:
-                self._build_for(
-                    data.as_samples("predict", "x", x, None, keep_bytes=True)
-                )
+                x = data.as_samples("predict", "x", x, None, keep_bytes=True)
+                self._build_for(x)
                 claim = reading(self, "predict")
             plan, state = self._plan, self._state
             assert plan is not None and state is not None
@@ -308,7 +311,10 @@ class Trainer(Trainable):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`predict` without a progress bar."""
-        return self.predict(x, verbose=0)
+        try:
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
     def __call__(self, x: Any, training: bool | None = None) -> np.ndarray:
         """`predict` without a progress bar.
@@ -316,13 +322,16 @@ class Trainer(Trainable):
         Args:
             training: None or False; only layers can be called as in training.
         """
-        if training:
-            raise NotImplementedError(
-                "[Sequential] a model can only be called for its predictions; as in "
-                f"training is not there yet. Received: training={training!r}. "
-                "Try layer(x, training=True) for one layer after the other."
-            )
-        return self.predict(x, verbose=0)
+        try:
+            if training:
+                raise NotImplementedError(
+                    "[Sequential] a model can only be called for its predictions; as "
+                    f"in training is not there yet. Received: training={training!r}. "
+                    "Try layer(x, training=True) for one layer after the other."
+                )
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
     # ---------------------------------------------------------------- the inside
 

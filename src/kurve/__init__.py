@@ -64,7 +64,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name not in _LATER:
         from kurve.errors import no_attribute
 
-        raise no_attribute("kurve", name)
+        raise no_attribute("kurve", name, _LATER)
     import importlib
 
     module = importlib.import_module(_LATER[name])

@@ -126,8 +126,8 @@ def absent(module: str) -> Callable[[str], Any]:
     return attribute
 
 
-def no_attribute(module: str, name: str) -> AttributeError:
-    """The error for a name that a module does not have."""
+def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeError:
+    """The error for a name that a module does not have, nor `more` of its names."""
     import sys
 
     if name.startswith("_"):
@@ -140,9 +140,12 @@ def no_attribute(module: str, name: str) -> AttributeError:
     known = [
         other
         for other, value in vars(sys.modules[module]).items()
-        if not other.startswith("_")
-        and other[0].isupper() == name[0].isupper()
-        and str(getattr(value, "__module__", "")).startswith(module)
+        if str(getattr(value, "__module__", "")).startswith(module)
+    ]
+    known = [
+        other
+        for other in (*known, *more)
+        if other[0] != "_" and other[0].isupper() == name[0].isupper()
     ]
     return AttributeError(str(unknown_name(module, "name", name, known)))
 

@@ -284,10 +284,10 @@ def test_one_callback_or_several(one: bool) -> None:
     [
         (lambda: callbacks.ReduceLROnPlateau(factor=1.0), r"factor must .*factor=1.0"),
         (lambda: callbacks.EarlyStopping(mode="up"), "unknown mode. Received: 'up'"),
-        (lambda: callbacks.ModelCheckpoint("m.pb"), r"end in .kurve or .*m.kurve"),
+        (lambda: callbacks.ModelCheckpoint("m.pb"), r"end in '.kurve' or .*m.kurve"),
         (
             lambda: callbacks.ModelCheckpoint("m.kurve", save_weights_only=True),
-            r"end in .weights.kurve or .*Try 'm.weights.kurve'",
+            r"end in '.weights.kurve' or .*Try 'm.weights.kurve'",
         ),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq=0), "save_freq must"),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq="step"), "'step'"),

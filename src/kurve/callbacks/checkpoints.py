@@ -62,7 +62,8 @@ class ModelCheckpoint(Monitor):
             save_weights_only
         ):
             raise ValueError(
-                f"[ModelCheckpoint] filepath must end in {' or '.join(endings)} with "
+                "[ModelCheckpoint] filepath must end in "
+                f"{' or '.join(map(repr, endings))} with "
                 f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
                 f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
             )

@@ -136,7 +136,11 @@ class Parameters:
         if isinstance(rate, str):
             lookup(name, "learning_rate", rate, {"auto": None})
         elif not isinstance(rate, LearningRateSchedule):
-            optimizers.Adam(rate)
+            if optimizers.Adam(rate, name="adam").learning_rate == 0.0:
+                raise ValueError(
+                    f"[{name}] learning_rate must be above 0, for with 0 nothing is "
+                    f"learnt. Received: {rate!r}. Try learning_rate='auto'."
+                )
         lookup(name, "missing", self.missing, {"error": None, "impute": None})
         self._own_checks()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -38,9 +37,15 @@ def load_model(
             not among these, or something that Kurve does not have.
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
-    if not os.path.exists(filepath):
-        code = errno.ENOENT
-        raise MissingFileError(code, os.strerror(code), filepath)
+    try:
+        return _read(filepath, custom_objects, compile)
+    except FileNotFoundError as error:
+        raise MissingFileError(error.errno, error.strerror, error.filename) from None
+
+
+def _read(
+    filepath: str, custom_objects: Mapping[str, type] | None, compile: bool
+) -> Sequential:
     if filepath.endswith(KERAS_ENDINGS):
         from kurve.exchange import keras_files
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve.arguments import is_number
 from kurve.arrays import as_numbers
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr
 
@@ -141,3 +142,6 @@ def to_config(activation: Activation) -> str | dict[str, Any]:
     if activation == _TABLE[activation.name]:
         return activation.name
     return {"name": activation.name, "alpha": activation.alpha}
+
+
+__getattr__ = _absent(__name__)

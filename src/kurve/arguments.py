@@ -17,6 +17,7 @@ MOST = 2**40
 """The largest length or number of things, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
+    "auto_scale_loss": (True, False),
     "axis": (-1,),
     "class_aggregation": ("uniform_average",),
     "ignore_class": (None,),
@@ -46,13 +47,17 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "output_axes": (None,),
     "pointwise_constraint": (None,),
     "quantization_config": (None,),
+    "jit_compile": ("auto", True, False, None),
+    "loss_weights": (None, 1, 1.0, [1], [1.0]),
     "ragged": (None, False),
     "renorm": (False,),
     "renorm_clipping": (None,),
     "renorm_momentum": (0.99,),
     "rms_scaling": (False,),
+    "run_eagerly": (False, True, None),
     "seed": (None,),
     "sparse": (None, False),
+    "steps_per_execution": (1, None),
     "synchronized": (False,),
     "tensor": (None,),
     "use_ema": (False,),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,6 +18,8 @@ from kurve.arguments import (
     refuse_arguments,
 )
 from kurve.arrays import as_numbers
+from kurve.entries import Entrance, entry, warn
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
@@ -84,7 +85,7 @@ class Rowwise:
         return y, p
 
 
-class Loss(Rowwise):
+class Loss(Rowwise, Entrance):
     """Base class of the losses.
 
     A loss has a value for every row; the loss of a batch is the sum of value x sample
@@ -95,7 +96,9 @@ class Loss(Rowwise):
         reduction, dtype: "sum_over_batch_size" and None or "float32", the only ones.
     """
 
-    kind: str
+    kind = ""
+    ignored = ("call", "__call__")
+    instead = "a loss of kurve.losses, such as loss='mse'"
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class Loss(Rowwise):
         where = type(self).__name__
         refuse_arguments(type(self), unknown)
         check_unused(where, reduction=reduction, dtype=dtype)
-        self.name = self.kind if name is None else check_name(where, name)
+        self.name = self.kind or where if name is None else check_name(where, name)
 
     def attrs(self) -> dict[str, Attr]:
         """The numbers of the formula, for the plan."""
@@ -150,6 +153,7 @@ class Loss(Rowwise):
             values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
         return values.reshape(p.shape[:-1])
 
+    @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of one batch, as `evaluate` gives it for a batch.
 
@@ -311,11 +315,10 @@ class CategoricalCrossentropy(_CrossEntropy):
 
     def _warn_of_one_class(self, where: str, output_shape: Shape) -> None:
         if output_shape and output_shape[-1] == 1:
-            warnings.warn(
+            warn(
                 f"[{where}] {self.kind} needs more than one class to tell apart. "
                 f"Received: an output of shape {output_shape}. Try "
                 "'binary_crossentropy' for two classes and one output.",
-                stacklevel=2,
             )
 
 
@@ -527,3 +530,5 @@ categorical_crossentropy = _function(CategoricalCrossentropy)
 sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
 gaussian_nll = _function(GaussianNLL)
 pinball = _function(Pinball)
+
+__getattr__ = _absent(__name__)

@@ -19,11 +19,14 @@ from kurve.arguments import (
     refuse_arguments,
 )
 from kurve.arrays import as_array, as_numbers
+from kurve.entries import Entrance, entry
+from kurve.errors import absent as _absent
 from kurve.errors import lookup, unknown_name
+from kurve.overrides import refuse_overrides
 from kurve.plan import Attr, MetricSpec, Shape
 
 
-class Metric(losses.Rowwise):
+class Metric(losses.Rowwise, Entrance):
     """Base class: a weighted mean over rows, unless a subclass says otherwise.
 
     Models count their metrics inside the engine. By hand:
@@ -33,7 +36,9 @@ class Metric(losses.Rowwise):
         metric.reset_state()
     """
 
-    kind: str
+    kind = ""
+    ignored = ("update_state", "result", "reset_state")
+    instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
     direction = "down"
 
     def __init__(
@@ -42,7 +47,7 @@ class Metric(losses.Rowwise):
         where = type(self).__name__
         refuse_arguments(type(self), unknown)
         check_unused(where, dtype=dtype)
-        self.name = self.kind if name is None else check_name(where, name)
+        self.name = self.kind or where if name is None else check_name(where, name)
         self._totals: np.ndarray | None = None
 
     def attrs(self) -> dict[str, Attr]:
@@ -86,6 +91,7 @@ class Metric(losses.Rowwise):
         """The metric that a model with that loss and output counts."""
         return self
 
+    @entry
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch.
 
@@ -123,6 +129,15 @@ class Metric(losses.Rowwise):
             )
         self._totals = totals
 
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
+        """Not there: a metric has the accumulators of its formula and no others."""
+        raise NotImplementedError(
+            f"[{type(self).__name__}] own variables of metrics are not there yet. "
+            f"Received: a call of add_variable or add_weight. Try {self.instead}."
+        )
+
+    add_weight = add_variable
+
     def result(self) -> float:
         """The metric of all that was counted since `reset_state`."""
         return math.nan if self._totals is None else self.value(self._totals)
@@ -130,6 +145,7 @@ class Metric(losses.Rowwise):
     def reset_state(self) -> None:
         self._totals = None
 
+    @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
@@ -141,6 +157,7 @@ class LossMetric(Metric):
     def __init__(
         self, loss: losses.Loss, name: str | None = None, dtype: str | None = None
     ) -> None:
+        refuse_overrides("metrics", loss)
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
         self.heads = loss.heads
         super().__init__(loss.name if name is None else name, dtype)
@@ -504,3 +521,6 @@ def confusion_matrix(
             "all": matrix.sum()}  # fmt: skip
     total = lookup("confusion_matrix", "normalize", normalize, sums)
     return np.divide(matrix, total, out=np.zeros((size, size)), where=total != 0)
+
+
+__getattr__ = _absent(__name__)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kurve import registry
 from kurve.arguments import is_number
 from kurve.arrays import as_numbers
+from kurve.entries import Entrance, entries
+from kurve.errors import absent as _absent
 from kurve.errors import lookup
+from kurve.overrides import refuse_overrides
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
+@entries
 @dataclass(frozen=True)
-class L1L2:
+class L1L2(Entrance):
     """Penalty l1 * sum |w| + l2 * sum w^2.
 
     Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
     """
+
+    ignored: ClassVar = ("__call__",)
+    instead: ClassVar = "L1, L2 or L1L2 with numbers of your own"
 
     l1: float = 0.0
     l2: float = 0.0
@@ -79,7 +86,10 @@ _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
 
 def get(identifier: str | L1L2 | None) -> L1L2 | None:
     """The regularizer of that name, with Keras's defaults; None is none."""
-    if identifier is None or isinstance(identifier, L1L2):
+    if identifier is None:
+        return None
+    if isinstance(identifier, L1L2):
+        refuse_overrides("regularizers", identifier)
         return identifier
     if isinstance(identifier, str):
         made: L1L2 = lookup("regularizers", "regularizer", identifier, _TABLE)()
@@ -102,3 +112,6 @@ def deserialize(config: Mapping[str, Any]) -> L1L2:
     )
     made: L1L2 = cls(**config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

@@ -124,9 +124,7 @@ def _fields(layer: Any, shape: Any) -> tuple[str, str, str]:
 
 
 def _totals(model: Any) -> list[tuple[str, str]]:
-    layers = model.layers
-    trainable = [v for layer in layers for v in layer.trainable_weights]
-    frozen = [v for layer in layers for v in layer.non_trainable_weights]
+    trainable, frozen = model.trainable_weights, model.non_trainable_weights
     kept = model.count_optimizer_params()
     groups = [
         ("Total params", _count(trainable + frozen) + kept),

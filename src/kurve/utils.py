@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kurve.arrays import as_numbers
+from kurve.errors import absent as _absent
 from kurve.rng import set_random_seed as set_random_seed
 
 
@@ -44,3 +45,6 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         )
     one_hot: np.ndarray = np.eye(count)[classes.astype(np.int64)]
     return one_hot
+
+
+__getattr__ = _absent(__name__)

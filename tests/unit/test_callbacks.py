@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from kurve import Input, Sequential, callbacks, optimizers, utils
 from kurve.layers import Dense
+from kurve.models import load_model
 
 X = np.linspace(-1.0, 1.0, 12)
 Y = 2.0 * X
@@ -113,7 +115,8 @@ def test_direction_comes_from_the_metric(monitor: str, upwards: bool) -> None:
 
 def test_unknown_direction_and_missing_value() -> None:
     scripted = Scripted(mine=[1.0, 2.0, 3.0])
-    with pytest.raises(ValueError, match=r"'mine' should go up or down.*Try mode="):
+    message = r"unknown monitor\. Received: 'mine'.*try mode='min' or mode='max'"
+    with pytest.raises(ValueError, match=message):
         run(model_of(), scripted, callbacks.EarlyStopping("mine"), epochs=3)
     with pytest.warns(RuntimeWarning, match=r"'val_loss' is not there .*are: loss"):
         run(model_of(), callbacks.EarlyStopping(), epochs=1)
@@ -281,10 +284,10 @@ def test_one_callback_or_several(one: bool) -> None:
     [
         (lambda: callbacks.ReduceLROnPlateau(factor=1.0), r"factor must .*factor=1.0"),
         (lambda: callbacks.EarlyStopping(mode="up"), "unknown mode. Received: 'up'"),
-        (lambda: callbacks.ModelCheckpoint("m.h5"), r"end in '.kurve'.*m.h5.*m.kurve"),
+        (lambda: callbacks.ModelCheckpoint("m.pb"), r"end in '.kurve' or .*m.kurve"),
         (
             lambda: callbacks.ModelCheckpoint("m.kurve", save_weights_only=True),
-            r"end in '.weights.kurve'.*Try 'm.weights.kurve'",
+            r"end in '.weights.kurve' or .*Try 'm.weights.kurve'",
         ),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq=0), "save_freq must"),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq="step"), "'step'"),
@@ -327,3 +330,80 @@ def test_batches_of_evaluate_and_predict(engine: str) -> None:
     watch = Batches()
     net.fit(x, x, validation_split=0.5, callbacks=watch, verbose=0, batch_size=3)
     assert watch.seen[0::2] == [0, 1]
+
+
+WATCHING: dict[str, Callable[..., callbacks.Callback]] = {
+    "EarlyStopping": callbacks.EarlyStopping,
+    "ReduceLROnPlateau": callbacks.ReduceLROnPlateau,
+    "ModelCheckpoint": lambda **given: callbacks.ModelCheckpoint(
+        "m.kurve", save_best_only=True, **given
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WATCHING)
+@pytest.mark.parametrize(
+    ("monitor", "meant"),
+    [("val_los", "val_loss"), ("los", "loss"), ("val_ame", "val_mae")],
+)
+def test_an_unknown_monitor_is_refused_before_the_first_step(
+    kind: str, monitor: str, meant: str
+) -> None:
+    model = model_of(metrics=["mae"])
+    before = model.get_weights()
+    message = rf"\[{kind}\] unknown monitor\. Received: '{monitor}'.*mean '{meant}'\?"
+    with pytest.raises(ValueError, match=message):
+        run(model, WATCHING[kind](monitor=monitor), epochs=3)
+    assert model.iterations == 0
+    assert all(map(np.array_equal, before, model.get_weights()))
+    assert len(run(model, epochs=2).epoch) == 2
+
+
+def test_the_last_logs_at_the_end_of_training() -> None:
+    """Those of the last epoch, with what other callbacks have put in; none before."""
+    told: list[Any] = []
+
+    class End(callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            told.append(dict(logs))
+
+    model = model_of(metrics=["mae"])
+    reduce = callbacks.ReduceLROnPlateau("loss")
+    history = run(model, reduce, End(), epochs=3, validation_split=0.25)
+    assert told.pop() == {name: v[-1] for name, v in history.history.items()}
+    assert set(history.history) == {
+        *("loss", "mae", "val_loss", "val_mae", "learning_rate")
+    }
+    run(model, End(), epochs=0)
+    assert told.pop() == {}
+
+
+@pytest.mark.parametrize("name", ["m.kurve", "m.keras", "m.h5"])
+def test_checkpoints_of_all_kinds_of_model_files(name: str, tmp_path: Path) -> None:
+    if name != "m.kurve":
+        pytest.importorskip("h5py")
+    model = model_of()
+    best = callbacks.ModelCheckpoint(tmp_path / name, "loss", save_best_only=True)
+    run(model, best, epochs=2)
+    assert np.array_equal(load_model(tmp_path / name).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", ["m.weights.kurve", "m.weights.h5"])
+def test_checkpoints_of_all_kinds_of_weights(name: str, tmp_path: Path) -> None:
+    if name.endswith("h5"):
+        pytest.importorskip("h5py")
+    model = model_of()
+    kept = callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=True)
+    run(model, kept, epochs=2)
+    twin = model_of()
+    twin.load_weights(tmp_path / name)
+    assert all(map(np.array_equal, twin.get_weights(), model.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("m.pkl", False), ("m.weights.h5", False), ("m.h5", True), ("m.weights", True)],
+)
+def test_endings_of_checkpoints(name: str, weights: bool) -> None:
+    with pytest.raises(ValueError, match=r"\[ModelCheckpoint\] filepath must end in "):
+        callbacks.ModelCheckpoint(name, save_weights_only=weights)

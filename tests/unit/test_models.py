@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kurve import Input, Sequential, utils
+from kurve.callbacks import BackupAndRestore, LambdaCallback
 from kurve.layers import Dense, Dropout, Normalization
+from kurve.models import load_model
 
 X = np.random.default_rng(1).normal(size=(20, 3))
 Y = X.sum(axis=1)
@@ -68,7 +72,10 @@ def test_shapes_without_building() -> None:
     model = Sequential([Dense(4), Dense(2)])
     assert model.compute_output_shape((None, 7, 3)) == (None, 7, 2)
     assert not model.built
-    assert model.input_shape is model.output_shape is None
+    assert not hasattr(model, "input_shape") and not hasattr(model, "output_shape")
+    with pytest.raises(AttributeError, match=r"\[Sequential\] .* no output_shape yet"):
+        _ = model.output_shape
+    assert model.compute_output_shape((5, 3)) == (5, 2)
 
 
 def test_add_after_build_keeps_weights(engine: str) -> None:
@@ -200,8 +207,204 @@ def test_seed_repeats_initial_weights_training_and_dropout(engine: str) -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(run(1), run(2), strict=True))
 
 
+def changed(model: Sequential, train: Callable[[], object]) -> list[bool]:
+    """Which weights the training changes."""
+    before = model.get_weights()
+    train()
+    pairs = zip(before, model.get_weights(), strict=True)
+    return [not np.array_equal(a, b) for a, b in pairs]
+
+
+def freeze_model(model: Sequential) -> None:
+    model.trainable = False
+
+
+def freeze_first(model: Sequential) -> None:
+    model.layers[0].trainable = False
+
+
+def thaw_first(model: Sequential) -> None:
+    model.trainable = False
+    model.layers[0].trainable = True
+
+
+def freeze_and_thaw(model: Sequential) -> None:
+    model.trainable = False
+    model.trainable = True
+
+
+def freeze_and_add(model: Sequential) -> None:
+    model.trainable = False
+    model.add(Dense(1))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("way", ["fit", "train_on_batch"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (freeze_model, [False] * 4),
+        (freeze_first, [False, False, True, True]),
+        (thaw_first, [False] * 4),
+        (freeze_and_thaw, [True] * 4),
+        (freeze_and_add, [False] * 6),
+    ],
+)
+def test_trainable_before_and_after_compile(
+    change: Callable[[Sequential], None],
+    expected: list[bool],
+    way: str,
+    late: bool,
+    engine: str,
+) -> None:
+    """The first training takes the flags as they are then, as in Keras."""
+    model = Sequential([Input((3,)), Dense(2), Dense(1)])
+    if not late:
+        change(model)
+    model.compile("adam", "mse")
+    if late:
+        change(model)
+    training = {"verbose": 0} if way == "fit" else {}
+    assert changed(model, lambda: getattr(model, way)(X, Y, **training)) == expected
+    if not any(expected):
+        assert model.trainable_weights == [] and model.trainable is False
+        assert model.non_trainable_weights == model.weights
+
+
+@pytest.mark.parametrize("change", [freeze_model, freeze_first])
+def test_trainable_after_training_needs_another_compile(
+    change: Callable[[Sequential], None], engine: str
+) -> None:
+    model = Sequential([Input((3,)), Dense(2), Dense(1)])
+    model.compile("adam", "mse")
+    model.train_on_batch(X, Y)
+    change(model)
+    for call in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match=r"`trainable` .* Try model\.compile\("):
+            call(X, Y)
+    assert model.iterations == 1
+    model.evaluate(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="`trainable`"):
+        model.fit(X, Y)
+    model.compile("adam", "mse")
+    frozen = change is freeze_model
+    expected = [False, False, not frozen, not frozen]
+    assert changed(model, lambda: model.fit(X, Y, verbose=0)) == expected
+
+
+def test_a_network_that_is_frozen_by_turns() -> None:
+    """As the one half of a pair that trains against the other."""
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("adam", "mse")
+    for _ in range(3):
+        model.trainable = True
+        assert all(changed(model, lambda: model.train_on_batch(X, Y)))
+        model.trainable = False
+        model.predict(X, verbose=0)
+    assert model.iterations == 3
+
+
+def test_trainable_in_a_callback_is_refused() -> None:
+    def freeze(epoch: int, logs: object) -> None:
+        if epoch == 1:
+            model.trainable = False
+
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match=r"\[fit\] .*`trainable` that has been set"):
+        model.fit(
+            X, Y, epochs=3, verbose=0, callbacks=[LambdaCallback(on_epoch_begin=freeze)]
+        )
+    assert model.iterations == 1
+
+
+def test_penalties_of_frozen_weights_do_not_count(engine: str) -> None:
+    model = Sequential([Input((3,)), Dense(1, kernel_regularizer="l2")])
+    model.compile("adam", "mse")
+    whole = model.evaluate(X, Y, verbose=0)
+    model.trainable = False
+    penalty = 0.01 * float((model.get_weights()[0] ** 2).sum())
+    assert whole - model.evaluate(X, Y, verbose=0) == pytest.approx(penalty, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", ["yes", None, 2])
+def test_trainable_is_a_flag(value: object) -> None:
+    with pytest.raises(TypeError, match=r"trainable must be True or False"):
+        Sequential(trainable=value)
+    with pytest.raises(TypeError, match=r"trainable must be True or False"):
+        Sequential().trainable = value
+
+
+def test_copies_and_files_stay_frozen(tmp_path: Path) -> None:
+    model = Sequential([Dense(2, input_shape=(3,)), Dense(1)], trainable=False)
+    model.compile("adam", "mse")
+    model.save(tmp_path / "m.kurve")
+    copies = [
+        copy.deepcopy(model),
+        model.fresh_copy(),
+        load_model(tmp_path / "m.kurve"),
+        Sequential.from_config(model.get_config()),
+    ]
+    for twin in copies:
+        assert twin.trainable is False and twin.layers[0].trainable
+        assert twin.trainable_weights == []
+        twin.compile("adam", "mse")
+        assert not any(changed(twin, lambda twin=twin: twin.fit(X, Y, verbose=0)))
+
+
+def test_build_of_a_built_model_changes_nothing(engine: str) -> None:
+    """Neither the optimizer nor a fit that is under way."""
+
+    def build(epoch: int, logs: object) -> None:
+        model.build((None, 3))
+        model.build()
+
+    model = Sequential([Input((3,)), Dense(8, "tanh"), Dense(1)])
+    model.compile("adam", "mse")
+    fit = model.fit(
+        X, Y, epochs=9, verbose=0, callbacks=[LambdaCallback(on_epoch_begin=build)]
+    )
+    assert model.iterations == 9
+    assert model.evaluate(X, Y, verbose=0) < fit.history["loss"][-1]
+    weights = model.get_weights()
+    model.build((None, 3))
+    assert model.iterations == 9
+    assert all(map(np.array_equal, weights, model.get_weights()))
+    with pytest.raises(ValueError, match=r"\[build\] .*shape \(3,\).*Received: \(4,\)"):
+        model.build((None, 4))
+
+
+@pytest.mark.parametrize(
+    "way", ["evaluate", "test_on_batch", "train_on_batch", "predict", "call", "batch"]
+)
+def test_an_unbuilt_model_is_built_from_the_data(way: str, engine: str) -> None:
+    model = Sequential([Dense(4), Dense(1)])
+    model.compile("adam", "mse")
+    ways: dict[str, Callable[[], object]] = {
+        "evaluate": lambda: model.evaluate(X, Y, verbose=0),
+        "test_on_batch": lambda: model.test_on_batch(X, Y),
+        "train_on_batch": lambda: model.train_on_batch(X, Y),
+        "predict": lambda: model.predict(X, verbose=0),
+        "call": lambda: model(X),
+        "batch": lambda: model.predict_on_batch(X),
+    }
+    shape = np.shape(ways[way]())
+    assert shape == ((20, 1) if way in ("predict", "call", "batch") else ())
+    assert model.input_shape == (None, 3)
+
+
+def test_predict_without_compile_builds_too() -> None:
+    assert Sequential([Dense(3)]).predict([1, 2], verbose=0).shape == (2, 3)
+    model = Sequential([Dense(3)])
+    with pytest.raises(ValueError, match=r"\[predict\] x must be finite"):
+        model.predict([np.nan])
+    assert not model.built
+    with pytest.raises(ValueError, match=r"\[build\] the model needs layers"):
+        Sequential().predict(X)
+
+
 def test_frozen_layers_stay(engine: str) -> None:
-    """`trainable` takes effect at compile, as in Keras."""
+    """`trainable` of a layer, and a second `compile` after it has changed."""
     model = Sequential([Input((3,)), Dense(4, trainable=False), Dense(1)])
     model.compile("adam", "mse")
     before = model.get_weights()
@@ -245,3 +448,24 @@ def test_a_shared_normalization_reaches_every_model_that_is_left() -> None:
     second.pop()
     norm.adapt([1.0, 3.0])
     np.testing.assert_array_equal(first.get_weights()[0], [2.0])
+
+
+def test_errors_of_kinds_that_keras_has_too(tmp_path: Path) -> None:
+    """Each can be caught by Python's type for it and by Keras's ValueError."""
+    for kind in (TypeError, ValueError):
+        with pytest.raises(kind, match=r"only layers can be added"):
+            Sequential().add({})  # type: ignore[arg-type]
+        with pytest.raises(kind, match=r"backup_dir must name a folder"):
+            BackupAndRestore(None)  # type: ignore[arg-type]
+    for ending in ("keras", "h5", "kurve", "pkl"):
+        for other in (FileNotFoundError, ValueError):
+            with pytest.raises(other, match="No such file"):
+                load_model(tmp_path / f"missing.{ending}")
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("abc.pkl", "abc.kurve"), ("run.2", "run.2.kurve")]
+)
+def test_the_name_of_a_file_that_save_proposes(name: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"Try '{fix}'"):
+        Sequential([Input((3,)), Dense(1)]).save(name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kurve.entries import Entrance
+
 Logs = dict[str, float]
 
 
-class Callback:
+class Callback(Entrance):
     """Base class. Override what you need; the model is `self.model`, the arguments of
     `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true,
     in a `fit` that goes on from a checkpoint).
@@ -72,6 +74,10 @@ class Callback:
         if kind == "train":
             hooks += ["on_batch_begin", "on_batch_end"]
         return any(overrides(self, hook) for hook in hooks)
+
+    def last_logs(self) -> Logs:
+        """The logs of the last epoch, of a callback that has them."""
+        return {}
 
     def handles_non_finite(self) -> bool:
         """Whether a loss that is not finite shall end `fit` without an error."""
@@ -167,6 +173,10 @@ class CallbackList:
                 getattr(callback, hook)(*args)
         finally:
             self.calling = False
+
+    def last_logs(self) -> Logs:
+        """Those of the last epoch that was done before; a checkpoint holds them."""
+        return next((c.last_logs() for c in self.callbacks if c.last_logs()), {})
 
     def handles_non_finite(self) -> bool:
         return any(c.handles_non_finite() for c in self.callbacks)

@@ -19,10 +19,17 @@ class History(Callback):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={v:.4g}" for name, v in self.last_logs().items())
+        return f"<History, epochs={len(self.epoch)}, last=({last})>"
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def last_logs(self) -> Logs:
+        return {name: values[-1] for name, values in self.history.items()}
 
     def get_state(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "history": self.history}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
-from kurve.errors import lookup
+from kurve.errors import lookup, unknown_name
 
 
 class Monitor(Callback):
@@ -20,6 +20,15 @@ class Monitor(Callback):
         lookup(type(self).__name__, "mode", mode, dict.fromkeys(("auto", "min", "max")))
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.best: float | None = None
+
+    def check_monitor(self) -> None:
+        """Refuse a value of which nobody knows which way is better.
+
+        Raises:
+            ValueError: neither the loss nor a metric, with mode="auto".
+        """
+        if self.mode == "auto":
+            self._upwards()
 
     def current(self, logs: Logs | None) -> float | None:
         """The watched value, or None with a warning."""
@@ -54,10 +63,11 @@ class Monitor(Callback):
                 return bool(metric.direction == "up")
         if name == "loss":
             return False
+        names = ["loss", *(metric.name for metric in self.model.metrics)]
+        known = [*names, *(f"val_{name}" for name in names)]
         raise ValueError(
-            f"[{type(self).__name__}] cannot know whether {self.monitor!r} should go "
-            "up or down, because it is neither the loss nor a metric. "
-            "Try mode='min' or mode='max'."
+            str(unknown_name(type(self).__name__, "monitor", self.monitor, known))
+            + " For another value of the logs, try mode='min' or mode='max'."
         )
 
     _remembered: tuple[str, ...] = ("best",)
@@ -102,9 +112,13 @@ class EarlyStopping(Monitor):
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch
-        self.on_train_begin()
+        self._begin()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.check_monitor()
+        self._begin()
+
+    def _begin(self) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best = None
         self.best_weights: list[np.ndarray] | None = None

@@ -78,11 +78,15 @@ class ReduceLROnPlateau(Monitor):
             )
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
-        self.on_train_begin()
+        self._begin()
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
+    def _begin(self) -> None:
         self.best = None
         self.wait = self.cooldown_counter = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.check_monitor()
+        self._begin()
         optimizer = getattr(self.model, "optimizer", None)
         rate = getattr(optimizer, "learning_rate", None)
         if isinstance(rate, LearningRateSchedule):

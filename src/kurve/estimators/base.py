@@ -16,6 +16,7 @@ import numpy as np
 
 from kurve import activations, data
 from kurve.arrays import as_array, is_frame
+from kurve.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.errors import not_fitted
@@ -29,6 +30,7 @@ from kurve.losses import Loss
 from kurve.models import Sequential
 
 
+@entries
 class Estimator(Parameters):
     """Base class of `Regressor` and `Classifier`."""
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import data, losses
+from kurve.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitting import Targets
@@ -17,6 +18,7 @@ from kurve.estimators.labels import of_one_kind, read_labels
 from kurve.losses import Loss
 
 
+@entries
 class Classifier(Estimator):
     """A network, or several, that learns classes from a table.
 

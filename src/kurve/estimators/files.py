@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, saving
+from kurve.entries import entry
 from kurve.errors import path_name
 from kurve.estimators import defaults
 from kurve.estimators.arguments import from_plain, plain
@@ -92,6 +93,7 @@ def check(where: str, estimator: Estimator) -> None:
     writing.check(where, *_packed(estimator))
 
 
+@entry
 def load(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,

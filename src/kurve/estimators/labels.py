@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from kurve.arrays import as_array, is_missing
+from kurve.entries import warn
 from kurve.estimators.errors import conversion_warning
 
 LABELS: dict[type, tuple[type, ...]] = {
@@ -23,11 +23,10 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
     """Labels as an array (n,), and whether they were given as (n,)."""
     array = as_array(where, "y", y)
     if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
+        warn(
             "A column-vector y was passed when a 1d array was expected. Please change "
             "the shape of y to (n_samples,), for example using ravel().",
             conversion_warning(),
-            stacklevel=5,
         )
         labels = array[:, 0]
     else:

@@ -147,8 +147,14 @@ class Parameters:
         rate = self.learning_rate
         if isinstance(rate, str):
             lookup(name, "learning_rate", rate, {"auto": None})
-        elif not isinstance(rate, LearningRateSchedule):
-            optimizers.Adam(rate)
+        elif (
+            not isinstance(rate, LearningRateSchedule)
+            and optimizers.Adam(rate, name="adam").learning_rate == 0.0
+        ):
+            raise ValueError(
+                f"[{name}] learning_rate must be above 0, because with 0 nothing is "
+                f"learnt. Received: {rate!r}. Try learning_rate='auto'."
+            )
         for argument in ("early_stopping", "scale", "warm_start"):
             value = getattr(self, argument)
             if not isinstance(value, (bool, np.bool_)):

@@ -89,7 +89,7 @@ class Recipe:
             units: outputs of the network.
         """
         models = []
-        given = None if self.template is None else self.template.input_shape
+        given = getattr(self.template, "input_shape", None)
         if given not in (None, (None, inputs)):
             raise ValueError(
                 "[fit] hidden_layer_sizes is a model whose input does not fit the "
@@ -158,6 +158,7 @@ class Recipe:
                 made.learning_rate = self.rate
             return made
         made = optimizers.get(given)
+        made.name = str(given)  # not by how many there were before
         if self.rate is not None:
             made.learning_rate = self.rate
         elif given in ("adam", "adamw", "nadam"):
@@ -253,7 +254,7 @@ class Recipe:
                 if self.choice.solver != "lm" or result.loss < defaults.PLATEAU:
                     break
                 # A full-batch method has no noise that would shake it off a plateau.
-                units = model.output_shape[-1] if model.output_shape else 1
+                units = model.output_shape[-1] if model.built else 1
                 twin = self.build(x.shape[1], units or 1, [model._seed + 1])[0]
                 twin.compile(loss=loss, engine=self.engine)
                 again = solve(twin, x, y, weight, **arguments)

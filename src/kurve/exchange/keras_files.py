@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
+from kurve.entries import warn
 from kurve.exchange.hdf5 import MAGIC, Reader, room
 from kurve.exchange.hdf5_messages import HDF5Error
 from kurve.exchange.keras_models import (
@@ -38,7 +39,6 @@ from kurve.exchange.keras_weights import first_shape, keras_order, read_weights
 from kurve.exchange.keras_writing import MEMBERS, OWN, checksum
 from kurve.exchange.keras_writing import save_model as save_model
 from kurve.exchange.keras_writing import save_weights as save_weights
-from kurve.exchange.portable import warn
 from kurve.layers import Normalization
 from kurve.models import Sequential
 from kurve.saving import ModelFileError, strict
@@ -273,8 +273,8 @@ def _trained(
     model.compile(
         compiled.optimizer,
         compiled.loss,
-        compiled.metrics,
-        compiled.weighted_metrics,
+        metrics=compiled.metrics,
+        weighted_metrics=compiled.weighted_metrics,
     )
     with _reading("optimizer"):
         named = arrays_of(reader)

@@ -317,7 +317,6 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    assert model.input_shape is not None
     check_name("the model", model.name)
     shape = list(model.input_shape)
     taken = {layer.name for layer in model.layers}
@@ -334,7 +333,7 @@ def model_entry(model: Sequential) -> dict[str, Any]:
         taken_in = layer.compute_output_shape(taken_in)
     config = {
         "name": model.name,
-        "trainable": True,
+        "trainable": model.trainable,
         "dtype": "float32",
         "layers": entries,
         "build_input_shape": shape,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kurve import losses, metrics, optimizers
+from kurve.entries import warn
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import check_name, not_in_keras
-from kurve.exchange.portable import warn
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
@@ -286,7 +286,7 @@ def metric_entry(metric: Metric, model: Sequential) -> Any:
     if isinstance(metric, metrics.FittingAccuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
-        assert model.loss is not None and model.output_shape is not None
+        assert model.loss is not None
         shape = tuple(size for size in model.output_shape[1:] if size is not None)
         metric = metric.resolve(model.loss, shape)
     if isinstance(metric, LossMetric):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -19,6 +18,9 @@ from kurve.arguments import (
     refuse_arguments,
 )
 from kurve.arrays import as_numbers
+from kurve.entries import Entrance, entry
+from kurve.naming import auto_name
+from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
 
@@ -27,17 +29,6 @@ MOST_ELEMENTS = 2**48
 
 UNSAID: Any = object()
 """Stands for an argument that was not given."""
-
-_names_given: dict[str, int] = {}
-
-
-def auto_name(cls: type) -> str:
-    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..."""
-    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
-    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
-    count = _names_given.get(base, 0)
-    _names_given[base] = count + 1
-    return f"{base}_{count}" if count else base
 
 
 class Variable:
@@ -139,10 +130,11 @@ class Variable:
         return np.array(self.value, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name}, shape={self.shape}>"
+        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
+        return f"<Variable {self.name}, shape={self.shape}, value={values}>"
 
 
-class Layer:
+class Layer(Entrance):
     """A description of operations: its arguments, its variables and its shapes.
 
     Args:
@@ -150,6 +142,9 @@ class Layer:
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
     """
+
+    ignored = ("call", "__call__", "compute_output_shape", "compute_output_spec")
+    instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
 
     arguments: tuple[str, ...] = ()
     """Attributes that `get_config` gives, by the names of `__init__`."""
@@ -246,7 +241,10 @@ class Layer:
             slots: where each variable lies, by its short name.
             index: number of the layer in the model (keys random streams).
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"[{type(self).__name__}] a layer must say which operations it is made of, "
+            f"by lower(). Received: {self!r}. Try {self.instead}."
+        )
 
     def add_weight(
         self,
@@ -341,6 +339,7 @@ class Layer:
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
+    @entry
     def __call__(
         self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
     ) -> np.ndarray:
@@ -357,6 +356,8 @@ class Layer:
         from kurve.engines.reference.layers import OPS, STATISTICS
 
         where = type(self).__name__
+        refuse_overrides(where, self)
+        refuse_graphs(where, x)
         if others or mask is not None:
             raise TypeError(
                 f"[{where}] a layer is called with x alone and, by name, training; "
@@ -402,11 +403,26 @@ class Layer:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+def refuse_graphs(where: str, x: Any) -> None:
+    """Refuse layers where data must be, as the functional API of Keras has them."""
+    parts = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(part, Layer) for part in parts):
+        raise NotImplementedError(
+            f"[{where}] models as graphs of layers (the functional API) are not there "
+            f"yet; models are stacks. Received: {x!r} in the place of data. "
+            "Try Sequential([Input((1,)), Dense(64, 'relu'), Dense(1)])."
+        )
+
+
 def lower(
-    layers: Sequence[Layer], input_shape: Shape
+    layers: Sequence[Layer], input_shape: Shape, trainable: bool = True
 ) -> tuple[Plan, list[Variable], list[Variable]]:
     """The plan of built layers in order, and the variables of its two flat vectors in
-    the order of `plan.params` and `plan.buffers`."""
+    the order of `plan.params` and `plan.buffers`.
+
+    Args:
+        trainable: False freezes all weights, whatever the layers say.
+    """
     ops: list[Op] = []
     vectors: dict[bool, list[Slot]] = {True: [], False: []}
     variables: dict[bool, list[Variable]] = {True: [], False: []}
@@ -421,7 +437,7 @@ def lower(
                 variable.name,
                 variable.shape,
                 aligned(placed[-1].end) if placed else 0,
-                layer.trainable,
+                trainable and bool(layer.trainable),
                 penalty.l1,
                 penalty.l2,
             )

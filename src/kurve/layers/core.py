@@ -7,6 +7,7 @@ from typing import Any
 
 from kurve import activations
 from kurve.arguments import is_number
+from kurve.entries import entry
 from kurve.layers.base import Layer, check_shape
 from kurve.plan import Op, Shape, Slot
 
@@ -34,6 +35,7 @@ class InputLayer(Layer):
         return (None, *self.given_input_shape)
 
 
+@entry
 def Input(
     shape: Sequence[int] | int, *, name: str | None = None, **unused: Any
 ) -> InputLayer:

@@ -12,29 +12,32 @@ import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import registry, rng
-from kurve.arguments import check_name
+from kurve.arguments import check_flag, check_name
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.engines import State, aligned_zeros
-from kurve.errors import lookup
+from kurve.entries import entries
+from kurve.errors import WrongKindError, lookup
 from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
-    auto_name,
     check_shape,
     lower,
 )
 from kurve.layers.core import InputLayer
 from kurve.models.files import format_of
-from kurve.plan import Shape
+from kurve.naming import auto_name
+from kurve.overrides import refuse_overrides
+from kurve.plan import Plan, Shape
 from kurve.training import Trainer
 
 if TYPE_CHECKING:
     from kurve.diagnosis.report import Diagnosis
 
 
+@entries
 class Sequential(Trainer):
     """Layers in a row: each one's output is the next one's input.
 
@@ -48,16 +51,21 @@ class Sequential(Trainer):
 
     Args:
         layers: layers to add; an `Input` may come first.
+        trainable: see the property.
         name: made from the class if None.
     """
 
     def __init__(
-        self, layers: Sequence[Layer] | None = None, name: str | None = None
+        self,
+        layers: Sequence[Layer] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
     ) -> None:
         super().__init__()
         self.name = (
             auto_name(type(self)) if name is None else check_name("Sequential", name)
         )
+        self._trainable = check_flag("Sequential", "trainable", trainable)
         self._layers: list[Layer] = []
         self._input_shape: Shape | None = None
         self._seed = rng.next_seed()
@@ -76,12 +84,41 @@ class Sequential(Trainer):
         return self._plan is not None
 
     @property
-    def input_shape(self) -> tuple[int | None, ...] | None:
-        return None if self._plan is None else (None, *self._plan.input_shape)
+    def trainable(self) -> bool:
+        """Whether training changes the weights. Setting it sets that of all layers too;
+        while it is False, no weight is trained, whatever the layers say.
+
+        The first training after `compile` takes the flags of model and layers as they
+        are then. Where they have changed since, `fit` asks for another `compile`.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = check_flag("Sequential", "trainable", value)
+        for layer in self._layers:
+            layer.trainable = self._trainable
+
+    def _trainable_flags(self) -> list[bool]:
+        return [self._trainable, *[bool(layer.trainable) for layer in self._layers]]
 
     @property
-    def output_shape(self) -> tuple[int | None, ...] | None:
-        return None if self._plan is None else (None, *self._plan.output_shape)
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the batch axis. There is none before the model is built."""
+        return (None, *self._shapes("input_shape").input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """(None, ...) with the batch axis. There is none before the model is built."""
+        return (None, *self._shapes("output_shape").output_shape)
+
+    def _shapes(self, name: str) -> Plan:
+        if self._plan is None:
+            raise AttributeError(
+                f"[Sequential] the model has no {name} yet, because it is not built. "
+                f"Received: {self!r}. Try Input(shape=(1,)) as first layer."
+            )
+        return self._plan
 
     def add(self, layer: Layer) -> None:
         """Put a layer at the end.
@@ -94,10 +131,11 @@ class Sequential(Trainer):
         """
         check_idle(self, "add")
         if not isinstance(layer, Layer):
-            raise TypeError(
+            raise WrongKindError(
                 "[Sequential] only layers can be added. "
                 f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
             )
+        refuse_overrides("Sequential", layer)
         if isinstance(layer, InputLayer):
             if self._layers or self._input_shape is not None:
                 raise ValueError(
@@ -117,7 +155,7 @@ class Sequential(Trainer):
         self._layers.append(layer)
         if self._input_shape is not None:
             try:
-                self.build()
+                self._rebuild(self._input_shape)
             except (TypeError, ValueError):
                 self._layers.pop()
                 self._input_shape = before
@@ -132,13 +170,13 @@ class Sequential(Trainer):
         if self._state is not None:
             layer.leave(self._state.params, self._state.buffers)
         if self._layers and self.built:
-            self.build()
+            self._rebuild(self._shapes("input_shape").input_shape)
         elif not self._layers:
             self._plan = self._state = self._program = None
         return layer
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights.
+        """Make the weights. Of a model that is built, nothing changes.
 
         Args:
             input_shape: with the batch axis: (None, 3) for three features.
@@ -163,6 +201,12 @@ class Sequential(Trainer):
                 f"[build] the model needs {what}. Received: {self!r}. "
                 "Try Sequential([Input(shape=(1,)), Dense(1)])."
             )
+        if not self.built:
+            self._rebuild(sample)
+
+    def _rebuild(self, sample: Shape) -> None:
+        """Give all layers their place in flat vectors, and those that have none yet
+        initial weights; the optimizer starts anew."""
         fresh = [layer for layer in self._layers if not layer.built]
         try:
             self._declare(sample)
@@ -186,7 +230,7 @@ class Sequential(Trainer):
         Args:
             values: False if the caller writes all weights itself.
         """
-        plan, params, buffers = lower(self._layers, input_shape)
+        plan, params, buffers = lower(self._layers, input_shape, self._trainable)
         state = State(
             aligned_zeros((plan.params_size,)),
             aligned_zeros((plan.buffers_size,)),
@@ -210,6 +254,7 @@ class Sequential(Trainer):
         for variable, view in views:  # only now: an initializer may refuse a shape
             variable.bind(view, before)
         self._plan, self._state, self._program = plan, state, None
+        self._planned, self._trained = self._trainable_flags(), None
         self._input_shape = input_shape
         for layer in self._layers:
             layer.owner = weakref.ref(self)
@@ -226,17 +271,19 @@ class Sequential(Trainer):
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
-        """Shape (None, ...) of the output for inputs of shape (None, ...). Builds
-        nothing."""
-        shape = tuple(input_shape)
+        """Shape of the output for inputs of this shape, (B, ...) or (None, ...), the
+        batch axis as given. Builds nothing."""
+        batch, *shape = input_shape
         for layer in self._layers:
-            shape = layer.compute_output_shape(shape)
-        return shape
+            _, *shape = layer.compute_output_shape((None, *shape))
+        return (batch, *shape)
 
     def _on_compile(self) -> None:
-        """A layer's `trainable` takes effect at `compile`, as in Keras."""
+        """Plan with the flags `trainable` as they are now."""
         if self._plan is not None:
-            self._plan = lower(self._layers, self._plan.input_shape)[0]
+            shape = self._plan.input_shape
+            self._plan = lower(self._layers, shape, self._trainable)[0]
+            self._planned = self._trainable_flags()
 
     # ---------------------------------------------------------------- weights
 
@@ -251,10 +298,14 @@ class Sequential(Trainer):
 
     @property
     def trainable_weights(self) -> list[Variable]:
+        if not self._trainable:
+            return []
         return [v for layer in self._layers for v in layer.trainable_weights]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
+        if not self._trainable:
+            return self.weights
         return [v for layer in self._layers for v in layer.non_trainable_weights]
 
     trainable_variables = trainable_weights
@@ -338,7 +389,9 @@ class Sequential(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs to make an equal model without weights."""
+        flag = {} if self._trainable else {"trainable": False}
         return {
+            **flag,
             "name": self.name,
             "input_shape": None if self._input_shape is None else [*self._input_shape],
             "layers": [layer_classes.serialize(layer) for layer in self._layers],
@@ -357,7 +410,7 @@ class Sequential(Trainer):
         """
         with registry.custom_objects(custom_objects):
             made = [layer_classes.deserialize(entry) for entry in config["layers"]]
-        model = cls(name=config["name"])
+        model = cls(name=config["name"], trainable=config.get("trainable", True))
         model._put(config["input_shape"], made)
         if made and model._input_shape is not None:
             model.build()
@@ -367,6 +420,7 @@ class Sequential(Trainer):
         """Take in all layers of an empty model at once, to be built then."""
         taken: set[str] = set()
         for layer in layers:
+            refuse_overrides("Sequential", layer)
             if layer.name in taken:
                 raise ValueError(
                     "[Sequential] layers must have different names. "
@@ -397,9 +451,11 @@ class Sequential(Trainer):
             twin.compile(
                 copy.deepcopy(given.optimizer),
                 given.loss,
-                [metric for metric, weighted in given.metrics if not weighted],
-                [metric for metric, weighted in given.metrics if weighted],
-                given.engine,
+                metrics=[metric for metric, weighted in given.metrics if not weighted],
+                weighted_metrics=[
+                    metric for metric, weighted in given.metrics if weighted
+                ],
+                engine=given.engine,
             )
         return twin
 
@@ -431,6 +487,7 @@ class Sequential(Trainer):
         Trainer.__init__(self)
         config = given["config"]
         self.name, self._layers, self._input_shape = config["name"], [], None
+        self._trainable = config.get("trainable", True)
         self._seed = given["seed"]
         with registry.custom_objects(given["custom_objects"]):
             layers = [layer_classes.deserialize(entry) for entry in config["layers"]]

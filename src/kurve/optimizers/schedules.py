@@ -16,10 +16,11 @@ import numpy as np
 
 from kurve import registry
 from kurve.arguments import check_flag, check_name, is_number
+from kurve.entries import Entrance
 from kurve.errors import lookup
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Entrance):
     """Base class: `__call__(step)` gives the learning rate."""
 
     def __call__(self, step: Any) -> np.ndarray:

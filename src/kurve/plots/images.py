@@ -203,7 +203,7 @@ def plot_feature_maps(
         _convolution("plot_feature_maps", model, None).name if layer is None else layer
     )
     picture = as_numbers("plot_feature_maps", "image", image)
-    if (None, *picture.shape, 1) == model.input_shape:
+    if (None, *picture.shape, 1) == getattr(model, "input_shape", None):
         picture = picture[..., None]
     outputs = model.layer_outputs(picture[None])
     maps = outputs[model.get_layer(name).name][0]

@@ -180,8 +180,11 @@ def read_network(
     """
     from kurve.models import Sequential
 
-    fields = config.table("name", "input_shape", "layers")
-    model = Sequential(name=fields["name"].text())
+    fields = config.table("name", "input_shape", "layers", optional=("trainable",))
+    model = Sequential(
+        name=fields["name"].text(),
+        trainable="trainable" not in fields or fields["trainable"].flag(),
+    )
     sizes = [size.whole(1, 2**48) for size in fields["input_shape"].items()]
     if not 0 < len(sizes) <= MAX_RANK:
         raise fields["input_shape"].wrong("it must have 1 to 8 axes")
@@ -226,7 +229,13 @@ def compile_from(field: Field, model: Sequential) -> None:
     if engine is not None and fields["engine"].text() not in _ENGINES:
         raise fields["engine"].wrong(f"it is none of {', '.join(_ENGINES)}")
     field.made(
-        lambda _: model.compile(optimizer, loss, given[False], given[True], engine)
+        lambda _: model.compile(
+            optimizer,
+            loss,
+            metrics=given[False],
+            weighted_metrics=given[True],
+            engine=engine,
+        )
     )
 
 
@@ -281,9 +290,15 @@ def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) ->
     if not path.endswith(ending):
         raise ValueError(
             f"[{where}] the file's name must end in {ending!r}. "
-            f"Received: {path!r}. Try {path.removesuffix('.kurve') + ending!r}."
+            f"Received: {path!r}. Try {_stem(path) + ending!r}."
         )
     return path
+
+
+def _stem(path: str) -> str:
+    """The path without the ending of a kind of file, if it has one."""
+    stem, ending = os.path.splitext(path)
+    return stem.removesuffix(".weights") if ending[1:].isidentifier() else path
 
 
 def _constants(model: Sequential) -> list[Variable]:

@@ -155,8 +155,7 @@ def _task(
     weights: np.ndarray | None,
     validation: Batches | None,
 ) -> Task:
-    if model.loss is None:
-        model._on_compile()  # the layers' `trainable` as it is now
+    model._obey_trainable()
     assert model._plan is not None and model._state is not None
     # Dropout is for training by batches; here the loss must not change by chance.
     plan = replace(model._plan.settled(), loss=loss.spec)

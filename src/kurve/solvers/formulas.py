@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kurve.arrays import as_numbers
+from kurve.entries import entry, warn
 from kurve.errors import lookup
 from kurve.solvers.arguments import (
     UNBOUNDED,
@@ -33,6 +33,7 @@ HINTS = {
 write instead."""
 
 
+@entry
 def curve_fit(
     f: Callable[..., Any],
     xdata: Any,
@@ -146,13 +147,12 @@ def curve_fit(
         )
     if search.doubtful(best):
         share = max(search.explained(best), 0.0)
-        warnings.warn(
+        warn(
             f"[curve_fit] the best fit that was found explains {share:.0%} of the "
             "data's variation, and its residuals follow a pattern: "
             "another minimum may be lower, or the formula wrong. Try p0 nearer "
             "to the answer, starts=100, or bounds.",
             RuntimeWarning,
-            stacklevel=2,
         )
     popt = np.asarray(best.p, np.float64)
     pcov = _covariance(best, absolute_sigma)
@@ -233,12 +233,11 @@ def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:
             half = turned.vt.T / turned.s / norms[:, None]
             variance = 1.0 if absolute_sigma else 2.0 * found.cost / (n - parameters)
             return half @ half.T * variance
-    warnings.warn(
+    warn(
         "[curve_fit] the covariance of the parameters could not be estimated, because "
         "the data does not determine them all. Try a formula with fewer parameters, "
         "more data, or another p0.",
         RuntimeWarning,
-        stacklevel=3,
     )
     return np.full((parameters, parameters), np.inf)
 

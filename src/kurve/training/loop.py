@@ -4,10 +4,13 @@ tests between them."""
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec
+
+import numpy as np
 
 from kurve.batching import Division
 from kurve.callbacks import CallbackList, History
@@ -18,6 +21,8 @@ from kurve.progress import ProgressBar
 from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
+MOST_CHECKED = 1024
+"""Rows that are looked at after the last update."""
 KEEPS_NOTHING = Keeper()
 
 Fit = Generator[Job, None, History]
@@ -25,6 +30,11 @@ Fit = Generator[Job, None, History]
 throw the error of), and returns the history. So several can go on side by side."""
 
 P = ParamSpec("P")
+
+
+def in_order(logs: dict[str, float]) -> dict[str, float]:
+    """The logs by their names, as Keras tells them to callbacks and users."""
+    return dict(sorted(logs.items()))
 
 
 def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
@@ -100,6 +110,7 @@ class Loop:
         self.program = model._ready_program()
         _, self.state = model._built("fit")
         self.cursor = Cursor.at(epoch, self.program.plan.totals_size)
+        self.first_step = self.state.step
 
     def run(self, course: Course) -> Generator[Job, None, None]:
         """The epochs, from where the keeper says."""
@@ -108,6 +119,7 @@ class Loop:
             hooks.params["resumed"] = True
         hooks.call("on_train_begin", {})
         self.cursor = cursor = keeper.restore(self.cursor)
+        logs = hooks.last_logs()
         data, seed = course.data, self.state.seed
         division = Division(
             *(len(data.x), data.bounds, course.steps, course.shuffle),
@@ -116,6 +128,7 @@ class Loop:
         for epoch in range(cursor.epoch, course.epochs if not cursor.stopped else 0):
             if not cursor.begun:
                 hooks.call("on_epoch_begin", epoch, {})
+                self.model._check_trainable("fit")
                 cursor.begin_epoch()
             order, bounds = division.epoch(epoch - course.initial_epoch)
             batches = Batches(data.x, data.y, data.weights, order, bounds)
@@ -125,7 +138,8 @@ class Loop:
                 logs = yield from self._epoch(batches, bar)
                 if course.validation is not None and course.validates(epoch):
                     results = self.test(course.validation)
-                    logs.update({f"val_{name}": v for name, v in results.items()})
+                    results = {f"val_{name}": v for name, v in results.items()}
+                    logs = in_order({**logs, **results})
                 bar.finish(logs)
             finally:
                 bar.close()
@@ -135,8 +149,32 @@ class Loop:
             if self.model.stop_training:
                 break
         keeper.end(cursor)
-        hooks.call("on_train_end", {})
+        hooks.call("on_train_end", logs)
         keeper.finish()
+
+    def check_last_update(self, data: Batches) -> None:
+        """Refuse weights with which a step would fail now, as the next step of a longer
+        fit does: the last update has left them finite, but not what the model makes of
+        the rows. Looks at as many rows as a step has, from everywhere in the data.
+
+        Raises:
+            NonFiniteError: an output is not finite.
+        """
+        state, step = self.state, self.state.step
+        if step == self.first_step or self.cursor.non_finite:
+            return
+        count = min(int(data.bounds[1] - data.bounds[0]), MOST_CHECKED)
+        rows = np.ascontiguousarray(data.x[:: len(data.x) // count][:count])
+        outputs = self.program.predict(state, rows)
+        # The first is fast, but overflows too early.
+        if math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all():
+            return
+        assert self.model.optimizer is not None
+        rate = self.model.optimizer.current_learning_rate(step)
+        error = NonFiniteError("the output", step, rate)
+        if not self.hooks.handles_non_finite():
+            raise error
+        print(f"\nThe last update was too large: {error.what} is not finite.")
 
     def _epoch(
         self, batches: Batches, bar: ProgressBar
@@ -177,11 +215,11 @@ class Loop:
                 break
             cursor.done += count
             if "train" in hooks.per_batch:
-                hooks.call("on_train_batch_end", done, model._logs(totals))
+                hooks.call("on_train_batch_end", done, in_order(model._logs(totals)))
             if bar.wants_updates:
-                bar.update(cursor.done, model._logs(totals))
+                bar.update(cursor.done, in_order(model._logs(totals)))
             self.keeper.place(cursor)
-        logs = model._logs(totals)
+        logs = in_order(model._logs(totals))
         return {**logs, "loss": float("nan")} if cursor.non_finite else logs
 
     def test(self, batches: Batches) -> dict[str, float]:
@@ -201,8 +239,8 @@ class Loop:
             self.program.test(self.state, batches.only(step, count), totals)
             cursor.tested += count
             if "test" in hooks.per_batch:
-                hooks.call("on_test_batch_end", step, model._logs(totals))
+                hooks.call("on_test_batch_end", step, in_order(model._logs(totals)))
             self.keeper.place(cursor)
         logs = model._logs(totals)
-        hooks.call("on_test_end", logs)
+        hooks.call("on_test_end", in_order(logs))
         return logs

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers
-from kurve.claims import NOBODY, check_idle
+from kurve.arguments import check_unused
+from kurve.claims import NOBODY, changes, check_idle
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
+from kurve.entries import entries
 from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
+from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
+from kurve.training.inputs import one_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +62,18 @@ class Compilation:
         vars(self).update({**given, "engine": engine})
 
 
+@entries
 class Trainable:
     """What has weights and a `compile`."""
+
+    ignored = (
+        *("call", "__call__", "train_step", "test_step", "predict_step"),
+        *("compute_loss", "compute_metrics", "get_metrics_result", "reset_metrics"),
+        *("make_train_function", "make_test_function", "make_predict_function"),
+        *("train_function", "test_function", "predict_function"),
+        *("compute_output_shape", "compute_output_spec", "metrics"),
+    )
+    instead = "callbacks, or a loop of your own with train_on_batch"
 
     name: str
     stop_training: bool
@@ -67,11 +81,16 @@ class Trainable:
     _claim = NOBODY
 
     def __init__(self) -> None:
+        refuse_overrides(type(self).__name__, self)
         self._compilation: Compilation | None = None
         self._metrics: list[Metric] = []
         self._plan: Plan | None = None
         self._state: State | None = None
         self._program: Program | None = None
+        self._planned: list[bool] = []
+        """The flags `trainable` of the plan."""
+        self._trained: list[bool] | None = None
+        """Those that training began with after `compile`."""
 
     # What a subclass provides: `_plan` and `_state` once it is built.
 
@@ -81,6 +100,10 @@ class Trainable:
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
+        raise NotImplementedError
+
+    def _trainable_flags(self) -> list[bool]:
+        """Which parts training may change."""
         raise NotImplementedError
 
     def _on_compile(self) -> None:
@@ -137,8 +160,13 @@ class Trainable:
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: Any = None,
+        loss_weights: Any = None,
         metrics: Sequence[Any] | None = None,
         weighted_metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
         """Choose how to train. Starts the optimizer anew.
@@ -148,6 +176,8 @@ class Trainable:
             loss: name or object of `kurve.losses`.
             metrics: names or objects of `kurve.metrics`, each row counting 1.
             weighted_metrics: the same, each row counting its sample weight.
+            loss_weights, run_eagerly, steps_per_execution, jit_compile,
+                auto_scale_loss: Keras's; only values that change nothing are taken.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 
@@ -161,9 +191,21 @@ class Trainable:
                 "[compile] a loss is needed. Received: loss=None. "
                 "Try compile(optimizer='adam', loss='mse')."
             )
+        check_unused(
+            "compile",
+            loss_weights=loss_weights,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
+        if isinstance(loss, (list, tuple)) and len(loss) == 1:
+            loss = loss[0]
         new_optimizer, new_loss = optimizers.get(optimizer), losses.as_loss(loss)
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)
+        for part in (new_optimizer, new_loss, *(metric for metric, _ in given)):
+            refuse_overrides("compile", part)
         taken = {"loss"}
         for metric, weighted in given:
             if weighted and metric.name in taken:
@@ -184,7 +226,7 @@ class Trainable:
 
     def _forget_training(self) -> None:
         """As before the first update, but for the weights."""
-        self._program = None
+        self._program = self._trained = None
         if self._state is not None:
             self._state.slots = aligned_zeros((0, len(self._state.params)))
             self._state.scalars = np.zeros(0)
@@ -213,12 +255,32 @@ class Trainable:
     def _build_for(self, x: np.ndarray) -> None:
         """Build the model for samples such as x, if that is still to be done."""
         if self._plan is None:
-            self.build((None, *x.shape[1:]))
+            self._build_from(x)
+
+    def _check_trainable(self, where: str) -> None:
+        """Refuse to train with other flags `trainable` than training began with."""
+        if self._trained not in (None, self._trainable_flags()):
+            raise ValueError(
+                f"[{where}] the weights to train must stay those that training started "
+                "with, because the optimizer's memory is of them. Received: a "
+                "`trainable` that has been set since. Try model.compile(...) again."
+            )
+
+    def _obey_trainable(self) -> None:
+        """Plan anew where a `trainable` has been set since."""
+        if self._planned != self._trainable_flags():
+            self._program = None
+            self._on_compile()
+
+    @changes
+    def _build_from(self, x: np.ndarray) -> None:
+        self.build((None, *x.shape[1:]))
 
     def _ready_program(self) -> Program:
         """The plan with loss, metrics and optimizer, made ready by the engine."""
         assert self._plan is not None
         if self._program is None:
+            refuse_overrides(type(self).__name__, self)
             plan = self._plan
             if self._compilation is not None:
                 self._metrics = self._compilation.metrics_for(plan.output_shape)
@@ -231,10 +293,15 @@ class Trainable:
         chosen = None if self._compilation is None else self._compilation.engine
         return chosen or get_engine()
 
-    def _training_state(self) -> State:
+    def _training_state(self, where: str = "fit") -> State:
         """The state with the optimizer's vectors, made when first needed."""
-        _, state = self._built("fit")
+        _, state = self._built(where)
         assert self.optimizer is not None
+        flags = self._trainable_flags()
+        if flags != self._trained:
+            self._check_trainable(where)
+            self._obey_trainable()
+            self._trained = flags
         starts = self.optimizer.slot_starts
         if len(state.slots) != len(starts):
             state.slots = aligned_zeros((len(starts), len(state.params)))
@@ -270,9 +337,14 @@ class Trainable:
         loss = self._compilation.loss
         if self._plan is not None:
             sample_shape = self._plan.input_shape
+        x = one_array(where, "x", x, sample_shape)
         x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
-        output = self.compute_output_shape(x.shape)[1:]
-        y = data.as_targets(where, y, loss, tuple(int(a or 0) for a in output))
+        if self._plan is not None:
+            output = self._plan.output_shape
+        else:
+            output = tuple(int(a or 0) for a in self.compute_output_shape(x.shape)[1:])
+        y = one_array(where, "y", y, None, len(x))
+        y = data.as_targets(where, y, loss, output)
         data.check_same_length(where, x=x, y=y)
         weights = None
         if sample_weight is not None and class_weight is not None:
@@ -294,7 +366,10 @@ def _metric_list(
 ) -> list[tuple[Metric, bool]]:
     if given is not None and not isinstance(given, (list, tuple)):
         raise TypeError(
-            f"[compile] {argument} must be a list. "
-            f"Received: {given!r}. Try {argument}=[{given!r}]."
+            f"[compile] {argument} must be a list, for the one output of a model. "
+            f"Received: {given!r}. "
+            f"Try {argument}={['mae'] if isinstance(given, Mapping) else [given]!r}."
         )
+    if given and len(given) == 1 and isinstance(given[0], (list, tuple)):
+        given = given[0]
     return [(metrics.as_metric(metric), weighted) for metric in given or []]

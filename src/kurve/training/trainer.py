@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
@@ -21,9 +21,12 @@ from kurve.callbacks.checkpoints import checked_freq
 from kurve.checkpoints.cursor import Keeper
 from kurve.claims import check_unchanged, reading, reads, trains, trains_stepwise
 from kurve.engines import Batches
-from kurve.errors import path_name
+from kurve.entries import entry, shown
+from kurve.errors import path_name, unknown_argument
+from kurve.overrides import refuse_overrides
 from kurve.progress import ProgressBar, check_verbose
-from kurve.training.loop import Course, Fit, Loop, driven
+from kurve.training.inputs import one_array
+from kurve.training.loop import Course, Fit, Loop, driven, in_order
 from kurve.training.trainable import Trainable
 
 
@@ -74,7 +77,8 @@ class Trainer(Trainable):
                 that is kept for validation.
             validation_data: (x, y) or (x, y, sample_weight) for validation instead.
             shuffle: whether each pass takes the rows in a new order.
-            class_weight: from class number to the weight of its rows.
+            class_weight: from class number to the weight of its rows, in training; the
+                validation counts each row once.
             sample_weight: (n,), what each row's loss is multiplied with.
             initial_epoch: number of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
@@ -109,6 +113,7 @@ class Trainer(Trainable):
             MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
+        refuse_overrides("fit", self)
         check_count("fit", "epochs", epochs, 0)
         check_count("fit", "initial_epoch", initial_epoch, 0)
         for name, count in (
@@ -124,8 +129,9 @@ class Trainer(Trainable):
         callbacks = as_list(callbacks, "fit")
         backup = _backup(checkpoint, checkpoint_freq, callbacks)
         x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
+        held_out = None if class_weight is not None else weights
         validation = self._validation(
-            x, y, weights, validation_split, validation_data,
+            x, y, held_out, validation_split, validation_data,
             validation_batch_size or batch_size, validation_steps,
         )  # fmt: skip
         if validation_split and validation_data is None:
@@ -136,7 +142,8 @@ class Trainer(Trainable):
         steps = steps_per_epoch or len(bounds) - 1
 
         self._build_for(x)  # nothing is wrong: from here on the model changes
-        self._training_state(), self._ready_program()
+        self._training_state("fit")
+        self._ready_program()
         history = History()
         hooks = CallbackList(
             [*callbacks, history],
@@ -156,10 +163,12 @@ class Trainer(Trainable):
                 keeper.restore(loop.cursor)
             else:
                 yield from loop.run(course)
+            loop.check_last_update(course.data)
         return history
 
-    fit = driven(fit_steps)
+    fit = entry(driven(fit_steps))
 
+    @entry
     @reads
     def evaluate(
         self,
@@ -184,9 +193,10 @@ class Trainer(Trainable):
         """
         self._require_compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
-        self._built("evaluate")
         x, y, weights = self._checked("evaluate", x, y, sample_weight, None)
         bounds = evaluation_bounds(len(x), batch_size, steps, "evaluate")
+        self._build_for(x)
+        self._obey_trainable()
         batches = Batches(x, y, weights, None, bounds)
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
@@ -194,7 +204,7 @@ class Trainer(Trainable):
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
             logs = Loop(self, hooks).test(batches)
-            bar.finish(logs)
+            bar.finish(in_order(logs))
         finally:
             bar.close()
         return _returned(logs, return_dict)
@@ -206,49 +216,63 @@ class Trainer(Trainable):
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
+        **unknown: Never,
     ) -> np.ndarray:
         """The model's output for x (n, *input_shape): float32 (n, *output_shape).
 
         A row's bits do not depend on the batch it is in.
 
         Raises:
-            RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
             ModelBusyError: another thread trains the model.
         """
-        claim = reading(self, "predict")
-        verbose = check_verbose(verbose, "predict")
-        plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
-        if not verbose and not callbacks and batch_size is None and steps is None:
-            y = self._ready_program().predict(state, x)
+        try:
+            if unknown:
+                raise unknown_argument(type(self).predict, next(iter(unknown)))
+            claim = reading(self, "predict")
+            verbose = check_verbose(verbose, "predict")
+            if type(x) is not np.ndarray:
+                shape = None if self._plan is None else self._plan.input_shape
+                x = one_array("predict", "x", x, shape)
+            if self._plan is None:
+                x = data.as_samples("predict", "x", x, None, keep_bytes=True)
+                self._build_for(x)
+                claim = reading(self, "predict")
+            plan, state = self._plan, self._state
+            assert plan is not None and state is not None
+            x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
+            if not verbose and not callbacks and batch_size is None and steps is None:
+                y = self._ready_program().predict(state, x)
+                check_unchanged(self, "predict", claim)
+                return y
+            bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
+            x = x[: int(bounds[-1])]
+            program = self._ready_program()
+            hooks = CallbackList(
+                as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
+            )
+            hooks.call("on_predict_begin", {})
+            bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
+            try:
+                if "predict" in hooks.per_batch:
+                    parts = []
+                    for step, (first, last) in enumerate(pairwise(bounds)):
+                        hooks.call("on_predict_batch_begin", step, {})
+                        parts.append(program.predict(state, x[first:last]))
+                        hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
+                    y = np.concatenate(parts)
+                else:
+                    y = program.predict(state, x)
+                bar.finish({})
+            finally:
+                bar.close()
+            hooks.call("on_predict_end", {})
             check_unchanged(self, "predict", claim)
             return y
-        bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
-        x = x[: int(bounds[-1])]
-        program = self._ready_program()
-        hooks = CallbackList(
-            as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
-        )
-        hooks.call("on_predict_begin", {})
-        bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
-        try:
-            if "predict" in hooks.per_batch:
-                parts = []
-                for step, (first, last) in enumerate(pairwise(bounds)):
-                    hooks.call("on_predict_batch_begin", step, {})
-                    parts.append(program.predict(state, x[first:last]))
-                    hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
-                y = np.concatenate(parts)
-            else:
-                y = program.predict(state, x)
-            bar.finish({})
-        finally:
-            bar.close()
-        hooks.call("on_predict_end", {})
-        check_unchanged(self, "predict", claim)
-        return y
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
+    @entry
     @trains("train_on_batch")
     def train_on_batch(
         self,
@@ -269,7 +293,8 @@ class Trainer(Trainable):
             "train_on_batch", x, y, sample_weight, class_weight
         )
         self._build_for(x)
-        state, program = self._training_state(), self._ready_program()
+        state = self._training_state("train_on_batch")
+        program = self._ready_program()
         assert self.optimizer is not None
         rates = self.optimizer.learning_rates(state.step, 1)
         batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
@@ -277,6 +302,7 @@ class Trainer(Trainable):
         program.train(state, batches, 0, 1, totals)
         return _returned(self._logs(totals), return_dict)
 
+    @entry
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
@@ -285,10 +311,27 @@ class Trainer(Trainable):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`predict` without a progress bar."""
-        return self.predict(x, verbose=0)
+        try:
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
-    def __call__(self, x: Any) -> np.ndarray:
-        return self.predict(x, verbose=0)
+    def __call__(self, x: Any, training: bool | None = None) -> np.ndarray:
+        """`predict` without a progress bar.
+
+        Args:
+            training: None or False; only layers can be called as in training.
+        """
+        try:
+            if training:
+                raise NotImplementedError(
+                    "[Sequential] a model can only be called for its predictions; as "
+                    f"in training is not there yet. Received: training={training!r}. "
+                    "Try layer(x, training=True) for one layer after the other."
+                )
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
     # ---------------------------------------------------------------- the inside
 
@@ -370,6 +413,6 @@ def _check_validation_freq(value: Any) -> None:
 
 def _returned(logs: dict[str, float], return_dict: bool) -> Any:
     if return_dict:
-        return logs
+        return in_order(logs)
     values = list(logs.values())
     return values[0] if len(values) == 1 else values

@@ -111,8 +111,8 @@ def test_reference_lists_every_class(module: str) -> None:
     internal = {
         "Activation", "Attr", "CallbackList", "Entrance", "Estimator", "InputLayer",
         "FittingAccuracy", "L1L2", "Layer", "LearningRateSchedule", "Loss",
-        "LossMetric", "Metric", "MetricSpec", "Op", "Optimizer", "Residuals", "Rowwise", "Slot",
-        "Spec", "Variable",
+        "LossMetric", "Metric", "MetricSpec", "Op", "Optimizer", "Residuals",
+        "Rowwise", "Slot", "Spec", "Variable",
     }  # fmt: skip
     assert names - internal <= listed
 

@@ -259,6 +259,7 @@ def _trained(
     """The model compiled, with the optimizer as it was.
 
     own: what Kurve itself has added to a file of its own: the seed.
+    zipped: whether it is a .keras file, which has a state even before the first step.
     """
     kept = isinstance(own, Mapping) and "seed" in own
     if kept:

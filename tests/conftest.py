@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import kurve
-from kurve import engines, rng
-from kurve.layers import base
+from kurve import engines, naming, rng
 
 # A program that a script starts in the background ignores Ctrl-C, which tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,14 +47,14 @@ def clean_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [n for n in os.environ if n.startswith(("KURVE_SEED", "KURVE_ENGINE"))]:
         monkeypatch.delenv(name)
     seed, default = dict(rng._seed_source), list(engines._default)
-    names = dict(base._names_given)
+    names = dict(naming._names_given)
     rng._seed_source.clear()
     yield
     rng._seed_source.clear()
     rng._seed_source.update(seed)
     engines._default[:] = default
-    base._names_given.clear()
-    base._names_given.update(names)
+    naming._names_given.clear()
+    naming._names_given.update(names)
 
 
 @pytest.fixture(params=ENGINES)

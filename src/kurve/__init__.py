@@ -4,6 +4,7 @@ import typing as _typing
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import config as config
 from kurve import initializers as initializers
 from kurve import layers as layers
 from kurve import losses as losses
@@ -20,11 +21,16 @@ from kurve.layers import Input as Input
 from kurve.models import Sequential as Sequential
 
 if _typing.TYPE_CHECKING:
+    from kurve import assessment as assessment
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
+    from kurve import inspection as inspection
     from kurve import plots as plots
+    from kurve import report as report
+    from kurve import saving as saving
     from kurve import solvers as solvers
+    from kurve import tables as tables
     from kurve.ensembles import ensemble as ensemble
     from kurve.estimators import Classifier as Classifier
     from kurve.estimators import Regressor as Regressor
@@ -34,6 +40,7 @@ if _typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATER = {
+    "assessment": "kurve.assessment",
     "Classifier": "kurve.estimators",
     "Regressor": "kurve.estimators",
     "curve_fit": "kurve.solvers",
@@ -41,9 +48,13 @@ _LATER = {
     "diagnosis": "kurve.diagnosis",
     "ensemble": "kurve.ensembles",
     "estimators": "kurve.estimators",
+    "inspection": "kurve.inspection",
     "lr_find": "kurve.learning_rates",
     "plots": "kurve.plots",
+    "report": "kurve.report",
+    "saving": "kurve.saving",
     "solvers": "kurve.solvers",
+    "tables": "kurve.tables",
 }
 
 
@@ -51,7 +62,9 @@ def __getattr__(name: str) -> _typing.Any:
     """Imports what stands beside the networks when it is first asked for: half of the
     time that `import kurve` would take, and networks need none of it."""
     if name not in _LATER:
-        raise AttributeError(f"module 'kurve' has no attribute {name!r}")
+        from kurve.errors import no_attribute
+
+        raise no_attribute("kurve", name, _LATER)
     import importlib
 
     module = importlib.import_module(_LATER[name])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr
 
@@ -117,3 +118,6 @@ def to_config(activation: Activation) -> str | dict[str, Any]:
     if activation == _TABLE[activation.name]:
         return activation.name
     return {"name": activation.name, "alpha": activation.alpha}
+
+
+__getattr__ = _absent(__name__)

@@ -101,11 +101,19 @@ def check_count(where: str, name: str, value: Any, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(
             f"[{where}] {name} must be an integer. "
-            f"Received: {name}={value!r}. Try {name}={max(low, 1)}."
+            f"Received: {name}={value!r}. Try {name}={_nearest_count(value, low)}."
         )
     if value < low:
-        fix = max(BATCH_SIZE, low) if low else 1
+        fix = BATCH_SIZE if name.endswith("batch_size") else max(low, 1)
         raise ValueError(
             f"[{where}] {name} must be at least {low}. "
             f"Received: {name}={value}. Try {name}={fix}."
         )
+
+
+def _nearest_count(value: Any, low: int) -> int:
+    """The integer that may be meant by something else."""
+    try:
+        return max(round(float(value)), low, 1)
+    except (TypeError, ValueError, OverflowError):
+        return max(low, 1)

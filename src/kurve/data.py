@@ -297,6 +297,8 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
     if array.ndim > 1 and array[0].size == wanted:
         shape = ", ".join(map(str, sample_shape))
         return f"Try {argument}.reshape(-1, {shape})."
+    if len(sample_shape) == 1:
+        return f"Try {argument} with the {sample_shape[0]} columns that the model has."
     return f"Try Input(shape={array.shape[1:] or (1,)}) in a new model."
 
 

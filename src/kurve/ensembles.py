@@ -21,11 +21,13 @@ from kurve.batching import check_count
 from kurve.callbacks import BackupAndRestore, Callback, History
 from kurve.callbacks.base import as_list
 from kurve.engines import Job
+from kurve.entries import entries, entry
 from kurve.models import Sequential
 from kurve.progress import ProgressBar, check_verbose
 from kurve.training import Fit
 
 
+@entry
 def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     """An ensemble of models with the layers and the `compile` of `model`.
 
@@ -49,6 +51,7 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     return Ensemble([model.fresh_copy() for _ in range(members)])
 
 
+@entries
 class Ensemble:
     """Compiled models that train side by side, one to a core, and predict together.
 

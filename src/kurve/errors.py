@@ -10,7 +10,7 @@ Kurve raises Python's own types: `TypeError` for an argument of the wrong kind,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -37,6 +37,14 @@ class ModelBusyError(RuntimeError):
     """Another call is training or changing the model; this one has changed nothing."""
 
 
+class WrongKindError(TypeError, ValueError):
+    """An argument of the wrong kind, where Keras has ValueError."""
+
+
+class MissingFileError(FileNotFoundError, ValueError):
+    """No such file, where Keras has ValueError."""
+
+
 class TableError(ValueError):
     """A file of data that is not as it must be, or does not fit what is asked of it."""
 
@@ -56,28 +64,32 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     names = sorted(set(known))
     given = str(name).lower()
     by_lower = {candidate.lower(): candidate for candidate in names}
+    by_letters = {"".join(sorted(c.lower())): c for c in names}
     by_initials = {"".join(part[:1] for part in c.split("_")): c for c in names}
     near = difflib.get_close_matches(given, list(by_lower), n=1, cutoff=0.5)
-    meant = by_lower[near[0]] if near else by_initials.get(given)
+    meant = by_letters.get("".join(sorted(given)))  # two that are swapped
+    meant = meant or (by_lower[near[0]] if near else by_initials.get(given))
     # Where a thing has a name and a class, the name is enough.
     shown = ", ".join(
         [candidate for candidate in names if candidate.islower()] or names
     )
     hint = f"Did you mean {meant!r}? Known: " if meant else "Try one of: "
-    return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {hint}{shown}.")
+    fix = f"{hint}{shown}." if shown else f"There is no {what} at all."
+    return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {fix}")
 
 
-def unknown_argument(cls: type, name: str) -> TypeError:
-    """The error for an argument that a class does not have, with the nearest one."""
+def unknown_argument(call: Callable[..., Any], name: str) -> TypeError:
+    """The error for an argument that a class or method does not have, with the nearest
+    one."""
     import inspect
 
     known = {
         parameter.name
-        for base in cls.__mro__[:-1]
-        for parameter in inspect.signature(base).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    }
-    return TypeError(str(unknown_name(cls.__name__, "argument", name, known)))
+        for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
+        for parameter in inspect.signature(part).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    } - {"self"}
+    return TypeError(str(unknown_name(call.__name__, "argument", name, known)))
 
 
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
@@ -97,8 +109,45 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
     if isinstance(value, (str, os.PathLike)) and os.fspath(value):
         return os.fsdecode(value)
     what = "file" if os.path.splitext(example)[1] else "folder"
-    kind = ValueError if isinstance(value, str) else TypeError
+    kind = ValueError if isinstance(value, str) else WrongKindError
     raise kind(
         f"[{where}] {argument} must name a {what}. Received: {value!r}. "
         f"Try {argument}={example!r}."
     )
+
+
+def absent(module: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: the error for a name that is not there, with the
+    nearest ones and what stands in its place."""
+
+    def attribute(name: str) -> Any:
+        raise no_attribute(module, name)
+
+    return attribute
+
+
+def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeError:
+    """The error for a name that a module does not have, nor `more` of its names."""
+    import sys
+
+    if name.startswith("_"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    if name in _NOT_THERE:
+        return AttributeError(
+            f"[{module}] {name} is not there yet: models are stacks of Kurve's layers. "
+            f"Received: {name!r}. Try kurve.Sequential."
+        )
+    known = [
+        other
+        for other, value in vars(sys.modules[module]).items()
+        if str(getattr(value, "__module__", "")).startswith(module)
+    ]
+    known = [
+        other
+        for other in (*known, *more)
+        if other[0] != "_" and other[0].isupper() == name[0].isupper()
+    ]
+    return AttributeError(str(unknown_name(module, "name", name, known)))
+
+
+_NOT_THERE = ("Model", "Functional", "Concatenate", "concatenate")

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, rng
+from kurve.entries import Entrance
+from kurve.errors import absent as _absent
 from kurve.errors import lookup
 from kurve.plan import Shape
 
@@ -20,7 +22,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of a standard normal cut off at two standard deviations."""
 
 
-class Initializer:
+class Initializer(Entrance):
     """Base class: `values` gives the numbers, `get_config` the arguments."""
 
     seed: int | None = None
@@ -365,3 +367,5 @@ sine_uniform = SineUniform
 glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+
+__getattr__ = _absent(__name__)

@@ -13,6 +13,7 @@ import numpy as np
 from kurve import rng
 from kurve.batching import Division, batch_bounds, check_count
 from kurve.engines import Batches
+from kurve.entries import entry
 from kurve.errors import NonFiniteError
 from kurve.models import Sequential
 
@@ -31,6 +32,7 @@ FEWEST = 10
 """Fewer steps than these before that say nothing."""
 
 
+@entry
 def lr_find(
     model: Sequential,
     x: Any,

@@ -11,24 +11,28 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance, entry
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Shape, Spec
 
 
-class Loss:
+class Loss(Entrance):
     """Base class of the losses.
 
     A loss has a value for every row; the loss of a batch is the sum of value x sample
     weight divided by the number of rows (Keras's "sum_over_batch_size").
     """
 
-    kind: str
+    kind = ""
     sparse = False
     heads = 1
     """Outputs for each target."""
+    ignored = ("call", "__call__")
+    instead = "a loss of kurve.losses, such as loss='mse'"
 
     def __init__(self, name: str | None = None) -> None:
-        self.name = name or self.kind
+        self.name = name or self.kind or type(self).__name__
 
     def attrs(self) -> dict[str, Attr]:
         """The numbers of the formula, for the plan."""
@@ -89,6 +93,7 @@ class Loss:
         values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
         return values.reshape(p.shape[:-1])
 
+    @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of one batch, in float64.
 
@@ -360,3 +365,5 @@ categorical_crossentropy = _function(CategoricalCrossentropy)
 sparse_categorical_crossentropy = _function(SparseCategoricalCrossentropy)
 gaussian_nll = _function(GaussianNLL)
 pinball = _function(Pinball)
+
+__getattr__ = _absent(__name__)

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from kurve import losses, registry
+from kurve.entries import Entrance, entry
+from kurve.errors import absent as _absent
 from kurve.errors import lookup, unknown_name
+from kurve.overrides import refuse_overrides
 from kurve.plan import Attr, MetricSpec, Shape
 
 
-class Metric:
+class Metric(Entrance):
     """Base class: a weighted mean over rows, unless a subclass says otherwise.
 
     Models count their metrics inside the engine. By hand:
@@ -25,14 +28,16 @@ class Metric:
         metric.reset_state()
     """
 
-    kind: str
+    kind = ""
     sparse = False
     heads = 1
     """Outputs for each target."""
+    ignored = ("update_state", "result", "reset_state")
+    instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
     direction = "down"
 
     def __init__(self, name: str | None = None) -> None:
-        self.name = name or self.kind
+        self.name = name or self.kind or type(self).__name__
         self._totals: np.ndarray | None = None
 
     def attrs(self) -> dict[str, Attr]:
@@ -72,6 +77,7 @@ class Metric:
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.attrs()}
 
+    @entry
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch: y_true and y_pred (B, ..., O), class numbers (B, ...) for a
         sparse metric, sample_weight (B,)."""
@@ -93,6 +99,15 @@ class Metric:
         weights = np.repeat(weights, len(rows) // len(p))
         accumulate(self.kind, self.attrs(), y, rows, weights, self._totals)
 
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
+        """Not there: a metric has the accumulators of its formula and no others."""
+        raise NotImplementedError(
+            f"[{type(self).__name__}] own variables of metrics are not there yet. "
+            f"Received: a call of add_variable or add_weight. Try {self.instead}."
+        )
+
+    add_weight = add_variable
+
     def result(self) -> float:
         """The metric of all that was counted since `reset_state`."""
         return math.nan if self._totals is None else self.value(self._totals)
@@ -100,6 +115,7 @@ class Metric:
     def reset_state(self) -> None:
         self._totals = None
 
+    @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
@@ -109,6 +125,7 @@ class LossMetric(Metric):
     """A loss as a metric: its weighted mean over the rows."""
 
     def __init__(self, loss: losses.Loss, name: str | None = None) -> None:
+        refuse_overrides("metrics", loss)
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
         self.heads = loss.heads
         super().__init__(name or loss.name)
@@ -381,3 +398,6 @@ def confusion_matrix(
             "all": matrix.sum()}  # fmt: skip
     total = lookup("confusion_matrix", "normalize", normalize, sums)
     return np.divide(matrix, total, out=np.zeros((size, size)), where=total != 0)
+
+
+__getattr__ = _absent(__name__)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance, entries
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
+from kurve.overrides import refuse_overrides
 
 
+@entries
 @dataclass(frozen=True)
-class L1L2:
+class L1L2(Entrance):
     """Penalty l1 * sum |w| + l2 * sum w^2.
 
     Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
     """
+
+    ignored: ClassVar = ("__call__",)
+    instead: ClassVar = "L1, L2 or L1L2 with numbers of your own"
 
     l1: float = 0.0
     l2: float = 0.0
@@ -73,7 +80,10 @@ _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
 
 def get(identifier: str | L1L2 | None) -> L1L2 | None:
     """The regularizer of that name, with Keras's defaults; None is none."""
-    if identifier is None or isinstance(identifier, L1L2):
+    if identifier is None:
+        return None
+    if isinstance(identifier, L1L2):
+        refuse_overrides("regularizers", identifier)
         return identifier
     if identifier in _TABLE:
         return _TABLE[identifier]()
@@ -92,3 +102,6 @@ def deserialize(config: Mapping[str, Any]) -> L1L2:
     )
     made: L1L2 = cls(**config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.errors import absent as _absent
 from kurve.rng import set_random_seed as set_random_seed
 
 
@@ -43,3 +44,6 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         )
     one_hot: np.ndarray = np.eye(count)[classes.astype(np.int64)]
     return one_hot
+
+
+__getattr__ = _absent(__name__)

@@ -97,9 +97,9 @@ def test_reference_lists_every_class(module: str) -> None:
     listed = set(re.findall(r"`(\w+)", section.partition("\n## ")[0]))
     names = {name for name in public_names(f"kurve.{module}") if name[0].isupper()}
     internal = {
-        "Activation", "Attr", "CallbackList", "Estimator", "InputLayer", "L1L2",
-        "Layer", "LearningRateSchedule", "Loss", "LossMetric", "Metric", "MetricSpec",
-        "Op", "Optimizer", "Slot", "Spec", "Variable",
+        "Activation", "Attr", "CallbackList", "Entrance", "Estimator", "InputLayer",
+        "L1L2", "Layer", "LearningRateSchedule", "Loss", "LossMetric", "Metric",
+        "MetricSpec", "Op", "Optimizer", "Slot", "Spec", "Variable",
     }  # fmt: skip
     assert names - internal <= listed
 

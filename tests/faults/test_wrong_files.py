@@ -88,8 +88,8 @@ FILES: dict[str, Wrong] = {
         *(ValueError, "BackupAndRestore", "save_freq", "'batch'"),
     ),
     "ModelCheckpoint: ending": wrong(
-        lambda m: callbacks.ModelCheckpoint("m.h5"),
-        *(ValueError, "ModelCheckpoint", "'.kurve'", "'m.h5'", "Try 'm.kurve'"),
+        lambda m: callbacks.ModelCheckpoint("m.pb"),
+        *(ValueError, "ModelCheckpoint", "'.kurve'", "'m.pb'", "Try 'm.kurve'"),
     ),
     "ModelCheckpoint: weights": wrong(
         lambda m: callbacks.ModelCheckpoint("m.kurve", save_weights_only=True),

@@ -92,7 +92,7 @@ CASES: dict[str, Wrong] = {
         fit("pictures/"), TypeError, "fit", "real numbers", "'pictures/'", "str"
     ),
     "a dictionary of images": wrong(
-        fit({"x": np.zeros((100, 8, 7, 1))}), TypeError, "fit", "of type dict", " ..."
+        fit({"x": np.zeros((100, 8, 7, 1))}), TypeError, "fit", "a dict with 'x'"
     ),
     # --- labels
     "a label beyond the outputs": wrong(

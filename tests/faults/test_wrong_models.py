@@ -177,7 +177,7 @@ KINDS: dict[str, Wrong] = {
             lambda value=value: Adam(value), kind, "Adam", "learning_rate", repr(value)
         )
         for value, kind in [
-            *((-1.0, ValueError), (0.0, ValueError), (0, ValueError)),
+            *((-1.0, ValueError), (-1, ValueError)),
             *((NAN, ValueError), (INF, ValueError)),
             *(("fast", TypeError), (True, TypeError), ([0.1], TypeError)),
         ]

@@ -12,6 +12,7 @@ from image_cases import CASES, ImageCase, layer
 from twins import TOLERANCES, call, keras, make, precision, torch
 
 import kurve
+from kurve import naming
 from kurve.engines import Batches, State
 from kurve.engines.reference import images, pooling
 from kurve.layers import base
@@ -94,7 +95,7 @@ def keras_training(name: str) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]
 def test_structure(name: str) -> None:
     """Names, shapes, weights in order, and the configuration's arguments."""
     keras.utils.clear_session()
-    base._names_given.clear()
+    naming._names_given.clear()
     ours, theirs = twin_models(name)
     for mine, other in zip(ours.layers, theirs.layers, strict=True):
         assert mine.name == other.name

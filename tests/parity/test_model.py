@@ -10,7 +10,7 @@ from tables import STRUCTURES, dense, network
 from twins import Case, call, keras, make, model_of, twin_models
 
 import kurve
-from kurve.layers import base
+from kurve import naming
 
 MODELS = STRUCTURES | {
     "dropout": Case([dense(6, "relu"), call("layers.Dropout", rate=0.4), dense(2)]),
@@ -43,7 +43,7 @@ MODELS = STRUCTURES | {
 def models(name: str) -> tuple[Any, Any]:
     """The twins, named as the first models of a process."""
     keras.utils.clear_session()
-    base._names_given.clear()
+    naming._names_given.clear()
     return make(kurve, model_of(MODELS[name])), make(keras, model_of(MODELS[name]))
 
 
@@ -95,7 +95,7 @@ def test_names_of_layers_and_models() -> None:
     names = []
     for library in (kurve, keras):
         keras.utils.clear_session()
-        base._names_given.clear()
+        naming._names_given.clear()
         made = [make(library, call("layers.Dense", units=2)) for _ in range(3)]
         made += [make(library, call("layers.Dropout", rate=0.1)) for _ in range(2)]
         made += [library.Sequential() for _ in range(2)]

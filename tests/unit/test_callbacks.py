@@ -12,6 +12,7 @@ import pytest
 
 from kurve import Input, Sequential, callbacks, optimizers, utils
 from kurve.layers import Dense
+from kurve.models import load_model
 
 X = np.linspace(-1.0, 1.0, 12)
 Y = 2.0 * X
@@ -283,10 +284,10 @@ def test_one_callback_or_several(one: bool) -> None:
     [
         (lambda: callbacks.ReduceLROnPlateau(factor=1.0), r"factor must .*factor=1.0"),
         (lambda: callbacks.EarlyStopping(mode="up"), "unknown mode. Received: 'up'"),
-        (lambda: callbacks.ModelCheckpoint("m.h5"), r"end in '.kurve'.*m.h5.*m.kurve"),
+        (lambda: callbacks.ModelCheckpoint("m.pb"), r"end in '.kurve' or .*m.kurve"),
         (
             lambda: callbacks.ModelCheckpoint("m.kurve", save_weights_only=True),
-            r"end in '.weights.kurve'.*Try 'm.weights.kurve'",
+            r"end in '.weights.kurve' or .*Try 'm.weights.kurve'",
         ),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq=0), "save_freq must"),
         (lambda: callbacks.ModelCheckpoint("m.kurve", save_freq="step"), "'step'"),
@@ -375,3 +376,34 @@ def test_the_last_logs_at_the_end_of_training() -> None:
     }
     run(model, End(), epochs=0)
     assert told.pop() == {}
+
+
+@pytest.mark.parametrize("name", ["m.kurve", "m.keras", "m.h5"])
+def test_checkpoints_of_all_kinds_of_model_files(name: str, tmp_path: Path) -> None:
+    if name != "m.kurve":
+        pytest.importorskip("h5py")
+    model = model_of()
+    best = callbacks.ModelCheckpoint(tmp_path / name, "loss", save_best_only=True)
+    run(model, best, epochs=2)
+    assert np.array_equal(load_model(tmp_path / name).predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", ["m.weights.kurve", "m.weights.h5"])
+def test_checkpoints_of_all_kinds_of_weights(name: str, tmp_path: Path) -> None:
+    if name.endswith("h5"):
+        pytest.importorskip("h5py")
+    model = model_of()
+    kept = callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=True)
+    run(model, kept, epochs=2)
+    twin = model_of()
+    twin.load_weights(tmp_path / name)
+    assert all(map(np.array_equal, twin.get_weights(), model.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("m.pkl", False), ("m.weights.h5", False), ("m.h5", True), ("m.weights", True)],
+)
+def test_endings_of_checkpoints(name: str, weights: bool) -> None:
+    with pytest.raises(ValueError, match=r"\[ModelCheckpoint\] filepath must end in "):
+        callbacks.ModelCheckpoint(name, save_weights_only=weights)

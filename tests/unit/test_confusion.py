@@ -46,7 +46,7 @@ def test_equals_at_the_border_count(engine: str) -> None:
     model = Sequential([Input((1,)), Dense(3, kernel_initializer="zeros")])
     top = metrics.SparseTopKCategoricalAccuracy(k=2)
     loss = losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", loss, [top], engine=engine)
+    model.compile("sgd", loss, metrics=[top], engine=engine)
     assert model.evaluate(np.zeros((3, 1)), [0, 1, 2], verbose=0)[1] == 1.0
 
 

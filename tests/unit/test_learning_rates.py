@@ -133,7 +133,8 @@ def test_nothing_is_changed(engine: str, state: str) -> None:
         utils.set_random_seed(5)
         model = Sequential([Dense(20, "tanh"), Dropout(0.1), Dense(1)])
         schedule = optimizers.schedules.CosineDecay(0.01, 100)
-        model.compile(optimizers.Adam(schedule), "mse", metrics=["mae"])
+        adam = optimizers.Adam(schedule, name="adam")
+        model.compile(adam, "mse", metrics=["mae"])
         if state != "unbuilt":
             model.build((None, 1))
         if state == "trained":

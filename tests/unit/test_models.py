@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, utils
-from kurve.callbacks import LambdaCallback
+from kurve.callbacks import BackupAndRestore, LambdaCallback
 from kurve.layers import Dense, Dropout, Normalization
 from kurve.models import load_model
 
@@ -448,3 +448,24 @@ def test_a_shared_normalization_reaches_every_model_that_is_left() -> None:
     second.pop()
     norm.adapt([1.0, 3.0])
     np.testing.assert_array_equal(first.get_weights()[0], [2.0])
+
+
+def test_errors_of_kinds_that_keras_has_too(tmp_path: Path) -> None:
+    """Each can be caught by Python's type for it and by Keras's ValueError."""
+    for kind in (TypeError, ValueError):
+        with pytest.raises(kind, match=r"only layers can be added"):
+            Sequential().add({})  # type: ignore[arg-type]
+        with pytest.raises(kind, match=r"backup_dir must name a folder"):
+            BackupAndRestore(None)  # type: ignore[arg-type]
+    for ending in ("keras", "h5", "kurve", "pkl"):
+        for other in (FileNotFoundError, ValueError):
+            with pytest.raises(other, match="No such file"):
+                load_model(tmp_path / f"missing.{ending}")
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("abc.pkl", "abc.kurve"), ("run.2", "run.2.kurve")]
+)
+def test_the_name_of_a_file_that_save_proposes(name: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"Try '{fix}'"):
+        Sequential([Input((3,)), Dense(1)]).save(name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, optimizers, utils
+from kurve import Input, Sequential, naming, optimizers, utils
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.layers import Dense
 from kurve.optimizers import Optimizer, schedules
@@ -182,7 +182,7 @@ DEFAULTS = {
     "RMSprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
     "Adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1},
     "Adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004, "name": "adamw"},
+    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004, "name": "adam_w"},
     "Nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
     "Adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
 }
@@ -201,6 +201,22 @@ def test_learning_rate_can_be_set_at_any_time() -> None:
     made = optimizers.Adam()
     made.learning_rate = 0.5
     assert made.current_learning_rate(0) == 0.5
-    with pytest.raises(ValueError, match="learning_rate must be above 0"):
-        made.learning_rate = 0.0
+    with pytest.raises(ValueError, match="learning_rate must be at least 0"):
+        made.learning_rate = -0.1
     assert made.learning_rate == 0.5
+    made.learning_rate = 0
+    assert made.learning_rate == 0.0
+
+
+def test_names_are_counted_as_in_keras() -> None:
+    naming._names_given.clear()
+    made = [optimizers.Adam(), optimizers.get("adam"), optimizers.AdamW()]
+    made += [optimizers.RMSprop(), optimizers.AdamW()]
+    assert [m.name for m in made] == [
+        *("adam", "adam_1", "adam_w", "rm_sprop", "adam_w_1")
+    ]
+
+
+def test_adamw_needs_a_weight_decay() -> None:
+    with pytest.raises(ValueError, match=r"\[AdamW\] weight_decay must be a number"):
+        optimizers.AdamW(weight_decay=None)  # type: ignore[arg-type]

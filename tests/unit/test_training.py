@@ -327,7 +327,7 @@ def test_a_last_update_that_ruins_the_outputs_is_refused(
 
     model.compile(optimizers.SGD(Rates()), "mse")
     with pytest.raises(
-        NonFiniteError, match=rf"the loss is not finite at step {steps + 1} "
+        NonFiniteError, match=rf"the output is not finite at step {steps + 1} "
     ):
         model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0)
     assert model.iterations == steps
@@ -336,3 +336,96 @@ def test_a_last_update_that_ruins_the_outputs_is_refused(
     model.compile(optimizers.SGD(Rates()), "mse")
     model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0,
               callbacks=[TerminateOnNaN()])  # fmt: skip
+
+
+def test_lists_of_one_are_their_array(engine: str) -> None:
+    """As Keras takes them: of x, y and validation data."""
+    plain, listed = model_of(), model_of()
+    options: dict[str, Any] = {"epochs": 2, "verbose": 0}
+    first = plain.fit(X, Y, validation_data=(X, Y), **options)
+    second = listed.fit([X], (Y,), validation_data=([X], [Y]), **options)
+    assert first.history == second.history
+    assert np.array_equal(plain.predict(X, verbose=0), listed.predict([X], verbose=0))
+    assert plain.evaluate(X, Y, verbose=0) == listed.evaluate([X], [Y], verbose=0)
+    assert plain.train_on_batch(X, Y) == listed.train_on_batch([X], [Y])
+    assert listed.predict([X[0]], verbose=0).shape == (1, 1)  # one row
+    assert Sequential([Dense(3)]).predict([X], verbose=0).shape == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (((X, Y) for _ in range(2)), r"\[fit\] x .*generators .*train_on_batch"),
+        (zip([X], [Y], strict=True), r"\[fit\] x .*generators .*of type zip"),
+        ({"a": X, "b": X}, r"\[fit\] x must be one array.*'a', 'b'.*column_stack"),
+        (
+            [X, X],
+            r"\[fit\] x .*several inputs.*list of 2 arrays .*\(30, 2\), \(30, 2\)",
+        ),
+    ],
+)
+def test_what_is_no_array_is_refused_by_what_it_is(x: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        model_of().fit(x, Y)
+
+
+def test_predict_with_other_columns_says_what_the_model_has() -> None:
+    with pytest.raises(
+        ValueError, match=r"Try x with the 2 columns that the model has"
+    ):
+        model_of().predict(X[:, :1])
+
+
+def test_arguments_of_compile_that_change_nothing() -> None:
+    plain = model_of().fit(X, Y, verbose=0).history
+    for given in (
+        {"loss_weights": None, "run_eagerly": True, "jit_compile": True},
+        {"loss_weights": [1.0], "steps_per_execution": 1, "auto_scale_loss": False},
+    ):
+        assert model_of(**given).fit(X, Y, verbose=0).history == plain
+    assert model_of(loss=["mse"]).fit(X, Y, verbose=0).history == plain
+    nested = model_of(metrics=[["mae"]])
+    assert nested.metrics_names == ["loss", "mae"]
+    for name, value in (
+        *(("loss_weights", 2.0), ("steps_per_execution", 10), ("jit_compile", "no")),
+        *(("run_eagerly", "yes"), ("auto_scale_loss", None)),
+    ):
+        with pytest.raises(ValueError, match=rf"\[compile\] {name} can only be"):
+            model_of(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"), [(100.0, 100), ("7", 7), (2.6, 3), (None, 1), (float("nan"), 1)]
+)
+def test_epochs_that_are_no_integer(given: Any, fix: int) -> None:
+    with pytest.raises(TypeError, match=rf"Try epochs={fix}\."):
+        model_of().fit(X, Y, epochs=given)
+
+
+def test_a_learning_rate_of_zero_changes_nothing(engine: str) -> None:
+    for made in (
+        optimizers.Adam(0),
+        optimizers.SGD(0.0, momentum=0.9),
+        optimizers.AdamW(0.0),
+        optimizers.SGD(optimizers.schedules.ExponentialDecay(0.0, 10, 0.5)),
+        optimizers.SGD(optimizers.schedules.PiecewiseConstantDecay([3], [0.0, 0.0])),
+    ):
+        model = model_of(optimizer=made)
+        before = model.get_weights()
+        model.fit(X, Y, epochs=2, verbose=0)
+        assert all(map(np.array_equal, before, model.get_weights()))
+
+
+def test_a_model_called_as_in_training_is_refused() -> None:
+    model = model_of()
+    assert np.array_equal(model(X, training=False), model(X))
+    with pytest.raises(NotImplementedError, match=r"training=True\. Try layer\(x"):
+        model(X, training=True)
+
+
+def test_reprs_show_values() -> None:
+    model = model_of(optimizer=optimizers.Adam(0.5))
+    history = model.fit(X, Y, epochs=2, verbose=0)
+    assert repr(history).startswith("<History, epochs=2, last=(loss=")
+    assert repr(model.optimizer).startswith("Adam(learning_rate=0.5, name='adam")
+    assert "value=[" in repr(model.weights[1])

@@ -16,3 +16,6 @@ from kurve.callbacks.monitor import EarlyStopping as EarlyStopping
 from kurve.callbacks.monitor import TerminateOnNaN as TerminateOnNaN
 from kurve.callbacks.rates import LearningRateScheduler as LearningRateScheduler
 from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau
+from kurve.errors import absent as _absent
+
+__getattr__ = _absent(__name__)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kurve.entries import Entrance
+
 Logs = dict[str, float]
 
 
-class Callback:
+class Callback(Entrance):
     """Base class. Override what you need; the model is `self.model`, the arguments of
     `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true,
     in a `fit` that goes on from a checkpoint).

@@ -12,13 +12,18 @@ from kurve.callbacks.base import Callback, Logs
 from kurve.callbacks.monitor import Monitor
 from kurve.errors import path_name
 
+MODEL_ENDINGS = (".kurve", ".keras", ".h5")
+WEIGHTS_ENDINGS = (".weights.kurve", ".weights.h5")
+"""Of files that `save` and `save_weights` write."""
+
 
 class ModelCheckpoint(Monitor):
     """Saves the model after epochs or batches.
 
     Args:
-        filepath: ends in ".kurve", or in ".weights.kurve" with save_weights_only; may
-            hold {epoch}, {batch} and names of the logs: "m-{epoch:02d}-{loss}.kurve"
+        filepath: ends in ".kurve", ".keras" or ".h5", or with save_weights_only in
+            ".weights.kurve" or ".weights.h5"; may hold {epoch}, {batch} and names of
+            the logs: "m-{epoch:02d}-{loss}.kurve"
         monitor, mode: what to watch with save_best_only; see EarlyStopping.
         save_best_only: save only when the value is the best so far.
         save_weights_only: save no configuration and no optimizer.
@@ -41,7 +46,8 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        ending = ".weights.kurve" if save_weights_only else ".kurve"
+        endings = WEIGHTS_ENDINGS if save_weights_only else MODEL_ENDINGS
+        ending = endings[0]
         self.filepath = path_name(
             "ModelCheckpoint", "filepath", filepath, f"model{ending}"
         )
@@ -51,9 +57,13 @@ class ModelCheckpoint(Monitor):
         self.best = initial_value_threshold
         self._batches = 0
         self._epoch = 0
-        if not self.filepath.endswith(ending):
+        only_weights = self.filepath.endswith(WEIGHTS_ENDINGS)
+        if not self.filepath.endswith(endings) or only_weights != bool(
+            save_weights_only
+        ):
             raise ValueError(
-                f"[ModelCheckpoint] filepath must end in {ending!r} with "
+                "[ModelCheckpoint] filepath must end in "
+                f"{' or '.join(map(repr, endings))} with "
                 f"save_weights_only={save_weights_only}. Received: {self.filepath!r}. "
                 f"Try {os.path.splitext(self.filepath)[0] + ending!r}."
             )

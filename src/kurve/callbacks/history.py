@@ -19,6 +19,10 @@ class History(Callback):
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
 
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={v:.4g}" for name, v in self.last_logs().items())
+        return f"<History, epochs={len(self.epoch)}, last=({last})>"
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():

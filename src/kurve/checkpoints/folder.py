@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kurve import saving
+from kurve.entries import warn
 from kurve.errors import CheckpointError, CheckpointInUseError
 from kurve.files import is_temporary
 
@@ -86,11 +86,10 @@ class Folder:
                 damaged.append(_reason(self._at(name), error))
                 continue
             if damaged:
-                warnings.warn(
+                warn(
                     f"[fit] {damaged[0]}. Training goes on from the checkpoint before "
                     "it.",
                     RuntimeWarning,
-                    stacklevel=4,
                 )
             self._sequence, self._next = sequence, self._other(name)
             return content

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import signal
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -31,6 +30,7 @@ from kurve.checkpoints.identity import difference, identity
 from kurve.checkpoints.signals import Signals
 from kurve.checkpoints.values import decode, encode
 from kurve.engines import State
+from kurve.entries import warn
 from kurve.errors import CheckpointError
 from kurve.optimizers.schedules import CLASSES, LearningRateSchedule
 
@@ -154,12 +154,11 @@ class Kept(Keeper):
     def _warn_of_another_processor(self, info: Mapping[str, Any]) -> None:
         before, now = info.get("instruction_set"), self._instruction_set()
         if before != now:
-            warnings.warn(
+            warn(
                 f"[fit] the checkpoint in {self.folder.path!r} was written on a "
                 f"processor with {before}, and this one has {now}: training goes on, "
                 "but sums may be rounded differently from here on.",
                 RuntimeWarning,
-                stacklevel=5,
             )
 
     def _instruction_set(self) -> str | None:
@@ -339,11 +338,10 @@ class Kept(Keeper):
         except (OSError, TypeError, ValueError) as error:
             self._saved_at, self._saved_step = time.perf_counter(), self.state.step
             self._cost = self._saved_at - start
-            warnings.warn(
+            warn(
                 f"[fit] no checkpoint could be written to {self.folder.path!r}: "
                 f"{error}. Training goes on; the checkpoint before is as it was.",
                 RuntimeWarning,
-                stacklevel=5,
             )
 
     def _write(self, content: Content, start: float) -> None:

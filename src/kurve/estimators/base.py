@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, data
+from kurve.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.errors import not_fitted
@@ -28,6 +29,7 @@ from kurve.losses import Loss
 from kurve.models import Sequential
 
 
+@entries
 class Estimator(Parameters):
     """Base class of `Regressor` and `Classifier`."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from kurve import data, losses
+from kurve.entries import entries, warn
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.errors import conversion_warning
@@ -19,6 +19,7 @@ from kurve.estimators.training import Recipe
 from kurve.losses import Loss
 
 
+@entries
 class Classifier(Estimator):
     """A network, or several, that learns classes from a table.
 
@@ -310,11 +311,10 @@ def _labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
     """Labels as an array (n,), and whether they were given as (n,)."""
     array = column_of(where, "y", y)
     if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
+        warn(
             "A column-vector y was passed when a 1d array was expected. Please change "
             "the shape of y to (n_samples,), for example using ravel().",
             conversion_warning(),
-            stacklevel=5,
         )
         labels = array[:, 0]
     else:

@@ -11,13 +11,13 @@ categorical column one column a level (one-hot).
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kurve.entries import warn
 from kurve.estimators.frames import Table, levels_of
 
 MAX_LEVELS = 256
@@ -166,17 +166,15 @@ class Columns:
             ValueError: other names, another order or another number of columns.
         """
         if self.names is not None and table.names is None:
-            warnings.warn(
+            warn(
                 f"X does not have valid feature names, but {name} was fitted with "
                 "feature names",
                 UserWarning,
-                stacklevel=4,
             )
         elif self.names is None and table.names is not None:
-            warnings.warn(
+            warn(
                 f"X has feature names, but {name} was fitted without feature names",
                 UserWarning,
-                stacklevel=4,
             )
         elif self.names is not None and self.names != table.names:
             assert table.names is not None

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from kurve import registry, saving
+from kurve.entries import entry
 from kurve.errors import path_name
 from kurve.estimators import defaults
 from kurve.estimators.arguments import from_plain, plain
@@ -61,6 +62,7 @@ def save(estimator: Estimator, filepath: str | os.PathLike[str]) -> None:
     saving.write(path, {"kind": "estimator", "estimator": described}, tensors)
 
 
+@entry
 def load(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,

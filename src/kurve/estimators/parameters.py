@@ -14,7 +14,6 @@ from kurve.batching import check_count
 from kurve.errors import lookup
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
-from kurve.optimizers.schedules import LearningRateSchedule
 
 SOLVERS = ("auto", "lm", "lbfgs")
 
@@ -135,8 +134,11 @@ class Parameters:
         rate = self.learning_rate
         if isinstance(rate, str):
             lookup(name, "learning_rate", rate, {"auto": None})
-        elif not isinstance(rate, LearningRateSchedule):
-            optimizers.Adam(rate)
+        elif optimizers.Adam(rate, name="adam").learning_rate == 0.0:
+            raise ValueError(
+                f"[{name}] learning_rate must be above 0, or nothing is learnt. "
+                f"Received: {rate!r}. Try learning_rate='auto'."
+            )
         lookup(name, "missing", self.missing, {"error": None, "impute": None})
         self._own_checks()
 

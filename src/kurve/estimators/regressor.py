@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve import data, losses
 from kurve.engines.reference.losses import MIN_VARIANCE
+from kurve.entries import entries
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals
 from kurve.estimators.base import Estimator
@@ -24,6 +25,7 @@ LIKELIHOODS = ("auto", "none", "gaussian", "quantile")
 INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 
 
+@entries
 class Regressor(Estimator):
     """A network, or several, that learns numbers from a table.
 

@@ -134,6 +134,7 @@ class Recipe:
                 made.learning_rate = self.rate
             return made
         made = optimizers.get(given)
+        made.name = str(given)  # not by how many there were before
         if self.rate is not None:
             made.learning_rate = self.rate
         elif given in ("adam", "adamw", "nadam"):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from kurve.entries import warn
 from kurve.exchange import c_heads
 from kurve.exchange.c_ops import OPS
 from kurve.exchange.c_steps import Functions, Step
@@ -23,7 +24,6 @@ from kurve.exchange.portable import (
     Plain,
     Portable,
     Regression,
-    warn,
 )
 
 MANY, MOST = 2_000_000, 20_000_000

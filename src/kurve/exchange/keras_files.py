@@ -233,8 +233,8 @@ def _trained(
     model.compile(
         compiled.optimizer,
         compiled.loss,
-        compiled.metrics,
-        compiled.weighted_metrics,
+        metrics=compiled.metrics,
+        weighted_metrics=compiled.weighted_metrics,
     )
     if kept is not None:
         plan, state = model._built("load_model")

@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.ensembles import Ensemble
+from kurve.entries import warn
 from kurve.models import Sequential
 from kurve.plan import Op, Shape
 
@@ -353,21 +352,9 @@ def _check_range(
         warn(
             "[export] an exported model takes float32, which rounds "
             f"{_column(names, inputs.order[position])} by {lost[position]:.2g} of its "
-            "deviation. Try a model that is trained on the column less its mean."
+            "deviation. Try a model that is trained on the column less its mean.",
+            UserWarning,
         )
-
-
-def warn(message: str) -> None:
-    """A warning that points at the user's line, however many calls of Kurve's lie
-    between."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _is_own(frame.f_back.f_globals):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level + 1)
-
-
-def _is_own(names: Mapping[str, Any]) -> bool:
-    return str(names.get("__name__")).partition(".")[0] == "kurve"
 
 
 def _column(names: list[str] | None, position: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping as _Mapping
 from typing import Any as _Any
 
 from kurve import registry as _registry
+from kurve.errors import absent as _absent
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -80,3 +81,6 @@ def deserialize(config: _Mapping[str, _Any]) -> Layer:
     cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
     made: Layer = cls.from_config(config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

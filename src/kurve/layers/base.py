@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -10,20 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers, rng
+from kurve.entries import Entrance, entry
 from kurve.errors import unknown_argument
+from kurve.naming import auto_name
+from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
 from kurve.regularizers import L1L2
-
-_names_given: dict[str, int] = {}
-
-
-def auto_name(cls: type) -> str:
-    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..."""
-    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
-    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
-    count = _names_given.get(base, 0)
-    _names_given[base] = count + 1
-    return f"{base}_{count}" if count else base
 
 
 class Variable:
@@ -119,10 +110,11 @@ class Variable:
         return np.array(self.value, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name}, shape={self.shape}>"
+        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
+        return f"<Variable {self.name}, shape={self.shape}, value={values}>"
 
 
-class Layer:
+class Layer(Entrance):
     """A description of operations: its arguments, its variables and its shapes.
 
     Args:
@@ -130,6 +122,9 @@ class Layer:
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
     """
+
+    ignored = ("call", "__call__", "compute_output_shape", "compute_output_spec")
+    instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
 
     arguments: tuple[str, ...] = ()
     """Attributes that `get_config` gives, by the names of `__init__`."""
@@ -212,7 +207,10 @@ class Layer:
             slots: where each variable lies, by its short name.
             index: number of the layer in the model (keys random streams).
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"[{type(self).__name__}] a layer must say which operations it is made of, "
+            f"by lower(). Received: {self!r}. Try {self.instead}."
+        )
 
     def add_weight(
         self,
@@ -306,11 +304,14 @@ class Layer:
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
+    @entry
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """The layer's output for a batch x (B, ...), by the reference engine."""
         from kurve.engines import State
         from kurve.engines.reference.layers import OPS
 
+        refuse_overrides(type(self).__name__, self)
+        refuse_graphs(type(self).__name__, x)
         y = np.asarray(x, dtype=np.float32)
         if y.ndim < 2:
             raise ValueError(
@@ -334,6 +335,17 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def refuse_graphs(where: str, x: Any) -> None:
+    """Refuse layers where data must be, as the functional API of Keras has them."""
+    parts = x if isinstance(x, (list, tuple)) else [x]
+    if any(isinstance(part, Layer) for part in parts):
+        raise NotImplementedError(
+            f"[{where}] models as graphs of layers (the functional API) are not there "
+            f"yet; models are stacks. Received: {x!r} in the place of data. "
+            "Try Sequential([Input((1,)), Dense(64, 'relu'), Dense(1)])."
+        )
 
 
 def lower(

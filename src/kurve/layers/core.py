@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kurve import activations
+from kurve.entries import entry
 from kurve.layers.base import Layer
 from kurve.plan import Op, Shape, Slot
 
@@ -23,6 +24,7 @@ class InputLayer(Layer):
         return (None, *self.given_input_shape)
 
 
+@entry
 def Input(shape: Sequence[int] | int, name: str | None = None) -> InputLayer:
     """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
 

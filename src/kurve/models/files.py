@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kurve.errors import path_name
+from kurve.entries import entry
+from kurve.errors import MissingFileError, path_name
 
 if TYPE_CHECKING:
     from kurve.models.sequential import Sequential
@@ -15,6 +16,7 @@ KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
 """Of files that go to and come from Keras."""
 
 
+@entry
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
@@ -30,10 +32,20 @@ def load_model(
             name a loss that Kurve does not have.
 
     Raises:
+        MissingFileError: there is no such file.
         ModelFileError: the file is damaged or no model file, or holds a class that is
             not among these, or something that Kurve does not have.
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
+    try:
+        return _read(filepath, custom_objects, compile)
+    except FileNotFoundError as error:
+        raise MissingFileError(error.errno, error.strerror, error.filename) from None
+
+
+def _read(
+    filepath: str, custom_objects: Mapping[str, type] | None, compile: bool
+) -> Sequential:
     if filepath.endswith(KERAS_ENDINGS):
         from kurve.exchange import keras_files
 
@@ -46,6 +58,7 @@ def load_model(
     return model
 
 
+@entry
 def from_sklearn(estimator: Any) -> Sequential:
     """A fitted network of scikit-learn as a model with equal predictions, compiled to
     go on training as it was trained.

@@ -17,17 +17,19 @@ from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
 from kurve.engines import State, aligned_zeros
-from kurve.errors import lookup
+from kurve.entries import entries
+from kurve.errors import WrongKindError, lookup
 from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
-    auto_name,
     check_shape,
     lower,
 )
 from kurve.layers.core import InputLayer
 from kurve.models.files import format_of
+from kurve.naming import auto_name
+from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
 from kurve.training import Trainer
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from kurve.diagnosis.report import Diagnosis
 
 
+@entries
 class Sequential(Trainer):
     """Layers in a row: each one's output is the next one's input.
 
@@ -94,8 +97,8 @@ class Sequential(Trainer):
         for layer in self._layers:
             layer.trainable = self._trainable
 
-    def _trainable_flags(self) -> tuple[bool, ...]:
-        return (self._trainable, *(bool(layer.trainable) for layer in self._layers))
+    def _trainable_flags(self) -> list[bool]:
+        return [self._trainable, *[bool(layer.trainable) for layer in self._layers]]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -126,10 +129,11 @@ class Sequential(Trainer):
         """
         check_idle(self, "add")
         if not isinstance(layer, Layer):
-            raise TypeError(
+            raise WrongKindError(
                 "[Sequential] only layers can be added. "
                 f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
             )
+        refuse_overrides("Sequential", layer)
         if isinstance(layer, InputLayer):
             if self._layers or self._input_shape is not None:
                 raise ValueError(
@@ -414,6 +418,7 @@ class Sequential(Trainer):
         """Take in all layers of an empty model at once, to be built then."""
         taken: set[str] = set()
         for layer in layers:
+            refuse_overrides("Sequential", layer)
             if layer.name in taken:
                 raise ValueError(
                     "[Sequential] layers must have different names. "
@@ -444,9 +449,11 @@ class Sequential(Trainer):
             twin.compile(
                 copy.deepcopy(given.optimizer),
                 given.loss,
-                [metric for metric, weighted in given.metrics if not weighted],
-                [metric for metric, weighted in given.metrics if weighted],
-                given.engine,
+                metrics=[metric for metric, weighted in given.metrics if not weighted],
+                weighted_metrics=[
+                    metric for metric, weighted in given.metrics if weighted
+                ],
+                engine=given.engine,
             )
         return twin
 

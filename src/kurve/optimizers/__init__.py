@@ -9,9 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance
+from kurve.errors import absent as _absent
 from kurve.errors import unknown_argument, unknown_name
+from kurve.naming import auto_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
+from kurve.overrides import is_own
 from kurve.plan import Attr, Spec
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -31,11 +35,11 @@ USUAL = {
 """What an error suggests."""
 
 
-class Optimizer:
+class Optimizer(Entrance):
     """Base class of the optimizers.
 
     Args:
-        learning_rate: a number above 0, or a schedule of `optimizers.schedules`.
+        learning_rate: a number of at least 0, or a schedule of `optimizers.schedules`.
         weight_decay: fraction of each weight, times the learning rate, that is taken
             off before every update (decoupled: Loshchilov & Hutter 2019); None: none.
         clipnorm: largest length of each variable's gradient.
@@ -46,7 +50,12 @@ class Optimizer:
         ValueError: a number outside its range, or more than one way of clipping.
     """
 
-    kind: str
+    kind = ""
+    ignored = (
+        *("update_step", "build", "apply", "apply_gradients", "stateless_apply"),
+        *("compute_gradients", "minimize", "learning_rate"),
+    )
+    instead = "an optimizer of kurve.optimizers, or a learning rate schedule"
     slot_starts: tuple[float, ...] = ()
     scalar_starts: tuple[float, ...] = ()
 
@@ -62,7 +71,7 @@ class Optimizer:
     ) -> None:
         if unknown:
             raise unknown_argument(type(self), next(iter(unknown)))
-        self.name = name or self.kind
+        self.name = name or auto_name(type(self))
         self.learning_rate = learning_rate
         self.weight_decay = self._number("weight_decay", weight_decay, 0.0, LARGEST)
         self.clipnorm = self._number("clipnorm", clipnorm, 0.0, LARGEST)
@@ -90,9 +99,9 @@ class Optimizer:
             self._learning_rate: float | LearningRateSchedule = value
             return
         checked = self._number("learning_rate", value, -LARGEST, LARGEST)
-        if checked is None or checked <= 0.0:
+        if checked is None or checked < 0.0:
             raise ValueError(
-                f"[{type(self).__name__}] learning_rate must be above 0. "
+                f"[{type(self).__name__}] learning_rate must be at least 0. "
                 f"Received: {value!r}. Try learning_rate=0.001."
             )
         self._learning_rate = checked
@@ -108,7 +117,11 @@ class Optimizer:
             rates.fill(self._learning_rate)  # np.full takes four times as long
             return rates
         steps = np.arange(first, first + count)
-        given = np.asarray(self._learning_rate(steps), dtype=np.float64)
+        schedule: Any = self._learning_rate
+        if is_own(type(schedule)):  # written for one step, as Keras calls it
+            given = np.array([float(schedule(step)) for step in steps], np.float64)
+        else:
+            given = np.asarray(schedule(steps), np.float64)
         bad = ~np.isfinite(given) | (given < 0)
         if given.shape != (count,) or bad.any():
             shown = given[bad][0] if given.shape == (count,) else given.shape
@@ -141,6 +154,11 @@ class Optimizer:
                 "global_clipnorm": self.global_clipnorm or 0.0,
             },
         )
+
+    def __repr__(self) -> str:
+        shown = {**self.get_config(), "learning_rate": self._learning_rate}
+        given = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, False)]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
@@ -353,9 +371,13 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        name: str | None = "adamw",
         **common: Any,
     ) -> None:
+        if weight_decay is None:
+            raise ValueError(
+                "[AdamW] weight_decay must be a number. Received: weight_decay=None. "
+                "Try Adam, which has none, or weight_decay=0.004."
+            )
         super().__init__(
             learning_rate,
             beta_1,
@@ -363,7 +385,6 @@ class AdamW(Adam):
             epsilon,
             amsgrad,
             weight_decay=weight_decay,
-            name=name,
             **common,
         )
 
@@ -417,3 +438,6 @@ def deserialize(config: Mapping[str, Any]) -> Optimizer:
     cls = registry.find("optimizers", "optimizer", name, CLASSES, Optimizer)
     made: Optimizer = cls.from_config(config["config"])
     return made
+
+
+__getattr__ = _absent(__name__)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from kurve import registry
+from kurve.entries import Entrance
 from kurve.errors import lookup
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Entrance):
     """Base class: `__call__(step)` gives the learning rate."""
 
     def __call__(self, step: Any) -> np.ndarray:
@@ -38,8 +39,13 @@ class _Decay(LearningRateSchedule):
         decay_rate: float,
         staircase: bool = False,
     ) -> None:
-        _check_positive(self, initial_learning_rate=initial_learning_rate)
-        _check_positive(self, decay_steps=decay_steps, decay_rate=decay_rate)
+        _check_positive(self, decay_steps=decay_steps)
+        _check_positive(
+            self,
+            zero=True,
+            initial_learning_rate=initial_learning_rate,
+            decay_rate=decay_rate,
+        )
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps, self.decay_rate = decay_steps, decay_rate
         self.staircase = staircase
@@ -85,7 +91,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 f"Received: {self.boundaries}. Try {sorted(set(self.boundaries))}."
             )
         for i, value in enumerate(self.values):
-            _check_positive(self, **{f"values[{i}]": value})
+            _check_positive(self, zero=True, **{f"values[{i}]": value})
 
     def __call__(self, step: Any) -> np.ndarray:
         index = np.searchsorted(np.asarray(self.boundaries), step, side="left")
@@ -232,10 +238,14 @@ def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
     return made
 
 
-def _check_positive(schedule: LearningRateSchedule, **arguments: float) -> None:
+def _check_positive(
+    schedule: LearningRateSchedule, zero: bool = False, **arguments: float
+) -> None:
+    """Refuse numbers that are not finite and above 0, or 0 with `zero`."""
     for name, value in arguments.items():
-        if not (math.isfinite(value) and value > 0):
+        if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
             raise ValueError(
-                f"[{type(schedule).__name__}] {name} must be finite and above 0. "
-                f"Received: {value!r}. Try {name}=100."
+                f"[{type(schedule).__name__}] {name} must be finite and "
+                f"{'at least' if zero else 'above'} 0. Received: {value!r}. "
+                f"Try {name}={0.001 if zero else 100}."
             )

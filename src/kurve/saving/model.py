@@ -228,7 +228,13 @@ def compile_from(field: Field, model: Sequential) -> None:
     if engine is not None and fields["engine"].text() not in _ENGINES:
         raise fields["engine"].wrong(f"it is none of {', '.join(_ENGINES)}")
     field.made(
-        lambda _: model.compile(optimizer, loss, given[False], given[True], engine)
+        lambda _: model.compile(
+            optimizer,
+            loss,
+            metrics=given[False],
+            weighted_metrics=given[True],
+            engine=engine,
+        )
     )
 
 
@@ -283,9 +289,15 @@ def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) ->
     if not path.endswith(ending):
         raise ValueError(
             f"[{where}] the file's name must end in {ending!r}. "
-            f"Received: {path!r}. Try {path.removesuffix('.kurve') + ending!r}."
+            f"Received: {path!r}. Try {_stem(path) + ending!r}."
         )
     return path
+
+
+def _stem(path: str) -> str:
+    """The path without the ending of a kind of file, if it has one."""
+    stem, ending = os.path.splitext(path)
+    return stem.removesuffix(".weights") if ending[1:].isidentifier() else path
 
 
 def _constants(model: Sequential) -> list[Variable]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kurve.entries import entry, warn
 from kurve.errors import lookup
 from kurve.solvers.arguments import (
     as_bounds,
@@ -48,6 +48,7 @@ class Found(NamedTuple):
         return self.converged and self.tangent.full_rank()
 
 
+@entry
 def curve_fit(
     f: Callable[..., Any],
     xdata: Any,
@@ -266,12 +267,11 @@ def _covariance(tangent: Tangent, absolute_sigma: bool) -> np.ndarray:
             half = vt.T / s / norms[:, None]
             variance = 1.0 if absolute_sigma else 2.0 * tangent.cost / (n - parameters)
             return half @ half.T * variance
-    warnings.warn(
+    warn(
         "[curve_fit] the covariance of the parameters could not be estimated, because "
         "the data does not determine them all. Try a formula with fewer parameters, "
         "more data, or another p0.",
         RuntimeWarning,
-        stacklevel=3,
     )
     return np.full((parameters, parameters), np.inf)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.claims import trains
+from kurve.entries import entry
 from kurve.errors import lookup
 from kurve.losses import MeanSquaredError
 from kurve.solvers.base import SolverResult, Task, Track, Watch, prepare
@@ -46,6 +47,7 @@ damped each by its own column of J, they run away: the sine of docs/benchmarks t
 takes twice the steps."""
 
 
+@entry
 @trains("levenberg_marquardt")
 def levenberg_marquardt(
     model: Sequential,

@@ -16,6 +16,7 @@ import numpy as np
 
 from kurve.batching import check_count
 from kurve.claims import trains
+from kurve.entries import entry
 from kurve.solvers.base import SolverResult, Track, Watch, prepare
 from kurve.solvers.least_squares import End
 
@@ -38,6 +39,7 @@ class Place(NamedTuple):
     gradient: np.ndarray
 
 
+@entry
 @trains("lbfgs")
 def lbfgs(
     model: Sequential,

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers
+from kurve.arguments import check_unused
 from kurve.claims import NOBODY, changes, check_idle
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
+from kurve.entries import entries
 from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
+from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
+from kurve.training.inputs import one_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +67,18 @@ class Compilation:
         vars(self).update({**given, "engine": engine})
 
 
+@entries
 class Trainable:
     """What has weights and a `compile`."""
+
+    ignored = (
+        *("call", "__call__", "train_step", "test_step", "predict_step"),
+        *("compute_loss", "compute_metrics", "get_metrics_result", "reset_metrics"),
+        *("make_train_function", "make_test_function", "make_predict_function"),
+        *("train_function", "test_function", "predict_function"),
+        *("compute_output_shape", "compute_output_spec", "metrics"),
+    )
+    instead = "callbacks, or a loop of your own with train_on_batch"
 
     name: str
     stop_training: bool
@@ -72,14 +86,15 @@ class Trainable:
     _claim = NOBODY
 
     def __init__(self) -> None:
+        refuse_overrides(type(self).__name__, self)
         self._compilation: Compilation | None = None
         self._metrics: list[Metric] = []
         self._plan: Plan | None = None
         self._state: State | None = None
         self._program: Program | None = None
-        self._planned: tuple[bool, ...] = ()
+        self._planned: list[bool] = []
         """The flags `trainable` of the plan."""
-        self._trained: tuple[bool, ...] | None = None
+        self._trained: list[bool] | None = None
         """Those that training began with after `compile`."""
 
     # What a subclass provides: `_plan` and `_state` once it is built.
@@ -92,7 +107,7 @@ class Trainable:
     ) -> tuple[int | None, ...]:
         raise NotImplementedError
 
-    def _trainable_flags(self) -> tuple[bool, ...]:
+    def _trainable_flags(self) -> list[bool]:
         """Which parts training may change."""
         raise NotImplementedError
 
@@ -150,8 +165,13 @@ class Trainable:
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: Any = None,
+        loss_weights: Any = None,
         metrics: Sequence[Any] | None = None,
         weighted_metrics: Sequence[Any] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
         """Choose how to train. Starts the optimizer anew.
@@ -161,6 +181,8 @@ class Trainable:
             loss: name or object of `kurve.losses`.
             metrics: names or objects of `kurve.metrics`, each row counting 1.
             weighted_metrics: the same, each row counting its sample weight.
+            loss_weights, run_eagerly, steps_per_execution, jit_compile,
+                auto_scale_loss: Keras's; only values that change nothing are taken.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 
@@ -174,9 +196,21 @@ class Trainable:
                 "[compile] a loss is needed. Received: loss=None. "
                 "Try compile(optimizer='adam', loss='mse')."
             )
+        for name, value, taken_up in (
+            ("loss_weights", loss_weights, (None, 1, 1.0, [1], [1.0])),
+            ("run_eagerly", run_eagerly, (False, True, None)),
+            ("steps_per_execution", steps_per_execution, (1, None)),
+            ("jit_compile", jit_compile, ("auto", True, False, None)),
+            ("auto_scale_loss", auto_scale_loss, (True, False)),
+        ):
+            check_unused("compile", name, value, taken_up)
+        if isinstance(loss, (list, tuple)) and len(loss) == 1:
+            loss = loss[0]
         new_optimizer, new_loss = optimizers.get(optimizer), losses.get(loss)
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)
+        for part in (new_optimizer, new_loss, *(metric for metric, _ in given)):
+            refuse_overrides("compile", part)
         taken = {"loss"}
         for metric, weighted in given:
             if weighted and metric.name in taken:
@@ -251,6 +285,7 @@ class Trainable:
         """The plan with loss, metrics and optimizer, made ready by the engine."""
         assert self._plan is not None
         if self._program is None:
+            refuse_overrides(type(self).__name__, self)
             plan = self._plan
             if self._compilation is not None:
                 self._metrics = self._compilation.metrics_for(plan.output_shape)
@@ -263,12 +298,15 @@ class Trainable:
         chosen = None if self._compilation is None else self._compilation.engine
         return chosen or get_engine()
 
-    def _training_state(self) -> State:
+    def _training_state(self, where: str = "fit") -> State:
         """The state with the optimizer's vectors, made when first needed."""
-        _, state = self._built("fit")
+        _, state = self._built(where)
         assert self.optimizer is not None
-        self._obey_trainable()
-        self._trained = self._planned
+        flags = self._trainable_flags()
+        if flags != self._trained:
+            self._check_trainable(where)
+            self._obey_trainable()
+            self._trained = flags
         starts = self.optimizer.slot_starts
         if len(state.slots) != len(starts):
             state.slots = aligned_zeros((len(starts), len(state.params)))
@@ -304,9 +342,14 @@ class Trainable:
         loss = self._compilation.loss
         if self._plan is not None:
             sample_shape = self._plan.input_shape
+        x = one_array(where, "x", x, sample_shape)
         x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
-        output = self.compute_output_shape(x.shape)[1:]
-        y = data.as_targets(where, y, loss, tuple(int(a or 0) for a in output))
+        if self._plan is not None:
+            output = self._plan.output_shape
+        else:
+            output = tuple(int(a or 0) for a in self.compute_output_shape(x.shape)[1:])
+        y = one_array(where, "y", y, None, len(x))
+        y = data.as_targets(where, y, loss, output)
         data.check_same_length(where, x=x, y=y)
         weights = None
         if sample_weight is not None and class_weight is not None:
@@ -328,7 +371,10 @@ def _metric_list(
 ) -> list[tuple[Metric, bool]]:
     if given is not None and not isinstance(given, (list, tuple)):
         raise TypeError(
-            f"[compile] {argument} must be a list. "
-            f"Received: {given!r}. Try {argument}=[{given!r}]."
+            f"[compile] {argument} must be a list, for the one output of a model. "
+            f"Received: {given!r}. "
+            f"Try {argument}={['mae'] if isinstance(given, Mapping) else [given]!r}."
         )
+    if given and len(given) == 1 and isinstance(given[0], (list, tuple)):
+        given = given[0]
     return [(metrics.get(metric), weighted) for metric in given or []]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from kurve.callbacks.checkpoints import checked_freq
 from kurve.checkpoints.cursor import Keeper
 from kurve.claims import check_unchanged, reading, reads, trains, trains_stepwise
 from kurve.engines import Batches
-from kurve.errors import path_name
+from kurve.entries import entry, shown
+from kurve.errors import path_name, unknown_argument
+from kurve.overrides import refuse_overrides
 from kurve.progress import ProgressBar, check_verbose
+from kurve.training.inputs import one_array
 from kurve.training.loop import Course, Fit, Loop, driven, in_order
 from kurve.training.trainable import Trainable
 
@@ -110,7 +113,7 @@ class Trainer(Trainable):
             MemoryError: there is no memory for a batch of that size.
         """
         self._require_compiled("fit")
-        self._check_trainable("fit")
+        refuse_overrides("fit", self)
         check_count("fit", "epochs", epochs, 0)
         check_count("fit", "initial_epoch", initial_epoch, 0)
         for name, count in (
@@ -139,7 +142,8 @@ class Trainer(Trainable):
         steps = steps_per_epoch or len(bounds) - 1
 
         self._build_for(x)  # nothing is wrong: from here on the model changes
-        self._training_state(), self._ready_program()
+        self._training_state("fit")
+        self._ready_program()
         history = History()
         hooks = CallbackList(
             [*callbacks, history],
@@ -162,8 +166,9 @@ class Trainer(Trainable):
             loop.check_last_update(course.data)
         return history
 
-    fit = driven(fit_steps)
+    fit = entry(driven(fit_steps))
 
+    @entry
     @reads
     def evaluate(
         self,
@@ -211,6 +216,7 @@ class Trainer(Trainable):
         verbose: str | int = "auto",
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
+        **unknown: Never,
     ) -> np.ndarray:
         """The model's output for x (n, *input_shape): float32 (n, *output_shape).
 
@@ -220,42 +226,53 @@ class Trainer(Trainable):
             TypeError, ValueError: bad input.
             ModelBusyError: another thread trains the model.
         """
-        claim = reading(self, "predict")
-        verbose = check_verbose(verbose, "predict")
-        if self._plan is None:
-            self._build_for(data.as_samples("predict", "x", x, None, keep_bytes=True))
+        try:
+            if unknown:
+                raise unknown_argument(type(self).predict, next(iter(unknown)))
             claim = reading(self, "predict")
-        plan, state = self._built("predict")
-        x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
-        if not verbose and not callbacks and batch_size is None and steps is None:
-            y = self._ready_program().predict(state, x)
+            verbose = check_verbose(verbose, "predict")
+            if type(x) is not np.ndarray:
+                shape = None if self._plan is None else self._plan.input_shape
+                x = one_array("predict", "x", x, shape)
+            if self._plan is None:
+                x = data.as_samples("predict", "x", x, None, keep_bytes=True)
+                self._build_for(x)
+                claim = reading(self, "predict")
+            plan, state = self._plan, self._state
+            assert plan is not None and state is not None
+            x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
+            if not verbose and not callbacks and batch_size is None and steps is None:
+                y = self._ready_program().predict(state, x)
+                check_unchanged(self, "predict", claim)
+                return y
+            bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
+            x = x[: int(bounds[-1])]
+            program = self._ready_program()
+            hooks = CallbackList(
+                as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
+            )
+            hooks.call("on_predict_begin", {})
+            bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
+            try:
+                if "predict" in hooks.per_batch:
+                    parts = []
+                    for step, (first, last) in enumerate(pairwise(bounds)):
+                        hooks.call("on_predict_batch_begin", step, {})
+                        parts.append(program.predict(state, x[first:last]))
+                        hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
+                    y = np.concatenate(parts)
+                else:
+                    y = program.predict(state, x)
+                bar.finish({})
+            finally:
+                bar.close()
+            hooks.call("on_predict_end", {})
             check_unchanged(self, "predict", claim)
             return y
-        bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
-        x = x[: int(bounds[-1])]
-        program = self._ready_program()
-        hooks = CallbackList(
-            as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
-        )
-        hooks.call("on_predict_begin", {})
-        bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
-        try:
-            if "predict" in hooks.per_batch:
-                parts = []
-                for step, (first, last) in enumerate(pairwise(bounds)):
-                    hooks.call("on_predict_batch_begin", step, {})
-                    parts.append(program.predict(state, x[first:last]))
-                    hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
-                y = np.concatenate(parts)
-            else:
-                y = program.predict(state, x)
-            bar.finish({})
-        finally:
-            bar.close()
-        hooks.call("on_predict_end", {})
-        check_unchanged(self, "predict", claim)
-        return y
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
+    @entry
     @trains("train_on_batch")
     def train_on_batch(
         self,
@@ -272,12 +289,12 @@ class Trainer(Trainable):
             are those of this batch alone.
         """
         self._require_compiled("train_on_batch")
-        self._check_trainable("train_on_batch")
         x, y, weights = self._checked(
             "train_on_batch", x, y, sample_weight, class_weight
         )
         self._build_for(x)
-        state, program = self._training_state(), self._ready_program()
+        state = self._training_state("train_on_batch")
+        program = self._ready_program()
         assert self.optimizer is not None
         rates = self.optimizer.learning_rates(state.step, 1)
         batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
@@ -285,6 +302,7 @@ class Trainer(Trainable):
         program.train(state, batches, 0, 1, totals)
         return _returned(self._logs(totals), return_dict)
 
+    @entry
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
@@ -293,10 +311,27 @@ class Trainer(Trainable):
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """`predict` without a progress bar."""
-        return self.predict(x, verbose=0)
+        try:
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
-    def __call__(self, x: Any) -> np.ndarray:
-        return self.predict(x, verbose=0)
+    def __call__(self, x: Any, training: bool | None = None) -> np.ndarray:
+        """`predict` without a progress bar.
+
+        Args:
+            training: None or False; only layers can be called as in training.
+        """
+        try:
+            if training:
+                raise NotImplementedError(
+                    "[Sequential] a model can only be called for its predictions; as "
+                    f"in training is not there yet. Received: training={training!r}. "
+                    "Try layer(x, training=True) for one layer after the other."
+                )
+            return self.predict(x, verbose=0)
+        except BaseException as error:
+            raise shown(error)  # noqa: B904 - it is the same error
 
     # ---------------------------------------------------------------- the inside
 

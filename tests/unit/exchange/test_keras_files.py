@@ -439,7 +439,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
     "optimizer": (compiled({"class_name": "Lion", "config": {}}), "optimizer Lion"),
     "average": (compiled(with_adam(use_ema=True)), "has use_ema=True"),
-    "rate": (compiled(with_adam(learning_rate=-1.0)), "learning_rate must be above 0"),
+    "rate": (compiled(with_adam(learning_rate=-1.0)), "learning_rate must be at least"),
     "metric": (compiled(metrics=["auc"]), "unknown metric"),
     "sum": (
         compiled(

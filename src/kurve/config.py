@@ -1,0 +1,21 @@
+"""Settings of the process, with Keras's names."""
+
+from __future__ import annotations
+
+from kurve.entries import filtering
+
+
+def enable_traceback_filtering() -> None:
+    """Show errors without the frames inside Kurve, as at the start; the environment
+    variable KURVE_TRACEBACK_FILTERING=0 starts without."""
+    filtering[0] = True
+
+
+def disable_traceback_filtering() -> None:
+    """Show errors with all frames."""
+    filtering[0] = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether errors are shown without the frames inside Kurve."""
+    return filtering[0]

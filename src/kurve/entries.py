@@ -1,0 +1,143 @@
+"""What users call: errors that end there, and arguments that are known by name.
+
+An error in a call of Kurve's shows the user's line and one of Kurve's, not the frames
+in between; those of callbacks and formulas of the user's stay. See `kurve.config`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from kurve.errors import unknown_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+VARIABLE = "KURVE_TRACEBACK_FILTERING"
+_HIDDEN = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    contextlib.__file__,
+    functools.__file__,
+)
+"""Where the code lies whose frames are left out."""
+
+filtering: list[bool] = [os.environ.get(VARIABLE, "") != "0"]
+"""Whether errors are shown without Kurve's frames."""
+
+
+def entry(call: Callable[P, R]) -> Callable[P, R]:
+    """For a function or method that users call."""
+
+    @functools.wraps(call)
+    def entered(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except TypeError as error:
+            problem = _misfit(call, args, kwargs)
+            if problem is not None:
+                raise problem from None
+            raise shown(error)  # noqa: B904 - it is the same error
+        except BaseException as error:
+            raise shown(error)  # noqa: B904
+
+    return entered
+
+
+def entries(cls: C) -> C:
+    """For a class: all public methods that it defines."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_") and name not in ("__init__", "__call__"):
+            continue
+        if isinstance(member, classmethod):
+            setattr(cls, name, classmethod(entry(member.__func__)))
+        elif inspect.isfunction(member) and not inspect.isgeneratorfunction(member):
+            setattr(cls, name, entry(member))
+    return cls
+
+
+class Entrance:
+    """Base class of classes whose constructors are entries, down to subclasses."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        made: Any = vars(cls).get("__init__")
+        if inspect.isfunction(made):
+            cls.__init__ = entry(made)  # type: ignore[method-assign]
+
+
+def shown(error: BaseException) -> BaseException:
+    """The error as its user shall see it. `raise shown(error)` is for methods that take
+    microseconds, which `entry` would make slower."""
+    if filtering[0]:
+        seen: set[int] = set()  # errors that are raised again may go in circles
+        link: BaseException | None = error
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = _filtered(link.__traceback__, link is error)
+            link = link.__cause__ or link.__context__
+    return error
+
+
+def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
+    """The traceback without Kurve's frames; if there are no others, the last one, or
+    None with `empty`."""
+    kept: TracebackType | None = None
+    frames = list(traceback.walk_tb(tb))
+    for frame, line in reversed(frames):
+        if not frame.f_code.co_filename.startswith(_HIDDEN):
+            kept = TracebackType(kept, frame, frame.f_lasti, line)
+    if kept is None and frames and not empty:
+        frame, line = frames[-1]
+        kept = TracebackType(None, frame, frame.f_lasti, line)
+    return kept
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the user's line, however many calls of Kurve's lie
+    between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def _is_kurve(names: Mapping[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] == "kurve"
+
+
+def _misfit(
+    call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> TypeError | None:
+    """The error for arguments that the function does not have, or lacks."""
+    signature = inspect.signature(call)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return None
+    where = call.__name__
+    if where in ("__init__", "__call__") and args:
+        where = type(args[0]).__name__
+    known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
+    known = [name for name in known if name != "self"]
+    for name in kwargs:
+        if name not in known:
+            return TypeError(str(unknown_name(where, "argument", name, known)))
+    return TypeError(
+        f"[{where}] the arguments must be {', '.join(known)}. Received: {problem}. "
+        f"Try {where}({', '.join(f'{name}=...' for name in known[:2])})."
+    )
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

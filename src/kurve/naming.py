@@ -1,0 +1,16 @@
+"""Names that are made from classes."""
+
+from __future__ import annotations
+
+import re
+
+_names_given: dict[str, int] = {}
+
+
+def auto_name(cls: type) -> str:
+    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..., adam, ..."""
+    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
+    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
+    count = _names_given.get(base, 0)
+    _names_given[base] = count + 1
+    return f"{base}_{count}" if count else base

@@ -1,0 +1,233 @@
+"""What users see of an error: their line and one of Kurve's; arguments by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import (
+    Input,
+    Sequential,
+    callbacks,
+    config,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    solvers,
+    utils,
+)
+
+X, Y = np.ones((8, 2)), np.zeros(8)
+
+
+@pytest.fixture(autouse=True)
+def _filtered() -> Iterator[None]:
+    before = config.is_traceback_filtering_enabled()
+    config.enable_traceback_filtering()
+    yield
+    (
+        config.enable_traceback_filtering
+        if before
+        else config.disable_traceback_filtering
+    )()
+
+
+def line() -> Sequential:
+    model = Sequential([Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+class Predicts(callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.predict(np.ones((2, 3)), verbose=0)
+
+
+def broken(x: Any, a: float) -> Any:
+    raise KeyError("mine")
+
+
+FAILING: dict[str, Callable[[], Any]] = {
+    "fit": lambda: line().fit(X * np.nan, Y),
+    "evaluate": lambda: line().evaluate(X, Y[:3]),
+    "predict": lambda: line().predict(X[:, :1]),
+    "predict_on_batch": lambda: line().predict_on_batch(X[:, :1]),
+    "call of a model": lambda: line()(X[:, :1]),
+    "train_on_batch": lambda: line().train_on_batch(X, Y[:3]),
+    "compile": lambda: line().compile("adma", "mse"),
+    "set_weights": lambda: line().set_weights([]),
+    "Sequential": lambda: Sequential([layers.Dense(1), layers.Dense(1, name="a"), 3]),
+    "Dense": lambda: layers.Dense(-1),
+    "call of a layer": lambda: layers.Dense(1)(np.ones(3)),
+    "call of a loss": lambda: losses.Huber()(np.zeros(3), np.zeros((4, 1))),
+    "load_model": lambda: models.load_model("not-there.kurve"),
+    "lbfgs": lambda: solvers.lbfgs(line(), X, Y[:3]),
+    "Regressor": lambda: kurve.Regressor().fit(X, Y[:3]),
+    "curve_fit": lambda: kurve.curve_fit(lambda x, a: a * x, [1.0], [1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_an_error_shows_one_frame_of_kurve(name: str) -> None:
+    with pytest.raises(Exception) as caught:
+        FAILING[name]()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    own = [frame for frame in frames if f"{os.sep}kurve{os.sep}" in frame.filename]
+    assert [frame.name for frame in frames[:2]][1] == "<lambda>"
+    assert len(own) == 1
+    assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "last"),
+    [
+        (lambda: line().fit(X, Y, verbose=0, callbacks=[Predicts()]), "on_epoch_end"),
+        (lambda: kurve.curve_fit(broken, [1.0, 2.0], [1.0, 2.0], p0=[1.0]), "broken"),
+    ],
+)
+def test_the_users_own_frames_stay(call: Callable[[], Any], last: str) -> None:
+    with pytest.raises((ValueError, KeyError)) as caught:
+        call()
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert frames[-1].name == last
+    assert len(frames) == 4
+
+
+def test_all_frames_without_the_filter() -> None:
+    config.disable_traceback_filtering()
+    with pytest.raises(ValueError, match="finite") as caught:
+        line().fit(X * np.nan, Y)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "fit_steps" in names and "as_samples" in names
+
+
+@pytest.mark.parametrize(("value", "enabled"), [("0", False), ("1", True), ("", True)])
+def test_the_environment_variable(value: str, enabled: bool) -> None:
+    code = "import kurve; print(kurve.config.is_traceback_filtering_enabled())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KURVE_TRACEBACK_FILTERING": value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(enabled)
+
+
+def test_causes_and_circles_of_errors() -> None:
+    """The cause stays, with the frame that raised it; an error that is raised while it
+    is handled ends."""
+    first, second = ValueError("first"), KeyError("second")
+
+    class Raises(callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise first from second
+
+    first.__context__, second.__context__ = second, first
+    with pytest.raises(ValueError, match="first") as caught:
+        line().fit(X, Y, verbose=0, callbacks=[Raises()])
+    assert caught.value.__cause__ is second
+
+
+def test_an_interrupt_is_filtered_too() -> None:
+    class Stops(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        line().fit(X, Y, verbose=0, callbacks=[Stops()])
+    assert len(traceback.extract_tb(caught.value.__traceback__)) == 3
+
+
+UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
+    "fit": ("nb_epoch", "epochs", lambda: line().fit(X, Y, nb_epoch=3)),
+    "evaluate": ("batchsize", "batch_size", lambda: line().evaluate(X, Y, batchsize=3)),
+    "predict": ("batchsize", "batch_size", lambda: line().predict(X, batchsize=3)),
+    "compile": ("metric", "metrics", lambda: line().compile("sgd", "mse", metric=[])),
+    "Input": ("shap", "shape", lambda: Input(shap=(2,))),
+    "Dense": ("activaton", "activation", lambda: layers.Dense(1, activaton="relu")),
+    "Huber": ("delt", "delta", lambda: losses.Huber(delt=1.0)),
+    "BinaryAccuracy": (
+        *("treshold", "threshold"),
+        lambda: metrics.BinaryAccuracy(treshold=0.5),
+    ),
+    "EarlyStopping": (
+        *("moniter", "monitor"),
+        lambda: callbacks.EarlyStopping(moniter="loss"),
+    ),
+    "CosineDecay": (
+        *("decay_step", "decay_steps"),
+        lambda: optimizers.schedules.CosineDecay(0.1, decay_step=3),
+    ),
+    "Adam": ("lr", "learning_rate", lambda: optimizers.Adam(lr=0.1)),
+    "HeNormal": ("sed", "seed", lambda: initializers.HeNormal(sed=1)),
+    "L2": ("l", "l2", lambda: regularizers.L2(l=0.1)),
+    "L1L2": ("l", "l2", lambda: regularizers.L1L2(l=0.1)),
+    "Sequential": ("layer", "layers", lambda: Sequential(layer=[])),
+}
+
+
+@pytest.mark.parametrize("where", UNKNOWN)
+def test_an_unknown_argument_names_the_call_and_the_nearest(where: str) -> None:
+    given, meant, call = UNKNOWN[where]
+    with pytest.raises(TypeError) as caught:
+        call()
+    text = str(caught.value)
+    assert text.startswith(f"[{where}] unknown argument. Received: {given!r}. ")
+    assert f"Did you mean {meant!r}?" in text
+
+
+def test_a_missing_argument() -> None:
+    with pytest.raises(TypeError, match=r"^\[Dense\] the arguments must be units, .*"):
+        layers.Dense()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        *((kurve, "Model"), (layers, "LSTM"), (losses, "Poisson"), (metrics, "AUC")),
+        *((optimizers, "Ftrl"), (callbacks, "TensorBoard"), (utils, "get_file")),
+    ],
+)
+def test_a_name_that_is_not_there(module: Any, name: str) -> None:
+    assert not hasattr(module, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    text = str(caught.value)
+    assert text.startswith(f"[{module.__name__}] ") and f"Received: {name!r}." in text
+
+
+def test_the_nearest_name_of_a_module() -> None:
+    with pytest.raises(AttributeError, match=r"Did you mean 'Conv2D'\?"):
+        _ = layers.Con2D
+
+
+GRAPHS: dict[str, Callable[[], Any]] = {
+    "layer": lambda: layers.Dense(3)(Input((1,))),
+    "layer of two": lambda: layers.Dense(3)([Input((1,)), Input((1,))]),
+    "model": lambda: line()(Input((2,))),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_functional_api_is_refused_by_name(name: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"functional API.*Try Sequential\("):
+        GRAPHS[name]()
+
+
+def test_two_letters_that_are_swapped() -> None:
+    with pytest.raises(ValueError, match=r"Did you mean 'Adam'\?"):
+        optimizers.get("adma")

@@ -1,0 +1,219 @@
+"""A method of one's own is called, or it is refused by name: never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import (
+    Input,
+    Sequential,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+)
+from kurve.optimizers import schedules
+
+X, Y = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
+
+
+class Ten(losses.MeanSquaredError):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return 10.0 * super().call(y_true, y_pred)
+
+
+class Whole(losses.MeanSquaredError):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return 1.0
+
+
+class Formula(losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return np.abs(y_true - y_pred).mean(axis=-1)
+
+
+class NoFormula(losses.Loss): ...
+
+
+class FortyTwo(metrics.MeanSquaredError):
+    def result(self) -> float:
+        return 42.0
+
+
+class Resetting(metrics.RootMeanSquaredError):
+    def reset_state(self) -> None: ...
+
+
+class Counting(metrics.Metric):
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.seen = len(y_true)
+
+    def result(self) -> float:
+        return float(self.seen)
+
+
+class NoMetric(metrics.Metric): ...
+
+
+class Stays(optimizers.SGD):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None: ...
+
+
+class NoOptimizer(optimizers.Optimizer):
+    def __init__(self) -> None:
+        super().__init__(0.1)
+
+
+class Hundred(regularizers.L2):
+    def __call__(self, w: Any) -> float:
+        return 100.0
+
+
+class Double(layers.Dense):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class Mixin:
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class Mixed(Mixin, layers.Dense): ...
+
+
+class Own(layers.Layer):
+    def build(self, input_shape: Any) -> None: ...
+
+    def call(self, x: Any) -> Any:
+        return 2.0 * x
+
+
+class Empty(layers.Layer): ...
+
+
+class Calls(Sequential):
+    def call(self, x: Any) -> Any:
+        return x
+
+
+class Steps(Sequential):
+    def train_step(self, data: Any) -> Any: ...
+
+
+class Losing(Sequential):
+    def compute_loss(self, **given: Any) -> Any: ...
+
+
+def compiled(**given: Any) -> Sequential:
+    model = Sequential([Input((2,)), layers.Dense(1)])
+    model.compile(**{"optimizer": "sgd", "loss": "mse"} | given)
+    return model
+
+
+def stack(layer: layers.Layer) -> Sequential:
+    return Sequential([Input((2,)), layer])
+
+
+REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
+    "loss": ("Ten.call", lambda: compiled(loss=Ten())),
+    "loss, __call__": ("Whole.__call__", lambda: compiled(loss=Whole())),
+    "loss of one's own": ("Formula.call", lambda: compiled(loss=Formula())),
+    "loss without formula": ("NoFormula", lambda: compiled(loss=NoFormula())),
+    "loss as metric": ("Ten.call", lambda: compiled(metrics=[Ten()])),
+    "metric": ("FortyTwo.result", lambda: compiled(metrics=[FortyTwo()])),
+    "metric, reset": (
+        "Resetting.reset_state",
+        lambda: compiled(weighted_metrics=[Resetting()]),
+    ),
+    "metric of one's own": (
+        "Counting.update_state",
+        lambda: compiled(metrics=[Counting()]),
+    ),
+    "metric without formula": ("NoMetric", lambda: compiled(metrics=[NoMetric()])),
+    "variables": ("NoMetric", lambda: NoMetric().add_variable((2,))),
+    "optimizer": ("Stays.update_step", lambda: compiled(optimizer=Stays())),
+    "optimizer without formula": (
+        "NoOptimizer",
+        lambda: compiled(optimizer=NoOptimizer()),
+    ),
+    "regularizer": (
+        "Hundred.__call__",
+        lambda: layers.Dense(1, kernel_regularizer=Hundred()),
+    ),
+    "layer": ("Double.call", lambda: stack(Double(1))),
+    "layer, later": ("Double.call", lambda: Sequential().add(Double(1))),
+    "layer, called": ("Double.call", lambda: Double(1)(X)),
+    "layer, mixed in": ("Mixed.call", lambda: stack(Mixed(1))),
+    "layer of one's own": ("Own.call", lambda: stack(Own())),
+    "layer of one's own, called": ("Own.call", lambda: Own()(X)),
+    "layer without operations": ("Empty", lambda: stack(Empty())),
+    "model": ("Calls.call", lambda: Calls([layers.Dense(1)]).predict(X)),
+    "model, steps": ("Steps.train_step", lambda: Steps([layers.Dense(1)])),
+    "model, loss": ("Losing.compute_loss", lambda: Losing()),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_method_that_nobody_would_call_is_refused_by_name(name: str) -> None:
+    what, use = REFUSED[name]
+    with pytest.raises(NotImplementedError) as caught:
+        use()
+    text = str(caught.value)
+    assert what in text and text.startswith("[")
+    assert "Received: " in text and "Try " in text
+
+
+@pytest.mark.parametrize("method", ["train_step", "call", "predict_step"])
+def test_methods_set_on_a_model(method: str) -> None:
+    model = compiled()
+    setattr(model, method, lambda *given: None)
+    with pytest.raises(NotImplementedError, match=rf"Sequential\.{method} would never"):
+        model.fit(X, Y)
+    with pytest.raises(NotImplementedError, match=rf"Sequential\.{method} would never"):
+        model.predict(X)
+
+
+def test_by_hand_they_are_called() -> None:
+    assert Ten()(Y, Y + 1.0) == 10.0
+    assert Formula()(Y, Y + 2.0) == 2.0
+    assert FortyTwo()(Y, Y) == 42.0
+    assert Counting()(Y, Y) == 4.0
+    assert Hundred()(X) == 100.0
+
+
+def test_what_is_called_may_be_overridden() -> None:
+    """By model and engine: callbacks, schedules, what parts say of themselves."""
+    told = []
+
+    class Stepwise(schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            return 0.5 if step < 2 else 0.25
+
+    class Tells(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            told.append(self.model.optimizer.current_learning_rate(batch))
+
+    class Wide(layers.Dense):
+        def build(self, input_shape: Any) -> None:
+            told.append("built")
+            super().build(input_shape)
+
+    class Named(losses.MeanSquaredError):
+        def get_config(self) -> dict[str, Any]:
+            return super().get_config()
+
+    class Quiet(Sequential):
+        def fit(self, *given: Any, **more: Any) -> Any:
+            return super().fit(*given, **more, verbose=0)
+
+    model = Quiet([Input((2,)), Wide(1)])
+    model.compile(optimizers.SGD(Stepwise()), Named())
+    model.fit(X, Y, batch_size=1, callbacks=[Tells()])
+    assert told == ["built", 0.5, 0.5, 0.25, 0.25]

@@ -215,7 +215,7 @@ def test_files_that_contradict_themselves_are_refused(
 
 
 def test_names_that_are_too_long_are_refused_before_training() -> None:
-    levels = np.array([["x" * 20000 + str(i % 250)] for i in range(500)], object)
+    levels = np.array([["x" * 70_000 + str(i % 250)] for i in range(500)], object)
     with pytest.raises(ValueError, match=r"^\[fit\] names and description must fit in"):
         Regressor((2,), max_epochs=1, solver="adam").fit(levels, np.arange(500.0))
 

@@ -161,7 +161,9 @@ class Loss(Rowwise, Entrance):
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
-        values = self._rows(y_true, y_pred).astype(np.float64)
+        own = type(self).call is not Loss.call
+        values = self.call(y_true, y_pred) if own else self._rows(y_true, y_pred)
+        values = np.asarray(values, np.float64)
         weights = weights_for(type(self).__name__, sample_weight, values.shape)
         return float(np.sum(weights * values) / values.size) if values.size else 0.0
 

@@ -5,7 +5,8 @@ A block ```python may be followed by a block ```output, which shows what it prin
 line "..." stands for lines that are not shown. Pictures that the code saves as
 tutorial-x.png and the page embeds lie in docs/images.
 
-    python tests/e2e/pages.py docs/tutorial.md     write outputs and pictures anew
+    python tests/e2e/pages.py docs/tutorial.md             write both anew
+    python tests/e2e/pages.py --check docs/tutorial.md     say where outputs differ
 """
 
 from __future__ import annotations
@@ -107,6 +108,15 @@ def rewrite(page: Path) -> None:
     page.write_text("".join(pieces) + text[end:])
 
 
+def check(page: Path) -> None:
+    """Run the page in the current folder; print what its outputs do not show."""
+    for shown, printed, _ in outputs(page):
+        for line in differences(shown, printed):
+            print(f"{page.name}: {line}")
+
+
 if __name__ == "__main__":
+    work = check if "--check" in sys.argv else rewrite
     for argument in sys.argv[1:]:
-        rewrite(Path(argument).resolve())
+        if argument != "--check":
+            work(Path(argument).resolve())

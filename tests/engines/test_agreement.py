@@ -190,7 +190,13 @@ def test_training(data: st.DataObject) -> None:
         layers.append(Dense(outputs, output))
         model = compiled(engine, layers, shape, loss, seed=seed)
         made = optimizer(rate, **arguments, **clip)
-        model.compile(made, loss, metrics_for(loss), metrics_for(loss), engine=engine)
+        model.compile(
+            made,
+            loss,
+            metrics=metrics_for(loss),
+            weighted_metrics=metrics_for(loss),
+            engine=engine,
+        )
         return model
 
     compare(
@@ -259,7 +265,7 @@ def test_nan_is_the_largest_output(engine: str, metric: str) -> None:
     sparse = metric.startswith("sparse")
     loss = f"{'sparse_' if sparse else ''}categorical_crossentropy"
     model = compiled(engine, [Activation("linear")])
-    model.compile("sgd", loss, [metric], engine=engine)
+    model.compile("sgd", loss, metrics=[metric], engine=engine)
     program, state = model._ready_program(), model._training_state()
     x = np.float32([[1, np.nan, 2], [1, np.nan, 2], [np.nan, np.nan, 2], [1, 2, 0]])
     classes = np.array([1, 2, 0, 1])

@@ -142,7 +142,7 @@ def test_classes(engine: str, classes: int, from_logits: bool) -> None:
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "log_cosh"])
 def test_losses_over_rows_and_outputs(engine: str, loss: str) -> None:
     y = np.random.default_rng(0).uniform(0.1, 0.9, (MANY, 1)).astype(np.float32)
-    wanted = losses.get(loss)(y.astype(np.float64), np.zeros(y.shape))
+    wanted = losses.as_loss(loss)(y.astype(np.float64), np.zeros(y.shape))
     model = model_of(engine, Input((1,)), Activation("linear"), loss=loss)
     model.compile("sgd", loss, metrics=[loss, "rmse"], engine=engine)
     for batch in (1000, MANY):

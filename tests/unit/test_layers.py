@@ -209,7 +209,10 @@ def test_variables() -> None:
     with pytest.raises(ValueError, match="must be finite"):
         layer.kernel.assign(copy * np.nan)
     np.testing.assert_array_equal(layer.kernel.numpy(), copy)
-    assert repr(layer.kernel) == f"<Variable {layer.name}/kernel, shape=(3, 2)>"
+    assert repr(layer.kernel) == (
+        f"<Variable {layer.name}/kernel, shape=(3, 2), value="
+        "[[7. 7.]\n [7. 7.]\n [7. 7.]]>"
+    )
 
 
 def test_layer_set_weights_is_all_or_none() -> None:

@@ -265,7 +265,7 @@ def test_r2_beside_a_large_mean(engine: str) -> None:
         for v in (np.ones(1000), w)
     )
     model = Sequential([Input((1,)), Activation("linear")])
-    model.compile("sgd", "mse", ["r2"], weighted_metrics=["r2"], engine=engine)
+    model.compile("sgd", "mse", metrics=["r2"], weighted_metrics=["r2"], engine=engine)
     for size in (1, 7, 1000):
         _, first, second = model.evaluate(
             p, y, batch_size=size, sample_weight=w, verbose=0
@@ -280,7 +280,7 @@ def test_r2_beside_a_large_mean(engine: str) -> None:
 
 def test_r2_of_a_constant_is_zero(engine: str) -> None:
     model = Sequential([Input((1,)), Activation("linear")])
-    model.compile("sgd", "mse", ["r2"], engine=engine)
+    model.compile("sgd", "mse", metrics=["r2"], engine=engine)
     y, p = np.full(1000, 0.1), np.full(1000, 1.1)
     assert model.evaluate(p, y, batch_size=7, verbose=0)[1] == 0.0
     w = np.random.default_rng(0).uniform(0.5, 2, 1000)

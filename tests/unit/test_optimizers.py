@@ -182,7 +182,7 @@ DEFAULTS = {
     "RMSprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7},
     "Adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1},
     "Adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004, "name": "adam_w"},
+    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004},
     "Nadam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
     "Adamax": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999},
 }

@@ -35,6 +35,14 @@ class Model:
     name: str = "sequential"
     optimizer_params: int = 0
 
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [v for layer in self.layers for v in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [v for layer in self.layers for v in layer.non_trainable_weights]
+
     def count_optimizer_params(self) -> int:
         return self.optimizer_params
 

@@ -133,7 +133,8 @@ def optimizer_from(given: Any, version: str = "") -> Optimizer:
         decay = 0.0
         if slow:
             warn(_SLOW_NADAM)
-    parts.drop(config, what, _OPTIMIZER_FIXED, parts.arguments_of(made))
+    known = parts.arguments_of(made) - _OPTIMIZER_FIXED.keys()
+    parts.drop(config, what, _OPTIMIZER_FIXED, known)
     if config.get("epsilon", 0.0) is None:  # Keras's default
         del config["epsilon"]
     rate: Any = parts.unwrapped(config.get("learning_rate", 0.001))
@@ -154,7 +155,8 @@ def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     made = schedules.CLASSES[name]
-    parts.drop(config, what, {"name": (config.get("name"),)}, parts.arguments_of(made))
+    config.pop("name", None)
+    parts.drop(config, what, {}, parts.arguments_of(made))
     for key, value in config.items():
         value = parts.unwrapped(value)
         if isinstance(value, list) and key in ("boundaries", "values"):
@@ -189,7 +191,8 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     made = losses.CLASSES[name]
-    parts.drop(config, what, _LOSS_FIXED, parts.arguments_of(made))
+    known = parts.arguments_of(made) - _LOSS_FIXED.keys()
+    parts.drop(config, what, _LOSS_FIXED, known)
     return made(**config)
 
 
@@ -223,7 +226,8 @@ def metric_from(given: Any, what: str) -> Metric:
     if name not in metrics.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     made = metrics.CLASSES[name]
-    parts.drop(config, what, _LOSS_FIXED, parts.arguments_of(made))
+    known = parts.arguments_of(made) - _LOSS_FIXED.keys()
+    parts.drop(config, what, _LOSS_FIXED, known)
     return made(**config)
 
 

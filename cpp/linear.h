@@ -34,8 +34,8 @@ void solve(const double* r, double* x, int64_t P);
 // The diagonal (P,) of (R^T R)^-1, at the price of the factorisation.
 void inverse_diagonal(const double* r, double* diagonal, int64_t P);
 
-// R (C, C) of A = Q R, zero below its diagonal, and the norms (C,) of A's columns, which
-// are columns (C, n), each times its unit (C,).
+// R (C, C) of A = Q R, zero below its diagonal, and the norms (C,) of A's columns,
+// which are columns (C, n), each times its unit (C,).
 void triangle(const double* columns, const double* units, int64_t C, int64_t n,
               double* r, double* norms);
 

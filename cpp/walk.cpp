@@ -102,8 +102,8 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
       ratio = reach.promised > 0 ? gained / reach.promised : -1.0;
       if (count == 0) radius = std::min(radius, reach.length);
       if (ratio <= 0.25)
-        radius = std::min(radius, 10 * reach.length) *
-                 shrink(cost, gained, reach.promised);
+        radius =
+            std::min(radius, 10 * reach.length) * shrink(cost, gained, reach.promised);
       else if (ratio >= 0.75 || reach.damping == 0)
         radius = 2 * reach.length;
       if (walked.calls > rules.most_calls) return ended(WalkEnd::calls);
@@ -125,8 +125,7 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     }
     std::copy_n(norms.data(), P, place.before);
     if (!linearize(rough)) return ended(WalkEnd::derivative);
-    for (int64_t j = 0; j < P; j++)
-      place.scale[j] = std::max(place.scale[j], norms[j]);
+    for (int64_t j = 0; j < P; j++) place.scale[j] = std::max(place.scale[j], norms[j]);
   }
 }
 

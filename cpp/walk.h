@@ -29,8 +29,9 @@ struct Walked {
   int64_t calls;
 };
 
-// The arrays of where it begins, p and the r of columns, and where it ends: p (P,), columns (P + 1, n) of J and r and their units
-// (P + 1,), D = scale (P,), the norms (P,) of J's columns one step before.
+// The arrays of where it begins, p and the r of columns, and where it ends: p (P,),
+// columns (P + 1, n) of J and r and their units (P + 1,), D = scale (P,), the norms
+// (P,) of J's columns one step before.
 struct WalkPlace {
   int64_t P, n;
   double *p, *columns, *units, *scale, *before;

@@ -51,8 +51,9 @@ int64_t side_of(const Matrix<double>& a) {
 Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
                  const Vector<double>& ur, const Matrix<double>& vt) {
   auto P = side_of(vt);
-  expect(int64_t(scale.size()) == P && int64_t(s.size()) == P && int64_t(ur.size()) == P,
-         "scale, s, ur and vt must have as many rows.");
+  expect(
+      int64_t(scale.size()) == P && int64_t(s.size()) == P && int64_t(ur.size()) == P,
+      "scale, s, ur and vt must have as many rows.");
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
@@ -215,9 +216,10 @@ void register_linear(nb::module_& m) {
                    int64_t(scale.size()) == P && int64_t(before.size()) == P,
                "columns and units must have one row more than p, scale and before.");
         PythonCurve curve(f, rows, P, n);
-        WalkRules rules{first_radius, rough, near, forward, size, most_steps, most_calls};
-        WalkPlace place{P, n, p.data(), columns.data(), units.data(), scale.data(),
-                        before.data()};
+        WalkRules rules{first_radius, rough,      near,      forward,
+                        size,         most_steps, most_calls};
+        WalkPlace place{
+            P, n, p.data(), columns.data(), units.data(), scale.data(), before.data()};
         Walked w = walk(curve, rules, place);
         return std::make_tuple(int(w.end), w.left, w.rate, w.linear, w.calls);
       },

@@ -11,19 +11,20 @@ namespace {
 // Of the innermost call of this thread that has given the GIL away.
 constinit thread_local PyThreadState* state = nullptr;
 
-// A thread that wants the GIL while the interpreter ends is ended by Python 3.11 to
-// 3.13, which unwinds its stack, and C++ does not survive that. Such a thread sleeps
-// here until the process is gone, as later versions let it do.
 template <class Body>
 void or_sleep(Body&& body) {
   try {
     body();
   } catch (...) {
-    for (;;) pause();
+    sleep_until_exit();
   }
 }
 
 }  // namespace
+
+void sleep_until_exit() {
+  for (;;) pause();
+}
 
 Released::Released() : before_(state) { state = PyEval_SaveThread(); }
 

@@ -3,6 +3,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include <exception>
+
 #include "watch.h"
 
 // Gives the GIL away until the end of the scope.
@@ -16,6 +18,24 @@ class Released {
  private:
   PyThreadState* before_;
 };
+
+// A thread that runs Python while the interpreter ends is ended by Python 3.11 to 3.13,
+// which unwinds its stack. Where C++ lies below, it must not come there: such a thread
+// sleeps until the process is gone, as later versions let it do.
+[[noreturn]] void sleep_until_exit();
+
+// Calls Python from C++. Every error of ours is a std::exception; anything else is that
+// unwinding.
+template <class Body>
+auto calling_python(Body&& body) {
+  try {
+    return body();
+  } catch (const std::exception&) {
+    throw;
+  } catch (...) {
+    sleep_until_exit();
+  }
+}
 
 // True once a signal handler has raised; looks every 20 ms, because that takes the GIL.
 bool interrupted();

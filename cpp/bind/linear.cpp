@@ -63,14 +63,16 @@ struct PythonCurve final : Curve {
   using Array = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
 
   void residuals(const double* p, double* r) override {
-    auto values = nb::cast<Vector<const double>>(f(point(p)));
-    expect(int64_t(values.size()) == n, "f must give n numbers.");
-    std::copy_n(values.data(), n, r);
+    calling_python([&] {
+      auto values = nb::cast<Vector<const double>>(f(point(p)));
+      expect(int64_t(values.size()) == n, "f must give n numbers.");
+      std::copy_n(values.data(), n, r);
+    });
   }
   void jacobian(const double* p, const double* shares, double* columns) override {
     size_t shape[] = {size_t(P), size_t(n)};
     nb::ndarray<nb::numpy, double, nb::ndim<2>> out(columns, 2, shape, nb::none());
-    rows(point(p), point(shares), out);
+    calling_python([&] { rows(point(p), point(shares), out); });
   }
   nb::object point(const double* p) const {
     double* copy = new double[size_t(P)];

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import kurve
+import kurve.estimators  # a data class that is made in a thread hides the interrupt
 from kurve import Input, Sequential, rng
 from kurve.layers import Dense
 from kurve.solvers import curve_fit, lbfgs, levenberg_marquardt

@@ -57,35 +57,29 @@ Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
-// The two functions of a curve, in Python. They get arrays that are theirs only until
-// they return.
+// The two functions of a curve, in Python, which read `point` and `shares` and write
+// `rest` and the columns: arrays that are made once cost less than arguments and
+// results.
 struct PythonCurve final : Curve {
-  using Array = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
-
   void residuals(const double* p, double* r) override {
-    calling_python([&] {
-      auto values = nb::cast<Vector<const double>>(f(point(p)));
-      expect(int64_t(values.size()) == n, "f must give n numbers.");
-      std::copy_n(values.data(), n, r);
-    });
+    std::copy_n(p, point.size(), point.data());
+    calling_python([&] { f(); });
+    std::copy_n(rest.data(), rest.size(), r);
   }
-  void jacobian(const double* p, const double* shares, double* columns) override {
-    size_t shape[] = {size_t(P), size_t(n)};
-    nb::ndarray<nb::numpy, double, nb::ndim<2>> out(columns, 2, shape, nb::none());
-    calling_python([&] { rows(point(p), point(shares), out); });
-  }
-  nb::object point(const double* p) const {
-    double* copy = new double[size_t(P)];
-    nb::capsule owner(copy, [](void* q) noexcept { delete[] static_cast<double*>(q); });
-    std::copy_n(p, P, copy);
-    size_t shape[] = {size_t(P)};
-    return nb::cast(Array(copy, 1, shape, owner));
+  void jacobian(const double* p, const double* at, double* columns) override {
+    bool same = std::equal(p, p + point.size(), point.data());  // the values are there
+    std::copy_n(p, point.size(), point.data());
+    std::copy_n(at, shares.size(), shares.data());
+    expect(columns == to, "rows must write to columns.");
+    calling_python([&] { rows(same); });
   }
 
-  PythonCurve(nb::object f, nb::object rows, int64_t P, int64_t n)
-      : f(f), rows(rows), P(P), n(n) {}
+  PythonCurve(nb::object f, nb::object rows, Vector<double> point,
+              Vector<double> shares, Vector<double> rest, const double* to)
+      : f(f), rows(rows), point(point), shares(shares), rest(rest), to(to) {}
   nb::object f, rows;
-  int64_t P, n;
+  Vector<double> point, shares, rest;
+  const double* to;
 };
 
 }  // namespace
@@ -209,7 +203,8 @@ void register_linear(nb::module_& m) {
       "promises, and its damping.");
   m.def(
       "walk",
-      [](nb::object f, nb::object rows, Vector<double> p, Matrix<double> columns,
+      [](nb::object f, nb::object rows, Vector<double> point, Vector<double> shares,
+         Vector<double> rest, Vector<double> p, Matrix<double> columns,
          Vector<double> units, Vector<double> scale, Vector<double> before, double size,
          double forward, double first_radius, double rough, double near,
          int64_t most_steps, int64_t most_calls) {
@@ -217,7 +212,10 @@ void register_linear(nb::module_& m) {
         expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
                    int64_t(scale.size()) == P && int64_t(before.size()) == P,
                "columns and units must have one row more than p, scale and before.");
-        PythonCurve curve(f, rows, P, n);
+        expect(int64_t(point.size()) == P && int64_t(shares.size()) == P &&
+                   int64_t(rest.size()) == n,
+               "point and shares must be as long as p, rest as a column.");
+        PythonCurve curve(f, rows, point, shares, rest, columns.data());
         WalkRules rules{first_radius, rough,      near,      forward,
                         size,         most_steps, most_calls};
         WalkPlace place{
@@ -225,11 +223,15 @@ void register_linear(nb::module_& m) {
         Walked w = walk(curve, rules, place);
         return std::make_tuple(int(w.end), w.left, w.rate, w.linear, w.calls);
       },
-      nb::arg("f"), nb::arg("rows"), nb::arg("p").noconvert(),
-      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
-      nb::arg("scale").noconvert(), nb::arg("before").noconvert(), nb::arg("size"),
-      nb::arg("forward"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
-      nb::arg("most_steps"), nb::arg("most_calls"),
-      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Returns why "
+      nb::arg("f"), nb::arg("rows"), nb::arg("point").noconvert(),
+      nb::arg("shares").noconvert(), nb::arg("rest").noconvert(),
+      nb::arg("p").noconvert(), nb::arg("columns").noconvert(),
+      nb::arg("units").noconvert(), nb::arg("scale").noconvert(),
+      nb::arg("before").noconvert(), nb::arg("size"), nb::arg("forward"),
+      nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"), nb::arg("most_steps"),
+      nb::arg("most_calls"),
+      "Go downhill from p, which is moved; see kurve.solvers.trust_region. f() writes "
+      "the residuals at point to rest, rows(same) the derivatives there to columns, "
+      "where same says that f was last called there. Returns why "
       "it ends, what is left, its rate, whether J was always the same, calls of f.");
 }

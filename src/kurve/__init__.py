@@ -68,7 +68,8 @@ def __getattr__(name: str) -> _typing.Any:
     import importlib
 
     module = importlib.import_module(_LATER[name])
-    return module if _LATER[name].endswith(f".{name}") else getattr(module, name)
+    found = module if _LATER[name].endswith(f".{name}") else getattr(module, name)
+    return globals().setdefault(name, found)  # the next time it is there
 
 
 def __dir__() -> list[str]:

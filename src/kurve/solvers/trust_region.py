@@ -22,7 +22,7 @@ from kurve.solvers.tangents import Fit, Tangent, unchanged
 FIRST_RADIUS = 100.0
 """Of the first region, as a multiple of |D p|."""
 
-ROUGH = 1e-3
+ROUGH = 1e-7
 """What is left to gain (see `Linearization.prepare`) before the last step with rough
 derivatives: forward differences, which have half the digits."""
 
@@ -137,25 +137,43 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
     formula, whiten, y, derivatives = fit.formula, fit.whiten, fit.y, fit.derivatives
     assert isinstance(derivatives, Derivatives)
-    at, f_at = start, fit.values(start)
+    point, shares, rest = start.copy(), np.empty(count), np.empty(n)
+    values = fit.values(start)
 
-    def residuals(p: np.ndarray) -> np.ndarray:
-        nonlocal at, f_at
-        at, f_at = p, formula(p)
-        return whiten(f_at - y)
-
-    def rows(p: np.ndarray, shares: np.ndarray, out: np.ndarray) -> None:
-        values = f_at if (p == at).all() else formula(p)
-        derivatives.shares = shares.tolist()
-        derivatives.rows(p, values, out)
+    def residuals() -> None:
+        nonlocal values
+        values = formula(point)
+        np.subtract(values, y, rest)
         if whiten is not unchanged:
-            out[:] = whiten(out)
+            rest[:] = whiten(rest)
+
+    def rows(same: bool) -> None:
+        derivatives.shares = shares.tolist()
+        jacobian = columns[:-1]
+        derivatives.rows(point, values if same else formula(point), jacobian)
+        if whiten is not unchanged:
+            jacobian[:] = whiten(jacobian)
 
     columns[-1] = fit.r_at
     end, left, rate, is_linear, made = linear.walk(
-        residuals, rows, p, columns, units, scale, norms, fit.size, FORWARD,
-        FIRST_RADIUS, ROUGH, NEAR, MOST_STEPS, most,
-    )  # fmt: skip
+        residuals,
+        rows,
+        point,
+        shares,
+        rest,
+        p,
+        columns,
+        units,
+        scale,
+        norms,
+        fit.size,
+        FORWARD,
+        FIRST_RADIUS,
+        ROUGH,
+        NEAR,
+        MOST_STEPS,
+        most,
+    )
     fit.calls += made
     if not end:
         return None

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from kurve.errors import unknown_name
+from kurve.arguments import unused_arguments
+from kurve.errors import known_arguments, unknown_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,13 +67,15 @@ def entries(cls: C) -> C:
 
 
 class Entrance:
-    """Base class of classes whose constructors are entries, down to subclasses."""
+    """Base class of classes that users make and call: constructors and calls are
+    entries, down to subclasses."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        made: Any = vars(cls).get("__init__")
-        if inspect.isfunction(made):
-            cls.__init__ = entry(made)  # type: ignore[method-assign]
+        for name in ("__init__", "__call__", "adapt"):
+            made: Any = vars(cls).get(name)
+            if inspect.isfunction(made):
+                setattr(cls, name, entry(made))
 
 
 def shown(error: BaseException) -> BaseException:
@@ -131,9 +134,16 @@ def _misfit(
         where = type(args[0]).__name__
     known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
     known = [name for name in known if name != "self"]
+    taken = set(known)
+    if call.__name__ == "__init__":  # and what it hands on to base classes
+        taken |= known_arguments(type(args[0])) | unused_arguments(type(args[0]))
     for name in kwargs:
-        if name not in known:
+        if name not in taken:
             return TypeError(str(unknown_name(where, "argument", name, known)))
+    if not known:
+        return TypeError(
+            f"[{where}] there are no arguments. Received: {problem}. Try {where}()."
+        )
     return TypeError(
         f"[{where}] the arguments must be {', '.join(known)}. Received: {problem}. "
         f"Try {where}({', '.join(f'{name}=...' for name in known[:2])})."

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from kurve.arrays import as_numbers
+from kurve.entries import entry
 from kurve.errors import absent as _absent
 from kurve.rng import set_random_seed as set_random_seed
 
 
+@entry
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (n, ...) as one-hot rows: float64 (n, ..., num_classes).
 

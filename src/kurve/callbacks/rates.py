@@ -71,6 +71,8 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        self.check_numbers(factor=factor, patience=patience)
+        self.check_numbers(cooldown=cooldown, min_lr=min_lr)
         if not 0.0 < factor < 1.0:
             raise ValueError(
                 "[ReduceLROnPlateau] factor must be between 0 and 1. "

@@ -18,7 +18,7 @@ from kurve.arguments import (
     refuse_arguments,
 )
 from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entry
+from kurve.entries import Entrance, entries, entry
 from kurve.naming import auto_name
 from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
@@ -134,6 +134,7 @@ class Variable:
         return f"<Variable {self.name}, shape={self.shape}, value={values}>"
 
 
+@entries
 class Layer(Entrance):
     """A description of operations: its arguments, its variables and its shapes.
 
@@ -143,7 +144,10 @@ class Layer(Entrance):
         input_shape: shape of one sample, for the first layer of a model.
     """
 
-    ignored = ("call", "__call__", "compute_output_shape", "compute_output_spec")
+    ignored = (
+        *("call", "__call__", "compute_output_shape", "compute_output_spec"),
+        "compute_mask",
+    )
     instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
 
     arguments: tuple[str, ...] = ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import registry, rng
-from kurve.arguments import check_flag, check_name
+from kurve.arguments import check_flag, check_name, is_integer
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
@@ -62,6 +62,11 @@ class Sequential(Trainer):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        if layers is not None and not isinstance(layers, Iterable):
+            raise WrongKindError(
+                "[Sequential] layers must be a list. "
+                f"Received: {layers!r}. Try Sequential([Input(shape=(1,)), Dense(1)])."
+            )
         self.name = (
             auto_name(type(self)) if name is None else check_name("Sequential", name)
         )
@@ -155,7 +160,10 @@ class Sequential(Trainer):
         self._layers.append(layer)
         if self._input_shape is not None:
             try:
-                self._rebuild(self._input_shape)
+                if self.built:
+                    self._rebuild(self._input_shape)
+                else:
+                    self.build((None, *self._input_shape))
             except (TypeError, ValueError):
                 self._layers.pop()
                 self._input_shape = before
@@ -262,6 +270,12 @@ class Sequential(Trainer):
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or index."""
         if index is not None:
+            n = len(self._layers)
+            if not is_integer(index) or not -n <= index < n:
+                raise ValueError(
+                    f"[get_layer] index must be an integer from {-n} to {n - 1}, for "
+                    f"the {n} layers. Received: index={index!r}. Try model.layers."
+                )
             return self._layers[index]
         layer: Layer = lookup(
             "get_layer", "layer", name, {layer.name: layer for layer in self._layers}

@@ -10,7 +10,7 @@ import numpy as np
 
 from kurve import registry
 from kurve.arguments import check_flag, check_name, is_integer, refuse_arguments
-from kurve.entries import Entrance
+from kurve.entries import Entrance, entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.naming import auto_name
@@ -438,6 +438,7 @@ CLASSES: dict[str, type[Optimizer]] = {
 _TABLE = CLASSES | {name.lower(): cls for name, cls in CLASSES.items()}
 
 
+@entry
 def get(identifier: str | Optimizer) -> Optimizer:
     """The optimizer of that name, with Keras's defaults."""
     if isinstance(identifier, Optimizer):

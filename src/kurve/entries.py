@@ -97,7 +97,8 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
     kept: TracebackType | None = None
     frames = list(traceback.walk_tb(tb))
     for frame, line in reversed(frames):
-        if not frame.f_code.co_filename.startswith(_HIDDEN):
+        hidden = frame.f_code.co_filename.startswith(_HIDDEN)
+        if not hidden and not _is_kurve(frame.f_globals):  # nor code that was made
             kept = TracebackType(kept, frame, frame.f_lasti, line)
     if kept is None and frames and not empty:
         frame, line = frames[-1]

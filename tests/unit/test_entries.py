@@ -284,3 +284,39 @@ def test_the_functional_api_is_refused_by_name(name: str) -> None:
 def test_two_letters_that_are_swapped() -> None:
     with pytest.raises(ValueError, match=r"Did you mean 'Adam'\?"):
         optimizers.get("adma")
+
+
+WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
+    "set_weights": ("weights must be a list of arrays", lambda: line().set_weights(3)),
+    "Sequential": (
+        *("the shape of a batch must be a tuple",),
+        lambda: line().compute_output_shape(3),  # type: ignore[arg-type]
+    ),
+    "LearningRateScheduler": (
+        *("schedule must be a function of the epoch",),
+        lambda: callbacks.LearningRateScheduler(0.1),  # type: ignore[arg-type]
+    ),
+    "to_categorical": (
+        *("num_classes must be an integer of at least 1",),
+        lambda: utils.to_categorical([0, 1], num_classes="a"),  # type: ignore[arg-type]
+    ),
+    "Dense": (
+        *("trainable must be True or False",),
+        lambda: setattr(line().layers[0], "trainable", "no"),
+    ),
+    "SGD": (
+        *("learning_rate must be a number",),
+        lambda: setattr(line().optimizer, "learning_rate", "a"),
+    ),
+    "L2": ("l2 must be finite", lambda: regularizers.L2("a")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("where", WRONG)
+def test_a_wrong_argument_ends_in_one_line_of_kurve(where: str) -> None:
+    rule, call = WRONG[where]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value).startswith(f"[{where}] {rule}")
+    assert "Received: " in str(caught.value) and " Try " in str(caught.value)
+    assert len(traceback.extract_tb(caught.value.__traceback__)) == 3

@@ -23,6 +23,7 @@ from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
+    check_batch_shape,
     check_shape,
     lower,
 )
@@ -105,7 +106,7 @@ class Sequential(Trainer):
             layer.trainable = self._trainable
 
     def _trainable_flags(self) -> list[bool]:
-        return [self._trainable, *[bool(layer.trainable) for layer in self._layers]]
+        return [self._trainable, *[layer.trainable for layer in self._layers]]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -287,7 +288,8 @@ class Sequential(Trainer):
     ) -> tuple[int | None, ...]:
         """Shape of the output for inputs of this shape, (B, ...) or (None, ...), the
         batch axis as given. Builds nothing."""
-        batch, *shape = input_shape
+        batch, sample = check_batch_shape(Sequential, input_shape)
+        shape: Sequence[int | None] = sample
         for layer in self._layers:
             _, *shape = layer.compute_output_shape((None, *shape))
         return (batch, *shape)

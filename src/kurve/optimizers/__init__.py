@@ -110,6 +110,7 @@ class Optimizer(Entrance):
         return self._learning_rate
 
     @learning_rate.setter
+    @entry
     def learning_rate(self, value: float | LearningRateSchedule) -> None:
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: float | LearningRateSchedule = value

@@ -77,6 +77,15 @@ class Entrance:
             if inspect.isfunction(made):
                 setattr(cls, name, entry(made))
 
+    def __repr__(self) -> str:
+        """The class and, where `get_config` tells them, its arguments."""
+        try:
+            config = self.get_config()  # type: ignore[attr-defined]
+            given = [f"{k}={v!r}" for k, v in config.items() if v is not None]
+        except (AttributeError, NotImplementedError):  # none, or one of the user's
+            return object.__repr__(self)
+        return f"{type(self).__name__}({', '.join(given)})"
+
 
 def shown(error: BaseException) -> BaseException:
     """The error as its user shall see it. `raise shown(error)` is for methods that take

@@ -296,6 +296,10 @@ WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
         *("schedule must be a function of the epoch",),
         lambda: callbacks.LearningRateScheduler(0.1),  # type: ignore[arg-type]
     ),
+    "summary": (
+        *("line_length must be at least 40",),
+        lambda: line().summary(line_length="a"),  # type: ignore[arg-type]
+    ),
     "to_categorical": (
         *("num_classes must be an integer of at least 1",),
         lambda: utils.to_categorical([0, 1], num_classes="a"),  # type: ignore[arg-type]
@@ -320,3 +324,16 @@ def test_a_wrong_argument_ends_in_one_line_of_kurve(where: str) -> None:
     assert str(caught.value).startswith(f"[{where}] {rule}")
     assert "Received: " in str(caught.value) and " Try " in str(caught.value)
     assert len(traceback.extract_tb(caught.value.__traceback__)) == 3
+
+
+def test_objects_show_their_arguments() -> None:
+    shown = {
+        initializers.RandomNormal(stddev=0.1): "RandomNormal(mean=0.0, stddev=0.1)",
+        losses.Huber(delta=2.0): "Huber(name='huber', delta=2.0)",
+        metrics.R2Score(): "R2Score(name='r2_score')",
+        optimizers.schedules.CosineDecay(0.1, 10): "CosineDecay(",
+        layers.Dense(1, name="a"): "<Dense name=a, built=False>",
+    }
+    for thing, text in shown.items():
+        assert repr(thing).startswith(text)
+    assert repr(callbacks.EarlyStopping()).startswith("<kurve.callbacks.")

@@ -14,6 +14,7 @@ import numpy as np
 
 from kurve.arguments import is_number
 from kurve.arrays import as_numbers
+from kurve.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr
@@ -67,6 +68,7 @@ class Activation:
         """What the plan says of this activation."""
         return {"activation": self.name, "alpha": self.alpha}
 
+    @entry
     def __call__(self, x: Any) -> np.ndarray:
         """The activation of every element of x; softmax goes over the last axis."""
         from kurve.engines.reference.activations import ACTIVATIONS
@@ -112,6 +114,7 @@ class Chosen:
         setattr(layer, self._key, get(value))
 
 
+@entry
 def get(identifier: Any) -> Activation:
     """The activation of that name (or config of `to_config`); None is linear.
 

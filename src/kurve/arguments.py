@@ -147,11 +147,16 @@ def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
         TypeError: no such argument; the message has the nearest.
         ValueError: another value of an unused one.
     """
-    unused = {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
+    unused = unused_arguments(cls)
     for name, value in given.items():
         if name not in unused:
             raise unknown_argument(cls, name)
         check_unused(cls.__name__, **{name: value})
+
+
+def unused_arguments(cls: type) -> set[str]:
+    """The arguments of Keras's that a class takes and does not use."""
+    return {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
 
 
 def check_unused(where: str, **given: Any) -> None:

@@ -141,7 +141,8 @@ def as_weights(
 def class_weights(
     where: str, class_weight: Mapping[int, float], y: np.ndarray, sparse: bool
 ) -> np.ndarray:
-    """The weight of each row's class, float32 (n,); classes not named weigh 1.
+    """The weight of each row's class, float32 (n,); classes not named weigh 1, and the
+    class of a target between two is the nearest, as in Keras.
 
     Args:
         class_weight: from class number to weight.
@@ -158,7 +159,7 @@ def class_weights(
             f"Received: y.shape={y.shape}. Try sample_weight."
         )
     one_hot = y.ndim == 2 and y.shape[1] > 1
-    classes = y.argmax(axis=1) if one_hot else y.reshape(-1)
+    classes = y.argmax(axis=1) if one_hot else np.rint(y.reshape(-1))
     weights = np.ones(len(y), np.float32)
     for key, weight in class_weight.items():
         is_number = isinstance(weight, (int, float, np.integer, np.floating))

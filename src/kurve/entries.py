@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from kurve.errors import unknown_name
+from kurve.arguments import unused_arguments
+from kurve.errors import known_arguments, unknown_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,13 +67,24 @@ def entries(cls: C) -> C:
 
 
 class Entrance:
-    """Base class of classes whose constructors are entries, down to subclasses."""
+    """Base class of classes that users make and call: constructors and calls are
+    entries, down to subclasses."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        made: Any = vars(cls).get("__init__")
-        if inspect.isfunction(made):
-            cls.__init__ = entry(made)  # type: ignore[method-assign]
+        for name in ("__init__", "__call__", "adapt"):
+            made: Any = vars(cls).get(name)
+            if inspect.isfunction(made):
+                setattr(cls, name, entry(made))
+
+    def __repr__(self) -> str:
+        """The class and, where `get_config` tells them, its arguments."""
+        try:
+            config = self.get_config()  # type: ignore[attr-defined]
+            given = [f"{k}={v!r}" for k, v in config.items() if v is not None]
+        except (AttributeError, NotImplementedError):  # none, or one of the user's
+            return object.__repr__(self)
+        return f"{type(self).__name__}({', '.join(given)})"
 
 
 def shown(error: BaseException) -> BaseException:
@@ -94,7 +106,8 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
     kept: TracebackType | None = None
     frames = list(traceback.walk_tb(tb))
     for frame, line in reversed(frames):
-        if not frame.f_code.co_filename.startswith(_HIDDEN):
+        hidden = frame.f_code.co_filename.startswith(_HIDDEN)
+        if not hidden and not _is_kurve(frame.f_globals):  # nor code that was made
             kept = TracebackType(kept, frame, frame.f_lasti, line)
     if kept is None and frames and not empty:
         frame, line = frames[-1]
@@ -131,9 +144,16 @@ def _misfit(
         where = type(args[0]).__name__
     known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
     known = [name for name in known if name != "self"]
+    taken = set(known)
+    if call.__name__ == "__init__":  # and what it hands on to base classes
+        taken |= known_arguments(type(args[0])) | unused_arguments(type(args[0]))
     for name in kwargs:
-        if name not in known:
+        if name not in taken:
             return TypeError(str(unknown_name(where, "argument", name, known)))
+    if not known:
+        return TypeError(
+            f"[{where}] there are no arguments. Received: {problem}. Try {where}()."
+        )
     return TypeError(
         f"[{where}] the arguments must be {', '.join(known)}. Received: {problem}. "
         f"Try {where}({', '.join(f'{name}=...' for name in known[:2])})."

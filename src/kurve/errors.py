@@ -78,18 +78,28 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     return ValueError(f"[{where}] unknown {what}. Received: {name!r}. {fix}")
 
 
-def unknown_argument(call: Callable[..., Any], name: str) -> TypeError:
+def unknown_argument(
+    call: Callable[..., Any], name: str, where: str | None = None
+) -> TypeError:
     """The error for an argument that a class or method does not have, with the nearest
     one."""
+    where = call.__name__ if where is None else where
+    known = known_arguments(call)
+    return TypeError(str(unknown_name(where, "argument", name, known)))
+
+
+def known_arguments(call: Callable[..., Any]) -> set[str]:
+    """The arguments by name of a function, or of a class and its base classes. What
+    base classes need is not among them: the class gives it itself."""
     import inspect
 
-    known = {
+    return {
         parameter.name
         for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
         for parameter in inspect.signature(part).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and (part is call or parameter.default is not parameter.empty)
     } - {"self"}
-    return TypeError(str(unknown_name(call.__name__, "argument", name, known)))
 
 
 def lookup(where: str, what: str, name: Any, table: Mapping[str, Any]) -> Any:
@@ -141,6 +151,7 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
         other
         for other, value in vars(sys.modules[module]).items()
         if str(getattr(value, "__module__", "")).startswith(module)
+        or (module == "kurve" and other in PARTS)
     ]
     known = [
         other
@@ -149,5 +160,11 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
     ]
     return AttributeError(str(unknown_name(module, "name", name, known)))
 
+
+PARTS = (
+    *("activations", "callbacks", "config", "initializers", "layers", "losses"),
+    *("metrics", "models", "optimizers", "regularizers", "utils"),
+)
+"""Modules with Keras's names, among others that `import kurve` makes attributes."""
 
 _NOT_THERE = ("Model", "Functional", "Concatenate", "concatenate")

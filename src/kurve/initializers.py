@@ -19,8 +19,9 @@ from kurve.arguments import (
     is_count,
     is_integer,
     is_number,
+    refuse_arguments,
 )
-from kurve.entries import Entrance
+from kurve.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
 from kurve.plan import Shape
@@ -29,10 +30,14 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 """Standard deviation of a standard normal cut off at two standard deviations."""
 
 
+@entries
 class Initializer(Entrance):
     """Base class: `values` gives the numbers, `get_config` the arguments."""
 
     seed: int | None = None
+
+    def __init__(self, **unknown: Any) -> None:
+        refuse_arguments(type(self), unknown)
 
     def __call__(
         self,
@@ -343,26 +348,25 @@ class Orthogonal(Initializer):
         return np.asarray(self.gain * (q if rows >= columns else q.T).reshape(shape))
 
 
-CLASSES: dict[str, type[Initializer]] = {
-    cls.__name__: cls
-    for cls in [
-        Zeros,
-        Ones,
-        Constant,
-        RandomUniform,
-        RandomNormal,
-        TruncatedNormal,
-        VarianceScaling,
-        GlorotUniform,
-        GlorotNormal,
-        HeUniform,
-        HeNormal,
-        LecunUniform,
-        LecunNormal,
-        Orthogonal,
-        SineUniform,
-    ]
-}
+_ALL: list[type[Initializer]] = [
+    Zeros,
+    Ones,
+    Constant,
+    RandomUniform,
+    RandomNormal,
+    TruncatedNormal,
+    VarianceScaling,
+    GlorotUniform,
+    GlorotNormal,
+    HeUniform,
+    HeNormal,
+    LecunUniform,
+    LecunNormal,
+    Orthogonal,
+    SineUniform,
+]
+
+CLASSES = {cls.__name__: cls for cls in _ALL}
 
 
 def _snake(name: str) -> str:
@@ -376,6 +380,7 @@ _TABLE: dict[str, type[Initializer]] = (
 )
 
 
+@entry
 def get(identifier: Any) -> Initializer | None:
     """The initializer of that name, with Keras's defaults; None is none."""
     if identifier is None or isinstance(identifier, Initializer):

@@ -16,6 +16,7 @@ import numpy as np
 from kurve import scores
 from kurve.arrays import as_array, as_numbers
 from kurve.assessment import as_matrix, class_numbers
+from kurve.entries import entry
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -91,6 +92,7 @@ class Reliability:
     error: float
 
 
+@entry
 def permutation_importance(
     model: Any,
     x: Any,
@@ -145,6 +147,7 @@ def permutation_importance(
     )
 
 
+@entry
 def partial_dependence(
     model: Any,
     x: Any,
@@ -191,6 +194,7 @@ def partial_dependence(
     )
 
 
+@entry
 def calibration(
     model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:
@@ -222,6 +226,7 @@ def calibration(
     return Calibration(promised, np.array(covered), error, np.array(width))
 
 
+@entry
 def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliability:
     """How often what a classifier gives a probability comes true, by probability.
 

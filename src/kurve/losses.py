@@ -470,6 +470,7 @@ NAMES: dict[str, type[Loss]] = (
 )
 
 
+@entry
 def get(identifier: Any) -> Any:
     """The loss of that name as in Keras: for a class's name an object, else the
     function, which gives the value of every row; None is none."""
@@ -482,12 +483,14 @@ def get(identifier: Any) -> Any:
 
 
 def as_loss(identifier: Any) -> Loss:
-    """The loss of that name (or function of this module), with Keras's defaults.
+    """The loss of that name, class or function of this module, with Keras's defaults.
 
     Raises:
         TypeError: a function or an object of another kind.
         ValueError: an unknown name.
     """
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        identifier = identifier()
     if isinstance(identifier, Loss):
         return identifier
     identifier = getattr(identifier, "kind", identifier)
@@ -520,7 +523,7 @@ def _function(cls: type[Loss]) -> Any:
     loss.kind = cls.kind  # type: ignore[attr-defined]
     loss.__name__ = loss.__qualname__ = cls.kind
     loss.__doc__ = f"Value of every row (..., O) -> (...): {cls.__doc__}"
-    return loss
+    return entry(loss)
 
 
 mean_squared_error = _function(MeanSquaredError)

@@ -379,13 +379,17 @@ _TABLE: dict[str, type[Metric]] = CLASSES | {
 }
 
 
+@entry
 def get(identifier: Any) -> Metric | None:
-    """The metric of that name, as in Keras; losses are metrics too, and None is none.
+    """The metric of that name or class, as in Keras; losses are metrics too, and None
+    is none.
 
     Raises:
         TypeError: a function or an object of another kind.
         ValueError: an unknown name.
     """
+    if isinstance(identifier, type) and issubclass(identifier, Metric | losses.Loss):
+        identifier = identifier()
     if identifier is None or isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, losses.Loss):
@@ -450,6 +454,7 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     return made
 
 
+@entry
 def confusion_matrix(
     y_true: Any,
     y_pred: Any,

@@ -11,7 +11,7 @@ import numpy as np
 from kurve import registry
 from kurve.arguments import is_number
 from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entries
+from kurve.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
 from kurve.overrides import refuse_overrides
@@ -84,6 +84,7 @@ _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
 }
 
 
+@entry
 def get(identifier: str | L1L2 | None) -> L1L2 | None:
     """The regularizer of that name, with Keras's defaults; None is none."""
     if identifier is None:

@@ -16,6 +16,8 @@ import sys
 
 import numpy as np
 
+from kurve.entries import entry
+
 PERMUTATION = 1  # stream = number of the pass over the data
 INITIALIZER = 2  # stream = number of the variable in the model
 RESAMPLE = 3  # stream = 0
@@ -108,6 +110,7 @@ def resample_counts(seed: int, count: int) -> np.ndarray:
 _seed_source: dict[str, int] = {}
 
 
+@entry
 def set_random_seed(seed: int) -> None:
     """Make everything random that follows a function of `seed`.
 

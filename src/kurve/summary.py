@@ -13,6 +13,7 @@ import textwrap
 from itertools import zip_longest
 from typing import Any
 
+from kurve.arguments import is_count, is_integer
 from kurve.progress import can_encode
 
 HEADER = ("Layer (type)", "Output Shape", "Param #")
@@ -43,10 +44,10 @@ def summary_text(
     if line_length is None:
         columns = shutil.get_terminal_size().columns
         line_length = max(min(DEFAULT_LENGTH, columns - 4), 40)
-    if line_length < 40:
-        raise ValueError(
+    if not is_count(line_length, 40):
+        raise (ValueError if is_integer(line_length) else TypeError)(
             "[summary] line_length must be at least 40, so that each column has room. "
-            f"Received: {line_length}. Try line_length=76."
+            f"Received: {line_length!r}. Try line_length=76."
         )
     first, second = int(0.45 * line_length), int(0.8 * line_length)
     widths = (first - 1, second - first - 2, line_length - second - 1)

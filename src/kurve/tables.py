@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kurve.delimited import Delimited, shown
+from kurve.entries import entry
 from kurve.errors import TableError as TableError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ ROWS = 1 << 16
 """Rows of a batch of a Parquet file."""
 
 
+@entry
 def read(
     path: str | os.PathLike[str],
     columns: Sequence[str] | None = None,
@@ -89,6 +91,7 @@ def batches(
     return Batches(open_table(path, format=format, **options), columns)
 
 
+@entry
 def open_table(
     path: str | os.PathLike[str], *, format: str | None = None, **options: Any
 ) -> TableFile:

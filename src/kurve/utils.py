@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from kurve.arguments import is_count
 from kurve.arrays import as_numbers
+from kurve.entries import entry
 from kurve.errors import absent as _absent
 from kurve.rng import set_random_seed as set_random_seed
 
 
+@entry
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (n, ...) as one-hot rows: float64 (n, ..., num_classes).
 
@@ -24,6 +27,11 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         ValueError: empty, not whole, below 0 or not below num_classes.
     """
     classes = as_numbers("to_categorical", "x", x)
+    if num_classes is not None and not is_count(num_classes):
+        raise TypeError(
+            "[to_categorical] num_classes must be an integer of at least 1. "
+            f"Received: num_classes={num_classes!r}. Try num_classes=10."
+        )
     if classes.ndim > 1 and classes.shape[-1] == 1:
         classes = classes[..., 0]
     if not classes.size:

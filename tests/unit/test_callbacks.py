@@ -298,6 +298,28 @@ def test_wrong_arguments(make: Any, text: str) -> None:
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (callbacks.EarlyStopping, "patience"),
+        (callbacks.EarlyStopping, "min_delta"),
+        (callbacks.EarlyStopping, "baseline"),
+        (callbacks.EarlyStopping, "start_from_epoch"),
+        (callbacks.ReduceLROnPlateau, "patience"),
+        (callbacks.ReduceLROnPlateau, "factor"),
+        (callbacks.ReduceLROnPlateau, "cooldown"),
+        (callbacks.ReduceLROnPlateau, "min_lr"),
+    ],
+)
+def test_numbers_given_as_text(make: Any, argument: str) -> None:
+    text = (
+        rf"^\[{make.__name__}\] {argument} must be a number. Received: {argument}='2'"
+    )
+    with pytest.raises(TypeError, match=text):
+        make(**{argument: "2"})
+    assert callbacks.EarlyStopping(patience=np.inf).patience == np.inf  # type: ignore[arg-type]
+
+
 class Batches(callbacks.Callback):
     """Writes down the batches of evaluation and prediction."""
 

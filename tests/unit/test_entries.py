@@ -17,14 +17,17 @@ import kurve
 from kurve import (
     Input,
     Sequential,
+    activations,
     callbacks,
     config,
+    datasets,
     initializers,
     layers,
     losses,
     metrics,
     models,
     optimizers,
+    plots,
     regularizers,
     solvers,
     utils,
@@ -177,6 +180,25 @@ UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "L2": ("l", "l2", lambda: regularizers.L2(l=0.1)),
     "L1L2": ("l", "l2", lambda: regularizers.L1L2(l=0.1)),
     "Sequential": ("layer", "layers", lambda: Sequential(layer=[])),
+    "load_data": ("pathh", "path", lambda: datasets.mnist.load_data(pathh="x")),
+    "to_categorical": (
+        *("num_class", "num_classes"),
+        lambda: utils.to_categorical([0, 1], num_class=3),
+    ),
+    "set_threads": ("thread", "threads", lambda: kurve.set_threads(thread=1)),
+    "get_weights": ("layers", "", lambda: line().get_weights(layers=1)),
+    "Zeros": ("value", "", lambda: initializers.Zeros(value=1)),
+    "compute_output_shape": (
+        *("inputs_shape", "input_shape"),
+        lambda: layers.Dense(1).compute_output_shape(inputs_shape=(1, 2)),
+    ),
+    "plot_history": ("axis", "ax", lambda: plots.plot_history({}, axis=None)),
+    "mean_squared_error": (
+        *("y_tru", "y_true"),
+        lambda: losses.mean_squared_error(y_tru=Y, y_pred=Y),
+    ),
+    "Activation": ("xx", "x", lambda: activations.relu(xx=X)),
+    "adapt": ("datas", "data", lambda: layers.Normalization().adapt(datas=X)),
 }
 
 
@@ -187,7 +209,36 @@ def test_an_unknown_argument_names_the_call_and_the_nearest(where: str) -> None:
         call()
     text = str(caught.value)
     assert text.startswith(f"[{where}] unknown argument. Received: {given!r}. ")
-    assert f"Did you mean {meant!r}?" in text
+    assert (f"Did you mean {meant!r}?" if meant else "There is no argument") in text
+
+
+def test_an_unknown_argument_of_a_call() -> None:
+    for call in (
+        lambda: line().predict(X=X),
+        lambda: line()(X, trainin=False),
+        lambda: line().predict_on_batch(X=X),
+        lambda: initializers.HeNormal()((2, 2), dtyp="float32"),
+    ):
+        with pytest.raises(TypeError, match=r"unknown argument\. .*'(X|train|dt)"):
+            call()
+
+
+def test_known_arguments_are_those_that_can_be_given() -> None:
+    with pytest.raises(TypeError) as caught:
+        layers.MaxPooling2D(pool=2)
+    assert "Did you mean 'pool_size'?" in str(caught.value)
+    assert "sizes" not in str(caught.value)
+
+
+def test_no_arguments_at_all() -> None:
+    with pytest.raises(TypeError, match=r"\[get_weights\] there are no arguments\. "):
+        line().get_weights(1)
+
+
+def test_a_missing_argument_beside_known_ones() -> None:
+    for options in ({"name": "a"}, {"input_shape": (2,)}, {"dtype": "float32"}):
+        with pytest.raises(TypeError, match=r"Received: missing .* 'units'\."):
+            layers.Dense(**options)
 
 
 def test_a_missing_argument() -> None:
@@ -213,6 +264,8 @@ def test_a_name_that_is_not_there(module: Any, name: str) -> None:
 def test_the_nearest_name_of_a_module() -> None:
     with pytest.raises(AttributeError, match=r"Did you mean 'Conv2D'\?"):
         _ = layers.Con2D
+    with pytest.raises(AttributeError, match=r"Did you mean 'layers'\?"):
+        _ = kurve.layer
 
 
 GRAPHS: dict[str, Callable[[], Any]] = {
@@ -231,3 +284,56 @@ def test_the_functional_api_is_refused_by_name(name: str) -> None:
 def test_two_letters_that_are_swapped() -> None:
     with pytest.raises(ValueError, match=r"Did you mean 'Adam'\?"):
         optimizers.get("adma")
+
+
+WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
+    "set_weights": ("weights must be a list of arrays", lambda: line().set_weights(3)),
+    "Sequential": (
+        *("the shape of a batch must be a tuple",),
+        lambda: line().compute_output_shape(3),  # type: ignore[arg-type]
+    ),
+    "LearningRateScheduler": (
+        *("schedule must be a function of the epoch",),
+        lambda: callbacks.LearningRateScheduler(0.1),  # type: ignore[arg-type]
+    ),
+    "summary": (
+        *("line_length must be at least 40",),
+        lambda: line().summary(line_length="a"),  # type: ignore[arg-type]
+    ),
+    "to_categorical": (
+        *("num_classes must be an integer of at least 1",),
+        lambda: utils.to_categorical([0, 1], num_classes="a"),  # type: ignore[arg-type]
+    ),
+    "Dense": (
+        *("trainable must be True or False",),
+        lambda: setattr(line().layers[0], "trainable", "no"),
+    ),
+    "SGD": (
+        *("learning_rate must be a number",),
+        lambda: setattr(line().optimizer, "learning_rate", "a"),
+    ),
+    "L2": ("l2 must be finite", lambda: regularizers.L2("a")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("where", WRONG)
+def test_a_wrong_argument_ends_in_one_line_of_kurve(where: str) -> None:
+    rule, call = WRONG[where]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value).startswith(f"[{where}] {rule}")
+    assert "Received: " in str(caught.value) and " Try " in str(caught.value)
+    assert len(traceback.extract_tb(caught.value.__traceback__)) == 3
+
+
+def test_objects_show_their_arguments() -> None:
+    shown = {
+        initializers.RandomNormal(stddev=0.1): "RandomNormal(mean=0.0, stddev=0.1)",
+        losses.Huber(delta=2.0): "Huber(name='huber', delta=2.0)",
+        metrics.R2Score(): "R2Score(name='r2_score')",
+        optimizers.schedules.CosineDecay(0.1, 10): "CosineDecay(",
+        layers.Dense(1, name="a"): "<Dense name=a, built=False>",
+    }
+    for thing, text in shown.items():
+        assert repr(thing).startswith(text)
+    assert repr(callbacks.EarlyStopping()).startswith("<kurve.callbacks.")

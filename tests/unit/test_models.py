@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +143,20 @@ def test_names_and_get_layer() -> None:
     assert repr(model) == "<Sequential name=mine, built=False>"
     model.layers.clear()
     assert len(model.layers) == 2, "the list is a copy"
+
+
+@pytest.mark.parametrize("index", [2, -3, 1.0, "a"])
+def test_get_layer_of_no_index(index: Any) -> None:
+    model = Sequential([Input((2,)), Dense(3), Dense(1)])
+    assert model.get_layer(index=-1) is model.layers[1]
+    with pytest.raises(ValueError, match=r"\[get_layer\] index must be .*-2 to 1, for"):
+        model.get_layer(index=index)
+
+
+def test_layers_without_a_list() -> None:
+    for wrong in ((Dense(1),), (Input((2,)), Dense(1))):
+        with pytest.raises(TypeError, match=r"\[Sequential\] layers must be a list\."):
+            Sequential(*wrong)  # type: ignore[arg-type]
 
 
 def test_weight_lists() -> None:

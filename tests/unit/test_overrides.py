@@ -217,3 +217,40 @@ def test_what_is_called_may_be_overridden() -> None:
     model.compile(optimizers.SGD(Stepwise()), Named())
     model.fit(X, Y, batch_size=1, callbacks=[Tells()])
     assert told == ["built", 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_class_in_the_place_of_an_object_is_not_its_base_class() -> None:
+    model = Sequential([Input((2,)), layers.Dense(1)])
+    with pytest.raises(NotImplementedError, match=r"Ten\.call would never be called"):
+        model.compile("sgd", Ten)
+    with pytest.raises(NotImplementedError, match=r"FortyTwo\.result would never be"):
+        model.compile("sgd", "mse", metrics=[FortyTwo])
+    model.compile("sgd", losses.Huber, metrics=[metrics.RootMeanSquaredError])
+    model.set_weights([np.full((2, 1), 2.0), np.zeros(1)])
+    logs = model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert logs == {"loss": 3.5, "root_mean_squared_error": 4.0}
+
+
+def test_a_mask_of_ones_own_is_refused() -> None:
+    class Masks(layers.Dense):
+        def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+            return previous_mask
+
+    with pytest.raises(NotImplementedError, match=r"Masks\.compute_mask would never"):
+        Sequential([Input((2,)), Masks(1)])
+
+
+@pytest.mark.parametrize("first", [[Input((2,))], []])
+def test_build_of_ones_own_is_called_once(first: list[Any]) -> None:
+    seen = []
+
+    class Tells(Sequential):
+        def build(self, input_shape: Any = None) -> None:
+            seen.append(input_shape)
+            super().build(input_shape)
+
+    model = Tells([*first, layers.Dense(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    assert seen == [(None, 2)]
+    assert model.output_shape == (None, 1)

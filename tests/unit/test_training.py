@@ -149,6 +149,15 @@ def test_class_weight_is_a_sample_weight(engine: str, kind: str) -> None:
     assert not same_weights(a, c, 1e-5)
 
 
+def test_class_weight_of_targets_between_two_classes(engine: str) -> None:
+    """The nearest class, a half to the even one, as in Keras."""
+    soft = np.array([0.1, 0.5, 0.9, 1.0, 1.5, 2.4])[:, None]
+    a, b = (model_of(1) for _ in range(2))
+    a.fit(X[:6], soft, class_weight={0: 3.0, 1: 5.0}, verbose=0)
+    b.fit(X[:6], soft, sample_weight=np.array([3.0, 3, 5, 5, 1, 1]), verbose=0)
+    assert same_weights(a, b)
+
+
 def test_train_on_batch_equals_a_fit_of_one_step(engine: str) -> None:
     a, b = (model_of(metrics=["mae"]) for _ in range(2))
     history = a.fit(X, Y, batch_size=30, shuffle=False, verbose=0).history

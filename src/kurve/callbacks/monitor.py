@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,18 @@ class Monitor(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         super().__init__()
         lookup(type(self).__name__, "mode", mode, dict.fromkeys(("auto", "min", "max")))
+        self.check_numbers(min_delta=min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.best: float | None = None
+
+    def check_numbers(self, **given: Any) -> None:
+        """Refuse arguments that are no numbers."""
+        for name, value in given.items():
+            if not isinstance(value, Real):
+                raise TypeError(
+                    f"[{type(self).__name__}] {name} must be a number. "
+                    f"Received: {name}={value!r}. Try {name}=1."
+                )
 
     def check_monitor(self) -> None:
         """Refuse a value of which nobody knows which way is better.
@@ -109,6 +120,8 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        self.check_numbers(patience=patience)
+        self.check_numbers(start_from_epoch=start_from_epoch, baseline=baseline or 0)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch

@@ -22,6 +22,11 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                "[LearningRateScheduler] schedule must be a function of the epoch. "
+                f"Received: {schedule!r}. Try lambda epoch: 0.1 * 0.9**epoch."
+            )
         self.schedule, self.verbose = schedule, verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -71,6 +76,8 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        self.check_numbers(factor=factor, patience=patience)
+        self.check_numbers(cooldown=cooldown, min_lr=min_lr)
         if not 0.0 < factor < 1.0:
             raise ValueError(
                 "[ReduceLROnPlateau] factor must be between 0 and 1. "

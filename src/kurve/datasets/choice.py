@@ -6,8 +6,10 @@ import os
 
 from kurve.datasets import digits, fashion_mnist, mnist
 from kurve.datasets.files import Images
+from kurve.entries import entry
 
 
+@entry
 def load_images(path: str | os.PathLike[str] | None = None) -> tuple[str, Images]:
     """The name of a set, and the set: the one in `path` (a file as mnist.npz, or a
     folder with Fashion-MNIST's files), else MNIST, else Fashion-MNIST, else

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.datasets.files import Images
+from kurve.entries import entry
 
 TEST = 450
 """Images kept for the test: the last ones, by other writers than most of the first."""
 
 
+@entry
 def load_data() -> Images:
     """(x_train, y_train), (x_test, y_test): 1,347 and 450 images in MNIST's form, (n,
     28, 28) uint8: 8 x 8 pixels, each made 3 x 3, in a frame of zeros.

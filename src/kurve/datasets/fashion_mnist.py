@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from kurve.datasets.files import Images, find, read_idx
+from kurve.entries import entry
 
 NAMES = [
     "T-shirt", "trouser", "pullover", "dress", "coat",
@@ -21,6 +22,7 @@ FILES = [
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
+@entry
 def load_data(path: str | os.PathLike[str] | None = None) -> Images:
     """(x_train, y_train), (x_test, y_test): 60,000 and 10,000 images (n, 28, 28),
     uint8, with the numbers (n,) of their classes, see `NAMES`.

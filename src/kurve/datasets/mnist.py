@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from kurve.datasets.files import Images, find, read_npz
+from kurve.entries import entry
 
 
+@entry
 def load_data(path: str | os.PathLike[str] | None = None) -> Images:
     """(x_train, y_train), (x_test, y_test): 60,000 and 10,000 images (n, 28, 28),
     uint8, with their digits (n,).

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.diagnosis.report import Diagnosis as Diagnosis
 from kurve.diagnosis.report import Finding as Finding
+from kurve.entries import entry
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
 
 
+@entry
 def diagnose(
     model: Sequential,
     x: Any,

@@ -12,6 +12,7 @@ from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
 from kurve.engines.base import aligned_zeros as aligned_zeros
+from kurve.entries import entry
 from kurve.errors import lookup
 
 _loaded: dict[str, Engine] = {}
@@ -43,6 +44,7 @@ def _native() -> Engine:
 _ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _reference}
 
 
+@entry
 def get_engine(engine: str | Engine | None = None) -> Engine:
     """The engine of that name.
 
@@ -66,6 +68,7 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
     return _loaded[engine]
 
 
+@entry
 def set_engine(engine: str) -> None:
     """Choose the engine of all models that are compiled from now on.
 
@@ -76,6 +79,7 @@ def set_engine(engine: str) -> None:
     _default[:] = [engine]
 
 
+@entry
 def set_threads(threads: int) -> None:
     """Number of threads of the native engine. Results do not depend on it.
 
@@ -94,6 +98,7 @@ def set_threads(threads: int) -> None:
     _core.set_threads(threads)
 
 
+@entry
 def get_threads() -> int:
     """Number of threads of the native engine."""
     get_engine("native")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from kurve.arguments import (
     refuse_arguments,
 )
 from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entry
+from kurve.entries import Entrance, entries, entry
 from kurve.naming import auto_name
 from kurve.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, Slot, aligned
@@ -134,6 +134,7 @@ class Variable:
         return f"<Variable {self.name}, shape={self.shape}, value={values}>"
 
 
+@entries
 class Layer(Entrance):
     """A description of operations: its arguments, its variables and its shapes.
 
@@ -143,7 +144,10 @@ class Layer(Entrance):
         input_shape: shape of one sample, for the first layer of a model.
     """
 
-    ignored = ("call", "__call__", "compute_output_shape", "compute_output_spec")
+    ignored = (
+        *("call", "__call__", "compute_output_shape", "compute_output_spec"),
+        "compute_mask",
+    )
     instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
 
     arguments: tuple[str, ...] = ()
@@ -165,7 +169,7 @@ class Layer(Entrance):
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
-        self.trainable = check_flag(where, "trainable", trainable)
+        self.trainable = trainable
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
@@ -272,6 +276,16 @@ class Layer(Entrance):
     @property
     def built(self) -> bool:
         return self.built_shape is not None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights."""
+        return self._trainable
+
+    @trainable.setter
+    @entry
+    def trainable(self, value: bool) -> None:
+        self._trainable = check_flag(type(self).__name__, "trainable", value)
 
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:
@@ -437,7 +451,7 @@ def lower(
                 variable.name,
                 variable.shape,
                 aligned(placed[-1].end) if placed else 0,
-                trainable and bool(layer.trainable),
+                trainable and layer.trainable,
                 penalty.l1,
                 penalty.l2,
             )
@@ -456,6 +470,11 @@ def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:
     """Assign each value to its variable, after all are found to fit."""
+    if not isinstance(values, Iterable):
+        raise TypeError(
+            f"[set_weights] weights must be a list of arrays. Received: {values!r}. "
+            "Try a list such as get_weights() gives."
+        )
     arrays = [
         as_numbers("set_weights", f"weights[{i}]", value, np.float32)
         for i, value in enumerate(values)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import layers as layer_classes
 from kurve import registry, rng
-from kurve.arguments import check_flag, check_name
+from kurve.arguments import check_flag, check_name, is_integer
 from kurve.callbacks import History
 from kurve.claims import changes, check_idle, check_unchanged, reading, reads
 from kurve.data import as_samples
@@ -23,6 +23,7 @@ from kurve.layers.base import (
     Layer,
     Variable,
     assign_all,
+    check_batch_shape,
     check_shape,
     lower,
 )
@@ -62,6 +63,11 @@ class Sequential(Trainer):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        if layers is not None and not isinstance(layers, Iterable):
+            raise WrongKindError(
+                "[Sequential] layers must be a list. "
+                f"Received: {layers!r}. Try Sequential([Input(shape=(1,)), Dense(1)])."
+            )
         self.name = (
             auto_name(type(self)) if name is None else check_name("Sequential", name)
         )
@@ -100,7 +106,7 @@ class Sequential(Trainer):
             layer.trainable = self._trainable
 
     def _trainable_flags(self) -> list[bool]:
-        return [self._trainable, *[bool(layer.trainable) for layer in self._layers]]
+        return [self._trainable, *[layer.trainable for layer in self._layers]]
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -155,7 +161,10 @@ class Sequential(Trainer):
         self._layers.append(layer)
         if self._input_shape is not None:
             try:
-                self._rebuild(self._input_shape)
+                if self.built:
+                    self._rebuild(self._input_shape)
+                else:
+                    self.build((None, *self._input_shape))
             except (TypeError, ValueError):
                 self._layers.pop()
                 self._input_shape = before
@@ -262,6 +271,12 @@ class Sequential(Trainer):
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or index."""
         if index is not None:
+            n = len(self._layers)
+            if not is_integer(index) or not -n <= index < n:
+                raise ValueError(
+                    f"[get_layer] index must be an integer from {-n} to {n - 1}, for "
+                    f"the {n} layers. Received: index={index!r}. Try model.layers."
+                )
             return self._layers[index]
         layer: Layer = lookup(
             "get_layer", "layer", name, {layer.name: layer for layer in self._layers}
@@ -273,7 +288,8 @@ class Sequential(Trainer):
     ) -> tuple[int | None, ...]:
         """Shape of the output for inputs of this shape, (B, ...) or (None, ...), the
         batch axis as given. Builds nothing."""
-        batch, *shape = input_shape
+        batch, sample = check_batch_shape(Sequential, input_shape)
+        shape: Sequence[int | None] = sample
         for layer in self._layers:
             _, *shape = layer.compute_output_shape((None, *shape))
         return (batch, *shape)

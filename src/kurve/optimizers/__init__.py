@@ -10,7 +10,7 @@ import numpy as np
 
 from kurve import registry
 from kurve.arguments import check_flag, check_name, is_integer, refuse_arguments
-from kurve.entries import Entrance
+from kurve.entries import Entrance, entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.naming import auto_name
@@ -110,6 +110,7 @@ class Optimizer(Entrance):
         return self._learning_rate
 
     @learning_rate.setter
+    @entry
     def learning_rate(self, value: float | LearningRateSchedule) -> None:
         if isinstance(value, LearningRateSchedule):
             self._learning_rate: float | LearningRateSchedule = value
@@ -438,6 +439,7 @@ CLASSES: dict[str, type[Optimizer]] = {
 _TABLE = CLASSES | {name.lower(): cls for name, cls in CLASSES.items()}
 
 
+@entry
 def get(identifier: str | Optimizer) -> Optimizer:
     """The optimizer of that name, with Keras's defaults."""
     if isinstance(identifier, Optimizer):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.entries import entry
 from kurve.plots import drawing
 from kurve.plots.arguments import (
     call,
@@ -24,6 +25,7 @@ GRID = 1000
 """Points of a curve that the caller gave no points for."""
 
 
+@entry
 def plot_fit(
     model: Any,
     x: Any,

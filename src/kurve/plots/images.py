@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.arrays import as_array, as_numbers
 from kurve.batching import check_count
+from kurve.entries import entry
 from kurve.plots.drawing import COLOURS, axes, grid, ink
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MOST_NUMBERS = 25
 """Classes of a confusion matrix whose numbers are written."""
 
 
+@entry
 def plot_images(
     images: Any,
     y_true: Any = None,
@@ -80,6 +82,7 @@ def plot_images(
     return _panels("plot_images", pictures, titles, ax, GREYS, colours, **scale)
 
 
+@entry
 def plot_confusion_matrix(
     matrix: Any, class_names: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -146,6 +149,7 @@ def plot_confusion_matrix(
     return ax
 
 
+@entry
 def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw the kernels of a convolution: what each of its filters looks for.
 
@@ -181,6 +185,7 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
     )  # fmt: skip
 
 
+@entry
 def plot_feature_maps(
     model: Any, image: Any, layer: str | None = None, ax: Axes | None = None
 ) -> Axes:

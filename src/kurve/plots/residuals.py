@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.entries import entry
 from kurve.plots import drawing
 from kurve.plots.arguments import check_columns, check_data, check_model, predict
 from kurve.plots.drawing import GREY
@@ -21,6 +22,7 @@ MOST_PANELS = 6
 """Inputs that are drawn."""
 
 
+@entry
 def plot_residuals(
     model: Any,
     x: Any,

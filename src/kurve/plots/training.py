@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kurve.entries import entry
 from kurve.plots import drawing
 from kurve.plots.drawing import COLOURS, GREY
 
@@ -19,6 +20,7 @@ LOG_RANGE = 10.0
 _RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
 
 
+@entry
 def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     """Draw each metric of a `fit` over its epochs, training and validation together.
 
@@ -51,6 +53,7 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@entry
 def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     """Draw the loss over the learning rate of `kurve.lr_find`, with its suggestion.
 

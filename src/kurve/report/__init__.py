@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kurve.entries import entry
 from kurve.files import write_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) 
     write_text(path, make_report(*arguments, **options))
 
 
+@entry
 def make_report(
     model: Any,
     x: Any,

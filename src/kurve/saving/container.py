@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kurve.entries import entry
 from kurve.files import named
 from kurve.saving.errors import ModelFileError as ModelFileError
 from kurve.saving.errors import damaged
@@ -94,6 +95,7 @@ def read_header(
         return file.info, file.entries
 
 
+@entry
 def verify(path: str | os.PathLike[str]) -> None:
     """Compare every byte of a file with its checksums, in little memory.
 

@@ -71,7 +71,7 @@ class Trainable:
         *("compute_loss", "compute_metrics", "get_metrics_result", "reset_metrics"),
         *("make_train_function", "make_test_function", "make_predict_function"),
         *("train_function", "test_function", "predict_function"),
-        *("compute_output_shape", "compute_output_spec", "metrics"),
+        *("compute_output_shape", "compute_output_spec", "compute_mask", "metrics"),
     )
     instead = "callbacks, or a loop of your own with train_on_batch"
 

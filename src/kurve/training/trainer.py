@@ -211,7 +211,7 @@ class Trainer(Trainable):
 
     def predict(
         self,
-        x: Any,
+        x: Any = None,
         batch_size: int | None = None,
         verbose: str | int = "auto",
         steps: int | None = None,
@@ -309,20 +309,27 @@ class Trainer(Trainable):
         """Loss and metrics of one batch, without an update."""
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
+    def predict_on_batch(self, x: Any = None, **unknown: Never) -> np.ndarray:
         """`predict` without a progress bar."""
         try:
+            if unknown:
+                raise unknown_argument(type(self).predict_on_batch, next(iter(unknown)))
             return self.predict(x, verbose=0)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
-    def __call__(self, x: Any, training: bool | None = None) -> np.ndarray:
+    def __call__(
+        self, x: Any = None, training: bool | None = None, **unknown: Never
+    ) -> np.ndarray:
         """`predict` without a progress bar.
 
         Args:
             training: None or False; only layers can be called as in training.
         """
         try:
+            if unknown:
+                name, where = next(iter(unknown)), type(self).__name__
+                raise unknown_argument(type(self).__call__, name, where)
             if training:
                 raise NotImplementedError(
                     "[Sequential] a model can only be called for its predictions; as "

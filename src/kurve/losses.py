@@ -21,7 +21,7 @@ from kurve.arrays import as_numbers
 from kurve.entries import Entrance, entry, warn
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
-from kurve.plan import Attr, Shape, Spec
+from kurve.plan import Attr, Op, Plan, Shape, Spec
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -155,17 +155,46 @@ class Loss(Rowwise, Entrance):
 
     @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of one batch, as `evaluate` gives it for a batch.
+        """The loss of one batch by the engine in use: that of `evaluate`, bit for bit.
 
         Args:
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
+        where = type(self).__name__
         own = type(self).call is not Loss.call
+        by_sample = np.ndim(sample_weight) < 2 and np.ndim(y_pred) > 1
+        if by_sample and not own and np.size(y_pred):
+            y, p = self.paired(y_true, y_pred)
+            if self.sparse:
+                self.check_targets(where, y, p.shape)
+            weights = None
+            if sample_weight is not None:
+                weights = weights_for(where, sample_weight, p.shape[:1])
+            return _of_batch(self.spec, y, p, weights)
         values = self.call(y_true, y_pred) if own else self._rows(y_true, y_pred)
         values = np.asarray(values, np.float64)
-        weights = weights_for(type(self).__name__, sample_weight, values.shape)
+        weights = weights_for(where, sample_weight, values.shape)
         return float(np.sum(weights * values) / values.size) if values.size else 0.0
+
+
+def _of_batch(
+    spec: Spec, y: np.ndarray, p: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """The loss of a batch by the engine in use, as of a model that gives p."""
+    from kurve.engines import Batches, State, get_engine
+
+    shape = p.shape[1:]
+    same = Op("reshape", "output", shape, shape)
+    program = get_engine().compile(Plan(shape, shape, (same,), (), (), spec))
+    nothing, totals = np.zeros(0, np.float32), np.zeros(2)
+    state = State(nothing, nothing, nothing.reshape(0, 0), np.zeros(0), 0, 0)
+    if weights is not None:
+        weights = np.ascontiguousarray(weights, np.float32)
+    bounds = np.array([0, len(p)])
+    y, p = np.ascontiguousarray(y), np.ascontiguousarray(p)
+    program.test(state, Batches(p, y, weights, None, bounds), totals)
+    return float(totals[0] / totals[1])
 
 
 def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
@@ -311,9 +340,9 @@ class CategoricalCrossentropy(_CrossEntropy):
         super().check_targets(where, y, output_shape)
         self._warn_of_one_class(where, output_shape)
 
-    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
+    def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         self._warn_of_one_class(type(self).__name__, np.shape(y_pred))
-        return super()._rows(y_true, y_pred)
+        return super().paired(y_true, y_pred)
 
     def _warn_of_one_class(self, where: str, output_shape: Shape) -> None:
         if output_shape and output_shape[-1] == 1:

@@ -191,6 +191,7 @@ def partial_dependence(
     )
 
 
+@np.errstate(over="ignore")
 def calibration(
     model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:

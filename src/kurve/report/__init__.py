@@ -15,6 +15,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kurve.files import write_text
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) 
     write_text(path, make_report(*arguments, **options))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def make_report(
     model: Any,
     x: Any,

@@ -66,6 +66,7 @@ class Assessment:
         return next(s.value for s in self.scores[who] if s.name == name)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def assess(
     model: Any,
     x: Any,

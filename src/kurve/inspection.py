@@ -195,6 +195,7 @@ def partial_dependence(
 
 
 @entry
+@np.errstate(over="ignore")
 def calibration(
     model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:

@@ -118,6 +118,19 @@ def test_numbers_that_no_float_holds(run: Any) -> None:
     assert run("evaluate", "ids.kurve", "ids.csv").code == 0
 
 
+@pytest.mark.parametrize("features", ["x", "x,z"])
+def test_numbers_too_large_to_be_drawn(run: Any, features: str) -> None:
+    """The page says so, and everything else is there."""
+    pytest.importorskip("matplotlib")
+    rows = (f"{i},{i % 5},{-1.79e308 if i % 10 == 3 else 1.79e308}" for i in range(60))
+    Path("h.csv").write_text("\n".join(("x,z,y", *rows)))
+    words = ("-t", "y", "--features", features, "-q", "--epochs", "3")
+    done = run("fit", "h.csv", *words, "--report", "r.html")
+    assert (done.code, done.err) == (0, "") and assessed("h.kurve") is True
+    assert "Not drawn: numbers beyond 1e+300." in Path("r.html").read_text()
+    assert run("evaluate", "h.kurve", "h.csv").code == 0
+
+
 @posix
 @pytest.mark.parametrize(
     ("words", "end", "status", "message"),

@@ -67,6 +67,9 @@ BESIDE = {
     "a mode": wrong(
         lambda m: callbacks.EarlyStopping(mode="up"), ValueError, "EarlyStopping", "up"
     ),
+    "set_threads(2**40)": wrong(
+        lambda m: kurve.set_threads(2**40), ValueError, "set_threads", "from 1 to 64"
+    ),
     "set_threads(0)": wrong(
         lambda m: kurve.set_threads(0), ValueError, "set_threads", "0"
     ),

@@ -119,6 +119,8 @@ ADDED = {
 OTHER_DEFAULTS = {
     # needed here, where Keras has None and fails later
     "Input": ["shape"],
+    "Sequential.predict": ["x"],  # so that a misspelt name of it can be named
+    "Sequential.predict_on_batch": ["x"],
     "Sequential.train_on_batch": ["y"],
     "Sequential.test_on_batch": ["y"],
 }

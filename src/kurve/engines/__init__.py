@@ -15,6 +15,9 @@ from kurve.engines.base import aligned_zeros as aligned_zeros
 from kurve.entries import entry
 from kurve.errors import lookup
 
+MOST_THREADS = 64
+"""As in the core."""
+
 _loaded: dict[str, Engine] = {}
 _default: list[str] = []
 
@@ -87,9 +90,10 @@ def set_threads(threads: int) -> None:
         threads: at least 1. The default is the cores this process may use (affinity
             and cgroup quota), or the environment variable KURVE_NUM_THREADS.
     """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    is_count = isinstance(threads, int) and not isinstance(threads, bool)
+    if not is_count or not 1 <= threads <= MOST_THREADS:
         raise ValueError(
-            "[set_threads] threads must be an integer of at least 1. "
+            f"[set_threads] threads must be an integer from 1 to {MOST_THREADS}. "
             f"Received: {threads!r}. Try set_threads(1)."
         )
     get_engine("native")

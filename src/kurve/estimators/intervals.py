@@ -32,6 +32,7 @@ def check_coverage(coverage: float) -> float:
     return float(coverage)
 
 
+@np.errstate(over="ignore")
 def gaussian(mean: np.ndarray, deviation: np.ndarray, coverage: float) -> np.ndarray:
     """mean -+ z deviation, z the normal quantile of (1 + coverage) / 2."""
     reach = NormalDist().inv_cdf(0.5 + coverage / 2.0) * deviation
@@ -71,6 +72,12 @@ def between_quantiles(
     return np.stack(ends, axis=-1)
 
 
+def errors(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """(y - mean) / deviation, in halves, because y - mean may overflow."""
+    with np.errstate(over="ignore"):
+        return np.asarray((y / 2 - mean / 2) / (deviation / 2))
+
+
 @dataclass
 class Conformal:
     """Split conformal intervals: mean -+ q deviation, q the quantile of the scores
@@ -97,7 +104,7 @@ class Conformal:
         weights: np.ndarray | None,
     ) -> Conformal:
         """From the rows (m, T) that were held out."""
-        scores = np.abs(y - mean) / deviation
+        scores = np.abs(errors(y, mean, deviation))
         order = np.argsort(scores, axis=0, kind="stable")
         counted = np.ones(len(y)) if weights is None else weights / weights.mean()
         return cls(np.take_along_axis(scores, order, axis=0), counted[order])
@@ -106,6 +113,7 @@ class Conformal:
         """Whether there are rows enough for that coverage."""
         return math.ceil((len(self.scores) + 1) * coverage - 1e-9) <= len(self.scores)
 
+    @np.errstate(over="ignore")
     def interval(
         self, mean: np.ndarray, deviation: np.ndarray, coverage: float
     ) -> np.ndarray:
@@ -148,6 +156,7 @@ class CrossValidation:
     scores: np.ndarray
     fold_of: np.ndarray
 
+    @np.errstate(over="ignore")
     def interval(
         self, means: np.ndarray, deviations: np.ndarray, coverage: float
     ) -> np.ndarray:

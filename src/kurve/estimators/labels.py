@@ -42,6 +42,8 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
         labels = objects if objects.dtype.kind != "O" else objects.astype(str)
     elif labels.dtype.kind in "OT":
         labels = of_one_kind(where, labels.astype(object))
+    elif labels.dtype.kind == "f":
+        labels = labels.astype(np.float64)  # files know no others
     if labels.dtype.kind == "c":
         raise ValueError(
             f"[{where}] Complex data not supported. Received: y of {labels.dtype}. "

@@ -211,6 +211,7 @@ class Regressor(Estimator):
     def _shaped(self, values: np.ndarray) -> np.ndarray:
         return values[:, 0] if self._flat else values
 
+    @np.errstate(over="ignore")
     def _moments(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of y (n, T) from the members' outputs (members, n, units).
 
@@ -249,8 +250,7 @@ class Regressor(Estimator):
             scaled = intervals.between_quantiles(
                 np.sort(values, axis=-1), np.array(defaults.QUANTILES), coverage
             )
-            outs = self._outputs
-            return scaled * outs.deviation[:, None] + outs.mean[:, None]
+            return self._outputs.backward(scaled.swapaxes(1, 2)).swapaxes(1, 2)
         mean, deviation = self._moments(outputs)
         if method == "conformal":
             assert self._conformal is not None
@@ -441,10 +441,8 @@ class Regressor(Estimator):
             means, deviations = learnt._by_fold(parts.rows[0])
             assert fresh.fold_of is not None
             rows = np.arange(len(parts.train))
-            scores = (
-                np.abs(parts.train.y - means[fresh.fold_of, rows])
-                / deviations[fresh.fold_of, rows]
-            )
+            at = fresh.fold_of, rows
+            scores = np.abs(intervals.errors(parts.train.y, means[at], deviations[at]))
             fresh.learnt["_cross"] = CrossValidation(scores, fresh.fold_of)
             fresh.learnt["_folds"] = fresh.folds
 
@@ -462,7 +460,8 @@ class Regressor(Estimator):
             learnt._outputs_of(fresh.inputs.forward(held.x))
         )
         # Targets that are constant but in a few rows: squares that still add up.
-        squares = np.clip((held.y - mean) / deviation, -1e150, 1e150) ** 2
+        errors = intervals.errors(held.y, mean, deviation)
+        squares = np.clip(errors, -1e150, 1e150) ** 2
         ratio = np.average(squares, axis=0, weights=held.weights)
         rows, prior = len(held), defaults.PRIOR_ROWS
         return np.sqrt((rows * ratio + prior) / (rows + prior))

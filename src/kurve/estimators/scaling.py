@@ -64,12 +64,23 @@ class Scaler:
         """z, float32; what would not fit into it is cut off at its largest number."""
         with np.errstate(over="ignore"):
             z = (x - self.mean) / self.deviation
+            if not np.isfinite(z).all():
+                halves = (x / 2 - self.mean / 2) / (self.deviation / 2)
+                z = np.where(np.isfinite(z), z, halves)
         largest = 1e30  # squares and products of a first layer still fit
         return np.ascontiguousarray(np.clip(z, -largest, largest), np.float32)
 
     def backward(self, z: np.ndarray) -> np.ndarray:
-        """x, float64."""
-        return np.asarray(z, np.float64) * self.deviation + self.mean
+        """x, float64; what would not fit into it is cut off at its largest number."""
+        z = np.asarray(z, np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = z * self.deviation + self.mean
+            if np.isfinite(x).all():
+                return x
+            largest = np.finfo(np.float64).max / 4
+            quarters = z * (self.deviation / 4) + self.mean / 4
+            beyond = np.isfinite(z) & ~np.isfinite(x)
+            return np.where(beyond, 4 * np.clip(quarters, -largest, largest), x)
 
 
 @dataclass
@@ -108,7 +119,8 @@ class Moments:
             step = (mean / 2 - self.mean / 2) / unit * 2
             squares += self.squares * (self.unit / unit) ** 2
             squares += step**2 * (self.count * count / total)
-            mean = self.mean + step * (count / total) * unit
+            # In halves: a step from the lowest to the highest float64 overflows.
+            mean = (self.mean / 2 + step * (count / total) * (unit / 2)) * 2
         self.count += count
         self.mean, self.squares, self.unit = mean, squares, unit
         self.low, self.high = low, high

@@ -15,6 +15,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kurve.entries import entry
 from kurve.files import write_text
 
@@ -28,6 +30,7 @@ def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) 
 
 
 @entry
+@np.errstate(over="ignore", invalid="ignore")
 def make_report(
     model: Any,
     x: Any,

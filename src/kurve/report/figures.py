@@ -6,10 +6,12 @@ the letters are text in the page's font. Clouds of many points are one embedded 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,9 @@ MANY = 400
 
 POINTS = 2000
 """Points drawn, at most; more only make the cloud darker."""
+
+LARGEST = 1e300
+"""Size of the numbers that are drawn: beyond, limits and ticks overflow."""
 
 DATA, MODEL, OTHER, WARNING = GREY, COLOURS[0], COLOURS[2], COLOURS[1]
 
@@ -98,6 +103,29 @@ class Canvas:
         return svg.replace("<svg ", mark, 1).strip()
 
 
+def _if_drawable(draw: Callable[..., str]) -> Callable[..., str]:
+    """The picture, or a sentence where a number in it is too large to be drawn."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Any) -> str:
+        if any(map(_too_large, arguments)):
+            return f"<p class=note>Not drawn: numbers beyond {LARGEST:g}.</p>"
+        return draw(*arguments)
+
+    return drawn
+
+
+def _too_large(value: Any) -> bool:
+    if dataclasses.is_dataclass(value):
+        return any(map(_too_large, vars(value).values()))
+    if isinstance(value, tuple):
+        return any(map(_too_large, value))
+    if isinstance(value, float | np.ndarray) and np.asarray(value).dtype.kind == "f":
+        return bool((np.abs(value) > LARGEST).any())
+    return False
+
+
+@_if_drawable
 def curve(
     x: np.ndarray,
     y: np.ndarray,
@@ -134,6 +162,7 @@ def curve(
         return canvas.svg(f"{names[1]} over {names[0]}: data and fitted curve")
 
 
+@_if_drawable
 def against_truth(
     truth: np.ndarray, predicted: np.ndarray, outside: np.ndarray | None, name: str
 ) -> str:
@@ -155,6 +184,7 @@ def against_truth(
         return canvas.svg(f"predicted against true {name}")
 
 
+@_if_drawable
 def residuals(predicted: np.ndarray, errors: np.ndarray, name: str) -> str:
     """What is left over, against the prediction and as a distribution."""
     with Canvas(7.2, 2.9, columns=2) as canvas:
@@ -186,6 +216,7 @@ def history(curves: Mapping[str, Sequence[float]]) -> str:
         return canvas.svg("loss over the epochs of training")
 
 
+@_if_drawable
 def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
     """A bar a feature, the most important on top."""
     order = np.argsort(-found.mean, kind="stable")[:most][::-1]
@@ -205,6 +236,7 @@ def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
         return canvas.svg("permutation importance of the features")
 
 
+@_if_drawable
 def dependence(
     found: Dependence,
     data: np.ndarray,
@@ -257,6 +289,7 @@ def dependence(
         return canvas.svg(f"partial dependence of {target} on {found.name}")
 
 
+@_if_drawable
 def coverage(found: Calibration) -> str:
     """Promised against kept."""
     with Canvas(4.4, 3.7) as canvas:

@@ -105,6 +105,47 @@ def test_any_offset_and_any_size(shift: float, size: float) -> None:
     assert np.sqrt(np.mean(error**2)) < 0.25
 
 
+@pytest.mark.parametrize("interval", ["auto", "conformal", "cv+", "quantile"])
+@pytest.mark.parametrize("batches", [False, True])
+def test_targets_as_large_as_float64(
+    interval: str, batches: bool, tmp_path: Any
+) -> None:
+    """Differences of such numbers overflow; what is learnt of them must not."""
+    if batches and interval == "cv+":
+        pytest.skip("cv+ needs all rows at once")
+    x = np.linspace(-1.0, 1.0, 120)[:, None]
+    y = np.where(np.arange(120) < 12, -1.79e308, 1.79e308)
+    model = Regressor(
+        (8,), solver="adam", max_epochs=5, interval=interval, random_state=0
+    )
+    if batches:
+        model.fit([(x[:60], y[:60]), (x[60:], y[60:])])
+    else:
+        model.fit(x, y)
+    assert np.isfinite(model.predict(x)).all()
+    assert np.isfinite(model.score(x, y))
+    assert not np.isnan(model.predict_interval(x, coverage=0.8)).any()
+    model.save(tmp_path / "m.kurve")
+    np.testing.assert_array_equal(
+        kurve.estimators.load(tmp_path / "m.kurve").predict(x), model.predict(x)
+    )
+
+
+def test_a_scaler_at_the_ends_of_float64() -> None:
+    x = np.where(np.arange(10) < 1, -1.79e308, 1.79e308)[:, None]
+    moments = Moments()
+    for rows in (slice(0, 1), slice(1, 10)):
+        moments.add(x[rows], None)
+    for scaler in (Scaler.learn(x), moments.scaler(True)):
+        np.testing.assert_allclose(scaler.mean, 0.8 * 1.79e308, rtol=1e-12)
+        z = scaler.forward(x)
+        np.testing.assert_allclose(z[:2, 0], [-3.0, 1 / 3], rtol=1e-6)
+        np.testing.assert_allclose(scaler.backward(z), x, rtol=1e-6)
+        largest = np.finfo(np.float64).max
+        ends = scaler.backward(np.array([[9.0], [-9.0]]))
+        np.testing.assert_array_equal(ends, [[largest], [-largest]])
+
+
 def test_constant_targets_are_learnt() -> None:
     model = fast(max_epochs=10).fit(X, np.full(200, 7.5))
     assert abs(model.predict(X) - 7.5).max() < 0.5

@@ -49,7 +49,7 @@ START = 1 << 20
 BLOCK = 1 << 24
 """Bytes of a batch; more where lines are longer."""
 
-LIMIT = 1 << 30
+LIMIT = 1 << 28
 """Bytes of a line, at most."""
 
 

@@ -115,7 +115,7 @@ def test_reference_lists_every_class(module: str) -> None:
     internal = {
         "Activation", "Attr", "CallbackList", "Entrance", "Estimator", "InputLayer",
         "FittingAccuracy", "L1L2", "Layer", "LearningRateSchedule", "Loss",
-        "LossMetric", "Metric", "MetricSpec", "Op", "Optimizer", "Residuals",
+        "LossMetric", "Metric", "MetricSpec", "Op", "Optimizer", "Plan", "Residuals",
         "Rowwise", "Slot", "Spec", "Variable",
     }  # fmt: skip
     assert names - internal <= listed

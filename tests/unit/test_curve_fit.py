@@ -308,7 +308,7 @@ def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
 def test_a_walk_that_ends_where_there_are_no_derivatives() -> None:
     """f is finite at 1, the answer, and not a hair beyond."""
     with pytest.raises(RuntimeError, match="no minimum was found"):
-        curve_fit(lambda x, a: np.where(np.real(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
+        curve_fit(lambda x, a: np.where(float(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
 
 
 def test_the_order_of_the_data_does_not_matter() -> None:

@@ -227,10 +227,12 @@ def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:
     n, parameters = len(found.residuals), len(found.p)
     tangent, norms = found.tangent, found.tangent.norms
     if min(norms.tolist()) > 0.0 and (absolute_sigma or n > parameters):
-        turned = Turned(tangent.whole, norms, tangent.least)
+        turned = tangent.turned
+        if tangent.held is not None:
+            turned = Turned(tangent.whole, norms, tangent.least)
         s = turned.s.tolist()
         if min(s) > turned.least * max(s):
-            half = turned.vt.T / turned.s / norms[:, None]
+            half = turned.vt.T / turned.s / turned.scale[:, None]
             variance = 1.0 if absolute_sigma else 2.0 * found.cost / (n - parameters)
             return half @ half.T * variance
     warn(

@@ -61,7 +61,10 @@ class Derivatives:
         self.method = method
         self.shares = [1.0] * len(lower)
         self.uppers = upper.tolist()
-        self.widest = ((upper - lower) / 8.0).tolist()
+        self.widest = [
+            (high - low) / 8.0
+            for low, high in zip(lower.tolist(), self.uppers, strict=True)
+        ]
         self.ones = np.ones(len(lower))
         self.confirmed: np.ndarray | None = None
 
@@ -167,26 +170,27 @@ class Derivatives:
     def _complex_step(
         self, p: np.ndarray, out: np.ndarray, units: np.ndarray | None
     ) -> bool | None:
-        base, row = p.astype(np.complex128), np.empty(out.shape[1])
+        base = p.astype(np.complex128)
         confirmed = units is not None
-        for j, at in enumerate(base.real.tolist()):
-            h = TINY * max(abs(at), TINY) if at else TINY
+        for j, at in enumerate(p.tolist()):
+            h, row = TINY * max(abs(at), TINY) if at else TINY, out[j]
             point = base.copy()
             point[j] = complex(at, h)
             try:
                 values = self.formula(point)
             except Exception:  # whatever a user's formula raises
                 return None
-            np.divide(values.imag, h, row)
-            square = dot(row, row)
-            if not math.isfinite(square):
-                return None
-            if confirmed and units is not None:
-                wrong = out[j] * units[j]
-                wrong -= row
-                confirmed = dot(wrong, wrong) <= 1e-8 * square
-            out[j] = row
-        return confirmed
+            if units is not None:
+                rest = row * units[j]
+            if values.dtype.kind == "c":
+                np.divide(values.imag, h, row)
+            else:
+                row[:] = 0.0
+            if units is not None:
+                rest -= row
+                confirmed &= dot(rest, rest) <= 1e-8 * dot(row, row)
+        whole = out.reshape(-1)
+        return confirmed if math.isfinite(dot(whole, whole)) else None
 
     def central(self, p: np.ndarray, at_p: np.ndarray, j: int) -> np.ndarray:
         """Column j by differences over h and 2h: (4 D(h) - D(2h)) / 3."""

@@ -214,7 +214,7 @@ def _check_first(fit: Fit, first: np.ndarray) -> None:
 def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
     """What the best constant leaves of the data, |y - mean|^2, whitened."""
     if whiten is unchanged:
-        rest = y - y.mean()
+        rest = y - y.sum() / len(y)
     else:
         one, whole = whiten(np.ones_like(y)), whiten(y)
         rest = whole - one * (np.sum(one * whole) / np.sum(one * one))

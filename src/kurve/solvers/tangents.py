@@ -36,7 +36,7 @@ class Fit:
     ) -> None:
         self.formula, self.y, self.whiten = formula, y, whiten
         self.derivatives, self.lower, self.upper = derivatives, lower, upper
-        self.bounded = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+        self.bounded = any(map(math.isfinite, lower.tolist() + upper.tolist()))
         self.calls = 0
         self.at: np.ndarray | None = None
         whitened = whiten(y).astype(np.float64, copy=False)
@@ -210,9 +210,9 @@ class Tangent:
 
     def full_rank(self) -> bool:
         """Whether every parameter that is not held has influence of its own."""
-        s = self.turned.s
+        s = self.turned.s.tolist()
         held = 0 if self.held is None else int(self.held.sum())
-        return int((s > self.least * s.max()).sum()) + held == len(s)
+        return sum(a > self.least * max(s) for a in s) + held == len(s)
 
     def step(self, damping: float) -> np.ndarray:
         return self._solve(damping, self.turned.s * self.turned.u_r)

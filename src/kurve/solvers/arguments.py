@@ -56,7 +56,8 @@ def as_independent(given: Any, check_finite: bool) -> Any:
 def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     """p0, or as many ones as f has parameters."""
     if p0 is not None:
-        first = as_numbers(WHERE, "p0", p0, np.float64)
+        plain = type(p0) is list and all(type(v) is float for v in p0)
+        first = np.array(p0) if plain else as_numbers(WHERE, "p0", p0, np.float64)
         first = first if first.ndim else first.reshape(1)
         finite = first.ndim == 1 and all(map(math.isfinite, first.tolist()))
         if not finite or not first.size:

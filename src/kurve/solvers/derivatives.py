@@ -65,7 +65,6 @@ class Derivatives:
             (high - low) / 8.0
             for low, high in zip(lower.tolist(), self.uppers, strict=True)
         ]
-        self.ones = np.ones(len(lower))
         self.confirmed: np.ndarray | None = None
 
     def __call__(self, p: np.ndarray, at_p: np.ndarray) -> np.ndarray:
@@ -75,7 +74,7 @@ class Derivatives:
         """
         out = np.empty((len(p), len(at_p)))
         units = self.rows(p, at_p, out)
-        return (out * units[:, None]).T
+        return out.T * units
 
     def rows(
         self,
@@ -84,7 +83,7 @@ class Derivatives:
         out: np.ndarray,
         digits: Digits = Digits.ALL,
         units: np.ndarray | None = None,
-    ) -> np.ndarray:
+    ) -> np.ndarray | float:
         """Write the Jacobian's columns to out (P, n), with as many digits as the
         method gives at most.
 
@@ -92,7 +91,7 @@ class Derivatives:
             units: (P,), where out holds differences from near p, over these.
 
         Returns:
-            (P,) what each row is to be multiplied with.
+            What each row is to be multiplied with, (P,) or the same for all.
         """
         if digits is not Digits.ALL or self.method == "2-point":
             return self.differences(p, at_p, out, digits is Digits.MOST)
@@ -104,10 +103,10 @@ class Derivatives:
                 self.method = "cs" if found else "3-point"
                 self.confirmed = p.copy()
             if self.method == "cs" and found:
-                return self.ones
+                return 1.0
         for j in range(len(p)):
             out[j] = self.central(p, at_p, j)
-        return self.ones
+        return 1.0
 
     def note(self, terms: list[float], size: float) -> None:
         """Learn from |J_j p_j| beside the values how wide differences may be: a peak
@@ -170,25 +169,25 @@ class Derivatives:
     def _complex_step(
         self, p: np.ndarray, out: np.ndarray, units: np.ndarray | None
     ) -> bool | None:
-        base = p.astype(np.complex128)
-        confirmed = units is not None
+        base, confirmed = p.astype(np.complex128), units is not None
         for j, at in enumerate(p.tolist()):
-            h, row = TINY * max(abs(at), TINY) if at else TINY, out[j]
+            row = out[j]
+            h = TINY * max(abs(at), TINY) if at else TINY
             point = base.copy()
             point[j] = complex(at, h)
             try:
                 values = self.formula(point)
             except Exception:  # whatever a user's formula raises
                 return None
-            if units is not None:
-                rest = row * units[j]
+            before = None if units is None else row * units[j]
             if values.dtype.kind == "c":
                 np.divide(values.imag, h, row)
             else:
                 row[:] = 0.0
-            if units is not None:
-                rest -= row
-                confirmed &= dot(rest, rest) <= 1e-8 * dot(row, row)
+            if before is not None:
+                before -= row
+                confirmed &= dot(before, before) <= 1e-8 * dot(row, row)
+            del values, before  # their memory serves the next ones
         whole = out.reshape(-1)
         return confirmed if math.isfinite(dot(whole, whole)) else None
 

@@ -163,17 +163,18 @@ ENDS = (
 def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     """The same without bounds in float64, where the core is there."""
     p, (count, n) = start.copy(), (len(start), len(fit.y))
-    columns, units = np.empty((count + 1, n)), np.ones(count + 1)
+    columns, units = np.empty((count + 1, n)), np.empty(count + 1)
     whole, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
     turned = linear.Turned(None, np.empty(count), linear.EPS * max(columns.shape))
     formula, whiten, y, derivatives = fit.formula, fit.whiten, fit.y, fit.derivatives
     assert isinstance(derivatives, Derivatives)
     jacobian = columns[:-1]
     point, shares, rest = start.copy(), np.empty(count), np.empty(n)
-    values = fit.values(start)
+    values: np.ndarray | None = None
 
     def residuals() -> None:
         nonlocal values
+        values = None  # its memory serves the next ones
         values = formula(point)
         np.subtract(values, y, rest)
         if whiten is not unchanged:
@@ -181,12 +182,14 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
     def rows(same: bool) -> None:
         derivatives.shares = shares.tolist()
-        at_point = values if same else formula(point)
+        at_point = values if same and values is not None else formula(point)
         if whiten is unchanged:
-            derivatives.rows(point, at_point, jacobian, Digits.ALL, units[:-1])
+            made = derivatives.rows(point, at_point, jacobian, units=units[:-1])
         else:
-            derivatives.rows(point, at_point, jacobian)
+            made = derivatives.rows(point, at_point, jacobian)
             jacobian[:] = whiten(jacobian)
+        if isinstance(made, np.ndarray):  # differences
+            np.multiply(jacobian, made[:, None], jacobian)
 
     columns[-1] = fit.r_at
     end, left, rate, bend, is_linear, made = linear.walk(
@@ -222,7 +225,8 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     if not math.isfinite(sum(fit.terms)):
         left = math.inf  # nothing is known there
     why = ENDS[end - 1]
-    why = End(why.converged, why.message.format(most))
+    if not why.converged:
+        why = End(False, why.message.format(most))
     return Place(p, here, left, rate, bend, is_linear, why)
 
 

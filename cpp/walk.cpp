@@ -102,7 +102,7 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     double rate = left_before > 0 ? std::min(walked.left / left_before, 1.0) : 1.0;
     double bend = moved > 0 ? change(before, norms, P) / moved : inf;
     bool same = digits == digits_before;
-    walked.rate = same ? rate : std::min(rate, walked.rate);
+    walked.rate = same || digits == Digits::most ? rate : std::min(rate, walked.rate);
     walked.bend = same ? bend : std::min(bend, walked.bend);
     digits_before = digits;
     if (count == rules.most_steps) return walked.rate = 1, ended(WalkEnd::steps);
@@ -137,7 +137,9 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     double expected = reach.promised * std::abs(1 - ratio);
     moved = done ? 0.0 : part(step.data(), trial.data(), P);
     double after = moved * walked.rate * walked.rate;  // of the step after the next
-    if (done || digits == Digits::most ||
+    bool soon = walked.left <= rules.rough ||
+                moved * walked.rate * walked.bend <= rules.last_change;
+    if (done || (digits == Digits::most && (hidden || soon)) ||
         (walked.rate == 1 && expected <= rules.near * rules.near * cost))
       digits = Digits::all;
     else if (digits == Digits::half && (hidden || walked.left <= rules.rough ||

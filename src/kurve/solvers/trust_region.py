@@ -94,7 +94,8 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         # Behind rough derivatives what is left, and the change of J, are mostly their
         # error: the steps before tell more.
         same, digits_before = digits is digits_before, digits
-        rate, bend = (rates[0], bends[0]) if same else (min(rates), min(bends))
+        rate = rates[0] if same or digits is Digits.MOST else min(rates)
+        bend = bends[0] if same else min(bends)
         if left <= NEAR and digits is Digits.ALL:
             return ended(True, "no step promises a lower cost")
         done = hidden = False
@@ -129,7 +130,8 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         moved = 0.0 if done else part(step, trial)
         after = moved * rate**2  # of the step after the next
         straight = rate == 1.0 and expected <= NEAR**2 * here.cost
-        if done or digits is Digits.MOST or straight:
+        soon = hidden or left <= ROUGH or moved * rate * bend <= LAST_CHANGE
+        if done or straight or (digits is Digits.MOST and soon):
             digits = Digits.ALL
         elif digits is Digits.HALF and (
             hidden

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "linear.h"
+
 namespace kurve {
 
 // What Python computes; both may throw.
@@ -11,12 +13,13 @@ struct Curve {
   virtual ~Curve() = default;
   // r (n,) = f(p) - y, whitened.
   virtual void residuals(const double* p, double* r) = 0;
-  // columns (P, n) = J with all digits; shares (P,) as in Derivatives.note.
+  // columns (P, n), which hold rough ones, = J with all digits; shares (P,) as in
+  // Derivatives.note.
   virtual void jacobian(const double* p, const double* shares, double* columns) = 0;
 };
 
 struct WalkRules {
-  double first_radius, rough, near, forward, size;
+  double first_radius, rough, near, last_step, last_change, forward, central, size;
   int64_t most_steps, most_calls;
 };
 
@@ -24,17 +27,18 @@ enum class WalkEnd { nothing, near, hidden, calls, derivative, steps };
 
 struct Walked {
   WalkEnd end;
-  double left, rate;
+  double left, rate, bend;
   bool linear;
   int64_t calls;
 };
 
 // The arrays of where it begins, p and the r of columns, and where it ends: p (P,),
-// columns (P + 1, n) of J and r and their units (P + 1,), D = scale (P,), the norms
-// (P,) of J's columns one step before.
+// columns (P + 1, n) of J and r and their units (P + 1,), what `triangle` makes of
+// them, whole (P + 1, P + 1) and norms (P + 1,), and that turned.
 struct WalkPlace {
-  int64_t P, n;
-  double *p, *columns, *units, *scale, *before;
+  int64_t n;
+  double *p, *columns, *units, *whole, *norms, *scale;
+  Turned turned;
 };
 
 Walked walk(Curve&, const WalkRules&, const WalkPlace&);

@@ -48,7 +48,8 @@ int64_t side_of(const Matrix<double>& a) {
   return int64_t(a.shape(0));
 }
 
-Turned turned_of(const Vector<const double>& scale, const Vector<double>& s,
+template <class T>
+Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
                  const Vector<double>& ur, const Matrix<double>& vt) {
   auto P = side_of(vt);
   expect(
@@ -205,33 +206,47 @@ void register_linear(nb::module_& m) {
       "walk",
       [](nb::object f, nb::object rows, Vector<double> point, Vector<double> shares,
          Vector<double> rest, Vector<double> p, Matrix<double> columns,
-         Vector<double> units, Vector<double> scale, Vector<double> before, double size,
-         double forward, double first_radius, double rough, double near,
-         int64_t most_steps, int64_t most_calls) {
+         Vector<double> units, Matrix<double> whole, Vector<double> norms,
+         Vector<double> scale, Vector<double> s, Vector<double> ur, Matrix<double> vt,
+         double size, double forward, double central, double first_radius, double rough,
+         double near, double last_step, double last_change, int64_t most_steps,
+         int64_t most_calls) {
         auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
+        Turned turned = turned_of(scale, s, ur, vt);
         expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
-                   int64_t(scale.size()) == P && int64_t(before.size()) == P,
-               "columns and units must have one row more than p, scale and before.");
+                   int64_t(norms.size()) == P + 1 && side_of(whole) == P + 1 &&
+                   turned.P == P,
+               "columns, units, whole and norms must have one row more than p and vt.");
         expect(int64_t(point.size()) == P && int64_t(shares.size()) == P &&
                    int64_t(rest.size()) == n,
                "point and shares must be as long as p, rest as a column.");
         PythonCurve curve(f, rows, point, shares, rest, columns.data());
-        WalkRules rules{first_radius, rough,      near,      forward,
-                        size,         most_steps, most_calls};
-        WalkPlace place{
-            P, n, p.data(), columns.data(), units.data(), scale.data(), before.data()};
+        WalkRules rules{first_radius, rough,   near, last_step,  last_change,
+                        forward,      central, size, most_steps, most_calls};
+        WalkPlace place{n,
+                        p.data(),
+                        columns.data(),
+                        units.data(),
+                        whole.data(),
+                        norms.data(),
+                        scale.data(),
+                        turned};
         Walked w = walk(curve, rules, place);
-        return std::make_tuple(int(w.end), w.left, w.rate, w.linear, w.calls);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.bend, w.linear, w.calls);
       },
       nb::arg("f"), nb::arg("rows"), nb::arg("point").noconvert(),
       nb::arg("shares").noconvert(), nb::arg("rest").noconvert(),
       nb::arg("p").noconvert(), nb::arg("columns").noconvert(),
-      nb::arg("units").noconvert(), nb::arg("scale").noconvert(),
-      nb::arg("before").noconvert(), nb::arg("size"), nb::arg("forward"),
-      nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"), nb::arg("most_steps"),
-      nb::arg("most_calls"),
+      nb::arg("units").noconvert(), nb::arg("whole").noconvert(),
+      nb::arg("norms").noconvert(), nb::arg("scale").noconvert(),
+      nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
+      nb::arg("size"), nb::arg("forward"), nb::arg("central"), nb::arg("first_radius"),
+      nb::arg("rough"), nb::arg("near"), nb::arg("last_step"), nb::arg("last_change"),
+      nb::arg("most_steps"), nb::arg("most_calls"),
       "Go downhill from p, which is moved; see kurve.solvers.trust_region. f() writes "
       "the residuals at point to rest, rows(same) the derivatives there to columns, "
       "where same says that f was last called there. Returns why "
-      "it ends, what is left, its rate, whether J was always the same, calls of f.");
+      "it ends, what is left, its rate, J's change by a step, whether J was always the "
+      "same, "
+      "calls of f.");
 }

@@ -305,10 +305,34 @@ def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
     close(p, [10.0, 0.3])
 
 
+def test_exact_derivatives_are_taken_once() -> None:
+    """They cost several times as much as values, and one time gives all digits."""
+    y = decay(X, 2.5, 1.3, 0.5) + 0.05 * np.random.default_rng(0).normal(size=X.size)
+    kinds = []
+
+    def watched(x: Any, *p: Any) -> Any:
+        kinds.append(np.asarray(p).dtype.kind)
+        return decay(x, *p)
+
+    p, covariance = curve_fit(watched, X, y, [1.0, 1.0, 1.0])
+    assert kinds.count("c") == 3 and kinds.count("f") <= 40
+    again, exact = curve_fit(watched, X, y, p, jac="cs")
+    close(again, p, 11.0)
+    np.testing.assert_allclose(covariance, exact, rtol=1e-9)
+
+
+def test_forward_differences_alone_give_half_the_digits() -> None:
+    y = decay(X, 2.5, 1.3, 0.5) + 0.05 * np.random.default_rng(0).normal(size=X.size)
+    exact, covariance = curve_fit(decay, X, y)
+    p, other = curve_fit(decay, X, y, jac="2-point")
+    close(p, exact, 6.0)
+    np.testing.assert_allclose(other, covariance, rtol=1e-5)
+
+
 def test_a_walk_that_ends_where_there_are_no_derivatives() -> None:
     """f is finite at 1, the answer, and not a hair beyond."""
     with pytest.raises(RuntimeError, match="no minimum was found"):
-        curve_fit(lambda x, a: np.where(np.real(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
+        curve_fit(lambda x, a: np.where(float(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
 
 
 def test_the_order_of_the_data_does_not_matter() -> None:

@@ -29,7 +29,7 @@ def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
     # One sum instead of a test of each; it may overflow where all are finite.
     if (
         check_finite
-        and not math.isfinite(array.sum())
+        and not math.isfinite(np.add.reduce(array, None))
         and (not np.isfinite(array).all())
     ):
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -56,8 +56,15 @@ def as_independent(given: Any, check_finite: bool) -> Any:
 def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     """p0, or as many ones as f has parameters."""
     if p0 is not None:
-        first = np.atleast_1d(as_numbers(WHERE, "p0", p0, np.float64))
-        if first.ndim != 1 or not first.size or not np.isfinite(first).all():
+        if type(p0) is list and all(
+            type(v) in (float, int) and abs(v) <= 1e300 for v in p0
+        ):  # as as_numbers, but quickly
+            first = np.array(p0, np.float64)
+        else:
+            first = as_numbers(WHERE, "p0", p0, np.float64)
+        first = first if first.ndim else first.reshape(1)
+        finite = first.ndim == 1 and all(map(math.isfinite, first.tolist()))
+        if not finite or not first.size:
             raise ValueError(
                 "[curve_fit] p0 must be finite numbers, one for each parameter. "
                 f"Received: {p0!r}. Try p0=[1.0, 1.0]."
@@ -90,7 +97,10 @@ UNBOUNDED = -np.inf, np.inf
 
 def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
     if bounds is UNBOUNDED:
-        return np.full(parameters, -np.inf), np.full(parameters, np.inf)
+        lower, upper = np.empty(parameters), np.empty(parameters)
+        lower.fill(-np.inf)
+        upper.fill(np.inf)
+        return lower, upper
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
         bounds = bounds.lb, bounds.ub
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from kurve.solvers.least_squares import End, Rules, descend
 from kurve.solvers.rescues import best_starts, pattern
 from kurve.solvers.tangents import Fit, InLogarithms, Tangent
-from kurve.solvers.trust_region import Place, change, walk
+from kurve.solvers.trust_region import LAST_CHANGE, LAST_STEP, Place, change, part, walk
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
 """Damping of the first step, and whether it is one of logarithms. The next attempt is
@@ -24,10 +24,9 @@ RESCUES = 10
 """Random starts that are tried in the end where no attempt has found a minimum that
 determines all parameters."""
 
-LAST_STEP, LAST_CHANGE = 5e-12, 1e-10
-"""What may be left to gain behind the last step (see `Linearization.prepare`), and by
-how much it may change derivatives."""
-
+LAST_LEFT = 5e-12
+"""What may be left to gain behind the last step (see `Linearization.prepare`), wherever
+parameters are."""
 
 AGAIN = 2
 """So often the best minimum must be found again to be taken for the lowest."""
@@ -164,22 +163,24 @@ def _slow(
     if here is None:
         return None
     left = here.prepare(here.norms)
-    return _polished(fit, Place(p, here, left, 1.0, here.norms, False, end))
+    return _polished(fit, Place(p, here, left, 1.0, math.inf, False, end))
 
 
 def _polished(fit: Fit, place: Place) -> Found | None:
     """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
     rounding hides which cost is lower. They end where neither a further step nor
     derivatives behind it would change a digit that counts."""
-    p, here, left, rate, norms, linear, end = place
+    p, here, left, rate, bend, linear, end = place
     residuals, cost = here.residuals, here.cost
     for _ in range(100 if left < 1e-2 else 0):
-        trial = fit.project(p + here.newton())
+        step = here.newton()
+        trial = fit.project(p + step)
         r = fit.residuals(trial)
         if r is None or not (now := fit.cost(trial, r)) <= cost * (1.0 + 1e-6):
             break
-        settled = rate * change(norms, here.norms) <= LAST_CHANGE
-        if settled and left * rate <= LAST_STEP:
+        moved = part(step, trial)
+        settled = left * rate <= LAST_LEFT or moved * rate <= LAST_STEP
+        if settled and (not moved or moved * bend <= LAST_CHANGE):
             p, residuals, cost = trial, r, now
             break
         there = fit.linearize(trial)
@@ -188,7 +189,8 @@ def _polished(fit: Fit, place: Place) -> Found | None:
         less = there.prepare(there.norms)
         if not less < left:
             break
-        norms, rate = here.norms, less / left
+        rate = less / left
+        bend = change(here.norms, there.norms) / moved if moved else math.inf
         p, here, left, residuals, cost = trial, there, less, r, now
     rounded = left * math.sqrt(2.0 * cost) <= fit.rounding
     converged = left < (1e-2 if end.converged else 1e-4) or rounded

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from enum import Enum
 
 import numpy as np
 
@@ -32,8 +33,18 @@ WIDTHS = (1e-3, 1e-4, 1e-2, 1e-5, 1e-1)
 FORWARD = 1.5e-8
 """Share of a parameter for forward differences, the root of float64's rounding."""
 
+CENTRAL = 6e-6
+"""The same for central differences, the cube root."""
+
 GOOD = 1e-9
 """Error of a difference, as a share of the largest derivative, that is good enough."""
+
+
+class Digits(Enum):
+    """How many digits of derivatives count: forward differences have half of them,
+    central ones most."""
+
+    HALF, MOST, ALL = range(3)
 
 
 class Derivatives:
@@ -50,8 +61,10 @@ class Derivatives:
         self.method = method
         self.shares = [1.0] * len(lower)
         self.uppers = upper.tolist()
-        self.widest = ((upper - lower) / 8.0).tolist()
-        self.ones = np.ones(len(lower))
+        self.widest = [
+            (high - low) / 8.0
+            for low, high in zip(lower.tolist(), self.uppers, strict=True)
+        ]
         self.confirmed: np.ndarray | None = None
 
     def __call__(self, p: np.ndarray, at_p: np.ndarray) -> np.ndarray:
@@ -61,29 +74,39 @@ class Derivatives:
         """
         out = np.empty((len(p), len(at_p)))
         units = self.rows(p, at_p, out)
-        return (out * units[:, None]).T
+        return out.T * units
 
     def rows(
-        self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, rough: bool = False
-    ) -> np.ndarray:
+        self,
+        p: np.ndarray,
+        at_p: np.ndarray,
+        out: np.ndarray,
+        digits: Digits = Digits.ALL,
+        units: np.ndarray | None = None,
+    ) -> np.ndarray | float:
         """Write the Jacobian's columns to out (P, n), with as many digits as the
-        method gives, or rough ones, by forward differences.
+        method gives at most.
+
+        Args:
+            units: (P,), where out holds differences from near p, over these.
 
         Returns:
-            (P,) what each row is to be multiplied with.
+            What each row is to be multiplied with, (P,) or the same for all.
         """
-        if rough or self.method == "2-point":
-            return self.forward(p, at_p, out)
+        if digits is not Digits.ALL or self.method == "2-point":
+            return self.differences(p, at_p, out, digits is Digits.MOST)
         if self.method in (None, "cs"):
-            found = self.complex_step(p, out)
+            confirmed = self.complex_step(p, out, units)
+            found = confirmed is not None
             if self.method is None:
-                found = found and self.agrees(p, at_p, out)
-                self.method, self.confirmed = "cs" if found else "3-point", p
+                found = found and (confirmed or self.agrees(p, at_p, out))
+                self.method = "cs" if found else "3-point"
+                self.confirmed = p.copy()
             if self.method == "cs" and found:
-                return self.ones
+                return 1.0
         for j in range(len(p)):
             out[j] = self.central(p, at_p, j)
-        return self.ones
+        return 1.0
 
     def note(self, terms: list[float], size: float) -> None:
         """Learn from |J_j p_j| beside the values how wide differences may be: a peak
@@ -128,31 +151,45 @@ class Derivatives:
         near = zip(p.tolist(), self.confirmed.tolist(), strict=True)
         return all(abs(a - b) <= 1e-2 * abs(b) for a, b in near)
 
-    def complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
-        """Write exact rows to out; False where the formula refuses complex numbers, or
-        they are not finite."""
+    def complex_step(
+        self, p: np.ndarray, out: np.ndarray, units: np.ndarray | None = None
+    ) -> bool | None:
+        """Write exact rows to out.
+
+        Returns:
+            Whether what was there, times units, confirms them; None where the formula
+            refuses complex numbers, or they are not finite.
+        """
         if self.method is not None:
-            return self._complex_step(p, out)
+            return self._complex_step(p, out, None)
         with warnings.catch_warnings():  # once, for it takes its time
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return self._complex_step(p, out)
+            return self._complex_step(p, out, units)
 
-    def _complex_step(self, p: np.ndarray, out: np.ndarray) -> bool:
-        base = p.astype(np.complex128)
-        for j, at in enumerate(base.real.tolist()):
+    def _complex_step(
+        self, p: np.ndarray, out: np.ndarray, units: np.ndarray | None
+    ) -> bool | None:
+        base, confirmed = p.astype(np.complex128), units is not None
+        for j, at in enumerate(p.tolist()):
+            row = out[j]
             h = TINY * max(abs(at), TINY) if at else TINY
             point = base.copy()
             point[j] = complex(at, h)
             try:
                 values = self.formula(point)
             except Exception:  # whatever a user's formula raises
-                return False
+                return None
+            before = None if units is None else row * units[j]
             if values.dtype.kind == "c":
-                np.divide(values.imag, h, out[j])
+                np.divide(values.imag, h, row)
             else:
-                out[j] = 0.0
+                row[:] = 0.0
+            if before is not None:
+                before -= row
+                confirmed &= dot(before, before) <= 1e-8 * dot(row, row)
+            del values, before  # their memory serves the next ones
         whole = out.reshape(-1)
-        return math.isfinite(dot(whole, whole))
+        return confirmed if math.isfinite(dot(whole, whole)) else None
 
     def central(self, p: np.ndarray, at_p: np.ndarray, j: int) -> np.ndarray:
         """Column j by differences over h and 2h: (4 D(h) - D(2h)) / 3."""
@@ -188,17 +225,25 @@ class Derivatives:
         """Column j from points on one side: (4 f(h) - f(2h) - 3 f(0)) / 2h."""
         return (4 * self.at(p, j, h) - self.at(p, j, 2 * h) - 3 * at_p) / (2 * h)
 
-    def forward(self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write f(h) - f(0) of each parameter to out (P, n); returns 1 / h (P,)."""
+    def differences(
+        self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, central: bool
+    ) -> np.ndarray:
+        """Write f(h) - f(0) of each parameter, or f(h) - f(-h), to out (P, n); returns
+        1 / h, or 1 / 2h, (P,)."""
         formula, units = self.formula, np.empty(len(p))
-        near = FORWARD if at_p.dtype != np.float32 else 3e-4
+        near = CENTRAL if central else FORWARD
+        near = near if at_p.dtype != np.float32 else 3e-4
         for j, at in enumerate(p.tolist()):
             h = min(near * self.shares[j] * (abs(at) or 1.0), self.widest[j])
             there = at - h if at + h > self.uppers[j] else at + h
-            point = p.copy()
+            point, low, at_low = p.copy(), at, at_p
+            if central and self.lower[j] <= at - h and there > at:
+                low = point[j] = at - h
+                at_low = formula(point)
+                point = p.copy()
             point[j] = there
-            np.subtract(formula(point), at_p, out[j])
-            units[j] = 1.0 / (there - at)
+            np.subtract(formula(point), at_low, out[j])
+            units[j] = 1.0 / (there - low)
         return units
 
     def width(self, p: np.ndarray, j: int, share: float, h: float = 0.0) -> float:
@@ -223,7 +268,11 @@ class Given:
         self.jacobian = jacobian
 
     def rows(
-        self, p: np.ndarray, at_p: np.ndarray, out: np.ndarray, rough: bool = False
+        self,
+        p: np.ndarray,
+        at_p: np.ndarray,
+        out: np.ndarray,
+        digits: Digits = Digits.ALL,
     ) -> np.ndarray:
         out[:] = self.jacobian(p).T
         return np.ones(len(p))

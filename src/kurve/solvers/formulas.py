@@ -167,9 +167,13 @@ def _formula(
     f: Callable[..., Any], x: Any, shape: tuple[int, ...]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """(p) -> f(x, *p) as a float or complex vector; complex for complex p only."""
+    array, usual = np.ndarray, np.dtype(np.float64)
+    flat = shape if len(shape) == 1 else None
 
     def formula(p: np.ndarray) -> np.ndarray:
         values = f(x, *p)
+        if type(values) is array and values.dtype is usual and values.shape == flat:
+            return values  # most are, and every test takes its time
         if type(values) is not np.ndarray:
             values = np.asarray(np.ma.filled(values, np.nan))
         if values.shape != shape:
@@ -214,7 +218,7 @@ def _check_first(fit: Fit, first: np.ndarray) -> None:
 def _variation(y: np.ndarray, whiten: Callable[[np.ndarray], np.ndarray]) -> float:
     """What the best constant leaves of the data, |y - mean|^2, whitened."""
     if whiten is unchanged:
-        rest = y - y.mean()
+        rest = y - np.add.reduce(y) / len(y)
     else:
         one, whole = whiten(np.ones_like(y)), whiten(y)
         rest = whole - one * (np.sum(one * whole) / np.sum(one * one))
@@ -227,10 +231,12 @@ def _covariance(found: Found, absolute_sigma: bool) -> np.ndarray:
     n, parameters = len(found.residuals), len(found.p)
     tangent, norms = found.tangent, found.tangent.norms
     if min(norms.tolist()) > 0.0 and (absolute_sigma or n > parameters):
-        turned = Turned(tangent.whole, norms, tangent.least)
+        turned = tangent.turned
+        if tangent.held is not None:
+            turned = Turned(tangent.whole, norms, tangent.least)
         s = turned.s.tolist()
         if min(s) > turned.least * max(s):
-            half = turned.vt.T / turned.s / norms[:, None]
+            half = turned.vt.T / turned.s / turned.scale[:, None]
             variance = 1.0 if absolute_sigma else 2.0 * found.cost / (n - parameters)
             return half @ half.T * variance
     warn(

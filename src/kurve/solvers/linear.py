@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+EPS = float(np.finfo(np.float64).eps)
+
 try:
     from kurve import _core
 
@@ -131,20 +133,22 @@ class Turned:
     and makes every further damping cheap.
 
     Args:
-        r: (P + 1, P + 1), R of [J, r].
+        r: (P + 1, P + 1), R of [J, r]; None where `walk` fills the arrays.
         scale: (P,) D; 0 counts as 1, and infinity holds its parameter.
         least: directions with s up to this part of the largest have no influence.
 
     size: the norm of U^T q, of what is left of r by its projection to the rest of them
     """
 
-    def __init__(self, r: np.ndarray, scale: np.ndarray, least: float) -> None:
+    def __init__(self, r: np.ndarray | None, scale: np.ndarray, least: float) -> None:
         P = len(scale)
         self.scale, self.least = scale, least
         if COMPILED:
             self.s, self.u_r, self.vt = np.empty(P), np.empty(P), np.empty((P, P))
-            self.size = _core.turn(r, least, scale, self.s, self.u_r, self.vt)
+            if r is not None:
+                self.size = _core.turn(r, least, scale, self.s, self.u_r, self.vt)
             return
+        assert r is not None
         u, self.s, self.vt = np.linalg.svd(r[:-1, :-1] / np.where(scale > 0, scale, 1))
         self.u_r = r[:-1, -1] @ u
         self.size = float(np.linalg.norm(self.u_r[self.s > least * self.s.max()]))

@@ -7,10 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kurve.solvers.derivatives import Derivatives, Given
-from kurve.solvers.linear import Turned, dot, triangle
-
-EPS = float(np.finfo(np.float64).eps)
+from kurve.solvers.derivatives import Derivatives, Digits, Given
+from kurve.solvers.linear import EPS, Turned, dot, triangle
 
 Whiten = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +36,7 @@ class Fit:
     ) -> None:
         self.formula, self.y, self.whiten = formula, y, whiten
         self.derivatives, self.lower, self.upper = derivatives, lower, upper
-        self.bounded = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+        self.bounded = any(map(math.isfinite, lower.tolist() + upper.tolist()))
         self.calls = 0
         self.at: np.ndarray | None = None
         whitened = whiten(y).astype(np.float64, copy=False)
@@ -62,12 +60,12 @@ class Fit:
     def cost(self, p: np.ndarray, residuals: np.ndarray) -> float:
         return self.cost_at if p is self.at else 0.5 * dot(residuals, residuals)
 
-    def linearize(self, p: np.ndarray, rough: bool = False) -> Tangent | None:
+    def linearize(self, p: np.ndarray, digits: Digits = Digits.ALL) -> Tangent | None:
         """The problem near p, or None where it is not finite."""
         values = self.values(p)
         columns, units = np.empty((len(p) + 1, len(self.y))), np.ones(len(p) + 1)
         jacobian, columns[-1] = columns[:-1], self.r_at
-        units[:-1] = self.derivatives.rows(p, values, jacobian, rough)
+        units[:-1] = self.derivatives.rows(p, values, jacobian, digits)
         if self.whiten is not unchanged:
             jacobian[:] = self.whiten(jacobian)
         here = self.tangent(p, columns, units)
@@ -80,10 +78,17 @@ class Fit:
             here.held |= (p >= self.upper) & (slopes < 0.0)
         return here
 
-    def tangent(self, p: np.ndarray, columns: np.ndarray, units: np.ndarray) -> Tangent:
+    def tangent(
+        self,
+        p: np.ndarray,
+        columns: np.ndarray,
+        units: np.ndarray,
+        made: tuple[np.ndarray, np.ndarray] | None = None,
+        turned: Turned | None = None,
+    ) -> Tangent:
         """The linear model at p; `rounding` is from now on the one near it."""
         r = columns[-1]
-        here = Tangent(columns, units, 0.5 * dot(r, r))
+        here = Tangent(columns, units, 0.5 * dot(r, r), made, turned)
         self.terms = [
             a * abs(b) for a, b in zip(here.norms.tolist(), p.tolist(), strict=True)
         ]
@@ -166,17 +171,28 @@ class Tangent:
         columns: (P + 1, n), those of J, and r.
         units: (P + 1,) what they are to be multiplied with; 1 for r.
         cost: |r|^2 / 2.
+        made: what `triangle` makes of columns and units, where that is known.
+        turned: the same turned.
 
     held: (P,) which parameters must not move; None for none
     """
 
     held: np.ndarray | None = None
 
-    def __init__(self, columns: np.ndarray, units: np.ndarray, cost: float) -> None:
+    def __init__(
+        self,
+        columns: np.ndarray,
+        units: np.ndarray,
+        cost: float,
+        made: tuple[np.ndarray, np.ndarray] | None = None,
+        turned: Turned | None = None,
+    ) -> None:
         self.columns, self.units, self.residuals = columns, units, columns[-1]
-        self.whole, norms = triangle(columns, units)
+        self.whole, norms = made or triangle(columns, units)
         self.norms, self.cost = norms[:-1], cost
         self.least = EPS * max(columns.shape)
+        if turned is not None:
+            self.turned = turned
 
     @property
     def triangle(self) -> np.ndarray:
@@ -194,9 +210,9 @@ class Tangent:
 
     def full_rank(self) -> bool:
         """Whether every parameter that is not held has influence of its own."""
-        s = self.turned.s
+        s = self.turned.s.tolist()
         held = 0 if self.held is None else int(self.held.sum())
-        return int((s > self.least * s.max()).sum()) + held == len(s)
+        return sum(a > self.least * max(s) for a in s) + held == len(s)
 
     def step(self, damping: float) -> np.ndarray:
         return self._solve(damping, self.turned.s * self.turned.u_r)

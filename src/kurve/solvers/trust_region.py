@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kurve.solvers import linear
-from kurve.solvers.derivatives import FORWARD, Derivatives
+from kurve.solvers.derivatives import CENTRAL, FORWARD, Derivatives, Digits
 from kurve.solvers.least_squares import End
 from kurve.solvers.tangents import Fit, Tangent, unchanged
 
@@ -24,7 +24,10 @@ FIRST_RADIUS = 100.0
 
 ROUGH = 1e-7
 """What is left to gain (see `Linearization.prepare`) before the last step with rough
-derivatives: forward differences, which have half the digits."""
+derivatives at the latest: forward differences, which have half the digits."""
+
+LAST_STEP, LAST_CHANGE = 1e-11, 2e-11
+"""Which part of any parameter, and of J's norms, may change behind the last step."""
 
 NEAR = 1e-5
 """What is left where costs are too near to each other to be compared."""
@@ -34,14 +37,14 @@ MOST_STEPS = 100
 
 class Place(NamedTuple):
     """Where a walk ended: a point, the linear model there, what is left to gain, what
-    part that is of what was left one step before, the norms of J's columns there, and
-    whether J was the same all the way."""
+    part that is of what was left one step before, how much the next step will change
+    the norms of J's columns, and whether J was the same all the way."""
 
     p: np.ndarray
     tangent: Tangent
     left: float
     rate: float
-    norms: np.ndarray
+    bend: float
     linear: bool
     end: End
 
@@ -50,6 +53,13 @@ def change(before: np.ndarray, now: np.ndarray) -> float:
     """The largest relative change of the norms of J's columns."""
     pairs = zip(before.tolist(), now.tolist(), strict=True)
     return max(abs(a - b) / b if b else 1.0 for a, b in pairs)
+
+
+def part(step: np.ndarray, p: np.ndarray) -> float:
+    """The largest part of a parameter that a step to p changes."""
+    pairs = zip(step.tolist(), p.tolist(), strict=True)
+    parts = (abs(d / at) if at else math.inf for d, at in pairs if d)
+    return max(parts, default=0.0)
 
 
 def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
@@ -63,23 +73,32 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     if linear.COMPILED and plain and rough and not fit.bounded:
         return _compiled(fit, start, most)
     last = fit.calls + most
-    first = fit.linearize(start, rough)
+    digits = Digits.HALF if rough else Digits.ALL
+    first = fit.linearize(start, digits)
     if first is None:
         return None
     p, here, scale, norms = start, first, first.norms, first.norms
     length = float(np.linalg.norm(scale * p))
-    radius, before, rate = FIRST_RADIUS * (length or 1.0), 0.0, 1.0
+    radius, before = FIRST_RADIUS * (length or 1.0), 0.0
+    rate, bend, moved, digits_before = 1.0, math.inf, 0.0, digits
 
     def ended(converged: bool, message: str) -> Place:
+        here.prepare(here.norms)
         same = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
-        return Place(p, here, left, rate, norms, same, End(converged, message))
+        return Place(p, here, left, rate, bend, same, End(converged, message))
 
     for count in range(MOST_STEPS):
         left = here.prepare(scale)
-        rate = min(left / before, 1.0) if before else 1.0
-        if left <= NEAR and not rough:
+        rates = min(left / before, 1.0) if before else 1.0, rate
+        bends = change(norms, here.norms) / moved if moved else math.inf, bend
+        # Behind rough derivatives what is left, and the change of J, are mostly their
+        # error: the steps before tell more.
+        same, digits_before = digits is digits_before, digits
+        rate = rates[0] if same or digits is Digits.MOST else min(rates)
+        bend = bends[0] if same else min(bends)
+        if left <= NEAR and digits is Digits.ALL:
             return ended(True, "no step promises a lower cost")
-        done = False
+        done = hidden = False
         while not done:
             step, size, promised, damping = here.turned.within(radius)
             trial = fit.project(p + step)
@@ -99,19 +118,33 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
                 return ended(False, f"f was called {most} times")
             if ratio >= 1e-4:
                 break
-            done = _hidden(fit, here, promised) or radius <= 1e-15 * float(
-                np.linalg.norm(scale * p)
-            )
-        if done and not rough:
+            noise = _noise(fit, here)
+            hidden = promised <= noise
+            if hidden and -gained <= noise and digits is not Digits.ALL:
+                break
+            done = hidden or radius <= 1e-15 * float(np.linalg.norm(scale * p))
+        if done and digits is Digits.ALL:
             return ended(True, "rounding hides a lower cost")
         # What was promised and not kept is about what is left.
         expected = promised * abs(1.0 - ratio)
-        if done or left <= ROUGH or expected <= NEAR**2 * here.cost:
-            rough = False
+        moved = 0.0 if done else part(step, trial)
+        after = moved * rate**2  # of the step after the next
+        straight = rate == 1.0 and expected <= NEAR**2 * here.cost
+        soon = hidden or left <= ROUGH or moved * rate * bend <= LAST_CHANGE
+        if done or straight or (digits is Digits.MOST and soon):
+            digits = Digits.ALL
+        elif digits is Digits.HALF and (
+            hidden
+            or left <= ROUGH
+            or (after * rate <= LAST_STEP and after * bend <= LAST_CHANGE)
+        ):
+            digits = Digits.MOST
         # A step that was cut short does not say how fast steps converge.
         before = 0.0 if done or damping else left
+        if not before:
+            rate, bend = 1.0, math.inf
         trial = p if done else trial
-        there = fit.linearize(trial, rough)
+        there = fit.linearize(trial, digits)
         if there is None:
             return ended(False, "a derivative is not finite")
         p, norms, here = trial, here.norms, there
@@ -133,15 +166,17 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     """The same without bounds in float64, where the core is there."""
     p, (count, n) = start.copy(), (len(start), len(fit.y))
     columns, units = np.empty((count + 1, n)), np.empty(count + 1)
-    scale, norms = np.empty(count), np.empty(count)
-
+    whole, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
+    turned = linear.Turned(None, np.empty(count), linear.EPS * max(columns.shape))
     formula, whiten, y, derivatives = fit.formula, fit.whiten, fit.y, fit.derivatives
     assert isinstance(derivatives, Derivatives)
+    jacobian = columns[:-1]
     point, shares, rest = start.copy(), np.empty(count), np.empty(n)
-    values = fit.values(start)
+    values: np.ndarray | None = None
 
     def residuals() -> None:
         nonlocal values
+        values = None  # its memory serves the next ones
         values = formula(point)
         np.subtract(values, y, rest)
         if whiten is not unchanged:
@@ -149,13 +184,17 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
     def rows(same: bool) -> None:
         derivatives.shares = shares.tolist()
-        jacobian = columns[:-1]
-        derivatives.rows(point, values if same else formula(point), jacobian)
-        if whiten is not unchanged:
+        at_point = values if same and values is not None else formula(point)
+        if whiten is unchanged:
+            made = derivatives.rows(point, at_point, jacobian, units=units[:-1])
+        else:
+            made = derivatives.rows(point, at_point, jacobian)
             jacobian[:] = whiten(jacobian)
+        if isinstance(made, np.ndarray):  # differences
+            np.multiply(jacobian, made[:, None], jacobian)
 
     columns[-1] = fit.r_at
-    end, left, rate, is_linear, made = linear.walk(
+    end, left, rate, bend, is_linear, made = linear.walk(
         residuals,
         rows,
         point,
@@ -164,26 +203,33 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         p,
         columns,
         units,
-        scale,
+        whole,
         norms,
+        turned.scale,
+        turned.s,
+        turned.u_r,
+        turned.vt,
         fit.size,
         FORWARD,
+        CENTRAL,
         FIRST_RADIUS,
         ROUGH,
         NEAR,
+        LAST_STEP,
+        LAST_CHANGE,
         MOST_STEPS,
         most,
     )
     fit.calls += made
     if not end:
         return None
-    here = fit.tangent(p, columns, units)
-    here.prepare(scale)
-    if not np.isfinite(here.norms).all():
+    here = fit.tangent(p, columns, units, (whole, norms), turned)
+    if not math.isfinite(sum(fit.terms)):
         left = math.inf  # nothing is known there
     why = ENDS[end - 1]
-    why = End(why.converged, why.message.format(most))
-    return Place(p, here, left, rate, norms, is_linear, why)
+    if not why.converged:
+        why = End(False, why.message.format(most))
+    return Place(p, here, left, rate, bend, is_linear, why)
 
 
 def _shrink(here: Tangent, gained: float, promised: float) -> float:
@@ -197,8 +243,8 @@ def _shrink(here: Tangent, gained: float, promised: float) -> float:
     return max(0.1, 0.5 * slope / (slope + 0.5 * gained))
 
 
-def _hidden(fit: Fit, here: Tangent, promised: float) -> bool:
-    """Whether so small a gain vanishes in the rounding of f."""
+def _noise(fit: Fit, here: Tangent) -> float:
+    """What the rounding of f makes of costs: a gain as small cannot be seen."""
     n = len(here.residuals)
     noise = fit.rounding * math.sqrt(2.0 * here.cost / n)
-    return promised <= max(noise, 1e-15 * here.cost, fit.rounding**2 / n)
+    return max(noise, 1e-15 * here.cost, fit.rounding**2 / n)

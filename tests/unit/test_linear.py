@@ -258,8 +258,9 @@ def test_the_compiled_walk_is_the_other(
         ended.append((place, fit.calls))
     (one, calls), (other, other_calls) = ended
     assert one.end.converged == other.end.converged
-    if noise:  # without, rounding says when to stop
-        assert one.end == other.end and calls == other_calls
+    # Rounding, which depends on the instruction set, may say when to stop.
+    assert abs(calls - other_calls) <= 2
+    if noise:
         assert one.linear == other.linear
     np.testing.assert_allclose(one.p, other.p, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(

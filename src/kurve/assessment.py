@@ -356,12 +356,6 @@ def _as_column(series: Any) -> np.ndarray:
     return values
 
 
-def _float64() -> Any:
-    import narwhals.stable.v1 as nw
-
-    return nw.Float64
-
-
 def _of_errors(found: Residuals) -> dict[str, Measure]:
     """Scores of one output from the means of e^2, |e|, z and z^2: errors e and
     distances z in the units of `found`. R2 is NaN for rows that happen to have one y

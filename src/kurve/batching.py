@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve import rng
+from kurve.arguments import is_integer
 
 BATCH_SIZE = 32
 """Rows a step where the caller names no number."""
@@ -98,7 +99,7 @@ def evaluation_bounds(
 
 
 def check_count(where: str, name: str, value: Any, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(
             f"[{where}] {name} must be an integer. "
             f"Received: {name}={value!r}. Try {name}={_nearest_count(value, low)}."

@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 
+from kurve.arguments import is_integer
 from kurve.entries import entry
 
 PERMUTATION = 1  # stream = number of the pass over the data
@@ -120,7 +121,7 @@ def set_random_seed(seed: int) -> None:
     Args:
         seed: an integer in [0, 2**32).
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+    if not is_integer(seed):
         raise TypeError(
             "[set_random_seed] seed must be an integer. "
             f"Received: {seed!r} of type {type(seed).__name__}. Try set_random_seed(1)."

@@ -11,7 +11,6 @@ import functools
 import inspect
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -104,7 +103,10 @@ def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
     """The traceback without Kurve's frames; if there are no others, the last one, or
     None with `empty`."""
     kept: TracebackType | None = None
-    frames = list(traceback.walk_tb(tb))
+    frames = []
+    while tb is not None:
+        frames.append((tb.tb_frame, tb.tb_lineno))
+        tb = tb.tb_next
     for frame, line in reversed(frames):
         hidden = frame.f_code.co_filename.startswith(_HIDDEN)
         if not hidden and not _is_kurve(frame.f_globals):  # nor code that was made

@@ -32,11 +32,6 @@ throw the error of), and returns the history. So several can go on side by side.
 P = ParamSpec("P")
 
 
-def in_order(logs: dict[str, float]) -> dict[str, float]:
-    """The logs by their names, as Keras tells them to callbacks and users."""
-    return dict(sorted(logs.items()))
-
-
 def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
     """The method that does all jobs of `steps` one after the other."""
 
@@ -139,7 +134,7 @@ class Loop:
                 if course.validation is not None and course.validates(epoch):
                     results = self.test(course.validation)
                     results = {f"val_{name}": v for name, v in results.items()}
-                    logs = in_order({**logs, **results})
+                    logs = dict(sorted({**logs, **results}.items()))
                 bar.finish(logs)
             finally:
                 bar.close()
@@ -215,11 +210,11 @@ class Loop:
                 break
             cursor.done += count
             if "train" in hooks.per_batch:
-                hooks.call("on_train_batch_end", done, in_order(model._logs(totals)))
+                hooks.call("on_train_batch_end", done, model._logs(totals))
             if bar.wants_updates:
-                bar.update(cursor.done, in_order(model._logs(totals)))
+                bar.update(cursor.done, model._logs(totals))
             self.keeper.place(cursor)
-        logs = in_order(model._logs(totals))
+        logs = model._logs(totals)
         return {**logs, "loss": float("nan")} if cursor.non_finite else logs
 
     def test(self, batches: Batches) -> dict[str, float]:
@@ -239,8 +234,8 @@ class Loop:
             self.program.test(self.state, batches.only(step, count), totals)
             cursor.tested += count
             if "test" in hooks.per_batch:
-                hooks.call("on_test_batch_end", step, in_order(model._logs(totals)))
+                hooks.call("on_test_batch_end", step, model._logs(totals))
             self.keeper.place(cursor)
         logs = model._logs(totals)
-        hooks.call("on_test_end", in_order(logs))
+        hooks.call("on_test_end", logs)
         return logs

@@ -310,7 +310,8 @@ class Trainable:
         return state
 
     def _logs(self, totals: np.ndarray) -> dict[str, float]:
-        """Loss and metrics by name from the engine's accumulators."""
+        """Loss and metrics from the engine's accumulators, in the order of their names,
+        as Keras tells them to callbacks and users."""
         assert self._program is not None
         logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
         start = 2
@@ -318,7 +319,14 @@ class Trainable:
         for metric, spec in zip(self._metrics, specs, strict=True):
             logs[metric.name] = metric.value(totals[start : start + spec.size])
             start += spec.size
-        return logs
+        return dict(sorted(logs.items()))
+
+    def _returned(self, logs: dict[str, float], return_dict: bool) -> Any:
+        """What `evaluate` and its kin give: a list is in the order of `compile`."""
+        if return_dict:
+            return logs
+        values = [logs[name] for name in self.metrics_names]
+        return values[0] if len(values) == 1 else values
 
     def _checked(
         self,

@@ -26,7 +26,7 @@ from kurve.errors import path_name, unknown_argument
 from kurve.overrides import refuse_overrides
 from kurve.progress import ProgressBar, check_verbose
 from kurve.training.inputs import one_array
-from kurve.training.loop import Course, Fit, Loop, driven, in_order
+from kurve.training.loop import Course, Fit, Loop, driven
 from kurve.training.trainable import Trainable
 
 
@@ -204,10 +204,10 @@ class Trainer(Trainable):
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
             logs = Loop(self, hooks).test(batches)
-            bar.finish(in_order(logs))
+            bar.finish(logs)
         finally:
             bar.close()
-        return _returned(logs, return_dict)
+        return self._returned(logs, return_dict)
 
     def predict(
         self,
@@ -246,31 +246,43 @@ class Trainer(Trainable):
                 check_unchanged(self, "predict", claim)
                 return y
             bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
-            x = x[: int(bounds[-1])]
-            program = self._ready_program()
-            hooks = CallbackList(
-                as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
-            )
-            hooks.call("on_predict_begin", {})
-            bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
-            try:
-                if "predict" in hooks.per_batch:
-                    parts = []
-                    for step, (first, last) in enumerate(pairwise(bounds)):
-                        hooks.call("on_predict_batch_begin", step, {})
-                        parts.append(program.predict(state, x[first:last]))
-                        hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
-                    y = np.concatenate(parts)
-                else:
-                    y = program.predict(state, x)
-                bar.finish({})
-            finally:
-                bar.close()
-            hooks.call("on_predict_end", {})
+            y = self._predict_batches(x[: int(bounds[-1])], bounds, verbose, callbacks)
             check_unchanged(self, "predict", claim)
             return y
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
+
+    def _predict_batches(
+        self,
+        x: np.ndarray,
+        bounds: np.ndarray,
+        verbose: int,
+        callbacks: Callback | Iterable[Callback] | None,
+    ) -> np.ndarray:
+        """The output for checked rows, with a progress bar and callbacks."""
+        state = self._state
+        assert state is not None
+        program = self._ready_program()
+        hooks = CallbackList(
+            as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
+        )
+        hooks.call("on_predict_begin", {})
+        bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
+        try:
+            if "predict" in hooks.per_batch:
+                parts = []
+                for step, (first, last) in enumerate(pairwise(bounds)):
+                    hooks.call("on_predict_batch_begin", step, {})
+                    parts.append(program.predict(state, x[first:last]))
+                    hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
+                y = np.concatenate(parts)
+            else:
+                y = program.predict(state, x)
+            bar.finish({})
+        finally:
+            bar.close()
+        hooks.call("on_predict_end", {})
+        return y
 
     @entry
     @trains("train_on_batch")
@@ -300,7 +312,7 @@ class Trainer(Trainable):
         batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
         totals = np.zeros(program.plan.totals_size)
         program.train(state, batches, 0, 1, totals)
-        return _returned(self._logs(totals), return_dict)
+        return self._returned(self._logs(totals), return_dict)
 
     @entry
     def test_on_batch(
@@ -416,10 +428,3 @@ def _check_validation_freq(value: Any) -> None:
             check_count("fit", "validation_freq", epoch, 1)
     else:
         check_count("fit", "validation_freq", value, 1)
-
-
-def _returned(logs: dict[str, float], return_dict: bool) -> Any:
-    if return_dict:
-        return in_order(logs)
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values

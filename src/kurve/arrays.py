@@ -237,8 +237,16 @@ def _from_objects(
 
 def _is_number(value: Any) -> bool:
     others = (
-        *(str, bytes, complex, np.complexfloating, np.datetime64, np.timedelta64),
-        *(datetime.date, datetime.time, datetime.timedelta, np.void),
+        str,
+        bytes,
+        complex,
+        np.complexfloating,
+        np.datetime64,
+        np.timedelta64,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+        np.void,
     )
     return hasattr(value, "__float__") and not isinstance(value, others)
 

@@ -145,7 +145,10 @@ class Layer(Entrance):
     """
 
     ignored = (
-        *("call", "__call__", "compute_output_shape", "compute_output_spec"),
+        "call",
+        "__call__",
+        "compute_output_shape",
+        "compute_output_spec",
         "compute_mask",
     )
     instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"

@@ -67,11 +67,25 @@ class Trainable:
     """What has weights and a `compile`."""
 
     ignored = (
-        *("call", "__call__", "train_step", "test_step", "predict_step"),
-        *("compute_loss", "compute_metrics", "get_metrics_result", "reset_metrics"),
-        *("make_train_function", "make_test_function", "make_predict_function"),
-        *("train_function", "test_function", "predict_function"),
-        *("compute_output_shape", "compute_output_spec", "compute_mask", "metrics"),
+        "call",
+        "__call__",
+        "train_step",
+        "test_step",
+        "predict_step",
+        "compute_loss",
+        "compute_metrics",
+        "get_metrics_result",
+        "reset_metrics",
+        "make_train_function",
+        "make_test_function",
+        "make_predict_function",
+        "train_function",
+        "test_function",
+        "predict_function",
+        "compute_output_shape",
+        "compute_output_spec",
+        "compute_mask",
+        "metrics",
     )
     instead = "callbacks, or a loop of your own with train_on_batch"
 

@@ -11,15 +11,6 @@ namespace {
 // Of the innermost call of this thread that has given the GIL away.
 constinit thread_local PyThreadState* state = nullptr;
 
-template <class Body>
-void or_sleep(Body&& body) {
-  try {
-    body();
-  } catch (...) {
-    sleep_until_exit();
-  }
-}
-
 }  // namespace
 
 void sleep_until_exit() {
@@ -29,7 +20,7 @@ void sleep_until_exit() {
 Released::Released() : before_(state) { state = PyEval_SaveThread(); }
 
 Released::~Released() {
-  or_sleep([] { PyEval_RestoreThread(state); });
+  calling_python([] { PyEval_RestoreThread(state); });
   state = before_;
 }
 
@@ -41,7 +32,7 @@ bool interrupted() {
   looked = now;
   kurve::FlushSubnormals flush(false);  // a handler is any Python code
   bool raised = false;
-  or_sleep([&] {
+  calling_python([&] {
     PyEval_RestoreThread(state);
     raised = PyErr_CheckSignals() != 0;
     state = PyEval_SaveThread();

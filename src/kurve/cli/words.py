@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from kurve.files import named
+
 NAMES = {
     "stdin": "standard input",
     "stdout": "standard output",
@@ -88,7 +90,7 @@ def standard_output() -> Iterator[Any]:
         mute(sys.stdout)
     except OSError as error:
         mute(sys.stdout)
-        raise _named(error) from error
+        raise named(error, NAMES["stdout"]) from error
 
 
 def mute(stream: Any) -> None:
@@ -107,11 +109,5 @@ def _tolerant() -> Iterator[None]:
     except BrokenPipeError:
         mute(sys.stdout)
     except OSError as error:
-        _failed.append(_named(error))
+        _failed.append(named(error, NAMES["stdout"]))
         mute(sys.stdout)
-
-
-def _named(error: OSError) -> OSError:
-    if error.filename is not None or error.errno is None:
-        return error
-    return OSError(error.errno, error.strerror, NAMES["stdout"])

@@ -4,7 +4,6 @@ import typing as _typing
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
-from kurve import config as config
 from kurve import initializers as initializers
 from kurve import layers as layers
 from kurve import losses as losses
@@ -22,6 +21,7 @@ from kurve.models import Sequential as Sequential
 
 if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
+    from kurve import config as config
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
@@ -43,6 +43,7 @@ _LATER = {
     "assessment": "kurve.assessment",
     "Classifier": "kurve.estimators",
     "Regressor": "kurve.estimators",
+    "config": "kurve.config",
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
     "diagnosis": "kurve.diagnosis",

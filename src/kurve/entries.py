@@ -54,6 +54,8 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
     told.__wrapped__, told.__doc__ = call, call.__doc__
     told.__module__, told.__name__ = call.__module__, call.__name__
     told.__qualname__, told.__annotations__ = call.__qualname__, call.__annotations__
+    if call.__dict__:  # of functions that carry more than their code
+        told.__dict__.update(call.__dict__)
     return entered
 
 

@@ -29,7 +29,7 @@ help:
 	@echo 'make soak         the tests of faults to the full; writes docs/reliability.md'
 	@echo 'make parity       compare with Keras and PyTorch (installs both)'
 	@echo 'make check        ruff, mypy, clang-format'
-	@echo 'make test-isa     the test suite on each other instruction set of this machine'
+	@echo 'make test-isa     the tests of numbers on each other instruction set of this machine'
 	@echo 'make sanitize     the engine under the thread, address and undefined sanitizers'
 	@echo 'make neon         the engine for ARM under emulation, beside x86'
 	@echo 'make count        instructions of a training step; count-update: write them down'
@@ -70,13 +70,13 @@ bench-quick: $(BENCH)/quick-rivals $(BENCH)/installed
 need = @command -v $(1) >/dev/null || { \
 	echo '$(1) is missing (Debian: apt-get install $(2))' >&2; exit 1; }
 
-# `make test` uses the best instruction set of this machine; here are the others. What
-# files and signals do to a program is the same on all, and tests/faults/test_bits.py
-# looks at each by itself.
+# `make test` uses the best instruction set of this machine; here are the others, on the
+# tests that hold numbers to other numbers. What files, commands and signals do is the
+# same on all, and tests/faults/test_bits.py looks at each by itself.
 test-isa: $(VENV)/installed
 	@for isa in $$($(PY) -c 'from kurve import _core; print(*_core.available_isas()[:-1])'); do \
-	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) \
-	        -n auto --ignore=tests/faults || exit; \
+	    echo "KURVE_ISA=$$isa"; KURVE_ISA=$$isa $(PY) -m pytest $(PYTEST_FLAGS) -n auto \
+	        tests/engines tests/native tests/nist tests/unit --ignore=tests/unit/exchange || exit; \
 	done
 
 # The targets $(2) in build/$(1): the engine with the programs of tests/native/cpp, and

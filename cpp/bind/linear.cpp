@@ -2,9 +2,12 @@
 #include "walk.h"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
 #include "interrupt.h"
 #include "register.h"
@@ -58,29 +61,75 @@ Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
-// The two functions of a curve, in Python, which read `point` and `shares` and write
-// `rest` and the columns: arrays that are made once cost less than arguments and
-// results.
+// A formula f(x, *p) of a user's, called with little more time than it takes itself:
+// numbers of NumPy's are made only of parameters that changed, and what is usual, a
+// vector of float64, is read in place.
 struct PythonCurve final : Curve {
   void residuals(const double* p, double* r) override {
-    std::copy_n(p, point.size(), point.data());
-    calling_python([&] { f(); });
-    std::copy_n(rest.data(), rest.size(), r);
+    calling_python([&] {
+      for (size_t j = 0; j < parameters.size(); j++)
+        if (!parameters[j].is_valid() || p[j] != point.data()[j]) {
+          point.data()[j] = p[j];
+          parameters[j] = nb::steal(PySequence_GetItem(array.ptr(), Py_ssize_t(j)));
+          arguments[j + 1] = parameters[j].ptr();
+        }
+      values.reset();  // its memory serves the next ones
+      values = nb::steal(
+          PyObject_Vectorcall(f.ptr(), arguments.data(), arguments.size(), nullptr));
+      if (!values.is_valid()) throw nb::python_error();
+      if (!subtracted(r)) {
+        auto rest = nb::cast<Vector<const double>>(other(values));
+        expect(int64_t(rest.size()) == n, "there must be a residual for each row.");
+        std::copy_n(rest.data(), n, r);
+      }
+    });
   }
   void jacobian(const double* p, const double* at, double* columns) override {
-    bool same = std::equal(p, p + point.size(), point.data());  // the values are there
+    bool same = values.is_valid() && std::equal(p, p + point.size(), point.data());
     std::copy_n(p, point.size(), point.data());
+    for (nb::object& parameter : parameters) parameter.reset();
     std::copy_n(at, shares.size(), shares.data());
     expect(columns == to, "rows must write to columns.");
-    calling_python([&] { rows(same); });
+    calling_python([&] { rows(same ? values : nb::none()); });
   }
 
-  PythonCurve(nb::object f, nb::object rows, Vector<double> point,
-              Vector<double> shares, Vector<double> rest, const double* to)
-      : f(f), rows(rows), point(point), shares(shares), rest(rest), to(to) {}
-  nb::object f, rows;
-  Vector<double> point, shares, rest;
-  const double* to;
+  // Whether the values are usual; then r = values - y.
+  bool subtracted(double* r) {
+    if (!y || (PyObject*)Py_TYPE(values.ptr()) != usual.ptr()) return false;
+    Py_buffer view;
+    if (PyObject_GetBuffer(values.ptr(), &view, PyBUF_ND | PyBUF_FORMAT)) {
+      PyErr_Clear();
+      return false;
+    }
+    bool fits = view.ndim == 1 && view.shape[0] == n && !std::strcmp(view.format, "d");
+    auto v = static_cast<const double*>(view.buf);
+    for (int64_t i = 0; fits && i < n; i++) r[i] = v[i] - y[i];
+    PyBuffer_Release(&view);
+    return fits;
+  }
+
+  PythonCurve(nb::object f, nb::object x, nb::object usual, nb::object other,
+              nb::object rows, nb::object array, Vector<double> point,
+              Vector<double> shares, const double* y, const double* to, int64_t n)
+      : f(f),
+        usual(usual),
+        other(other),
+        rows(rows),
+        array(array),
+        x(x),
+        point(point),
+        shares(shares),
+        y(y),
+        to(to),
+        n(n),
+        parameters(point.size()),
+        arguments(point.size() + 1, x.ptr()) {}
+  nb::object f, usual, other, rows, array, x, values;
+  Vector<double> point, shares;
+  const double *y, *to;  // no y where residuals are whitened
+  int64_t n;
+  std::vector<nb::object> parameters;
+  std::vector<PyObject*> arguments;  // x, and those
 };
 
 }  // namespace
@@ -204,8 +253,9 @@ void register_linear(nb::module_& m) {
       "promises, and its damping.");
   m.def(
       "walk",
-      [](nb::object f, nb::object rows, Vector<double> point, Vector<double> shares,
-         Vector<double> rest, Vector<double> p, Matrix<double> columns,
+      [](nb::object f, nb::object x, std::optional<Vector<const double>> y,
+         nb::object usual, nb::object residuals, nb::object rows, nb::object point,
+         Vector<double> shares, Vector<double> p, Matrix<double> columns,
          Vector<double> units, Matrix<double> whole, Vector<double> norms,
          Vector<double> scale, Vector<double> s, Vector<double> ur, Matrix<double> vt,
          double size, double forward, double central, double first_radius, double rough,
@@ -217,10 +267,12 @@ void register_linear(nb::module_& m) {
                    int64_t(norms.size()) == P + 1 && side_of(whole) == P + 1 &&
                    turned.P == P,
                "columns, units, whole and norms must have one row more than p and vt.");
-        expect(int64_t(point.size()) == P && int64_t(shares.size()) == P &&
-                   int64_t(rest.size()) == n,
-               "point and shares must be as long as p, rest as a column.");
-        PythonCurve curve(f, rows, point, shares, rest, columns.data());
+        auto at = nb::cast<Vector<double>>(point);
+        expect(int64_t(at.size()) == P && int64_t(shares.size()) == P &&
+                   (!y || int64_t(y->size()) == n),
+               "point and shares must be as long as p, y as a column.");
+        PythonCurve curve(f, x, usual, residuals, rows, point, at, shares,
+                          y ? y->data() : nullptr, columns.data(), n);
         WalkRules rules{first_radius, rough,   near, last_step,  last_change,
                         forward,      central, size, most_steps, most_calls};
         WalkPlace place{n,
@@ -234,19 +286,21 @@ void register_linear(nb::module_& m) {
         Walked w = walk(curve, rules, place);
         return std::make_tuple(int(w.end), w.left, w.rate, w.bend, w.linear, w.calls);
       },
-      nb::arg("f"), nb::arg("rows"), nb::arg("point").noconvert(),
-      nb::arg("shares").noconvert(), nb::arg("rest").noconvert(),
-      nb::arg("p").noconvert(), nb::arg("columns").noconvert(),
-      nb::arg("units").noconvert(), nb::arg("whole").noconvert(),
-      nb::arg("norms").noconvert(), nb::arg("scale").noconvert(),
-      nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
-      nb::arg("size"), nb::arg("forward"), nb::arg("central"), nb::arg("first_radius"),
-      nb::arg("rough"), nb::arg("near"), nb::arg("last_step"), nb::arg("last_change"),
-      nb::arg("most_steps"), nb::arg("most_calls"),
-      "Go downhill from p, which is moved; see kurve.solvers.trust_region. f() writes "
-      "the residuals at point to rest, rows(same) the derivatives there to columns, "
-      "where same says that f was last called there. Returns why "
-      "it ends, what is left, its rate, J's change by a step, whether J was always the "
+      nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
+      nb::arg("usual"), nb::arg("residuals"), nb::arg("rows"), nb::arg("point"),
+      nb::arg("shares").noconvert(), nb::arg("p").noconvert(),
+      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("whole").noconvert(), nb::arg("norms").noconvert(),
+      nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
+      nb::arg("vt").noconvert(), nb::arg("size"), nb::arg("forward"),
+      nb::arg("central"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
+      nb::arg("last_step"), nb::arg("last_change"), nb::arg("most_steps"),
+      nb::arg("most_calls"),
+      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Residuals "
+      "are f(x, *p) - y where that is a vector of float64 of the usual type, else what "
+      "residuals(values) gives; rows(values) writes the derivatives at point to "
+      "columns, where values are those there or None. Returns why it ends, what is "
+      "left, its rate, J's change by a step, whether J was always the "
       "same, "
       "calls of f.");
 }

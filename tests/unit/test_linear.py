@@ -12,8 +12,7 @@ from kurve import Input, Sequential, solvers, utils
 from kurve.layers import Dense
 from kurve.solvers import linear
 from kurve.solvers.derivatives import Derivatives
-from kurve.solvers.formulas import _formula
-from kurve.solvers.tangents import Fit, unchanged
+from kurve.solvers.tangents import Fit, Formula, unchanged
 from kurve.solvers.trust_region import walk
 
 EPS = float(np.finfo(np.float64).eps)
@@ -249,7 +248,7 @@ def test_the_compiled_walk_is_the_other(
     y, ended = np.asarray(y), []
     for compiled in (True, False):
         monkeypatch.setattr(linear, "COMPILED", compiled)
-        formula = _formula(f, x, y.shape)
+        formula = Formula(f, x, y.shape)
         bounds = np.full((2, len(p0)), np.inf) * [[-1.0], [1.0]]
         fit = Fit(formula, y, unchanged, Derivatives(formula, *bounds), *bounds)
         with np.errstate(all="ignore"):

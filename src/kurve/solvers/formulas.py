@@ -23,7 +23,7 @@ from kurve.solvers.arguments import (
 from kurve.solvers.attempts import Found, Search
 from kurve.solvers.derivatives import Derivatives, Given
 from kurve.solvers.linear import Turned, dot
-from kurve.solvers.tangents import Fit, unchanged
+from kurve.solvers.tangents import Fit, Formula, unchanged
 
 HINTS = {
     "converted to Python scalars": "np.exp and the like instead of math.exp",
@@ -124,7 +124,7 @@ def curve_fit(
             f"{y.size} data, {len(first)} parameters. Try a formula with fewer."
         )
     whiten = as_whitening(sigma, y.size)
-    formula = _formula(f, x, y.shape)
+    formula = Formula(f, x, y.shape)
     first = first.astype(y.dtype)
     with np.errstate(all="ignore"):
         derivatives = _derivatives(f, x, formula, jac, y.size, lower, upper)
@@ -161,38 +161,6 @@ def curve_fit(
     info = {"nfev": fit.calls, "fvec": best.residuals}
     ier = 4 if best.left < 1e-8 else 1
     return popt, pcov, info, best.end.message, ier
-
-
-def _formula(
-    f: Callable[..., Any], x: Any, shape: tuple[int, ...]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """(p) -> f(x, *p) as a float or complex vector; complex for complex p only."""
-    array, usual = np.ndarray, np.dtype(np.float64)
-    flat = shape if len(shape) == 1 else None
-
-    def formula(p: np.ndarray) -> np.ndarray:
-        values = f(x, *p)
-        if type(values) is array and values.dtype is usual and values.shape == flat:
-            return values  # most are, and every test takes its time
-        if type(values) is not np.ndarray:
-            values = np.asarray(np.ma.filled(values, np.nan))
-        if values.shape != shape:
-            raise ValueError(
-                "[curve_fit] f must give an array like ydata. Received: shape "
-                f"{values.shape} for ydata of shape {shape}. "
-                "Try a * np.ones_like(x) for a constant."
-            )
-        kind = values.dtype.kind
-        if kind == "c" and p.dtype.kind != "c":
-            raise TypeError(
-                "[curve_fit] f must give real numbers. Received: complex ones. Try "
-                "np.concatenate([z.real, z.imag]) of them and of ydata."
-            )
-        if kind not in "fc":
-            values = values.astype(np.float64)
-        return values if values.ndim == 1 else values.ravel()
-
-    return formula
 
 
 def _check_first(fit: Fit, first: np.ndarray) -> None:

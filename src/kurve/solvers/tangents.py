@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,40 @@ def unchanged(r: np.ndarray) -> np.ndarray:
     return r
 
 
+class Formula:
+    """(p) -> f(x, *p) as a float or complex vector; complex for complex p only."""
+
+    def __init__(self, f: Callable[..., Any], x: Any, shape: tuple[int, ...]) -> None:
+        self.f, self.x, self.shape = f, x, shape
+
+    def __call__(self, p: np.ndarray) -> np.ndarray:
+        return self.vector(self.f(self.x, *p), p.dtype.kind == "c")
+
+    def vector(self, values: Any, complex_too: bool = False) -> np.ndarray:
+        """What f gives as a vector.
+
+        Raises:
+            TypeError, ValueError: it is not like ydata.
+        """
+        if type(values) is not np.ndarray:
+            values = np.asarray(np.ma.filled(values, np.nan))
+        if values.shape != self.shape:
+            raise ValueError(
+                "[curve_fit] f must give an array like ydata. Received: shape "
+                f"{values.shape} for ydata of shape {self.shape}. "
+                "Try a * np.ones_like(x) for a constant."
+            )
+        kind = values.dtype.kind
+        if kind == "c" and not complex_too:
+            raise TypeError(
+                "[curve_fit] f must give real numbers. Received: complex ones. Try "
+                "np.concatenate([z.real, z.imag]) of them and of ydata."
+            )
+        if kind not in "fc":
+            values = values.astype(np.float64)
+        return values if values.ndim == 1 else values.ravel()
+
+
 class Fit:
     """The problem of `kurve.solvers.least_squares`: r = whiten(f(x, *p) - y).
 
@@ -27,7 +62,7 @@ class Fit:
 
     def __init__(
         self,
-        formula: Callable[[np.ndarray], np.ndarray],
+        formula: Formula,
         y: np.ndarray,
         whiten: Whiten,
         derivatives: Derivatives | Given,

@@ -10,7 +10,7 @@ This is the quick way for formulas: rough derivatives lead it until few steps ar
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -168,23 +168,17 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     columns, units = np.empty((count + 1, n)), np.empty(count + 1)
     whole, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
     turned = linear.Turned(None, np.empty(count), linear.EPS * max(columns.shape))
-    formula, whiten, y, derivatives = fit.formula, fit.whiten, fit.y, fit.derivatives
+    formula, whiten, derivatives = fit.formula, fit.whiten, fit.derivatives
     assert isinstance(derivatives, Derivatives)
     jacobian = columns[:-1]
-    point, shares, rest = start.copy(), np.empty(count), np.empty(n)
-    values: np.ndarray | None = None
+    point, shares = start.copy(), np.empty(count)
 
-    def residuals() -> None:
-        nonlocal values
-        values = None  # its memory serves the next ones
-        values = formula(point)
-        np.subtract(values, y, rest)
-        if whiten is not unchanged:
-            rest[:] = whiten(rest)
+    def residuals(values: Any) -> np.ndarray:
+        return np.asarray(whiten(formula.vector(values) - fit.y), np.float64)
 
-    def rows(same: bool) -> None:
+    def rows(values: Any) -> None:
         derivatives.shares = shares.tolist()
-        at_point = values if same and values is not None else formula(point)
+        at_point = formula(point) if values is None else formula.vector(values)
         if whiten is unchanged:
             made = derivatives.rows(point, at_point, jacobian, units=units[:-1])
         else:
@@ -195,11 +189,14 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
     columns[-1] = fit.r_at
     end, left, rate, bend, is_linear, made = linear.walk(
+        formula.f,
+        formula.x,
+        fit.y if whiten is unchanged else None,
+        np.ndarray,
         residuals,
         rows,
         point,
         shares,
-        rest,
         p,
         columns,
         units,

@@ -179,6 +179,7 @@ $(VENV)/wheel: $(VENV)/build-tools $(SOURCES)
 	@touch $@
 
 # The wheel into the environment $(1), then what it and its extras $(2) need.
+comma := ,
 define install
 $(1)/bin/python -m pip install -q --force-reinstall --no-deps build/wheel/*.whl
 $(1)/bin/python -m pip install -q "$$(echo build/wheel/*.whl)$(2)"
@@ -189,7 +190,7 @@ $(VENV)/installed: $(VENV)/wheel
 	$(call install,$(VENV),[test])
 
 $(PARITY)/installed: $(VENV)/wheel | $(PARITY)/bin/python
-	$(call install,$(PARITY),[test,parity])
+	$(call install,$(PARITY),[test$(comma)parity])
 
 $(BENCH)/installed: $(VENV)/wheel | $(BENCH)/bin/python
 	$(call install,$(BENCH),)

@@ -126,7 +126,14 @@ def page() -> str:
                 neighbour.kill()
                 neighbour.wait()
     about, others = machine.describe(), watch.shares(())["others"]
-    heads = ["curve", "points", "neighbour", "Kurve, ms", "SciPy, ms", "ratio"]
+    outputs_per_target = [
+        "curve",
+        "points",
+        "neighbour",
+        "Kurve, ms",
+        "SciPy, ms",
+        "ratio",
+    ]
     return f"""# Curves beside SciPy
 
 Written by `python -m bench.curves --write` on {datetime.date.today().isoformat()}.
@@ -144,7 +151,7 @@ precision, before anything is timed. The contenders take turns; figures are medi
 {ROUNDS} rounds, the ratio (Kurve's time by SciPy's) is the median of the rounds'. A
 *neighbour* is a process that computes without end on one core.
 
-{tables.rows(heads, body)}
+{tables.rows(outputs_per_target, body)}
 
 Wanted is a ratio of at most {WANTED}; the largest is {most:.2f}. Kurve's answers have
 ten right digits, SciPy's about five ([NIST's problems](nist.md)).

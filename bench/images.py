@@ -131,7 +131,14 @@ def page() -> str:
         body.append([name, *seconds, tables.versus(epoch, name), milliseconds, peak])
     busy = watch.shares(())["others"]
     about, today = machine.describe(), datetime.date.today().isoformat()
-    heads = ["", "s an epoch", "best round", "ratio", "predict 1,000, ms", "peak, MB"]
+    outputs_per_target = [
+        "",
+        "s an epoch",
+        "best round",
+        "ratio",
+        "predict 1,000, ms",
+        "peak, MB",
+    ]
     shown = ", ".join(f"{n} {v}" for n, v in sorted(versions.items()))
     good = ["model, data", "epochs, rate", "wanted", f"{SEEDS} seeds", "met", "s a fit"]
     what = (digits.__doc__ or "").strip()
@@ -151,7 +158,7 @@ shuffled; before that, without dropout and shuffling, their predictions must agr
 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster. The peak
 is that of a whole program: import, data, an epoch, a prediction.
 
-{tables.rows(heads, body)}
+{tables.rows(outputs_per_target, body)}
 
 Accuracy of the test set, with Adam and a learning rate that falls to 0 along a cosine;
 a goal is met if all seeds reach it:

@@ -67,9 +67,9 @@ def page() -> str:
     import scipy
 
     fits, watch = contenders(), machine.Watch()
-    heads = ["problem", "start"]
+    outputs_per_target = ["problem", "start"]
     for name in fits:
-        heads += [f"{name}: digits", "of deviations", "ms"]
+        outputs_per_target += [f"{name}: digits", "of deviations", "ms"]
     body, solved = [], dict.fromkeys(fits, 0)
     for name in FORMULAS:
         for start in (0, 1):
@@ -107,7 +107,7 @@ first attempt has found no sound minimum.
 
 At least 6 digits in all parameters, of {len(body)} fits: {count}.
 
-{tables.rows(heads, body)}
+{tables.rows(outputs_per_target, body)}
 
 Lanczos1's residuals are 1e-13 and its values 2.5, so that data in float64 holds three
 digits of the residuals, and the deviations can have no more. Read as `np.longdouble`,

@@ -117,14 +117,14 @@ def part_a(results: dict[str, Any]) -> str:
             [name, *figures(times, 1e3), over(times, floor), versus(found, name)]
         )
     picture = "![Milliseconds a step of all contenders](article.png)\n\n"
-    heads = ["", "ms a step", "best round", "times the floor", "ratio"]
+    outputs_per_target = ["", "ms a step", "best round", "times the floor", "ratio"]
     text = f"""## (a) The article's model
 
 1 → 7 x 256 relu → 1, batch 20, Adam: {case.flops / 1e6:.0f} MFLOP and
 {2 * case.state_bytes / 1e6:.1f} MB a step, so the floor is {floor * 1e3:.2f} ms on two
 threads and {single * 1e3:.2f} ms on one.
 
-{picture}{rows(heads, body)}"""
+{picture}{rows(outputs_per_target, body)}"""
     if trained := found.get("trained"):
         body = [
             [name, *figures(times, 1e3), over(times, floor), versus(trained, name)]
@@ -135,7 +135,7 @@ threads and {single * 1e3:.2f} ms on one.
 Once more where each has trained {trained["steps"]:,} steps before: many gradients are
 then tiny, and units are dead.
 
-{rows(heads, body)}"""
+{rows(outputs_per_target, body)}"""
     return text
 
 
@@ -151,7 +151,14 @@ def part_b(results: dict[str, Any]) -> str:
             + [f"{rate:.0f}", over(times["Kurve"], floor)]
             + [versus(found, name) for name in names]
         )
-    heads = ["width", "depth", "batch", "Kurve, ms", "GFLOP/s", "times the floor"]
+    outputs_per_target = [
+        "width",
+        "depth",
+        "batch",
+        "Kurve, ms",
+        "GFLOP/s",
+        "times the floor",
+    ]
     others = sorted(
         {name for found in results["b"] for name in found["times"]} - {"Kurve", *names}
     )
@@ -166,7 +173,7 @@ The article's family of networks. The last columns are ratios.
 
 ![Operations a second against operations a step](sweep.png)
 
-{rows([*heads, *names], body)}"""
+{rows([*outputs_per_target, *names], body)}"""
     return text + ("\n\n" + rows(["ratio of", *others], also) if also else "")
 
 
@@ -200,13 +207,13 @@ def part_e(results: dict[str, Any]) -> str:
             [found["case"]["members"], number(ours * 1e3), f"{ours / single:.2f}"]
             + [versus(found, name) for name in others]
         )
-    heads = ["members", "Kurve, ms a step of all", "times one", *others]
+    outputs_per_target = ["members", "Kurve, ms a step of all", "times one", *others]
     return f"""## (e) Ensembles
 
 Members of 1 → 2 x 64 relu → 1, batch 32: `kurve.ensemble`, `jax.vmap`, and batched
 products in PyTorch.
 
-{rows(heads, body)}"""
+{rows(outputs_per_target, body)}"""
 
 
 def part_f(results: dict[str, Any]) -> str:
@@ -221,12 +228,12 @@ def part_f(results: dict[str, Any]) -> str:
             slower = number(median(beside) / median(both))
             row = [*shown[:2], ratio(one, both), shown[2], slower]
             body.append([case.label, name, *row])
-    heads = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
+    outputs_per_target = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
     return f"""## (f) Threads, and a neighbour
 
 The neighbour is a process that computes without end on the first core.
 
-{rows([*heads, "beside the neighbour, ms", "slower by"], body)}"""
+{rows([*outputs_per_target, "beside the neighbour, ms", "slower by"], body)}"""
 
 
 def part_g(results: dict[str, Any]) -> str:
@@ -234,14 +241,14 @@ def part_g(results: dict[str, Any]) -> str:
     for name, row in results["g"]["programs"].items():
         keys = ("import", "article", "peak MB", "installed MB")
         body.append([name, *(number(row.get(key)) for key in keys)])
-    heads = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
+    outputs_per_target = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
     return f"""## (g) Whole programs
 
 Python's start, import, building, 100 steps of the article's run, prediction; then the
 process is over. On the disk: the package and all that it requires. Kurve's wheel has
 {results["g"]["wheel MB"]:.2f} MB.
 
-{rows([*heads, "on the disk, MB"], body)}"""
+{rows([*outputs_per_target, "on the disk, MB"], body)}"""
 
 
 PARTS = {

@@ -48,11 +48,16 @@ def number(value: float | None) -> str:
 
 
 def rows(
-    heads: Sequence[str], body: Iterable[Sequence[Any]], numbers: bool = True
+    outputs_per_target: Sequence[str],
+    body: Iterable[Sequence[Any]],
+    numbers: bool = True,
 ) -> str:
     """A table; numbers stand on the right."""
-    rule = ["---" if i == 0 or not numbers else "---:" for i in range(len(heads))]
-    lines = [heads, rule, *body]
+    rule = [
+        "---" if i == 0 or not numbers else "---:"
+        for i in range(len(outputs_per_target))
+    ]
+    lines = [outputs_per_target, rule, *body]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 

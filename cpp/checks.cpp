@@ -25,16 +25,18 @@ void check_shape(const Shape& shape, const std::string& what) {
   if (!fits) refuse(what, "have axes of at least 1, and a size that memory can hold.");
 }
 
-void check_slots(const std::vector<Slot>& slots) {
-  std::vector<const Slot*> order;
-  for (const Slot& s : slots) {
+void check_slots(const std::vector<VariableSpec>& slots) {
+  std::vector<const VariableSpec*> order;
+  for (const VariableSpec& s : slots) {
     check_shape(s.shape, "the variable " + s.name);
     if (s.offset < 0 || s.offset > most_elements)
       refuse("the variable " + s.name, "lie within its vector.");
     order.push_back(&s);
   }
   std::sort(order.begin(), order.end(),
-            [](const Slot* a, const Slot* b) { return a->offset < b->offset; });
+            [](const VariableSpec* a, const VariableSpec* b) {
+              return a->offset < b->offset;
+            });
   for (size_t i = 1; i < order.size(); i++)
     if (order[i - 1]->offset + order[i - 1]->size() > order[i]->offset)
       refuse("the variable " + order[i]->name, "have a place of its own.");

@@ -7,13 +7,15 @@ namespace {
 // then nothing is kept of the convolution but where each maximum was.
 class ConvOp : public Convolution {
  public:
-  ConvOp(const OpSpec& spec, const OpSpec* pool, const std::vector<Slot>& params)
+  ConvOp(const OpSpec& spec, const OpSpec* pool,
+         const std::vector<VariableSpec>& params)
       : Convolution(spec, params, false) {
     if (pool) {
       Pool p = pool_of(*pool);
       ph_ = p.ph, pw_ = p.pw;
       c_.OH = p.OH * ph_, c_.OW = p.OW * pw_;
-      behind = (product_of(pool->out_shape) + 3) / 4;  // a byte for each maximum
+      aux_per_sample =
+          (product_of(pool->out_shape) + 3) / 4;  // a byte for each maximum
     }
     work = work_of({c_.OH, c_.OW, c_.O, taps_});
     const ImageKernels& k = *kernels().images;
@@ -36,10 +38,11 @@ class ConvOp : public Convolution {
     return std::max(size, lines(k.turned_size(c_)) + blocks(batch) * apart());
   }
 
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float* kept) const override {
     const ImageKernels& k = *pass.kernels.images;
     const float* copy = packed(pass);
-    Finish f{bias_ < 0 ? nullptr : pass.params + bias_at_, activation_, alpha_};
+    Epilogue f{bias_ < 0 ? nullptr : pass.params + bias_at_, activation_, alpha_};
     auto* index = reinterpret_cast<uint8_t*>(y + pass.batch * out);
     int64_t high = c_.OH / ph_, line = out / high;
     int64_t strips = std::clamp<int64_t>(balanced / pass.batch, 1, high);
@@ -56,10 +59,10 @@ class ConvOp : public Convolution {
     });
   }
 
-  void backward(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* dx, const Derivative& before) const override {
+  void backward(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* dx, const Derivative& before) const override {
     const ImageKernels& k = *pass.kernels.images;
-    const float* copy = dx ? turned(pass) : nullptr;
+    const float* copy = dx ? transposed(pass) : nullptr;
     float* sums = pass.scratch + turned_size(k);
     bool computes = pass.gradient && trainable;
     int64_t parts = blocks(pass.batch);
@@ -88,8 +91,8 @@ class ConvOp : public Convolution {
     if (computes) finish(pass, sums, parts, pass.gradient, true);
   }
 
-  void jacobian(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* to, int64_t stride) const override {
+  void jacobian(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* to, int64_t stride) const override {
     float* sums = pass.scratch + turned_size(*pass.kernels.images);
     int64_t parts = blocks(pass.batch);
     parallel(parts, pass.batch * work, [&](int64_t part) {
@@ -103,23 +106,23 @@ class ConvOp : public Convolution {
   }
 
  private:
-  bool pooled() const { return behind > 0; }
-  const uint8_t* index_of(const Pass& pass, const float* y, int64_t b) const {
+  bool pooled() const { return aux_per_sample > 0; }
+  const uint8_t* index_of(const ExecContext& pass, const float* y, int64_t b) const {
     return reinterpret_cast<const uint8_t*>(y + pass.batch * out) + b * out;
   }
 
   int64_t turned_size(const ImageKernels& k) const {
     return lines(sparse_ ? k.sparse_turned_size(c_) : k.turned_size(c_));
   }
-  const float* turned(const Pass& pass) const {
+  const float* transposed(const ExecContext& pass) const {
     const ImageKernels& k = *pass.kernels.images;
-    if (!sparse_) return Convolution::turned(pass);
+    if (!sparse_) return Convolution::transposed(pass);
     return copied(pass, k.sparse_turn_tasks(c_), k.sparse_turn);
   }
 
   // Calls body(dz, row, rows) for the rows of image b, from the top.
   template <class Body>
-  void strips_of(const Pass& pass, const float* y, const float* dz, int64_t b,
+  void strips_of(const ExecContext& pass, const float* y, const float* dz, int64_t b,
                  Body&& body) const {
     if (!pooled()) return body(dz + b * out, 0, c_.OH);
     alignas(64) float strip[most_strip];
@@ -127,14 +130,14 @@ class ConvOp : public Convolution {
     int64_t high = c_.OH / ph_, most = most_strip / (ph_ * c_.OW * c_.O);
     for (int64_t row = 0, count; row < high; row += count) {
       count = std::min(most, high - row);
-      if (ends(count * ph_ * c_.OW * c_.O * taps_)) return;
+      if (stop_requested(count * ph_ * c_.OW * c_.O * taps_)) return;
       pass.kernels.images->spread(c_, ph_, pw_, dz + b * out, index, row, count, strip);
       body(strip, row * ph_, count * ph_);
     }
   }
 
   // The sums of images first..last-1, the i-th of so many pieces.
-  void add(const Pass& pass, const float* x, const float* y, const float* dz,
+  void add(const ExecContext& pass, const float* x, const float* y, const float* dz,
            int64_t first, int64_t last, float* sums, int64_t i, int64_t pieces) const {
     if (sparse_) return add_sparse(pass, x, y, dz, first, last, sums);
     clear(pass.kernels, sums, i, pieces);
@@ -145,8 +148,8 @@ class ConvOp : public Convolution {
       });
   }
 
-  void add_sparse(const Pass& pass, const float* x, const float* y, const float* dz,
-                  int64_t first, int64_t last, float* sums) const {
+  void add_sparse(const ExecContext& pass, const float* x, const float* y,
+                  const float* dz, int64_t first, int64_t last, float* sums) const {
     std::fill_n(sums, sums_size_, 0.0f);
     std::fill_n(bias_sums(sums), c_.O, 0.0f);
     for (int64_t b = first; b < last; b++) {
@@ -157,16 +160,16 @@ class ConvOp : public Convolution {
     }
   }
 
-  void finish(const Pass& pass, float* sums, int64_t parts, float* gradient,
+  void finish(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
               bool check) const {
     if (!sparse_) return Convolution::finish(pass, sums, parts, gradient, check);
     int64_t size = std::max<int64_t>(16, (c_.O + balanced - 1) / balanced);
     if (train_kernel_)
       parallel((c_.O + size - 1) / size, taps_ * c_.O * (parts + 4), [&](int64_t task) {
         int64_t from = task * size, to = std::min(c_.O, from + size);
-        bool tame = pass.kernels.images->sparse_finish(c_, sums, parts, apart(), from,
-                                                       to, gradient + kernel_at_);
-        if (check && !tame) mark(pass, kernel_);
+        bool in_safe_range = pass.kernels.images->sparse_finish(
+            c_, sums, parts, apart(), from, to, gradient + kernel_at_);
+        if (check && !in_safe_range) mark(pass, kernel_);
       });
     finish_bias(pass, sums, parts, gradient, check);
   }
@@ -209,9 +212,10 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
 }
 
 std::unique_ptr<Op> make_conv(const OpSpec& spec, const OpSpec* next,
-                              const std::vector<Slot>& params, bool& takes_next) {
+                              const std::vector<VariableSpec>& params,
+                              bool& takes_next) {
   if (spec.kind != "conv") return nullptr;
-  const Slot& kernel = params[size_t(slot_of(spec.params, "kernel"))];
+  const VariableSpec& kernel = params[size_t(slot_of(spec.params, "kernel"))];
   auto bias = spec.params.find("bias");
   Conv c = conv_of(spec, kernel.size(),
                    bias == spec.params.end() ? -1 : params[bias->second].size(), false);

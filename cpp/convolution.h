@@ -14,17 +14,18 @@ namespace kurve {
 // added in their order: their number depends on the batch and the shapes only.
 class Convolution : public Op {
  public:
-  Convolution(const OpSpec& spec, const std::vector<Slot>& params, bool transposed)
+  Convolution(const OpSpec& spec, const std::vector<VariableSpec>& params,
+              bool transposed)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
     kernel_ = slot_of(spec.params, "kernel");
-    const Slot& kernel = params[size_t(kernel_)];
+    const VariableSpec& kernel = params[size_t(kernel_)];
     kernel_at_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     int64_t bias_size = -1;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
       bias_ = found->second;
-      const Slot& bias = params[size_t(bias_)];
+      const VariableSpec& bias = params[size_t(bias_)];
       bias_at_ = bias.offset;
       train_bias_ = bias.trainable;
       bias_size = bias.size();
@@ -51,11 +52,11 @@ class Convolution : public Op {
   static int64_t lines(int64_t n) { return (n + 15) / 16 * 16; }
 
   // Copies of the kernel in the order in which forward or add_dx reads it, or itself.
-  const float* packed(const Pass& pass) const {
+  const float* packed(const ExecContext& pass) const {
     const ImageKernels& k = *pass.kernels.images;
     return copied(pass, k.pack_tasks(c_), k.pack);
   }
-  const float* turned(const Pass& pass) const {
+  const float* transposed(const ExecContext& pass) const {
     const ImageKernels& k = *pass.kernels.images;
     return copied(pass, k.turn_tasks(c_), k.turn);
   }
@@ -99,12 +100,12 @@ class Convolution : public Op {
   }
 
   // Blocks of sums, `apart` from each other, to their places in the gradient.
-  void finish(const Pass& pass, float* sums, int64_t parts, float* gradient,
+  void finish(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
               bool check) const {
     finish_kernel(pass, sums, parts, gradient, check);
     finish_bias(pass, sums, parts, gradient, check);
   }
-  void finish_kernel(const Pass& pass, const float* sums, int64_t parts,
+  void finish_kernel(const ExecContext& pass, const float* sums, int64_t parts,
                      float* gradient, bool check) const {
     if (!train_kernel_) return;
     int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
@@ -116,7 +117,7 @@ class Convolution : public Op {
       if (check) look(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
     });
   }
-  void finish_bias(const Pass& pass, float* sums, int64_t parts, float* gradient,
+  void finish_bias(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
                    bool check) const {
     if (!train_bias_) return;
     float* to = gradient + bias_at_;
@@ -126,12 +127,12 @@ class Convolution : public Op {
       for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * apart() + o];
     if (check) look(pass, to, outputs_, bias_);
   }
-  static void look(const Pass& pass, const float* g, int64_t n, int slot) {
-    auto tame = [](float v) { return std::abs(v) <= tame_sum; };
-    if (!std::all_of(g, g + n, tame)) mark(pass, slot);
+  static void look(const ExecContext& pass, const float* g, int64_t n, int slot) {
+    auto in_safe_range = [](float v) { return std::abs(v) <= safe_sum; };
+    if (!std::all_of(g, g + n, in_safe_range)) mark(pass, slot);
   }
-  static void mark(const Pass& pass, int slot) {
-    pass.infinite[slot].store(true, std::memory_order_relaxed);
+  static void mark(const ExecContext& pass, int slot) {
+    pass.overflowing[slot].store(true, std::memory_order_relaxed);
   }
 
   Conv c_;
@@ -142,7 +143,7 @@ class Convolution : public Op {
   bool train_kernel_ = false, train_bias_ = false;
 
   template <class Copy>
-  const float* copied(const Pass& pass, int64_t tasks, Copy copy) const {
+  const float* copied(const ExecContext& pass, int64_t tasks, Copy copy) const {
     const float* kernel = pass.params + kernel_at_;
     if (tasks == 0) return kernel;
     parallel(tasks, taps_ * c_.O * 4,

@@ -3,7 +3,7 @@
 
 #include "ops.h"
 #include "pool.h"
-#include "watch.h"
+#include "stop_token.h"
 
 namespace kurve {
 namespace {
@@ -12,11 +12,11 @@ namespace {
 // dW = x^T dz, db = sum of dz over rows, dx = dz W^T.
 class Dense : public Op {
  public:
-  Dense(const OpSpec& spec, const std::vector<Slot>& params)
+  Dense(const OpSpec& spec, const std::vector<VariableSpec>& params)
       : activation_(activation_of(spec.attrs)),
         alpha_(float(number(spec.attrs, "alpha"))) {
     kernel_ = slot_of(spec.params, "kernel");
-    const Slot& kernel = params[size_t(kernel_)];
+    const VariableSpec& kernel = params[size_t(kernel_)];
     O_ = kernel.shape.empty() ? 1 : kernel.shape.back();
     I_ = kernel.size() / O_;  // 1 x 1 convolutions too
     kernel_offset_ = kernel.offset;
@@ -37,7 +37,8 @@ class Dense : public Op {
     keeps = keeps_derivative(activation_, alpha_);
   }
 
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float* kept) const override {
     Product p{x,
               I_,
               1,
@@ -53,7 +54,7 @@ class Dense : public Op {
     p.activation = activation_;
     p.alpha = alpha_;
     p.kept = kept;
-    p.ends = ends;
+    p.stop_requested = stop_requested;
     parallel(pass.kernels.product_tasks(p), p.M * p.N * p.K,
              [&](int64_t task) { pass.kernels.product(p, task); });
   }
@@ -69,16 +70,16 @@ class Dense : public Op {
             keeps ? kept : y};
   }
 
-  void backward(const Pass& pass, const float* x, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     const Kernels& kernels = pass.kernels;
     int64_t R = pass.batch * rows;
     Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
               R,  I_, O_, Product::differentiate};
     p.derivative = before;
-    p.ends = ends;
-    bool checks = pass.wild && trainable,
-         computes = pass.gradient && !pass.wild && trainable;
+    p.stop_requested = stop_requested;
+    bool checks = pass.may_overflow && trainable,
+         computes = pass.gradient && !pass.may_overflow && trainable;
     int64_t done = computes && train_kernel_ && R > most_rows ? kernel_tasks(pass) : 0;
     if (done) sum_parts(pass, x, dz);
     int64_t own = checks + (computes ? weight_tasks(pass) - done : 0);
@@ -88,24 +89,24 @@ class Dense : public Op {
         kernels.product(p, task - own);
       else if (computes)
         weight_task(pass, x, dz, done + task);
-      else if (!kernels.tame(x, R * I_) || !kernels.tame(dz, R * O_))
-        pass.wild->store(true, std::memory_order_relaxed);
+      else if (!kernels.in_safe_range(x, R * I_) || !kernels.in_safe_range(dz, R * O_))
+        pass.may_overflow->store(true, std::memory_order_relaxed);
     });
   }
 
-  int64_t weight_tasks(const Pass& pass) const override {
+  int64_t weight_tasks(const ExecContext& pass) const override {
     return kernel_tasks(pass) + (train_bias_ ? (O_ + bias_piece - 1) / bias_piece : 0);
   }
 
-  void weight_task(const Pass& pass, const float* x, const float* dz,
+  void weight_task(const ExecContext& pass, const float* x, const float* dz,
                    int64_t task) const override {
     int64_t split = kernel_tasks(pass);
     if (task >= split) return bias_task(pass, dz, (task - split) * bias_piece);
     if (!pass.kernels.product(kernel_product(pass, x, dz, pass.batch * rows), task))
-      pass.infinite[kernel_].store(true, std::memory_order_relaxed);
+      pass.overflowing[kernel_].store(true, std::memory_order_relaxed);
   }
 
-  void jacobian(const Pass& pass, const float* x, const float*, const float* dz,
+  void jacobian(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     constexpr int64_t size = 16;  // samples of a task
     int64_t work = pass.batch * rows * (I_ + 1) * O_;
@@ -125,7 +126,7 @@ class Dense : public Op {
   static constexpr int64_t most_rows = 16384;  // of a sum in float32
 
   // dW of parts of the rows, added in float64.
-  void sum_parts(const Pass& pass, const float* x, const float* dz) const {
+  void sum_parts(const ExecContext& pass, const float* x, const float* dz) const {
     constexpr int64_t piece = 8192;
     int64_t n = I_ * O_, R = pass.batch * rows;
     auto* sums = reinterpret_cast<double*>(pass.scratch);
@@ -143,8 +144,8 @@ class Dense : public Op {
         }
       });
     }
-    if (!std::all_of(to, to + n, [](float g) { return std::abs(g) <= tame_sum; }))
-      pass.infinite[kernel_].store(true, std::memory_order_relaxed);
+    if (!std::all_of(to, to + n, [](float g) { return std::abs(g) <= safe_sum; }))
+      pass.overflowing[kernel_].store(true, std::memory_order_relaxed);
   }
 
   // dkernel (I, O) = or += x dz^T, dbias (O,) = or += dz, of one row.
@@ -161,14 +162,14 @@ class Dense : public Op {
       dbias[o] = first ? dz[o] : dbias[o] + dz[o];
   }
 
-  int64_t kernel_tasks(const Pass& pass) const {
+  int64_t kernel_tasks(const ExecContext& pass) const {
     if (!train_kernel_) return 0;
     int64_t R = pass.batch * rows;
     return pass.kernels.product_tasks(kernel_product(pass, nullptr, nullptr, R));
   }
 
   // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
-  Product kernel_product(const Pass& pass, const float* x, const float* dz,
+  Product kernel_product(const ExecContext& pass, const float* x, const float* dz,
                          int64_t R) const {
     float* c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_;
     Product::After after = pass.update ? Product::update : Product::check;
@@ -178,12 +179,12 @@ class Dense : public Op {
       p.step = &pass.update->numbers;
       pass.update->locate(kernel_offset_, p.slots);
     } else {
-      p.ends = ends;
+      p.stop_requested = stop_requested;
     }
     return p;
   }
 
-  void bias_task(const Pass& pass, const float* dz, int64_t first) const {
+  void bias_task(const ExecContext& pass, const float* dz, int64_t first) const {
     int64_t n = std::min(bias_piece, O_ - first), at = bias_offset_ + first;
     float* db = pass.gradient + at;
     pass.kernels.sum_rows(dz, pass.batch * rows, O_, first, n, db);
@@ -192,8 +193,8 @@ class Dense : public Op {
       pass.update->locate(at, slots);
       pass.kernels.update(pass.update->numbers, pass.update->params + at, db, slots, n);
     } else if (!std::all_of(db, db + n,
-                            [](float g) { return std::abs(g) <= tame_sum; })) {
-      pass.infinite[bias_].store(true, std::memory_order_relaxed);
+                            [](float g) { return std::abs(g) <= safe_sum; })) {
+      pass.overflowing[bias_].store(true, std::memory_order_relaxed);
     }
   }
 
@@ -206,7 +207,8 @@ class Dense : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_dense(const OpSpec& spec, const std::vector<Slot>& params) {
+std::unique_ptr<Op> make_dense(const OpSpec& spec,
+                               const std::vector<VariableSpec>& params) {
   return std::make_unique<Dense>(spec, params);
 }
 

@@ -24,7 +24,7 @@ class DropoutOp : public Op {
     bool all = rate >= 1.0;  // dropped: the threshold would not fit
     threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
     scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
-    keeps = idle = true;
+    keeps = identity_at_inference = true;
     if (spec.attrs.count("shared")) shared_ = whole(spec.attrs, "shared", 1, 1e12);
     if (product_of(spec.out_shape) % shared_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
@@ -33,7 +33,8 @@ class DropoutOp : public Op {
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return shared_ > 1 && training ? 2 * (batch * out / shared_ + 16) : 0;
   }
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float* kept) const override {
     int64_t n = pass.batch * out;
     if (!pass.training) {
       if (kept)
@@ -61,13 +62,14 @@ class DropoutOp : public Op {
   Derivative derivative(const float*, const float* kept) const override {
     return {Derivative::kept, Activation::linear, 0, kept};
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }
 
  private:
-  void draw(const Pass& pass, int64_t n, const float* x, float* y, float* mask) const {
+  void draw(const ExecContext& pass, int64_t n, const float* x, float* y,
+            float* mask) const {
     Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
     parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
       int64_t first = task * task_size, count = std::min(task_size, n - first);
@@ -88,9 +90,10 @@ class GaussianNoise : public Op {
       : purpose_(first_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
         stddev_(number(spec.attrs, "stddev")) {
     check_same_shape(spec);
-    idle = true;
+    identity_at_inference = true;
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     int64_t n = pass.batch * out;
     if (!pass.training) return copy(x, n, y);
     parallel((n + task_size - 1) / task_size, n * element_cost * 4, [&](int64_t task) {
@@ -108,7 +111,7 @@ class GaussianNoise : public Op {
       }
     });
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }

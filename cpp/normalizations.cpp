@@ -27,7 +27,8 @@ void by_blocks(int64_t all, int64_t blocks, int64_t C, Body&& body) {
 // gamma and beta, each where the layer has it.
 class Scaled : public Op {
  public:
-  Scaled(const OpSpec& spec, const std::vector<Slot>& params, int64_t C) : C_(C) {
+  Scaled(const OpSpec& spec, const std::vector<VariableSpec>& params, int64_t C)
+      : C_(C) {
     check_same_shape(spec);
     gamma_ = variable(spec, params, "gamma");
     beta_ = variable(spec, params, "beta");
@@ -42,30 +43,32 @@ class Scaled : public Op {
     int64_t at = 0;
     bool trained = false;
   };
-  Variable variable(const OpSpec& spec, const std::vector<Slot>& params,
+  Variable variable(const OpSpec& spec, const std::vector<VariableSpec>& params,
                     const char* role) const {
     auto found = spec.params.find(role);
     if (found == spec.params.end()) return {};
-    const Slot& slot = params[size_t(found->second)];
+    const VariableSpec& slot = params[size_t(found->second)];
     if (slot.size() != C_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its input.");
     return {found->second, slot.offset, slot.trainable};
   }
-  Standard standard(const Pass& pass, const float* mean, const float* slope) const {
+  NormParams standard(const ExecContext& pass, const float* mean,
+                      const float* slope) const {
     return {C_, mean, slope, gamma_.slot < 0 ? nullptr : pass.params + gamma_.at,
             beta_.slot < 0 ? nullptr : pass.params + beta_.at};
   }
   // Gradients (2, C) to their places.
-  void write(const Pass& pass, const double* sums, float* gradient, bool check) const {
+  void write(const ExecContext& pass, const double* sums, float* gradient,
+             bool check) const {
     const Variable* own[] = {&gamma_, &beta_};
     for (int k = 0; k < 2; k++) {
       if (!own[k]->trained) continue;
       float* to = gradient + own[k]->at;
       for (int64_t c = 0; c < C_; c++) to[c] = float(sums[k * C_ + c]);
       if (check &&
-          !std::all_of(to, to + C_, [](float v) { return std::abs(v) <= tame_sum; }))
-        pass.infinite[own[k]->slot].store(true, std::memory_order_relaxed);
+          !std::all_of(to, to + C_, [](float v) { return std::abs(v) <= safe_sum; }))
+        pass.overflowing[own[k]->slot].store(true, std::memory_order_relaxed);
     }
   }
   // (2, C) numbers of each of `blocks` blocks to their sum, in the first.
@@ -82,8 +85,8 @@ class Scaled : public Op {
 // Behind y: mean (C,), slope (C,), and in training the next moving mean and variance.
 class BatchNormalization : public Scaled {
  public:
-  BatchNormalization(const OpSpec& spec, const std::vector<Slot>& params,
-                     const std::vector<Slot>& buffers)
+  BatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
+                     const std::vector<VariableSpec>& buffers)
       : Scaled(spec, params, spec.in_shape.back()),
         momentum_(number(spec.attrs, "momentum")),
         epsilon_(float(number(spec.attrs, "epsilon"))),
@@ -95,14 +98,15 @@ class BatchNormalization : public Scaled {
         throw std::invalid_argument("[native] shapes of " + spec.layer +
                                     " do not fit its input.");
     }
-    behind_once = 4 * C_;
+    aux_per_batch = 4 * C_;
   }
 
   int64_t scratch(const Kernels&, int64_t, bool) const override {
     return doubles((2 * most_blocks + 2) * C_) + 2 * C_ + 16;
   }
 
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     const ImageKernels& k = *pass.kernels.images;
     int64_t all = pass.batch * out / C_;
     auto* sums = reinterpret_cast<double*>(pass.scratch);
@@ -130,18 +134,18 @@ class BatchNormalization : public Scaled {
         slope[c] = 1 / std::sqrt(pass.buffers[at_[1] + c] + epsilon_);
       }
     }
-    Standard p = standard(pass, mean, slope);
+    NormParams p = standard(pass, mean, slope);
     by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
       k.standardize_columns(p, x + first * C_, y + first * C_, rows);
     });
   }
 
-  void backward(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* dx, const Derivative& before) const override {
+  void backward(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* dx, const Derivative& before) const override {
     const ImageKernels& k = *pass.kernels.images;
     int64_t all = pass.batch * out / C_;
     const float* mean = y + pass.batch * out;
-    Standard p = standard(pass, mean, mean + C_);
+    NormParams p = standard(pass, mean, mean + C_);
     auto* sums = reinterpret_cast<double*>(pass.scratch);
     float* means = pass.scratch + doubles((2 * most_blocks + 2) * C_);
     if (learns(pass) || (pass.gradient && trainable)) {
@@ -161,10 +165,10 @@ class BatchNormalization : public Scaled {
     });
   }
 
-  void jacobian(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* to, int64_t stride) const override {
+  void jacobian(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* to, int64_t stride) const override {
     const float* mean = y + pass.batch * out;
-    Standard p = standard(pass, mean, mean + C_);
+    NormParams p = standard(pass, mean, mean + C_);
     auto* sums = reinterpret_cast<double*>(pass.scratch);
     for (int64_t b = 0; b < pass.batch; b++) {
       pass.kernels.images->column_gradients(p, x + b * in, dz + b * in, in / C_, sums);
@@ -172,7 +176,7 @@ class BatchNormalization : public Scaled {
     }
   }
 
-  int unsettled(const Pass& pass, const float* y) const override {
+  int nonfinite_buffer(const ExecContext& pass, const float* y) const override {
     if (!learns(pass)) return -1;
     const float* next = y + pass.batch * out + 2 * C_;
     for (int k = 0; k < 2; k++)
@@ -180,16 +184,17 @@ class BatchNormalization : public Scaled {
         if (!std::isfinite(next[k * C_ + c])) return moving_[k];
     return -1;
   }
-  void settle(const Pass& pass, const float* y, float* buffers) const override {
+  void commit_buffers(const ExecContext& pass, const float* y,
+                      float* buffers) const override {
     if (!learns(pass)) return;
     const float* next = y + pass.batch * out + 2 * C_;
     for (int k = 0; k < 2; k++) std::copy_n(next + k * C_, C_, buffers + at_[k]);
   }
 
  private:
-  bool learns(const Pass& pass) const { return pass.training && !frozen_; }
+  bool learns(const ExecContext& pass) const { return pass.training && !frozen_; }
 
-  void moments(const Pass& pass, const float* x, int64_t all, const double* mean,
+  void moments(const ExecContext& pass, const float* x, int64_t all, const double* mean,
                double* sums, double* to) const {
     by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
       pass.kernels.images->column_moments(x + first * C_, rows, C_, mean,
@@ -209,36 +214,37 @@ class BatchNormalization : public Scaled {
 // Behind y: mean and slope of each row.
 class LayerNormalization : public Scaled {
  public:
-  LayerNormalization(const OpSpec& spec, const std::vector<Slot>& params)
+  LayerNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params)
       : Scaled(spec, params, whole(spec.attrs, "size", 1)),
         epsilon_(float(number(spec.attrs, "epsilon"))) {
     high_ = product_of(spec.in_shape) / C_;
     if (high_ * C_ != product_of(spec.in_shape))
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its input.");
-    behind = 2 * high_;
+    aux_per_sample = 2 * high_;
   }
 
   int64_t scratch(const Kernels&, int64_t batch, bool) const override {
     return doubles(2 * most_blocks * C_) + 2 * high_ * batch;
   }
 
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     int64_t all = pass.batch * high_;
     float* means = pass.keeps ? y + pass.batch * out : pass.scratch;
-    Standard p = standard(pass, nullptr, nullptr);
+    NormParams p = standard(pass, nullptr, nullptr);
     by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
       pass.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
                                             rows, means + first, means + all + first);
     });
   }
 
-  void backward(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* dx, const Derivative& before) const override {
+  void backward(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* dx, const Derivative& before) const override {
     int64_t all = pass.batch * high_;
     const float* means = y + pass.batch * out;
     bool computes = pass.gradient && trainable;
-    Standard p = standard(pass, nullptr, nullptr);
+    NormParams p = standard(pass, nullptr, nullptr);
     auto* sums = reinterpret_cast<double*>(pass.scratch);
     by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
       double* own = computes ? sums + 2 * C_ * i : nullptr;
@@ -253,8 +259,8 @@ class LayerNormalization : public Scaled {
     write(pass, sums, pass.gradient, true);
   }
 
-  void jacobian(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* to, int64_t stride) const override {
+  void jacobian(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* to, int64_t stride) const override {
     int64_t all = pass.batch * high_;
     const float* means = y + pass.batch * out;
     auto* sums = reinterpret_cast<double*>(pass.scratch);
@@ -278,7 +284,7 @@ class LayerNormalization : public Scaled {
 // y = x scale + offset, numbers or rows (C,) of buffers.
 class Scale : public Op {
  public:
-  Scale(const OpSpec& spec, const std::vector<Slot>& buffers)
+  Scale(const OpSpec& spec, const std::vector<VariableSpec>& buffers)
       : C_(spec.in_shape.back()) {
     for (int k = 0; k < 2; k++) {
       const char* role = k ? "offset" : "scale";
@@ -298,10 +304,11 @@ class Scale : public Op {
   }
   int64_t scratch(const Kernels&, int64_t, bool) const override { return 2 * wide_; }
 
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     run(pass, true, x, y);
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     run(pass, false, dz, dx);
@@ -309,7 +316,7 @@ class Scale : public Op {
   }
 
  private:
-  void run(const Pass& pass, bool shifts, const float* x, float* y) const {
+  void run(const ExecContext& pass, bool shifts, const float* x, float* y) const {
     float *scale = pass.scratch, *offset = scale + wide_;
     for (int k = 0; k < 2; k++)
       for (int64_t i = 0; i < wide_; i++)
@@ -329,8 +336,8 @@ class Scale : public Op {
 }  // namespace
 
 std::unique_ptr<Op> make_normalization(const OpSpec& spec,
-                                       const std::vector<Slot>& params,
-                                       const std::vector<Slot>& buffers) {
+                                       const std::vector<VariableSpec>& params,
+                                       const std::vector<VariableSpec>& buffers) {
   if (spec.kind == "batch_normalization")
     return std::make_unique<BatchNormalization>(spec, params, buffers);
   if (spec.kind == "layer_normalization")

@@ -67,7 +67,7 @@ bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
 
 Objective::Objective(const Shape& output_shape, const Spec* loss,
                      const std::vector<MetricSpec>& metrics,
-                     const std::vector<Slot>& params)
+                     const std::vector<VariableSpec>& params)
     : O_(output_shape.empty() ? 1 : output_shape.back()) {
   rows_ = product_of(output_shape) / O_;
   width_ = O_;
@@ -114,7 +114,7 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     metrics_.push_back(metric);
   }
   for (size_t i = 0; i < params.size(); i++)
-    if (const Slot& s = params[i]; s.trainable && (s.l1 != 0 || s.l2 != 0))
+    if (const VariableSpec& s = params[i]; s.trainable && (s.l1 != 0 || s.l2 != 0))
       penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
 }
 
@@ -180,14 +180,14 @@ double Objective::loss(const Kernels& kernels, const Outputs& o, const Scratch& 
 }
 
 double Objective::penalties(const Kernels& kernels, const float* params,
-                            float* gradient, std::atomic<bool>* infinite) const {
+                            float* gradient, std::atomic<bool>* overflowing) const {
   double total = 0;
   for (const Penalty& p : penalties_) {
     const float* w = params + p.offset;
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
     if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
-      infinite[p.slot].store(true);
+      overflowing[p.slot].store(true);
   }
   return total;
 }

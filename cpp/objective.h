@@ -33,7 +33,8 @@ struct Scratch {
 class Objective {
  public:
   Objective(const Shape& output_shape, const Spec* loss,
-            const std::vector<MetricSpec>& metrics, const std::vector<Slot>& params);
+            const std::vector<MetricSpec>& metrics,
+            const std::vector<VariableSpec>& params);
 
   bool has_loss() const { return has_loss_; }
   int64_t target_size() const { return rows_ * width_; }  // per sample
@@ -46,9 +47,9 @@ class Objective {
   bool has_penalties() const { return !penalties_.empty(); }
 
   // l1 |w| + l2 w^2 summed over the trainable variables; the gradient is added unless
-  // null, and the variables where it exceeds tame_sum are marked.
+  // null, and the variables where it exceeds safe_sum are marked.
   double penalties(const Kernels&, const float* params, float* gradient,
-                   std::atomic<bool>* infinite) const;
+                   std::atomic<bool>* overflowing) const;
 
   // Adds the batch to the totals of every metric, which begin behind the loss's two.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,

@@ -66,7 +66,7 @@ Activation activation_of(const Attrs& attrs) {
 
 Derivative Op::derivative(const float*, const float*) const { return {}; }
 
-void Op::jacobian(const Pass&, const float*, const float*, const float*, float*,
+void Op::jacobian(const ExecContext&, const float*, const float*, const float*, float*,
                   int64_t) const {}
 
 namespace {
@@ -101,7 +101,8 @@ class Elementwise : public Op {
     check_same_shape(spec);
     keeps = keeps_derivative(activation_, alpha_);
   }
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float* kept) const override {
     in_pieces(pass.batch * out, [&](int64_t first, int64_t n) {
       pass.kernels.activate(activation_, alpha_, x + first, y + first,
                             kept ? kept + first : nullptr, n);
@@ -112,7 +113,7 @@ class Elementwise : public Op {
     return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
             keeps ? kept : y};
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }
@@ -127,12 +128,13 @@ class Softmax : public Op {
   explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {
     check_same_shape(spec);
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     in_rows(pass.batch * out / O_, O_, [&](int64_t first, int64_t rows) {
       pass.kernels.softmax_forward(x + first * O_, y + first * O_, rows, O_);
     });
   }
-  void backward(const Pass& pass, const float*, const float* y, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     in_rows(pass.batch * out / O_, O_, [&](int64_t row, int64_t rows) {
@@ -148,23 +150,24 @@ class Softmax : public Op {
 
 class NormalizationOp : public Op {
  public:
-  NormalizationOp(const OpSpec& spec, const std::vector<Slot>& buffers)
+  NormalizationOp(const OpSpec& spec, const std::vector<VariableSpec>& buffers)
       : epsilon_(float(number(spec.attrs, "epsilon"))),
         invert_(number(spec.attrs, "invert") != 0) {
-    const Slot& mean = buffers[size_t(slot_of(spec.buffers, "mean"))];
-    const Slot& variance = buffers[size_t(slot_of(spec.buffers, "variance"))];
+    const VariableSpec& mean = buffers[size_t(slot_of(spec.buffers, "mean"))];
+    const VariableSpec& variance = buffers[size_t(slot_of(spec.buffers, "variance"))];
     mean_ = mean.offset, variance_ = variance.offset, C_ = mean.size();
     check_same_shape(spec);
     if (variance.size() != C_ || product_of(spec.in_shape) % C_)
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit its input.");
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
       pass.kernels.normalize(numbers(pass), x + row * C_, y + row * C_, rows);
     });
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
@@ -175,7 +178,7 @@ class NormalizationOp : public Op {
   }
 
  private:
-  Normalization numbers(const Pass& pass) const {
+  Normalization numbers(const ExecContext& pass) const {
     return {pass.buffers + mean_, pass.buffers + variance_, C_, epsilon_, invert_};
   }
   int64_t mean_, variance_, C_;
@@ -187,10 +190,11 @@ class NormalizationOp : public Op {
 class Reshape : public Op {
  public:
   explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     copy(x, pass.batch * in, y);
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * in);
   }
@@ -207,8 +211,9 @@ void differentiate(const Kernels& kernels, const Derivative& derivative,
 }
 
 std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
-                            const std::vector<Slot>& params,
-                            const std::vector<Slot>& buffers, bool& takes_next) {
+                            const std::vector<VariableSpec>& params,
+                            const std::vector<VariableSpec>& buffers,
+                            bool& takes_next) {
   std::unique_ptr<Op> op;
   takes_next = false;
   if (spec.kind == "dense") op = make_dense(spec, params);

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kernels/table.h"
-#include "watch.h"
+#include "stop_token.h"
 
 namespace kurve {
 
@@ -33,7 +33,7 @@ struct Unsupported : std::runtime_error {
 };
 
 // A variable's place in a flat vector.
-struct Slot {
+struct VariableSpec {
   std::string name;
   Shape shape;
   int64_t offset = 0;
@@ -75,20 +75,20 @@ int slot_of(const std::map<std::string, int>& roles, const char* role);
 void check_same_shape(const OpSpec&);
 
 // What an op sees of the call it works for.
-struct Pass {
+struct ExecContext {
   const Kernels& kernels;
   const float* params;
   const float* buffers;
-  float* gradient = nullptr;              // null where none is wanted
-  std::atomic<bool>* infinite = nullptr;  // per slot: its gradient exceeds tame_sum
+  float* gradient = nullptr;                 // null where none is wanted
+  std::atomic<bool>* overflowing = nullptr;  // per slot: its gradient exceeds safe_sum
   int64_t batch = 0;
   bool training = false;
   bool keeps = false;  // outputs and derivatives, for the way back
   uint64_t seed = 0, step = 0;
 
-  // Where set, backward leaves the variables to weight_task and tells `wild` of numbers
-  // from which a gradient might overflow.
-  std::atomic<bool>* wild = nullptr;
+  // Where set, backward leaves the variables to weight_task and tells `may_overflow` of
+  // numbers from which a gradient might overflow.
+  std::atomic<bool>* may_overflow = nullptr;
   const Step* update = nullptr;  // weight_task updates at once, without a check
 
   float* scratch = nullptr;  // see Op::scratch
@@ -99,44 +99,46 @@ class Op {
   virtual ~Op() = default;
 
   // kept (batch, out) is null in inference and where `keeps` is false.
-  virtual void forward(const Pass&, const float* x, float* y, float* kept) const = 0;
+  virtual void forward(const ExecContext&, const float* x, float* y,
+                       float* kept) const = 0;
 
   // What the gradient of this op's output must be multiplied with before `backward`
   // gets it as dz; the op behind does so while it has the numbers in registers.
   virtual Derivative derivative(const float* y, const float* kept) const;
 
   // Adds nothing, overwrites: dx (or nothing, where null) multiplied with `before`, and
-  // the gradients of the op's variables unless pass.wild.
-  virtual void backward(const Pass&, const float* x, const float* y, const float* dz,
-                        float* dx, const Derivative& before) const = 0;
+  // the gradients of the op's variables unless pass.may_overflow.
+  virtual void backward(const ExecContext&, const float* x, const float* y,
+                        const float* dz, float* dx, const Derivative& before) const = 0;
 
   // The gradients of the op's variables, checked, or their update, in independent
   // tasks.
-  virtual int64_t weight_tasks(const Pass&) const { return 0; }
-  virtual void weight_task(const Pass&, const float*, const float*, int64_t) const {}
+  virtual int64_t weight_tasks(const ExecContext&) const { return 0; }
+  virtual void weight_task(const ExecContext&, const float*, const float*,
+                           int64_t) const {}
 
   // Each sample's own gradient of the op's trainable variables, not summed over the
   // batch: sample b writes its places of the vector (P,) at to + b * stride.
-  virtual void jacobian(const Pass&, const float* x, const float* y, const float* dz,
-                        float* to, int64_t stride) const;
+  virtual void jacobian(const ExecContext&, const float* x, const float* y,
+                        const float* dz, float* to, int64_t stride) const;
 
   // Floats of pass.scratch that this op needs in one of its calls.
   virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }
 
   // A step of training writes buffers too, from what is behind y, once it is applied.
   // Before: a buffer's slot whose new value would not be finite, or -1.
-  virtual int unsettled(const Pass&, const float*) const { return -1; }
-  virtual void settle(const Pass&, const float*, float*) const {}
+  virtual int nonfinite_buffer(const ExecContext&, const float*) const { return -1; }
+  virtual void commit_buffers(const ExecContext&, const float*, float*) const {}
 
   int64_t in = 0, out = 0;  // floats per sample
   int64_t rows = 1;         // rows per sample of the products with its variables
   int64_t work = 0;         // multiply-adds per sample
   // Floats behind y, per sample and per batch, that forward fills for backward where
   // pass.keeps.
-  int64_t behind = 0, behind_once = 0;
-  bool keeps = false;      // forward keeps numbers for backward
-  bool idle = false;       // outside training the outputs are the inputs
-  bool trainable = false;  // owns a trainable variable
+  int64_t aux_per_sample = 0, aux_per_batch = 0;
+  bool keeps = false;                  // forward keeps numbers for backward
+  bool identity_at_inference = false;  // outside training the outputs are the inputs
+  bool trainable = false;              // owns a trainable variable
 };
 
 // Elementwise passes over n floats, cut into tasks of whole vectors.
@@ -149,7 +151,7 @@ void in_turn(int64_t n, Body&& body) {
   constexpr int64_t size = 1 << 18;
   for (int64_t first = 0; first < n; first += size) {
     int64_t count = std::min(size, n - first);
-    if (ends(count * 4)) return;
+    if (stop_requested(count * 4)) return;
     body(first, count);
   }
 }
@@ -179,20 +181,23 @@ inline void round_sums(const double* sums, int64_t n, float* to) {
   });
 }
 
-std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<Slot>& params);
+std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<VariableSpec>& params);
 // Null where the plan asks for something else. `next` is the op behind, or null; where
 // the convolution does its work too, `takes_next` is set.
 std::unique_ptr<Op> make_conv(const OpSpec&, const OpSpec* next,
-                              const std::vector<Slot>& params, bool& takes_next);
-std::unique_ptr<Op> make_transposed(const OpSpec&, const std::vector<Slot>& params);
+                              const std::vector<VariableSpec>& params,
+                              bool& takes_next);
+std::unique_ptr<Op> make_transposed(const OpSpec&,
+                                    const std::vector<VariableSpec>& params);
 std::unique_ptr<Op> make_pool(const OpSpec&);
-std::unique_ptr<Op> make_normalization(const OpSpec&, const std::vector<Slot>& params,
-                                       const std::vector<Slot>& buffers);
+std::unique_ptr<Op> make_normalization(const OpSpec&,
+                                       const std::vector<VariableSpec>& params,
+                                       const std::vector<VariableSpec>& buffers);
 std::unique_ptr<Op> make_random(const OpSpec&);
 std::unique_ptr<Op> make_resampling(const OpSpec&);
 std::unique_ptr<Op> make_op(const OpSpec&, const OpSpec* next,
-                            const std::vector<Slot>& params,
-                            const std::vector<Slot>& buffers, bool& takes_next);
+                            const std::vector<VariableSpec>& params,
+                            const std::vector<VariableSpec>& buffers, bool& takes_next);
 
 // Ops that products cannot be fused into their updates with: gradients are always laid
 // down whole.

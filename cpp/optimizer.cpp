@@ -12,7 +12,7 @@ namespace kurve {
 // Small enough to balance threads, and one order of sums whatever their number.
 constexpr int64_t piece_size = 8192;
 
-Optimizer::Optimizer(const Spec& spec, const std::vector<Slot>& params) {
+Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) {
   static const char* const names[] = {"sgd",  "rmsprop", "adagrad",
                                       "adam", "nadam",   "adamax"};
   auto found = std::find(std::begin(names), std::end(names), spec.kind);
@@ -56,7 +56,7 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<Slot>& params) {
   if (u.kind == OptimizerKind::adamax) momentum_ = 0;
   if (u.momentum_on) momentum_ = u.kind == OptimizerKind::sgd ? 0 : 1;
   reach_ = reach();
-  for (const Slot& s : params) {
+  for (const VariableSpec& s : params) {
     if (!s.trainable) continue;
     for (int64_t first = 0; first < s.size(); first += piece_size)
       pieces_.push_back(
@@ -73,17 +73,17 @@ double Optimizer::reach() const {
   double epsilon = double(fixed_.epsilon), rest = 1 - beta_1_;
   switch (fixed_.kind) {
     case OptimizerKind::sgd:
-      return tame_sum;
+      return safe_sum;
     case OptimizerKind::rmsprop:  // centered: rounding can make a root's radicand < 0
-      return fixed_.centered ? never : tame_sum / std::sqrt(epsilon);
+      return fixed_.centered ? never : safe_sum / std::sqrt(epsilon);
     case OptimizerKind::adagrad:
-      return tame_sum / std::sqrt(epsilon);
+      return safe_sum / std::sqrt(epsilon);
     case OptimizerKind::adam:
       return mean / rest / epsilon;
     case OptimizerKind::nadam:
-      return (mean / rest + tame_sum) / epsilon;
+      return (mean / rest + safe_sum) / epsilon;
     case OptimizerKind::adamax:
-      return tame_sum / rest / epsilon;
+      return safe_sum / rest / epsilon;
   }
   return never;
 }
@@ -95,12 +95,12 @@ bool Optimizer::safe(float learning_rate, const Bounds& bounds) const {
 
 Bounds Optimizer::look(const Kernels& kernels, const float* slots, int64_t size) const {
   if (momentum_ < 0) return {};
-  std::atomic<bool> wild{false};
+  std::atomic<bool> may_overflow{false};
   in_pieces([&](const Piece& p, size_t) {
-    if (!kernels.tame(slots + momentum_ * size + p.offset, p.size))
-      wild.store(true, std::memory_order_relaxed);
+    if (!kernels.in_safe_range(slots + momentum_ * size + p.offset, p.size))
+      may_overflow.store(true, std::memory_order_relaxed);
   });
-  return {wild ? std::numeric_limits<double>::infinity() : tame_sum};
+  return {may_overflow ? std::numeric_limits<double>::infinity() : safe_sum};
 }
 
 Bounds Optimizer::after(float learning_rate, const Bounds& before) const {

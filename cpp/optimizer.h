@@ -14,7 +14,7 @@ class Optimizer {
  public:
   static constexpr int most_scalars = 1;
 
-  Optimizer(const Spec&, const std::vector<Slot>& params);
+  Optimizer(const Spec&, const std::vector<VariableSpec>& params);
 
   int slots() const { return slots_; }      // vectors as long as params
   int scalars() const { return scalars_; }  // running numbers
@@ -24,7 +24,7 @@ class Optimizer {
     return clipnorm_ <= 0 && clipvalue_ <= 0 && global_clipnorm_ <= 0;
   }
 
-  // Whether an update by gradients of at most `tame_sum` cannot overflow, whatever the
+  // Whether an update by gradients of at most `safe_sum` cannot overflow, whatever the
   // variables are: where no step is larger than 1e30, the largest float32 stays.
   bool safe(float learning_rate, const Bounds&) const;
   Bounds look(const Kernels&, const float* slots, int64_t size) const;

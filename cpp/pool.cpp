@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "float_mode.h"
-#include "watch.h"
+#include "stop_token.h"
 
 namespace kurve {
 namespace {
@@ -28,7 +28,7 @@ constexpr size_t stack_size = 4 << 20;  // kernels keep copies of matrices there
 constexpr int spins = 4000;  // some 40 microseconds, less than a sleep and a wake cost
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t speed = 40;  // multiply-adds a nanosecond, as in Watch
+constexpr int64_t speed = 40;  // multiply-adds a nanosecond, as in StopToken
 constexpr std::chrono::microseconds least_sleep{50}, most_sleep{10'000};
 
 inline void pause() {
@@ -123,7 +123,8 @@ class Pool {
         pause();
         continue;
       }
-      ends(Watch::usual);  // the others leave out what they have not begun
+      stop_requested(
+          StopToken::usual);  // the others leave out what they have not begun
       Clock::duration late = Clock::now() - alone;
       if (late < Clock::duration::zero())
         sched_yield();
@@ -341,15 +342,15 @@ struct Call {
   Task task;
   void* context;
   int64_t work;  // of one task
-  Watch* watch;
+  StopToken* stop_token;
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 
   static void run(void* call, int64_t i) { static_cast<Call*>(call)->run(i); }
 
   void run(int64_t i) {
-    Watched watched(watch);
-    if (failed.load(std::memory_order_relaxed) || ends(work)) return;
+    ScopedStopToken watched(stop_token);
+    if (failed.load(std::memory_order_relaxed) || stop_requested(work)) return;
     try {
       task(context, i);
     } catch (...) {
@@ -385,7 +386,7 @@ void set_threads(int threads) {
 
 void run_tasks(int64_t tasks, int64_t work, Task task, void* context) {
   int threads = get_threads();
-  Call call{task, context, work / tasks, watch(), false, nullptr};
+  Call call{task, context, work / tasks, stop_token(), false, nullptr};
   Pool* pool = the_pool.load(std::memory_order_acquire);
   if (!pool) pool = make_pool();
   if (pool)

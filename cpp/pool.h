@@ -23,7 +23,7 @@ void run_tasks(int64_t tasks, int64_t work, Task task, void* context);
 // Calls body(0) ... body(tasks - 1), each once, in any order, on the pool's threads; on
 // the caller's alone where `work` is small, another thread is using the pool, or the
 // threads have lately cost more time than they saved. Where one throws or the caller's
-// watch ends, those not begun are left out; the first error is thrown again.
+// stop_token ends, those not begun are left out; the first error is thrown again.
 template <class Body>
 void parallel(int64_t tasks, int64_t work, Body&& body) {
   if (tasks < 2 || work < parallel_from) {

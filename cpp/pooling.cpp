@@ -25,13 +25,14 @@ class PoolOp : public Op {
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return long_ && training ? batch * room_for_sums(in) : 0;
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
       pass.kernels.images->pool(pool_, x + b * in, y + b * out);
     });
   }
-  void backward(const Pass& pass, const float* x, const float* y, const float* dz,
-                float* dx, const Derivative& before) const override {
+  void backward(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* dx, const Derivative& before) const override {
     if (!dx) return;
     const Kernels& kernels = pass.kernels;
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {

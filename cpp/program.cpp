@@ -7,14 +7,14 @@
 #include "dispatch.h"
 #include "float_mode.h"
 #include "pool.h"
-#include "watch.h"
+#include "stop_token.h"
 #include "workspace.h"
 
 namespace kurve {
 
-int64_t vector_size(const std::vector<Slot>& slots) {
+int64_t vector_size(const std::vector<VariableSpec>& slots) {
   int64_t end = 0;
-  for (const Slot& s : slots) end = std::max(end, s.offset + s.size());
+  for (const VariableSpec& s : slots) end = std::max(end, s.offset + s.size());
   return (end + 15) / 16 * 16;
 }
 
@@ -71,9 +71,10 @@ Program::Program(const Description& d)
 Program::~Program() = default;
 
 // A workspace that no other call uses, given back at the end of the scope.
-class Program::Borrowed {
+class Program::WorkspaceLease {
  public:
-  Borrowed(const Program& program, int64_t batch, bool training) : program_(program) {
+  WorkspaceLease(const Program& program, int64_t batch, bool training)
+      : program_(program) {
     {
       std::lock_guard lock(fork_safe_mutex());
       if (!program.free_.empty()) {
@@ -89,7 +90,7 @@ class Program::Borrowed {
         program.made_++;
       }
       workspace_ = std::make_unique<Workspace>();
-      workspace_->infinite =
+      workspace_->overflowing =
           std::make_unique<std::atomic<bool>[]>(program.params_.size());
       workspace_->totals.resize(size_t(program.totals_size()));
       if (program.optimizer_)
@@ -105,7 +106,7 @@ class Program::Borrowed {
       throw NoMemory(batch, workspace_->wanted());
     }
   }
-  ~Borrowed() {
+  ~WorkspaceLease() {
     std::lock_guard lock(fork_safe_mutex());
     program_.free_.push_back(std::move(workspace_));
   }
@@ -142,7 +143,7 @@ void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
   if (width == 1)
     for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
   else
-    for (int64_t i = 0; i < n && (width < huge || !ends(width)); i++)
+    for (int64_t i = 0; i < n && (width < huge || !stop_requested(width)); i++)
       std::copy_n(from + order[i] * width, width, to + i * width);
 }
 
@@ -203,8 +204,9 @@ int64_t Program::work_of(int64_t rows) const {
   return std::max<int64_t>(3 * rows * std::max(params_size_, work_), 100'000);
 }
 
-Pass Program::pass(const State& state, int64_t batch, const Workspace& ws) const {
-  Pass pass{kernels_, state.params, state.buffers};
+ExecContext Program::pass(const State& state, int64_t batch,
+                          const Workspace& ws) const {
+  ExecContext pass{kernels_, state.params, state.buffers};
   pass.batch = batch;
   pass.seed = state.seed;
   pass.step = uint64_t(state.step);
@@ -213,11 +215,12 @@ Pass Program::pass(const State& state, int64_t batch, const Workspace& ws) const
 }
 
 // The last op writes to `output` unless that is null.
-const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
+const float* Program::forward(const ExecContext& pass, const float* x, Workspace& ws,
                               float* output) const {
   for (size_t i = 0; i < ops_.size(); i++) {
     bool last = output && i + 1 == ops_.size();
-    if (ops_[i]->idle && !pass.training && !pass.keeps && !last) continue;
+    if (ops_[i]->identity_at_inference && !pass.training && !pass.keeps && !last)
+      continue;
     float* y = pass.keeps ? ws.out[i] : ws.turn[x == ws.turn[0]];
     if (last) y = output;
     ops_[i]->forward(pass, x, y, pass.keeps ? ws.kept[i] : nullptr);
@@ -227,11 +230,13 @@ const float* Program::forward(const Pass& pass, const float* x, Workspace& ws,
 }
 
 // Loss with penalties; the gradient goes to pass.gradient.
-double Program::forward_backward(const Pass& pass, const Rows& rows,
+double Program::forward_backward(const ExecContext& pass, const Rows& rows,
                                  Workspace& ws) const {
   const float* p = forward(pass, rows.x, ws, nullptr);
-  if (ended()) return 0;  // where maxima were is read below, and may not be there
-  auto delta = [&](size_t i) { return pass.wild ? ws.delta[i] : ws.turn[i % 2]; };
+  if (stopped()) return 0;  // where maxima were is read below, and may not be there
+  auto delta = [&](size_t i) {
+    return pass.may_overflow ? ws.delta[i] : ws.turn[i % 2];
+  };
   size_t last = ops_.size() - 1;
   float* dz = delta(last);
   double loss = objective_.loss(kernels_, {p, rows.y, rows.weights, rows.batch},
@@ -245,11 +250,11 @@ double Program::forward_backward(const Pass& pass, const Rows& rows,
                       i > first_trainable_ ? delta(i - 1) : nullptr, before);
   }
   return loss +
-         objective_.penalties(kernels_, pass.params, pass.gradient, pass.infinite);
+         objective_.penalties(kernels_, pass.params, pass.gradient, pass.overflowing);
 }
 
 // Of all ops in one go, from the deltas that were kept.
-void Program::weights(const Pass& pass, const Rows& rows, Workspace& ws) const {
+void Program::weights(const ExecContext& pass, const Rows& rows, Workspace& ws) const {
   int64_t tasks = 0;
   for (const auto& op : ops_) tasks += op->weight_tasks(pass);
   parallel(tasks, (rows.batch + 16) * params_size_, [&](int64_t task) {
@@ -266,7 +271,7 @@ void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) 
   int64_t blocks = (n + block - 1) / block;
   parallel(blocks, n * std::max(params_size_ + 1, work_), [&](int64_t i) {
     int64_t first = i * block, rows = std::min(block, n - first);
-    Borrowed ws(*this, rows, false);
+    WorkspaceLease ws(*this, rows, false);
     forward(pass(state, rows, *ws), floats(x, first, rows, *ws), *ws,
             y + first * output_size_);
   });
@@ -274,11 +279,11 @@ void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) 
 
 void Program::test(const State& state, const Batches& batches, double* totals) const {
   check_bounds(batches, 0, batches.steps);
-  Borrowed ws(*this, largest_batch(batches, 0, batches.steps), false);
+  WorkspaceLease ws(*this, largest_batch(batches, 0, batches.steps), false);
   double penalties = objective_.penalties(kernels_, state.params, nullptr, nullptr);
   for (int64_t s = 0; s < batches.steps; s++) {
     Rows rows = gather(batches, s, *ws);
-    if (ends(work_of(rows.batch))) return;
+    if (stop_requested(work_of(rows.batch))) return;
     const float* p = forward(pass(state, rows.batch, *ws), rows.x, *ws, nullptr);
     Outputs outputs{p, rows.y, rows.weights, rows.batch};
     Scratch scratch{ws->elements, ws->rows};
@@ -292,12 +297,12 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
 double Program::gradient(const State& state, const Batches& batches, int64_t step,
                          float* gradient) const {
   check_bounds(batches, step, step + 1);
-  Borrowed ws(*this, largest_batch(batches, step, step + 1), true);
+  WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
   Rows rows = gather(batches, step, *ws);
-  Pass p = pass(state, rows.batch, *ws);
+  ExecContext p = pass(state, rows.batch, *ws);
   p.training = p.keeps = true;
   p.gradient = gradient;
-  p.infinite = ws->infinite.get();
+  p.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
   return forward_backward(p, rows, *ws);
 }
@@ -307,14 +312,14 @@ void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
   int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
-  Borrowed ws(*this, std::min(n, block), true);
+  WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    Pass p = pass(state, std::min(block, n - first), *ws);
-    if (ends(work_of(p.batch))) return;
+    ExecContext p = pass(state, std::min(block, n - first), *ws);
+    if (stop_requested(work_of(p.batch))) return;
     p.keeps = true;
     const float* in = floats(x, first, p.batch, *ws);
     const float* out = forward(p, in, *ws, nullptr);
-    if (ended()) return;
+    if (stopped()) return;
     std::copy_n(out, p.batch * output_size_, y + first * output_size_);
     float* rows = jacobian + first * stride;
     parallel(p.batch, p.batch * stride,
@@ -338,15 +343,15 @@ void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
 }
 
 bool Program::any_huge(const Workspace& ws) const {
-  return std::any_of(ws.infinite.get(), ws.infinite.get() + params_.size(),
+  return std::any_of(ws.overflowing.get(), ws.overflowing.get() + params_.size(),
                      [](const std::atomic<bool>& huge) {
                        return huge.load(std::memory_order_relaxed);
                      });
 }
 
 // The first trained variable that is not finite in `vector` (P,), or null.
-const Slot* Program::first_infinite(const float* vector) const {
-  for (const Slot& s : params_)
+const VariableSpec* Program::first_infinite(const float* vector) const {
+  for (const VariableSpec& s : params_)
     if (s.trainable && !all_finite(vector + s.offset, s.size())) return &s;
   return nullptr;
 }
@@ -354,37 +359,37 @@ const Slot* Program::first_infinite(const float* vector) const {
 std::string Program::train(State& state, const Batches& batches, int64_t first,
                            int64_t last, double* totals) const {
   check_bounds(batches, first, last);
-  Borrowed ws(*this, largest_batch(batches, first, last), true);
+  WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
   FlushSubnormals flush(true);
   std::vector<double>& sums = ws->totals;
   ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
     Rows rows = gather(batches, s, *ws);
-    if (ends(work_of(rows.batch))) return "";
-    Pass p = pass(state, rows.batch, *ws);
+    if (stop_requested(work_of(rows.batch))) return "";
+    ExecContext p = pass(state, rows.batch, *ws);
     p.training = p.keeps = true;
     p.gradient = ws->gradient;
-    p.infinite = ws->infinite.get();
+    p.overflowing = ws->overflowing.get();
     for (size_t i = 0; i < params_.size(); i++)
-      ws->infinite[i].store(false, std::memory_order_relaxed);
-    std::atomic<bool> wild{false};
+      ws->overflowing[i].store(false, std::memory_order_relaxed);
+    std::atomic<bool> may_overflow{false};
     bool local = rows.batch <= local_batch_ &&
                  optimizer_->safe(batches.learning_rates[s], ws->bounds);
-    if (local) p.wild = &wild;
+    if (local) p.may_overflow = &may_overflow;
     double loss = forward_backward(p, rows, *ws);
-    if (ended()) return "";
+    if (stopped()) return "";
     if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
-    local = local && !wild;
-    if (p.wild && !local) weights(p, rows, *ws);
+    local = local && !may_overflow;
+    if (p.may_overflow && !local) weights(p, rows, *ws);
 
     std::copy_n(totals, sums.size(), sums.begin());
     sums[0] += loss * double(rows.batch);
     sums[1] += double(rows.batch);
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
                            {ws->elements, ws->rows}, sums.data() + 2);
-    if (ended()) return "";
-    Watched to_the_end(nullptr);
+    if (stopped()) return "";
+    ScopedStopToken to_the_end(nullptr);
     std::string what = update(state, p, rows, local, batches.learning_rates[s], *ws);
     if (!what.empty()) return what;
     std::copy(sums.begin(), sums.end(), totals);
@@ -393,20 +398,21 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   return "";
 }
 
-void Program::settle(State& state, const Pass& pass, const Workspace& ws) const {
+void Program::commit_buffers(State& state, const ExecContext& pass,
+                             const Workspace& ws) const {
   for (size_t i = 0; i < ops_.size(); i++)
-    ops_[i]->settle(pass, ws.out[i], state.buffers);
+    ops_[i]->commit_buffers(pass, ws.out[i], state.buffers);
 }
 
 // One update of all variables, or none: returns what would not be finite, or "".
-std::string Program::update(State& state, const Pass& pass, const Rows& rows,
+std::string Program::update(State& state, const ExecContext& pass, const Rows& rows,
                             bool local, float learning_rate, Workspace& ws) const {
   bool huge = any_huge(ws);
   if (huge)
-    if (const Slot* slot = first_infinite(ws.gradient))
+    if (const VariableSpec* slot = first_infinite(ws.gradient))
       return "the gradient of " + slot->name;
   for (size_t i = 0; i < ops_.size(); i++)
-    if (int slot = ops_[i]->unsettled(pass, ws.out[i]); slot >= 0)
+    if (int slot = ops_[i]->nonfinite_buffer(pass, ws.out[i]); slot >= 0)
       return "the new value of " + buffers_[size_t(slot)].name;
   bool careful = huge || !optimizer_->safe(learning_rate, ws.bounds);
   int64_t slots = optimizer_->slots() * params_size_;
@@ -416,7 +422,7 @@ std::string Program::update(State& state, const Pass& pass, const Rows& rows,
   Step step{optimizer_->numbers(state.scalars, state.step, learning_rate), state.params,
             state.slots, params_size_, optimizer_->slots()};
   if (local) {
-    Pass p = pass;
+    ExecContext p = pass;
     p.update = &step;
     weights(p, rows, ws);
   } else {
@@ -424,15 +430,15 @@ std::string Program::update(State& state, const Pass& pass, const Rows& rows,
   }
   if (!careful) {
     ws.bounds = optimizer_->after(learning_rate, ws.bounds);
-    settle(state, pass, ws);
+    commit_buffers(state, pass, ws);
     return "";
   }
-  const Slot* slot = first_infinite(state.params);
+  const VariableSpec* slot = first_infinite(state.params);
   for (int k = 0; k < optimizer_->slots() && !slot; k++)
     slot = first_infinite(state.slots + k * params_size_);
   if (!slot) {
     ws.bounds = optimizer_->look(kernels_, state.slots, params_size_);
-    settle(state, pass, ws);
+    commit_buffers(state, pass, ws);
     return "";
   }
   ws.restore(state.params, state.slots);

@@ -11,7 +11,7 @@ namespace kurve {
 struct Description {
   Shape input_shape, output_shape;
   std::vector<OpSpec> ops;
-  std::vector<Slot> params, buffers;
+  std::vector<VariableSpec> params, buffers;
   const Spec* loss = nullptr;
   std::vector<MetricSpec> metrics;
   const Spec* optimizer = nullptr;
@@ -72,7 +72,7 @@ class Program {
   // Multiply-adds that stand for the cost of a step, or of an epoch of so many rows.
   int64_t work_of(int64_t rows) const;
 
-  // All end early when the caller's watch does (see watch.h).
+  // All end early when the caller's stop_token does (see stop_token.h).
 
   // Advances state.step and totals by each finished step; an update that has begun is
   // done to the end. Returns what was not finite, or "".
@@ -88,22 +88,23 @@ class Program {
                 float* jacobian) const;
 
  private:
-  class Borrowed;
+  class WorkspaceLease;
   struct Rows;
   Rows gather(const Batches&, int64_t step, Workspace&) const;
   const float* floats(const Inputs&, int64_t first, int64_t n, Workspace&) const;
-  const float* forward(const Pass&, const float* x, Workspace&, float* output) const;
-  double forward_backward(const Pass&, const Rows&, Workspace&) const;
-  void weights(const Pass&, const Rows&, Workspace&) const;
+  const float* forward(const ExecContext&, const float* x, Workspace&,
+                       float* output) const;
+  double forward_backward(const ExecContext&, const Rows&, Workspace&) const;
+  void weights(const ExecContext&, const Rows&, Workspace&) const;
   bool any_huge(const Workspace&) const;
-  const Slot* first_infinite(const float* vector) const;
-  std::string update(State&, const Pass&, const Rows&, bool local, float learning_rate,
-                     Workspace&) const;
-  void settle(State&, const Pass&, const Workspace&) const;
-  Pass pass(const State&, int64_t batch, const Workspace&) const;
+  const VariableSpec* first_infinite(const float* vector) const;
+  std::string update(State&, const ExecContext&, const Rows&, bool local,
+                     float learning_rate, Workspace&) const;
+  void commit_buffers(State&, const ExecContext&, const Workspace&) const;
+  ExecContext pass(const State&, int64_t batch, const Workspace&) const;
 
   const Kernels& kernels_;
-  std::vector<Slot> params_, buffers_;
+  std::vector<VariableSpec> params_, buffers_;
   std::vector<std::unique_ptr<Op>> ops_;
   int64_t input_size_, output_size_, params_size_, buffers_size_;
   int64_t widest_;              // of any op's input or output
@@ -120,6 +121,6 @@ class Program {
 void check(const Description&);
 
 // The multiple of 16 floats that holds every slot.
-int64_t vector_size(const std::vector<Slot>& slots);
+int64_t vector_size(const std::vector<VariableSpec>& slots);
 
 }  // namespace kurve

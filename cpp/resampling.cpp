@@ -25,19 +25,20 @@ class Pad : public Op {
                                   " do not fit its padding.");
     rows = never_local;
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     parallel(pass.batch, pass.batch * out, [&](int64_t b) {
       kurve::clear(y + b * out, out);
-      for (int64_t h = 0; h < from_.H && !ends(line()); h++)
+      for (int64_t h = 0; h < from_.H && !stop_requested(line()); h++)
         std::copy_n(x + b * in + h * line(), line(), y + b * out + inside(h));
     });
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     parallel(pass.batch, pass.batch * in, [&](int64_t b) {
       float* to = dx + b * in;
-      for (int64_t h = 0; h < from_.H && !ends(line()); h++)
+      for (int64_t h = 0; h < from_.H && !stop_requested(line()); h++)
         std::copy_n(dz + b * out + inside(h), line(), to + h * line());
       differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
@@ -87,10 +88,10 @@ void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Near&& near
   float weight[4 * most];
   for (int64_t first = 0; first < pixels; first += most) {
     int64_t count = std::min(most, pixels - first);
-    if (ends(count * (100 + each * C))) return;
+    if (stop_requested(count * (100 + each * C))) return;
     for (int64_t i = 0; i < count; i++)
       near(first + i, at + i * each, weight + i * each);
-    body(first, Taps{C, count, each, at, weight, fill});
+    body(first, ResampleTable{C, count, each, at, weight, fill});
   }
 }
 
@@ -114,15 +115,16 @@ class Upsample : public Op {
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return long_ && training ? batch * room_for_sums(in) : 0;
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
-      for_outputs([&](int64_t first, const Taps& taps) {
+      for_outputs([&](int64_t first, const ResampleTable& taps) {
         float* to = y + b * out + first * to_.C;
         pass.kernels.images->resample(taps, x + b * in, to);
       });
     });
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
@@ -132,7 +134,7 @@ class Upsample : public Op {
         kurve::clear(sums, in);
       else
         kurve::clear(to, in);
-      for_outputs([&](int64_t first, const Taps& taps) {
+      for_outputs([&](int64_t first, const ResampleTable& taps) {
         const float* from = dz + b * out + first * to_.C;
         pass.kernels.images->resample_backward(taps, from, to, sums);
       });
@@ -191,20 +193,21 @@ class Affine : public Op {
       throw std::invalid_argument("[native] shapes of " + spec.layer +
                                   " do not fit each other.");
     rows = never_local;
-    idle = true;
+    identity_at_inference = true;
     work = product_of(spec.out_shape) * 8;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return long_sums() && training ? batch * room_for_sums(in) : 0;
   }
-  void forward(const Pass& pass, const float* x, float* y, float*) const override {
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float*) const override {
     if (!pass.training) return copy(x, pass.batch * in, y);
-    for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+    for_all(pass, [&](int64_t b, int64_t first, const ResampleTable& taps) {
       float* to = y + b * out + first * image_.C;
       pass.kernels.images->resample(taps, x + b * in, to);
     });
   }
-  void backward(const Pass& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     if (!dx) return;
     if (!pass.training)
@@ -215,7 +218,7 @@ class Affine : public Op {
       kurve::clear(room, pass.batch * apart);
     else
       kurve::clear(dx, pass.batch * in);
-    for_all(pass, [&](int64_t b, int64_t first, const Taps& taps) {
+    for_all(pass, [&](int64_t b, int64_t first, const ResampleTable& taps) {
       const float* from = dz + b * out + first * image_.C;
       double* sums = long_sums() ? room + b * apart : nullptr;
       pass.kernels.images->resample_backward(taps, from, dx + b * in, sums);
@@ -245,7 +248,7 @@ class Affine : public Op {
     double cosine, sine;  // rotation
     bool mirror[2];       // flip
   };
-  Motion motion(const Pass& pass, int64_t b) const {
+  Motion motion(const ExecContext& pass, int64_t b) const {
     uint32_t words[4];
     philox(pass.seed, purpose_, pass.step, uint32_t(b), words);
     double u = uniform(words[0]), v = uniform(words[1]);
@@ -291,7 +294,7 @@ class Affine : public Op {
   // Calls body(b, first, taps) for all pixels of the batch, some at a time; of one
   // picture from one thread.
   template <class Body>
-  void for_all(const Pass& pass, Body&& body) const {
+  void for_all(const ExecContext& pass, Body&& body) const {
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       Motion m = motion(pass, b);
       for_pixels(
@@ -299,7 +302,7 @@ class Affine : public Op {
           [&](int64_t pixel, int32_t* at, float* weight) {
             near(m, double(pixel / image_.W), double(pixel % image_.W), at, weight);
           },
-          [&](int64_t first, const Taps& taps) { body(b, first, taps); });
+          [&](int64_t first, const ResampleTable& taps) { body(b, first, taps); });
     });
   }
   void near(const Motion& m, double h, double w, int32_t* at, float* weight) const {

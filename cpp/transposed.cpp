@@ -7,7 +7,7 @@ namespace {
 // image y's, its output x's, and the ways change places.
 class Transposed : public Convolution {
  public:
-  Transposed(const OpSpec& spec, const std::vector<Slot>& params)
+  Transposed(const OpSpec& spec, const std::vector<VariableSpec>& params)
       : Convolution(spec, params, true) {
     work = work_of({c_.OH, c_.OW, c_.O, taps_});
   }
@@ -19,8 +19,9 @@ class Transposed : public Convolution {
     return std::max(size, lines(k.packed_size(c_)) + blocks(batch) * apart());
   }
 
-  void forward(const Pass& pass, const float* x, float* y, float* kept) const override {
-    const float *copy = turned(pass), *bias = pass.params + bias_at_;
+  void forward(const ExecContext& pass, const float* x, float* y,
+               float* kept) const override {
+    const float *copy = transposed(pass), *bias = pass.params + bias_at_;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       float* to = y + b * out;
       in_turn(out / outputs_, [&](int64_t first, int64_t count) {
@@ -36,7 +37,7 @@ class Transposed : public Convolution {
     });
   }
 
-  void backward(const Pass& pass, const float* x, const float*, const float* dz,
+  void backward(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     const ImageKernels& k = *pass.kernels.images;
     const float* copy = dx ? packed(pass) : nullptr;
@@ -55,13 +56,13 @@ class Transposed : public Convolution {
       }
       int64_t b = i - own;
       float* to = dx + b * in;
-      k.forward(c_, Finish{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
+      k.forward(c_, Epilogue{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
       differentiate_in_turn(pass.kernels, before, b * in, to, in);
     });
     if (computes) finish(pass, sums, parts, pass.gradient, true);
   }
 
-  void jacobian(const Pass& pass, const float* x, const float*, const float* dz,
+  void jacobian(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     float* sums = pass.scratch + lines(pass.kernels.images->packed_size(c_));
     int64_t parts = blocks(pass.batch);
@@ -76,7 +77,7 @@ class Transposed : public Convolution {
   }
 
  private:
-  void add(const Pass& pass, const float* x, const float* dz, int64_t first,
+  void add(const ExecContext& pass, const float* x, const float* dz, int64_t first,
            int64_t last, float* sums, int64_t i, int64_t pieces) const {
     clear(pass.kernels, sums, i, pieces);
     for (int64_t b = first; b < last; b++) {
@@ -89,7 +90,7 @@ class Transposed : public Convolution {
 }  // namespace
 
 std::unique_ptr<Op> make_transposed(const OpSpec& spec,
-                                    const std::vector<Slot>& params) {
+                                    const std::vector<VariableSpec>& params) {
   if (spec.kind != "conv_transpose") return nullptr;
   return std::make_unique<Transposed>(spec, params);
 }

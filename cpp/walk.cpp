@@ -100,10 +100,10 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     double size = turn(place.whole, least, turned);
     walked.left = cost > 0 ? size / std::sqrt(2 * cost) : 0.0;
     double rate = left_before > 0 ? std::min(walked.left / left_before, 1.0) : 1.0;
-    double bend = moved > 0 ? change(before, norms, P) / moved : inf;
+    double curvature = moved > 0 ? change(before, norms, P) / moved : inf;
     bool same = digits == digits_before;
     walked.rate = same || digits == Digits::most ? rate : std::min(rate, walked.rate);
-    walked.bend = same ? bend : std::min(bend, walked.bend);
+    walked.curvature = same ? curvature : std::min(curvature, walked.curvature);
     digits_before = digits;
     if (count == rules.most_steps) return walked.rate = 1, ended(WalkEnd::steps);
     if (walked.left <= rules.near && digits == Digits::all) return ended(WalkEnd::near);
@@ -138,16 +138,16 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     moved = done ? 0.0 : part(step.data(), trial.data(), P);
     double after = moved * walked.rate * walked.rate;  // of the step after the next
     bool soon = walked.left <= rules.rough ||
-                moved * walked.rate * walked.bend <= rules.last_change;
+                moved * walked.rate * walked.curvature <= rules.last_change;
     if (done || (digits == Digits::most && (hidden || soon)) ||
         (walked.rate == 1 && expected <= rules.near * rules.near * cost))
       digits = Digits::all;
     else if (digits == Digits::half && (hidden || walked.left <= rules.rough ||
                                         (after * walked.rate <= rules.last_step &&
-                                         after * walked.bend <= rules.last_change)))
+                                         after * walked.curvature <= rules.last_change)))
       digits = Digits::most;
     left_before = done || reach.damping > 0 ? 0.0 : walked.left;
-    if (left_before == 0) walked.rate = 1, walked.bend = inf;
+    if (left_before == 0) walked.rate = 1, walked.curvature = inf;
     if (!done) {
       std::copy_n(trial.data(), P, p);
       std::copy_n(r_trial.data(), n, r);

@@ -27,7 +27,7 @@ enum class WalkEnd { nothing, near, hidden, calls, derivative, steps };
 
 struct Walked {
   WalkEnd end;
-  double left, rate, bend;
+  double left, rate, curvature;
   bool linear;
   int64_t calls;
 };

@@ -31,11 +31,11 @@ struct Workspace {
   float* turn[2] = {};  // gradients (training) or outputs (inference) take turns here
   float *gradient = nullptr, *elements = nullptr;
   double* rows = nullptr;
-  float* scratch = nullptr;                       // of the op at work
-  std::unique_ptr<std::atomic<bool>[]> infinite;  // per variable
-  std::vector<double> totals;                     // after the step under way
-  std::vector<double> clipping;                   // the optimizer's scratch
-  Bounds bounds;                                  // of the state that is trained
+  float* scratch = nullptr;                          // of the op at work
+  std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
+  std::vector<double> totals;                        // after the step under way
+  std::vector<double> clipping;                      // the optimizer's scratch
+  Bounds bounds;                                     // of the state that is trained
 
   struct Sizes {  // floats per sample but for `fixed`
     int64_t x, y, widest, output, rows, fixed;
@@ -53,7 +53,8 @@ struct Workspace {
     kept.assign(sizes.ops.size(), nullptr);
     delta.assign(sizes.ops.size(), nullptr);
     double most = double(sizes.x) + double(sizes.y) + 3 * double(sizes.widest) + 1;
-    for (const auto& op : sizes.ops) most += 6 * double(op->in + op->out + op->behind);
+    for (const auto& op : sizes.ops)
+      most += 6 * double(op->in + op->out + op->aux_per_sample);
     if (most * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
     lay(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
@@ -94,7 +95,7 @@ struct Workspace {
     rows = reinterpret_cast<double*>(take(2 * batch * sizes.rows));
     for (size_t i = 0; training && i < sizes.ops.size(); i++) {
       const Op& op = *sizes.ops[i];
-      out[i] = take(batch * (op.out + op.behind) + op.behind_once);
+      out[i] = take(batch * (op.out + op.aux_per_sample) + op.aux_per_batch);
       if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
       delta[i] = take(std::min(batch, sizes.local) * sizes.ops[i]->out);
     }

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 import kurve
-from kurve import engines, naming, rng
+from kurve import engines
+from kurve.core import naming, rng
 
 # A program that a script starts in the background ignores Ctrl-C, which tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@
 
 #include <exception>
 
-#include "watch.h"
+#include "stop_token.h"
 
 // Gives the GIL away until the end of the scope.
 class Released {
@@ -45,9 +45,9 @@ bool interrupted();
 template <class Body>
 bool without_gil(Body&& body) {
   Released released;
-  kurve::Watch watch(interrupted);
+  kurve::StopToken stop_token(interrupted);
   body();
-  return watch.ended();
+  return stop_token.stopped();
 }
 
 // The same, and throws that error.

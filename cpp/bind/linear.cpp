@@ -284,7 +284,7 @@ void register_linear(nb::module_& m) {
                         scale.data(),
                         turned};
         Walked w = walk(curve, rules, place);
-        return std::make_tuple(int(w.end), w.left, w.rate, w.bend, w.linear, w.calls);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear, w.calls);
       },
       nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
       nb::arg("usual"), nb::arg("residuals"), nb::arg("rows"), nb::arg("point"),

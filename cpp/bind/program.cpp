@@ -117,7 +117,7 @@ struct Job {
 // The jobs that are not done whole: they take turns of some steps, so that the threads
 // end together however many jobs there are, and one that was held up leaves more to the
 // others.
-class Turns {
+class WorkQueue {
  public:
   struct Turn {
     size_t job;
@@ -166,7 +166,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
       try {
         what[i] = jobs[i]->program->train(states[i], batches[i], first, last,
                                           jobs[i]->totals.data());
-        return what[i].empty() && !ended();
+        return what[i].empty() && !stopped();
       } catch (...) {
         errors[i] = std::current_exception();
         return false;
@@ -181,7 +181,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
     // `parallel` gives each thread a range of the jobs, the same ones in every epoch,
     // so they stay in its cache; all but the last or last two of a range are done
     // whole.
-    Turns turns;
+    WorkQueue turns;
     int64_t count = int64_t(jobs.size()), threads = get_threads();
     auto whole = [&](int64_t i) {
       int64_t range = ((i + 1) * threads - 1) / count;
@@ -195,7 +195,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
       if (whole(i))
         return void(done(size_t(i), jobs[size_t(i)]->first, jobs[size_t(i)]->last));
       size_t own = size_t(i);
-      for (Turns::Turn turn; turns.take(turn, own); own = jobs.size()) {
+      for (WorkQueue::Turn turn; turns.take(turn, own); own = jobs.size()) {
         int64_t end = std::min(turn.last, turn.first + turn.steps);
         if (!done(turn.job, turn.first, end) || end == turn.last) continue;
         turn.first = end;
@@ -275,10 +275,10 @@ void register_program(nb::module_& m) {
     }
   });
 
-  nb::class_<Slot>(m, "Slot").def(
-      nb::init<std::string, Shape, int64_t, bool, double, double>(), nb::arg("name"),
-      nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"), nb::arg("l1"),
-      nb::arg("l2"));
+  nb::class_<VariableSpec>(m, "VariableSpec")
+      .def(nb::init<std::string, Shape, int64_t, bool, double, double>(),
+           nb::arg("name"), nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"),
+           nb::arg("l1"), nb::arg("l2"));
   nb::class_<OpSpec>(m, "Op").def(
       nb::init<std::string, std::string, Shape, Shape, std::map<std::string, int>,
                std::map<std::string, int>, Attrs>(),
@@ -312,8 +312,8 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](Program* self, Shape input_shape, Shape output_shape,
-             std::vector<OpSpec> ops, std::vector<Slot> params,
-             std::vector<Slot> buffers, const Spec* loss,
+             std::vector<OpSpec> ops, std::vector<VariableSpec> params,
+             std::vector<VariableSpec> buffers, const Spec* loss,
              std::vector<MetricSpec> metrics, const Spec* optimizer) {
             new (self) Program({std::move(input_shape), std::move(output_shape),
                                 std::move(ops), std::move(params), std::move(buffers),

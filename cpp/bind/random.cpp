@@ -21,7 +21,8 @@ using Rows = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 template <class Body>
 void in_pieces(size_t n, Body&& body) {
   constexpr size_t piece = 1 << 18;  // a few milliseconds
-  for (size_t i = 0; i < n && !kurve::ends(kurve::Watch::usual); i += piece)
+  for (size_t i = 0; i < n && !kurve::stop_requested(kurve::StopToken::usual);
+       i += piece)
     body(i, std::min(i + piece, n));
 }
 
@@ -54,7 +55,7 @@ void sort(Memory& rows, size_t n) {
       for (size_t i = first; i < last; i++)
         other[start[rows[i].key >> shift & (digits - 1)]++] = rows[i];
     });
-    if (kurve::ended()) return;
+    if (kurve::stopped()) return;
     std::swap(rows, other);
   }
 }

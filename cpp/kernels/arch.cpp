@@ -88,7 +88,7 @@ const Kernels NAME(KURVE_ARCH) = {
     product_tasks,
     product,
     sum_rows,
-    tame,
+    in_safe_range,
     activate,
     differentiate,
     softmax_forward,

@@ -17,11 +17,11 @@ constexpr int conv_tile_rows = 4;
 #endif
 
 // Counts multiply-adds, and every so many of them asks whether the call is to end.
-class Patience {
+class StopPoller {
  public:
-  bool ends(int64_t work) {
+  bool stop_requested(int64_t work) {
     if ((left_ -= work) > 0) return false;
-    over_ = over_ || kurve::ends(between);
+    over_ = over_ || kurve::stop_requested(between);
     left_ = over_ ? 0 : between;
     return over_;
   }
@@ -33,14 +33,14 @@ class Patience {
 };
 
 // Zeros; touching memory for the first time takes long.
-static void wipe(float* to, int64_t n, Patience& patience) {
+static void wipe(float* to, int64_t n, StopPoller& poller) {
   constexpr int64_t size = 1 << 18;
-  for (int64_t i = 0; i < n && !patience.ends(size * 4); i += size)
+  for (int64_t i = 0; i < n && !poller.stop_requested(size * 4); i += size)
     __builtin_memset(to + i, 0, uint64_t(min(size, n - i)) * 4);
 }
 
 // A piece of a sum: where it begins in A and in B.
-struct Stretch {
+struct Segment {
   int64_t a, b;
 };
 constexpr int64_t most_stretches = 64;
@@ -54,7 +54,7 @@ struct Tile {
   int64_t a_row, a_step;
   const float* b;
   int64_t b_row;
-  const Stretch* stretches;
+  const Segment* stretches;
   int64_t count, depth;
   const float* from;
   int64_t from_row;
@@ -147,7 +147,7 @@ INLINE Span columns_seeing_all(const Conv& p) {
   return sees_all(p.left, p.sw, (p.kw - 1) * p.dw, p.W, p.OW);
 }
 
-// Taps of one row of the kernel follow each other in memory as pixels do.
+// ResampleTable of one row of the kernel follow each other in memory as pixels do.
 INLINE bool taps_join(const Conv& p) { return p.dw == 1 && p.groups == 1; }
 
 INLINE bool depthwise(const Conv& p) { return p.groups == p.I && p.O == p.I; }
@@ -215,11 +215,11 @@ struct Panel {
   int64_t group, n, width;
 };
 
-static void forward_outputs(const Conv& p, const Finish& f, const Panel& panel,
+static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel,
                             const float* x, const Pixels& out, int64_t origin, float* y,
-                            float* kept, Patience& patience) {
+                            float* kept, StopPoller& poller) {
   alignas(64) float edge[conv_tile_rows * panel_width];
-  Stretch stretches[most_stretches];
+  Segment stretches[most_stretches];
   const int64_t I = p.I / p.groups, pixel = p.I, line = p.W * p.I;
   const bool joined = taps_join(p);
   const int64_t across = out.columns.to - out.columns.from;
@@ -250,7 +250,7 @@ static void forward_outputs(const Conv& p, const Finish& f, const Panel& panel,
     for (int64_t i = 0; i < tiles; i++) {
       int64_t begin = out.count * i / tiles;
       int64_t rows = out.count * (i + 1) / tiles - begin;
-      if (patience.ends(rows * count * depth * panel.width)) return;
+      if (poller.stop_requested(rows * count * depth * panel.width)) return;
       float* to = y + y_at + begin * y_step;
       Tile t{x + begin * step, step,      1,     panel.packed,
              panel_width,      stretches, count, depth,
@@ -279,11 +279,11 @@ static void forward_outputs(const Conv& p, const Finish& f, const Panel& panel,
   } while (first < all);
 }
 
-static void depthwise_forward(const Conv& p, const Finish& f, const float* kernel,
+static void depthwise_forward(const Conv& p, const Epilogue& f, const float* kernel,
                               const float* x, int64_t row, int64_t rows, float* y,
                               float* kept);
 
-static void conv_forward(const Conv& p, const Finish& f, const float* packed,
+static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
                          const float* x, int64_t row, int64_t rows, float* y,
                          float* kept) {
   if (depthwise(p)) return depthwise_forward(p, f, packed, x, row, rows, y, kept);
@@ -291,7 +291,7 @@ static void conv_forward(const Conv& p, const Finish& f, const float* packed,
   const int64_t O = p.O / p.groups, end = row + rows;
   const Span high = rows_seeing_all(p), wide = columns_seeing_all(p);
   const Span every{0, p.kw}, full{0, p.kh};
-  Patience patience;
+  StopPoller poller;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < O; n += panel_width) {
       int64_t width = min(panel_width, O - n);
@@ -303,7 +303,7 @@ static void conv_forward(const Conv& p, const Finish& f, const float* packed,
                      Span s) {
         if (count > 0)
           forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, kept,
-                          patience);
+                          poller);
       };
       // Columns at the edges see a part of each row of taps, rows a part of the rows.
       for (int64_t h = row; h < end; h++) {

@@ -5,13 +5,13 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
                              int64_t row, int64_t rows, float* dx);
 
 // Output pixels of one row times one tap: what falls outside the image is left out.
-static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
+static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
                         int64_t row, int64_t rows, float* dx) {
-  if (depthwise(p)) return depthwise_add_dx(p, turned, dz, row, rows, dx);
+  if (depthwise(p)) return depthwise_add_dx(p, transposed, dz, row, rows, dx);
   alignas(64) float edge[conv_tile_rows * panel_width];
   const int64_t I = p.I / p.groups, O = p.O / p.groups, c_row = p.sw * p.I;
-  const Stretch whole{0, 0};
-  Patience patience;
+  const Segment whole{0, 0};
+  StopPoller poller;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < I; n += panel_width) {
       const int64_t width = min(panel_width, I - n);
@@ -30,12 +30,12 @@ static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
             for (int64_t i = 0; i < tiles; i++) {
               int64_t begin = count * i / tiles;
               int64_t m = count * (i + 1) / tiles - begin;
-              if (patience.ends(m * O * width)) return;
+              if (poller.stop_requested(m * O * width)) return;
               float* c = dx + to + begin * c_row;
               Tile t{from + begin * p.O,
                      p.O,
                      1,
-                     turned + (r * p.kw + s) * O * panel_width,
+                     transposed + (r * p.kw + s) * O * panel_width,
                      panel_width,
                      &whole,
                      1,
@@ -64,7 +64,7 @@ static void conv_add_dx(const Conv& p, const float* turned, const float* dz,
             }
           }
       }
-      turned += p.kh * p.kw * O * panel_width;
+      transposed += p.kh * p.kw * O * panel_width;
     }
 }
 
@@ -82,7 +82,7 @@ static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh;
 // sums (m rows, all columns of the group) += A^T dz, tile by tile; A's rows lie side by
 // side and its steps are `t.a_step` apart.
 static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums,
-                      Patience& patience) {
+                      StopPoller& poller) {
   alignas(64) static const float zeros[2 * L] = {};
   const int64_t O = p.O / p.groups, row = sums_width(p);
   const float *a = t.a, *b = t.b + group * O;
@@ -92,7 +92,7 @@ static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* su
     width = O - n >= 2 * L ? 2 * L : L;
     for (int64_t i = 0; i < tiles; i++) {
       int64_t begin = m * i / tiles, rows = m * (i + 1) / tiles - begin;
-      if (patience.ends(t.count * t.depth * rows * width)) return;
+      if (poller.stop_requested(t.count * t.depth * rows * width)) return;
       t.a = a + begin;
       t.b = b + n;
       t.from = zeros;
@@ -125,8 +125,8 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   const Span high = inside(down, p.sh, p.H, p.OH);
   const int64_t from = high.from > row ? high.from : row, to = min(high.to, end);
   if (from >= to) return;
-  Stretch stretches[most_stretches];
-  Patience patience;
+  Segment stretches[most_stretches];
+  StopPoller poller;
   // Output pixels (from..to-1) x w under the taps from s on: m rows of dW.
   auto add = [&](auto&& add, int64_t group, Span w, int64_t s, int64_t m,
                  bool upright) -> void {
@@ -155,7 +155,7 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
              0,
              nullptr,
              0};
-      add_tiles(p, t, m, group, c, patience);
+      add_tiles(p, t, m, group, c, poller);
     }
   };
   if (taps_join(p)) {

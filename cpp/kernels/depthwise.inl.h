@@ -4,19 +4,19 @@
 
 constexpr int64_t depthwise_pixels = 8;
 
-static void depthwise_forward(const Conv& p, const Finish& f, const float* kernel,
+static void depthwise_forward(const Conv& p, const Epilogue& f, const float* kernel,
                               const float* x, int64_t row, int64_t rows, float* y,
                               float* kept) {
   const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
   const Span wide = columns_seeing_all(p);
-  Patience patience;
+  StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
     const Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     float* to = y + (h - row) * p.OW * C;
     for (int64_t w = 0, count; w < p.OW; w += count) {
       bool all = w >= wide.from && w + depthwise_pixels <= wide.to;
       count = all ? depthwise_pixels : 1;
-      if (patience.ends(count * C * p.kh * p.kw)) return;
+      if (poller.stop_requested(count * C * p.kh * p.kw)) return;
       const Span s = all ? Span{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
       const int64_t at = (h * p.sh - p.top) * line + (w * p.sw - p.left) * p.I;
       for (int64_t j = 0; j < C; j += L) {
@@ -46,13 +46,13 @@ static void depthwise_forward(const Conv& p, const Finish& f, const float* kerne
 static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
                              int64_t row, int64_t rows, float* dx) {
   const int64_t C = p.O, line = p.W * C;
-  Patience patience;
+  StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
     const Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     for (int64_t r = high.from; r < high.to; r++)
       for (int64_t s = 0; s < p.kw; s++) {
         const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
-        if (patience.ends(p.OW * C)) return;
+        if (poller.stop_requested(p.OW * C)) return;
         const float* weights = kernel + (r * p.kw + s) * C;
         const float* from = dz + ((h - row) * p.OW + wide.from) * C;
         float* to = dx + (h * p.sh + r * p.dh - p.top) * line +
@@ -72,7 +72,7 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums) {
   const int64_t C = p.O, line = p.W * C, apart = pieces(C, L) * L;
-  Patience patience;
+  StopPoller poller;
   for (int64_t r = 0; r < p.kh; r++) {
     const int64_t down = r * p.dh - p.top;
     const Span high = inside(down, p.sh, p.H, p.OH);
@@ -89,7 +89,7 @@ static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
         for (int64_t h = first; h < end; h++)
           for (int64_t w = wide.from, stop; w < wide.to; w = stop) {
             stop = min(wide.to, w + pixel_chain);
-            if (patience.ends((stop - w) * L)) return;
+            if (poller.stop_requested((stop - w) * L)) return;
             left -= stop - w;
             const float* d = dz + ((h - row) * p.OW + w) * C + j;
             const float* at =

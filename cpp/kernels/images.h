@@ -5,7 +5,7 @@
 
 namespace kurve {
 
-bool ends(int64_t work);  // see watch.h
+bool stop_requested(int64_t work);  // see stop_token.h
 
 // x (H, W, I) to y (OH, OW, O) by a kernel (kh, kw, I / groups, O): output (h, w) sees
 // the inputs (h * sh + r * dh - top, w * sw + s * dw - left), zero outside the image.
@@ -15,7 +15,7 @@ struct Conv {
 };
 
 // What follows each output's sum.
-struct Finish {
+struct Epilogue {
   const float* bias = nullptr;  // (O,) or null
   Activation activation = Activation::linear;
   float alpha = 0;
@@ -35,13 +35,13 @@ constexpr int64_t most_strip = 16384;
 
 // What standardizes C columns (or the C elements of each row): x^ = (x - mean) slope,
 // y = gamma x^ + beta; null gamma and beta are 1 and 0.
-struct Standard {
+struct NormParams {
   int64_t C;
   const float *mean, *slope, *gamma, *beta;
 };
 
 // See resample.inl.h; at counts pixels of C channels, at and weight are (pixels, each).
-struct Taps {
+struct ResampleTable {
   int64_t C, pixels, each;
   const int32_t* at;
   const float* weight;
@@ -51,7 +51,7 @@ struct Taps {
 // Kernels of one image each. An output's bits depend on its image only. Long ones look
 // whether the call is to end: then they return, and what they leave is worth nothing.
 struct ImageKernels {
-  // Floats of the copies of a kernel: for forward, and turned round for dx.
+  // Floats of the copies of a kernel: for forward, and transposed round for dx.
   int64_t (*packed_size)(const Conv&);
   int64_t (*turned_size)(const Conv&);
   // Copies may be made in tasks; forward's is not needed where there are none.
@@ -61,10 +61,10 @@ struct ImageKernels {
   void (*turn)(const Conv&, const float* kernel, float* to, int64_t task);
 
   // Rows row..row+rows-1 of y, of which y and kept (derivatives, or null) hold no more.
-  void (*forward)(const Conv&, const Finish&, const float* packed, const float* x,
+  void (*forward)(const Conv&, const Epilogue&, const float* packed, const float* x,
                   int64_t row, int64_t rows, float* y, float* kept);
   // dx += what rows row..row+rows-1 of dz give; dz holds no more.
-  void (*add_dx)(const Conv&, const float* turned, const float* dz, int64_t row,
+  void (*add_dx)(const Conv&, const float* transposed, const float* dz, int64_t row,
                  int64_t rows, float* dx);
   // Sums for the kernel are laid out as `sums_size` says; `sums_row` finishes: one row
   // (O,) of dW (kh kw I / groups, O) is the sum over blocks of sums, one after another.
@@ -78,7 +78,7 @@ struct ImageKernels {
 
   // The same for y = maximum over the windows of the convolution, which the geometry
   // covers without a rest: rows of windows; `index` tells the first maximum of each.
-  void (*forward_max)(const Conv&, const Finish&, int64_t ph, int64_t pw,
+  void (*forward_max)(const Conv&, const Epilogue&, int64_t ph, int64_t pw,
                       const float* packed, const float* x, int64_t row, int64_t rows,
                       float* y, float* kept, uint8_t* index);
   // Rows of dz from their windows' gradients.
@@ -94,7 +94,7 @@ struct ImageKernels {
   void (*sparse_turn)(const Conv&, const float* kernel, float* to, int64_t task);
   void (*sparse_add_sums)(const Conv&, int64_t ph, int64_t pw, const float* x,
                           const float* dy, const uint8_t* index, float* sums);
-  void (*sparse_dx)(const Conv&, int64_t ph, int64_t pw, const float* turned,
+  void (*sparse_dx)(const Conv&, int64_t ph, int64_t pw, const float* transposed,
                     const float* dy, const uint8_t* index, float* dx);
   bool (*sparse_finish)(const Conv&, float* sums, int64_t blocks, int64_t apart,
                         int64_t first, int64_t last, float* to);
@@ -107,22 +107,24 @@ struct ImageKernels {
   // See standardize.inl.h.
   void (*column_moments)(const float* x, int64_t rows, int64_t C, const double* mean,
                          double* sums);
-  void (*standardize_columns)(const Standard&, const float* x, float* y, int64_t rows);
-  void (*column_gradients)(const Standard&, const float* x, const float* dy,
+  void (*standardize_columns)(const NormParams&, const float* x, float* y,
+                              int64_t rows);
+  void (*column_gradients)(const NormParams&, const float* x, const float* dy,
                            int64_t rows, double* sums);
-  void (*columns_backward)(const Standard&, const float* means, const float* x,
+  void (*columns_backward)(const NormParams&, const float* means, const float* x,
                            const float* dy, float* dx, int64_t rows);
-  void (*standardize_rows)(const Standard&, float epsilon, const float* x, float* y,
+  void (*standardize_rows)(const NormParams&, float epsilon, const float* x, float* y,
                            int64_t rows, float* means, float* slopes);
-  void (*rows_backward)(const Standard&, const float* x, const float* dy, float* dx,
+  void (*rows_backward)(const NormParams&, const float* x, const float* dy, float* dx,
                         int64_t rows, const float* means, const float* slopes,
                         double* sums);
   void (*affine)(const float* scale, const float* offset, int64_t C, const float* x,
                  float* y, int64_t n);
 
-  void (*resample)(const Taps&, const float* x, float* y);
+  void (*resample)(const ResampleTable&, const float* x, float* y);
   // Adds to sums unless these are null, else to dx.
-  void (*resample_backward)(const Taps&, const float* dy, float* dx, double* sums);
+  void (*resample_backward)(const ResampleTable&, const float* dy, float* dx,
+                            double* sums);
 };
 
 }  // namespace kurve

@@ -30,16 +30,16 @@ static double sum_of_magnitudes(const float* x, int64_t n) {
 }
 
 static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
-  vi wild{};
+  vi may_overflow{};
   for (int64_t j = 0; j < n; j += L) {
     vf v = load(w + j, n - j);
     vf sign = v == 0.0f ? splat(0.0f) : with_sign(splat(1.0f), v);
     vf result = load(g + j, n - j) + l1 * sign;
     result = result + (2.0f * l2) * v;
-    wild |= ~(abs(result) <= tame_sum);
+    may_overflow |= ~(abs(result) <= safe_sum);
     store(g + j, result, n - j);
   }
-  return !any(wild);
+  return !any(may_overflow);
 }
 
 // One vector of a variable: w and g, and `count` of the slots a, b, c in place. Of

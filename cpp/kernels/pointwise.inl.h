@@ -52,10 +52,11 @@ static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t co
   for (; j < count; j += L) sum_blocks<1>(x + n + j, R, N, count - j, sums + j);
 }
 
-static bool tame(const float* x, int64_t n) {
-  vi wild{};
-  for (int64_t j = 0; j < n; j += L) wild |= ~(abs(load(x + j, n - j)) <= tame_factor);
-  return !any(wild);
+static bool in_safe_range(const float* x, int64_t n) {
+  vi may_overflow{};
+  for (int64_t j = 0; j < n; j += L)
+    may_overflow |= ~(abs(load(x + j, n - j)) <= safe_factor);
+  return !any(may_overflow);
 }
 
 // y = e^(x - max x) / sum, row by row over O; the order of the sum depends on O only.

@@ -20,11 +20,11 @@ INLINE int64_t pixels_of(const Window& o) {
   return (o.rows.to - o.rows.from) * (o.columns.to - o.columns.from);
 }
 template <class Body>
-INLINE void for_windows(const Pool& p, Patience& patience, Body&& body) {
+INLINE void for_windows(const Pool& p, StopPoller& poller, Body&& body) {
   for (int64_t h = 0; h < p.OH; h++)
     for (int64_t w = 0; w < p.OW; w++) {
       const Window o = window_of(p, h, w);
-      if (patience.ends(4 * pixels_of(o) * p.C)) return;
+      if (poller.stop_requested(4 * pixels_of(o) * p.C)) return;
       body(o, (h * p.OW + w) * p.C);
     }
 }
@@ -38,8 +38,8 @@ INLINE void for_pixels(const Pool& p, const Window& o, Body&& body) {
 }
 
 static void pool(const Pool& p, const float* x, float* y) {
-  Patience patience;
-  for_windows(p, patience, [&](const Window& o, int64_t to) {
+  StopPoller poller;
+  for_windows(p, poller, [&](const Window& o, int64_t to) {
     const int64_t count = pixels_of(o);
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
@@ -63,8 +63,8 @@ static void pool(const Pool& p, const float* x, float* y) {
 // first element that has its value, row by row.
 template <class T>
 static void pool_back(const Pool& p, const float* x, const float* y, const float* dy,
-                      T* sums, Patience& patience) {
-  for_windows(p, patience, [&](const Window& o, int64_t from) {
+                      T* sums, StopPoller& poller) {
+  for_windows(p, poller, [&](const Window& o, int64_t from) {
     const float count = float(pixels_of(o));
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
@@ -85,22 +85,22 @@ static void pool_back(const Pool& p, const float* x, const float* y, const float
 
 static void pool_backward(const Pool& p, const float* x, const float* y,
                           const float* dy, float* dx, double* sums) {
-  Patience patience;
-  if (sums) return pool_back(p, x, y, dy, sums, patience);
-  wipe(dx, p.H * p.W * p.C, patience);
-  pool_back(p, x, y, dy, dx, patience);
+  StopPoller poller;
+  if (sums) return pool_back(p, x, y, dy, sums, poller);
+  wipe(dx, p.H * p.W * p.C, poller);
+  pool_back(p, x, y, dy, dx, poller);
 }
 
 typedef uint8_t vbyte __attribute__((vector_size(L)));
 
-static void forward_max(const Conv& p, const Finish& f, int64_t ph, int64_t pw,
+static void forward_max(const Conv& p, const Epilogue& f, int64_t ph, int64_t pw,
                         const float* packed, const float* x, int64_t row, int64_t rows,
                         float* y, float* kept, uint8_t* index) {
   alignas(64) float strip[most_strip], derivatives[most_strip];
   const int64_t width = p.OW / pw, line = p.OW * p.O;
-  Patience patience;
+  StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
-    if (patience.ends(ph * line * forward_depth(p))) return;
+    if (poller.stop_requested(ph * line * forward_depth(p))) return;
     conv_forward(p, f, packed, x, h * ph, ph, strip, kept ? derivatives : nullptr);
     for (int64_t w = 0; w < width; w++)
       for (int64_t j = 0; j < p.O; j += L) {

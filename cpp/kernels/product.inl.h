@@ -27,14 +27,14 @@ INLINE int64_t flat_width(int64_t N) {
 constexpr int64_t few_rows = 12 * tile, least_rows = 128, most_rows = 48 * tile;
 
 // How a product is cut; it depends on the product only.
-struct Cut {
+struct Tiling {
   bool dots;      // rows of A times rows of B, or times B's only column
   bool flat;      // few rows: wide panels keep the multipliers busy
   bool updates;   // the variable streams by while its gradient is in the first cache
   int64_t panel;  // columns
   int64_t panels, group, groups, blocks;
 
-  explicit Cut(const Product& p) {
+  explicit Tiling(const Product& p) {
     // Reading B^T by rows spares its transposition, but costs a sum over the lanes for
     // each element of C.
     dots = p.b_transposed ? p.K >= 8 * p.M && p.M <= 64 : p.N == 1 && p.a_step == 1;
@@ -57,7 +57,7 @@ struct Cut {
 };
 
 static int64_t product_tasks(const Product& p) {
-  Cut cut(p);
+  Tiling cut(p);
   return cut.blocks * cut.groups;
 }
 
@@ -66,7 +66,7 @@ static void locate(const Product& p, int64_t at, float** slots) {
 }
 
 // What comes after the product, on rows m..m+rows-1 of a panel while they are in the
-// first cache. Returns whether they are tame where that was asked.
+// first cache. Returns whether they are in_safe_range where that was asked.
 static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
                    int64_t rows, int64_t n, int64_t width) {
   int64_t at = m * p.N + n;
@@ -81,14 +81,14 @@ static bool finish(const Product& p, const float* c, int64_t c_row, int64_t m,
                           p.derivative.values ? p.derivative.values + at : nullptr);
       return true;
     case Product::check: {
-      vi wild{};
+      vi may_overflow{};
       for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < width; j += L) {
           vf x = load(c + i * c_row + j, width - j);
-          wild |= ~(abs(x) <= tame_sum);
+          may_overflow |= ~(abs(x) <= safe_sum);
           store(t.y + i * p.N + j, x, width - j);
         }
-      return !any(wild);
+      return !any(may_overflow);
     }
     case Product::update: {
       float* slots[3];
@@ -235,13 +235,13 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
   int64_t most = chain_of(p.K);
   bool packs_a = width >= 4 * panel_width;
   bool packs_b = p.b_transposed || width % panel_width || rows >= pack_from_rows;
-  bool tame = true;
+  bool in_safe_range = true;
   const float* derivative =
       p.after == Product::differentiate ? p.derivative.values : nullptr;
   for (int64_t k = 0, depth; k < p.K; k += depth) {
     depth = min(p.K - k, most);
     bool last = k + depth == p.K;
-    if (p.ends && p.ends(rows * width * depth)) return true;
+    if (p.stop_requested && p.stop_requested(rows * width * depth)) return true;
     if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
     for (int64_t i = 0, r0 = 0, count; i < tiles.count; i++, r0 += count) {
       count = tiles.begin(i + 1) - r0;
@@ -267,15 +267,15 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
         auto run = columns <= L ? micro_rows<1> : micro_rows<2>;
         run(int(count), a.at, a.row, a.step, b, packs_b ? panel_width : p.b_row, c,
             c_row, depth, k == 0 ? Chain::begins : Chain::is_added);
-        if (last) tame &= finish(p, c, c_row, m, count, n, columns);
+        if (last) in_safe_range &= finish(p, c, c_row, m, count, n, columns);
       }
     }
   }
-  return tame;
+  return in_safe_range;
 }
 
 static bool product(const Product& p, int64_t task) {
-  Cut cut(p);
+  Tiling cut(p);
   int64_t block = task / cut.groups, n = task % cut.groups * cut.group * cut.panel;
   int64_t m = p.M * block / cut.blocks, rows = p.M * (block + 1) / cut.blocks - m;
   int64_t width = min(p.N - n, cut.group * cut.panel);

@@ -2,10 +2,10 @@
 // where a negative place stands for a pixel whose channels are all `fill`.
 #pragma once
 
-static void resample(const Taps& p, const float* x, float* y) {
-  Patience patience;
+static void resample(const ResampleTable& p, const float* x, float* y) {
+  StopPoller poller;
   for (int64_t i = 0; i < p.pixels; i++, y += p.C) {
-    if (patience.ends(4 * p.each * p.C)) return;
+    if (poller.stop_requested(4 * p.each * p.C)) return;
     for (int64_t j = 0; j < p.C; j += L) {
       const int64_t n = p.C - j;
       vf s{};
@@ -19,10 +19,10 @@ static void resample(const Taps& p, const float* x, float* y) {
 }
 
 template <class T>
-static void resample_back(const Taps& p, const float* dy, T* sums) {
-  Patience patience;
+static void resample_back(const ResampleTable& p, const float* dy, T* sums) {
+  StopPoller poller;
   for (int64_t i = 0; i < p.pixels; i++, dy += p.C) {
-    if (patience.ends(4 * p.each * p.C)) return;
+    if (poller.stop_requested(4 * p.each * p.C)) return;
     for (int64_t t = i * p.each; t < (i + 1) * p.each; t++) {
       if (p.at[t] < 0) continue;
       T* to = sums + p.at[t] * p.C;
@@ -35,7 +35,8 @@ static void resample_back(const Taps& p, const float* dy, T* sums) {
 }
 
 // What each pixel of dy gives back.
-static void resample_backward(const Taps& p, const float* dy, float* dx, double* sums) {
+static void resample_backward(const ResampleTable& p, const float* dy, float* dx,
+                              double* sums) {
   if (sums) return resample_back(p, dy, sums);
   resample_back(p, dy, dx);
 }

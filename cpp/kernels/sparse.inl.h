@@ -10,11 +10,11 @@
 // Of the image that windows see, zeros around it included.
 constexpr int64_t most_seen = 32768;
 
-struct Seen {
+struct ReceptiveField {
   int64_t H, W;
   bool copied;  // has zeros around it, or room behind it for whole vectors
 };
-INLINE Seen seen_by(const Conv& p) {
+INLINE ReceptiveField seen_by(const Conv& p) {
   int64_t H = (p.OH - 1) * p.sh + (p.kh - 1) * p.dh + 1;
   int64_t W = (p.OW - 1) * p.sw + p.kw;
   bool within = p.top == 0 && p.left == 0 && H <= p.H && W <= p.W;
@@ -24,7 +24,7 @@ INLINE Seen seen_by(const Conv& p) {
 INLINE int64_t joined_width(const Conv& p) { return pieces(p.kw * p.I, L) * L; }
 
 static bool sparse_fits(const Conv& p) {
-  Seen seen = seen_by(p);
+  ReceptiveField seen = seen_by(p);
   return taps_join(p) && p.kw * p.I >= L &&
          (!seen.copied || seen.H * seen.W * p.I <= most_seen);
 }
@@ -102,8 +102,8 @@ static void sparse_rows(const List& list, const float* from, int64_t from_row, f
 // clang-format on
 
 // The image with the zeros that windows see, or itself.
-static const float* seen_image(const Conv& p, const Seen& seen, const float* x,
-                               float* room) {
+static const float* seen_image(const Conv& p, const ReceptiveField& seen,
+                               const float* x, float* room) {
   if (!seen.copied) return x;
   const int64_t line = seen.W * p.I;
   const Span w = inside(-p.left, 1, p.W, seen.W);
@@ -121,12 +121,12 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
                             const float* dy, const uint8_t* index, float* sums) {
   alignas(64) float room[most_seen + L], values[most_strip];
   int32_t at[most_strip], origin[most_window];
-  const Seen seen = seen_by(p);
+  const ReceptiveField seen = seen_by(p);
   x = seen_image(p, seen, x, room);
   const int64_t line = seen.W * p.I, joined = joined_width(p);
   const int64_t high = p.OH / ph, width = p.OW / pw;
   const int64_t most = most_strip / width;  // rows of windows at once
-  Patience patience;
+  StopPoller poller;
   for (int64_t i = 0; i < ph * pw; i++)
     origin[i] = int32_t(i / pw * p.sh * line + i % pw * p.sw * p.I);
   for (int64_t row = 0; row < high; row += most) {
@@ -141,7 +141,7 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
           values[n] = dy[from];
           n += dy[from] != 0.0f;
         }
-      if (patience.ends((end - row) * width + n * p.kh * joined)) return;
+      if (poller.stop_requested((end - row) * width + n * p.kh * joined)) return;
       for (int64_t first = 0; first < n; first += pixel_chain) {
         const List list{min(n - first, pixel_chain), at + first, values + first};
         float* to = sums + o * p.kh * joined;
@@ -159,21 +159,21 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
 }
 
 // dx of one image; overwrites.
-static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned,
+static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transposed,
                       const float* dy, const uint8_t* index, float* dx) {
   alignas(64) float room[most_seen + L], values[most_strip];
   int32_t at[most_strip];
-  const Seen seen = seen_by(p);
+  const ReceptiveField seen = seen_by(p);
   const int64_t line = seen.W * p.I, joined = joined_width(p);
   float* to = seen.copied ? room : dx;
-  Patience patience;
-  wipe(to, seen.H * line + (seen.copied ? int64_t(L) : 0), patience);
+  StopPoller poller;
+  wipe(to, seen.H * line + (seen.copied ? int64_t(L) : 0), poller);
   const int64_t high = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
   // A row of windows at a time: for each output of each window its channels' list.
   int64_t begin[most_window + 1];
   for (int64_t h = 0; h < high; h++)
     for (int64_t w = 0; w < width; w++) {
-      if (patience.ends(p.O * p.kh * joined)) return;
+      if (poller.stop_requested(p.O * p.kh * joined)) return;
       const int64_t from = (h * width + w) * p.O;
       for (int64_t i = 0; i <= outputs; i++) begin[i] = 0;
       for (int64_t o = 0; o < p.O; o++)
@@ -193,12 +193,12 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
         float* patch =
             to + (h * ph + i / pw) * p.sh * line + (w * pw + i % pw) * p.sw * p.I;
         for (int64_t r = 0; r < p.kh; r++)
-          sparse_rows<1>(list, turned + r * p.O * joined, 0, patch + r * p.dh * line, 0,
-                         joined / L);
+          sparse_rows<1>(list, transposed + r * p.O * joined, 0,
+                         patch + r * p.dh * line, 0, joined / L);
       }
     }
   if (!seen.copied) return;
-  wipe(dx, p.H * p.W * p.I, patience);
+  wipe(dx, p.H * p.W * p.I, poller);
   const Span wide = inside(-p.left, 1, p.W, seen.W);
   for (int64_t h = 0; h < seen.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)
@@ -208,21 +208,21 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* turned
 }
 
 // Channels first..last-1 of dW (kh kw I, O) from blocks of sums; returns whether none
-// exceeds tame_sum. The sums are used up.
+// exceeds safe_sum. The sums are used up.
 static bool sparse_finish(const Conv& p, float* sums, int64_t blocks, int64_t apart,
                           int64_t first, int64_t last, float* to) {
   const int64_t joined = joined_width(p), K = p.kw * p.I, size = p.kh * joined;
-  vi wild{};
+  vi may_overflow{};
   for (int64_t o = first; o < last; o++) {
     float* own = sums + o * size;
     for (int64_t j = 0; j < size; j += L) {
       vf s = load(own + j);
       for (int64_t i = 1; i < blocks; i++) s += load(own + i * apart + j);
-      wild |= ~(abs(s) <= tame_sum);
+      may_overflow |= ~(abs(s) <= safe_sum);
       store(own + j, s);
     }
     for (int64_t r = 0; r < p.kh; r++)
       for (int64_t k = 0; k < K; k++) to[(r * K + k) * p.O + o] = own[r * joined + k];
   }
-  return !any(wild);
+  return !any(may_overflow);
 }

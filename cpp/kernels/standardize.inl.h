@@ -22,7 +22,7 @@ INLINE vf load_or(const float* p, int64_t j, int64_t n, float otherwise) {
   return p ? load(p + j, n) : splat(otherwise);
 }
 
-static void standardize_columns(const Standard& p, const float* x, float* y,
+static void standardize_columns(const NormParams& p, const float* x, float* y,
                                 int64_t rows) {
   for (int64_t j = 0; j < p.C; j += L) {
     const int64_t n = p.C - j;
@@ -36,7 +36,7 @@ static void standardize_columns(const Standard& p, const float* x, float* y,
 }
 
 // sums (2, C): of dy x^, and of dy.
-static void column_gradients(const Standard& p, const float* x, const float* dy,
+static void column_gradients(const NormParams& p, const float* x, const float* dy,
                              int64_t rows, double* sums) {
   for (int64_t j = 0; j < p.C; j += L) {
     const int64_t n = p.C - j;
@@ -56,7 +56,7 @@ static void column_gradients(const Standard& p, const float* x, const float* dy,
 
 // dx = gamma slope (dy - m_1 - x^ m_0), means (2, C) of dy x^ and of dy; without means
 // dx = gamma slope dy.
-static void columns_backward(const Standard& p, const float* means, const float* x,
+static void columns_backward(const NormParams& p, const float* means, const float* x,
                              const float* dy, float* dx, int64_t rows) {
   for (int64_t j = 0; j < p.C; j += L) {
     const int64_t n = p.C - j;
@@ -74,8 +74,8 @@ static void columns_backward(const Standard& p, const float* means, const float*
 }
 
 // Rows of C elements; writes mean and slope (rows,) of each.
-static void standardize_rows(const Standard& p, float epsilon, const float* x, float* y,
-                             int64_t rows, float* means, float* slopes) {
+static void standardize_rows(const NormParams& p, float epsilon, const float* x,
+                             float* y, int64_t rows, float* means, float* slopes) {
   for (int64_t i = 0; i < rows; i++, x += p.C, y += p.C) {
     vd s{};
     for (int64_t j = 0; j < p.C; j += L)
@@ -102,9 +102,9 @@ static void standardize_rows(const Standard& p, float epsilon, const float* x, f
 
 // dx, where wanted, of rows with their means and slopes, and sums (2, C) += the
 // gradients of gamma and beta, where wanted.
-static void rows_backward(const Standard& p, const float* x, const float* dy, float* dx,
-                          int64_t rows, const float* means, const float* slopes,
-                          double* sums) {
+static void rows_backward(const NormParams& p, const float* x, const float* dy,
+                          float* dx, int64_t rows, const float* means,
+                          const float* slopes, double* sums) {
   for (int64_t i = 0; i < rows; i++, x += p.C, dy += p.C) {
     vf at = splat(means[i]), slope = splat(slopes[i]);
     vd by_mean{}, by_variance{};

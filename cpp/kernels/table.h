@@ -57,9 +57,9 @@ constexpr int64_t longest_chain = 32;
 // Where another memory would be needed, more are.
 constexpr int64_t longest_chain_in_place = 256;
 
-// Numbers up to `tame_factor` are tame: sums of up to 128 products of two do not exceed
-// `tame_sum`, which optimizers can square and add to anything.
-constexpr float tame_factor = 2e6f, tame_sum = 1e15f;
+// Numbers up to `safe_factor` are in_safe_range: sums of up to 128 products of two do
+// not exceed `safe_sum`, which optimizers can square and add to anything.
+constexpr float safe_factor = 2e6f, safe_sum = 1e15f;
 
 enum class OptimizerKind : int { sgd, rmsprop, adagrad, adam, nadam, adamax };
 
@@ -95,8 +95,8 @@ struct Product {
   float* kept = nullptr;                       // activate: derivatives (M, N) or null
   Derivative derivative{};                     // differentiate
   const Update* step = nullptr;                // update
-  bool (*ends)(int64_t work) = nullptr;        // true: nobody wants C any more
-  float* slots[3] = {};                        // update: laid out as c
+  bool (*stop_requested)(int64_t work) = nullptr;  // true: nobody wants C any more
+  float* slots[3] = {};                            // update: laid out as c
 };
 
 enum class LossKind : int {
@@ -145,15 +145,15 @@ struct Kernels {
   int lanes;
 
   // Tasks of a product are independent; `product` returns whether no element of C
-  // exceeds tame_sum where `after` is check, else true.
+  // exceeds safe_sum where `after` is check, else true.
   int64_t (*product_tasks)(const Product&);
   bool (*product)(const Product&, int64_t task);
   // sums[j] = sum of x[i][n + j] over the rows of x (R, N), j < count; the order
   // depends on R only.
   void (*sum_rows)(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
                    float* sums);
-  // Whether none exceeds tame_factor.
-  bool (*tame)(const float* x, int64_t n);
+  // Whether none exceeds safe_factor.
+  bool (*in_safe_range)(const float* x, int64_t n);
 
   // y = f(x); kept = f'(x) unless null.
   void (*activate)(Activation, float alpha, const float* x, float* y, float* kept,
@@ -184,7 +184,7 @@ struct Kernels {
   // Sums in an order that depends on n only.
   double (*sum_of_squares)(const float* x, int64_t n);
   double (*sum_of_magnitudes)(const float* x, int64_t n);
-  // g += l1 sign(w) + 2 l2 w; returns whether no element of g exceeds tame_sum.
+  // g += l1 sign(w) + 2 l2 w; returns whether no element of g exceeds safe_sum.
   bool (*penalize)(float* g, const float* w, float l1, float l2, int64_t n);
   void (*update)(const Update&, float* w, const float* g, float* const* slots,
                  int64_t n);

@@ -159,21 +159,21 @@ struct LongSum {
 
   INLINE_MEMBER void add(vf x) {
     part += x;
-    if (++terms % longest_chain == 0) settle();
+    if (++terms % longest_chain == 0) commit_buffers();
   }
   INLINE_MEMBER vd lanes() {
-    settle();
+    commit_buffers();
     return whole;
   }
   // A single chain is summed as float32 is.
   INLINE_MEMBER double total() {
     if (terms < longest_chain) return double(sum(part));
-    settle();
+    commit_buffers();
     return sum(whole);
   }
 
  private:
-  INLINE_MEMBER void settle() {
+  INLINE_MEMBER void commit_buffers() {
     whole += widened(part);
     part = vf{};
   }

@@ -31,10 +31,10 @@ if _typing.TYPE_CHECKING:
     from kurve import saving as saving
     from kurve import solvers as solvers
     from kurve import tables as tables
-    from kurve.ensembles import ensemble as ensemble
     from kurve.estimators import Classifier as Classifier
     from kurve.estimators import Regressor as Regressor
-    from kurve.learning_rates import lr_find as lr_find
+    from kurve.models.ensembles import ensemble as ensemble
+    from kurve.models.learning_rates import lr_find as lr_find
     from kurve.solvers import curve_fit as curve_fit
 
 __version__ = "0.1.0"
@@ -47,10 +47,10 @@ _LATER = {
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
     "diagnosis": "kurve.diagnosis",
-    "ensemble": "kurve.ensembles",
+    "ensemble": "kurve.models.ensembles",
     "estimators": "kurve.estimators",
     "inspection": "kurve.inspection",
-    "lr_find": "kurve.learning_rates",
+    "lr_find": "kurve.models.learning_rates",
     "plots": "kurve.plots",
     "report": "kurve.report",
     "saving": "kurve.saving",

@@ -19,7 +19,7 @@ def isa() -> str:
 def available_isas() -> list[str]:
     """Instruction sets that this CPU runs, worst first."""
 
-class Slot:
+class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
 
 class Op:
@@ -42,7 +42,7 @@ class Batches:
     def __init__(self, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bounds: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], learning_rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
 
 class Program:
-    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int], ops: Sequence[Op], params: Sequence[Slot], buffers: Sequence[Slot], loss: Spec | None, metrics: Sequence[Metric], optimizer: Spec | None) -> None: ...
+    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], loss: Spec | None, metrics: Sequence[Metric], optimizer: Spec | None) -> None: ...
 
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 

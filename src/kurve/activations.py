@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arguments import is_number
-from kurve.arrays import as_numbers
-from kurve.entries import entry
+from kurve.core.arguments import is_number
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_array, as_numbers
+from kurve.core.arrays import as_array, as_numbers
 from kurve.scores import Residuals, explained, residuals
 
 SAMPLES = 1000
@@ -109,7 +109,7 @@ def assess(
     if train is not None:
         learnt = as_matrix(train[1])
         means = learnt.mean(axis=0)
-        line = Line().fit(columns_of(train[0]), learnt).predict(columns_of(x))
+        line = LinearBaseline().fit(columns_of(train[0]), learnt).predict(columns_of(x))
     found = {}
     for k, name in enumerate(targets):
         who = {"model": predicted[:, k]}
@@ -260,7 +260,7 @@ def as_text(found: dict[str, Assessment]) -> str:
     return "\n".join(lines)
 
 
-class Line:
+class LinearBaseline:
     """A straight line (a plane, with several features): least squares, a category by an
     indicator of each of its values, a missing number by the mean.
 
@@ -268,7 +268,7 @@ class Line:
     """
 
     @np.errstate(over="ignore", invalid="ignore")
-    def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> Line:
+    def fit(self, columns: Mapping[str, np.ndarray], y: Any) -> LinearBaseline:
         """Args: columns: by name (n,), numbers or objects; y (n,) or (n, outputs).
 
         Numbers so large that there is no line in float64 give one of NaN.

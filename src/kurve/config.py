@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kurve.entries import filtering
+from kurve.core.entries import filtering
 
 
 def enable_traceback_filtering() -> None:

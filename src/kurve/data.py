@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_numbers
+from kurve.core.arrays import as_numbers
 from kurve.losses import Loss
 from kurve.plan import Shape
 
@@ -260,8 +260,8 @@ def _target_fix(
         return f"Try y of shape {('n', *target)}.".replace("'", "")
     if array.ndim == 2 and target == (1,):
         return (
-            f"Try a last layer of {array.shape[1] * loss.heads} units, or "
+            f"Try a last layer of {array.shape[1] * loss.outputs_per_target} units, or "
             "loss='sparse_categorical_crossentropy' if y holds class numbers."
         )
-    wanted = (*array.shape[1:-1], array.shape[-1] * loss.heads)
+    wanted = (*array.shape[1:-1], array.shape[-1] * loss.outputs_per_target)
     return f"Try a last layer whose output has shape {wanted}."

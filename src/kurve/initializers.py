@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from kurve import registry, rng
-from kurve.arguments import (
+from kurve.core import registry, rng
+from kurve.core.arguments import (
     check_seed,
     check_unused,
     is_count,
@@ -21,7 +21,7 @@ from kurve.arguments import (
     is_number,
     refuse_arguments,
 )
-from kurve.entries import Entrance, entries, entry
+from kurve.core.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
 from kurve.plan import Shape

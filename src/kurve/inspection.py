@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from kurve import scores
-from kurve.arrays import as_array, as_numbers
 from kurve.assessment import as_matrix, class_numbers
-from kurve.entries import entry
+from kurve.core.arrays import as_array, as_numbers
+from kurve.core.entries import entry
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 

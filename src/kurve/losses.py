@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from kurve import registry
-from kurve.arguments import (
+from kurve.core import registry
+from kurve.core.arguments import (
     check_flag,
     check_name,
     check_unused,
     is_number,
     refuse_arguments,
 )
-from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entry, warn
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import Entrance, entry, warn
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
 from kurve.plan import Attr, Op, Plan, Shape, Spec
@@ -34,25 +34,25 @@ class Rowwise:
     """
 
     sparse = False
-    heads = 1
+    outputs_per_target = 1
 
     def target_shape(self, output_shape: Shape) -> Shape:
         """Shape of one sample's target: that of the output, without the last axis for
         class numbers, or with 1 / heads of it.
 
         Raises:
-            ValueError: the last axis is no multiple of `heads`.
+            ValueError: the last axis is no multiple of `outputs_per_target`.
         """
         if self.sparse:
             return output_shape[:-1]
         *leading, last = output_shape
-        if last % self.heads:
+        if last % self.outputs_per_target:
             raise ValueError(
-                f"[{type(self).__name__}] the model needs {self.heads} outputs for "
-                f"each target. Received: an output of shape {output_shape}. Try a last "
-                f"layer of {self.heads} units for one target."
+                f"[{type(self).__name__}] the model needs {self.outputs_per_target} "
+                f"outputs for each target. Received: an output of shape {output_shape}. "
+                f"Try a last layer of {self.outputs_per_target} units for one target."
             )
-        return (*leading, last // self.heads)
+        return (*leading, last // self.outputs_per_target)
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         """Targets and predictions as float32, in the shapes that belong together; a
@@ -410,7 +410,7 @@ class GaussianNLL(Loss):
     """
 
     kind = "gaussian_nll"
-    heads = 2
+    outputs_per_target = 2
 
     def __init__(
         self, beta: float = 0.0, name: str | None = None, **common: Any
@@ -457,7 +457,7 @@ class Pinball(Loss):
                 f"between 0 and 1. Received: {quantiles!r}. Try (0.05, 0.5, 0.95)."
             )
         self.quantiles = tuple(given)
-        self.heads = len(given)
+        self.outputs_per_target = len(given)
 
     def attrs(self) -> dict[str, Attr]:
         each = {f"quantile_{i}": q for i, q in enumerate(self.quantiles)}

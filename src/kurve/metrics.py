@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from kurve import losses, registry
-from kurve.arguments import (
+from kurve import losses
+from kurve.core import registry
+from kurve.core.arguments import (
     check_name,
     check_unused,
     is_count,
     is_number,
     refuse_arguments,
 )
-from kurve.arrays import as_array, as_numbers
-from kurve.entries import Entrance, entry
+from kurve.core.arrays import as_array, as_numbers
+from kurve.core.entries import Entrance, entry
+from kurve.core.overrides import refuse_overrides
 from kurve.errors import absent as _absent
 from kurve.errors import lookup, unknown_name
-from kurve.overrides import refuse_overrides
 from kurve.plan import Attr, MetricSpec, Shape
 
 
@@ -70,11 +71,11 @@ class Metric(losses.Rowwise, Entrance):
                 f"[{where}] the metric {self.name!r} needs {needs} as targets, unlike "
                 f"the loss {loss.name!r}. Try metrics=['accuracy']."
             )
-        if self.heads != loss.heads:
+        if self.outputs_per_target != loss.outputs_per_target:
             raise ValueError(
-                f"[{where}] the metric {self.name!r} needs {self.heads} outputs for "
-                f"each target, and the loss {loss.name!r} {loss.heads}. "
-                "Try compile without this metric."
+                f"[{where}] the metric {self.name!r} needs {self.outputs_per_target} "
+                f"outputs for each target, and the loss {loss.name!r} "
+                f"{loss.outputs_per_target}. Try compile without this metric."
             )
 
     def spec(self, output_shape: Shape, weighted: bool = False) -> MetricSpec:
@@ -159,7 +160,7 @@ class LossMetric(Metric):
     ) -> None:
         refuse_overrides("metrics", loss)
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
-        self.heads = loss.heads
+        self.outputs_per_target = loss.outputs_per_target
         super().__init__(loss.name if name is None else name, dtype)
 
     def attrs(self) -> dict[str, Attr]:
@@ -325,7 +326,7 @@ class FittingAccuracy(Metric):
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
         """Every loss with one output for each target has an accuracy that fits."""
-        if loss.heads != 1:
+        if loss.outputs_per_target != 1:
             super().check_loss(where, loss)
 
     def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:

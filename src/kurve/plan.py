@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Slot:
+class VariableSpec:
     """One variable: its place in a flat vector, and what the update needs to know."""
 
     name: str
@@ -93,7 +93,7 @@ class Op:
     and right a negative one adds zeros instead.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
-    step), see `kurve.rng`. Element e of a batch takes word e (dropout; with `shared`
+    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
     positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
     e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
     (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
@@ -103,8 +103,8 @@ class Op:
     layer: str
     in_shape: Shape
     out_shape: Shape
-    params: Mapping[str, Slot] = field(default_factory=dict)
-    buffers: Mapping[str, Slot] = field(default_factory=dict)
+    params: Mapping[str, VariableSpec] = field(default_factory=dict)
+    buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
     attrs: Mapping[str, Attr] = field(default_factory=dict)
 
 
@@ -132,13 +132,13 @@ class Plan:
     input_shape: Shape
     output_shape: Shape
     ops: tuple[Op, ...]
-    params: tuple[Slot, ...]
-    buffers: tuple[Slot, ...]
+    params: tuple[VariableSpec, ...]
+    buffers: tuple[VariableSpec, ...]
     loss: Spec | None = None
     metrics: tuple[MetricSpec, ...] = ()
     optimizer: Spec | None = None
 
-    def settled(self) -> Plan:
+    def deterministic(self) -> Plan:
         """The same without chance: what acts in training only is left out, and batch
         normalization stands on its moving averages."""
         ops = tuple(
@@ -176,6 +176,6 @@ def aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def vector_size(slots: tuple[Slot, ...]) -> int:
+def vector_size(slots: tuple[VariableSpec, ...]) -> int:
     """Length of a flat vector that holds `slots`, its last variable padded too."""
     return aligned(slots[-1].end) if slots else 0

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kurve import registry
-from kurve.arguments import is_number
-from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entries, entry
+from kurve.core import registry
+from kurve.core.arguments import is_number
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import Entrance, entries, entry
+from kurve.core.overrides import refuse_overrides
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
-from kurve.overrides import refuse_overrides
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arguments import is_count
-from kurve.arrays import as_numbers
-from kurve.entries import entry
+from kurve.core.arguments import is_count
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entry
+from kurve.core.rng import set_random_seed as set_random_seed
 from kurve.errors import absent as _absent
-from kurve.rng import set_random_seed as set_random_seed
 
 
 @entry

@@ -234,7 +234,7 @@ def test_own_test_file(run: Any) -> None:
 
 def test_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """More bytes than a batch holds; rows are counted and held out piece by piece."""
-    from kurve import delimited
+    from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 2000)
     done = fitted(run, "--chunks", "--holdout", "0.2")
@@ -467,9 +467,10 @@ def test_a_write_that_fails_leaves_the_old_file(
 def test_a_fault_of_kurve_is_no_fault_of_the_user(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kurve.cli import looking
 
-    monkeypatch.setattr(looking, "facts", lambda path: 1 / 0)
+    from kurve.cli import inspecting
+
+    monkeypatch.setattr(inspecting, "facts", lambda path: 1 / 0)
     done = run("inspect", "data.kurve")
     assert (done.code, done.out, done.err) == (
         1, "", "kurve: a fault of Kurve, ZeroDivisionError: division by zero. Try "
@@ -554,7 +555,7 @@ def test_help(run: Any) -> None:
 
 def test_watching_on_a_terminal() -> None:
     """One bar, drawn again in place, with the loss and the time left."""
-    from kurve.cli.watching import Watch
+    from kurve.cli.progress import Watch
 
     class Terminal(io.StringIO):
         encoding = "utf-8"

@@ -16,7 +16,8 @@ pa = pytest.importorskip("pyarrow", reason="the command reads with pyarrow")
 pytest.importorskip("narwhals", reason="the command reads through narwhals")
 
 import kurve  # noqa: E402
-from kurve import delimited, tables  # noqa: E402
+from kurve import tables  # noqa: E402
+from kurve.tables import delimited  # noqa: E402
 from tests.e2e.conftest import FAST, fitted  # noqa: E402
 
 WAYS = ("--no-chunks", "--chunks")

@@ -64,7 +64,7 @@ def name_of(case: object) -> str:
 def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Targets that `loss` takes for outputs of this shape, (n, ..., heads O)."""
     random = np.random.default_rng(seed)
-    shape = (*shape[:-1], shape[-1] // loss.heads)
+    shape = (*shape[:-1], shape[-1] // loss.outputs_per_target)
     classes = random.integers(0, shape[-1], shape[:-1])
     if loss.sparse:
         return classes

@@ -75,7 +75,9 @@ class Run:
 
 
 def metrics_for(loss: losses.Loss) -> list[Any]:
-    if loss.sparse or loss.heads > 1:  # no accuracy: rounding decides between equals
+    if (
+        loss.sparse or loss.outputs_per_target > 1
+    ):  # no accuracy: rounding decides between equals
         return [loss]
     return ["mae", "rmse", "r2"]
 
@@ -170,7 +172,7 @@ def test_training(data: st.DataObject) -> None:
     rate = draw(st.sampled_from([0.01, 0.001, *SCHEDULES]), "rate")
     inner = draw(st.sampled_from([(), (), (3,), (2, 3)]), "axes before the last")
     features, rows = draw(SIZES), draw(SIZES)
-    outputs = draw(SIZES) * loss.heads
+    outputs = draw(SIZES) * loss.outputs_per_target
     batch_size = draw(st.sampled_from([1, 2, 7, 32]), "batch_size")
     seed = draw(st.integers(0, 2**32 - 1), "seed")
     weighted, normalized = draw(st.booleans()), draw(st.booleans())
@@ -213,7 +215,7 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
     """Loss, gradient and prediction of one batch: no training hides an error here."""
     function, output = loss
     x = np.random.default_rng(1).normal(size=(11, 3))
-    outputs = 5 * function.heads
+    outputs = 5 * function.outputs_per_target
     y = targets(function, (11, outputs), 2)
     results = []
     for engine, double in (

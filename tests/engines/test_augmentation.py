@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Sequential, layers, rng
+from kurve import Sequential, layers
+from kurve.core import rng
 from kurve.engines import Batches
 from kurve.layers import Conv2D, GlobalAveragePooling2D, Input, Layer
 from kurve.layers.base import lower

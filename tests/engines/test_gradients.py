@@ -120,11 +120,11 @@ def test_layer_activation_loss(kind: str, activation: object, loss: LossCase) ->
     layers = [
         Dense(4, "tanh"),
         *middle(kind, activation),
-        Dense(OUTPUTS * function.heads, output),
+        Dense(OUTPUTS * function.outputs_per_target, output),
     ]
     model = compiled("reference", layers, (3,), function)
     x = np.random.default_rng(1).normal(size=(ROWS, 3))
-    check(model, x, targets(function, (ROWS, OUTPUTS * function.heads), 2))
+    check(model, x, targets(function, (ROWS, OUTPUTS * function.outputs_per_target), 2))
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name_of)
@@ -132,25 +132,25 @@ def test_layer_activation_loss(kind: str, activation: object, loss: LossCase) ->
 def test_inputs_of_any_rank(shape: tuple[int, ...], loss: LossCase) -> None:
     """Dense, softmax and losses work on the last axis, whatever stands before it."""
     function, output = loss
-    layers = [Dense(4, "gelu"), Dense(OUTPUTS * function.heads, output)]
+    layers = [Dense(4, "gelu"), Dense(OUTPUTS * function.outputs_per_target, output)]
     model = compiled("reference", layers, shape, function)
     x = np.random.default_rng(1).normal(size=(ROWS, *shape))
     weights = np.random.default_rng(3).uniform(0.0, 2.0, ROWS)
-    y = targets(function, (ROWS, *shape[:-1], OUTPUTS * function.heads), 2)
+    y = targets(function, (ROWS, *shape[:-1], OUTPUTS * function.outputs_per_target), 2)
     check(model, x, y, weights=weights)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=name_of)
 def test_sample_weights_of_zero_and_more(loss: LossCase) -> None:
     function, output = loss
-    layers = [Dense(4, "silu"), Dense(OUTPUTS * function.heads, output)]
+    layers = [Dense(4, "silu"), Dense(OUTPUTS * function.outputs_per_target, output)]
     model = compiled("reference", layers, (2,), function)
     x = np.random.default_rng(1).normal(size=(ROWS, 2))
     weights = np.array([0.0, 1.0, 3.0, 0.5, 0.0])
     check(
         model,
         x,
-        targets(function, (ROWS, OUTPUTS * function.heads), 2),
+        targets(function, (ROWS, OUTPUTS * function.outputs_per_target), 2),
         weights=weights,
     )
 

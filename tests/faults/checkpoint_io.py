@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 import kurve
-from kurve import Input, Sequential, callbacks, files, layers, utils
+from kurve import Input, Sequential, callbacks, layers, utils
+from kurve.core import files
 from kurve.errors import CheckpointError
 
 X = np.linspace(-1.0, 1.0, 20)

@@ -125,9 +125,9 @@ def _contents(
     there: dict[str, Inode], rng: random.Random, count: int
 ) -> Iterator[dict[str, bytes]]:
     loose = [path for path, inode in there.items() if inode.pending]
-    settled = {path: inode.synced for path, inode in there.items()}
+    deterministic = {path: inode.synced for path, inode in there.items()}
     if not loose:
-        yield settled
+        yield deterministic
     for path in loose:  # one file at a time is written here
         for content in there[path].versions(rng, count):
-            yield settled | {path: content}
+            yield deterministic | {path: content}

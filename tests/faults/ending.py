@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import kurve
-from kurve import Input, Sequential, rng
+from kurve import Input, Sequential
+from kurve.core import rng
 from kurve.layers import Dense
 from kurve.solvers import curve_fit, lbfgs, levenberg_marquardt
 
@@ -80,15 +81,15 @@ ENDS: dict[str, tuple[Callable[[], Any], int]] = {
 
 def child(call: Callable[[], Any], delay: float) -> None:
     """A program whose thread computes for ever."""
-    begun = threading.Event()
+    started = threading.Event()
 
     def compute() -> None:
-        begun.set()
+        started.set()
         while True:
             call()
 
     threading.Thread(target=compute, daemon=True).start()
-    begun.wait()
+    started.wait()
     time.sleep(delay)
 
 

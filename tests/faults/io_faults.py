@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 import kurve
-from kurve import files, models
+from kurve import models
+from kurve.core import files
 from kurve.estimators import load
 from kurve.saving import ModelFileError
 from tests.faults.fuzz import Loaded, small

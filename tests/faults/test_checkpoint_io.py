@@ -15,8 +15,8 @@ import pytest
 
 import kurve
 from kurve import saving
-from kurve.checkpoints.folder import Folder
 from kurve.errors import CheckpointError
+from kurve.training.checkpoints.folder import Folder
 from tests.faults.checkpoint_io import fit, fresh
 from tests.faults.conftest import Promise, UnderShim
 from tests.faults.disk import FSYNC, RENAME, Operation, operations, states

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, models, saving
-from kurve.cli import looking
+from kurve.cli import inspecting
 from kurve.estimators import load
 from kurve.layers import Dense
 from kurve.saving import ModelFileError
@@ -206,7 +206,7 @@ def test_hostile_files(
         path.write_bytes(raw)
         readers: list[Any] = [models.load_model, load]
         if name in FORMS:
-            readers += [model.load_weights, saving.verify, looking.facts]
+            readers += [model.load_weights, saving.verify, inspecting.facts]
         for read in readers:
             error, seconds, peak = measured(lambda read=read, path=path: read(path))  # type: ignore[misc]
             assert type(error) is ModelFileError, (name, read, error)
@@ -228,7 +228,7 @@ def test_things_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "folder.kurve").mkdir()
     (tmp_path / "loop.kurve").symlink_to("loop.kurve")
     for path in (tmp_path / "pipe.kurve", tmp_path / "folder.kurve", "/dev/zero"):
-        for read in (models.load_model, load, looking.facts):
+        for read in (models.load_model, load, inspecting.facts):
             with pytest.raises(ModelFileError, match="folder, pipe or device"):
                 read(path)  # type: ignore[operator]
     with pytest.raises(OSError, match="Too many levels"):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("click", reason="the command needs click")
 
 import kurve
-from kurve.cli.looking import describe, facts
+from kurve.cli.inspecting import describe, facts
 from kurve.saving import ModelFileError
 from tests.faults.mutants import File, retold, sealed
 

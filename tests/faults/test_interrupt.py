@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Input, Sequential, rng
+from kurve import Input, Sequential
+from kurve.core import rng
 from kurve.engines.native import NativeEngine
 from kurve.estimators import Regressor
 from kurve.layers import (

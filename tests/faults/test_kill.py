@@ -99,8 +99,8 @@ def test_killed_at_random_instants(
         count, status = 0, "killed"
         while status == "killed":
             # Once there is a checkpoint, its seed must win over that of the process.
-            begun = any(folder.glob("checkpoints/*.kurve"))
-            words = (folder, engine, case, count + 2 if begun else 1)
+            started = any(folder.glob("checkpoints/*.kurve"))
+            words = (folder, engine, case, count + 2 if started else 1)
             if count >= of_each:
                 status = server.run(60.0, *words)
             elif count % 8 == 3:

@@ -64,8 +64,17 @@ def use_layer(layer: Any) -> None:
 
 
 def use_loss(loss: Any) -> None:
-    p = X[:, 0, 0, : 2 * loss.heads] if loss.heads > 1 else X[:, 0, 0]
-    loss(np.zeros(4) if loss.sparse else np.zeros((4, p.shape[1] // loss.heads)), p)
+    p = (
+        X[:, 0, 0, : 2 * loss.outputs_per_target]
+        if loss.outputs_per_target > 1
+        else X[:, 0, 0]
+    )
+    loss(
+        np.zeros(4)
+        if loss.sparse
+        else np.zeros((4, p.shape[1] // loss.outputs_per_target)),
+        p,
+    )
     loss.get_config()
 
 

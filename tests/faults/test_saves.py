@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, files, models
+from kurve import Input, Sequential, models
+from kurve.core import files
 from kurve.layers import Dense
 from kurve.saving import ModelFileError
 from tests.faults.conftest import Promise, UnderShim
@@ -117,7 +118,7 @@ def test_a_killed_save_leaves_nothing_for_ever(tmp_path: Path) -> None:
     """The next process that writes to the folder removes it; this one keeps what is
     being written."""
     code = (
-        "import os, signal, sys\nfrom kurve.files import replacing\n"
+        "import os, signal, sys\nfrom kurve.core.files import replacing\n"
         "with replacing(sys.argv[1]) as file:\n"
         "    file.write(b'half')\n    file.flush()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

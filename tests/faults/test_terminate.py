@@ -21,7 +21,7 @@ from tests.faults.test_kill import ENGINES, PROGRAM, errors, result, run_new
 PATIENCE = 2.0
 
 
-def begun(folder: Path) -> int:
+def started(folder: Path) -> int:
     """The newest checkpoint's number of updates; -1 before there is one."""
     found = []
     for path in folder.glob("checkpoints/checkpoint-?.kurve"):
@@ -47,7 +47,7 @@ def test_sigterm(engine: str, tmp_path: Path, soak: bool, promise: Promise) -> N
             process = subprocess.Popen(
                 [sys.executable, PROGRAM, "run", str(folder), engine, "long", "1"]
             )
-            while process.poll() is None and steps < 0 and begun(folder) < 0:
+            while process.poll() is None and steps < 0 and started(folder) < 0:
                 time.sleep(0.01)
             # After the first, let it load and take up what there is.
             time.sleep(draw.uniform(0.0, 0.5) + (0.6 if steps >= 0 else 0.0))
@@ -65,8 +65,8 @@ def test_sigterm(engine: str, tmp_path: Path, soak: bool, promise: Promise) -> N
             assert took < PATIENCE
             after = {path.stat().st_mtime_ns for path in folder.glob("*/*.kurve")}
             assert after - before
-            assert begun(folder) >= max(steps, 0)
-            steps, late = begun(folder), max(late, took)
+            assert started(folder) >= max(steps, 0)
+            steps, late = started(folder), max(late, took)
             stopped, done = stopped + 1, done + 1
         assert process.returncode == 0, errors(folder)
         assert result(folder) == result(whole)

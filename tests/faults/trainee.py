@@ -24,7 +24,7 @@ import numpy as np
 
 import kurve
 from kurve import Input, Sequential, callbacks, layers, optimizers, utils
-from kurve.checkpoints import keeper
+from kurve.training.checkpoints import checkpointer
 
 CASES = ("batches", "epochs", "backup", "time")
 
@@ -102,10 +102,10 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         options |= {"validation_split": 0.25, "validation_freq": 2}
         used.append(callbacks.BackupAndRestore(checkpoint, save_freq=4))
     elif case == "long":  # without a signal, nothing is written between begin and end
-        keeper.AT_LEAST = 1e9
+        checkpointer.AT_LEAST = 1e9
         options |= {"validation_split": 0.4, "checkpoint": checkpoint}
     else:
-        keeper.AT_LEAST, keeper.SHARE, keeper.LOOK = 0.0, 0.5, 0.001
+        checkpointer.AT_LEAST, checkpointer.SHARE, checkpointer.LOOK = 0.0, 0.5, 0.001
         options |= {"validation_split": 0.2, "checkpoint": checkpoint}
     history = model.fit(x, y, callbacks=used, **options)
     state = model._state

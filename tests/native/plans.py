@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from kurve.engines.base import Batches, State
-from kurve.plan import MetricSpec, Op, Plan, Slot, Spec, aligned
+from kurve.plan import MetricSpec, Op, Plan, Spec, VariableSpec, aligned
 
 CLIP = {"clipnorm": 0.0, "clipvalue": 0.0, "global_clipnorm": 0.0, "weight_decay": 0.0}
 OPTIMIZERS = {
@@ -32,12 +32,14 @@ class Builder:
     def __init__(self, *shape: int) -> None:
         self.input_shape = self.shape = shape
         self.ops: list[Op] = []
-        self.params: list[Slot] = []
-        self.buffers: list[Slot] = []
+        self.params: list[VariableSpec] = []
+        self.buffers: list[VariableSpec] = []
 
-    def _slot(self, slots: list[Slot], name: str, shape: tuple[int, ...], **k) -> Slot:
+    def _slot(
+        self, slots: list[VariableSpec], name: str, shape: tuple[int, ...], **k
+    ) -> VariableSpec:
         offset = aligned(slots[-1].end) if slots else 0
-        slot = Slot(f"op_{len(self.ops)}/{name}", shape, offset, **k)
+        slot = VariableSpec(f"op_{len(self.ops)}/{name}", shape, offset, **k)
         slots.append(slot)
         return slot
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from kurve import rng
+from kurve.core import rng
 from kurve.engines.native import NativeEngine
 from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
 

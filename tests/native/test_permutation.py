@@ -1,9 +1,9 @@
-"""The compiled permutation is the one that `kurve.rng` defines."""
+"""The compiled permutation is the one that `kurve.core.rng` defines."""
 
 import numpy as np
 import pytest
 
-from kurve import rng
+from kurve.core import rng
 
 core = pytest.importorskip("kurve._core")
 

@@ -37,8 +37,8 @@ def dense(
             )
         ],
         [
-            _core.Slot("k", shape, offset, True, 0.0, 0.0),
-            _core.Slot("b", [2], 16, True, 0.0, 0.0),
+            _core.VariableSpec("k", shape, offset, True, 0.0, 0.0),
+            _core.VariableSpec("b", [2], 16, True, 0.0, 0.0),
         ],
         [],
         _core.Spec("mean_squared_error", {}),

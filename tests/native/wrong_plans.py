@@ -20,7 +20,7 @@ import numpy as np
 
 from kurve import _core
 from kurve.engines.native import _attrs
-from kurve.plan import Op, Plan, Slot, Spec
+from kurve.plan import Op, Plan, Spec, VariableSpec
 from tests.engines.images import STACKS, model_of
 from tests.native.plans import Builder, mse, optimizer, slots_of
 
@@ -55,7 +55,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         shapes = list(op.in_shape), list(op.out_shape)
         return [op.kind, op.layer, *shapes, params, buffers, _attrs(op)]
 
-    def slot(s: Slot) -> list[Any]:
+    def slot(s: VariableSpec) -> list[Any]:
         return [s.name, list(s.shape), s.offset, s.trainable, s.l1, s.l2]
 
     def spec(spec: Spec | None) -> list[Any] | None:
@@ -82,8 +82,12 @@ def all_plans() -> list[tuple[dict[str, Any], int]]:
     dense.activation("elu").dense(4).softmax()
     sparse = Spec("sparse_categorical_crossentropy", {"from_logits": False})
     made += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
-    heads = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
-    losses = [mse(), Spec("pinball", heads), Spec("gaussian_nll", {"beta": 0.5})]
+    outputs_per_target = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
+    losses = [
+        mse(),
+        Spec("pinball", outputs_per_target),
+        Spec("gaussian_nll", {"beta": 0.5}),
+    ]
     made += [
         Builder(5).dense(8, "snake").dense(4).plan(loss, optimizer("rmsprop"))
         for loss in losses * 4
@@ -142,8 +146,8 @@ def program_of(plan: dict[str, Any]) -> _core.Program:
         plan["input"],
         plan["output"],
         [op and _core.Op(*op) for op in plan["ops"]],
-        [slot and _core.Slot(*slot) for slot in plan["params"]],
-        [slot and _core.Slot(*slot) for slot in plan["buffers"]],
+        [slot and _core.VariableSpec(*slot) for slot in plan["params"]],
+        [slot and _core.VariableSpec(*slot) for slot in plan["buffers"]],
         plan["loss"] and _core.Spec(*plan["loss"]),
         [metric and _core.Metric(*metric) for metric in plan["metrics"]],
         plan["optimizer"] and _core.Spec(*plan["optimizer"]),

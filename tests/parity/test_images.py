@@ -12,7 +12,7 @@ from image_cases import CASES, ImageCase, layer
 from twins import TOLERANCES, call, keras, make, precision, torch
 
 import kurve
-from kurve import naming
+from kurve.core import naming
 from kurve.engines import Batches, State
 from kurve.engines.reference import images, pooling
 from kurve.layers import base

@@ -10,7 +10,7 @@ from tables import STRUCTURES, dense, network
 from twins import Case, call, keras, make, model_of, twin_models
 
 import kurve
-from kurve import naming
+from kurve.core import naming
 
 MODELS = STRUCTURES | {
     "dropout": Case([dense(6, "relu"), call("layers.Dropout", rate=0.4), dense(2)]),

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from kurve.arrays import as_array, as_numbers
+from kurve.core.arrays import as_array, as_numbers
 
 DAY = datetime.date(2024, 1, 2)
 DICTIONARY = pa.chunked_array([pa.array([1.5, None, 2.5]).dictionary_encode()])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kurve import assessment
-from kurve.assessment import Line, as_text, assess_classes, assess_regression
+from kurve.assessment import LinearBaseline, as_text, assess_classes, assess_regression
 
 random = np.random.default_rng(0)
 N = 400
@@ -80,7 +80,7 @@ def test_a_class_that_training_had_not() -> None:
 
 def test_line_is_least_squares() -> None:
     columns = assessment.columns_of(X)
-    predicted = Line().fit(columns, Y).predict(columns)
+    predicted = LinearBaseline().fit(columns, Y).predict(columns)
     design = np.column_stack([np.ones(N), X])
     wanted = design @ np.linalg.lstsq(design, Y, rcond=None)[0]
     np.testing.assert_allclose(predicted, wanted, rtol=1e-9)
@@ -92,7 +92,7 @@ def test_line_with_categories_and_gaps() -> None:
     size = X[:, 0].copy()
     y = 3 * size + effect
     columns = {"size": size, "city": city}
-    line = Line().fit(columns, y)
+    line = LinearBaseline().fit(columns, y)
     np.testing.assert_allclose(line.predict(columns), y, rtol=1e-8, atol=1e-8)
     size[0] = np.nan
     gap = line.predict(columns)[0]  # as if it were the mean
@@ -136,7 +136,7 @@ def test_numbers_at_the_end_of_float64() -> None:
     """There is no line, and no error either."""
     x = np.array([1e300, -1.7e308, 1.7e308, 2.0] * 5)[:, None]
     y = np.array([1.7e308, -1.7e308] * 10)
-    line = assessment.Line().fit(assessment.columns_of(x), y)
+    line = assessment.LinearBaseline().fit(assessment.columns_of(x), y)
     assert np.isnan(line.predict(assessment.columns_of(x))).all()
     ids = pa_table(np.array([2**60 + 1, 2**60 + 3]))
     found = assessment.columns_of(ids)["a"]

@@ -165,7 +165,7 @@ def test_starts_find_a_better_minimum_and_repeat(
     def left(p: np.ndarray) -> float:
         return float(np.sum((wave(X, *p) - y) ** 2))
 
-    monkeypatch.setattr("kurve.solvers.rescues.GROUPS", 0)
+    monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     with pytest.warns(RuntimeWarning, match="explains 0% of the data's variation"):
         alone, _ = curve_fit(wave, X, y, [1.0])
     assert left(alone) > 1.0
@@ -188,7 +188,7 @@ def test_random_starts_rescue_a_fit_that_runs_away(
     _, covariance = curve_fit(wave, X, y, [0.2, 1.46, 0.94])
     assert np.isfinite(covariance).all()
     monkeypatch.setattr("kurve.solvers.attempts.RESCUES", 0)
-    monkeypatch.setattr("kurve.solvers.rescues.GROUPS", 0)
+    monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     with pytest.raises(RuntimeError, match="no minimum was found"):
         curve_fit(wave, X, y, [0.2, 1.46, 0.94])
 
@@ -588,7 +588,7 @@ def test_errors_of_the_formula_come_through() -> None:
 
 
 def test_no_minimum_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kurve.solvers.rescues.GROUPS", 0)
+    monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     x = np.linspace(1.0, 2.0, 9)
     with pytest.raises(RuntimeError, match=r"no minimum was found: f was called 40"):
         curve_fit(lambda x, a, b, c: a * np.exp(b / (x + c)), x, 1e-4 * x,

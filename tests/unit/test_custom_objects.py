@@ -25,7 +25,7 @@ from kurve import (
 )
 from kurve.estimators import load
 from kurve.optimizers import schedules
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 from kurve.saving import ModelFileError
 
 X = np.random.default_rng(3).normal(size=(20, 2))
@@ -46,7 +46,7 @@ class Softly(layers.Layer):
     """x / (1 + |x|), from an operation that engines know."""
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         attrs = {"activation": "softsign", "alpha": 0.0}
         return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
@@ -85,7 +85,7 @@ class Root(metrics.RootMeanSquaredError):
     """The root, by another name."""
 
 
-OWN: dict[str, type] = {
+CUSTOM_PREFIX: dict[str, type] = {
     cls.__name__: cls
     for cls in (Twice, Softly, Halves, Strong, Falling, Mine, Wide, Root)
 }
@@ -115,7 +115,7 @@ def goes_on_as(model: Sequential, again: Sequential) -> None:
 def test_a_file_takes_and_gives_them_back(engine: str, tmp_path: Path) -> None:
     model = made()
     model.save(tmp_path / "m.kurve")
-    again = models.load_model(tmp_path / "m.kurve", custom_objects=OWN)
+    again = models.load_model(tmp_path / "m.kurve", custom_objects=CUSTOM_PREFIX)
     assert type(again.layers[0]) is Twice
     assert type(again.optimizer) is Mine
     assert type(again.loss) is Wide
@@ -123,17 +123,17 @@ def test_a_file_takes_and_gives_them_back(engine: str, tmp_path: Path) -> None:
     goes_on_as(model, again)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", CUSTOM_PREFIX)
 def test_a_class_that_is_not_passed_is_asked_for(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m.kurve"
     made().save(path)
-    given = {key: cls for key, cls in OWN.items() if key != name}
+    given = {key: cls for key, cls in CUSTOM_PREFIX.items() if key != name}
     text = rf"{name!r} is a class of one's own.*Try custom_objects=\{{{name!r}: {name}"
     with pytest.raises(ModelFileError, match=text) as caught:
         models.load_model(path, custom_objects=given)
     assert caught.value.field
     with pytest.raises(ModelFileError, match="must be a subclass of"):
-        models.load_model(path, custom_objects=OWN | {name: dict})
+        models.load_model(path, custom_objects=CUSTOM_PREFIX | {name: dict})
 
 
 def test_what_is_passed_must_be_classes_by_name(tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_pickle_and_deepcopy(engine: str) -> None:
         assert type(again.layers[0].kernel_initializer) is Halves
     model = made()
     goes_on_as(model, copy.deepcopy(model))
-    assert type(model.fresh_copy().layers[1]) is Softly
+    assert type(model.clone().layers[1]) is Softly
 
 
 def test_from_config() -> None:
     config = made().get_config()
     with pytest.raises(ValueError, match="'Twice' is a class of one's own"):
         Sequential.from_config(config)
-    assert Sequential.from_config(config, OWN).get_config() == config
+    assert Sequential.from_config(config, CUSTOM_PREFIX).get_config() == config
 
 
 def test_estimators(tmp_path: Path) -> None:
@@ -181,5 +181,5 @@ def test_estimators(tmp_path: Path) -> None:
     model.fit(X, Y).save(tmp_path / "m.kurve")
     with pytest.raises(ModelFileError, match="is a class of one's own"):
         load(tmp_path / "m.kurve")
-    again = load(tmp_path / "m.kurve", custom_objects=OWN)
+    again = load(tmp_path / "m.kurve", custom_objects=CUSTOM_PREFIX)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -14,9 +14,9 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
-from kurve import cells, delimited, tables  # noqa: E402
+from kurve import tables  # noqa: E402
 from kurve.cli import memory  # noqa: E402
-from kurve.tables import TableError  # noqa: E402
+from kurve.tables import TableError, cells, delimited  # noqa: E402
 
 
 def both_ways(path: Any, **options: Any) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import layers, losses, models, optimizers, rng
+from kurve import layers, losses, models, optimizers
+from kurve.core import rng
 from kurve.diagnosis import Diagnosis, Finding, diagnose
 from kurve.utils import set_random_seed
 

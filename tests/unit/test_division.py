@@ -26,7 +26,9 @@ class Recorder(ReferenceEngine):
         program = super().compile(plan)
         train = program.train
 
-        def noted(state: Any, batches: Batches, first: int, last: int, t: Any) -> None:
+        def collected(
+            state: Any, batches: Batches, first: int, last: int, t: Any
+        ) -> None:
             rows = np.arange(len(batches.x))
             for step in range(first, last):
                 # x holds the number of its row
@@ -34,7 +36,7 @@ class Recorder(ReferenceEngine):
                 self.steps.append(numbers.reshape(-1).astype(int).tolist())
             train(state, batches, first, last, t)
 
-        program.train = noted  # type: ignore[method-assign]
+        program.train = collected  # type: ignore[method-assign]
         return program
 
 

@@ -76,7 +76,7 @@ def test_each_member_stops_early_by_itself(engine: str) -> None:
 def test_bootstrap_gives_members_other_rows(engine: str) -> None:
     kurve.utils.set_random_seed(1)
     committee = kurve.ensemble(model(engine), members=2)
-    start = committee.members[0].fresh_copy()
+    start = committee.members[0].clone()
     committee.fit(X, Y, bootstrap=True, verbose=0, shuffle=False)
     plain = kurve.ensemble(start, members=1)
     plain.fit(X, Y, verbose=0, shuffle=False)
@@ -85,7 +85,7 @@ def test_bootstrap_gives_members_other_rows(engine: str) -> None:
 
 
 def test_resampled_rows_are_as_many_as_there_are_rows() -> None:
-    counts = kurve.rng.resample_counts(7, 5000)
+    counts = kurve.core.rng.resample_counts(7, 5000)
     assert counts.sum() == 5000
     assert 0.35 < np.mean(counts == 0) < 0.39  # 1 / e
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Sequential, frequencies, models, optimizers, utils
-from kurve.frequencies import find_frequencies
-from kurve.layers import Dense, FourierFeatures, Normalization
+from kurve import Sequential, models, optimizers, utils
+from kurve.layers import Dense, FourierFeatures, Normalization, frequencies
+from kurve.layers.frequencies import find_frequencies
 
 X = np.arange(0, 20, 0.1)
 BEYOND = np.linspace(20, 40, 401)

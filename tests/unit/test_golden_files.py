@@ -10,6 +10,7 @@ import pytest
 
 import kurve
 from kurve import models, saving
+from kurve.core.container import reading
 from kurve.estimators import load
 from tests.golden.make import FOLDER, TABLE, X, later, network
 
@@ -34,7 +35,7 @@ def expected(version: str) -> Any:
 def test_every_version_is_here() -> None:
     names = {path.name.rpartition("-")[2][0] for path in FOLDER.glob("*.kurve")}
     assert sorted(names) == VERSIONS
-    assert int(VERSIONS[-1]) == saving.container.VERSION
+    assert int(VERSIONS[-1]) == reading.VERSION
 
 
 def test_models(version: str, expected: Any) -> None:

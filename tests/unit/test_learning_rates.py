@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve import Input, Sequential, layers, losses, optimizers, rng, utils
+from kurve import Input, Sequential, layers, losses, optimizers, utils
+from kurve.core import rng
 from kurve.layers import Dense, Dropout, Normalization
-from kurve.learning_rates import LearningRateSweep, lr_find
+from kurve.models.learning_rates import LearningRateSweep, lr_find
 from tests.faults.wrong import snapshot
 
 X = np.arange(0, 20, 0.1)
@@ -41,7 +42,7 @@ def loss_after(
     model: Sequential, x: Any, y: Any, rate: float, epochs: int = 20
 ) -> float:
     """What training a copy of the model at a rate leads to; infinite if to nothing."""
-    twin = model.fresh_copy()
+    twin = model.clone()
     twin.compile(type(model.optimizer)(rate), model.loss)  # type: ignore[call-arg]
     try:
         twin.fit(x, y, epochs=epochs, verbose=0)

@@ -286,14 +286,16 @@ def test_a_network_learns_quantiles() -> None:
 def test_targets_of_several_outputs(loss: losses.Loss) -> None:
     """What is wrong is refused before the first step, with what would be right."""
     name = type(loss).__name__
-    model = Sequential([Input((1,)), Dense(4 * loss.heads + 1)])
-    model.compile("adam", loss)
-    with pytest.raises(ValueError, match=rf"^\[{name}\] the model needs {loss.heads} "):
-        model.fit([1.0], [1.0], verbose=0)
-    model = Sequential([Input((1,)), Dense(loss.heads)])
+    model = Sequential([Input((1,)), Dense(4 * loss.outputs_per_target + 1)])
     model.compile("adam", loss)
     with pytest.raises(
-        ValueError, match=rf"Try a last layer of {2 * loss.heads} units"
+        ValueError, match=rf"^\[{name}\] the model needs {loss.outputs_per_target} "
+    ):
+        model.fit([1.0], [1.0], verbose=0)
+    model = Sequential([Input((1,)), Dense(loss.outputs_per_target)])
+    model.compile("adam", loss)
+    with pytest.raises(
+        ValueError, match=rf"Try a last layer of {2 * loss.outputs_per_target} units"
     ):
         model.fit([1.0], [[1.0, 2.0]], verbose=0)
     model.compile("adam", loss, metrics=["mae"])

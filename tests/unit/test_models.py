@@ -356,7 +356,7 @@ def test_copies_and_files_stay_frozen(tmp_path: Path) -> None:
     model.save(tmp_path / "m.kurve")
     copies = [
         copy.deepcopy(model),
-        model.fresh_copy(),
+        model.clone(),
         load_model(tmp_path / "m.kurve"),
         Sequential.from_config(model.get_config()),
     ]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, naming, optimizers, utils
+from kurve import Input, Sequential, optimizers, utils
+from kurve.core import naming
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.layers import Dense
 from kurve.optimizers import Optimizer, schedules

@@ -9,7 +9,7 @@ import pytest
 
 from kurve import Input, Sequential
 from kurve.layers import Activation, Dense, Dropout, Normalization
-from kurve.plan import ALIGNMENT, MetricSpec, Plan, Slot, aligned, vector_size
+from kurve.plan import ALIGNMENT, MetricSpec, Plan, VariableSpec, aligned, vector_size
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,11 @@ def test_aligned(offset: int, next_multiple: int) -> None:
 
 def test_vector_size_pads_the_last_variable_too() -> None:
     assert vector_size(()) == 0
-    assert vector_size((Slot("a", (3,), 0), Slot("b", (4, 5), 16))) == 48
-    assert Slot("b", (4, 5), 16).end == 36
-    assert Slot("count", (), 0).size == 1
+    assert (
+        vector_size((VariableSpec("a", (3,), 0), VariableSpec("b", (4, 5), 16))) == 48
+    )
+    assert VariableSpec("b", (4, 5), 16).end == 36
+    assert VariableSpec("count", (), 0).size == 1
 
 
 def test_variables_lie_apart_on_cache_lines() -> None:

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from kurve import progress
-from kurve.progress import ProgressBar, check_verbose, format_logs
+from kurve.core import progress
+from kurve.core.progress import ProgressBar, check_verbose, format_logs
 
 
 class Clock:

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from kurve import Input, Sequential, callbacks, ensemble, layers, optimizers, utils
-from kurve.checkpoints import keeper as keepers
-from kurve.checkpoints.identity import difference
-from kurve.checkpoints.values import decode, encode
 from kurve.errors import CheckpointError, CheckpointInUseError, NonFiniteError
 from kurve.saving import read_header
+from kurve.training.checkpoints import checkpointer as keepers
+from kurve.training.checkpoints.identity import difference
+from kurve.training.checkpoints.values import decode, encode
 from tests.faults.wrong import snapshot
 
 RNG = np.random.default_rng(2)
@@ -492,7 +492,7 @@ def test_another_engine_or_version_of_the_numbers_is_refused(
     native: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import kurve
-    from kurve.checkpoints import identity
+    from kurve.training.checkpoints import identity
 
     kurve.set_engine("reference")
     interrupted(5, tmp_path)
@@ -513,7 +513,7 @@ def test_another_processor_is_warned_of(
 
     kurve.set_engine("native")
     interrupted(5, tmp_path)
-    monkeypatch.setattr(keepers.Kept, "_instruction_set", lambda self: "neon")
+    monkeypatch.setattr(keepers.Checkpointer, "_instruction_set", lambda self: "neon")
     with pytest.warns(RuntimeWarning, match="on a processor with x86-64-v"):
         fit(model_of(), NEVER, checkpoint=tmp_path)
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from kurve import Sequential, rng, utils
+from kurve import Sequential, utils
+from kurve.core import rng
 from kurve.layers import Dense
 
 # Known answers of Philox4x32-10 from the Random123 distribution (kat_vectors).

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve.summary import format_bytes, summary_html, summary_text
+from kurve.models.summary import format_bytes, summary_html, summary_text
 
 
 @dataclass

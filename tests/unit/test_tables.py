@@ -12,8 +12,8 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
-from kurve import roles, tables  # noqa: E402
-from kurve.tables import TableError  # noqa: E402
+from kurve import tables  # noqa: E402
+from kurve.tables import TableError, roles  # noqa: E402
 
 
 def write(folder: Path, text: str | bytes, name: str = "data.csv") -> Path:
@@ -115,7 +115,7 @@ def test_types_hold_over_all_pieces(
 ) -> None:
     """A column that turns from whole to broken numbers, or from numbers to text, far
     down; pieces of a few rows."""
-    from kurve import delimited
+    from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 64)
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kurve.entries import Entrance
+from kurve.core.entries import Entrance
 
 Logs = dict[str, float]
 

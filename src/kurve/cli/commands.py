@@ -196,7 +196,7 @@ def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
 @click.option("--verify", is_flag=True, help="Compare all bytes with the checksums.")
 def inspect(model: str, as_json: bool, verify: bool) -> None:
     """Show what is in the file MODEL. Reads its header only."""
-    from kurve.cli.looking import describe, facts
+    from kurve.cli.inspecting import describe, facts
 
     found = facts(model)
     if verify:
@@ -213,7 +213,7 @@ def inspect(model: str, as_json: bool, verify: bool) -> None:
 def export(model: str, out: str) -> None:
     """Write the model in the file MODEL to OUT, for programs without Kurve: an ONNX
     model (.onnx) or a C file (.c)."""
-    from kurve.cli.looking import holds_estimator
+    from kurve.cli.inspecting import holds_estimator
 
     check_output(out, (".onnx", ".c"), "OUT", model)
     if holds_estimator(model):

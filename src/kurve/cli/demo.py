@@ -24,8 +24,8 @@ def sine(out: str, quiet: bool) -> None:
     """
     from kurve import layers, models
     from kurve.assessment import assess
+    from kurve.core.files import write_text
     from kurve.estimators import Regressor
-    from kurve.files import write_text
     from kurve.report import make_report, require_matplotlib
     from kurve.tables import require_pyarrow
     from kurve.utils import set_random_seed
@@ -94,7 +94,7 @@ def sine(out: str, quiet: bool) -> None:
 def _draw(path: str, x: np.ndarray, truth: np.ndarray, errors: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
 
-    from kurve.files import replacing
+    from kurve.core.files import replacing
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     panels = figure.subplots(1, len(errors), sharey=True)

@@ -13,15 +13,16 @@ from typing import Any
 import click
 import numpy as np
 
-from kurve import roles, tables
+from kurve import tables
 from kurve.assessment import as_text, assess
 from kurve.cli import splitting
 from kurve.cli.options import check_output, open_data
-from kurve.cli.watching import watching
+from kurve.cli.progress import watching
 from kurve.cli.words import plural, silent
 from kurve.cli.words import say as say_aloud
+from kurve.core.files import write_text
 from kurve.estimators import files
-from kurve.files import write_text
+from kurve.tables import roles
 
 MAX_CLASSES = 1000
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from kurve import roles
 from kurve.cli.words import plural
 from kurve.errors import TableError
+from kurve.tables import roles
 
 if TYPE_CHECKING:
     import pyarrow

@@ -130,7 +130,7 @@ def check_output(
                     f"{option} must be another file than those that are read. "
                     f"Received: {path!r}, which is {given!r}. Try another name."
                 )
-    from kurve.files import check_replaceable
+    from kurve.core.files import check_replaceable
 
     try:
         check_replaceable(path)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from kurve import roles, tables
+from kurve import tables
 from kurve.cli import memory, words
 from kurve.cli.known import LEARNT, Known, first_unknown, unknown_error
 from kurve.cli.options import check_output, open_data
 from kurve.errors import TableError
 from kurve.estimators import load
+from kurve.tables import roles
 
 if TYPE_CHECKING:
     import pyarrow
@@ -264,7 +265,7 @@ def _predictions(
 def _output(path: str | None) -> AbstractContextManager[Any]:
     """Where predictions go: a file that is there once it is whole, or stdout."""
     if path is not None:
-        from kurve.files import replacing
+        from kurve.core.files import replacing
 
         return replacing(path)
     return words.standard_output()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import roles, tables
+from kurve import tables
 from kurve.cli import memory
 from kurve.cli.known import unknown_error
 from kurve.cli.words import plural, silent
+from kurve.tables import roles
 
 if TYPE_CHECKING:
     import pyarrow

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from kurve.files import named
+from kurve.core.files import named
 
 NAMES = {
     "stdin": "standard input",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from kurve.core.entries import entry
 from kurve.datasets import digits, fashion_mnist, mnist
 from kurve.datasets.files import Images
-from kurve.entries import entry
 
 
 @entry

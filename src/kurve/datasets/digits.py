@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kurve.core.entries import entry
 from kurve.datasets.files import Images
-from kurve.entries import entry
 
 TEST = 450
 """Images kept for the test: the last ones, by other writers than most of the first."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kurve.core.entries import entry
 from kurve.datasets.files import Images, find, read_idx
-from kurve.entries import entry
 
 NAMES = [
     "T-shirt", "trouser", "pullover", "dress", "coat",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from kurve.core.entries import entry
 from kurve.datasets.files import Images, find, read_npz
-from kurve.entries import entry
 
 
 @entry

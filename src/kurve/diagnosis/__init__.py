@@ -3,7 +3,7 @@
     model.diagnose(x, y)             a short report in plain English
     "leakage" in model.diagnose(x, y)
 
-Each check is a function of `kurve.diagnosis.subject.Subject`, which holds data, model
+Each check is a function of `kurve.diagnosis.context.Context`, which holds data, model
 and predictions; thresholds stand beside the check, with the reason. The model is never
 changed: steps are tried on a copy of its state.
 
@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kurve.core.entries import entry
 from kurve.diagnosis.report import Diagnosis as Diagnosis
 from kurve.diagnosis.report import Finding as Finding
-from kurve.entries import entry
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -53,9 +53,9 @@ def diagnose(
         TypeError, ValueError: bad input, as in `fit`.
     """
     from kurve.diagnosis import data, fit, network, training
-    from kurve.diagnosis.subject import Subject
+    from kurve.diagnosis.context import Context
 
-    subject = Subject(model, x, y, validation_data, columns)
+    context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
-    found = [finding for check in checks for finding in check(subject)]
-    return Diagnosis(found, model.name, subject.summary(), subject.left_out())
+    found = [finding for check in checks for finding in check(context)]
+    return Diagnosis(found, model.name, context.summary(), context.left_out())

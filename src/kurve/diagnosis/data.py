@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.report import Finding, listing, share
-from kurve.diagnosis.subject import GOOD, Subject
 
 SORTED_ROWS = 5000
 """Rows that ranks are taken of: the error of a rank correlation of 0.999 is then below
@@ -29,11 +29,11 @@ SAME_COLUMN = 1.0 - 1e-9
 rounding in float64; measurements of the same thing by two instruments stay below."""
 
 
-def leakage(subject: Subject) -> Iterator[Finding]:
+def leakage(context: Context) -> Iterator[Finding]:
     """An input that is the target in another dress: r or rank correlation near 1, or
     constant within every class. With one input alone that is the very function to be
     learnt, and no leak."""
-    rows, names = subject.rows, subject.names
+    rows, names = context.rows, context.names
     n, count = rows.columns.shape
     if count < 2 or n < FEW_ROWS:
         return
@@ -62,10 +62,10 @@ def leakage(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def duplicate_rows(subject: Subject) -> Iterator[Finding]:
+def duplicate_rows(context: Context) -> Iterator[Finding]:
     """Rows that are there more than once, answer and all. From 1 % on: below, their
     effect on an error is lost in its own spread."""
-    rows = subject.rows
+    rows = context.rows
     keys = _keys(rows.columns, rows.y)
     copies = len(keys) - len(np.unique(keys))
     part = copies / len(keys)
@@ -81,9 +81,9 @@ def duplicate_rows(subject: Subject) -> Iterator[Finding]:
             "kept = np.unique(np.c_[x, y], axis=0, return_index=True)[1]; "
             "x, y = x[kept], y[kept]",
         )
-    if subject.validation is None:
+    if context.validation is None:
         return
-    other = _keys(subject.validation.columns, subject.validation.y)
+    other = _keys(context.validation.columns, context.validation.y)
     seen = np.isin(other, keys)
     part = float(seen.mean())
     # Each 1 % of known rows makes the error look 1 % better at most; from half of
@@ -100,9 +100,9 @@ def duplicate_rows(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def useless_columns(subject: Subject) -> Iterator[Finding]:
+def useless_columns(context: Context) -> Iterator[Finding]:
     """Columns with one value, and columns that say what another one says."""
-    x, names = subject.rows.columns, subject.names
+    x, names = context.rows.columns, context.names
     if len(x) < 2:
         return
     constant = x.max(axis=0) == x.min(axis=0)
@@ -146,9 +146,9 @@ OUTLIER_SHARE = 0.2
 largely about them. 10,000 exponential targets have outliers with 3 %."""
 
 
-def target_outliers(subject: Subject) -> Iterator[Finding]:
+def target_outliers(context: Context) -> Iterator[Finding]:
     """A few targets so far out that the squared error is mostly about them."""
-    y = subject.rows.targets
+    y = context.rows.targets
     if y is None or len(y) < 2 * FEW_ROWS:
         return
     middle = np.median(y, axis=0)
@@ -163,9 +163,9 @@ def target_outliers(subject: Subject) -> Iterator[Finding]:
     if not (few & (held > OUTLIER_SHARE)).any():
         return
     worst = int(np.argmax(held * few))
-    left = subject.unexplained
+    left = context.unexplained
     learnt = left is not None and left < GOOD
-    robust = subject.loss is not None and subject.loss.kind in (
+    robust = context.loss is not None and context.loss.kind in (
         "huber", "mean_absolute_error", "log_cosh", "pinball",
     )  # fmt: skip
     count, i = int(far[:, worst].sum()), int(np.argmax(away[:, worst]))
@@ -191,8 +191,8 @@ IMBALANCE = 10.0
 largest of two is 91 % right and accuracy says little."""
 
 
-def class_imbalance(subject: Subject) -> Iterator[Finding]:
-    labels = subject.rows.labels
+def class_imbalance(context: Context) -> Iterator[Finding]:
+    labels = context.rows.labels
     if labels is None:
         return
     counts = np.bincount(labels)

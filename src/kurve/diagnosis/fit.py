@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.network import NORMALIZE
 from kurve.diagnosis.ops import is_linear
 from kurve.diagnosis.report import Finding, share
 from kurve.diagnosis.rows import Rows, unexplained
-from kurve.diagnosis.subject import GOOD, Subject
 
 
-def not_trained(subject: Subject) -> Iterator[Finding]:
-    if subject.built and not subject.trained:
+def not_trained(context: Context) -> Iterator[Finding]:
+    if context.built and not context.trained:
         yield Finding(
             "not_trained",
             "note",
@@ -30,9 +30,9 @@ CONSTANT = 0.01
 2 x 0.01 - 0.01^2 = 2 %, whatever the prediction follows."""
 
 
-def constant_output(subject: Subject) -> Iterator[Finding]:
-    rows = subject.rows
-    if not subject.finite:
+def constant_output(context: Context) -> Iterator[Finding]:
+    rows = context.rows
+    if not context.finite:
         yield Finding(
             "output_not_finite",
             "serious",
@@ -72,10 +72,10 @@ NO_BETTER = 0.05
 """R2 up to which the error is 97 % or more of that of the mean."""
 
 
-def no_better_than_mean(subject: Subject) -> Iterator[Finding]:
+def no_better_than_mean(context: Context) -> Iterator[Finding]:
     """R2 near 0 or below."""
-    shares = subject.rows.unexplained
-    if shares is None or not subject.trained or np.isnan(shares).all():
+    shares = context.rows.unexplained
+    if shares is None or not context.trained or np.isnan(shares).all():
         return
     worst = int(np.nanargmax(shares))
     r2 = 1.0 - float(shares[worst])
@@ -92,19 +92,19 @@ def no_better_than_mean(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def no_better_than_line(subject: Subject) -> Iterator[Finding]:
+def no_better_than_line(context: Context) -> Iterator[Finding]:
     """Linear least squares on the same data is as good: judged on new data where there
     is some, else on the data itself, where the network should be far ahead."""
-    rows = subject.rows
-    if rows.unexplained is None or not subject.trained:
+    rows = context.rows
+    if rows.unexplained is None or not context.trained:
         return
-    if all(is_linear(op) for op in subject.ops):
+    if all(is_linear(op) for op in context.ops):
         return
     n, count = rows.columns.shape
     if n < 2 * (count + 1):
         return
     assert rows.targets is not None
-    judged = subject.validation or rows
+    judged = context.validation or rows
     if judged.targets is None or judged.unexplained is None:
         return
     line = _line(rows.columns, rows.targets, judged.columns)
@@ -143,10 +143,10 @@ def _line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.asarray(np.c_[(at - mean) / deviation, np.ones(len(at))] @ weights)
 
 
-def no_better_than_majority(subject: Subject) -> Iterator[Finding]:
+def no_better_than_majority(context: Context) -> Iterator[Finding]:
     """Accuracy of a classifier that always names the largest class, or less."""
-    rows = subject.rows
-    if rows.accuracy is None or not subject.trained:
+    rows = context.rows
+    if rows.accuracy is None or not context.trained:
         return
     assert rows.labels is not None and rows.guessed is not None
     counts = np.bincount(rows.labels)
@@ -227,15 +227,15 @@ class Region:
     pattern: float
 
 
-def errors_by_region(subject: Subject) -> Iterator[Finding]:
+def errors_by_region(context: Context) -> Iterator[Finding]:
     """Errors that grow along an input and follow a curve there, which noise does
     not."""
-    region = worst_region(subject.rows) if subject.trained else None
+    region = worst_region(context.rows) if context.trained else None
     if region is None:
         return
-    name = subject.names[region.column]
+    name = context.names[region.column]
     where = f"{name} {'>' if region.above else '<'} {region.beyond:.4g}"
-    targets = subject.rows.targets
+    targets = context.rows.targets
     several = targets is not None and targets.shape[1] > 1
     target = f" of target {region.target}" if several else ""
     yield Finding(
@@ -260,12 +260,12 @@ def worst_region(rows: Rows) -> Region | None:
         return None
     total = rows.targets.var(axis=0)
     varied = np.flatnonzero(total > 0)
-    every = max(1, len(rows) // REGION_ROWS)
-    errors = (rows.targets - rows.predicted)[::every, varied] / np.sqrt(total[varied])
+    stride = max(1, len(rows) // REGION_ROWS)
+    errors = (rows.targets - rows.predicted)[::stride, varied] / np.sqrt(total[varied])
     if len(errors) < 4 * BIN_ROWS:
         return None
     found: list[Region] = []
-    for column, values in enumerate(rows.columns[::every].T):
+    for column, values in enumerate(rows.columns[::stride].T):
         across, index, counts = np.unique(
             values, return_inverse=True, return_counts=True
         )
@@ -322,16 +322,16 @@ GAP_SIGMAS = 3.0
 sets with 50 units have at most 3.0 (Boston, 455 rows). And standard errors beyond."""
 
 
-def overfitting(subject: Subject) -> Iterator[Finding]:
+def overfitting(context: Context) -> Iterator[Finding]:
     """New rows are predicted far worse than those of the training."""
-    rows, other = subject.rows, subject.validation
-    if other is not None and other.output is not None and subject.trained:
-        yield from _gap(subject, rows, other)
+    rows, other = context.rows, context.validation
+    if other is not None and other.output is not None and context.trained:
+        yield from _gap(context, rows, other)
         return
-    yield from _rising(subject)
+    yield from _rising(context)
 
 
-def _gap(subject: Subject, rows: Rows, other: Rows) -> Iterator[Finding]:
+def _gap(context: Context, rows: Rows, other: Rows) -> Iterator[Finding]:
     mine, new = _row_errors(rows), _row_errors(other)
     if mine is None or new is None:
         return
@@ -381,9 +381,9 @@ reached. After 200 epochs UCI sets have 1.0 to 1.1, and Boston, which overfits, 
 what is next to nothing on the scale of the targets does not count."""
 
 
-def _rising(subject: Subject) -> Iterator[Finding]:
+def _rising(context: Context) -> Iterator[Finding]:
     """From the history: the validation loss rises while the training loss falls."""
-    history = subject.model.history
+    history = context.model.history
     logs = {} if history is None else history.history
     loss = np.asarray(logs.get("loss", ()), np.float64)
     new = np.asarray(logs.get("val_loss", ()), np.float64)
@@ -394,7 +394,7 @@ def _rising(subject: Subject) -> Iterator[Finding]:
     last = float(np.median(new[-5:]))
     if smooth[best] <= 0 or last < RISE * smooth[best] or loss[-1] > 0.8 * loss[best]:
         return
-    if last < GOOD * (subject.loss_of_zero() or new[0]):
+    if last < GOOD * (context.loss_of_zero() or new[0]):
         return
     yield Finding(
         "overfitting",

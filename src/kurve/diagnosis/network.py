@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kurve.diagnosis.context import GOOD, POINT_LOSSES, Context
 from kurve.diagnosis.ops import activation_of, is_linear
 from kurve.diagnosis.report import Finding, listing, share
-from kurve.diagnosis.subject import GOOD, POINT_LOSSES, Subject
 from kurve.plan import Op
 
 LARGE = 5.0
@@ -31,16 +31,16 @@ the share was 0.005 for y itself, 0.014 and 0.11 for 10 and 100 y, 0.017 and 0.0
 0.03 and 0.01 y, 0.018 and 0.084 for y + 3 and y + 10."""
 
 
-def unscaled_inputs(subject: Subject) -> Iterator[Finding]:
+def unscaled_inputs(context: Context) -> Iterator[Finding]:
     """Numbers that reach the first Dense layer and are far from mean 0 and size 1."""
-    before = next((i for i, op in enumerate(subject.ops) if op.kind == "dense"), None)
-    if before is None or any(op.kind != "normalization" for op in subject.ops[:before]):
+    before = next((i for i, op in enumerate(context.ops) if op.kind == "dense"), None)
+    if before is None or any(op.kind != "normalization" for op in context.ops[:before]):
         return
-    columns = subject.rows.columns
+    columns = context.rows.columns
     if before > 0:
-        if not subject.built:  # its mean and variance are not there yet
+        if not context.built:  # its mean and variance are not there yet
             return
-        out = subject.op_outputs[before - 1]
+        out = context.op_outputs[before - 1]
         columns = out.reshape(len(out), -1).astype(np.float64)
     mean, deviation = columns.mean(axis=0), columns.std(axis=0)
     low, high = columns.min(axis=0), columns.max(axis=0)
@@ -67,8 +67,8 @@ def unscaled_inputs(subject: Subject) -> Iterator[Finding]:
         why = f"numbers of size {size[worst]:.3g}{among}, where 1 is best"
     yield Finding(
         "unscaled_inputs",
-        _severity(subject),
-        f"{subject.names[worst]} reaches the first Dense layer with {why}. Biases "
+        _severity(context),
+        f"{context.names[worst]} reaches the first Dense layer with {why}. Biases "
         "start at 0, so the bends of that layer's units start outside such data or "
         "at its edge, and steps in the weights of large inputs count many times.",
         {
@@ -89,11 +89,11 @@ NORMALIZE = (
 )
 
 
-def unscaled_targets(subject: Subject) -> Iterator[Finding]:
+def unscaled_targets(context: Context) -> Iterator[Finding]:
     """Targets that a last layer which starts around 0 with size 1 is far from."""
-    y = subject.rows.targets
-    ends_free = subject.last_activation == "linear" and (
-        not subject.ops or subject.ops[-1].kind == "dense"
+    y = context.rows.targets
+    ends_free = context.last_activation == "linear" and (
+        not context.ops or context.ops[-1].kind == "dense"
     )
     if y is None or not ends_free:
         return
@@ -109,7 +109,7 @@ def unscaled_targets(subject: Subject) -> Iterator[Finding]:
     of = f"Target {worst} has" if y.shape[1] > 1 else "The targets have"
     yield Finding(
         "unscaled_targets",
-        _severity(subject),
+        _severity(context),
         f"{of} mean {mean[worst]:.3g} and deviation {deviation[worst]:.3g}, where a "
         "new network puts out about 0 and 1. Far or large targets take many steps to "
         "reach, and small ones drown in the first steps.",
@@ -119,10 +119,10 @@ def unscaled_targets(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def _severity(subject: Subject) -> str:
+def _severity(context: Context) -> str:
     """How much harm may have been done: none to a good fit."""
-    left = subject.unexplained
-    if left is None or not subject.trained:
+    left = context.unexplained
+    if left is None or not context.trained:
         return "warning"
     return "note" if left < GOOD else "serious" if left > 0.1 else "warning"
 
@@ -138,19 +138,19 @@ FLAT = 0.04
 the nine UCI sets, trained layers of 50 tanhs have no unit as flat as that."""
 
 
-def dead_units(subject: Subject) -> Iterator[Finding]:
+def dead_units(context: Context) -> Iterator[Finding]:
     """relu units that are 0 on all rows: no gradient reaches them, so they stay so."""
-    if not subject.built:
+    if not context.built:
         return
     shares: dict[str, float] = {}
-    for op, out in _hidden(subject, ("relu",)):
+    for op, out in _hidden(context, ("relu",)):
         shares[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
     worst = max(shares.values(), default=0.0)
     if worst > DEAD:
         layers = [layer for layer, part in shares.items() if part > DEAD]
         yield Finding(
             "dead_units",
-            _of_units(subject, worst),
+            _of_units(context, worst),
             f"In {listing(layers)}, up to {share(worst)} of the relu units are 0 on "
             "all rows. No gradient reaches them, so they stay dead. Causes: a learning "
             "rate that was too high, or unscaled inputs.",
@@ -159,12 +159,12 @@ def dead_units(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def saturated_units(subject: Subject) -> Iterator[Finding]:
+def saturated_units(context: Context) -> Iterator[Finding]:
     """tanh, sigmoid and softsign units that are at an end on all rows."""
-    if not subject.built:
+    if not context.built:
         return
     shares: dict[str, float] = {}
-    for op, out in _hidden(subject, tuple(_SLOPES)):
+    for op, out in _hidden(context, tuple(_SLOPES)):
         slope = _SLOPES[activation_of(op)](_units(out).astype(np.float64))
         shares[op.layer] = float((slope.max(axis=0) < FLAT).mean())
     worst = max(shares.values(), default=0.0)
@@ -172,7 +172,7 @@ def saturated_units(subject: Subject) -> Iterator[Finding]:
         layers = [layer for layer, part in shares.items() if part > SATURATED]
         yield Finding(
             "saturated_units",
-            _of_units(subject, worst),
+            _of_units(context, worst),
             f"In {listing(layers)}, up to {share(worst)} of the units are at an end of "
             "their range on all rows, where the slope is nearly 0. They hardly learn. "
             "Causes: unscaled inputs, or a learning rate that was too high.",
@@ -181,9 +181,9 @@ def saturated_units(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _of_units(subject: Subject, part: float) -> str:
+def _of_units(context: Context, part: float) -> str:
     """A good fit can do without the units that it has lost."""
-    left = subject.unexplained
+    left = context.unexplained
     if left is not None and left < GOOD:
         return "note"
     return "serious" if part > 0.9 else "warning"
@@ -202,10 +202,10 @@ UNITS = ("dense", "conv", "conv_transpose", "activation")
 
 
 def _hidden(
-    subject: Subject, activations: tuple[str, ...]
+    context: Context, activations: tuple[str, ...]
 ) -> Iterator[tuple[Op, np.ndarray]]:
     """Operations before the last one that end with one of these, and their outputs."""
-    for op, out in list(zip(subject.ops, subject.op_outputs, strict=True))[:-1]:
+    for op, out in list(zip(context.ops, context.op_outputs, strict=True))[:-1]:
         if op.kind in UNITS and activation_of(op) in activations:
             yield op, out
 
@@ -215,12 +215,12 @@ def _units(out: np.ndarray) -> np.ndarray:
     return out.reshape(-1, out.shape[-1])
 
 
-def missing_activation(subject: Subject) -> Iterator[Finding]:
+def missing_activation(context: Context) -> Iterator[Finding]:
     """Dense layers one after the other with nothing but affine maps between: together
     they are one. A narrow one in between (fewer units than on both sides) saves
     weights and is left alone."""
     pairs, open_one = [], None
-    for op in subject.ops:
+    for op in context.ops:
         if op.kind == "dense":
             if open_one is not None:
                 narrow = open_one.out_shape[-1] < min(
@@ -233,7 +233,7 @@ def missing_activation(subject: Subject) -> Iterator[Finding]:
             open_one = None
     if not pairs:
         return
-    all_linear = all(is_linear(op) for op in subject.ops)
+    all_linear = all(is_linear(op) for op in context.ops)
     first = pairs[0][0]
     yield Finding(
         "missing_activation",
@@ -262,17 +262,17 @@ RANGES = {
 """Lowest and highest value of the activations that have one; elu has -alpha."""
 
 
-def output_range(subject: Subject) -> Iterator[Finding]:
+def output_range(context: Context) -> Iterator[Finding]:
     """Targets that the last activation cannot reach."""
-    y = subject.rows.targets
-    if y is None or not subject.ops or subject.numbers_for_softmax:
+    y = context.rows.targets
+    if y is None or not context.ops or context.numbers_for_softmax:
         return
-    last = len(subject.ops) - 1
-    undo = subject.ops[last].kind == "normalization" and last > 0
-    activation = activation_of(subject.ops[last - 1 if undo else last])
+    last = len(context.ops) - 1
+    undo = context.ops[last].kind == "normalization" and last > 0
+    activation = activation_of(context.ops[last - 1 if undo else last])
     low, high = RANGES.get(activation, (-np.inf, np.inf))
     if activation == "elu":
-        low = -float(subject.ops[last].attrs["alpha"])
+        low = -float(context.ops[last].attrs["alpha"])
     if undo or (low, high) == (-np.inf, np.inf):
         return
     # Rounding of targets at the very end is no fault.
@@ -288,16 +288,16 @@ def output_range(subject: Subject) -> Iterator[Finding]:
         f"The last layer's {activation} gives numbers from {ends}, but {share(part)} "
         f"of the targets lie outside. The model cannot reach them.",
         {"lowest target": float(y.min()), "highest target": float(y.max())},
-        f"layers.Dense({subject.ops[last].out_shape[-1]})  # last, no activation",
+        f"layers.Dense({context.ops[last].out_shape[-1]})  # last, no activation",
     )
 
 
-def loss_mismatch(subject: Subject) -> Iterator[Finding]:
+def loss_mismatch(context: Context) -> Iterator[Finding]:
     """A loss that does not fit the last activation or the targets."""
-    loss, rows = subject.loss, subject.rows
-    if loss is None or not subject.ops:
+    loss, rows = context.loss, context.rows
+    if loss is None or not context.ops:
         return
-    last, width = subject.last_activation, subject.ops[-1].out_shape[-1]
+    last, width = context.last_activation, context.ops[-1].out_shape[-1]
     cross = loss.kind.endswith("crossentropy")
     evidence = {"loss": loss.name, "last activation": last}
 
@@ -311,7 +311,7 @@ def loss_mismatch(subject: Subject) -> Iterator[Finding]:
             "A softmax over one unit is 1 whatever goes in, so the output is constant.",
             'layers.Dense(1, activation="sigmoid")  # loss="binary_crossentropy"',
         )
-    elif subject.numbers_for_softmax:
+    elif context.numbers_for_softmax:
         yield found(
             "serious",
             f"y holds class numbers and the softmax gives {width} probabilities, but "

@@ -29,7 +29,7 @@ class Rows:
     x: np.ndarray
     columns: np.ndarray
     y: np.ndarray
-    every: int = 1
+    stride: int = 1
     targets: np.ndarray | None = None
     labels: np.ndarray | None = None
     output: np.ndarray | None = None

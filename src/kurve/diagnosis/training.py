@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.network import unscaled_inputs
 from kurve.diagnosis.report import Finding, share
-from kurve.diagnosis.subject import GOOD, Subject
 
 TREND_EPOCHS = 10
 """Epochs from which on the second half of a history shows a trend; with fewer, more
@@ -54,71 +54,71 @@ ENDED = 0.05
 """Share of its highest value at which a learning rate counts as brought to its end."""
 
 
-def too_few_steps(subject: Subject) -> Iterator[Finding]:
+def too_few_steps(context: Context) -> Iterator[Finding]:
     """The loss was still falling when training stopped."""
-    if not _worth_it(subject) or _ended(subject):
+    if not _worth_it(context) or _ended(context):
         return
-    left = subject.unexplained or 0.0
-    losses, of_validation = _course(subject)
+    left = context.unexplained or 0.0
+    losses, of_validation = _course(context)
     limit = FALLING if left > 0.5 else FALLING_LITTLE
     if len(losses) >= TREND_EPOCHS:
         if len(losses) >= MANY_EPOCHS and left <= 0.5 and not of_validation:
             limit = BY_HEART
         half = losses[len(losses) // 2 :]
-        factor, sure = _trend(_logs(subject, half))
+        factor, sure = _trend(_logs(context, half))
         evidence = {
             "loss fell in the second half of the epochs to": share(factor),
             "epochs": len(losses),
             "last loss": float(losses[-1]),
         }
     else:
-        after = subject.trial(TRIAL_EPOCHS, subject.learning_rate())
-        now = _logs(subject, subject.loss_now)
+        after = context.trial(TRIAL_EPOCHS, context.learning_rate())
+        now = _logs(context, context.loss_now)
         # All but the first epoch: one lucky epoch is no trend.
-        factor, sure = float(np.exp(_logs(subject, max(after[1:])) - now)), True
+        factor, sure = float(np.exp(_logs(context, max(after[1:])) - now)), True
         evidence = {
-            "loss now": subject.loss_now,
+            "loss now": context.loss_now,
             f"loss after {TRIAL_EPOCHS} more epochs on a copy": after[-1],
         }
     if not (sure and factor < limit):
         return
-    if subject.validation is not None and not subject.would_gain(TRIAL_EPOCHS):
+    if context.validation is not None and not context.would_gain(TRIAL_EPOCHS):
         return
     yield Finding(
         "too_few_steps",
         "serious" if left > 0.5 else "warning",
         f"Training stopped while the loss was still falling, with {share(left)} "
-        f"{'wrong' if subject.rows.labels is not None else 'unexplained'}. More steps "
+        f"{'wrong' if context.rows.labels is not None else 'unexplained'}. More steps "
         "help for as long as the validation loss falls too.",
         evidence,
         f"model.fit(x, y, epochs={max(100, 5 * len(losses))}, validation_split=0.2)",
     )
 
 
-def learning_rate(subject: Subject) -> Iterator[Finding]:
+def learning_rate(context: Context) -> Iterator[Finding]:
     """A rate at which the loss jumps about, or hardly moves, while another rate makes
     it fall at once."""
-    signs = _signs_of_long_steps(subject)
-    if signs or not _worth_it(subject) or _ended(subject):
+    signs = _signs_of_long_steps(context)
+    if signs or not _worth_it(context) or _ended(context):
         yield from signs
         return
-    history = subject.model.history
+    history = context.model.history
     logs = [] if history is None else history.history.get("loss", [])
-    rate, now = subject.learning_rate(), _logs(subject, subject.loss_now)
-    left = subject.unexplained or 0.0
+    rate, now = context.learning_rate(), _logs(context, context.loss_now)
+    left = context.unexplained or 0.0
 
-    epochs = int(np.clip(-(-TRIAL_STEPS // subject.steps_per_epoch), 1, SWEEP_EPOCHS))
+    epochs = int(np.clip(-(-TRIAL_STEPS // context.steps_per_epoch), 1, SWEEP_EPOCHS))
 
     def fall(factor: float) -> float:
         """How far log(loss) falls in a trial."""
-        return float(now - _logs(subject, subject.trial(epochs, rate * factor)[-1]))
+        return float(now - _logs(context, context.trial(epochs, rate * factor)[-1]))
 
     same, low = fall(1.0), fall(1.0 / SWEEP)
     tried = {"learning rate": rate, "loss changes to": share(float(np.exp(-same)))}
     if low - same > np.log(2.0) and low > -np.log(FALLING):
         tried[f"at {rate / SWEEP:.3g} to"] = share(float(np.exp(-low)))
         yield _too_high(
-            subject,
+            context,
             "The steps are too long to come nearer: at a tenth of the learning rate "
             "the loss falls at once.",
             tried,
@@ -141,37 +141,37 @@ def learning_rate(subject: Subject) -> Iterator[Finding]:
                 return
 
 
-def _signs_of_long_steps(subject: Subject) -> list[Finding]:
+def _signs_of_long_steps(context: Context) -> list[Finding]:
     """What the history tells of too high a rate, without a trial."""
-    history, left = subject.model.history, subject.unexplained
+    history, left = context.model.history, context.unexplained
     logs = np.asarray([] if history is None else history.history.get("loss", []))
-    if not subject.can_train or not subject.stepped:
+    if not context.can_train or not context.stepped:
         return []
-    if not (np.isfinite(logs).all() and np.isfinite(subject.loss_now)):
+    if not (np.isfinite(logs).all() and np.isfinite(context.loss_now)):
         place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
         text = "The loss went beyond all numbers in training."
-        return [_too_high(subject, text, {"epoch": place})]
+        return [_too_high(context, text, {"epoch": place})]
     if not len(logs) or left is None or left < GOOD:
         return []
     # A new network puts out large numbers for large inputs: that is not the rate.
-    later = logs[1:] if any(unscaled_inputs(subject)) else logs
-    zero = subject.loss_of_zero()
+    later = logs[1:] if any(unscaled_inputs(context)) else logs
+    zero = context.loss_of_zero()
     if zero and len(later) and later.max() > BLOWN * zero:
         return [
             _too_high(
-                subject,
+                context,
                 "In training the loss rose far above that of a model that puts out 0: "
                 "the first steps threw the weights far out, and units may have died.",
                 {"highest loss": float(later.max()), "loss of a model of zeros": zero},
             )
         ]
-    half = _logs(subject, logs[len(logs) // 2 :])
+    half = _logs(context, logs[len(logs) // 2 :])
     if len(half) >= TREND_EPOCHS // 2:
         noise = float(np.std(np.diff(half)) / np.sqrt(2.0))
         if noise > NOISE:
             return [
                 _too_high(
-                    subject,
+                    context,
                     "The loss jumps up and down from epoch to epoch by "
                     f"{share(float(np.expm1(noise)))}.",
                     {"deviation of log(loss)": noise, "epochs": len(half)},
@@ -180,17 +180,17 @@ def _signs_of_long_steps(subject: Subject) -> list[Finding]:
     return []
 
 
-def _too_high(subject: Subject, message: str, evidence: dict[str, Any]) -> Finding:
-    optimizer, left = subject.model.optimizer, subject.unexplained
+def _too_high(context: Context, message: str, evidence: dict[str, Any]) -> Finding:
+    optimizer, left = context.model.optimizer, context.unexplained
     assert optimizer is not None
-    lower = subject.learning_rate() / SWEEP
+    lower = context.learning_rate() / SWEEP
     return Finding(
         "learning_rate_too_high",
         _severity(1.0 if left is None else left),
         message,
-        {**evidence, "learning rate": subject.learning_rate()},
+        {**evidence, "learning rate": context.learning_rate()},
         f'model.compile(optimizers.{type(optimizer).__name__}({lower:.3g}), "'
-        f'{subject.loss.name if subject.loss else "mse"}")  '
+        f'{context.loss.name if context.loss else "mse"}")  '
         "# or let it fall: optimizers.schedules.CosineDecay",
     )
 
@@ -199,30 +199,30 @@ def _severity(left: float) -> str:
     return "serious" if left > 0.5 else "warning" if left > 0.1 else "note"
 
 
-def _worth_it(subject: Subject) -> bool:
+def _worth_it(context: Context) -> bool:
     """Whether its optimizer has trained the model and has something left to do."""
-    left = subject.unexplained
-    if not subject.can_train or not subject.stepped or left is None or left < GOOD:
+    left = context.unexplained
+    if not context.can_train or not context.stepped or left is None or left < GOOD:
         return False
-    return bool(np.isfinite(subject.loss_now))
+    return bool(np.isfinite(context.loss_now))
 
 
-def _ended(subject: Subject) -> bool:
+def _ended(context: Context) -> bool:
     """Whether a schedule has brought the learning rate to its end: then the steps are
     short on purpose, and more of them would not help."""
-    optimizer, steps = subject.model.optimizer, subject.model.iterations
+    optimizer, steps = context.model.optimizer, context.model.iterations
     assert optimizer is not None
-    history = subject.model.history
+    history = context.model.history
     seen = [] if history is None else history.history.get("learning_rate", [])
     first = optimizer.learning_rates(0, max(1, min(steps, 10_000)))
     highest = max([float(first.max()), *seen])
-    return subject.learning_rate() <= ENDED * highest
+    return context.learning_rate() <= ENDED * highest
 
 
-def _course(subject: Subject) -> tuple[np.ndarray, bool]:
+def _course(context: Context) -> tuple[np.ndarray, bool]:
     """The loss of each epoch, and whether it is that of the validation, which is taken
     where there is one."""
-    history = subject.model.history
+    history = context.model.history
     logs = {} if history is None else history.history
     loss, new = logs.get("loss", []), logs.get("val_loss", [])
     of_validation = bool(new) and len(new) == len(loss)
@@ -230,12 +230,12 @@ def _course(subject: Subject) -> tuple[np.ndarray, bool]:
     return losses if np.isfinite(losses).all() else losses[:0], of_validation
 
 
-def _logs(subject: Subject, loss: object) -> np.ndarray:
+def _logs(context: Context, loss: object) -> np.ndarray:
     """The logarithm of losses, so that differences are factors. A likelihood is one
     already: 0.5 log of the squared error where the spread fits it."""
-    assert subject.loss is not None
+    assert context.loss is not None
     values = np.asarray(loss, np.float64)
-    if subject.loss.kind == "gaussian_nll":
+    if context.loss.kind == "gaussian_nll":
         return 2.0 * values
     return np.log(np.maximum(values, 1e-30))
 

@@ -6,13 +6,13 @@ import os
 import warnings
 from collections.abc import Callable
 
+from kurve.core.entries import entry
 from kurve.engines.base import Batches as Batches
 from kurve.engines.base import Engine as Engine
 from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
 from kurve.engines.base import aligned_zeros as aligned_zeros
-from kurve.entries import entry
 from kurve.errors import lookup
 
 MOST_THREADS = 64

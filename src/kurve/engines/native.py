@@ -14,7 +14,7 @@ from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
-from kurve.plan import Op, Plan, Slot, Spec
+from kurve.plan import Op, Plan, Spec, VariableSpec
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -131,8 +131,8 @@ def _attrs(spec: Spec | Op) -> dict[str, float | str]:
     }
 
 
-def _slot(slot: Slot) -> _core.Slot:
-    return _core.Slot(
+def _slot(slot: VariableSpec) -> _core.VariableSpec:
+    return _core.VariableSpec(
         slot.name, list(slot.shape), slot.offset, slot.trainable, slot.l1, slot.l2
     )
 

@@ -15,17 +15,17 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, data
-from kurve.arrays import as_array, is_frame
-from kurve.entries import entries
+from kurve.core.arrays import as_array, is_frame
+from kurve.core.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.errors import not_fitted
-from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
+from kurve.estimators.fitting import FitSession, Parts, Sample, Targets
 from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.scaling import Scaler
-from kurve.estimators.training import Recipe
+from kurve.estimators.training import TrainingSetup
 from kurve.losses import Loss
 from kurve.models import Sequential
 
@@ -63,7 +63,7 @@ class Estimator(Parameters):
 
     # ---------------------------------------------------------------- hooks
 
-    def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
+    def _read_targets(self, where: str, y: Any, fitted: dict[str, Any]) -> Targets:
         """The targets as numbers.
 
         Args:
@@ -71,7 +71,7 @@ class Estimator(Parameters):
         """
         raise NotImplementedError
 
-    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
+    def _head(self, likelihood: str, fitted: dict[str, Any]) -> tuple[int, Loss]:
         """Units of the output layer, and the loss.
 
         Args:
@@ -80,7 +80,7 @@ class Estimator(Parameters):
         """
         raise NotImplementedError
 
-    def _scale_targets(self, y: np.ndarray, learnt: Mapping[str, Any]) -> np.ndarray:
+    def _scale_targets(self, y: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
         """Targets (n, T) as the network shall give them, float32.
 
         Args:
@@ -88,28 +88,28 @@ class Estimator(Parameters):
         """
         raise NotImplementedError
 
-    def _learn_targets(self, sample: Sample, fresh: Fresh) -> None:
+    def _learn_targets(self, sample: Sample, fresh: FitSession) -> None:
         """Whatever must be known of the targets before they can be scaled."""
 
     def _row_weights(
         self,
         y: np.ndarray,
         weights: np.ndarray | None,
-        learnt: Mapping[str, Any],
+        fitted: Mapping[str, Any],
     ) -> np.ndarray | None:
         """The weights of the rows, weights of classes included."""
         return weights
 
-    def _after_training(self, fresh: Fresh, parts: Parts) -> None:
+    def _after_training(self, fresh: FitSession, parts: Parts) -> None:
         """What is learnt from trained models, such as the size of their errors."""
 
     def _see_targets(
-        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+        self, y: Any, weights: np.ndarray | None, fitted: dict[str, Any]
     ) -> None:
         """Learn from the targets of one of many batches."""
         raise NotImplementedError
 
-    def _seen_targets(self, learnt: dict[str, Any]) -> None:
+    def _seen_targets(self, fitted: dict[str, Any]) -> None:
         """Make what `_see_targets` has learnt final."""
 
     def _choice(
@@ -120,7 +120,7 @@ class Estimator(Parameters):
         targets: int,
         hidden: tuple[int, ...] | None,
         full_batch: bool,
-    ) -> defaults.Choice:
+    ) -> defaults.Hyperparameters:
         """What `defaults.choose` says for this kind of estimator."""
         raise NotImplementedError
 
@@ -166,7 +166,7 @@ class Estimator(Parameters):
             if batches is not None:
                 return streams.fit(self, batches, validation_data)
         before = self if self.warm_start and hasattr(self, "models_") else None
-        fresh = Fresh(self, before)
+        fresh = FitSession(self, before)
         sample = fresh.read("fit", X, y, sample_weight)
         sample = fresh.merged(sample)
         given = None
@@ -176,7 +176,7 @@ class Estimator(Parameters):
         parts = fresh.divide(sample, given)
         fresh.train(parts)
         self._after_training(fresh, parts)
-        fresh.hand_over()
+        fresh.commit()
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, **known: Any) -> Self:
@@ -187,23 +187,23 @@ class Estimator(Parameters):
         """
         self._check_parameters()
         before = self if hasattr(self, "models_") else None
-        fresh = Fresh(self, before)
-        fresh.learnt.update(known)
+        fresh = FitSession(self, before)
+        fresh.fitted.update(known)
         sample = fresh.read("partial_fit", X, y, sample_weight)
         if before is None:
             sample = fresh.merged(sample)
         fresh.recipe = self._recipe(fresh, len(sample), sample.x.shape[1], True)
         fresh.train_once(sample)
-        fresh.hand_over()
+        fresh.commit()
         return self
 
     def _recipe(
         self,
-        fresh: Fresh,
+        fresh: FitSession,
         rows: int,
         features: int,
         in_parts: bool = False,
-    ) -> Recipe:
+    ) -> TrainingSetup:
         """How to train.
 
         Args:
@@ -255,7 +255,7 @@ class Estimator(Parameters):
                 "adam" if isinstance(solver, str) and solver in SOLVERS else solver
             )
         rate = None if isinstance(self.learning_rate, str) else self.learning_rate
-        return Recipe(
+        return TrainingSetup(
             choice, template, optimizer, rate, float(self.alpha), float(self.dropout),
             self.engine, self.verbose, getattr(self, "_watch", None),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import data, losses
-from kurve.entries import entries
+from kurve.core.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
 from kurve.estimators.fitting import Targets
@@ -207,33 +207,33 @@ class Classifier(Estimator):
         targets: int,
         hidden: tuple[int, ...] | None,
         full_batch: bool,
-    ) -> defaults.Choice:
+    ) -> defaults.Hyperparameters:
         return defaults.choose(
             rows, features, targets, True, solver, hidden=hidden, full_batch=full_batch
         )
 
     def _see_targets(
-        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+        self, y: Any, weights: np.ndarray | None, fitted: dict[str, Any]
     ) -> None:
         labels, counts = np.unique(read_labels("fit", y)[0], return_counts=True)
         if hasattr(self, "classes_") and self.warm_start:
             return
-        before, numbers = learnt.get("classes_", labels[:0]), learnt.get("_counts", {})
+        before, numbers = fitted.get("classes_", labels[:0]), fitted.get("_counts", {})
         for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
             numbers[label] = numbers.get(label, 0) + count
         both = [*before.tolist(), *labels.tolist()]
-        learnt["classes_"] = np.unique(of_one_kind("fit", np.array(both, object)))
-        learnt["_counts"] = numbers
+        fitted["classes_"] = np.unique(of_one_kind("fit", np.array(both, object)))
+        fitted["_counts"] = numbers
 
-    def _seen_targets(self, learnt: dict[str, Any]) -> None:
-        numbers = learnt.pop("_counts", None)
+    def _seen_targets(self, fitted: dict[str, Any]) -> None:
+        numbers = fitted.pop("_counts", None)
         if numbers is not None and isinstance(self.class_weight, str):
-            counts = np.array([numbers[c] for c in learnt["classes_"].tolist()], float)
-            learnt["_balance"] = counts.sum() / (len(counts) * counts)
+            counts = np.array([numbers[c] for c in fitted["classes_"].tolist()], float)
+            fitted["_balance"] = counts.sum() / (len(counts) * counts)
 
-    def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
+    def _read_targets(self, where: str, y: Any, fitted: dict[str, Any]) -> Targets:
         labels, flat = read_labels(where, y)
-        classes = learnt.get("classes_")
+        classes = fitted.get("classes_")
         if classes is None:
             classes = np.unique(labels)
         if len(classes) < 2:
@@ -249,22 +249,22 @@ class Classifier(Estimator):
         wrong = classes[codes] != labels
         if wrong.any():
             raise _unknown(where, labels, int(np.argmax(wrong)), classes)
-        learnt["classes_"] = classes
-        learnt.setdefault("target_names_", names_of_targets(y))
+        fitted["classes_"] = classes
+        fitted.setdefault("target_names_", names_of_targets(y))
         return Targets(codes.astype(np.float64)[:, None], flat, None)
 
     def _row_weights(
         self,
         y: np.ndarray,
         weights: np.ndarray | None,
-        learnt: Mapping[str, Any],
+        fitted: Mapping[str, Any],
     ) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
-        classes: np.ndarray = learnt["classes_"]
+        classes: np.ndarray = fitted["classes_"]
         codes = y[:, 0].astype(np.int64)
-        if "_balance" in learnt:
-            each = learnt["_balance"]
+        if "_balance" in fitted:
+            each = fitted["_balance"]
         elif isinstance(self.class_weight, str):
             counts = np.bincount(codes, weights, len(classes))
             each = np.where(counts > 0, 1.0 / np.maximum(counts, 1e-300), 0.0)
@@ -287,14 +287,14 @@ class Classifier(Estimator):
             )
         return np.asarray(weighed)
 
-    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
-        classes = len(learnt["classes_"])
+    def _head(self, likelihood: str, fitted: dict[str, Any]) -> tuple[int, Loss]:
+        classes = len(fitted["classes_"])
         if classes == 2:
             return 1, losses.BinaryCrossentropy(from_logits=True)
         return classes, losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def _scale_targets(self, y: np.ndarray, learnt: Mapping[str, Any]) -> np.ndarray:
-        many = len(learnt["classes_"]) > 2
+    def _scale_targets(self, y: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
+        many = len(fitted["classes_"]) > 2
         return np.asarray(y[:, 0] if many else y, np.float32)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.entries import warn
+from kurve.core.entries import warn
 from kurve.estimators.frames import Table, levels_of
 
 MAX_LEVELS, FEW_LEVELS = 256, 50

@@ -78,7 +78,7 @@ parts of the highest. Source: Smith & Topin 2018."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class Hyperparameters:
     """How to train.
 
     hidden:        widths of the hidden layers
@@ -111,7 +111,7 @@ def choose(
     interval: str = "auto",
     hidden: tuple[int, ...] | None = None,
     full_batch: bool = True,
-) -> Choice:
+) -> Hyperparameters:
     """What to do with a table of that size.
 
     Args:
@@ -137,7 +137,7 @@ def choose(
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MOST_EPOCHS)
     lm = solver == "lm"
-    return Choice(
+    return Hyperparameters(
         hidden=hidden or (LM_HIDDEN if lm else HIDDEN),
         activation="tanh" if lm else ACTIVATION,
         solver=solver if whole else None,

@@ -26,8 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from kurve import registry, saving
-from kurve.entries import entry
+from kurve import saving
+from kurve.core import registry
+from kurve.core.container import writing
+from kurve.core.container.reading import Reader, opened
+from kurve.core.entries import entry
 from kurve.errors import path_name
 from kurve.estimators import defaults
 from kurve.estimators.arguments import from_plain, plain
@@ -41,10 +44,8 @@ from kurve.estimators.regressor import LIKELIHOODS, Regressor
 from kurve.estimators.scaling import Scaler
 from kurve.layers.base import Variable
 from kurve.models import Sequential
-from kurve.saving import model as models
-from kurve.saving import writing
-from kurve.saving.container import Reader, opened
-from kurve.saving.fields import Field
+from kurve.models import saving as models
+from kurve.models.fields import Field
 
 CLASSES: dict[str, type[Regressor | Classifier]] = {
     "Regressor": Regressor,
@@ -116,7 +117,7 @@ def load(
 
 def _packed(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a fitted estimator."""
-    with registry.noting():
+    with registry.collect_custom():
         described, tensors = _described(estimator)
     return {"kind": "estimator", "estimator": described}, tensors
 
@@ -241,7 +242,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     columns = _columns(fields["columns"], arrays)
     wide = columns.outputs
     targets = fields["outputs"].whole(1, 2**31)
-    learnt: dict[str, Any] = {
+    fitted: dict[str, Any] = {
         "_columns": columns,
         "_inputs": arrays.scaler("inputs", wide),
         "_novelty": Novelty(
@@ -257,30 +258,30 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         "target_names_": _texts(fields["target_names"]),
     }
     if columns.names is not None:
-        learnt["feature_names_in_"] = np.array(columns.names, dtype=object)
+        fitted["feature_names_in_"] = np.array(columns.names, dtype=object)
     members = fields["members"].whole(1, MAX_MEMBERS + 1)
     folds = fields["folds"].whole(0, 10 * MAX_MEMBERS)
     networks = _networks(fields, arrays, wide, members, folds)
-    learnt["models_"] = networks[:members]
+    fitted["models_"] = networks[:members]
     if fields["training"].value is not None:
-        _read_training(fields["training"], arrays.file, learnt["models_"])
-        learnt["_partial"] = True
+        _read_training(fields["training"], arrays.file, fitted["models_"])
+        fitted["_partial"] = True
     shape = networks[0].output_shape
     outputs = shape[-1] if shape is not None and len(shape) == 2 else None
     if isinstance(estimator, Classifier):
-        learnt["classes_"] = _classes(fields, outputs)
+        fitted["classes_"] = _classes(fields, outputs)
     else:
-        learnt |= _regression(fields, arrays, targets, outputs)
-        learnt["_folds"] = networks[members:]
-        cross = learnt["_cross"]
+        fitted |= _regression(fields, arrays, targets, outputs)
+        fitted["_folds"] = networks[members:]
+        cross = fitted["_cross"]
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
             raise fields["folds"].wrong("they do not fit the members")
     if estimator.engine is not None:  # which `compile` says
-        _, loss = estimator._head(learnt.get("_likelihood", "none"), learnt)
+        _, loss = estimator._head(fitted.get("_likelihood", "none"), fitted)
         for network in networks:
             if network.optimizer is None:
                 network.compile(loss=loss, engine=estimator.engine)
-    vars(estimator).update(learnt, _learnt=tuple(learnt))
+    vars(estimator).update(fitted, _learnt=tuple(fitted))
     return estimator
 
 
@@ -329,10 +330,13 @@ def _regression(
 ) -> dict[str, Any]:
     """What only a regressor has learnt."""
     likelihood = fields["likelihood"].text()
-    heads = {"none": 1, "gaussian": 2, "quantile": len(defaults.QUANTILES)}
-    if likelihood not in LIKELIHOODS or heads.get(likelihood, 0) * targets != outputs:
+    outputs_per_target = {"none": 1, "gaussian": 2, "quantile": len(defaults.QUANTILES)}
+    if (
+        likelihood not in LIKELIHOODS
+        or outputs_per_target.get(likelihood, 0) * targets != outputs
+    ):
         raise fields["likelihood"].wrong("it does not fit the model")
-    learnt: dict[str, Any] = {
+    fitted: dict[str, Any] = {
         "_likelihood": likelihood,
         "_flat": fields["flat"].flag() and targets == 1,
         "_outputs": arrays.scaler("outputs", targets),
@@ -344,7 +348,7 @@ def _regression(
     if "conformal/scores" in arrays:
         scores = arrays.take("conformal/scores", None, targets)
         weights = arrays.take("conformal/weights", *scores.shape)
-        learnt["_conformal"] = Conformal(scores, weights)
+        fitted["_conformal"] = Conformal(scores, weights)
     if "cross/scores" in arrays:
         scores = arrays.take("cross/scores", None, targets)
         old = arrays.file.version == 1
@@ -352,8 +356,8 @@ def _regression(
         fold_of = arrays.take("cross/fold_of", len(scores), dtype=kind).astype(np.int64)
         if not len(fold_of) or fold_of.min() < 0:
             raise arrays.wrong("cross/fold_of", "it holds no folds")
-        learnt["_cross"] = CrossValidation(scores, fold_of)
-    return learnt
+        fitted["_cross"] = CrossValidation(scores, fold_of)
+    return fitted
 
 
 def _columns(field: Field, arrays: _Arrays) -> Columns:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import data, rng
+from kurve import data
+from kurve.core import rng
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.scaling import Scaler, merge_equal_rows
-from kurve.estimators.training import Recipe, Rows
+from kurve.estimators.training import Rows, TrainingSetup
 from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
@@ -68,7 +69,7 @@ class Parts:
     calibration: Sample | None
 
 
-class Fresh:
+class FitSession:
     """A fit under way: all that it learns, kept apart from the estimator until nothing
     can go wrong any more.
 
@@ -79,11 +80,11 @@ class Fresh:
 
     def __init__(self, estimator: Estimator, before: Estimator | None) -> None:
         self.estimator, self.before = estimator, before
-        self.learnt: dict[str, Any] = {}
+        self.fitted: dict[str, Any] = {}
         if before is not None and hasattr(before, "classes_"):
-            self.learnt["classes_"] = before.classes_
+            self.fitted["classes_"] = before.classes_
         self.generator = as_generator(type(estimator).__name__, estimator.random_state)
-        self.recipe: Recipe
+        self.recipe: TrainingSetup
         self.targets: Targets
         self.outputs = 1
         self.columns: Columns
@@ -104,7 +105,7 @@ class Fresh:
                 "the target y is None. Try fit(X, y)."
             )
         before = self.before
-        targets = estimator._read_targets(where, y, self.learnt)
+        targets = estimator._read_targets(where, y, self.fitted)
         curve = estimator._is_curve(y) if before is None else before.n_features_in_ == 1
         table = estimator._table(where, X, curve)
         if before is None:
@@ -146,7 +147,7 @@ class Fresh:
         table = self.estimator._table(where, given[0], self.columns.width == 1)
         self.columns.check_names(where, table, type(self.estimator).__name__)
         matrix, _ = self.columns.encode(where, table)
-        targets = self.estimator._read_targets(where, given[1], self.learnt)
+        targets = self.estimator._read_targets(where, given[1], self.fitted)
         data.check_same_length(where, X=matrix, y=targets.values)
         if targets.values.shape[1] != self.outputs:
             raise ValueError(
@@ -156,7 +157,7 @@ class Fresh:
         weights = None
         if len(given) == 3 and given[2] is not None:
             weights = data.as_weights(where, given[2], len(matrix), np.float64)
-        weights = self.estimator._row_weights(targets.values, weights, self.learnt)
+        weights = self.estimator._row_weights(targets.values, weights, self.fitted)
         return Sample(matrix, targets.values, weights)
 
     def merged(self, sample: Sample) -> Sample:
@@ -164,7 +165,7 @@ class Fresh:
         both = np.concatenate([sample.x, sample.y], axis=1)
         order, weights = merge_equal_rows(both, sample.weights)
         y = sample.y[order]
-        weights = self.estimator._row_weights(y, weights, self.learnt)
+        weights = self.estimator._row_weights(y, weights, self.fitted)
         if weights is not None:
             weights = weights / weights.mean()
         return Sample(sample.x[order], y, weights)
@@ -211,7 +212,7 @@ class Fresh:
         every class at least one row stays among the first."""
         count = min(round(share * len(rows)), len(rows) - 1)
         order = rows[self.generator.permutation(len(rows))]
-        if "classes_" in self.learnt:
+        if "classes_" in self.fitted:
             codes = sample.y[order, 0].astype(np.int64)
             # Class after class; every so many-th row is kept, but never a first one.
             by_class = order[np.argsort(codes, kind="stable")]
@@ -241,7 +242,7 @@ class Fresh:
         weights = sample.weights
         return (
             self.inputs.forward(sample.x),
-            self.estimator._scale_targets(sample.y, self.learnt),
+            self.estimator._scale_targets(sample.y, self.fitted),
             None if weights is None else weights.astype(np.float32),
         )
 
@@ -259,8 +260,8 @@ class Fresh:
             models, self.loss, parts.rows, parts.watched, weights
         )
         self.freedom = outcome.freedom
-        self.learnt.update(history_=outcome.history, n_iter_=outcome.iterations)
-        self.learnt["_novelty"] = Novelty.learn(
+        self.fitted.update(history_=outcome.history, n_iter_=outcome.iterations)
+        self.fitted["_novelty"] = Novelty.learn(
             self.all_inputs(parts), np.random.default_rng(self.next_seed())
         )
 
@@ -276,7 +277,7 @@ class Fresh:
         """New models, or copies of those that training goes on with."""
         estimator = self.estimator
         self.units, self.loss = estimator._head(
-            self.recipe.choice.likelihood, self.learnt
+            self.recipe.choice.likelihood, self.fitted
         )
         if self.before is None:
             self.models = self.recipe.build(
@@ -306,7 +307,7 @@ class Fresh:
         twin = copy.copy(self.estimator)
         plain = np.zeros((1, len(self.inputs.mean)), np.float32)
         vars(twin).update(
-            {"history_": {}, "n_iter_": 1, **self.learnt},
+            {"history_": {}, "n_iter_": 1, **self.fitted},
             models_=self.models,
             _folds=self.folds,
             _columns=self.columns,
@@ -339,7 +340,7 @@ class Fresh:
         """One pass over a few rows at a constant rate."""
         estimator, before = self.estimator, self.before
         if before is not None:
-            weights = estimator._row_weights(sample.y, sample.weights, self.learnt)
+            weights = estimator._row_weights(sample.y, sample.weights, self.fitted)
             sample = Sample(sample.x, sample.y, weights)
         self.learn_scales(sample)
         self.make_models(sample.x.shape[1])
@@ -371,7 +372,7 @@ class Fresh:
         else:
             novelty = Novelty.learn(x, generator)
         history.setdefault("loss", []).append(float(np.mean(losses)))
-        self.learnt.update(
+        self.fitted.update(
             history_=history,
             n_iter_=1 if before is None else before.n_iter_ + 1,
             _novelty=novelty,
@@ -382,10 +383,10 @@ class Fresh:
         """A seed for a model or the like."""
         return int(self.generator.integers(0, 2**63))
 
-    def hand_over(self) -> None:
+    def commit(self) -> None:
         """Give the estimator all that was learnt."""
         estimator, columns = self.estimator, self.columns
-        self.learnt.update(
+        self.fitted.update(
             models_=self.models,
             _columns=columns,
             _inputs=self.inputs,
@@ -393,10 +394,10 @@ class Fresh:
             n_outputs_=self.outputs,
         )
         if columns.names is not None:
-            self.learnt["feature_names_in_"] = np.array(columns.names, dtype=object)
+            self.fitted["feature_names_in_"] = np.array(columns.names, dtype=object)
         for name in getattr(estimator, "_learnt", ()):
             delattr(estimator, name)
-        vars(estimator).update(self.learnt, _learnt=tuple(self.learnt))
+        vars(estimator).update(self.fitted, _learnt=tuple(self.fitted))
 
 
 def as_generator(where: str, random_state: Any) -> np.random.Generator:

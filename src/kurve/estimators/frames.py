@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import (
+from kurve.core.arrays import (
     as_array,
     as_numbers,
     is_frame,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_array, is_missing
-from kurve.entries import warn
+from kurve.core.arrays import as_array, is_missing
+from kurve.core.entries import warn
 from kurve.estimators.errors import conversion_warning
 
 LABELS: dict[type, tuple[type, ...]] = {

@@ -10,13 +10,13 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, optimizers
-from kurve.batching import check_count
+from kurve.core.progress import check_verbose
 from kurve.engines import get_engine
 from kurve.errors import lookup
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
 from kurve.optimizers.schedules import LearningRateSchedule
-from kurve.progress import check_verbose
+from kurve.training.batching import check_count
 
 SOLVERS = ("auto", "lm", "lbfgs")
 MAX_MEMBERS = 10_000

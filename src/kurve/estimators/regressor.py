@@ -8,13 +8,13 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 
 from kurve import data, losses, scores
-from kurve.arrays import as_array, as_numbers
+from kurve.core.arrays import as_array, as_numbers
+from kurve.core.entries import entries
 from kurve.engines.reference.losses import MIN_VARIANCE
-from kurve.entries import entries
 from kurve.errors import lookup
 from kurve.estimators import defaults, intervals
 from kurve.estimators.base import Estimator
-from kurve.estimators.fitting import Fresh, Parts, Sample, Targets
+from kurve.estimators.fitting import FitSession, Parts, Sample, Targets
 from kurve.estimators.frames import names_of_targets
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.scaling import Moments, Scaler
@@ -330,27 +330,27 @@ class Regressor(Estimator):
         targets: int,
         hidden: tuple[int, ...] | None,
         full_batch: bool,
-    ) -> defaults.Choice:
+    ) -> defaults.Hyperparameters:
         return defaults.choose(
             rows, features, targets, False, solver, self.likelihood, self.interval,
             hidden, full_batch,
         )  # fmt: skip
 
     def _see_targets(
-        self, y: Any, weights: np.ndarray | None, learnt: dict[str, Any]
+        self, y: Any, weights: np.ndarray | None, fitted: dict[str, Any]
     ) -> None:
-        moments: Moments = learnt.setdefault("_moments_seen", Moments())
-        moments.add(self._read_targets("fit", y, learnt).values, weights)
+        moments: Moments = fitted.setdefault("_moments_seen", Moments())
+        moments.add(self._read_targets("fit", y, fitted).values, weights)
 
-    def _seen_targets(self, learnt: dict[str, Any]) -> None:
-        moments: Moments = learnt.pop("_moments_seen")
+    def _seen_targets(self, fitted: dict[str, Any]) -> None:
+        moments: Moments = fitted.pop("_moments_seen")
         if not self.warm_start or not hasattr(self, "models_"):
-            learnt["_outputs"] = moments.scaler(bool(self.scale))
+            fitted["_outputs"] = moments.scaler(bool(self.scale))
 
     def _is_curve(self, y: Any) -> bool:
         return as_array("fit", "y", y, missing=True).dtype.kind == "f"
 
-    def _read_targets(self, where: str, y: Any, learnt: dict[str, Any]) -> Targets:
+    def _read_targets(self, where: str, y: Any, fitted: dict[str, Any]) -> Targets:
         array = as_array(where, "y", y)
         names = names_of_targets(y)
         if array.dtype.kind in "OUST":
@@ -381,9 +381,9 @@ class Regressor(Estimator):
             )
         return Targets(values, array.ndim == 1, names)
 
-    def _head(self, likelihood: str, learnt: dict[str, Any]) -> tuple[int, Loss]:
-        targets = len(learnt["_outputs"].mean)
-        learnt["_likelihood"] = likelihood
+    def _head(self, likelihood: str, fitted: dict[str, Any]) -> tuple[int, Loss]:
+        targets = len(fitted["_outputs"].mean)
+        fitted["_likelihood"] = likelihood
         if likelihood == "gaussian":
             return 2 * targets, losses.GaussianNLL(defaults.BETA)
         if likelihood == "quantile":
@@ -391,14 +391,14 @@ class Regressor(Estimator):
             return len(quantiles) * targets, losses.Pinball(quantiles)
         return targets, losses.MeanSquaredError()
 
-    def _learn_targets(self, sample: Sample, fresh: Fresh) -> None:
+    def _learn_targets(self, sample: Sample, fresh: FitSession) -> None:
         before = fresh.before
         scaler = (
             Scaler.learn(sample.y, sample.weights, bool(self.scale))
             if before is None
             else before._outputs  # type: ignore[attr-defined]
         )
-        fresh.learnt.update(
+        fresh.fitted.update(
             _outputs=scaler,
             _flat=fresh.targets.flat,
             _noise=getattr(before, "_noise", np.ones(len(scaler.mean))),
@@ -409,55 +409,55 @@ class Regressor(Estimator):
             target_names_=fresh.targets.names,
         )
 
-    def _scale_targets(self, y: np.ndarray, learnt: Mapping[str, Any]) -> np.ndarray:
-        scaler: Scaler = learnt["_outputs"]
+    def _scale_targets(self, y: np.ndarray, fitted: Mapping[str, Any]) -> np.ndarray:
+        scaler: Scaler = fitted["_outputs"]
         return scaler.forward(y)
 
-    def _after_training(self, fresh: Fresh, parts: Parts) -> None:
+    def _after_training(self, fresh: FitSession, parts: Parts) -> None:
         """The noise of a model without a variance, and the errors of held-out rows."""
-        learnt = Regressor()
-        vars(learnt).update(fresh.learnt, models_=fresh.models)
+        fitted = Regressor()
+        vars(fitted).update(fresh.fitted, models_=fresh.models)
         if fresh.recipe.choice.likelihood == "none":
-            noise = self._residual_variance(learnt, fresh, parts)
-            fresh.learnt["_noise"] = learnt._noise = noise
+            noise = self._residual_variance(fitted, fresh, parts)
+            fresh.fitted["_noise"] = fitted._noise = noise
         else:
             held = parts.validation or parts.calibration
-            spread = self._measured_spread(learnt, fresh, held)
-            fresh.learnt["_spread"] = learnt._spread = spread
+            spread = self._measured_spread(fitted, fresh, held)
+            fresh.fitted["_spread"] = fitted._spread = spread
         held = parts.calibration
         if self.interval == "auto" and parts.validation is not None:
             held = parts.validation
             if len(held) < defaults.MIN_CALIBRATION:
                 held = None
         if held is not None:
-            mean, deviation = learnt._moments(
-                learnt._outputs_of(fresh.inputs.forward(held.x))
+            mean, deviation = fitted._moments(
+                fitted._outputs_of(fresh.inputs.forward(held.x))
             )
-            fresh.learnt["_conformal"] = Conformal.learn(
+            fresh.fitted["_conformal"] = Conformal.learn(
                 held.y, mean, deviation, held.weights
             )
         if fresh.folds:
-            learnt._folds = fresh.folds
-            means, deviations = learnt._by_fold(parts.rows[0])
+            fitted._folds = fresh.folds
+            means, deviations = fitted._by_fold(parts.rows[0])
             assert fresh.fold_of is not None
             rows = np.arange(len(parts.train))
             at = fresh.fold_of, rows
             scores = np.abs(intervals.errors(parts.train.y, means[at], deviations[at]))
-            fresh.learnt["_cross"] = CrossValidation(scores, fresh.fold_of)
-            fresh.learnt["_folds"] = fresh.folds
+            fresh.fitted["_cross"] = CrossValidation(scores, fresh.fold_of)
+            fresh.fitted["_folds"] = fresh.folds
 
     def _measured_spread(
-        self, learnt: Regressor, fresh: Fresh, held: Sample | None
+        self, fitted: Regressor, fresh: FitSession, held: Sample | None
     ) -> np.ndarray:
         """By how much the errors of held-out rows exceed the predicted deviations: the
         factor of largest likelihood, drawn towards 1 where there are few rows. What a
         network says of its own training rows is too good."""
         plain = np.ones(fresh.outputs)
-        learnt._spread = plain
+        fitted._spread = plain
         if held is None or len(held) < defaults.MIN_VALIDATION:
             return plain
-        mean, deviation = learnt._moments(
-            learnt._outputs_of(fresh.inputs.forward(held.x))
+        mean, deviation = fitted._moments(
+            fitted._outputs_of(fresh.inputs.forward(held.x))
         )
         # Targets that are constant but in a few rows: squares that still add up.
         errors = intervals.errors(held.y, mean, deviation)
@@ -467,7 +467,7 @@ class Regressor(Estimator):
         return np.sqrt((rows * ratio + prior) / (rows + prior))
 
     def _residual_variance(
-        self, learnt: Regressor, fresh: Fresh, parts: Parts
+        self, fitted: Regressor, fresh: FitSession, parts: Parts
     ) -> np.ndarray:
         """Mean squared error of each output, in scaled units: of held-out rows, or of
         the training rows divided by the degrees of freedom that are left."""
@@ -479,6 +479,6 @@ class Regressor(Estimator):
             z, t, w = parts.rows
             used = fresh.freedom or float(fresh.models[0].count_params())
             freedom = 1.0 - min(used / fresh.outputs, len(z) / 2) / len(z)
-        means = learnt._outputs_of(z)
+        means = fitted._outputs_of(z)
         errors = np.average((t - means.mean(axis=0)) ** 2, axis=0, weights=w)
         return np.asarray(errors / freedom + 1e-12)

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import data
-from kurve.arrays import as_array, is_frame, is_series
-from kurve.ensembles import Ensemble
+from kurve.core.arrays import as_array, is_frame, is_series
+from kurve.core.progress import ProgressBar
 from kurve.estimators import defaults
 from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
-from kurve.estimators.fitting import Fresh, Parts, Sample
+from kurve.estimators.fitting import FitSession, Parts, Sample
 from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.reservoir import Batch, Kept, row_keys, take
 from kurve.estimators.scaling import Moments, Scaler
 from kurve.estimators.training import Rows, mean_history
-from kurve.progress import ProgressBar
+from kurve.models.ensembles import Ensemble
 
 if TYPE_CHECKING:
     from kurve.estimators.base import Estimator
@@ -80,7 +80,7 @@ def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
 class _Statistics:
     """What the first walk learns of the columns."""
 
-    def __init__(self, fresh: Fresh) -> None:
+    def __init__(self, fresh: FitSession) -> None:
         self.fresh = fresh
         self.impute = fresh.estimator.missing == "impute"
         self.first: Table | None = None
@@ -186,7 +186,7 @@ def fit(
             "Try interval='conformal' and solver='adam'."
         )
     going_on = estimator.warm_start and hasattr(estimator, "models_")
-    fresh = Fresh(estimator, estimator if going_on else None)
+    fresh = FitSession(estimator, estimator if going_on else None)
     shares = [fresh.calibration_share()]
     if validation_data is None and estimator.early_stopping:
         shares.append(shares[0] + estimator.validation_fraction)
@@ -196,7 +196,7 @@ def fit(
     statistics = _Statistics(fresh)
     for batch in _walk(batches):
         statistics.add(batch)
-        estimator._see_targets(batch[1], batch[2], fresh.learnt)
+        estimator._see_targets(batch[1], batch[2], fresh.fitted)
         keys = row_keys(batch[0], batch[1])
         held.add(batch, keys)
         reservoir.add(batch, keys)
@@ -214,7 +214,7 @@ def fit(
 
     known = encoded(sample)
     estimator._learn_targets(known, fresh)
-    estimator._seen_targets(fresh.learnt)
+    estimator._seen_targets(fresh.fitted)
     given = None if validation_data is None else fresh.read_validation(validation_data)
     fresh.recipe = estimator._recipe(fresh, statistics.rows, known.x.shape[1], True)
     validation, calibration = given, None
@@ -250,15 +250,15 @@ def fit(
     )
     novelty.low = fresh.inputs.forward(fresh.inputs.low[None])[0]
     novelty.high = fresh.inputs.forward(fresh.inputs.high[None])[0]
-    fresh.learnt["_novelty"] = novelty
+    fresh.fitted["_novelty"] = novelty
     parts = Parts(known, fresh.scaled(known), validation, watched, calibration)
     estimator._after_training(fresh, parts)
-    fresh.hand_over()
+    fresh.commit()
     return estimator
 
 
 def _divided(
-    fresh: Fresh, known: Sample, shares: Sequence[float]
+    fresh: FitSession, known: Sample, shares: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which of all different rows calibrate and which stop the training: bool (n,)."""
     marks = np.zeros((2, len(known)), bool)
@@ -281,7 +281,7 @@ def _weighed(batch: Batch) -> Batch:
     return table, y, weights / weights.mean()
 
 
-def _learn(fresh: Fresh, statistics: _Statistics, sample: Table) -> None:
+def _learn(fresh: FitSession, statistics: _Statistics, sample: Table) -> None:
     """Columns and scales, or those of the training that is gone on with."""
     if fresh.before is None:
         fresh.columns = statistics.columns(sample)
@@ -291,18 +291,18 @@ def _learn(fresh: Fresh, statistics: _Statistics, sample: Table) -> None:
         fresh.columns.check_names("fit", sample, type(fresh.estimator).__name__)
 
 
-def _encoded(fresh: Fresh, batch: Batch, mean_weight: float) -> Sample:
+def _encoded(fresh: FitSession, batch: Batch, mean_weight: float) -> Sample:
     """The rows of a batch, encoded, their weights relative to the mean."""
     table, y, weights = batch
     matrix, _ = fresh.columns.encode("fit", table)
-    targets = fresh.estimator._read_targets("fit", y, fresh.learnt)
+    targets = fresh.estimator._read_targets("fit", y, fresh.fitted)
     fresh.targets, fresh.outputs = targets, targets.values.shape[1]
     scaled = None if weights is None else weights / max(mean_weight, 1e-300)
-    scaled = fresh.estimator._row_weights(targets.values, scaled, fresh.learnt)
+    scaled = fresh.estimator._row_weights(targets.values, scaled, fresh.fitted)
     return Sample(matrix, targets.values, scaled)
 
 
-def _train(fresh: Fresh, rows: Any, watched: Rows | None) -> None:
+def _train(fresh: FitSession, rows: Any, watched: Rows | None) -> None:
     """Epochs over all batches, until no member gets better on the watched rows."""
     models, choice = fresh.models, fresh.recipe.choice
     best: list[tuple[float, Any]] = [(np.inf, None)] * len(models)
@@ -357,4 +357,4 @@ def _train(fresh: Fresh, rows: Any, watched: Rows | None) -> None:
     for model, (_, weights_) in zip(models, best, strict=True):
         if weights_ is not None:
             model.set_weights(weights_)
-    fresh.learnt.update(history_=history, n_iter_=epochs)
+    fresh.fitted.update(history_=history, n_iter_=epochs)

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from kurve import optimizers, registry, regularizers
+from kurve import optimizers, regularizers
 from kurve.callbacks import Callback, EarlyStopping, History
-from kurve.ensembles import Ensemble
+from kurve.core import registry
 from kurve.estimators import defaults
-from kurve.estimators.defaults import Choice
+from kurve.estimators.defaults import Hyperparameters
 from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
+from kurve.models.ensembles import Ensemble
 from kurve.optimizers.schedules import LearningRateSchedule
 
 Watch = Callable[[int, int, Mapping[str, float]], None]
@@ -29,7 +30,7 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass
-class Outcome:
+class TrainingResult:
     """What a training has to tell.
 
     history:    name by name the mean over the models, a value an epoch or iteration
@@ -43,7 +44,7 @@ class Outcome:
 
 
 @dataclass
-class Recipe:
+class TrainingSetup:
     """How to make and train the models of one estimator.
 
     choice:    see `defaults`
@@ -53,7 +54,7 @@ class Recipe:
     watch:     who is told of the progress
     """
 
-    choice: Choice
+    choice: Hyperparameters
     template: Sequential | None
     optimizer: str | optimizers.Optimizer | None
     rate: float | LearningRateSchedule | None
@@ -177,7 +178,7 @@ class Recipe:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None = None,
-    ) -> Outcome:
+    ) -> TrainingResult:
         """Train the models side by side.
 
         Args:
@@ -217,7 +218,9 @@ class Recipe:
             histories = Ensemble(models).fit(
                 x, y, sample_weight=each, callbacks=callbacks, **arguments
             )
-        return Outcome(mean_history(histories), max(len(h.epoch) for h in histories))
+        return TrainingResult(
+            mean_history(histories), max(len(h.epoch) for h in histories)
+        )
 
     def _solve(
         self,
@@ -226,7 +229,7 @@ class Recipe:
         rows: Rows,
         validation: Rows | None,
         weights: np.ndarray | None,
-    ) -> Outcome:
+    ) -> TrainingResult:
         from kurve import solvers  # type: ignore[attr-defined,unused-ignore]
 
         x, y, common = rows
@@ -266,7 +269,7 @@ class Recipe:
         iterations = max(1, *(int(result.iterations) for result in results))
         counted = [result.effective_parameters for result in results]
         known = [count for count in counted if count is not None]
-        return Outcome(
+        return TrainingResult(
             mean_history([result.history for result in results]),
             iterations,
             max(known) if known else None,
@@ -319,7 +322,7 @@ def _outline(model: Sequential) -> list[Any]:
 def _copy(template: Sequential) -> Sequential:
     """The template's layers in a new model that is not built, so that its weights wait
     for a seed; what `Normalization` has adapted is copied."""
-    with registry.noting() as own:
+    with registry.collect_custom() as own:
         config = template.get_config()
     for entry in config["layers"]:
         entry["config"].pop("input_shape", None)

@@ -10,12 +10,12 @@ import numpy as np
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.estimators.defaults import DECILES
 from kurve.exchange.c_text import literal, real, table
-from kurve.exchange.portable import (
+from kurve.exchange.exported import (
     LARGEST,
     Average,
     Classification,
+    ExportedModel,
     Inputs,
-    Portable,
     Regression,
 )
 
@@ -65,11 +65,11 @@ def scaling(name: str, inputs: Inputs) -> list[str]:
     return [*tables, "", signature, "{", *body, "}", ""]
 
 
-def head(name: str, portable: Portable) -> list[str]:
+def head(name: str, exported: ExportedModel) -> list[str]:
     """The function that makes y from what the networks said."""
-    found = portable.head
-    members = len(portable.networks)
-    units = math.prod(portable.networks[0].output_shape)
+    found = exported.head
+    members = len(exported.networks)
+    units = math.prod(exported.networks[0].output_shape)
     if isinstance(found, Average):
         tables, body = [], _average(members, units)
     elif isinstance(found, Regression):
@@ -240,15 +240,15 @@ def label(name: str, head: Classification) -> list[str]:
     ]
 
 
-def sample(portable: Portable, rows: int = 4) -> np.ndarray:
+def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
     """Rows (n, *input_shape) to test with, in the middle of the training data where it
     is known; float32."""
     rng = np.random.default_rng(20)
-    inputs = portable.inputs
+    inputs = exported.inputs
     if inputs is None:
-        rows = max(1, min(rows, LARGE // math.prod(portable.input_shape)))
-        drawn = rng.normal(size=(rows, *portable.input_shape))
-        first = portable.networks[0]
+        rows = max(1, min(rows, LARGE // math.prod(exported.input_shape)))
+        drawn = rng.normal(size=(rows, *exported.input_shape))
+        first = exported.networks[0]
         if first.ops[0].kind == "normalization" and not first.ops[0].attrs["invert"]:
             mean, variance = (first.arrays[0][k] for k in ("mean", "variance"))
             drawn = drawn * np.sqrt(variance) + mean

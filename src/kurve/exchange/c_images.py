@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kurve.engines.reference.memory import number, plane_shape
+from kurve.engines.reference.common import number, plane_shape
 from kurve.exchange.c_steps import Arrays, Functions, Step, repeated
 from kurve.exchange.c_text import single
 from kurve.plan import Op

@@ -12,18 +12,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from kurve.entries import warn
+from kurve.core.entries import warn
 from kurve.exchange import c_heads
 from kurve.exchange.c_ops import OPS
 from kurve.exchange.c_steps import Functions, Step
 from kurve.exchange.c_text import comment, identifier, literal, numbers, table
-from kurve.exchange.c_top import Top
-from kurve.exchange.portable import (
+from kurve.exchange.c_top import Preamble
+from kurve.exchange.exported import (
     Classification,
+    ExportedModel,
     Network,
-    Plain,
-    Portable,
     Regression,
+    SingleNetwork,
 )
 
 MANY, MOST = 2_000_000, 20_000_000
@@ -35,46 +35,46 @@ CLOSE = 1e-5
 rounding and library."""
 
 
-def source(portable: Portable, title: str) -> str:
+def source(exported: ExportedModel, title: str) -> str:
     """The text of a .c file, ASCII.
 
     Raises:
         ValueError: an operation that has no form in C here, or more than `MOST`
             numbers.
     """
-    if portable.numbers > MOST:
+    if exported.numbers > MOST:
         raise ValueError(
             f"[export] a C file holds at most {MOST:,} numbers, because compilers need "
-            f"minutes and gigabytes for more. Received: {portable.numbers:,} numbers. "
+            f"minutes and gigabytes for more. Received: {exported.numbers:,} numbers. "
             "Try export('model.onnx')."
         )
-    if portable.numbers > MANY:
+    if exported.numbers > MANY:
         warn(
-            f"[export] the C file holds {portable.numbers:,} numbers as text "
-            f"({portable.numbers * 16 / 1e6:.0f} MB), for which a compiler takes about "
-            f"{portable.numbers * 3e-7:.1g} GB of memory. Try export('model.onnx')."
+            f"[export] the C file holds {exported.numbers:,} numbers as text "
+            f"({exported.numbers * 16 / 1e6:.0f} MB), for which a compiler takes about "
+            f"{exported.numbers * 3e-7:.1g} GB of memory. Try export('model.onnx')."
         )
-    return _File(portable, identifier(title)).text()
+    return _File(exported, identifier(title)).text()
 
 
 class _File:
     """The parts of one file."""
 
-    def __init__(self, portable: Portable, name: str) -> None:
-        self.portable, self.name, self.upper = portable, name, name.upper()
+    def __init__(self, exported: ExportedModel, name: str) -> None:
+        self.exported, self.name, self.upper = exported, name, name.upper()
         self.functions = Functions(name)
         self.groups: dict[tuple[object, ...], list[Network]] = {}
-        for network in portable.networks:
+        for network in exported.networks:
             self.groups.setdefault(network.structure, []).append(network)
         self.bodies: list[str] = []
         self.working = 0  # floats that a network needs beside its input and output
         for number, networks in enumerate(self.groups.values()):
             self.bodies += self._group(self._suffix(number), networks)
-        self.units = math.prod(portable.networks[0].output_shape)
-        self.wide = 0 if portable.inputs is None else len(portable.inputs.mean)
-        plain = isinstance(portable.head, Plain)
-        self.said = 0 if plain else self.units * len(portable.networks)
-        self.top = Top(portable, name, self.working + self.wide + self.said)
+        self.units = math.prod(exported.networks[0].output_shape)
+        self.wide = 0 if exported.inputs is None else len(exported.inputs.mean)
+        plain = isinstance(exported.head, SingleNetwork)
+        self.predictions = 0 if plain else self.units * len(exported.networks)
+        self.top = Preamble(exported, name, self.working + self.wide + self.predictions)
 
     def text(self) -> str:
         parts = [
@@ -195,24 +195,24 @@ class _File:
     # ---------------------------------------------------------------- entries
 
     def _ends(self) -> list[str]:
-        portable, name = self.portable, self.name
+        exported, name = self.exported, self.name
         text: list[str] = []
-        if portable.columns is not None:
+        if exported.columns is not None:
             text += [
                 f"const char *const {name}_columns[{self.upper}_INPUTS] = {{",
-                *(f"    {literal(column)}," for column in portable.columns),
+                *(f"    {literal(column)}," for column in exported.columns),
                 "};",
                 "",
             ]
-        if portable.inputs is not None:
-            text += c_heads.scaling(name, portable.inputs)
-        if isinstance(portable.head, Plain):
+        if exported.inputs is not None:
+            text += c_heads.scaling(name, exported.inputs)
+        if isinstance(exported.head, SingleNetwork):
             return text
-        if isinstance(portable.head, Regression) and portable.head.levels:
-            text += c_heads.sorting(name, len(portable.head.levels))
-        text += c_heads.head(name, portable)
-        if isinstance(portable.head, Classification):
-            text += c_heads.label(name, portable.head)
+        if isinstance(exported.head, Regression) and exported.head.levels:
+            text += c_heads.sorting(name, len(exported.head.levels))
+        text += c_heads.head(name, exported)
+        if isinstance(exported.head, Classification):
+            text += c_heads.label(name, exported.head)
         return text
 
     def _entries(self) -> list[str]:
@@ -248,8 +248,8 @@ class _File:
         """The body of predict_with. Scratch holds z, what the networks said, and what
         they work with."""
         n = self.name
-        x, rest = "x", self.wide + self.said
-        if self.portable.inputs is not None:
+        x, rest = "x", self.wide + self.predictions
+        if self.exported.inputs is not None:
             x = "scratch"
             yield f"{n}_scale(x, scratch);"
         first = 0
@@ -258,10 +258,14 @@ class _File:
             has = any(s is not None and s.arrays for s in self._steps(networks[0]))
             for member in range(len(networks)):
                 weights = f"{n}_weights{suffix}[{member}], " if has else ""
-                y = f"scratch + {self.wide + first * self.units}" if self.said else "y"
+                y = (
+                    f"scratch + {self.wide + first * self.units}"
+                    if self.predictions
+                    else "y"
+                )
                 yield f"{n}_network{suffix}({weights}{x}, {y}, scratch + {rest});"
                 first += 1
-        if self.said:
+        if self.predictions:
             yield f"{n}_combine(scratch + {self.wide}, y);"
 
     # ---------------------------------------------------------------- test
@@ -269,7 +273,7 @@ class _File:
     def _sizes(self, part: np.ndarray) -> np.ndarray:
         """What errors of each number of an output are measured by: targets by their own
         deviation, all else by the output's largest number."""
-        head = self.portable.head
+        head = self.exported.head
         if isinstance(head, Regression):
             each = part.shape[1] // len(head.deviation)
             return np.abs(part).max(axis=0) + np.repeat(head.deviation, each)
@@ -277,11 +281,11 @@ class _File:
 
     def _test(self) -> list[str]:
         n, u = self.name, self.upper
-        x = c_heads.sample(self.portable)
-        expected = self.portable.expected(x)
+        x = c_heads.sample(self.exported)
+        expected = self.exported.expected(x)
         parts = [
             np.asarray(expected[name], np.float64).reshape(len(x), -1)
-            for name in self.portable.outputs
+            for name in self.exported.outputs
         ]
         allowed = [CLOSE * self._sizes(part) for part in parts]
         return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import kurve
 from kurve.exchange.c_text import comment
-from kurve.exchange.portable import Classification, Portable, Regression
+from kurve.exchange.exported import Classification, ExportedModel, Regression
 
 STACK = 64 * 1024
 """Bytes of working memory up to which NAME_predict takes it from the stack."""
@@ -18,14 +18,14 @@ SHOWN = 100
 
 
 @dataclass(frozen=True)
-class Top:
+class Preamble:
     """What the file's user must know.
 
     name:    prefix of all that the file defines
     scratch: floats of working memory
     """
 
-    portable: Portable
+    exported: ExportedModel
     name: str
     scratch: int
 
@@ -35,14 +35,14 @@ class Top:
 
     @property
     def outputs(self) -> int:
-        return sum(map(math.prod, self.portable.outputs.values()))
+        return sum(map(math.prod, self.exported.outputs.values()))
 
     @property
     def on_stack(self) -> bool:
         return self.scratch * 4 <= STACK
 
     def comment(self) -> list[str]:
-        n, u, p = self.name, self.upper, self.portable
+        n, u, p = self.name, self.upper, self.exported
         lines = [
             f"{n}.c: a trained model in C99, written by Kurve {kurve.__version__}.",
             "",
@@ -92,14 +92,14 @@ class Top:
         return f" of shape ({', '.join(map(str, shape))}), the last axis fastest"
 
     def _columns(self) -> Iterable[str]:
-        names = self.portable.columns or ()
+        names = self.exported.columns or ()
         for number, name in enumerate(names[:SHOWN]):
             yield f"    x[{number}]  {comment(name)}"
         if len(names) > SHOWN:
             yield f"    and {len(names) - SHOWN} more"
 
     def _meaning(self, name: str) -> str:
-        head, targets = self.portable.head, self.portable.targets
+        head, targets = self.exported.head, self.exported.targets
         if name == "quantiles" and isinstance(head, Regression):
             return ": " + ", ".join(f"{level:g}" for level in head.levels)
         if name == "probabilities":
@@ -109,20 +109,20 @@ class Top:
         return " of " + ", ".join(comment(target) for target in targets[:SHOWN])
 
     def _refused(self) -> Iterable[str]:
-        if self.portable.inputs is not None and self.portable.inputs.fills is not None:
+        if self.exported.inputs is not None and self.exported.inputs.fills is not None:
             return ["NaN in x is a missing value. Infinity makes all outputs NaN."]
         return ["NaN and infinity in x make all outputs NaN."]
 
     def declarations(self) -> list[str]:
         n, u = self.name, self.upper
         first, macros = 0, []
-        for name, shape in self.portable.outputs.items():
+        for name, shape in self.exported.outputs.items():
             macros.append(f"#define {u}_{name.upper()} {first}")
             first += math.prod(shape)
         signatures = [f"{line};" for line in self.signatures()]
-        if self.portable.columns is not None:
+        if self.exported.columns is not None:
             signatures.append(f"extern const char *const {n}_columns[{u}_INPUTS];")
-        if isinstance(self.portable.head, Classification):
+        if isinstance(self.exported.head, Classification):
             signatures += [
                 f"extern const char *const {n}_labels[{u}_OUTPUTS];",
                 f"int {n}_label(const float *y);",
@@ -131,7 +131,7 @@ class Top:
             f"#ifndef {u}_DECLARED",
             f"#define {u}_DECLARED",
             "#include <stddef.h>",
-            f"#define {u}_INPUTS {math.prod(self.portable.input_shape)}",
+            f"#define {u}_INPUTS {math.prod(self.exported.input_shape)}",
             f"#define {u}_OUTPUTS {self.outputs}",
             *macros,
             f"#define {u}_SCRATCH {max(self.scratch, 1)}",

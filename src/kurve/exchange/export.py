@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.files import replacing
 from kurve.errors import path_name
-from kurve.exchange.portable import Portable, describe
-from kurve.files import replacing
+from kurve.exchange.exported import ExportedModel, describe
 
 
 def export(
@@ -43,8 +43,8 @@ def export(
     """
     path = path_name("export", "filepath", filepath, "model.onnx")
     write = WRITERS[_format_of(path, format)]
-    portable = describe(model)
-    for network in portable.networks:
+    exported = describe(model)
+    for network in exported.networks:
         for op, arrays in zip(network.ops, network.arrays, strict=True):
             for role, array in arrays.items():
                 if not np.isfinite(array).all():
@@ -53,12 +53,12 @@ def export(
                         f"infinity in {role} of layer {op.layer!r}. "
                         "Try training again with a smaller learning rate."
                     )
-    data = write(portable, path)
+    data = write(exported, path)
     with replacing(path) as file:
         file.write(data)
 
 
-def _onnx(portable: Portable, path: str) -> bytes:
+def _onnx(exported: ExportedModel, path: str) -> bytes:
     try:
         import onnx  # noqa: F401
     except ImportError:
@@ -68,16 +68,16 @@ def _onnx(portable: Portable, path: str) -> bytes:
         ) from None
     from kurve.exchange.onnx_model import serialized
 
-    return serialized(portable, os.path.basename(path))
+    return serialized(exported, os.path.basename(path))
 
 
-def _c(portable: Portable, path: str) -> bytes:
+def _c(exported: ExportedModel, path: str) -> bytes:
     from kurve.exchange.c_source import source
 
-    return source(portable, os.path.basename(path)).encode("ascii")
+    return source(exported, os.path.basename(path)).encode("ascii")
 
 
-WRITERS: dict[str, Callable[[Portable, str], bytes]] = {"onnx": _onnx, "c": _c}
+WRITERS: dict[str, Callable[[ExportedModel, str], bytes]] = {"onnx": _onnx, "c": _c}
 
 
 def _format_of(path: str, format: str | None) -> str:

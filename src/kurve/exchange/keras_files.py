@@ -22,7 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from kurve.entries import warn
+from kurve.core.container import safe_json
+from kurve.core.container.errors import MAX_TEXT, ModelFileError
+from kurve.core.container.reading import opened_file
+from kurve.core.entries import warn
 from kurve.exchange.hdf5 import MAGIC, Reader, room
 from kurve.exchange.hdf5_messages import HDF5Error
 from kurve.exchange.keras_models import (
@@ -36,14 +39,11 @@ from kurve.exchange.keras_models import (
 from kurve.exchange.keras_states import StateError, arrays_of, restore
 from kurve.exchange.keras_training import Compiled, compiled_from
 from kurve.exchange.keras_weights import first_shape, keras_order, read_weights
-from kurve.exchange.keras_writing import MEMBERS, OWN, checksum
+from kurve.exchange.keras_writing import CUSTOM_PREFIX, MEMBERS, checksum
 from kurve.exchange.keras_writing import save_model as save_model
 from kurve.exchange.keras_writing import save_weights as save_weights
 from kurve.layers import Normalization
 from kurve.models import Sequential
-from kurve.saving import ModelFileError, strict
-from kurve.saving.container import opened_file
-from kurve.saving.errors import MAX_TEXT
 
 ZIP_MAGIC = b"PK\x03\x04"
 MAX_JSON = 1 << 22
@@ -129,7 +129,7 @@ def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
         compiled = _compiled(config.get("compile_config"), compile)
         reader = _checked(members["model.weights.h5"](), size)[0]
     model = _model_of(described, reader, "")
-    return _trained(model, compiled, reader, metadata.get(OWN), zipped=True)
+    return _trained(model, compiled, reader, metadata.get(CUSTOM_PREFIX), zipped=True)
 
 
 def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
@@ -170,16 +170,17 @@ def _checked(raw: bytes, size: int) -> tuple[Reader, dict[str, Any]]:
     """A reader of what a file of that size holds, and what Kurve has added if the file
     is of its own: such a file has a checksum of all that is in it."""
     reader = Reader(raw, size)
-    own = reader.text(reader.root, OWN)
+    own = reader.text(reader.root, CUSTOM_PREFIX)
     if own is None:
-        if reader.text(reader.root, "backend") == OWN:
-            raise ValueError(f"its attribute {OWN!r} is missing")
+        if reader.text(reader.root, "backend") == CUSTOM_PREFIX:
+            raise ValueError(f"its attribute {CUSTOM_PREFIX!r} is missing")
         return reader, {}
     added = _object(own)
     if added.pop("sha256", None) != checksum(reader, added):
         raise ValueError(
             "it has changed since it was written. "
-            f"Try an earlier file, or delete its attribute {OWN!r} if you changed it"
+            f"Try an earlier file, or delete its attribute {CUSTOM_PREFIX!r} if you "
+            "changed it"
         )
     return reader, added
 
@@ -365,7 +366,7 @@ def _object(text: str | bytes) -> dict[str, Any]:
     """The table that JSON from a file stands for."""
     if len(text) > MAX_JSON:
         raise ValueError(f"it is longer than {MAX_JSON} bytes")
-    found = strict.parse(text.encode() if isinstance(text, str) else text)
+    found = safe_json.parse(text.encode() if isinstance(text, str) else text)
     if not isinstance(found, dict):
         raise ValueError("it is not an object")
     return found
@@ -396,13 +397,13 @@ def _opened(where: str, path: str) -> Iterator[tuple[IO[bytes], int, bytes]]:
         # zipfile seeks to wherever a damaged file says.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        said = _sentence(error)
-        if len(said) > MAX_TEXT:
-            said = f"{said[:MAX_TEXT]}..."
-        if isinstance(error, HDF5Error) and " Try " not in said:
-            said += " Try saving it anew."
+        predictions = _sentence(error)
+        if len(predictions) > MAX_TEXT:
+            predictions = f"{predictions[:MAX_TEXT]}..."
+        if isinstance(error, HDF5Error) and " Try " not in predictions:
+            predictions += " Try saving it anew."
         raise ModelFileError(
-            f"[{where}] {path!r} cannot be read: {said}",
+            f"[{where}] {path!r} cannot be read: {predictions}",
             getattr(error, "field", "file"),
         ) from error
 

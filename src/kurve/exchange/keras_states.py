@@ -21,7 +21,7 @@ import numpy as np
 from kurve.exchange.hdf5 import Dataset, Reader
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
-from kurve.plan import Slot
+from kurve.plan import VariableSpec
 
 PAIRS = {"adam": 2, "nadam": 2, "adamax": 2}
 SLOT_NAMES = {
@@ -123,9 +123,12 @@ def _used(
 
 
 def _order(
-    kind: str, vectors: Sequence[tuple[str, Dataset]], count: int, trained: list[Slot]
-) -> list[tuple[int, Slot]]:
-    """Slot and variable of each vector, by their names and shapes."""
+    kind: str,
+    vectors: Sequence[tuple[str, Dataset]],
+    count: int,
+    trained: list[VariableSpec],
+) -> list[tuple[int, VariableSpec]]:
+    """VariableSpec and variable of each vector, by their names and shapes."""
     shapes = [dataset.shape for _, dataset in vectors]
     orders = [places(kind, count, trained), places("", count, trained)]
     if _one_after_the_other(vectors):
@@ -139,8 +142,10 @@ def _order(
     )
 
 
-def places(kind: str, count: int, trained: Sequence[Slot]) -> list[tuple[int, Slot]]:
-    """Slot and variable of each of the optimizer's vectors, in Keras's order."""
+def places(
+    kind: str, count: int, trained: Sequence[VariableSpec]
+) -> list[tuple[int, VariableSpec]]:
+    """Number of the vector, and variable, of each state variable, in Keras's order."""
     pair = min(PAIRS.get(kind, 1), count)
     first = [(k, slot) for slot in trained for k in range(pair)]
     return first + [(k, slot) for k in range(pair, count) for slot in trained]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kurve import losses, metrics, optimizers
-from kurve.entries import warn
+from kurve.core.entries import warn
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import check_name, not_in_keras
 from kurve.metrics import LossMetric, Metric

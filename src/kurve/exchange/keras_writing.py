@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kurve.core.files import replacing
 from kurve.exchange.hdf5 import Reader
 from kurve.exchange.keras_models import class_names, model_entry
 from kurve.exchange.keras_training import compile_entry
@@ -20,7 +21,6 @@ from kurve.exchange.keras_weights import (
     write_optimizer,
     write_weights,
 )
-from kurve.files import replacing
 from kurve.models import Sequential
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
 KERAS_VERSION = "3.15.1"
 """Whose format is written, and proven to be read."""
 
-OWN = "kurve"
+CUSTOM_PREFIX = "kurve"
 """What Kurve writes beside what Keras does: a checksum, and the seed."""
 
 DATE = "1980-01-01@00:00:00"
@@ -42,7 +42,7 @@ MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
 def checksum(reader: Reader, added: Mapping[str, Any]) -> str:
     """SHA-256 of all that is in a file, and of what Kurve adds to it."""
-    text = reader.digest(OWN) + json.dumps(added, sort_keys=True)
+    text = reader.digest(CUSTOM_PREFIX) + json.dumps(added, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -59,7 +59,11 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     chosen = compile_entry(model)
     own = {"seed": state.seed}
     if path.endswith(".keras"):
-        metadata = {"keras_version": KERAS_VERSION, "date_saved": DATE, OWN: own}
+        metadata = {
+            "keras_version": KERAS_VERSION,
+            "date_saved": DATE,
+            CUSTOM_PREFIX: own,
+        }
         members = (
             json.dumps(metadata).encode(),
             json.dumps({**entry, "compile_config": chosen}).encode(),
@@ -106,11 +110,11 @@ def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) ->
     memory = io.BytesIO()
     with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
         write(file)
-        file.attrs["backend"] = OWN
+        file.attrs["backend"] = CUSTOM_PREFIX
     added = dict(own or {})
     added["sha256"] = checksum(Reader(memory.getvalue()), added)
     with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
-        file.attrs[OWN] = json.dumps(added)
+        file.attrs[CUSTOM_PREFIX] = json.dumps(added)
     return memory.getvalue()
 
 
@@ -131,7 +135,7 @@ def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -
         file.attrs["training_config"] = json.dumps(training)
         write_named_optimizer(file, _optimizer_of(model))
     group = file.create_group("model_weights")
-    group.attrs["backend"], group.attrs["keras_version"] = OWN, KERAS_VERSION
+    group.attrs["backend"], group.attrs["keras_version"] = CUSTOM_PREFIX, KERAS_VERSION
     write_named_weights(group, model.layers)
 
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from kurve.engines.reference.memory import number, plane_shape
+from kurve.engines.reference.common import number, plane_shape
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
 from kurve.plan import Op, Shape
 

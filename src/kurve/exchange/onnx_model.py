@@ -16,17 +16,17 @@ from onnx import TensorProto, helper, numpy_helper
 import kurve
 from kurve.engines.reference.losses import MIN_VARIANCE
 from kurve.estimators.defaults import DECILES
-from kurve.exchange.onnx_graph import Graph
-from kurve.exchange.onnx_ops import OPS
-from kurve.exchange.portable import (
+from kurve.exchange.exported import (
     LARGEST,
     Average,
     Classification,
+    ExportedModel,
     Inputs,
     Network,
-    Portable,
     Regression,
 )
+from kurve.exchange.onnx_graph import Graph
+from kurve.exchange.onnx_ops import OPS
 
 OPSET, IR_VERSION = 17, 8
 LARGEST_FILE = 2**31 - 2**20
@@ -65,54 +65,54 @@ class Builder(Graph):
         return name
 
 
-def serialized(portable: Portable, title: str) -> bytes:
+def serialized(exported: ExportedModel, title: str) -> bytes:
     """The bytes of an .onnx file, checked with `onnx.checker`.
 
     Raises:
         ValueError: an operation that has no form in ONNX here, or weights of 2 GiB.
     """
-    if portable.numbers * 4 > LARGEST_FILE:
+    if exported.numbers * 4 > LARGEST_FILE:
         raise ValueError(
             "[export] an ONNX file holds at most 2 GiB. Received: "
-            f"{portable.numbers:,} numbers. Try fewer members or smaller layers."
+            f"{exported.numbers:,} numbers. Try fewer members or smaller layers."
         )
     graph = Builder()
-    source = "X" if portable.inputs is not None else "input"
+    source = "X" if exported.inputs is not None else "input"
     rows, guard = source, ""
     graph.layer = "inputs"
-    if portable.inputs is not None:
-        rows, guard = _scaled(graph, portable.inputs, source)
-    said = [_network(graph, network, rows) for network in portable.networks]
+    if exported.inputs is not None:
+        rows, guard = _scaled(graph, exported.inputs, source)
+    predictions = [_network(graph, network, rows) for network in exported.networks]
     graph.layer = "outputs"
-    outputs = _head(graph, portable, said, guard)
+    outputs = _head(graph, exported, predictions, guard)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             _plain(title),
-            [_value(source, TensorProto.FLOAT, portable.input_shape)],
+            [_value(source, TensorProto.FLOAT, exported.input_shape)],
             outputs,
             initializer=graph.constants,
-            doc_string=portable.what,
+            doc_string=exported.what,
         ),
         producer_name="Kurve",
         producer_version=kurve.__version__,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(model, _metadata(portable))
+    helper.set_model_props(model, _metadata(exported))
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
-def _metadata(portable: Portable) -> dict[str, str]:
+def _metadata(exported: ExportedModel) -> dict[str, str]:
     """Names of columns, targets, classes and quantiles, as lists in JSON."""
-    found: dict[str, Any] = {"columns": portable.columns, "targets": portable.targets}
-    if isinstance(portable.head, Classification):
-        found["classes"] = portable.head.labels.tolist()
-    if isinstance(portable.head, Regression):
-        found["quantiles"] = portable.head.levels or None
+    found: dict[str, Any] = {"columns": exported.columns, "targets": exported.targets}
+    if isinstance(exported.head, Classification):
+        found["classes"] = exported.head.labels.tolist()
+    if isinstance(exported.head, Regression):
+        found["quantiles"] = exported.head.levels or None
     return {
-        "kurve.model": portable.what,
+        "kurve.model": exported.what,
         **{f"kurve.{name}": json.dumps(v) for name, v in found.items() if v},
     }
 
@@ -163,26 +163,28 @@ def _network(graph: Builder, network: Network, x: str) -> str:
     return x
 
 
-def _head(graph: Builder, portable: Portable, said: list[str], guard: str) -> list[Any]:
+def _head(
+    graph: Builder, exported: ExportedModel, predictions: list[str], guard: str
+) -> list[Any]:
     """The nodes behind the networks; what the graph gives."""
-    head = portable.head
+    head = exported.head
     if isinstance(head, Average):
-        found = _average(graph, said)
+        found = _average(graph, predictions)
     elif isinstance(head, Regression):
-        found = _regression(graph, head, said)
+        found = _regression(graph, head, predictions)
     elif isinstance(head, Classification):
-        found = _classification(graph, head, said)
+        found = _classification(graph, head, predictions)
     else:
-        found = {"output": said[0]}
+        found = {"output": predictions[0]}
     values = []
-    for name, shape in portable.outputs.items():
+    for name, shape in exported.outputs.items():
         result = found[name]
         if guard:
             wide = guard
             if len(shape) == 2:
                 wide = graph.node("Unsqueeze", guard, graph.constant([2], np.int64))
             result = graph.node("Add", result, wide)
-        if portable.inputs is None and not isinstance(head, Average):
+        if exported.inputs is None and not isinstance(head, Average):
             graph.add("Identity", (result,), name)
         else:
             graph.add("Cast", (result,), name, to=TensorProto.FLOAT)
@@ -192,10 +194,10 @@ def _head(graph: Builder, portable: Portable, said: list[str], guard: str) -> li
     return values
 
 
-def _stacked(graph: Builder, said: list[str]) -> str:
+def _stacked(graph: Builder, predictions: list[str]) -> str:
     """The networks' outputs in one tensor of float64, (members, N, ...)."""
     axis = graph.constant([0], np.int64)
-    parts = [graph.node("Unsqueeze", x, axis) for x in said]
+    parts = [graph.node("Unsqueeze", x, axis) for x in predictions]
     whole = parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=0)
     return graph.node("Cast", whole, to=TensorProto.DOUBLE)
 
@@ -210,13 +212,15 @@ def _variance(graph: Builder, x: str) -> str:
     return _mean(graph, graph.node("Mul", apart, apart))
 
 
-def _average(graph: Builder, said: list[str]) -> dict[str, str]:
-    each = _stacked(graph, said)
+def _average(graph: Builder, predictions: list[str]) -> dict[str, str]:
+    each = _stacked(graph, predictions)
     deviation = graph.node("Sqrt", _variance(graph, each))
     return {"mean": _mean(graph, each), "deviation": deviation}
 
 
-def _regression(graph: Builder, head: Regression, said: list[str]) -> dict[str, str]:
+def _regression(
+    graph: Builder, head: Regression, predictions: list[str]
+) -> dict[str, str]:
     """The formulas of `Regressor._moments`."""
 
     def number(value: Any) -> str:
@@ -226,7 +230,7 @@ def _regression(graph: Builder, head: Regression, said: list[str]) -> dict[str, 
         ends = (graph.constant([n], np.int64) for n in (first, last, axis))
         return graph.node("Slice", x, *ends)
 
-    each, targets = _stacked(graph, said), len(head.mean)
+    each, targets = _stacked(graph, predictions), len(head.mean)
     mean, deviation = number(head.mean), number(head.deviation)
     found: dict[str, str] = {}
     if head.likelihood == "gaussian":
@@ -238,7 +242,7 @@ def _regression(graph: Builder, head: Regression, said: list[str]) -> dict[str, 
         variance = _mean(graph, graph.node("Add", soft, number(MIN_VARIANCE)))
     elif head.likelihood == "quantile":
         count = len(head.levels)
-        form = graph.constant([len(said), -1, targets, count], np.int64)
+        form = graph.constant([len(predictions), -1, targets, count], np.int64)
         each = graph.node("Reshape", each, form)
         values = _sorted(graph, _mean(graph, each), count)
         wide, shift = number(head.deviation[:, None]), number(head.mean[:, None])
@@ -276,10 +280,10 @@ def _sorted(graph: Builder, x: str, count: int) -> str:
 
 
 def _classification(
-    graph: Builder, head: Classification, said: list[str]
+    graph: Builder, head: Classification, predictions: list[str]
 ) -> dict[str, str]:
     """The formulas of `Classifier._mixed`."""
-    each = _stacked(graph, said)
+    each = _stacked(graph, predictions)
     if len(head.labels) == 2:
         one = graph.constant(1.0, np.float64)
         power = graph.node("Exp", graph.node("Neg", each))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping as _Mapping
 from typing import Any as _Any
 
-from kurve import registry as _registry
+from kurve.core import registry as _registry
 from kurve.errors import absent as _absent
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation

@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kurve.arguments import is_number
+from kurve.core.arguments import is_number
 from kurve.layers.windows import Images
-from kurve.plan import Attr, Op, Shape, Slot
+from kurve.plan import Attr, Op, Shape, VariableSpec
 
 Factor = float | Sequence[float]
 FILL_MODES = ("reflect", "wrap", "constant", "nearest")
@@ -81,7 +81,7 @@ class _Moving(Images):
         raise NotImplementedError
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         attrs = {
             **self.ranges(),

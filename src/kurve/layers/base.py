@@ -9,19 +9,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import activations, initializers, regularizers, rng
-from kurve.arguments import (
+from kurve import activations, initializers, regularizers
+from kurve.core import rng
+from kurve.core.arguments import (
     check_flag,
     check_name,
     is_count,
     is_integer,
     refuse_arguments,
 )
-from kurve.arrays import as_numbers
-from kurve.entries import Entrance, entries, entry
-from kurve.naming import auto_name
-from kurve.overrides import refuse_overrides
-from kurve.plan import Op, Plan, Shape, Slot, aligned
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import Entrance, entries, entry
+from kurve.core.naming import auto_name
+from kurve.core.overrides import refuse_overrides
+from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2
 
 MOST_ELEMENTS = 2**48
@@ -157,7 +158,7 @@ class Layer(Entrance):
     """Attributes that `get_config` gives, by the names of `__init__`."""
 
     unused: tuple[str, ...] = ("dtype", "autocast", "activity_regularizer")
-    """Arguments of Keras's that do nothing here, see `kurve.arguments.UNUSED`."""
+    """Arguments of Keras's that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     training_by_default = False
     """What `training` is in a call that does not say."""
@@ -239,7 +240,7 @@ class Layer(Entrance):
         return input_shape
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         """The operations of this layer.
 
@@ -441,7 +442,7 @@ def lower(
         trainable: False freezes all weights, whatever the layers say.
     """
     ops: list[Op] = []
-    vectors: dict[bool, list[Slot]] = {True: [], False: []}
+    vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
     variables: dict[bool, list[Variable]] = {True: [], False: []}
     shape = input_shape
     for index, layer in enumerate(layers):
@@ -450,7 +451,7 @@ def lower(
             is_param = variable.role == "param"
             placed = vectors[is_param]
             penalty = variable.regularizer or L1L2()
-            slot = Slot(
+            slot = VariableSpec(
                 variable.name,
                 variable.shape,
                 aligned(placed[-1].end) if placed else 0,
@@ -552,7 +553,7 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _gather(slots: Sequence[Slot], variables: Sequence[Variable]) -> np.ndarray:
+def _gather(slots: Sequence[VariableSpec], variables: Sequence[Variable]) -> np.ndarray:
     """A flat vector with the values of `variables` at their slots."""
     vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
     for slot, variable in zip(slots, variables, strict=True):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve import activations, initializers, regularizers
-from kurve.arguments import check_flag
+from kurve.core.arguments import check_flag
 from kurve.layers.base import Variable
 from kurve.layers.windows import Sizes, Sliding, integers
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class Convolving(Sliding):
@@ -156,7 +156,7 @@ class _Conv(Convolving):
         return (*places, self.filters)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {**self.attrs("kernel", input_shape), "groups": self.groups}
@@ -257,7 +257,7 @@ class _DepthwiseConv(Convolving):
         return (*self.places(input_shape), input_shape[-1] * self.depth_multiplier)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {**self.attrs("kernel", input_shape), "groups": input_shape[-1]}
@@ -356,7 +356,7 @@ class _SeparableConv(Convolving):
         return (*self.places(input_shape), self.filters)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         middle = (*shape[:-1], input_shape[-1] * self.depth_multiplier)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kurve import activations
-from kurve.arguments import is_number
-from kurve.entries import entry
+from kurve.core.arguments import is_number
+from kurve.core.entries import entry
 from kurve.layers.base import Layer, check_shape
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class InputLayer(Layer):
@@ -67,7 +67,7 @@ class Activation(Layer):
         self.activation = activation
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         if self.activation.name == "softmax":
             return [Op("softmax", self.name, input_shape, input_shape)]
@@ -94,7 +94,7 @@ class Dropout(Layer):
         self.rate = checked_rate(type(self), rate)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         attrs = {"rate": self.rate, "stream": index}
         return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve import activations, initializers, regularizers
-from kurve.arguments import MOST, check_flag, is_count
+from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.layers.base import Layer, Variable
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class Dense(Layer):
@@ -101,7 +101,7 @@ class Dense(Layer):
         return (*input_shape[:-1], self.units)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         soft = self.activation.name == "softmax"

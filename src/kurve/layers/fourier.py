@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, initializers
-from kurve.arguments import MOST, is_count, is_integer, is_number
+from kurve.core.arguments import MOST, is_count, is_integer, is_number
 from kurve.layers.base import Layer, Variable
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 LARGEST_SCALE = 1e30
 """Of random frequencies, so that float32 holds them all."""
@@ -114,7 +114,7 @@ class FourierFeatures(Layer):
                 stays as it was.
         """
         from kurve.data import as_samples, check_same_length
-        from kurve.frequencies import find_frequencies
+        from kurve.layers.frequencies import find_frequencies
 
         x = as_samples("adapt", "x", x, None, np.float64)
         y = as_samples("adapt", "y", y, None, np.float64)
@@ -174,7 +174,7 @@ class FourierFeatures(Layer):
         return (*input_shape[:-1], 2 * self.count)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = activations.sin.attrs()

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.arguments import is_number
+from kurve.core.arguments import is_number
 from kurve.layers.base import Layer
 from kurve.layers.core import checked_rate
 from kurve.layers.windows import Images
-from kurve.plan import Attr, Op, Shape, Slot
+from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class GaussianNoise(Layer):
@@ -37,7 +37,7 @@ class GaussianNoise(Layer):
         self.stddev = float(stddev)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         attrs: dict[str, Attr] = {"stddev": self.stddev, "stream": index}
         return [Op("gaussian_noise", self.name, input_shape, input_shape, attrs=attrs)]
@@ -60,7 +60,7 @@ class _SpatialDropout(Images):
         return input_shape
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shared = math.prod(input_shape[:-1])
         attrs: dict[str, Attr] = {"rate": self.rate, "stream": index, "shared": shared}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers
-from kurve.arguments import check_flag, is_integer
+from kurve.core.arguments import check_flag, is_integer
 from kurve.layers.base import Layer, Variable
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 EPSILON = 1e-7
 """Smallest standard deviation that is divided by, as in Keras."""
@@ -206,7 +206,7 @@ class Normalization(Layer):
         return tuple(input_shape[a - 1] for a in kept)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         buffers = {role: slots[role] for role in ("mean", "variance")}
         attrs = {"invert": self.invert, "epsilon": EPSILON}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.arguments import is_integer
+from kurve.core.arguments import is_integer
 from kurve.layers.windows import Images, Sizes, integers, pad_attrs
-from kurve.plan import Attr, Op, Shape, Slot
+from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class _ZeroPadding(Images):
@@ -49,7 +49,7 @@ class _ZeroPadding(Images):
         return (*(length + sum(pads) for pads, length in axes), input_shape[-1])
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         return [Op("pad", self.name, input_shape, shape, attrs=pad_attrs(self.pads))]
@@ -92,7 +92,7 @@ class _UpSampling(Images):
         return (*(times * length for times, length in axes), input_shape[-1])
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         height, width = (1, *self.size)[-2:]

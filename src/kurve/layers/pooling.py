@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.arguments import check_flag
+from kurve.core.arguments import check_flag
 from kurve.layers.windows import Images, Sizes, Sliding
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class _Pooling(Sliding):
@@ -37,7 +37,7 @@ class _Pooling(Sliding):
         return (*self.places(input_shape), input_shape[-1])
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {**self.attrs("pool", input_shape), "mode": self.mode}
@@ -107,7 +107,7 @@ class _GlobalPooling(Images):
         return (*kept, input_shape[-1])
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {"mode": self.mode}

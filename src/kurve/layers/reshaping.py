@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kurve.arguments import is_count, is_integer
+from kurve.core.arguments import is_count, is_integer
 from kurve.layers.base import Layer
 from kurve.layers.windows import is_last
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class Flatten(Layer):
@@ -32,7 +32,7 @@ class Flatten(Layer):
         return (math.prod(input_shape),)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         return [Op("reshape", self.name, input_shape, shape)]
@@ -79,7 +79,7 @@ class Reshape(Layer):
         return tuple(free if axis < 0 else axis for axis in self.target_shape)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         return [Op("reshape", self.name, input_shape, shape)]

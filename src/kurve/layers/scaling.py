@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from kurve import initializers, regularizers
-from kurve.arguments import check_flag, is_integer, is_number
-from kurve.arrays import as_numbers
+from kurve.core.arguments import check_flag, is_integer, is_number
+from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, Variable
-from kurve.plan import Attr, Op, Shape, Slot
+from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class _Standardizing(Layer):
@@ -181,7 +181,7 @@ class BatchNormalization(_Standardizing):
         return input_shape
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         moving = ("moving_mean", "moving_variance")
         attrs: dict[str, Attr] = {
@@ -281,7 +281,7 @@ class LayerNormalization(_Standardizing):
         return input_shape[-len(named) :]
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         size = math.prod(self._together(input_shape))
         attrs: dict[str, Attr] = {"epsilon": self.epsilon, "size": size}
@@ -346,7 +346,7 @@ class Rescaling(Layer):
         return input_shape
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         attrs: dict[str, Attr] = {
             name: value

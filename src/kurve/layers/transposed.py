@@ -9,7 +9,7 @@ from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
 from kurve.layers.convolution import Convolving
 from kurve.layers.windows import Sizes, Window, plane_attrs
-from kurve.plan import Op, Shape, Slot
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class _ConvTranspose(Convolving):
@@ -99,7 +99,7 @@ class _ConvTranspose(Convolving):
         return (*lengths, self.filters)
 
     def lower(
-        self, input_shape: Shape, slots: Mapping[str, Slot], index: int
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = plane_attrs("kernel", self.windows, self.crops())

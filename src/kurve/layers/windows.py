@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kurve.arguments import is_integer
+from kurve.core.arguments import is_integer
 from kurve.layers.base import Layer
 from kurve.plan import Attr, Shape
 

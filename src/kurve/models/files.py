@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kurve.entries import entry
+from kurve.core.entries import entry
 from kurve.errors import MissingFileError, path_name
 
 if TYPE_CHECKING:

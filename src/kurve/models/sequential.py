@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import layers as layer_classes
-from kurve import registry, rng
-from kurve.arguments import check_flag, check_name, is_integer
 from kurve.callbacks import History
-from kurve.claims import changes, check_idle, check_unchanged, reading, reads
+from kurve.core import registry, rng
+from kurve.core.arguments import check_flag, check_name, is_integer
+from kurve.core.entries import entries
+from kurve.core.locks import (
+    check_readable,
+    check_still_readable,
+    check_unlocked,
+    modifies,
+    reads,
+)
+from kurve.core.naming import auto_name
+from kurve.core.overrides import refuse_overrides
 from kurve.data import as_samples
 from kurve.engines import State, aligned_zeros
-from kurve.entries import entries
 from kurve.errors import WrongKindError, lookup
 from kurve.layers.base import (
     Layer,
@@ -29,8 +37,6 @@ from kurve.layers.base import (
 )
 from kurve.layers.core import InputLayer
 from kurve.models.files import format_of
-from kurve.naming import auto_name
-from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
 from kurve.training import Trainer
 
@@ -135,7 +141,7 @@ class Sequential(Trainer):
                 layer that does not fit (see `build`).
             ModelBusyError: during training.
         """
-        check_idle(self, "add")
+        check_unlocked(self, "add")
         if not isinstance(layer, Layer):
             raise WrongKindError(
                 "[Sequential] only layers can be added. "
@@ -172,7 +178,7 @@ class Sequential(Trainer):
 
     def pop(self) -> Layer:
         """Take the last layer away and return it."""
-        check_idle(self, "pop")
+        check_unlocked(self, "pop")
         if not self._layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         layer = self._layers.pop()
@@ -195,7 +201,7 @@ class Sequential(Trainer):
                 a layer whose trained weights lie in another model already. Model and
                 layers stay as they were.
         """
-        reading(self, "build")
+        check_readable(self, "build")
         sample = self._input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
@@ -333,7 +339,7 @@ class Sequential(Trainer):
         self._built("get_weights")
         return [v.numpy() for v in self.weights]
 
-    @changes
+    @modifies
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights, or none if one does not fit.
 
@@ -389,12 +395,12 @@ class Sequential(Trainer):
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
         """Print a table of the layers, their output shapes and numbers of weights."""
-        from kurve.summary import summary_text
+        from kurve.models.summary import summary_text
 
         (print_fn or print)(summary_text(self, line_length))
 
     def _repr_html_(self) -> str:
-        from kurve.summary import summary_html
+        from kurve.models.summary import summary_html
 
         return summary_html(self)
 
@@ -449,11 +455,11 @@ class Sequential(Trainer):
             self._input_shape = layers[0].given_input_shape or layers[0].built_shape
         self._layers = list(layers)
 
-    def fresh_copy(self) -> Sequential:
+    def clone(self) -> Sequential:
         """A model with the same layers and, if there is one, `compile`, and with
         initial weights of its own. What no training changes (the mean and variance of
         `Normalization`) is copied."""
-        with registry.noting() as own:
+        with registry.collect_custom() as own:
             config = self.get_config()
         twin = Sequential.from_config(config, own)
         for mine, its in zip(self._layers, twin._layers, strict=True):
@@ -480,7 +486,7 @@ class Sequential(Trainer):
         """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
         the optimizer's vectors. Of the history, the numbers."""
         state = self._state
-        with registry.noting() as own:
+        with registry.collect_custom() as own:
             config = self.get_config()
         return {
             "config": config,
@@ -554,9 +560,9 @@ class Sequential(Trainer):
         """
         from kurve.exchange.export import export
 
-        claim = reading(self, "export")
+        lock = check_readable(self, "export")
         export(self, filepath, format)
-        check_unchanged(self, "export", claim)
+        check_still_readable(self, "export", lock)
 
     @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -564,7 +570,7 @@ class Sequential(Trainer):
         Keras."""
         format_of("save_weights", filepath).save_weights(self, filepath)
 
-    @changes
+    @modifies
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 

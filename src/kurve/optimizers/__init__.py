@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from kurve import registry
-from kurve.arguments import check_flag, check_name, is_integer, refuse_arguments
-from kurve.entries import Entrance, entry
+from kurve.core import registry
+from kurve.core.arguments import check_flag, check_name, is_integer, refuse_arguments
+from kurve.core.entries import Entrance, entry
+from kurve.core.naming import auto_name
+from kurve.core.overrides import is_own
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
-from kurve.naming import auto_name
 from kurve.optimizers import schedules as schedules
 from kurve.optimizers.schedules import LearningRateSchedule
-from kurve.overrides import is_own
 from kurve.plan import Attr, Spec
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -58,7 +58,7 @@ class Optimizer(Entrance):
         "loss_scale_factor",
         "gradient_accumulation_steps",
     )
-    """Arguments of Keras's that do nothing here, see `kurve.arguments.UNUSED`."""
+    """Arguments of Keras's that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     kind = ""
     ignored = (

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve import registry
-from kurve.arguments import check_flag, check_name, is_number
-from kurve.entries import Entrance
+from kurve.core import registry
+from kurve.core.arguments import check_flag, check_name, is_number
+from kurve.core.entries import Entrance
 from kurve.errors import lookup
 
 

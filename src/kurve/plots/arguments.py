@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_numbers, is_frame, refuse_equal_names
+from kurve.core.arrays import as_numbers, is_frame, refuse_equal_names
 
 
 def check_model(where: str, model: Any) -> None:

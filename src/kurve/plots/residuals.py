@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.entries import entry
+from kurve.core.entries import entry
 from kurve.plots import drawing
 from kurve.plots.arguments import check_columns, check_data, check_model, predict
 from kurve.plots.drawing import GREY

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.entries import entry
+from kurve.core.entries import entry
 from kurve.plots import drawing
 from kurve.plots.drawing import COLOURS, GREY
 

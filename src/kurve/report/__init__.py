@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.entries import entry
-from kurve.files import write_text
+from kurve.core.entries import entry
+from kurve.core.files import write_text
 
 if TYPE_CHECKING:
     from kurve.assessment import Assessment
@@ -68,7 +68,7 @@ def make_report(
         TypeError, ValueError: no such model; data that it cannot predict.
     """
     require_matplotlib("make_report")
-    from kurve.report import particulars, sections
+    from kurve.report import details, sections
     from kurve.report.facts import gather
     from kurve.report.page import PAGE, STYLE
 
@@ -82,10 +82,10 @@ def make_report(
         *sections.fits(facts),
         *sections.doubts(facts),
         *sections.reliance(facts),
-        *particulars.training(facts),
-        *particulars.findings(facts),
-        particulars.columns(facts),
-        particulars.model(facts, settings, file),
+        *details.training(facts),
+        *details.findings(facts),
+        details.columns(facts),
+        details.model(facts, settings, file),
     ]
     return PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))
 

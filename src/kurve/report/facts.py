@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_array
 from kurve.assessment import (
     Assessment,
     as_matrix,
@@ -16,6 +15,7 @@ from kurve.assessment import (
     call_quietly,
     columns_of,
 )
+from kurve.core.arrays import as_array
 
 
 @dataclass

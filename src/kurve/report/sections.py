@@ -98,12 +98,12 @@ def scores(facts: Facts) -> str:
 def _scores_table(facts: Facts) -> str:
     out = []
     for name, found in facts.assessments.items():
-        heads = [score.name for score in found.scores["model"]]
+        headings = [score.name for score in found.scores["model"]]
         rows = []
         for who, scores in found.scores.items():
             known = {score.name: score for score in scores}
             cells = [row_head(who)]
-            for head in heads:
+            for head in headings:
                 score = known.get(head)
                 if score is None:
                     cells.append("<td class=n>—</td>")
@@ -115,7 +115,9 @@ def _scores_table(facts: Facts) -> str:
                 )
             kind = " class=model" if who == "model" else ""
             rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-        titles = "".join(f"<th class=n scope=col>{html.escape(h)}</th>" for h in heads)
+        titles = "".join(
+            f"<th class=n scope=col>{html.escape(h)}</th>" for h in headings
+        )
         caption = f"<caption>{em(name)}</caption>" if len(facts.targets) > 1 else ""
         out.append(
             f"<div class=scroll><table>{caption}<thead><tr><td></td>{titles}</tr>"
@@ -335,7 +337,9 @@ def _confusion(facts: Facts, matrix: np.ndarray) -> str:
     names = [str(name) for name in all_classes(facts)]
     if len(names) > 30:
         return f"<p>{len(names)} classes are too many for a table.</p>"
-    heads = "".join(f"<th scope=col class=n>{html.escape(name)}</th>" for name in names)
+    headings = "".join(
+        f"<th scope=col class=n>{html.escape(name)}</th>" for name in names
+    )
     rows = []
     for i, name in enumerate(names):
         cells = []
@@ -348,5 +352,5 @@ def _confusion(facts: Facts, matrix: np.ndarray) -> str:
         rows.append(f"<tr>{row_head(name)}{''.join(cells)}</tr>")
     return (
         "<div class=scroll><table class=confusion><thead><tr><td>truth ↓ answer →</td>"
-        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"{headings}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

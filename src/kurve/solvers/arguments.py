@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_numbers, is_frame
+from kurve.core.arrays import as_numbers, is_frame
 from kurve.solvers.tangents import unchanged
 
 WHERE = "curve_fit"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kurve.solvers.least_squares import End, Rules, descend
-from kurve.solvers.rescues import best_starts, pattern
+from kurve.solvers.least_squares import Options, StopReason, descend
+from kurve.solvers.restarts import best_starts, pattern
 from kurve.solvers.tangents import Fit, InLogarithms, Tangent
 from kurve.solvers.trust_region import LAST_CHANGE, LAST_STEP, Place, change, part, walk
 
@@ -47,7 +47,7 @@ class Found(NamedTuple):
     cost: float
     tangent: Tangent
     left: float
-    end: End
+    end: StopReason
     converged: bool
     linear: bool = False
 
@@ -78,7 +78,7 @@ class Search:
         """The share of the variation, R^2."""
         return 1.0 - 2.0 * found.cost / self.variation if self.variation else 1.0
 
-    def sound(self, found: Found | None) -> bool:
+    def well_determined(self, found: Found | None) -> bool:
         """Determined, and no sign of a false minimum."""
         if found is None or not found.determined:
             return False
@@ -102,9 +102,9 @@ class Search:
             if best is not None and best.determined:
                 break
             way = InLogarithms(fit, first) if in_logarithms else fit
-            rules = Rules(damping=damping)
+            rules = Options(damping=damping)
             best = _better(best, _slow(fit, way, first, rules, self.most))
-        if self.sound(best):
+        if self.well_determined(best):
             return best
         again = 0
         for start in best_starts(fit, first, self.x, self.seed):
@@ -114,12 +114,12 @@ class Search:
                 continue
             again += best is not None and found is not None and _alike(best, found)
             best = _better(best, found)
-            if self.sound(best) or again == AGAIN:
+            if self.well_determined(best) or again == AGAIN:
                 break
         for start in islice(points, RESCUES):
             if best is not None and best.determined:
                 break
-            best = _better(best, _slow(fit, fit, start, Rules(), self.most))
+            best = _better(best, _slow(fit, fit, start, Options(), self.most))
         return best
 
 
@@ -143,11 +143,11 @@ def _quick(fit: Fit, start: np.ndarray, most: int) -> Found | None:
 
 
 def _slow(
-    fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Rules, most: int
+    fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Options, most: int
 ) -> Found | None:
     last = fit.calls + most
     path, last_q = descend(way, way.enter(start), rules), None
-    end = End(False, f"f was called {most} times")
+    end = StopReason(False, f"f was called {most} times")
     while True:
         try:
             last_q = next(path)
@@ -170,7 +170,7 @@ def _polished(fit: Fit, place: Place) -> Found | None:
     """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
     rounding hides which cost is lower. They end where neither a further step nor
     derivatives behind it would change a digit that counts."""
-    p, here, left, rate, bend, linear, end = place
+    p, here, left, rate, curvature, linear, end = place
     residuals, cost = here.residuals, here.cost
     for _ in range(100 if left < 1e-2 else 0):
         step = here.newton()
@@ -180,7 +180,7 @@ def _polished(fit: Fit, place: Place) -> Found | None:
             break
         moved = part(step, trial)
         settled = left * rate <= LAST_LEFT or moved * rate <= LAST_STEP
-        if settled and (not moved or moved * bend <= LAST_CHANGE):
+        if settled and (not moved or moved * curvature <= LAST_CHANGE):
             p, residuals, cost = trial, r, now
             break
         there = fit.linearize(trial)
@@ -190,7 +190,7 @@ def _polished(fit: Fit, place: Place) -> Found | None:
         if not less < left:
             break
         rate = less / left
-        bend = change(here.norms, there.norms) / moved if moved else math.inf
+        curvature = change(here.norms, there.norms) / moved if moved else math.inf
         p, here, left, residuals, cost = trial, there, less, r, now
     rounded = left * math.sqrt(2.0 * cost) <= fit.rounding
     converged = left < (1e-2 if end.converged else 1e-4) or rounded

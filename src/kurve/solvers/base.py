@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kurve import data, losses
-from kurve.batching import check_count
 from kurve.engines import Batches, Program, State
-from kurve.plan import Slot
+from kurve.plan import VariableSpec
+from kurve.training.batching import check_count
 
 if TYPE_CHECKING:
     from kurve.losses import Loss
@@ -58,7 +58,7 @@ class Task(NamedTuple):
     weights: np.ndarray | None
     validation: Batches | None
     free: np.ndarray
-    slots: list[Slot]
+    slots: list[VariableSpec]
     trial: State
 
     @property
@@ -158,7 +158,7 @@ def _task(
     model._obey_trainable()
     assert model._plan is not None and model._state is not None
     # Dropout is for training by batches; here the loss must not change by chance.
-    plan = replace(model._plan.settled(), loss=loss.spec)
+    plan = replace(model._plan.deterministic(), loss=loss.spec)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
         raise ValueError(
@@ -196,7 +196,7 @@ def _one_step(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batch
     return Batches(x, y, weights, None, np.array([0, len(x)], np.int64))
 
 
-class Track:
+class FitMonitor:
     """Follows a solver: history, the best weights so far, the callback, the lines."""
 
     def __init__(

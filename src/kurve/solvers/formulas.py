@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from kurve.arrays import as_numbers
-from kurve.entries import entry, warn
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entry, warn
 from kurve.errors import lookup
 from kurve.solvers.arguments import (
     UNBOUNDED,

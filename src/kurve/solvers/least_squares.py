@@ -52,13 +52,13 @@ class Linearization(Protocol):
     def step(self, damping: float) -> np.ndarray:
         """d (P,) of the formula above."""
 
-    def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
+    def geodesic_correction(self, damping: float, curvature: np.ndarray) -> np.ndarray:
         """The step (P,) for `curvature` in the place of the residuals."""
 
-    def along(self, step: np.ndarray) -> np.ndarray:
+    def jvp(self, step: np.ndarray) -> np.ndarray:
         """J d, like the residuals."""
 
-    def promised(self, step: np.ndarray) -> float:
+    def predicted_reduction(self, step: np.ndarray) -> float:
         """Decrease of the cost that the linear model promises for d."""
 
 
@@ -86,7 +86,7 @@ class Problem(Protocol):
         """The nearest point where it may."""
 
 
-class Rules(NamedTuple):
+class Options(NamedTuple):
     """When to stop, and how to start.
 
     offset:   converged where no more is left to gain than this (`prepare`)
@@ -108,7 +108,7 @@ class Rules(NamedTuple):
     even: bool = False
 
 
-class End(NamedTuple):
+class StopReason(NamedTuple):
     """Why no further point comes."""
 
     converged: bool
@@ -116,8 +116,8 @@ class End(NamedTuple):
 
 
 def descend(
-    problem: Problem, start: np.ndarray, rules: Rules
-) -> Generator[np.ndarray, None, End]:
+    problem: Problem, start: np.ndarray, rules: Options
+) -> Generator[np.ndarray, None, StopReason]:
     """Points of falling cost, `start` first, for the caller to look at between steps.
 
     Whoever iterates may stop at any point; what comes back in the end says why nothing
@@ -128,7 +128,7 @@ def descend(
     while True:
         here = problem.linearize(p)
         if here is None:
-            return End(False, "a derivative or the sum of squares is not finite")
+            return StopReason(False, "a derivative or the sum of squares is not finite")
         if not rules.even:
             scale = np.maximum(scale, here.norms)
         elif not scale.any():
@@ -136,40 +136,44 @@ def descend(
         left = here.prepare(np.where(scale > 0.0, scale, 1.0))
         yield p
         if here.cost == 0.0:
-            return End(True, "the fit is exact")
+            return StopReason(True, "the fit is exact")
         # What the rounding of n residuals, if it is random, does to their squares' sum.
         noise = problem.rounding * np.sqrt(2.0 * here.cost / len(here.residuals))
         noise = max(float(noise), 1e-15 * here.cost)
         if left <= rules.offset:
-            return End(True, "no step promises a lower cost")
+            return StopReason(True, "no step promises a lower cost")
         costs.append(here.cost)
         if len(costs) > 10 and max(costs) - min(costs) <= rules.stall * here.cost:
-            return End(True, "the cost has stopped to fall")
+            return StopReason(True, "the cost has stopped to fall")
         while True:
             step = here.step(damping)
             size = float(np.linalg.norm(scale * step))
             trial, cost = _try(problem, here, p, step, size, damping, scale, rules)
             if cost < here.cost:
                 break
-            if here.promised(step) <= noise:
-                return End(True, "rounding hides a lower cost")
+            if here.predicted_reduction(step) <= noise:
+                return StopReason(True, "rounding hides a lower cost")
             if size <= rules.step * float(np.linalg.norm(scale * p)):
-                return End(True, "rounding hides a lower cost")
+                return StopReason(True, "rounding hides a lower cost")
             damping, factor = damping * factor, 2.0 * factor
             if damping > MOST_DAMPING:
-                return End(False, "no step lowers the cost")
-        promised = here.promised(trial - p)
-        gain = (here.cost - cost) / promised if promised > 0.0 else 0.0
+                return StopReason(False, "no step lowers the cost")
+        predicted_reduction = here.predicted_reduction(trial - p)
+        gain = (
+            (here.cost - cost) / predicted_reduction
+            if predicted_reduction > 0.0
+            else 0.0
+        )
         decrease = here.cost - cost
         damping *= max(1.0 / 3.0, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3)
         factor = 2.0
         p = trial
-        if decrease <= rules.decrease * here.cost and promised <= (
+        if decrease <= rules.decrease * here.cost and predicted_reduction <= (
             rules.decrease * here.cost
         ):
             if problem.linearize(p) is not None:
                 yield p
-            return End(True, "the cost has stopped to fall")
+            return StopReason(True, "the cost has stopped to fall")
 
 
 def _try(
@@ -180,7 +184,7 @@ def _try(
     size: float,
     damping: float,
     scale: np.ndarray,
-    rules: Rules,
+    rules: Options,
 ) -> tuple[np.ndarray, float]:
     """Where the step leads, bent where that is allowed, and the cost there; infinite
     where it must not be taken."""
@@ -191,14 +195,14 @@ def _try(
         if near is None:
             return p, np.inf
         change = (near - here.residuals) / REACH
-        curvature = (2.0 / REACH) * (change - here.along(step))
+        curvature = (2.0 / REACH) * (change - here.jvp(step))
         # Not `norm`: the bits of a long dot product depend on BLAS's threads.
         if np.sqrt(np.sum(curvature**2)) > 2.0 / REACH**2 * problem.rounding:
-            bend = 0.5 * here.bend(damping, curvature)
-            bent = float(np.linalg.norm(scale * bend))
+            geodesic_correction = 0.5 * here.geodesic_correction(damping, curvature)
+            bent = float(np.linalg.norm(scale * geodesic_correction))
             if not 2.0 * bent <= BENT * size:
                 return p, np.inf
-            step = step + bend
+            step = step + geodesic_correction
     trial = problem.project(p + step)
     residuals = problem.residuals(trial)
     return trial, np.inf if residuals is None else problem.cost(trial, residuals)

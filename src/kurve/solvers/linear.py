@@ -174,8 +174,8 @@ class Turned:
             mu += (
                 (length - radius) / radius * length**2 / float(np.sum(d**2 / (a + mu)))
             )
-        promised = 0.5 * float(np.sum(d**2 * (a + 2.0 * mu)))
-        return self.unturned(-d @ self.vt[kept]), length, promised, mu
+        predicted_reduction = 0.5 * float(np.sum(d**2 * (a + 2.0 * mu)))
+        return self.unturned(-d @ self.vt[kept]), length, predicted_reduction, mu
 
     def unturned(self, step: np.ndarray) -> np.ndarray:
         """D^-1 of a step."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.claims import trains
-from kurve.entries import entry
+from kurve.core.entries import entry
+from kurve.core.locks import exclusive
 from kurve.errors import lookup
 from kurve.losses import MeanSquaredError
-from kurve.solvers.base import SolverResult, Task, Track, Watch, prepare
-from kurve.solvers.least_squares import End, Rules, descend
+from kurve.solvers.base import FitMonitor, SolverResult, Task, Watch, prepare
+from kurve.solvers.least_squares import Options, StopReason, descend
 from kurve.solvers.linear import Jacobian, diagonal, dot, factor, quadratic
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ SURPRISE = 0.1
 the ridge follows it: less is nothing that the data could tell. On noisy curves this
 saves half the steps, and no error on test data was more than 2 % higher."""
 
-RULES = Rules(offset=1e-7, step=3e-8, decrease=1e-9, stall=1e-6, even=True)
+RULES = Options(offset=1e-7, step=3e-8, decrease=1e-9, stall=1e-6, even=True)
 """The engine computes in float32. Many parameters of a network hardly count at times;
 damped each by its own column of J, they run away: the sine of docs/benchmarks then
 takes twice the steps."""
 
 
 @entry
-@trains("levenberg_marquardt")
+@exclusive("levenberg_marquardt")
 def levenberg_marquardt(
     model: Sequential,
     x: Any,
@@ -96,7 +96,7 @@ def levenberg_marquardt(
     where = "levenberg_marquardt"
     if regularization is not None:
         lookup(where, "regularization", regularization, {"bayesian": None})
-    track = Track(where, max_iterations, patience, callback, verbose)
+    track = FitMonitor(where, max_iterations, patience, callback, verbose)
     task = prepare(where, model, x, y, sample_weight, validation_data, _refuse)
     track.begin(task)
     problem = Network(task, regularization == "bayesian")
@@ -111,7 +111,7 @@ def levenberg_marquardt(
     if problem.bayesian:
         rules = rules._replace(stall=max(RULES.stall, SURPRISE / problem.terms))
     path = descend(problem, start, rules)
-    end = End(False, "")
+    end = StopReason(False, "")
     try:
         while not track.end:
             try:
@@ -276,7 +276,7 @@ class Tangent:
     def step(self, damping: float) -> np.ndarray:
         return self._solve(damping, self.gradient)
 
-    def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
+    def geodesic_correction(self, damping: float, curvature: np.ndarray) -> np.ndarray:
         assert self.jacobian is not None
         return self._solve(damping, self.jacobian.back(curvature))
 
@@ -288,9 +288,9 @@ class Tangent:
             return np.full(len(back), np.nan)
         return -self.damped.solve(back)
 
-    def along(self, step: np.ndarray) -> np.ndarray:
+    def jvp(self, step: np.ndarray) -> np.ndarray:
         assert self.jacobian is not None
         return self.jacobian.times(step)
 
-    def promised(self, step: np.ndarray) -> float:
+    def predicted_reduction(self, step: np.ndarray) -> float:
         return -float(self.gradient @ step) - 0.5 * quadratic(self.square, step)

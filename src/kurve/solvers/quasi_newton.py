@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kurve.batching import check_count
-from kurve.claims import trains
-from kurve.entries import entry
-from kurve.solvers.base import SolverResult, Track, Watch, prepare
-from kurve.solvers.least_squares import End
+from kurve.core.entries import entry
+from kurve.core.locks import exclusive
+from kurve.solvers.base import FitMonitor, SolverResult, Watch, prepare
+from kurve.solvers.least_squares import StopReason
+from kurve.training.batching import check_count
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 @entry
-@trains("lbfgs")
+@exclusive("lbfgs")
 def lbfgs(
     model: Sequential,
     x: Any,
@@ -89,7 +89,7 @@ def lbfgs(
             f"[{where}] tolerance must be finite and at least 0. "
             f"Received: {tolerance!r}. Try 1e-8."
         )
-    track = Track(where, max_iterations, patience, callback, verbose)
+    track = FitMonitor(where, max_iterations, patience, callback, verbose)
     task = prepare(where, model, x, y, sample_weight, validation_data)
     track.begin(task)
     batches = task.batches
@@ -108,7 +108,7 @@ def lbfgs(
             "weights. Try other initial weights, or layers.Normalization first."
         )
     path = descend(function, start, memory, tolerance * float(np.abs(gradient).max()))
-    end = End(False, "")
+    end = StopReason(False, "")
     try:
         while not track.end:
             try:
@@ -124,7 +124,7 @@ def lbfgs(
 
 def descend(
     function: Function, start: np.ndarray, memory: int, tolerance: float
-) -> Generator[Place, None, End]:
+) -> Generator[Place, None, StopReason]:
     """Places of falling value, `start` first, for the caller to look at between steps.
 
     Args:
@@ -137,7 +137,7 @@ def descend(
     while True:
         yield here
         if np.abs(here.gradient).max(initial=0.0) <= tolerance:
-            return End(True, "the gradient is zero")
+            return StopReason(True, "the gradient is zero")
         direction = -inverse_times(here.gradient, steps)
         if not direction @ here.gradient < 0.0:
             steps.clear()
@@ -148,7 +148,7 @@ def descend(
             steps.clear()
             continue
         if there is None:
-            return End(True, "rounding hides a lower loss")
+            return StopReason(True, "rounding hides a lower loss")
         s, change = there.x - here.x, there.gradient - here.gradient
         if s @ change > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(change)):
             steps.append((s, change))

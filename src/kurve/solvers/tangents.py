@@ -252,7 +252,7 @@ class Tangent:
     def step(self, damping: float) -> np.ndarray:
         return self._solve(damping, self.turned.s * self.turned.u_r)
 
-    def bend(self, damping: float, curvature: np.ndarray) -> np.ndarray:
+    def geodesic_correction(self, damping: float, curvature: np.ndarray) -> np.ndarray:
         columns = np.concatenate([self.columns[:-1], curvature[None]])
         q = triangle(columns, self.units)[0][:-1, -1]
         return self._solve(
@@ -268,10 +268,10 @@ class Tangent:
         """The undamped step, along what has influence."""
         return self.turned.within(math.inf)[0]
 
-    def along(self, step: np.ndarray) -> np.ndarray:
+    def jvp(self, step: np.ndarray) -> np.ndarray:
         # Not `@`: BLAS's threads wait for each other where a core is busy.
         return np.einsum("j,jn->n", step * self.units[:-1], self.columns[:-1])
 
-    def promised(self, step: np.ndarray) -> float:
+    def predicted_reduction(self, step: np.ndarray) -> float:
         change = self.triangle @ step
         return -float(change @ self.q) - 0.5 * float(change @ change)

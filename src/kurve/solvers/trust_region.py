@@ -16,7 +16,7 @@ import numpy as np
 
 from kurve.solvers import linear
 from kurve.solvers.derivatives import CENTRAL, FORWARD, Derivatives, Digits
-from kurve.solvers.least_squares import End
+from kurve.solvers.least_squares import StopReason
 from kurve.solvers.tangents import Fit, Tangent, unchanged
 
 FIRST_RADIUS = 100.0
@@ -44,9 +44,9 @@ class Place(NamedTuple):
     tangent: Tangent
     left: float
     rate: float
-    bend: float
+    curvature: float
     linear: bool
-    end: End
+    end: StopReason
 
 
 def change(before: np.ndarray, now: np.ndarray) -> float:
@@ -80,38 +80,51 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
     p, here, scale, norms = start, first, first.norms, first.norms
     length = float(np.linalg.norm(scale * p))
     radius, before = FIRST_RADIUS * (length or 1.0), 0.0
-    rate, bend, moved, digits_before = 1.0, math.inf, 0.0, digits
+    rate, curvature, moved, digits_before = 1.0, math.inf, 0.0, digits
 
     def ended(converged: bool, message: str) -> Place:
         here.prepare(here.norms)
         same = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
-        return Place(p, here, left, rate, bend, same, End(converged, message))
+        return Place(
+            p,
+            here,
+            left,
+            rate,
+            curvature,
+            same,
+            StopReason(converged, message),
+        )
 
     for count in range(MOST_STEPS):
         left = here.prepare(scale)
         rates = min(left / before, 1.0) if before else 1.0, rate
-        bends = change(norms, here.norms) / moved if moved else math.inf, bend
+        curvatures = (
+            change(norms, here.norms) / moved if moved else math.inf,
+            curvature,
+        )
         # Behind rough derivatives what is left, and the change of J, are mostly their
         # error: the steps before tell more.
         same, digits_before = digits is digits_before, digits
         rate = rates[0] if same or digits is Digits.MOST else min(rates)
-        bend = bends[0] if same else min(bends)
+        curvature = curvatures[0] if same else min(curvatures)
         if left <= NEAR and digits is Digits.ALL:
             return ended(True, "no step promises a lower cost")
         done = hidden = False
         while not done:
-            step, size, promised, damping = here.turned.within(radius)
+            step, size, predicted_reduction, damping = here.turned.within(radius)
             trial = fit.project(p + step)
             if fit.bounded:
-                promised = here.promised(trial - p)
+                predicted_reduction = here.predicted_reduction(trial - p)
             residuals = fit.residuals(trial)
             cost = math.inf if residuals is None else fit.cost(trial, residuals)
             gained = here.cost - cost
-            ratio = gained / promised if promised > 0.0 else -1.0
+            ratio = gained / predicted_reduction if predicted_reduction > 0.0 else -1.0
             if not count:
                 radius = min(radius, size)
             if ratio <= 0.25:
-                radius = min(radius, 10.0 * size) * _shrink(here, gained, promised)
+                radius = min(radius, 10.0 * size) * _shrink(
+                    here, gained, predicted_reduction
+                )
             elif ratio >= 0.75 or not damping:
                 radius = 2.0 * size
             if fit.calls > last:
@@ -119,30 +132,30 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
             if ratio >= 1e-4:
                 break
             noise = _noise(fit, here)
-            hidden = promised <= noise
+            hidden = predicted_reduction <= noise
             if hidden and -gained <= noise and digits is not Digits.ALL:
                 break
             done = hidden or radius <= 1e-15 * float(np.linalg.norm(scale * p))
         if done and digits is Digits.ALL:
             return ended(True, "rounding hides a lower cost")
         # What was promised and not kept is about what is left.
-        expected = promised * abs(1.0 - ratio)
+        expected = predicted_reduction * abs(1.0 - ratio)
         moved = 0.0 if done else part(step, trial)
         after = moved * rate**2  # of the step after the next
         straight = rate == 1.0 and expected <= NEAR**2 * here.cost
-        soon = hidden or left <= ROUGH or moved * rate * bend <= LAST_CHANGE
+        soon = hidden or left <= ROUGH or moved * rate * curvature <= LAST_CHANGE
         if done or straight or (digits is Digits.MOST and soon):
             digits = Digits.ALL
         elif digits is Digits.HALF and (
             hidden
             or left <= ROUGH
-            or (after * rate <= LAST_STEP and after * bend <= LAST_CHANGE)
+            or (after * rate <= LAST_STEP and after * curvature <= LAST_CHANGE)
         ):
             digits = Digits.MOST
         # A step that was cut short does not say how fast steps converge.
         before = 0.0 if done or damping else left
         if not before:
-            rate, bend = 1.0, math.inf
+            rate, curvature = 1.0, math.inf
         trial = p if done else trial
         there = fit.linearize(trial, digits)
         if there is None:
@@ -154,11 +167,11 @@ def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
 
 
 ENDS = (
-    End(True, "no step promises a lower cost"),
-    End(True, "rounding hides a lower cost"),
-    End(False, "f was called {} times"),
-    End(False, "a derivative is not finite"),
-    End(False, f"{MOST_STEPS} steps found none"),
+    StopReason(True, "no step promises a lower cost"),
+    StopReason(True, "rounding hides a lower cost"),
+    StopReason(False, "f was called {} times"),
+    StopReason(False, "a derivative is not finite"),
+    StopReason(False, f"{MOST_STEPS} steps found none"),
 )
 
 
@@ -188,7 +201,7 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
             np.multiply(jacobian, made[:, None], jacobian)
 
     columns[-1] = fit.r_at
-    end, left, rate, bend, is_linear, made = linear.walk(
+    end, left, rate, curvature, is_linear, made = linear.walk(
         formula.f,
         formula.x,
         fit.y if whiten is unchanged else None,
@@ -225,16 +238,16 @@ def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
         left = math.inf  # nothing is known there
     why = ENDS[end - 1]
     if not why.converged:
-        why = End(False, why.message.format(most))
-    return Place(p, here, left, rate, bend, is_linear, why)
+        why = StopReason(False, why.message.format(most))
+    return Place(p, here, left, rate, curvature, is_linear, why)
 
 
-def _shrink(here: Tangent, gained: float, promised: float) -> float:
+def _shrink(here: Tangent, gained: float, predicted_reduction: float) -> float:
     """By what the radius is multiplied: where the parabola through both costs and the
     slope has its minimum, within limits."""
     if gained >= 0.0:
         return 0.5
-    slope = -promised  # half of it, for an undamped step
+    slope = -predicted_reduction  # half of it, for an undamped step
     if not math.isfinite(gained) or gained < -99.0 * here.cost:
         return 0.1
     return max(0.1, 0.5 * slope / (slope + 0.5 * gained))

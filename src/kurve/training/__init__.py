@@ -5,5 +5,5 @@ trainer     fit, evaluate and predict: the methods and what they ask of their ar
 loop        the epochs of a `fit`, its steps and tests
 """
 
-from kurve.training.loop import Fit as Fit
+from kurve.training.loop import TrainingRun as TrainingRun
 from kurve.training.trainer import Trainer as Trainer

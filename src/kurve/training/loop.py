@@ -12,27 +12,27 @@ from typing import ParamSpec
 
 import numpy as np
 
-from kurve.batching import Division
 from kurve.callbacks import CallbackList, History
-from kurve.checkpoints.cursor import Cursor, Keeper
+from kurve.core.progress import ProgressBar
 from kurve.engines import Batches, Job
 from kurve.errors import NonFiniteError
-from kurve.progress import ProgressBar
+from kurve.training.batching import Division
+from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
 MOST_CHECKED = 1024
 """Rows that are looked at after the last update."""
-KEEPS_NOTHING = Keeper()
+NO_CHECKPOINTS = NullCheckpointer()
 
-Fit = Generator[Job, None, History]
+TrainingRun = Generator[Job, None, History]
 """A `fit` under way: it yields each stretch of steps for somebody else to do (or to
 throw the error of), and returns the history. So several can go on side by side."""
 
 P = ParamSpec("P")
 
 
-def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
+def driven(steps: Callable[P, TrainingRun]) -> Callable[P, History]:
     """The method that does all jobs of `steps` one after the other."""
 
     @functools.wraps(steps)
@@ -60,7 +60,7 @@ def driven(steps: Callable[P, Fit]) -> Callable[P, History]:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class FitConfig:
     """What one call of `fit` shall do.
 
     data:       all rows, and the bounds of one pass over them
@@ -85,12 +85,12 @@ class Course:
         return epoch + 1 in self.validation_freq
 
 
-class Loop:
+class TrainingLoop:
     """What the engine does for a `fit` or an `evaluate` of a model, which is built.
 
     Args:
         hooks: the callbacks.
-        keeper: of the checkpoints.
+        checkpointer: of the checkpoints.
         epoch: number of the first one.
     """
 
@@ -98,54 +98,56 @@ class Loop:
         self,
         model: Trainable,
         hooks: CallbackList,
-        keeper: Keeper = KEEPS_NOTHING,
+        checkpointer: NullCheckpointer = NO_CHECKPOINTS,
         epoch: int = 0,
     ) -> None:
-        self.model, self.hooks, self.keeper = model, hooks, keeper
+        self.model, self.hooks, self.checkpointer = model, hooks, checkpointer
         self.program = model._ready_program()
         _, self.state = model._built("fit")
-        self.cursor = Cursor.at(epoch, self.program.plan.totals_size)
+        self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
-    def run(self, course: Course) -> Generator[Job, None, None]:
-        """The epochs, from where the keeper says."""
-        hooks, keeper = self.hooks, self.keeper
-        if keeper.resumes:
+    def run(self, config: FitConfig) -> Generator[Job, None, None]:
+        """The epochs, from where the checkpointer says."""
+        hooks, checkpointer = self.hooks, self.checkpointer
+        if checkpointer.resumes:
             hooks.params["resumed"] = True
         hooks.call("on_train_begin", {})
-        self.cursor = cursor = keeper.restore(self.cursor)
+        self.progress = progress = checkpointer.restore(self.progress)
         logs = hooks.last_logs()
-        data, seed = course.data, self.state.seed
+        data, seed = config.data, self.state.seed
         division = Division(
-            *(len(data.x), data.bounds, course.steps, course.shuffle),
-            *(seed, keeper.first_step),
+            *(len(data.x), data.bounds, config.steps, config.shuffle),
+            *(seed, checkpointer.first_step),
         )
-        for epoch in range(cursor.epoch, course.epochs if not cursor.stopped else 0):
-            if not cursor.begun:
+        for epoch in range(
+            progress.epoch, config.epochs if not progress.stopped else 0
+        ):
+            if not progress.started:
                 hooks.call("on_epoch_begin", epoch, {})
                 self.model._check_trainable("fit")
-                cursor.begin_epoch()
-            order, bounds = division.epoch(epoch - course.initial_epoch)
+                progress.start_epoch()
+            order, bounds = division.epoch(epoch - config.initial_epoch)
             batches = Batches(data.x, data.y, data.weights, order, bounds)
-            title = f"Epoch {epoch + 1}/{course.epochs}"
-            bar = ProgressBar(division.steps, verbose=course.verbose, title=title)
+            title = f"Epoch {epoch + 1}/{config.epochs}"
+            bar = ProgressBar(division.steps, verbose=config.verbose, title=title)
             try:
                 logs = yield from self._epoch(batches, bar)
-                if course.validation is not None and course.validates(epoch):
-                    results = self.test(course.validation)
+                if config.validation is not None and config.validates(epoch):
+                    results = self.test(config.validation)
                     results = {f"val_{name}": v for name, v in results.items()}
                     logs = dict(sorted({**logs, **results}.items()))
                 bar.finish(logs)
             finally:
                 bar.close()
             hooks.call("on_epoch_end", epoch, logs)
-            cursor.end_epoch(self.model.stop_training)
-            keeper.place(cursor)
+            progress.end_epoch(self.model.stop_training)
+            checkpointer.on_step_boundary(progress)
             if self.model.stop_training:
                 break
-        keeper.end(cursor)
+        checkpointer.end(progress)
         hooks.call("on_train_end", logs)
-        keeper.finish()
+        checkpointer.finish()
 
     def check_last_update(self, data: Batches) -> None:
         """Refuse weights with which a step would fail now, as the next step of a longer
@@ -156,7 +158,7 @@ class Loop:
             NonFiniteError: an output is not finite.
         """
         state, step = self.state, self.state.step
-        if step == self.first_step or self.cursor.non_finite:
+        if step == self.first_step or self.progress.non_finite:
             return
         count = min(int(data.bounds[1] - data.bounds[0]), MOST_CHECKED)
         rows = np.ascontiguousarray(data.x[:: len(data.x) // count][:count])
@@ -174,21 +176,26 @@ class Loop:
     def _epoch(
         self, batches: Batches, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
-        """The steps of one epoch from `cursor.done` on, in as few engine calls as the
-        callbacks, the progress bar and the keeper allow; the epoch's logs."""
-        model, state, hooks, cursor = self.model, self.state, self.hooks, self.cursor
-        assert model.optimizer is not None
-        totals = cursor.totals
-        batches.learning_rates = model.optimizer.learning_rates(
-            state.step - cursor.done, batches.steps
+        """The steps of one epoch from `progress.done` on, in as few engine calls as the
+        callbacks, the progress bar and the checkpointer allow; the epoch's logs."""
+        model, state, hooks, progress = (
+            self.model,
+            self.state,
+            self.hooks,
+            self.progress,
         )
-        before, start = cursor.done, time.perf_counter()
+        assert model.optimizer is not None
+        totals = progress.totals
+        batches.learning_rates = model.optimizer.learning_rates(
+            state.step - progress.done, batches.steps
+        )
+        before, start = progress.done, time.perf_counter()
         while (
-            cursor.done < batches.steps
+            progress.done < batches.steps
             and not model.stop_training
-            and cursor.tested < 0
+            and progress.tested < 0
         ):
-            done = cursor.done
+            done = progress.done
             left = batches.steps - done
             if "train" in hooks.per_batch:
                 left = 1
@@ -199,43 +206,43 @@ class Loop:
             elif bar.wants_updates:
                 pace = (done - before) / max(time.perf_counter() - start, 1e-9)
                 left = min(left, max(1, int(pace * REDRAW_SECONDS)))
-            count = self.keeper.stretch(left)
+            count = self.checkpointer.steps_until_next(left)
             try:
                 yield Job(self.program, state, batches, done, done + count, totals)
             except NonFiniteError as error:
                 if not hooks.handles_non_finite():
                     raise
                 print(f"\nTraining ends early: {error.what} is not finite.")
-                model.stop_training = cursor.non_finite = True
+                model.stop_training = progress.non_finite = True
                 break
-            cursor.done += count
+            progress.done += count
             if "train" in hooks.per_batch:
                 hooks.call("on_train_batch_end", done, model._logs(totals))
             if bar.wants_updates:
-                bar.update(cursor.done, model._logs(totals))
-            self.keeper.place(cursor)
+                bar.update(progress.done, model._logs(totals))
+            self.checkpointer.on_step_boundary(progress)
         logs = model._logs(totals)
-        return {**logs, "loss": float("nan")} if cursor.non_finite else logs
+        return {**logs, "loss": float("nan")} if progress.non_finite else logs
 
     def test(self, batches: Batches) -> dict[str, float]:
-        """Loss and metrics of all batches, from `cursor.tested` on."""
-        model, hooks, cursor = self.model, self.hooks, self.cursor
-        totals = cursor.test_totals
-        if cursor.tested < 0:
+        """Loss and metrics of all batches, from `progress.tested` on."""
+        model, hooks, progress = self.model, self.hooks, self.progress
+        totals = progress.test_totals
+        if progress.tested < 0:
             hooks.call("on_test_begin", {})
-            cursor.begin_test()
-        while cursor.tested < batches.steps:
-            step = cursor.tested
+            progress.start_test()
+        while progress.tested < batches.steps:
+            step = progress.tested
             left = batches.steps - step
             if "test" in hooks.per_batch:
                 left = 1
                 hooks.call("on_test_batch_begin", step, {})
-            count = self.keeper.stretch(left)
+            count = self.checkpointer.steps_until_next(left)
             self.program.test(self.state, batches.only(step, count), totals)
-            cursor.tested += count
+            progress.tested += count
             if "test" in hooks.per_batch:
                 hooks.call("on_test_batch_end", step, model._logs(totals))
-            self.keeper.place(cursor)
+            self.checkpointer.on_step_boundary(progress)
         logs = model._logs(totals)
         hooks.call("on_test_end", logs)
         return logs

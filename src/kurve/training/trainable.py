@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from kurve import data, losses, metrics, optimizers
-from kurve.arguments import check_unused
-from kurve.claims import NOBODY, changes, check_idle
+from kurve.core.arguments import check_unused
+from kurve.core.entries import entries
+from kurve.core.locks import UNLOCKED, check_unlocked, modifies
+from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
-from kurve.entries import entries
 from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
-from kurve.overrides import refuse_overrides
 from kurve.plan import Plan, Shape
 from kurve.training.inputs import one_array
 
@@ -92,7 +92,7 @@ class Trainable:
     name: str
     stop_training: bool
     _own_seed: int
-    _claim = NOBODY
+    _model_lock = UNLOCKED
 
     def __init__(self) -> None:
         refuse_overrides(type(self).__name__, self)
@@ -199,7 +199,7 @@ class Trainable:
             ValueError: an unknown name, with the nearest known ones.
             ModelBusyError: during training.
         """
-        check_idle(self, "compile")
+        check_unlocked(self, "compile")
         if loss is None:
             raise ValueError(
                 "[compile] a loss is needed. Received: loss=None. "
@@ -286,7 +286,7 @@ class Trainable:
             self._program = None
             self._on_compile()
 
-    @changes
+    @modifies
     def _build_from(self, x: np.ndarray) -> None:
         self.build((None, *x.shape[1:]))
 

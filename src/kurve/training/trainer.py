@@ -14,19 +14,30 @@ from typing import Any, Never
 import numpy as np
 
 from kurve import data
-from kurve.batching import ONE_BATCH, check_count, evaluation_bounds, pass_bounds
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.callbacks.checkpoints import checked_freq
-from kurve.checkpoints.cursor import Keeper
-from kurve.claims import check_unchanged, reading, reads, trains, trains_stepwise
+from kurve.core.entries import entry, shown
+from kurve.core.locks import (
+    check_readable,
+    check_still_readable,
+    exclusive,
+    exclusive_generator,
+    reads,
+)
+from kurve.core.overrides import refuse_overrides
+from kurve.core.progress import ProgressBar, check_verbose
 from kurve.engines import Batches
-from kurve.entries import entry, shown
 from kurve.errors import path_name, unknown_argument
-from kurve.overrides import refuse_overrides
-from kurve.progress import ProgressBar, check_verbose
+from kurve.training.batching import (
+    ONE_BATCH,
+    check_count,
+    evaluation_bounds,
+    pass_bounds,
+)
+from kurve.training.checkpoints.progress import NullCheckpointer
 from kurve.training.inputs import one_array
-from kurve.training.loop import Course, Fit, Loop, driven
+from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun, driven
 from kurve.training.trainable import Trainable
 
 
@@ -40,7 +51,7 @@ class Trainer(Trainable):
         self.stop_training = False
         self.history = None
 
-    @trains_stepwise("fit")
+    @exclusive_generator("fit")
     def fit_steps(
         self,
         x: Any = None,
@@ -62,7 +73,7 @@ class Trainer(Trainable):
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_freq: str | int = "auto",
-    ) -> Fit:
+    ) -> TrainingRun:
         """Train the model.
 
         Args:
@@ -150,20 +161,20 @@ class Trainer(Trainable):
             self,
             {"epochs": epochs, "steps": steps, "verbose": verbose},
         )
-        course = Course(
+        config = FitConfig(
             Batches(x, y, weights, None, bounds),
             *(validation, epochs, initial_epoch, steps, validation_freq),
             *(bool(shuffle), verbose),
         )
-        with self._keeper(backup, hooks) as keeper:
-            loop = Loop(self, hooks, keeper, initial_epoch)
-            keeper.look(course)
+        with self._checkpointer(backup, hooks) as checkpointer:
+            loop = TrainingLoop(self, hooks, checkpointer, initial_epoch)
+            checkpointer.validate(config)
             self.history, self.stop_training = history, False
-            if keeper.finished:
-                keeper.restore(loop.cursor)
+            if checkpointer.finished:
+                checkpointer.restore(loop.progress)
             else:
-                yield from loop.run(course)
-            loop.check_last_update(course.data)
+                yield from loop.run(config)
+            loop.check_last_update(config.data)
         return history
 
     fit = entry(driven(fit_steps))
@@ -203,7 +214,7 @@ class Trainer(Trainable):
         )
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
-            logs = Loop(self, hooks).test(batches)
+            logs = TrainingLoop(self, hooks).test(batches)
             bar.finish(logs)
         finally:
             bar.close()
@@ -229,7 +240,7 @@ class Trainer(Trainable):
         try:
             if unknown:
                 raise unknown_argument(type(self).predict, next(iter(unknown)))
-            claim = reading(self, "predict")
+            lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             if type(x) is not np.ndarray:
                 shape = None if self._plan is None else self._plan.input_shape
@@ -237,17 +248,17 @@ class Trainer(Trainable):
             if self._plan is None:
                 x = data.as_samples("predict", "x", x, None, keep_bytes=True)
                 self._build_for(x)
-                claim = reading(self, "predict")
+                lock = check_readable(self, "predict")
             plan, state = self._plan, self._state
             assert plan is not None and state is not None
             x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
             if not verbose and not callbacks and batch_size is None and steps is None:
                 y = self._ready_program().predict(state, x)
-                check_unchanged(self, "predict", claim)
+                check_still_readable(self, "predict", lock)
                 return y
             bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
             y = self._predict_batches(x[: int(bounds[-1])], bounds, verbose, callbacks)
-            check_unchanged(self, "predict", claim)
+            check_still_readable(self, "predict", lock)
             return y
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
@@ -285,7 +296,7 @@ class Trainer(Trainable):
         return y
 
     @entry
-    @trains("train_on_batch")
+    @exclusive("train_on_batch")
     def train_on_batch(
         self,
         x: Any,
@@ -354,14 +365,16 @@ class Trainer(Trainable):
 
     # ---------------------------------------------------------------- the inside
 
-    def _keeper(self, backup: BackupAndRestore | None, hooks: CallbackList) -> Keeper:
+    def _checkpointer(
+        self, backup: BackupAndRestore | None, hooks: CallbackList
+    ) -> NullCheckpointer:
         """Who writes the checkpoints that `backup` asks for, if anybody."""
         _, state = self._built("fit")
         if backup is None:
-            return Keeper(state.step)
-        from kurve.checkpoints.keeper import Kept
+            return NullCheckpointer(state.step)
+        from kurve.training.checkpoints.checkpointer import Checkpointer
 
-        return Kept(backup, self, hooks)
+        return Checkpointer(backup, self, hooks)
 
     def _validation(
         self,

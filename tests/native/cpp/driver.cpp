@@ -22,7 +22,7 @@
 #include "cases.h"
 #include "dispatch.h"
 #include "pool.h"
-#include "watch.h"
+#include "stop_token.h"
 
 using namespace proofs;
 
@@ -94,11 +94,11 @@ void print_case(const Case& c) {
   for (double v : result.tested) std::printf("%s tested %.9g\n", c.name.c_str(), v);
   for (size_t i = 0; i < result.predicted.size(); i += 1 + result.predicted.size() / 20)
     std::printf("%s predicted %.9g\n", c.name.c_str(), double(result.predicted[i]));
-  for (const Slot& s : c.description.params)
+  for (const VariableSpec& s : c.description.params)
     for (int64_t i : {int64_t(0), s.size() / 2, s.size() - 1})
       std::printf("%s %s %.9g\n", c.name.c_str(), s.name.c_str(),
                   double(r.params[s.offset + i]));
-  for (const Slot& s : c.description.buffers)
+  for (const VariableSpec& s : c.description.buffers)
     std::printf("%s %s %.9g\n", c.name.c_str(), s.name.c_str(),
                 double(r.buffers[s.offset + s.size() / 2]));
 }
@@ -282,9 +282,9 @@ void check_interrupts(const Case& c) {
       Run r(c);
       bool ended;
       {
-        Watch watch(ask, 0);
+        StopToken stop_token(ask, 0);
         c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
-        ended = watch.ended();
+        ended = stop_token.stopped();
       }
       expect(bits_of(r) == whole[size_t(r.state.step)],
              c.name + " is that of whole steps");
@@ -297,7 +297,7 @@ void check_interrupts(const Case& c) {
     expect(within > 1, c.name + " was interrupted");
     Run r(c);
     Floats y(c.rows * c.program->output_size());
-    Watch watch([] { return true; }, 0);
+    StopToken stop_token([] { return true; }, 0);
     c.program->predict(r.state, r.samples, c.rows, y.data());
     c.program->test(r.state, r.batches, r.totals.data());
   }

@@ -201,7 +201,7 @@ class Builder {
                      !std::strcmp(name, "snake");
     return {{"activation", std::string(name)}, {"alpha", has_alpha ? 0.3 : 0.0}};
   }
-  int slot(std::vector<Slot>& slots, const char* name, Shape shape, double l2,
+  int slot(std::vector<VariableSpec>& slots, const char* name, Shape shape, double l2,
            bool frozen) {
     int64_t end = slots.empty() ? 0 : slots.back().offset + slots.back().size();
     slots.push_back({"op_" + std::to_string(d_.ops.size()) + "/" + name, shape,
@@ -334,14 +334,14 @@ struct Run {
       if (c.loss.kind.starts_with("binary")) y[i] = float(random.word() % 2);
       if (c.loss.kind.starts_with("categorical")) y[i] = 1.0f / float(classes);
     }
-    for (const Slot& s : c.description.params) {
+    for (const VariableSpec& s : c.description.params) {
       float inputs = float(s.size() / s.shape.back());
       float scale = s.shape.size() > 1 ? std::sqrt(3.0f / inputs) : 0.1f;
       float middle = s.name.ends_with("gamma") ? 1 : 0;
       for (int64_t i = 0; i < s.size(); i++)
         params[s.offset + i] = middle + random.uniform(-scale, scale);
     }
-    for (const Slot& s : c.description.buffers)
+    for (const VariableSpec& s : c.description.buffers)
       for (int64_t i = 0; i < s.size(); i++)
         buffers[s.offset + i] = random.uniform(0.5, 2);
     for (int64_t i = 0; i < c.rows; i++) {

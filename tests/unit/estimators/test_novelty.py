@@ -13,7 +13,7 @@ from kurve.estimators.novelty import Novelty
 FAST: dict[str, Any] = {"hidden_layer_sizes": (4,), "solver": "adam", "max_epochs": 2}
 
 
-def learnt(x: np.ndarray) -> Novelty:
+def fitted(x: np.ndarray) -> Novelty:
     z = ((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32)
     return Novelty.learn(z, np.random.default_rng(0))
 
@@ -30,7 +30,7 @@ def test_few_false_alarms(law: str, rows: int, columns: int) -> None:
     }[law]
     train, new = draw((rows, columns)), draw((2000, columns))
     shift, size = train.mean(axis=0), train.std(axis=0)
-    novelty = learnt(train)
+    novelty = fitted(train)
     assert novelty.outside(((new - shift) / size).astype(np.float32)).mean() < 0.07
 
 

@@ -200,7 +200,7 @@ def test_a_committee_has_mean_and_deviation(tmp_path: Path) -> None:
 
 def test_a_committee_of_unlike_models(tmp_path: Path) -> None:
     """Each structure gets functions of its own."""
-    from kurve.ensembles import Ensemble
+    from kurve.models.ensembles import Ensemble
 
     a, b = cases.committee(2).members, cases.of_activation("snake of 2.5")
     committee = Ensemble([*a, b])

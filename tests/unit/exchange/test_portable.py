@@ -15,18 +15,18 @@ import kurve
 from kurve import layers, models
 from kurve.estimators import NotFittedError
 from kurve.exchange import export as export_module
-from kurve.exchange.portable import describe
+from kurve.exchange.exported import describe
 from tests.unit.exchange import cases
 
 
-def said(error: type[BaseException], text: str) -> Any:
+def predictions(error: type[BaseException], text: str) -> Any:
     return pytest.raises(error, match=re.escape(text))
 
 
 @pytest.mark.parametrize("path", ["m", "m.h5", "m.onnx.gz", "folder.c/m"])
 def test_other_endings(path: str) -> None:
     model = cases.sequential("one layer")
-    with said(
+    with predictions(
         ValueError,
         "[export] the file's name must end in '.onnx' or '.c'. "
         f"Received: {path!r}. Try {path + '.onnx'!r}.",
@@ -35,7 +35,7 @@ def test_other_endings(path: str) -> None:
 
 
 def test_other_formats() -> None:
-    with said(
+    with predictions(
         ValueError,
         "[export] format must be 'onnx' or 'c'. Received: format='tf_saved_model'. "
         "Try export('model.onnx').",
@@ -55,7 +55,9 @@ def test_endings_in_capitals(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_built(tmp_path: Path) -> None:
     model = models.Sequential([layers.Dense(1)])
-    with said(RuntimeError, "[export] the model is not built, so it has no weights"):
+    with predictions(
+        RuntimeError, "[export] the model is not built, so it has no weights"
+    ):
         model.export(tmp_path / "m.c")
     assert os.listdir(tmp_path) == []
 
@@ -67,7 +69,7 @@ def test_an_estimator_that_is_not_fitted(tmp_path: Path) -> None:
 
 
 def test_another_thing() -> None:
-    with said(
+    with predictions(
         TypeError,
         "[export] only a Sequential, an Ensemble, a Regressor or a Classifier can be "
         "exported. Received: 3 of type int.",
@@ -83,7 +85,7 @@ def test_columns_of_text_are_named(tmp_path: Path) -> None:
     for ending in ("c", "onnx"):
         if ending == "onnx":
             pytest.importorskip("onnx")
-        with said(
+        with predictions(
             ValueError,
             "[export] every column must hold numbers, because an exported model takes "
             "one array of them. Received: column 1 of categories ('Bonn', 'Oslo', "
@@ -99,7 +101,7 @@ def test_columns_of_text_are_named_by_the_frame() -> None:
     pytest.importorskip("narwhals", reason="frames are read through narwhals")
     x, y = cases.table(30)
     frame = pandas.DataFrame({"rooms": x[:, 0], "town": ["Rome", "Oslo", "Bonn"] * 10})
-    with said(ValueError, "Received: column 'town' of categories"):
+    with predictions(ValueError, "Received: column 'town' of categories"):
         describe(kurve.Regressor(**cases.FAST).fit(frame, y))
 
 
@@ -107,7 +109,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     model = models.Sequential([layers.Dense(1, input_shape=(1,), name="last")])
     assert model._state is not None
     model._state.params[0] = np.nan
-    with said(
+    with predictions(
         ValueError,
         "[export] all weights must be finite. Received: NaN or infinity in kernel of "
         "layer 'last'. Try training again with a smaller learning rate.",
@@ -127,7 +129,7 @@ def test_onnx_that_is_not_installed(
 
     monkeypatch.setattr(builtins, "__import__", without)
     model = cases.sequential("one layer")
-    with said(
+    with predictions(
         ImportError,
         "[export] ONNX models need the package onnx. "
         "Try pip install 'kurve[onnx]', or a file ending in .c.",
@@ -152,7 +154,7 @@ def test_an_operation_that_is_not_known(
     monkeypatch.delitem(tables[0], "dropout")
     model = models.Sequential([layers.Dropout(0.5, input_shape=(2,), name="half")])
     name = {"c": "C", "onnx": "ONNX"}[ending]
-    with said(
+    with predictions(
         ValueError,
         f"[export] layer 'half' cannot be written to {name} yet, because nothing is "
         "known there for the operation 'dropout'. Known: activation, ",
@@ -172,7 +174,7 @@ def test_an_error_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with said(OSError, "No space left on device"):
+    with predictions(OSError, "No space left on device"):
         cases.sequential("wide").export(path)
     assert path.read_text() == before
     assert os.listdir(tmp_path) == ["m.c"]
@@ -199,9 +201,11 @@ def test_numbers_beyond_float32(where: str, tmp_path: Path) -> None:
     else:
         y *= 1e60
     model = kurve.Regressor(**cases.FAST).fit(x, y)
-    with said(ValueError, "takes and gives float32, which ends at 3.4e38. Received: "):
+    with predictions(
+        ValueError, "takes and gives float32, which ends at 3.4e38. Received: "
+    ):
         model.export(tmp_path / "m.c")
-    with said(ValueError, f" in {where}. Try other units."):
+    with predictions(ValueError, f" in {where}. Try other units."):
         model.export(tmp_path / "m.c")
 
 
@@ -221,8 +225,8 @@ def test_export_changes_nothing() -> None:
     model = cases.of_activation("tanh")
     x = cases.rows_of(model.input_shape)
     before = model.predict(x, verbose=0)
-    portable = describe(model)
-    portable.networks[0].arrays[0]["kernel"][...] = 0.0
+    exported = describe(model)
+    exported.networks[0].arrays[0]["kernel"][...] = 0.0
     assert np.array_equal(model.predict(x, verbose=0), before)
 
 

@@ -20,13 +20,13 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from kurve.engines.base import Batches, Job, State
+from kurve.engines.reference.common import Cache, view
 from kurve.engines.reference.layers import OPS, STATISTICS
 from kurve.engines.reference.losses import LOSSES
-from kurve.engines.reference.memory import Memory, view
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.errors import NonFiniteError
-from kurve.plan import Plan, Slot
+from kurve.plan import Plan, VariableSpec
 
 
 class ReferenceProgram:
@@ -91,8 +91,8 @@ class ReferenceProgram:
         for i in range(len(x)):
             y[i : i + 1], memories = self._forward(state, x[i : i + 1], training=False)
             for slope in np.eye(y[i].size, dtype=y.dtype):
-                upstream = slope.reshape(1, *y.shape[1:])
-                next(rows)[:] = self._backward(state, upstream, memories)
+                dy = slope.reshape(1, *y.shape[1:])
+                next(rows)[:] = self._backward(state, dy, memories)
         return y, jacobian
 
     def _rows(
@@ -107,12 +107,12 @@ class ReferenceProgram:
 
     def _forward(
         self, state: State, x: np.ndarray, training: bool
-    ) -> tuple[np.ndarray, list[Memory]]:
+    ) -> tuple[np.ndarray, list[Cache]]:
         """The prediction for x, and what each op keeps for the way back."""
         memories = []
         for op in self.plan.ops:
-            x, memory = OPS[op.kind][0](op, x, state, training)
-            memories.append(memory)
+            x, cache = OPS[op.kind][0](op, x, state, training)
+            memories.append(cache)
         return x, memories
 
     def _loss(
@@ -136,40 +136,40 @@ class ReferenceProgram:
 
     def _gradient(
         self, state: State, batches: Batches, step: int, totals: np.ndarray
-    ) -> tuple[float, np.ndarray, list[Memory]]:
+    ) -> tuple[float, np.ndarray, list[Cache]]:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops kept."""
         x, y, weights = self._rows(state, batches, step)
         prediction, memories = self._forward(state, x, training=True)
-        loss, upstream = self._loss(state, y, prediction, weights)
+        loss, dy = self._loss(state, y, prediction, weights)
         self._count(len(x), loss, y, prediction, weights, totals)
-        gradient = self._backward(state, upstream, memories)
+        gradient = self._backward(state, dy, memories)
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
         return loss, gradient, memories
 
     def _backward(
-        self, state: State, upstream: np.ndarray, memories: list[Memory]
+        self, state: State, dy: np.ndarray, memories: list[Cache]
     ) -> np.ndarray:
         """From the slope at the prediction to that of every trainable variable (P,)."""
         gradient = np.zeros_like(state.params)
-        for op, memory in zip(reversed(self.plan.ops), reversed(memories), strict=True):
-            upstream, parts = OPS[op.kind][1](op, upstream, memory, state)
+        for op, cache in zip(reversed(self.plan.ops), reversed(memories), strict=True):
+            dy, parts = OPS[op.kind][1](op, dy, cache, state)
             for role, part in parts.items():
                 if op.params[role].trainable:
                     view(gradient, op.params[role])[...] = part
         return gradient
 
     def _statistics(
-        self, state: State, memories: list[Memory]
-    ) -> list[tuple[Slot, np.ndarray]]:
+        self, state: State, memories: list[Cache]
+    ) -> list[tuple[VariableSpec, np.ndarray]]:
         """The buffers that the step writes, and what it writes."""
         return [
             (op.buffers[role], value)
-            for op, memory in zip(self.plan.ops, memories, strict=True)
+            for op, cache in zip(self.plan.ops, memories, strict=True)
             if op.kind in STATISTICS
-            for role, value in STATISTICS[op.kind](op, memory, state).items()
+            for role, value in STATISTICS[op.kind](op, cache, state).items()
         ]
 
     def _updated(
@@ -226,7 +226,7 @@ class ReferenceProgram:
         self,
         loss: float,
         gradient: np.ndarray,
-        statistics: list[tuple[Slot, np.ndarray]],
+        statistics: list[tuple[VariableSpec, np.ndarray]],
         step: int,
         learning_rate: float,
     ) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from kurve.engines.base import State
 from kurve.engines.reference.activations import ACTIVATIONS
-from kurve.engines.reference.memory import (
+from kurve.engines.reference.common import (
+    Cache,
     Gradients,
-    Memory,
     number,
     pads,
     plane,
@@ -29,7 +29,7 @@ Pixels = tuple[slice, slice, slice]
 
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = f(z), z[h, w] = bias + sum over i, j of x[h s + i d, w s + j d] kernel[i, j].
 
     x (B, H, W, I), kernel (KH, KW, I / groups, O), bias (O,) -> y (B, P, Q, O)
@@ -47,11 +47,11 @@ def forward(
 
 
 def backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dz = dy f'(z); for every position, of the pixels x that it sees:
     dkernel[i, j] = x^T dz and dx += dz kernel[i, j]^T. Source: LeCun et al. 1989."""
-    padded, z = memory
+    padded, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
     dz = dy * derivative(z, float(op.attrs["alpha"]))
     groups, kernel = number(op, "groups"), kernel_of(op, state)

@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from kurve import rng
+from kurve.core import rng
 from kurve.engines.base import State
-from kurve.engines.reference.memory import Gradients, Memory
+from kurve.engines.reference.common import Cache, Gradients
 from kurve.plan import Op
 
 Tap = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -16,7 +16,7 @@ Tap = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y[h, w] = x at the place that (h, w) comes from, between pixels by interpolation:
     a sum over the pixels near by, weighted. x (B, H, W, C) -> y the same."""
     if not training:
@@ -32,13 +32,13 @@ def forward(
 
 
 def backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """Each pixel gets the dy of all that it went into, by the same weights."""
-    if memory is None:
+    if cache is None:
         return dy, {}
     dx, batch = np.zeros(dy.shape), _numbers(len(dy))  # float64: sums may be long
-    for h, w, weight, inside in memory:
+    for h, w, weight, inside in cache:
         share = (weight * inside).astype(dy.dtype)[..., None]
         np.add.at(dx, (batch, h, w), share * dy)
     return dx.astype(dy.dtype), {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kurve import rng
+from kurve.core import rng
 from kurve.engines.base import State
 from kurve.engines.reference import (
     convolution,
@@ -21,11 +21,11 @@ from kurve.engines.reference import (
     transposed,
 )
 from kurve.engines.reference.activations import ACTIVATIONS
-from kurve.engines.reference.memory import (
+from kurve.engines.reference.common import (
     Backward,
+    Cache,
     Forward,
     Gradients,
-    Memory,
     Statistics,
     total,
     view,
@@ -35,7 +35,7 @@ from kurve.plan import Op
 
 def dense_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = f(z) with z = x @ kernel + bias; x (B, I), kernel (I, O), bias (O,)."""
     activation, _ = ACTIVATIONS[str(op.attrs["activation"])]
     kernel = view(state.params, op.params["kernel"])
@@ -46,13 +46,13 @@ def dense_forward(
 
 
 def dense_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dz = dy f'(z); dkernel = x^T dz; dbias = sum of dz over rows; dx = dz kernel^T.
 
     Source: Rumelhart, Hinton & Williams 1986.
     """
-    x, z = memory
+    x, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
     kernel = view(state.params, op.params["kernel"])
     dz = dy * derivative(z, float(op.attrs["alpha"]))
@@ -65,23 +65,23 @@ def dense_backward(
 
 def activation_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = f(x), element by element."""
     activation, _ = ACTIVATIONS[str(op.attrs["activation"])]
     return activation(x, float(op.attrs["alpha"])), x
 
 
 def activation_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dx = dy f'(x)."""
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
-    return dy * derivative(memory, float(op.attrs["alpha"])), {}
+    return dy * derivative(cache, float(op.attrs["alpha"])), {}
 
 
 def softmax_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y_i = e^x_i / sum_j e^x_j over the last axis. Source: Bridle 1990."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     y = e / e.sum(axis=-1, keepdims=True)
@@ -89,16 +89,16 @@ def softmax_forward(
 
 
 def softmax_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dx_i = y_i (dy_i - sum_j dy_j y_j)."""
-    y = memory
+    y = cache
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True)), {}
 
 
 def dropout_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """In training each element is dropped with probability `rate` and the others are
     scaled by 1 / (1 - rate), so that the mean stays; rate 1 drops all of them.
     Source: Srivastava et al. 2014."""
@@ -118,14 +118,14 @@ def dropout_forward(
 
 
 def dropout_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    return (dy if memory is None else dy * memory), {}
+    return (dy if cache is None else dy * cache), {}
 
 
 def gaussian_noise_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """In training y = x + stddev n, n standard normal: elements 2k and 2k + 1 of the
     batch get sqrt(-2 log u) cos(2 pi v) and sin, of the words u and v of those numbers.
     Source: Box & Muller 1958."""
@@ -141,27 +141,27 @@ def gaussian_noise_forward(
 
 
 def gaussian_noise_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     return dy, {}
 
 
 def reshape_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """The same elements in the same order."""
     return x.reshape(len(x), *op.out_shape), None
 
 
 def reshape_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     return dy.reshape(len(dy), *op.in_shape), {}
 
 
 def normalization_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = (x - mean) / max(sqrt(variance), epsilon), or its inverse.
 
     mean and variance (C,) repeat over the flattened sample.
@@ -178,9 +178,9 @@ def normalization_forward(
 
 
 def normalization_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    slope = memory
+    slope = cache
     return (dy.reshape(len(dy), -1, slope.size) * slope).reshape(dy.shape), {}
 
 

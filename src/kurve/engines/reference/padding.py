@@ -5,28 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.engines.base import State
-from kurve.engines.reference.convolution import inside
-from kurve.engines.reference.memory import (
+from kurve.engines.reference.common import (
+    Cache,
     Gradients,
-    Memory,
     number,
     pads,
     plane,
     plane_shape,
 )
+from kurve.engines.reference.convolution import inside
 from kurve.plan import Op
 
 
 def pad_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """Rows and columns of zeros around the plane."""
     padded = np.pad(plane(x, op.in_shape), pads(op))
     return padded.reshape(len(x), *op.out_shape), None
 
 
 def pad_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     dx = inside(plane(dy, op.out_shape), op)
     return dx.reshape(len(dy), *op.in_shape), {}
@@ -34,7 +34,7 @@ def pad_backward(
 
 def upsample_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = R x C^T for every channel, where R (P, H) and C (Q, W) say what share of each
     row and column of x is in each of y."""
     rows, columns = shares(op, x.dtype)
@@ -43,10 +43,10 @@ def upsample_forward(
 
 
 def upsample_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dx = R^T dy C."""
-    rows, columns = memory
+    rows, columns = cache
     dy_plane = plane(dy, op.out_shape).astype(np.float64)  # sums may be long
     dx = np.einsum("ph,bpqc,qw->bhwc", rows, dy_plane, columns).astype(dy.dtype)
     return dx.reshape(len(dy), *op.in_shape), {}

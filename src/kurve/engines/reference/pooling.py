@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.engines.base import State
+from kurve.engines.reference.common import Cache, Gradients, pads, plane, total
 from kurve.engines.reference.convolution import inside, positions
-from kurve.engines.reference.memory import Gradients, Memory, pads, plane, total
 from kurve.plan import Op
 
 
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = the largest, or the mean, of the elements that a window sees; padding is
     neither largest nor counted. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
 
@@ -25,19 +25,19 @@ def forward(
     seen = np.stack([padded[where] for _, _, where in positions(op, "pool")])
     if largest:
         winner = seen.argmax(axis=0)  # the first of equals
-        y, memory = seen.max(axis=0), winner
+        y, cache = seen.max(axis=0), winner
     else:
         ones = np.pad(np.ones_like(pixels[:1]), pads(op))
         count = sum(ones[where] for _, _, where in positions(op, "pool"))
-        y, memory = total(seen, axis=0) / count, count
-    return y.reshape(len(x), *op.out_shape), (memory, padded.shape)
+        y, cache = total(seen, axis=0) / count, count
+    return y.reshape(len(x), *op.out_shape), (cache, padded.shape)
 
 
 def backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """To the first largest element of each window, or in equal shares to all."""
-    (kept, shape), dy_plane = memory, plane(dy, op.out_shape)
+    (kept, shape), dy_plane = cache, plane(dy, op.out_shape)
     dpadded = np.zeros(shape)  # float64: an element may lie in many windows
     for number, (_, _, where) in enumerate(positions(op, "pool")):
         if op.attrs["mode"] == "max":
@@ -50,24 +50,24 @@ def backward(
 
 def global_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = the largest, or the mean, of each channel. Source: Lin, Chen & Yan 2014."""
     pixels = x.reshape(len(x), -1, x.shape[-1])
     if op.attrs["mode"] == "max":
-        y, memory = pixels.max(axis=1), pixels.argmax(axis=1)
+        y, cache = pixels.max(axis=1), pixels.argmax(axis=1)
     else:
-        y, memory = total(pixels, axis=1) / pixels.shape[1], None
-    return y.reshape(len(x), *op.out_shape), memory
+        y, cache = total(pixels, axis=1) / pixels.shape[1], None
+    return y.reshape(len(x), *op.out_shape), cache
 
 
 def global_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     channels = op.in_shape[-1]
     dy_rows = dy.reshape(len(dy), 1, channels)
     dx = np.zeros((len(dy), np.prod(op.in_shape[:-1]), channels), dy.dtype)
     if op.attrs["mode"] == "max":
-        np.put_along_axis(dx, memory[:, None, :], dy_rows, axis=1)
+        np.put_along_axis(dx, cache[:, None, :], dy_rows, axis=1)
     else:
         dx += dy_rows / dx.shape[1]
     return dx.reshape(len(dy), *op.in_shape), {}

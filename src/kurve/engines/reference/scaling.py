@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.engines.base import State
-from kurve.engines.reference.memory import Gradients, Memory, total, view
+from kurve.engines.reference.common import Cache, Gradients, total, view
 from kurve.plan import Op
 
 
 def batch_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon) in each channel.
 
     In training, mean and (biased) variance of the batch; else, and where frozen, the
@@ -31,11 +31,11 @@ def batch_forward(
 
 
 def batch_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dx = (n - mean(n) - x^ mean(n x^)) slope with n = gamma dy, the means over the
     batch; dx = n slope where mean and variance did not depend on x."""
-    standard, slope, learned = memory
+    standard, slope, learned = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
     if learned is not None:
@@ -44,10 +44,10 @@ def batch_backward(
     return (n * slope).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
 
 
-def batch_statistics(op: Op, memory: Memory, state: State) -> dict[str, np.ndarray]:
+def batch_statistics(op: Op, cache: Cache, state: State) -> dict[str, np.ndarray]:
     """The moving mean and variance after a step: moving momentum + batch (1 -
     momentum). None where frozen."""
-    _, _, learned = memory
+    _, _, learned = cache
     if learned is None:
         return {}
     momentum = float(op.attrs["momentum"])
@@ -59,7 +59,7 @@ def batch_statistics(op: Op, memory: Memory, state: State) -> dict[str, np.ndarr
 
 def layer_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon), with mean and
     variance of the last `size` elements together. Source: Ba, Kiros & Hinton 2016."""
     rows = x.reshape(-1, int(op.attrs["size"]))
@@ -70,10 +70,10 @@ def layer_forward(
 
 
 def layer_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """As `batch_backward`, the means over the elements standardized together."""
-    standard, slope = memory
+    standard, slope = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
     by_mean = n.mean(axis=1, keepdims=True)
@@ -84,7 +84,7 @@ def layer_backward(
 
 def scale_forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = x scale + offset."""
     return x * number_or_row(op, "scale", state) + number_or_row(
         op, "offset", state
@@ -92,7 +92,7 @@ def scale_forward(
 
 
 def scale_backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     return dy * number_or_row(op, "scale", state), {}
 

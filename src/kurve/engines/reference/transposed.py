@@ -6,10 +6,9 @@ import numpy as np
 
 from kurve.engines.base import State
 from kurve.engines.reference.activations import ACTIVATIONS
-from kurve.engines.reference.convolution import positions
-from kurve.engines.reference.memory import (
+from kurve.engines.reference.common import (
+    Cache,
     Gradients,
-    Memory,
     number,
     pads,
     plane,
@@ -17,12 +16,13 @@ from kurve.engines.reference.memory import (
     total,
     view,
 )
+from kurve.engines.reference.convolution import positions
 from kurve.plan import Op
 
 
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
-) -> tuple[np.ndarray, Memory]:
+) -> tuple[np.ndarray, Cache]:
     """y = f(z), z = bias + sum over h, w, i, j of x[h, w] kernel[i, j]^T, laid at
     (h s + i d, w s + j d): what a convolution's backward does to its dz.
     Source: Zeiler et al. 2010.
@@ -41,11 +41,11 @@ def forward(
 
 
 def backward(
-    op: Op, dy: np.ndarray, memory: Memory, state: State
+    op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
     """dz = dy f'(z); for every position, of the dz that it reached:
     dx += dz kernel[i, j] and dkernel[i, j] = dz^T x."""
-    pixels, z = memory
+    pixels, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
     dz = dy * derivative(z, float(op.attrs["alpha"]))
     kernel = kernel_of(op, state)

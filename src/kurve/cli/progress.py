@@ -1,0 +1,99 @@
+"""What `kurve fit` shows while it trains: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from kurve.cli import words
+from kurve.core.progress import ProgressBar, format_duration, format_logs
+
+LINES = 10
+"""Lines of a whole training in a log, about."""
+
+
+class Watch:
+    """Called after every epoch: watch(done, total, logs).
+
+    On a terminal one bar is drawn again and again, with the loss and the time left; in
+    a log about every tenth epoch has a line. A stream that cannot be written to ends
+    the showing, not the training.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: ProgressBar | None = None
+        self._start = time.monotonic()
+        self._done = self._written = 0
+        self._logs: dict[str, float] = {}
+
+    def __call__(self, done: int, total: int, logs: Mapping[str, float]) -> None:
+        if done <= self._done:  # another member that is behind
+            return
+        with self._tolerant():
+            self._show(done, total, logs)
+
+    def _show(self, done: int, total: int, logs: Mapping[str, float]) -> None:
+        if self._bar is None:
+            self._bar = ProgressBar(total, stream=self._stream)
+        self._done, self._logs = done, dict(logs)
+        if self._bar.wants_updates:
+            self._bar.update(done, self._logs)
+        elif done - self._written >= max(total // LINES, 1):
+            self._line(total)
+
+    def close(self) -> None:
+        """End the bar, or write the last epoch's line."""
+        if self._bar is None:
+            return
+        with self._tolerant():
+            self._end(self._bar)
+
+    def _end(self, bar: ProgressBar) -> None:
+        if bar.wants_updates:
+            bar.target = self._done  # training may have stopped early
+            bar.finish(self._logs)
+            bar.close()
+        elif self._written < self._done:
+            self._line(bar.target or self._done)
+
+    def abandon(self) -> None:
+        """End a half-drawn line after an error."""
+        if self._bar is not None:
+            with self._tolerant():
+                self._bar.close()
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            words.mute(self._stream)
+
+    def _line(self, total: int) -> None:
+        self._written = self._done
+        elapsed = format_duration(time.monotonic() - self._start)
+        text = f"epoch {self._done}/{total} - {elapsed}{format_logs(self._logs)}"
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+
+@contextmanager
+def watching(estimator: Any, quiet: bool) -> Iterator[None]:
+    """Show on standard error how the estimator trains, unless quiet."""
+    if quiet:
+        yield
+        return
+    watch = Watch(sys.stderr)
+    estimator._watch = watch
+    try:
+        yield
+    except BaseException:
+        watch.abandon()
+        raise
+    finally:
+        del estimator._watch
+    watch.close()

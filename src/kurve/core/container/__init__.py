@@ -1,0 +1,2 @@
+"""The container of all files: arrays and JSON, checked while they are read, never
+executed."""

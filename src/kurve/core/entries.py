@@ -1,0 +1,171 @@
+"""What users call: errors that end there, and arguments that are known by name.
+
+An error in a call of Kurve's shows the user's line and one of Kurve's, not the frames
+in between; those of callbacks and formulas of the user's stay. See `kurve.config`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from kurve.core.arguments import unused_arguments
+from kurve.errors import known_arguments, unknown_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+VARIABLE = "KURVE_TRACEBACK_FILTERING"
+_HIDDEN = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    contextlib.__file__,
+    functools.__file__,
+)
+"""Where the code lies whose frames are left out."""
+
+filtering: list[bool] = [os.environ.get(VARIABLE, "") != "0"]
+"""Whether errors are shown without Kurve's frames."""
+
+
+def entry(call: Callable[P, R]) -> Callable[P, R]:
+    """For a function or method that users call."""
+
+    def entered(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except TypeError as error:
+            problem = _misfit(call, args, kwargs)
+            if problem is not None:
+                raise problem from None
+            raise shown(error)  # noqa: B904 - it is the same error
+        except BaseException as error:
+            raise shown(error)  # noqa: B904
+
+    # As functools.wraps, which takes six times as long: there are hundreds of entries.
+    told: Any = entered
+    told.__wrapped__, told.__doc__ = call, call.__doc__
+    told.__module__, told.__name__ = call.__module__, call.__name__
+    told.__qualname__, told.__annotations__ = call.__qualname__, call.__annotations__
+    if call.__dict__:  # of functions that carry more than their code
+        told.__dict__.update(call.__dict__)
+    return entered
+
+
+def entries(cls: C) -> C:
+    """For a class: all public methods that it defines."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_") and name not in ("__init__", "__call__"):
+            continue
+        if isinstance(member, classmethod):
+            setattr(cls, name, classmethod(entry(member.__func__)))
+        elif inspect.isfunction(member) and not inspect.isgeneratorfunction(member):
+            setattr(cls, name, entry(member))
+    return cls
+
+
+class Entrance:
+    """Base class of classes that users make and call: constructors and calls are
+    entries, down to subclasses."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("__init__", "__call__", "adapt"):
+            made: Any = vars(cls).get(name)
+            if inspect.isfunction(made):
+                setattr(cls, name, entry(made))
+
+    def __repr__(self) -> str:
+        """The class and, where `get_config` tells them, its arguments."""
+        try:
+            config = self.get_config()  # type: ignore[attr-defined]
+            given = [f"{k}={v!r}" for k, v in config.items() if v is not None]
+        except (AttributeError, NotImplementedError):  # none, or one of the user's
+            return object.__repr__(self)
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def shown(error: BaseException) -> BaseException:
+    """The error as its user shall see it. `raise shown(error)` is for methods that take
+    microseconds, which `entry` would make slower."""
+    if filtering[0]:
+        seen: set[int] = set()  # errors that are raised again may go in circles
+        link: BaseException | None = error
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = _filtered(link.__traceback__, link is error)
+            link = link.__cause__ or link.__context__
+    return error
+
+
+def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
+    """The traceback without Kurve's frames; if there are no others, the last one, or
+    None with `empty`."""
+    kept: TracebackType | None = None
+    frames = []
+    while tb is not None:
+        frames.append((tb.tb_frame, tb.tb_lineno))
+        tb = tb.tb_next
+    for frame, line in reversed(frames):
+        hidden = frame.f_code.co_filename.startswith(_HIDDEN)
+        if not hidden and not _is_kurve(frame.f_globals):  # nor code that was made
+            kept = TracebackType(kept, frame, frame.f_lasti, line)
+    if kept is None and frames and not empty:
+        frame, line = frames[-1]
+        kept = TracebackType(None, frame, frame.f_lasti, line)
+    return kept
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the user's line, however many calls of Kurve's lie
+    between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def _is_kurve(names: Mapping[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] == "kurve"
+
+
+def _misfit(
+    call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> TypeError | None:
+    """The error for arguments that the function does not have, or lacks."""
+    signature = inspect.signature(call)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        problem = str(error)
+    else:
+        return None
+    where = call.__name__
+    if where in ("__init__", "__call__") and args:
+        where = type(args[0]).__name__
+    known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
+    known = [name for name in known if name != "self"]
+    taken = set(known)
+    if call.__name__ == "__init__":  # and what it hands on to base classes
+        taken |= known_arguments(type(args[0])) | unused_arguments(type(args[0]))
+    for name in kwargs:
+        if name not in taken:
+            return TypeError(str(unknown_name(where, "argument", name, known)))
+    if not known:
+        return TypeError(
+            f"[{where}] there are no arguments. Received: {problem}. Try {where}()."
+        )
+    return TypeError(
+        f"[{where}] the arguments must be {', '.join(known)}. Received: {problem}. "
+        f"Try {where}({', '.join(f'{name}=...' for name in known[:2])})."
+    )
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

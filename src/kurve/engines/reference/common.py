@@ -1,0 +1,51 @@
+"""What the files of ops share: variables in flat vectors, planes, and types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kurve.engines.base import State
+from kurve.plan import Op, Shape
+
+Cache = Any  # what an op keeps from its forward for its backward
+Gradients = dict[str, np.ndarray]
+
+Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Cache]]
+Backward = Callable[[Op, np.ndarray, Cache, State], tuple[np.ndarray, Gradients]]
+Statistics = Callable[[Op, Cache, State], dict[str, np.ndarray]]
+
+
+def view(vector: np.ndarray, slot: Any) -> np.ndarray:
+    """One variable inside its flat vector, without a copy."""
+    return vector[slot.offset : slot.end].reshape(slot.shape)
+
+
+def total(x: np.ndarray, axis: int) -> np.ndarray:
+    """The sum along an axis, made in float64: NumPy adds up rows in one chain, and what
+    a chain of float32 loses grows with its length."""
+    return np.asarray(x.sum(axis=axis, dtype=np.float64).astype(x.dtype))
+
+
+def plane(x: np.ndarray, shape: Shape) -> np.ndarray:
+    """A batch of samples (H, W, C) or (L, C) as (B, H, W, C), H = 1 for the latter."""
+    return x.reshape(len(x), *plane_shape(shape))
+
+
+def plane_shape(shape: Shape) -> Shape:
+    """(H, W, C) of a sample (H, W, C) or (L, C)."""
+    return (*((1,) * (3 - len(shape))), *shape)
+
+
+def number(op: Op, name: str) -> int:
+    return int(op.attrs[name])
+
+
+def pads(op: Op) -> tuple[tuple[int, int], ...]:
+    """Zeros before and after each axis of a batch of planes, for `numpy.pad`."""
+    top, bottom, left, right = (
+        number(op, f"pad_{side}") for side in ("top", "bottom", "left", "right")
+    )
+    return (0, 0), (top, bottom), (left, right), (0, 0)

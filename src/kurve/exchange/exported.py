@@ -1,0 +1,374 @@
+"""A trained model as plain data, in the one form that all writers of `export` share:
+
+    rows (n, columns)  ->  Inputs  ->  networks  ->  head  ->  outputs by name
+
+`describe` makes it from a `Sequential`, an `Ensemble`, a `Regressor` or a `Classifier`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.core.entries import warn
+from kurve.models import Sequential
+from kurve.models.ensembles import Ensemble
+from kurve.plan import Op, Shape
+
+if TYPE_CHECKING:
+    from kurve.estimators import Classifier, Estimator, Regressor
+    from kurve.estimators.scaling import Scaler
+
+LARGEST = 1e30
+"""Scaled inputs beyond it are cut off, as `kurve.estimators.scaling` does."""
+
+ROUNDING = 1e-3
+"""Part of a column's deviation that float32 may lose of its numbers before `describe`
+warns."""
+
+Rows = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Operations in order, and the arrays that each one holds, by role: float32."""
+
+    ops: tuple[Op, ...]
+    arrays: tuple[dict[str, np.ndarray], ...]
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.ops[-1].out_shape
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """Equal for networks that differ in nothing but the numbers in their arrays."""
+        return tuple(
+            (
+                op.kind,
+                op.in_shape,
+                op.out_shape,
+                tuple(sorted(op.attrs.items())),
+                tuple((role, array.shape) for role, array in arrays.items()),
+            )
+            for op, arrays in zip(self.ops, self.arrays, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """z = (x - mean) / deviation in float64 of a table's rows.
+
+    order:  the caller's column of each numeric one
+    fills:  (C,) what stands for NaN; None where NaN and infinity make the outputs NaN
+    marks:  positions in `order` of the columns that get another one behind all others,
+            1 where the value was NaN
+    mean, deviation: (C + marks,) float64
+    low, high: (C,) range of the training data
+    """
+
+    order: tuple[int, ...]
+    fills: np.ndarray | None
+    marks: tuple[int, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class SingleNetwork:
+    """The output of the one network."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """Mean and deviation of the networks' outputs."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Mean and deviation of the mixture of the networks' laws, in the targets' units;
+    see `Regressor._moments`.
+
+    mean, deviation: (T,) of the targets; spread (T,) factor of the deviation; noise
+    (T,) variance in scaled units where the likelihood is "none"
+    levels: which quantiles the networks give, empty if they give none
+    """
+
+    likelihood: str
+    mean: np.ndarray
+    deviation: np.ndarray
+    spread: np.ndarray
+    noise: np.ndarray
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Mean of the networks' probabilities, from logits; see `Classifier`."""
+
+    labels: np.ndarray
+
+
+OutputHead = SingleNetwork | Average | Regression | Classification
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model ready to be written.
+
+    outputs: name and shape of one row of each output, in order
+    columns, targets: their names, where they are known
+    expected: what Kurve says of float32 rows (n, *input_shape), output by output
+    """
+
+    what: str
+    input_shape: Shape
+    outputs: dict[str, Shape]
+    inputs: Inputs | None
+    networks: tuple[Network, ...]
+    head: OutputHead
+    columns: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
+    expected: Rows
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the networks hold."""
+        return sum(
+            array.size
+            for network in self.networks
+            for arrays in network.arrays
+            for array in arrays.values()
+        )
+
+
+def describe(model: Any) -> ExportedModel:
+    """The model as plain data.
+
+    Raises:
+        RuntimeError: a model that is not built, an estimator that is not fitted.
+        TypeError: no model of Kurve.
+        ValueError: what cannot leave Kurve: columns of text.
+    """
+    if isinstance(model, Sequential):
+        return _of_sequential(model)
+    if isinstance(model, Ensemble):
+        return _of_ensemble(model)
+    from kurve.estimators import Classifier, Regressor
+
+    if isinstance(model, Regressor):
+        return _of_regressor(model)
+    if isinstance(model, Classifier):
+        return _of_classifier(model)
+    raise TypeError(
+        "[export] only a Sequential, an Ensemble, a Regressor or a Classifier can be "
+        f"exported. Received: {model!r} of type {type(model).__name__}."
+    )
+
+
+def _of_sequential(model: Sequential) -> ExportedModel:
+    network = _network(model)
+    plan, _ = model._built("export")
+    return ExportedModel(
+        "Sequential",
+        plan.input_shape,
+        {"output": plan.output_shape},
+        None,
+        (network,),
+        SingleNetwork(),
+        None,
+        None,
+        lambda x: {"output": model.predict(x, verbose=0)},
+    )
+
+
+def _of_ensemble(model: Ensemble) -> ExportedModel:
+    networks = tuple(_network(member) for member in model.members)
+    shape = networks[0].output_shape
+
+    def expected(x: np.ndarray) -> dict[str, np.ndarray]:
+        each = model.predict_members(x).astype(np.float64)
+        return {"mean": each.mean(axis=0), "deviation": each.std(axis=0)}
+
+    return ExportedModel(
+        f"Ensemble of {len(networks)} networks",
+        networks[0].ops[0].in_shape,
+        {"mean": shape, "deviation": shape},
+        None,
+        networks,
+        Average(),
+        None,
+        None,
+        expected,
+    )
+
+
+def _of_regressor(model: Regressor) -> ExportedModel:
+    model._require_fitted("export")
+    from kurve.estimators.defaults import QUANTILES
+
+    inputs = _inputs(model)
+    scaler, targets = model._outputs, len(model._outputs.mean)
+    outputs: dict[str, Shape] = {"prediction": (targets,), "deviation": (targets,)}
+    levels = QUANTILES if model._likelihood == "quantile" else ()
+    if levels:
+        outputs["quantiles"] = (targets, len(levels))
+
+    def expected(x: np.ndarray) -> dict[str, np.ndarray]:
+        predictions = model._outputs_of(_scaled(inputs, x))
+        mean, deviation = model._moments(predictions)
+        found = {"prediction": mean, "deviation": deviation}
+        if levels:
+            values = predictions.mean(axis=0).reshape(len(x), targets, -1)
+            found["quantiles"] = (
+                np.sort(values, axis=-1) * scaler.deviation[:, None]
+                + scaler.mean[:, None]
+            )
+        return found
+
+    head = Regression(
+        model._likelihood,
+        scaler.mean,
+        scaler.deviation,
+        model._spread,
+        model._noise,
+        levels,
+    )
+    return _of_estimator(model, inputs, outputs, head, expected)
+
+
+def _of_classifier(model: Classifier) -> ExportedModel:
+    model._require_fitted("export")
+    inputs = _inputs(model)
+    outputs: dict[str, Shape] = {"probabilities": (len(model.classes_),)}
+
+    def expected(x: np.ndarray) -> dict[str, np.ndarray]:
+        logits = model._outputs_of(_scaled(inputs, x))
+        return {"probabilities": model._mixed(logits)}
+
+    head = Classification(model.classes_)
+    return _of_estimator(model, inputs, outputs, head, expected)
+
+
+def _of_estimator(
+    model: Estimator,
+    inputs: Inputs,
+    outputs: dict[str, Shape],
+    head: OutputHead,
+    expected: Rows,
+) -> ExportedModel:
+    names, targets = model._columns.names, getattr(model, "target_names_", None)
+    members = len(model.models_)
+    return ExportedModel(
+        type(model).__name__ + (f" of {members} networks" if members > 1 else ""),
+        (len(inputs.order),),
+        outputs,
+        inputs,
+        tuple(_network(member) for member in model.models_),
+        head,
+        None if names is None else tuple(map(str, names)),
+        None if not targets else tuple(map(str, targets)),
+        expected,
+    )
+
+
+def _network(model: Sequential) -> Network:
+    plan, state = model._built("export")
+    arrays = tuple(
+        {
+            role: vector[slot.offset : slot.end].reshape(slot.shape).copy()
+            for vector, slots in (
+                (state.params, op.params),
+                (state.buffers, op.buffers),
+            )
+            for role, slot in slots.items()
+        }
+        for op in plan.ops
+    )
+    return Network(plan.ops, arrays)
+
+
+def _inputs(model: Estimator) -> Inputs:
+    """How the estimator reads a row.
+
+    Raises:
+        ValueError: a column of text, which has no place in an array of numbers.
+    """
+    columns, scaler = model._columns, model._inputs
+    if columns.levels:
+        position = next(iter(columns.levels))
+        raise ValueError(
+            f"[export] every column must hold numbers, because an exported model takes "
+            f"one array of them. Received: {_column(columns.names, position)} of "
+            f"categories ({', '.join(map(repr, columns.levels[position][:3]))}, ...). "
+            "Try a model that is trained on columns of 0 and 1 in its place."
+        )
+    count = len(columns.numeric)
+    place = {column: position for position, column in enumerate(columns.numeric)}
+    found = Inputs(
+        tuple(columns.numeric),
+        columns.fills if columns.impute else None,
+        tuple(place[column] for column in columns.gaps),
+        scaler.mean,
+        scaler.deviation,
+        scaler.low[:count],
+        scaler.high[:count],
+    )
+    _check_range(found, columns.names, getattr(model, "_outputs", None))
+    return found
+
+
+def _check_range(
+    inputs: Inputs, names: list[str] | None, outputs: Scaler | None
+) -> None:
+    """Exported models take and give float32, which does not hold, say, seconds since
+    1970.
+
+    Raises:
+        ValueError: numbers beyond float32.
+    """
+    largest = float(np.finfo(np.float32).max)
+    size = np.maximum(np.abs(inputs.low), np.abs(inputs.high))
+    position = int(np.argmax(size))
+    what = _column(names, inputs.order[position])
+    if size[position] <= largest and outputs is not None:
+        what = "the targets"
+        size = np.append(size, np.abs(outputs.mean) + 8 * outputs.deviation)
+    if size.max() > largest:
+        raise ValueError(
+            "[export] an exported model takes and gives float32, which ends at 3.4e38. "
+            f"Received: {size.max():.2g} in {what}. Try other units."
+        )
+    size = size[: len(inputs.order)]
+    lost = np.maximum(size * 2.0**-24, 2.0**-150) / inputs.deviation[: len(size)]
+    lost[inputs.low == inputs.high] = 0.0
+    position = int(np.argmax(lost))
+    if lost[position] > ROUNDING:
+        warn(
+            "[export] an exported model takes float32, which rounds "
+            f"{_column(names, inputs.order[position])} by {lost[position]:.2g} of its "
+            "deviation. Try a model that is trained on the column less its mean.",
+            UserWarning,
+        )
+
+
+def _column(names: list[str] | None, position: int) -> str:
+    return f"column {position if names is None else repr(names[position])}"
+
+
+def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
+    """Rows as the networks take them, float32: the order of the columns, what stands
+    for NaN, marks, scales."""
+    rows = np.asarray(x, np.float64)[:, list(inputs.order)]
+    empty = np.isnan(rows)
+    if inputs.fills is not None:
+        rows = np.where(empty, inputs.fills, rows)
+    rows = np.hstack([rows, empty[:, list(inputs.marks)]])
+    with np.errstate(over="ignore"):
+        z = (rows - inputs.mean) / inputs.deviation
+    return np.ascontiguousarray(np.clip(z, -LARGEST, LARGEST), np.float32)

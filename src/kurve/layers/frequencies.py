@@ -1,0 +1,293 @@
+"""Which frequencies are in data: a greedy search, then least squares.
+
+    y(x) = c + d . x + sum over k of a_k sin(w_k . x) + b_k cos(w_k . x)
+
+The frequencies w_k are found one at a time, each at the highest peak of the periodogram
+of what those before it leave over, and after each one all are refined together. The
+refinement matters: a wave whose frequency is off by e is out of step with the data
+after a distance of pi / e, so the resolution of a periodogram is too coarse to
+extrapolate.
+
+At last, waves that are whole multiples of a slower one, as far as the data can tell,
+are made exactly that.
+
+Samples may lie anywhere; c and d keep a trend from passing for a long period.
+Source: Lomb 1976 and Scargle 1982 for the periodogram of uneven samples; Golub &
+Pereyra 1973 and Kaufman 1975 (variable projection) for the refinement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from kurve.core import rng
+
+ROWS = 2**13
+"""More rows than these are not looked at: chance picks some."""
+
+LOWEST = 0.5
+"""Cycles over the data below which a wave cannot be told from a trend."""
+
+PER_CYCLE = (4, 2)
+"""Points of the periodogram for each cycle, along one feature and along each of two."""
+
+CELLS = 8
+"""Into how many cells the shortest period is at least divided on the grid."""
+
+PAIR_CYCLES = 16
+"""Most cycles along each of two features, for waves that run askew."""
+
+PAIRED_FEATURES = 12
+"""Of more features than these no pairs are looked at."""
+
+PEAKS = 3
+"""Peaks of each periodogram that are compared exactly."""
+
+CHANCE = 1e-3
+"""With what probability noise alone may pass for a frequency."""
+
+FURTHER = 4
+"""So many more frequencies are looked for than are wanted: what is left in the data, a
+wave's harmonics say, would pull at those that are."""
+
+NEAR = 0.15
+"""Cycles over the data from a multiple of another wave, within which one is tried as
+its harmonic."""
+
+COST = 10.0
+"""By so many variances of what is left over a harmonic may raise the squared error,
+for each feature: chance does so once in a thousand times."""
+
+ROUNDS = 30
+"""Steps of a refinement; it needs about 5."""
+
+
+def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
+    """The strongest frequencies of y(x), in radians per unit of x: (I, found), found <=
+    count, as many as stand out from what is left over.
+
+    Looks for waves along one feature or two, and along each for at most half as many
+    cycles as it has different values.
+
+    Args:
+        x: (n, I) float64, finite.
+        y: (n, T) float64, finite; the targets share the frequencies.
+    """
+    if len(x) > ROWS:
+        chosen = rng.permutation(0, 0, len(x))[:ROWS]
+        x, y = x[chosen], y[chosen]
+    low, span, spread = x.min(axis=0), np.ptp(x, axis=0), y.std(axis=0)
+    moving, varying = span > 0.0, spread > 0.0
+    u = (x - low)[:, moving] / span[moving] - 0.5
+    v = (y - y.mean(axis=0))[:, varying] / spread[varying]
+    waves = np.zeros((u.shape[1], 0))
+    if u.size and v.size:
+        waves = _search(u, v, count + FURTHER)[:, :count]
+    found = np.zeros((x.shape[1], waves.shape[1]))
+    found[moving] = waves / span[moving, None]
+    return found
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Features along which a wave may run, and how many cycles each may have."""
+
+    features: tuple[int, ...]
+    cycles: tuple[float, ...]
+
+
+def _groups(u: np.ndarray) -> list[_Group]:
+    cycles = [(len(np.unique(column)) - 1) / 2 for column in u.T]
+    usable = [j for j, most in enumerate(cycles) if most > LOWEST]
+    groups = [_Group((j,), (cycles[j],)) for j in usable]
+    if len(usable) <= PAIRED_FEATURES:
+        short = [min(most, PAIR_CYCLES) for most in cycles]
+        pairs = combinations(usable, 2)
+        groups += [_Group(pair, (short[pair[0]], short[pair[1]])) for pair in pairs]
+    return groups
+
+
+def _search(u: np.ndarray, v: np.ndarray, count: int) -> np.ndarray:
+    """As `find_frequencies`, for features in [-1/2, 1/2] and targets of variance 1."""
+    groups = _groups(u)
+    tried = sum(4.0 * math.prod(group.cycles) for group in groups)
+    waves = np.zeros((u.shape[1], 0))
+    rest = _fit(u, v, waves)[1]
+    while waves.shape[1] < count and (rest**2).sum() > 1e-10 * v.size:
+        candidate = _strongest(u, rest, waves, groups)
+        if candidate is None:
+            break
+        more = np.column_stack([waves, candidate])
+        more = _refined(u, v, more, np.eye(more.shape[1]))
+        left = _fit(u, v, more)[1]
+        freedom = _freedom(u, v, more)
+        if not _stands_out(
+            (rest**2).sum(), (left**2).sum(), freedom, v.shape[1], tried
+        ):
+            break
+        waves, rest = more, left
+    return _tied(u, v, waves)
+
+
+def _freedom(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> int:
+    """Numbers in the data that are not used up by the fit."""
+    return v.size - v.shape[1] * (1 + u.shape[1] + 2 * waves.shape[1]) - waves.size
+
+
+def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
+    """The waves, made whole multiples of slower ones where the data allows it: all
+    harmonics of a period together say better than each by itself how long it is."""
+    base, multiples = waves, np.eye(waves.shape[1])
+    error = float((_fit(u, v, waves)[1] ** 2).sum())
+    variance = error / max(_freedom(u, v, waves), 1)
+    order = np.argsort((waves**2).sum(axis=0))
+    for place, fast in enumerate(order):
+        for slow in order[:place]:
+            if not multiples[slow, slow]:
+                continue  # tied itself
+            times = np.rint(base[:, fast] @ base[:, slow] / (base[:, slow] ** 2).sum())
+            apart = np.linalg.norm(base[:, fast] - times * base[:, slow])
+            if abs(times) < 2 or apart > 2.0 * math.pi * NEAR:
+                continue
+            tried = multiples.copy()
+            tried[:, fast] = times * multiples[:, slow]
+            moved = _refined(u, v, base, tried)
+            there = float((_fit(u, v, moved @ tried)[1] ** 2).sum())
+            if there - error <= COST * u.shape[1] * variance:
+                base, multiples, error = moved, tried, there
+                break
+    return base @ multiples
+
+
+def _stands_out(
+    before: float, after: float, freedom: int, targets: int, tried: float
+) -> bool:
+    """Whether the best of `tried` frequencies explains more than noise would let it.
+
+    Of white noise, what one frequency explains is chi-squared with m = 2 T degrees of
+    freedom, in units of the noise's variance; P(chi2 > z) <= (e z / m)^(m/2) e^(-z/2)
+    (Chernoff 1952), times `tried` for the best of so many.
+    """
+    if freedom < 1 or after >= before:
+        return False
+    z, m = (before - after) * freedom / max(after, 1e-30 * before), 2 * targets
+    chance = math.log(tried) + 0.5 * m * (1.0 + math.log(z / m)) - 0.5 * z
+    return z > m and chance < math.log(CHANCE)
+
+
+def _strongest(
+    u: np.ndarray, rest: np.ndarray, waves: np.ndarray, groups: list[_Group]
+) -> np.ndarray | None:
+    """The frequency (I,) that explains most of `rest`, to the grid's resolution."""
+    basis = _basis(u, waves)
+    best, most = None, 0.0
+    for group in groups:
+        for cycles in _peaks(u[:, group.features], rest, group):
+            wave = np.zeros((u.shape[1], 1))
+            wave[list(group.features), 0] = 2.0 * math.pi * cycles
+            pair = _basis(u, wave)[:, -2:]
+            pair -= basis @ _solution(basis, pair)
+            if np.linalg.eigvalsh(pair.T @ pair)[0] < 1e-6 * len(u):
+                continue  # next to one that is there already
+            explained = float(((pair.T @ rest) * _solution(pair, rest)).sum())
+            if explained > most:
+                best, most = wave[:, 0], explained
+    return best
+
+
+def _peaks(u: np.ndarray, rest: np.ndarray, group: _Group) -> Iterator[np.ndarray]:
+    """The highest peaks of the periodogram of rest (n, T) over one or two features: the
+    cycles along each. The samples are put on a grid, whose cells are narrow beside a
+    period, for the sake of the fast Fourier transform."""
+    cells = [2 ** math.ceil(math.log2(CELLS * most)) for most in group.cycles]
+    per_cycle = PER_CYCLE[len(cells) - 1]
+    place = [
+        np.minimum(((column + 0.5) * size).astype(np.int64), size - 1)
+        for column, size in zip(u.T, cells, strict=True)
+    ]
+    flat = np.ravel_multi_index(place, cells)
+    padded = [per_cycle * size for size in cells]
+    power = np.zeros(1)
+    for target in rest.T:
+        grid = np.bincount(flat, target, minlength=math.prod(cells)).reshape(cells)
+        power = power + np.abs(np.fft.rfftn(grid, padded, axes=range(len(cells)))) ** 2
+    steps = [np.fft.fftfreq(size, 1.0 / size) / per_cycle for size in padded[:-1]]
+    steps.append(np.arange(power.shape[-1]) / per_cycle)
+    along = np.meshgrid(*steps, indexing="ij", sparse=True)
+    beyond = [abs(a) > most for a, most in zip(along, group.cycles, strict=True)]
+    power[np.broadcast_to(sum(beyond) > 0, power.shape)] = 0.0
+    power[sum(a**2 for a in along) < LOWEST**2] = 0.0
+    for _ in range(PEAKS):
+        at = np.unravel_index(int(power.argmax()), power.shape)
+        if not power[at] > 0.0:
+            return
+        here = np.array([axis[i] for axis, i in zip(steps, at, strict=True)])
+        yield here
+        near = [abs(a - b) <= 1.0 for a, b in zip(along, here, strict=True)]
+        power[np.broadcast_to(sum(near) == len(near), power.shape)] = 0.0
+
+
+def _basis(u: np.ndarray, waves: np.ndarray) -> np.ndarray:
+    """1, u, the sines and the cosines: (n, 1 + I + 2 K)."""
+    phase = u @ waves
+    return np.column_stack([np.ones(len(u)), u, np.sin(phase), np.cos(phase)])
+
+
+def _fit(
+    u: np.ndarray, v: np.ndarray, waves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of the basis by least squares, and what they leave over."""
+    basis = _basis(u, waves)
+    coefficients = _solution(basis, v)
+    return coefficients, v - basis @ coefficients
+
+
+def _solution(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """argmin |a s - b|^2 by the normal equations: a has many rows and few columns,
+    which are sines of different frequencies and so far from dependent."""
+    return np.linalg.lstsq(a.T @ a, a.T @ b, rcond=1e-13)[0]
+
+
+def _refined(
+    u: np.ndarray, v: np.ndarray, base: np.ndarray, multiples: np.ndarray
+) -> np.ndarray:
+    """The base (I, K) nearby for which the waves base @ multiples leave least over.
+
+    Gauss-Newton on the frequencies alone, the coefficients being those of least squares
+    at every point: the derivatives of the residuals are projected out of the basis
+    (Kaufman's approximation of the variable projection). Half a step, and half of that,
+    where a step goes too far.
+    """
+    start, count = base, base.shape[1]
+    coefficients, rest = _fit(u, v, base @ multiples)
+    error = float((rest**2).sum())
+    for _ in range(ROUNDS):
+        basis = _basis(u, base @ multiples)
+        sines, cosines = basis[:, -2 * count : -count], basis[:, -count:]
+        a, b = coefficients[-2 * count : -count], coefficients[-count:]
+        # of the prediction, by each phase: (n, T, K); by the base: (n, T, I, K)
+        slope = cosines[:, None, :] * a.T - sines[:, None, :] * b.T
+        slope = slope @ multiples.T
+        slopes = (slope[:, :, None, :] * u[:, None, :, None]).reshape(len(u), -1)
+        slopes -= basis @ _solution(basis, slopes)
+        step = _solution(slopes.reshape(rest.size, base.size), rest.ravel())
+        for halvings in range(8):
+            tried = base + step.reshape(base.shape) / 2**halvings
+            coefficients_there, rest_there = _fit(u, v, tried @ multiples)
+            error_there = float((rest_there**2).sum())
+            if error_there < error:
+                break
+        else:
+            break
+        gain = error - error_there
+        base, coefficients, rest = tried, coefficients_there, rest_there
+        error = error_there
+        if gain <= 1e-10 * error:
+            break
+    slowest = np.linalg.norm(base @ multiples, axis=0).min() / (2.0 * math.pi)
+    return base if slowest > 0.5 * LOWEST else start

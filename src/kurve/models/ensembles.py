@@ -1,0 +1,254 @@
+"""Many models of one shape at once: an ensemble.
+
+The members differ in their seeds (initial weights, order of rows, dropout) and, if
+wanted, in the weights of their rows or in their learning rates. Their mean predicts
+better than one model, and where they disagree, little is known.
+Source: Hansen & Salamon 1990; Lakshminarayanan, Pritzel & Blundell 2017.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from kurve import data
+from kurve.callbacks import BackupAndRestore, Callback, History
+from kurve.callbacks.base import as_list
+from kurve.core import rng
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entries, entry
+from kurve.core.progress import ProgressBar, check_verbose
+from kurve.engines import Job
+from kurve.models import Sequential
+from kurve.training import TrainingRun
+from kurve.training.batching import check_count
+
+
+@entry
+def ensemble(model: Sequential, members: int = 5) -> Ensemble:
+    """An ensemble of models with the layers and the `compile` of `model`.
+
+    Each member starts from weights of its own; what `Normalization` has adapted is
+    copied. The model itself is left alone.
+
+        committee = kurve.ensemble(model, members=8)
+        committee.fit(x, y, epochs=100)
+        mean, deviation = committee.predict(x, return_std=True)
+
+    Args:
+        model: compiled; built or not.
+        members: number of models, at least 1.
+
+    Raises:
+        RuntimeError: the model is not compiled.
+        ValueError: members below 1.
+    """
+    check_count("ensemble", "members", members, 1)
+    model._require_compiled("ensemble")
+    return Ensemble([model.clone() for _ in range(members)])
+
+
+@entries
+class Ensemble:
+    """Compiled models that train side by side, one to a core, and predict together.
+
+    Args:
+        members: models that share no layers; usually made by `kurve.ensemble`.
+    """
+
+    def __init__(self, members: Sequence[Sequential]) -> None:
+        self.members = list(members)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        bootstrap: bool = False,
+        callbacks: Callback | Iterable[Callback] | None = None,
+        verbose: str | int = "auto",
+        **arguments: Any,
+    ) -> list[History]:
+        """Train all members; each gets the weights that its own `fit` would give it.
+
+        Args:
+            x, y: see `Sequential.fit`.
+            sample_weight: (n,) for all members, or (members, n).
+            bootstrap: whether each member sees a random sample of the rows, drawn with
+                replacement (as weights, on top of sample_weight). Source: Breiman 1996.
+            callbacks: copied for every member, so each may stop early by itself.
+            verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
+            arguments: all others of `Sequential.fit` but checkpoints.
+
+        Returns:
+            The history of each member.
+
+        Raises:
+            TypeError, ValueError: bad input; no member was changed.
+            NonFiniteError: of a member; the others stop after a whole step.
+        """
+        verbose = check_verbose(verbose, "fit")
+        given = as_list(callbacks, "fit")
+        if "checkpoint" in arguments or any(
+            isinstance(callback, BackupAndRestore) for callback in given
+        ):
+            raise TypeError(
+                "[fit] members that train side by side write no checkpoints. Received: "
+                "checkpoint or BackupAndRestore for an ensemble. Try member.fit(..., "
+                "checkpoint=f'member-{i}') for one after the other."
+            )
+        epochs = int(arguments.get("epochs", 1)) - int(
+            arguments.get("initial_epoch", 0)
+        )
+        bar = ProgressBar(max(epochs, 0), verbose=verbose, title=self._title())
+        shown = _Shown(bar)
+        weights = self._weights(x, sample_weight, bootstrap)
+        runs = [
+            member.fit_steps(
+                x,
+                y,
+                sample_weight=weight,
+                callbacks=[*copy.deepcopy(given), shown.of_member(number)],
+                verbose=0,
+                **arguments,
+            )
+            for number, (member, weight) in enumerate(
+                zip(self.members, weights, strict=True)
+            )
+        ]
+        try:
+            histories = self._drive(runs)
+            bar.finish(shown.logs())
+        finally:
+            bar.close()
+            for run in runs:
+                run.close()
+        return histories
+
+    @overload
+    def predict(self, x: Any, return_std: Literal[False] = False) -> np.ndarray: ...
+    @overload
+    def predict(
+        self, x: Any, return_std: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+    def predict(
+        self, x: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """The members' mean prediction for x (n, *input_shape): (n, *output_shape);
+        with return_std also their standard deviation, of the same shape."""
+        each = self.predict_members(x)
+        mean = each.mean(axis=0)
+        return (mean, each.std(axis=0)) if return_std else mean
+
+    def predict_members(self, x: Any) -> np.ndarray:
+        """Every member's prediction: float32 (members, n, *output_shape)."""
+        return np.stack([member.predict(x, verbose=0) for member in self.members])
+
+    def export(
+        self, filepath: str | os.PathLike[str], format: str | None = None
+    ) -> None:
+        """Write all members, with their mean and deviation, for programs without Kurve;
+        see `Sequential.export`."""
+        from kurve.exchange.export import export
+
+        export(self, filepath, format)
+
+    def _drive(self, runs: list[TrainingRun]) -> list[History]:
+        """Do the jobs of all runs in rounds, a round in one call of the engine."""
+        histories: dict[int, History] = {}
+        waiting: dict[int, Job] = {}
+
+        def advance(number: int, step: Callable[[], Job]) -> None:
+            try:
+                waiting[number] = step()
+            except StopIteration as end:
+                histories[number] = end.value
+
+        for number, run in enumerate(runs):
+            advance(number, run.__next__)
+        while waiting:
+            jobs, numbers = list(waiting.values()), list(waiting)
+            waiting.clear()
+            errors = self.members[numbers[0]].ready_engine().train(jobs)
+            for number, error in zip(numbers, errors, strict=True):
+                if error is None:
+                    advance(number, runs[number].__next__)
+                else:
+                    error.add_note(f"This is member {number} of the ensemble.")
+                    advance(number, partial(runs[number].throw, error))
+        return [histories[number] for number in range(len(runs))]
+
+    def _weights(self, x: Any, given: Any, bootstrap: bool) -> list[np.ndarray | None]:
+        """The sample weights of each member."""
+        if given is None and not bootstrap:
+            return [None] * len(self.members)
+        rows = len(data.as_samples("fit", "x", x, None))
+        weights: np.ndarray = np.ones(rows, np.float32)
+        if given is not None:
+            weights = as_numbers("fit", "sample_weight", given)
+        if weights.ndim < 2 or weights.shape == (rows, 1):
+            weights = np.broadcast_to(
+                data.as_weights("fit", weights, rows), (len(self.members), rows)
+            )
+        elif weights.shape != (len(self.members), rows):
+            raise ValueError(
+                f"[fit] sample_weight must have shape ({rows},) or "
+                f"({len(self.members)}, {rows}), a row of it for each member. "
+                f"Received: shape {weights.shape}."
+            )
+        if not bootstrap:
+            return list(weights)
+        return [
+            weight * rng.resample_counts(rng.next_seed(), rows) for weight in weights
+        ]
+
+    def _title(self) -> str:
+        return f"{len(self.members)} members"
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        return f"<Ensemble of {len(self.members)} models>"
+
+
+class _Shown:
+    """What the progress bar of an ensemble shows: the epochs of the member that has
+    done most, and the mean of all members' latest logs."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        self.bar = bar
+        self.latest: dict[int, dict[str, float]] = {}
+        self.done = 0
+
+    def logs(self) -> dict[str, float]:
+        names = list(dict.fromkeys(k for logs in self.latest.values() for k in logs))
+        return {
+            name: float(np.mean([m[name] for m in self.latest.values() if name in m]))
+            for name in names
+        }
+
+    def of_member(self, number: int) -> Callback:
+        shown = self
+
+        class Watch(Callback):
+            """Reports one member's epochs."""
+
+            epochs = 0
+
+            def on_epoch_end(
+                self, epoch: int, logs: dict[str, float] | None = None
+            ) -> None:
+                self.epochs += 1
+                shown.latest[number] = dict(logs or {})
+                if self.epochs > shown.done:
+                    shown.done = self.epochs
+                    if shown.bar.wants_updates:
+                        shown.bar.update(shown.done, shown.logs())
+
+        return Watch()

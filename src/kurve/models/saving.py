@@ -1,0 +1,343 @@
+"""Models as files: configuration and training in the description, numbers in arrays.
+
+kind      "model", or "weights" for these alone
+model     Sequential.get_config()
+seed      key of all random streams of the model
+step      number of updates done
+compile   null, or optimizer, loss, metrics and engine
+
+weights/LAYER/NAME    float32, in the order of `model.weights`
+optimizer/slots       (K, P) float32, as in `kurve.engines.State`
+optimizer/scalars     (J,) float64
+history/NAME          (epochs,) float64, what `fit` returned last
+epochs                (epochs,) int64, their numbers
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve import layers, losses, metrics, optimizers
+from kurve.core import registry
+from kurve.core.container.errors import ModelFileError
+from kurve.core.container.reading import MAX_RANK, Reader, opened
+from kurve.core.container.version1 import upgraded
+from kurve.core.container.writing import write
+from kurve.errors import path_name
+from kurve.layers.base import Variable, check_shape
+from kurve.models.fields import Field
+
+if TYPE_CHECKING:
+    from kurve.models import Sequential
+
+MAX_CONSTANTS = 1 << 20
+"""Most numbers that a model may hold beside its weights (a mean that is given to
+`Normalization`): they are not in the file, and so no file's size bounds them."""
+
+_ENGINES = ("native", "reference")
+
+
+def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write configuration, weights, optimizer state, seed and history."""
+    path = checked_ending("save", filepath, ".kurve")
+    model._built("save")
+    info, tensors = packed(model)
+    write(path, info, tensors)
+
+
+def load_model(
+    filepath: str | os.PathLike[str],
+    custom_objects: Mapping[str, type] | None = None,
+) -> Sequential:
+    """The model in a file, ready to predict and to go on training."""
+    path = path_name("load_model", "filepath", filepath, "model.kurve")
+    with registry.custom_objects(custom_objects), opened(path) as file:
+        model = unpacked(description(file, "model"), file)
+        file.finish()
+        return model
+
+
+def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Write the weights alone."""
+    path = checked_ending("save_weights", filepath, ".weights.kurve")
+    model._built("save_weights")
+    write(path, {"kind": "weights"}, _weight_tensors("save_weights", model))
+
+
+def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
+    """Read the weights into a built model of the same layers, all or none. Orders and
+    shapes must agree, not the layers' names, which are counted up in a process."""
+    model._built("load_weights")
+    with opened(filepath) as file:
+        description(file, "weights", "model")
+        names = [name for name in file.entries if name.startswith("weights/")]
+        shapes = [file.entries[name].shape for name in names]
+        wanted = [variable.shape for variable in model.weights]
+        if shapes != wanted:
+            pairs = zip(names, shapes, [*wanted, None], strict=False)
+            other = next(((n, s, w) for n, s, w in pairs if s != w), None)
+            field, has, need = other or ("tensors", "no more", wanted[len(shapes)])
+            raise ModelFileError(
+                f"[load_weights] {file.path!r} does not fit the model: {field}: the "
+                f"file has {has}, the model {need or 'no more'}, after weights that "
+                "agree. Try a model of the same layers.",
+                f"tensors.{field}",
+            )
+        arrays = []
+        for name, shape in zip(names, shapes, strict=True):
+            file.take(name, shape)
+            arrays.append(file.read(name))
+            check_finite(file, name, arrays[-1])
+    model.set_weights(arrays)
+
+
+def description(file: Reader, *kinds: str) -> Field:
+    """The description of a file that must be of one of these kinds."""
+    top = Field(file.path, "", file.info)
+    if file.version == 1:
+        top = upgraded(top)
+    kind = top.value.get("kind")
+    if kind in kinds:
+        return top
+    hint = {
+        "weights": "weights only. Try model.load_weights(...) on a model of the same "
+        "layers",
+        "estimator": "an estimator. Try kurve.estimators.load",
+        "model": "a model. Try kurve.models.load_model",
+    }.get(kind if isinstance(kind, str) else "", f"something else ({str(kind)[:80]!r})")
+    raise ModelFileError(
+        f"[load] {file.path!r} holds no {kinds[0]} but {hint}.", "kind"
+    )
+
+
+def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Description and arrays of a built model.
+
+    Raises:
+        ValueError: weights that are not finite, or more constants than can be read.
+    """
+    _, state = model._built("save")
+    tensors = _weight_tensors("save", model)
+    constants = sum(math.prod(v.shape) for v in _constants(model))
+    if constants > MAX_CONSTANTS:
+        raise ValueError(
+            f"[save] a file has room for {MAX_CONSTANTS} numbers that are arguments of "
+            f"layers. Received: {constants}. Try Normalization() and adapt(x)."
+        )
+    with registry.collect_custom():
+        info = {
+            "kind": "model",
+            "model": model.get_config(),
+            "seed": state.seed,
+            "step": state.step,
+            "compile": compile_entry(model),
+        }
+    if info["compile"] is not None and len(state.slots) + len(state.scalars):
+        tensors["optimizer/slots"] = state.slots
+        tensors["optimizer/scalars"] = state.scalars
+    if model.history is not None:
+        tensors["epochs"] = np.array(model.history.epoch, np.int64)
+        tensors |= history_tensors(model.history.history)
+    return info, tensors
+
+
+def unpacked(top: Field, file: Reader) -> Sequential:
+    """The model that description and arrays hold."""
+    fields = top.table("kind", "model", "seed", "step", "compile")
+    seed, step = fields["seed"].whole(below=2**64), fields["step"].whole()
+    model = read_network(fields["model"], file, _weight_names)
+    if fields["compile"].value is not None:
+        compile_from(fields["compile"], model)
+        read_training(file, model, "optimizer/")
+    _, state = model._built("load_model")
+    model._seed = seed
+    state.step = step
+    if "epochs" in file.entries:
+        from kurve.callbacks import History
+
+        file.take("epochs", (None,), np.int64)
+        model.history = History()
+        model.history.epoch = file.read("epochs").tolist()
+        model.history.history = read_history(file)
+        model.history.set_model(model)
+    return model
+
+
+def read_network(
+    config: Field, file: Reader, names: Callable[[Sequence[Variable]], list[str]]
+) -> Sequential:
+    """The network of a configuration, its weights read from the file.
+
+    Nothing is allocated before the file is known to hold weights of these shapes, and
+    the weights are read to where they stay.
+
+    Args:
+        names: the arrays' names of all weights.
+    """
+    from kurve.models import Sequential
+
+    fields = config.table("name", "input_shape", "layers", optional=("trainable",))
+    model = Sequential(
+        name=fields["name"].text(),
+        trainable="trainable" not in fields or fields["trainable"].flag(),
+    )
+    sizes = [size.whole(1, 2**48) for size in fields["input_shape"].items()]
+    if not 0 < len(sizes) <= MAX_RANK:
+        raise fields["input_shape"].wrong("it must have 1 to 8 axes")
+    shape = fields["input_shape"].made(lambda _: check_shape(Sequential, sizes))
+    made = [
+        entry.thing(layers.deserialize, layers.serialize)
+        for entry in fields["layers"].items()
+    ]
+    if not made:
+        raise fields["layers"].wrong("there are none")
+
+    def declare(_: Any) -> None:
+        model._put(shape, made)
+        model._declare(shape)
+
+    fields["layers"].made(declare)
+    weights = model.weights
+    places = names(weights)
+    for variable, name in zip(weights, places, strict=True):
+        file.take(name, variable.shape)
+    if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
+        raise fields["layers"].wrong("they hold more constants than the file")
+    fields["layers"].made(lambda _: model._lay_out(shape, values=False))
+    for variable, name in zip(weights, places, strict=True):
+        file.read_into(name, variable.value)
+        check_finite(file, name, variable.value)
+    return model
+
+
+def compile_from(field: Field, model: Sequential) -> None:
+    """Compile as the field says."""
+    fields = field.table("optimizer", "loss", "metrics", "engine")
+    optimizer = fields["optimizer"].thing(optimizers.deserialize, optimizers.serialize)
+    fields["optimizer"].made(lambda _: optimizer.learning_rates(0, 1))
+    loss = fields["loss"].thing(losses.deserialize, losses.serialize)
+    given: dict[bool, list[metrics.Metric]] = {False: [], True: []}
+    for item in fields["metrics"].items():
+        entry = item.table("weighted", "metric")
+        metric = entry["metric"].thing(metrics.deserialize, metrics.serialize)
+        given[entry["weighted"].flag()].append(metric)
+    engine = fields["engine"].value
+    if engine is not None and fields["engine"].text() not in _ENGINES:
+        raise fields["engine"].wrong(f"it is none of {', '.join(_ENGINES)}")
+    field.made(
+        lambda _: model.compile(
+            optimizer,
+            loss,
+            metrics=given[False],
+            weighted_metrics=given[True],
+            engine=engine,
+        )
+    )
+
+
+def read_training(file: Reader, model: Sequential, prefix: str) -> None:
+    """Read the optimizer's vectors, where it has any and had begun to use them."""
+    if f"{prefix}slots" not in file.entries:
+        return
+    plan, state = model._built("load_model")
+    assert model.optimizer is not None
+    starts = np.asarray(model.optimizer.slot_starts, np.float32)
+    file.take(f"{prefix}slots", (len(starts), len(state.params)))
+    file.take(f"{prefix}scalars", (len(model.optimizer.scalar_starts),), np.float64)
+    slots = model._training_state().slots
+    file.read_into(f"{prefix}slots", slots)
+    end = 0
+    for slot in plan.params:  # nothing lies between the variables, whatever a file says
+        slots[:, end : slot.offset] = starts[:, None]
+        end = slot.end
+    slots[:, end:] = starts[:, None]
+    state.scalars = file.read(f"{prefix}scalars")
+
+
+def history_tensors(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
+    """The columns of a history that hold nothing but numbers."""
+    columns = {}
+    for name, values in history.items():
+        kinds = (int, float, np.integer, np.floating)
+        if isinstance(name, str) and all(isinstance(v, kinds) for v in values):
+            columns[f"history/{name}"] = np.array(values, np.float64)
+    return columns
+
+
+def read_history(file: Reader) -> dict[str, list[float]]:
+    """What `history_tensors` has made arrays of."""
+    history: dict[str, list[float]] = {}
+    for name in file.entries:
+        if name.startswith("history/"):
+            file.take(name, (None,), np.float64)
+            history[name.removeprefix("history/")] = file.read(name).tolist()
+    return history
+
+
+def check_finite(file: Reader, name: str, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        field = f"tensors.{name[:80]}"
+        raise Field(file.path, field, None).wrong("it holds NaN or infinity")
+
+
+def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:
+    """The path, which must end so."""
+    path = path_name(where, "filepath", filepath, f"model{ending}")
+    if not path.endswith(ending):
+        raise ValueError(
+            f"[{where}] the file's name must end in {ending!r}. "
+            f"Received: {path!r}. Try {_stem(path) + ending!r}."
+        )
+    return path
+
+
+def _stem(path: str) -> str:
+    """The path without the ending of a kind of file, if it has one."""
+    stem, ending = os.path.splitext(path)
+    return stem.removesuffix(".weights") if ending[1:].isidentifier() else path
+
+
+def _constants(model: Sequential) -> list[Variable]:
+    return [v for v in model.variables if v.role == "constant"]
+
+
+def compile_entry(model: Sequential) -> dict[str, Any] | None:
+    given = model._compilation
+    if given is None:
+        return None
+    name = None if given.engine is None else given.engine.name
+    return {
+        "optimizer": optimizers.serialize(given.optimizer),
+        "loss": losses.serialize(given.loss),
+        "metrics": [
+            {"weighted": weighted, "metric": metrics.serialize(metric)}
+            for metric, weighted in given.metrics
+        ],
+        "engine": name if name in _ENGINES else None,
+    }
+
+
+def _weight_names(weights: Sequence[Variable]) -> list[str]:
+    return [f"weights/{variable.name}" for variable in weights]
+
+
+def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
+    weights = model.weights
+    tensors = dict(zip(_weight_names(weights), [v.value for v in weights], strict=True))
+    if len(tensors) < len(weights):
+        raise ValueError(
+            f"[{where}] weights must have different names. Received: two of one name "
+            f"among {', '.join(v.name for v in weights)[:200]}. Try other names."
+        )
+    for name, value in tensors.items():
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"[{where}] weights must be finite. Received: NaN or infinity in "
+                f"{name.removeprefix('weights/')}. Try weights from before that."
+            )
+    return tensors

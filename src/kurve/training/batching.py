@@ -1,0 +1,126 @@
+"""How rows are divided into batches, steps and epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve.core import rng
+from kurve.core.arguments import is_integer
+
+BATCH_SIZE = 32
+"""Rows a step where the caller names no number."""
+
+ONE_BATCH = 2**62
+"""As batch_size: all rows at once."""
+
+
+@dataclass
+class Division:
+    """How `fit` divides n rows into the steps of an epoch.
+
+    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps`
+    steps is usually one pass; with both batch_size and steps_per_epoch given it is a
+    window of the endless sequence of passes, which goes on where the last one stopped.
+    """
+
+    rows: int
+    bounds: np.ndarray
+    steps: int
+    shuffle: bool
+    seed: int
+    first_step: int
+    """Number of updates done before the first pass: names the passes' permutations, so
+    that a second `fit` does not repeat those of the first."""
+
+    def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
+        """Order of the rows and bounds of the batches of the index-th epoch."""
+        per_pass = len(self.bounds) - 1
+        if self.steps == per_pass:
+            return self._order(index), self.bounds
+        first, last = index * self.steps, (index + 1) * self.steps
+        orders, sizes = [], []
+        for number in range(first // per_pass, -(-last // per_pass)):
+            order = self._order(number)
+            low = max(first - number * per_pass, 0)
+            high = min(last - number * per_pass, per_pass)
+            rows = slice(int(self.bounds[low]), int(self.bounds[high]))
+            orders.append(np.arange(self.rows)[rows] if order is None else order[rows])
+            sizes.append(np.diff(self.bounds[low : high + 1]))
+        ends = np.cumsum(np.concatenate([[0], *sizes]), dtype=np.int64)
+        return np.concatenate(orders).astype(np.int64), ends
+
+    def _order(self, number: int) -> np.ndarray | None:
+        if not self.shuffle:
+            return None
+        name = self.first_step + number * (len(self.bounds) - 1)
+        return rng.permutation(self.seed, name, self.rows)
+
+
+def pass_bounds(
+    rows: int, batch_size: int | None, steps_per_epoch: int | None
+) -> np.ndarray:
+    """Bounds of the batches of one pass of `fit` over the rows."""
+    if steps_per_epoch is None or batch_size is not None:
+        return batch_bounds(rows, batch_size)
+    if steps_per_epoch > rows:
+        raise ValueError(
+            "[fit] steps_per_epoch must not exceed the number of rows, because the "
+            "rows are divided into that many batches. Received: "
+            f"steps_per_epoch={steps_per_epoch} for {rows} rows. Try "
+            f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too, to "
+            "walk over the rows several times."
+        )
+    # The sizes of numpy.array_split: the first rows % steps have one row more.
+    index = np.arange(steps_per_epoch + 1, dtype=np.int64)
+    size, more = divmod(rows, steps_per_epoch)
+    return index * size + np.minimum(index, more)
+
+
+def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
+    """Bounds of batches of batch_size rows, the last one maybe smaller."""
+    size = BATCH_SIZE if batch_size is None else batch_size
+    check_count(where, "batch_size", size, 1)
+    return np.append(np.arange(0, rows, size, dtype=np.int64), rows)
+
+
+def evaluation_bounds(
+    rows: int, batch_size: int | None, steps: int | None, where: str
+) -> np.ndarray:
+    """Bounds of the batches of `evaluate` and its like: all of batch_size rows, or the
+    first `steps` of them; without batch_size, `steps` batches hold all rows."""
+    if steps is None:
+        return batch_bounds(rows, batch_size, where)
+    check_count(where, "steps", steps, 1)
+    size = -(-rows // steps) if batch_size is None else batch_size
+    return batch_bounds(rows, size, where)[: steps + 1]
+
+
+def check_count(where: str, name: str, value: Any, low: int) -> None:
+    if not is_integer(value):
+        raise TypeError(
+            f"[{where}] {name} must be an integer. "
+            f"Received: {name}={value!r}. Try {name}={_nearest_count(value, low)}."
+        )
+    if value < low:
+        fix = BATCH_SIZE if name.endswith("batch_size") else max(low, 1)
+        raise ValueError(
+            f"[{where}] {name} must be at least {low}. "
+            f"Received: {name}={value}. Try {name}={fix}."
+        )
+    if value >= 2**63:
+        raise ValueError(
+            f"[{where}] {name} must be below 2**63. "
+            f"Received: an integer of {int(value).bit_length()} bits. "
+            f"Try {name}={max(low, BATCH_SIZE)}."
+        )
+
+
+def _nearest_count(value: Any, low: int) -> int:
+    """The integer that may be meant by something else."""
+    try:
+        return max(round(float(value)), low, 1)
+    except (TypeError, ValueError, OverflowError):
+        return max(low, 1)

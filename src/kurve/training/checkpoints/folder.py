@@ -1,0 +1,167 @@
+"""The folder of checkpoints: a lock, and two files that take turns.
+
+Each new checkpoint replaces the older of the two, whole or not at all, so that one is
+always left if the newest is damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from kurve.core.container import reading, writing
+from kurve.core.container.errors import ModelFileError
+from kurve.core.entries import warn
+from kurve.core.files import is_temporary
+from kurve.errors import CheckpointError, CheckpointInUseError
+
+LOCK = "checkpoint.lock"
+FILES = ("checkpoint-0.kurve", "checkpoint-1.kurve")
+
+Content = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""Metadata and tensors of a file."""
+
+
+class Folder:
+    """A folder that one `fit` at a time uses; a context that holds its lock.
+
+    The kernel takes the lock back when the process ends, however it ends.
+
+    Args:
+        path: made if it is not there.
+        generations: 2, or 1 to keep the newest checkpoint only.
+
+    Raises:
+        CheckpointInUseError: somebody else holds the lock.
+        OSError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], generations: int = 2) -> None:
+        self.path, self.generations = os.fspath(path), generations
+        self._lock = -1
+        self._sequence = 0
+        self._next = FILES[0]
+
+    def __enter__(self) -> Folder:
+        os.makedirs(self.path, exist_ok=True)
+        self._lock = _locked(self.path)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):  # nothing of a fit depends on it
+                os.close(self._lock)
+            self._lock = -1
+
+    def newest(self) -> Content | None:
+        """The newest checkpoint that is whole, or None in a folder without any.
+
+        Raises:
+            CheckpointError: there are checkpoints, and none can be read.
+        """
+        found: list[tuple[int, str]] = []
+        damaged: list[str] = []
+        for name in FILES:
+            try:
+                info, _ = reading.read_header(self._at(name))
+                found.append((int(info["sequence"]), name))
+            except FileNotFoundError:
+                continue
+            except (ModelFileError, OSError, KeyError, TypeError) as error:
+                damaged.append(_reason(self._at(name), error))
+        for sequence, name in sorted(found, reverse=True):
+            try:
+                content = reading.read(self._at(name))
+            except (ModelFileError, OSError) as error:
+                damaged.append(_reason(self._at(name), error))
+                continue
+            if damaged:
+                warn(
+                    f"[fit] {damaged[0]}. Training goes on from the checkpoint before "
+                    "it.",
+                    RuntimeWarning,
+                )
+            self._sequence, self._next = sequence, self._other(name)
+            return content
+        if damaged:
+            raise CheckpointError(
+                f"[fit] no checkpoint in {self.path!r} can be read. "
+                f"Received: {'; '.join(damaged)}. "
+                "Try another folder, or delete this one to begin anew."
+            )
+        return None
+
+    def write(self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        """Write the next checkpoint in place of the older one.
+
+        Raises:
+            OSError: of any operation, with the file's name; both checkpoints are there
+                as they were, or the new one is in place but maybe not on the disk.
+            ValueError: more than a file can hold.
+        """
+        content = {**info, "sequence": self._sequence + 1}
+        writing.write(self._at(self._next), content, tensors)
+        self._sequence += 1
+        self._next = self._other(self._next)
+
+    def delete(self) -> None:
+        """Take away all that a `Folder` has made, and the folder if it is then empty.
+        What cannot be taken away stays."""
+        with contextlib.suppress(OSError):
+            left = [n for n in os.listdir(self.path) if is_temporary(n)]
+            for name in (*FILES, *left, LOCK):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._at(name))
+            os.rmdir(self.path)
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    def _other(self, name: str) -> str:
+        return FILES[(FILES.index(name) + 1) % self.generations]
+
+
+def _reason(path: str, error: Exception) -> str:
+    return f"{path!r} cannot be read ({type(error).__name__}: {error})"
+
+
+def _locked(folder: str) -> int:
+    """An open file that holds the folder's lock."""
+    import fcntl
+
+    path = os.path.join(folder, LOCK)
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before may have taken the file away.
+            if _same_file(handle, path):
+                return handle
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise CheckpointInUseError(
+                "[fit] only one fit at a time can use a folder of checkpoints. "
+                f"Received: {folder!r}, in use by another fit or process. Try another "
+                "folder, or wait until that one has ended."
+            ) from None
+        os.close(handle)
+
+
+def _same_file(handle: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False

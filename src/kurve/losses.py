@@ -49,7 +49,7 @@ class Rowwise:
         if last % self.outputs_per_target:
             raise ValueError(
                 f"[{type(self).__name__}] the model needs {self.outputs_per_target} "
-                f"outputs for each target. Received: an output of shape {output_shape}. "
+                f"outputs for each target. Received: output_shape={output_shape}. "
                 f"Try a last layer of {self.outputs_per_target} units for one target."
             )
         return (*leading, last // self.outputs_per_target)

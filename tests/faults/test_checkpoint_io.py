@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import kurve
-from kurve import saving
+from kurve.core.container import writing
 from kurve.errors import CheckpointError
 from kurve.training.checkpoints.folder import Folder
 from tests.faults.checkpoint_io import fit, fresh
@@ -133,7 +133,7 @@ def _without_syncs(
 def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """The text names the folder, and the next checkpoint is written again."""
     model, calls = fresh(), []
-    write = saving.write
+    write = writing.write
 
     def full(*arguments: object) -> None:
         calls.append(1)
@@ -142,7 +142,7 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
         write(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(saving, "write", full)
+        patch.setattr(writing, "write", full)
         with pytest.warns(RuntimeWarning) as warned:
             found = fit(model, tmp_path)
     assert found == fit(fresh(), None)

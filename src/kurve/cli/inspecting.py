@@ -42,8 +42,8 @@ def facts(path: str) -> dict[str, Any]:
     if config.value is not None:
         found["layers"] = [_layer(entry) for entry in _need(config, "layers").items()]
     if kind == "checkpoint":
-        cursor = top.inner("cursor", info["cursor"])
-        found["epoch"] = _need(cursor, "epoch").whole()
+        progress = top.inner("progress", info["progress"])
+        found["epoch"] = _need(progress, "epoch").whole()
     if (step := _part(top, "step")).value is not None:
         found["step"] = step.whole()
     if (compiled := _part(top, "compile")).value is not None:
@@ -92,7 +92,7 @@ def _kind(info: Mapping[str, Any]) -> str:
     """What a file holds; version 1 and checkpoints do not say so."""
     if "estimator" in info:
         return "estimator"
-    if "cursor" in info:
+    if "progress" in info:
         return "checkpoint"
     return "Sequential" if info.get("model") else "weights"
 

@@ -222,6 +222,7 @@ std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
   if (spec.kind == "normalization")
     op = std::make_unique<NormalizationOp>(spec, buffers);
   if (spec.kind == "reshape") op = std::make_unique<Reshape>(spec);
+  if (spec.kind == "map") op = make_map(spec, params);
   if (!op) op = make_conv(spec, next, params, takes_next);
   if (!op) op = make_transposed(spec, params);
   if (!op) op = make_pool(spec);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -42,12 +43,24 @@ struct VariableSpec {
   int64_t size() const { return product_of(shape); }
 };
 
+// kurve.ops.tape.Tape: instructions are a name, registers, and a constant's value.
+struct TapeSpec {
+  int inputs = 0;
+  std::vector<std::tuple<std::string, std::vector<int>, double>> code;
+  std::vector<int> outputs;
+};
+
 // One op of a plan; params and buffers name slots by role.
 struct OpSpec {
   std::string kind, layer;
   Shape in_shape, out_shape;
   std::map<std::string, int> params, buffers;  // role -> index of the slot
   Attrs attrs;
+
+  // Of a map: its formula, the variables that are inputs behind x, and the gradient
+  // tape, whose outputs belong to the inputs `wanted`.
+  TapeSpec tape{}, gradient{};
+  std::vector<int> operands{}, wanted{};
 };
 
 // An update of the variables under way; slots (K, size).
@@ -189,6 +202,7 @@ std::unique_ptr<Op> make_conv(const OpSpec&, const OpSpec* next,
                               bool& takes_next);
 std::unique_ptr<Op> make_transposed(const OpSpec&,
                                     const std::vector<VariableSpec>& params);
+std::unique_ptr<Op> make_map(const OpSpec&, const std::vector<VariableSpec>& params);
 std::unique_ptr<Op> make_pool(const OpSpec&);
 std::unique_ptr<Op> make_normalization(const OpSpec&,
                                        const std::vector<VariableSpec>& params,

@@ -4,6 +4,7 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
@@ -279,11 +280,25 @@ void register_program(nb::module_& m) {
       .def(nb::init<std::string, Shape, int64_t, bool, double, double>(),
            nb::arg("name"), nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"),
            nb::arg("l1"), nb::arg("l2"));
-  nb::class_<OpSpec>(m, "Op").def(
-      nb::init<std::string, std::string, Shape, Shape, std::map<std::string, int>,
-               std::map<std::string, int>, Attrs>(),
-      nb::arg("kind"), nb::arg("layer"), nb::arg("in_shape"), nb::arg("out_shape"),
-      nb::arg("params"), nb::arg("buffers"), nb::arg("attrs"));
+  nb::class_<TapeSpec>(m, "Tape").def(
+      nb::init<int, std::vector<std::tuple<std::string, std::vector<int>, double>>,
+               std::vector<int>>(),
+      nb::arg("inputs"), nb::arg("code"), nb::arg("outputs"));
+  nb::class_<OpSpec>(m, "Op")
+      .def(nb::init<std::string, std::string, Shape, Shape, std::map<std::string, int>,
+                    std::map<std::string, int>, Attrs>(),
+           nb::arg("kind"), nb::arg("layer"), nb::arg("in_shape"), nb::arg("out_shape"),
+           nb::arg("params"), nb::arg("buffers"), nb::arg("attrs"))
+      .def(
+          "set_tape",
+          [](OpSpec& op, TapeSpec tape, TapeSpec gradient, std::vector<int> operands,
+             std::vector<int> wanted) {
+            op.tape = std::move(tape), op.gradient = std::move(gradient);
+            op.operands = std::move(operands), op.wanted = std::move(wanted);
+          },
+          nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"), nb::arg("wanted"),
+          "Of a map: its formula, which params are inputs behind x, the tape of the "
+          "gradient, and the inputs that its outputs belong to.");
   nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
                                   nb::arg("attrs"));
   nb::class_<MetricSpec>(m, "Metric")

@@ -32,6 +32,7 @@ namespace {
 #include "optimizer.inl.h"
 #include "panel.inl.h"
 #include "pointwise.inl.h"
+#include "tape.inl.h"
 
 #include "pack.inl.h"
 #include "product.inl.h"
@@ -91,6 +92,7 @@ const Kernels NAME(KURVE_ARCH) = {
     in_safe_range,
     activate,
     differentiate,
+    run_tape,
     softmax_forward,
     softmax_backward,
     dropout,

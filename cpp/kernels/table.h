@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "tape.h"
+
 namespace kurve {
 
 enum class Activation : int {
@@ -161,6 +163,9 @@ struct Kernels {
   // dx = dy * derivative, values of the derivative counted from `offset`.
   void (*differentiate)(const Derivative&, int64_t offset, const float* dy, float* dx,
                         int64_t n);
+  // Elements first..first+n-1 of a tape's outputs.
+  void (*run_tape)(const Tape&, const Operand* inputs, float* const* outputs,
+                   int64_t first, int64_t n);
   void (*softmax_forward)(const float* x, float* y, int64_t rows, int64_t O);
   void (*softmax_backward)(const float* y, const float* dy, float* dx, int64_t rows,
                            int64_t O);

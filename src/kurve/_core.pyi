@@ -22,8 +22,16 @@ def available_isas() -> list[str]:
 class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
 
+class Tape:
+    def __init__(self, inputs: int, code: Sequence[tuple[str, Sequence[int], float]], outputs: Sequence[int]) -> None: ...
+
 class Op:
     def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str]) -> None: ...
+
+    def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], wanted: Sequence[int]) -> None:
+        """
+        Of a map: its formula, which params are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
+        """
 
 class Spec:
     def __init__(self, kind: str, attrs: Mapping[str, float | str]) -> None: ...

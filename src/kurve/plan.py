@@ -22,6 +22,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from kurve.ops.tape import Tape
+
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
 
@@ -61,6 +63,7 @@ class Op:
     dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
     activation                                activation, alpha  (elementwise)
     softmax                                   (over the last axis)
+    map            any                        (a tape: elementwise, of x and params)
     dropout                                   rate, stream (number of the random
                                               stream), shared?
     gaussian_noise                            stddev, stream
@@ -106,6 +109,7 @@ class Op:
     params: Mapping[str, VariableSpec] = field(default_factory=dict)
     buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
     attrs: Mapping[str, Attr] = field(default_factory=dict)
+    tape: Tape | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from kurve import _core
 from kurve.engines.base import NUMERICS as NUMERICS
 from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import Tape, gradient
 from kurve.plan import Op, Plan, Spec, VariableSpec
 
 FLOAT32 = np.dtype(np.float32)
@@ -138,7 +140,7 @@ def _slot(slot: VariableSpec) -> _core.VariableSpec:
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:
-    return _core.Op(
+    lowered = _core.Op(
         op.kind,
         op.layer,
         list(op.in_shape),
@@ -147,6 +149,18 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         {role: plan.buffers.index(slot) for role, slot in op.buffers.items()},
         _attrs(op),
     )
+    if op.tape is not None:
+        operands = [plan.params.index(slot) for slot in op.params.values()]
+        wanted = [0]
+        wanted += [i for i, v in enumerate(op.params.values(), 1) if v.trainable]
+        backward = gradient(op.tape, RULES, wanted)
+        lowered.set_tape(_tape(op.tape), _tape(backward), operands, wanted)
+    return lowered
+
+
+def _tape(tape: Tape) -> _core.Tape:
+    code = [(i.name, list(i.arguments), i.value) for i in tape.code]
+    return _core.Tape(tape.inputs, code, list(tape.outputs))
 
 
 def _floats(params: np.ndarray) -> np.ndarray:

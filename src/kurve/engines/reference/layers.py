@@ -15,6 +15,7 @@ from kurve.engines.base import State
 from kurve.engines.reference import (
     convolution,
     images,
+    maps,
     padding,
     pooling,
     scaling,
@@ -188,6 +189,7 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "dense": (dense_forward, dense_backward),
     "activation": (activation_forward, activation_backward),
     "softmax": (softmax_forward, softmax_backward),
+    "map": (maps.map_forward, maps.map_backward),
     "dropout": (dropout_forward, dropout_backward),
     "normalization": (normalization_forward, normalization_backward),
     "gaussian_noise": (gaussian_noise_forward, gaussian_noise_backward),

@@ -1,0 +1,56 @@
+// Tapes of elementwise operations (kurve.ops.tape) as a kernel sees them.
+#pragma once
+
+#include <cstdint>
+
+namespace kurve {
+
+// land, lor and lnot are `and`, `or` and `not`.
+// clang-format off: a list, not statements
+#define KURVE_MICRO(CASE) \
+  CASE(constant) CASE(add) CASE(sub) CASE(mul) CASE(div) CASE(neg) CASE(reciprocal) \
+  CASE(square) CASE(sqrt) CASE(rsqrt) CASE(pow) CASE(mod) CASE(exp) CASE(expm1) \
+  CASE(log) CASE(log1p) CASE(sigmoid) CASE(softplus) CASE(erf) CASE(sin) CASE(cos) \
+  CASE(tan) CASE(tanh) CASE(sinh) CASE(cosh) CASE(arcsin) CASE(arccos) CASE(arcsinh) \
+  CASE(arccosh) CASE(arctan) CASE(arctanh) CASE(arctan2) CASE(abs) CASE(sign) \
+  CASE(floor) CASE(ceil) CASE(round) CASE(stop_gradient) CASE(max) CASE(min) \
+  CASE(relu) CASE(where) CASE(lt) CASE(le) CASE(gt) CASE(ge) CASE(eq) CASE(ne) \
+  CASE(land) CASE(lor) CASE(lnot) CASE(isfinite) CASE(isnan)
+// clang-format on
+
+enum class Micro : int {
+#define CASE(name) name,
+  KURVE_MICRO(CASE)
+#undef CASE
+};
+
+// Where a register lies: an input, an output, or a block of scratch memory.
+struct Place {
+  enum Kind : int16_t { input, output, scratch } kind = scratch;
+  int16_t index = 0;
+};
+
+struct Instruction {
+  Micro kind;
+  float value = 0;  // of a constant
+  Place to, a, b, c;
+};
+
+// How an input is spread over the elements of the outputs: element i reads
+// data[i / outer * size + i / inner % size]. A full input has size = outer and inner 1;
+// of what is one for all samples, `outer` is the number of elements.
+struct Operand {
+  const float* data = nullptr;
+  int64_t size = 1, inner = 1, outer = 1;
+  bool full = true;
+};
+
+struct Tape {
+  static constexpr int most_inputs = 24, most_outputs = 24, most_scratch = 24;
+  static constexpr int block = 512;
+
+  const Instruction* code;
+  int count, inputs, outputs;
+};
+
+}  // namespace kurve

@@ -1,0 +1,1 @@
+"""Operations on arrays: tables of what each computes, and its derivative."""

@@ -1,0 +1,266 @@
+"""Tapes: chains of elementwise operations as data.
+
+A tape computes y = f(a, b, ...) element by element. Its registers are first the inputs,
+then the result of each instruction:
+
+    y = a * tanh(a) + 1        0: a
+                               1: tanh 0
+                               2: mul 0 1
+                               3: constant 1.0
+                               4: add 2 3
+
+Engines run a tape block by block, so that what lies between its inputs and outputs
+never leaves the first cache. The derivative of a tape is a tape (`gradient`), which
+computes again what it needs instead of reading what forward would have to write.
+
+The operations stand in `kurve.ops.elementwise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+MOST_INSTRUCTIONS = 4096
+"""Of one tape: files hold tapes, and what a file describes must stay bounded."""
+
+MOST_LIVE = 24
+"""Registers that may be in use at one time; engines keep a block of each in the first
+cache."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation on registers; `value` is that of a constant."""
+
+    name: str
+    arguments: tuple[int, ...] = ()
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tape:
+    """`inputs` registers, the code, and which registers are its outputs."""
+
+    inputs: int
+    code: tuple[Instruction, ...]
+    outputs: tuple[int, ...]
+
+    def checked(self, known: Mapping[str, int]) -> Tape:
+        """The same, if it can be run.
+
+        Args:
+            known: number of arguments of each operation.
+
+        Raises:
+            ValueError: an unknown operation, or a register that is not there yet.
+        """
+        if not 0 <= len(self.code) <= MOST_INSTRUCTIONS or not self.outputs:
+            raise ValueError(
+                f"[tape] there must be outputs and at most {MOST_INSTRUCTIONS} "
+                f"instructions. Received: {len(self.code)}. Try several operations."
+            )
+        for register, step in enumerate(self.code, self.inputs):
+            if known.get(step.name) != len(step.arguments):
+                raise ValueError(
+                    "[tape] an operation must be known and have its number of "
+                    f"arguments. Received: {step.name!r} of {len(step.arguments)}."
+                )
+            if not all(0 <= a < register for a in step.arguments):
+                raise ValueError(
+                    "[tape] arguments must be registers written before. "
+                    f"Received: {step.arguments} in register {register}."
+                )
+        if not all(0 <= o < self.inputs + len(self.code) for o in self.outputs):
+            raise ValueError(
+                f"[tape] outputs must be registers. Received: {self.outputs}."
+            )
+        return self
+
+    def live(self) -> int:
+        """The most registers in use at one time, inputs and constants included."""
+        last = {a: i for i, step in enumerate(self.code) for a in step.arguments}
+        last.update(dict.fromkeys(self.outputs, len(self.code)))
+        most = now = sum(1 for i in range(self.inputs) if i in last)
+        for i, step in enumerate(self.code):
+            now += 1
+            most = max(most, now)
+            now -= sum(1 for a in set(step.arguments) if last[a] == i)
+            now -= self.inputs + i not in last
+        return most
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An elementwise operation.
+
+    Args:
+        arity: number of arguments.
+        compute: on NumPy arrays.
+        gradient: (builder, dy, y, *arguments) -> a register for each argument, or None
+            where the derivative is zero everywhere it exists.
+        source: of the formula, where it is not a textbook's.
+    """
+
+    arity: int
+    compute: Callable[..., Any]
+    gradient: Callable[..., Sequence[Any]]
+
+
+@dataclass
+class Builder:
+    """Writes a tape: equal instructions once, constants folded, neutral ones left out.
+
+    rules: the table of operations.
+    """
+
+    rules: Mapping[str, Rule]
+    inputs: int
+    code: list[Instruction] = field(default_factory=list)
+    _known: dict[Instruction, int] = field(default_factory=dict)
+
+    def constant(self, value: float) -> int:
+        return self._add(Instruction("constant", (), float(np.float32(value))))
+
+    def value_of(self, register: int) -> float | None:
+        """The number that a register always holds, if it does."""
+        if register < self.inputs:
+            return None
+        step = self.code[register - self.inputs]
+        return step.value if step.name == "constant" else None
+
+    def op(self, name: str, *arguments: int | float) -> int:
+        """The register of an operation's result; numbers stand for constants."""
+        registers = tuple(
+            self.constant(a) if isinstance(a, float) else a for a in arguments
+        )
+        values = [self.value_of(r) for r in registers]
+        if registers and None not in values:
+            with np.errstate(all="ignore"):
+                folded = self.rules[name].compute(*map(np.float32, values))
+            return self.constant(float(folded))
+        same = self._simplified(name, registers, values)
+        return self._add(Instruction(name, registers)) if same is None else same
+
+    def _simplified(
+        self, name: str, r: tuple[int, ...], v: list[float | None]
+    ) -> int | None:
+        """Another register with the same numbers, where one is neutral: 1 x, x + 0. (Not
+        0 x, which is NaN for infinite x.)"""
+        if name == "mul":
+            if v[0] == 1.0 or v[1] == 1.0:
+                return r[1] if v[0] == 1.0 else r[0]
+            if v[0] == -1.0 or v[1] == -1.0:
+                return self.op("neg", r[1] if v[0] == -1.0 else r[0])
+        if name in ("add", "sub") and v[1] == 0.0:
+            return r[0]
+        if name == "add" and v[0] == 0.0:
+            return r[1]
+        if name == "div" and v[1] == 1.0:
+            return r[0]
+        if name == "neg":
+            step = self.code[r[0] - self.inputs] if r[0] >= self.inputs else None
+            if step is not None and step.name == "neg":
+                return step.arguments[0]
+        if name == "pow" and v[1] is not None:
+            power = {1.0: "", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+            if v[1] in power:
+                return self.op(power[v[1]], r[0]) if power[v[1]] else r[0]
+            if v[1] == 3.0:
+                return self.op("mul", r[0], self.op("square", r[0]))
+        return None
+
+    def _add(self, step: Instruction) -> int:
+        if step not in self._known:
+            self._known[step] = self.inputs + len(self.code)
+            self.code.append(step)
+        return self._known[step]
+
+    def inline(self, tape: Tape, arguments: Sequence[int]) -> tuple[int, ...]:
+        """A tape's instructions with its inputs replaced; the registers of its
+        outputs."""
+        registers = list(arguments)
+        for step in tape.code:
+            registers.append(
+                self.constant(step.value)
+                if step.name == "constant"
+                else self.op(step.name, *(registers[a] for a in step.arguments))
+            )
+        return tuple(registers[o] for o in tape.outputs)
+
+    def finish(self, outputs: Sequence[int]) -> Tape:
+        """The tape, without what leads to no output."""
+        needed = set(outputs)
+        for i in reversed(range(len(self.code))):
+            if self.inputs + i in needed:
+                needed.update(self.code[i].arguments)
+        place = {i: i for i in range(self.inputs)}
+        code = []
+        for i, step in enumerate(self.code, self.inputs):
+            if i in needed:
+                place[i] = self.inputs + len(code)
+                moved = tuple(place[a] for a in step.arguments)
+                code.append(Instruction(step.name, moved, step.value))
+        return Tape(self.inputs, tuple(code), tuple(place[o] for o in outputs))
+
+
+def gradient(tape: Tape, rules: Mapping[str, Rule], wanted: Sequence[int]) -> Tape:
+    """The chain rule through a tape.
+
+    Args:
+        wanted: inputs whose gradients are wanted.
+
+    Returns:
+        A tape whose inputs are those of `tape`, then dL/dy for each of its outputs, and
+        whose outputs are dL/dx for each input of `wanted`; a constant 0 where L does
+        not depend on it.
+    """
+    build = Builder(rules, tape.inputs + len(tape.outputs))
+    registers = list(range(tape.inputs))
+    for step in tape.code:
+        registers.append(
+            build.constant(step.value)
+            if step.name == "constant"
+            else build.op(step.name, *(registers[a] for a in step.arguments))
+        )
+    reached = set(wanted)  # registers that depend on a wanted input
+    for i, step in enumerate(tape.code, tape.inputs):
+        if reached.intersection(step.arguments):
+            reached.add(i)
+    adjoint: dict[int, int] = {}
+
+    def add(register: int, part: int) -> None:
+        before = adjoint.get(register)
+        adjoint[register] = part if before is None else build.op("add", before, part)
+
+    for k, output in enumerate(tape.outputs):
+        add(output, tape.inputs + k)
+    for i in reversed(range(len(tape.code))):
+        here, step = tape.inputs + i, tape.code[i]
+        if here not in adjoint or here not in reached:
+            continue
+        arguments = [registers[a] for a in step.arguments]
+        parts = rules[step.name].gradient(
+            build, adjoint[here], registers[here], *arguments
+        )
+        for argument, part in zip(step.arguments, parts, strict=True):
+            if part is not None and argument in reached:
+                add(argument, part)
+    outputs = [adjoint[w] if w in adjoint else build.constant(0.0) for w in wanted]
+    return build.finish(outputs)
+
+
+def run(tape: Tape, rules: Mapping[str, Rule], inputs: Sequence[Any]) -> list[Any]:
+    """The outputs for arrays that broadcast against each other."""
+    registers = list(inputs)
+    dtype = np.result_type(*inputs) if inputs else np.dtype(np.float32)
+    for step in tape.code:
+        registers.append(
+            dtype.type(step.value)
+            if step.name == "constant"
+            else rules[step.name].compute(*(registers[a] for a in step.arguments))
+        )
+    return [registers[o] for o in tape.outputs]

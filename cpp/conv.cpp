@@ -184,16 +184,21 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
              bool transposed) {
   Image in = image_of(spec.in_shape), to = image_of(spec.out_shape);
   if (transposed) std::swap(in, to);
-  Conv c{in.H, in.W, in.C, to.H, to.W, to.C, 1, 1, 1, 1, 1, 1, 0, 0, 1};
-  c.kh = whole(spec.attrs, "kernel_h", 1);
-  c.kw = whole(spec.attrs, "kernel_w", 1);
-  c.sh = whole(spec.attrs, "stride_h", 1);
-  c.sw = whole(spec.attrs, "stride_w", 1);
-  c.dh = whole(spec.attrs, "dilation_h", 1);
-  c.dw = whole(spec.attrs, "dilation_w", 1);
-  c.top = whole(spec.attrs, "pad_top", 0);
-  c.left = whole(spec.attrs, "pad_left", 0);
-  if (!transposed) c.groups = whole(spec.attrs, "groups", 1);
+  Conv c{.H = in.H,
+         .W = in.W,
+         .I = in.C,
+         .OH = to.H,
+         .OW = to.W,
+         .O = to.C,
+         .kh = whole(spec.attrs, "kernel_h", 1),
+         .kw = whole(spec.attrs, "kernel_w", 1),
+         .sh = whole(spec.attrs, "stride_h", 1),
+         .sw = whole(spec.attrs, "stride_w", 1),
+         .dh = whole(spec.attrs, "dilation_h", 1),
+         .dw = whole(spec.attrs, "dilation_w", 1),
+         .top = whole(spec.attrs, "pad_top", 0),
+         .left = whole(spec.attrs, "pad_left", 0),
+         .groups = transposed ? 1 : whole(spec.attrs, "groups", 1)};
   // Where zeros are added to the output instead of a crop, no kernel reaches them.
   auto fits = [&](int64_t size, int64_t before, const char* after, int64_t kernel,
                   int64_t dilation, int64_t stride, int64_t n) {

@@ -39,22 +39,22 @@ class Dense : public Op {
 
   void forward(const ExecContext& pass, const float* x, float* y,
                float* kept) const override {
-    Product p{x,
-              I_,
-              1,
-              pass.params + kernel_offset_,
-              O_,
-              false,
-              y,
-              pass.batch * rows,
-              O_,
-              I_,
-              Product::activate};
-    p.bias = bias_ >= 0 ? pass.params + bias_offset_ : nullptr;
-    p.activation = activation_;
-    p.alpha = alpha_;
-    p.kept = kept;
-    p.stop_requested = stop_requested;
+    Product p{.a = x,
+              .a_row = I_,
+              .a_step = 1,
+              .b = pass.params + kernel_offset_,
+              .b_row = O_,
+              .b_transposed = false,
+              .c = y,
+              .M = pass.batch * rows,
+              .N = O_,
+              .K = I_,
+              .after = Product::activate,
+              .bias = bias_ >= 0 ? pass.params + bias_offset_ : nullptr,
+              .activation = activation_,
+              .alpha = alpha_,
+              .kept = kept,
+              .stop_requested = stop_requested};
     parallel(pass.kernels.product_tasks(p), p.M * p.N * p.K,
              [&](int64_t task) { pass.kernels.product(p, task); });
   }
@@ -74,10 +74,19 @@ class Dense : public Op {
                 float* dx, const Derivative& before) const override {
     const Kernels& kernels = pass.kernels;
     int64_t R = pass.batch * rows;
-    Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
-              R,  I_, O_, Product::differentiate};
-    p.derivative = before;
-    p.stop_requested = stop_requested;
+    Product p{.a = dz,
+              .a_row = O_,
+              .a_step = 1,
+              .b = pass.params + kernel_offset_,
+              .b_row = O_,
+              .b_transposed = true,
+              .c = dx,
+              .M = R,
+              .N = I_,
+              .K = O_,
+              .after = Product::differentiate,
+              .derivative = before,
+              .stop_requested = stop_requested};
     bool checks = pass.may_overflow && trainable,
          computes = pass.gradient && !pass.may_overflow && trainable;
     int64_t done = computes && train_kernel_ && R > most_rows ? kernel_tasks(pass) : 0;
@@ -171,10 +180,18 @@ class Dense : public Op {
   // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
   Product kernel_product(const ExecContext& pass, const float* x, const float* dz,
                          int64_t R) const {
-    float* c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_;
-    Product::After after = pass.update ? Product::update : Product::check;
-    Product p = O_ == 1 ? Product{dz, 1, 1, x, I_, false, c, 1, I_, R, after}
-                        : Product{x, 1, I_, dz, O_, false, c, I_, O_, R, after};
+    bool is_row = O_ == 1;
+    Product p{.a = is_row ? dz : x,
+              .a_row = 1,
+              .a_step = is_row ? 1 : I_,
+              .b = is_row ? x : dz,
+              .b_row = is_row ? I_ : O_,
+              .b_transposed = false,
+              .c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_,
+              .M = is_row ? 1 : I_,
+              .N = is_row ? I_ : O_,
+              .K = R,
+              .after = pass.update ? Product::update : Product::check};
     if (pass.update) {
       p.step = &pass.update->numbers;
       pass.update->locate(kernel_offset_, p.slots);

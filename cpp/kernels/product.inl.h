@@ -158,7 +158,7 @@ template <OptimizerKind kind, int count>
 static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t rows,
                          int64_t n0, int64_t width) {
   constexpr int64_t vectors = 2 * tile;
-  const Update u = *p.step;
+  const UpdateParams u = *p.step;
   float *w = p.c, *slots[3] = {p.slots[0], p.slots[1], p.slots[2]};
   alignas(64) float c[2][tile * panel_width];
   const float* g = nullptr;  // of the tile to be updated, the next vector

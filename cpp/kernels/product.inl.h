@@ -6,6 +6,19 @@
 // first; the sums of the pieces are added up in C (Goto & van de Geijn 2008).
 #pragma once
 
+// The product as one would write it down. The tests hold all that follows, which
+// computes the same sums by tiles, to it.
+[[maybe_unused]] static void naive_product(const Product& p, double* c) {
+  for (int64_t m = 0; m < p.M; m++)
+    for (int64_t n = 0; n < p.N; n++) {
+      double sum = 0;
+      for (int64_t k = 0; k < p.K; k++)
+        sum += double(p.a[m * p.a_row + k * p.a_step]) *
+               double(p.b[p.b_transposed ? n * p.b_row + k : k * p.b_row + n]);
+      c[m * p.N + n] = sum;
+    }
+}
+
 // An update keeps all K rows of its piece of B, K <= update_size / panel_width.
 constexpr int64_t update_size = 512 * panel_width, update_widest = 1024;
 INLINE int64_t update_width(int64_t K) {

@@ -23,14 +23,6 @@ class ConvOp : public Convolution {
     sums_size_ = sparse_ ? k.sparse_sums_size(c_) : k.sums_size(c_);
   }
 
-  static bool can_take(const OpSpec& spec, const OpSpec& next) {
-    if (next.kind != "pool" || next.in_shape != spec.out_shape) return false;
-    Pool p = pool_of(next);
-    return !p.average && p.sh == p.ph && p.sw == p.pw && p.top == 0 && p.left == 0 &&
-           p.OH * p.ph <= p.H && p.OW * p.pw <= p.W && p.ph * p.pw <= most_window &&
-           p.ph * p.OW * p.pw * p.C <= most_strip;
-  }
-
   int64_t scratch(const Kernels& kernels, int64_t batch, bool training) const override {
     const ImageKernels& k = *kernels.images;
     int64_t size = lines(k.packed_size(c_));
@@ -42,7 +34,8 @@ class ConvOp : public Convolution {
                float* kept) const override {
     const ImageKernels& k = *pass.kernels.images;
     const float* copy = packed(pass);
-    Epilogue f{bias_ < 0 ? nullptr : pass.params + bias_at_, activation_, alpha_};
+    Epilogue f{bias_ < 0 ? nullptr : pass.params + bias_at_, activation_.kind,
+               activation_.alpha};
     auto* index = reinterpret_cast<uint8_t*>(y + pass.batch * out);
     int64_t high = c_.OH / ph_, line = out / high;
     int64_t strips = std::clamp<int64_t>(balanced / pass.batch, 1, high);
@@ -169,7 +162,7 @@ class ConvOp : public Convolution {
         int64_t from = task * size, to = std::min(c_.O, from + size);
         bool in_safe_range = pass.kernels.images->sparse_finish(
             c_, sums, parts, apart(), from, to, gradient + kernel_at_);
-        if (check && !in_safe_range) mark(pass, kernel_);
+        if (check && !in_safe_range) flag_overflow(pass, kernel_);
       });
     finish_bias(pass, sums, parts, gradient, check);
   }
@@ -184,16 +177,21 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
              bool transposed) {
   Image in = image_of(spec.in_shape), to = image_of(spec.out_shape);
   if (transposed) std::swap(in, to);
-  Conv c{in.H, in.W, in.C, to.H, to.W, to.C, 1, 1, 1, 1, 1, 1, 0, 0, 1};
-  c.kh = whole(spec.attrs, "kernel_h", 1);
-  c.kw = whole(spec.attrs, "kernel_w", 1);
-  c.sh = whole(spec.attrs, "stride_h", 1);
-  c.sw = whole(spec.attrs, "stride_w", 1);
-  c.dh = whole(spec.attrs, "dilation_h", 1);
-  c.dw = whole(spec.attrs, "dilation_w", 1);
-  c.top = whole(spec.attrs, "pad_top", 0);
-  c.left = whole(spec.attrs, "pad_left", 0);
-  if (!transposed) c.groups = whole(spec.attrs, "groups", 1);
+  Conv c{.H = in.H,
+         .W = in.W,
+         .I = in.C,
+         .OH = to.H,
+         .OW = to.W,
+         .O = to.C,
+         .kh = whole(spec.attrs, "kernel_h", 1),
+         .kw = whole(spec.attrs, "kernel_w", 1),
+         .sh = whole(spec.attrs, "stride_h", 1),
+         .sw = whole(spec.attrs, "stride_w", 1),
+         .dh = whole(spec.attrs, "dilation_h", 1),
+         .dw = whole(spec.attrs, "dilation_w", 1),
+         .top = whole(spec.attrs, "pad_top", 0),
+         .left = whole(spec.attrs, "pad_left", 0),
+         .groups = transposed ? 1 : whole(spec.attrs, "groups", 1)};
   // Where zeros are added to the output instead of a crop, no kernel reaches them.
   auto fits = [&](int64_t size, int64_t before, const char* after, int64_t kernel,
                   int64_t dilation, int64_t stride, int64_t n) {
@@ -206,25 +204,31 @@ Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
       (bias_size >= 0 && bias_size != (transposed ? c.I : c.O)) ||
       !fits(c.H, c.top, "pad_bottom", c.kh, c.dh, c.sh, c.OH) ||
       !fits(c.W, c.left, "pad_right", c.kw, c.dw, c.sw, c.OW))
-    throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                " do not fit its kernel.");
+    refuse_shapes(spec, "its kernel");
   return c;
 }
 
-std::unique_ptr<Op> make_conv(const OpSpec& spec, const OpSpec* next,
-                              const std::vector<VariableSpec>& params,
-                              bool& takes_next) {
-  if (spec.kind != "conv") return nullptr;
-  const VariableSpec& kernel = params[size_t(slot_of(spec.params, "kernel"))];
+bool fuses_pool(const OpSpec& spec, const OpSpec& next) {
+  if (spec.kind != "conv" || next.kind != "pool" || next.in_shape != spec.out_shape)
+    return false;
+  Pool p = pool_of(next);
+  return !p.average && p.sh == p.ph && p.sw == p.pw && p.top == 0 && p.left == 0 &&
+         p.OH * p.ph <= p.H && p.OW * p.pw <= p.W && p.ph * p.pw <= most_window &&
+         p.ph * p.OW * p.pw * p.C <= most_strip;
+}
+
+std::unique_ptr<Op> make_conv(const OpSource& source) {
+  const OpSpec& spec = source.spec;
+  const VariableSpec& kernel = source.params[size_t(slot_of(spec.params, "kernel"))];
   auto bias = spec.params.find("bias");
-  Conv c = conv_of(spec, kernel.size(),
-                   bias == spec.params.end() ? -1 : params[bias->second].size(), false);
-  takes_next = next && ConvOp::can_take(spec, *next);
+  int64_t bias_size =
+      bias == spec.params.end() ? -1 : source.params[size_t(bias->second)].size();
+  Conv c = conv_of(spec, kernel.size(), bias_size, false);
   // Every pixel by itself is a dense layer.
-  if (!takes_next && c.kh == 1 && c.kw == 1 && c.sh == 1 && c.sw == 1 &&
+  if (!source.pool && c.kh == 1 && c.kw == 1 && c.sh == 1 && c.sw == 1 &&
       c.groups == 1 && c.H == c.OH && c.W == c.OW && c.top == 0 && c.left == 0)
-    return make_dense(spec, params);
-  return std::make_unique<ConvOp>(spec, takes_next ? next : nullptr, params);
+    return make_dense(source);
+  return std::make_unique<ConvOp>(spec, source.pool, source.params);
 }
 
 }  // namespace kurve

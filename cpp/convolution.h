@@ -16,8 +16,7 @@ class Convolution : public Op {
  public:
   Convolution(const OpSpec& spec, const std::vector<VariableSpec>& params,
               bool transposed)
-      : activation_(activation_of(spec.attrs)),
-        alpha_(float(number(spec.attrs, "alpha"))) {
+      : activation_(spec.attrs) {
     kernel_ = slot_of(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
     kernel_at_ = kernel.offset;
@@ -35,14 +34,12 @@ class Convolution : public Op {
     outputs_ = transposed ? c_.I : c_.O;
     sums_size_ = kernels().images->sums_size(c_);
     trainable = train_kernel_ || train_bias_;
-    keeps = keeps_derivative(activation_, alpha_);
-    rows = never_local;
+    keeps = activation_.keeps;
+    rows = never_fused;
   }
 
   Derivative derivative(const float* y, const float* kept) const override {
-    if (activation_ == Activation::linear) return {};
-    return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
-            keeps ? kept : y};
+    return activation_.derivative(y, kept);
   }
 
  protected:
@@ -114,7 +111,7 @@ class Convolution : public Op {
       float* to = gradient + kernel_at_;
       for (int64_t r = row; r < end; r++)
         pass.kernels.images->sums_row(c_, sums, parts, apart(), r, to + r * c_.O);
-      if (check) look(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
+      if (check) check_overflow(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
     });
   }
   void finish_bias(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
@@ -125,19 +122,11 @@ class Convolution : public Op {
     std::copy_n(from, outputs_, to);
     for (int64_t i = 1; i < parts; i++)
       for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * apart() + o];
-    if (check) look(pass, to, outputs_, bias_);
-  }
-  static void look(const ExecContext& pass, const float* g, int64_t n, int slot) {
-    auto in_safe_range = [](float v) { return std::abs(v) <= safe_sum; };
-    if (!std::all_of(g, g + n, in_safe_range)) mark(pass, slot);
-  }
-  static void mark(const ExecContext& pass, int slot) {
-    pass.overflowing[slot].store(true, std::memory_order_relaxed);
+    if (check) check_overflow(pass, to, outputs_, bias_);
   }
 
   Conv c_;
-  Activation activation_;
-  float alpha_;
+  OutputActivation activation_;
   int kernel_ = -1, bias_ = -1;
   int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_, sums_size_;
   bool train_kernel_ = false, train_bias_ = false;

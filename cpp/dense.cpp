@@ -13,8 +13,7 @@ namespace {
 class Dense : public Op {
  public:
   Dense(const OpSpec& spec, const std::vector<VariableSpec>& params)
-      : activation_(activation_of(spec.attrs)),
-        alpha_(float(number(spec.attrs, "alpha"))) {
+      : activation_(spec.attrs) {
     kernel_ = slot_of(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
     O_ = kernel.shape.empty() ? 1 : kernel.shape.back();
@@ -30,31 +29,30 @@ class Dense : public Op {
     if (rows < 1 || rows * I_ != product_of(spec.in_shape) ||
         product_of(spec.out_shape) / O_ != rows || product_of(spec.out_shape) % O_ ||
         (bias_ >= 0 && params[bias_].size() != O_))
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its kernel.");
+      refuse_shapes(spec, "its kernel");
     trainable = train_kernel_ || train_bias_;
     work = work_of({rows, I_, O_});
-    keeps = keeps_derivative(activation_, alpha_);
+    keeps = activation_.keeps;
   }
 
   void forward(const ExecContext& pass, const float* x, float* y,
                float* kept) const override {
-    Product p{x,
-              I_,
-              1,
-              pass.params + kernel_offset_,
-              O_,
-              false,
-              y,
-              pass.batch * rows,
-              O_,
-              I_,
-              Product::activate};
-    p.bias = bias_ >= 0 ? pass.params + bias_offset_ : nullptr;
-    p.activation = activation_;
-    p.alpha = alpha_;
-    p.kept = kept;
-    p.stop_requested = stop_requested;
+    Product p{.a = x,
+              .a_row = I_,
+              .a_step = 1,
+              .b = pass.params + kernel_offset_,
+              .b_row = O_,
+              .b_transposed = false,
+              .c = y,
+              .M = pass.batch * rows,
+              .N = O_,
+              .K = I_,
+              .after = Product::activate,
+              .bias = bias_ >= 0 ? pass.params + bias_offset_ : nullptr,
+              .activation = activation_.kind,
+              .alpha = activation_.alpha,
+              .kept = kept,
+              .stop_requested = stop_requested};
     parallel(pass.kernels.product_tasks(p), p.M * p.N * p.K,
              [&](int64_t task) { pass.kernels.product(p, task); });
   }
@@ -65,19 +63,26 @@ class Dense : public Op {
   }
 
   Derivative derivative(const float* y, const float* kept) const override {
-    if (activation_ == Activation::linear) return {};
-    return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
-            keeps ? kept : y};
+    return activation_.derivative(y, kept);
   }
 
   void backward(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     const Kernels& kernels = pass.kernels;
     int64_t R = pass.batch * rows;
-    Product p{dz, O_, 1,  pass.params + kernel_offset_, O_, true, dx,
-              R,  I_, O_, Product::differentiate};
-    p.derivative = before;
-    p.stop_requested = stop_requested;
+    Product p{.a = dz,
+              .a_row = O_,
+              .a_step = 1,
+              .b = pass.params + kernel_offset_,
+              .b_row = O_,
+              .b_transposed = true,
+              .c = dx,
+              .M = R,
+              .N = I_,
+              .K = O_,
+              .after = Product::differentiate,
+              .derivative = before,
+              .stop_requested = stop_requested};
     bool checks = pass.may_overflow && trainable,
          computes = pass.gradient && !pass.may_overflow && trainable;
     int64_t done = computes && train_kernel_ && R > most_rows ? kernel_tasks(pass) : 0;
@@ -103,7 +108,7 @@ class Dense : public Op {
     int64_t split = kernel_tasks(pass);
     if (task >= split) return bias_task(pass, dz, (task - split) * bias_piece);
     if (!pass.kernels.product(kernel_product(pass, x, dz, pass.batch * rows), task))
-      pass.overflowing[kernel_].store(true, std::memory_order_relaxed);
+      flag_overflow(pass, kernel_);
   }
 
   void jacobian(const ExecContext& pass, const float* x, const float*, const float* dz,
@@ -144,8 +149,7 @@ class Dense : public Op {
         }
       });
     }
-    if (!std::all_of(to, to + n, [](float g) { return std::abs(g) <= safe_sum; }))
-      pass.overflowing[kernel_].store(true, std::memory_order_relaxed);
+    check_overflow(pass, to, n, kernel_);
   }
 
   // dkernel (I, O) = or += x dz^T, dbias (O,) = or += dz, of one row.
@@ -171,12 +175,20 @@ class Dense : public Op {
   // dW (I, O) = x^T dz; where O is 1, dW^T = dz^T x, which is the same in memory.
   Product kernel_product(const ExecContext& pass, const float* x, const float* dz,
                          int64_t R) const {
-    float* c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_;
-    Product::After after = pass.update ? Product::update : Product::check;
-    Product p = O_ == 1 ? Product{dz, 1, 1, x, I_, false, c, 1, I_, R, after}
-                        : Product{x, 1, I_, dz, O_, false, c, I_, O_, R, after};
+    bool is_row = O_ == 1;
+    Product p{.a = is_row ? dz : x,
+              .a_row = 1,
+              .a_step = is_row ? 1 : I_,
+              .b = is_row ? x : dz,
+              .b_row = is_row ? I_ : O_,
+              .b_transposed = false,
+              .c = (pass.update ? pass.update->params : pass.gradient) + kernel_offset_,
+              .M = is_row ? 1 : I_,
+              .N = is_row ? I_ : O_,
+              .K = R,
+              .after = pass.update ? Product::update : Product::check};
     if (pass.update) {
-      p.step = &pass.update->numbers;
+      p.step = &pass.update->settings;
       pass.update->locate(kernel_offset_, p.slots);
     } else {
       p.stop_requested = stop_requested;
@@ -191,15 +203,14 @@ class Dense : public Op {
     if (pass.update) {
       float* slots[3] = {};
       pass.update->locate(at, slots);
-      pass.kernels.update(pass.update->numbers, pass.update->params + at, db, slots, n);
-    } else if (!std::all_of(db, db + n,
-                            [](float g) { return std::abs(g) <= safe_sum; })) {
-      pass.overflowing[bias_].store(true, std::memory_order_relaxed);
+      pass.kernels.update(pass.update->settings, pass.update->params + at, db, slots,
+                          n);
+    } else {
+      check_overflow(pass, db, n, bias_);
     }
   }
 
-  Activation activation_;
-  float alpha_;
+  OutputActivation activation_;
   int kernel_ = -1, bias_ = -1;
   int64_t I_, O_, kernel_offset_ = 0, bias_offset_ = 0;
   bool train_kernel_ = false, train_bias_ = false;
@@ -207,9 +218,8 @@ class Dense : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_dense(const OpSpec& spec,
-                               const std::vector<VariableSpec>& params) {
-  return std::make_unique<Dense>(spec, params);
+std::unique_ptr<Op> make_dense(const OpSource& source) {
+  return std::make_unique<Dense>(source.spec, source.params);
 }
 
 }  // namespace kurve

@@ -308,9 +308,8 @@ class Map : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_map(const OpSpec& spec,
-                             const std::vector<VariableSpec>& params) {
-  return std::make_unique<Map>(spec, params);
+std::unique_ptr<Op> make_map(const OpSource& source) {
+  return std::make_unique<Map>(source.spec, source.params);
 }
 
 }  // namespace kurve

@@ -8,9 +8,6 @@
 namespace kurve {
 namespace {
 
-constexpr uint32_t first_purpose = 0x10000;  // + stream, as kurve.rng.DROPOUT
-constexpr int64_t task_size = 4096, element_cost = 16;
-
 // Keeps its mask, already scaled, as the derivative. Where positions share it, an
 // element of the mask is a channel of a sample.
 class DropoutOp : public Op {
@@ -20,15 +17,14 @@ class DropoutOp : public Op {
     double rate = number(spec.attrs, "rate");
     if (!(rate >= 0 && rate <= 1))
       throw std::invalid_argument("[native] the plan's 'rate' must be in [0, 1].");
-    purpose_ = first_purpose + uint32_t(whole(spec.attrs, "stream", 0));
+    purpose_ = layer_purpose + uint32_t(whole(spec.attrs, "stream", 0));
     bool all = rate >= 1.0;  // dropped: the threshold would not fit
     threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
     scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
     keeps = identity_at_inference = true;
     if (spec.attrs.count("shared")) shared_ = whole(spec.attrs, "shared", 1, 1e12);
     if (product_of(spec.out_shape) % shared_)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit what its channels share.");
+      refuse_shapes(spec, "what its channels share");
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return shared_ > 1 && training ? 2 * (batch * out / shared_ + 16) : 0;
@@ -64,7 +60,7 @@ class DropoutOp : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }
 
  private:
@@ -87,7 +83,7 @@ class DropoutOp : public Op {
 class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
-      : purpose_(first_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
+      : purpose_(layer_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
         stddev_(number(spec.attrs, "stddev")) {
     check_same_shape(spec);
     identity_at_inference = true;
@@ -113,7 +109,7 @@ class GaussianNoise : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }
 
  private:
@@ -123,10 +119,11 @@ class GaussianNoise : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_random(const OpSpec& spec) {
-  if (spec.kind == "dropout") return std::make_unique<DropoutOp>(spec);
-  if (spec.kind == "gaussian_noise") return std::make_unique<GaussianNoise>(spec);
-  return nullptr;
+std::unique_ptr<Op> make_dropout(const OpSource& source) {
+  return std::make_unique<DropoutOp>(source.spec);
+}
+std::unique_ptr<Op> make_gaussian_noise(const OpSource& source) {
+  return std::make_unique<GaussianNoise>(source.spec);
 }
 
 }  // namespace kurve

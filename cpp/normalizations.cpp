@@ -7,7 +7,6 @@
 namespace kurve {
 namespace {
 
-constexpr int64_t element_cost = 16;
 // Sums are made by blocks of rows, as many as the rows say, and added in their order.
 constexpr int64_t most_blocks = 16, rows_of_block = 64;
 
@@ -33,7 +32,7 @@ class Scaled : public Op {
     gamma_ = variable(spec, params, "gamma");
     beta_ = variable(spec, params, "beta");
     trainable = gamma_.trained || beta_.trained;
-    rows = never_local;
+    rows = never_fused;
     work = product_of(spec.in_shape);
   }
 
@@ -48,9 +47,7 @@ class Scaled : public Op {
     auto found = spec.params.find(role);
     if (found == spec.params.end()) return {};
     const VariableSpec& slot = params[size_t(found->second)];
-    if (slot.size() != C_)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its input.");
+    if (slot.size() != C_) refuse_shapes(spec, "its input");
     return {found->second, slot.offset, slot.trainable};
   }
   NormParams standard(const ExecContext& pass, const float* mean,
@@ -66,9 +63,7 @@ class Scaled : public Op {
       if (!own[k]->trained) continue;
       float* to = gradient + own[k]->at;
       for (int64_t c = 0; c < C_; c++) to[c] = float(sums[k * C_ + c]);
-      if (check &&
-          !std::all_of(to, to + C_, [](float v) { return std::abs(v) <= safe_sum; }))
-        pass.overflowing[own[k]->slot].store(true, std::memory_order_relaxed);
+      if (check) check_overflow(pass, to, C_, own[k]->slot);
     }
   }
   // (2, C) numbers of each of `blocks` blocks to their sum, in the first.
@@ -94,9 +89,7 @@ class BatchNormalization : public Scaled {
     for (int k = 0; k < 2; k++) {
       moving_[k] = slot_of(spec.buffers, k ? "moving_variance" : "moving_mean");
       at_[k] = buffers[size_t(moving_[k])].offset;
-      if (buffers[size_t(moving_[k])].size() != C_)
-        throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                    " do not fit its input.");
+      if (buffers[size_t(moving_[k])].size() != C_) refuse_shapes(spec, "its input");
     }
     aux_per_batch = 4 * C_;
   }
@@ -218,9 +211,7 @@ class LayerNormalization : public Scaled {
       : Scaled(spec, params, whole(spec.attrs, "size", 1)),
         epsilon_(float(number(spec.attrs, "epsilon"))) {
     high_ = product_of(spec.in_shape) / C_;
-    if (high_ * C_ != product_of(spec.in_shape))
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its input.");
+    if (high_ * C_ != product_of(spec.in_shape)) refuse_shapes(spec, "its input");
     aux_per_sample = 2 * high_;
   }
 
@@ -291,15 +282,14 @@ class Scale : public Op {
       if (auto found = spec.buffers.find(role); found != spec.buffers.end()) {
         at_[k] = buffers[size_t(found->second)].offset;
         if (buffers[size_t(found->second)].size() != C_)
-          throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                      " do not fit its input.");
+          refuse_shapes(spec, "its input");
       } else {
         number_[k] = float(number(spec.attrs, role));
       }
     }
     check_same_shape(spec);
     wide_ = C_ * std::max<int64_t>(1, 512 / C_);  // few channels, repeated
-    rows = never_local;
+    rows = never_fused;
     work = product_of(spec.in_shape);
   }
   int64_t scratch(const Kernels&, int64_t, bool) const override { return 2 * wide_; }
@@ -310,7 +300,6 @@ class Scale : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     run(pass, false, dz, dx);
     differentiate(pass.kernels, before, dx, dx, pass.batch * out);
   }
@@ -335,15 +324,15 @@ class Scale : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_normalization(const OpSpec& spec,
-                                       const std::vector<VariableSpec>& params,
-                                       const std::vector<VariableSpec>& buffers) {
-  if (spec.kind == "batch_normalization")
-    return std::make_unique<BatchNormalization>(spec, params, buffers);
-  if (spec.kind == "layer_normalization")
-    return std::make_unique<LayerNormalization>(spec, params);
-  if (spec.kind == "scale") return std::make_unique<Scale>(spec, buffers);
-  return nullptr;
+std::unique_ptr<Op> make_batch_normalization(const OpSource& source) {
+  return std::make_unique<BatchNormalization>(source.spec, source.params,
+                                              source.buffers);
+}
+std::unique_ptr<Op> make_layer_normalization(const OpSource& source) {
+  return std::make_unique<LayerNormalization>(source.spec, source.params);
+}
+std::unique_ptr<Op> make_scale(const OpSource& source) {
+  return std::make_unique<Scale>(source.spec, source.buffers);
 }
 
 }  // namespace kurve

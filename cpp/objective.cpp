@@ -8,33 +8,35 @@
 namespace kurve {
 namespace {
 
+// Whether the kind is a loss's; then it is read.
 bool read_loss(const Spec& spec, Loss& loss) {
-  static const char* const names[] = {"mean_squared_error",
-                                      "mean_absolute_error",
-                                      "huber",
-                                      "log_cosh",
-                                      "binary_crossentropy",
-                                      "categorical_crossentropy",
-                                      "sparse_categorical_crossentropy",
-                                      "gaussian_nll",
-                                      "pinball"};
-  auto found = std::find(std::begin(names), std::end(names), spec.kind);
-  if (found == std::end(names)) return false;
-  loss.kind = LossKind(found - std::begin(names));
-  if (loss.kind == LossKind::huber) loss.delta = float(number(spec.attrs, "delta"));
-  if (loss.kind >= LossKind::binary_crossentropy &&
-      loss.kind <= LossKind::sparse_categorical_crossentropy)
-    loss.from_logits = number(spec.attrs, "from_logits") != 0;
-  if (loss.kind == LossKind::binary_crossentropy ||
-      loss.kind == LossKind::categorical_crossentropy)
-    loss.smoothing = float(number(spec.attrs, "label_smoothing"));
-  if (loss.kind == LossKind::gaussian_nll)
-    loss.beta = float(number(spec.attrs, "beta"));
-  if (loss.kind == LossKind::pinball) {
-    loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
-    for (int i = 0; i < loss.count; i++)
-      loss.quantiles[i] =
-          float(number(spec.attrs, ("quantile_" + std::to_string(i)).c_str()));
+  std::optional<LossKind> kind = kind_named<LossKind>(spec.kind);
+  if (!kind) return false;
+  auto get = [&](const char* name) { return float(number(spec.attrs, name)); };
+  loss.kind = *kind;
+  switch (loss.kind) {
+    case LossKind::mean_squared_error:
+    case LossKind::mean_absolute_error:
+    case LossKind::log_cosh:
+      break;
+    case LossKind::huber:
+      loss.delta = get("delta");
+      break;
+    case LossKind::binary_crossentropy:
+    case LossKind::categorical_crossentropy:
+      loss.from_logits = get("from_logits") != 0;
+      loss.smoothing = get("label_smoothing");
+      break;
+    case LossKind::sparse_categorical_crossentropy:
+      loss.from_logits = get("from_logits") != 0;
+      break;
+    case LossKind::gaussian_nll:
+      loss.beta = get("beta");
+      break;
+    case LossKind::pinball:
+      loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
+      for (int i = 0; i < loss.count; i++)
+        loss.quantiles[i] = get(("quantile_" + std::to_string(i)).c_str());
   }
   return true;
 }
@@ -49,6 +51,12 @@ int64_t targets_of(const Loss& loss, int64_t O) {
     throw std::invalid_argument(
         "[native] the outputs of a plan must be a multiple of those for one target.");
   return O / heads;
+}
+
+// Whether the target of a row is the number of its class.
+bool counts_classes(MetricKind kind) {
+  return kind == MetricKind::sparse_categorical_accuracy ||
+         kind == MetricKind::sparse_top_k_categorical_accuracy;
 }
 
 // The first of the largest; NaN is larger than any number, as in NumPy.
@@ -77,37 +85,13 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     use_targets(targets_of(loss_, O_), loss->kind);
   }
   for (const MetricSpec& spec : metrics) {
-    Metric metric{};
-    metric.weighted = spec.weighted;
-    if (spec.kind == "root_mean_squared_error") {
-      metric.kind = Metric::root;
-      metric.function.kind = LossKind::mean_squared_error;
-    } else if (spec.kind == "accuracy") {
-      metric.kind = Metric::equal;
-    } else if (spec.kind == "binary_accuracy") {
-      metric.kind = Metric::binary;
-      metric.threshold = number(spec.attrs, "threshold");
-    } else if (spec.kind == "categorical_accuracy") {
-      metric.kind = Metric::categorical;
-    } else if (spec.kind == "sparse_categorical_accuracy") {
-      metric.kind = Metric::sparse;
-    } else if (spec.kind == "top_k_categorical_accuracy") {
-      metric.kind = Metric::top;
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
-    } else if (spec.kind == "sparse_top_k_categorical_accuracy") {
-      metric.kind = Metric::sparse_top;
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
-    } else if (spec.kind == "r2_score") {
-      metric.kind = Metric::r2;
-    } else if (!read_loss(spec, metric.function)) {
-      throw Unsupported("metric", spec.kind);
-    }
-    bool numbers = metric.kind == Metric::sparse || metric.kind == Metric::sparse_top;
-    use_targets(numbers                       ? 1
-                : metric.kind == Metric::loss ? targets_of(metric.function, O_)
+    Metric metric = read_metric(spec);
+    use_targets(metric.loss                   ? targets_of(*metric.loss, O_)
+                : counts_classes(metric.kind) ? 1
                                               : O_,
                 spec.kind);
-    if (spec.size != (metric.kind == Metric::r2 ? 1 + 3 * O_ : 2))
+    bool r2 = !metric.loss && metric.kind == MetricKind::r2_score;
+    if (spec.size != (r2 ? 1 + 3 * O_ : 2))
       throw std::invalid_argument("[native] the plan gives the metric " + spec.kind +
                                   " the wrong number of accumulators.");
     totals_size_ += spec.size;
@@ -116,6 +100,32 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
   for (size_t i = 0; i < params.size(); i++)
     if (const VariableSpec& s = params[i]; s.trainable && (s.l1 != 0 || s.l2 != 0))
       penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
+}
+
+Objective::Metric Objective::read_metric(const MetricSpec& spec) {
+  Metric metric;
+  metric.weighted = spec.weighted;
+  std::optional<MetricKind> kind = kind_named<MetricKind>(spec.kind);
+  if (!kind) {
+    if (!read_loss(spec, metric.loss.emplace())) throw Unsupported("metric", spec.kind);
+    return metric;
+  }
+  metric.kind = *kind;
+  switch (metric.kind) {
+    case MetricKind::root_mean_squared_error:  // the caller takes the root
+      metric.loss.emplace().kind = LossKind::mean_squared_error;
+      break;
+    case MetricKind::binary_accuracy:
+      metric.threshold = number(spec.attrs, "threshold");
+      break;
+    case MetricKind::top_k_categorical_accuracy:
+    case MetricKind::sparse_top_k_categorical_accuracy:
+      metric.k = whole(spec.attrs, "k", 1, 1e15);
+      break;
+    default:
+      break;
+  }
+  return metric;
 }
 
 void Objective::use_targets(int64_t width, const std::string& kind) {
@@ -195,17 +205,14 @@ double Objective::penalties(const Kernels& kernels, const float* params,
 void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
                             const Scratch& scratch, double* totals) const {
   for (const Metric& metric : metrics_) {
-    switch (metric.kind) {
-      case Metric::r2:
-        add_r2(metric, o, totals);
-        totals += 1 + 3 * O_;
-        continue;
-      case Metric::loss:
-      case Metric::root:
-        row_losses(kernels, metric.function, o, scratch, nullptr);
-        break;
-      default:
-        row_accuracies(metric, o, scratch.rows);
+    if (metric.loss) {
+      row_losses(kernels, *metric.loss, o, scratch, nullptr);
+    } else if (metric.kind == MetricKind::r2_score) {
+      add_r2(metric, o, totals);
+      totals += 1 + 3 * O_;
+      continue;
+    } else {
+      row_accuracies(metric, o, scratch.rows);
     }
     Sum s = sum(o, scratch.rows, metric.weighted);
     totals[0] += s.value;
@@ -217,26 +224,36 @@ void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
 void Objective::row_accuracies(const Metric& metric, const Outputs& o,
                                double* values) const {
   float threshold = float(metric.threshold);
+  auto mean_equal = [&](const float* y, auto&& prediction) {
+    int64_t hits = 0;
+    for (int64_t j = 0; j < O_; j++) hits += y[j] == prediction(j);
+    return double(hits) / double(O_);
+  };
   in_pieces(o.batch, [&](int64_t first, int64_t rows) {
     for (int64_t r = first; r < first + rows; r++) {
       const float* p = o.p + r * O_;
       const float* y = o.y + r * width_;
-      if (metric.kind == Metric::binary) {
-        int64_t hits = 0;
-        for (int64_t j = 0; j < O_; j++) hits += y[j] == float(p[j] > threshold);
-        values[r] = double(hits) / double(O_);
-      } else if (metric.kind == Metric::equal) {
-        int64_t hits = 0;
-        for (int64_t j = 0; j < O_; j++) hits += y[j] == p[j];
-        values[r] = double(hits) / double(O_);
-      } else if (metric.kind == Metric::categorical) {
-        values[r] = argmax(y, O_) == argmax(p, O_);
-      } else if (metric.kind == Metric::top) {
-        values[r] = among_largest(p, O_, argmax(y, O_), metric.k);
-      } else if (metric.kind == Metric::sparse_top) {
-        values[r] = among_largest(p, O_, int64_t(y[0]), metric.k);
-      } else {
-        values[r] = y[0] == float(argmax(p, O_));
+      switch (metric.kind) {
+        case MetricKind::accuracy:
+          values[r] = mean_equal(y, [&](int64_t j) { return p[j]; });
+          break;
+        case MetricKind::binary_accuracy:
+          values[r] = mean_equal(y, [&](int64_t j) { return float(p[j] > threshold); });
+          break;
+        case MetricKind::categorical_accuracy:
+          values[r] = argmax(y, O_) == argmax(p, O_);
+          break;
+        case MetricKind::sparse_categorical_accuracy:
+          values[r] = y[0] == float(argmax(p, O_));
+          break;
+        case MetricKind::top_k_categorical_accuracy:
+          values[r] = among_largest(p, O_, argmax(y, O_), metric.k);
+          break;
+        case MetricKind::sparse_top_k_categorical_accuracy:
+          values[r] = among_largest(p, O_, int64_t(y[0]), metric.k);
+          break;
+        default:
+          break;
       }
     }
   });

@@ -1,6 +1,8 @@
 // The loss, its penalties and the metrics of a plan.
 #pragma once
 
+#include <optional>
+
 #include "ops.h"
 
 namespace kurve {
@@ -57,25 +59,16 @@ class Objective {
 
  private:
   struct Metric {
-    enum Kind {
-      loss,
-      root,
-      equal,
-      binary,
-      categorical,
-      sparse,
-      top,
-      sparse_top,
-      r2
-    } kind;
-    Loss function{};  // loss, root
+    MetricKind kind{};
+    std::optional<Loss> loss;  // whose mean the metric is; then kind is not read
     double threshold = 0.5;
-    int64_t k = 1;  // top, sparse_top
+    int64_t k = 1;
     bool weighted = false;
   };
   struct Sum {
     double value, weight;
   };
+  static Metric read_metric(const MetricSpec&);
   template <class Body>
   void in_pieces(int64_t batch, Body&& body) const;
   Sum sum(const Outputs&, const double* values, bool weighted) const;

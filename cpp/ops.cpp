@@ -54,14 +54,24 @@ Unsupported::Unsupported(const std::string& what, const std::string& kind)
     : std::runtime_error("[native] the native engine does not have the " + what + " '" +
                          kind + "'. Try the reference engine.") {}
 
-Activation activation_of(const Attrs& attrs) {
-  static const char* const names[] = {
-      "linear",  "relu", "leaky_relu", "elu",      "selu", "gelu", "silu",
-      "sigmoid", "tanh", "softplus",   "softsign", "sin",  "snake"};
+void refuse_shapes(const OpSpec& spec, const char* what) {
+  throw std::invalid_argument("[native] shapes of " + spec.layer + " do not fit " +
+                              what + ".");
+}
+
+OutputActivation::OutputActivation(const Attrs& attrs) {
   const std::string& name = text(attrs, "activation");
-  auto found = std::find(std::begin(names), std::end(names), name);
-  if (found == std::end(names)) throw Unsupported("activation", name);
-  return Activation(found - std::begin(names));
+  std::optional<Activation> found = kind_named<Activation>(name);
+  if (!found) throw Unsupported("activation", name);
+  kind = *found;
+  alpha = float(number(attrs, "alpha"));
+  keeps = keeps_derivative(kind, alpha);
+}
+
+Derivative OutputActivation::derivative(const float* y, const float* kept) const {
+  if (kind == Activation::linear) return {};
+  return {keeps ? Derivative::kept : Derivative::from_output, kind, alpha,
+          keeps ? kept : y};
 }
 
 Derivative Op::derivative(const float*, const float*) const { return {}; }
@@ -70,10 +80,6 @@ void Op::jacobian(const ExecContext&, const float*, const float*, const float*, 
                   int64_t) const {}
 
 namespace {
-
-// Tasks of whole vectors, and of whole Philox blocks; a transcendental element costs
-// about as much as 16 multiply-adds.
-constexpr int64_t task_size = 4096, element_cost = 16;
 
 template <class Body>
 void in_pieces(int64_t n, Body&& body) {
@@ -95,32 +101,27 @@ void in_rows(int64_t rows, int64_t width, Body&& body) {
 
 class Elementwise : public Op {
  public:
-  explicit Elementwise(const OpSpec& spec)
-      : activation_(activation_of(spec.attrs)),
-        alpha_(float(number(spec.attrs, "alpha"))) {
+  explicit Elementwise(const OpSpec& spec) : activation_(spec.attrs) {
     check_same_shape(spec);
-    keeps = keeps_derivative(activation_, alpha_);
+    keeps = activation_.keeps;
   }
   void forward(const ExecContext& pass, const float* x, float* y,
                float* kept) const override {
     in_pieces(pass.batch * out, [&](int64_t first, int64_t n) {
-      pass.kernels.activate(activation_, alpha_, x + first, y + first,
+      pass.kernels.activate(activation_.kind, activation_.alpha, x + first, y + first,
                             kept ? kept + first : nullptr, n);
     });
   }
   Derivative derivative(const float* y, const float* kept) const override {
-    if (activation_ == Activation::linear) return {};
-    return {keeps ? Derivative::kept : Derivative::from_output, activation_, alpha_,
-            keeps ? kept : y};
+    return activation_.derivative(y, kept);
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
   }
 
  private:
-  Activation activation_;
-  float alpha_;
+  OutputActivation activation_;
 };
 
 class Softmax : public Op {
@@ -136,7 +137,6 @@ class Softmax : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     in_rows(pass.batch * out / O_, O_, [&](int64_t row, int64_t rows) {
       int64_t first = row * O_;
       pass.kernels.softmax_backward(y + first, dz + first, dx + first, rows, O_);
@@ -158,8 +158,7 @@ class NormalizationOp : public Op {
     mean_ = mean.offset, variance_ = variance.offset, C_ = mean.size();
     check_same_shape(spec);
     if (variance.size() != C_ || product_of(spec.in_shape) % C_)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its input.");
+      refuse_shapes(spec, "its input");
   }
   void forward(const ExecContext& pass, const float* x, float* y,
                float*) const override {
@@ -169,7 +168,6 @@ class NormalizationOp : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
       int64_t first = row * C_;
       pass.kernels.normalize_backward(numbers(pass), dz + first, dx + first, rows);
@@ -196,7 +194,7 @@ class Reshape : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (dx) differentiate(pass.kernels, before, dz, dx, pass.batch * in);
+    differentiate(pass.kernels, before, dz, dx, pass.batch * in);
   }
 };
 
@@ -210,28 +208,34 @@ void differentiate(const Kernels& kernels, const Derivative& derivative,
   });
 }
 
-std::unique_ptr<Op> make_op(const OpSpec& spec, const OpSpec* next,
-                            const std::vector<VariableSpec>& params,
-                            const std::vector<VariableSpec>& buffers,
-                            bool& takes_next) {
-  std::unique_ptr<Op> op;
-  takes_next = false;
-  if (spec.kind == "dense") op = make_dense(spec, params);
-  if (spec.kind == "activation") op = std::make_unique<Elementwise>(spec);
-  if (spec.kind == "softmax") op = std::make_unique<Softmax>(spec);
-  if (spec.kind == "normalization")
-    op = std::make_unique<NormalizationOp>(spec, buffers);
-  if (spec.kind == "reshape") op = std::make_unique<Reshape>(spec);
-  if (spec.kind == "map") op = make_map(spec, params);
-  if (!op) op = make_conv(spec, next, params, takes_next);
-  if (!op) op = make_transposed(spec, params);
-  if (!op) op = make_pool(spec);
-  if (!op) op = make_normalization(spec, params, buffers);
-  if (!op) op = make_random(spec);
-  if (!op) op = make_resampling(spec);
-  if (!op) throw Unsupported("op", spec.kind);
+std::unique_ptr<Op> make_activation(const OpSource& source) {
+  return std::make_unique<Elementwise>(source.spec);
+}
+std::unique_ptr<Op> make_softmax(const OpSource& source) {
+  return std::make_unique<Softmax>(source.spec);
+}
+std::unique_ptr<Op> make_normalization(const OpSource& source) {
+  return std::make_unique<NormalizationOp>(source.spec, source.buffers);
+}
+std::unique_ptr<Op> make_reshape(const OpSource& source) {
+  return std::make_unique<Reshape>(source.spec);
+}
+
+std::unique_ptr<Op> make_op(const OpSource& source) {
+  struct Factory {
+    const char* kind;
+    std::unique_ptr<Op> (*make)(const OpSource&);
+  };
+#define KURVE_FACTORY(kind) {#kind, make_##kind},
+  static const Factory factories[] = {KURVE_OPS(KURVE_FACTORY)};
+#undef KURVE_FACTORY
+  const OpSpec& spec = source.spec;
+  auto factory = std::find_if(std::begin(factories), std::end(factories),
+                              [&](const Factory& f) { return f.kind == spec.kind; });
+  if (factory == std::end(factories)) throw Unsupported("op", spec.kind);
+  std::unique_ptr<Op> op = factory->make(source);
   op->in = product_of(spec.in_shape);
-  op->out = product_of(takes_next ? next->out_shape : spec.out_shape);
+  op->out = product_of(source.pool ? source.pool->out_shape : spec.out_shape);
   return op;
 }
 

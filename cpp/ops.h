@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -32,6 +34,15 @@ int64_t whole(const Attrs& attrs, const char* name, int64_t least,
 struct Unsupported : std::runtime_error {
   Unsupported(const std::string& what, const std::string& kind);
 };
+
+// The kind of this name, if there is one.
+template <class Kind>
+std::optional<Kind> kind_named(const std::string& name) {
+  const auto& names = KindNames<Kind>::all;
+  auto found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) return std::nullopt;
+  return Kind(found - std::begin(names));
+}
 
 // A variable's place in a flat vector.
 struct VariableSpec {
@@ -64,8 +75,8 @@ struct OpSpec {
 };
 
 // An update of the variables under way; slots (K, size).
-struct Step {
-  Update numbers;
+struct UpdateTarget {
+  UpdateParams settings;
   float *params, *slots;
   int64_t size;
   int count;  // K
@@ -86,6 +97,18 @@ inline int64_t work_of(std::initializer_list<int64_t> sizes) {
 int slot_of(const std::map<std::string, int>& roles, const char* role);
 // Throws unless the output has the shape of the input.
 void check_same_shape(const OpSpec&);
+// Throws that the shapes of the op do not fit `what`.
+[[noreturn]] void refuse_shapes(const OpSpec&, const char* what);
+
+// The activation that an op ends with.
+struct OutputActivation {
+  explicit OutputActivation(const Attrs&);
+  Derivative derivative(const float* y, const float* kept) const;
+
+  Activation kind;
+  float alpha;
+  bool keeps;  // forward must keep the derivative: it cannot be had from the output
+};
 
 // What an op sees of the call it works for.
 struct ExecContext {
@@ -102,7 +125,7 @@ struct ExecContext {
   // Where set, backward leaves the variables to weight_task and tells `may_overflow` of
   // numbers from which a gradient might overflow.
   std::atomic<bool>* may_overflow = nullptr;
-  const Step* update = nullptr;  // weight_task updates at once, without a check
+  const UpdateTarget* update = nullptr;  // weight_task updates at once, without a check
 
   float* scratch = nullptr;  // see Op::scratch
 };
@@ -154,6 +177,21 @@ class Op {
   bool trainable = false;              // owns a trainable variable
 };
 
+// Elements of a task, whole vectors and whole Philox blocks. A transcendental element
+// costs about as much as 16 multiply-adds; so does one that only passes through memory.
+constexpr int64_t task_size = 4096, element_cost = 16;
+
+// Flags a variable whose gradient exceeds safe_sum.
+inline void flag_overflow(const ExecContext& pass, int slot) {
+  pass.overflowing[slot].store(true, std::memory_order_relaxed);
+}
+// The same where some element of g (n,) does.
+inline void check_overflow(const ExecContext& pass, const float* g, int64_t n,
+                           int slot) {
+  auto in_safe_range = [](float v) { return std::abs(v) <= safe_sum; };
+  if (!std::all_of(g, g + n, in_safe_range)) flag_overflow(pass, slot);
+}
+
 // Elementwise passes over n floats, cut into tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
@@ -194,30 +232,24 @@ inline void round_sums(const double* sums, int64_t n, float* to) {
   });
 }
 
-std::unique_ptr<Op> make_dense(const OpSpec&, const std::vector<VariableSpec>& params);
-// Null where the plan asks for something else. `next` is the op behind, or null; where
-// the convolution does its work too, `takes_next` is set.
-std::unique_ptr<Op> make_conv(const OpSpec&, const OpSpec* next,
-                              const std::vector<VariableSpec>& params,
-                              bool& takes_next);
-std::unique_ptr<Op> make_transposed(const OpSpec&,
-                                    const std::vector<VariableSpec>& params);
-std::unique_ptr<Op> make_map(const OpSpec&, const std::vector<VariableSpec>& params);
-std::unique_ptr<Op> make_pool(const OpSpec&);
-std::unique_ptr<Op> make_normalization(const OpSpec&,
-                                       const std::vector<VariableSpec>& params,
-                                       const std::vector<VariableSpec>& buffers);
-std::unique_ptr<Op> make_random(const OpSpec&);
-std::unique_ptr<Op> make_resampling(const OpSpec&);
-std::unique_ptr<Op> make_op(const OpSpec&, const OpSpec* next,
-                            const std::vector<VariableSpec>& params,
-                            const std::vector<VariableSpec>& buffers, bool& takes_next);
+// What an op is made from.
+struct OpSource {
+  const OpSpec& spec;
+  const std::vector<VariableSpec>&params, &buffers;
+  const OpSpec* pool = nullptr;  // of a convolution: the pooling that it does as well
+};
+
+std::unique_ptr<Op> make_op(const OpSource&);
+
+#define KURVE_FACTORY(kind) std::unique_ptr<Op> make_##kind(const OpSource&);
+KURVE_OPS(KURVE_FACTORY)
+#undef KURVE_FACTORY
+
+// Whether an op does the work of the op behind it too, a max-pooling.
+bool fuses_pool(const OpSpec&, const OpSpec& next);
 
 // Ops that products cannot be fused into their updates with: gradients are always laid
 // down whole.
-constexpr int64_t never_local = 1 << 20;
-
-// The activation that attrs name.
-Activation activation_of(const Attrs& attrs);
+constexpr int64_t never_fused = 1 << 20;
 
 }  // namespace kurve

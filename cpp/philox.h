@@ -22,6 +22,9 @@ inline void philox(uint64_t seed, uint32_t purpose, uint64_t stream, uint32_t bl
   words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
 }
 
+// The purpose of an op's numbers is this plus its stream; kurve.core.rng.DROPOUT.
+constexpr uint32_t layer_purpose = 0x10000;
+
 // In (0, 1).
 inline double uniform(uint32_t word) { return (double(word) + 0.5) * 0x1p-32; }
 

@@ -6,15 +6,11 @@
 namespace kurve {
 namespace {
 
-// A transcendental element costs about as much as 16 multiply-adds; so does one that
-// only passes through memory.
-constexpr int64_t element_cost = 16;
-
 class PoolOp : public Op {
  public:
   explicit PoolOp(const OpSpec& spec) : pool_(pool_of(spec)) {
     work = work_of({product_of(spec.out_shape), pool_.ph, pool_.pw});
-    rows = never_local;
+    rows = never_fused;
     // Windows that an element lies in.
     auto most = [](int64_t n, int64_t size, int64_t stride) {
       return std::min(n, (size + stride - 1) / stride);
@@ -33,7 +29,6 @@ class PoolOp : public Op {
   }
   void backward(const ExecContext& pass, const float* x, const float* y,
                 const float* dz, float* dx, const Derivative& before) const override {
-    if (!dx) return;
     const Kernels& kernels = pass.kernels;
     parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
       float *to = dx + b * in, *room = pass.scratch + b * room_for_sums(in);
@@ -78,14 +73,15 @@ Pool pool_of(const OpSpec& spec) {
   };
   if (p.OH * p.OW * p.C != product_of(spec.out_shape) || to.C != p.C ||
       !meets(p.OH, p.sh, p.top, p.H, p.ph) || !meets(p.OW, p.sw, p.left, p.W, p.pw))
-    throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                " do not fit its windows.");
+    refuse_shapes(spec, "its windows");
   return p;
 }
 
-std::unique_ptr<Op> make_pool(const OpSpec& spec) {
-  if (spec.kind != "pool" && spec.kind != "global_pool") return nullptr;
-  return std::make_unique<PoolOp>(spec);
+std::unique_ptr<Op> make_pool(const OpSource& source) {
+  return std::make_unique<PoolOp>(source.spec);
+}
+std::unique_ptr<Op> make_global_pool(const OpSource& source) {
+  return std::make_unique<PoolOp>(source.spec);
 }
 
 }  // namespace kurve

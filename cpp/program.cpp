@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstdio>
 
 #include "dispatch.h"
@@ -27,7 +28,7 @@ NoMemory::NoMemory(int64_t batch, double bytes) {
 
 // Up to so many rows, the trip of a gradient through memory costs more than a look at
 // what it is made of.
-constexpr int64_t local_rows = 128;
+constexpr int64_t fused_rows = 128;
 
 Program::Program(const Description& d)
     : kernels_(kernels()),
@@ -44,13 +45,13 @@ Program::Program(const Description& d)
   for (const OpSpec& spec : d.ops)
     if (spec.kind != "reshape") specs.push_back(&spec);
   if (specs.empty() && !d.ops.empty()) specs.push_back(&d.ops[0]);
-  bool takes_next = false;
-  for (size_t i = 0; i < specs.size(); i += takes_next ? 2 : 1) {
-    const OpSpec& spec = *specs[i];
-    const OpSpec* next = i + 1 < specs.size() ? specs[i + 1] : nullptr;
-    ops_.push_back(make_op(spec, next, d.params, d.buffers, takes_next));
+  for (size_t i = 0; i < specs.size(); i++) {
+    OpSource source{*specs[i], d.params, d.buffers};
+    if (i + 1 < specs.size() && fuses_pool(*specs[i], *specs[i + 1]))
+      source.pool = specs[++i];
+    ops_.push_back(make_op(source));
     if (ops_.back()->in != width)
-      throw std::invalid_argument("[native] the input of " + spec.layer +
+      throw std::invalid_argument("[native] the input of " + source.spec.layer +
                                   " does not fit the op before it.");
     width = ops_.back()->out;
     work_ += ops_.back()->work;
@@ -64,8 +65,8 @@ Program::Program(const Description& d)
   if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
   int64_t rows = 1;
   for (const auto& op : ops_) rows = std::max(rows, op->rows);
-  if (optimizer_ && optimizer_->local() && !objective_.has_penalties())
-    local_batch_ = local_rows / rows;
+  if (optimizer_ && optimizer_->can_fuse() && !objective_.has_penalties())
+    fused_batch_ = fused_rows / rows;
 }
 
 Program::~Program() = default;
@@ -101,7 +102,7 @@ class Program::WorkspaceLease {
           batch, training,
           {program.input_size_, program.target_size(), program.widest_,
            program.output_size_, program.objective_.rows(1), program.params_size_,
-           program.local_batch_, program.ops_, program.kernels_});
+           program.fused_batch_, program.ops_, program.kernels_});
     } catch (const std::bad_alloc&) {
       throw NoMemory(batch, workspace_->wanted());
     }
@@ -246,15 +247,17 @@ double Program::forward_backward(const ExecContext& pass, const Rows& rows,
   for (size_t i = ops_.size(); i-- > first_trainable_;) {
     const float* x = i ? ws.out[i - 1] : rows.x;
     Derivative before = i ? ops_[i - 1]->derivative(x, ws.kept[i - 1]) : Derivative{};
-    ops_[i]->backward(pass, x, ws.out[i], delta(i),
-                      i > first_trainable_ ? delta(i - 1) : nullptr, before);
+    float* dx = i > first_trainable_ ? delta(i - 1) : nullptr;
+    assert(dx || ops_[i]->trainable);
+    ops_[i]->backward(pass, x, ws.out[i], delta(i), dx, before);
   }
   return loss +
          objective_.penalties(kernels_, pass.params, pass.gradient, pass.overflowing);
 }
 
 // Of all ops in one go, from the deltas that were kept.
-void Program::weights(const ExecContext& pass, const Rows& rows, Workspace& ws) const {
+void Program::run_weight_tasks(const ExecContext& pass, const Rows& rows,
+                               Workspace& ws) const {
   int64_t tasks = 0;
   for (const auto& op : ops_) tasks += op->weight_tasks(pass);
   parallel(tasks, (rows.batch + 16) * params_size_, [&](int64_t task) {
@@ -342,15 +345,16 @@ void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
   }
 }
 
-bool Program::any_huge(const Workspace& ws) const {
+// Whether some gradient exceeds safe_sum, and so may not be finite.
+bool Program::any_suspicious(const Workspace& ws) const {
   return std::any_of(ws.overflowing.get(), ws.overflowing.get() + params_.size(),
-                     [](const std::atomic<bool>& huge) {
-                       return huge.load(std::memory_order_relaxed);
+                     [](const std::atomic<bool>& suspicious) {
+                       return suspicious.load(std::memory_order_relaxed);
                      });
 }
 
 // The first trained variable that is not finite in `vector` (P,), or null.
-const VariableSpec* Program::first_infinite(const float* vector) const {
+const VariableSpec* Program::first_nonfinite(const float* vector) const {
   for (const VariableSpec& s : params_)
     if (s.trainable && !all_finite(vector + s.offset, s.size())) return &s;
   return nullptr;
@@ -362,7 +366,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
   FlushSubnormals flush(true);
   std::vector<double>& sums = ws->totals;
-  ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
+  ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
     Rows rows = gather(batches, s, *ws);
     if (stop_requested(work_of(rows.batch))) return "";
@@ -373,15 +377,17 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     for (size_t i = 0; i < params_.size(); i++)
       ws->overflowing[i].store(false, std::memory_order_relaxed);
     std::atomic<bool> may_overflow{false};
-    bool local = rows.batch <= local_batch_ &&
-                 optimizer_->safe(batches.learning_rates[s], ws->bounds);
-    if (local) p.may_overflow = &may_overflow;
+    bool fuses = rows.batch <= fused_batch_ &&
+                 optimizer_->cannot_overflow(batches.learning_rates[s], ws->bounds);
+    if (fuses) p.may_overflow = &may_overflow;
     double loss = forward_backward(p, rows, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
-    local = local && !may_overflow;
-    if (p.may_overflow && !local) weights(p, rows, *ws);
+    if (fuses && may_overflow) {
+      fuses = false;
+      run_weight_tasks(p, rows, *ws);
+    }
 
     std::copy_n(totals, sums.size(), sums.begin());
     sums[0] += loss * double(rows.batch);
@@ -389,9 +395,9 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
                            {ws->elements, ws->rows}, sums.data() + 2);
     if (stopped()) return "";
-    ScopedStopToken to_the_end(nullptr);
-    std::string what = update(state, p, rows, local, batches.learning_rates[s], *ws);
-    if (!what.empty()) return what;
+    ScopedStopToken until_applied(nullptr);
+    std::string error = update(state, p, rows, fuses, batches.learning_rates[s], *ws);
+    if (!error.empty()) return error;
     std::copy(sums.begin(), sums.end(), totals);
     state.step++;
   }
@@ -404,46 +410,62 @@ void Program::commit_buffers(State& state, const ExecContext& pass,
     ops_[i]->commit_buffers(pass, ws.out[i], state.buffers);
 }
 
+namespace {
+
+// How the gradients of a step reach the variables.
+enum class UpdateMode {
+  fused,     // each is used as it is computed; nothing can overflow
+  separate,  // all are computed first; nothing can overflow
+  checked,   // all are computed first; undone where a result is not finite
+};
+
+}  // namespace
+
 // One update of all variables, or none: returns what would not be finite, or "".
 std::string Program::update(State& state, const ExecContext& pass, const Rows& rows,
-                            bool local, float learning_rate, Workspace& ws) const {
-  bool huge = any_huge(ws);
-  if (huge)
-    if (const VariableSpec* slot = first_infinite(ws.gradient))
-      return "the gradient of " + slot->name;
+                            bool fuses, float learning_rate, Workspace& ws) const {
+  bool suspicious = any_suspicious(ws);
+  if (suspicious)
+    if (const VariableSpec* variable = first_nonfinite(ws.gradient))
+      return "the gradient of " + variable->name;
   for (size_t i = 0; i < ops_.size(); i++)
-    if (int slot = ops_[i]->nonfinite_buffer(pass, ws.out[i]); slot >= 0)
-      return "the new value of " + buffers_[size_t(slot)].name;
-  bool careful = huge || !optimizer_->safe(learning_rate, ws.bounds);
+    if (int buffer = ops_[i]->nonfinite_buffer(pass, ws.out[i]); buffer >= 0)
+      return "the new value of " + buffers_[size_t(buffer)].name;
+  UpdateMode mode = fuses ? UpdateMode::fused : UpdateMode::separate;
+  if (suspicious || !optimizer_->cannot_overflow(learning_rate, ws.bounds))
+    mode = UpdateMode::checked;
+  assert(!fuses || mode == UpdateMode::fused);
+
   int64_t slots = optimizer_->slots() * params_size_;
-  if (careful) ws.keep(state.params, params_size_, state.slots, slots);
   std::array<double, Optimizer::most_scalars> scalars;
   std::copy_n(state.scalars, optimizer_->scalars(), scalars.begin());
-  Step step{optimizer_->numbers(state.scalars, state.step, learning_rate), state.params,
-            state.slots, params_size_, optimizer_->slots()};
-  if (local) {
+  if (mode == UpdateMode::checked)
+    ws.save_state(state.params, params_size_, state.slots, slots);
+  UpdateTarget target{
+      optimizer_->params_for_step(state.scalars, state.step, learning_rate),
+      state.params, state.slots, params_size_, optimizer_->slots()};
+  if (mode == UpdateMode::fused) {
     ExecContext p = pass;
-    p.update = &step;
-    weights(p, rows, ws);
+    p.update = &target;
+    run_weight_tasks(p, rows, ws);
   } else {
-    optimizer_->apply(kernels_, step, ws.gradient, ws.clipping.data());
+    optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data());
   }
-  if (!careful) {
-    ws.bounds = optimizer_->after(learning_rate, ws.bounds);
-    commit_buffers(state, pass, ws);
-    return "";
+  if (mode == UpdateMode::checked) {
+    const VariableSpec* variable = first_nonfinite(state.params);
+    for (int k = 0; k < optimizer_->slots() && !variable; k++)
+      variable = first_nonfinite(state.slots + k * params_size_);
+    if (variable) {
+      ws.restore_state(state.params, state.slots);
+      std::copy_n(scalars.begin(), optimizer_->scalars(), state.scalars);
+      return "the update of " + variable->name;
+    }
+    ws.bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
+  } else {
+    ws.bounds = optimizer_->next_bounds(learning_rate, ws.bounds);
   }
-  const VariableSpec* slot = first_infinite(state.params);
-  for (int k = 0; k < optimizer_->slots() && !slot; k++)
-    slot = first_infinite(state.slots + k * params_size_);
-  if (!slot) {
-    ws.bounds = optimizer_->look(kernels_, state.slots, params_size_);
-    commit_buffers(state, pass, ws);
-    return "";
-  }
-  ws.restore(state.params, state.slots);
-  std::copy_n(scalars.begin(), optimizer_->scalars(), state.scalars);
-  return "the update of " + slot->name;
+  commit_buffers(state, pass, ws);
+  return "";
 }
 
 }  // namespace kurve

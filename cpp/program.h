@@ -95,10 +95,10 @@ class Program {
   const float* forward(const ExecContext&, const float* x, Workspace&,
                        float* output) const;
   double forward_backward(const ExecContext&, const Rows&, Workspace&) const;
-  void weights(const ExecContext&, const Rows&, Workspace&) const;
-  bool any_huge(const Workspace&) const;
-  const VariableSpec* first_infinite(const float* vector) const;
-  std::string update(State&, const ExecContext&, const Rows&, bool local,
+  void run_weight_tasks(const ExecContext&, const Rows&, Workspace&) const;
+  bool any_suspicious(const Workspace&) const;
+  const VariableSpec* first_nonfinite(const float* vector) const;
+  std::string update(State&, const ExecContext&, const Rows&, bool fuses,
                      float learning_rate, Workspace&) const;
   void commit_buffers(State&, const ExecContext&, const Workspace&) const;
   ExecContext pass(const State&, int64_t batch, const Workspace&) const;
@@ -110,7 +110,7 @@ class Program {
   int64_t widest_;              // of any op's input or output
   int64_t work_ = 0;            // multiply-adds per sample
   size_t first_trainable_ = 0;  // no gradient is wanted below this op
-  int64_t local_batch_ = 0;     // up to this size, gradients are made as they are used
+  int64_t fused_batch_ = 0;     // largest batch whose products update the variables
   Objective objective_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;

@@ -10,8 +10,6 @@
 namespace kurve {
 namespace {
 
-constexpr int64_t element_cost = 16;
-
 // Zeros around the image.
 class Pad : public Op {
  public:
@@ -21,9 +19,8 @@ class Pad : public Op {
         top_(whole(spec.attrs, "pad_top", 0)),
         left_(whole(spec.attrs, "pad_left", 0)) {
     if (from_.C != to_.C || top_ + from_.H > to_.H || left_ + from_.W > to_.W)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its padding.");
-    rows = never_local;
+      refuse_shapes(spec, "its padding");
+    rows = never_fused;
   }
   void forward(const ExecContext& pass, const float* x, float* y,
                float*) const override {
@@ -35,7 +32,6 @@ class Pad : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     parallel(pass.batch, pass.batch * in, [&](int64_t b) {
       float* to = dx + b * in;
       for (int64_t h = 0; h < from_.H && !stop_requested(line()); h++)
@@ -103,12 +99,11 @@ class Upsample : public Op {
     if (how != "nearest" && how != "bilinear") throw Unsupported("interpolation", how);
     int64_t h = whole(spec.attrs, "size_h", 1), w = whole(spec.attrs, "size_w", 1);
     if (from_.C != to_.C || from_.H * h != to_.H || from_.W * w != to_.W)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit its size.");
+      refuse_shapes(spec, "its size");
     bool bilinear = how == "bilinear";
     high_ = enlarged(from_.H, h, bilinear), wide_ = enlarged(from_.W, w, bilinear);
     each_ = bilinear ? 2 : 1;
-    rows = never_local;
+    rows = never_fused;
     work = product_of(spec.out_shape) * each_ * each_;
     long_ = h * w * each_ * each_ > longest_chain_in_place;
   }
@@ -126,7 +121,6 @@ class Upsample : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     parallel(pass.batch, pass.batch * work, [&](int64_t b) {
       float *to = dx + b * in, *room = pass.scratch + b * room_for_sums(in);
       double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
@@ -168,7 +162,7 @@ class Affine : public Op {
  public:
   explicit Affine(const OpSpec& spec)
       : image_(image_of(spec.in_shape)),
-        purpose_(0x10000u + uint32_t(whole(spec.attrs, "stream", 0))),
+        purpose_(layer_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
         fill_(float(number(spec.attrs, "fill_value"))) {
     what_ = choose(spec, "what", {"translation", "rotation", "flip"});
     mode_ = Mode(choose(spec, "fill_mode", {"constant", "nearest", "reflect", "wrap"}));
@@ -189,10 +183,8 @@ class Affine : public Op {
       mirrors_[0] = number(spec.attrs, "horizontal") != 0;
       mirrors_[1] = number(spec.attrs, "vertical") != 0;
     }
-    if (spec.in_shape != spec.out_shape)
-      throw std::invalid_argument("[native] shapes of " + spec.layer +
-                                  " do not fit each other.");
-    rows = never_local;
+    if (spec.in_shape != spec.out_shape) refuse_shapes(spec, "each other");
+    rows = never_fused;
     identity_at_inference = true;
     work = product_of(spec.out_shape) * 8;
   }
@@ -209,7 +201,6 @@ class Affine : public Op {
   }
   void backward(const ExecContext& pass, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    if (!dx) return;
     if (!pass.training)
       return differentiate(pass.kernels, before, dz, dx, pass.batch * in);
     auto* room = reinterpret_cast<double*>(pass.scratch);
@@ -336,11 +327,14 @@ class Affine : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_resampling(const OpSpec& spec) {
-  if (spec.kind == "pad") return std::make_unique<Pad>(spec);
-  if (spec.kind == "upsample") return std::make_unique<Upsample>(spec);
-  if (spec.kind == "affine_image") return std::make_unique<Affine>(spec);
-  return nullptr;
+std::unique_ptr<Op> make_pad(const OpSource& source) {
+  return std::make_unique<Pad>(source.spec);
+}
+std::unique_ptr<Op> make_upsample(const OpSource& source) {
+  return std::make_unique<Upsample>(source.spec);
+}
+std::unique_ptr<Op> make_affine_image(const OpSource& source) {
+  return std::make_unique<Affine>(source.spec);
 }
 
 }  // namespace kurve

@@ -31,8 +31,9 @@ class Transposed : public Convolution {
       });
       pass.kernels.images->add_dx(c_, copy, x + b * in, 0, c_.OH, to);
       in_turn(out, [&](int64_t first, int64_t count) {
-        pass.kernels.activate(activation_, alpha_, to + first, to + first,
-                              kept ? kept + b * out + first : nullptr, count);
+        pass.kernels.activate(activation_.kind, activation_.alpha, to + first,
+                              to + first, kept ? kept + b * out + first : nullptr,
+                              count);
       });
     });
   }
@@ -89,10 +90,8 @@ class Transposed : public Convolution {
 
 }  // namespace
 
-std::unique_ptr<Op> make_transposed(const OpSpec& spec,
-                                    const std::vector<VariableSpec>& params) {
-  if (spec.kind != "conv_transpose") return nullptr;
-  return std::make_unique<Transposed>(spec, params);
+std::unique_ptr<Op> make_conv_transpose(const OpSource& source) {
+  return std::make_unique<Transposed>(source.spec, source.params);
 }
 
 }  // namespace kurve

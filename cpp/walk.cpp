@@ -142,9 +142,10 @@ Walked walk(Curve& curve, const WalkRules& rules, const WalkPlace& place) {
     if (done || (digits == Digits::most && (hidden || soon)) ||
         (walked.rate == 1 && expected <= rules.near * rules.near * cost))
       digits = Digits::all;
-    else if (digits == Digits::half && (hidden || walked.left <= rules.rough ||
-                                        (after * walked.rate <= rules.last_step &&
-                                         after * walked.curvature <= rules.last_change)))
+    else if (digits == Digits::half &&
+             (hidden || walked.left <= rules.rough ||
+              (after * walked.rate <= rules.last_step &&
+               after * walked.curvature <= rules.last_change)))
       digits = Digits::most;
     left_before = done || reach.damping > 0 ? 0.0 : walked.left;
     if (left_before == 0) walked.rate = 1, walked.curvature = inf;

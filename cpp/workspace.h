@@ -39,7 +39,7 @@ struct Workspace {
 
   struct Sizes {  // floats per sample but for `fixed`
     int64_t x, y, widest, output, rows, fixed;
-    int64_t local;  // batches up to this size keep every op's delta
+    int64_t fused;  // batches up to this size keep every op's delta
     const std::vector<std::unique_ptr<Op>>& ops;
     const Kernels& kernels;
   };
@@ -69,11 +69,11 @@ struct Workspace {
   double wanted() const { return 4.0 * double(used_); }
 
   // A copy of a state's vectors, and back.
-  void keep(const float* params, int64_t size, const float* slots, int64_t more) {
+  void save_state(const float* params, int64_t size, const float* slots, int64_t more) {
     kept_params_.assign(params, params + size);
     kept_slots_.assign(slots, slots + more);
   }
-  void restore(float* params, float* slots) const {
+  void restore_state(float* params, float* slots) const {
     std::copy(kept_params_.begin(), kept_params_.end(), params);
     std::copy(kept_slots_.begin(), kept_slots_.end(), slots);
   }
@@ -97,7 +97,7 @@ struct Workspace {
       const Op& op = *sizes.ops[i];
       out[i] = take(batch * (op.out + op.aux_per_sample) + op.aux_per_batch);
       if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
-      delta[i] = take(std::min(batch, sizes.local) * sizes.ops[i]->out);
+      delta[i] = take(std::min(batch, sizes.fused) * sizes.ops[i]->out);
     }
     if (training) gradient = take(sizes.fixed);
     int64_t most = 0;

@@ -1,7 +1,6 @@
 #include "linear.h"
 #include "walk.h"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 
@@ -9,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "arrays.h"
 #include "interrupt.h"
 #include "register.h"
 
@@ -16,11 +16,6 @@ namespace nb = nanobind;
 using namespace kurve;
 
 namespace {
-
-template <class T>
-using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 // The arrays of a kurve.solvers.linear.Jacobian; columns are checked once.
 struct JacobianArrays {
@@ -284,7 +279,8 @@ void register_linear(nb::module_& m) {
                         scale.data(),
                         turned};
         Walked w = walk(curve, rules, place);
-        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear, w.calls);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear,
+                               w.calls);
       },
       nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
       nb::arg("usual"), nb::arg("residuals"), nb::arg("rows"), nb::arg("point"),

@@ -122,13 +122,6 @@ static void multiply_rows(const Block& t, const float* d) {
     }
 }
 
-// clang-format off: a list, not statements
-#define KURVE_ACTIVATIONS(CASE) \
-  CASE(linear) CASE(relu) CASE(leaky_relu) CASE(elu) CASE(selu) CASE(gelu) \
-  CASE(silu) CASE(sigmoid) CASE(tanh) CASE(softplus) CASE(softsign) CASE(sin) \
-  CASE(snake)
-// clang-format on
-
 static __attribute__((noinline)) void activate_block(const Block& t, Activation kind,
                                                      float alpha, const float* bias,
                                                      float* kept) {

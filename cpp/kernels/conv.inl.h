@@ -252,9 +252,18 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
       int64_t rows = out.count * (i + 1) / tiles - begin;
       if (poller.stop_requested(rows * count * depth * panel.width)) return;
       float* to = y + y_at + begin * y_step;
-      Tile t{x + begin * step, step,      1,     panel.packed,
-             panel_width,      stretches, count, depth,
-             panel.bias,       0,         to,    y_step};
+      Tile t{.a = x + begin * step,
+             .a_row = step,
+             .a_step = 1,
+             .b = panel.packed,
+             .b_row = panel_width,
+             .stretches = stretches,
+             .count = count,
+             .depth = depth,
+             .from = panel.bias,
+             .from_row = 0,
+             .c = to,
+             .c_row = y_step};
       t.relu = last && plain && f.activation == Activation::relu;
       if (!direct) t.c = edge, t.c_row = panel_width;
       if (first > 0) {  // what the stretches before these have left in y

@@ -32,18 +32,18 @@ static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
               int64_t m = count * (i + 1) / tiles - begin;
               if (poller.stop_requested(m * O * width)) return;
               float* c = dx + to + begin * c_row;
-              Tile t{from + begin * p.O,
-                     p.O,
-                     1,
-                     transposed + (r * p.kw + s) * O * panel_width,
-                     panel_width,
-                     &whole,
-                     1,
-                     O,
-                     c,
-                     c_row,
-                     c,
-                     c_row};
+              Tile t{.a = from + begin * p.O,
+                     .a_row = p.O,
+                     .a_step = 1,
+                     .b = transposed + (r * p.kw + s) * O * panel_width,
+                     .b_row = panel_width,
+                     .stretches = &whole,
+                     .count = 1,
+                     .depth = O,
+                     .from = c,
+                     .from_row = c_row,
+                     .c = c,
+                     .c_row = c_row};
               if (!direct) {
                 for (int64_t k = 0; k < m; k++)
                   for (int64_t j = 0; j < width; j += L)
@@ -143,18 +143,18 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
       int64_t at = (h * p.sh + down) * line + (w.from * p.sw + s * p.dw - p.left) * p.I;
       for (int64_t i = 0; i < (upright ? 1 : count); i++)
         stretches[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
-      Tile t{x,
-             1,
-             upright ? p.sh * line : p.sw * p.I,
-             dz + ((h - row) * p.OW + w.from) * p.O,
-             upright ? p.OW * p.O : p.O,
-             stretches,
-             upright ? 1 : count,
-             upright ? count : w.to - w.from,
-             nullptr,
-             0,
-             nullptr,
-             0};
+      Tile t{.a = x,
+             .a_row = 1,
+             .a_step = upright ? p.sh * line : p.sw * p.I,
+             .b = dz + ((h - row) * p.OW + w.from) * p.O,
+             .b_row = upright ? p.OW * p.O : p.O,
+             .stretches = stretches,
+             .count = upright ? 1 : count,
+             .depth = upright ? count : w.to - w.from,
+             .from = nullptr,
+             .from_row = 0,
+             .c = nullptr,
+             .c_row = 0};
       add_tiles(p, t, m, group, c, poller);
     }
   };

@@ -199,17 +199,14 @@ static void loss(const Loss& loss, const float* p, const float* y, int64_t rows,
 #define CASE(name)     \
   case LossKind::name: \
     return elementwise<LossKind::name>(loss, p, y, rows, O, scratch, row_loss, dp);
-    // clang-format off: a list, not statements
-    CASE(mean_squared_error) CASE(mean_absolute_error) CASE(huber) CASE(log_cosh)
-    CASE(binary_crossentropy)
-    // clang-format on
+    KURVE_ELEMENTWISE_LOSSES(CASE)
 #undef CASE
-      case LossKind::gaussian_nll:
-    return gaussian(loss, p, y, rows, O, scratch, row_loss, dp);
-  case LossKind::pinball:
-    return pinball(loss, p, y, rows, O, scratch, row_loss, dp);
-  case LossKind::categorical_crossentropy:
-  case LossKind::sparse_categorical_crossentropy:
-    return crossentropy(loss, p, y, rows, O, row_loss, dp);
+    case LossKind::gaussian_nll:
+      return gaussian(loss, p, y, rows, O, scratch, row_loss, dp);
+    case LossKind::pinball:
+      return pinball(loss, p, y, rows, O, scratch, row_loss, dp);
+    case LossKind::categorical_crossentropy:
+    case LossKind::sparse_categorical_crossentropy:
+      return crossentropy(loss, p, y, rows, O, row_loss, dp);
   }
 }

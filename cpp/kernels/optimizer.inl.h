@@ -46,7 +46,7 @@ static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
 // two products in a sum, `rounded` says which is not fused: the compiler might choose
 // otherwise in another place.
 template <OptimizerKind kind, int count>
-INLINE vf stepped(const Update& u, vf w, vf g, vf& a, vf& b, vf& c) {
+INLINE vf stepped(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
   if constexpr (kind == OptimizerKind::sgd) {
     if constexpr (count == 0) return w - u.lr * g;
     vf step = rounded(u.lr * g);
@@ -102,8 +102,8 @@ struct Updated {
 
 // The first n < L elements of a vector, or L, of w and the slots at `at`.
 template <OptimizerKind kind, int count>
-INLINE void update_vector(const Update& u, float* w, float* const* slots, int64_t at,
-                          vf g, int64_t n) {
+INLINE void update_vector(const UpdateParams& u, float* w, float* const* slots,
+                          int64_t at, vf g, int64_t n) {
   vf s[3] = {};
   for (int k = 0; k < count; k++) s[k] = load(slots[k] + at, n);
   vf v = load(w + at, n);
@@ -118,7 +118,7 @@ INLINE void update_vector(const Update& u, float* w, float* const* slots, int64_
 
 // By value: what stores might overwrite could not stay in registers.
 template <OptimizerKind kind, int count>
-static void update_rows(const Update u, const Updated t) {
+static void update_rows(const UpdateParams u, const Updated t) {
   for (int64_t i = 0; i < t.rows; i++) {
     vf factor = splat(t.factors ? t.factors[i * t.factor_step] : 1.0f);
     for (int64_t j = 0; j < t.columns; j += L) {
@@ -130,7 +130,7 @@ static void update_rows(const Update u, const Updated t) {
 
 // Calls body.operator()<kind, number of slots>().
 template <class Body>
-INLINE void by_kind(const Update& u, const Body& body) {
+INLINE void by_kind(const UpdateParams& u, const Body& body) {
   using enum OptimizerKind;
   switch (u.kind) {
     case sgd:
@@ -157,11 +157,12 @@ INLINE void by_kind(const Update& u, const Body& body) {
   }
 }
 
-static __attribute__((noinline)) void update_block(const Update& u, const Updated& t) {
+static __attribute__((noinline)) void update_block(const UpdateParams& u,
+                                                   const Updated& t) {
   by_kind(u, [&]<OptimizerKind kind, int count>() { update_rows<kind, count>(u, t); });
 }
 
-static void update(const Update& u, float* w, const float* g, float* const* slots,
+static void update(const UpdateParams& u, float* w, const float* g, float* const* slots,
                    int64_t n) {
   update_block(u, {w, n, g, n, slots, 1, n});
 }

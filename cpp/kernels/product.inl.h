@@ -6,6 +6,19 @@
 // first; the sums of the pieces are added up in C (Goto & van de Geijn 2008).
 #pragma once
 
+// The product as one would write it down. The tests hold all that follows, which
+// computes the same sums by tiles, to it.
+[[maybe_unused]] static void naive_product(const Product& p, double* c) {
+  for (int64_t m = 0; m < p.M; m++)
+    for (int64_t n = 0; n < p.N; n++) {
+      double sum = 0;
+      for (int64_t k = 0; k < p.K; k++)
+        sum += double(p.a[m * p.a_row + k * p.a_step]) *
+               double(p.b[p.b_transposed ? n * p.b_row + k : k * p.b_row + n]);
+      c[m * p.N + n] = sum;
+    }
+}
+
 // An update keeps all K rows of its piece of B, K <= update_size / panel_width.
 constexpr int64_t update_size = 512 * panel_width, update_widest = 1024;
 INLINE int64_t update_width(int64_t K) {
@@ -158,7 +171,7 @@ template <OptimizerKind kind, int count>
 static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t rows,
                          int64_t n0, int64_t width) {
   constexpr int64_t vectors = 2 * tile;
-  const Update u = *p.step;
+  const UpdateParams u = *p.step;
   float *w = p.c, *slots[3] = {p.slots[0], p.slots[1], p.slots[2]};
   alignas(64) float c[2][tile * panel_width];
   const float* g = nullptr;  // of the tile to be updated, the next vector

@@ -7,25 +7,10 @@
 
 #include <cstdint>
 
+#include "kinds.h"
 #include "tape.h"
 
 namespace kurve {
-
-enum class Activation : int {
-  linear,
-  relu,
-  leaky_relu,
-  elu,
-  selu,
-  gelu,
-  silu,
-  sigmoid,
-  tanh,
-  softplus,
-  softsign,
-  sin,
-  snake,
-};
 
 // Whether the derivative cannot be had from the output, so that forward must keep it.
 inline bool keeps_derivative(Activation kind, float alpha) {
@@ -63,10 +48,8 @@ constexpr int64_t longest_chain_in_place = 256;
 // not exceed `safe_sum`, which optimizers can square and add to anything.
 constexpr float safe_factor = 2e6f, safe_sum = 1e15f;
 
-enum class OptimizerKind : int { sgd, rmsprop, adagrad, adam, nadam, adamax };
-
 // One step's numbers, computed in float64 and rounded once.
-struct Update {
+struct UpdateParams {
   OptimizerKind kind;
   bool momentum_on = false, nesterov = false, centered = false, amsgrad = false;
   float lr = 0, decay = 0, momentum = 0, rho = 0, one_minus_rho = 0, epsilon = 0;
@@ -96,21 +79,9 @@ struct Product {
   float alpha = 0;                             // activate
   float* kept = nullptr;                       // activate: derivatives (M, N) or null
   Derivative derivative{};                     // differentiate
-  const Update* step = nullptr;                // update
+  const UpdateParams* step = nullptr;          // update
   bool (*stop_requested)(int64_t work) = nullptr;  // true: nobody wants C any more
   float* slots[3] = {};                            // update: laid out as c
-};
-
-enum class LossKind : int {
-  mean_squared_error,
-  mean_absolute_error,
-  huber,
-  log_cosh,
-  binary_crossentropy,
-  categorical_crossentropy,
-  sparse_categorical_crossentropy,
-  gaussian_nll,
-  pinball,
 };
 
 constexpr int most_quantiles = 32;
@@ -191,7 +162,7 @@ struct Kernels {
   double (*sum_of_magnitudes)(const float* x, int64_t n);
   // g += l1 sign(w) + 2 l2 w; returns whether no element of g exceeds safe_sum.
   bool (*penalize)(float* g, const float* w, float l1, float l2, int64_t n);
-  void (*update)(const Update&, float* w, const float* g, float* const* slots,
+  void (*update)(const UpdateParams&, float* w, const float* g, float* const* slots,
                  int64_t n);
 
   // In float64; see panel.inl.h.

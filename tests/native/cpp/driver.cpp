@@ -22,6 +22,7 @@
 #include "cases.h"
 #include "dispatch.h"
 #include "pool.h"
+#include "schedule.h"
 #include "stop_token.h"
 
 using namespace proofs;
@@ -152,6 +153,47 @@ void check_company(const std::list<Case>& cases) {
   expect(wrong == 0, "programs in company");
 }
 
+// All that training changes, in one hash.
+uint64_t bits_of(const Run& r) {
+  uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
+  h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
+  h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
+  h = hash(r.scalars.data(), r.scalars.size() * 8, h);
+  return hash(r.totals.data(), r.totals.size() * 8, h);
+}
+
+// Jobs that are trained together have the same bits as by themselves, and what one of
+// them throws is its own.
+void check_jobs(const std::list<Case>& cases) {
+  set_threads(1);
+  std::vector<uint64_t> alone;
+  for (const Case& c : cases) {
+    Run r(c);
+    c.program->train(r.state, r.batches, 0, r.batches.steps, r.totals.data());
+    alone.push_back(bits_of(r));
+  }
+  for (int threads : {1, 2, 3, 8}) {
+    set_threads(threads);
+    std::list<Run> runs;
+    std::vector<TrainingJob> jobs;
+    for (const Case& c : cases) {
+      Run& r = runs.emplace_back(c);
+      jobs.push_back({c.program.get(), r.state, r.batches, 0, r.batches.steps,
+                      r.totals.data(), "", nullptr});
+    }
+    Run& wrong = runs.emplace_back(cases.front());
+    jobs.push_back({cases.front().program.get(), wrong.state, wrong.batches, 0,
+                    wrong.batches.steps + 1, wrong.totals.data(), "", nullptr});
+    run_jobs(jobs);
+    auto run = runs.begin();
+    for (size_t i = 0; i < alone.size(); i++, run++)
+      expect(
+          !jobs[i].error && jobs[i].nonfinite.empty() && bits_of(*run) == alone[i],
+          "job " + std::to_string(i) + " on " + std::to_string(threads) + " threads");
+    expect(jobs.back().error != nullptr, "a job with wrong steps");
+  }
+}
+
 // Every task once, whatever the number of tasks, threads and callers; nested jobs too.
 void check_pool() {
   auto sweep = [](uint64_t seed) {
@@ -246,15 +288,6 @@ void check_errors(const std::list<Case>& cases) {
     expect(false, "an unknown activation");
   } catch (const Unsupported&) {
   }
-}
-
-// All that training changes, in one hash.
-uint64_t bits_of(const Run& r) {
-  uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
-  h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
-  h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
-  h = hash(r.scalars.data(), r.scalars.size() * 8, h);
-  return hash(r.totals.data(), r.totals.size() * 8, h);
 }
 
 #if defined(__SANITIZE_THREAD__)
@@ -462,6 +495,7 @@ int main(int count, char** arguments) {
   } else if (what == "check") {
     timed("threads", [&] { for_each(cases, check_threads); });
     timed("rows", [&] { for_each(cases, check_rows); });
+    timed("jobs", [&] { check_jobs(cases); });
     timed("errors", [&] { check_errors(cases); });
     timed("interrupts", [&] { for_each(cases, check_interrupts); });
     timed("pool", [] { check_pool(); });

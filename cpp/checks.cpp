@@ -52,13 +52,18 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
 }  // namespace
 
 void check(const Description& d) {
-  check_shape(d.input_shape, "the input");
-  check_shape(d.output_shape, "the output");
+  for (const Shape& shape : d.inputs) check_shape(shape, "an input");
+  for (const Head& head : d.heads) {
+    check_shape(head.shape, "an output");
+    if (!(head.weight - head.weight == 0)) refuse("the weight of a loss", "be finite.");
+  }
   check_slots(d.params);
   check_slots(d.buffers);
   for (const OpSpec& op : d.ops) {
     check_shape(op.in_shape, "the input of " + op.layer);
     check_shape(op.out_shape, "the output of " + op.layer);
+    for (const Shape& shape : op.more_shapes)
+      check_shape(shape, "the input of " + op.layer);
     if (op.in_shape.empty() || op.out_shape.empty())
       refuse("the shapes of " + op.layer, "have an axis at least.");
     check_roles(op, op.params, d.params.size());

@@ -174,7 +174,7 @@ class Map : public Op {
         spec.gradient.outputs.size() != wanted_.size())
       throw std::invalid_argument("[native] a tape of the plan is not valid.");
     work = work_of({n, forward_.work()});
-    if (trainable) rows = never_local;
+    if (trainable) rows = never_fused;
   }
 
   void forward(const ExecContext& pass, const float* x, float* y,

@@ -64,9 +64,14 @@ struct TapeSpec {
 // One op of a plan; params and buffers name slots by role.
 struct OpSpec {
   std::string kind, layer;
-  Shape in_shape, out_shape;
+  Shape in_shape, out_shape;                   // in_shape is that of the first input
   std::map<std::string, int> params, buffers;  // role -> index of the slot
   Attrs attrs;
+
+  // Numbers of the values that it reads, and the shapes of those behind the first. A
+  // plan's inputs come first, then the output of each op. Empty: the output before.
+  std::vector<int> inputs{};
+  std::vector<Shape> more_shapes{};
 
   // Of a map: its formula, the variables that are inputs behind x, and the gradient
   // tape, whose outputs belong to the inputs `wanted`.
@@ -146,6 +151,17 @@ class Op {
   // the gradients of the op's variables unless pass.may_overflow.
   virtual void backward(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* dx, const Derivative& before) const = 0;
+
+  // The same for ops of several inputs. backward overwrites dx[k], where that is not
+  // null; no derivative is multiplied with.
+  virtual void forward_many(const ExecContext& pass, const float* const* x, float* y,
+                            float* kept) const {
+    forward(pass, x[0], y, kept);
+  }
+  virtual void backward_many(const ExecContext& pass, const float* const* x,
+                             const float* y, const float* dz, float* const* dx) const {
+    backward(pass, x[0], y, dz, dx[0], {});
+  }
 
   // The gradients of the op's variables, checked, or their update, in independent
   // tasks.

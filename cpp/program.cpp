@@ -34,38 +34,38 @@ Program::Program(const Description& d)
     : kernels_(kernels()),
       params_((check(d), d.params)),
       buffers_(d.buffers),
-      input_size_(product_of(d.input_shape)),
-      output_size_(product_of(d.output_shape)),
+      graph_(std::make_unique<const Graph>(graph_of(d))),
       params_size_(vector_size(d.params)),
-      buffers_size_(vector_size(d.buffers)),
-      widest_(input_size_),
-      objective_(d.output_shape, d.loss, d.metrics, d.params) {
-  int64_t width = input_size_;
-  std::vector<const OpSpec*> specs;  // elements of a batch lie as before a reshape
-  for (const OpSpec& spec : d.ops)
-    if (spec.kind != "reshape") specs.push_back(&spec);
-  if (specs.empty() && !d.ops.empty()) specs.push_back(&d.ops[0]);
-  for (size_t i = 0; i < specs.size(); i++) {
-    OpSource source{*specs[i], d.params, d.buffers};
-    if (i + 1 < specs.size() && fuses_pool(*specs[i], *specs[i + 1]))
-      source.pool = specs[++i];
-    ops_.push_back(make_op(source));
-    if (ops_.back()->in != width)
-      throw std::invalid_argument("[native] the input of " + source.spec.layer +
-                                  " does not fit the op before it.");
-    width = ops_.back()->out;
-    work_ += ops_.back()->work;
-    widest_ = std::max(widest_, width);
-  }
-  if (ops_.empty() || width != output_size_)
+      buffers_size_(vector_size(d.buffers)) {
+  if (d.inputs.empty() || d.heads.empty() || d.heads.size() > most_heads)
     throw std::invalid_argument(
-        "[native] the ops of a plan must lead from its input to its output.");
-  while (first_trainable_ < ops_.size() && !ops_[first_trainable_]->trainable)
-    first_trainable_++;
-  if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
+        "[native] a plan must have inputs and up to 64 outputs.");
+  for (const Shape& shape : d.inputs) {
+    input_sizes_.push_back(product_of(shape));
+    widest_ = std::max(widest_, input_sizes_.back());
+  }
   int64_t rows = 1;
-  for (const auto& op : ops_) rows = std::max(rows, op->rows);
-  if (optimizer_ && optimizer_->can_fuse() && !objective_.has_penalties())
+  for (const Node& node : graph_->nodes) {
+    work_ += node.op->work;
+    widest_ = std::max(widest_, node.op->out);
+    for (int64_t width : node.widths) widest_ = std::max(widest_, width);
+    rows = std::max(rows, node.op->rows);
+  }
+  bool penalties = false;
+  for (const Head& head : d.heads) {
+    // The penalties are counted once, whatever the number of heads.
+    static const std::vector<VariableSpec> none;
+    bool first = objectives_.empty();
+    objectives_.emplace_back(head.shape, head.loss, head.metrics,
+                             first ? d.params : none);
+    penalties = penalties || objectives_.back().has_penalties();
+    output_sizes_.push_back(product_of(head.shape));
+    loss_weights_.push_back(float(head.weight));
+    totals_size_ += objectives_.back().totals_size() - 2;
+  }
+  if (heads() > 1) totals_size_ += int64_t(heads());
+  if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
+  if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares)
     fused_batch_ = fused_rows / rows;
 }
 
@@ -98,11 +98,17 @@ class Program::WorkspaceLease {
         workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
     }
     try {
-      workspace_->reserve(
-          batch, training,
-          {program.input_size_, program.target_size(), program.widest_,
-           program.output_size_, program.objective_.rows(1), program.params_size_,
-           program.fused_batch_, program.ops_, program.kernels_});
+      std::vector<int64_t> targets;
+      int64_t outputs = 0, rows = 0;
+      for (size_t h = 0; h < program.heads(); h++) {
+        targets.push_back(program.target_size(h));
+        outputs = std::max(outputs, program.output_size(h));
+        rows = std::max(rows, program.objectives_[h].rows(1));
+      }
+      workspace_->reserve(batch, training,
+                          {program.input_sizes_, targets, program.widest_, outputs,
+                           rows, program.params_size_, program.fused_batch_,
+                           *program.graph_, program.kernels_});
     } catch (const std::bad_alloc&) {
       throw NoMemory(batch, workspace_->wanted());
     }
@@ -117,11 +123,6 @@ class Program::WorkspaceLease {
  private:
   const Program& program_;
   std::unique_ptr<Workspace> workspace_;
-};
-
-struct Program::Rows {
-  const float *x, *y, *weights;
-  int64_t batch;
 };
 
 namespace {
@@ -161,44 +162,74 @@ int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
 
 }  // namespace
 
-const float* Program::floats(const Inputs& x, int64_t first, int64_t n,
-                             Workspace& ws) const {
-  if (x.floats) return x.floats + first * input_size_;
-  const uint8_t* from = x.bytes + first * input_size_;
-  constexpr int64_t size = 16384;  // of a task
-  int64_t count = n * input_size_;
-  parallel((count + size - 1) / size, count, [&](int64_t task) {
-    int64_t begin = task * size;
-    std::copy_n(from + begin, std::min(size, count - begin), ws.x + begin);
-  });
-  return ws.x;
+bool Program::has_loss() const {
+  return std::any_of(objectives_.begin(), objectives_.end(),
+                     [](const Objective& o) { return o.has_loss(); });
 }
 
-// Contiguous floats are used where they lie; other rows are copied together.
-Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
+// Samples first..first+n-1: floats where they lie, bytes as floats.
+void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
+                         Workspace& ws) const {
+  for (size_t k = 0; k < inputs(); k++) {
+    int64_t width = input_sizes_[k];
+    if (x[k].floats) {
+      ws.x_at[k] = x[k].floats + first * width;
+      continue;
+    }
+    const uint8_t* from = x[k].bytes + first * width;
+    constexpr int64_t size = 16384;  // of a task
+    int64_t count = n * width;
+    float* to = ws.x[k];
+    parallel((count + size - 1) / size, count, [&](int64_t task) {
+      int64_t begin = task * size;
+      std::copy_n(from + begin, std::min(size, count - begin), to + begin);
+    });
+    ws.x_at[k] = to;
+  }
+}
+
+// Returns the rows of a step, and says in `ws` where they lie. Contiguous floats are
+// used where they are; other rows are copied together.
+int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
-  int64_t targets = target_size();
   if (!b.order) {
-    const float* x = floats(b.x, first, batch, ws);
-    return {x, b.y + first * targets, b.weights ? b.weights + first : nullptr, batch};
+    use_inputs(b.x.data(), first, batch, ws);
+    for (size_t h = 0; h < heads(); h++) {
+      const Targets& t = b.targets[h];
+      ws.targets[h] = {t.y ? t.y + first * target_size(h) : nullptr,
+                       t.weights ? t.weights + first : nullptr};
+    }
+    return batch;
   }
   const int64_t* order = b.order + first;
   if (!std::all_of(order, order + batch, [&](int64_t r) { return r >= 0 && r < b.n; }))
     throw std::invalid_argument("[native] order must hold row numbers only.");
+  int64_t width = 0;
+  for (size_t k = 0; k < inputs(); k++) width += input_sizes_[k];
+  for (size_t h = 0; h < heads(); h++) width += b.targets[h].y ? target_size(h) : 0;
   // Rows of a task.
-  int64_t size = std::clamp<int64_t>(65536 / (input_size_ + targets), 1, 512);
-  parallel((batch + size - 1) / size, batch * (input_size_ + targets) * 4,
-           [&](int64_t task) {
-             int64_t from = task * size, n = std::min(size, batch - from);
-             float* x = ws.x + from * input_size_;
-             if (b.x.bytes)
-               copy_rows(b.x.bytes, order + from, n, input_size_, x);
-             else
-               copy_rows(b.x.floats, order + from, n, input_size_, x);
-             copy_rows(b.y, order + from, n, targets, ws.y + from * targets);
-             if (b.weights) copy_rows(b.weights, order + from, n, 1, ws.weights + from);
-           });
-  return {ws.x, ws.y, b.weights ? ws.weights : nullptr, batch};
+  int64_t size = std::clamp<int64_t>(65536 / width, 1, 512);
+  parallel((batch + size - 1) / size, batch * width * 4, [&](int64_t task) {
+    int64_t from = task * size, n = std::min(size, batch - from);
+    for (size_t k = 0; k < inputs(); k++) {
+      float* x = ws.x[k] + from * input_sizes_[k];
+      if (b.x[k].bytes)
+        copy_rows(b.x[k].bytes, order + from, n, input_sizes_[k], x);
+      else
+        copy_rows(b.x[k].floats, order + from, n, input_sizes_[k], x);
+    }
+    for (size_t h = 0; h < heads(); h++) {
+      int64_t targets = target_size(h);
+      const Targets& t = b.targets[h];
+      if (t.y) copy_rows(t.y, order + from, n, targets, ws.y[h] + from * targets);
+      if (t.weights) copy_rows(t.weights, order + from, n, 1, ws.weights[h] + from);
+    }
+  });
+  for (size_t k = 0; k < inputs(); k++) ws.x_at[k] = ws.x[k];
+  for (size_t h = 0; h < heads(); h++)
+    ws.targets[h] = {b.targets[h].y ? ws.y[h] : nullptr,
+                     b.targets[h].weights ? ws.weights[h] : nullptr};
+  return batch;
 }
 
 int64_t Program::work_of(int64_t rows) const {
@@ -215,59 +246,207 @@ ExecContext Program::pass(const State& state, int64_t batch,
   return pass;
 }
 
-// The last op writes to `output` unless that is null.
-const float* Program::forward(const ExecContext& pass, const float* x, Workspace& ws,
-                              float* output) const {
-  for (size_t i = 0; i < ops_.size(); i++) {
-    bool last = output && i + 1 == ops_.size();
-    if (ops_[i]->identity_at_inference && !pass.training && !pass.keeps && !last)
+namespace {
+
+// What a node reads.
+const float* value_at(const Workspace& ws, int input) {
+  return input >= 0 ? ws.value[size_t(input)] : ws.x_at[size_t(-1 - input)];
+}
+
+}  // namespace
+
+// Heads write to `outputs` unless that is null. Says in ws.value where outputs lie.
+void Program::forward(const ExecContext& pass, Workspace& ws,
+                      float* const* outputs) const {
+  for (size_t i = 0; i < graph_->nodes.size(); i++) {
+    const Node& node = graph_->nodes[i];
+    const float* x = value_at(ws, node.inputs[0]);
+    if (node.op->identity_at_inference && !pass.training && !pass.keeps &&
+        (node.head < 0 || !outputs)) {
+      ws.value[i] = x;
       continue;
-    float* y = pass.keeps ? ws.out[i] : ws.turn[x == ws.turn[0]];
-    if (last) y = output;
-    ops_[i]->forward(pass, x, y, pass.keeps ? ws.kept[i] : nullptr);
-    x = y;
+    }
+    float* y = pass.keeps ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
+    if (outputs && node.head >= 0) y = outputs[node.head];
+    float* kept = pass.keeps ? ws.kept[i] : nullptr;
+    if (node.inputs.size() == 1) {
+      node.op->forward(pass, x, y, kept);
+    } else {
+      const float* xs[most_inputs];
+      for (size_t k = 0; k < node.inputs.size(); k++)
+        xs[k] = value_at(ws, node.inputs[k]);
+      node.op->forward_many(pass, xs, y, kept);
+    }
+    ws.value[i] = y;
   }
-  return x;
 }
 
-// Loss with penalties; the gradient goes to pass.gradient.
-double Program::forward_backward(const ExecContext& pass, const Rows& rows,
-                                 Workspace& ws) const {
-  const float* p = forward(pass, rows.x, ws, nullptr);
-  if (stopped()) return 0;  // where maxima were is read below, and may not be there
-  auto delta = [&](size_t i) {
-    return pass.may_overflow ? ws.delta[i] : ws.turn[i % 2];
-  };
-  size_t last = ops_.size() - 1;
-  float* dz = delta(last);
-  double loss = objective_.loss(kernels_, {p, rows.y, rows.weights, rows.batch},
-                                {ws.elements, ws.rows}, dz);
-  differentiate(kernels_, ops_[last]->derivative(ws.out[last], ws.kept[last]), dz, dz,
-                rows.batch * output_size_);
-  for (size_t i = ops_.size(); i-- > first_trainable_;) {
-    const float* x = i ? ws.out[i - 1] : rows.x;
-    Derivative before = i ? ops_[i - 1]->derivative(x, ws.kept[i - 1]) : Derivative{};
-    float* dx = i > first_trainable_ ? delta(i - 1) : nullptr;
-    assert(dx || ops_[i]->trainable);
-    ops_[i]->backward(pass, x, ws.out[i], delta(i), dx, before);
-  }
-  return loss +
-         objective_.penalties(kernels_, pass.params, pass.gradient, pass.overflowing);
-}
+namespace {
 
-// Of all ops in one go, from the deltas that were kept.
-void Program::run_weight_tasks(const ExecContext& pass, const Rows& rows,
-                               Workspace& ws) const {
-  int64_t tasks = 0;
-  for (const auto& op : ops_) tasks += op->weight_tasks(pass);
-  parallel(tasks, (rows.batch + 16) * params_size_, [&](int64_t task) {
-    size_t i = 0;
-    for (int64_t own; task >= (own = ops_[i]->weight_tasks(pass)); i++) task -= own;
-    ops_[i]->weight_task(pass, i ? ws.out[i - 1] : rows.x, ws.delta[i], task);
+// to += from, (n,).
+void add_to(const Kernels& kernels, const float* from, float* to, int64_t n) {
+  static const Instruction add{Micro::add,         0,
+                               {Place::output, 0}, {Place::input, 0},
+                               {Place::input, 1},  {Place::input, 0}};
+  const Tape tape{&add, 1, 2, 1};
+  const Operand inputs[] = {{.data = to}, {.data = from}};
+  constexpr int64_t size = 8 * Tape::block;
+  parallel((n + size - 1) / size, n * 2, [&](int64_t task) {
+    int64_t first = task * size;
+    kernels.run_tape(tape, inputs, &to, first, std::min(size, n - first));
   });
 }
 
-void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) const {
+}  // namespace
+
+// Where the gradient of a node's output lies.
+float* Program::gradient_at(const ExecContext& pass, const Workspace& ws,
+                            size_t i) const {
+  return pass.may_overflow ? ws.gradient_of[i]
+                           : ws.slots[size_t(graph_->nodes[i].gradient_slot)];
+}
+
+// The chain rule, from the gradients of the heads' outputs to those of the variables,
+// in pass.gradient; or to each sample's own, (batch, stride) floats of `jacobian`.
+void Program::backward(const ExecContext& pass, Workspace& ws, float* jacobian,
+                       int64_t stride) const {
+  const std::vector<Node>& nodes = graph_->nodes;
+  for (size_t i = nodes.size(); i-- > 0;) {
+    const Node& node = nodes[i];
+    if (!node.needed) continue;
+    float* dz = gradient_at(pass, ws, i);
+    if (!node.defers_derivative)
+      differentiate(kernels_, node.op->derivative(ws.out[i], ws.kept[i]), dz, dz,
+                    pass.batch * node.op->out);
+    size_t count = node.inputs.size(), spare = ws.slots.size();
+    const float* xs[most_inputs];
+    float* dx[most_inputs];
+    for (size_t k = 0; k < count; k++) {
+      int v = node.inputs[k];
+      xs[k] = value_at(ws, v);
+      bool wanted = v >= 0 && nodes[size_t(v)].needed;
+      dx[k] = !wanted        ? nullptr
+              : node.adds[k] ? ws.slots[--spare]
+                             : gradient_at(pass, ws, size_t(v));
+    }
+    bool shares = !node.uses.empty() && pass.gradient;
+    ExecContext own = pass;
+    if (shares) own.gradient = ws.more_gradient;
+    const ExecContext& p = shares ? own : pass;
+    if (jacobian) add_jacobian(p, node, xs[0], ws.out[i], dz, jacobian, stride);
+    if (count == 1) {
+      int v = node.inputs[0];
+      Derivative before;
+      if (v >= 0 && nodes[size_t(v)].defers_derivative)
+        before = nodes[size_t(v)].op->derivative(xs[0], ws.kept[size_t(v)]);
+      assert(dx[0] || node.op->trainable);
+      node.op->backward(p, xs[0], ws.out[i], dz, dx[0], before);
+    } else {
+      node.op->backward_many(p, xs, ws.out[i], dz, dx);
+    }
+    for (size_t k = 0; k < count; k++)
+      if (dx[k] && node.adds[k])
+        add_to(kernels_, dx[k], gradient_at(pass, ws, size_t(node.inputs[k])),
+               pass.batch * node.widths[k]);
+    if (shares) add_shared(pass, node, ws.more_gradient);
+  }
+}
+
+// Takes the gradients of a node's variables to where they belong.
+void Program::add_shared(const ExecContext& pass, const Node& node,
+                         const float* from) const {
+  for (const Node::Use& use : node.uses) {
+    const VariableSpec& s = params_[size_t(use.slot)];
+    float* to = pass.gradient + s.offset;
+    if (!use.adds) {
+      std::copy_n(from + s.offset, s.size(), to);
+      continue;
+    }
+    add_to(kernels_, from + s.offset, to, s.size());
+    if (!std::all_of(to, to + s.size(),
+                     [](float g) { return std::abs(g) <= safe_sum; }))
+      pass.overflowing[use.slot].store(true, std::memory_order_relaxed);
+  }
+}
+
+// Each sample's gradient of a node's variables, written or added.
+void Program::add_jacobian(const ExecContext& pass, const Node& node, const float* x,
+                           const float* y, const float* dz, float* to,
+                           int64_t stride) const {
+  if (node.uses.empty()) return node.op->jacobian(pass, x, y, dz, to, stride);
+  std::vector<float> own(size_t(pass.batch * params_size_));
+  node.op->jacobian(pass, x, y, dz, own.data(), params_size_);
+  for (const Node::Use& use : node.uses) {
+    const VariableSpec& s = params_[size_t(use.slot)];
+    for (int64_t b = 0; b < pass.batch; b++)
+      for (int64_t k = s.offset; k < s.offset + s.size(); k++)
+        to[b * stride + k] += own[size_t(b * params_size_ + k)];
+  }
+}
+
+// The weighted sum of the heads' losses, each of which goes to ws.losses; with
+// `training` their gradients too.
+double Program::losses(const ExecContext& pass, Workspace& ws, bool training) const {
+  double total = 0;
+  for (size_t h = 0; h < heads(); h++) {
+    if (!objectives_[h].has_loss()) continue;
+    size_t i = size_t(graph_->heads[h]);
+    const Targets& t = ws.targets[h];
+    float* dz = nullptr;
+    if (training && graph_->nodes[i].needed) dz = gradient_at(pass, ws, i);
+    double loss =
+        objectives_[h].loss(kernels_, {ws.value[i], t.y, t.weights, pass.batch},
+                            {ws.elements, ws.rows}, dz);
+    ws.losses[h] = loss;
+    total += double(loss_weights_[h]) * loss;
+    if (dz && loss_weights_[h] != 1)
+      kernels_.scale(dz, loss_weights_[h], pass.batch * output_size(h));
+  }
+  return total;
+}
+
+// Adds a batch to the totals.
+void Program::add_totals(const ExecContext& pass, const Workspace& ws, double loss,
+                         double* totals) const {
+  totals[0] += loss * double(pass.batch);
+  totals[1] += double(pass.batch);
+  double* to = totals + 2;
+  for (size_t h = 0; heads() > 1 && h < heads(); h++)
+    *to++ += ws.losses[h] * double(pass.batch);
+  for (size_t h = 0; h < heads(); h++) {
+    const Targets& t = ws.targets[h];
+    const float* p = ws.value[size_t(graph_->heads[h])];
+    objectives_[h].add_metrics(kernels_, {p, t.y, t.weights, pass.batch},
+                               {ws.elements, ws.rows}, to);
+    to += objectives_[h].totals_size() - 2;
+  }
+}
+
+// Loss with penalties; the gradient goes to pass.gradient.
+double Program::forward_backward(const ExecContext& pass, Workspace& ws) const {
+  forward(pass, ws, nullptr);
+  if (stopped()) return 0;  // where maxima were is read below, and may not be there
+  double loss = losses(pass, ws, true);
+  backward(pass, ws, nullptr, 0);
+  return loss + objectives_[0].penalties(kernels_, pass.params, pass.gradient,
+                                         pass.overflowing);
+}
+
+// Of all ops in one go, from the gradients of outputs that were kept.
+void Program::run_weight_tasks(const ExecContext& pass, Workspace& ws) const {
+  const std::vector<Node>& nodes = graph_->nodes;
+  int64_t tasks = 0;
+  for (const Node& node : nodes) tasks += node.op->weight_tasks(pass);
+  parallel(tasks, (pass.batch + 16) * params_size_, [&](int64_t task) {
+    size_t i = 0;
+    for (int64_t own; task >= (own = nodes[i].op->weight_tasks(pass)); i++) task -= own;
+    nodes[i].op->weight_task(pass, value_at(ws, nodes[i].inputs[0]), ws.gradient_of[i],
+                             task);
+  });
+}
+
+void Program::predict(const State& state, const Inputs* x, int64_t n,
+                      float* const* y) const {
   // Blocks of rows whose activations stay in the second cache. A thread takes a block
   // through all ops; a lone block is shared by the threads op by op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
@@ -275,25 +454,22 @@ void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) 
   parallel(blocks, n * std::max(params_size_ + 1, work_), [&](int64_t i) {
     int64_t first = i * block, rows = std::min(block, n - first);
     WorkspaceLease ws(*this, rows, false);
-    forward(pass(state, rows, *ws), floats(x, first, rows, *ws), *ws,
-            y + first * output_size_);
+    use_inputs(x, first, rows, *ws);
+    float* outputs[most_heads];
+    for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
+    forward(pass(state, rows, *ws), *ws, outputs);
   });
 }
 
 void Program::test(const State& state, const Batches& batches, double* totals) const {
   check_bounds(batches, 0, batches.steps);
   WorkspaceLease ws(*this, largest_batch(batches, 0, batches.steps), false);
-  double penalties = objective_.penalties(kernels_, state.params, nullptr, nullptr);
+  double penalties = objectives_[0].penalties(kernels_, state.params, nullptr, nullptr);
   for (int64_t s = 0; s < batches.steps; s++) {
-    Rows rows = gather(batches, s, *ws);
-    if (stop_requested(work_of(rows.batch))) return;
-    const float* p = forward(pass(state, rows.batch, *ws), rows.x, *ws, nullptr);
-    Outputs outputs{p, rows.y, rows.weights, rows.batch};
-    Scratch scratch{ws->elements, ws->rows};
-    double loss = objective_.loss(kernels_, outputs, scratch, nullptr) + penalties;
-    totals[0] += loss * double(rows.batch);
-    totals[1] += double(rows.batch);
-    objective_.add_metrics(kernels_, outputs, scratch, totals + 2);
+    ExecContext p = pass(state, gather(batches, s, *ws), *ws);
+    if (stop_requested(work_of(p.batch))) return;
+    forward(p, *ws, nullptr);
+    add_totals(p, *ws, losses(p, *ws, false) + penalties, totals);
   }
 }
 
@@ -301,46 +477,38 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
                          float* gradient) const {
   check_bounds(batches, step, step + 1);
   WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
-  Rows rows = gather(batches, step, *ws);
-  ExecContext p = pass(state, rows.batch, *ws);
+  ExecContext p = pass(state, gather(batches, step, *ws), *ws);
   p.training = p.keeps = true;
   p.gradient = gradient;
   p.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
-  return forward_backward(p, rows, *ws);
+  return forward_backward(p, *ws);
 }
 
-// One way back for each output; each sample's gradient is its own.
-void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
+// One backward pass for each output; each sample's gradient is its own.
+void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
-  int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
+  int64_t outputs = output_size(), stride = outputs * params_size_;
+  size_t head = size_t(graph_->heads[0]);
   WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
     ExecContext p = pass(state, std::min(block, n - first), *ws);
     if (stop_requested(work_of(p.batch))) return;
     p.keeps = true;
-    const float* in = floats(x, first, p.batch, *ws);
-    const float* out = forward(p, in, *ws, nullptr);
+    use_inputs(x, first, p.batch, *ws);
+    forward(p, *ws, nullptr);
     if (stopped()) return;
-    std::copy_n(out, p.batch * output_size_, y + first * output_size_);
+    std::copy_n(ws->out[head], p.batch * outputs, y + first * outputs);
     float* rows = jacobian + first * stride;
     parallel(p.batch, p.batch * stride,
              [&](int64_t b) { std::fill_n(rows + b * stride, stride, 0.0f); });
-    for (int64_t o = 0; o < output_size_; o++, rows += params_size_) {
-      float* dz = ws->turn[last % 2];
-      std::fill_n(dz, p.batch * output_size_, 0.0f);
-      for (int64_t b = 0; b < p.batch; b++) dz[b * output_size_ + o] = 1.0f;
-      differentiate(kernels_, ops_[last]->derivative(ws->out[last], ws->kept[last]), dz,
-                    dz, p.batch * output_size_);
-      for (int64_t i = last; i >= int64_t(first_trainable_); i--) {
-        const float* from = i ? ws->out[i - 1] : in;
-        Derivative before =
-            i ? ops_[i - 1]->derivative(from, ws->kept[i - 1]) : Derivative{};
-        ops_[i]->jacobian(p, from, ws->out[i], ws->turn[i % 2], rows, stride);
-        float* dx = i > int64_t(first_trainable_) ? ws->turn[(i + 1) % 2] : nullptr;
-        ops_[i]->backward(p, from, ws->out[i], ws->turn[i % 2], dx, before);
-      }
+    for (int64_t o = 0; o < outputs; o++, rows += params_size_) {
+      if (!graph_->nodes[head].needed) break;
+      float* dz = gradient_at(p, *ws, head);
+      std::fill_n(dz, p.batch * outputs, 0.0f);
+      for (int64_t b = 0; b < p.batch; b++) dz[b * outputs + o] = 1.0f;
+      backward(p, *ws, rows, stride);
     }
   }
 }
@@ -368,35 +536,34 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   std::vector<double>& sums = ws->totals;
   ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
   for (int64_t s = first; s < last; s++) {
-    Rows rows = gather(batches, s, *ws);
-    if (stop_requested(work_of(rows.batch))) return "";
-    ExecContext p = pass(state, rows.batch, *ws);
+    ExecContext p = pass(state, gather(batches, s, *ws), *ws);
+    if (stop_requested(work_of(p.batch))) return "";
     p.training = p.keeps = true;
     p.gradient = ws->gradient;
+    for (int slot : graph_->unreached)
+      std::fill_n(p.gradient + params_[size_t(slot)].offset,
+                  params_[size_t(slot)].size(), 0.0f);
     p.overflowing = ws->overflowing.get();
     for (size_t i = 0; i < params_.size(); i++)
       ws->overflowing[i].store(false, std::memory_order_relaxed);
     std::atomic<bool> may_overflow{false};
-    bool fuses = rows.batch <= fused_batch_ &&
+    bool fuses = p.batch <= fused_batch_ &&
                  optimizer_->cannot_overflow(batches.learning_rates[s], ws->bounds);
     if (fuses) p.may_overflow = &may_overflow;
-    double loss = forward_backward(p, rows, *ws);
+    double loss = forward_backward(p, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
     if (fuses && may_overflow) {
       fuses = false;
-      run_weight_tasks(p, rows, *ws);
+      run_weight_tasks(p, *ws);
     }
 
     std::copy_n(totals, sums.size(), sums.begin());
-    sums[0] += loss * double(rows.batch);
-    sums[1] += double(rows.batch);
-    objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
-                           {ws->elements, ws->rows}, sums.data() + 2);
+    add_totals(p, *ws, loss, sums.data());
     if (stopped()) return "";
     ScopedStopToken until_applied(nullptr);
-    std::string error = update(state, p, rows, fuses, batches.learning_rates[s], *ws);
+    std::string error = update(state, p, fuses, batches.learning_rates[s], *ws);
     if (!error.empty()) return error;
     std::copy(sums.begin(), sums.end(), totals);
     state.step++;
@@ -406,8 +573,8 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
 
 void Program::commit_buffers(State& state, const ExecContext& pass,
                              const Workspace& ws) const {
-  for (size_t i = 0; i < ops_.size(); i++)
-    ops_[i]->commit_buffers(pass, ws.out[i], state.buffers);
+  for (size_t i = 0; i < graph_->nodes.size(); i++)
+    graph_->nodes[i].op->commit_buffers(pass, ws.out[i], state.buffers);
 }
 
 namespace {
@@ -422,14 +589,15 @@ enum class UpdateMode {
 }  // namespace
 
 // One update of all variables, or none: returns what would not be finite, or "".
-std::string Program::update(State& state, const ExecContext& pass, const Rows& rows,
-                            bool fuses, float learning_rate, Workspace& ws) const {
+std::string Program::update(State& state, const ExecContext& pass, bool fuses,
+                            float learning_rate, Workspace& ws) const {
   bool suspicious = any_suspicious(ws);
   if (suspicious)
     if (const VariableSpec* variable = first_nonfinite(ws.gradient))
       return "the gradient of " + variable->name;
-  for (size_t i = 0; i < ops_.size(); i++)
-    if (int buffer = ops_[i]->nonfinite_buffer(pass, ws.out[i]); buffer >= 0)
+  for (size_t i = 0; i < graph_->nodes.size(); i++)
+    if (int buffer = graph_->nodes[i].op->nonfinite_buffer(pass, ws.out[i]);
+        buffer >= 0)
       return "the new value of " + buffers_[size_t(buffer)].name;
   UpdateMode mode = fuses ? UpdateMode::fused : UpdateMode::separate;
   if (suspicious || !optimizer_->cannot_overflow(learning_rate, ws.bounds))
@@ -447,7 +615,7 @@ std::string Program::update(State& state, const ExecContext& pass, const Rows& r
   if (mode == UpdateMode::fused) {
     ExecContext p = pass;
     p.update = &target;
-    run_weight_tasks(p, rows, ws);
+    run_weight_tasks(p, ws);
   } else {
     optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data());
   }

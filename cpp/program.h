@@ -8,12 +8,20 @@
 
 namespace kurve {
 
+// An output of a plan, and what is done with it in training.
+struct Head {
+  int value = -1;  // its number; -1: the output of the last op
+  Shape shape;
+  const Spec* loss = nullptr;
+  std::vector<MetricSpec> metrics{};
+  double weight = 1;  // of its loss in the sum of all
+};
+
 struct Description {
-  Shape input_shape, output_shape;
+  std::vector<Shape> inputs;
   std::vector<OpSpec> ops;
   std::vector<VariableSpec> params, buffers;
-  const Spec* loss = nullptr;
-  std::vector<MetricSpec> metrics;
+  std::vector<Head> heads;
   const Spec* optimizer = nullptr;
 };
 
@@ -34,11 +42,16 @@ struct Inputs {
   const uint8_t* bytes = nullptr;
 };
 
-struct Batches {
-  Inputs x;
+// What a head is trained with; y is null where it has neither loss nor metrics.
+struct Targets {
   const float *y, *weights;  // weights may be null
-  int64_t n;                 // rows of data
-  const int64_t* order;      // (order_size,) or null
+};
+
+struct Batches {
+  std::vector<Inputs> x;         // of each input
+  std::vector<Targets> targets;  // of each head
+  int64_t n;                     // rows of data
+  const int64_t* order;          // (order_size,) or null
   int64_t order_size;
   const int64_t* bounds;  // (steps + 1,)
   int64_t steps;
@@ -55,19 +68,30 @@ struct NoMemory : std::bad_alloc {
 };
 
 struct Workspace;
+struct Graph;
+struct Node;
 
 class Program {
  public:
   explicit Program(const Description&);
   ~Program();
 
-  int64_t input_size() const { return input_size_; }
-  int64_t output_size() const { return output_size_; }
-  int64_t target_size() const { return objective_.target_size(); }
+  // Floats of a sample: of an input, and of a head's output and target.
+  size_t inputs() const { return input_sizes_.size(); }
+  size_t heads() const { return objectives_.size(); }
+  int64_t input_size(size_t k = 0) const { return input_sizes_[k]; }
+  int64_t output_size(size_t h = 0) const { return output_sizes_[h]; }
+  int64_t target_size(size_t h = 0) const { return objectives_[h].target_size(); }
   int64_t params_size() const { return params_size_; }
   int64_t buffers_size() const { return buffers_size_; }
-  int64_t totals_size() const { return objective_.totals_size(); }
-  const Objective& objective() const { return objective_; }
+  // The sum of the losses and the rows; each head's loss, if there are several; then
+  // the accumulators of every head's metrics.
+  int64_t totals_size() const { return totals_size_; }
+  bool has_loss() const;
+  // Whether a head has a loss or metrics.
+  bool uses_target(size_t h) const {
+    return objectives_[h].has_loss() || objectives_[h].totals_size() > 2;
+  }
   const Optimizer* optimizer() const { return optimizer_.get(); }
   // Multiply-adds that stand for the cost of a step, or of an epoch of so many rows.
   int64_t work_of(int64_t rows) const;
@@ -79,39 +103,47 @@ class Program {
   std::string train(State&, const Batches&, int64_t first, int64_t last,
                     double* totals) const;
   void test(const State&, const Batches&, double* totals) const;
-  void predict(const State&, const Inputs& x, int64_t n, float* y) const;
+  // Of each input and each head.
+  void predict(const State&, const Inputs* x, int64_t n, float* const* y) const;
   // Writes the whole gradient (P,) and returns the loss.
   double gradient(const State&, const Batches&, int64_t step, float* gradient) const;
-  // Outputs for x, and the derivative of each with respect to every variable:
-  // (n * outputs, P), zero for padding and frozen variables.
-  void jacobian(const State&, const Inputs& x, int64_t n, float* y,
+  // Outputs for x, of a plan with one head, and the derivative of each with respect to
+  // every variable: (n * outputs, P), zero for padding and frozen variables.
+  void jacobian(const State&, const Inputs* x, int64_t n, float* y,
                 float* jacobian) const;
 
  private:
   class WorkspaceLease;
-  struct Rows;
-  Rows gather(const Batches&, int64_t step, Workspace&) const;
-  const float* floats(const Inputs&, int64_t first, int64_t n, Workspace&) const;
-  const float* forward(const ExecContext&, const float* x, Workspace&,
-                       float* output) const;
-  double forward_backward(const ExecContext&, const Rows&, Workspace&) const;
-  void run_weight_tasks(const ExecContext&, const Rows&, Workspace&) const;
+  int64_t gather(const Batches&, int64_t step, Workspace&) const;
+  void use_inputs(const Inputs*, int64_t first, int64_t n, Workspace&) const;
+  void forward(const ExecContext&, Workspace&, float* const* outputs) const;
+  float* gradient_at(const ExecContext&, const Workspace&, size_t node) const;
+  void backward(const ExecContext&, Workspace&, float* jacobian, int64_t stride) const;
+  void add_shared(const ExecContext&, const Node&, const float* from) const;
+  void add_jacobian(const ExecContext&, const Node&, const float* x, const float* y,
+                    const float* dz, float* to, int64_t stride) const;
+  double losses(const ExecContext&, Workspace&, bool training) const;
+  void add_totals(const ExecContext&, const Workspace&, double loss,
+                  double* totals) const;
+  double forward_backward(const ExecContext&, Workspace&) const;
+  void run_weight_tasks(const ExecContext&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;
   const VariableSpec* first_nonfinite(const float* vector) const;
-  std::string update(State&, const ExecContext&, const Rows&, bool fuses,
-                     float learning_rate, Workspace&) const;
+  std::string update(State&, const ExecContext&, bool fuses, float learning_rate,
+                     Workspace&) const;
   void commit_buffers(State&, const ExecContext&, const Workspace&) const;
   ExecContext pass(const State&, int64_t batch, const Workspace&) const;
 
   const Kernels& kernels_;
   std::vector<VariableSpec> params_, buffers_;
-  std::vector<std::unique_ptr<Op>> ops_;
-  int64_t input_size_, output_size_, params_size_, buffers_size_;
-  int64_t widest_;              // of any op's input or output
-  int64_t work_ = 0;            // multiply-adds per sample
-  size_t first_trainable_ = 0;  // no gradient is wanted below this op
-  int64_t fused_batch_ = 0;     // largest batch whose products update the variables
-  Objective objective_;
+  std::unique_ptr<const Graph> graph_;
+  std::vector<int64_t> input_sizes_, output_sizes_;
+  int64_t params_size_, buffers_size_, totals_size_ = 2;
+  int64_t widest_ = 0;       // of any op's input or output
+  int64_t work_ = 0;         // multiply-adds per sample
+  int64_t fused_batch_ = 0;  // largest batch whose products update the variables
+  std::vector<Objective> objectives_;  // of each head
+  std::vector<float> loss_weights_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;
   mutable size_t made_ = 0;  // workspaces, for which free_ has places

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "optimizer.h"
+#include "graph.h"
 
 namespace kurve {
 
@@ -25,22 +25,31 @@ inline float* allocate(size_t bytes) {
 }
 
 struct Workspace {
-  float *x = nullptr, *y = nullptr, *weights = nullptr;  // a gathered batch
-  std::vector<float*> out, kept;                         // of each op
-  std::vector<float*> delta;  // gradients of each op's output, where all are kept
-  float* turn[2] = {};  // gradients (training) or outputs (inference) take turns here
+  // The batch at work: its rows where they lie, and memory for those that are gathered.
+  std::vector<const float*> x_at;
+  std::vector<Targets> targets;
+  std::vector<float*> x, y, weights;
+
+  std::vector<float*> out, kept;    // of each node
+  std::vector<const float*> value;  // outputs of the nodes so far, where they lie
+  std::vector<float*> gradient_of;  // of each node's output, where all are kept
+  std::vector<float*> slots;        // see Node
   float *gradient = nullptr, *elements = nullptr;
+  float* more_gradient = nullptr;  // of a node whose variables another one uses too
   double* rows = nullptr;
   float* scratch = nullptr;                          // of the op at work
   std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
   std::vector<double> totals;                        // after the step under way
+  std::vector<double> losses;                        // of each head, of a batch
   std::vector<double> clipping;                      // the optimizer's scratch
   Bounds bounds;                                     // of the state that is trained
 
-  struct Sizes {  // floats per sample but for `fixed`
-    int64_t x, y, widest, output, rows, fixed;
-    int64_t fused;  // batches up to this size keep every op's delta
-    const std::vector<std::unique_ptr<Op>>& ops;
+  struct Sizes {  // floats per sample but for `params`
+    const std::vector<int64_t>& inputs;
+    std::vector<int64_t> targets;
+    int64_t widest, output, rows, params;
+    int64_t fused;  // batches up to this size keep the gradient of every output
+    const Graph& graph;
     const Kernels& kernels;
   };
 
@@ -48,13 +57,24 @@ struct Workspace {
     if (batch <= batch_ && (training_ || !training)) return;
     batch = std::max(batch, batch_);
     training = training || training_;
-    batch_ = 0;  // nothing is to be had if an allocation throws
-    out.assign(sizes.ops.size(), nullptr);
-    kept.assign(sizes.ops.size(), nullptr);
-    delta.assign(sizes.ops.size(), nullptr);
-    double most = double(sizes.x) + double(sizes.y) + 3 * double(sizes.widest) + 1;
-    for (const auto& op : sizes.ops)
-      most += 6 * double(op->in + op->out + op->aux_per_sample);
+    batch_ = 0;  // leave the workspace empty if the allocation throws
+    size_t nodes = sizes.graph.nodes.size();
+    out.assign(nodes, nullptr);
+    kept.assign(nodes, nullptr);
+    gradient_of.assign(nodes, nullptr);
+    value.assign(nodes, nullptr);
+    slots.assign(size_t(sizes.graph.slots), nullptr);
+    x.assign(sizes.inputs.size(), nullptr);
+    x_at.assign(sizes.inputs.size(), nullptr);
+    y.assign(sizes.targets.size(), nullptr);
+    weights.assign(sizes.targets.size(), nullptr);
+    targets.assign(sizes.targets.size(), {nullptr, nullptr});
+    losses.assign(sizes.targets.size(), 0);
+    double most = double(sizes.graph.slots + 1) * double(sizes.widest) + 1;
+    for (int64_t size : sizes.inputs) most += double(size);
+    for (int64_t size : sizes.targets) most += double(size);
+    for (const Node& node : sizes.graph.nodes)
+      most += 6 * double(node.op->in + node.op->out + node.op->aux_per_sample);
     if (most * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
     lay(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
@@ -87,22 +107,25 @@ struct Workspace {
       used_ += (n + 31) / 16 * 16;
       return place;
     };
-    x = take(batch * sizes.x);
-    y = take(batch * sizes.y);
-    weights = take(batch);
-    for (float*& t : turn) t = take(batch * sizes.widest);
+    for (size_t k = 0; k < x.size(); k++) x[k] = take(batch * sizes.inputs[k]);
+    for (size_t h = 0; h < y.size(); h++) {
+      y[h] = take(batch * sizes.targets[h]);
+      weights[h] = take(batch);
+    }
+    for (float*& slot : slots) slot = take(batch * sizes.widest);
     elements = take(batch * sizes.output);
     rows = reinterpret_cast<double*>(take(2 * batch * sizes.rows));
-    for (size_t i = 0; training && i < sizes.ops.size(); i++) {
-      const Op& op = *sizes.ops[i];
+    for (size_t i = 0; training && i < out.size(); i++) {
+      const Op& op = *sizes.graph.nodes[i].op;
       out[i] = take(batch * (op.out + op.aux_per_sample) + op.aux_per_batch);
-      if (sizes.ops[i]->keeps) kept[i] = take(batch * sizes.ops[i]->out);
-      delta[i] = take(std::min(batch, sizes.fused) * sizes.ops[i]->out);
+      if (op.keeps) kept[i] = take(batch * op.out);
+      gradient_of[i] = take(std::min(batch, sizes.fused) * op.out);
     }
-    if (training) gradient = take(sizes.fixed);
+    if (training) gradient = take(sizes.params);
+    if (training && sizes.graph.shares) more_gradient = take(sizes.params);
     int64_t most = 0;
-    for (const auto& op : sizes.ops)
-      most = std::max(most, op->scratch(sizes.kernels, batch, training));
+    for (const Node& node : sizes.graph.nodes)
+      most = std::max(most, node.op->scratch(sizes.kernels, batch, training));
     scratch = take(most);
   }
 

@@ -20,15 +20,21 @@ namespace {
 using Data = Array<const float>;
 using Samples = std::variant<Data, Array<const uint8_t>>;
 
-// The floats or bytes of x, (n, *shape), and n.
-Inputs inputs(const Samples& x, const Program& program, const char* what, int64_t& n) {
-  return std::visit(
-      [&](const auto& a) -> Inputs {
-        n = a.ndim() ? int64_t(a.shape(0)) : 0;
-        expect(int64_t(a.size()) == n * program.input_size(), what);
-        return a.data();
-      },
-      x);
+// The floats or bytes of each x, (n, *shape), and n.
+std::vector<Inputs> inputs(const std::vector<Samples>& x, const Program& program,
+                           const char* what, int64_t& n) {
+  expect(x.size() == program.inputs(), "there must be an array for each input.");
+  std::vector<Inputs> found;
+  for (size_t k = 0; k < x.size(); k++)
+    std::visit(
+        [&](const auto& a) {
+          int64_t rows = a.ndim() ? int64_t(a.shape(0)) : 0;
+          if (k == 0) n = rows;
+          expect(rows == n && int64_t(a.size()) == n * program.input_size(k), what);
+          found.push_back(a.data());
+        },
+        x[k]);
+  return found;
 }
 
 void check_sizes(const Program& program, const Vector<float>& params,
@@ -50,7 +56,7 @@ struct StateArrays {
     return {params.data(), buffers.data(), slots.data(), scalars.data(), step, seed};
   }
   void check_slots(const Program& program) const {
-    expect(program.optimizer() && program.objective().has_loss(),
+    expect(program.optimizer() && program.has_loss(),
            "train needs a plan with a loss and an optimizer.");
     const Optimizer& optimizer = *program.optimizer();
     expect(int(slots.shape(0)) >= optimizer.slots() &&
@@ -62,28 +68,35 @@ struct StateArrays {
 };
 
 struct BatchArrays {
-  Samples x;
-  Data y;
-  std::optional<Vector<const float>> weights;
+  std::vector<Samples> x;
+  std::vector<std::optional<Data>> y;
+  std::vector<std::optional<Vector<const float>>> weights;
   std::optional<Vector<const int64_t>> order;
   Vector<const int64_t> bounds;
   std::optional<Vector<const float>> learning_rates;
 
   Batches view(const Program& program) const {
     int64_t n = 0;
-    Inputs samples =
+    std::vector<Inputs> samples =
         inputs(x, program, "batches.x must have the shape (n, *input_shape).", n);
-    expect(int64_t(y.size()) == n * program.target_size(),
-           "batches.y must have as many rows as x, of the target's shape.");
-    expect(!weights || int64_t(weights->size()) == n,
-           "batches.weights must have one number for each row.");
+    expect(y.size() == program.heads() && weights.size() == program.heads(),
+           "batches.y and batches.weights must have an entry for each output.");
+    std::vector<Targets> targets;
+    for (size_t h = 0; h < y.size(); h++) {
+      expect(y[h] ? int64_t(y[h]->size()) == n * program.target_size(h)
+                  : !program.uses_target(h),
+             "batches.y must have as many rows as x, of the target's shape.");
+      expect(!weights[h] || int64_t(weights[h]->size()) == n,
+             "batches.weights must have one number for each row.");
+      targets.push_back(
+          {y[h] ? y[h]->data() : nullptr, weights[h] ? weights[h]->data() : nullptr});
+    }
     expect(bounds.size() >= 1, "batches.bounds must not be empty.");
     int64_t steps = int64_t(bounds.size()) - 1;
     expect(!learning_rates || int64_t(learning_rates->size()) == steps,
            "batches.learning_rates must have one number for each step.");
-    return {samples,
-            y.data(),
-            weights ? weights->data() : nullptr,
+    return {std::move(samples),
+            std::move(targets),
             n,
             order ? order->data() : nullptr,
             order ? int64_t(order->size()) : 0,
@@ -118,7 +131,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
     expect(batches.learning_rates, "train needs batches.learning_rates.");
     expect(int64_t(job->totals.size()) == program.totals_size(),
            "totals must have the plan's size.");
-    running.push_back({&program, state, batches, job->first, job->last,
+    running.push_back({&program, state, std::move(batches), job->first, job->last,
                        job->totals.data(), "", nullptr});
   }
   bool interrupted = without_gil([&] { run_jobs(running); });
@@ -140,7 +153,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
 void test(const Program& program, const StateArrays& arrays, int64_t step,
           uint64_t seed, const BatchArrays& batches, Vector<double> totals) {
   State view = arrays.view(program, step, seed);
-  expect(program.objective().has_loss(), "test needs a plan with a loss.");
+  expect(program.has_loss(), "test needs a plan with a loss.");
   Batches data = batches.view(program);
   expect(int64_t(totals.size()) == program.totals_size(),
          "totals must have the plan's size.");
@@ -151,33 +164,63 @@ constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
 
 // Takes no State: for a single row, making one would cost as much as the network.
 void predict(const Program& program, const Vector<float>& params,
-             const Vector<float>& buffers, const Samples& x, const Array<float>& y) {
+             const Vector<float>& buffers, const std::vector<Samples>& x,
+             const std::vector<Array<float>>& y) {
   check_sizes(program, params, buffers);
   State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
   int64_t n = 0;
-  Inputs samples = inputs(x, program, wrong_shape, n);
-  expect(int64_t(y.size()) == n * program.output_size(),
-         "y must have the shape (n, *output_shape).");
-  interruptible([&] { program.predict(view, samples, n, y.data()); });
+  std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
+  expect(y.size() == program.heads(), "there must be an array for each output.");
+  std::vector<float*> outputs;
+  for (size_t h = 0; h < y.size(); h++) {
+    expect(int64_t(y[h].size()) == n * program.output_size(h),
+           "y must have the shape (n, *output_shape).");
+    outputs.push_back(y[h].data());
+  }
+  interruptible([&] { program.predict(view, samples.data(), n, outputs.data()); });
 }
 
-void jacobian(const Program& program, const StateArrays& arrays, const Samples& x,
-              Array<float> y, Matrix<float> out) {
+// The same for one input and one output, where every microsecond counts.
+void predict_one(const Program& program, const Vector<float>& params,
+                 const Vector<float>& buffers, const Samples& x,
+                 const Array<float>& y) {
+  check_sizes(program, params, buffers);
+  expect(program.inputs() == 1 && program.heads() == 1,
+         "there must be an array for each input and output.");
+  State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
+  int64_t n = 0;
+  Inputs samples = std::visit(
+      [&](const auto& a) -> Inputs {
+        n = a.ndim() ? int64_t(a.shape(0)) : 0;
+        expect(int64_t(a.size()) == n * program.input_size(), wrong_shape);
+        return a.data();
+      },
+      x);
+  expect(int64_t(y.size()) == n * program.output_size(),
+         "y must have the shape (n, *output_shape).");
+  float* output = y.data();
+  interruptible([&] { program.predict(view, &samples, n, &output); });
+}
+
+void jacobian(const Program& program, const StateArrays& arrays,
+              const std::vector<Samples>& x, Array<float> y, Matrix<float> out) {
   State view = arrays.view(program, 0, 0);
+  expect(program.heads() == 1, "a jacobian needs a plan with one output.");
   int64_t n = 0, outputs = program.output_size();
-  Inputs samples = inputs(x, program, wrong_shape, n);
+  std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
   expect(int64_t(y.size()) == n * outputs, "y must have the shape (n, *output_shape).");
   expect(int64_t(out.shape(0)) == n * outputs &&
              int64_t(out.shape(1)) == program.params_size(),
          "the jacobian must have a row for each output and a column for each param.");
-  interruptible([&] { program.jacobian(view, samples, n, y.data(), out.data()); });
+  interruptible(
+      [&] { program.jacobian(view, samples.data(), n, y.data(), out.data()); });
 }
 
 double gradient(const Program& program, const StateArrays& arrays, int64_t step,
                 uint64_t seed, const BatchArrays& batches, int64_t which,
                 Vector<float> out) {
   State view = arrays.view(program, step, seed);
-  expect(program.objective().has_loss(), "gradient needs a plan with a loss.");
+  expect(program.has_loss(), "gradient needs a plan with a loss.");
   expect(int64_t(out.size()) == program.params_size(),
          "the gradient must be as long as params.");
   Batches data = batches.view(program);
@@ -211,6 +254,13 @@ void register_program(nb::module_& m) {
            nb::arg("kind"), nb::arg("layer"), nb::arg("in_shape"), nb::arg("out_shape"),
            nb::arg("params"), nb::arg("buffers"), nb::arg("attrs"))
       .def(
+          "set_inputs",
+          [](OpSpec& op, std::vector<int> inputs, std::vector<Shape> more_shapes) {
+            op.inputs = std::move(inputs), op.more_shapes = std::move(more_shapes);
+          },
+          nb::arg("inputs"), nb::arg("more_shapes"),
+          "The values that it reads, and the shapes of those behind the first.")
+      .def(
           "set_tape",
           [](OpSpec& op, TapeSpec tape, TapeSpec gradient, std::vector<int> operands,
              std::vector<int> wanted) {
@@ -231,37 +281,48 @@ void register_program(nb::module_& m) {
           },
           nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
 
+  nb::class_<Head>(m, "Head", "An output of a plan.")
+      .def(
+          "__init__",
+          [](Head* self, int value, Shape shape, const Spec* loss,
+             std::vector<MetricSpec> metrics, double weight) {
+            new (self) Head{value, std::move(shape), loss, std::move(metrics), weight};
+          },
+          nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
+          nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"));
+
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),
            nb::arg("params").noconvert(), nb::arg("buffers").noconvert(),
            nb::arg("slots").noconvert(), nb::arg("scalars").noconvert());
   nb::class_<BatchArrays>(m, "Batches", "The arrays of a kurve.engines.base.Batches.")
-      .def(nb::init<Samples, Data, std::optional<Vector<const float>>,
+      .def(nb::init<std::vector<Samples>, std::vector<std::optional<Data>>,
+                    std::vector<std::optional<Vector<const float>>>,
                     std::optional<Vector<const int64_t>>, Vector<const int64_t>,
                     std::optional<Vector<const float>>>(),
            nb::arg("x").noconvert(), nb::arg("y").noconvert(),
-           nb::arg("weights").noconvert().none(), nb::arg("order").noconvert().none(),
+           nb::arg("weights").noconvert(), nb::arg("order").noconvert().none(),
            nb::arg("bounds").noconvert(), nb::arg("learning_rates").noconvert().none());
 
   nb::class_<Program>(m, "Program")
       .def(
           "__init__",
-          [](Program* self, Shape input_shape, Shape output_shape,
-             std::vector<OpSpec> ops, std::vector<VariableSpec> params,
-             std::vector<VariableSpec> buffers, const Spec* loss,
-             std::vector<MetricSpec> metrics, const Spec* optimizer) {
-            new (self) Program({std::move(input_shape), std::move(output_shape),
-                                std::move(ops), std::move(params), std::move(buffers),
-                                loss, std::move(metrics), optimizer});
+          [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
+             std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
+             std::vector<Head> heads, const Spec* optimizer) {
+            new (self) Program({std::move(inputs), std::move(ops), std::move(params),
+                                std::move(buffers), std::move(heads), optimizer});
           },
-          nb::arg("input_shape"), nb::arg("output_shape"), nb::arg("ops"),
-          nb::arg("params"), nb::arg("buffers"), nb::arg("loss").none(),
-          nb::arg("metrics"), nb::arg("optimizer").none())
+          nb::arg("inputs"), nb::arg("ops"), nb::arg("params"), nb::arg("buffers"),
+          nb::arg("heads"), nb::arg("optimizer").none())
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),
            nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
            nb::arg("y").noconvert(), "Write the outputs for x to y.")
+      .def("predict_one", &predict_one, nb::arg("params").noconvert(),
+           nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
+           nb::arg("y").noconvert(), "The same for one input and one output.")
       .def("gradient", &gradient, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
            "Loss of one step's batch; its gradient is written to out.")

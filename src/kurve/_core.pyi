@@ -28,6 +28,9 @@ class Tape:
 class Op:
     def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str]) -> None: ...
 
+    def set_inputs(self, inputs: Sequence[int], more_shapes: Sequence[Sequence[int]]) -> None:
+        """The values that it reads, and the shapes of those behind the first."""
+
     def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], wanted: Sequence[int]) -> None:
         """
         Of a map: its formula, which params are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
@@ -39,6 +42,11 @@ class Spec:
 class Metric:
     def __init__(self, kind: str, attrs: Mapping[str, float | str], size: int, weighted: bool) -> None: ...
 
+class Head:
+    """An output of a plan."""
+
+    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float) -> None: ...
+
 class State:
     """The arrays of a kurve.engines.base.State."""
 
@@ -47,20 +55,23 @@ class State:
 class Batches:
     """The arrays of a kurve.engines.base.Batches."""
 
-    def __init__(self, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)], weights: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bounds: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], learning_rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
+    def __init__(self, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None], weights: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None], order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bounds: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], learning_rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
 
 class Program:
-    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], loss: Spec | None, metrics: Sequence[Metric], optimizer: Spec | None) -> None: ...
+    def __init__(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], heads: Sequence[Head], optimizer: Spec | None) -> None: ...
 
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
-    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
+    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]]) -> None:
         """Write the outputs for x to y."""
+
+    def predict_one(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
+        """The same for one input and one output."""
 
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
         """Loss of one step's batch; its gradient is written to out."""
 
-    def jacobian(self, arrays: State, x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    def jacobian(self, arrays: State, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
         """Write the outputs for x to y, their derivatives to out."""
 
 class Job:

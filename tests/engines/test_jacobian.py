@@ -171,4 +171,4 @@ def test_wrong_arrays_are_refused() -> None:
         (np.zeros((8, columns), np.float32), x, y[:3].copy()),
     ):
         with pytest.raises(ValueError, match="must have"):
-            program._core.jacobian(arrays, bad_x, bad_y, out)
+            program._core.jacobian(arrays, [bad_x], bad_y, out)

@@ -23,8 +23,7 @@ def dense(
     attrs: dict[str, float | str] | None = None,
 ) -> _core.Program:
     return _core.Program(
-        [inputs],
-        [outputs],
+        [[inputs]],
         [
             _core.Op(
                 "dense",
@@ -41,8 +40,7 @@ def dense(
             _core.VariableSpec("b", [2], 16, True, 0.0, 0.0),
         ],
         [],
-        _core.Spec("mean_squared_error", {}),
-        [],
+        [_core.Head(-1, [outputs], _core.Spec("mean_squared_error", {}), [], 1.0)],
         None,
     )
 
@@ -52,9 +50,9 @@ def dense(
     [
         ({"kernel": 7}, "the kernel of d of a plan must be one of its variables"),
         ({"kernel": -1}, "the kernel of d of a plan must be one of its variables"),
-        ({"outputs": 0}, "the output of a plan must have axes of at least 1"),
-        ({"outputs": -2}, "the output of a plan must have axes of at least 1"),
-        ({"inputs": 2**62}, "the input of a plan must have axes of at least 1"),
+        ({"outputs": 0}, "an output of a plan must have axes of at least 1"),
+        ({"outputs": -2}, "an output of a plan must have axes of at least 1"),
+        ({"inputs": 2**62}, "an input of a plan must have axes of at least 1"),
         ({"offset": -(2**40)}, "the variable k of a plan must lie within its vector"),
         ({"offset": 2**62}, "the variable k of a plan must lie within its vector"),
         ({"offset": 12}, "the variable b of a plan must have a place of its own"),
@@ -78,7 +76,7 @@ def test_arrays_of_another_size() -> None:
     program, x = dense(), np.zeros((2, 3), np.float32)
     params, none = np.zeros(32, np.float32), np.zeros(0, np.float32)
     y = np.zeros((2, 2), np.float32)
-    program.predict(params, none, x, y)
+    program.predict(params, none, [x], [y])
     for wrong in (
         (params[:16], none, x, y),
         (params, params, x, y),

@@ -143,13 +143,19 @@ def spoil(chance: random.Random, plan: dict[str, Any], words: list[str]) -> None
 
 def program_of(plan: dict[str, Any]) -> _core.Program:
     return _core.Program(
-        plan["input"],
-        plan["output"],
+        [plan["input"]],
         [op and _core.Op(*op) for op in plan["ops"]],
         [slot and _core.VariableSpec(*slot) for slot in plan["params"]],
         [slot and _core.VariableSpec(*slot) for slot in plan["buffers"]],
-        plan["loss"] and _core.Spec(*plan["loss"]),
-        [metric and _core.Metric(*metric) for metric in plan["metrics"]],
+        [
+            _core.Head(
+                -1,
+                plan["output"],
+                plan["loss"] and _core.Spec(*plan["loss"]),
+                [metric and _core.Metric(*metric) for metric in plan["metrics"]],
+                1.0,
+            )
+        ],
         plan["optimizer"] and _core.Spec(*plan["optimizer"]),
     )
 
@@ -184,9 +190,9 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
     for size in [*targets, -1]:
         target = np.ones((abs(size),), np.float32)
         batches = _core.Batches(
-            x,
-            target,
-            chance.choice([None, np.ones(some(n), np.float32)]),
+            [x],
+            [target],
+            [chance.choice([None, np.ones(some(n), np.float32)])],
             chance.choice([None, order]),
             bounds,
             np.full(some(len(bounds) - 1), 0.01, np.float32),
@@ -198,10 +204,10 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
         keeper = type("Keeper", (), {"step": 0})()
         jobs = [_core.Job(program, keeper, state, 0, 1, batches, 0, which + 1, totals)]
         calls = [
-            (program.predict, params, buffers, x, y),
+            (program.predict, params, buffers, [x], [y]),
             (program.test, state, 0, 1, batches, totals),
             (program.gradient, state, 0, 1, batches, which, gradient),
-            (program.jacobian, state, x, y, jacobian),
+            (program.jacobian, state, [x], y, jacobian),
             (_core.train, chance.choice([jobs, [None], [*jobs, None]])),
         ]
         for call, *arguments in calls:

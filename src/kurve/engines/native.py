@@ -27,12 +27,9 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _core.Program(
-            list(plan.input_shape),
+        head = _core.Head(
+            -1,
             list(plan.output_shape),
-            [_op(op, plan) for op in plan.ops],
-            [_slot(slot) for slot in plan.params],
-            [_slot(slot) for slot in plan.buffers],
             None
             if plan.loss is None
             else _core.Spec(plan.loss.kind, _attrs(plan.loss)),
@@ -40,6 +37,14 @@ class NativeProgram:
                 _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
                 for metric in plan.metrics
             ],
+            1.0,
+        )
+        self._core = _core.Program(
+            [list(plan.input_shape)],
+            [_op(op, plan) for op in plan.ops],
+            [_slot(slot) for slot in plan.params],
+            [_slot(slot) for slot in plan.buffers],
+            [head],
             None
             if plan.optimizer is None
             else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
@@ -64,7 +69,7 @@ class NativeProgram:
 
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
         y = np.empty((len(x), *self._output_shape), FLOAT32)
-        self._core.predict(_floats(state.params), state.buffers, x, y)
+        self._core.predict_one(_floats(state.params), state.buffers, x, y)
         return y
 
     def gradient(
@@ -79,7 +84,7 @@ class NativeProgram:
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = np.empty((len(x), *self.plan.output_shape), np.float32)
         jacobian = np.empty((y.size, self.plan.params_size), np.float32)
-        self._core.jacobian(_state(state), x, y, jacobian)
+        self._core.jacobian(_state(state), [x], y, jacobian)
         return y, jacobian
 
 
@@ -180,4 +185,4 @@ def _state(state: State) -> _core.State:
 
 
 def _batches(b: Batches) -> _core.Batches:
-    return _core.Batches(b.x, b.y, b.weights, b.order, b.bounds, b.learning_rates)
+    return _core.Batches([b.x], [b.y], [b.weights], b.order, b.bounds, b.learning_rates)

@@ -72,7 +72,7 @@ Result run(const Case& c, Run& r) {
   Result result{r.totals, std::vector<double>(r.totals.size()),
                 std::vector<float>(size_t(c.rows * c.program->output_size())), 0};
   c.program->test(r.state, r.batches, result.tested.data());
-  c.program->predict(r.state, r.samples, c.rows, result.predicted.data());
+  predict(c, r.state, r.samples, c.rows, result.predicted.data());
   uint64_t h = hash(r.params.data(), size_t(r.params.size()) * 4);
   h = hash(r.buffers.data(), size_t(r.buffers.size()) * 4, h);
   h = hash(r.slots.data(), size_t(r.slots.size()) * 4, h);
@@ -120,14 +120,14 @@ void check_rows(const Case& c) {
   Run r(c);
   int64_t in = c.program->input_size(), out = c.program->output_size();
   Floats whole(c.rows * out);
-  c.program->predict(r.state, r.samples, c.rows, whole.data());
+  predict(c, r.state, r.samples, c.rows, whole.data());
   for (int64_t size : {1, 2, 3, 5, 13}) {
     Floats x(size * in), y(size * out);
     std::memcpy(x.data(), r.x.data(), size_t(size * in) * 4);
     std::vector<uint8_t> bytes(r.bytes.begin(),
                                r.bytes.begin() + (c.bytes ? size * in : 0));
     Inputs samples = c.bytes ? Inputs(bytes.data()) : Inputs(x.data());
-    c.program->predict(r.state, samples, size, y.data());
+    predict(c, r.state, samples, size, y.data());
     expect(!std::memcmp(y.data(), whole.data(), size_t(size * out) * 4),
            c.name + " in a batch of " + std::to_string(size));
   }
@@ -331,7 +331,7 @@ void check_interrupts(const Case& c) {
     Run r(c);
     Floats y(c.rows * c.program->output_size());
     StopToken stop_token([] { return true; }, 0);
-    c.program->predict(r.state, r.samples, c.rows, y.data());
+    predict(c, r.state, r.samples, c.rows, y.data());
     c.program->test(r.state, r.batches, r.totals.data());
   }
 }
@@ -368,13 +368,13 @@ void check_memory() {
                 c.program->test(r.state, r.batches, r.totals.data());
                 break;
               case 2:
-                c.program->predict(r.state, r.samples, c.rows, y.data());
+                predict(c, r.state, r.samples, c.rows, y.data());
                 break;
               case 3:
                 c.program->gradient(r.state, r.batches, 0, out.data());
                 break;
               case 4:
-                c.program->jacobian(r.state, r.samples, 8, y.data(), jacobian.data());
+                c.program->jacobian(r.state, &r.samples, 8, y.data(), jacobian.data());
                 break;
               default:
                 c.program = std::make_unique<Program>(c.description);

@@ -68,7 +68,7 @@ struct Moves {
 // Adds ops one by one, each on the shape that the last one left.
 class Builder {
  public:
-  explicit Builder(Shape input) : shape_(input) { d_.input_shape = std::move(input); }
+  explicit Builder(Shape input) : shape_(input) { d_.inputs = {std::move(input)}; }
 
   Builder& dense(int64_t units, const char* activation, double l2 = 0,
                  bool frozen = false) {
@@ -191,7 +191,7 @@ class Builder {
   Builder& flatten() { return reshape({product_of(shape_)}); }
 
   Description description() {
-    d_.output_shape = shape_;
+    d_.heads = {{.shape = shape_}};
     return d_;
   }
 
@@ -293,8 +293,8 @@ struct Case {
         weighted(weighted),
         shuffled(shuffled),
         bytes(bytes) {
-    description.loss = &this->loss;
-    description.metrics = this->metrics;
+    description.heads[0].loss = &this->loss;
+    description.heads[0].metrics = this->metrics;
     description.optimizer = &this->optimizer;
     program = std::make_unique<Program>(description);
   }
@@ -321,7 +321,7 @@ struct Run {
         slots(c.program->optimizer()->slots() * c.program->params_size()),
         totals(size_t(c.program->totals_size())) {
     Random random(7);
-    int64_t classes = c.description.output_shape.back();
+    int64_t classes = c.description.heads[0].shape.back();
     for (int64_t i = 0; i < x.size(); i++) x[i] = random.uniform(-2, 2);
     if (c.bytes) bytes.resize(size_t(x.size()));
     for (uint8_t& byte : bytes) byte = uint8_t(random.word());
@@ -353,9 +353,8 @@ struct Run {
     bounds.push_back(c.rows);
     rates.assign(bounds.size() - 1, 1e-3f);
     state = {params.data(), buffers.data(), slots.data(), scalars.data(), 0, 42};
-    batches = {samples,
-               y.data(),
-               c.weighted ? weights.data() : nullptr,
+    batches = {{samples},
+               {{y.data(), c.weighted ? weights.data() : nullptr}},
                c.rows,
                c.shuffled ? order.data() : nullptr,
                c.rows,
@@ -364,5 +363,11 @@ struct Run {
                rates.data()};
   }
 };
+
+// Of a program with one input and one output.
+inline void predict(const Case& c, const State& state, const Inputs& x, int64_t n,
+                    float* y) {
+  c.program->predict(state, &x, n, &y);
+}
 
 }  // namespace proofs

@@ -157,7 +157,12 @@ class Map : public Op {
   Map(const OpSpec& spec, const std::vector<VariableSpec>& params)
       : forward_(spec.tape), backward_(spec.gradient) {
     int64_t n = product_of(spec.out_shape);
-    operands_.push_back({operand_of(spec.in_shape, spec.out_shape, true), -1});
+    operands_.push_back({operand_of(spec.in_shape, spec.out_shape, true), -1, 0,
+                         product_of(spec.in_shape)});
+    for (const Shape& shape : spec.more_shapes)
+      operands_.push_back(
+          {operand_of(shape, spec.out_shape, true), -1, 0, product_of(shape)});
+    inputs_ = operands_.size();
     for (int slot : spec.operands) {
       const VariableSpec& v = params.at(size_t(slot));
       operands_.push_back({operand_of(v.shape, spec.out_shape, false), slot, v.offset,
@@ -178,7 +183,12 @@ class Map : public Op {
   }
 
   void forward(const ExecContext& pass, const float* x, float* y,
-               float*) const override {
+               float* kept) const override {
+    forward_many(pass, &x, y, kept);
+  }
+
+  void forward_many(const ExecContext& pass, const float* const* x, float* y,
+                    float*) const override {
     std::vector<Operand> inputs = arrays(pass, x, pass.batch * out);
     float* outputs[] = {y};
     run(pass, forward_, inputs, outputs, pass.batch * out);
@@ -188,18 +198,26 @@ class Map : public Op {
     return training ? batch * out * int64_t(wanted_.size() + 1) : 0;
   }
 
-  void backward(const ExecContext& pass, const float* x, const float*, const float* dz,
-                float* dx, const Derivative& before) const override {
+  void backward(const ExecContext& pass, const float* x, const float* y,
+                const float* dz, float* dx, const Derivative& before) const override {
+    backward_many(pass, &x, y, dz, &dx);
+    if (dx) differentiate(pass.kernels, before, dx, dx, pass.batch * in);
+  }
+
+  void backward_many(const ExecContext& pass, const float* const* x, const float*,
+                     const float* dz, float* const* dx) const override {
     int64_t n = pass.batch * out;
-    if (!dx && !(pass.gradient && trainable)) return;
+    if (std::all_of(dx, dx + inputs_, [](float* d) { return !d; }) &&
+        !(pass.gradient && trainable))
+      return;
     std::vector<float*> parts = gradients(pass, x, dz, dx);
     float* room = pass.scratch + n * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
       Operand o = v.operand;
       if (v.slot < 0) {
-        if (dx && !o.full) reduce(pass.kernels, parts[i], n, o, room, dx);
-        if (dx) differentiate(pass.kernels, before, dx, dx, pass.batch * in);
+        float* to = dx[wanted_[i]];
+        if (to && !o.full) reduce(pass.kernels, parts[i], n, o, room, to);
       } else if (pass.gradient && v.trainable) {
         o.outer = n;
         float* to = pass.gradient + v.offset;
@@ -214,7 +232,8 @@ class Map : public Op {
   void jacobian(const ExecContext& pass, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     if (!trainable) return;
-    std::vector<float*> parts = gradients(pass, x, dz, nullptr);
+    const float* xs[] = {x};
+    std::vector<float*> parts = gradients(pass, xs, dz, nullptr);
     float* room = pass.scratch + pass.batch * out * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
@@ -228,7 +247,7 @@ class Map : public Op {
   }
 
  private:
-  // Where an input of the tape comes from: the op's input (slot -1), or a variable.
+  // Where an input of the tape comes from: an input of the op (slot -1), or a variable.
   struct Source {
     Operand operand;
     int slot;
@@ -236,12 +255,13 @@ class Map : public Op {
     bool trainable = false;
   };
 
-  std::vector<Operand> arrays(const ExecContext& pass, const float* x,
+  std::vector<Operand> arrays(const ExecContext& pass, const float* const* x,
                               int64_t n) const {
     std::vector<Operand> inputs;
-    for (const Source& v : operands_) {
+    for (size_t k = 0; k < operands_.size(); k++) {
+      const Source& v = operands_[k];
       inputs.push_back(v.operand);
-      inputs.back().data = v.slot < 0 ? x : pass.params + v.offset;
+      inputs.back().data = v.slot < 0 ? x[k] : pass.params + v.offset;
       if (v.slot >= 0) inputs.back().outer = n;
     }
     return inputs;
@@ -249,8 +269,8 @@ class Map : public Op {
 
   // What the gradient tape gives for each wanted input, as large as the output: in dx
   // where it is the gradient of an input of that size, else in scratch memory.
-  std::vector<float*> gradients(const ExecContext& pass, const float* x,
-                                const float* dz, float* dx) const {
+  std::vector<float*> gradients(const ExecContext& pass, const float* const* x,
+                                const float* dz, float* const* dx) const {
     int64_t n = pass.batch * out;
     std::vector<Operand> inputs = arrays(pass, x, n);
     Operand dy;
@@ -259,8 +279,8 @@ class Map : public Op {
     std::vector<float*> to;
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
-      bool here = v.slot < 0 && dx && v.operand.full;
-      to.push_back(here ? dx : pass.scratch + int64_t(i) * n);
+      bool here = v.slot < 0 && dx && dx[wanted_[i]] && v.operand.full;
+      to.push_back(here ? dx[wanted_[i]] : pass.scratch + int64_t(i) * n);
     }
     run(pass, backward_, inputs, to.data(), n);
     return to;
@@ -303,6 +323,7 @@ class Map : public Op {
 
   CompiledTape forward_, backward_;
   std::vector<Source> operands_;
+  size_t inputs_ = 1;  // of the op, the first operands
   std::vector<int> wanted_;
 };
 

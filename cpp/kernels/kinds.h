@@ -28,7 +28,7 @@
   KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)
 
 #define KURVE_OPS(KIND) \
-  KIND(dense) KIND(activation) KIND(softmax) KIND(map) KIND(normalization) KIND(reshape) \
+  KIND(dense) KIND(activation) KIND(softmax) KIND(map) KIND(concatenate) KIND(normalization) KIND(reshape) \
   KIND(conv) KIND(conv_transpose) KIND(pool) KIND(global_pool) \
   KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image)

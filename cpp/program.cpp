@@ -65,7 +65,8 @@ Program::Program(const Description& d)
   }
   if (heads() > 1) totals_size_ += int64_t(heads());
   if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
-  if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares)
+  if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares &&
+      graph_->unreached.empty())
     fused_batch_ = fused_rows / rows;
 }
 

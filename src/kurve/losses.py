@@ -186,7 +186,7 @@ def _of_batch(
 
     shape = p.shape[1:]
     same = Op("reshape", "output", shape, shape)
-    program = get_engine().compile(Plan(shape, shape, (same,), (), (), spec))
+    program = get_engine().compile(Plan.stack(shape, shape, (same,), (), (), spec))
     nothing, totals = np.zeros(0, np.float32), np.zeros(2)
     state = State(nothing, nothing, nothing.reshape(0, 0), np.zeros(0), 0, 0)
     if weights is not None:

@@ -100,6 +100,10 @@ class Op:
     positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
     e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
     (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
+
+    inputs: numbers of the values that it reads: the plan's inputs are the first values,
+        then comes the output of each op. Empty: the output of the op before.
+    more_shapes: of the inputs behind the first, whose shape is in_shape.
     """
 
     kind: str
@@ -110,6 +114,13 @@ class Op:
     buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
     attrs: Mapping[str, Attr] = field(default_factory=dict)
     tape: Tape | None = None
+    inputs: tuple[int, ...] = ()
+    more_shapes: tuple[Shape, ...] = ()
+
+    @property
+    def in_shapes(self) -> tuple[Shape, ...]:
+        """Shapes of all inputs."""
+        return (self.in_shape, *self.more_shapes)
 
 
 @dataclass(frozen=True)
@@ -129,36 +140,123 @@ class MetricSpec(Spec):
 
 
 @dataclass(frozen=True)
+class Head:
+    """One output of a plan, and what is done with it in training.
+
+    value: its number, see `Op.inputs`; an op of its own computes each head
+    weight: of its loss in the sum of all
+    """
+
+    value: int
+    shape: Shape
+    loss: Spec | None = None
+    metrics: tuple[MetricSpec, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that an engine needs to predict and, once there is a loss and an optimizer,
-    to train."""
+    to train: a graph of values. Each op reads values that were computed before it and
+    computes one; a stack is the case where op i reads value i and computes value i + 1.
 
-    input_shape: Shape
-    output_shape: Shape
+    inputs: shapes of the values that come from outside, of one sample
+    """
+
+    inputs: tuple[Shape, ...]
     ops: tuple[Op, ...]
     params: tuple[VariableSpec, ...]
     buffers: tuple[VariableSpec, ...]
-    loss: Spec | None = None
-    metrics: tuple[MetricSpec, ...] = ()
+    heads: tuple[Head, ...]
     optimizer: Spec | None = None
+
+    @classmethod
+    def stack(
+        cls,
+        input_shape: Shape,
+        output_shape: Shape,
+        ops: tuple[Op, ...],
+        params: tuple[VariableSpec, ...],
+        buffers: tuple[VariableSpec, ...],
+        loss: Spec | None = None,
+        metrics: tuple[MetricSpec, ...] = (),
+        optimizer: Spec | None = None,
+    ) -> Plan:
+        """The plan whose ops follow each other."""
+        head = Head(len(ops), output_shape, loss, metrics)
+        return cls((input_shape,), ops, params, buffers, (head,), optimizer)
+
+    def reads(self, index: int) -> tuple[int, ...]:
+        """The values that an op reads."""
+        if self.ops[index].inputs:
+            return self.ops[index].inputs
+        return (len(self.inputs) + index - 1 if index else 0,)
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether each op reads the output of the one before, and nothing else."""
+        return (
+            len(self.inputs) == len(self.heads) == 1
+            and self.heads[0].value == len(self.ops)
+            and all(self.reads(i) == (i,) for i in range(len(self.ops)))
+        )
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of the first input."""
+        return self.inputs[0]
+
+    @property
+    def output_shape(self) -> Shape:
+        """Of the first output."""
+        return self.heads[0].shape
+
+    @property
+    def loss(self) -> Spec | None:
+        """Of the first output."""
+        return self.heads[0].loss
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """Of all outputs, one after the other."""
+        return tuple(metric for head in self.heads for metric in head.metrics)
+
+    def trained_with(
+        self,
+        loss: Spec | None,
+        metrics: tuple[MetricSpec, ...] = (),
+        optimizer: Spec | None = None,
+    ) -> Plan:
+        """The same plan of one output with another loss, metrics and optimizer."""
+        (head,) = self.heads
+        head = replace(head, loss=loss, metrics=metrics)
+        return replace(self, heads=(head,), optimizer=optimizer)
 
     def deterministic(self) -> Plan:
         """The same without chance: what acts in training only is left out, and batch
         normalization stands on its moving averages."""
-        ops = tuple(
-            replace(op, attrs={**op.attrs, "frozen": True})
-            if op.kind == "batch_normalization"
-            else op
-            for op in self.ops
-            if op.kind not in TRAINING_ONLY
-        )
-        return replace(self, ops=ops or self.ops)
+        ops: list[Op] = []
+        place = list(range(len(self.inputs)))  # of each value, in the new plan
+        for i, op in enumerate(self.ops):
+            reads = tuple(place[v] for v in self.reads(i))
+            computed = reads[0] >= len(self.inputs)
+            is_head = any(h.value == len(place) for h in self.heads)
+            if op.kind in TRAINING_ONLY and (computed or not is_head):
+                place.append(reads[0])
+                continue
+            if op.kind == "batch_normalization":
+                op = replace(op, attrs={**op.attrs, "frozen": True})
+            place.append(len(self.inputs) + len(ops))
+            ops.append(replace(op, inputs=reads))
+        heads = tuple(replace(head, value=place[head.value]) for head in self.heads)
+        return replace(self, ops=tuple(ops), heads=heads)
 
     def part(self, first: int, last: int) -> Plan:
         """The operations first..last-1 by themselves, to predict with the same
         vectors."""
-        ops = self.ops[first:last]
-        return Plan(ops[0].in_shape, ops[-1].out_shape, ops, self.params, self.buffers)
+        ops = tuple(replace(op, inputs=()) for op in self.ops[first:last])
+        shapes = ops[0].in_shape, ops[-1].out_shape
+        return Plan.stack(*shapes, ops, self.params, self.buffers)
 
     @property
     def params_size(self) -> int:
@@ -171,8 +269,10 @@ class Plan:
 
     @property
     def totals_size(self) -> int:
-        """Length of the accumulator vector: loss (2), then each metric's share."""
-        return 2 + sum(metric.size for metric in self.metrics)
+        """Length of the accumulator vector: loss (2), the loss of each head where there
+        are several (1 each), then each metric's share."""
+        losses = len(self.heads) if len(self.heads) > 1 else 0
+        return 2 + losses + sum(metric.size for metric in self.metrics)
 
 
 def aligned(offset: int) -> int:

@@ -93,7 +93,7 @@ class Builder:
         optimizer: Spec | None = None,
         metrics: tuple[MetricSpec, ...] = (),
     ) -> Plan:
-        return Plan(
+        return Plan.stack(
             self.input_shape,
             self.shape,
             tuple(self.ops),

@@ -196,13 +196,13 @@ def test_unsupported_kinds_are_named(kind):
     )
     strange = "strangeness"
     if kind == "op":
-        plan = replace(plan, ops=(*plan.ops, Op(strange, "x", (3,), (3,))))
+        plan = replace(plan, ops=(Op(strange, "x", (2,), (3,)),))
     elif kind == "activation":
         plan = Builder(2).activation(strange).plan()
     elif kind == "loss":
-        plan = replace(plan, loss=Spec(strange))
+        plan = plan.trained_with(Spec(strange), plan.metrics, plan.optimizer)
     elif kind == "metric":
-        plan = replace(plan, metrics=(MetricSpec(strange),))
+        plan = plan.trained_with(plan.loss, (MetricSpec(strange),), plan.optimizer)
     else:
         plan = replace(plan, optimizer=Spec(strange, plan.optimizer.attrs))
     with pytest.raises(NotImplementedError, match=f"the {kind} 'strangeness'"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
@@ -185,7 +185,7 @@ def plan_and_state(case: Case, model: Any) -> tuple[Any, State, Any]:
     plan, params, buffers = lower(model.layers, case.input_shape)
     optimizer, loss = make(kurve, case.optimizer), make(kurve, case.loss)
     optimizer = kurve.optimizers.get(optimizer)
-    plan = replace(plan, loss=kurve.losses.as_loss(loss).spec, optimizer=optimizer.spec)
+    plan = plan.trained_with(kurve.losses.as_loss(loss).spec, (), optimizer.spec)
 
     def gather(slots: Any, variables: Any, size: int) -> np.ndarray:
         vector = np.zeros(size)

@@ -77,5 +77,5 @@ def test_what_layers_become() -> None:
 
 def test_totals_hold_loss_and_metrics() -> None:
     metrics = (MetricSpec("mean_squared_error"), MetricSpec("r2_score", size=7))
-    plan = Plan((1,), (2,), (), (), (), metrics=metrics)
+    plan = Plan.stack((1,), (2,), (), (), (), metrics=metrics)
     assert plan.totals_size == 2 + 2 + 7

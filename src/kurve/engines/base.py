@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,20 +67,37 @@ class Batches:
 
     x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
                                  the bytes of a batch into float32 as it gathers them
-    y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
+    y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too;
+                                 None where a head has neither loss nor metrics
     weights: (n,) float32 or None: what each row's loss is multiplied with
+
+             Of plans with several inputs or heads x, y and weights are tuples.
+
     order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
              None stands for arange(n)
     bounds:  (steps + 1,) int64, increasing
     learning_rates: (steps,) float32, or None where nothing is updated
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray | None
+    x: Any
+    y: Any
+    weights: Any
     order: np.ndarray | None
     bounds: np.ndarray
     learning_rates: np.ndarray | None = None
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """x of each input."""
+        return self.x if isinstance(self.x, tuple) else (self.x,)
+
+    @property
+    def targets(self) -> tuple[tuple[np.ndarray | None, np.ndarray | None], ...]:
+        """y and weights of each head."""
+        y = self.y if isinstance(self.y, tuple) else (self.y,)
+        several = isinstance(self.weights, tuple)
+        weights = self.weights if several else (self.weights,) * len(y)
+        return tuple(zip(y, weights, strict=True))
 
     @property
     def steps(self) -> int:
@@ -127,9 +144,9 @@ class Program(Protocol):
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         """Add loss and metrics of every batch, in inference mode, to `totals`."""
 
-    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+    def predict(self, state: State, x: Any) -> Any:
         """Output for x (n, *input_shape), float32 or uint8, in inference mode:
-        (n, *output_shape).
+        (n, *output_shape). Of several inputs x is a tuple, of several heads the result.
 
         A row's bits do not depend on the other rows in x.
         """

@@ -7,6 +7,7 @@ Python lowers a plan once; each call then hands over the arrays of a `State` and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
-from kurve.plan import Op, Plan, Spec, VariableSpec
+from kurve.plan import Head, Op, Plan, Spec, VariableSpec
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -27,24 +28,12 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        head = _core.Head(
-            -1,
-            list(plan.output_shape),
-            None
-            if plan.loss is None
-            else _core.Spec(plan.loss.kind, _attrs(plan.loss)),
-            [
-                _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
-                for metric in plan.metrics
-            ],
-            1.0,
-        )
         self._core = _core.Program(
-            [list(plan.input_shape)],
+            [list(shape) for shape in plan.inputs],
             [_op(op, plan) for op in plan.ops],
             [_slot(slot) for slot in plan.params],
             [_slot(slot) for slot in plan.buffers],
-            [head],
+            [_head(head) for head in plan.heads],
             None
             if plan.optimizer is None
             else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
@@ -67,7 +56,12 @@ class NativeProgram:
             _state(state), state.step, state.seed, _batches(batches), totals
         )
 
-    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+    def predict(self, state: State, x: Any) -> Any:
+        if isinstance(x, tuple) or len(self.plan.heads) > 1:
+            xs = x if isinstance(x, tuple) else (x,)
+            ys = [np.empty((len(xs[0]), *h.shape), FLOAT32) for h in self.plan.heads]
+            self._core.predict(_floats(state.params), state.buffers, list(xs), ys)
+            return ys[0] if len(ys) == 1 else tuple(ys)
         y = np.empty((len(x), *self._output_shape), FLOAT32)
         self._core.predict_one(_floats(state.params), state.buffers, x, y)
         return y
@@ -81,10 +75,11 @@ class NativeProgram:
         )
         return loss, gradient
 
-    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y = np.empty((len(x), *self.plan.output_shape), np.float32)
+    def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        xs = x if isinstance(x, tuple) else (x,)
+        y = np.empty((len(xs[0]), *self.plan.output_shape), np.float32)
         jacobian = np.empty((y.size, self.plan.params_size), np.float32)
-        self._core.jacobian(_state(state), [x], y, jacobian)
+        self._core.jacobian(_state(state), list(xs), y, jacobian)
         return y, jacobian
 
 
@@ -154,13 +149,26 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         {role: plan.buffers.index(slot) for role, slot in op.buffers.items()},
         _attrs(op),
     )
+    if op.inputs:
+        shapes = [list(shape) for shape in op.more_shapes]
+        lowered.set_inputs(list(op.inputs), shapes)
     if op.tape is not None:
         operands = [plan.params.index(slot) for slot in op.params.values()]
-        wanted = [0]
-        wanted += [i for i, v in enumerate(op.params.values(), 1) if v.trainable]
+        count = len(op.in_shapes)
+        wanted = list(range(count))
+        wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
         backward = gradient(op.tape, RULES, wanted)
         lowered.set_tape(_tape(op.tape), _tape(backward), operands, wanted)
     return lowered
+
+
+def _head(head: Head) -> _core.Head:
+    loss = None if head.loss is None else _core.Spec(head.loss.kind, _attrs(head.loss))
+    metrics = [
+        _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
+        for metric in head.metrics
+    ]
+    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight)
 
 
 def _tape(tape: Tape) -> _core.Tape:
@@ -185,4 +193,11 @@ def _state(state: State) -> _core.State:
 
 
 def _batches(b: Batches) -> _core.Batches:
-    return _core.Batches([b.x], [b.y], [b.weights], b.order, b.bounds, b.learning_rates)
+    return _core.Batches(
+        list(b.inputs),
+        [y for y, _ in b.targets],
+        [weights for _, weights in b.targets],
+        b.order,
+        b.bounds,
+        b.learning_rates,
+    )

@@ -464,7 +464,7 @@ def lower(
             slots[variable.name.rpartition("/")[2]] = slot
         ops += layer.lower(shape, slots, index)
         shape = layer.output_sample_shape(shape)
-    plan = Plan(
+    plan = Plan.stack(
         input_shape, shape, tuple(ops), tuple(vectors[True]), tuple(vectors[False])
     )
     return plan, variables[True], variables[False]

@@ -148,8 +148,8 @@ class Builder:
     def _simplified(
         self, name: str, r: tuple[int, ...], v: list[float | None]
     ) -> int | None:
-        """Another register with the same numbers, where one is neutral: 1 x, x + 0. (Not
-        0 x, which is NaN for infinite x.)"""
+        """Another register with the same numbers, where one is neutral: 1 x, x + 0.
+        (Not 0 x, which is NaN for infinite x.)"""
         if name == "mul":
             if v[0] == 1.0 or v[1] == 1.0:
                 return r[1] if v[0] == 1.0 else r[0]
@@ -198,7 +198,7 @@ class Builder:
             if self.inputs + i in needed:
                 needed.update(self.code[i].arguments)
         place = {i: i for i in range(self.inputs)}
-        code = []
+        code: list[Instruction] = []
         for i, step in enumerate(self.code, self.inputs):
             if i in needed:
                 place[i] = self.inputs + len(code)

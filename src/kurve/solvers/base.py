@@ -158,7 +158,8 @@ def _task(
     model._obey_trainable()
     assert model._plan is not None and model._state is not None
     # Dropout is for training by batches; here the loss must not change by chance.
-    plan = replace(model._plan.deterministic(), loss=loss.spec)
+    plan = model._plan.deterministic()
+    plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
         raise ValueError(

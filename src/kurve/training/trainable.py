@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,7 @@ class Compilation:
             metric.spec(plan.output_shape, weighted)
             for metric, (_, weighted) in zip(resolved, self.metrics, strict=True)
         )
-        return replace(
-            plan, loss=self.loss.spec, metrics=specs, optimizer=self.optimizer.spec
-        )
+        return plan.trained_with(self.loss.spec, specs, self.optimizer.spec)
 
     def __getstate__(self) -> dict[str, Any]:
         """Kurve's engines go by their names."""

@@ -16,17 +16,21 @@ gradients against finite differences.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import Any
 
 import numpy as np
 
 from kurve.engines.base import Batches, Job, State
 from kurve.engines.reference.common import Cache, view
-from kurve.engines.reference.layers import OPS, STATISTICS
+from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, clip
 from kurve.errors import NonFiniteError
 from kurve.plan import Plan, VariableSpec
+
+Target = tuple[np.ndarray | None, np.ndarray]
+"""Of a head: y, None where it has neither loss nor metrics, and samples' weights."""
 
 
 class ReferenceProgram:
@@ -56,21 +60,24 @@ class ReferenceProgram:
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
-            x, y, weights = self._rows(state, batches, step)
-            prediction, _ = self._forward(state, x, training=False)
-            loss, _ = self._loss(state, y, prediction, weights)
-            self._count(len(x), loss, y, prediction, weights, totals)
+            xs, targets = self._rows(state, batches, step)
+            values, _ = self._forward(state, xs, training=False)
+            loss, losses, _ = self._loss(state, targets, values)
+            self._count(loss, losses, targets, values, totals)
 
     @np.errstate(all="ignore")
-    def predict(self, state: State, x: np.ndarray) -> np.ndarray:
+    def predict(self, state: State, x: Any) -> Any:
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
-        dtype = state.params.dtype
-        out = np.empty((len(x), *self.plan.output_shape), dtype)
-        for i in range(len(x)):
-            row = x[i : i + 1].astype(dtype)
-            out[i : i + 1], _ = self._forward(state, row, training=False)
-        return out
+        dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
+        heads = self.plan.heads
+        outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
+        for i in range(len(xs[0])):
+            row = [x[i : i + 1].astype(dtype) for x in xs]
+            values, _ = self._forward(state, row, training=False)
+            for out, head in zip(outs, heads, strict=True):
+                out[i : i + 1] = values[head.value]
+        return outs[0] if len(outs) == 1 else tuple(outs)
 
     @np.errstate(all="ignore")
     def gradient(
@@ -81,84 +88,114 @@ class ReferenceProgram:
         return loss, gradient
 
     @np.errstate(all="ignore")
-    def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
         # The chain rule from one output of one sample back to every variable, again
         # and again: the slope at that output is 1, at the others 0.
-        x = x.astype(state.params.dtype, copy=False)
-        y = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
+        dtype = state.params.dtype
+        xs = [a.astype(dtype) for a in (x if isinstance(x, tuple) else (x,))]
+        (head,) = self.plan.heads
+        y = np.empty((len(xs[0]), *head.shape), dtype)
         jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
         rows = iter(jacobian)
-        for i in range(len(x)):
-            y[i : i + 1], memories = self._forward(state, x[i : i + 1], training=False)
-            for slope in np.eye(y[i].size, dtype=y.dtype):
-                dy = slope.reshape(1, *y.shape[1:])
-                next(rows)[:] = self._backward(state, dy, memories)
+        for i in range(len(y)):
+            row = [a[i : i + 1] for a in xs]
+            values, memories = self._forward(state, row, training=False)
+            y[i] = values[head.value][0]
+            for slope in np.eye(y[i].size, dtype=dtype):
+                dy = slope.reshape(1, *head.shape)
+                next(rows)[:] = self._backward(state, {head.value: dy}, memories)
         return y, jacobian
 
     def _rows(
         self, state: State, batches: Batches, step: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """x, y and the weights of one step's batch."""
+    ) -> tuple[list[np.ndarray], list[Target]]:
+        """The inputs of one step's batch, and y and weights of each head."""
         rows, dtype = batches.rows(step), state.params.dtype
-        x, y = batches.x[rows].astype(dtype), batches.y[rows].astype(dtype)
-        if batches.weights is None:
-            return x, y, np.ones(len(x), dtype)
-        return x, y, batches.weights[rows].astype(dtype)
+        xs = [x[rows].astype(dtype) for x in batches.inputs]
+        targets: list[Target] = []
+        for y, weights in batches.targets:
+            w = np.ones(len(xs[0]), dtype) if weights is None else weights[rows]
+            targets.append((None if y is None else y[rows].astype(dtype), w))
+        return xs, [(y, w.astype(dtype)) for y, w in targets]
 
     def _forward(
-        self, state: State, x: np.ndarray, training: bool
-    ) -> tuple[np.ndarray, list[Cache]]:
-        """The prediction for x, and what each op keeps for the way back."""
-        memories = []
-        for op in self.plan.ops:
-            x, cache = OPS[op.kind][0](op, x, state, training)
+        self, state: State, xs: Sequence[np.ndarray], training: bool
+    ) -> tuple[list[np.ndarray], list[Cache]]:
+        """All values, and what each op saves for the backward pass."""
+        values, memories = list(xs), []
+        for i, op in enumerate(self.plan.ops):
+            read = [values[v] for v in self.plan.reads(i)]
+            if op.kind in OPS:
+                y, cache = OPS[op.kind][0](op, read[0], state, training)
+            else:
+                y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
+            values.append(y)
             memories.append(cache)
-        return x, memories
+        return values, memories
 
     def _loss(
-        self, state: State, y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Loss of a batch, penalties included, and its slope at the prediction."""
-        assert self.plan.loss is not None
-        rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
-        values, slope = LOSSES[self.plan.loss.kind](
-            rows_y, rows_p, self.plan.loss.attrs
-        )
-        loss = float(np.sum(rows_w * values, dtype=np.float64) / len(values))
+        self, state: State, targets: list[Target], values: list[np.ndarray]
+    ) -> tuple[float, list[float], dict[int, np.ndarray]]:
+        """Loss of a batch, weighted and with penalties; the loss of each head; and the
+        gradient of the first with respect to the heads' values."""
+        loss, losses, gradients = 0.0, [], {}
+        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+            if head.loss is None or y is None:
+                losses.append(0.0)
+                continue
+            prediction = values[head.value]
+            rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
+            rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
+            losses.append(float(np.sum(rows_w * rows, dtype=np.float64) / len(rows)))
+            loss += head.weight * losses[-1]
+            slope = head.weight * slope * rows_w[:, None] / len(rows)
+            dy = slope.astype(prediction.dtype).reshape(prediction.shape)
+            gradients[head.value] = dy
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             if slot.l1:
                 loss += slot.l1 * float(np.sum(np.abs(w), dtype=np.float64))
             if slot.l2:
                 loss += slot.l2 * float(np.sum(np.square(w, dtype=np.float64)))
-        slope = slope * rows_w[:, None] / len(values)
-        return loss, slope.astype(prediction.dtype).reshape(prediction.shape)
+        return loss, losses, gradients
 
     def _gradient(
         self, state: State, batches: Batches, step: int, totals: np.ndarray
     ) -> tuple[float, np.ndarray, list[Cache]]:
         """Forward, loss, and the chain rule from the loss back to every variable; and
-        what the ops kept."""
-        x, y, weights = self._rows(state, batches, step)
-        prediction, memories = self._forward(state, x, training=True)
-        loss, dy = self._loss(state, y, prediction, weights)
-        self._count(len(x), loss, y, prediction, weights, totals)
-        gradient = self._backward(state, dy, memories)
+        what the ops saved."""
+        xs, targets = self._rows(state, batches, step)
+        values, memories = self._forward(state, xs, training=True)
+        loss, losses, gradients = self._loss(state, targets, values)
+        self._count(loss, losses, targets, values, totals)
+        gradient = self._backward(state, gradients, memories)
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
         return loss, gradient, memories
 
     def _backward(
-        self, state: State, dy: np.ndarray, memories: list[Cache]
+        self, state: State, gradients: dict[int, np.ndarray], memories: list[Cache]
     ) -> np.ndarray:
-        """From the slope at the prediction to that of every trainable variable (P,)."""
+        """From the gradients of the heads' values to that of every trainable variable
+        (P,). Where a value is read twice, or a variable used twice, gradients add."""
+        gradients, first = dict(gradients), len(self.plan.inputs)
         gradient = np.zeros_like(state.params)
-        for op, cache in zip(reversed(self.plan.ops), reversed(memories), strict=True):
-            dy, parts = OPS[op.kind][1](op, dy, cache, state)
+        for i in reversed(range(len(self.plan.ops))):
+            op, cache = self.plan.ops[i], memories[i]
+            if first + i not in gradients:
+                continue  # the loss does not depend on it
+            dy = gradients.pop(first + i)
+            if op.kind in OPS:
+                dx, parts = OPS[op.kind][1](op, dy, cache, state)
+                dxs: Sequence[np.ndarray] = [dx]
+            else:
+                dxs, parts = OPS_OF_SEVERAL[op.kind][1](op, dy, cache, state)
+            for value, dx in zip(self.plan.reads(i), dxs, strict=True):
+                gradients[value] = gradients[value] + dx if value in gradients else dx
             for role, part in parts.items():
                 if op.params[role].trainable:
-                    view(gradient, op.params[role])[...] = part
+                    view(gradient, op.params[role])[...] += part
         return gradient
 
     def _statistics(
@@ -204,23 +241,29 @@ class ReferenceProgram:
 
     def _count(
         self,
-        samples: int,
         loss: float,
-        y: np.ndarray,
-        prediction: np.ndarray,
-        weights: np.ndarray,
+        losses: list[float],
+        targets: list[Target],
+        values: list[np.ndarray],
         totals: np.ndarray,
     ) -> None:
-        """Add a batch to the totals of the loss and of every metric."""
+        """Add a batch to the totals of the losses and of every metric."""
+        samples = len(values[0])
         totals[0] += loss * samples
         totals[1] += samples
-        rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
         start = 2
-        for metric in self.plan.metrics:
-            w = rows_w if metric.weighted else np.ones_like(rows_w)
-            part = totals[start : start + metric.size]
-            accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
-            start += metric.size
+        if len(losses) > 1:
+            start += len(losses)
+            totals[2:start] += np.multiply(losses, samples)
+        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+            if not head.metrics or y is None:
+                continue
+            rows_y, rows_p, rows_w = _as_rows(y, values[head.value], weights)
+            for metric in head.metrics:
+                w = rows_w if metric.weighted else np.ones_like(rows_w)
+                part = totals[start : start + metric.size]
+                accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
+                start += metric.size
 
     def _refuse_non_finite(
         self,
@@ -275,8 +318,9 @@ class ReferenceEngine:
 
     def compile(self, plan: Plan) -> ReferenceProgram:
         used: list[tuple[str, str, Container[str]]] = []
-        used += [("layer", op.kind, OPS) for op in plan.ops]
-        used += [("loss", loss.kind, LOSSES) for loss in [plan.loss] if loss]
+        ops = {**OPS, **OPS_OF_SEVERAL}
+        used += [("layer", op.kind, ops) for op in plan.ops]
+        used += [("loss", h.loss.kind, LOSSES) for h in plan.heads if h.loss]
         used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
         used += [("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o]
         for what, kind, known in used:

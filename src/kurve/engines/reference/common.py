@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,13 @@ from kurve.plan import Op, Shape
 
 Cache = Any  # what an op keeps from its forward for its backward
 Gradients = dict[str, np.ndarray]
+Arrays = Sequence[np.ndarray]
 
 Forward = Callable[[Op, np.ndarray, State, bool], tuple[np.ndarray, Cache]]
 Backward = Callable[[Op, np.ndarray, Cache, State], tuple[np.ndarray, Gradients]]
+# Of ops of several inputs: lists of arrays, and a gradient for each.
+ForwardMany = Callable[[Op, Arrays, State, bool], tuple[np.ndarray, Cache]]
+BackwardMany = Callable[[Op, np.ndarray, Cache, State], tuple[Arrays, Gradients]]
 Statistics = Callable[[Op, Cache, State], dict[str, np.ndarray]]
 
 

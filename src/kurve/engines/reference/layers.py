@@ -15,6 +15,7 @@ from kurve.engines.base import State
 from kurve.engines.reference import (
     convolution,
     images,
+    joining,
     maps,
     padding,
     pooling,
@@ -24,8 +25,10 @@ from kurve.engines.reference import (
 from kurve.engines.reference.activations import ACTIVATIONS
 from kurve.engines.reference.common import (
     Backward,
+    BackwardMany,
     Cache,
     Forward,
+    ForwardMany,
     Gradients,
     Statistics,
     total,
@@ -189,7 +192,6 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "dense": (dense_forward, dense_backward),
     "activation": (activation_forward, activation_backward),
     "softmax": (softmax_forward, softmax_backward),
-    "map": (maps.map_forward, maps.map_backward),
     "dropout": (dropout_forward, dropout_backward),
     "normalization": (normalization_forward, normalization_backward),
     "gaussian_noise": (gaussian_noise_forward, gaussian_noise_backward),
@@ -205,6 +207,12 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "scale": (scaling.scale_forward, scaling.scale_backward),
     "affine_image": (images.forward, images.backward),
 }
+
+OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
+    "map": (maps.map_forward, maps.map_backward),
+    "concatenate": (joining.concatenate_forward, joining.concatenate_backward),
+}
+"""Those that take any number of inputs."""
 
 STATISTICS: dict[str, Statistics] = {"batch_normalization": scaling.batch_statistics}
 """The ops with buffers that a step of training writes, and their new values."""

@@ -1,47 +1,56 @@
-"""Elementwise formulas as tapes, and how their gradients go back through broadcasting."""
+"""Elementwise formulas as tapes, and their gradients through broadcasting."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from kurve.engines.base import State
-from kurve.engines.reference.common import Cache, Gradients, total, view
+from kurve.engines.reference.common import Arrays, Cache, Gradients, total, view
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import gradient, run
 from kurve.plan import Op
 
 
-def _inputs(op: Op, x: np.ndarray, state: State) -> list[np.ndarray]:
-    """x, then the variables, in the order of the tape's inputs."""
-    return [x, *(view(state.params, slot) for slot in op.params.values())]
+def _inputs(op: Op, xs: Arrays, state: State) -> list[np.ndarray]:
+    """The inputs, then the variables, in the order of the tape's inputs."""
+    batched = [_aligned(x, op) for x in xs]
+    return [*batched, *(view(state.params, slot) for slot in op.params.values())]
+
+
+def _aligned(x: np.ndarray, op: Op) -> np.ndarray:
+    """x with axes of 1 behind the batch, as many as the output has."""
+    missing = len(op.out_shape) + 1 - x.ndim
+    return x.reshape(len(x), *(1,) * missing, *x.shape[1:])
 
 
 def map_forward(
-    op: Op, x: np.ndarray, state: State, training: bool
+    op: Op, xs: Arrays, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
     """y = f(x, variables) element by element; shapes broadcast as NumPy's do."""
     assert op.tape is not None
-    (y,) = run(op.tape, RULES, _inputs(op, x, state))
-    return np.broadcast_to(y, (len(x), *op.out_shape)).astype(x.dtype), x
+    (y,) = run(op.tape, RULES, _inputs(op, xs, state))
+    return np.broadcast_to(y, (len(xs[0]), *op.out_shape)).astype(xs[0].dtype), xs
 
 
 def map_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
-) -> tuple[np.ndarray, Gradients]:
+) -> tuple[Arrays, Gradients]:
     """dx = dy df/dx, summed over the elements that each number was repeated for."""
     assert op.tape is not None
     inputs = _inputs(op, cache, state)
     backward = gradient(op.tape, RULES, range(len(inputs)))
     found = run(backward, RULES, [*inputs, dy])
-    dx, *parts = (
+    parts = [
         unbroadcast(np.broadcast_to(g, dy.shape), a.shape)
         for g, a in zip(found, inputs, strict=True)
-    )
-    return dx, dict(zip(op.params, parts, strict=True))
+    ]
+    count = len(cache)
+    dxs = [part.reshape(x.shape) for part, x in zip(parts, cache, strict=False)]
+    return dxs, dict(zip(op.params, parts[count:], strict=True))
 
 
 def unbroadcast(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of an array of this shape that was repeated to that of `gradient`."""
+    """The gradient of an array of this shape that was repeated to `gradient`'s."""
     for _ in range(gradient.ndim - len(shape)):
         gradient = total(gradient, axis=0)
     for axis, size in enumerate(shape):

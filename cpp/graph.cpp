@@ -137,11 +137,11 @@ class GraphBuilder {
 
   void find_needed() {
     std::vector<Node>& nodes = graph_.nodes;
-    bool losses = std::any_of(d_.heads.begin(), d_.heads.end(),
-                              [](const Head& h) { return h.loss != nullptr; });
+    losses_ = std::any_of(d_.heads.begin(), d_.heads.end(),
+                          [](const Head& h) { return h.loss != nullptr; });
     std::vector<char> reached(nodes.size(), false);
     for (size_t h = 0; h < heads_.size(); h++)
-      if (d_.heads[h].loss || !losses) reached[size_t(graph_.heads[h])] = true;
+      if (d_.heads[h].loss || !losses_) reached[size_t(graph_.heads[h])] = true;
     for (size_t i = nodes.size(); i-- > 0;)
       for (int v : nodes[i].inputs)
         if (reached[i] && v >= 0) reached[size_t(v)] = true;
@@ -198,7 +198,7 @@ class GraphBuilder {
     int most_adds = 0;
     for (size_t h = heads_.size(); h-- > 0;) {
       Node& node = nodes[size_t(graph_.heads[h])];
-      if (!node.needed) continue;
+      if (!node.needed || (losses_ && !d_.heads[h].loss)) continue;
       node.gradient_slot = slots.take();
       written[size_t(graph_.heads[h])] = true;
     }
@@ -253,6 +253,7 @@ class GraphBuilder {
   std::vector<int> node_of_;            // of each value
   std::vector<const OpSpec*> specs_;    // of each node
   std::vector<char> depends_on_trainable_;
+  bool losses_ = false;  // some head has one, so that gradients come from those
   Graph graph_;
 };
 

@@ -141,7 +141,7 @@ class Graph:
         params = np.zeros(plan.params_size, dtype)
         random = np.random.default_rng(1)
         for spec in plan.params:
-            values = random.uniform(-0.8, 0.8, spec.size).astype(np.float32)
+            values = random.uniform(-0.6, 0.6, spec.size).astype(np.float32)
             params[spec.offset : spec.end] = values
         empty = np.zeros(0, dtype)
         slots = np.zeros((0, plan.params_size), dtype)
@@ -151,7 +151,7 @@ class Graph:
         random = np.random.default_rng(2)
 
         def some(shape: tuple[int, ...]) -> np.ndarray:
-            return random.normal(size=(ROWS, *shape)).astype(np.float32)
+            return random.uniform(-1, 1, (ROWS, *shape)).astype(np.float32)
 
         x = tuple(some(shape) for shape in plan.inputs)
         y = tuple(some(h.shape) if h.loss or h.metrics else None for h in plan.heads)
@@ -161,7 +161,7 @@ class Graph:
         )
         order = random.permutation(ROWS)
         bounds = np.array([0, 4, ROWS])
-        learning_rates = np.full(2, 0.05, np.float32) if rates else None
+        learning_rates = np.full(2, 0.01, np.float32) if rates else None
         return Batches(x, y, weights, order, bounds, learning_rates)
 
 

@@ -403,10 +403,10 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
     Path("bad.kurve").write_bytes(Path("data.kurve").read_bytes()[:-5])
     for words, message in (
         (("fit", "date.csv", "-t", "y"),
-         "kurve: [read] the file must be there to be read. Received: 'date.csv' (No "
+         "kurve: [read] the file must exist and be readable. Received: 'date.csv' (No "
          "such file or directory). Did you mean 'data.csv'?"),
         (("fit", "data.json", "-t", "y"),
-         "kurve: [read] the file must be there to be read. Received: 'data.json'"),
+         "kurve: [read] the file must exist and be readable. Received: 'data.json'"),
         (("predict", "no.kurve", "data.csv"),
          "kurve: No such file or directory: 'no.kurve'"),
         (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),

@@ -16,7 +16,7 @@ pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
 from kurve import tables  # noqa: E402
 from kurve.cli import memory  # noqa: E402
-from kurve.tables import TableError, cells, delimited  # noqa: E402
+from kurve.tables import TableError, cells, delimited, encodings, lines  # noqa: E402
 
 
 def both_ways(path: Any, **options: Any) -> Any:
@@ -122,7 +122,7 @@ def test_unknown_encodings(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", delimited.ENCODINGS)
+@pytest.mark.parametrize("name", encodings.ENCODINGS)
 def test_known_encodings(name: str) -> None:
     text = "a,b\n1,x\n2,y\n"
     assert both_ways(write(text, encoding=name), encoding=name)["a"].to_pylist() == [
@@ -202,6 +202,7 @@ def test_pipes(rows: int) -> None:
 
 def test_packed_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "START", 1 << 12)
+    monkeypatch.setattr(lines, "PIECE", 1 << 12)
     text = b"a,b\n" + b"1,2\n" * 100_000
     for name, raw in (("d.csv.gz", gzip.compress(text)), ("d.csv.bz2",
                       bz2.compress(text)), ("e.csv.gz", gzip.compress(text[:4]) +

@@ -119,7 +119,7 @@ def test_export(run: Any, tmp_path: Path) -> None:
         (("network.kurve", "out.h"),
          "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
         (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
-        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve file"),
+        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is a text file, not a Kurve"),
         (("text.kurve", "o.c"),
          "kurve: [export] every column must hold numbers, because an exported model "
          "takes one array of them. Received: column 'city' of categories ('Bern', "),
@@ -410,7 +410,11 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (("predict", "no.kurve", "data.csv"),
          "kurve: No such file or directory: 'no.kurve'"),
         (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),
-        (("inspect", "data.csv"), "kurve: [load] 'data.csv' is not a whole Kurve"),
+        (("inspect", "data.csv"),
+         "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the name of a "
+         "file that `kurve fit` or `save` has written."),
+        (("predict", "data.csv", "data.csv"),
+         "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the name of"),
         (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is not a whole Kurve"),
         (("predict", "bad.kurve", "data.csv"), "kurve: [load] 'bad.kurve' is not a"),
         (("predict", "data.kurve", "other.csv", "-o", "p.csv"),
@@ -440,6 +444,22 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         assert done.err.count("\n") == 1 and done.out == ""
     extra = {"bad.kurve", "gap.csv", "other.csv", "text.csv", "town.csv"}
     assert set(files(tmp_path)) == {*before, *extra}
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_files_of_keras(run: Any, name: str) -> None:
+    """One line that says what the file is and how to read it."""
+    pytest.importorskip("h5py")
+    kurve.Sequential([kurve.layers.Dense(1, input_shape=(2,))]).save(name)
+    format = "zip" if name == "m.keras" else "HDF5"
+    for words in (("inspect", name), ("predict", name, "data.csv")):
+        done = run(*words)
+        assert (done.code, done.out) == (2, "")
+        assert re.fullmatch(
+            rf"kurve: \[load\] '{name}' is an? {format} file, such as a \.\w+ file, "
+            r"not a Kurve file\. Try kurve\.models\.load_model\(path\) in Py.+\.\n",
+            done.err,
+        )
 
 
 def test_a_write_that_fails_leaves_the_old_file(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kurve import layers as kurve_layers
+from kurve.core.arguments import has_lone_surrogate
 from kurve.exchange import keras_parts as parts
 from kurve.layers import Activation, Layer
 from kurve.models import Sequential
@@ -367,14 +368,12 @@ def layer_entry(layer: Layer, shape: Sequence[int | None]) -> dict[str, Any]:
 
 def check_name(what: str, name: str) -> None:
     """Refuse a name that no group of HDF5 can have."""
-    fine = name not in ("", ".") and not any(
-        c in "/\0" or "\ud800" <= c < "\ue000" for c in name
-    )
-    if not fine or len(name.encode()) > MAX_NAME:
+    fine = name not in ("", ".") and not any(c in "/\0" for c in name)
+    if not fine or has_lone_surrogate(name) or len(name.encode()) > MAX_NAME:
         shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
         raise not_in_keras(
-            f"{what} is called {shown}: nothing, a point, a slash, a zero character, "
-            f"half a surrogate pair or more than {MAX_NAME} bytes"
+            f"{what} is called {shown}: empty, a single dot, or with a slash, a zero "
+            f"character, a lone surrogate or more than {MAX_NAME} bytes"
         )
 
 

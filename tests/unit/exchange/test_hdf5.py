@@ -99,7 +99,7 @@ def test_texts() -> None:
     assert reader.texts(root, "part") == ["a", "b", "c"]
     assert reader.texts(root, "empty") == []
     assert reader.text(root, "absent") is None
-    with pytest.raises(HDF5Error, match="attribute 'number' of '/' is no text"):
+    with pytest.raises(HDF5Error, match="attribute 'number' of '/' is not text"):
         reader.text(root, "number")
 
 
@@ -116,7 +116,7 @@ def test_newer_files() -> None:
     def many(file: Any) -> None:
         file.update({str(i): values for i in range(20)})
 
-    with pytest.raises(HDF5Error, match="'/' keeps its members in a form of newer"):
+    with pytest.raises(HDF5Error, match="'/' stores its members in a newer form"):
         Reader(written(many, libver="latest"))
 
 

@@ -404,8 +404,8 @@ def with_adam(**changes: Any) -> dict[str, Any]:
 
 CONFIGS: dict[str, tuple[Any, str]] = {
     "lambda": (config_of(_lambda), r"layers\[1\] \(Lambda 'l'\) is a Lambda"),
-    "class of one's own": (config_of(_own), "Dense of 'my.code', a class of one's own"),
-    "registered": (config_of(_registered), "'my_package>Dense', a class of one's own"),
+    "class of one's own": (config_of(_own), "Dense of 'my.code', a custom class"),
+    "registered": (config_of(_registered), "'my_package>Dense', a custom class"),
     "unknown layer": (config_of(_lstm), "LSTM 'dense'.*does not have this class"),
     "only in Kurve": (
         config_of(dense_entry() | {"class_name": "FourierFeatures"}),
@@ -521,7 +521,7 @@ def test_without_compile_a_loss_does_not_matter(tmp_path: Path) -> None:
         ({"extra.txt": b"x"}, "it has a member 'extra.txt'"),
         ({"../evil": b"x"}, r"it has a member '../evil'"),
         ({"/etc/passwd": b"x"}, "it has a member '/etc/passwd'"),
-        ({"model.weights.h5": b"not HDF5"}, "does not begin as an HDF5 file"),
+        ({"model.weights.h5": b"not HDF5"}, "does not start as an HDF5 file"),
         ({"metadata.json": b"[]"}, "metadata.json: it is not an object"),
     ],
 )
@@ -642,8 +642,8 @@ def test_branches_are_refused(tmp_path: Path) -> None:
         ),
         ([first, layer("a", node("i", "i"))], "'a' of the functional"),
         ([first, layer("b", node("i"), node("b"))], "'b' of the functional"),
-        ([first, layer("a", node("i"))], "not one row"),
-        ([first, layer("b", node("a")), layer("a", node("b"))], "not one row"),
+        ([first, layer("a", node("i"))], "not one stack"),
+        ([first, layer("b", node("a")), layer("a", node("b"))], "not one stack"),
     ):
         config = {"name": "m", "layers": layers_, **outputs}
         given = {"module": "keras", "class_name": "Functional", "config": config}
@@ -766,7 +766,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "m.h5").write_bytes(b"")
     for name in ("m.keras", "m.h5"):
         with pytest.raises(
-            ModelFileError, match="begins neither as a zip nor as an HDF5"
+            ModelFileError, match="is neither a zip nor an HDF5"
         ):
             models.load_model(tmp_path / name)
     with pytest.raises(FileNotFoundError):

@@ -136,8 +136,8 @@ class Reader:
         return found
 
     def array(self, dataset: Dataset, shape: tuple[int, ...]) -> np.ndarray:
-        """The numbers of a dataset, which must have this shape: memory is allocated after
-        that check."""
+        """The numbers of a dataset, which must have this shape: memory is allocated
+        after that check."""
         dtype = dataset.type.dtype
         if dtype is None or dtype.kind not in "iuf":
             raise HDF5Error(f"{dataset.name!r} does not hold numbers")
@@ -173,8 +173,8 @@ class Reader:
         return found[0]
 
     def texts(self, group: Group, name: str) -> list[str] | None:
-        """An attribute that is a list of texts, which Keras splits into name0, name1, ...
-        if it is long; None if it is not there."""
+        """An attribute that is a list of texts, which Keras splits into name0, name1,
+        ... if it is long; None if it is not there."""
         if name in group.attributes:
             return self._texts(group, name)
         parts = itertools.takewhile(
@@ -184,8 +184,8 @@ class Reader:
         return [text for part in found for text in part] if found else None
 
     def digest(self, without: str) -> str:
-        """SHA-256 of all names, texts and arrays, whatever their order in the file, except
-        for one attribute of the root."""
+        """SHA-256 of all names, texts and arrays, whatever their order in the file, but
+        without one attribute of the root."""
         total, before = hashlib.sha256(), self._unpacked
         waiting = [self.root]
         while waiting:

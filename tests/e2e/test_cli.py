@@ -118,7 +118,7 @@ def test_export(run: Any, tmp_path: Path) -> None:
     for words, message in (
         (("network.kurve", "out.h"),
          "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
-        (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
+        (("network.kurve", "no/out.c"), "kurve export: OUT must be in an existing"),
         (("data.csv", "o.c"), "kurve: [load] 'data.csv' is a text file, not a Kurve"),
         (("text.kurve", "o.c"),
          "kurve: [export] every column must hold numbers, because an exported model "
@@ -202,7 +202,7 @@ def test_ways_to_read(run: Any) -> None:
     done = run("fit", "d.csv", "-t", "y", "--decimal", ",", "--missing-value", "-",
                "--missing", "drop", *FAST)  # fmt: skip
     assert done.code == 0, done.err
-    assert "left out 1 row with gaps" in done.out
+    assert "left out 1 row with missing values" in done.out
     Path("n.csv").write_text("".join(f"{a},{y}\n" for a, y in zip(A, Y, strict=True)))
     assert run("fit", "n.csv", "-t", "x2", "--no-header", *FAST).code == 0
     assert run("predict", "n.kurve", "n.csv", "--no-header").code == 0
@@ -215,7 +215,7 @@ def test_missing_values(run: Any) -> None:
     lines[7] = "1,0.5,Rome,"
     Path("gaps.csv").write_text("\n".join(lines))
     words = ("fit", "gaps.csv", "-t", "y", *FAST)
-    assert "left out 3 rows with gaps" in run(*words, "--missing", "drop").out
+    assert "left out 3 rows with missing values" in run(*words, "--missing", "drop").out
     done = run(*words, "--missing", "impute")
     assert "left out 1 row without a target" in done.out
     assert "149" not in done.out and "134 rows to train, 15 held out" in done.out
@@ -343,7 +343,7 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
     ),
     "no such folder": (
         GOOD, ["-t", "y", "--report", "no/r.html"],
-        "kurve fit: --report must lie in a folder that is there. Received: "
+        "kurve fit: --report must be in an existing folder. Received: "
         "'no/r.html'. Try mkdir -p 'FOLDER/no'.",
     ),
     "share": (
@@ -353,7 +353,7 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
     ),
     "widths": (
         GOOD, ["-t", "y", "--hidden", "64,many"],
-        "kurve fit: Invalid value for '--hidden': '64,many' is no list of widths. "
+        "kurve fit: Invalid value for '--hidden': '64,many' is not a list of widths. "
         "Try 64,64.",
     ),
     "solver": (
@@ -493,7 +493,7 @@ def test_a_fault_of_kurve_is_no_fault_of_the_user(
     monkeypatch.setattr(inspecting, "facts", lambda path: 1 / 0)
     done = run("inspect", "data.kurve")
     assert (done.code, done.out, done.err) == (
-        1, "", "kurve: a fault of Kurve, ZeroDivisionError: division by zero. Try "
+        1, "", "kurve: internal error, ZeroDivisionError: division by zero. Try "
         "KURVE_TRACEBACK=1 to see where it happened.\n",
     )  # fmt: skip
     monkeypatch.setenv("KURVE_TRACEBACK", "1")
@@ -573,9 +573,9 @@ def test_help(run: Any) -> None:
         assert option in run("fit", "--help").out
 
 
-def test_watching_on_a_terminal() -> None:
+def test_progress_on_a_terminal() -> None:
     """One bar, drawn again in place, with the loss and the time left."""
-    from kurve.cli.progress import Watch
+    from kurve.cli.progress import EpochProgress
 
     class Terminal(io.StringIO):
         encoding = "utf-8"
@@ -584,12 +584,12 @@ def test_watching_on_a_terminal() -> None:
             return True
 
     stream = Terminal()
-    watch = Watch(stream)
+    progress = EpochProgress(stream)
     for done in range(1, 6):
-        watch(done, 50, {"loss": 1 / done})
-        watch(done - 1, 50, {"loss": 9.0})  # a member that is behind
+        progress(done, 50, {"loss": 1 / done})
+        progress(done - 1, 50, {"loss": 9.0})  # a member that is behind
         time.sleep(0.05)
-    watch.close()
+    progress.close()
     text = stream.getvalue()
     assert text.count("\n") == 1 and text.endswith("\n")
     assert "\r" in text and "5/5" in text and "9.0" not in text

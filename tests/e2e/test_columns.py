@@ -52,7 +52,7 @@ def test_what_only_held_out_rows_have(
         found = kurve.estimators.load("towns.kurve")
         levels = found._columns.levels.get(0) if target == "y" else found.classes_
         assert sorted(levels) == sorted(set(towns()))
-        moved += "whose category or class occurs in no other one not held" in done.out
+        moved += "with a category or class that no other row has: not held" in done.out
         first = next(line for line in done.out.splitlines() if "to train" in line)
         counts = [int(word) for word in first.split() if word.isdigit()]
         assert sum(counts[:2]) == 100 and counts[1] > 9
@@ -85,7 +85,7 @@ def test_a_test_file_with_other_categories(run: Any) -> None:
         done = run("fit", "towns.csv", "-t", "y", *QUICK[1:], way, "--test", "t.csv")
         assert done.code == 0, done.err
         assert done.out.startswith(
-            "t.csv: left out 2 rows with categories that training has not\n"
+            "t.csv: left out 2 rows with categories that are not in the training data\n"
             "towns.csv: 100 rows to train, 2 held out,"
         )
     Path("towns.kurve").unlink()
@@ -229,8 +229,8 @@ def test_a_copy_with_the_name_of_a_prediction(
     done = run(*words, "--std", "--interval", "0.9", "--extrapolates")
     assert done.code == 2 and not Path("p.csv").exists()
     assert done.err == (
-        "kurve predict: --keep must give each column of the output a name of its own. "
-        f"Received: '{flag}', which the predictions have, too. Try another name in "
+        "kurve predict: --keep must give each column of the output a different name. "
+        f"Received: '{flag}', a name of the predictions. Try another name in "
         "n.csv.\n"
     )
     if flag != "prediction":  # a name that is not in this output
@@ -248,7 +248,7 @@ def test_an_output_that_is_an_input(run: Any) -> None:
         done = run("predict", "data.kurve", "data.csv", "--out", out)
         assert done.code == 2 and Path("data.csv").read_bytes() == before
         assert done.err == (
-            "kurve predict: --out must be another file than those that are read. "
+            "kurve predict: --out must not be a file that is read. "
             f"Received: '{out}', which is 'data.csv'. Try another name.\n"
         )
 
@@ -364,7 +364,7 @@ def test_too_large_for_the_memory(
     monkeypatch.setattr(memory, what, lambda *arguments: False)
     done = fitted(run, "--missing", "impute")
     said = (
-        "data.csv: too large for the memory as a whole, so read in pieces" in done.out
+        "data.csv: too large to be read at once, so read in chunks" in done.out
     )
     assert said is (what == "fits_matrix")
     assert run("predict", "data.kurve", "data.csv").code == 0

@@ -46,7 +46,7 @@ def shell(line: str) -> tuple[int, str, str]:
     ("error", "code", "message"),
     [
         (ZeroDivisionError("no"), 1,
-         "kurve: a fault of Kurve, ZeroDivisionError: no. The trained model is in "
+         "kurve: internal error, ZeroDivisionError: no. The trained model is in "
          "'data.kurve'. Try KURVE_TRACEBACK=1 to see where it happened."),
         (ValueError("[predict] rule. Received: it. Try not."), 2,
          "kurve: [predict] rule. Received: it. Try not. The trained model is in "

@@ -130,10 +130,10 @@ class Reader:
             group = self.group(head, group)
         if name not in group.members:
             raise HDF5Error(f"there is no dataset {_join(group.name, name)!r}")
-        found = self._object(group.members[name], _join(group.name, name))
-        if not isinstance(found, Dataset):
-            raise HDF5Error(f"{found.name!r} is a group, not a dataset")
-        return found
+        member = self._object(group.members[name], _join(group.name, name))
+        if not isinstance(member, Dataset):
+            raise HDF5Error(f"{member.name!r} is a group, not a dataset")
+        return member
 
     def array(self, dataset: Dataset, shape: tuple[int, ...]) -> np.ndarray:
         """The numbers of a dataset, which must have this shape: memory is allocated
@@ -167,10 +167,10 @@ class Reader:
         """An attribute that is one text; None if it is not there."""
         if name not in group.attributes:
             return None
-        found = self._texts(group, name)
-        if len(found) != 1:
+        texts = self._texts(group, name)
+        if len(texts) != 1:
             raise HDF5Error(f"attribute {name!r} of {group.name!r} is not one text")
-        return found[0]
+        return texts[0]
 
     def texts(self, group: Group, name: str) -> list[str] | None:
         """An attribute that is a list of texts, which Keras splits into name0, name1,
@@ -180,8 +180,8 @@ class Reader:
         parts = itertools.takewhile(
             group.attributes.__contains__, (f"{name}{i}" for i in itertools.count())
         )
-        found = [self._texts(group, part) for part in parts]
-        return [text for part in found for text in part] if found else None
+        lists = [self._texts(group, part) for part in parts]
+        return [text for part in lists for text in part] if lists else None
 
     def digest(self, without: str) -> str:
         """SHA-256 of all names, texts and arrays, whatever their order in the file, but
@@ -239,10 +239,10 @@ class Reader:
     # ---------------------------------------------------------------- objects
 
     def _group_at(self, at: int, name: str) -> Group:
-        found = self._object(at, name)
-        if not isinstance(found, Group):
+        group = self._object(at, name)
+        if not isinstance(group, Group):
             raise HDF5Error(f"{name!r} is a dataset, not a group")
-        return found
+        return group
 
     def _object(self, at: int, name: str) -> Group | Dataset:
         if at not in self._objects:
@@ -250,47 +250,47 @@ class Reader:
         return self._objects[at]
 
     def _read_object(self, at: int, name: str) -> Group | Dataset:
-        found: dict[int, list[bytes]] = {}
+        bodies: dict[int, list[bytes]] = {}
         for kind, body in self._messages(at, name):
-            found.setdefault(kind, []).append(body)
+            bodies.setdefault(kind, []).append(body)
         for kind, what in messages.REFUSED.items():
-            if kind in found:
+            if kind in bodies:
                 raise HDF5Error(f"{name!r} has {what}, which is refused")
-        if messages.LAYOUT in found:
+        if messages.LAYOUT in bodies:
             for needed in (messages.SPACE, messages.TYPE):
-                if len(found.get(needed, [])) != 1:
+                if len(bodies.get(needed, [])) != 1:
                     raise HDF5Error(f"{name!r} has no shape or type")
-            filters = found.get(messages.FILTERS, [])
+            filters = bodies.get(messages.FILTERS, [])
             return Dataset(
                 name,
-                messages.space(found[messages.SPACE][0]),
-                messages.datatype(found[messages.TYPE][0]),
-                messages.layout(found[messages.LAYOUT][0], name),
+                messages.space(bodies[messages.SPACE][0]),
+                messages.datatype(bodies[messages.TYPE][0]),
+                messages.layout(bodies[messages.LAYOUT][0], name),
                 messages.filters(filters[0], name) if filters else (),
             )
         members: dict[str, int] = {}
-        for body in found.get(messages.SYMBOLS, []):
+        for body in bodies.get(messages.SYMBOLS, []):
             messages.check(body, 16)
             tree, heap = (int.from_bytes(body[i : i + 8], "little") for i in (0, 8))
             self._add_symbols(members, tree, heap, name)
-        for body in found.get(messages.LINK, []):
+        for body in bodies.get(messages.LINK, []):
             link, address = messages.link(body, name)
             if link in members:
                 raise HDF5Error(f"{name!r} has two members {link!r}")
             members[link] = address
-        for body in found.get(messages.LINKS, []):
+        for body in bodies.get(messages.LINKS, []):
             messages.check_not_dense(body, 8, "members", name)
-        for body in found.get(messages.ATTRIBUTES, []):
+        for body in bodies.get(messages.ATTRIBUTES, []):
             messages.check_not_dense(body, 2, "attributes", name)
         group = Group(name, members)
-        for body in found.get(messages.ATTRIBUTE, []):
+        for body in bodies.get(messages.ATTRIBUTE, []):
             title, value = messages.attribute(body, name)
             group.attributes[title] = value
         return group
 
     def _messages(self, at: int, name: str) -> list[tuple[int, bytes]]:
         """Kind and body of all messages of an object header."""
-        found: list[tuple[int, bytes]] = []
+        result: list[tuple[int, bytes]] = []
         new = self._bytes(at, 4) == b"OHDR"
         if new:
             version, flags = self._number(at + 4, 1), self._number(at + 5, 1)
@@ -336,8 +336,8 @@ class Reader:
                 elif shared and kind:
                     raise HDF5Error(f"{name!r} shares a message, which is refused")
                 elif kind:
-                    found.append((kind, body))
-        return found
+                    result.append((kind, body))
+        return result
 
     def _add_symbols(
         self, members: dict[str, int], tree: int, heap: int, name: str
@@ -373,7 +373,7 @@ class Reader:
 
         key: bytes of the key before each address.
         """
-        found, nodes, seen = [], [(at, -1)], set()
+        leaves, nodes, seen = [], [(at, -1)], set()
         while nodes:
             node, expected = nodes.pop()
             self._signed(node, b"TREE")
@@ -390,8 +390,8 @@ class Reader:
                 if level:
                     nodes.append((child, level - 1))
                 else:
-                    found.append(child if kind == 0 else entry)
-        return found
+                    leaves.append(child if kind == 0 else entry)
+        return leaves
 
     # ---------------------------------------------------------------- arrays
 
@@ -408,12 +408,12 @@ class Reader:
         ):
             raise HDF5Error(f"the chunks {chunk} of {name!r} do not fit {shape}")
         chunk, rank = chunk[:-1], len(shape)
-        whole = math.prod(chunk) * size
+        chunk_bytes = math.prod(chunk) * size
         entries = self._leaves(tree, 1, 8 + 8 * (rank + 1))
         expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
         if len(entries) != expected:
             raise HDF5Error(f"{name!r} has {len(entries)} of {expected} chunks")
-        if whole > self._room:
+        if chunk_bytes > self._room:
             raise HDF5Error(f"the chunks {chunk} of {name!r} are larger than the file")
         result = np.empty(shape, dataset.type.dtype)
         seen = set()
@@ -428,7 +428,7 @@ class Reader:
             if skipped or not inside or offset in seen:
                 raise HDF5Error(f"the chunk {offset} of {name!r} is corrupt")
             seen.add(offset)
-            raw = self._unfiltered(self._bytes(at, stored), dataset, whole)
+            raw = self._unfiltered(self._bytes(at, stored), dataset, chunk_bytes)
             block = np.frombuffer(raw, result.dtype).reshape(chunk)
             place = tuple(
                 slice(o, min(o + c, n))
@@ -437,20 +437,20 @@ class Reader:
             result[place] = block[tuple(slice(0, p.stop - p.start) for p in place)]
         return result
 
-    def _unfiltered(self, raw: bytes, dataset: Dataset, whole: int) -> bytes:
+    def _unfiltered(self, raw: bytes, dataset: Dataset, size: int) -> bytes:
         for kind in reversed(dataset.filters):
             if kind == messages.DEFLATE:
                 unpacker = zlib.decompressobj()
                 try:
-                    raw = unpacker.decompress(raw, whole + 1)
+                    raw = unpacker.decompress(raw, size + 1)
                 except zlib.error as error:
                     raise HDF5Error(f"a chunk of {dataset.name!r}: {error}") from error
                 if not unpacker.eof:
                     raise HDF5Error(f"a chunk of {dataset.name!r} is incomplete")
-            elif len(raw) == whole:  # shuffle: all first bytes, all second bytes, ...
+            elif len(raw) == size:  # shuffle: all first bytes, all second bytes, ...
                 lanes = np.frombuffer(raw, np.uint8).reshape(dataset.type.size, -1)
                 raw = lanes.T.tobytes()
-        if len(raw) != whole:
+        if len(raw) != size:
             raise HDF5Error(f"a chunk of {dataset.name!r} has {len(raw)} bytes")
         return raw
 
@@ -496,17 +496,17 @@ class Reader:
         if at in self._heaps:
             return self._heaps[at]
         self._signed(at, b"GCOL")
-        found: dict[int, tuple[int, int]] = {}
+        objects: dict[int, tuple[int, int]] = {}
         here, end = at + 16, at + self._number(at + 8, 8)
         while here + 16 <= end:
             self._count()
             number, size = self._number(here, 2), self._number(here + 8, 8)
-            if number == 0 or number in found:
+            if number == 0 or number in objects:
                 break
-            found[number] = here + 16, size
+            objects[number] = here + 16, size
             here += 16 + -(-size // 8) * 8
-        self._heaps[at] = found
-        return found
+        self._heaps[at] = objects
+        return objects
 
 
 def _join(group: str, name: str) -> str:

@@ -116,10 +116,10 @@ def filters(body: bytes, name: str) -> tuple[int, ...]:
     version, count = number(body, 0, 1), number(body, 1, 1)
     if version not in (1, 2) or count > 4:
         raise HDF5Error(f"the filters of {name!r} cannot be read")
-    at, found = 8 if version == 1 else 2, []
+    at, kinds = 8 if version == 1 else 2, []
     for _ in range(count):
         kind = number(body, at, 2)
-        if kind not in (DEFLATE, SHUFFLE) or kind in found:
+        if kind not in (DEFLATE, SHUFFLE) or kind in kinds:
             raise HDF5Error(
                 f"{name!r} has the filter {kind}; only gzip and shuffle are supported"
             )
@@ -127,8 +127,8 @@ def filters(body: bytes, name: str) -> tuple[int, ...]:
         values = number(body, at + (6 if version == 1 else 4), 2)
         at += (8 if version == 1 else 6) + -(-length // 8) * 8 + 4 * values
         at += 4 * (values % 2) if version == 1 else 0
-        found.append(kind)
-    return tuple(found)
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 def link(body: bytes, name: str) -> tuple[str, int]:

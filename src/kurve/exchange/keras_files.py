@@ -109,8 +109,8 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             arrays = read_weights(reader, group, model.layers, classes)
         by_variable = {
             id(variable): array
-            for layer, given in zip(model.layers, arrays, strict=True)
-            for variable, array in zip(keras_order(layer), given, strict=True)
+            for layer, values in zip(model.layers, arrays, strict=True)
+            for variable, array in zip(keras_order(layer), values, strict=True)
         }
         model.set_weights([by_variable[id(v)] for v in model.weights])
 
@@ -224,8 +224,8 @@ def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
     with _reading("weights"):
         arrays = read_weights(reader, group, layers, described.classes)
         model._lay_out(sample, values=False)
-        for layer, given in zip(layers, arrays, strict=True):
-            for variable, array in zip(keras_order(layer), given, strict=True):
+        for layer, values in zip(layers, arrays, strict=True):
+            for variable, array in zip(keras_order(layer), values, strict=True):
                 variable.assign(array)
     return model
 

@@ -50,14 +50,14 @@ class Described:
 # -------------------------------------------------------------------- reading
 
 
-def model_from(given: Any) -> Described:
+def model_from(value: Any) -> Described:
     """The layers that a model's configuration describes.
 
     Raises:
         ValueError, TypeError, KeyError: it is corrupt, or not a stack of layers that
             Kurve has; the message names the layer.
     """
-    config, entries = _entries(given)
+    config, entries = _entries(value)
     shape = _sample_shape(config.get("build_input_shape"))
     layers: list[Layer] = []
     classes: list[str] = []
@@ -78,14 +78,14 @@ def model_from(given: Any) -> Described:
     return Described(name, shape, layers, classes)
 
 
-def classes_in(given: Any) -> list[str]:
+def classes_in(value: Any) -> list[str]:
     """Keras's class of each layer, including those that Kurve does not have."""
-    return [str(_class_of(entry)) for entry in _entries(given)[1]]
+    return [str(_class_of(entry)) for entry in _entries(value)[1]]
 
 
-def _entries(given: Any) -> tuple[dict[str, Any], list[Any]]:
+def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
     """The configuration of a model, and those of its layers in their order."""
-    kind, config = parts.opened(given, "the model")
+    kind, config = parts.opened(value, "the model")
     if kind == "Sequential":
         entries = _list(config.get("layers"), "layers")
     elif kind in ("Functional", "Model"):
@@ -155,13 +155,13 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _check_dtype(given: Any, what: str) -> None:
+def _check_dtype(value: Any, what: str) -> None:
     """Refuse a layer that computes in anything but float32."""
-    if isinstance(given, Mapping):
-        given = given.get("config")
-        given = given.get("name") if isinstance(given, Mapping) else given
-    if given not in (None, "float32"):
-        raise ValueError(f"{what} computes in {given!r}; Kurve in float32")
+    if isinstance(value, Mapping):
+        value = value.get("config")
+        value = value.get("name") if isinstance(value, Mapping) else value
+    if value not in (None, "float32"):
+        raise ValueError(f"{what} computes in {value!r}; Kurve in float32")
 
 
 def _stack_of(config: Mapping[str, Any]) -> list[Any]:
@@ -205,14 +205,14 @@ def _stack_of(config: Mapping[str, Any]) -> list[Any]:
 def _source(node: Any) -> str | None:
     """Name of the layer whose output is the only input of a layer; None otherwise."""
     if isinstance(node, Mapping):
-        given, options = node.get("args"), node.get("kwargs") or {}
-        if not isinstance(given, list) or len(given) != 1:
+        args, options = node.get("args"), node.get("kwargs") or {}
+        if not isinstance(args, list) or len(args) != 1:
             return None
-        if not isinstance(given[0], Mapping) or not isinstance(options, Mapping):
+        if not isinstance(args[0], Mapping) or not isinstance(options, Mapping):
             return None
         if any(value is not None for value in options.values()):
             return None
-        config = given[0].get("config")
+        config = args[0].get("config")
         place = config.get("keras_history") if isinstance(config, Mapping) else None
     else:
         place = node[0] if isinstance(node, list) and len(node) == 1 else None
@@ -226,8 +226,8 @@ def _source(node: Any) -> str | None:
 def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
     """Shape of one sample according to the first layer itself."""
     built = entry.get("build_config")
-    given = built.get("input_shape") if isinstance(built, Mapping) else None
-    shape = _sample_shape(given)
+    value = built.get("input_shape") if isinstance(built, Mapping) else None
+    shape = _sample_shape(value)
     for key in ("batch_input_shape", "batch_shape"):
         shape = merged(_sample_shape(arguments.get(key)), shape)
     return shape
@@ -246,22 +246,22 @@ def _input_shape(arguments: Mapping[str, Any], what: str) -> SampleShape:
     return shape
 
 
-def _sample_shape(given: Any) -> SampleShape | None:
+def _sample_shape(value: Any) -> SampleShape | None:
     """(None, 3) without its first axis; None for sizes that are left open."""
-    if given is None:
+    if value is None:
         return None
-    if not isinstance(given, list) or len(given) < 2:
-        raise ValueError(f"the input's shape is {given!r}")
-    for size in given[1:]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError(f"the input's shape is {value!r}")
+    for size in value[1:]:
         if size is not None and (type(size) is not int or not 0 < size < 2**40):
-            raise ValueError(f"the input's shape is {given!r}")
-    return tuple(given[1:])
+            raise ValueError(f"the input's shape is {value!r}")
+    return tuple(value[1:])
 
 
-def _list(given: Any, what: str) -> list[Any]:
-    if not isinstance(given, list):
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
         raise ValueError(f"{what} is not a list")
-    return given
+    return value
 
 
 def _has_config(entry: Any) -> bool:

@@ -44,20 +44,20 @@ def to_json(value: Any) -> Any:
     return [to_json(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def opened(given: Any, what: str) -> tuple[str, dict[str, Any]]:
+def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
     """Class name and configuration of an object of Keras.
 
     Raises:
         ValueError: it is corrupt, or of a class that is not Keras's.
     """
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{what} is {_short(given)}, not an object of Keras")
-    name, config = given.get("class_name"), given.get("config")
-    if name in ("Lambda", "__lambda__") or "value" in given:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {_short(value)}, not an object of Keras")
+    name, config = value.get("class_name"), value.get("config")
+    if name in ("Lambda", "__lambda__") or "value" in value:
         raise ValueError(f"{what} is a Lambda: code in a file is never run")
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise ValueError(f"{what} has no class name and configuration")
-    module, registered = given.get("module"), given.get("registered_name")
+    module, registered = value.get("module"), value.get("registered_name")
     if not isinstance(module, str | None) or (
         module is not None and module.split(".")[0] not in ("keras", "tf_keras")
     ):
@@ -67,13 +67,13 @@ def opened(given: Any, what: str) -> tuple[str, dict[str, Any]]:
     return name, dict(config)
 
 
-def function_name(given: Any) -> str | None:
+def function_name(value: Any) -> str | None:
     """The name of a function of Keras, or None if it is something else."""
-    if isinstance(given, str):
-        return given
-    if isinstance(given, Mapping) and given.get("class_name") == "function":
-        name = given.get("config")
-        if isinstance(name, str) and given.get("registered_name") in (
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and value.get("class_name") == "function":
+        name = value.get("config")
+        if isinstance(name, str) and value.get("registered_name") in (
             None,
             "function",
             name,
@@ -143,13 +143,13 @@ def unwrapped(value: Any) -> Any:
 # -------------------------------------------------------------------- activations
 
 
-def activation_from(given: Any, what: str) -> activations.Activation:
+def activation_from(value: Any, what: str) -> activations.Activation:
     """Kurve's activation for what Keras writes: a name, or a layer as an activation."""
-    if given is None:
+    if value is None:
         return activations.linear
-    name = function_name(given)
+    name = function_name(value)
     if name is None:
-        name, config = opened(given, what)
+        name, config = opened(value, what)
         if name not in ACTIVATION_LAYERS:
             raise ValueError(f"{what} is {name}, which Kurve does not have")
         for key in ("name", "trainable", "dtype"):
@@ -193,14 +193,14 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
 # -------------------------------------------------------------------- initializers
 
 
-def initializer_from(given: Any, what: str) -> initializers.Initializer:
+def initializer_from(value: Any, what: str) -> initializers.Initializer:
     """Kurve's initializer for a name or an object of Keras."""
-    name = function_name(given)
+    name = function_name(value)
     if name is not None:
         return initializers.of_weight(name)
-    if given is None:
+    if value is None:
         return initializers.of_weight(None)
-    name, config = opened(given, what)
+    name, config = opened(value, what)
     if name in KURVE_INITIALIZERS or name not in initializers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     drop_defaults(
@@ -230,11 +230,11 @@ def initializer_entry(
 # -------------------------------------------------------------------- regularizers
 
 
-def regularizer_from(given: Any, what: str) -> regularizers.L1L2 | None:
+def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
     """Kurve's regularizer for a name or an object of Keras."""
-    if given is None or isinstance(given, str):
-        return regularizers.get(given)
-    name, config = opened(given, what)
+    if value is None or isinstance(value, str):
+        return regularizers.get(value)
+    name, config = opened(value, what)
     if name not in regularizers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     return regularizers.CLASSES[name](

@@ -47,7 +47,7 @@ class Compiled:
 # -------------------------------------------------------------------- reading
 
 
-def compiled_from(given: Mapping[str, Any], version: str = "") -> Compiled | None:
+def compiled_from(config: Mapping[str, Any], version: str = "") -> Compiled | None:
     """The arguments of `compile` in a file; None for a model without a loss.
 
     Args:
@@ -56,40 +56,40 @@ def compiled_from(given: Mapping[str, Any], version: str = "") -> Compiled | Non
     Raises:
         ValueError, TypeError: something that Kurve does not have; the message names it.
     """
-    given = dict(given)
-    optimizer = given.get("optimizer", given.get("optimizer_config"))
-    loss = _of_one_output(given.get("loss"))
+    config = dict(config)
+    optimizer = config.get("optimizer", config.get("optimizer_config"))
+    loss = _of_one_output(config.get("loss"))
     if optimizer is None or loss is None:
         return None
-    if _of_one_output(given.get("loss_weights")) not in (None, [], {}, 1, 1.0):
+    if _of_one_output(config.get("loss_weights")) not in (None, [], {}, 1, 1.0):
         raise ValueError("loss_weights are not read: there is one output")
     return Compiled(
         optimizer_from(optimizer, version),
         loss_from(loss, "the loss"),
-        _metrics_from(given.get("metrics"), "metrics"),
-        _metrics_from(given.get("weighted_metrics"), "weighted_metrics"),
+        _metrics_from(config.get("metrics"), "metrics"),
+        _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
     )
 
 
-def _of_one_output(given: Any) -> Any:
+def _of_one_output(entry: Any) -> Any:
     """The value for the one output, which may stand in a list or under its name."""
-    while isinstance(given, list | Mapping) and len(given) == 1:
-        given = next(iter(given.values() if isinstance(given, Mapping) else given))
-    return given
+    while isinstance(entry, list | Mapping) and len(entry) == 1:
+        entry = next(iter(entry.values() if isinstance(entry, Mapping) else entry))
+    return entry
 
 
-def optimizer_from(given: Any, version: str = "") -> Optimizer:
+def optimizer_from(entry: Any, version: str = "") -> Optimizer:
     """Kurve's optimizer for a name or an object of the Keras of this version."""
-    if isinstance(given, str):
-        return optimizers.get(given)
-    if isinstance(given, Mapping) and isinstance(given.get("class_name"), str):
+    if isinstance(entry, str):
+        return optimizers.get(entry)
+    if isinstance(entry, Mapping) and isinstance(entry.get("class_name"), str):
         # Keras 2.11 to 2.15 counted its own optimizers as custom ones.
-        name = given["class_name"].removeprefix("Custom>")
-        registered = given.get("registered_name")
+        name = entry["class_name"].removeprefix("Custom>")
+        registered = entry.get("registered_name")
         if isinstance(registered, str):
             registered = registered.removeprefix("Custom>")
-        given = {**given, "class_name": name, "registered_name": registered}
-    name, config = parts.opened(given, "the optimizer")
+        entry = {**entry, "class_name": name, "registered_name": registered}
+    name, config = parts.opened(entry, "the optimizer")
     what = f"the optimizer {name}"
     if name not in optimizers.CLASSES:
         raise ValueError(f"{what} is not one that Kurve has")
@@ -124,9 +124,9 @@ def optimizer_from(given: Any, version: str = "") -> Optimizer:
     return cls(**{**config, "learning_rate": rate})
 
 
-def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
+def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
     """Kurve's schedule for an object of Keras."""
-    name, config = parts.opened(given, what)
+    name, config = parts.opened(entry, what)
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     cls = schedules.CLASSES[name]
@@ -141,15 +141,15 @@ def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
     return cls(**config)
 
 
-def loss_from(given: Any, what: str) -> losses.Loss:
+def loss_from(entry: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
-    name = parts.function_name(given)
+    name = parts.function_name(entry)
     if name is not None:
         loss = losses.as_loss(LOSS_NAMES.get(name, name))
         if type(loss).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
         return loss
-    name, config = parts.opened(given, what)
+    name, config = parts.opened(entry, what)
     return _loss_of(name, config, what)
 
 
@@ -171,23 +171,23 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     return cls(**config)
 
 
-def _metrics_from(given: Any, what: str) -> list[Metric]:
+def _metrics_from(entry: Any, what: str) -> list[Metric]:
     """A list of metrics, or of one such list for the one output."""
-    given = _of_one_output(given)
-    if given is None:
+    entry = _of_one_output(entry)
+    if entry is None:
         return []
-    given = [given] if isinstance(given, str | Mapping) else given
-    if not isinstance(given, list) or len(given) > 1000:
+    entry = [entry] if isinstance(entry, str | Mapping) else entry
+    if not isinstance(entry, list) or len(entry) > 1000:
         raise ValueError(f"{what} is not a list of metrics")
-    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(given)]
+    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(entry)]
 
 
-def metric_from(given: Any, what: str) -> Metric:
+def metric_from(entry: Any, what: str) -> Metric:
     """Kurve's metric for a name, a function's name or an object of Keras."""
-    name = parts.function_name(given)
+    name = parts.function_name(entry)
     if name is not None:
         return metrics.as_metric(name)
-    name, config = parts.opened(given, what)
+    name, config = parts.opened(entry, what)
     if name in LOSS_OF_METRIC:
         title = config.pop("name", None)
         config.pop("fn", None)  # the function of the class

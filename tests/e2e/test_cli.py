@@ -1,5 +1,5 @@
-"""The command, as its users meet it: outputs, messages to the letter, exit codes, and
-that nothing is written where something is wrong."""
+"""The command as users see it: outputs, exact messages, exit codes, and that nothing is
+written after an error."""
 
 from __future__ import annotations
 
@@ -232,8 +232,8 @@ def test_own_test_file(run: Any) -> None:
     assert "errors on the training data" in done.out
 
 
-def test_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More bytes than a batch holds; rows are counted and held out piece by piece."""
+def test_in_chunks(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bytes than a chunk holds; rows are counted and held out chunk by chunk."""
     from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 2000)
@@ -373,8 +373,7 @@ WRONG: dict[str, tuple[str | bytes, list[str], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input(run: Any, tmp_path: Path, case: str) -> None:
-    """One line that says it all, exit code 2, and no file more than before; as a whole
-    and in pieces."""
+    """One complete line, exit code 2, and no new file; read at once and in chunks."""
     text, words, message = WRONG[case]
     raw = text.encode() if isinstance(text, str) else text
     Path("d.csv").write_bytes(raw.replace(b"#", "1,ö,2\n".encode("latin-1")))
@@ -484,7 +483,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert files(tmp_path) == ["data.csv", "data.kurve", "p.csv"]
 
 
-def test_a_fault_of_kurve_is_no_fault_of_the_user(
+def test_internal_errors(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -502,7 +501,7 @@ def test_a_fault_of_kurve_is_no_fault_of_the_user(
 
 
 def test_the_how_to(run: Any, tmp_path: Path) -> None:
-    """All commands of the page, in their order, but for the demo."""
+    """All commands of the page, in order, except the demo."""
     page = (Path(__file__).parents[2] / "docs" / "how-to.md").read_text()
     section = page.partition("## From the command line")[2].partition("\n## ")[0]
     commands = re.findall(r"^kurve (?:fit|predict|evaluate|inspect) .+$", section, re.M)
@@ -574,7 +573,7 @@ def test_help(run: Any) -> None:
 
 
 def test_progress_on_a_terminal() -> None:
-    """One bar, drawn again in place, with the loss and the time left."""
+    """One bar, redrawn in place, with the loss and the remaining time."""
     from kurve.cli.progress import EpochProgress
 
     class Terminal(io.StringIO):
@@ -600,7 +599,7 @@ def test_progress_on_a_terminal() -> None:
 
 
 def test_pipes(run: Any, tmp_path: Path) -> None:
-    """stdin to stdout, and a reader that goes away."""
+    """stdin to stdout, and a reader that closes the pipe."""
     fitted(run, "--quiet")
     child = process(
         "predict", "data.kurve", "-", "--format", "csv", stdin=subprocess.PIPE
@@ -620,7 +619,7 @@ def test_pipes(run: Any, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_interrupt(run: Any, tmp_path: Path) -> None:
-    """Ctrl-C while it trains: code 130, one line, no file."""
+    """Ctrl-C during training: code 130, one line, no file."""
     child = process(
         "fit", "data.csv", "-t", "y", "--epochs", "1000000", "--hidden", "64",
         "--solver", "adam", "--report", "r.html",

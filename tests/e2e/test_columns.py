@@ -1,5 +1,5 @@
-"""What the command makes of columns: categories that a model does not know, kinds that
-come from the model, types that are refused, and copies that are exact."""
+"""How the command reads columns: categories that a model does not know, types that come
+from the model, types that are refused, and exact copies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(path: str, head: str, *columns: Any) -> None:
 def test_what_only_held_out_rows_have(
     run: Any, monkeypatch: pytest.MonkeyPatch, way: str, target: str
 ) -> None:
-    """A category or class that would be held out altogether is trained with."""
+    """A category or class of which all rows would be held out is trained on."""
     monkeypatch.setattr(delimited, "BLOCK", 500)
     write("towns.csv", "town,x,y", towns(), range(100), range(0, 200, 2))
     moved = 0
@@ -164,8 +164,8 @@ def test_evaluating_unknown_categories(run: Any) -> None:
 def test_kinds_come_from_the_model(
     run: Any, way: str, levels: list[str], new: list[str]
 ) -> None:
-    """A file of what looks like something else has the categories of the model, and a
-    file for the test has those of the training file."""
+    """Categories that look like numbers are read as the model's categories, and in a test
+    file as those of the training file."""
     cells = (levels * 20)[:60]
     write("k.csv", "code,x,y", cells, range(60), [len(c) for c in cells])
     write("n.csv", "code,x,y", new, [1], [1])
@@ -184,7 +184,7 @@ def test_kinds_come_from_the_model(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("cell", ["x", "2020-01-01", "10:30", "1,5", "\u0661"])
 def test_numbers_stay_numbers(run: Any, way: str, cell: str) -> None:
-    """The refusal names the file's line, also where all cells are of the other kind."""
+    """The error names the line, even if all cells are of the other type."""
     write("k.csv", "x,y", range(60), range(60))
     assert run("fit", "k.csv", "-t", "y", *QUICK).code == 0
     for rows in ([f'"{cell}"'], ["1", f'"{cell}"', f'"{cell}"']):
@@ -314,7 +314,7 @@ def test_types_that_are_numbers_or_categories_after_all(run: Any, way: str) -> N
 def test_lines_are_those_of_the_file(
     run: Any, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Also where rows before were left out, held out or read in an earlier piece."""
+    """Even if earlier rows were left out, held out or read in an earlier chunk."""
     monkeypatch.setattr(delimited, "BLOCK", 100)
     for column, words in (("x", ["--missing", "drop"]), ("y", ["--missing", "impute"])):
         cells = ["" if i < 10 else "inf" if i == 40 else i for i in range(60)]
@@ -358,7 +358,7 @@ def test_dates_are_refused_either_way(run: Any, way: str, cells: list[str]) -> N
 def test_too_large_for_the_memory(
     run: Any, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """By the file's size, or by the network's inputs, which categories make wide."""
+    """By the file's size, or by the number of inputs, which categories increase."""
     from kurve.cli import memory
 
     monkeypatch.setattr(memory, what, lambda *arguments: False)

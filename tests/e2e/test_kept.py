@@ -1,5 +1,5 @@
-"""A model that was trained is on the disk, whatever happens after; the command works
-with streams that are closed, full or no longer read."""
+"""A trained model is on the disk whatever happens afterwards; the command works with
+streams that are closed, full or no longer read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a shell and signals")
 
 
 def assessed(path: str = "data.kurve") -> bool | None:
-    """What the file says, which must be whole."""
+    """The entry in the file, which must be intact."""
     kurve.estimators.load(path)
     return kurve.saving.read_header(path)[0].get("assessed")
 
@@ -105,7 +105,7 @@ def test_a_report_that_fails(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_numbers_that_no_float_holds(run: Any) -> None:
-    """Such as ids and nanoseconds: rounded, as by NumPy; kept columns are not."""
+    """Such as ids and nanoseconds: rounded as in NumPy; copied columns are not."""
     first = 1600000000000000001
     rows = "".join(f"{first + i * 1000003},{i},{2 * i}\n" for i in range(60))
     Path("ids.csv").write_text("id,x,y\n" + rows)
@@ -189,7 +189,7 @@ def test_a_stream_that_cannot_show_a_letter(run: Any) -> None:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_is_assessed(run: Any, number: int) -> None:
-    """As a process of its own, whose assessment waits."""
+    """As a separate process whose assessment waits."""
     root = os.path.dirname(os.path.dirname(kurve.__file__))
     program = (
         "import time\nfrom kurve.cli import fitting, main\n"

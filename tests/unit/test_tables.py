@@ -1,4 +1,4 @@
-"""Reading tables: what is right comes out, what is wrong is named to the line."""
+"""Reading tables: correct values, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(folder: Path, text: str | bytes, name: str = "data.csv") -> Path:
 
 
 def both_ways(path: Path, **options: Any) -> Any:
-    """The table, read as a whole; in pieces it must be the same."""
+    """The table read at once; in chunks it must be the same."""
     table = tables.read(path, **options)
     parts = list(tables.batches(path, **options))
     assert pa.concat_tables(parts).to_pydict() == table.to_pydict()
@@ -110,11 +110,11 @@ def test_columns_are_chosen_in_order(tmp_path: Path) -> None:
     assert tables.batches(path, ["c"]).names == ["c"]
 
 
-def test_types_hold_over_all_pieces(
+def test_types_hold_over_all_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A column that turns from whole to broken numbers, or from numbers to text, far
-    down; pieces of a few rows."""
+    """A column that turns from integers to fractions, or from numbers to text, in a late
+    chunk of a few rows."""
     from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 64)
@@ -349,8 +349,8 @@ def test_targets(tmp_path: Path) -> None:
 
 
 def test_random_mutations(tmp_path: Path) -> None:
-    """A file with other bytes is read, the same as a whole and in pieces, or refused
-    with one error; never another one."""
+    """A file with changed bytes is read, the same at once and in chunks, or refused
+    with a TableError; never with another error."""
     good = (MIXED.replace('"a, b"', '"a, ""b"') + '4,x,+2,true,"2020-01-01"\n').encode()
     random = np.random.default_rng(0)
     refused = 0

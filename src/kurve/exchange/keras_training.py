@@ -119,7 +119,7 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
         rate = parts.number(config, "learning_rate", 0.001, what)
     if decay:  # of optimizers before Keras 2.11, which is this schedule
         if isinstance(rate, schedules.LearningRateSchedule):
-            raise ValueError(f"{what} has decay={decay} beside a schedule")
+            raise ValueError(f"{what} has decay={decay} and a schedule")
         rate = schedules.InverseTimeDecay(rate, 1, decay)
     return cls(**{**config, "learning_rate": rate})
 

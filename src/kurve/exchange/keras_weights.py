@@ -70,7 +70,7 @@ def read_weights(
     if (names := reader.texts(group, "layer_names")) is not None:
         return _read_named(reader, group, names, layers)
     places = _places(reader, group, classes)
-    found: list[Arrays] = []
+    arrays: list[Arrays] = []
     for layer, place in zip(layers, places, strict=True):
         variables = keras_order(layer)
         weights = _weights_at(reader, group, place)
@@ -80,7 +80,7 @@ def read_weights(
                 f"{len(variables)}"
             )
         pairs = zip(weights, variables, strict=True)
-        found.append([reader.array(dataset, v.shape) for dataset, v in pairs])
+        arrays.append([reader.array(dataset, v.shape) for dataset, v in pairs])
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
     for name in there:
@@ -88,7 +88,7 @@ def read_weights(
             reader, group, f"{above}/{name}"
         ):
             raise HDF5Error(f"the model has no layer for the weights of {name!r}")
-    return found
+    return arrays
 
 
 def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
@@ -99,12 +99,12 @@ def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
     by_class: dict[str, list[str]] = {}
     for name in sorted(members, key=lambda name: (len(name), name)):
         by_class.setdefault(re.sub(r"_\d+$", "", name), []).append(name)
-    found = []
+    places = []
     for cls, name in zip(classes, group_names(classes), strict=True):
         if cls != "InputLayer":
             there = by_class.get(snake_case(cls), [])
-            found.append(f"{above}/{there.pop(0) if there else name}")
-    return found
+            places.append(f"{above}/{there.pop(0) if there else name}")
+    return places
 
 
 def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
@@ -125,8 +125,8 @@ def first_shape(
             if weights := reader.texts(where, "weight_names"):
                 return reader.dataset(where, weights[0]).shape
         return ()
-    found = _weights_at(reader, group, _places(reader, group, classes)[0])
-    return found[0].shape if found else ()
+    datasets = _weights_at(reader, group, _places(reader, group, classes)[0])
+    return datasets[0].shape if datasets else ()
 
 
 def _read_named(

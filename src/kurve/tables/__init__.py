@@ -1,7 +1,7 @@
 """Tables from files: CSV, TSV, Parquet and Feather become columns with names and types.
 
     table = tables.read("data.csv")                     # a pyarrow.Table
-    for part in tables.batches("large.parquet"): ...    # repeatable, in pieces
+    for part in tables.batches("large.parquet"): ...    # repeatable, in chunks
 
 Types are inferred from the file: numbers, true and false, text (categories), dates; an
 empty cell, NA, NaN, null or None is a missing value. Errors name the file, the line,

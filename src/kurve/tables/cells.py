@@ -1,5 +1,5 @@
 """The cells of a text file: one definition of a number for Python and pyarrow, and the
-kinds of columns that pyarrow infers from a whole file, for files read in pieces."""
+kinds of columns that pyarrow infers from a whole file, for files read in chunks."""
 
 from __future__ import annotations
 

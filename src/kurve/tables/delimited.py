@@ -12,10 +12,10 @@ from kurve.tables.lines import MAX_LINE, Lines
 from kurve.tables.table_file import TableFile
 
 START = 1 << 20
-"""Bytes of a block when a file is read as a whole; more where lines are longer."""
+"""Bytes of a block when a file is read at once; more if lines are longer."""
 
 BLOCK = 1 << 24
-"""Bytes of a batch; more where lines are longer."""
+"""Bytes of a chunk; more if lines are longer."""
 
 LIMIT = MAX_LINE
 

@@ -70,7 +70,7 @@ def batches(
     format: str | None = None,
     **options: Any,
 ) -> Batches:
-    """The table in a file as pieces that fit into memory; see `read`.
+    """The table in a file as chunks that fit into memory; see `read`.
 
     This call reads a text file once, to find the types of its columns.
     """

@@ -118,16 +118,16 @@ class TableFile:
     def _batches(
         self, columns: list[str], types: dict[str, Any]
     ) -> Iterator[pyarrow.Table]:
-        """The columns in pieces, with the types that `_scan` found."""
+        """The columns in chunks, with the types that `_scan` found."""
         raise NotImplementedError
 
 
 class Batches:
-    """A table in pieces that can be iterated over repeatedly.
+    """A table in chunks that can be iterated over repeatedly.
 
     Attributes:
         names, types: of the columns (types are pyarrow's).
-        rows: number of rows of all pieces.
+        rows: number of rows of all chunks.
 
     Args:
         texts, exact: see `TableFile.read`.

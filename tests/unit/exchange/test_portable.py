@@ -1,4 +1,4 @@
-"""What `export` refuses and says, whatever the format, and that files are whole."""
+"""Errors of `export` in every format; files are written whole or not at all."""
 
 from __future__ import annotations
 

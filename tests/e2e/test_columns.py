@@ -164,7 +164,7 @@ def test_evaluating_unknown_categories(run: Any) -> None:
 def test_kinds_come_from_the_model(
     run: Any, way: str, levels: list[str], new: list[str]
 ) -> None:
-    """Categories that look like numbers are read as the model's categories, and in a test
+    """Categories that look like numbers are read as the model has them, and in a test
     file as those of the training file."""
     cells = (levels * 20)[:60]
     write("k.csv", "code,x,y", cells, range(60), [len(c) for c in cells])

@@ -113,8 +113,8 @@ def test_columns_are_chosen_in_order(tmp_path: Path) -> None:
 def test_types_hold_over_all_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A column that turns from integers to fractions, or from numbers to text, in a late
-    chunk of a few rows."""
+    """A column that turns from integers to fractions, or from numbers to text, late in
+    the file; chunks of a few rows."""
     from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 64)

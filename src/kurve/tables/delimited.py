@@ -21,7 +21,9 @@ LIMIT = MAX_LINE
 
 
 class Delimited(TableFile):
-    """A CSV or TSV file, or the bytes of one.
+    r"""A CSV or TSV file, or the bytes of one.
+
+    delimiter, encoding: as given or detected
 
     Args:
         path: name of the file, for messages and, without `stream`, to open it; a name
@@ -33,6 +35,15 @@ class Delimited(TableFile):
         encoding: of the text; a byte order mark of UTF-16 takes precedence.
         header: whether the first line holds the names; else they are x1, x2, ...
         missing_values: cells that mean "no value", besides the usual ones.
+
+    Raises:
+        TableError: there is no such file, or its header cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.Delimited("data.csv").delimiter
+        ','
     """
 
     def __init__(
@@ -52,6 +63,7 @@ class Delimited(TableFile):
         self._block = BLOCK
         self._lines = Lines(path, stream, format, delimiter, encoding, header)
         self.path, self.names = path, self._lines.names
+        self.delimiter, self.encoding = self._lines.delimiter, self._lines.encoding
 
     def place(self, row: int) -> str:
         for i, (line, _) in enumerate(self._lines.data_rows()):

@@ -46,7 +46,7 @@ def read(
     format: str | None = None,
     **options: Any,
 ) -> pyarrow.Table:
-    """The table in a file.
+    r"""The table in a file.
 
     Args:
         path: name of the file; "-" is standard input.
@@ -59,6 +59,12 @@ def read(
         TableError: the file does not exist, is corrupt or is not a table; there is no
             such column.
         ImportError: pyarrow is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.read("data.csv", columns=["y"]).to_pydict()
+        {'y': [2, 4]}
     """
     return open_table(path, format=format, **options).read(columns)
 
@@ -70,9 +76,21 @@ def batches(
     format: str | None = None,
     **options: Any,
 ) -> Batches:
-    """The table in a file as chunks that fit into memory; see `read`.
+    r"""The table in a file as chunks that fit into memory; see `read`.
 
     This call reads a text file once, to find the types of its columns.
+
+    Args:
+        path, columns, format, options: see `read`.
+
+    Raises:
+        TableError, ImportError: as `read`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> sum(len(table) for table in kurve.tables.batches("data.csv"))
+        2
     """
     return Batches(open_table(path, format=format, **options), columns)
 
@@ -81,7 +99,20 @@ def batches(
 def open_table(
     path: str | os.PathLike[str], *, format: str | None = None, **options: Any
 ) -> TableFile:
-    """The file, opened as far as its header; see `read`."""
+    r"""The file, opened as far as its header; see `read`.
+
+    Args:
+        path, format, options: see `read`.
+
+    Raises:
+        TableError, ImportError: as `read`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.open_table("data.csv").names
+        ['x', 'y']
+    """
     path = os.fspath(path)
     require_pyarrow("read")
     stream: Any = None

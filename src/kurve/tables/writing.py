@@ -10,7 +10,7 @@ from kurve.errors import TableError
 
 
 def writer(file: Any, schema: Any, format: str) -> Any:
-    """A writer of tables with that schema to an open binary file; it has `write_table`
+    r"""A writer of tables with that schema to an open binary file; it has `write_table`
     and `close`.
 
     Args:
@@ -18,6 +18,17 @@ def writer(file: Any, schema: Any, format: str) -> Any:
 
     Raises:
         TableError: a column of lists or structs, which text files cannot hold.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> table = kurve.tables.read("data.csv")
+        >>> with open("copy.parquet", "wb") as file:
+        ...     out = kurve.tables.writer(file, table.schema, "parquet")
+        ...     out.write_table(table)
+        ...     out.close()
+        >>> kurve.tables.read("copy.parquet").num_rows
+        2
     """
     import pyarrow
     from pyarrow import csv as arrow_csv

@@ -15,6 +15,7 @@ import numpy as np
 
 from kurve import scores
 from kurve.assessment import as_matrix, class_numbers
+from kurve.core.arguments import has_lone_surrogate
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import entry
 
@@ -179,6 +180,12 @@ def partial_dependence(
     points = _grid(rows.column(j), grid)
     means, lows, highs = [], [], []
     for value in points:
+        if isinstance(value, str) and has_lone_surrogate(value):
+            raise ValueError(
+                f"[partial_dependence] the values of {rows.names[j]!r} must be text "
+                f"without lone surrogates. Received: {value!r}. "
+                "Try the values to look at, grid=[...]."
+            )
         predicted = rows.predict(j, value=value)
         if predicted.dtype.kind not in "fiu":
             raise TypeError(

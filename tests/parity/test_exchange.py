@@ -1,5 +1,5 @@
 """Files from Keras to Kurve and from Kurve to Keras: predictions are equal, and
-training goes on with equal losses, for every case of the suite."""
+training continues with equal losses, for every case of the suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets of images: found, read, and refused when damaged."""
+"""Sets of images: found, read, and refused when corrupt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Y = np.array([3, 1, 4, 1, 5], np.uint8)
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without any set; this is the current folder."""
+    """A machine without any set; the current folder."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

@@ -105,14 +105,14 @@ def check_name(where: str, name: Any) -> str:
 
     Raises:
         TypeError: no text.
-        ValueError: half a character, which UTF-8 cannot write, or too long.
+        ValueError: lone surrogates, or too long.
     """
     if not isinstance(name, str):
         raise TypeError(
             f"[{where}] name must be text. Received: name={name!r} of type "
             f"{type(name).__name__}. Try name='first'."
         )
-    if any("\ud800" <= character <= "\udfff" for character in name):
+    if has_lone_surrogate(name):
         raise ValueError(
             f"[{where}] name must be text without lone surrogates, which UTF-8 cannot "
             f"write. Received: name={name!r}. Try name='first'."
@@ -123,6 +123,11 @@ def check_name(where: str, name: Any) -> str:
             f"Received: {name[:80]!r} and {len(name) - 80} more. Try a shorter name."
         )
     return str(name)
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Whether the text holds half of a surrogate pair, which UTF-8 cannot write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def check_seed(where: str, seed: Any) -> int | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arguments import has_lone_surrogate
 from kurve.core.entries import warn
 from kurve.estimators.frames import Table, levels_of
 
@@ -286,6 +287,13 @@ def check_levels(
             "leaving it out if it names the rows, or astype(float) if it holds numbers "
             "as text."
         )
+    for level in counts:
+        if isinstance(level, str) and has_lone_surrogate(level):
+            raise ValueError(
+                f"[{where}] the levels of {table.label(column)} must be text without "
+                "lone surrogates, which UTF-8 cannot write. "
+                f"Received: {level!r}. Try replacing it by a text without them."
+            )
 
 
 def refuse_bad_values(where: str, table: Table, impute: bool) -> None:

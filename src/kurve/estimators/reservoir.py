@@ -19,7 +19,10 @@ Batch = tuple[Table, np.ndarray, np.ndarray | None]
 def row_keys(table: Table, y: np.ndarray) -> np.ndarray:
     """A number in [0, 1) for each row that its values decide."""
     texts = [
-        np.array([zlib.crc32(str(v).encode()) for v in values], np.float64)
+        np.array(
+            [zlib.crc32(str(v).encode(errors="surrogatepass")) for v in values],
+            np.float64,
+        )
         for values in [*table.texts.values(), *_text_targets(y)]
     ]
     numbers = [table.numbers]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kurve
 from kurve import Classifier, Regressor
 
 FAST: dict[str, Any] = {
@@ -170,3 +171,26 @@ def test_labels_of_one_kind_in_all_batches() -> None:
     first, second = [2**63, 5] * 10, np.arange(20) % 2
     model = Classifier(**FAST).fit([(x, first), (x, second)])
     assert model.classes_.tolist() == [0, 1, 5, 2**63]
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_levels_that_utf8_cannot_write(batches: bool) -> None:
+    pandas = pytest.importorskip("pandas")
+    levels = pandas.Index(["a", "b", "\ud800"], dtype=object)
+    codes = np.arange(60) % 3
+    x = pandas.DataFrame({"size": np.arange(60.0)})
+    x["city"] = pandas.Categorical.from_codes(codes, categories=levels)
+    y = np.arange(60.0)
+    data = ([(x, y), (x, y)],) if batches else (x, y)
+    with pytest.raises(ValueError) as caught:
+        Regressor(max_epochs=1).fit(*data)
+    assert str(caught.value) == (
+        "[fit] the levels of column 'city' must be text without lone surrogates, which "
+        "UTF-8 cannot write. Received: '\\ud800'. Try replacing it by a text without "
+        "them."
+    )
+    known = x[codes < 2]
+    known = known.assign(city=known["city"].astype(object))
+    model = Regressor(max_epochs=1).fit(known, y[codes < 2])
+    with pytest.raises(ValueError, match=r"text without lone surrogates\. Received"):
+        kurve.inspection.partial_dependence(model, x, "city")

@@ -50,7 +50,7 @@ def names(kind: str) -> list[str]:
 
 
 def loaded(file: str, compile: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
-    """The model, and what its version of Keras expects of it."""
+    """The model, and the results of its version of Keras."""
     version, name = file.split("/")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", SLOW)
@@ -117,7 +117,7 @@ def test_a_state_that_is_not_there_is_named(file: str) -> None:
     "file", [f for f in names("optimizer") if not is_without_state(f)]
 )
 def test_optimizers_go_on(file: str) -> None:
-    """Two more steps end where that Keras ended, which had not stopped in between."""
+    """Two more steps end where that Keras ended without stopping in between."""
     model, wanted = loaded(file)
     x, y = rows()
     assert_near(model.predict(x, verbose=0), wanted["predicted"], 2e-6)

@@ -50,6 +50,12 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "U8": np.dtype("|u1"),
 }
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip file, such as a .keras file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, such as a .h5 file",
+}
+TEXT_BYTES = frozenset([*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0x100)])
+
 BEGIN = b'{"__metadata__":{"sha256":"'
 ZEROS = "0" * 64
 PIECE = 1 << 20
@@ -156,6 +162,25 @@ def _no_file(path: str) -> ModelFileError:
     return damaged(path, "file", "it is a folder, pipe or device")
 
 
+def _refuse_other_formats(path: str, start: bytes) -> None:
+    """Refuse a file that is plainly something else, by its first 8 bytes: a length of
+    a header has zeros among them, which no text has."""
+    for magic, format in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise ModelFileError(
+                f"[load] {path!r} is {format}, not a Kurve file. Try "
+                "kurve.models.load_model(path) in Python if it is a model of Keras, "
+                "and its save('model.kurve').",
+                "header",
+            )
+    if len(start) == 8 and all(byte in TEXT_BYTES for byte in start):
+        raise ModelFileError(
+            f"[load] {path!r} is a text file, not a Kurve file. "
+            "Try the name of a file that `kurve fit` or `save` has written.",
+            "header",
+        )
+
+
 class Reader:
     """An open file; see `opened`.
 
@@ -167,6 +192,7 @@ class Reader:
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
         self.path, self._file = path, file
         start = file.read(8)
+        _refuse_other_formats(path, start)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
             raise damaged(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kurve.core.arguments import has_lone_surrogate
 from kurve.core.container.reading import (
     BEGIN,
     DTYPES,
@@ -103,7 +104,7 @@ def _check_writable(where: str, name: str, array: np.ndarray) -> None:
             f"Received: {name!r} of {array.dtype}. Try array.astype(np.float64)."
         )
     fine = 0 < len(name) <= MAX_NAME and name != "__metadata__"
-    if not fine or array.ndim > MAX_RANK or any("\ud800" <= c < "\ue000" for c in name):
+    if not fine or array.ndim > MAX_RANK or has_lone_surrogate(name):
         raise ValueError(
             f"[{where}] arrays must have names of at most {MAX_NAME} characters and at "
             f"most {MAX_RANK} axes. Received: {name[:80]!r}, shape {array.shape}. "

@@ -1,5 +1,5 @@
-"""What a model knows of its columns: a file for it is read by that, not by what the
-file looks like, so that "007" stays a category and 7 a number."""
+"""The columns of a file that a model reads. The model decides what they are, not their
+look in the file, so "007" stays a category and 7 a number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from kurve.cli.words import plural
+from kurve.cli.console import plural
 from kurve.errors import TableError
 from kurve.tables import roles
 
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     from kurve.tables import TableFile
 
-LEARNT = "it did in the training data"
+AS_IN_TRAINING = "it did in the training data"
+"""Why a column must hold numbers, for messages."""
 
 
-class Known:
+class ModelColumns:
     """The columns of a file that a model reads.
 
     features: their names, in the model's order
-    texts:    those of them that are text
-    levels:   by name, the levels of each that is a category
+    texts:    the names of those that are text
+    levels:   by name, the known levels of each category
+    common:   by name, the most frequent level
     """
 
     def __init__(self, estimator: Any, file: TableFile) -> None:
@@ -47,7 +49,7 @@ class Known:
         self.common: dict[str, Any] = {}
         for column, levels in columns.levels.items():
             name = self.features[column]
-            # A file's text is text; numbers are levels where all of them are.
+            # In a file, levels are text, or numbers if all of them are.
             values: list[Any] = [v for v in levels if isinstance(v, str)]
             values = values or [float(level) for level in levels]
             common = columns.common[column]
@@ -56,14 +58,14 @@ class Known:
         self.texts = [n for n, v in self.levels.items() if roles.is_text(v.type)]
 
     def features_of(self, table: pyarrow.Table, first: int = 0) -> pyarrow.Table:
-        """The features in a table that was read, as the model takes them.
+        """The features in a table of the file, as the model takes them.
 
         Args:
-            first: number of the table's first row in the file.
+            first: position of the table's first row in the file.
 
         Raises:
             TableError: text where the model has numbers, infinite numbers and, unless
-                the model fills them in, missing ones.
+                the model imputes them, missing values.
         """
         import pyarrow
 
@@ -72,7 +74,7 @@ class Known:
         for name in self.features:
             values = table[name]
             if name not in self.texts:
-                values = self.file.numbers(name, values, LEARNT)
+                values = self.file.numbers(name, values, AS_IN_TRAINING)
             columns[name] = values
         x = pyarrow.table(columns)
         if self.estimator.missing == "error":
@@ -84,9 +86,8 @@ class Known:
         """bool (n,): rows with a level that was not in the training data."""
         return roles.unknown_levels(x, self.levels)
 
-    def filled(self, x: pyarrow.Table) -> pyarrow.Table:
-        """The features with the most frequent level in place of those that the model
-        does not know."""
+    def without_unknown(self, x: pyarrow.Table) -> pyarrow.Table:
+        """The features with unknown levels replaced by the most frequent level."""
         import pyarrow
         from pyarrow import compute
 
@@ -94,18 +95,18 @@ class Known:
             unknown = roles.unknown_cells(x[name], values)
             if unknown.any():
                 common = pyarrow.scalar(self.common[name], values.type)
-                known = compute.if_else(pyarrow.array(~unknown), x[name], common)
-                x = x.set_column(x.column_names.index(name), name, known)
+                column = compute.if_else(pyarrow.array(~unknown), x[name], common)
+                x = x.set_column(x.column_names.index(name), name, column)
         return x
 
 
 def unknown_error(
     file: TableFile, x: pyarrow.Table, levels: Mapping[str, Any], rows: Any
 ) -> TableError:
-    """The error for the first level in a table that is none of those known.
+    """The error for the first unknown level in a table.
 
     Args:
-        rows: of the file, from 0, that the table's are.
+        rows: positions of the table's rows in the file, from 0.
     """
     where, column, value, count = first_unknown(file, x, levels, rows)
     known = sorted(levels[column].to_pylist())

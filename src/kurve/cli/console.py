@@ -1,6 +1,6 @@
-"""What the command says on its standard streams. Words never stop or lose the work: a
-reader that has had enough is no error, another failure is told at the end, and a stream
-that is closed hears nothing."""
+"""Output of the command on its standard streams. Failing output never stops or loses
+the work: a closed pipe is not an error, other failures are reported at the end, and
+output to a closed stream is dropped."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ _failed: list[OSError] = []
 _closed: set[str] = set()
 
 
-def ready() -> None:
-    """Before any work: closed streams lead nowhere, and what a stream cannot encode is
-    written with backslashes."""
+def prepare() -> None:
+    """Before any work: connect closed streams to the null device, and write what
+    standard output cannot encode with backslashes."""
     _failed.clear()
     _closed.clear()
-    for name in NAMES:  # in the order of their numbers, so that each gets its own
+    for name in NAMES:  # in the order of their descriptors, so that each gets its own
         if getattr(sys, name) is None:
             _closed.add(name)
-            number = os.open(os.devnull, os.O_RDWR)  # stays open
+            descriptor = os.open(os.devnull, os.O_RDWR)  # stays open
             mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
     """A line on standard output."""
-    with _tolerant():
+    with _deferring_errors():
         print(text, flush=True)
 
 
-def silent(text: str) -> None:
-    """Nothing."""
+def say_nothing(text: str) -> None:
+    """In place of `say` with --quiet."""
 
 
-def plural(count: int, what: str) -> str:
+def plural(count: int, noun: str) -> str:
     """ "1 row", "2,000 rows"."""
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def printable(text: str) -> str:
-    """Text from a file, without what a terminal would take for orders."""
+    """Text from a file, with control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """A line on standard error."""
     try:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        mute(sys.stderr)
+        discard(sys.stderr)
 
 
-def finish() -> None:
-    """Write what is still held back.
+def flush() -> None:
+    """Write what is still buffered.
 
     Raises:
-        OSError: not all words could be written.
+        OSError: some output could not be written.
     """
-    with _tolerant():
+    with _deferring_errors():
         sys.stdout.flush()
     if _failed:
         raise _failed[0]
@@ -79,35 +79,35 @@ def finish() -> None:
 
 @contextmanager
 def standard_output() -> Iterator[Any]:
-    """Standard output for data: a failure ends the work, unless the reader has had
-    enough."""
+    """Standard output for data: a failure is an error, except for a closed pipe."""
     if "stdout" in _closed:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), NAMES["stdout"])
     try:
         yield sys.stdout.buffer
         sys.stdout.flush()
     except BrokenPipeError:
-        mute(sys.stdout)
+        discard(sys.stdout)
     except OSError as error:
-        mute(sys.stdout)
+        discard(sys.stdout)
         raise named(error, NAMES["stdout"]) from error
 
 
-def mute(stream: Any) -> None:
-    """Lead a stream nowhere, with what it still holds."""
+def discard(stream: Any) -> None:
+    """Connect a stream to the null device, with what it still holds."""
     with suppress(OSError, ValueError, AttributeError):
-        number = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, stream.fileno())
+        finally:
+            os.close(null)
 
 
 @contextmanager
-def _tolerant() -> Iterator[None]:
+def _deferring_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        mute(sys.stdout)
+        discard(sys.stdout)
     except OSError as error:
         _failed.append(named(error, NAMES["stdout"]))
-        mute(sys.stdout)
+        discard(sys.stdout)

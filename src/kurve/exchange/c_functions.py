@@ -1,20 +1,18 @@
-"""The parts of C functions: what each activation becomes, and what an operation gives.
-Formulas are those of `kurve.engines.reference`; NaN stays NaN.
+"""The parts of C functions: activations, and the function of one operation. Formulas
+are those of `kurve.engines.reference`; NaN stays NaN.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from kurve.engines.reference.activations import SELU_ALPHA, SELU_SCALE
 from kurve.exchange.c_text import single
+from kurve.exchange.constants import Arrays as Arrays
 from kurve.plan import Op
-
-Arrays = Mapping[str, np.ndarray]
 
 ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "relu": ("return z < 0.0f ? 0.0f : z;",),
@@ -48,11 +46,11 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Step:
-    """One operation: its arrays, in the order in which w holds them, and the body of a
-    function of w, x and y.
+class CFunction:
+    """The C function of one operation: its arrays, in the order in which w holds them,
+    and its body, a function of w, x and y.
 
-    scratch: floats that the body takes from `scratch`
+    scratch: floats that the body needs in `scratch`
     """
 
     arrays: tuple[tuple[str, np.ndarray], ...]
@@ -60,21 +58,21 @@ class Step:
     scratch: int = 0
 
 
-class Functions:
-    """The small functions that a file needs, each once."""
+class Activations:
+    """The functions of activations that a file needs, each once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._made: dict[tuple[str, float], tuple[str, list[str]]] = {}
+        self._functions: dict[tuple[str, float], tuple[str, list[str]]] = {}
 
-    def activated(self, op: Op, z: str) -> str:
-        """An expression for the op's activation of z."""
+    def apply(self, op: Op, z: str) -> str:
+        """A C expression for the op's activation of z."""
         kind, alpha = str(op.attrs["activation"]), float(op.attrs["alpha"])
         if kind == "linear":
             return z
         body = ACTIVATIONS[kind]
-        if (kind, alpha) not in self._made:
-            count = sum(made == kind for made, _ in self._made)
+        if (kind, alpha) not in self._functions:
+            count = sum(other == kind for other, _ in self._functions)
             function = f"{self.name}_{kind}" + (f"_{count + 1}" if count else "")
             text = [
                 f"static float {function}(float z)",
@@ -83,11 +81,11 @@ class Functions:
                 "}",
                 "",
             ]
-            self._made[kind, alpha] = function, text
-        return f"{self._made[kind, alpha][0]}({z})"
+            self._functions[kind, alpha] = function, text
+        return f"{self._functions[kind, alpha][0]}({z})"
 
     def text(self) -> list[str]:
-        return [line for _, lines in self._made.values() for line in lines]
+        return [line for _, lines in self._functions.values() for line in lines]
 
 
 def repeated(body: list[str], rows: int, inputs: int, outputs: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The top of a C file: a comment that says how to use it, and what it declares."""
+"""The preamble of a C file: a comment that says how to use it, and declarations."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from kurve.exchange.c_text import comment
 from kurve.exchange.exported import Classification, ExportedModel, Regression
 
 STACK = 64 * 1024
-"""Bytes of working memory up to which NAME_predict takes it from the stack."""
+"""Bytes of working memory that NAME_predict may take from the stack."""
 
 SHOWN = 100
-"""Columns that the comment lists."""
+"""Columns that the comment lists, at most."""
 
 
 @dataclass(frozen=True)
 class Preamble:
-    """What the file's user must know.
+    """What users of the file need.
 
-    name:    prefix of all that the file defines
+    name:    prefix of all names in the file
     scratch: floats of working memory
     """
 
@@ -42,12 +42,12 @@ class Preamble:
         return self.scratch * 4 <= STACK
 
     def comment(self) -> list[str]:
-        n, u, p = self.name, self.upper, self.exported
+        n, u, model = self.name, self.upper, self.exported
         lines = [
             f"{n}.c: a trained model in C99, written by Kurve {kurve.__version__}.",
             "",
-            f"{p.what}: {math.prod(p.input_shape)} inputs, {self.outputs} outputs, "
-            f"{p.numbers} numbers.",
+            f"{model.what}: {math.prod(model.input_shape)} inputs, "
+            f"{self.outputs} outputs, {model.numbers} numbers.",
             "",
             f"Compile:  cc -std=c99 -O2 -c {n}.c      and link with -lm",
             f"Test it:  cc -std=c99 -O2 -D{u}_SELF_TEST {n}.c -o {n}_test -lm",
@@ -69,20 +69,21 @@ class Preamble:
             ]
         lines += [
             "",
-            "x and y must not overlap. No memory is allocated and nothing is kept",
+            "x and y must not overlap. No memory is allocated and no state is kept",
             "between calls, so threads may call at the same time.",
             "",
-            f"x[{_range(0, math.prod(p.input_shape))}]{self._axes(p.input_shape)}",
+            f"x[{_range(0, math.prod(model.input_shape))}]"
+            f"{self._axes(model.input_shape)}",
             *self._columns(),
             "",
         ]
         first = 0
-        for name, shape in p.outputs.items():
+        for name, shape in model.outputs.items():
             size = math.prod(shape)
             what = f"{name}{self._axes(shape)}{self._meaning(name)}"
             lines.append(f"y[{_range(first, size)}]  {what}")
             first += size
-        if p.inputs is not None:
+        if model.inputs is not None:
             lines += ["", *self._refused()]
         return ["/*", *(f" * {line}".rstrip() for line in lines), " */", ""]
 
@@ -109,7 +110,10 @@ class Preamble:
         return " of " + ", ".join(comment(target) for target in targets[:SHOWN])
 
     def _refused(self) -> Iterable[str]:
-        if self.exported.inputs is not None and self.exported.inputs.fills is not None:
+        if (
+            self.exported.inputs is not None
+            and self.exported.inputs.imputation is not None
+        ):
             return ["NaN in x is a missing value. Infinity makes all outputs NaN."]
         return ["NaN and infinity in x make all outputs NaN."]
 
@@ -148,17 +152,17 @@ class Preamble:
 
     def signatures(self) -> list[str]:
         n = self.name
-        found = [
+        lines = [
             f"void {n}_predict_with(const float *x, float *y, float *scratch)",
             f"void {n}_predict_batch_with(const float *x, float *y, size_t rows, "
             "float *scratch)",
         ]
         if self.on_stack:
-            found += [
+            lines += [
                 f"void {n}_predict(const float *x, float *y)",
                 f"void {n}_predict_batch(const float *x, float *y, size_t rows)",
             ]
-        return found
+        return lines
 
     def includes(self) -> list[str]:
         return [
@@ -176,5 +180,5 @@ class Preamble:
 
 
 def _range(first: int, size: int) -> str:
-    """Indices as a reader of C expects them."""
+    """Indices in the notation of C comments."""
     return f"{first}" if size == 1 else f"{first}..{first + size - 1}"

@@ -15,7 +15,7 @@ import pytest
 
 import kurve
 from kurve import Sequential, layers
-from kurve.engines import Batches
+from kurve.engines import Batches, get_engine
 from kurve.errors import NonFiniteError
 from kurve.layers import (
     BatchNormalization,
@@ -246,14 +246,14 @@ def test_bytes_and_floats_are_the_same_pictures(engine: str) -> None:
 def test_bytes_stay_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The set that an engine gets is the caller's own memory."""
     model, seen = digits(), []
-    program = model._ready_program()
-    train = type(program).train
+    engine = type(get_engine())
+    train = engine.train
 
-    def watch(self: Any, state: Any, batches: Batches, *rest: Any) -> None:
-        seen.append(batches.x)
-        train(self, state, batches, *rest)
+    def watch(self: Any, jobs: Any) -> Any:
+        seen.extend(job.batches.x for job in jobs)
+        return train(self, jobs)
 
-    monkeypatch.setattr(type(program), "train", watch)
+    monkeypatch.setattr(engine, "train", watch)
     model.fit(BYTES, CLASSES, verbose=0)
     assert seen[0].dtype == np.uint8
     assert np.shares_memory(seen[0], BYTES)

@@ -106,7 +106,7 @@ def exclusive(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(call)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R:
             model: Any = args[0] if args else kwargs.get("model")
-            if not hasattr(model, "_claim"):  # an error, but not one of ours
+            if not hasattr(model, "_model_lock"):  # an error, but not one of ours
                 return call(*args, **kwargs)
             lock = ModelLock(where)
             try:

@@ -14,7 +14,7 @@ from kurve.core import registry, rng
 from kurve.core.arrays import as_numbers
 from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
-from kurve.engines import Batches, State, aligned_zeros
+from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
 from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
 from kurve.training.batching import pass_bounds
@@ -359,7 +359,8 @@ class Context:
             batches = Batches(self.rows.x, self.rows.y, None, order, bounds, rates)
             totals = np.zeros(program.plan.totals_size)
             try:
-                program.train(copy, batches, 0, steps, totals)
+                job = Job(program, copy, batches, 0, steps, totals)
+                run_job(self.model._engine, job)
             except NonFiniteError:
                 return losses + [float("inf")] * (epochs - len(losses))
             losses.append(self._loss_of(copy, self.rows))

@@ -27,6 +27,7 @@ from kurve.engines import Job
 from kurve.models import Sequential
 from kurve.training import TrainingRun
 from kurve.training.batching import check_count
+from kurve.training.fitting import fit_steps
 
 
 @entry
@@ -109,7 +110,8 @@ class Ensemble:
         shown = _Shown(bar)
         weights = self._weights(x, sample_weight, bootstrap)
         runs = [
-            member.fit_steps(
+            fit_steps(
+                member,
                 x,
                 y,
                 sample_weight=weight,
@@ -174,7 +176,7 @@ class Ensemble:
         while waiting:
             jobs, numbers = list(waiting.values()), list(waiting)
             waiting.clear()
-            errors = self.members[numbers[0]].ready_engine().train(jobs)
+            errors = self.members[numbers[0]]._engine.train(jobs)
             for number, error in zip(numbers, errors, strict=True):
                 if error is None:
                     advance(number, runs[number].__next__)

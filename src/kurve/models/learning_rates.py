@@ -12,7 +12,7 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.core.entries import entry
-from kurve.engines import Batches
+from kurve.engines import Batches, Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.models import Sequential
 from kurve.training.batching import Division, batch_bounds, check_count
@@ -101,9 +101,8 @@ def lr_find(
     diverged: float | None = None
     for step in range(steps):
         try:
-            program.train(
-                state, batches, step, step + 1, np.zeros(program.plan.totals_size)
-            )
+            totals = np.zeros(program.plan.totals_size)
+            run_job(twin._engine, Job(program, state, batches, step, step + 1, totals))
             loss = loss_now()
         except NonFiniteError:
             loss = math.inf

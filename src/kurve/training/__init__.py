@@ -2,6 +2,7 @@
 
 trainable   compile; plan, state and program of a model
 trainer     fit, evaluate and predict: the methods and what they ask of their arguments
+fitting     a call of `fit`, from its arguments to the jobs for the engine
 loop        the epochs of a `fit`, its steps and tests
 """
 

@@ -3,11 +3,28 @@ takes them; and what holds no rows, which is refused by what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kurve.layers.base import refuse_graphs
 from kurve.plan import Shape
+
+
+def unpack_validation(where: str, validation_data: Any) -> Sequence[Any]:
+    """x, y and sample_weight (or None) of (x, y) or (x, y, sample_weight).
+
+    Raises:
+        TypeError: neither of the two.
+    """
+    if isinstance(validation_data, (tuple, list)):
+        if len(validation_data) == 2:
+            return *validation_data, None
+        if len(validation_data) == 3:
+            return validation_data
+    raise TypeError(
+        f"[{where}] validation_data must be (x, y) or (x, y, sample_weight). "
+        f"Received: {type(validation_data).__name__}. Try validation_data=(x, y)."
+    )
 
 
 def one_array(

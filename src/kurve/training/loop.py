@@ -3,12 +3,10 @@ tests between them."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec
 
 import numpy as np
 
@@ -28,35 +26,6 @@ NO_CHECKPOINTS = NullCheckpointer()
 TrainingRun = Generator[Job, None, History]
 """A `fit` under way: it yields each stretch of steps for somebody else to do (or to
 throw the error of), and returns the history. So several can go on side by side."""
-
-P = ParamSpec("P")
-
-
-def driven(steps: Callable[P, TrainingRun]) -> Callable[P, History]:
-    """The method that does all jobs of `steps` one after the other."""
-
-    @functools.wraps(steps)
-    def fit(*args: P.args, **kwargs: P.kwargs) -> History:
-        run = steps(*args, **kwargs)
-        try:
-            job = next(run)
-            while True:
-                try:
-                    job.program.train(
-                        job.state, job.batches, job.first, job.last, job.totals
-                    )
-                except BaseException as error:
-                    job = run.throw(error)
-                else:
-                    job = next(run)
-        except StopIteration as end:
-            history: History = end.value
-            return history
-        finally:
-            run.close()
-
-    fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
-    return fit
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,6 +93,7 @@ class Trainable:
     stop_training: bool
     _own_seed: int
     _model_lock = UNLOCKED
+    _engine: Engine
 
     def __init__(self) -> None:
         refuse_overrides(type(self).__name__, self)
@@ -299,7 +300,8 @@ class Trainable:
             if self._compilation is not None:
                 self._metrics = self._compilation.metrics_for(plan.output_shape)
                 plan = self._compilation.completed(plan, self._metrics)
-            self._program = self.ready_engine().compile(plan)
+            self._engine = self.ready_engine()
+            self._program = self._engine.compile(plan)
         return self._program
 
     def ready_engine(self) -> Engine:

@@ -14,30 +14,22 @@ from typing import Any, Never
 import numpy as np
 
 from kurve import data
-from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
+from kurve.callbacks import Callback, CallbackList, History
 from kurve.callbacks.base import as_list
-from kurve.callbacks.checkpoints import checked_freq
 from kurve.core.entries import entry, shown
 from kurve.core.locks import (
     check_readable,
     check_still_readable,
     exclusive,
-    exclusive_generator,
     reads,
 )
-from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
-from kurve.engines import Batches
-from kurve.errors import path_name, unknown_argument
-from kurve.training.batching import (
-    ONE_BATCH,
-    check_count,
-    evaluation_bounds,
-    pass_bounds,
-)
-from kurve.training.checkpoints.progress import NullCheckpointer
+from kurve.engines import Batches, Job, run_job
+from kurve.errors import unknown_argument
+from kurve.training.batching import ONE_BATCH, evaluation_bounds
+from kurve.training.fitting import fit_steps, run_to_completion
 from kurve.training.inputs import one_array
-from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun, driven
+from kurve.training.loop import TrainingLoop
 from kurve.training.trainable import Trainable
 
 
@@ -51,8 +43,8 @@ class Trainer(Trainable):
         self.stop_training = False
         self.history = None
 
-    @exclusive_generator("fit")
-    def fit_steps(
+    @entry
+    def fit(
         self,
         x: Any = None,
         y: Any = None,
@@ -73,7 +65,7 @@ class Trainer(Trainable):
         *,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_freq: str | int = "auto",
-    ) -> TrainingRun:
+    ) -> History:
         """Train the model.
 
         Args:
@@ -123,61 +115,28 @@ class Trainer(Trainable):
                 warning, and training goes on.
             MemoryError: there is no memory for a batch of that size.
         """
-        self._require_compiled("fit")
-        refuse_overrides("fit", self)
-        check_count("fit", "epochs", epochs, 0)
-        check_count("fit", "initial_epoch", initial_epoch, 0)
-        for name, count in (
-            ("batch_size", batch_size),
-            ("steps_per_epoch", steps_per_epoch),
-            ("validation_batch_size", validation_batch_size),
-            ("validation_steps", validation_steps),
-        ):
-            if count is not None:
-                check_count("fit", name, count, 1)
-        _check_validation_freq(validation_freq)
-        verbose = check_verbose(verbose, "fit")
-        callbacks = as_list(callbacks, "fit")
-        backup = _backup(checkpoint, checkpoint_freq, callbacks)
-        x, y, weights = self._checked("fit", x, y, sample_weight, class_weight)
-        held_out = None if class_weight is not None else weights
-        validation = self._validation(
-            x, y, held_out, validation_split, validation_data,
-            validation_batch_size or batch_size, validation_steps,
-        )  # fmt: skip
-        if validation_split and validation_data is None:
-            kept = len(x) - len(validation.x)
-            x, y = x[:kept], y[:kept]
-            weights = None if weights is None else weights[:kept]
-        bounds = pass_bounds(len(x), batch_size, steps_per_epoch)
-        steps = steps_per_epoch or len(bounds) - 1
-
-        self._build_for(x)  # nothing is wrong: from here on the model changes
-        self._training_state("fit")
-        self._ready_program()
-        history = History()
-        hooks = CallbackList(
-            [*callbacks, history],
+        run = fit_steps(
             self,
-            {"epochs": epochs, "steps": steps, "verbose": verbose},
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            shuffle,
+            class_weight,
+            sample_weight,
+            initial_epoch,
+            steps_per_epoch,
+            validation_steps,
+            validation_batch_size,
+            validation_freq,
+            checkpoint=checkpoint,
+            checkpoint_freq=checkpoint_freq,
         )
-        config = FitConfig(
-            Batches(x, y, weights, None, bounds),
-            *(validation, epochs, initial_epoch, steps, validation_freq),
-            *(bool(shuffle), verbose),
-        )
-        with self._checkpointer(backup, hooks) as checkpointer:
-            loop = TrainingLoop(self, hooks, checkpointer, initial_epoch)
-            checkpointer.validate(config)
-            self.history, self.stop_training = history, False
-            if checkpointer.finished:
-                checkpointer.restore(loop.progress)
-            else:
-                yield from loop.run(config)
-            loop.check_last_update(config.data)
-        return history
-
-    fit = entry(driven(fit_steps))
+        return run_to_completion(run, self)
 
     @entry
     @reads
@@ -322,7 +281,7 @@ class Trainer(Trainable):
         rates = self.optimizer.learning_rates(state.step, 1)
         batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
         totals = np.zeros(program.plan.totals_size)
-        program.train(state, batches, 0, 1, totals)
+        run_job(self._engine, Job(program, state, batches, 0, 1, totals))
         return self._returned(self._logs(totals), return_dict)
 
     @entry
@@ -364,80 +323,3 @@ class Trainer(Trainable):
             raise shown(error)  # noqa: B904 - it is the same error
 
     # ---------------------------------------------------------------- the inside
-
-    def _checkpointer(
-        self, backup: BackupAndRestore | None, hooks: CallbackList
-    ) -> NullCheckpointer:
-        """Who writes the checkpoints that `backup` asks for, if anybody."""
-        _, state = self._built("fit")
-        if backup is None:
-            return NullCheckpointer(state.step)
-        from kurve.training.checkpoints.checkpointer import Checkpointer
-
-        return Checkpointer(backup, self, hooks)
-
-    def _validation(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        weights: np.ndarray | None,
-        split: float,
-        given: Sequence[Any] | None,
-        batch_size: int | None,
-        steps: int | None,
-    ) -> Any:
-        """The batches of the validation, or None."""
-        if given is not None:
-            if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-                raise TypeError(
-                    "[fit] validation_data must be (x, y) or (x, y, sample_weight). "
-                    f"Received: {type(given).__name__}. Try validation_data=(x, y)."
-                )
-            weight = given[2] if len(given) == 3 else None
-            where = "fit, validation_data"
-            x, y, weights = self._checked(
-                where, given[0], given[1], weight, None, x.shape[1:]
-            )
-        elif split:
-            if (
-                isinstance(split, str)
-                or not 0.0 < split < 1.0
-                or not 0 < int(len(x) * (1.0 - split)) < len(x)
-            ):
-                raise ValueError(
-                    "[fit] validation_split must leave rows on both sides. Received: "
-                    f"validation_split={split!r} for {len(x)} rows. Try 0.2."
-                )
-            kept = int(len(x) * (1.0 - split))
-            x, y = x[kept:], y[kept:]
-            weights = None if weights is None else weights[kept:]
-        else:
-            return None
-        bounds = evaluation_bounds(len(x), batch_size, steps, "fit")
-        return Batches(x, y, weights, None, bounds)
-
-
-def _backup(
-    checkpoint: Any, freq: Any, callbacks: list[Callback]
-) -> BackupAndRestore | None:
-    """What `fit` shall do about checkpoints; None for nothing."""
-    given = [c for c in callbacks if isinstance(c, BackupAndRestore)]
-    freq = checked_freq("fit", "checkpoint_freq", freq)
-    if checkpoint is not None:
-        folder = path_name("fit", "checkpoint", checkpoint, "checkpoints")
-        given.append(BackupAndRestore(folder, freq, True, False))
-    if len(given) > 1:
-        raise ValueError(
-            "[fit] one folder of checkpoints is enough. Received: "
-            f"{', '.join(repr(c.backup_dir) for c in given)}. "
-            "Try checkpoint=... or one BackupAndRestore."
-        )
-    return given[0] if given else None
-
-
-def _check_validation_freq(value: Any) -> None:
-    if isinstance(value, (list, tuple, set, range)):
-        for epoch in value:
-            check_count("fit", "validation_freq", epoch, 1)
-    else:
-        check_count("fit", "validation_freq", value, 1)

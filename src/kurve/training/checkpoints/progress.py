@@ -19,7 +19,7 @@ class TrainingProgress:
     epoch:       number of the epoch that is under way, or is next
     started:     whether its on_epoch_begin was called
     done:        steps of it that are done
-    totals:      what these have added up to, as `Program.train` counts
+    totals:      what these have added up to, as `Engine.train` counts
     non_finite:  whether the epoch ended because of a loss or gradient that is not
     tested:      batches of its validation that are done; -1 before on_test_begin
     test_totals: what these have added up to

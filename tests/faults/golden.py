@@ -1,7 +1,7 @@
 """Trains fixed networks on this process's instruction set and prints a hash of each.
 
     python -m tests.faults.golden            print
-    python -m tests.faults.golden --update   write golden.json, after raising NUMERICS
+    python -m tests.faults.golden --update   write bits.json, after raising NUMERICS
 
 Data and first weights are made of whole numbers, so that nothing but the core counts
 (and the C library's `pow` in the step sizes of Adam, Nadam and Adamax).
@@ -24,7 +24,7 @@ from kurve import Input, Sequential, _core
 from kurve.engines.base import NUMERICS
 from kurve.layers import Dense, Dropout, Normalization
 
-FILE = Path(__file__).with_name("golden.json")
+FILE = Path(__file__).parents[1] / "golden" / "bits.json"
 ROOT = Path(__file__).parents[2]
 CASES: dict[str, tuple[list[tuple[int, str]], Any, str, int]] = {
     "small": ([(16, "relu"), (8, "tanh")], "adam", "mse", 8),

@@ -1,4 +1,4 @@
-"""Writes the golden files of the present format, with what they must say.
+"""Writes the golden files of the present format, with what they must predict.
 
     PYTHONPATH=src python -m tests.golden.make 2
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve.cli.words import printable
-from kurve.core.container.reading import opened
+from kurve.core.container.reading import VERSION, opened
 from kurve.models.fields import Field
 from kurve.models.summary import format_bytes
 from kurve.saving import read_header
@@ -25,13 +25,13 @@ def facts(path: str) -> dict[str, Any]:
             is not as it must be.
     """
     with opened(path) as file:
-        info, entries, version = file.info, file.entries, file.version
+        info, entries = file.info, file.entries
     top = Field(path, "", info)
     kind = _kind(info)
     found: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
-        "format": version,
+        "format": VERSION,
         "kind": kind,
     }
     config = _part(top, "model")
@@ -89,7 +89,7 @@ def holds_estimator(path: str) -> bool:
 
 
 def _kind(info: Mapping[str, Any]) -> str:
-    """What a file holds; version 1 and checkpoints do not say so."""
+    """What a file holds; checkpoints do not say so."""
     if "estimator" in info:
         return "estimator"
     if "cursor" in info:

@@ -351,9 +351,7 @@ def _regression(
         fitted["_conformal"] = Conformal(scores, weights)
     if "cross/scores" in arrays:
         scores = arrays.take("cross/scores", None, targets)
-        old = arrays.file.version == 1
-        kind = np.float64 if old else np.int64
-        fold_of = arrays.take("cross/fold_of", len(scores), dtype=kind).astype(np.int64)
+        fold_of = arrays.take("cross/fold_of", len(scores), dtype=np.int64)
         if not len(fold_of) or fold_of.min() < 0:
             raise arrays.wrong("cross/fold_of", "it holds no folds")
         fitted["_cross"] = CrossValidation(scores, fold_of)
@@ -410,9 +408,7 @@ def _networks(
     """Members and folds, their weights read from the file."""
     places = [f"models/{i}/" for i in range(members)]
     places += [f"folds/{i}/" for i in range(folds)]
-    seeds: list[int | None] = [None] * len(places)  # version 1 has none
-    if fields["seeds"].value is not None:
-        seeds = [seed.whole(below=2**64) for seed in fields["seeds"].items()]
+    seeds = [seed.whole(below=2**64) for seed in fields["seeds"].items()]
     if len(seeds) != len(places):
         raise fields["seeds"].wrong(f"there must be {len(places)}")
     made = []
@@ -424,8 +420,7 @@ def _networks(
         network = models.read_network(fields["model"], arrays.file, names)
         if network.input_shape != (None, wide):
             raise fields["model"].wrong("it does not fit the columns")
-        if seed is not None:
-            network._seed = seed
+        network._seed = seed
         made.append(network)
     return made
 

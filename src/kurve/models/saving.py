@@ -26,7 +26,6 @@ from kurve import layers, losses, metrics, optimizers
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.core.container.reading import MAX_RANK, Reader, opened
-from kurve.core.container.version1 import upgraded
 from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable, check_shape
@@ -99,8 +98,6 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
 def description(file: Reader, *kinds: str) -> Field:
     """The description of a file that must be of one of these kinds."""
     top = Field(file.path, "", file.info)
-    if file.version == 1:
-        top = upgraded(top)
     kind = top.value.get("kind")
     if kind in kinds:
         return top

@@ -23,7 +23,7 @@ from kurve.layers import Dense, Dropout, Normalization
 from kurve.regularizers import L1, L1L2
 from kurve.saving import ModelFileError
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden" / "keras"
 FILES = ["sequential.keras", "sequential.h5", "functional.keras"]
 X = np.random.default_rng(1).normal(size=(24, 3))
 Y = X.sum(axis=1)

@@ -16,7 +16,7 @@ import pytest
 
 from kurve import models
 
-VERSIONS = Path(__file__).parent / "golden" / "versions"
+VERSIONS = Path(__file__).parents[2] / "golden" / "keras" / "versions"
 SLOW = r".*Nadam of Keras before 2\.11"
 NO_STATE = r".*state of the optimizer is left out.*the file has none"
 

@@ -10,7 +10,7 @@ no byte can change unnoticed.
 
 D is the SHA-256 of the length and the header with 64 zeros in D's place. Every size is
 compared with the file's own before memory is taken, and reading executes nothing.
-Format: the safetensors specification; version 1 had no checksums.
+Format: the safetensors specification.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of a file: its first byte counted from the data's begin, and its
-    checksum (None in version 1)."""
+    """One array of a file: its first byte, counted from the start of the data, and its
+    checksum."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     begin: int
-    sha256: str | None
+    sha256: str
 
     @property
     def nbytes(self) -> int:
@@ -100,11 +100,9 @@ def verify(path: str | os.PathLike[str]) -> None:
     """Compare every byte of a file with its checksums, in little memory.
 
     Raises:
-        ModelFileError: they do not agree; a file of version 1, which has none.
+        ModelFileError: they do not agree.
     """
     with opened(path) as file:
-        if file.version == 1:
-            raise damaged(file.path, "sha256", "version 1 has no checksums")
         for name in file.entries:
             file.check(name)
 
@@ -161,7 +159,6 @@ class Reader:
 
     info:    the description
     entries: the arrays by name, in their order
-    version: of the format
     """
 
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
@@ -177,12 +174,9 @@ class Reader:
         header = file.read(length)
         if len(header) != length:
             raise damaged(path, "header", "it is cut off")
-        self.version = 1
-        if header.startswith(BEGIN):
-            self.version = VERSION
-            _check_digest(path, start, header)
-        elif not header.startswith(b"{"):
-            raise damaged(path, "header", "it does not begin as a file of Kurve's")
+        if not header.startswith(BEGIN):
+            raise damaged(path, "__metadata__", "Kurve did not write this file")
+        _check_digest(path, start, header)
         # A long header is there once at a time.
         text = header.decode("latin-1")
         del header
@@ -193,12 +187,12 @@ class Reader:
         del text
         if not isinstance(entries, dict):
             raise damaged(path, "header", "it is no table")
-        described, sums = _metadata(path, self.version, entries)
-        if self.version > 1 and set(sums) != set(entries):
+        described, sums = _metadata(path, entries)
+        if set(sums) != set(entries):
             name = next(name for name in entries if name not in sums)
             raise damaged(path, f"sha256:{name[:80]}", "it is missing")
         self.entries = _entries(path, entries, sums, size - 8 - length)
-        self.info = _info(path, self.version, described)
+        self.info = _info(path, described)
         self._start = 8 + length
         self._taken: set[str] = set()
 
@@ -266,7 +260,7 @@ class Reader:
                 raise damaged(self.path, f"tensors.{name[:80]}", "it is cut off")
             digest.update(piece[:count].data)
             done += count
-        if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
+        if digest.hexdigest() != entry.sha256:
             what = "its SHA-256 is not that of its bytes"
             raise damaged(self.path, f"tensors.{name[:80]}", what)
 
@@ -282,9 +276,7 @@ def _check_digest(path: str, start: bytes, header: bytes) -> None:
         raise damaged(path, "header", "its SHA-256 is not that of its bytes")
 
 
-def _metadata(
-    path: str, version: int, header: dict[str, Any]
-) -> tuple[str, dict[str, str]]:
+def _metadata(path: str, header: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """The description's text, and the arrays' checksums by name."""
     metadata = header.pop("__metadata__", None)
     texts = isinstance(metadata, dict) and all(
@@ -293,10 +285,6 @@ def _metadata(
     if not texts or "kurve" not in metadata:
         raise damaged(path, "__metadata__", "Kurve did not write this file")
     described: str = metadata.pop("kurve")
-    if version == 1:
-        if metadata:
-            raise damaged(path, "__metadata__", "it does not begin with a checksum")
-        return described, {}
     del metadata["sha256"]
     if metadata.pop("format", None) != f"kurve {VERSION}":
         raise damaged(path, "format", f"it is not 'kurve {VERSION}'")
@@ -309,15 +297,13 @@ def _metadata(
     return described, sums
 
 
-def _info(path: str, version: int, text: str) -> dict[str, Any]:
+def _info(path: str, text: str) -> dict[str, Any]:
     try:
         info = parse(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, "kurve", f"it cannot be read, {error}") from error
     if not isinstance(info, dict):
         raise damaged(path, "kurve", "it is no table")
-    if version == 1 and info.pop("format", None) != 1:
-        raise damaged(path, "format", "it is not 1, and there is no checksum")
     return info
 
 
@@ -330,7 +316,7 @@ def _entries(
     entries: dict[str, Entry] = {}
     offset = 0
     for name, given in header.items():
-        entry = _entry(path, name, given, sums.get(name))
+        entry = _entry(path, name, given, sums[name])
         if entry.begin != offset:
             raise damaged(path, f"tensors.{name[:80]}", "it overlaps or leaves a gap")
         offset += entry.nbytes
@@ -342,7 +328,7 @@ def _entries(
     return entries
 
 
-def _entry(path: str, name: str, given: Any, sha256: str | None) -> Entry:
+def _entry(path: str, name: str, given: Any, sha256: str) -> Entry:
     """One array, its numbers proven to agree with one another."""
     field = f"tensors.{name[:80]}"
     if not 0 < len(name) <= MAX_NAME:

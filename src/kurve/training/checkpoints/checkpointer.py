@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -211,12 +210,12 @@ class Checkpointer(NullCheckpointer):
     def _progress(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     ) -> TrainingProgress:
-        position = info["progress"]
+        position = info["cursor"]
         progress = TrainingProgress(
             epoch=int(position["epoch"]),
             totals=tensors["totals"].copy(),
             test_totals=tensors["test_totals"].copy(),
-            started=bool(position["started"]),
+            started=bool(position["begun"]),
             done=int(position["done"]),
             non_finite=bool(position["non_finite"]),
             tested=int(position["tested"]),
@@ -362,13 +361,19 @@ class Checkpointer(NullCheckpointer):
             "totals": progress.totals,
             "test_totals": progress.test_totals,
         }
-        position = asdict(progress)
-        del position["totals"], position["test_totals"]
+        position = {
+            "epoch": progress.epoch,
+            "begun": progress.started,
+            "done": progress.done,
+            "non_finite": progress.non_finite,
+            "tested": progress.tested,
+            "stopped": progress.stopped,
+        }
         kept: dict[str, np.ndarray] = {}
         info = {
             "identity": self._identity,
             "instruction_set": self._instruction_set(),
-            "progress": position,
+            "cursor": position,
             "seed": state.seed,
             "step": state.step,
             "first_step": self.first_step,

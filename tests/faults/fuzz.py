@@ -55,7 +55,7 @@ class Loaded:
         """It predicts, trains and is described, or says in one sentence why not."""
         thing = self.thing
         if isinstance(thing, kurve.Sequential):
-            plan = thing._plan
+            plan = thing._network.plan
             assert plan is not None
             sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
             numbers = [v for op in plan.ops for v in op.attrs.values()]
@@ -97,11 +97,11 @@ def _said(call: Callable[[], Any]) -> None:
 
 
 def _of_model(model: Any) -> bytes:
-    state = model._state
+    state = model._network.state
     history = None if model.history is None else repr(model.history.history)
     compiled = None
     if model.optimizer is not None:
-        shown = [metrics.serialize(m) for m, _ in model._compilation.metrics]
+        shown = [metrics.serialize(m) for m, _ in model._network.compilation.metrics]
         compiled = (model.optimizer.get_config(), model.loss.get_config(), shown)
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     text = repr((model.get_config(), state.seed, state.step, history, compiled))

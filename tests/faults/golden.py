@@ -53,12 +53,12 @@ def hashes() -> dict[str, str]:
             [Input((5,)), Normalization(mean=0.125, variance=0.5), *layers,
              Dropout(0.25), Dense(1)]
         )  # fmt: skip
-        model._seed = 11
+        model._network.seed = 11
         model.compile(optimizer, loss, engine="native")
         shapes = [w.shape for w in model.get_weights()]
         model.set_weights([whole_numbers(s, 31 * i) / 8 for i, s in enumerate(shapes)])
         model.fit(x, y, batch_size=batch, epochs=3, verbose=0)
-        _, state = model._built("fit")
+        _, state = model._network.require_built("fit")
         data = state.params.tobytes() + state.slots.tobytes()
         data += model.predict(x, verbose=0).tobytes()
         found[name] = hashlib.sha256(data).hexdigest()

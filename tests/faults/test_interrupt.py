@@ -80,7 +80,7 @@ def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bits(model: Sequential) -> bytes:
-    state = model._state
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.slots, state.scalars)
     return b"".join(a.tobytes() for a in arrays) + str(state.step).encode()

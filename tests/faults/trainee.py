@@ -108,7 +108,7 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         checkpointer.AT_LEAST, checkpointer.SHARE, checkpointer.LOOK = 0.0, 0.5, 0.001
         options |= {"validation_split": 0.2, "checkpoint": checkpoint}
     history = model.fit(x, y, callbacks=used, **options)
-    state = model._state
+    state = model._network.state
     assert state is not None
     result = {
         "weights": [digest(w) for w in model.get_weights()],

@@ -140,4 +140,4 @@ def test_engine_by_object(engine: str) -> None:
     model = Sequential([Dense(1)])
     model.compile("sgd", "mse", engine=get_engine("reference"))
     model.fit([1, 2], [1, 2], verbose=0)
-    assert type(model._program) is ReferenceProgram
+    assert type(model._network.program()) is ReferenceProgram

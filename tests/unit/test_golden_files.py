@@ -43,8 +43,8 @@ def test_models(version: str, expected: Any) -> None:
     np.testing.assert_allclose(
         model.predict(X, verbose=0), expected["model"], rtol=1e-5, atol=1e-6
     )
-    assert model._state is not None
-    assert model._state.seed == int(expected["seed"])
+    assert model._network.state is not None
+    assert model._network.state.seed == int(expected["seed"])
     assert model.iterations == 10
     assert model.metrics_names == ["loss", "mae", "binary_accuracy", "rmse"]
     assert model.history is not None

@@ -378,7 +378,7 @@ def test_only_training_moves_averages(engine: str) -> None:
     model.predict(BYTES, verbose=0)
     rows = Batches(BYTES, CLASSES.astype(np.float32)[:, None], None, None,
                    np.array([0, 50]))  # fmt: skip
-    model._ready_program().gradient(model._training_state(), rows, 0)
+    model._network.program().gradient(model._network.training_state(), rows, 0)
     assert averages(model) == before
     model.fit(BYTES, CLASSES, verbose=0)
     assert averages(model) != before
@@ -496,7 +496,7 @@ def test_no_float_copy_of_the_set(engine: str) -> None:
         [Input((40, 40, 1)), MaxPooling2D(20), Flatten(), Dense(3, "softmax")]
     )
     model.compile("sgd", "sparse_categorical_crossentropy", engine=engine)
-    model._ready_program()
+    model._network.program()
     tracemalloc.start()
     try:
         model.fit(x, y, batch_size=8, steps_per_epoch=20, validation_split=0.1,

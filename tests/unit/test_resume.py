@@ -66,7 +66,7 @@ def fit(model: Sequential, *used: callbacks.Callback, **options: Any) -> Any:
     x, y = options.pop("x", X), options.pop("y", Y)
     options = {"epochs": 3, "batch_size": 8, "verbose": 0, **options}
     history = model.fit(x, y, callbacks=list(used), **options).history
-    state = model._state
+    state = model._network.state
     assert state is not None
     return history, [w.tobytes() for w in model.get_weights()], state.slots.tobytes()
 
@@ -138,8 +138,8 @@ def test_the_seed_of_the_checkpoint_wins(tmp_path: Path) -> None:
     interrupted(5, tmp_path)
     model, other = model_of(seed=8), model_of()
     fit(model, NEVER, checkpoint=tmp_path)
-    assert model._state is not None and other._state is not None
-    assert model._state.seed == other._state.seed
+    assert model._network.state is not None and other._network.state is not None
+    assert model._network.state.seed == other._network.state.seed
 
 
 # ------------------------------------------------------------------------- the end

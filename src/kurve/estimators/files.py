@@ -159,7 +159,7 @@ def _described(
         "iterations": estimator.n_iter_,
         "outputs": estimator.n_outputs_,
         "target_names": getattr(estimator, "target_names_", None),
-        "seeds": [network._seed for network in [*estimator.models_, *folds]],
+        "seeds": [network._network.seed for network in [*estimator.models_, *folds]],
         "training": training,
     }
     if isinstance(estimator, Classifier):
@@ -185,7 +185,7 @@ def _training(
 ) -> dict[str, Any]:
     """What the next call of `partial_fit` goes on with."""
     for number, network in enumerate(networks):
-        _, state = network._built("save")
+        _, state = network._network.require_built("save")
         tensors[f"training/{number}/slots"] = state.slots
         tensors[f"training/{number}/scalars"] = state.scalars
     return {
@@ -420,7 +420,7 @@ def _networks(
         network = models.read_network(fields["model"], arrays.file, names)
         if network.input_shape != (None, wide):
             raise fields["model"].wrong("it does not fit the columns")
-        network._seed = seed
+        network._network.seed = seed
         made.append(network)
     return made
 
@@ -434,7 +434,7 @@ def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -
     for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
         models.compile_from(fields["compile"], network)
         models.read_training(file, network, f"training/{number}/")
-        _, state = network._built("load")
+        _, state = network._network.require_built("load")
         state.step = step
 
 

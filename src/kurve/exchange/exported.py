@@ -173,7 +173,7 @@ def describe(model: Any) -> ExportedModel:
 
 def _of_sequential(model: Sequential) -> ExportedModel:
     network = _network(model)
-    plan, _ = model._built("export")
+    plan, _ = model._network.require_built("export")
     return ExportedModel(
         "Sequential",
         plan.input_shape,
@@ -278,7 +278,7 @@ def _of_estimator(
 
 
 def _network(model: Sequential) -> Network:
-    plan, state = model._built("export")
+    plan, state = model._network.require_built("export")
     arrays = tuple(
         {
             role: vector[slot.offset : slot.end].reshape(slot.shape).copy()

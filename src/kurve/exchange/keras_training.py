@@ -240,7 +240,7 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    given = model._compilation
+    given = model._network.compilation
     if given is None:
         return None
     chosen: dict[bool, list[Any]] = {False: [], True: []}

@@ -54,7 +54,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         ImportError: h5py is not installed.
     """
     path = os.fspath(filepath)
-    _, state = model._built("save")
+    _, state = model._network.require_built("save")
     entry = model_entry(model)
     chosen = compile_entry(model)
     own = {"seed": state.seed}
@@ -91,7 +91,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             "[save_weights] the file's name must end in '.weights.h5'. "
             f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
         )
-    model._built("save_weights")
+    model._network.require_built("save_weights")
     model_entry(model)  # refuses what Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
     with replacing(path) as target:
@@ -141,10 +141,10 @@ def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -
 
 def _optimizer_of(model: Sequential) -> list[Any]:
     """The optimizer's arrays; before the first step those that it begins with."""
-    plan, state = model._built("save")
+    plan, state = model._network.require_built("save")
     assert model.optimizer is not None
     if len(state.slots) == 0:
-        state = model._training_state()
+        state = model._network.training_state()
     return optimizer_arrays(
         model.optimizer, plan, state.step, state.slots, state.scalars
     )

@@ -25,6 +25,7 @@ from kurve.core.entries import entries, entry
 from kurve.core.progress import ProgressBar, check_verbose
 from kurve.engines import Job
 from kurve.models import Sequential
+from kurve.models.cloning import clone
 from kurve.training import TrainingRun
 from kurve.training.batching import check_count
 from kurve.training.fitting import fit_steps
@@ -50,8 +51,8 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
         ValueError: members below 1.
     """
     check_count("ensemble", "members", members, 1)
-    model._require_compiled("ensemble")
-    return Ensemble([model.clone() for _ in range(members)])
+    model._network.require_compiled("ensemble")
+    return Ensemble([clone(model) for _ in range(members)])
 
 
 @entries
@@ -176,7 +177,9 @@ class Ensemble:
         while waiting:
             jobs, numbers = list(waiting.values()), list(waiting)
             waiting.clear()
-            errors = self.members[numbers[0]]._engine.train(jobs)
+            engine = self.members[numbers[0]]._network.engine
+            assert engine is not None
+            errors = engine.train(jobs)
             for number, error in zip(numbers, errors, strict=True):
                 if error is None:
                     advance(number, runs[number].__next__)

@@ -54,7 +54,7 @@ def _read(
 
     model = saving.load_model(filepath, custom_objects)
     if not compile:
-        model._forget_compile()
+        model._network.forget_compile()
     return model
 
 

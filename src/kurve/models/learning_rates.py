@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.core import rng
 from kurve.core.entries import entry
 from kurve.engines import Batches, Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.models import Sequential
+from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds, check_count
+from kurve.training.inputs import check_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,18 +75,20 @@ def lr_find(
             "[lr_find] model must be a Sequential. Received: an object of type "
             f"{type(model).__name__}. Try lr_find(model, x, y)."
         )
-    model._require_compiled("lr_find")
+    model._network.require_compiled("lr_find")
     check_count("lr_find", "steps", steps, 50)
     if not 0.0 < min_learning_rate < max_learning_rate < math.inf:
         raise ValueError(
             "[lr_find] 0 < min_learning_rate < max_learning_rate must hold. Received: "
             f"{min_learning_rate!r} and {max_learning_rate!r}. Try 1e-7 and 10."
         )
-    x, y, weights = model._checked("lr_find", x, y, sample_weight, None)
+    x, y, weights = check_data("lr_find", model._network, x, y, sample_weight)
     bounds = batch_bounds(len(x), batch_size, "lr_find")
 
     twin = _copy(model, x)
-    state, program = twin._training_state(), twin._ready_program()
+    state, program = twin._network.training_state(), twin._network.program()
+    engine = twin._network.engine
+    assert engine is not None
     order, bounds = Division(len(x), bounds, steps, True, state.seed, 0).epoch(0)
     rates = np.geomspace(min_learning_rate, max_learning_rate, steps)
     batches = Batches(x, y, weights, order, bounds, rates.astype(np.float32))
@@ -102,7 +105,7 @@ def lr_find(
     for step in range(steps):
         try:
             totals = np.zeros(program.plan.totals_size)
-            run_job(twin._engine, Job(program, state, batches, step, step + 1, totals))
+            run_job(engine, Job(program, state, batches, step, step + 1, totals))
             loss = loss_now()
         except NonFiniteError:
             loss = math.inf
@@ -186,17 +189,10 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
 
 
 def _copy(model: Sequential, x: np.ndarray) -> Sequential:
-    """A model that begins as this one would, and leaves all random numbers to come as
+    """A model that starts as this one would, and leaves all random numbers to come as
     they are."""
-    source = dict(rng._seed_source)
-    try:
-        twin = model.clone()
-    finally:
-        rng._seed_source.clear()
-        rng._seed_source.update(source)
-    twin._seed = model._seed
-    twin._build_for(x)
-    twin._training_state()
+    twin = clone(model, model._network.seed)
+    twin.build((None, *x.shape[1:]))
     if model.built:
         twin.set_weights(model.get_weights())
     return twin

@@ -44,7 +44,7 @@ _ENGINES = ("native", "reference")
 def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write configuration, weights, optimizer state, seed and history."""
     path = checked_ending("save", filepath, ".kurve")
-    model._built("save")
+    model._network.require_built("save")
     info, tensors = packed(model)
     write(path, info, tensors)
 
@@ -64,14 +64,14 @@ def load_model(
 def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write the weights alone."""
     path = checked_ending("save_weights", filepath, ".weights.kurve")
-    model._built("save_weights")
+    model._network.require_built("save_weights")
     write(path, {"kind": "weights"}, _weight_tensors("save_weights", model))
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Read the weights into a built model of the same layers, all or none. Orders and
     shapes must agree, not the layers' names, which are counted up in a process."""
-    model._built("load_weights")
+    model._network.require_built("load_weights")
     with opened(filepath) as file:
         description(file, "weights", "model")
         names = [name for name in file.entries if name.startswith("weights/")]
@@ -118,7 +118,7 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         ValueError: weights that are not finite, or more constants than can be read.
     """
-    _, state = model._built("save")
+    _, state = model._network.require_built("save")
     tensors = _weight_tensors("save", model)
     constants = sum(math.prod(v.shape) for v in _constants(model))
     if constants > MAX_CONSTANTS:
@@ -151,8 +151,8 @@ def unpacked(top: Field, file: Reader) -> Sequential:
     if fields["compile"].value is not None:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
-    _, state = model._built("load_model")
-    model._seed = seed
+    _, state = model._network.require_built("load_model")
+    model._network.seed = seed
     state.step = step
     if "epochs" in file.entries:
         from kurve.callbacks import History
@@ -195,8 +195,8 @@ def read_network(
         raise fields["layers"].wrong("there are none")
 
     def declare(_: Any) -> None:
-        model._put(shape, made)
-        model._declare(shape)
+        model._network.put(shape, made)
+        model._network.declare(shape)
 
     fields["layers"].made(declare)
     weights = model.weights
@@ -205,7 +205,7 @@ def read_network(
         file.take(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
         raise fields["layers"].wrong("they hold more constants than the file")
-    fields["layers"].made(lambda _: model._lay_out(shape, values=False))
+    fields["layers"].made(lambda _: model._network.lay_out(shape, values=False))
     for variable, name in zip(weights, places, strict=True):
         file.read_into(name, variable.value)
         check_finite(file, name, variable.value)
@@ -241,12 +241,12 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
     """Read the optimizer's vectors, where it has any and had begun to use them."""
     if f"{prefix}slots" not in file.entries:
         return
-    plan, state = model._built("load_model")
+    plan, state = model._network.require_built("load_model")
     assert model.optimizer is not None
     starts = np.asarray(model.optimizer.slot_starts, np.float32)
     file.take(f"{prefix}slots", (len(starts), len(state.params)))
     file.take(f"{prefix}scalars", (len(model.optimizer.scalar_starts),), np.float64)
-    slots = model._training_state().slots
+    slots = model._network.training_state().slots
     file.read_into(f"{prefix}slots", slots)
     end = 0
     for slot in plan.params:  # nothing lies between the variables, whatever a file says
@@ -304,7 +304,7 @@ def _constants(model: Sequential) -> list[Variable]:
 
 
 def compile_entry(model: Sequential) -> dict[str, Any] | None:
-    given = model._compilation
+    given = model._network.compilation
     if given is None:
         return None
     name = None if given.engine is None else given.engine.name

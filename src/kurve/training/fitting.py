@@ -16,7 +16,7 @@ from kurve.engines import Batches
 from kurve.errors import path_name
 from kurve.training.batching import check_count, evaluation_bounds, pass_bounds
 from kurve.training.checkpoints.progress import NullCheckpointer
-from kurve.training.inputs import unpack_validation
+from kurve.training.inputs import check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def fit_steps(
 
     Args, Raises: see `Trainer.fit`.
     """
-    model._require_compiled("fit")
+    network = model._network
+    network.require_compiled("fit")
     refuse_overrides("fit", model)
     check_count("fit", "epochs", epochs, 0)
     check_count("fit", "initial_epoch", initial_epoch, 0)
@@ -66,12 +67,19 @@ def fit_steps(
     verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
-    x, y, weights = model._checked("fit", x, y, sample_weight, class_weight)
+    x, y, weights = check_data("fit", network, x, y, sample_weight, class_weight)
     validation = None
     if validation_data is not None:
-        other_x, other_y, other_weights = unpack_validation("fit", validation_data)
-        validation = model._checked(
-            "fit, validation_data", other_x, other_y, other_weights, None, x.shape[1:]
+        other_x, other_y, other_weights = unpack_data(
+            "fit", "validation_data", validation_data
+        )
+        validation = check_data(
+            "fit, validation_data",
+            network,
+            other_x,
+            other_y,
+            other_weights,
+            sample_shape=x.shape[1:],
         )
     elif validation_split:
         count = _split(len(x), validation_split)
@@ -96,9 +104,11 @@ def fit_steps(
     bounds = pass_bounds(len(x), batch_size, steps_per_epoch)
     steps = steps_per_epoch or len(bounds) - 1
 
-    model._build_for(x)  # the arguments are right: from here on the model changes
-    model._training_state("fit")
-    model._ready_program()
+    # The arguments are right: from here on the model changes.
+    if network.plan is None:
+        model.build((None, *x.shape[1:]))
+    network.training_state("fit")
+    network.program()
     history = History()
     hooks = CallbackList(
         [*callbacks, history],
@@ -132,7 +142,9 @@ def run_to_completion(run: TrainingRun, model: Trainer) -> History:
     try:
         job = next(run)
         while True:
-            (error,) = model._engine.train([job])
+            engine = model._network.engine
+            assert engine is not None
+            (error,) = engine.train([job])
             job = next(run) if error is None else run.throw(error)
     except StopIteration as end:
         history: History = end.value
@@ -145,7 +157,7 @@ def _checkpointer(
     model: Trainer, backup: BackupAndRestore | None, hooks: CallbackList
 ) -> NullCheckpointer:
     """The checkpointer for `backup`, or one that does nothing."""
-    _, state = model._built("fit")
+    _, state = model._network.require_built("fit")
     if backup is None:
         return NullCheckpointer(state.step)
     from kurve.training.checkpoints.checkpointer import Checkpointer

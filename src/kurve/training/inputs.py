@@ -3,28 +3,78 @@ takes them; and what holds no rows, which is refused by what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from kurve import data
 from kurve.layers.base import refuse_graphs
 from kurve.plan import Shape
+from kurve.training.network import Network
 
 
-def unpack_validation(where: str, validation_data: Any) -> Sequence[Any]:
+def unpack_data(
+    where: str, argument: str, value: Any, x: str = "x", fix: str | None = None
+) -> tuple[Any, Any, Any]:
     """x, y and sample_weight (or None) of (x, y) or (x, y, sample_weight).
+
+    Args:
+        where, argument, fix: for the message.
+        x: its name there.
 
     Raises:
         TypeError: neither of the two.
     """
-    if isinstance(validation_data, (tuple, list)):
-        if len(validation_data) == 2:
-            return *validation_data, None
-        if len(validation_data) == 3:
-            return validation_data
+    if isinstance(value, (tuple, list)) and len(value) in (2, 3):
+        return value[0], value[1], value[2] if len(value) == 3 else None
     raise TypeError(
-        f"[{where}] validation_data must be (x, y) or (x, y, sample_weight). "
-        f"Received: {type(validation_data).__name__}. Try validation_data=(x, y)."
+        f"[{where}] {argument} must be ({x}, y) or ({x}, y, sample_weight). "
+        f"Received: {type(value).__name__}. {fix or f'Try {argument}=({x}, y).'}"
     )
+
+
+def check_data(
+    where: str,
+    network: Network,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    sample_shape: Shape | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """x, y and weights as the engine takes them. Changes nothing.
+
+    Args:
+        network: compiled.
+        sample_shape: what a network that is not built will be built for, if known.
+    """
+    compilation, plan = network.require_compiled(where), network.plan
+    loss = compilation.loss
+    if plan is not None:
+        sample_shape = plan.input_shape
+    x = one_array(where, "x", x, sample_shape)
+    x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
+    if plan is not None:
+        output = plan.output_shape
+    else:
+        output = network.output_shape_for(x.shape[1:])
+    y = one_array(where, "y", y, None, len(x))
+    y = data.as_targets(where, y, loss, output)
+    data.check_same_length(where, x=x, y=y)
+    weights = None
+    if sample_weight is not None and class_weight is not None:
+        raise ValueError(
+            f"[{where}] only one of sample_weight and class_weight can be given. "
+            "Received: both. Try their product as sample_weight."
+        )
+    if sample_weight is not None:
+        weights = data.as_weights(where, sample_weight, len(x))
+    if class_weight is not None:
+        weights = data.class_weights(where, class_weight, y, loss.sparse)
+    for metric, _ in compilation.metrics:
+        metric.check_loss(where, loss)
+    return x, y, weights
 
 
 def one_array(

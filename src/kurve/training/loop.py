@@ -71,8 +71,8 @@ class TrainingLoop:
         epoch: int = 0,
     ) -> None:
         self.model, self.hooks, self.checkpointer = model, hooks, checkpointer
-        self.program = model._ready_program()
-        _, self.state = model._built("fit")
+        self.program = model._network.program()
+        _, self.state = model._network.require_built("fit")
         self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
@@ -94,7 +94,7 @@ class TrainingLoop:
         ):
             if not progress.started:
                 hooks.call("on_epoch_begin", epoch, {})
-                self.model._check_trainable("fit")
+                self.model._network.check_trainable("fit")
                 progress.start_epoch()
             order, bounds = division.epoch(epoch - config.initial_epoch)
             batches = Batches(data.x, data.y, data.weights, order, bounds)
@@ -186,11 +186,11 @@ class TrainingLoop:
                 break
             progress.done += count
             if "train" in hooks.per_batch:
-                hooks.call("on_train_batch_end", done, model._logs(totals))
+                hooks.call("on_train_batch_end", done, model._network.logs(totals))
             if bar.wants_updates:
-                bar.update(progress.done, model._logs(totals))
+                bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
-        logs = model._logs(totals)
+        logs = model._network.logs(totals)
         return {**logs, "loss": float("nan")} if progress.non_finite else logs
 
     def test(self, batches: Batches) -> dict[str, float]:
@@ -210,8 +210,8 @@ class TrainingLoop:
             self.program.test(self.state, batches.only(step, count), totals)
             progress.tested += count
             if "test" in hooks.per_batch:
-                hooks.call("on_test_batch_end", step, model._logs(totals))
+                hooks.call("on_test_batch_end", step, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
-        logs = model._logs(totals)
+        logs = model._network.logs(totals)
         hooks.call("on_test_end", logs)
         return logs

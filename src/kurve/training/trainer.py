@@ -21,14 +21,16 @@ from kurve.core.locks import (
     check_readable,
     check_still_readable,
     exclusive,
+    modifies,
     reads,
 )
+from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
-from kurve.engines import Batches, Job, run_job
+from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
 from kurve.training.batching import ONE_BATCH, evaluation_bounds
 from kurve.training.fitting import fit_steps, run_to_completion
-from kurve.training.inputs import one_array
+from kurve.training.inputs import check_data, one_array
 from kurve.training.loop import TrainingLoop
 from kurve.training.trainable import Trainable
 
@@ -161,18 +163,19 @@ class Trainer(Trainable):
         Returns:
             The loss; with metrics, a list [loss, metrics...].
         """
-        self._require_compiled("evaluate")
+        self._network.require_compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
-        x, y, weights = self._checked("evaluate", x, y, sample_weight, None)
+        x, y, weights = check_data("evaluate", self._network, x, y, sample_weight)
         bounds = evaluation_bounds(len(x), batch_size, steps, "evaluate")
         self._build_for(x)
-        self._obey_trainable()
+        self._network.update_trainable()
         batches = Batches(x, y, weights, None, bounds)
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
         )
         bar = ProgressBar(batches.steps, verbose=verbose, title=None)
         try:
+            self._ready_program()
             logs = TrainingLoop(self, hooks).test(batches)
             bar.finish(logs)
         finally:
@@ -201,14 +204,15 @@ class Trainer(Trainable):
                 raise unknown_argument(type(self).predict, next(iter(unknown)))
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
+            network = self._network
             if type(x) is not np.ndarray:
-                shape = None if self._plan is None else self._plan.input_shape
+                shape = None if network.plan is None else network.plan.input_shape
                 x = one_array("predict", "x", x, shape)
-            if self._plan is None:
+            if network.plan is None:
                 x = data.as_samples("predict", "x", x, None, keep_bytes=True)
                 self._build_for(x)
                 lock = check_readable(self, "predict")
-            plan, state = self._plan, self._state
+            plan, state = network.plan, network.state
             assert plan is not None and state is not None
             x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
             if not verbose and not callbacks and batch_size is None and steps is None:
@@ -230,8 +234,7 @@ class Trainer(Trainable):
         callbacks: Callback | Iterable[Callback] | None,
     ) -> np.ndarray:
         """The output for checked rows, with a progress bar and callbacks."""
-        state = self._state
-        assert state is not None
+        _, state = self._network.require_built("predict")
         program = self._ready_program()
         hooks = CallbackList(
             as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
@@ -270,19 +273,19 @@ class Trainer(Trainable):
             The loss before the update; with metrics, a list [loss, metrics...]. They
             are those of this batch alone.
         """
-        self._require_compiled("train_on_batch")
-        x, y, weights = self._checked(
-            "train_on_batch", x, y, sample_weight, class_weight
+        self._network.require_compiled("train_on_batch")
+        x, y, weights = check_data(
+            "train_on_batch", self._network, x, y, sample_weight, class_weight
         )
         self._build_for(x)
-        state = self._training_state("train_on_batch")
-        program = self._ready_program()
-        assert self.optimizer is not None
+        state = self._network.training_state("train_on_batch")
+        program, engine = self._ready_program(), self._network.engine
+        assert self.optimizer is not None and engine is not None
         rates = self.optimizer.learning_rates(state.step, 1)
         batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
         totals = np.zeros(program.plan.totals_size)
-        run_job(self._engine, Job(program, state, batches, 0, 1, totals))
-        return self._returned(self._logs(totals), return_dict)
+        run_job(engine, Job(program, state, batches, 0, 1, totals))
+        return self._returned(self._network.logs(totals), return_dict)
 
     @entry
     def test_on_batch(
@@ -323,3 +326,26 @@ class Trainer(Trainable):
             raise shown(error)  # noqa: B904 - it is the same error
 
     # ---------------------------------------------------------------- the inside
+
+    def _build_for(self, x: np.ndarray) -> None:
+        """Build the model for samples such as x, unless it is built."""
+        if self._network.plan is None:
+            self._build_from(x)
+
+    @modifies
+    def _build_from(self, x: np.ndarray) -> None:
+        self.build((None, *x.shape[1:]))
+
+    def _ready_program(self) -> Program:
+        """The network's program. Methods that it would never call are refused when it
+        is compiled."""
+        if not self._network.is_ready:
+            refuse_overrides(type(self).__name__, self)
+        return self._network.program()
+
+    def _returned(self, logs: dict[str, float], return_dict: bool) -> Any:
+        """The result of `evaluate` and the others; a list is in `compile`'s order."""
+        if return_dict:
+            return logs
+        values = [logs[name] for name in self.metrics_names]
+        return values[0] if len(values) == 1 else values

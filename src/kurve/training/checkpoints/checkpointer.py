@@ -81,7 +81,7 @@ class Checkpointer(NullCheckpointer):
 
     @property
     def state(self) -> State:
-        return self.model._built("fit")[1]
+        return self.model._network.require_built("fit")[1]
 
     def __enter__(self) -> Checkpointer:
         self._held.enter_context(self.folder)
@@ -100,8 +100,8 @@ class Checkpointer(NullCheckpointer):
     def validate(self, config: FitConfig) -> None:
         self._identity = {
             **identity(
-                self.model._ready_program().plan,
-                self.model.ready_engine().name,
+                self.model._network.program().plan,
+                self.model._network.chosen_engine().name,
                 config.data,
                 config.validation,
                 {
@@ -164,7 +164,7 @@ class Checkpointer(NullCheckpointer):
 
     def _instruction_set(self) -> str | None:
         """The one that the compiled engine uses; None for other engines."""
-        if self.model.ready_engine().name != "native":
+        if self.model._network.chosen_engine().name != "native":
             return None
         from kurve import _core
 
@@ -236,7 +236,7 @@ class Checkpointer(NullCheckpointer):
         rate = self._rate_from(info["learning_rate"])
         for name in ("params", "buffers", "slots", "scalars"):
             getattr(state, name)[...] = tensors[name]
-        model._seed, state.step = seed, step
+        model._network.seed, state.step = seed, step
         model.stop_training = bool(info["stop_training"])
         assert model.optimizer is not None
         if rate is not None:

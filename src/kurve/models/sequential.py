@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from kurve.core.arguments import check_flag, check_name, is_integer
 from kurve.core.entries import entries
 from kurve.core.locks import (
     check_readable,
-    check_still_readable,
     check_unlocked,
     modifies,
     reads,
@@ -32,17 +30,13 @@ from kurve.layers.base import (
 )
 from kurve.layers.core import InputLayer
 from kurve.models import cloning
-from kurve.models.files import format_of
+from kurve.models.facade import Facade
 from kurve.plan import Plan
-from kurve.training import Trainer
 from kurve.training.network import Network
-
-if TYPE_CHECKING:
-    from kurve.diagnosis.report import Diagnosis
 
 
 @entries
-class Sequential(Trainer):
+class Sequential(Facade):
     """Layers in a row: each one's output is the next one's input.
 
     The weights come into being as soon as the input's shape is known: from `Input` or
@@ -307,38 +301,10 @@ class Sequential(Trainer):
             outputs[op.layer] = x
         return outputs
 
-    # ---------------------------------------------------------------- looks
-
-    def diagnose(
-        self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
-    ) -> Diagnosis:
-        """What is wrong with the fit, if anything: `print(model.diagnose(x, y))`.
-
-        See `kurve.diagnosis.diagnose`. Changes nothing.
-
-        Args:
-            x, y: the data of `fit`.
-            validation_data: (x, y) that the model was not trained with.
-        """
-        from kurve.diagnosis import diagnose
-
-        return diagnose(self, x, y, validation_data)
-
-    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        from kurve.models.summary import summary_text
-
-        (print_fn or print)(summary_text(self, line_length))
-
-    def _repr_html_(self) -> str:
-        from kurve.models.summary import summary_html
-
-        return summary_html(self)
-
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, built={self.built}>"
 
-    # ---------------------------------------------------------------- files
+    # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs to make an equal model without weights."""
@@ -388,50 +354,3 @@ class Sequential(Trainer):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         cloning.restore(self, state)
-
-    @reads
-    def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write configuration, weights and optimizer to a file ending in .kurve, or in
-        .keras or .h5 for Keras.
-
-        Raises:
-            ValueError: another ending; or Keras does not have something of the model.
-        """
-        format_of("save", filepath).save_model(self, filepath)
-
-    def export(
-        self, filepath: str | os.PathLike[str], format: str | None = None
-    ) -> None:
-        """Write the model for programs without Kurve: an ONNX model or a C file. See
-        `kurve.exchange.export.export`.
-
-        Args:
-            filepath: ends in .onnx or .c.
-            format: "onnx" or "c", where the ending does not say so.
-
-        Raises:
-            RuntimeError: the model is not built.
-            ValueError: another ending, or an operation that the format does not know.
-            ImportError: onnx is not installed.
-        """
-        from kurve.exchange.export import export
-
-        lock = check_readable(self, "export")
-        export(self, filepath, format)
-        check_still_readable(self, "export", lock)
-
-    @reads
-    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
-        Keras."""
-        format_of("save_weights", filepath).save_weights(self, filepath)
-
-    @modifies
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
-
-        Raises:
-            ModelFileError: the file is damaged or does not fit; the model keeps its
-                weights.
-        """
-        format_of("load_weights", filepath).load_weights(self, filepath)

@@ -1,4 +1,4 @@
-"""Training: what it works on, the one loop, and evaluation and prediction beside it.
+"""Training, evaluation and prediction.
 
 network     the inside of a model: layers, plan, state, program and compilation
 trainable   compile

@@ -1,4 +1,4 @@
-"""A call of `fit`: from its arguments to the steps that the engine does."""
+"""A call of `fit`: from its arguments to the jobs that the engine runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fit_steps(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_freq: str | int = "auto",
 ) -> TrainingRun:
-    """`Trainer.fit` as a generator of its jobs, which the caller has an engine do.
+    """`Trainer.fit` as a generator of jobs, which the caller passes to the engine.
 
     Args, Raises: see `Trainer.fit`.
     """
@@ -84,7 +84,7 @@ def fit_steps(
     elif validation_split:
         count = _split(len(x), validation_split)
         held_out = None if weights is None else weights[count:]
-        if class_weight is not None:  # those are for training only
+        if class_weight is not None:  # class weights are for training only
             held_out = None
         validation = x[count:], y[count:], held_out
         x, y = x[:count], y[:count]
@@ -138,7 +138,7 @@ def fit_steps(
 
 
 def run_to_completion(run: TrainingRun, model: Trainer) -> History:
-    """Have the model's engine do all jobs of a run, one after the other."""
+    """Let the model's engine do all jobs of a run, one after the other."""
     try:
         job = next(run)
         while True:
@@ -166,7 +166,7 @@ def _checkpointer(
 
 
 def _split(rows: int, fraction: Any) -> int:
-    """How many of the rows are for training, where a fraction is for validation.
+    """Number of rows for training if this fraction is held out for validation.
 
     Raises:
         ValueError: no rows are left for one of the two.
@@ -184,7 +184,7 @@ def _split(rows: int, fraction: Any) -> int:
 def _backup(
     checkpoint: Any, freq: Any, callbacks: list[Callback]
 ) -> BackupAndRestore | None:
-    """Where and how often to write checkpoints; None for no checkpoints."""
+    """Where and how often to write checkpoints, or None."""
     backups = [c for c in callbacks if isinstance(c, BackupAndRestore)]
     freq = checked_freq("fit", "checkpoint_freq", freq)
     if checkpoint is not None:

@@ -1,5 +1,5 @@
-"""The one training loop: epochs, steps in as few engine calls as callbacks allow, and
-tests between them."""
+"""The training loop: epochs of steps, in as few engine calls as the callbacks allow,
+and validation between them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
 MOST_CHECKED = 1024
-"""Rows that are looked at after the last update."""
+"""Rows that are checked after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
 
 TrainingRun = Generator[Job, None, History]
-"""A `fit` under way: it yields each stretch of steps for somebody else to do (or to
-throw the error of), and returns the history. So several can go on side by side."""
+"""A running `fit`: it yields jobs for the caller to execute (whose error the caller
+throws back) and returns the history. So several can run side by side."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitConfig:
-    """What one call of `fit` shall do.
+    """The checked arguments of a `fit`.
 
-    data:       all rows, and the bounds of one pass over them
+    data:       all rows, and the bounds of the batches of one pass over them
     validation: likewise, or None
-    epochs, initial_epoch, steps: numbers of the last and first epoch, steps of each
+    epochs, initial_epoch, steps: numbers of the last and first epoch, steps per epoch
     validation_freq, shuffle, verbose: as given to `fit`
     """
 
@@ -55,12 +55,12 @@ class FitConfig:
 
 
 class TrainingLoop:
-    """What the engine does for a `fit` or an `evaluate` of a model, which is built.
+    """Runs the epochs of a `fit`, or the batches of an `evaluate`, of a built model.
 
     Args:
         hooks: the callbacks.
-        checkpointer: of the checkpoints.
-        epoch: number of the first one.
+        checkpointer: writes the checkpoints, if there are any.
+        epoch: number of the first epoch.
     """
 
     def __init__(
@@ -77,17 +77,21 @@ class TrainingLoop:
         self.first_step = self.state.step
 
     def run(self, config: FitConfig) -> Generator[Job, None, None]:
-        """The epochs, from where the checkpointer says."""
+        """Run the epochs, from where the checkpointer says."""
         hooks, checkpointer = self.hooks, self.checkpointer
         if checkpointer.resumes:
             hooks.params["resumed"] = True
         hooks.call("on_train_begin", {})
         self.progress = progress = checkpointer.restore(self.progress)
         logs = hooks.last_logs()
-        data, seed = config.data, self.state.seed
+        data = config.data
         division = Division(
-            *(len(data.x), data.bounds, config.steps, config.shuffle),
-            *(seed, checkpointer.first_step),
+            rows=len(data.x),
+            bounds=data.bounds,
+            steps=config.steps,
+            shuffle=config.shuffle,
+            seed=self.state.seed,
+            first_step=checkpointer.first_step,
         )
         for epoch in range(
             progress.epoch, config.epochs if not progress.stopped else 0
@@ -119,9 +123,9 @@ class TrainingLoop:
         checkpointer.finish()
 
     def check_last_update(self, data: Batches) -> None:
-        """Refuse weights with which a step would fail now, as the next step of a longer
-        fit does: the last update has left them finite, but not what the model makes of
-        the rows. Looks at as many rows as a step has, from everywhere in the data.
+        """Refuse weights with which the next step would fail: finite themselves after
+        the last update, but with outputs that are not. Checks as many rows as a step
+        has, spread over the data.
 
         Raises:
             NonFiniteError: an output is not finite.
@@ -132,7 +136,7 @@ class TrainingLoop:
         count = min(int(data.bounds[1] - data.bounds[0]), MOST_CHECKED)
         rows = np.ascontiguousarray(data.x[:: len(data.x) // count][:count])
         outputs = self.program.predict(state, rows)
-        # The first is fast, but overflows too early.
+        # The first check is fast, but overflows too early.
         if math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all():
             return
         assert self.model.optimizer is not None
@@ -145,14 +149,10 @@ class TrainingLoop:
     def _epoch(
         self, batches: Batches, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
-        """The steps of one epoch from `progress.done` on, in as few engine calls as the
-        callbacks, the progress bar and the checkpointer allow; the epoch's logs."""
-        model, state, hooks, progress = (
-            self.model,
-            self.state,
-            self.hooks,
-            self.progress,
-        )
+        """Run the steps of an epoch from `progress.done` on, in as few engine calls as
+        callbacks, progress bar and checkpointer allow; return the epoch's logs."""
+        model, state = self.model, self.state
+        hooks, progress = self.hooks, self.progress
         assert model.optimizer is not None
         totals = progress.totals
         batches.learning_rates = model.optimizer.learning_rates(

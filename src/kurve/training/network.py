@@ -1,8 +1,10 @@
-"""The inside of a model: its layers, what they are lowered to, and its `compile`.
+"""The inside of a model: its layers, the plan they are lowered to, its state, and the
+arguments of `compile`.
 
-A `Sequential` holds one as `model._network`. What users may call or override is on the
-model; the other rooms of the library (files, exchange, solvers, diagnosis, estimators)
-work on the network, whose names no attribute of a user's subclass can hide.
+A `Sequential` holds one as `model._network`. Methods that users may call or override
+are on the model; the rest of the library (files, exchange, solvers, diagnosis,
+estimators) works on the network, because a user's subclass may have attributes of any
+name.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Network:
         self.engine: Engine | None = None
         self._seed = seed
         self._program: Program | None = None
-        # The flags `trainable` of the plan, and those that training started with after
+        # The `trainable` flags of the plan, and those when training started after
         # `compile`.
         self._planned_flags: list[bool] = []
         self._trained_flags: list[bool] | None = None
@@ -115,10 +117,10 @@ class Network:
     # ---------------------------------------------------------------- building
 
     def put(self, input_shape: Sequence[int] | None, layers: Sequence[Layer]) -> None:
-        """Take in all layers of an empty network at once, to be built then.
+        """Set all layers of an empty network at once; nothing is built.
 
         Raises:
-            ValueError: two layers of one name, or no shape of a sample.
+            ValueError: two layers have the same name, or the shape is invalid.
         """
         taken: set[str] = set()
         for layer in layers:
@@ -136,11 +138,11 @@ class Network:
         self.layers = list(layers)
 
     def build(self, input_shape: Shape) -> None:
-        """Give all layers their place in flat vectors, and those that have none yet
-        initial weights; the optimizer starts anew.
+        """Place all layers in flat vectors, with initial weights for those that are not
+        built; resets the optimizer.
 
         Raises:
-            TypeError, ValueError: a layer does not fit; all are as before.
+            TypeError, ValueError: a layer does not fit; all layers are unchanged.
         """
         new = [layer for layer in self.layers if not layer.built]
         try:
@@ -152,7 +154,7 @@ class Network:
             raise
 
     def declare(self, input_shape: Shape) -> None:
-        """Let the layers declare their variables, which take no memory yet."""
+        """Let the layers declare their variables; no memory is allocated yet."""
         shape = input_shape
         for layer in self.layers:
             layer.build((None, *shape))
@@ -160,7 +162,8 @@ class Network:
             layer.check_owner(self)
 
     def lay_out(self, input_shape: Shape, values: bool = True) -> None:
-        """Move all variables into two flat vectors; those without a value get one.
+        """Move all variables into two flat vectors, and initialize those without a
+        value.
 
         Args:
             values: False if the caller writes all weights itself.
@@ -202,7 +205,7 @@ class Network:
         return tuple(int(size or 0) for size in shape)
 
     def pop(self) -> Layer:
-        """Take the last layer away, with its weights."""
+        """Remove the last layer, with its weights, and return it."""
         layer = self.layers.pop()
         if self.state is not None:
             layer.leave(self.state.params, self.state.buffers)
@@ -214,7 +217,8 @@ class Network:
 
     @contextmanager
     def unbuilt_on_error(self) -> Iterator[None]:
-        """A context in which an error leaves a network that was not built unbuilt."""
+        """A context that unbuilds the network after an error, unless it was built
+        before."""
         built, input_shape = self.plan is not None, self.input_shape
         new = [layer for layer in self.layers if not layer.built]
         try:
@@ -246,24 +250,24 @@ class Network:
     # ---------------------------------------------------------------- compiling
 
     def compile(self, compilation: Compilation) -> None:
-        """Take a new compilation; the optimizer starts anew."""
+        """Use a new compilation; resets the optimizer."""
         self.set_compilation(compilation)
         self._forget_training()
         self._replan()
 
     def set_compilation(self, compilation: Compilation | None) -> None:
-        """Take a compilation, and leave the optimizer's vectors as they are."""
+        """Use a compilation, but keep the optimizer's vectors."""
         self.compilation = compilation
         pairs = () if compilation is None else compilation.metrics
         self.metrics = [metric for metric, _ in pairs]
 
     def forget_compile(self) -> None:
-        """As before `compile`."""
+        """Return to the state before `compile`."""
         self.set_compilation(None)
         self._forget_training()
 
     def _forget_training(self) -> None:
-        """As before the first update, but for the weights."""
+        """Return to the state before the first update, except for the weights."""
         self._program = self._trained_flags = None
         if self.state is not None:
             self.state.slots = aligned_zeros((0, len(self.state.params)))
@@ -290,7 +294,7 @@ class Network:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `program()` has nothing to compile."""
+        """Whether `program()` is compiled already."""
         return self._program is not None
 
     def program(self) -> Program:
@@ -308,7 +312,8 @@ class Network:
     # ---------------------------------------------------------------- training
 
     def training_state(self, where: str = "fit") -> State:
-        """The state with the optimizer's vectors, made when first needed."""
+        """The state with the optimizer's vectors, which are created when first
+        needed."""
         _, state = self.require_built(where)
         assert self.compilation is not None
         flags = self._trainable_flags()
@@ -325,7 +330,7 @@ class Network:
         return state
 
     def check_trainable(self, where: str) -> None:
-        """Refuse to train with other flags `trainable` than training started with."""
+        """Refuse to train if a `trainable` has changed since training started."""
         if self._trained_flags not in (None, self._trainable_flags()):
             raise ValueError(
                 f"[{where}] the weights to train must stay those that training started "
@@ -334,13 +339,13 @@ class Network:
             )
 
     def update_trainable(self) -> None:
-        """Plan anew if a `trainable` has been set since the last plan."""
+        """Update the plan if a `trainable` has changed since it was made."""
         if self._planned_flags != self._trainable_flags():
             self._program = None
             self._replan()
 
     def _replan(self) -> None:
-        """Plan with the flags `trainable` as they are now."""
+        """Make a plan with the current `trainable` flags."""
         if self.plan is not None:
             self.plan = lower(self.layers, self.plan.input_shape, self.trainable)[0]
             self._planned_flags = self._trainable_flags()
@@ -349,8 +354,8 @@ class Network:
         return [self.trainable, *[layer.trainable for layer in self.layers]]
 
     def logs(self, totals: np.ndarray) -> dict[str, float]:
-        """Loss and metrics from the engine's accumulators, in the order of their names,
-        as Keras passes them to callbacks and users."""
+        """Loss and metrics from the engine's accumulators, sorted by name as Keras
+        passes them to callbacks and users."""
         assert self._program is not None
         logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
         start = 2

@@ -1,4 +1,4 @@
-"""`compile`, and what a model says of it."""
+"""`compile`, and the properties of a model that follow from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kurve.training.network import Compilation, Network
 
 @entries
 class Trainable:
-    """What has weights and a `compile`."""
+    """A model that can be compiled."""
 
     ignored = (
         "call",
@@ -63,8 +63,8 @@ class Trainable:
         return state.step if state is not None else 0
 
     def count_optimizer_params(self) -> int:
-        """Number of values in the optimizer, as Keras counts them: its vectors over
-        what is trained, step and learning rate; 0 before the first training."""
+        """Number of values in the optimizer, as Keras counts them: its vectors over the
+        trained weights, the step and the learning rate; 0 before the first training."""
         state, plan = self._network.state, self._network.plan
         if state is None or plan is None or not state.step:
             return 0
@@ -77,19 +77,19 @@ class Trainable:
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """That of `compile`."""
+        """The one given to `compile`."""
         compilation = self._network.compilation
         return None if compilation is None else compilation.optimizer
 
     @property
     def loss(self) -> Loss | None:
-        """That of `compile`."""
+        """The one given to `compile`."""
         compilation = self._network.compilation
         return None if compilation is None else compilation.loss
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics, with "accuracy" made precise once the model is built."""
+        """The metrics, "accuracy" resolved once the model is built."""
         return list(self._network.metrics)
 
     @property
@@ -109,15 +109,15 @@ class Trainable:
         auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
-        """Choose how to train. Starts the optimizer anew.
+        """Choose how to train. Resets the optimizer.
 
         Args:
             optimizer: name or object of `kurve.optimizers`.
             loss: name or object of `kurve.losses`.
-            metrics: names or objects of `kurve.metrics`, each row counting 1.
-            weighted_metrics: the same, each row counting its sample weight.
+            metrics: names or objects of `kurve.metrics`; each row has weight 1.
+            weighted_metrics: the same, but each row has its sample weight.
             loss_weights, run_eagerly, steps_per_execution, jit_compile,
-                auto_scale_loss: Keras's; only values that change nothing are taken.
+                auto_scale_loss: Keras's; only values without effect are accepted.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 

@@ -1,4 +1,4 @@
-"""fit, evaluate and predict.
+"""`fit`, `evaluate` and `predict`.
 
 Names, arguments and defaults are those of keras.Model; `kurve.models.Sequential` is a
 Trainer that holds layers.
@@ -36,7 +36,7 @@ from kurve.training.trainable import Trainable
 
 
 class Trainer(Trainable):
-    """What a model can do once it has layers."""
+    """A model that can be trained, evaluated and asked for predictions."""
 
     history: History | None
 
@@ -78,28 +78,28 @@ class Trainer(Trainable):
             epochs: number of the last epoch (not how many, where initial_epoch > 0).
             verbose: 0 silent, 1 progress bar, 2 one line an epoch, "auto" is 1.
             callbacks: see `kurve.callbacks`.
-            validation_split: share of the rows, taken from the end before shuffling,
-                that is kept for validation.
-            validation_data: (x, y) or (x, y, sample_weight) for validation instead.
+            validation_split: fraction of the rows, taken from the end before
+                shuffling, that is held out for validation.
+            validation_data: (x, y) or (x, y, sample_weight) to validate with instead.
             shuffle: whether each pass takes the rows in a new order.
-            class_weight: from class number to the weight of its rows, in training; the
+            class_weight: weight of each class's rows in training, by class number; the
                 validation counts each row once.
-            sample_weight: (n,), what each row's loss is multiplied with.
+            sample_weight: (n,), the factor of each row's loss.
             initial_epoch: number of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
                 batch_size too, an epoch is this many batches of that size and the next
-                one goes on where it stopped.
+                one continues where it stopped.
             validation_steps: number of batches of the validation; None for all.
             validation_batch_size: rows a batch of the validation.
-            validation_freq: validate every so many epochs, or in the epochs named (from
-                1).
-            checkpoint: a folder for checkpoints of this call. The same call again, in a
-                new process maybe, goes on from the newest with the same bits, be it in
-                the middle of an epoch; after the end it returns the history at once.
-                More epochs are the only change that it takes. What the checkpoint holds
-                replaces the model's weights and seed. SIGTERM (which then exits with
-                status 143) and Ctrl-C write one too.
-            checkpoint_freq: when to write: "auto" (every 2 s, and less often where that
+            validation_freq: validate every this many epochs, or after the epochs
+                listed (counted from 1).
+            checkpoint: a folder for checkpoints of this call. Repeating the call, even
+                in a new process, resumes from the newest one with the same bits, also
+                in the middle of an epoch; once training has finished, it returns the
+                history at once. Only `epochs` may grow between the calls. The
+                checkpoint replaces the model's weights and seed. SIGTERM (the process
+                then exits with status 143) and Ctrl-C write one too.
+            checkpoint_freq: when to write: "auto" (every 2 s, or less often if that
                 would take more than 1 % of the time), "epoch", or a number of steps.
 
         Returns:
@@ -111,11 +111,12 @@ class Trainer(Trainable):
             ModelBusyError: another call is training the model.
             NonFiniteError: the loss, a gradient or an update is no longer finite; the
                 model keeps its last finite weights.
-            CheckpointError: the checkpoint is of another call; the text says in what.
+            CheckpointError: the checkpoint is of another call; the message says how
+                they differ.
             CheckpointInUseError: another fit uses the folder.
             OSError: the folder cannot be written to. After the first step that is a
-                warning, and training goes on.
-            MemoryError: there is no memory for a batch of that size.
+                warning, and training continues.
+            MemoryError: a batch of that size does not fit in memory.
         """
         run = fit_steps(
             self,
@@ -153,12 +154,12 @@ class Trainer(Trainable):
         callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics of data.
+        """Loss and metrics on the given data.
 
         Args:
             x, y, sample_weight, batch_size, verbose, callbacks: see `fit`.
             steps: number of batches; None for all.
-            return_dict: give a dictionary by name.
+            return_dict: return a dictionary by name.
 
         Returns:
             The loss; with metrics, a list [loss, metrics...].
@@ -270,8 +271,8 @@ class Trainer(Trainable):
         """One update with all rows of x and y.
 
         Returns:
-            The loss before the update; with metrics, a list [loss, metrics...]. They
-            are those of this batch alone.
+            The loss before the update; with metrics, a list [loss, metrics...]. All
+            are of this batch alone.
         """
         self._network.require_compiled("train_on_batch")
         x, y, weights = check_data(
@@ -309,7 +310,7 @@ class Trainer(Trainable):
         """`predict` without a progress bar.
 
         Args:
-            training: None or False; only layers can be called as in training.
+            training: None or False; only layers can be called in training mode.
         """
         try:
             if unknown:

@@ -230,9 +230,9 @@ def test_how_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert written(5) == 2 + 4
     assert written("auto") == 2
     assert written(False) == 2
-    monkeypatch.setattr(keepers, "AT_LEAST", 0.0)
-    monkeypatch.setattr(keepers, "SHARE", np.inf)
-    monkeypatch.setattr(keepers, "LOOK", 0.0)
+    monkeypatch.setattr(keepers, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(keepers, "MAX_FRACTION", np.inf)
+    monkeypatch.setattr(keepers, "POLL_SECONDS", 0.0)
     (tmp_path / "auto").rename(tmp_path / "before")
     assert written("auto") == 2 + 24 + 3
 

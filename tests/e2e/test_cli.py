@@ -119,7 +119,7 @@ def test_export(run: Any, tmp_path: Path) -> None:
         (("network.kurve", "out.h"),
          "kurve export: OUT must end in .onnx or .c. Received: 'out.h'. Try 'out.on"),
         (("network.kurve", "no/out.c"), "kurve export: OUT must lie in a folder that"),
-        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is not a whole Kurve file"),
+        (("data.csv", "o.c"), "kurve: [load] 'data.csv' is corrupt or not a Kurve"),
         (("text.kurve", "o.c"),
          "kurve: [export] every column must hold numbers, because an exported model "
          "takes one array of them. Received: column 'city' of categories ('Bern', "),
@@ -410,9 +410,9 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
         (("predict", "no.kurve", "data.csv"),
          "kurve: No such file or directory: 'no.kurve'"),
         (("inspect", "no.kurve"), "kurve: No such file or directory: 'no.kurve'"),
-        (("inspect", "data.csv"), "kurve: [load] 'data.csv' is not a whole Kurve"),
-        (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is not a whole Kurve"),
-        (("predict", "bad.kurve", "data.csv"), "kurve: [load] 'bad.kurve' is not a"),
+        (("inspect", "data.csv"), "kurve: [load] 'data.csv' is corrupt or not a"),
+        (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is corrupt or not a"),
+        (("predict", "bad.kurve", "data.csv"), "kurve: [load] 'bad.kurve' is corrupt"),
         (("predict", "data.kurve", "other.csv", "-o", "p.csv"),
          "kurve: [read] other.csv: there must be a column for the feature. "
          "Received: 'city'. Try one of: a, b."),

@@ -43,14 +43,14 @@ def facts(path: str) -> dict[str, Any]:
         found["layers"] = [_layer(entry) for entry in _need(config, "layers").items()]
     if kind == "checkpoint":
         cursor = top.inner("cursor", info["cursor"])
-        found["epoch"] = _need(cursor, "epoch").whole()
+        found["epoch"] = _need(cursor, "epoch").integer()
     if (step := _part(top, "step")).value is not None:
-        found["step"] = step.whole()
+        found["step"] = step.integer()
     if (compiled := _part(top, "compile")).value is not None:
         optimizer = _need(_need(compiled, "optimizer"), "class_name")
         found["optimizer"] = optimizer.text()
     if "assessed" in info:
-        found["assessed"] = _part(top, "assessed").flag()
+        found["assessed"] = _part(top, "assessed").boolean()
     found["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if kind == "estimator" else "weights/"
     if kind == "checkpoint":
@@ -66,7 +66,7 @@ def facts(path: str) -> dict[str, Any]:
 def _part(field: Field, key: str) -> Field:
     """A value of a table, None if it is not there."""
     if not isinstance(field.value, dict):
-        raise field.wrong("it must be a table")
+        raise field.error("it must be an object")
     return field.inner(key, field.value.get(key))
 
 
@@ -74,7 +74,7 @@ def _need(field: Field, key: str) -> Field:
     """A value that a table must have."""
     found = _part(field, key)
     if key not in field.value:
-        raise found.wrong("it is missing")
+        raise found.error("it is missing")
     return found
 
 
@@ -140,24 +140,24 @@ def describe(found: Mapping[str, Any]) -> str:
 def _of_estimator(top: Field) -> dict[str, Any]:
     name = _need(top, "class_name")
     if name.text() not in ("Regressor", "Classifier"):
-        raise name.wrong("it is none of Regressor, Classifier")
+        raise name.error("it is none of Regressor, Classifier")
     columns = _need(top, "columns")
-    width = _need(columns, "width").whole(1, 2**31)
+    width = _need(columns, "width").integer(1, 2**31)
     names = _texts(_need(columns, "names"))
     if names is None:
         known = [*_need(columns, "numeric").items(), *_need(columns, "levels").items()]
         if len(known) != width:
-            raise columns.wrong("its columns are not each a number or a category")
+            raise columns.error("its columns are not each a number or a category")
         names = [f"x{i + 1}" for i in range(width)]
     if len(names) != width:
-        raise _need(columns, "names").wrong(f"there must be {width}")
+        raise _need(columns, "names").error(f"there must be {width}")
     levels = {}
     for item in _need(columns, "levels").items():
         pair = list(item.items())
         if len(pair) != 2:
-            raise item.wrong("it is no column with its levels")
-        levels[pair[0].whole(0, width)] = _labels(pair[1])
-    gaps = {gap.whole(0, width) for gap in _need(columns, "gaps").items()}
+            raise item.error("it is no column with its levels")
+        levels[pair[0].integer(0, width)] = _labels(pair[1])
+    gaps = {gap.integer(0, width) for gap in _need(columns, "gaps").items()}
     parameters = _need(top, "parameters")
     scaled = ["inputs"] if _part(parameters, "scale").value else []
     if scaled and name.value == "Regressor":
@@ -172,9 +172,9 @@ def _of_estimator(top: Field) -> dict[str, Any]:
             for i, name in enumerate(names)
         ],
         "scaled": scaled,
-        "members": _need(top, "members").whole(1),
+        "members": _need(top, "members").integer(1),
         "likelihood": None if likelihood.value is None else likelihood.text(),
-        "iterations": _need(top, "iterations").whole(),
+        "iterations": _need(top, "iterations").integer(),
         "parameters": _changed(name.value, parameters),
     }
 
@@ -187,7 +187,7 @@ def _labels(field: Field) -> list[str | int | float | bool]:
     found = []
     for item in field.items():
         if not isinstance(item.value, (str, int, float)):
-            raise item.wrong("it is neither text nor a number")
+            raise item.error("it is neither text nor a number")
         found.append(item.value)
     return found
 
@@ -201,7 +201,7 @@ def _changed(name: str, parameters: Field) -> dict[str, Any]:
     known = inspect.signature(getattr(estimators, name)).parameters
     for key in parameters.value:
         if key not in known:
-            raise parameters.inner(key[:80], None).wrong("there is no place for it")
+            raise parameters.inner(key[:80], None).error("it is unknown")
     return {
         key: value
         for key, value in parameters.value.items()

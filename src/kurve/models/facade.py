@@ -24,7 +24,7 @@ class Facade(Trainer):
     def diagnose(
         self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
     ) -> Diagnosis:
-        """What is wrong with the fit, if anything: `print(model.diagnose(x, y))`.
+        """Find problems of the fit: `print(model.diagnose(x, y))`.
 
         See `kurve.diagnosis.diagnose`. Changes nothing.
 
@@ -53,7 +53,7 @@ class Facade(Trainer):
         .keras or .h5 for Keras.
 
         Raises:
-            ValueError: another ending; or Keras does not have something of the model.
+            ValueError: another ending; or a part of the model that Keras does not have.
         """
         format_of("save", filepath).save_model(self, filepath)
 
@@ -65,11 +65,11 @@ class Facade(Trainer):
 
         Args:
             filepath: ends in .onnx or .c.
-            format: "onnx" or "c", where the ending does not say so.
+            format: "onnx" or "c", if the ending does not say so.
 
         Raises:
             RuntimeError: the model is not built.
-            ValueError: another ending, or an operation that the format does not know.
+            ValueError: another ending, or an operation that the format does not have.
             ImportError: onnx is not installed.
         """
         from kurve.exchange.export import export
@@ -89,7 +89,7 @@ class Facade(Trainer):
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
 
         Raises:
-            ModelFileError: the file is damaged or does not fit; the model keeps its
-                weights.
+            ModelFileError: the file is damaged or does not fit; the weights are
+                unchanged.
         """
         format_of("load_weights", filepath).load_weights(self, filepath)

@@ -1,4 +1,4 @@
-"""Layers in a row, with Keras's conventions."""
+"""A stack of layers, with Keras's conventions."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from kurve.training.network import Network
 
 @entries
 class Sequential(Facade):
-    """Layers in a row: each one's output is the next one's input.
+    """A stack of layers: each one's output is the next one's input.
 
-    The weights come into being as soon as the input's shape is known: from `Input` or
-    `input_shape=` of the first layer, from `build`, or from the data given to `fit`.
+    The weights are created as soon as the input's shape is known: from `Input` or
+    `input_shape=` of the first layer, from `build`, or from the data passed to `fit`.
 
         model = Sequential([Input(shape=(1,)), Dense(64, activation="tanh"), Dense(1)])
         model.compile(optimizer="adam", loss="mse")
@@ -50,7 +50,7 @@ class Sequential(Facade):
     Args:
         layers: layers to add; an `Input` may come first.
         trainable: see the property.
-        name: made from the class if None.
+        name: by default from the class.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Sequential(Facade):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights. Setting it sets that of all layers too;
+        """Whether training changes the weights. Setting it also sets it for all layers;
         while it is False, no weight is trained, whatever the layers say.
 
-        The first training after `compile` takes the flags of model and layers as they
-        are then. Where they have changed since, `fit` asks for another `compile`.
+        The first training after `compile` fixes the flags of model and layers. If they
+        change later, `fit` asks for another `compile`.
         """
         return self._network.trainable
 
@@ -103,12 +103,12 @@ class Sequential(Facade):
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the batch axis. There is none before the model is built."""
+        """(None, ...) with the batch axis. Undefined before the model is built."""
         return (None, *self._shapes("input_shape").input_shape)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the batch axis. There is none before the model is built."""
+        """(None, ...) with the batch axis. Undefined before the model is built."""
         return (None, *self._shapes("output_shape").output_shape)
 
     def _shapes(self, name: str) -> Plan:
@@ -121,7 +121,7 @@ class Sequential(Facade):
         return plan
 
     def add(self, layer: Layer) -> None:
-        """Put a layer at the end.
+        """Append a layer.
 
         Raises:
             TypeError: not a layer.
@@ -167,22 +167,22 @@ class Sequential(Facade):
                 raise
 
     def pop(self) -> Layer:
-        """Take the last layer away and return it."""
+        """Remove the last layer and return it."""
         check_unlocked(self, "pop")
         if not self._network.layers:
             raise IndexError("[Sequential] there is no layer to pop.")
         return self._network.pop()
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights. Of a model that is built, nothing changes.
+        """Create the weights. Does nothing if the model is built.
 
         Args:
             input_shape: with the batch axis: (None, 3) for three features.
 
         Raises:
-            ValueError: no layers, no or another input shape, layers that do not fit, or
-                a layer whose trained weights lie in another model already. Model and
-                layers stay as they were.
+            ValueError: there are no layers, the input shape is missing or differs, a
+                layer does not fit, or belongs to another model. Model and layers are
+                unchanged.
         """
         check_readable(self, "build")
         network = self._network
@@ -307,7 +307,8 @@ class Sequential(Facade):
     # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make an equal model without weights."""
+        """The configuration, from which `from_config` makes an equal model without its
+        weights."""
         network = self._network
         shape = network.input_shape
         return {
@@ -326,7 +327,7 @@ class Sequential(Facade):
         """A new model from `get_config`.
 
         Args:
-            custom_objects: classes of one's own by name.
+            custom_objects: custom classes by name.
         """
         with registry.custom_objects(custom_objects):
             layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
@@ -335,7 +336,7 @@ class Sequential(Facade):
         return model
 
     def _put(self, input_shape: Sequence[int] | None, layers: list[Layer]) -> None:
-        """Take in all layers, and build them if the input shape is known."""
+        """Set all layers, and build them if the input shape is known."""
         self._network.put(input_shape, layers)
         if layers and self._network.input_shape is not None:
             self.build()

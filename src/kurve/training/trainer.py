@@ -318,9 +318,10 @@ class Trainer(Trainable):
                 raise unknown_argument(type(self).__call__, name, where)
             if training:
                 raise NotImplementedError(
-                    "[Sequential] a model can only be called for its predictions; as "
-                    f"in training is not there yet. Received: training={training!r}. "
-                    "Try layer(x, training=True) for one layer after the other."
+                    "[Sequential] a model can only be called for its predictions; "
+                    "training mode is not supported yet. Received: "
+                    f"training={training!r}. Try layer(x, training=True) for one layer "
+                    "after the other."
                 )
             return self.predict(x, verbose=0)
         except BaseException as error:

@@ -470,8 +470,8 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "not JSON": ('{"class_name": ', "config.json: Expecting value"),
     "no object": ("[]", "config.json: it is not an object"),
-    "twice": ('{"class_name": "A", "class_name": "B"}', "'class_name' is given twice"),
-    "NaN": ('{"class_name": NaN}', "NaN is no number"),
+    "twice": ('{"class_name": "A", "class_name": "B"}', "is a duplicate key"),
+    "NaN": ('{"class_name": NaN}', "NaN is not a number"),
     "deep": ('{"a":' * 40 + "1" + "}" * 40, "nests deeper than 32"),
     "empty": ({}, "the model has no class name"),
 }

@@ -6,16 +6,16 @@ from kurve.core.entries import filtering
 
 
 def enable_traceback_filtering() -> None:
-    """Show errors without the frames inside Kurve, as at the start; the environment
-    variable KURVE_TRACEBACK_FILTERING=0 starts without."""
+    """Hide the frames inside Kurve from tracebacks. This is the default, unless the
+    environment variable KURVE_TRACEBACK_FILTERING is 0."""
     filtering[0] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Show errors with all frames."""
+    """Show all frames in tracebacks."""
     filtering[0] = False
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether errors are shown without the frames inside Kurve."""
+    """Whether the frames inside Kurve are hidden from tracebacks."""
     return filtering[0]

@@ -84,11 +84,11 @@ def metrics_for(loss: losses.Loss) -> list[Any]:
 
 def train(model: Sequential, x: np.ndarray, y: np.ndarray, **options: Any) -> Run:
     history = model.fit(x, y, verbose=0, **options).history
-    assert model._state is not None
+    assert model._network.state is not None
     return Run(
         history.pop("loss"),
         [value for values in history.values() for value in values],
-        model._state.params.copy(),
+        model._network.state.params.copy(),
         model.predict(x, verbose=0),
     )
 
@@ -110,8 +110,8 @@ def wrong(run: Run, exact: Run, in_float32: Run) -> dict[str, float]:
 def compare(make: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
     """Train the model that `make(engine)` gives by three arithmetics."""
     double = make("reference")
-    double._training_state()
-    double._state = in_float64(double._state)
+    double._network.training_state()
+    double._network.state = in_float64(double._network.state)
     exact = train(double, x, y, **options)
     in_float32 = train(make("reference"), x, y, **options)
     run = train(make("native"), x, y, **options)
@@ -225,9 +225,9 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
     ):
         layers = [Dense(17, activation), Dropout(0.3), Dense(outputs, output)]
         model = compiled(engine, layers, (3,), function, seed=3)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         batches = one_batch(x, y, np.linspace(0.0, 2.0, 11))
         loss_value, gradient = program.gradient(state, batches, 0)
         results.append(
@@ -268,7 +268,7 @@ def test_nan_is_the_largest_output(engine: str, metric: str) -> None:
     loss = f"{'sparse_' if sparse else ''}categorical_crossentropy"
     model = compiled(engine, [Activation("linear")])
     model.compile("sgd", loss, metrics=[metric], engine=engine)
-    program, state = model._ready_program(), model._training_state()
+    program, state = model._network.program(), model._network.training_state()
     x = np.float32([[1, np.nan, 2], [1, np.nan, 2], [np.nan, np.nan, 2], [1, 2, 0]])
     classes = np.array([1, 2, 0, 1])
     y = classes if sparse else np.eye(3)[classes]
@@ -289,11 +289,11 @@ def test_activations_at_the_ends_of_float32(activation: Any) -> None:
     for engine in ("native", "reference"):
         layer = Dense(1, activation, kernel_initializer="ones")
         model = compiled(engine, [layer], (1,))
-        program, state = model._ready_program(), model._training_state()
+        program, state = model._network.program(), model._network.training_state()
         slopes = program.jacobian(state, x[:-3])[1][:, 16]  # with respect to the bias
         pairs = np.hstack([x, np.roll(x, 5)])
         model = compiled(engine, [Activation(activation)], (2,))
-        program, state = model._ready_program(), model._training_state()
+        program, state = model._network.program(), model._network.training_state()
         found.append((program.predict(state, pairs), slopes))
     for ours, exact in zip(*found, strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-6)

@@ -180,12 +180,14 @@ def test_engines_draw_the_same(name: str) -> None:
         found = []
         for engine in ("reference", "native"):
             model = Sequential([Input(SHAPE), RANDOM[name]()])
-            model._seed = SEED
+            model._network.seed = SEED
             model.build((None, *SHAPE))
             model.compile("sgd", "mse", engine=engine)
-            program = model._ready_program()
+            program = model._network.program()
             weights = np.zeros(8, np.float32)
             weights[i - 1] = 1.0
             batches = Batches(x, np.zeros_like(x), weights, None, np.array([0, 8]))
-            found.append(program.gradient(model._training_state(), batches, 0)[0])
+            found.append(
+                program.gradient(model._network.training_state(), batches, 0)[0]
+            )
         assert found[0] == pytest.approx(found[1], rel=1e-5)

@@ -64,7 +64,7 @@ def along(
 ) -> tuple[float, float, bool]:
     """Slope of the loss along `direction` by the gradient and by a central difference,
     and whether the point stands at a kink: there the slope jumps."""
-    program = model._ready_program()
+    program = model._network.program()
 
     def at(distance: float) -> tuple[float, float]:
         moved = replace(state, params=state.params + distance * direction)
@@ -83,10 +83,10 @@ def check(
     weights: np.ndarray | None = None,
 ) -> None:
     """Compare along random directions of the trainable variables."""
-    state = in_float64(model._training_state())
+    state = in_float64(model._network.training_state())
     state.step = 7  # the dropout mask of some step in the middle of training
     random = np.random.default_rng(0)
-    plan = model._ready_program().plan
+    plan = model._network.program().plan
     free = np.zeros(plan.params_size)
     for slot in plan.params:
         if slot.trainable:
@@ -106,7 +106,7 @@ def check(
             assert too_much <= 0.0, (slope, difference)
             checked += 1
     assert checked, "every point stands at a kink"
-    _, gradient = model._ready_program().gradient(state, batches, 0)
+    _, gradient = model._network.program().gradient(state, batches, 0)
     assert not gradient[free == 0.0].any(), "padding or a frozen variable moves"
 
 
@@ -174,8 +174,8 @@ def test_penalties_and_frozen_layers(penalty: object, frozen: bool) -> None:
     bare = compiled("reference", plain_layers, (3,))
     bare.set_weights(model.get_weights())
     batches = one_batch(x, y, None)
-    loss, _ = model._ready_program().gradient(model._state, batches, 0)
-    plain, _ = bare._ready_program().gradient(bare._state, batches, 0)
+    loss, _ = model._network.program().gradient(model._network.state, batches, 0)
+    plain, _ = bare._network.program().gradient(bare._network.state, batches, 0)
     counted = layers[1:2] if frozen else layers[:2]
     wanted = sum(penalty(w) for layer in counted for w in layer.get_weights())
     assert loss - plain == pytest.approx(wanted, rel=1e-5)
@@ -197,7 +197,7 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kinks_are_found() -> None:
     """A unit whose input is 0 for every row has a slope that jumps."""
     model = compiled("reference", [Dense(1, "relu", kernel_initializer="zeros")], (1,))
-    state = in_float64(model._training_state())
+    state = in_float64(model._network.training_state())
     batches = one_batch(np.ones((2, 1)), -np.ones((2, 1)), None)
     _, _, kink = along(model, state, batches, np.ones_like(state.params))
     assert kink

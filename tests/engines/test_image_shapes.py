@@ -114,9 +114,9 @@ def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> N
     batches = one_batch(x, y, None)
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = model_of(engine, window)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         loss, gradient = program.gradient(state, batches, 0)
         results.append((np.array(loss), gradient, program.predict(state, batches.x)))
     for what, exact, own, found in zip(

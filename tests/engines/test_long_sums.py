@@ -44,7 +44,7 @@ def model_of(
 
 def gradients(model: Sequential, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of one step whose batch is all rows, (P,)."""
-    program, state = model._ready_program(), model._training_state()
+    program, state = model._network.program(), model._network.training_state()
     return program.gradient(state, one_batch(x, y, None), 0)[1].astype(np.float64)
 
 
@@ -118,7 +118,7 @@ def test_gradients_of_biases(engine: str) -> None:
     model = model_of(engine, Input((1,)), Dense(3), loss="mae")
     near(gradients(model, x, y)[16:19], 1 / 3)
     model = model_of(engine, Input((MANY, 1)), Conv1D(3, 2, padding="same"), loss="mae")
-    bias = model._training_state().params.size - 16
+    bias = model._network.training_state().params.size - 16
     near(gradients(model, x[None], y[None])[bias : bias + 3], 1 / 3)
 
 

@@ -39,7 +39,7 @@ def trained(
 
 def bits(model: Sequential) -> bytes:
     """Weights and optimizer, byte for byte."""
-    state = model._state
+    state = model._network.state
     assert state is not None
     return state.params.tobytes() + state.slots.tobytes()
 

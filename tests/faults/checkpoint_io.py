@@ -58,7 +58,7 @@ def fit(model: Sequential, folder: Path | None, stop: int = -1) -> Bits:
         X, X**2, epochs=2, batch_size=7, verbose=0, callbacks=[StopAt(stop)],
         checkpoint=folder, checkpoint_freq=1,
     )  # fmt: skip
-    state = model._state
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     return (repr(history.history), *(a.tobytes() for a in arrays))

@@ -73,7 +73,7 @@ def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
         (lambda e: e["columns"].update(levels=[[1, [{}]]]),
          "estimator.columns.levels[0][1][0]: it is neither text nor a number"),
         (lambda e: e["parameters"].update(alpha2=1),
-         "estimator.parameters.alpha2: there is no place for it"),
+         "estimator.parameters.alpha2: it is unknown"),
         (lambda e: e["model"].update(layers=[1]), "estimator.model.layers[0]: it must"),
     ],
 )  # fmt: skip

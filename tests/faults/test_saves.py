@@ -191,7 +191,7 @@ def test_a_save_beside_training_is_whole(tmp_path: Path) -> None:
 
     def change() -> None:
         while not stop.is_set():
-            model._state.params[:] += np.float32(1.0)
+            model._network.state.params[:] += np.float32(1.0)
 
     thread = threading.Thread(target=change)
     thread.start()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kurve.engines.base import Batches, State
+from kurve.engines.base import Batches, Engine, Job, State, run_job
 from kurve.plan import MetricSpec, Op, Plan, Spec, VariableSpec, aligned
 
 CLIP = {"clipnorm": 0.0, "clipvalue": 0.0, "global_clipnorm": 0.0, "weight_decay": 0.0}
@@ -185,6 +185,21 @@ def batches_of(
         bounds,
         np.full(len(bounds) - 1, rate, np.float32),
     )
+
+
+def train(
+    engine: Engine,
+    plan: Plan,
+    state: State,
+    batches: Batches,
+    steps: int | None = None,
+    totals: np.ndarray | None = None,
+) -> None:
+    """The first steps, or all."""
+    if totals is None:
+        totals = np.zeros(plan.totals_size)
+    steps = batches.steps if steps is None else steps
+    run_job(engine, Job(engine.compile(plan), state, batches, 0, steps, totals))
 
 
 def targets(plan: Plan, n: int, rng: np.random.Generator) -> np.ndarray:

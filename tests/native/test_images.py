@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kurve import Sequential, _core
+from kurve.engines import Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.layers import (
     BatchNormalization,
@@ -55,15 +56,16 @@ def data(rows: int, shape: tuple[int, ...] = (13, 12)) -> tuple[np.ndarray, np.n
 
 def one_step(model: Sequential, x: np.ndarray, y: np.ndarray) -> None:
     """Straight to the engine: `fit` would refuse such data."""
-    state, program = model._training_state(), model._ready_program()
+    state, program = model._network.training_state(), model._network.program()
     batches = replace(
         one_batch(x, y, None), learning_rates=np.array([1e-3], np.float32)
     )
-    program.train(state, batches, 0, 1, np.zeros(program.plan.totals_size))
+    totals = np.zeros(program.plan.totals_size)
+    run_job(model._network.engine, Job(program, state, batches, 0, 1, totals))
 
 
 def bits(model: Sequential) -> bytes:
-    state = model._state
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.buffers, state.slots)
     return b"".join(array.tobytes() for array in arrays)
@@ -93,9 +95,9 @@ def test_convnet(rows: int, activation: str) -> None:
     results = []
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = convnet(engine, activation)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         for threads in (1, 2, 3) if engine == "native" else (1,):
             _core.set_threads(threads)
             loss, gradient = program.gradient(state, batches, 0)
@@ -117,10 +119,10 @@ def test_pooling_with_a_convolution_and_after_it_are_the_same() -> None:
         model = compiled(
             "native", [layers[0], *between, *layers[1:]], (13, 12, 2), "mse"
         )
-        state = model._training_state()
+        state = model._network.training_state()
         state.params[:] = np.random.default_rng(1).normal(0, 0.1, state.params.size)
         targets = np.eye(3)[y.astype(int)]
-        loss, gradient = model._ready_program().gradient(
+        loss, gradient = model._network.program().gradient(
             state, one_batch(x, targets, None), 0
         )
         gradients.append((loss, gradient))
@@ -142,9 +144,9 @@ def test_jacobian(name: str) -> None:
     results = []
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = model_of(stack, engine)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        results.append(model._ready_program().jacobian(state, x))
+        results.append(model._network.program().jacobian(state, x))
     for exact, own, given in zip(*results, strict=True):
         assert TOLERANCES["gradient"].allows(given, exact, own)
 
@@ -168,10 +170,10 @@ def test_a_picture_that_is_not_finite_stops_the_step(place: str) -> None:
     x, y = data(8)
     x[3, 4 if place == "first" else 5, 5] = np.nan
     model = convnet()
-    before = model._training_state().params.copy()
+    before = model._network.training_state().params.copy()
     with pytest.raises(NonFiniteError, match="the loss"):
         one_step(model, x, y)
-    assert np.array_equal(model._training_state().params, before)
+    assert np.array_equal(model._network.training_state().params, before)
 
 
 def test_a_gradient_that_overflows_names_its_kernel() -> None:
@@ -191,9 +193,9 @@ def test_a_refused_step_leaves_the_moving_numbers() -> None:
         (1e25, r"the new value of batch_normalization.*/moving_variance"),
     ):
         model = compiled("native", layers, (2, 2, 3), "mse", "sgd")
-        before = model._training_state().buffers.copy()
+        before = model._network.training_state().buffers.copy()
         x[0, 0, 0, 0] = spoilt
         with pytest.raises(NonFiniteError, match=what):
             one_step(model, x, y)
-        assert np.array_equal(model._training_state().buffers, before)
+        assert np.array_equal(model._network.training_state().buffers, before)
         layers = [BatchNormalization(), Flatten(), Dense(1)]

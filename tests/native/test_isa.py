@@ -14,7 +14,7 @@ import pytest
 from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.engines.reference import ReferenceEngine
-from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
+from tests.native.plans import Builder, batches_of, mse, optimizer, state_of, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def steps(engine) -> np.ndarray:
     builder.dense(64, "selu").dense(9, "snake").softmax().dense(3, "softplus")
     plan = builder.plan(mse(), optimizer("rmsprop", epsilon=1e-3, clipnorm=1.0))
     state, batches = state_of(plan), batches_of(plan, 200, 10)
-    engine.compile(plan).train(state, batches, 0, 20, np.zeros(2))
+    train(engine, plan, state, batches, 20)
     return state.params
 
 

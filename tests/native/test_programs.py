@@ -22,6 +22,7 @@ from tests.native.plans import (
     optimizer,
     slots_of,
     state_of,
+    train,
 )
 
 ACTIVATIONS = [
@@ -155,8 +156,8 @@ def test_equals_reference(plan, n, batch, weights, shuffle, seed):
     close(gradient, true_gradient, 1e-5)
 
     totals, true_totals = (np.zeros(plan.totals_size) for _ in range(2))
-    native.train(state, batches, 0, batches.steps, totals)
-    reference.train(truth, batches, 0, batches.steps, true_totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
+    train(ReferenceEngine(), plan, truth, batches, totals=true_totals)
     assert state.step == truth.step == batches.steps
     close(state.params, truth.params, 1e-4)
     close(state.slots, truth.slots, 1e-4)
@@ -233,9 +234,7 @@ def test_wrong_batches_are_refused(change, message):
     batches: Batches = replace(batches_of(plan, 4, 2), **change)
     state = state_of(plan)
     with pytest.raises(ValueError, match=message):
-        NativeEngine().compile(plan).train(
-            state, batches, 0, 2, np.zeros(plan.totals_size)
-        )
+        train(NativeEngine(), plan, state, batches, 2)
     assert state.step in (0, 1)
 
 
@@ -247,11 +246,10 @@ def test_nonfinite_stops_before_the_update():
     batches = batches_of(plan, 40, 10, shuffle=False)
     batches.x[25] = np.inf
     totals = np.zeros(plan.totals_size)
-    program = NativeEngine().compile(plan)
     kept = copy_of(state)
-    program.train(kept, batches, 0, 2, np.zeros(plan.totals_size))
+    train(NativeEngine(), plan, kept, batches, 2)
     with pytest.raises(NonFiniteError) as caught:
-        program.train(state, batches, 0, 4, totals)
+        train(NativeEngine(), plan, state, batches, 4, totals)
     assert (caught.value.step, caught.value.what) == (2, "the loss")
     assert (state.step, totals[1]) == (2, 20)
     assert state.params.tobytes() == kept.params.tobytes()
@@ -263,7 +261,7 @@ def test_nonfinite_stops_before_the_update():
     state.params[plan.params[2].offset : plan.params[2].end] = 1e-20
     batches.y[:] = 1e18
     with pytest.raises(NonFiniteError, match="the gradient of op_1/kernel"):
-        program.train(state, batches, 0, 4, totals)
+        train(NativeEngine(), plan, state, batches, 4, totals)
     assert state.step == 0
 
 
@@ -271,7 +269,7 @@ def steps(plan: Plan, batch: int, scale: float = 1.0) -> State:
     state, batches = state_of(plan), batches_of(plan, 60, batch)
     batches.x[:] *= np.float32(scale)
     totals = np.zeros(plan.totals_size)
-    NativeEngine().compile(plan).train(state, batches, 0, batches.steps, totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
     return state
 
 
@@ -310,8 +308,8 @@ def test_batches_of_many_rows_a_sample_are_not_updated_on_the_fly():
     plan = builder.plan(mse(), optimizer("sgd"))
     state, batches = state_of(plan), batches_of(plan, 100, 100)
     truth = precise(state)
-    NativeEngine().compile(plan).train(state, batches, 0, 1, np.zeros(2))
-    ReferenceEngine().compile(plan).train(truth, batches, 0, 1, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 1)
+    train(ReferenceEngine(), plan, truth, batches, 1)
     close(state.params, truth.params, 1e-6)
 
 
@@ -327,7 +325,7 @@ def test_frozen_variables_stay():
     before = state.params.copy()
     program = NativeEngine().compile(plan)
     _, gradient = program.gradient(state, batches, 0)
-    program.train(state, batches, 0, 4, np.zeros(plan.totals_size))
+    train(NativeEngine(), plan, state, batches, 4)
     for slot in plan.params:
         part = slice(slot.offset, slot.end)
         same = np.array_equal(state.params[part], before[part])
@@ -340,7 +338,7 @@ def test_padding_stays_zero(kind):
     changes = {"epsilon": 0.0} if "epsilon" in OPTIMIZERS[kind] else {}
     plan = Builder(3).dense(5, "tanh").dense(1).plan(mse(), optimizer(kind, **changes))
     state, batches = state_of(plan), batches_of(plan, 20, 5)
-    NativeEngine().compile(plan).train(state, batches, 0, 4, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 4)
     padding = np.ones(plan.params_size, bool)
     for slot in plan.params:
         padding[slot.offset : slot.end] = False

@@ -12,7 +12,15 @@ import pytest
 from kurve import _core
 from kurve.engines.base import State
 from kurve.engines.native import NativeEngine
-from tests.native.plans import Builder, article, batches_of, mse, optimizer, state_of
+from tests.native.plans import (
+    Builder,
+    article,
+    batches_of,
+    mse,
+    optimizer,
+    state_of,
+    train,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +40,7 @@ def fading(threads: int) -> tuple[State, np.ndarray]:
     state.params[bias.offset : bias.end] = -100
     state.slots[0, kernel.offset : kernel.end] = np.float32(2e-38)
     _core.set_threads(threads)
-    NativeEngine().compile(plan).train(state, batches, 0, 20, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 20)
     return state, state.slots[0, kernel.offset : kernel.end]
 
 
@@ -62,7 +70,6 @@ def test_a_signal_handler_runs_in_the_usual_float_mode():
 
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
-    program = NativeEngine().compile(plan)
-    program.train(state, batches, 0, batches.steps, np.zeros(2))
+    train(NativeEngine(), plan, state, batches)
     signal.signal(signal.SIGALRM, before)
     assert products == [pytest.approx(5e-39)]

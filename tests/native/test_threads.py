@@ -22,7 +22,7 @@ from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.plan import Plan
 from tests.native.neighbours import group, hold
-from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
+from tests.native.plans import Builder, batches_of, mse, optimizer, state_of, train
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def trained(threads: int) -> tuple[bytes, bytes]:
     plan = wide()
     state, batches = state_of(plan), batches_of(plan, 200, 37, weights=True)
     totals = np.zeros(plan.totals_size)
-    NativeEngine().compile(plan).train(state, batches, 0, batches.steps, totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
     return state.params.tobytes() + state.slots.tobytes(), totals.tobytes()
 
 
@@ -82,12 +82,9 @@ def test_same_bits_where_a_thread_is_stopped_again_and_again():
 
 def test_the_gil_is_released():
     plan = wide()
-    state, program = state_of(plan), NativeEngine().compile(plan)
-    batches = batches_of(plan, 4000, 10)
+    state, batches = state_of(plan), batches_of(plan, 4000, 10)
     counted = 0
-    thread = threading.Thread(
-        target=program.train, args=(state, batches, 0, 400, np.zeros(2))
-    )
+    thread = threading.Thread(target=train, args=(NativeEngine(), plan, state, batches))
     thread.start()
     while thread.is_alive():
         counted += 1

@@ -76,7 +76,7 @@ def plain(plan: Plan) -> dict[str, Any]:
 def all_plans() -> list[tuple[dict[str, Any], int]]:
     """Plans, and how many slots each optimizer has."""
     made = [
-        model_of(stack, "native")._ready_program().plan for stack in STACKS.values()
+        model_of(stack, "native")._network.program().plan for stack in STACKS.values()
     ]
     dense = Builder(3, 5).normalization().dense(7, "gelu", l2=0.1).dropout(0.2)
     dense.activation("elu").dense(4).softmax()

@@ -69,7 +69,7 @@ def test_outputs_and_gradients(case: ImageCase) -> None:
     values = [random.normal(size=w.shape).astype(np.float32) for w in ours.weights]
     ours.set_weights(values)
     ours.compile("sgd", "mse", engine="reference")
-    state = ours._training_state()
+    state = ours._network.training_state()
     state = replace(state, params=state.params.astype(np.float64))
     x = random.normal(size=(8, *case.input_shape))
     y = random.normal(size=(8, 2))
@@ -83,7 +83,7 @@ def test_outputs_and_gradients(case: ImageCase) -> None:
             if "must be contiguous" not in str(error):
                 raise
             assume(False)
-    got = ours._ready_program().predict(state, x)
+    got = ours._network.program().predict(state, x)
     tolerance = TOLERANCES["gradient float64"]
     assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
     check_gradient(ours, state, x, y, loss, gradients, tolerance)

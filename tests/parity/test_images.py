@@ -134,14 +134,16 @@ def test_gradient(name: str, engine: str) -> None:
     _, theirs = twin_models(name)
     x, y = data_of(name)
     loss, expected = gradient_of(theirs, x[:BATCH], y[:BATCH])
-    check_gradient(model, model._training_state(), x, y, loss, expected, TOLERANCE)
+    check_gradient(
+        model, model._network.training_state(), x, y, loss, expected, TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_in_float64(name: str) -> None:
     """No rounding left to hide behind."""
     model = compiled(name, "reference")
-    state = model._training_state()
+    state = model._network.training_state()
     state = replace(
         state,
         params=state.params.astype(np.float64),
@@ -165,9 +167,9 @@ def check_gradient(
     tolerance: float,
 ) -> None:
     batches = Batches(x, y, None, None, np.array([0, BATCH]))
-    value, gradient = model._ready_program().gradient(state, batches, 0)
+    value, gradient = model._network.program().gradient(state, batches, 0)
     assert value == pytest.approx(loss, rel=tolerance)
-    slots = [slot for slot in model._plan.params if slot.trainable]
+    slots = [slot for slot in model._network.plan.params if slot.trainable]
     largest = max(np.abs(other).max() for other in expected)
     for slot, other in zip(slots, expected, strict=True):
         mine = gradient[slot.offset : slot.end].reshape(slot.shape)

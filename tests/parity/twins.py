@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve.engines import Batches, State, get_engine
+from kurve.engines import Batches, Job, State, get_engine, run_job
 from kurve.layers.base import lower
 
 REASON = "the parity suite compares with it: pip install 'kurve[parity]'"
@@ -218,10 +218,11 @@ def train_float64(case: Case) -> Run:
     order = np.arange(STEPS * BATCH) % len(x)
     weighted = case.weights or case.class_weight
     batches = Batches(x, y, weights if weighted else None, order, bounds, rates)
-    program, losses = get_engine("reference").compile(plan), []
+    engine, losses = get_engine("reference"), []
+    program = engine.compile(plan)
     for step in range(STEPS):
         totals = np.zeros(plan.totals_size)
-        program.train(state, batches, step, step + 1, totals)
+        run_job(engine, Job(program, state, batches, step, step + 1, totals))
         losses.append(totals[0] / totals[1])
     return Run(np.array(losses), variables_of(model, plan, state))
 

@@ -128,7 +128,7 @@ def test_a_class_that_is_not_passed_is_asked_for(name: str, tmp_path: Path) -> N
     path = tmp_path / "m.kurve"
     made().save(path)
     given = {key: cls for key, cls in CUSTOM_PREFIX.items() if key != name}
-    text = rf"{name!r} is a class of one's own.*Try custom_objects=\{{{name!r}: {name}"
+    text = rf"{name!r} is a custom class.*Try custom_objects=\{{{name!r}: {name}"
     with pytest.raises(ModelFileError, match=text) as caught:
         models.load_model(path, custom_objects=given)
     assert caught.value.field
@@ -147,7 +147,7 @@ def test_a_class_of_a_built_in_name_is_not_taken_for_it(tmp_path: Path) -> None:
     mine = type("Dense", (layers.Dense,), {})
     model = Sequential([Input((2,)), mine(3)])
     model.save(tmp_path / "m.kurve")
-    with pytest.raises(ModelFileError, match="'Dense' is a class of one's own"):
+    with pytest.raises(ModelFileError, match="'Dense' is a custom class"):
         models.load_model(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve", custom_objects={"Dense": mine})
     assert type(again.layers[0]) is mine
@@ -169,7 +169,7 @@ def test_pickle_and_deepcopy(engine: str) -> None:
 
 def test_from_config() -> None:
     config = made().get_config()
-    with pytest.raises(ValueError, match="'Twice' is a class of one's own"):
+    with pytest.raises(ValueError, match="'Twice' is a custom class"):
         Sequential.from_config(config)
     assert Sequential.from_config(config, CUSTOM_PREFIX).get_config() == config
 
@@ -179,7 +179,7 @@ def test_estimators(tmp_path: Path) -> None:
         Sequential([Twice(3), Softly()]), solver=Mine(Falling(0.1)), max_epochs=2
     )
     model.fit(X, Y).save(tmp_path / "m.kurve")
-    with pytest.raises(ModelFileError, match="is a class of one's own"):
+    with pytest.raises(ModelFileError, match="is a custom class"):
         load(tmp_path / "m.kurve")
     again = load(tmp_path / "m.kurve", custom_objects=CUSTOM_PREFIX)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))

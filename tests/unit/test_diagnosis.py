@@ -575,7 +575,7 @@ def test_a_loss_beyond_all_numbers() -> None:
 
 
 def everything(model: Any) -> list[np.ndarray]:
-    state = model._state
+    state = model._network.state
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     return [np.array(a) for a in arrays] + [np.array([state.step, state.seed])]
 
@@ -622,7 +622,7 @@ def test_an_untrained_model_stays_without_an_optimizers_vectors() -> None:
     model.build((None, 3))
     found = model.diagnose(Z, W)
     assert names(found) == {"not_trained"}
-    assert model._state.slots.shape[0] == 0
+    assert model._network.state.slots.shape[0] == 0
     assert model.iterations == 0
 
 
@@ -706,7 +706,7 @@ def test_losses_of_distributions() -> None:
         ((Z, W[:-1]), ValueError, "[diagnose] x and y must have the same number of"),
         ((Z[:, :2], W), ValueError, "[diagnose] x must have shape (n, 3)"),
         ((Z, np.full(len(W), np.nan)), ValueError, "[diagnose] y must be finite"),
-        ((Z, W, 3), TypeError, "[diagnose] validation_data must be (x, y)"),
+        ((Z, W, 3), TypeError, "[diagnose] validation_data must be (x, y) or"),
         ((Z, W, (Z, W[:-1])), ValueError, "[diagnose, validation_data] x and y must"),
         ((Z, W, None, ["a"]), ValueError, "[diagnose] columns must name each input"),
     ],

@@ -16,7 +16,7 @@ from kurve.layers import Dense
 def engine_of(model: Sequential) -> str:
     """The engine that a model's program came from."""
     model.fit([1.0], [1.0], verbose=0)
-    return type(model._program).__module__.rpartition(".")[2]
+    return type(model._network.program()).__module__.rpartition(".")[2]
 
 
 def model_of(**compiled: Any) -> Sequential:

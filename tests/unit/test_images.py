@@ -15,7 +15,7 @@ import pytest
 
 import kurve
 from kurve import Sequential, layers
-from kurve.engines import Batches
+from kurve.engines import Batches, get_engine
 from kurve.errors import NonFiniteError
 from kurve.layers import (
     BatchNormalization,
@@ -246,14 +246,14 @@ def test_bytes_and_floats_are_the_same_pictures(engine: str) -> None:
 def test_bytes_stay_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The set that an engine gets is the caller's own memory."""
     model, seen = digits(), []
-    program = model._ready_program()
-    train = type(program).train
+    engine = type(get_engine())
+    train = engine.train
 
-    def watch(self: Any, state: Any, batches: Batches, *rest: Any) -> None:
-        seen.append(batches.x)
-        train(self, state, batches, *rest)
+    def watch(self: Any, jobs: Any) -> Any:
+        seen.extend(job.batches.x for job in jobs)
+        return train(self, jobs)
 
-    monkeypatch.setattr(type(program), "train", watch)
+    monkeypatch.setattr(engine, "train", watch)
     model.fit(BYTES, CLASSES, verbose=0)
     assert seen[0].dtype == np.uint8
     assert np.shares_memory(seen[0], BYTES)
@@ -378,7 +378,7 @@ def test_only_training_moves_averages(engine: str) -> None:
     model.predict(BYTES, verbose=0)
     rows = Batches(BYTES, CLASSES.astype(np.float32)[:, None], None, None,
                    np.array([0, 50]))  # fmt: skip
-    model._ready_program().gradient(model._training_state(), rows, 0)
+    model._network.program().gradient(model._network.training_state(), rows, 0)
     assert averages(model) == before
     model.fit(BYTES, CLASSES, verbose=0)
     assert averages(model) != before
@@ -496,7 +496,7 @@ def test_no_float_copy_of_the_set(engine: str) -> None:
         [Input((40, 40, 1)), MaxPooling2D(20), Flatten(), Dense(3, "softmax")]
     )
     model.compile("sgd", "sparse_categorical_crossentropy", engine=engine)
-    model._ready_program()
+    model._network.program()
     tracemalloc.start()
     try:
         model.fit(x, y, batch_size=8, steps_per_epoch=20, validation_split=0.1,

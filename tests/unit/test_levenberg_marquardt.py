@@ -27,8 +27,8 @@ def network(units: int = 6, seed: int = 1, **options: Any) -> Sequential:
 
 
 def weights(model: Sequential) -> bytes:
-    assert model._state is not None
-    return model._state.params.tobytes()
+    assert model._network.state is not None
+    return model._network.state.params.tobytes()
 
 
 def few(n: int = 40) -> tuple[np.ndarray, np.ndarray]:

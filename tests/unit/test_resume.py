@@ -66,7 +66,7 @@ def fit(model: Sequential, *used: callbacks.Callback, **options: Any) -> Any:
     x, y = options.pop("x", X), options.pop("y", Y)
     options = {"epochs": 3, "batch_size": 8, "verbose": 0, **options}
     history = model.fit(x, y, callbacks=list(used), **options).history
-    state = model._state
+    state = model._network.state
     assert state is not None
     return history, [w.tobytes() for w in model.get_weights()], state.slots.tobytes()
 
@@ -138,8 +138,8 @@ def test_the_seed_of_the_checkpoint_wins(tmp_path: Path) -> None:
     interrupted(5, tmp_path)
     model, other = model_of(seed=8), model_of()
     fit(model, NEVER, checkpoint=tmp_path)
-    assert model._state is not None and other._state is not None
-    assert model._state.seed == other._state.seed
+    assert model._network.state is not None and other._network.state is not None
+    assert model._network.state.seed == other._network.state.seed
 
 
 # ------------------------------------------------------------------------- the end
@@ -186,7 +186,7 @@ def test_fewer_epochs_are_refused(tmp_path: Path) -> None:
     before = snapshot(model)
     with pytest.raises(
         CheckpointError,
-        match=r"has gone further. Received: epochs=2, and a checkpoint of epoch 3. "
+        match=r"is of a later epoch. Received: epochs=2, and a checkpoint of epoch 3. "
         "Try epochs=3, or another folder",
     ):
         fit(model, epochs=2, checkpoint=tmp_path)
@@ -230,9 +230,9 @@ def test_how_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert written(5) == 2 + 4
     assert written("auto") == 2
     assert written(False) == 2
-    monkeypatch.setattr(keepers, "AT_LEAST", 0.0)
-    monkeypatch.setattr(keepers, "SHARE", np.inf)
-    monkeypatch.setattr(keepers, "LOOK", 0.0)
+    monkeypatch.setattr(keepers, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(keepers, "MAX_FRACTION", np.inf)
+    monkeypatch.setattr(keepers, "POLL_SECONDS", 0.0)
     (tmp_path / "auto").rename(tmp_path / "before")
     assert written("auto") == 2 + 24 + 3
 
@@ -474,8 +474,8 @@ def test_another_call_is_refused_by_name(
         fit(model, NEVER, checkpoint=tmp_path, **options)
     assert str(caught.value) == (
         f"[fit] the checkpoint in {str(tmp_path)!r} is of another call. Received: "
-        f"{text}. Try the call as it was, another folder, or delete this one to begin "
-        "anew."
+        f"{text}. Try the same call as before, another folder, or deleting this one to "
+        "start over."
     )
     assert snapshot(model)[0] == before[0]
     assert model.iterations == 0 and model.history is None
@@ -566,7 +566,7 @@ def test_a_damaged_newest_checkpoint_falls_back(engine: str, tmp_path: Path) -> 
         with (
             pytest.warns(
                 RuntimeWarning,
-                match=r"checkpoint-\d.kurve' cannot be read .* Training goes on from ",
+                match=r"checkpoint-\d.kurve' cannot be read .* Training resumes from ",
             ),
             pytest.raises(Stop),
         ):
@@ -582,7 +582,7 @@ def test_only_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"no checkpoint in .* can be read. Received: .*checkpoint-0.*checkpoint-1"
-        r".*Try another folder, or delete this one to begin anew",
+        r".*Try another folder, or deleting this one to start over",
     ):
         fit(model_of(), NEVER, checkpoint=tmp_path)
 
@@ -592,7 +592,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
     write(tmp_path / "checkpoint-0.kurve", {"sequence": 1}, {})
     with pytest.raises(
-        CheckpointError, match=r"cannot be taken up. Received: KeyError"
+        CheckpointError, match=r"cannot resume from .*Received: KeyError"
     ):
         fit(model_of(), checkpoint=tmp_path)
 
@@ -702,6 +702,6 @@ def test_what_the_user_reads(
     fit(model_of(), NEVER, checkpoint=tmp_path, verbose=2)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == (
-        f"Found a checkpoint in {str(tmp_path)!r}: going on at epoch 2, step 4."
+        f"Found a checkpoint in {str(tmp_path)!r}: resuming at epoch 2, step 4."
     )
     assert out[1].startswith("Epoch 2/3 - 8/8 - ")

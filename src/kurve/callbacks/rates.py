@@ -13,10 +13,11 @@ from kurve.optimizers.schedules import LearningRateSchedule
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the begin of each epoch.
+    """Sets the learning rate at the start of each epoch.
 
     Args:
-        schedule: function of (epoch, learning rate), or of (epoch), giving the new one.
+        schedule: function of (epoch, learning rate), or of (epoch), that returns the
+            new learning rate.
         verbose: 1 prints it.
     """
 
@@ -59,7 +60,7 @@ class ReduceLROnPlateau(Monitor):
         factor: below 1.
         patience: epochs without improvement before a cut.
         cooldown: epochs after a cut in which nothing is counted.
-        min_lr: the learning rate never falls below it.
+        min_lr: lower bound of the learning rate.
     """
 
     _remembered = ("best", "wait", "cooldown_counter")
@@ -85,15 +86,15 @@ class ReduceLROnPlateau(Monitor):
             )
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.best = None
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.check_monitor()
-        self._begin()
+        self._reset()
         optimizer = getattr(self.model, "optimizer", None)
         rate = getattr(optimizer, "learning_rate", None)
         if isinstance(rate, LearningRateSchedule):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kurve.cli.console import printable
-from kurve.core.container.reading import opened
+from kurve.core.container.reading import VERSION, opened
 from kurve.models.fields import Field
 from kurve.models.summary import format_bytes
 from kurve.saving import read_header
@@ -24,13 +24,13 @@ def facts(path: str) -> dict[str, Any]:
         ModelFileError: the file is corrupt or not a model file.
     """
     with opened(path) as file:
-        info, entries, version = file.info, file.entries, file.version
+        info, entries = file.info, file.entries
     top = Field(path, "", info)
     kind = _kind(info)
     result: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
-        "format": version,
+        "format": VERSION,
         "kind": kind,
     }
     config = _optional(top, "model")
@@ -43,14 +43,14 @@ def facts(path: str) -> dict[str, Any]:
         result["layers"] = [_layer(entry) for entry in entries_of_layers]
     if kind == "checkpoint":
         cursor = top.inner("cursor", info["cursor"])
-        result["epoch"] = _required(cursor, "epoch").whole()
+        result["epoch"] = _required(cursor, "epoch").integer()
     if (step := _optional(top, "step")).value is not None:
-        result["step"] = step.whole()
+        result["step"] = step.integer()
     if (compiled := _optional(top, "compile")).value is not None:
         optimizer = _required(_required(compiled, "optimizer"), "class_name")
         result["optimizer"] = optimizer.text()
     if "assessed" in info:
-        result["assessed"] = _optional(top, "assessed").flag()
+        result["assessed"] = _optional(top, "assessed").boolean()
     result["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if kind == "estimator" else "weights/"
     if kind == "checkpoint":
@@ -66,7 +66,7 @@ def facts(path: str) -> dict[str, Any]:
 def _optional(field: Field, key: str) -> Field:
     """A value of a table; None if it is missing."""
     if not isinstance(field.value, dict):
-        raise field.wrong("it must be a table")
+        raise field.error("it must be a table")
     return field.inner(key, field.value.get(key))
 
 
@@ -74,7 +74,7 @@ def _required(field: Field, key: str) -> Field:
     """A value that a table must have."""
     value = _optional(field, key)
     if key not in field.value:
-        raise value.wrong("it is missing")
+        raise value.error("it is missing")
     return value
 
 
@@ -140,9 +140,9 @@ def describe(facts: Mapping[str, Any]) -> str:
 def _of_estimator(top: Field) -> dict[str, Any]:
     name = _required(top, "class_name")
     if name.text() not in ("Regressor", "Classifier"):
-        raise name.wrong("it is neither Regressor nor Classifier")
+        raise name.error("it is neither Regressor nor Classifier")
     columns = _required(top, "columns")
-    width = _required(columns, "width").whole(1, 2**31)
+    width = _required(columns, "width").integer(1, 2**31)
     names = _texts(_required(columns, "names"))
     if names is None:
         known = [
@@ -150,17 +150,17 @@ def _of_estimator(top: Field) -> dict[str, Any]:
             *_required(columns, "levels").items(),
         ]
         if len(known) != width:
-            raise columns.wrong("its columns are not each a number or a category")
+            raise columns.error("its columns are not each a number or a category")
         names = [f"x{i + 1}" for i in range(width)]
     if len(names) != width:
-        raise _required(columns, "names").wrong(f"there must be {width}")
+        raise _required(columns, "names").error(f"there must be {width}")
     levels = {}
     for item in _required(columns, "levels").items():
         pair = list(item.items())
         if len(pair) != 2:
-            raise item.wrong("it is not a column with its levels")
-        levels[pair[0].whole(0, width)] = _labels(pair[1])
-    missing = {item.whole(0, width) for item in _required(columns, "gaps").items()}
+            raise item.error("it is not a column with its levels")
+        levels[pair[0].integer(0, width)] = _labels(pair[1])
+    missing = {item.integer(0, width) for item in _required(columns, "gaps").items()}
     parameters = _required(top, "parameters")
     scaled = ["inputs"] if _optional(parameters, "scale").value else []
     if scaled and name.value == "Regressor":
@@ -175,9 +175,9 @@ def _of_estimator(top: Field) -> dict[str, Any]:
             for i, name in enumerate(names)
         ],
         "scaled": scaled,
-        "members": _required(top, "members").whole(1),
+        "members": _required(top, "members").integer(1),
         "likelihood": None if likelihood.value is None else likelihood.text(),
-        "iterations": _required(top, "iterations").whole(),
+        "iterations": _required(top, "iterations").integer(),
         "parameters": _changed(name.value, parameters),
     }
 
@@ -190,7 +190,7 @@ def _labels(field: Field) -> list[str | int | float | bool]:
     labels = []
     for item in field.items():
         if not isinstance(item.value, (str, int, float)):
-            raise item.wrong("it is neither text nor a number")
+            raise item.error("it is neither text nor a number")
         labels.append(item.value)
     return labels
 
@@ -204,7 +204,7 @@ def _changed(name: str, parameters: Field) -> dict[str, Any]:
     known = inspect.signature(getattr(estimators, name)).parameters
     for key in parameters.value:
         if key not in known:
-            raise parameters.inner(key[:80], None).wrong("there is no place for it")
+            raise parameters.inner(key[:80], None).error("there is no place for it")
     return {
         key: value
         for key, value in parameters.value.items()

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import data, initializers
-from kurve.core import registry, rng
+from kurve.core import rng
 from kurve.core.arrays import as_numbers
 from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
-from kurve.engines import Batches, State, aligned_zeros
+from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
+from kurve.models.cloning import clone
 from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
 from kurve.training.batching import pass_bounds
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -56,9 +58,10 @@ class Context:
         columns: Sequence[str] | None,
     ) -> None:
         self.model, self.loss = model, model.loss
-        sample = model._plan.input_shape if model._plan is not None else None
+        plan = model._network.plan
+        sample = None if plan is None else plan.input_shape
         samples = data.as_samples("diagnose", "x", x, sample)
-        self.plan = model._plan or self._plan_of_twin(samples)
+        self.plan = plan or self._plan_of_clone(samples)
         # Class numbers for a softmax under a loss of numbers: `fit` refuses them, and
         # here they are what is to be found.
         self.numbers_for_softmax = False
@@ -67,36 +70,23 @@ class Context:
         self.validation = None
         if validation_data is not None:
             where = "diagnose, validation_data"
-            if not isinstance(validation_data, (tuple, list)) or len(
-                validation_data
-            ) not in (2, 3):
-                raise TypeError(
-                    "[diagnose] validation_data must be (x, y). Received: "
-                    f"{type(validation_data).__name__}. Try validation_data=(x, y)."
-                )
-            other = data.as_samples(where, "x", validation_data[0], samples.shape[1:])
-            self.validation = self._rows(
-                where, validation_data[0], other, validation_data[1]
+            other_x, other_y, _ = unpack_data(
+                "diagnose", "validation_data", validation_data
             )
+            other = data.as_samples(where, "x", other_x, samples.shape[1:])
+            self.validation = self._rows(where, other_x, other, other_y)
         self.names = self._names(columns)
 
     # ---------------------------------------------------------------- making ready
 
-    def _plan_of_twin(self, samples: np.ndarray) -> Plan | None:
+    def _plan_of_clone(self, samples: np.ndarray) -> Plan | None:
         """The plan that the unbuilt model would have, without taking a seed of its
         own from the source that later models draw from."""
         if not self.model.layers:
             return None
-        source = dict(rng._seed_source)
-        try:
-            with registry.collect_custom() as own:
-                config = self.model.get_config()
-            twin = type(self.model).from_config(config, own)
-            twin.build((None, *samples.shape[1:]))
-        finally:
-            rng._seed_source.clear()
-            rng._seed_source.update(source)
-        return twin._plan
+        unbuilt = clone(self.model, seed=0)
+        unbuilt.build((None, *samples.shape[1:]))
+        return unbuilt._network.plan
 
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
         """The data with, where the model is built, its predictions."""
@@ -118,7 +108,7 @@ class Context:
         elif self.task == "one_hot":
             rows.labels = table.argmax(axis=1)
         if self.built:
-            output = self.model._ready_program().predict(self.state, samples)
+            output = self.model._network.program().predict(self.state, samples)
             rows.output = output.reshape(len(samples), -1).astype(np.float64)
             self._set_predictions(rows)
         return rows
@@ -234,8 +224,8 @@ class Context:
 
     @property
     def state(self) -> State:
-        assert self.model._state is not None
-        return self.model._state
+        assert self.model._network.state is not None
+        return self.model._network.state
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -261,7 +251,8 @@ class Context:
         x = np.ascontiguousarray(self.rows.x[::stride])
         outputs = []
         for i, op in enumerate(self.plan.ops):
-            program = self.model.ready_engine().compile(self.plan.part(i, i + 1))
+            engine = self.model._network.chosen_engine()
+            program = engine.compile(self.plan.part(i, i + 1))
             x = program.predict(self.state, x)
             if op.kind not in TRAINING_ONLY:
                 outputs.append(x)
@@ -349,7 +340,8 @@ class Context:
             slots=_aligned_copy(slots),
             scalars=scalars.copy(),
         )
-        program = self.model._ready_program()
+        program, engine = self.model._network.program(), self.model._network.engine
+        assert engine is not None
         n, steps = len(self.rows), self.steps_per_epoch
         bounds = pass_bounds(n, None, steps)
         rates = np.full(steps, rate, np.float32)
@@ -359,7 +351,8 @@ class Context:
             batches = Batches(self.rows.x, self.rows.y, None, order, bounds, rates)
             totals = np.zeros(program.plan.totals_size)
             try:
-                program.train(copy, batches, 0, steps, totals)
+                job = Job(program, copy, batches, 0, steps, totals)
+                run_job(engine, job)
             except NonFiniteError:
                 return losses + [float("inf")] * (epochs - len(losses))
             losses.append(self._loss_of(copy, self.rows))
@@ -368,7 +361,7 @@ class Context:
         return losses
 
     def _loss_of(self, state: State, rows: Rows) -> float:
-        program = self.model._ready_program()
+        program = self.model._network.program()
         totals = np.zeros(program.plan.totals_size)
         bounds = np.array([0, len(rows)])
         program.test(state, Batches(rows.x, rows.y, None, None, bounds), totals)

@@ -39,7 +39,7 @@ def constant_output(context: Context) -> Iterator[Finding]:
             "The model's output is not a number, or too large for one, on some rows: "
             "training threw the weights far out.",
             {},
-            "model = model.fresh_copy()  # and compile with a tenth of the rate",
+            "model = model.clone()  # and compile with a tenth of the rate",
         )
     if rows.output is None or len(rows) < 2:
         return

@@ -1,9 +1,8 @@
 """The protocol between models and engines: a plan goes in, a program comes out.
 
     engine.compile(plan) -> Program
-    engine.train(jobs) -> errors                         many programs at once
-    program.train(state, batches, first, last, totals)   steps first..last-1
-    program.test(state, batches, totals)                 loss and metrics, no update
+    engine.train(jobs) -> errors           steps of one program, or of many side by side
+    program.test(state, batches, totals)   loss and metrics, no update
     program.predict(state, x) -> y
     program.gradient(state, batches, step) -> (loss, gradient)
     program.jacobian(state, x) -> (y, jacobian)
@@ -35,7 +34,7 @@ class State:
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype. Training alone
                     writes some of them (the moving statistics of batch
                     normalization), each step at the point where its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
@@ -103,27 +102,6 @@ class Program(Protocol):
 
     plan: Plan
 
-    def train(
-        self,
-        state: State,
-        batches: Batches,
-        first: int,
-        last: int,
-        totals: np.ndarray,
-    ) -> None:
-        """Do the steps first..last-1: forward, loss, backward, clip, update.
-
-        Adds each finished step to `state.step` and `totals`. Dropout of a step is
-        keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
-
-        Raises:
-            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
-                the update itself of a step is NaN or infinite (looked at in this order,
-                variables in the plan's). Of that step nothing is applied, no statistic
-                either; all before it are.
-            KeyboardInterrupt, MemoryError: after a whole number of steps.
-        """
-
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         """Add loss and metrics of every batch, in inference mode, to `totals`."""
 
@@ -148,7 +126,11 @@ class Program(Protocol):
 
 @dataclass
 class Job:
-    """One call of `Program.train`, to be done beside others."""
+    """Training steps to do: first..last-1 of the batches.
+
+    state, totals: updated in place, step by step
+    batches:       with learning rates
+    """
 
     program: Program
     state: State
@@ -174,14 +156,31 @@ class Engine(Protocol):
         """
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        """`Program.train` for each job, side by side where the engine can.
+        """Do the steps of each job, side by side where the engine can: forward, loss,
+        backward, clip, update.
 
-        The programs are this engine's own, the states and totals all different. The
+        Adds each finished step to `state.step` and `totals`. Dropout of a step is keyed
+        by `state.step`, so training that is interrupted anywhere resumes with the same
+        bits. The programs are this engine's, the states and totals all different; the
         bits are those of one job after the other.
 
         Returns:
-            For each job None, or the error that ended it.
+            For each job None, or the error that ended it: the loss, a gradient, the new
+            value of a moving statistic or the update of a step is NaN or infinite
+            (checked in this order, variables in that of the plan). Of that step nothing
+            is applied, not even a statistic; all steps before it are.
 
         Raises:
-            KeyboardInterrupt: each job after a whole number of steps.
+            KeyboardInterrupt, MemoryError: each job after a whole number of steps.
         """
+
+
+def run_job(engine: Engine, job: Job) -> None:
+    """Do a single job.
+
+    Raises:
+        NonFiniteError: the error that ended it.
+    """
+    (error,) = engine.train([job])
+    if error is not None:
+        raise error

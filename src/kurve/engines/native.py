@@ -43,18 +43,6 @@ class NativeProgram:
             else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
         )
 
-    def train(
-        self,
-        state: State,
-        batches: Batches,
-        first: int,
-        last: int,
-        totals: np.ndarray,
-    ) -> None:
-        (error,) = _train([Job(self, state, batches, first, last, totals)])
-        if error is not None:
-            raise error
-
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
             _state(state), state.step, state.seed, _batches(batches), totals
@@ -90,22 +78,18 @@ class NativeEngine:
         return NativeProgram(plan)
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        return _train(jobs)
-
-
-def _train(jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-    starts = [job.state.step for job in jobs]
-    # The core sets state.step itself: no signal can come between the two.
-    found = _core.train([_job(job) for job in jobs])
-    errors: list[NonFiniteError | None] = []
-    for job, start, what in zip(jobs, starts, found, strict=True):
-        if not what:
-            errors.append(None)
-            continue
-        assert job.batches.learning_rates is not None
-        rate = float(job.batches.learning_rates[job.first + job.state.step - start])
-        errors.append(NonFiniteError(what, job.state.step, rate))
-    return errors
+        starts = [job.state.step for job in jobs]
+        # The core sets state.step itself: no signal can come between the two.
+        non_finite = _core.train([_job(job) for job in jobs])
+        errors: list[NonFiniteError | None] = []
+        for job, start, what in zip(jobs, starts, non_finite, strict=True):
+            if not what:
+                errors.append(None)
+                continue
+            assert job.batches.learning_rates is not None
+            rate = float(job.batches.learning_rates[job.first + job.state.step - start])
+            errors.append(NonFiniteError(what, job.state.step, rate))
+        return errors
 
 
 def _job(job: Job) -> _core.Job:

@@ -109,9 +109,9 @@ def load(
         description = models.description(file, "estimator")
         top = description.table("kind", "estimator", optional=("assessed",))
         if "assessed" in top:
-            top["assessed"].flag()
+            top["assessed"].boolean()
         estimator = _unpacked(top["estimator"], _Arrays(file))
-        file.finish()
+        file.expect_all_claimed()
         return estimator
 
 
@@ -159,7 +159,7 @@ def _described(
         "iterations": estimator.n_iter_,
         "outputs": estimator.n_outputs_,
         "target_names": getattr(estimator, "target_names_", None),
-        "seeds": [network._seed for network in [*estimator.models_, *folds]],
+        "seeds": [network._network.seed for network in [*estimator.models_, *folds]],
         "training": training,
     }
     if isinstance(estimator, Classifier):
@@ -185,7 +185,7 @@ def _training(
 ) -> dict[str, Any]:
     """What the next call of `partial_fit` goes on with."""
     for number, network in enumerate(networks):
-        _, state = network._built("save")
+        _, state = network._network.require_built("save")
         tensors[f"training/{number}/slots"] = state.slots
         tensors[f"training/{number}/scalars"] = state.scalars
     return {
@@ -204,13 +204,13 @@ class _Arrays:
         return name in self.file.entries
 
     def wrong(self, name: str, what: str) -> saving.ModelFileError:
-        return Field(self.file.path, f"tensors.{name}", None).wrong(what)
+        return Field(self.file.path, f"tensors.{name}", None).error(what)
 
     def take(
         self, name: str, *shape: int | None, dtype: Any = np.float64
     ) -> np.ndarray:
         """The array of that name; None in the shape is any size."""
-        self.file.take(name, shape, dtype)
+        self.file.claim(name, shape, dtype)
         array = self.file.read(name)
         models.check_finite(self.file, name, array)
         return array
@@ -233,7 +233,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     )
     name = fields["class_name"].text()
     if name not in CLASSES:
-        raise fields["class_name"].wrong(f"it is none of {', '.join(CLASSES)}")
+        raise fields["class_name"].error(f"it is none of {', '.join(CLASSES)}")
     own, others = regression, classification
     if name == "Classifier":
         own, others = others, own
@@ -241,7 +241,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     estimator = _estimator(CLASSES[name], fields["parameters"])
     columns = _columns(fields["columns"], arrays)
     wide = columns.outputs
-    targets = fields["outputs"].whole(1, 2**31)
+    targets = fields["outputs"].integer(1, 2**31)
     fitted: dict[str, Any] = {
         "_columns": columns,
         "_inputs": arrays.scaler("inputs", wide),
@@ -253,14 +253,14 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         ),
         "history_": models.read_history(arrays.file),
         "n_features_in_": columns.width,
-        "n_iter_": fields["iterations"].whole(1, 2**31),
+        "n_iter_": fields["iterations"].integer(1, 2**31),
         "n_outputs_": targets,
         "target_names_": _texts(fields["target_names"]),
     }
     if columns.names is not None:
         fitted["feature_names_in_"] = np.array(columns.names, dtype=object)
-    members = fields["members"].whole(1, MAX_MEMBERS + 1)
-    folds = fields["folds"].whole(0, 10 * MAX_MEMBERS)
+    members = fields["members"].integer(1, MAX_MEMBERS + 1)
+    folds = fields["folds"].integer(0, 10 * MAX_MEMBERS)
     networks = _networks(fields, arrays, wide, members, folds)
     fitted["models_"] = networks[:members]
     if fields["training"].value is not None:
@@ -275,7 +275,7 @@ def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
         fitted["_folds"] = networks[members:]
         cross = fitted["_cross"]
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
-            raise fields["folds"].wrong("they do not fit the members")
+            raise fields["folds"].error("they do not fit the members")
     if estimator.engine is not None:  # which `compile` says
         _, loss = estimator._head(fitted.get("_likelihood", "none"), fitted)
         for network in networks:
@@ -291,7 +291,7 @@ def _estimator(
     """The estimator before `fit`."""
     given = parameters.table(*cls._parameter_names())
     arguments = {
-        name: field.made(partial(from_plain, name)) for name, field in given.items()
+        name: field.convert(partial(from_plain, name)) for name, field in given.items()
     }
 
     def make(_: Any) -> Regressor | Classifier:
@@ -299,29 +299,29 @@ def _estimator(
         estimator._check_parameters()
         return estimator
 
-    return parameters.made(make)
+    return parameters.convert(make)
 
 
 def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
     """The labels of a classifier, proven to fit the networks."""
     given, kind = fields["classes"], fields["class_kind"].text()
     if kind not in KINDS:
-        raise fields["class_kind"].wrong(f"it is none of {', '.join(KINDS)}")
+        raise fields["class_kind"].error(f"it is none of {', '.join(KINDS)}")
     wanted = {"U": str, "i": int, "u": int, "f": float, "b": bool}[kind]
     labels = [item.value for item in given.items()]
     if not all(type(label) is wanted for label in labels):
-        raise given.wrong("its labels are of another kind")
+        raise given.error("its labels are of another kind")
     if len(labels) < 2 or labels != sorted(set(labels)):
-        raise given.wrong("there must be two or more, in order")
+        raise given.error("there must be two or more, in order")
     if outputs is None or outputs != (1 if len(labels) == 2 else len(labels)):
-        raise given.wrong("it does not fit the model")
+        raise given.error("it does not fit the model")
 
     def make(_: Any) -> np.ndarray:
         return np.array(labels, dtype=KINDS[kind])
 
-    classes = given.made(make)
+    classes = given.convert(make)
     if len(classes) < 2 or not (classes[1:] > classes[:-1]).all():
-        raise given.wrong("it must hold two labels or more, in order, each once")
+        raise given.error("it must hold two labels or more, in order, each once")
     return classes
 
 
@@ -335,10 +335,10 @@ def _regression(
         likelihood not in LIKELIHOODS
         or outputs_per_target.get(likelihood, 0) * targets != outputs
     ):
-        raise fields["likelihood"].wrong("it does not fit the model")
+        raise fields["likelihood"].error("it does not fit the model")
     fitted: dict[str, Any] = {
         "_likelihood": likelihood,
-        "_flat": fields["flat"].flag() and targets == 1,
+        "_flat": fields["flat"].boolean() and targets == 1,
         "_outputs": arrays.scaler("outputs", targets),
         "_noise": arrays.take("noise", targets),
         "_spread": arrays.take("spread", targets),
@@ -351,9 +351,7 @@ def _regression(
         fitted["_conformal"] = Conformal(scores, weights)
     if "cross/scores" in arrays:
         scores = arrays.take("cross/scores", None, targets)
-        old = arrays.file.version == 1
-        kind = np.float64 if old else np.int64
-        fold_of = arrays.take("cross/fold_of", len(scores), dtype=kind).astype(np.int64)
+        fold_of = arrays.take("cross/fold_of", len(scores), dtype=np.int64)
         if not len(fold_of) or fold_of.min() < 0:
             raise arrays.wrong("cross/fold_of", "it holds no folds")
         fitted["_cross"] = CrossValidation(scores, fold_of)
@@ -364,28 +362,28 @@ def _columns(field: Field, arrays: _Arrays) -> Columns:
     given = field.table(
         *("names", "width", "numeric", "gaps", "levels", "common", "impute")
     )
-    width = given["width"].whole(1, 2**31)
-    numeric = [c.whole(0, width) for c in given["numeric"].items()]
-    gaps = [c.whole(0, width) for c in given["gaps"].items()]
+    width = given["width"].integer(1, 2**31)
+    numeric = [c.integer(0, width) for c in given["numeric"].items()]
+    gaps = [c.integer(0, width) for c in given["gaps"].items()]
     levels = dict(_pairs(given["levels"], width))
     common = {column: value.value for column, value in _pairs(given["common"], width)}
     listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
     names = _texts(given["names"])
     if sorted([*numeric, *levels]) != list(range(width)):
-        raise given["numeric"].wrong("the columns are not each a number or a category")
+        raise given["numeric"].error("the columns are not each a number or a category")
     if names is not None and len(names) != width:
-        raise given["names"].wrong(f"there must be {width}")
+        raise given["names"].error(f"there must be {width}")
     if len(set(gaps)) < len(gaps):
-        raise given["gaps"].wrong("a column is there twice")
+        raise given["gaps"].error("a column is there twice")
     for column, values in listed.items():
         if not all(isinstance(v, (str, int, float)) for v in values):
-            raise levels[column].wrong("a level is neither text nor number")
+            raise levels[column].error("a level is neither text nor number")
         if common.get(column) not in values:
-            raise given["common"].wrong(f"it is no level of column {column}")
+            raise given["common"].error(f"it is no level of column {column}")
     if set(common) != set(listed):
-        raise given["common"].wrong("it does not fit the levels")
+        raise given["common"].error("it does not fit the levels")
     fills = arrays.take("columns/fills", len(numeric))
-    impute = given["impute"].flag()
+    impute = given["impute"].boolean()
     return Columns(names, width, numeric, fills, gaps, listed, common, impute)
 
 
@@ -394,8 +392,8 @@ def _pairs(field: Field, width: int) -> list[tuple[int, Field]]:
     found: dict[int, Field] = {}
     for item in field.items():
         pair = list(item.items())
-        if len(pair) != 2 or pair[0].whole(0, width) in found:
-            raise item.wrong("it is no column with its value")
+        if len(pair) != 2 or pair[0].integer(0, width) in found:
+            raise item.error("it is no column with its value")
         found[pair[0].value] = pair[1]
     return list(found.items())
 
@@ -410,11 +408,9 @@ def _networks(
     """Members and folds, their weights read from the file."""
     places = [f"models/{i}/" for i in range(members)]
     places += [f"folds/{i}/" for i in range(folds)]
-    seeds: list[int | None] = [None] * len(places)  # version 1 has none
-    if fields["seeds"].value is not None:
-        seeds = [seed.whole(below=2**64) for seed in fields["seeds"].items()]
+    seeds = [seed.integer(below=2**64) for seed in fields["seeds"].items()]
     if len(seeds) != len(places):
-        raise fields["seeds"].wrong(f"there must be {len(places)}")
+        raise fields["seeds"].error(f"there must be {len(places)}")
     made = []
     for prefix, seed in zip(places, seeds, strict=True):
 
@@ -423,9 +419,8 @@ def _networks(
 
         network = models.read_network(fields["model"], arrays.file, names)
         if network.input_shape != (None, wide):
-            raise fields["model"].wrong("it does not fit the columns")
-        if seed is not None:
-            network._seed = seed
+            raise fields["model"].error("it does not fit the columns")
+        network._network.seed = seed
         made.append(network)
     return made
 
@@ -433,13 +428,13 @@ def _networks(
 def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -> None:
     """Make the members ready for the next call of `partial_fit`."""
     fields = field.table("compile", "steps")
-    steps = [step.whole() for step in fields["steps"].items()]
+    steps = [step.integer() for step in fields["steps"].items()]
     if len(steps) != len(networks):
-        raise fields["steps"].wrong(f"there must be {len(networks)}")
+        raise fields["steps"].error(f"there must be {len(networks)}")
     for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
         models.compile_from(fields["compile"], network)
         models.read_training(file, network, f"training/{number}/")
-        _, state = network._built("load")
+        _, state = network._network.require_built("load")
         state.step = step
 
 

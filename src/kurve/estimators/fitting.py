@@ -20,6 +20,7 @@ from kurve.estimators.training import Rows, TrainingSetup
 from kurve.losses import Loss
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.estimators.base import Estimator
@@ -138,25 +139,20 @@ class FitSession:
 
     def read_validation(self, given: Sequence[Any]) -> Sample:
         """The encoded rows of validation data."""
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise TypeError(
-                "[fit] validation_data must be (X, y) or (X, y, sample_weight). "
-                f"Received: {type(given).__name__}. Try validation_data=(X, y)."
-            )
+        X, y, weights = unpack_data("fit", "validation_data", given, "X")
         where = "fit, validation_data"
-        table = self.estimator._table(where, given[0], self.columns.width == 1)
+        table = self.estimator._table(where, X, self.columns.width == 1)
         self.columns.check_names(where, table, type(self.estimator).__name__)
         matrix, _ = self.columns.encode(where, table)
-        targets = self.estimator._read_targets(where, given[1], self.fitted)
+        targets = self.estimator._read_targets(where, y, self.fitted)
         data.check_same_length(where, X=matrix, y=targets.values)
         if targets.values.shape[1] != self.outputs:
             raise ValueError(
                 f"[{where}] y must have {self.outputs} outputs as in training. "
                 f"Received: {targets.values.shape[1]}. Try the same columns."
             )
-        weights = None
-        if len(given) == 3 and given[2] is not None:
-            weights = data.as_weights(where, given[2], len(matrix), np.float64)
+        if weights is not None:
+            weights = data.as_weights(where, weights, len(matrix), np.float64)
         weights = self.estimator._row_weights(targets.values, weights, self.fitted)
         return Sample(matrix, targets.values, weights)
 

@@ -25,6 +25,7 @@ from kurve.estimators.reservoir import Batch, Kept, row_keys, take
 from kurve.estimators.scaling import Moments, Scaler
 from kurve.estimators.training import Rows, mean_history
 from kurve.models.ensembles import Ensemble
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.estimators.base import Estimator
@@ -57,17 +58,14 @@ def _walk(batches: Iterable[Any]) -> Iterator[Batch]:
     number = -1
     for item in batches:
         number += 1
-        if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
-            raise TypeError(
-                "[fit] every batch must be (X, y) or (X, y, sample_weight). Received: "
-                f"batch {number} of type {type(item).__name__}. Try yield X, y."
-            )
-        table = read_table("fit", item[0])
-        y = as_array("fit", "y", item[1])
+        X, y, weights = unpack_data(
+            "fit", f"batch {number}", item, "X", fix="Try yield X, y."
+        )
+        table = read_table("fit", X)
+        y = as_array("fit", "y", y)
         data.check_same_length("fit", X=table.numbers, y=np.atleast_1d(y))
-        weights = None
-        if len(item) == 3 and item[2] is not None:
-            weights = data.as_weights("fit", item[2], table.rows, np.float64)
+        if weights is not None:
+            weights = data.as_weights("fit", weights, table.rows, np.float64)
         yield table, y, weights
     if number < 0:
         raise ValueError(

@@ -13,12 +13,12 @@ import numpy as np
 
 from kurve import optimizers, regularizers
 from kurve.callbacks import Callback, EarlyStopping, History
-from kurve.core import registry
 from kurve.estimators import defaults
 from kurve.estimators.defaults import Hyperparameters
 from kurve.layers import Dense, Dropout, FourierFeatures, Normalization
 from kurve.losses import Loss
 from kurve.models import Sequential
+from kurve.models.cloning import clone
 from kurve.models.ensembles import Ensemble
 from kurve.optimizers.schedules import LearningRateSchedule
 
@@ -73,7 +73,7 @@ class TrainingSetup:
         first = self.template.layers[0]
         if first.built or not isinstance(first, (FourierFeatures, Normalization)):
             return
-        template = _copy(self.template)
+        template = clone(self.template, keep_shapes=False)
         first = template.layers[0]
         if isinstance(first, FourierFeatures) and first.given is None:
             with contextlib.suppress(ValueError):
@@ -98,12 +98,15 @@ class TrainingSetup:
                 f"with input_shape={given}. Try a Sequential without an input shape."
             )
         for seed in seeds:
-            model = _copy(self.template) if self.template else self._hidden()
+            if self.template:
+                model = clone(self.template, keep_shapes=False)
+            else:
+                model = self._hidden()
             name = "output"
             while any(name == layer.name for layer in model.layers):
                 name += "_"
             model.add(Dense(units, kernel_regularizer=self._penalty(), name=name))
-            model._seed = seed
+            model._network.seed = seed
             model.build((None, inputs))
             models.append(model)
         return models
@@ -258,10 +261,10 @@ class TrainingSetup:
                     break
                 # A full-batch method has no noise that would shake it off a plateau.
                 units = model.output_shape[-1] if model.built else 1
-                twin = self.build(x.shape[1], units or 1, [model._seed + 1])[0]
+                twin = self.build(x.shape[1], units or 1, [model._network.seed + 1])[0]
                 twin.compile(loss=loss, engine=self.engine)
                 again = solve(twin, x, y, weight, **arguments)
-                model._seed = twin._seed
+                model._network.seed = twin._network.seed
                 if again.loss < result.loss:
                     model.set_weights(twin.get_weights())
                     result = again
@@ -317,20 +320,3 @@ def _outline(model: Sequential) -> list[Any]:
         adapts = entry["class_name"] in ("FourierFeatures", "Normalization")
         found.append((entry["class_name"], None if adapts else config))
     return found
-
-
-def _copy(template: Sequential) -> Sequential:
-    """The template's layers in a new model that is not built, so that its weights wait
-    for a seed; what `Normalization` has adapted is copied."""
-    with registry.collect_custom() as own:
-        config = template.get_config()
-    for entry in config["layers"]:
-        entry["config"].pop("input_shape", None)
-    model = Sequential.from_config({**config, "input_shape": None}, own)
-    for mine, its in zip(template.layers, model.layers, strict=True):
-        if mine.built and any(v.role == "buffer" for v in mine.variables):
-            its.build(mine.input_shape or ())
-            for variable, other in zip(mine.variables, its.variables, strict=True):
-                if variable.role == "buffer":
-                    other.assign(variable.value)
-    return model

@@ -187,7 +187,7 @@ def describe(model: Any) -> ExportedModel:
 
 def _of_sequential(model: Sequential) -> ExportedModel:
     network = _network(model)
-    plan, _ = model._built("export")
+    plan, _ = model._network.require_built("export")
     return ExportedModel(
         "Sequential",
         plan.input_shape,
@@ -292,7 +292,7 @@ def _of_estimator(
 
 
 def _network(model: Sequential) -> Network:
-    plan, state = model._built("export")
+    plan, state = model._network.require_built("export")
     arrays = tuple(
         {
             role: view(vector, slot).copy()

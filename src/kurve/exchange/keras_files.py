@@ -92,7 +92,7 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Read the weights of a .weights.h5, .keras or .h5 file into a built model of the
     same layers, all or none."""
     path = os.fspath(filepath)
-    model._built("load_weights")
+    model._network.require_built("load_weights")
     with _opened("load_weights", path) as (file, size, magic):
         classes = class_names(model.layers)
         if magic.startswith(ZIP_MAGIC):
@@ -202,7 +202,7 @@ def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
     group = reader.group(place) if place else reader.root
     if not layers:
         if described.input_shape is not None:
-            model._input_shape = _known(described.input_shape)
+            model._network.input_shape = _known(described.input_shape)
         return model
     if described.input_shape is None:
         raise ValueError(
@@ -216,14 +216,14 @@ def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
         leading = (None,) * (len(described.input_shape) - len(mean))
         shape = merged(described.input_shape, (*leading, *mean)) or ()
     sample = _known(shape)
-    model._put(sample, layers)
-    model._declare(sample)
+    model._network.put(sample, layers)
+    model._network.declare(sample)
     constants = [v for v in model.variables if v.role == "constant"]
     if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
         raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
     with _reading("weights"):
         arrays = read_weights(reader, group, layers, described.classes)
-        model._lay_out(sample, values=False)
+        model._network.lay_out(sample, values=False)
         for layer, values in zip(layers, arrays, strict=True):
             for variable, array in zip(keras_order(layer), values, strict=True):
                 variable.assign(array)
@@ -261,9 +261,7 @@ def _trained(
         seed = added["seed"]
         if type(seed) is not int or not 0 <= seed < 2**64:
             raise ValueError(f"the seed is {seed!r}")
-        model._seed = seed
-        if model._state is not None:
-            model._state.seed = seed
+        model._network.seed = seed
     if compiled is None or not model.built:
         return model
     model.compile(

@@ -56,7 +56,7 @@ def restore(
         StateError: they do not fit. The step is set if the file has it; the vectors
             are left as before the first step.
     """
-    plan, state = model._built("load_model")
+    plan, state = model._network.require_built("load_model")
     optimizer = model.optimizer
     assert optimizer is not None
     numbers = {name: reader.array(d, ()) for name, d in named if d.shape == ()}
@@ -77,7 +77,7 @@ def restore(
         if not np.isfinite(value).all():
             raise StateError(f"{name!r} is not finite")
     product = [_product(optimizer, named, numbers, state.step)]
-    state = model._training_state()
+    state = model._network.training_state()
     for (k, slot), value in zip(order, values, strict=True):
         state.slots[k, slot.offset : slot.end] = value.ravel()
     state.scalars[:] = product[: len(state.scalars)]

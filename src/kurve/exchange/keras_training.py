@@ -217,7 +217,7 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    compilation = model._compilation
+    compilation = model._network.compilation
     if compilation is None:
         return None
     entries: dict[bool, list[Any]] = {False: [], True: []}

@@ -53,7 +53,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         ImportError: h5py is not installed.
     """
     path = os.fspath(filepath)
-    _, state = model._built("save")
+    _, state = model._network.require_built("save")
     entry = model_entry(model)
     compiled = compile_entry(model)
     added = {"seed": state.seed}
@@ -90,7 +90,7 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             "[save_weights] the file's name must end in '.weights.h5'. "
             f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
         )
-    model._built("save_weights")
+    model._network.require_built("save_weights")
     model_entry(model)  # refuses what Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
     with replacing(path) as target:
@@ -144,10 +144,10 @@ def _write_whole(
 
 def _optimizer_of(model: Sequential) -> list[Any]:
     """The optimizer's arrays; before the first step, their initial values."""
-    plan, state = model._built("save")
+    plan, state = model._network.require_built("save")
     assert model.optimizer is not None
     if len(state.slots) == 0:
-        state = model._training_state()
+        state = model._network.training_state()
     return optimizer_arrays(
         model.optimizer, plan, state.step, state.slots, state.scalars
     )

@@ -12,6 +12,7 @@ from kurve import data, losses
 from kurve.engines import Batches, Program, State
 from kurve.plan import VariableSpec
 from kurve.training.batching import check_count
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.losses import Loss
@@ -108,41 +109,22 @@ def prepare(
             "Try kurve.Sequential([kurve.layers.Dense(1)])."
         )
     loss = model.loss or losses.MeanSquaredError()
-    plan = model._plan
+    plan = model._network.plan
     x, y, weights = _checked(
         where, model, loss, x, y, sample_weight, plan.input_shape if plan else None
     )
     validation = None
     if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or not (
-            2 <= len(validation_data) <= 3
-        ):
-            raise TypeError(
-                f"[{where}] validation_data must be (x, y) or (x, y, sample_weight). "
-                f"Received: {type(validation_data).__name__}. "
-                "Try validation_data=(x, y)."
-            )
-        weight = validation_data[2] if len(validation_data) == 3 else None
+        pair = unpack_data(where, "validation_data", validation_data)
         validation = _one_step(
-            *_checked(
-                f"{where}, validation_data", model, loss,
-                validation_data[0], validation_data[1], weight, x.shape[1:],
-            )
-        )  # fmt: skip
-    fresh = [layer for layer in model._layers if not layer.built]
-    given_shape = model._input_shape
-    model._build_for(x)
-    try:
+            *_checked(f"{where}, validation_data", model, loss, *pair, x.shape[1:])
+        )
+    with model._network.unbuilt_on_error():
+        if plan is None:
+            model.build((None, *x.shape[1:]))
         task = _task(where, model, loss, x, y, weights, validation)
         if refuse is not None:
             refuse(task)
-    except Exception:
-        if plan is None:  # as if nothing had happened
-            for layer in fresh:
-                layer.unbuild()
-            model._plan = model._state = model._program = None
-            model._input_shape = given_shape
-        raise
     return task
 
 
@@ -155,10 +137,11 @@ def _task(
     weights: np.ndarray | None,
     validation: Batches | None,
 ) -> Task:
-    model._obey_trainable()
-    assert model._plan is not None and model._state is not None
+    network = model._network
+    network.update_trainable()
+    network_plan, state = network.require_built(where)
     # Dropout is for training by batches; here the loss must not change by chance.
-    plan = replace(model._plan.deterministic(), loss=loss.spec)
+    plan = replace(network_plan.deterministic(), loss=loss.spec)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
         raise ValueError(
@@ -166,10 +149,10 @@ def _task(
             "Try a Dense layer, or trainable=True."
         )
     free = np.concatenate([np.arange(slot.offset, slot.end) for slot in slots])
-    program = model.ready_engine().compile(plan)
-    trial = replace(model._state, params=model._state.params.copy())
+    program = network.chosen_engine().compile(plan)
+    trial = replace(state, params=state.params.copy())
     return Task(
-        where, model, loss, program, model._state, x, y, weights, validation, free,
+        where, model, loss, program, state, x, y, weights, validation, free,
         slots, trial,
     )  # fmt: skip
 

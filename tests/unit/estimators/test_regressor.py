@@ -407,7 +407,7 @@ def test_models_are_pickled_as_they_are(fitted: bool, engine: str) -> None:
     again = pickle.loads(pickle.dumps(net))
     assert again.built == net.built and again.iterations == net.iterations
     assert again.metrics_names == net.metrics_names
-    assert again.ready_engine() is net.ready_engine()
+    assert again._network.chosen_engine() is net._network.chosen_engine()
     np.testing.assert_array_equal(again.layers[0].mean.value, norm.mean.value)
     if fitted:
         assert again.history.history == net.history.history

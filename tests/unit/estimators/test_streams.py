@@ -103,7 +103,7 @@ def test_levels_and_gaps_from_all_batches() -> None:
 def test_what_is_refused(given: dict[str, Any], batches: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Regressor(**{**FAST, **given}).fit(batches)
-    with pytest.raises(TypeError, match="every batch must be"):
+    with pytest.raises(TypeError, match="batch 0 must be"):
         Regressor(likelihood="none", **FAST).fit(x for x in [X, Y])
 
 

@@ -104,8 +104,8 @@ def test_columns_of_text_are_named_by_the_frame() -> None:
 
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     model = models.Sequential([layers.Dense(1, input_shape=(1,), name="last")])
-    assert model._state is not None
-    model._state.params[0] = np.nan
+    assert model._network.state is not None
+    model._network.state.params[0] = np.nan
     with raises(
         ValueError,
         "[export] all weights must be finite. Received: NaN or infinity in kernel of "

@@ -36,24 +36,6 @@ class ReferenceProgram:
         self.plan = plan
 
     @np.errstate(all="ignore")
-    def train(
-        self, state: State, batches: Batches, first: int, last: int, totals: np.ndarray
-    ) -> None:
-        assert batches.learning_rates is not None
-        for step in range(first, last):
-            learning_rate = float(batches.learning_rates[step])
-            counted = totals.copy()
-            loss, gradient, memories = self._gradient(state, batches, step, counted)
-            statistics = self._statistics(state, memories)
-            self._refuse_non_finite(
-                loss, gradient, statistics, state.step, learning_rate
-            )
-            after = self._updated(state, gradient, learning_rate)
-            for slot, value in statistics:
-                view(after.buffers, slot)[...] = value
-            _take_over(state, after, totals, counted)
-
-    @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
             x, y, weights = self._rows(state, batches, step)
@@ -94,6 +76,23 @@ class ReferenceProgram:
                 dy = slope.reshape(1, *y.shape[1:])
                 next(rows)[:] = self._backward(state, dy, memories)
         return y, jacobian
+
+    @np.errstate(all="ignore")
+    def _train(self, job: Job) -> None:
+        state, batches, totals = job.state, job.batches, job.totals
+        assert batches.learning_rates is not None
+        for step in range(job.first, job.last):
+            learning_rate = float(batches.learning_rates[step])
+            counted = totals.copy()
+            loss, gradient, memories = self._gradient(state, batches, step, counted)
+            statistics = self._statistics(state, memories)
+            self._refuse_non_finite(
+                loss, gradient, statistics, state.step, learning_rate
+            )
+            after = self._updated(state, gradient, learning_rate)
+            for slot, value in statistics:
+                view(after.buffers, slot)[...] = value
+            _take_over(state, after, totals, counted)
 
     def _rows(
         self, state: State, batches: Batches, step: int
@@ -289,10 +288,9 @@ class ReferenceEngine:
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
         errors: list[NonFiniteError | None] = []
         for job in jobs:
+            assert isinstance(job.program, ReferenceProgram)
             try:
-                job.program.train(
-                    job.state, job.batches, job.first, job.last, job.totals
-                )
+                job.program._train(job)
                 errors.append(None)
             except NonFiniteError as error:
                 errors.append(error)

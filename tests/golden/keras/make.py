@@ -1,6 +1,6 @@
 """Writes the files that real Keras made, for tests that run without it.
 
-    KERAS_BACKEND=torch python tests/unit/exchange/golden/make.py
+    KERAS_BACKEND=torch python tests/golden/keras/make.py
 
 `expected.npz` holds the inputs, Keras's predictions and the losses of the next steps.
 """

@@ -1,6 +1,6 @@
 """Writes files as other versions of Keras wrote them, one archive for each version.
 
-    PYTHON tests/unit/exchange/golden/make_versions.py NAME
+    PYTHON tests/golden/keras/make_versions.py NAME
 
 NAME           PYTHON  packages
 keras-2.3.1    3.7     tensorflow==1.15.5 keras==2.3.1 h5py==2.10.0 protobuf==3.20.3

@@ -8,7 +8,7 @@
 namespace kurve {
 namespace {
 
-// Whether the kind is a loss's; then it is read.
+// Reads a loss; false where the kind is not one.
 bool read_loss(const Spec& spec, Loss& loss) {
   std::optional<LossKind> kind = kind_named<LossKind>(spec.kind);
   if (!kind) return false;
@@ -34,7 +34,7 @@ bool read_loss(const Spec& spec, Loss& loss) {
       loss.beta = get("beta");
       break;
     case LossKind::pinball:
-      loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
+      loss.count = int(integer(spec.attrs, "quantiles", 1, max_quantiles));
       for (int i = 0; i < loss.count; i++)
         loss.quantiles[i] = get(("quantile_" + std::to_string(i)).c_str());
   }
@@ -53,7 +53,7 @@ int64_t targets_of(const Loss& loss, int64_t O) {
   return O / heads;
 }
 
-// Whether the target of a row is the number of its class.
+// Whether a row's target is the number of its class.
 bool counts_classes(MetricKind kind) {
   return kind == MetricKind::sparse_categorical_accuracy ||
          kind == MetricKind::sparse_top_k_categorical_accuracy;
@@ -65,7 +65,8 @@ int64_t argmax(const float* x, int64_t n) {
   return std::max_element(x, x + n, less) - x;
 }
 
-// Whether fewer than k elements are larger than that of the class, if there is one.
+// Whether fewer than k elements exceed that of the class; false for a class that does
+// not exist.
 bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
   if (own < 0 || own >= n) return false;
   return std::count_if(x, x + n, [=](float other) { return other > x[own]; }) < k;
@@ -112,7 +113,7 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
   }
   metric.kind = *kind;
   switch (metric.kind) {
-    case MetricKind::root_mean_squared_error:  // the caller takes the root
+    case MetricKind::root_mean_squared_error:  // the root is taken in Python
       metric.loss.emplace().kind = LossKind::mean_squared_error;
       break;
     case MetricKind::binary_accuracy:
@@ -120,7 +121,7 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
       break;
     case MetricKind::top_k_categorical_accuracy:
     case MetricKind::sparse_top_k_categorical_accuracy:
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
+      metric.k = integer(spec.attrs, "k", 1, 1e15);
       break;
     default:
       break;
@@ -129,12 +130,12 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
 }
 
 void Objective::use_targets(int64_t width, const std::string& kind) {
-  if (decided_ && width != width_)
+  if (targets_known_ && width != width_)
     throw std::invalid_argument(
         "[native] the loss and the metrics of a plan must agree on the targets of a "
         "row. Received: '" +
         kind + "' beside one that does not agree.");
-  decided_ = true;
+  targets_known_ = true;
   width_ = width;
 }
 
@@ -197,7 +198,7 @@ double Objective::penalties(const Kernels& kernels, const float* params,
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
     if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
-      overflowing[p.slot].store(true);
+      overflowing[p.variable].store(true);
   }
   return total;
 }
@@ -259,20 +260,21 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   });
 }
 
-// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2
-// and w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside
-// a large mean, and that of numbers which are all the same is 0 (West 1979).
+// W = sum of w, then for each output the mean M = sum of w y / W, the total sum of
+// squares of w (y - M)^2 and the residual one of w (y - p)^2. The running mean keeps
+// precision where the mean is large, and the total of equal numbers is exactly 0 (West
+// 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
-  double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
+  double *mean = totals + 1, *total = mean + O_, *residual = total + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
     if (w == 0) continue;
     double share = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
-      double away = y - mean[j];
-      mean[j] += share * away;
-      spread[j] += w * away * (y - mean[j]);
+      double deviation = y - mean[j];
+      mean[j] += share * deviation;
+      total[j] += w * deviation * (y - mean[j]);
       residual[j] += w * e * e;
     }
   }

@@ -19,7 +19,7 @@ namespace {
 using Data = Array<const float>;
 using Samples = std::variant<Data, Array<const uint8_t>>;
 
-// The floats or bytes of x, (n, *shape), and n.
+// The floats or bytes of x (n, *shape), and n.
 Inputs inputs(const Samples& x, const Program& program, const char* what, int64_t& n) {
   return std::visit(
       [&](const auto& a) -> Inputs {
@@ -37,7 +37,7 @@ void check_sizes(const Program& program, const Vector<float>& params,
          "state.params and state.buffers must have the plan's sizes.");
 }
 
-// What a call needs of kurve.engines.base.State, whose step it sets at the end.
+// The arrays of a kurve.engines.base.State.
 struct StateArrays {
   Vector<float> params;
   Vector<float> buffers;
@@ -92,7 +92,7 @@ struct BatchArrays {
   }
 };
 
-// One call of train: the steps first..last-1 of one program.
+// The steps first..last-1 of one program, and the State whose `step` is set at the end.
 struct Job {
   const Program* program;
   nb::object state;
@@ -104,8 +104,8 @@ struct Job {
   Vector<double> totals;
 };
 
-// Returns what was not finite in each job, or "". The steps are set before anything
-// is raised.
+// Returns what was not finite in each job, or "". All steps are set before anything is
+// raised.
 std::vector<std::string> train(const std::vector<Job*>& jobs) {
   std::vector<TrainingJob> running;
   for (const Job* job : jobs) {
@@ -122,7 +122,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   }
   bool interrupted = without_gil([&] { run_jobs(running); });
   {
-    // Setting an attribute must not meet the KeyboardInterrupt that is set.
+    // Keeps a pending KeyboardInterrupt away from setattr.
     nb::error_scope keep;
     for (size_t i = 0; i < jobs.size(); i++)
       jobs[i]->state.attr("step") = running[i].state.step;
@@ -148,7 +148,7 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
 
 constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
 
-// Takes no State: for a single row, making one would cost as much as the network.
+// Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const Samples& x, const Array<float>& y) {
   check_sizes(program, params, buffers);

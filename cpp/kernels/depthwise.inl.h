@@ -1,14 +1,14 @@
-// Convolution of each channel by itself: kernel (kh, kw, C). Vectors run over the
-// channels, some pixels of a row side by side.
+// Convolution of each channel on its own: kernel (kh, kw, C). Vectors run over the
+// channels, for a few pixels of a row at a time.
 #pragma once
 
 constexpr int64_t depthwise_pixels = 8;
 
 static void depthwise_forward(const Conv& p, const Epilogue& f, const float* kernel,
                               const float* x, int64_t row, int64_t rows, float* y,
-                              float* kept) {
+                              float* saved) {
   const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
-  const Span wide = columns_seeing_all(p);
+  const Span wide = inner_columns(p);
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
     const Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
@@ -38,7 +38,7 @@ static void depthwise_forward(const Conv& p, const Epilogue& f, const float* ker
       }
     }
     if (f.activation == Activation::linear) continue;
-    float* derivative = kept ? kept + (to - y) : nullptr;
+    float* derivative = saved ? saved + (to - y) : nullptr;
     activate_block({to, C, to, C, p.OW, C}, f.activation, f.alpha, nullptr, derivative);
   }
 }
@@ -71,7 +71,7 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
 // sums (kh, kw, whole vectors of C).
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums) {
-  const int64_t C = p.O, line = p.W * C, apart = pieces(C, L) * L;
+  const int64_t C = p.O, line = p.W * C, channel_stride = pieces(C, L) * L;
   StopPoller poller;
   for (int64_t r = 0; r < p.kh; r++) {
     const int64_t down = r * p.dh - p.top;
@@ -80,7 +80,7 @@ static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
     const int64_t end = min(high.to, row + rows);
     for (int64_t s = 0; s < p.kw; s++) {
       const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
-      float* to = sums + (r * p.kw + s) * apart;
+      float* to = sums + (r * p.kw + s) * channel_stride;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;
         vf acc{}, other{};

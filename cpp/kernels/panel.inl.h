@@ -1,7 +1,7 @@
 // Linear algebra in float64, by panels: K rows of `strip` numbers each, one row after
-// the other, columns that the matrix lacks being zero. Everything is made of one
-// product, C = C +- A^T B of two panels: J^T J, and with it the Cholesky factorisation
-// A = R^T R, because rows of J and of R lie in memory as they are needed.
+// the other; missing columns are zero. Everything is built on one product, C += or -=
+// A^T B of two panels: J^T J, and with it the Cholesky factorization A = R^T R, because
+// rows of J and of R are contiguous.
 #pragma once
 
 constexpr int D = L / 2;
@@ -48,8 +48,8 @@ INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* 
     for (int v = 0; v < 2; v++) store64(c + r * c_row + v * D, acc[r][v]);
 }
 
-// C (rows, columns) +-= A^T B, both up to `strip`; each element one chain in the order
-// of k.
+// C (rows, columns) += or -= A^T B, both up to `strip`; each element is one chain in
+// the order of k.
 template <bool minus>
 static void panel_product(const double* a, const double* b, double* c, int64_t c_row,
                           int64_t rows, int64_t columns, int64_t K) {
@@ -77,23 +77,25 @@ static void panel_subtract(const double* a, const double* b, double* c, int64_t 
   panel_product<true>(a, b, c, c_row, rows, columns, K);
 }
 
-// panel[k][j] = roots[k] x[k][columns[j]], j < count.
+// panel[k][j] = sqrt_weights[k] x[k][columns[j]], j < count.
 static void panel_gather(const float* x, int64_t x_row, const int64_t* columns,
-                         int64_t count, const double* roots, double* panel, int64_t K) {
+                         int64_t count, const double* sqrt_weights, double* panel,
+                         int64_t K) {
   bool run = count == strip && columns[count - 1] - columns[0] == strip - 1;
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip) {
     if (run) {
       const float* from = x + columns[0];
-      store64(panel, load64(from) * roots[k]);
-      store64(panel + D, load64(from + D) * roots[k]);
+      store64(panel, load64(from) * sqrt_weights[k]);
+      store64(panel + D, load64(from + D) * sqrt_weights[k]);
       continue;
     }
-    for (int64_t j = 0; j < count; j++) panel[j] = double(x[columns[j]]) * roots[k];
+    for (int64_t j = 0; j < count; j++)
+      panel[j] = double(x[columns[j]]) * sqrt_weights[k];
     for (int64_t j = count; j < strip; j++) panel[j] = 0;
   }
 }
 
-// Columns of x to a panel, or the other way round where `back`.
+// Copies columns of x to a panel, or back where `back`.
 static void panel_copy(double* x, int64_t x_row, int64_t count, double* panel,
                        int64_t K, bool back) {
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip)
@@ -127,7 +129,7 @@ static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K
 }
 
 // A = R^T R in place, upper triangle, n rows of a_row numbers, a_row a multiple of D
-// and not below n: returns the first row whose pivot is not positive, or n.
+// and at least n. Returns the first row whose pivot is not positive, or n.
 static int64_t cholesky(double* a, int64_t a_row, int64_t n) {
   for (int64_t k = 0; k < n; k++) {
     double* row = a + k * a_row;

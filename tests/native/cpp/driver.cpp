@@ -37,7 +37,7 @@ void expect(bool right, const std::string& what) {
   std::printf("FAILED %s\n", what.c_str());
 }
 
-// Says how long it took, so that a slow machine is not taken for a hang.
+// Prints the time, so that a slow machine is not mistaken for a hang.
 template <class Body>
 void timed(const char* what, Body&& body) {
   auto start = std::chrono::steady_clock::now();
@@ -58,7 +58,7 @@ uint64_t hash(const void* data, size_t bytes, uint64_t h = 0xcbf29ce484222325u) 
   return h;
 }
 
-// Trains for all steps, tests and predicts; a hash of all that it leaves.
+// Trains all steps, tests and predicts, and hashes all results.
 struct Result {
   std::vector<double> trained, tested;
   std::vector<float> predicted;
@@ -133,7 +133,7 @@ void check_rows(const Case& c) {
   }
 }
 
-// Several threads call one program and each other's while the pool is in use.
+// Several threads call the same programs at once while the pool is in use.
 void check_company(const std::list<Case>& cases) {
   set_threads(3);
   std::vector<uint64_t> right;
@@ -162,8 +162,8 @@ uint64_t bits_of(const Run& r) {
   return hash(r.totals.data(), r.totals.size() * 8, h);
 }
 
-// Jobs that are trained together have the same bits as by themselves, and what one of
-// them throws is its own.
+// Jobs that are trained together have the same bits as on their own, and an error of
+// one of them does not disturb the others.
 void check_jobs(const std::list<Case>& cases) {
   set_threads(1);
   std::vector<uint64_t> alone;
@@ -194,7 +194,7 @@ void check_jobs(const std::list<Case>& cases) {
   }
 }
 
-// Every task once, whatever the number of tasks, threads and callers; nested jobs too.
+// Each task runs once, for any number of tasks, threads and callers; nested jobs too.
 void check_pool() {
   auto sweep = [](uint64_t seed) {
     Random random(seed);
@@ -208,7 +208,7 @@ void check_pool() {
       });
       for (int64_t i = 0; i < tasks; i++)
         expect(done[size_t(i)] == (i == 3 ? 5 : 1), "each task once");
-      if (job % 50 == 49) usleep(2000);  // long enough to fall asleep
+      if (job % 50 == 49) usleep(2000);  // long enough for workers to fall asleep
     }
   };
   sweep(1);
@@ -217,7 +217,7 @@ void check_pool() {
   for (std::thread& thread : threads) thread.join();
 }
 
-// A thread that is held up amid a task costs its job the time, and those after it none.
+// A thread that is held up during a task delays that job, but not those after it.
 void check_held_up() {
   set_threads(2);
   const std::thread::id caller = std::this_thread::get_id();
@@ -296,7 +296,7 @@ constexpr int finer = 1;  // it makes training 10 times slower
 constexpr int finer = 8;
 #endif
 
-// Asked between any two tasks, a call ends, and what it leaves is that of whole steps.
+// Stopped between any two tasks, a call leaves the state of whole steps.
 void check_interrupts(const Case& c) {
   static std::atomic<int> asked, last;
   auto ask = [] { return ++asked >= last; };
@@ -336,7 +336,7 @@ void check_interrupts(const Case& c) {
   }
 }
 
-// The Nth allocation fails, or all from the Nth on, until there is none that could.
+// The n-th allocation fails, or all from the n-th on, until all succeed.
 void check_memory() {
   set_threads(3);
   std::list<Case> models = all_cases();
@@ -423,7 +423,7 @@ void check_fork(const std::list<Case>& cases) {
   expect(run(c).bits == right, "the parent after its children");
 }
 
-// The same model and data whatever is done with them: 100 batches.
+// The same model and data for every command: 100 batches.
 Case stepped(const std::string& model, int64_t batch) {
   Builder b = model == "article"   ? article()
               : model == "convnet" ? convnet(28, 32, 64)
@@ -434,7 +434,7 @@ Case stepped(const std::string& model, int64_t batch) {
               keras, {}, 100 * batch, batch, false, true, classes);
 }
 
-// The difference of two runs is that of their steps.
+// The difference between two runs is that of their steps.
 int steps(const std::string& model, int64_t batch, int64_t n) {
   set_threads(1);
   Case c = stepped(model, batch);

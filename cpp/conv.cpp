@@ -38,12 +38,13 @@ class ConvOp : public Convolution {
     Epilogue f{bias_ < 0 ? nullptr : ctx.params + bias_at_, activation_.kind,
                activation_.alpha};
     auto* index = reinterpret_cast<uint8_t*>(y + ctx.batch * out);
-    int64_t high = c_.OH / ph_, line = out / high;
-    int64_t strips = std::clamp<int64_t>(balanced_tasks / ctx.batch, 1, high);
+    int64_t window_rows = c_.OH / ph_, row_size = out / window_rows;
+    int64_t strips = std::clamp<int64_t>(balanced_tasks / ctx.batch, 1, window_rows);
     parallel(ctx.batch * strips, ctx.batch * work, [&](int64_t task) {
       int64_t b = task / strips, strip = task % strips;
-      int64_t row = high * strip / strips, count = high * (strip + 1) / strips - row;
-      int64_t at = b * out + row * line;
+      int64_t row = window_rows * strip / strips,
+              count = window_rows * (strip + 1) / strips - row;
+      int64_t at = b * out + row * row_size;
       float* derivative = saved ? saved + at : nullptr;
       if (pooled())
         k.forward_max(c_, f, ph_, pw_, copy, x + b * in, row, count, y + at, derivative,
@@ -58,31 +59,32 @@ class ConvOp : public Convolution {
     const ImageKernels& k = *ctx.kernels.images;
     const float* copy = dx ? transposed(ctx) : nullptr;
     float* sums = ctx.scratch + transposed_size(k);
-    bool computes = ctx.gradient && trainable;
+    bool needs_gradient = ctx.gradient && trainable;
     int64_t parts = blocks(ctx.batch);
     int64_t pieces = sparse_ ? 1 : this->pieces(ctx.kernels, parts);
-    int64_t own = computes ? parts * pieces : 0;
-    int64_t tasks = own + (dx ? ctx.batch : 0);
-    parallel(tasks, ctx.batch * work * (computes + (dx != nullptr)), [&](int64_t i) {
-      if (i < own) {
-        int64_t part = i / pieces;
-        add(ctx, x, y, dz, ctx.batch * part / parts, ctx.batch * (part + 1) / parts,
-            sums + part * block_stride(), i % pieces, pieces);
-        return;
-      }
-      int64_t b = i - own;
-      float* to = dx + b * in;
-      if (sparse_) {
-        k.sparse_dx(c_, ph_, pw_, copy, dz + b * out, index_of(ctx, y, b), to);
-        return differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
-      }
-      kurve::clear(to, in);
-      for_strips(ctx, y, dz, b, [&](const float* d, int64_t row, int64_t count) {
-        k.add_dx(c_, copy, d, row, count, to);
-      });
-      differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
-    });
-    if (computes) finish(ctx, sums, parts, ctx.gradient, true);
+    int64_t sum_tasks = needs_gradient ? parts * pieces : 0;
+    int64_t tasks = sum_tasks + (dx ? ctx.batch : 0);
+    parallel(
+        tasks, ctx.batch * work * (needs_gradient + (dx != nullptr)), [&](int64_t i) {
+          if (i < sum_tasks) {
+            int64_t part = i / pieces;
+            add(ctx, x, y, dz, ctx.batch * part / parts, ctx.batch * (part + 1) / parts,
+                sums + part * block_stride(), i % pieces, pieces);
+            return;
+          }
+          int64_t b = i - sum_tasks;
+          float* to = dx + b * in;
+          if (sparse_) {
+            k.sparse_dx(c_, ph_, pw_, copy, dz + b * out, index_of(ctx, y, b), to);
+            return differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
+          }
+          kurve::clear(to, in);
+          for_strips(ctx, y, dz, b, [&](const float* d, int64_t row, int64_t count) {
+            k.add_dx(c_, copy, d, row, count, to);
+          });
+          differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
+        });
+    if (needs_gradient) finish(ctx, sums, parts, ctx.gradient, true);
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -90,11 +92,11 @@ class ConvOp : public Convolution {
     float* sums = ctx.scratch + transposed_size(*ctx.kernels.images);
     int64_t parts = blocks(ctx.batch);
     parallel(parts, ctx.batch * work, [&](int64_t part) {
-      float* own = sums + part * block_stride();
+      float* block = sums + part * block_stride();
       for (int64_t b = ctx.batch * part / parts; b < ctx.batch * (part + 1) / parts;
            b++) {
-        add(ctx, x, y, dz, b, b + 1, own, 0, 1);
-        finish(ctx, own, 1, to + b * stride, false);
+        add(ctx, x, y, dz, b, b + 1, block, 0, 1);
+        finish(ctx, block, 1, to + b * stride, false);
       }
     });
   }
@@ -121,9 +123,9 @@ class ConvOp : public Convolution {
     if (!pooled()) return body(dz + b * out, 0, c_.OH);
     alignas(64) float strip[max_strip];
     const uint8_t* index = index_of(ctx, y, b);
-    int64_t high = c_.OH / ph_, most = max_strip / (ph_ * c_.OW * c_.O);
-    for (int64_t row = 0, count; row < high; row += count) {
-      count = std::min(most, high - row);
+    int64_t window_rows = c_.OH / ph_, rows_at_once = max_strip / (ph_ * c_.OW * c_.O);
+    for (int64_t row = 0, count; row < window_rows; row += count) {
+      count = std::min(rows_at_once, window_rows - row);
       if (stop_requested(count * ph_ * c_.OW * c_.O * taps_)) return;
       ctx.kernels.images->spread(c_, ph_, pw_, dz + b * out, index, row, count, strip);
       body(strip, row * ph_, count * ph_);

@@ -61,8 +61,8 @@ class Convolution : public Op {
   }
 
   int64_t blocks(int64_t batch) const {
-    int64_t most = std::clamp(max_sums / block_stride(), int64_t(1), max_blocks);
-    return std::min(batch, most);
+    int64_t limit = std::clamp(max_sums / block_stride(), int64_t(1), max_blocks);
+    return std::min(batch, limit);
   }
   // Few blocks are divided further, by rows of taps.
   int64_t pieces(const Kernels& kernels, int64_t parts) const {

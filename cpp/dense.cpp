@@ -83,20 +83,23 @@ class Dense : public Op {
               .after = Product::differentiate,
               .derivative = before,
               .stop_requested = stop_requested};
-    bool checks = ctx.may_overflow && trainable,
-         computes = ctx.gradient && !ctx.may_overflow && trainable;
-    int64_t done = computes && train_kernel_ && R > max_rows ? kernel_tasks(ctx) : 0;
+    bool checks_range = ctx.may_overflow && trainable,
+         needs_gradient = ctx.gradient && !ctx.may_overflow && trainable;
+    int64_t done =
+        needs_gradient && train_kernel_ && R > max_rows ? kernel_tasks(ctx) : 0;
     if (done) sum_parts(ctx, x, dz);
-    int64_t own = checks + (computes ? weight_tasks(ctx) - done : 0);
-    int64_t tasks = own + (dx ? kernels.product_tasks(p) : 0);
-    parallel(tasks, R * I_ * O_ * (computes + (dx != nullptr)), [&](int64_t task) {
-      if (task >= own)
-        kernels.product(p, task - own);
-      else if (computes)
-        weight_task(ctx, x, dz, done + task);
-      else if (!kernels.in_safe_range(x, R * I_) || !kernels.in_safe_range(dz, R * O_))
-        ctx.may_overflow->store(true, std::memory_order_relaxed);
-    });
+    int64_t own_tasks = checks_range + (needs_gradient ? weight_tasks(ctx) - done : 0);
+    int64_t tasks = own_tasks + (dx ? kernels.product_tasks(p) : 0);
+    parallel(tasks, R * I_ * O_ * (needs_gradient + (dx != nullptr)),
+             [&](int64_t task) {
+               if (task >= own_tasks)
+                 kernels.product(p, task - own_tasks);
+               else if (needs_gradient)
+                 weight_task(ctx, x, dz, done + task);
+               else if (!kernels.in_safe_range(x, R * I_) ||
+                        !kernels.in_safe_range(dz, R * O_))
+                 ctx.may_overflow->store(true, std::memory_order_relaxed);
+             });
   }
 
   int64_t weight_tasks(const ExecContext& ctx) const override {

@@ -198,8 +198,9 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
     int64_t K = std::min(block, P - first), next = first + K;
     copy_block(r + first * P + first, P, K, corner.get());
     left.columns = P - next, right.columns = next;
-    int64_t below = pieces(left.columns, strip), made = pieces(next, strip);
-    parallel_if_large(made, K * K * next, [&](int64_t p) {
+    int64_t left_panels = pieces(left.columns, strip),
+            right_panels = pieces(next, strip);
+    parallel_if_large(right_panels, K * K * next, [&](int64_t p) {
       double* panel = right.at(p);
       k.panel_copy(rest.get() + first * P + p * strip, P, right.width(p), panel, K,
                    false);
@@ -210,12 +211,12 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
           diagonal[p * strip + c] += v * v;
         }
     });
-    parallel_if_large(below, 4 * K * left.columns, [&](int64_t p) {
+    parallel_if_large(left_panels, 4 * K * left.columns, [&](int64_t p) {
       k.panel_copy(const_cast<double*>(r) + first * P + next + p * strip, P,
                    left.width(p), left.at(p), K, false);
     });
-    multiply(k.panel_subtract, left, below, right, made, false, rest.get() + next * P,
-             P, K);
+    multiply(k.panel_subtract, left, left_panels, right, right_panels, false,
+             rest.get() + next * P, P, K);
   }
 }
 

@@ -44,13 +44,13 @@ class DropoutOp : public Op {
     float *mask = ctx.scratch, *unused = mask + ctx.batch * channels + 16;
     draw(ctx, ctx.batch * channels, x, unused, mask);
     parallel(ctx.batch, n * element_cost, [&](int64_t b) {
-      const float* own = mask + b * channels;
+      const float* channel_mask = mask + b * channels;
       in_chunks(shared_, [&](int64_t first, int64_t count) {
         int64_t at = b * out + first * channels;
         for (int64_t i = at; i < at + count * channels; i += channels)
           for (int64_t c = 0; c < channels; c++) {
-            saved[i + c] = own[c];
-            y[i + c] = x[i + c] * own[c];
+            saved[i + c] = channel_mask[c];
+            y[i + c] = x[i + c] * channel_mask[c];
           }
       });
     });

@@ -17,10 +17,10 @@ int64_t blocks_of(int64_t rows) {
 
 // Calls body(first, rows, block) for blocks of rows of C elements.
 template <class Body>
-void parallel_blocks(int64_t all, int64_t blocks, int64_t C, Body&& body) {
-  parallel(blocks, all * C * element_cost, [&](int64_t i) {
-    int64_t first = all * i / blocks;
-    body(first, all * (i + 1) / blocks - first, i);
+void parallel_blocks(int64_t total_rows, int64_t blocks, int64_t C, Body&& body) {
+  parallel(blocks, total_rows * C * element_cost, [&](int64_t i) {
+    int64_t first = total_rows * i / blocks;
+    body(first, total_rows * (i + 1) / blocks - first, i);
   });
 }
 
@@ -59,12 +59,12 @@ class ScaleAndShift : public Op {
   // Writes gradients (2, C) to their places.
   void write(const ExecContext& ctx, const double* sums, float* gradient,
              bool check) const {
-    const Variable* own[] = {&gamma_, &beta_};
+    const Variable* variables[] = {&gamma_, &beta_};
     for (int k = 0; k < 2; k++) {
-      if (!own[k]->trained) continue;
-      float* to = gradient + own[k]->at;
+      if (!variables[k]->trained) continue;
+      float* to = gradient + variables[k]->at;
       for (int64_t c = 0; c < C_; c++) to[c] = float(sums[k * C_ + c]);
-      if (check) check_overflow(ctx, to, C_, own[k]->index);
+      if (check) check_overflow(ctx, to, C_, variables[k]->index);
     }
   }
   // Adds up the (2, C) numbers of all blocks, into the first.
@@ -102,7 +102,7 @@ class BatchNormalization : public ScaleAndShift {
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
     const ImageKernels& k = *ctx.kernels.images;
-    int64_t all = ctx.batch * out / C_;
+    int64_t total_rows = ctx.batch * out / C_;
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     // In inference there is no room behind y.
     float* mean = ctx.saves
@@ -112,8 +112,8 @@ class BatchNormalization : public ScaleAndShift {
     if (uses_batch_statistics(ctx)) {
       double* means = sums + 2 * max_blocks * C_;
       double* variances = means + C_;
-      moments(ctx, x, all, nullptr, sums, means);
-      moments(ctx, x, all, means, sums, variances);
+      moments(ctx, x, total_rows, nullptr, sums, means);
+      moments(ctx, x, total_rows, means, sums, variances);
       float* next = inv_std + C_;
       float keep = float(momentum_), take = float(1 - momentum_);
       for (int64_t c = 0; c < C_; c++) {
@@ -130,36 +130,40 @@ class BatchNormalization : public ScaleAndShift {
       }
     }
     NormParams p = norm_params(ctx, mean, inv_std);
-    parallel_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
-      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
-    });
+    parallel_blocks(total_rows, blocks_of(total_rows), C_,
+                    [&](int64_t first, int64_t rows, int64_t) {
+                      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
+                    });
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
     const ImageKernels& k = *ctx.kernels.images;
-    int64_t all = ctx.batch * out / C_;
+    int64_t total_rows = ctx.batch * out / C_;
     const float* mean = y + ctx.batch * out;
     NormParams p = norm_params(ctx, mean, mean + C_);
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     float* means = ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
     if (uses_batch_statistics(ctx) || (ctx.gradient && trainable)) {
-      parallel_blocks(all, blocks_of(all), C_,
+      parallel_blocks(total_rows, blocks_of(total_rows), C_,
                       [&](int64_t first, int64_t rows, int64_t i) {
                         k.column_gradients(p, x + first * C_, dz + first * C_, rows,
                                            sums + 2 * C_ * i);
                       });
-      add_blocks(sums, blocks_of(all));
-      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / double(all));
+      add_blocks(sums, blocks_of(total_rows));
+      for (int64_t c = 0; c < 2 * C_; c++)
+        means[c] = float(sums[c] / double(total_rows));
       if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
     }
     if (!dx) return;
-    parallel_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
-      float* to = dx + first * C_;
-      k.columns_backward(p, uses_batch_statistics(ctx) ? means : nullptr,
-                         x + first * C_, dz + first * C_, to, rows);
-      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
-    });
+    parallel_blocks(total_rows, blocks_of(total_rows), C_,
+                    [&](int64_t first, int64_t rows, int64_t) {
+                      float* to = dx + first * C_;
+                      k.columns_backward(p,
+                                         uses_batch_statistics(ctx) ? means : nullptr,
+                                         x + first * C_, dz + first * C_, to, rows);
+                      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
+                    });
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -193,15 +197,15 @@ class BatchNormalization : public ScaleAndShift {
     return ctx.training && !frozen_;
   }
 
-  void moments(const ExecContext& ctx, const float* x, int64_t all, const double* mean,
-               double* sums, double* to) const {
-    parallel_blocks(all, blocks_of(all), C_,
+  void moments(const ExecContext& ctx, const float* x, int64_t total_rows,
+               const double* mean, double* sums, double* to) const {
+    parallel_blocks(total_rows, blocks_of(total_rows), C_,
                     [&](int64_t first, int64_t rows, int64_t i) {
                       ctx.kernels.images->column_moments(x + first * C_, rows, C_, mean,
                                                          sums + 2 * C_ * i);
                     });
-    add_blocks(sums, blocks_of(all));
-    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(all);
+    add_blocks(sums, blocks_of(total_rows));
+    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(total_rows);
   }
 
   double momentum_;
@@ -229,55 +233,60 @@ class LayerNormalization : public ScaleAndShift {
 
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    int64_t all = ctx.batch * rows_per_sample_;
+    int64_t total_rows = ctx.batch * rows_per_sample_;
     float* means = ctx.saves ? y + ctx.batch * out : ctx.scratch;
     NormParams p = norm_params(ctx, nullptr, nullptr);
-    parallel_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
-      ctx.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
-                                           rows, means + first, means + all + first);
-    });
+    parallel_blocks(total_rows, blocks_of(total_rows), C_,
+                    [&](int64_t first, int64_t rows, int64_t) {
+                      ctx.kernels.images->standardize_rows(
+                          p, epsilon_, x + first * C_, y + first * C_, rows,
+                          means + first, means + total_rows + first);
+                    });
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    int64_t all = ctx.batch * rows_per_sample_;
+    int64_t total_rows = ctx.batch * rows_per_sample_;
     const float* means = y + ctx.batch * out;
-    bool computes = ctx.gradient && trainable;
+    bool needs_gradient = ctx.gradient && trainable;
     NormParams p = norm_params(ctx, nullptr, nullptr);
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     parallel_blocks(
-        all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
-          double* own = computes ? sums + 2 * C_ * i : nullptr;
-          if (own) std::fill_n(own, 2 * C_, 0.0);
+        total_rows, blocks_of(total_rows), C_,
+        [&](int64_t first, int64_t rows, int64_t i) {
+          double* block_sums = needs_gradient ? sums + 2 * C_ * i : nullptr;
+          if (block_sums) std::fill_n(block_sums, 2 * C_, 0.0);
           float* to = dx ? dx + first * C_ : nullptr;
           ctx.kernels.images->rows_backward(p, x + first * C_, dz + first * C_, to,
-                                            rows, means + first, means + all + first,
-                                            own);
+                                            rows, means + first,
+                                            means + total_rows + first, block_sums);
           if (to) ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
         });
-    if (!computes) return;
-    add_blocks(sums, blocks_of(all));
+    if (!needs_gradient) return;
+    add_blocks(sums, blocks_of(total_rows));
     write(ctx, sums, ctx.gradient, true);
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* to, int64_t stride) const override {
-    int64_t all = ctx.batch * rows_per_sample_;
+    int64_t total_rows = ctx.batch * rows_per_sample_;
     const float* means = y + ctx.batch * out;
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     for (int64_t b = 0; b < ctx.batch; b++) {
       std::fill_n(sums, 2 * C_, 0.0);
-      ctx.kernels.images->rows_backward(norm_params(ctx, nullptr, nullptr), x + b * in,
-                                        dz + b * in, nullptr, rows_per_sample_,
-                                        means + b * rows_per_sample_,
-                                        means + all + b * rows_per_sample_, sums);
+      ctx.kernels.images->rows_backward(
+          norm_params(ctx, nullptr, nullptr), x + b * in, dz + b * in, nullptr,
+          rows_per_sample_, means + b * rows_per_sample_,
+          means + total_rows + b * rows_per_sample_, sums);
       write(ctx, sums, to + b * stride, false);
     }
   }
 
  private:
   // Rows are long, so every row may be a block.
-  static int64_t blocks_of(int64_t all) { return std::min(all, max_blocks); }
+  static int64_t blocks_of(int64_t total_rows) {
+    return std::min(total_rows, max_blocks);
+  }
 
   int64_t rows_per_sample_;
   float epsilon_;

@@ -67,9 +67,9 @@ int64_t argmax(const float* x, int64_t n) {
 
 // Whether fewer than k elements exceed that of the class; false for a class that does
 // not exist.
-bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
-  if (own < 0 || own >= n) return false;
-  return std::count_if(x, x + n, [=](float other) { return other > x[own]; }) < k;
+bool among_largest(const float* x, int64_t n, int64_t label, int64_t k) {
+  if (label < 0 || label >= n) return false;
+  return std::count_if(x, x + n, [=](float other) { return other > x[label]; }) < k;
 }
 
 }  // namespace
@@ -149,7 +149,7 @@ void Objective::in_pieces(int64_t batch, Body&& body) const {
 
 void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outputs& o,
                            const Scratch& scratch, float* dp) const {
-  float share = 1.0f / float(o.batch * rows_);
+  float factor = 1.0f / float(o.batch * rows_);
   in_pieces(o.batch, [&](int64_t row, int64_t rows) {
     int64_t first = row * O_;
     float* d = dp ? dp + first : nullptr;
@@ -157,12 +157,12 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
                  scratch.elements + first, scratch.rows + row, d);
     if (!d) return;
     if (!o.weights)
-      kernels.scale(d, share, rows * O_);
+      kernels.scale(d, factor, rows * O_);
     else if (O_ * rows_ == 1)
-      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * share;
+      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * factor;
     else
       for (int64_t i = 0; i < rows; i++)
-        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * share, O_);
+        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * factor, O_);
   });
 }
 
@@ -269,11 +269,11 @@ void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) c
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
     if (w == 0) continue;
-    double share = w / (totals[0] += w);
+    double fraction = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
       double deviation = y - mean[j];
-      mean[j] += share * deviation;
+      mean[j] += fraction * deviation;
       total[j] += w * deviation * (y - mean[j]);
       residual[j] += w * e * e;
     }

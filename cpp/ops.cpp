@@ -20,9 +20,9 @@ double number(const Attrs& attrs, const char* name) {
   return std::get<double>(found->second);
 }
 
-int64_t integer(const Attrs& attrs, const char* name, int64_t least, double most) {
+int64_t integer(const Attrs& attrs, const char* name, int64_t min, double max) {
   double value = number(attrs, name);
-  if (!(value >= double(least) && value <= most) || value != double(int64_t(value)))
+  if (!(value >= double(min) && value <= max) || value != double(int64_t(value)))
     throw std::invalid_argument("[native] the plan's '" + std::string(name) +
                                 "' must be an integer of its range.");
   return int64_t(value);

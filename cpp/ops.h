@@ -27,8 +27,8 @@ const std::string& text(const Attrs& attrs, const char* name);
 // An integer in [least, most]; by default up to what could still be allocated as
 // floats.
 constexpr double max_integer = 1e9;
-int64_t integer(const Attrs& attrs, const char* name, int64_t least,
-                double most = max_integer);
+int64_t integer(const Attrs& attrs, const char* name, int64_t min,
+                double max = max_integer);
 
 // The plan asks for something that this engine does not have.
 struct Unsupported : std::runtime_error {

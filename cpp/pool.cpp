@@ -93,21 +93,22 @@ class Pool {
     }
     void record(Clock::duration saved, int threads) {
       saved_ = std::min<Clock::duration>(saved_ + saved, max_saved);
-      if (saved_ == max_saved) factor_ = least;
+      if (saved_ == max_saved) factor_ = min_factor;
       if (saved_ > -min_lost) return;
       fewer_ = std::max(1, threads / 2);
       until_ = Clock::now() + factor_ * std::min<Clock::duration>(-saved_, max_lost);
-      factor_ = std::min(2 * factor_, most);
+      factor_ = std::min(2 * factor_, max_factor);
       saved_ = Clock::duration::zero();
     }
 
    private:
-    static constexpr int least = 16, most = 128;  // length of a pause / time lost
+    static constexpr int min_factor = 16,
+                         max_factor = 128;  // length of a pause / time lost
     static constexpr std::chrono::milliseconds max_saved{10}, max_lost{1000};
     static constexpr std::chrono::microseconds min_lost{50};
     Clock::duration saved_{0};
     Clock::time_point until_{};
-    int fewer_ = 1, factor_ = least;
+    int fewer_ = 1, factor_ = min_factor;
   };
 
   bool all_done(int64_t tasks) const {
@@ -266,11 +267,11 @@ std::string first_word(const std::string& path, double* second = nullptr) {
 // half a CPU more is not used: two threads on 1.2 CPUs are stopped so often that one is
 // faster.
 int quota_threads() {
-  double least = max_threads;
-  auto meet = [&](const std::string& quota, double period) {
+  double limit = max_threads;
+  auto consider = [&](const std::string& quota, double period) {
     // "max", "-1" and an empty string mean no limit
     double q = std::atof(quota.c_str());
-    if (q > 0 && period > 0) least = std::min(least, std::round(q / period));
+    if (q > 0 && period > 0) limit = std::min(limit, std::round(q / period));
   };
   // Lines are number:controllers:path; version 2 lists no controllers.
   std::string line;
@@ -287,17 +288,17 @@ int quota_threads() {
       double period = 0;
       if (v2) {
         std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
-        meet(quota, period);
+        consider(quota, period);
       } else {
         const std::string start = "/sys/fs/cgroup/cpu" + path + "/cpu.cfs_";
         period = std::atof(first_word(start + "period_us").c_str());
-        meet(first_word(start + "quota_us"), period);
+        consider(first_word(start + "quota_us"), period);
       }
       if (path.empty()) break;
       path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
     }
   }
-  return std::max(1, int(least));
+  return std::max(1, int(limit));
 }
 
 int available_threads() {

@@ -12,14 +12,15 @@ class PoolOp : public Op {
     work = work_of({product_of(spec.out_shape), pool_.ph, pool_.pw});
     rows = never_fused;
     // The number of windows that contain an element.
-    auto most = [](int64_t n, int64_t size, int64_t stride) {
+    auto windows_over = [](int64_t n, int64_t size, int64_t stride) {
       return std::min(n, (size + stride - 1) / stride);
     };
-    long_ = most(pool_.OH, pool_.ph, pool_.sh) * most(pool_.OW, pool_.pw, pool_.sw) >
-            longest_chain_in_place;
+    float64_sums_ = windows_over(pool_.OH, pool_.ph, pool_.sh) *
+                        windows_over(pool_.OW, pool_.pw, pool_.sw) >
+                    longest_chain_in_place;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    return long_ && training ? batch * floats_for_doubles(in) : 0;
+    return float64_sums_ && training ? batch * floats_for_doubles(in) : 0;
   }
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
@@ -31,8 +32,8 @@ class PoolOp : public Op {
                 float* dx, const Derivative& before) const override {
     const Kernels& kernels = ctx.kernels;
     parallel(ctx.batch, ctx.batch * in * element_cost, [&](int64_t b) {
-      float *to = dx + b * in, *room = ctx.scratch + b * floats_for_doubles(in);
-      double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
+      float *to = dx + b * in, *memory = ctx.scratch + b * floats_for_doubles(in);
+      double* sums = float64_sums_ ? reinterpret_cast<double*>(memory) : nullptr;
       if (sums) clear(sums, in);
       kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to,
                                     sums);
@@ -43,7 +44,7 @@ class PoolOp : public Op {
 
  private:
   Pool pool_;
-  bool long_;  // sums of gradients need float64
+  bool float64_sums_;  // sums of gradients need float64
 };
 
 }  // namespace

@@ -120,10 +120,10 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
 }
 
 int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
-  int64_t most = 0;
+  int64_t largest = 0;
   for (int64_t s = first; s < last; s++)
-    most = std::max(most, b.bounds[s + 1] - b.bounds[s]);
-  return most;
+    largest = std::max(largest, b.bounds[s + 1] - b.bounds[s]);
+  return largest;
 }
 
 namespace {

@@ -79,11 +79,11 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
 template <class Near, class Body>
 void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Near&& sources,
                 Body&& body) {
-  constexpr int64_t most = 512;
-  int32_t at[4 * most];
-  float weight[4 * most];
-  for (int64_t first = 0; first < pixels; first += most) {
-    int64_t count = std::min(most, pixels - first);
+  constexpr int64_t chunk = 512;
+  int32_t at[4 * chunk];
+  float weight[4 * chunk];
+  for (int64_t first = 0; first < pixels; first += chunk) {
+    int64_t count = std::min(chunk, pixels - first);
     if (stop_requested(count * (100 + each * C))) return;
     for (int64_t i = 0; i < count; i++)
       sources(first + i, at + i * each, weight + i * each);
@@ -101,14 +101,16 @@ class Upsample : public Op {
     if (from_.C != to_.C || from_.H * h != to_.H || from_.W * w != to_.W)
       refuse_shapes(spec, "its size");
     bool bilinear = how == "bilinear";
-    high_ = enlarged(from_.H, h, bilinear), wide_ = enlarged(from_.W, w, bilinear);
+    vertical_ = enlarged(from_.H, h, bilinear),
+    horizontal_ = enlarged(from_.W, w, bilinear);
     inputs_per_axis_ = bilinear ? 2 : 1;
     rows = never_fused;
     work = product_of(spec.out_shape) * inputs_per_axis_ * inputs_per_axis_;
-    long_ = h * w * inputs_per_axis_ * inputs_per_axis_ > longest_chain_in_place;
+    float64_sums_ =
+        h * w * inputs_per_axis_ * inputs_per_axis_ > longest_chain_in_place;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    return long_ && training ? batch * floats_for_doubles(in) : 0;
+    return float64_sums_ && training ? batch * floats_for_doubles(in) : 0;
   }
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
@@ -122,8 +124,8 @@ class Upsample : public Op {
   void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
     parallel(ctx.batch, ctx.batch * work, [&](int64_t b) {
-      float *to = dx + b * in, *room = ctx.scratch + b * floats_for_doubles(in);
-      double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
+      float *to = dx + b * in, *memory = ctx.scratch + b * floats_for_doubles(in);
+      double* sums = float64_sums_ ? reinterpret_cast<double*>(memory) : nullptr;
       if (sums)
         kurve::clear(sums, in);
       else
@@ -145,17 +147,19 @@ class Upsample : public Op {
               w = pixel % to_.W * inputs_per_axis_;
       for (int64_t k = h; k < h + inputs_per_axis_; k++)
         for (int64_t l = w; l < w + inputs_per_axis_; l++) {
-          *at++ = int32_t(high_.at[size_t(k)] * from_.W + wide_.at[size_t(l)]);
-          *weight++ = float(high_.fraction[size_t(k)] * wide_.fraction[size_t(l)]);
+          *at++ =
+              int32_t(vertical_.at[size_t(k)] * from_.W + horizontal_.at[size_t(l)]);
+          *weight++ =
+              float(vertical_.fraction[size_t(k)] * horizontal_.fraction[size_t(l)]);
         }
     };
     for_pixels(to_.H * to_.W, to_.C, inputs_per_axis_ * inputs_per_axis_, 0, sources,
                body);
   }
   Image from_, to_;
-  Axis high_, wide_;
+  Axis vertical_, horizontal_;
   int64_t inputs_per_axis_;  // that an output is made of
-  bool long_;                // sums of gradients
+  bool float64_sums_;        // sums of gradients
 };
 
 // Random geometric augmentation in training: each output pixel is interpolated at its
@@ -191,7 +195,7 @@ class Affine : public Op {
     work = product_of(spec.out_shape) * 8;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    return long_sums() && training ? batch * floats_for_doubles(in) : 0;
+    return float64_sums() && training ? batch * floats_for_doubles(in) : 0;
   }
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
@@ -205,19 +209,19 @@ class Affine : public Op {
                 float* dx, const Derivative& before) const override {
     if (!ctx.training)
       return differentiate(ctx.kernels, before, dz, dx, ctx.batch * in);
-    auto* room = reinterpret_cast<double*>(ctx.scratch);
+    auto* memory = reinterpret_cast<double*>(ctx.scratch);
     int64_t sample_stride = floats_for_doubles(in) / 2;
-    if (long_sums())
-      kurve::clear(room, ctx.batch * sample_stride);
+    if (float64_sums())
+      kurve::clear(memory, ctx.batch * sample_stride);
     else
       kurve::clear(dx, ctx.batch * in);
     for_all(ctx, [&](int64_t b, int64_t first, const ResampleTable& table) {
       const float* from = dz + b * out + first * image_.C;
-      double* sums = long_sums() ? room + b * sample_stride : nullptr;
+      double* sums = float64_sums() ? memory + b * sample_stride : nullptr;
       ctx.kernels.images->resample_backward(table, from, dx + b * in, sums);
     });
-    for (int64_t b = 0; long_sums() && b < ctx.batch; b++)
-      round_sums(room + b * sample_stride, in, dx + b * in);
+    for (int64_t b = 0; float64_sums() && b < ctx.batch; b++)
+      round_sums(memory + b * sample_stride, in, dx + b * in);
     differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
 
@@ -225,7 +229,7 @@ class Affine : public Op {
   enum class Mode { constant, nearest, reflect, wrap };
 
   // All that lies outside may come from one pixel at the edge.
-  bool long_sums() const { return mode_ == Mode::nearest; }
+  bool float64_sums() const { return mode_ == Mode::nearest; }
 
   static int choose(const OpSpec& spec, const char* name,
                     std::initializer_list<const char*> known) {
@@ -255,17 +259,17 @@ class Affine : public Op {
     return m;
   }
   void origin(const Motion& m, double h, double w, double* place) const {
-    double high = double(image_.H - 1), wide = double(image_.W - 1);
+    double max_h = double(image_.H - 1), max_w = double(image_.W - 1);
     if (what_ == 0) {
       place[0] = h - m.shift[0];
       place[1] = w - m.shift[1];
     } else if (what_ == 1) {
-      double a = h - high / 2, b = w - wide / 2;
-      place[0] = high / 2 + a * m.cosine + b * m.sine;
-      place[1] = wide / 2 - a * m.sine + b * m.cosine;
+      double a = h - max_h / 2, b = w - max_w / 2;
+      place[0] = max_h / 2 + a * m.cosine + b * m.sine;
+      place[1] = max_w / 2 - a * m.sine + b * m.cosine;
     } else {
-      place[0] = m.mirror[0] ? high - h : h;
-      place[1] = m.mirror[1] ? wide - w : w;
+      place[0] = m.mirror[0] ? max_h - h : h;
+      place[1] = m.mirror[1] ? max_w - w : w;
     }
   }
   // The pixel that stands for one that may lie outside; -1 where there is none.

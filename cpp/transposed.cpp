@@ -44,24 +44,25 @@ class Transposed : public Convolution {
     const ImageKernels& k = *ctx.kernels.images;
     const float* copy = dx ? packed(ctx) : nullptr;
     float* sums = ctx.scratch + round_up_16(k.packed_size(c_));
-    bool computes = ctx.gradient && trainable;
+    bool needs_gradient = ctx.gradient && trainable;
     int64_t parts = blocks(ctx.batch);
     int64_t pieces = this->pieces(ctx.kernels, parts);
-    int64_t own = computes ? parts * pieces : 0;
-    int64_t tasks = own + (dx ? ctx.batch : 0);
-    parallel(tasks, ctx.batch * work * (computes + (dx != nullptr)), [&](int64_t i) {
-      if (i < own) {
-        int64_t part = i / pieces;
-        add(ctx, x, dz, ctx.batch * part / parts, ctx.batch * (part + 1) / parts,
-            sums + part * block_stride(), i % pieces, pieces);
-        return;
-      }
-      int64_t b = i - own;
-      float* to = dx + b * in;
-      k.forward(c_, Epilogue{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
-      differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
-    });
-    if (computes) finish(ctx, sums, parts, ctx.gradient, true);
+    int64_t sum_tasks = needs_gradient ? parts * pieces : 0;
+    int64_t tasks = sum_tasks + (dx ? ctx.batch : 0);
+    parallel(
+        tasks, ctx.batch * work * (needs_gradient + (dx != nullptr)), [&](int64_t i) {
+          if (i < sum_tasks) {
+            int64_t part = i / pieces;
+            add(ctx, x, dz, ctx.batch * part / parts, ctx.batch * (part + 1) / parts,
+                sums + part * block_stride(), i % pieces, pieces);
+            return;
+          }
+          int64_t b = i - sum_tasks;
+          float* to = dx + b * in;
+          k.forward(c_, Epilogue{}, copy, dz + b * out, 0, c_.OH, to, nullptr);
+          differentiate_in_chunks(ctx.kernels, before, b * in, to, in);
+        });
+    if (needs_gradient) finish(ctx, sums, parts, ctx.gradient, true);
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float*, const float* dz,
@@ -69,11 +70,11 @@ class Transposed : public Convolution {
     float* sums = ctx.scratch + round_up_16(ctx.kernels.images->packed_size(c_));
     int64_t parts = blocks(ctx.batch);
     parallel(parts, ctx.batch * work, [&](int64_t part) {
-      float* own = sums + part * block_stride();
+      float* block = sums + part * block_stride();
       for (int64_t b = ctx.batch * part / parts; b < ctx.batch * (part + 1) / parts;
            b++) {
-        add(ctx, x, dz, b, b + 1, own, 0, 1);
-        finish(ctx, own, 1, to + b * stride, false);
+        add(ctx, x, dz, b, b + 1, block, 0, 1);
+        finish(ctx, block, 1, to + b * stride, false);
       }
     });
   }

@@ -52,10 +52,10 @@ struct Workspace {
     out.assign(sizes.ops.size(), nullptr);
     saved.assign(sizes.ops.size(), nullptr);
     deltas.assign(sizes.ops.size(), nullptr);
-    double most = double(sizes.x) + double(sizes.y) + 3 * double(sizes.widest) + 1;
+    double floats = double(sizes.x) + double(sizes.y) + 3 * double(sizes.widest) + 1;
     for (const auto& op : sizes.ops)
-      most += 6 * double(op->in + op->out + op->aux_per_sample);
-    if (most * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
+      floats += 6 * double(op->in + op->out + op->aux_per_sample);
+    if (floats * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
     lay_out(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
     memory_.reset(allocate(size_t(used_) * 4));
@@ -100,10 +100,10 @@ struct Workspace {
       deltas[i] = allot(std::min(batch, sizes.fused) * sizes.ops[i]->out);
     }
     if (training) gradient = allot(sizes.fixed);
-    int64_t most = 0;
+    int64_t largest = 0;
     for (const auto& op : sizes.ops)
-      most = std::max(most, op->scratch(sizes.kernels, batch, training));
-    scratch = allot(most);
+      largest = std::max(largest, op->scratch(sizes.kernels, batch, training));
+    scratch = allot(largest);
   }
 
   struct Free {

@@ -302,8 +302,8 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
   if (depthwise(p)) return depthwise_forward(p, f, packed, x, row, rows, y, saved);
   alignas(64) float bias[panel_width];
   const int64_t O = p.O / p.groups, end = row + rows;
-  const Span high = inner_rows(p), wide = inner_columns(p);
-  const Span every{0, p.kw}, full{0, p.kh};
+  const Span h_range = inner_rows(p), w_range = inner_columns(p);
+  const Span all_columns{0, p.kw}, all_rows{0, p.kh};
   StopPoller poller;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < O; n += panel_width) {
@@ -322,16 +322,16 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
       // the rows.
       for (int64_t h = row; h < end; h++) {
         Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
-        run(h, wide.from, wide.to - wide.from, false, r, every);
-        if (h >= high.from && h < high.to) continue;
+        run(h, w_range.from, w_range.to - w_range.from, false, r, all_columns);
+        if (h >= h_range.from && h < h_range.to) continue;
         for (int64_t w = 0; w < p.OW; w++)
-          if (w < wide.from || w >= wide.to)
+          if (w < w_range.from || w >= w_range.to)
             run(h, w, 1, false, r, inside(w * p.sw - p.left, p.dw, p.W, p.kw));
       }
-      int64_t from = row > high.from ? row : high.from, to = min(end, high.to);
+      int64_t from = row > h_range.from ? row : h_range.from, to = min(end, h_range.to);
       for (int64_t w = 0; w < p.OW; w++)
-        if (w < wide.from || w >= wide.to)
-          run(from, w, to - from, true, full,
+        if (w < w_range.from || w >= w_range.to)
+          run(from, w, to - from, true, all_rows,
               inside(w * p.sw - p.left, p.dw, p.W, p.kw));
     }
 }

@@ -17,16 +17,18 @@ static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
       const int64_t width = min(panel_width, I - n);
       const bool two = width > L, direct = width == (two ? panel_width : L);
       for (int64_t h = row; h < row + rows; h++) {
-        Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
-        for (int64_t r = high.from; r < high.to; r++)
+        Span r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        for (int64_t r = r_range.from; r < r_range.to; r++)
           for (int64_t s = 0; s < p.kw; s++) {
-            Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
-            const float* from = dz + ((h - row) * p.OW + wide.from) * p.O + group * O;
-            int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + wide.from * p.sw +
+            Span w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+            const float* from =
+                dz + ((h - row) * p.OW + w_range.from) * p.O + group * O;
+            int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + w_range.from * p.sw +
                           s * p.dw - p.left) *
                              p.I +
                          group * I + n;
-            int64_t count = wide.to - wide.from, tiles = pieces(count, conv_tile_rows);
+            int64_t count = w_range.to - w_range.from,
+                    tiles = pieces(count, conv_tile_rows);
             for (int64_t i = 0; i < tiles; i++) {
               int64_t begin = count * i / tiles;
               int64_t m = count * (i + 1) / tiles - begin;
@@ -122,8 +124,9 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   if (depthwise(p)) return depthwise_add_sums(p, x, dz, row, rows, sums);
   const int64_t I = p.I / p.groups, line = p.W * p.I, end = row + rows;
   const int64_t down = r * p.dh - p.top;
-  const Span high = inside(down, p.sh, p.H, p.OH);
-  const int64_t from = high.from > row ? high.from : row, to = min(high.to, end);
+  const Span h_range = inside(down, p.sh, p.H, p.OH);
+  const int64_t from = h_range.from > row ? h_range.from : row,
+                to = min(h_range.to, end);
   if (from >= to) return;
   Segment segments[max_segments];
   StopPoller poller;
@@ -136,10 +139,10 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
         add(add, group, {i, min(w.to, i + pixel_chain)}, s, m, upright);
       return;
     }
-    const int64_t most = upright ? pixel_chain : pieces(pixel_chain, w.to - w.from);
+    const int64_t max_rows = upright ? pixel_chain : pieces(pixel_chain, w.to - w.from);
     float* c = sums + (r * p.kw + s) * I * sums_width(p);
     for (int64_t h = from, count; h < to; h += count) {
-      count = min(to - h, upright ? most : min(most, max_segments));
+      count = min(to - h, upright ? max_rows : min(max_rows, max_segments));
       int64_t at = (h * p.sh + down) * line + (w.from * p.sw + s * p.dw - p.left) * p.I;
       for (int64_t i = 0; i < (upright ? 1 : count); i++)
         segments[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
@@ -159,10 +162,10 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
     }
   };
   if (taps_are_joined(p)) {
-    const Span wide = inner_columns(p);
-    add(add, 0, wide, 0, p.kw * I, false);
+    const Span w_range = inner_columns(p);
+    add(add, 0, w_range, 0, p.kw * I, false);
     for (int64_t w = 0; w < p.OW; w++) {
-      if (w >= wide.from && w < wide.to) continue;
+      if (w >= w_range.from && w < w_range.to) continue;
       Span s = inside(w * p.sw - p.left, 1, p.W, p.kw);
       add(add, 0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
     }
@@ -176,9 +179,9 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
 static void conv_sums_row(const Conv& p, const float* sums, int64_t blocks,
                           int64_t block_stride, int64_t row, float* to) {
   const int64_t groups = depthwise(p) ? 1 : p.groups, O = p.O / groups;
-  const int64_t wide = pieces(O, L) * L;
-  const float* from = sums + row * groups * wide;
-  for (int64_t group = 0; group < groups; group++, from += wide, to += O)
+  const int64_t width = pieces(O, L) * L;
+  const float* from = sums + row * groups * width;
+  for (int64_t group = 0; group < groups; group++, from += width, to += O)
     for (int64_t j = 0; j < O; j += L) {
       vf s = load(from + j);
       for (int64_t i = 1; i < blocks; i++) s += load(from + i * block_stride + j);

@@ -3,11 +3,11 @@
 #pragma once
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int tile = 10, wide = 8;  // of 32 registers
+constexpr int tile = 10, skinny_vectors = 8;  // of 32 registers
 #elif defined(__AVX2__)
-constexpr int tile = 6, wide = 4;
+constexpr int tile = 6, skinny_vectors = 4;
 #else
-constexpr int tile = 4, wide = 4;
+constexpr int tile = 4, skinny_vectors = 4;
 #endif
 // With so few rows, there are registers for `wide` vectors of each.
 constexpr int64_t skinny_rows = 3;

@@ -6,7 +6,8 @@
 
 constexpr int D = L / 2;
 constexpr int64_t strip = L;
-constexpr int64_t high = D < 4 ? 4 : D;  // rows of C in registers, two vectors each
+constexpr int64_t tile_rows =
+    D < 4 ? 4 : D;  // rows of C in registers, two vectors each
 
 typedef double vw __attribute__((vector_size(L * 4)));
 typedef double vw_memory __attribute__((vector_size(L * 4), aligned(8), may_alias));
@@ -21,15 +22,15 @@ INLINE void store64(double* p, vw x) { *reinterpret_cast<vw_memory*>(p) = x; }
 template <bool minus>
 INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* c,
                        int64_t c_row, int64_t K) {
-  vw acc[high][2];
+  vw acc[tile_rows][2];
 #pragma GCC unroll 8
-  for (int r = 0; r < high; r++)
+  for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) acc[r][v] = load64(c + r * c_row + v * D);
   for (int64_t k = 0; k < K; k++) {
     vw b0 = load64(b), b1 = load64(b + D);
 #pragma GCC unroll 8
-    for (int r = 0; r < high; r++) {
+    for (int r = 0; r < tile_rows; r++) {
       vw av = a[r] - vw{};
       if constexpr (minus) {
         acc[r][0] -= av * b0;
@@ -43,7 +44,7 @@ INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* 
     b += strip;
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < high; r++)
+  for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) store64(c + r * c_row + v * D, acc[r][v]);
 }
@@ -53,14 +54,14 @@ INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* 
 template <bool minus>
 static void panel_product(const double* a, const double* b, double* c, int64_t c_row,
                           int64_t rows, int64_t columns, int64_t K) {
-  for (int64_t r = 0; r < rows; r += high) {
+  for (int64_t r = 0; r < rows; r += tile_rows) {
     double* to = c + r * c_row;
-    int64_t count = min(high, rows - r);
-    if (count == high && columns == strip) {
+    int64_t count = min(tile_rows, rows - r);
+    if (count == tile_rows && columns == strip) {
       panel_tile<minus>(a + r, strip, b, to, c_row, K);
       continue;
     }
-    alignas(64) double edge[high * strip] = {};
+    alignas(64) double edge[tile_rows * strip] = {};
     for (int64_t i = 0; i < count; i++)
       for (int64_t j = 0; j < columns; j++) edge[i * strip + j] = to[i * c_row + j];
     panel_tile<minus>(a + r, strip, b, edge, strip, K);
@@ -108,10 +109,10 @@ static void panel_copy(double* x, int64_t x_row, int64_t count, double* panel,
 
 // Solves R^T X = panel (K, strip) in place; R (K, K) is upper triangular.
 static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K) {
-  for (int64_t k = 0; k < K; k += high) {
-    int64_t count = min(high, K - k), done = 0;
+  for (int64_t k = 0; k < K; k += tile_rows) {
+    int64_t count = min(tile_rows, K - k), done = 0;
     double* x = panel + k * strip;
-    if (count == high) {
+    if (count == tile_rows) {
       panel_tile<true>(r + k, r_row, panel, x, strip, k);
       done = k;
     }

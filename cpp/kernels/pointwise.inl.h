@@ -28,18 +28,18 @@ INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
 template <int vectors>
 static void sum_blocks(const float* x, int64_t R, int64_t N, int64_t rest,
                        float* sums) {
-  constexpr int64_t most = 256;
-  if (R <= most) return sum_columns<vectors>(x, R, N, rest, sums);
+  constexpr int64_t block = 256;
+  if (R <= block) return sum_columns<vectors>(x, R, N, rest, sums);
   alignas(64) float part[vectors * L] = {};
-  vd whole[vectors] = {};
-  for (int64_t i = 0; i < R; i += most) {
-    sum_columns<vectors>(x + i * N, min(most, R - i), N, rest, part);
+  vd total[vectors] = {};
+  for (int64_t i = 0; i < R; i += block) {
+    sum_columns<vectors>(x + i * N, min(block, R - i), N, rest, part);
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) whole[v] += widened(load(part + v * L));
+    for (int v = 0; v < vectors; v++) total[v] += widened(load(part + v * L));
   }
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; v++)
-    store(sums + v * L, narrowed(whole[v]), v + 1 < vectors ? L : rest);
+    store(sums + v * L, narrowed(total[v]), v + 1 < vectors ? L : rest);
 }
 
 // Rows of a large x are far apart: several vectors are read of each.

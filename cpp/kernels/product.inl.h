@@ -31,7 +31,7 @@ INLINE int64_t chain_of(int64_t K) {
 
 constexpr int64_t skinny_depth = 8, max_skinny_depth = 256, max_skinny_width = 512;
 INLINE int64_t skinny_width(int64_t N) {
-  int64_t fourth = pieces(pieces(N, 4), wide * L) * wide * L;
+  int64_t fourth = pieces(pieces(N, 4), skinny_vectors * L) * skinny_vectors * L;
   return min(fourth, max_skinny_width);
 }
 
@@ -144,33 +144,35 @@ static bool dot_part(const Product& p, int64_t m, int64_t rows, int64_t n,
 static bool skinny_part(const Product& p, int64_t n, int64_t width) {
   alignas(64) float packed[max_skinny_depth * L];
   alignas(64) float c[skinny_rows * max_skinny_width],
-      whole[skinny_rows * max_skinny_width];
-  int64_t most = p.N > max_skinny_width ? skinny_depth : max_skinny_depth,
-          all = chain_of(p.K);
+      total[skinny_rows * max_skinny_width];
+  int64_t max_depth = p.N > max_skinny_width ? skinny_depth : max_skinny_depth,
+          chain = chain_of(p.K);
   for (int64_t k = 0, depth; k < p.K; k += depth) {
-    depth = min(min(p.K, k - k % all + all) - k, most);
+    depth = min(min(p.K, k - k % chain + chain) - k, max_depth);
     const float *a = p.a + k * p.a_step, *b = p.b + k * p.b_row + n;
     for (int64_t j = 0, step; j < width; j += step) {
       int64_t rest = width - j;
       step = rest < L ? rest : L;
       auto run = micro_rows<1>;
-      for (int64_t v = 2; v <= wide && v * L <= rest; v *= 2) {
+      for (int64_t v = 2; v <= skinny_vectors && v * L <= rest; v *= 2) {
         step = v * L;
-        run = v == 2 ? micro_rows<2> : v == 4 ? micro_rows<4> : micro_rows<wide>;
+        run = v == 2   ? micro_rows<2>
+              : v == 4 ? micro_rows<4>
+                       : micro_rows<skinny_vectors>;
       }
-      bool whole = step >= L;
-      if (!whole)
+      bool full = step >= L;
+      if (!full)
         for (int64_t i = 0; i < depth; i++)
           store(packed + i * L, load(b + i * p.b_row + j, rest));
-      run(int(p.M), a, p.a_row, p.a_step, whole ? b + j : packed, whole ? p.b_row : L,
-          c + j, max_skinny_width, depth, k % all ? Chain::resume : Chain::start);
+      run(int(p.M), a, p.a_row, p.a_step, full ? b + j : packed, full ? p.b_row : L,
+          c + j, max_skinny_width, depth, k % chain ? Chain::resume : Chain::start);
     }
-    if (p.K <= all || ((k + depth) % all && k + depth < p.K)) continue;
+    if (p.K <= chain || ((k + depth) % chain && k + depth < p.K)) continue;
     for (int64_t i = 0; i < p.M; i++)
       for (int64_t j = i * max_skinny_width; j < i * max_skinny_width + width; j += L)
-        store(whole + j, k < all ? load(c + j) : load(whole + j) + load(c + j));
+        store(total + j, k < chain ? load(c + j) : load(total + j) + load(c + j));
   }
-  return epilogue(p, p.K > all ? whole : c, max_skinny_width, 0, p.M, n, width);
+  return epilogue(p, p.K > chain ? total : c, max_skinny_width, 0, p.M, n, width);
 }
 
 // The gradient of a variable, tile by tile. A complete tile is used for the update
@@ -202,8 +204,8 @@ static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t r
     for (int64_t j = 0; j < width; j += panel_width) {
       int64_t n = n0 + j, columns = min(width - j, panel_width), here = m * p.N + n;
       const float *a = p.a + m * p.a_row, *panel = b + j * p.K;
-      bool whole = r == tile && columns == panel_width;
-      if (g && whole) {
+      bool full = r == tile && columns == panel_width;
+      if (g && full) {
         ahead = here - at;
         micro<tile, 2>(a, 1, p.a_step, panel, panel_width, c[current], panel_width, p.K,
                        Chain::start, beside);
@@ -213,7 +215,7 @@ static void update_tiles(const Product& p, const float* b, int64_t m0, int64_t r
         run(int(r), a, p.a_row, p.a_step, panel, panel_width, c[current], panel_width,
             p.K, Chain::start);
       }
-      if (whole) {
+      if (full) {
         g = c[current];
         current ^= 1;
         at = here;
@@ -254,14 +256,14 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
       a_packed[chunk * packed_tile + L];
   alignas(64) float edge[max_rows * panel_width];  // of C, where a panel is partial
   const Tiles tiles(rows);
-  int64_t most = chain_of(p.K);
+  int64_t chain = chain_of(p.K);
   bool packs_a = width >= 4 * panel_width;
   bool packs_b = p.b_transposed || width % panel_width || rows >= pack_from_rows;
   bool in_safe_range = true;
   const float* derivative =
       p.after == Product::differentiate ? p.derivative.values : nullptr;
   for (int64_t k = 0, depth; k < p.K; k += depth) {
-    depth = min(p.K - k, most);
+    depth = min(p.K - k, chain);
     bool last = k + depth == p.K;
     if (p.stop_requested && p.stop_requested(rows * width * depth)) return true;
     if (packs_b) pack_b(p, k, depth, n0, width, b_packed, packed_panel);
@@ -276,11 +278,11 @@ static bool blocked_part(const Product& p, int64_t m0, int64_t rows, int64_t n0,
       }
       for (int64_t j = 0; j < width; j += panel_width) {
         int64_t n = n0 + j, columns = min(width - j, panel_width);
-        bool whole = columns == panel_width;
+        bool full = columns == panel_width;
         const float* b =
             packs_b ? b_packed + j / panel_width * packed_panel : p.b + k * p.b_row + n;
-        float* c = whole ? p.c + m * p.N + n : edge + r0 * panel_width;
-        int64_t c_row = whole ? p.N : panel_width;
+        float* c = full ? p.c + m * p.N + n : edge + r0 * panel_width;
+        int64_t c_row = full ? p.N : panel_width;
         if (j + 2 * panel_width <= width) {
           prefetch_tile(c + panel_width, c_row, count);
           if (last && derivative)

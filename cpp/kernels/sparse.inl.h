@@ -103,34 +103,34 @@ static void sparse_rows(const List& list, const float* from, int64_t from_row, f
 
 // The image with the padding that windows see, or the image itself.
 static const float* padded_image(const Conv& p, const ReceptiveField& field,
-                                 const float* x, float* room) {
+                                 const float* x, float* buffer) {
   if (!field.copied) return x;
   const int64_t line = field.W * p.I;
   const Span w = inside(-p.left, 1, p.W, field.W);
-  __builtin_memset(room, 0, uint64_t(field.H * line + L) * 4);
+  __builtin_memset(buffer, 0, uint64_t(field.H * line + L) * 4);
   for (int64_t h = 0; h < field.H; h++)
     if (int64_t from = h - p.top; from >= 0 && from < p.H)
-      __builtin_memcpy(room + h * line + w.from * p.I,
+      __builtin_memcpy(buffer + h * line + w.from * p.I,
                        x + (from * p.W + w.from - p.left) * p.I,
                        uint64_t((w.to - w.from) * p.I) * 4);
-  return room;
+  return buffer;
 }
 
 // sums (O, kh, joined) += the contribution of the window gradients dy of one image.
 static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* x,
                             const float* dy, const uint8_t* index, float* sums) {
-  alignas(64) float room[max_field + L], values[max_strip];
+  alignas(64) float buffer[max_field + L], values[max_strip];
   int32_t at[max_strip], origin[max_window];
   const ReceptiveField field = receptive_field(p);
-  x = padded_image(p, field, x, room);
+  x = padded_image(p, field, x, buffer);
   const int64_t line = field.W * p.I, joined = joined_width(p);
-  const int64_t high = p.OH / ph, width = p.OW / pw;
-  const int64_t most = max_strip / width;  // rows of windows at a time
+  const int64_t window_rows = p.OH / ph, width = p.OW / pw;
+  const int64_t rows_at_once = max_strip / width;  // rows of windows at a time
   StopPoller poller;
   for (int64_t i = 0; i < ph * pw; i++)
     origin[i] = int32_t(i / pw * p.sh * line + i % pw * p.sw * p.I);
-  for (int64_t row = 0; row < high; row += most) {
-    const int64_t end = min(row + most, high);
+  for (int64_t row = 0; row < window_rows; row += rows_at_once) {
+    const int64_t end = min(row + rows_at_once, window_rows);
     for (int64_t o = 0; o < p.O; o++) {
       int64_t n = 0;
       for (int64_t h = row; h < end; h++)
@@ -161,17 +161,17 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
 // dx of one image; overwrites it.
 static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transposed,
                       const float* dy, const uint8_t* index, float* dx) {
-  alignas(64) float room[max_field + L], values[max_strip];
+  alignas(64) float buffer[max_field + L], values[max_strip];
   int32_t at[max_strip];
   const ReceptiveField field = receptive_field(p);
   const int64_t line = field.W * p.I, joined = joined_width(p);
-  float* to = field.copied ? room : dx;
+  float* to = field.copied ? buffer : dx;
   StopPoller poller;
   zero_fill(to, field.H * line + (field.copied ? int64_t(L) : 0), poller);
-  const int64_t high = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
+  const int64_t window_rows = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
   // One window at a time: for each of its outputs, the list of channels.
   int64_t begin[max_window + 1];
-  for (int64_t h = 0; h < high; h++)
+  for (int64_t h = 0; h < window_rows; h++)
     for (int64_t w = 0; w < width; w++) {
       if (poller.stop_requested(p.O * p.kh * joined)) return;
       const int64_t from = (h * width + w) * p.O;
@@ -199,12 +199,12 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transp
     }
   if (!field.copied) return;
   zero_fill(dx, p.H * p.W * p.I, poller);
-  const Span wide = inside(-p.left, 1, p.W, field.W);
+  const Span w_range = inside(-p.left, 1, p.W, field.W);
   for (int64_t h = 0; h < field.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)
-      __builtin_memcpy(dx + (row * p.W + wide.from - p.left) * p.I,
-                       room + h * line + wide.from * p.I,
-                       uint64_t((wide.to - wide.from) * p.I) * 4);
+      __builtin_memcpy(dx + (row * p.W + w_range.from - p.left) * p.I,
+                       buffer + h * line + w_range.from * p.I,
+                       uint64_t((w_range.to - w_range.from) * p.I) * 4);
 }
 
 // Channels first..last-1 of dW (kh kw I, O) from blocks of sums; returns whether all

@@ -39,7 +39,7 @@ void check_variables(const std::vector<VariableSpec>& variables) {
             });
   for (size_t i = 1; i < order.size(); i++)
     if (order[i - 1]->offset + order[i - 1]->size() > order[i]->offset)
-      refuse("the variable " + order[i]->name, "have a place of its own.");
+      refuse("the variable " + order[i]->name, "not overlap another variable.");
 }
 
 void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
@@ -60,7 +60,7 @@ void check(const Description& d) {
     check_shape(op.in_shape, "the input of " + op.layer);
     check_shape(op.out_shape, "the output of " + op.layer);
     if (op.in_shape.empty() || op.out_shape.empty())
-      refuse("the shapes of " + op.layer, "have an axis at least.");
+      refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
   }

@@ -49,7 +49,7 @@ int64_t targets_of(const Loss& loss, int64_t O) {
                                                       : 1;
   if (O % heads)
     throw std::invalid_argument(
-        "[native] the outputs of a plan must be a multiple of those for one target.");
+        "[native] the number of outputs must be a multiple of the outputs per target.");
   return O / heads;
 }
 
@@ -132,9 +132,9 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
 void Objective::use_targets(int64_t width, const std::string& kind) {
   if (targets_known_ && width != width_)
     throw std::invalid_argument(
-        "[native] the loss and the metrics of a plan must agree on the targets of a "
-        "row. Received: '" +
-        kind + "' beside one that does not agree.");
+        "[native] the loss and the metrics of a plan must agree on the number of "
+        "targets per row. Received: '" +
+        kind + "', which differs from those before it.");
   targets_known_ = true;
   width_ = width;
 }

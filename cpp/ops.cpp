@@ -24,7 +24,7 @@ int64_t integer(const Attrs& attrs, const char* name, int64_t min, double max) {
   double value = number(attrs, name);
   if (!(value >= double(min) && value <= max) || value != double(int64_t(value)))
     throw std::invalid_argument("[native] the plan's '" + std::string(name) +
-                                "' must be an integer of its range.");
+                                "' must be an integer within its range.");
   return int64_t(value);
 }
 
@@ -51,8 +51,8 @@ void check_same_shape(const OpSpec& spec) {
 }
 
 Unsupported::Unsupported(const std::string& what, const std::string& kind)
-    : std::runtime_error("[native] the native engine does not have the " + what + " '" +
-                         kind + "'. Try the reference engine.") {}
+    : std::runtime_error("[native] the native engine does not support the " + what +
+                         " '" + kind + "'. Try the reference engine.") {}
 
 void refuse_shapes(const OpSpec& spec, const char* what) {
   throw std::invalid_argument("[native] shapes of " + spec.layer + " do not fit " +

@@ -19,8 +19,8 @@ int64_t vector_size(const std::vector<VariableSpec>& variables) {
 
 OutOfMemory::OutOfMemory(int64_t batch, double bytes) {
   std::snprintf(text_, sizeof text_,
-                "[native] no memory to work in for a batch of this size. Received: "
-                "%lld rows, which take %.3g GiB. Try a smaller batch_size.",
+                "[native] not enough memory for a batch of this size. Received: "
+                "%lld rows, which need %.3g GiB. Try a smaller batch_size.",
                 static_cast<long long>(batch), bytes / double(1 << 30));
 }
 

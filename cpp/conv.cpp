@@ -35,7 +35,7 @@ class ConvOp : public Convolution {
                float* saved) const override {
     const ImageKernels& k = *ctx.kernels.images;
     const float* copy = packed(ctx);
-    Epilogue f{bias_ < 0 ? nullptr : ctx.params + bias_at_, activation_.kind,
+    Epilogue f{bias_ < 0 ? nullptr : ctx.params + bias_offset_, activation_.kind,
                activation_.alpha};
     auto* index = reinterpret_cast<uint8_t*>(y + ctx.batch * out);
     int64_t window_rows = c_.OH / ph_, row_size = out / window_rows;
@@ -164,7 +164,7 @@ class ConvOp : public Convolution {
       parallel((c_.O + size - 1) / size, taps_ * c_.O * (parts + 4), [&](int64_t task) {
         int64_t from = task * size, to = std::min(c_.O, from + size);
         bool in_safe_range = ctx.kernels.images->sparse_finish(
-            c_, sums, parts, block_stride(), from, to, gradient + kernel_at_);
+            c_, sums, parts, block_stride(), from, to, gradient + kernel_offset_);
         if (check && !in_safe_range) flag_overflow(ctx, kernel_);
       });
     finish_bias(ctx, sums, parts, gradient, check);

@@ -20,13 +20,13 @@ class Convolution : public Op {
       : activation_(spec.attrs) {
     kernel_ = variable_index(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
-    kernel_at_ = kernel.offset;
+    kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     int64_t bias_size = -1;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
       bias_ = found->second;
       const VariableSpec& bias = params[size_t(bias_)];
-      bias_at_ = bias.offset;
+      bias_offset_ = bias.offset;
       train_bias_ = bias.trainable;
       bias_size = bias.size();
     }
@@ -44,13 +44,13 @@ class Convolution : public Op {
   }
 
  protected:
-  static constexpr int64_t balanced_tasks = 16;  // tasks that keep the threads balanced
+  static constexpr int64_t balanced_tasks = 16;  // enough to keep the threads busy
   static constexpr int64_t max_blocks = 16, max_sums = 1 << 20;
 
   static int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
   // Copies of the kernel in the order in which forward or add_dx reads it, or the
-  // kernel itself where it is read as it lies.
+  // kernel itself where it is read in place.
   const float* packed(const ExecContext& ctx) const {
     const ImageKernels& k = *ctx.kernels.images;
     return copied(ctx, k.pack_tasks(c_), k.pack);
@@ -114,7 +114,7 @@ class Convolution : public Op {
     int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
     parallel((taps_ + size - 1) / size, taps_ * c_.O * parts, [&](int64_t task) {
       int64_t row = task * size, end = std::min(taps_, row + size);
-      float* to = gradient + kernel_at_;
+      float* to = gradient + kernel_offset_;
       for (int64_t r = row; r < end; r++)
         ctx.kernels.images->sums_row(c_, sums, parts, block_stride(), r, to + r * c_.O);
       if (check) check_overflow(ctx, to + row * c_.O, (end - row) * c_.O, kernel_);
@@ -123,7 +123,7 @@ class Convolution : public Op {
   void finish_bias(const ExecContext& ctx, float* sums, int64_t parts, float* gradient,
                    bool check) const {
     if (!train_bias_) return;
-    float* to = gradient + bias_at_;
+    float* to = gradient + bias_offset_;
     const float* from = bias_sums(sums);
     std::copy_n(from, outputs_, to);
     for (int64_t i = 1; i < parts; i++)
@@ -134,12 +134,12 @@ class Convolution : public Op {
   Conv c_;
   OutputActivation activation_;
   int kernel_ = -1, bias_ = -1;
-  int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_, sums_size_;
+  int64_t kernel_offset_ = 0, bias_offset_ = 0, taps_, outputs_, sums_size_;
   bool train_kernel_ = false, train_bias_ = false;
 
   template <class Copy>
   const float* copied(const ExecContext& ctx, int64_t tasks, Copy copy) const {
-    const float* kernel = ctx.params + kernel_at_;
+    const float* kernel = ctx.params + kernel_offset_;
     if (tasks == 0) return kernel;
     parallel(tasks, taps_ * c_.O * 4,
              [&](int64_t task) { copy(c_, kernel, ctx.scratch, task); });

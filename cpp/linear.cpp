@@ -32,11 +32,11 @@ int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 struct Free {
   void operator()(double* p) const { std::free(p); }
 };
-using Numbers = std::unique_ptr<double[], Free>;
+using Buffer = std::unique_ptr<double[], Free>;
 
-Numbers numbers(int64_t n) {
+Buffer allocate(int64_t n) {
   auto bytes = size_t(pieces(std::max<int64_t>(n, 1), 8) * 64);
-  Numbers memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
+  Buffer memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
   if (!memory) throw std::bad_alloc();
   return memory;
 }
@@ -48,14 +48,14 @@ struct Panels {
         columns(columns),
         count(pieces(columns, strip)),
         size(K * strip),
-        memory(numbers(count * size)) {}
+        memory(allocate(count * size)) {}
   double* at(int64_t p) const { return memory.get() + p * size; }
   int64_t width(int64_t p) const { return std::min(strip, columns - p * strip); }
   int64_t groups() const { return pieces(count, per_group()); }
   int64_t per_group() const { return side / strip; }
 
   int64_t strip, columns, count, size;
-  Numbers memory;
+  Buffer memory;
 };
 
 using PanelProduct = decltype(Kernels::panel_add);
@@ -104,7 +104,7 @@ void add_gram(const Jacobian& j, double* gram) {
 void vjp(const Jacobian& j, const double* r, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t width = 256;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
   parallel_if_large(pieces(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
     int64_t first = task * width, count = std::min(width, j.row - first);
@@ -118,7 +118,7 @@ void vjp(const Jacobian& j, const double* r, double* out) {
 void jvp(const Jacobian& j, const double* d, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t height = 64;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
   for (int64_t c = 0; c < j.P; c++) all[size_t(j.columns[c])] = d[c];
   parallel_if_large(pieces(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
@@ -143,7 +143,7 @@ double quadratic(const double* a, const double* d, int64_t P) {
 
 int64_t factor(double* a, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block);
+  Buffer corner = allocate(block * block);
   Panels panels(k, std::max<int64_t>(P - block, 0), block);
   for (int64_t first = 0; first < P; first += block) {
     int64_t K = std::min(block, P - first), next = first + K;
@@ -184,7 +184,7 @@ void solve(const double* r, double* x, int64_t P) {
 // sums of squares of V's columns are needed, so V is not kept.
 void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block), rest = numbers(P * P);
+  Buffer corner = allocate(block * block), rest = allocate(P * P);
   Panels left(k, P, block), right(k, P, block);
   int64_t strip = left.strip;
   std::fill_n(diagonal, P, 0.0);
@@ -226,7 +226,7 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
               double* r, double* norms) {
   const Kernels& k = kernels();
   constexpr int64_t height = 256;
-  Numbers block = numbers(C * height);
+  Buffer block = allocate(C * height);
   std::fill_n(r, C * C, 0.0);
   for (int64_t first = 0; first < n; first += height) {
     int64_t K = std::min(height, n - first);

@@ -17,10 +17,10 @@ int64_t blocks_of(int64_t rows) {
 
 // Calls body(first, rows, block) for blocks of rows of C elements.
 template <class Body>
-void parallel_blocks(int64_t total_rows, int64_t blocks, int64_t C, Body&& body) {
-  parallel(blocks, total_rows * C * element_cost, [&](int64_t i) {
-    int64_t first = total_rows * i / blocks;
-    body(first, total_rows * (i + 1) / blocks - first, i);
+void parallel_blocks(int64_t R, int64_t blocks, int64_t C, Body&& body) {
+  parallel(blocks, R * C * element_cost, [&](int64_t i) {
+    int64_t first = R * i / blocks;
+    body(first, R * (i + 1) / blocks - first, i);
   });
 }
 
@@ -40,21 +40,21 @@ class ScaleAndShift : public Op {
  protected:
   struct Variable {
     int index = -1;
-    int64_t at = 0;
+    int64_t offset = 0;
     bool trained = false;
   };
   Variable variable(const OpSpec& spec, const std::vector<VariableSpec>& params,
                     const char* role) const {
     auto found = spec.params.find(role);
     if (found == spec.params.end()) return {};
-    const VariableSpec& index = params[size_t(found->second)];
-    if (index.size() != C_) refuse_shapes(spec, "its input");
-    return {found->second, index.offset, index.trainable};
+    const VariableSpec& v = params[size_t(found->second)];
+    if (v.size() != C_) refuse_shapes(spec, "its input");
+    return {found->second, v.offset, v.trainable};
   }
   NormParams norm_params(const ExecContext& ctx, const float* mean,
                          const float* inv_std) const {
-    return {C_, mean, inv_std, gamma_.index < 0 ? nullptr : ctx.params + gamma_.at,
-            beta_.index < 0 ? nullptr : ctx.params + beta_.at};
+    return {C_, mean, inv_std, gamma_.index < 0 ? nullptr : ctx.params + gamma_.offset,
+            beta_.index < 0 ? nullptr : ctx.params + beta_.offset};
   }
   // Writes gradients (2, C) to their places.
   void write(const ExecContext& ctx, const double* sums, float* gradient,
@@ -62,7 +62,7 @@ class ScaleAndShift : public Op {
     const Variable* variables[] = {&gamma_, &beta_};
     for (int k = 0; k < 2; k++) {
       if (!variables[k]->trained) continue;
-      float* to = gradient + variables[k]->at;
+      float* to = gradient + variables[k]->offset;
       for (int64_t c = 0; c < C_; c++) to[c] = float(sums[k * C_ + c]);
       if (check) check_overflow(ctx, to, C_, variables[k]->index);
     }
@@ -72,7 +72,6 @@ class ScaleAndShift : public Op {
     for (int64_t i = 1; i < blocks; i++)
       for (int64_t c = 0; c < 2 * C_; c++) sums[c] += sums[2 * C_ * i + c];
   }
-  int64_t floats_for_doubles(int64_t n) const { return 2 * ((n + 7) / 8 * 8); }
 
   int64_t C_;
   Variable gamma_, beta_;
@@ -102,7 +101,7 @@ class BatchNormalization : public ScaleAndShift {
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
     const ImageKernels& k = *ctx.kernels.images;
-    int64_t total_rows = ctx.batch * out / C_;
+    int64_t R = ctx.batch * out / C_;
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     // In inference there is no room behind y.
     float* mean = ctx.saves
@@ -112,16 +111,16 @@ class BatchNormalization : public ScaleAndShift {
     if (uses_batch_statistics(ctx)) {
       double* means = sums + 2 * max_blocks * C_;
       double* variances = means + C_;
-      moments(ctx, x, total_rows, nullptr, sums, means);
-      moments(ctx, x, total_rows, means, sums, variances);
+      moments(ctx, x, R, nullptr, sums, means);
+      moments(ctx, x, R, means, sums, variances);
       float* next = inv_std + C_;
-      float keep = float(momentum_), take = float(1 - momentum_);
+      float decay = float(momentum_), rest = float(1 - momentum_);
       for (int64_t c = 0; c < C_; c++) {
         mean[c] = float(means[c]);
         float variance = float(variances[c]);
         inv_std[c] = 1 / std::sqrt(variance + epsilon_);
-        next[c] = ctx.buffers[offset_[0] + c] * keep + mean[c] * take;
-        next[C_ + c] = ctx.buffers[offset_[1] + c] * keep + variance * take;
+        next[c] = ctx.buffers[offset_[0] + c] * decay + mean[c] * rest;
+        next[C_ + c] = ctx.buffers[offset_[1] + c] * decay + variance * rest;
       }
     } else {
       for (int64_t c = 0; c < C_; c++) {
@@ -130,40 +129,34 @@ class BatchNormalization : public ScaleAndShift {
       }
     }
     NormParams p = norm_params(ctx, mean, inv_std);
-    parallel_blocks(total_rows, blocks_of(total_rows), C_,
-                    [&](int64_t first, int64_t rows, int64_t) {
-                      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
-                    });
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
+    });
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
     const ImageKernels& k = *ctx.kernels.images;
-    int64_t total_rows = ctx.batch * out / C_;
+    int64_t R = ctx.batch * out / C_;
     const float* mean = y + ctx.batch * out;
     NormParams p = norm_params(ctx, mean, mean + C_);
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     float* means = ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
     if (uses_batch_statistics(ctx) || (ctx.gradient && trainable)) {
-      parallel_blocks(total_rows, blocks_of(total_rows), C_,
-                      [&](int64_t first, int64_t rows, int64_t i) {
-                        k.column_gradients(p, x + first * C_, dz + first * C_, rows,
-                                           sums + 2 * C_ * i);
-                      });
-      add_blocks(sums, blocks_of(total_rows));
-      for (int64_t c = 0; c < 2 * C_; c++)
-        means[c] = float(sums[c] / double(total_rows));
+      parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+        k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
+      });
+      add_blocks(sums, blocks_of(R));
+      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / double(R));
       if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
     }
     if (!dx) return;
-    parallel_blocks(total_rows, blocks_of(total_rows), C_,
-                    [&](int64_t first, int64_t rows, int64_t) {
-                      float* to = dx + first * C_;
-                      k.columns_backward(p,
-                                         uses_batch_statistics(ctx) ? means : nullptr,
-                                         x + first * C_, dz + first * C_, to, rows);
-                      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
-                    });
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      float* to = dx + first * C_;
+      k.columns_backward(p, uses_batch_statistics(ctx) ? means : nullptr,
+                         x + first * C_, dz + first * C_, to, rows);
+      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
+    });
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -197,15 +190,14 @@ class BatchNormalization : public ScaleAndShift {
     return ctx.training && !frozen_;
   }
 
-  void moments(const ExecContext& ctx, const float* x, int64_t total_rows,
-               const double* mean, double* sums, double* to) const {
-    parallel_blocks(total_rows, blocks_of(total_rows), C_,
-                    [&](int64_t first, int64_t rows, int64_t i) {
-                      ctx.kernels.images->column_moments(x + first * C_, rows, C_, mean,
-                                                         sums + 2 * C_ * i);
-                    });
-    add_blocks(sums, blocks_of(total_rows));
-    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(total_rows);
+  void moments(const ExecContext& ctx, const float* x, int64_t R, const double* mean,
+               double* sums, double* to) const {
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+      ctx.kernels.images->column_moments(x + first * C_, rows, C_, mean,
+                                         sums + 2 * C_ * i);
+    });
+    add_blocks(sums, blocks_of(R));
+    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(R);
   }
 
   double momentum_;
@@ -233,60 +225,53 @@ class LayerNormalization : public ScaleAndShift {
 
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    int64_t total_rows = ctx.batch * rows_per_sample_;
+    int64_t R = ctx.batch * rows_per_sample_;
     float* means = ctx.saves ? y + ctx.batch * out : ctx.scratch;
     NormParams p = norm_params(ctx, nullptr, nullptr);
-    parallel_blocks(total_rows, blocks_of(total_rows), C_,
-                    [&](int64_t first, int64_t rows, int64_t) {
-                      ctx.kernels.images->standardize_rows(
-                          p, epsilon_, x + first * C_, y + first * C_, rows,
-                          means + first, means + total_rows + first);
-                    });
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      ctx.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
+                                           rows, means + first, means + R + first);
+    });
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    int64_t total_rows = ctx.batch * rows_per_sample_;
+    int64_t R = ctx.batch * rows_per_sample_;
     const float* means = y + ctx.batch * out;
     bool needs_gradient = ctx.gradient && trainable;
     NormParams p = norm_params(ctx, nullptr, nullptr);
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
-    parallel_blocks(
-        total_rows, blocks_of(total_rows), C_,
-        [&](int64_t first, int64_t rows, int64_t i) {
-          double* block_sums = needs_gradient ? sums + 2 * C_ * i : nullptr;
-          if (block_sums) std::fill_n(block_sums, 2 * C_, 0.0);
-          float* to = dx ? dx + first * C_ : nullptr;
-          ctx.kernels.images->rows_backward(p, x + first * C_, dz + first * C_, to,
-                                            rows, means + first,
-                                            means + total_rows + first, block_sums);
-          if (to) ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
-        });
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+      double* block_sums = needs_gradient ? sums + 2 * C_ * i : nullptr;
+      if (block_sums) std::fill_n(block_sums, 2 * C_, 0.0);
+      float* to = dx ? dx + first * C_ : nullptr;
+      ctx.kernels.images->rows_backward(p, x + first * C_, dz + first * C_, to, rows,
+                                        means + first, means + R + first, block_sums);
+      if (to) ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
+    });
     if (!needs_gradient) return;
-    add_blocks(sums, blocks_of(total_rows));
+    add_blocks(sums, blocks_of(R));
     write(ctx, sums, ctx.gradient, true);
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* to, int64_t stride) const override {
-    int64_t total_rows = ctx.batch * rows_per_sample_;
+    int64_t R = ctx.batch * rows_per_sample_;
     const float* means = y + ctx.batch * out;
     auto* sums = reinterpret_cast<double*>(ctx.scratch);
     for (int64_t b = 0; b < ctx.batch; b++) {
       std::fill_n(sums, 2 * C_, 0.0);
-      ctx.kernels.images->rows_backward(
-          norm_params(ctx, nullptr, nullptr), x + b * in, dz + b * in, nullptr,
-          rows_per_sample_, means + b * rows_per_sample_,
-          means + total_rows + b * rows_per_sample_, sums);
+      ctx.kernels.images->rows_backward(norm_params(ctx, nullptr, nullptr), x + b * in,
+                                        dz + b * in, nullptr, rows_per_sample_,
+                                        means + b * rows_per_sample_,
+                                        means + R + b * rows_per_sample_, sums);
       write(ctx, sums, to + b * stride, false);
     }
   }
 
  private:
   // Rows are long, so every row may be a block.
-  static int64_t blocks_of(int64_t total_rows) {
-    return std::min(total_rows, max_blocks);
-  }
+  static int64_t blocks_of(int64_t R) { return std::min(R, max_blocks); }
 
   int64_t rows_per_sample_;
   float epsilon_;

@@ -283,12 +283,12 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
   check_bounds(batches, step, step + 1);
   WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
   Rows rows = gather(batches, step, *ws);
-  ExecContext p = context(state, rows.batch, *ws);
-  p.training = p.saves = true;
-  p.gradient = gradient;
-  p.overflowing = ws->overflowing.get();
+  ExecContext ctx = context(state, rows.batch, *ws);
+  ctx.training = ctx.saves = true;
+  ctx.gradient = gradient;
+  ctx.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
-  return forward_backward(p, rows, *ws);
+  return forward_backward(ctx, rows, *ws);
 }
 
 // One backward pass per output; each sample has its own gradient.
@@ -298,30 +298,30 @@ void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
   int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
   WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    ExecContext p = context(state, std::min(block, n - first), *ws);
-    if (stop_requested(work_of(p.batch))) return;
-    p.saves = true;
-    const float* in = floats(x, first, p.batch, *ws);
-    const float* out = forward(p, in, *ws, nullptr);
+    ExecContext ctx = context(state, std::min(block, n - first), *ws);
+    if (stop_requested(work_of(ctx.batch))) return;
+    ctx.saves = true;
+    const float* in = floats(x, first, ctx.batch, *ws);
+    const float* out = forward(ctx, in, *ws, nullptr);
     if (stopped()) return;
-    std::copy_n(out, p.batch * output_size_, y + first * output_size_);
+    std::copy_n(out, ctx.batch * output_size_, y + first * output_size_);
     float* rows = jacobian + first * stride;
-    parallel(p.batch, p.batch * stride,
+    parallel(ctx.batch, ctx.batch * stride,
              [&](int64_t b) { std::fill_n(rows + b * stride, stride, 0.0f); });
     for (int64_t o = 0; o < output_size_; o++, rows += params_size_) {
       float* dz = ws->ping_pong[last % 2];
-      std::fill_n(dz, p.batch * output_size_, 0.0f);
-      for (int64_t b = 0; b < p.batch; b++) dz[b * output_size_ + o] = 1.0f;
+      std::fill_n(dz, ctx.batch * output_size_, 0.0f);
+      for (int64_t b = 0; b < ctx.batch; b++) dz[b * output_size_ + o] = 1.0f;
       differentiate(kernels_, ops_[last]->derivative(ws->out[last], ws->saved[last]),
-                    dz, dz, p.batch * output_size_);
+                    dz, dz, ctx.batch * output_size_);
       for (int64_t i = last; i >= int64_t(first_trainable_); i--) {
         const float* from = i ? ws->out[i - 1] : in;
         Derivative before =
             i ? ops_[i - 1]->derivative(from, ws->saved[i - 1]) : Derivative{};
-        ops_[i]->jacobian(p, from, ws->out[i], ws->ping_pong[i % 2], rows, stride);
+        ops_[i]->jacobian(ctx, from, ws->out[i], ws->ping_pong[i % 2], rows, stride);
         float* dx =
             i > int64_t(first_trainable_) ? ws->ping_pong[(i + 1) % 2] : nullptr;
-        ops_[i]->backward(p, from, ws->out[i], ws->ping_pong[i % 2], dx, before);
+        ops_[i]->backward(ctx, from, ws->out[i], ws->ping_pong[i % 2], dx, before);
       }
     }
   }

@@ -50,7 +50,7 @@ class Pad : public Op {
 // One axis: the inputs that each output is made of, and their weights.
 struct Axis {
   std::vector<int32_t> at;
-  std::vector<double> fraction;
+  std::vector<double> weight;
 };
 
 // "nearest": output i is input i / size; "bilinear": it lies at (i + 1/2) / size - 1/2,
@@ -60,7 +60,7 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
   for (int64_t i = 0; i < n * size; i++) {
     if (!bilinear) {
       axis.at.push_back(int32_t(i / size));
-      axis.fraction.push_back(1);
+      axis.weight.push_back(1);
       continue;
     }
     double at = (double(i) + 0.5) / double(size) - 0.5;
@@ -68,7 +68,7 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
     double lower = std::min(std::floor(at), double(std::max<int64_t>(n - 2, 0)));
     for (int k = 0; k < 2; k++) {
       axis.at.push_back(int32_t(std::min<int64_t>(int64_t(lower) + k, n - 1)));
-      axis.fraction.push_back(k ? at - lower : 1 - (at - lower));
+      axis.weight.push_back(k ? at - lower : 1 - (at - lower));
     }
   }
   return axis;
@@ -76,8 +76,8 @@ Axis enlarged(int64_t n, int64_t size, bool bilinear) {
 
 // Calls body(first, table) for all pixels of an image, some at a time; sources(pixel,
 // at, weight) writes what one is made of.
-template <class Near, class Body>
-void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Near&& sources,
+template <class Sources, class Body>
+void for_pixels(int64_t pixels, int64_t C, int64_t each, float fill, Sources&& sources,
                 Body&& body) {
   constexpr int64_t chunk = 512;
   int32_t at[4 * chunk];
@@ -101,7 +101,7 @@ class Upsample : public Op {
     if (from_.C != to_.C || from_.H * h != to_.H || from_.W * w != to_.W)
       refuse_shapes(spec, "its size");
     bool bilinear = how == "bilinear";
-    vertical_ = enlarged(from_.H, h, bilinear),
+    vertical_ = enlarged(from_.H, h, bilinear);
     horizontal_ = enlarged(from_.W, w, bilinear);
     inputs_per_axis_ = bilinear ? 2 : 1;
     rows = never_fused;
@@ -150,7 +150,7 @@ class Upsample : public Op {
           *at++ =
               int32_t(vertical_.at[size_t(k)] * from_.W + horizontal_.at[size_t(l)]);
           *weight++ =
-              float(vertical_.fraction[size_t(k)] * horizontal_.fraction[size_t(l)]);
+              float(vertical_.weight[size_t(k)] * horizontal_.weight[size_t(l)]);
         }
     };
     for_pixels(to_.H * to_.W, to_.C, inputs_per_axis_ * inputs_per_axis_, 0, sources,

@@ -21,14 +21,14 @@ StopToken::StopToken(Ask ask, int64_t interval)
 StopToken::~StopToken() { current = previous_; }
 
 bool stop_requested(int64_t work) {
-  StopToken* w = current;
-  if (!w) return false;
-  if (w->stopped()) return true;
-  if (!pthread_equal(w->owner_, pthread_self()) || (w->credit_ -= work) > 0)
+  StopToken* token = current;
+  if (!token) return false;
+  if (token->stopped()) return true;
+  if (!pthread_equal(token->owner_, pthread_self()) || (token->credit_ -= work) > 0)
     return false;
-  w->credit_ = w->interval_;
-  if (w->ask_()) w->ended_.store(true, std::memory_order_relaxed);
-  return w->stopped();
+  token->credit_ = token->interval_;
+  if (token->ask_()) token->stopped_.store(true, std::memory_order_relaxed);
+  return token->stopped();
 }
 
 bool stopped() { return current && current->stopped(); }

@@ -22,7 +22,7 @@ class StopToken {
   StopToken(const StopToken&) = delete;
   StopToken& operator=(const StopToken&) = delete;
 
-  bool stopped() const { return ended_.load(std::memory_order_relaxed); }
+  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
  private:
   friend bool stop_requested(int64_t work);
@@ -30,7 +30,7 @@ class StopToken {
   int64_t interval_, credit_;
   pthread_t owner_;
   StopToken* previous_;
-  std::atomic<bool> ended_{false};
+  std::atomic<bool> stopped_{false};
 };
 
 // The token that this thread's work obeys, or null; tasks inherit that of the thread

@@ -48,23 +48,23 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
   for (int64_t s = first; s < last; s++) {
     Rows rows = gather(batches, s, *ws);
     if (stop_requested(work_of(rows.batch))) return "";
-    ExecContext p = context(state, rows.batch, *ws);
-    p.training = p.saves = true;
-    p.gradient = ws->gradient;
-    p.overflowing = ws->overflowing.get();
+    ExecContext ctx = context(state, rows.batch, *ws);
+    ctx.training = ctx.saves = true;
+    ctx.gradient = ws->gradient;
+    ctx.overflowing = ws->overflowing.get();
     for (size_t i = 0; i < params_.size(); i++)
       ws->overflowing[i].store(false, std::memory_order_relaxed);
     std::atomic<bool> may_overflow{false};
     bool fuses = rows.batch <= fused_batch_ &&
                  optimizer_->cannot_overflow(batches.learning_rates[s], ws->bounds);
-    if (fuses) p.may_overflow = &may_overflow;
-    double loss = forward_backward(p, rows, *ws);
+    if (fuses) ctx.may_overflow = &may_overflow;
+    double loss = forward_backward(ctx, rows, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
     if (fuses && may_overflow) {
       fuses = false;
-      run_weight_tasks(p, rows, *ws);
+      run_weight_tasks(ctx, rows, *ws);
     }
 
     std::copy_n(totals, sums.size(), sums.begin());
@@ -74,7 +74,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
                            {ws->elements, ws->rows}, sums.data() + 2);
     if (stopped()) return "";
     ScopedStopToken until_applied(nullptr);
-    std::string error = update(state, p, rows, fuses, batches.learning_rates[s], *ws);
+    std::string error = update(state, ctx, rows, fuses, batches.learning_rates[s], *ws);
     if (!error.empty()) return error;
     std::copy(sums.begin(), sums.end(), totals);
     state.step++;
@@ -112,9 +112,9 @@ std::string Program::update(State& state, const ExecContext& ctx, const Rows& ro
       optimizer_->params_for_step(state.scalars, state.step, learning_rate),
       state.params, state.slots, params_size_, optimizer_->slots()};
   if (mode == UpdateMode::fused) {
-    ExecContext p = ctx;
-    p.update = &target;
-    run_weight_tasks(p, rows, ws);
+    ExecContext fused = ctx;
+    fused.update = &target;
+    run_weight_tasks(fused, rows, ws);
   } else {
     optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data());
   }

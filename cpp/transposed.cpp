@@ -22,7 +22,7 @@ class Transposed : public Convolution {
 
   void forward(const ExecContext& ctx, const float* x, float* y,
                float* saved) const override {
-    const float *copy = transposed(ctx), *bias = ctx.params + bias_at_;
+    const float *copy = transposed(ctx), *bias = ctx.params + bias_offset_;
     parallel(ctx.batch, ctx.batch * work, [&](int64_t b) {
       float* to = y + b * out;
       in_chunks(out / outputs_, [&](int64_t first, int64_t count) {

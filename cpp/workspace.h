@@ -31,9 +31,9 @@ struct Workspace {
   float* ping_pong[2] = {};    // gradients (training) or outputs (inference)
   float *gradient = nullptr, *elements = nullptr;
   double* rows = nullptr;
-  float* scratch = nullptr;                          // of the op at work
+  float* scratch = nullptr;                          // of the current op
   std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
-  std::vector<double> totals;                        // after the step under way
+  std::vector<double> totals;                        // after the current step
   std::vector<double> clipping;                      // the optimizer's scratch
   Bounds bounds;                                     // of the state that is trained
 

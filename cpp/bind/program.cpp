@@ -269,5 +269,5 @@ void register_program(nb::module_& m) {
           nb::arg("arrays"), nb::arg("step"), nb::arg("seed"), nb::arg("batches"),
           nb::arg("first"), nb::arg("last"), nb::arg("totals").noconvert());
   m.def("train", &train, nb::arg("jobs"),
-        "Do all jobs at once; returns what was not finite in each, or ''.");
+        "Run all jobs at once; return what was not finite in each, or ''.");
 }

@@ -123,29 +123,29 @@ static void conv_tile_of(int64_t rows, const Tile& t) {
 // clang-format on
 
 // Indices from..to-1.
-struct Span {
+struct Range {
   int64_t from, to;
 };
 
 // The i in 0..n-1 for which at + i * step lies in [0, size).
-INLINE Span inside(int64_t at, int64_t step, int64_t size, int64_t n) {
+INLINE Range inside(int64_t at, int64_t step, int64_t size, int64_t n) {
   int64_t from = at >= 0 ? 0 : min(n, pieces(-at, step));
   int64_t to = at >= size ? 0 : min(n, (size - 1 - at) / step + 1);
   return {from, to < from ? from : to};
 }
 // Output columns (or rows) whose taps all lie inside the image.
-INLINE Span inside_taps(int64_t before, int64_t stride, int64_t reach, int64_t size,
-                        int64_t n) {
-  Span first = inside(-before, stride, size, n);
-  Span last = inside(reach - before, stride, size, n);
+INLINE Range inside_taps(int64_t before, int64_t stride, int64_t reach, int64_t size,
+                         int64_t n) {
+  Range first = inside(-before, stride, size, n);
+  Range last = inside(reach - before, stride, size, n);
   int64_t from = first.from > last.from ? first.from : last.from;
   int64_t to = min(first.to, last.to);
   return {from, to < from ? from : to};
 }
-INLINE Span inner_rows(const Conv& p) {
+INLINE Range inner_rows(const Conv& p) {
   return inside_taps(p.top, p.sh, (p.kh - 1) * p.dh, p.H, p.OH);
 }
-INLINE Span inner_columns(const Conv& p) {
+INLINE Range inner_columns(const Conv& p) {
   return inside_taps(p.left, p.sw, (p.kw - 1) * p.dw, p.W, p.OW);
 }
 
@@ -210,7 +210,7 @@ static void conv_transpose(const Conv& p, const float* kernel, float* to,
 struct Pixels {
   int64_t h, w, count;
   bool upright;
-  Span rows, columns;
+  Range rows, columns;
 };
 
 struct Panel {
@@ -302,8 +302,8 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
   if (depthwise(p)) return depthwise_forward(p, f, packed, x, row, rows, y, saved);
   alignas(64) float bias[panel_width];
   const int64_t O = p.O / p.groups, end = row + rows;
-  const Span h_range = inner_rows(p), w_range = inner_columns(p);
-  const Span all_columns{0, p.kw}, all_rows{0, p.kh};
+  const Range h_range = inner_rows(p), w_range = inner_columns(p);
+  const Range all_columns{0, p.kw}, all_rows{0, p.kh};
   StopPoller poller;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < O; n += panel_width) {
@@ -312,8 +312,8 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
         bias[j] = f.bias && j < width ? f.bias[group * O + n + j] : 0.0f;
       Panel panel{packed, bias, group, n, width};
       packed += forward_depth(p) * panel_width;
-      auto run = [&](int64_t h, int64_t w, int64_t count, bool upright, Span r,
-                     Span s) {
+      auto run = [&](int64_t h, int64_t w, int64_t count, bool upright, Range r,
+                     Range s) {
         if (count > 0)
           forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, saved,
                           poller);
@@ -321,7 +321,7 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
       // Columns at the edges see a part of each row of taps; rows at the edges, some of
       // the rows.
       for (int64_t h = row; h < end; h++) {
-        Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        Range r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
         run(h, w_range.from, w_range.to - w_range.from, false, r, all_columns);
         if (h >= h_range.from && h < h_range.to) continue;
         for (int64_t w = 0; w < p.OW; w++)

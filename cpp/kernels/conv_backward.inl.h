@@ -17,10 +17,10 @@ static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
       const int64_t width = min(panel_width, I - n);
       const bool two = width > L, direct = width == (two ? panel_width : L);
       for (int64_t h = row; h < row + rows; h++) {
-        Span r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
         for (int64_t r = r_range.from; r < r_range.to; r++)
           for (int64_t s = 0; s < p.kw; s++) {
-            Span w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+            Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
             const float* from =
                 dz + ((h - row) * p.OW + w_range.from) * p.O + group * O;
             int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + w_range.from * p.sw +
@@ -124,14 +124,14 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
   if (depthwise(p)) return depthwise_add_sums(p, x, dz, row, rows, sums);
   const int64_t I = p.I / p.groups, line = p.W * p.I, end = row + rows;
   const int64_t down = r * p.dh - p.top;
-  const Span h_range = inside(down, p.sh, p.H, p.OH);
+  const Range h_range = inside(down, p.sh, p.H, p.OH);
   const int64_t from = h_range.from > row ? h_range.from : row,
                 to = min(h_range.to, end);
   if (from >= to) return;
   Segment segments[max_segments];
   StopPoller poller;
   // Output pixels (from..to-1) x w and the taps from s on: m rows of dW.
-  auto add = [&](auto&& add, int64_t group, Span w, int64_t s, int64_t m,
+  auto add = [&](auto&& add, int64_t group, Range w, int64_t s, int64_t m,
                  bool upright) -> void {
     if (w.from >= w.to) return;
     if (w.to - w.from > pixel_chain) {  // some of the columns at a time
@@ -162,11 +162,11 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
     }
   };
   if (taps_are_joined(p)) {
-    const Span w_range = inner_columns(p);
+    const Range w_range = inner_columns(p);
     add(add, 0, w_range, 0, p.kw * I, false);
     for (int64_t w = 0; w < p.OW; w++) {
       if (w >= w_range.from && w < w_range.to) continue;
-      Span s = inside(w * p.sw - p.left, 1, p.W, p.kw);
+      Range s = inside(w * p.sw - p.left, 1, p.W, p.kw);
       add(add, 0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
     }
     return;

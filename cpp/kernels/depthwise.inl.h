@@ -8,16 +8,16 @@ static void depthwise_forward(const Conv& p, const Epilogue& f, const float* ker
                               const float* x, int64_t row, int64_t rows, float* y,
                               float* saved) {
   const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
-  const Span w_range = inner_columns(p);
+  const Range w_range = inner_columns(p);
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
-    const Span r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    const Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     float* to = y + (h - row) * p.OW * C;
     for (int64_t w = 0, count; w < p.OW; w += count) {
       bool all = w >= w_range.from && w + depthwise_pixels <= w_range.to;
       count = all ? depthwise_pixels : 1;
       if (poller.stop_requested(count * C * p.kh * p.kw)) return;
-      const Span s = all ? Span{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
+      const Range s = all ? Range{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
       const int64_t at = (h * p.sh - p.top) * line + (w * p.sw - p.left) * p.I;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;
@@ -48,10 +48,10 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
   const int64_t C = p.O, line = p.W * C;
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
-    const Span r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    const Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     for (int64_t r = r_range.from; r < r_range.to; r++)
       for (int64_t s = 0; s < p.kw; s++) {
-        const Span w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+        const Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
         if (poller.stop_requested(p.OW * C)) return;
         const float* weights = kernel + (r * p.kw + s) * C;
         const float* from = dz + ((h - row) * p.OW + w_range.from) * C;
@@ -75,11 +75,11 @@ static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
   StopPoller poller;
   for (int64_t r = 0; r < p.kh; r++) {
     const int64_t down = r * p.dh - p.top;
-    const Span h_range = inside(down, p.sh, p.H, p.OH);
+    const Range h_range = inside(down, p.sh, p.H, p.OH);
     const int64_t first = h_range.from > row ? h_range.from : row;
     const int64_t end = min(h_range.to, row + rows);
     for (int64_t s = 0; s < p.kw; s++) {
-      const Span w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+      const Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
       float* to = sums + (r * p.kw + s) * channel_stride;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;

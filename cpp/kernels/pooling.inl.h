@@ -8,7 +8,7 @@ INLINE vi beats(vf candidate, vf best) {
 
 // The part of the window at output (h, w) that lies inside the image.
 struct Window {
-  Span rows, columns;
+  Range rows, columns;
   int64_t at;  // of its first pixel, as if all were inside
 };
 INLINE Window window_of(const Pool& p, int64_t h, int64_t w) {

@@ -106,7 +106,7 @@ static const float* padded_image(const Conv& p, const ReceptiveField& field,
                                  const float* x, float* buffer) {
   if (!field.copied) return x;
   const int64_t line = field.W * p.I;
-  const Span w = inside(-p.left, 1, p.W, field.W);
+  const Range w = inside(-p.left, 1, p.W, field.W);
   __builtin_memset(buffer, 0, uint64_t(field.H * line + L) * 4);
   for (int64_t h = 0; h < field.H; h++)
     if (int64_t from = h - p.top; from >= 0 && from < p.H)
@@ -199,7 +199,7 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transp
     }
   if (!field.copied) return;
   zero_fill(dx, p.H * p.W * p.I, poller);
-  const Span w_range = inside(-p.left, 1, p.W, field.W);
+  const Range w_range = inside(-p.left, 1, p.W, field.W);
   for (int64_t h = 0; h < field.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)
       __builtin_memcpy(dx + (row * p.W + w_range.from - p.left) * p.I,

@@ -17,7 +17,7 @@ def isa() -> str:
     """Instruction set in use."""
 
 def available_isas() -> list[str]:
-    """Instruction sets that this CPU runs, worst first."""
+    """Instruction sets that this CPU runs, slowest first."""
 
 class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
@@ -61,7 +61,7 @@ class Job:
     def __init__(self, program: Program, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
 def train(jobs: Sequence[Job]) -> list[str]:
-    """Do all jobs at once; returns what was not finite in each, or ''."""
+    """Run all jobs at once; return what was not finite in each, or ''."""
 
 def permutation(seed: int, purpose: int, stream: int, count: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """range(count) in the order of random 64-bit keys, int64."""

@@ -1,12 +1,11 @@
 // Runs the engine without Python, for sanitizers, emulators and counters.
 //
-//   driver print THREADS           numbers that other builds are compared with
-//   driver check                   threads, company, errors, the pool; exits with 1
-//   driver memory                  allocations that fail
-//   driver fork                    children forked after use train to the same bits
-//   driver steps MODEL BATCH N     up to 100 training steps on one thread
-//   driver time MODEL BATCH THREADS SECONDS
-//                                  microseconds of a step: mean, median, 99 %, longest
+//   driver print THREADS           numbers to compare with those of other builds
+//   driver check                   threads, jobs, errors, interrupts, the pool; exits
+//   with 1 driver memory                  allocations that fail driver fork children
+//   forked after use get the same bits driver steps MODEL BATCH N     up to 100
+//   training steps on one thread driver time MODEL BATCH THREADS SECONDS
+//                                  microseconds of a step: mean, median, p99, maximum
 //   driver compiler                name and version
 #include <sys/wait.h>
 #include <unistd.h>
@@ -134,7 +133,7 @@ void check_rows(const Case& c) {
 }
 
 // Several threads call the same programs at once while the pool is in use.
-void check_company(const std::list<Case>& cases) {
+void check_concurrency(const std::list<Case>& cases) {
   set_threads(3);
   std::vector<uint64_t> right;
   for (const Case& c : cases) right.push_back(run(c).bits);
@@ -150,7 +149,7 @@ void check_company(const std::list<Case>& cases) {
       }
     });
   for (std::thread& thread : threads) thread.join();
-  expect(wrong == 0, "programs in company");
+  expect(wrong == 0, "concurrent calls");
 }
 
 // All that training changes, in one hash.
@@ -320,12 +319,12 @@ void check_interrupts(const Case& c) {
         ended = stop_token.stopped();
       }
       expect(bits_of(r) == whole[size_t(r.state.step)],
-             c.name + " is that of whole steps");
+             c.name + " has the state of whole steps");
       if (!ended) break;
       within += r.state.step < r.batches.steps;
       c.program->train(r.state, r.batches, r.state.step, r.batches.steps,
                        r.totals.data());
-      expect(bits_of(r) == whole.back(), c.name + " goes on with the same bits");
+      expect(bits_of(r) == whole.back(), c.name + " continues with the same bits");
     }
     expect(within > 1, c.name + " was interrupted");
     Run r(c);
@@ -405,7 +404,7 @@ void check_fork(const std::list<Case>& cases) {
   uint64_t right = run(c).bits;
   std::fflush(stdout);
   std::atomic<bool> stop{false};
-  std::thread company([&] {  // holds the locks and the pool now and then
+  std::thread background([&] {  // holds the locks and the pool now and then
     while (!stop) run(cases.back());
   });
   for (int i = 0; i < 20; i++) {
@@ -419,7 +418,7 @@ void check_fork(const std::list<Case>& cases) {
     expect(status == 0, "child " + std::to_string(i));
   }
   stop = true;
-  company.join();
+  background.join();
   expect(run(c).bits == right, "the parent after its children");
 }
 
@@ -500,7 +499,7 @@ int main(int count, char** arguments) {
     timed("interrupts", [&] { for_each(cases, check_interrupts); });
     timed("pool", [] { check_pool(); });
     timed("held up", [] { check_held_up(); });
-    timed("company", [&] { check_company(cases); });
+    timed("concurrency", [&] { check_concurrency(cases); });
   } else if (what == "memory") {
     check_memory();
   } else if (what == "fork") {

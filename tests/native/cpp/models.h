@@ -65,7 +65,8 @@ struct Moves {
   int64_t groups = 1;
 };
 
-// Adds ops one by one, each on the output shape of the last.
+// Adds ops one by one, each on the output shape of the last. tests/native/plans.py has
+// such a builder in Python; this one needs neither Python nor files.
 class Builder {
  public:
   explicit Builder(Shape input) : shape_(input) { d_.input_shape = std::move(input); }

@@ -90,6 +90,7 @@ class Program {
  private:
   class WorkspaceLease;
   struct Rows;
+  enum class UpdateMode : int;
   Rows gather(const Batches&, int64_t step, Workspace&) const;
   const float* floats(const Inputs&, int64_t first, int64_t n, Workspace&) const;
   const float* forward(const ExecContext&, const float* x, Workspace&,
@@ -98,7 +99,7 @@ class Program {
   void run_weight_tasks(const ExecContext&, const Rows&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;
   const VariableSpec* first_nonfinite(const float* vector) const;
-  std::string update(State&, const ExecContext&, const Rows&, bool fuses,
+  std::string update(State&, const ExecContext&, const Rows&, UpdateMode,
                      float learning_rate, Workspace&) const;
   void commit_buffers(State&, const ExecContext&, const Workspace&) const;
   ExecContext context(const State&, int64_t batch, const Workspace&) const;

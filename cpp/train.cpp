@@ -1,21 +1,21 @@
 // The training loop of a Program.
 #include <algorithm>
 #include <array>
-#include <cassert>
 
 #include "execution.h"
 #include "float_mode.h"
 #include "stop_token.h"
 
 namespace kurve {
-namespace {
 
 // How the gradients of a step reach the variables.
-enum class UpdateMode {
+enum class Program::UpdateMode : int {
   fused,     // each is used as it is computed; nothing can overflow
   separate,  // all are computed first; nothing can overflow
   checked,   // all are computed first; undone where a result is not finite
 };
+
+namespace {
 
 bool all_finite(const float* x, int64_t n) {
   return std::all_of(x, x + n, [](float v) { return v - v == 0; });
@@ -55,17 +55,21 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     for (size_t i = 0; i < params_.size(); i++)
       ws->overflowing[i].store(false, std::memory_order_relaxed);
     std::atomic<bool> may_overflow{false};
-    bool fuses = rows.batch <= fused_batch_ &&
-                 optimizer_->cannot_overflow(batches.learning_rates[s], ws->bounds);
-    if (fuses) ctx.may_overflow = &may_overflow;
+    float learning_rate = batches.learning_rates[s];
+    bool bounded = optimizer_->cannot_overflow(learning_rate, ws->bounds);
+    UpdateMode mode = !bounded                     ? UpdateMode::checked
+                      : rows.batch <= fused_batch_ ? UpdateMode::fused
+                                                   : UpdateMode::separate;
+    if (mode == UpdateMode::fused) ctx.may_overflow = &may_overflow;
     double loss = forward_backward(ctx, rows, *ws);
     if (stopped()) return "";
     if (!(loss - loss == 0)) return "the loss";
     // No variable changes before every gradient is known to be finite.
-    if (fuses && may_overflow) {
-      fuses = false;
+    if (may_overflow) {
+      mode = UpdateMode::separate;
       run_weight_tasks(ctx, rows, *ws);
     }
+    if (any_suspicious(*ws)) mode = UpdateMode::checked;
 
     std::copy_n(totals, sums.size(), sums.begin());
     sums[0] += loss * double(rows.batch);
@@ -74,7 +78,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
                            {ws->elements, ws->rows}, sums.data() + 2);
     if (stopped()) return "";
     ScopedStopToken until_applied(nullptr);
-    std::string error = update(state, ctx, rows, fuses, batches.learning_rates[s], *ws);
+    std::string error = update(state, ctx, rows, mode, learning_rate, *ws);
     if (!error.empty()) return error;
     std::copy(sums.begin(), sums.end(), totals);
     state.step++;
@@ -90,19 +94,13 @@ void Program::commit_buffers(State& state, const ExecContext& ctx,
 
 // One update of all variables, or none: returns what would not be finite, or "".
 std::string Program::update(State& state, const ExecContext& ctx, const Rows& rows,
-                            bool fuses, float learning_rate, Workspace& ws) const {
-  bool suspicious = any_suspicious(ws);
-  if (suspicious)
+                            UpdateMode mode, float learning_rate, Workspace& ws) const {
+  if (mode == UpdateMode::checked && any_suspicious(ws))
     if (const VariableSpec* variable = first_nonfinite(ws.gradient))
       return "the gradient of " + variable->name;
   for (size_t i = 0; i < ops_.size(); i++)
     if (int buffer = ops_[i]->nonfinite_buffer(ctx, ws.out[i]); buffer >= 0)
       return "the new value of " + buffers_[size_t(buffer)].name;
-  UpdateMode mode = fuses ? UpdateMode::fused : UpdateMode::separate;
-  if (suspicious || !optimizer_->cannot_overflow(learning_rate, ws.bounds))
-    mode = UpdateMode::checked;
-  assert(!fuses || mode == UpdateMode::fused);
-
   int64_t slots = optimizer_->slots() * params_size_;
   std::array<double, Optimizer::max_scalars> scalars;
   std::copy_n(state.scalars, optimizer_->scalars(), scalars.begin());

@@ -289,8 +289,9 @@ void check_errors(const std::list<Case>& cases) {
   }
 }
 
+// The share by which the place of an interrupt moves on, 1 / this.
 #if defined(__SANITIZE_THREAD__)
-constexpr int finer = 1;  // it makes training 10 times slower
+constexpr int finer = 1;  // training is 10 times slower
 #else
 constexpr int finer = 8;
 #endif
@@ -309,7 +310,7 @@ void check_interrupts(const Case& c) {
       whole.push_back(bits_of(steps));
     }
     int within = 0;
-    for (last = 1;; last += 1 + last / 8) {
+    for (last = 1;; last += 1 + last / finer) {
       asked = 0;
       Run r(c);
       bool ended;

@@ -18,25 +18,25 @@ constexpr int64_t depth = 128;  // rows of J that are packed at a time
 constexpr int64_t block = 64;   // rows of a factor that are made at a time
 constexpr int64_t side = 64;    // columns of a task's piece of a product
 
-// Where the cores are busy, a thread that must be waited for costs milliseconds: less
-// work than this many multiply-adds (half a millisecond) stays on one.
-constexpr int64_t shared_from = 10'000'000;
+// On busy cores, waiting for another thread costs milliseconds: less work than this
+// many multiply-adds (half a millisecond) stays on one thread.
+constexpr int64_t parallel_from_work = 10'000'000;
 
 template <class Body>
-void share(int64_t tasks, int64_t work, Body&& body) {
-  parallel(tasks, work < shared_from ? 0 : work, body);
+void parallel_if_large(int64_t tasks, int64_t work, Body&& body) {
+  parallel(tasks, work < parallel_from_work ? 0 : work, body);
 }
 
-int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
+int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 struct Free {
   void operator()(double* p) const { std::free(p); }
 };
-using Numbers = std::unique_ptr<double[], Free>;
+using Buffer = std::unique_ptr<double[], Free>;
 
-Numbers numbers(int64_t n) {
+Buffer allocate(int64_t n) {
   auto bytes = size_t(pieces(std::max<int64_t>(n, 1), 8) * 64);
-  Numbers memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
+  Buffer memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
   if (!memory) throw std::bad_alloc();
   return memory;
 }
@@ -48,26 +48,26 @@ struct Panels {
         columns(columns),
         count(pieces(columns, strip)),
         size(K * strip),
-        memory(numbers(count * size)) {}
+        memory(allocate(count * size)) {}
   double* at(int64_t p) const { return memory.get() + p * size; }
   int64_t width(int64_t p) const { return std::min(strip, columns - p * strip); }
   int64_t groups() const { return pieces(count, per_group()); }
   int64_t per_group() const { return side / strip; }
 
   int64_t strip, columns, count, size;
-  Numbers memory;
+  Buffer memory;
 };
 
 using PanelProduct = decltype(Kernels::panel_add);
 
-// C = C +- A^T B, panel by panel; where `upper`, A is B and only panels from the
-// diagonal on are wanted.
+// C += or -= A^T B, panel by panel; where `upper`, A is B and only panels from the
+// diagonal on are computed.
 void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Panels& b,
               int64_t b_count, bool upper, double* c, int64_t c_row, int64_t K) {
   int64_t each = a.per_group();
   int64_t down = pieces(a_count, each), across = pieces(b_count, each);
   int64_t work = a_count * b_count * a.strip * a.strip * K / (upper ? 2 : 1);
-  share(down * across, work, [&](int64_t task) {
+  parallel_if_large(down * across, work, [&](int64_t task) {
     int64_t first = task / across * each, left = task % across * each;
     if (upper && left < first) return;
     int64_t last = std::min(first + each, a_count);
@@ -78,7 +78,7 @@ void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Pane
   });
 }
 
-// A block on the diagonal, in rows of `block` numbers.
+// Copies a block on the diagonal into rows of `block` numbers.
 void copy_block(const double* from, int64_t from_row, int64_t n, double* to) {
   std::fill_n(to, block * block, 0.0);
   for (int64_t i = 0; i < n; i++)
@@ -87,43 +87,43 @@ void copy_block(const double* from, int64_t from_row, int64_t n, double* to) {
 
 }  // namespace
 
-void add_square(const Jacobian& j, double* square) {
+void add_gram(const Jacobian& j, double* gram) {
   const Kernels& k = kernels();
   Panels panels(k, j.P, std::min(j.n, depth));
   for (int64_t first = 0; first < j.n; first += depth) {
     int64_t K = std::min(depth, j.n - first);
-    share(panels.count, 4 * K * j.P, [&](int64_t p) {
+    parallel_if_large(panels.count, 4 * K * j.P, [&](int64_t p) {
       k.panel_gather(j.rows + first * j.row, j.row, j.columns + p * panels.strip,
-                     panels.width(p), j.roots + first, panels.at(p), K);
+                     panels.width(p), j.sqrt_weights + first, panels.at(p), K);
     });
-    multiply(k.panel_add, panels, panels.count, panels, panels.count, true, square, j.P,
+    multiply(k.panel_add, panels, panels.count, panels, panels.count, true, gram, j.P,
              K);
   }
 }
 
-void back(const Jacobian& j, const double* r, double* back) {
+void vjp(const Jacobian& j, const double* r, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t width = 256;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
-  share(pieces(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
+  parallel_if_large(pieces(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
     int64_t first = task * width, count = std::min(width, j.row - first);
     for (int64_t i = 0; i < j.n; i++)
-      k.add_row(all.get() + first, j.roots[i] * r[i], j.rows + i * j.row + first,
+      k.add_row(all.get() + first, j.sqrt_weights[i] * r[i], j.rows + i * j.row + first,
                 count);
   });
-  for (int64_t c = 0; c < j.P; c++) back[c] = all[size_t(j.columns[c])];
+  for (int64_t c = 0; c < j.P; c++) out[c] = all[size_t(j.columns[c])];
 }
 
-void times(const Jacobian& j, const double* d, double* out) {
+void jvp(const Jacobian& j, const double* d, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t height = 64;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
   for (int64_t c = 0; c < j.P; c++) all[size_t(j.columns[c])] = d[c];
-  share(pieces(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
+  parallel_if_large(pieces(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
     for (int64_t i = task * height; i < std::min((task + 1) * height, j.n); i++)
-      out[i] = j.roots[i] * k.dot_row(j.rows + i * j.row, all.get(), j.row);
+      out[i] = j.sqrt_weights[i] * k.dot_row(j.rows + i * j.row, all.get(), j.row);
   });
 }
 
@@ -143,7 +143,7 @@ double quadratic(const double* a, const double* d, int64_t P) {
 
 int64_t factor(double* a, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block);
+  Buffer corner = allocate(block * block);
   Panels panels(k, std::max<int64_t>(P - block, 0), block);
   for (int64_t first = 0; first < P; first += block) {
     int64_t K = std::min(block, P - first), next = first + K;
@@ -155,7 +155,7 @@ int64_t factor(double* a, int64_t P) {
       std::copy_n(corner.get() + i * block + i, K - i, here + i * P + i);
     panels.columns = P - next;
     int64_t count = pieces(panels.columns, panels.strip);
-    share(count, K * K * panels.columns, [&](int64_t p) {
+    parallel_if_large(count, K * K * panels.columns, [&](int64_t p) {
       double *rows = here + K + p * panels.strip, *panel = panels.at(p);
       k.panel_copy(rows, P, panels.width(p), panel, K, false);
       k.panel_solve(corner.get(), block, panel, K);
@@ -180,11 +180,11 @@ void solve(const double* r, double* x, int64_t P) {
   }
 }
 
-// V = R^-T by substitution, block of rows by block; (R^T R)^-1 = V^T V, so the sums of
-// squares of V's columns are wanted, and V is forgotten as it is made.
+// V = R^-T by substitution, block of rows by block. Since (R^T R)^-1 = V^T V, only the
+// sums of squares of V's columns are needed, so V is not kept.
 void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block), rest = numbers(P * P);
+  Buffer corner = allocate(block * block), rest = allocate(P * P);
   Panels left(k, P, block), right(k, P, block);
   int64_t strip = left.strip;
   std::fill_n(diagonal, P, 0.0);
@@ -198,8 +198,9 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
     int64_t K = std::min(block, P - first), next = first + K;
     copy_block(r + first * P + first, P, K, corner.get());
     left.columns = P - next, right.columns = next;
-    int64_t below = pieces(left.columns, strip), made = pieces(next, strip);
-    share(made, K * K * next, [&](int64_t p) {
+    int64_t left_panels = pieces(left.columns, strip),
+            right_panels = pieces(next, strip);
+    parallel_if_large(right_panels, K * K * next, [&](int64_t p) {
       double* panel = right.at(p);
       k.panel_copy(rest.get() + first * P + p * strip, P, right.width(p), panel, K,
                    false);
@@ -210,22 +211,22 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
           diagonal[p * strip + c] += v * v;
         }
     });
-    share(below, 4 * K * left.columns, [&](int64_t p) {
+    parallel_if_large(left_panels, 4 * K * left.columns, [&](int64_t p) {
       k.panel_copy(const_cast<double*>(r) + first * P + next + p * strip, P,
                    left.width(p), left.at(p), K, false);
     });
-    multiply(k.panel_subtract, left, below, right, made, false, rest.get() + next * P,
-             P, K);
+    multiply(k.panel_subtract, left, left_panels, right, right_panels, false,
+             rest.get() + next * P, P, K);
   }
 }
 
-// Householder's reflections of a block of rows below the triangle so far, block by
-// block: what is worked on stays in the first cache, and the triangle's zeros are kept.
+// Householder reflections of a block of rows against the triangle so far, block by
+// block: the working set stays in the L1 cache, and the zeros of the triangle are used.
 void triangle(const double* columns, const double* units, int64_t C, int64_t n,
               double* r, double* norms) {
   const Kernels& k = kernels();
   constexpr int64_t height = 256;
-  Numbers block = numbers(C * height);
+  Buffer block = allocate(C * height);
   std::fill_n(r, C * C, 0.0);
   for (int64_t first = 0; first < n; first += height) {
     int64_t K = std::min(height, n - first);
@@ -236,13 +237,13 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
       double square = k.dot64(x, x, K);
       if (square == 0) continue;
       double norm = std::sqrt(row[i] * row[i] + square);
-      double now = row[i] > 0 ? -norm : norm, v = row[i] - now;  // of one sign
+      double now = row[i] > 0 ? -norm : norm, v = row[i] - now;  // without cancellation
       row[i] = now;
       for (int64_t j = i + 1; j < C; j++) {
         double* y = block.get() + j * height;
-        double share = (v * row[j] + k.dot64(x, y, K)) / now;
-        row[j] += share;
-        k.add64(y, share / v, x, K);
+        double factor = (v * row[j] + k.dot64(x, y, K)) / now;
+        row[j] += factor;
+        k.add64(y, factor / v, x, K);
       }
     }
   }
@@ -257,22 +258,22 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
 
 namespace {
 
-// One-sided Jacobi: rows are turned by pairs until all are orthogonal (Hestenes 1958);
-// small singular values come out as exact as large ones. rows (P, P) of A become those
-// of diag(s) V^T, and q (P,) becomes U^T q.
-void turn_rows(double* rows, int64_t P, double* q) {
+// One-sided Jacobi: pairs of rows are rotated until all are orthogonal (Hestenes 1958);
+// small singular values are as accurate as large ones. rows (P, P) of A become those of
+// diag(s) V^T, and q (P,) becomes U^T q.
+void orthogonalize_rows(double* rows, int64_t P, double* q) {
   constexpr int sweeps = 60;
   constexpr double orthogonal = 2e-15;
-  bool turned = true;
-  for (int sweep = 0; turned && sweep < sweeps; sweep++) {
-    turned = false;
+  bool rotated = true;
+  for (int sweep = 0; rotated && sweep < sweeps; sweep++) {
+    rotated = false;
     for (int64_t i = 0; i < P; i++)
       for (int64_t j = i + 1; j < P; j++) {
         double *x = rows + i * P, *y = rows + j * P, a = 0, b = 0, c = 0;
         for (int64_t k = 0; k < P; k++)
           a += x[k] * x[k], b += y[k] * y[k], c += x[k] * y[k];
         if (!(std::abs(c) > orthogonal * std::sqrt(a * b))) continue;
-        turned = true;
+        rotated = true;
         double z = (b - a) / (2 * c);
         double t = (z < 0 ? -1 : 1) / (std::abs(z) + std::sqrt(1 + z * z));
         double cosine = 1 / std::sqrt(1 + t * t), sine = t * cosine, u = q[i];
@@ -286,21 +287,21 @@ void turn_rows(double* rows, int64_t P, double* q) {
 }
 
 double largest(const double* s, int64_t P) {
-  double most = 0;
-  for (int64_t i = 0; i < P; i++) most = std::max(most, s[i]);
-  return most;
+  double largest = 0;
+  for (int64_t i = 0; i < P; i++) largest = std::max(largest, s[i]);
+  return largest;
 }
 
 }  // namespace
 
-double turn(const double* r, double least, const Turned& t) {
+double scaled_svd(const double* r, double tolerance, const ScaledSvd& t) {
   int64_t P = t.P, C = P + 1;
   for (int64_t i = 0; i < P; i++) {
     for (int64_t j = 0; j < P; j++)
       t.vt[i * P + j] = r[i * C + j] / (t.scale[j] > 0 ? t.scale[j] : 1.0);
     t.ur[i] = r[i * C + P];
   }
-  turn_rows(t.vt, P, t.ur);
+  orthogonalize_rows(t.vt, P, t.ur);
   for (int64_t i = 0; i < P; i++) {
     double* row = t.vt + i * P;
     double square = 0;
@@ -308,39 +309,40 @@ double turn(const double* r, double least, const Turned& t) {
     t.s[i] = std::sqrt(square);
     for (int64_t j = 0; j < P; j++) row[j] = t.s[i] > 0 ? row[j] / t.s[i] : 0.0;
   }
-  double smallest = least * largest(t.s, P), total = 0;
+  double smallest = tolerance * largest(t.s, P), total = 0;
   for (int64_t i = 0; i < P; i++)
     if (t.s[i] > smallest) total += t.ur[i] * t.ur[i];
   return std::sqrt(total);
 }
 
-Reach step_within(const Turned& t, double least, double radius, double* step) {
+TrustStep step_within(const ScaledSvd& t, double tolerance, double radius,
+                      double* step) {
   int64_t P = t.P;
-  double smallest = least * largest(t.s, P);
-  Reach reach{0, 0, 0};
+  double smallest = tolerance * largest(t.s, P);
+  TrustStep move{0, 0, 0};
   // Newton's iteration for 1 / |D d| = 1 / radius, convex in the damping (Hebden 1973,
-  // Moré 1978): it comes from below.
+  // Moré 1978), which it approaches from below.
   for (int iteration = 0; iteration < 30; iteration++) {
     double square = 0, slope = 0;
     for (int64_t i = 0; i < P; i++) {
       if (!(t.s[i] > smallest)) continue;
-      double a = t.s[i] * t.s[i] + reach.damping, b = t.s[i] * t.ur[i] / a;
+      double a = t.s[i] * t.s[i] + move.damping, b = t.s[i] * t.ur[i] / a;
       square += b * b, slope += b * b / a;
     }
-    reach.length = std::sqrt(square);
-    if (!(reach.length > 1.1 * radius) || !std::isfinite(reach.length)) break;
-    reach.damping += (reach.length - radius) / radius * square / slope;
+    move.length = std::sqrt(square);
+    if (!(move.length > 1.1 * radius) || !std::isfinite(move.length)) break;
+    move.damping += (move.length - radius) / radius * square / slope;
   }
   std::fill_n(step, P, 0.0);
   for (int64_t i = 0; i < P; i++) {
     if (!(t.s[i] > smallest)) continue;
-    double a = t.s[i] * t.s[i], b = t.s[i] * t.ur[i], c = b / (a + reach.damping);
-    reach.promised += 0.5 * c * c * (a + 2 * reach.damping);
+    double a = t.s[i] * t.s[i], b = t.s[i] * t.ur[i], c = b / (a + move.damping);
+    move.predicted += 0.5 * c * c * (a + 2 * move.damping);
     for (int64_t j = 0; j < P; j++) step[j] -= c * t.vt[i * P + j];
   }
   for (int64_t j = 0; j < P; j++)
     if (t.scale[j] > 0) step[j] /= t.scale[j];
-  return reach;
+  return move;
 }
 
 }  // namespace kurve

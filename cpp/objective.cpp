@@ -8,33 +8,35 @@
 namespace kurve {
 namespace {
 
+// Reads a loss; false where the kind is not one.
 bool read_loss(const Spec& spec, Loss& loss) {
-  static const char* const names[] = {"mean_squared_error",
-                                      "mean_absolute_error",
-                                      "huber",
-                                      "log_cosh",
-                                      "binary_crossentropy",
-                                      "categorical_crossentropy",
-                                      "sparse_categorical_crossentropy",
-                                      "gaussian_nll",
-                                      "pinball"};
-  auto found = std::find(std::begin(names), std::end(names), spec.kind);
-  if (found == std::end(names)) return false;
-  loss.kind = LossKind(found - std::begin(names));
-  if (loss.kind == LossKind::huber) loss.delta = float(number(spec.attrs, "delta"));
-  if (loss.kind >= LossKind::binary_crossentropy &&
-      loss.kind <= LossKind::sparse_categorical_crossentropy)
-    loss.from_logits = number(spec.attrs, "from_logits") != 0;
-  if (loss.kind == LossKind::binary_crossentropy ||
-      loss.kind == LossKind::categorical_crossentropy)
-    loss.smoothing = float(number(spec.attrs, "label_smoothing"));
-  if (loss.kind == LossKind::gaussian_nll)
-    loss.beta = float(number(spec.attrs, "beta"));
-  if (loss.kind == LossKind::pinball) {
-    loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
-    for (int i = 0; i < loss.count; i++)
-      loss.quantiles[i] =
-          float(number(spec.attrs, ("quantile_" + std::to_string(i)).c_str()));
+  std::optional<LossKind> kind = kind_named<LossKind>(spec.kind);
+  if (!kind) return false;
+  auto get = [&](const char* name) { return float(number(spec.attrs, name)); };
+  loss.kind = *kind;
+  switch (loss.kind) {
+    case LossKind::mean_squared_error:
+    case LossKind::mean_absolute_error:
+    case LossKind::log_cosh:
+      break;
+    case LossKind::huber:
+      loss.delta = get("delta");
+      break;
+    case LossKind::binary_crossentropy:
+    case LossKind::categorical_crossentropy:
+      loss.from_logits = get("from_logits") != 0;
+      loss.smoothing = get("label_smoothing");
+      break;
+    case LossKind::sparse_categorical_crossentropy:
+      loss.from_logits = get("from_logits") != 0;
+      break;
+    case LossKind::gaussian_nll:
+      loss.beta = get("beta");
+      break;
+    case LossKind::pinball:
+      loss.count = int(integer(spec.attrs, "quantiles", 1, max_quantiles));
+      for (int i = 0; i < loss.count; i++)
+        loss.quantiles[i] = get(("quantile_" + std::to_string(i)).c_str());
   }
   return true;
 }
@@ -47,8 +49,14 @@ int64_t targets_of(const Loss& loss, int64_t O) {
                                                       : 1;
   if (O % heads)
     throw std::invalid_argument(
-        "[native] the outputs of a plan must be a multiple of those for one target.");
+        "[native] the number of outputs must be a multiple of the outputs per target.");
   return O / heads;
+}
+
+// Whether a row's target is the number of its class.
+bool counts_classes(MetricKind kind) {
+  return kind == MetricKind::sparse_categorical_accuracy ||
+         kind == MetricKind::sparse_top_k_categorical_accuracy;
 }
 
 // The first of the largest; NaN is larger than any number, as in NumPy.
@@ -57,10 +65,11 @@ int64_t argmax(const float* x, int64_t n) {
   return std::max_element(x, x + n, less) - x;
 }
 
-// Whether fewer than k elements are larger than that of the class, if there is one.
-bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
-  if (own < 0 || own >= n) return false;
-  return std::count_if(x, x + n, [=](float other) { return other > x[own]; }) < k;
+// Whether fewer than k elements exceed that of the class; false for a class that does
+// not exist.
+bool among_largest(const float* x, int64_t n, int64_t label, int64_t k) {
+  if (label < 0 || label >= n) return false;
+  return std::count_if(x, x + n, [=](float other) { return other > x[label]; }) < k;
 }
 
 }  // namespace
@@ -77,37 +86,13 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     use_targets(targets_of(loss_, O_), loss->kind);
   }
   for (const MetricSpec& spec : metrics) {
-    Metric metric{};
-    metric.weighted = spec.weighted;
-    if (spec.kind == "root_mean_squared_error") {
-      metric.kind = Metric::root;
-      metric.function.kind = LossKind::mean_squared_error;
-    } else if (spec.kind == "accuracy") {
-      metric.kind = Metric::equal;
-    } else if (spec.kind == "binary_accuracy") {
-      metric.kind = Metric::binary;
-      metric.threshold = number(spec.attrs, "threshold");
-    } else if (spec.kind == "categorical_accuracy") {
-      metric.kind = Metric::categorical;
-    } else if (spec.kind == "sparse_categorical_accuracy") {
-      metric.kind = Metric::sparse;
-    } else if (spec.kind == "top_k_categorical_accuracy") {
-      metric.kind = Metric::top;
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
-    } else if (spec.kind == "sparse_top_k_categorical_accuracy") {
-      metric.kind = Metric::sparse_top;
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
-    } else if (spec.kind == "r2_score") {
-      metric.kind = Metric::r2;
-    } else if (!read_loss(spec, metric.function)) {
-      throw Unsupported("metric", spec.kind);
-    }
-    bool numbers = metric.kind == Metric::sparse || metric.kind == Metric::sparse_top;
-    use_targets(numbers                       ? 1
-                : metric.kind == Metric::loss ? targets_of(metric.function, O_)
+    Metric metric = read_metric(spec);
+    use_targets(metric.loss                   ? targets_of(*metric.loss, O_)
+                : counts_classes(metric.kind) ? 1
                                               : O_,
                 spec.kind);
-    if (spec.size != (metric.kind == Metric::r2 ? 1 + 3 * O_ : 2))
+    bool r2 = !metric.loss && metric.kind == MetricKind::r2_score;
+    if (spec.size != (r2 ? 1 + 3 * O_ : 2))
       throw std::invalid_argument("[native] the plan gives the metric " + spec.kind +
                                   " the wrong number of accumulators.");
     totals_size_ += spec.size;
@@ -118,13 +103,39 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
       penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
 }
 
+Objective::Metric Objective::read_metric(const MetricSpec& spec) {
+  Metric metric;
+  metric.weighted = spec.weighted;
+  std::optional<MetricKind> kind = kind_named<MetricKind>(spec.kind);
+  if (!kind) {
+    if (!read_loss(spec, metric.loss.emplace())) throw Unsupported("metric", spec.kind);
+    return metric;
+  }
+  metric.kind = *kind;
+  switch (metric.kind) {
+    case MetricKind::root_mean_squared_error:  // the root is taken in Python
+      metric.loss.emplace().kind = LossKind::mean_squared_error;
+      break;
+    case MetricKind::binary_accuracy:
+      metric.threshold = number(spec.attrs, "threshold");
+      break;
+    case MetricKind::top_k_categorical_accuracy:
+    case MetricKind::sparse_top_k_categorical_accuracy:
+      metric.k = integer(spec.attrs, "k", 1, 1e15);
+      break;
+    default:
+      break;
+  }
+  return metric;
+}
+
 void Objective::use_targets(int64_t width, const std::string& kind) {
-  if (decided_ && width != width_)
+  if (targets_known_ && width != width_)
     throw std::invalid_argument(
-        "[native] the loss and the metrics of a plan must agree on the targets of a "
-        "row. Received: '" +
-        kind + "' beside one that does not agree.");
-  decided_ = true;
+        "[native] the loss and the metrics of a plan must agree on the number of "
+        "targets per row. Received: '" +
+        kind + "', which differs from those before it.");
+  targets_known_ = true;
   width_ = width;
 }
 
@@ -138,7 +149,7 @@ void Objective::in_pieces(int64_t batch, Body&& body) const {
 
 void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outputs& o,
                            const Scratch& scratch, float* dp) const {
-  float share = 1.0f / float(o.batch * rows_);
+  float factor = 1.0f / float(o.batch * rows_);
   in_pieces(o.batch, [&](int64_t row, int64_t rows) {
     int64_t first = row * O_;
     float* d = dp ? dp + first : nullptr;
@@ -146,12 +157,12 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
                  scratch.elements + first, scratch.rows + row, d);
     if (!d) return;
     if (!o.weights)
-      kernels.scale(d, share, rows * O_);
+      kernels.scale(d, factor, rows * O_);
     else if (O_ * rows_ == 1)
-      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * share;
+      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * factor;
     else
       for (int64_t i = 0; i < rows; i++)
-        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * share, O_);
+        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * factor, O_);
   });
 }
 
@@ -187,7 +198,7 @@ double Objective::penalties(const Kernels& kernels, const float* params,
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
     if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
-      overflowing[p.slot].store(true);
+      overflowing[p.variable].store(true);
   }
   return total;
 }
@@ -195,17 +206,14 @@ double Objective::penalties(const Kernels& kernels, const float* params,
 void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
                             const Scratch& scratch, double* totals) const {
   for (const Metric& metric : metrics_) {
-    switch (metric.kind) {
-      case Metric::r2:
-        add_r2(metric, o, totals);
-        totals += 1 + 3 * O_;
-        continue;
-      case Metric::loss:
-      case Metric::root:
-        row_losses(kernels, metric.function, o, scratch, nullptr);
-        break;
-      default:
-        row_accuracies(metric, o, scratch.rows);
+    if (metric.loss) {
+      row_losses(kernels, *metric.loss, o, scratch, nullptr);
+    } else if (metric.kind == MetricKind::r2_score) {
+      add_r2(metric, o, totals);
+      totals += 1 + 3 * O_;
+      continue;
+    } else {
+      row_accuracies(metric, o, scratch.rows);
     }
     Sum s = sum(o, scratch.rows, metric.weighted);
     totals[0] += s.value;
@@ -217,45 +225,56 @@ void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
 void Objective::row_accuracies(const Metric& metric, const Outputs& o,
                                double* values) const {
   float threshold = float(metric.threshold);
+  auto mean_equal = [&](const float* y, auto&& prediction) {
+    int64_t hits = 0;
+    for (int64_t j = 0; j < O_; j++) hits += y[j] == prediction(j);
+    return double(hits) / double(O_);
+  };
   in_pieces(o.batch, [&](int64_t first, int64_t rows) {
     for (int64_t r = first; r < first + rows; r++) {
       const float* p = o.p + r * O_;
       const float* y = o.y + r * width_;
-      if (metric.kind == Metric::binary) {
-        int64_t hits = 0;
-        for (int64_t j = 0; j < O_; j++) hits += y[j] == float(p[j] > threshold);
-        values[r] = double(hits) / double(O_);
-      } else if (metric.kind == Metric::equal) {
-        int64_t hits = 0;
-        for (int64_t j = 0; j < O_; j++) hits += y[j] == p[j];
-        values[r] = double(hits) / double(O_);
-      } else if (metric.kind == Metric::categorical) {
-        values[r] = argmax(y, O_) == argmax(p, O_);
-      } else if (metric.kind == Metric::top) {
-        values[r] = among_largest(p, O_, argmax(y, O_), metric.k);
-      } else if (metric.kind == Metric::sparse_top) {
-        values[r] = among_largest(p, O_, int64_t(y[0]), metric.k);
-      } else {
-        values[r] = y[0] == float(argmax(p, O_));
+      switch (metric.kind) {
+        case MetricKind::accuracy:
+          values[r] = mean_equal(y, [&](int64_t j) { return p[j]; });
+          break;
+        case MetricKind::binary_accuracy:
+          values[r] = mean_equal(y, [&](int64_t j) { return float(p[j] > threshold); });
+          break;
+        case MetricKind::categorical_accuracy:
+          values[r] = argmax(y, O_) == argmax(p, O_);
+          break;
+        case MetricKind::sparse_categorical_accuracy:
+          values[r] = y[0] == float(argmax(p, O_));
+          break;
+        case MetricKind::top_k_categorical_accuracy:
+          values[r] = among_largest(p, O_, argmax(y, O_), metric.k);
+          break;
+        case MetricKind::sparse_top_k_categorical_accuracy:
+          values[r] = among_largest(p, O_, int64_t(y[0]), metric.k);
+          break;
+        default:
+          break;
       }
     }
   });
 }
 
-// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2
-// and w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside
-// a large mean, and that of numbers which are all the same is 0 (West 1979).
+// W = sum of w, then for each output the mean M = sum of w y / W, the total sum of
+// squares of w (y - M)^2 and the residual one of w (y - p)^2. The running mean keeps
+// precision where the mean is large, and the total of equal numbers is exactly 0 (West
+// 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
-  double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
+  double *mean = totals + 1, *total = mean + O_, *residual = total + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
     if (w == 0) continue;
-    double share = w / (totals[0] += w);
+    double fraction = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
-      double away = y - mean[j];
-      mean[j] += share * away;
-      spread[j] += w * away * (y - mean[j]);
+      double deviation = y - mean[j];
+      mean[j] += fraction * deviation;
+      total[j] += w * deviation * (y - mean[j]);
       residual[j] += w * e * e;
     }
   }

@@ -9,17 +9,16 @@
 
 namespace kurve {
 
-// Small enough to balance threads, and one order of sums whatever their number.
+// Small enough to balance threads; the order of sums is the same for any number of
+// them.
 constexpr int64_t piece_size = 8192;
 
 Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) {
-  static const char* const names[] = {"sgd",  "rmsprop", "adagrad",
-                                      "adam", "nadam",   "adamax"};
-  auto found = std::find(std::begin(names), std::end(names), spec.kind);
-  if (found == std::end(names)) throw Unsupported("optimizer", spec.kind);
+  std::optional<OptimizerKind> kind = kind_named<OptimizerKind>(spec.kind);
+  if (!kind) throw Unsupported("optimizer", spec.kind);
   auto get = [&](const char* name) { return number(spec.attrs, name); };
-  Update& u = fixed_;
-  u.kind = OptimizerKind(found - std::begin(names));
+  UpdateParams& u = fixed_;
+  u.kind = *kind;
   u.decay = float(get("weight_decay"));
   clipnorm_ = get("clipnorm");
   clipvalue_ = get("clipvalue");
@@ -55,7 +54,7 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) 
   if (u.kind != OptimizerKind::sgd) u.epsilon = float(get("epsilon"));
   if (u.kind == OptimizerKind::adamax) momentum_ = 0;
   if (u.momentum_on) momentum_ = u.kind == OptimizerKind::sgd ? 0 : 1;
-  reach_ = reach();
+  max_step_ = max_step();
   for (const VariableSpec& s : params) {
     if (!s.trainable) continue;
     for (int64_t first = 0; first < s.size(); first += piece_size)
@@ -66,9 +65,9 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) 
   }
 }
 
-// From the formulas in kernels/optimizer.inl.h. Adam's and Nadam's m is a mean of
-// gradients whose squares did not overflow; Adamax's is held against its bound.
-double Optimizer::reach() const {
+// From the formulas in kernels/optimizer.inl.h. The m of Adam and Nadam is a mean of
+// gradients whose squares did not overflow; that of Adamax is compared with its bound.
+double Optimizer::max_step() const {
   constexpr double mean = 2e19, never = std::numeric_limits<double>::infinity();
   double epsilon = double(fixed_.epsilon), rest = 1 - beta_1_;
   switch (fixed_.kind) {
@@ -88,12 +87,13 @@ double Optimizer::reach() const {
   return never;
 }
 
-bool Optimizer::safe(float learning_rate, const Bounds& bounds) const {
+bool Optimizer::cannot_overflow(float learning_rate, const Bounds& bounds) const {
   double lr = double(learning_rate), decay = double(fixed_.decay);
-  return decay <= 1 && decay * lr <= 1 && 2 * lr * reach_ + bounds.momentum <= 1e30;
+  return decay <= 1 && decay * lr <= 1 && 2 * lr * max_step_ + bounds.momentum <= 1e30;
 }
 
-Bounds Optimizer::look(const Kernels& kernels, const float* slots, int64_t size) const {
+Bounds Optimizer::scan_bounds(const Kernels& kernels, const float* slots,
+                              int64_t size) const {
   if (momentum_ < 0) return {};
   std::atomic<bool> may_overflow{false};
   in_pieces([&](const Piece& p, size_t) {
@@ -103,9 +103,10 @@ Bounds Optimizer::look(const Kernels& kernels, const float* slots, int64_t size)
   return {may_overflow ? std::numeric_limits<double>::infinity() : safe_sum};
 }
 
-Bounds Optimizer::after(float learning_rate, const Bounds& before) const {
+Bounds Optimizer::next_bounds(float learning_rate, const Bounds& before) const {
   if (!fixed_.momentum_on) return before;
-  return {double(fixed_.momentum) * before.momentum + double(learning_rate) * reach_};
+  return {double(fixed_.momentum) * before.momentum +
+          double(learning_rate) * max_step_};
 }
 
 template <class Body>
@@ -123,7 +124,7 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
     });
     double total = 0;
     for (size_t i = 0; i < pieces_.size(); i++) {
-      factors[pieces_[i].slot] += sums[i];
+      factors[pieces_[i].variable] += sums[i];
       total += sums[i];
     }
     auto factor = [](double limit, double squares) {
@@ -132,7 +133,7 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
     for (int i = 0; i < variables_; i++)
       factors[i] = factor(clipnorm_, factors[i]) * factor(global_clipnorm_, total);
     in_pieces([&](const Piece& p, size_t) {
-      double f = factors[p.slot];
+      double f = factors[p.variable];
       if (f != 1.0) kernels.scale(gradient + p.offset, float(f), p.size);
     });
   }
@@ -142,8 +143,9 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
     });
 }
 
-Update Optimizer::numbers(double* scalars, int64_t step, float learning_rate) const {
-  Update u = fixed_;
+UpdateParams Optimizer::params_for_step(double* scalars, int64_t step,
+                                        float learning_rate) const {
+  UpdateParams u = fixed_;
   double t = double(step + 1), lr = double(learning_rate);
   double rest_1 = 1 - std::pow(beta_1_, t), rest_2 = 1 - std::pow(beta_2_, t);
   u.lr = learning_rate;
@@ -160,14 +162,14 @@ Update Optimizer::numbers(double* scalars, int64_t step, float learning_rate) co
   return u;
 }
 
-void Optimizer::apply(const Kernels& kernels, const Step& step, float* gradient,
-                      double* scratch) const {
+void Optimizer::apply(const Kernels& kernels, const UpdateTarget& target,
+                      float* gradient, double* scratch) const {
   clip(kernels, gradient, scratch);
   in_pieces([&](const Piece& p, size_t) {
     float* slots[3] = {};
-    step.locate(p.offset, slots);
-    kernels.update(step.numbers, step.params + p.offset, gradient + p.offset, slots,
-                   p.size);
+    target.locate(p.offset, slots);
+    kernels.update(target.settings, target.params + p.offset, gradient + p.offset,
+                   slots, p.size);
   });
 }
 

@@ -1,33 +1,32 @@
 #include "program.h"
 
 #include <algorithm>
-#include <array>
+#include <cassert>
 #include <cstdio>
 
 #include "dispatch.h"
-#include "float_mode.h"
+#include "execution.h"
 #include "pool.h"
 #include "stop_token.h"
-#include "workspace.h"
 
 namespace kurve {
 
-int64_t vector_size(const std::vector<VariableSpec>& slots) {
+int64_t vector_size(const std::vector<VariableSpec>& variables) {
   int64_t end = 0;
-  for (const VariableSpec& s : slots) end = std::max(end, s.offset + s.size());
+  for (const VariableSpec& s : variables) end = std::max(end, s.offset + s.size());
   return (end + 15) / 16 * 16;
 }
 
-NoMemory::NoMemory(int64_t batch, double bytes) {
+OutOfMemory::OutOfMemory(int64_t batch, double bytes) {
   std::snprintf(text_, sizeof text_,
-                "[native] no memory to work in for a batch of this size. Received: "
-                "%lld rows, which take %.3g GiB. Try a smaller batch_size.",
+                "[native] not enough memory for a batch of this size. Received: "
+                "%lld rows, which need %.3g GiB. Try a smaller batch_size.",
                 static_cast<long long>(batch), bytes / double(1 << 30));
 }
 
-// Up to so many rows, the trip of a gradient through memory costs more than a look at
-// what it is made of.
-constexpr int64_t local_rows = 128;
+// Up to this many rows, writing a gradient to memory and reading it back costs more
+// than checking in advance that it cannot overflow.
+constexpr int64_t fused_rows = 128;
 
 Program::Program(const Description& d)
     : kernels_(kernels()),
@@ -40,17 +39,17 @@ Program::Program(const Description& d)
       widest_(input_size_),
       objective_(d.output_shape, d.loss, d.metrics, d.params) {
   int64_t width = input_size_;
-  std::vector<const OpSpec*> specs;  // elements of a batch lie as before a reshape
+  std::vector<const OpSpec*> specs;  // without reshapes, which leave a batch as it is
   for (const OpSpec& spec : d.ops)
     if (spec.kind != "reshape") specs.push_back(&spec);
   if (specs.empty() && !d.ops.empty()) specs.push_back(&d.ops[0]);
-  bool takes_next = false;
-  for (size_t i = 0; i < specs.size(); i += takes_next ? 2 : 1) {
-    const OpSpec& spec = *specs[i];
-    const OpSpec* next = i + 1 < specs.size() ? specs[i + 1] : nullptr;
-    ops_.push_back(make_op(spec, next, d.params, d.buffers, takes_next));
+  for (size_t i = 0; i < specs.size(); i++) {
+    OpSource source{*specs[i], d.params, d.buffers};
+    if (i + 1 < specs.size() && fuses_pool(*specs[i], *specs[i + 1]))
+      source.pool = specs[++i];
+    ops_.push_back(make_op(source));
     if (ops_.back()->in != width)
-      throw std::invalid_argument("[native] the input of " + spec.layer +
+      throw std::invalid_argument("[native] the input of " + source.spec.layer +
                                   " does not fit the op before it.");
     width = ops_.back()->out;
     work_ += ops_.back()->work;
@@ -64,66 +63,51 @@ Program::Program(const Description& d)
   if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
   int64_t rows = 1;
   for (const auto& op : ops_) rows = std::max(rows, op->rows);
-  if (optimizer_ && optimizer_->local() && !objective_.has_penalties())
-    local_batch_ = local_rows / rows;
+  if (optimizer_ && optimizer_->can_fuse() && !objective_.has_penalties())
+    fused_batch_ = fused_rows / rows;
 }
 
 Program::~Program() = default;
 
-// A workspace that no other call uses, given back at the end of the scope.
-class Program::WorkspaceLease {
- public:
-  WorkspaceLease(const Program& program, int64_t batch, bool training)
-      : program_(program) {
-    {
-      std::lock_guard lock(fork_safe_mutex());
-      if (!program.free_.empty()) {
-        workspace_ = std::move(program.free_.back());
-        program.free_.pop_back();
-      }
-    }
-    if (!workspace_) {
-      {
-        // A place to be given back to, while an error may still be thrown.
-        std::lock_guard lock(fork_safe_mutex());
-        program.free_.reserve(program.made_ + 1);
-        program.made_++;
-      }
-      workspace_ = std::make_unique<Workspace>();
-      workspace_->overflowing =
-          std::make_unique<std::atomic<bool>[]>(program.params_.size());
-      workspace_->totals.resize(size_t(program.totals_size()));
-      if (program.optimizer_)
-        workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
-    }
-    try {
-      workspace_->reserve(
-          batch, training,
-          {program.input_size_, program.target_size(), program.widest_,
-           program.output_size_, program.objective_.rows(1), program.params_size_,
-           program.local_batch_, program.ops_, program.kernels_});
-    } catch (const std::bad_alloc&) {
-      throw NoMemory(batch, workspace_->wanted());
-    }
-  }
-  ~WorkspaceLease() {
+Program::WorkspaceLease::WorkspaceLease(const Program& program, int64_t batch,
+                                        bool training)
+    : program_(program) {
+  {
     std::lock_guard lock(fork_safe_mutex());
-    program_.free_.push_back(std::move(workspace_));
+    if (!program.free_.empty()) {
+      workspace_ = std::move(program.free_.back());
+      program.free_.pop_back();
+    }
   }
-  Workspace& operator*() const { return *workspace_; }
-  Workspace* operator->() const { return workspace_.get(); }
+  if (!workspace_) {
+    {
+      // Room to return it to, while an error may still be thrown.
+      std::lock_guard lock(fork_safe_mutex());
+      program.free_.reserve(program.workspaces_ + 1);
+      program.workspaces_++;
+    }
+    workspace_ = std::make_unique<Workspace>();
+    workspace_->overflowing =
+        std::make_unique<std::atomic<bool>[]>(program.params_.size());
+    workspace_->totals.resize(size_t(program.totals_size()));
+    if (program.optimizer_)
+      workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
+  }
+  try {
+    workspace_->reserve(
+        batch, training,
+        {program.input_size_, program.target_size(), program.widest_,
+         program.output_size_, program.objective_.rows(1), program.params_size_,
+         program.fused_batch_, program.ops_, program.kernels_});
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(batch, workspace_->requested_bytes());
+  }
+}
 
- private:
-  const Program& program_;
-  std::unique_ptr<Workspace> workspace_;
-};
-
-struct Program::Rows {
-  const float *x, *y, *weights;
-  int64_t batch;
-};
-
-namespace {
+Program::WorkspaceLease::~WorkspaceLease() {
+  std::lock_guard lock(fork_safe_mutex());
+  program_.free_.push_back(std::move(workspace_));
+}
 
 void check_bounds(const Batches& b, int64_t first, int64_t last) {
   int64_t size = b.order ? b.order_size : b.n;
@@ -135,7 +119,16 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
           "[native] bounds must increase and stay within the rows.");
 }
 
-constexpr int64_t huge = 1 << 18;  // floats of a sample
+int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
+  int64_t largest = 0;
+  for (int64_t s = first; s < last; s++)
+    largest = std::max(largest, b.bounds[s + 1] - b.bounds[s]);
+  return largest;
+}
+
+namespace {
+
+constexpr int64_t large_sample = 1 << 18;  // floats of a sample
 
 template <class T>
 void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
@@ -143,19 +136,8 @@ void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
   if (width == 1)
     for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
   else
-    for (int64_t i = 0; i < n && (width < huge || !stop_requested(width)); i++)
+    for (int64_t i = 0; i < n && (width < large_sample || !stop_requested(width)); i++)
       std::copy_n(from + order[i] * width, width, to + i * width);
-}
-
-bool all_finite(const float* x, int64_t n) {
-  return std::all_of(x, x + n, [](float v) { return v - v == 0; });
-}
-
-int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
-  int64_t most = 0;
-  for (int64_t s = first; s < last; s++)
-    most = std::max(most, b.bounds[s + 1] - b.bounds[s]);
-  return most;
 }
 
 }  // namespace
@@ -173,7 +155,7 @@ const float* Program::floats(const Inputs& x, int64_t first, int64_t n,
   return ws.x;
 }
 
-// Contiguous floats are used where they lie; other rows are copied together.
+// Contiguous floats are used in place; other rows are gathered into the workspace.
 Program::Rows Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
   int64_t first = b.bounds[step], batch = b.bounds[step + 1] - first;
   int64_t targets = target_size();
@@ -204,75 +186,77 @@ int64_t Program::work_of(int64_t rows) const {
   return std::max<int64_t>(3 * rows * std::max(params_size_, work_), 100'000);
 }
 
-ExecContext Program::pass(const State& state, int64_t batch,
-                          const Workspace& ws) const {
-  ExecContext pass{kernels_, state.params, state.buffers};
-  pass.batch = batch;
-  pass.seed = state.seed;
-  pass.step = uint64_t(state.step);
-  pass.scratch = ws.scratch;
-  return pass;
+ExecContext Program::context(const State& state, int64_t batch,
+                             const Workspace& ws) const {
+  ExecContext ctx{kernels_, state.params, state.buffers};
+  ctx.batch = batch;
+  ctx.seed = state.seed;
+  ctx.step = uint64_t(state.step);
+  ctx.scratch = ws.scratch;
+  return ctx;
 }
 
 // The last op writes to `output` unless that is null.
-const float* Program::forward(const ExecContext& pass, const float* x, Workspace& ws,
+const float* Program::forward(const ExecContext& ctx, const float* x, Workspace& ws,
                               float* output) const {
   for (size_t i = 0; i < ops_.size(); i++) {
     bool last = output && i + 1 == ops_.size();
-    if (ops_[i]->identity_at_inference && !pass.training && !pass.keeps && !last)
+    if (ops_[i]->identity_at_inference && !ctx.training && !ctx.saves && !last)
       continue;
-    float* y = pass.keeps ? ws.out[i] : ws.turn[x == ws.turn[0]];
+    float* y = ctx.saves ? ws.out[i] : ws.ping_pong[x == ws.ping_pong[0]];
     if (last) y = output;
-    ops_[i]->forward(pass, x, y, pass.keeps ? ws.kept[i] : nullptr);
+    ops_[i]->forward(ctx, x, y, ctx.saves ? ws.saved[i] : nullptr);
     x = y;
   }
   return x;
 }
 
-// Loss with penalties; the gradient goes to pass.gradient.
-double Program::forward_backward(const ExecContext& pass, const Rows& rows,
+// Loss with penalties; the gradient goes to ctx.gradient.
+double Program::forward_backward(const ExecContext& ctx, const Rows& rows,
                                  Workspace& ws) const {
-  const float* p = forward(pass, rows.x, ws, nullptr);
-  if (stopped()) return 0;  // where maxima were is read below, and may not be there
+  const float* p = forward(ctx, rows.x, ws, nullptr);
+  if (stopped()) return 0;  // the positions of maxima may not have been written
   auto delta = [&](size_t i) {
-    return pass.may_overflow ? ws.delta[i] : ws.turn[i % 2];
+    return ctx.may_overflow ? ws.deltas[i] : ws.ping_pong[i % 2];
   };
   size_t last = ops_.size() - 1;
   float* dz = delta(last);
   double loss = objective_.loss(kernels_, {p, rows.y, rows.weights, rows.batch},
                                 {ws.elements, ws.rows}, dz);
-  differentiate(kernels_, ops_[last]->derivative(ws.out[last], ws.kept[last]), dz, dz,
+  differentiate(kernels_, ops_[last]->derivative(ws.out[last], ws.saved[last]), dz, dz,
                 rows.batch * output_size_);
   for (size_t i = ops_.size(); i-- > first_trainable_;) {
     const float* x = i ? ws.out[i - 1] : rows.x;
-    Derivative before = i ? ops_[i - 1]->derivative(x, ws.kept[i - 1]) : Derivative{};
-    ops_[i]->backward(pass, x, ws.out[i], delta(i),
-                      i > first_trainable_ ? delta(i - 1) : nullptr, before);
+    Derivative before = i ? ops_[i - 1]->derivative(x, ws.saved[i - 1]) : Derivative{};
+    float* dx = i > first_trainable_ ? delta(i - 1) : nullptr;
+    assert(dx || ops_[i]->trainable);
+    ops_[i]->backward(ctx, x, ws.out[i], delta(i), dx, before);
   }
   return loss +
-         objective_.penalties(kernels_, pass.params, pass.gradient, pass.overflowing);
+         objective_.penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
-// Of all ops in one go, from the deltas that were kept.
-void Program::weights(const ExecContext& pass, const Rows& rows, Workspace& ws) const {
+// The gradients, or the updates, of all ops at once, from the deltas that were kept.
+void Program::run_weight_tasks(const ExecContext& ctx, const Rows& rows,
+                               Workspace& ws) const {
   int64_t tasks = 0;
-  for (const auto& op : ops_) tasks += op->weight_tasks(pass);
+  for (const auto& op : ops_) tasks += op->weight_tasks(ctx);
   parallel(tasks, (rows.batch + 16) * params_size_, [&](int64_t task) {
     size_t i = 0;
-    for (int64_t own; task >= (own = ops_[i]->weight_tasks(pass)); i++) task -= own;
-    ops_[i]->weight_task(pass, i ? ws.out[i - 1] : rows.x, ws.delta[i], task);
+    for (int64_t own; task >= (own = ops_[i]->weight_tasks(ctx)); i++) task -= own;
+    ops_[i]->weight_task(ctx, i ? ws.out[i - 1] : rows.x, ws.deltas[i], task);
   });
 }
 
 void Program::predict(const State& state, const Inputs& x, int64_t n, float* y) const {
-  // Blocks of rows whose activations stay in the second cache. A thread takes a block
-  // through all ops; a lone block is shared by the threads op by op.
+  // Blocks of rows whose activations stay in the L2 cache. A thread takes a block
+  // through all ops; a single block is shared by the threads op by op.
   int64_t block = std::clamp<int64_t>(std::min(65536 / widest_, n / 8), 64, 1024);
   int64_t blocks = (n + block - 1) / block;
   parallel(blocks, n * std::max(params_size_ + 1, work_), [&](int64_t i) {
     int64_t first = i * block, rows = std::min(block, n - first);
     WorkspaceLease ws(*this, rows, false);
-    forward(pass(state, rows, *ws), floats(x, first, rows, *ws), *ws,
+    forward(context(state, rows, *ws), floats(x, first, rows, *ws), *ws,
             y + first * output_size_);
   });
 }
@@ -284,7 +268,7 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
   for (int64_t s = 0; s < batches.steps; s++) {
     Rows rows = gather(batches, s, *ws);
     if (stop_requested(work_of(rows.batch))) return;
-    const float* p = forward(pass(state, rows.batch, *ws), rows.x, *ws, nullptr);
+    const float* p = forward(context(state, rows.batch, *ws), rows.x, *ws, nullptr);
     Outputs outputs{p, rows.y, rows.weights, rows.batch};
     Scratch scratch{ws->elements, ws->rows};
     double loss = objective_.loss(kernels_, outputs, scratch, nullptr) + penalties;
@@ -299,151 +283,48 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
   check_bounds(batches, step, step + 1);
   WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
   Rows rows = gather(batches, step, *ws);
-  ExecContext p = pass(state, rows.batch, *ws);
-  p.training = p.keeps = true;
-  p.gradient = gradient;
-  p.overflowing = ws->overflowing.get();
+  ExecContext ctx = context(state, rows.batch, *ws);
+  ctx.training = ctx.saves = true;
+  ctx.gradient = gradient;
+  ctx.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
-  return forward_backward(p, rows, *ws);
+  return forward_backward(ctx, rows, *ws);
 }
 
-// One way back for each output; each sample's gradient is its own.
+// One backward pass per output; each sample has its own gradient.
 void Program::jacobian(const State& state, const Inputs& x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
   int64_t last = int64_t(ops_.size()) - 1, stride = output_size_ * params_size_;
   WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    ExecContext p = pass(state, std::min(block, n - first), *ws);
-    if (stop_requested(work_of(p.batch))) return;
-    p.keeps = true;
-    const float* in = floats(x, first, p.batch, *ws);
-    const float* out = forward(p, in, *ws, nullptr);
+    ExecContext ctx = context(state, std::min(block, n - first), *ws);
+    if (stop_requested(work_of(ctx.batch))) return;
+    ctx.saves = true;
+    const float* in = floats(x, first, ctx.batch, *ws);
+    const float* out = forward(ctx, in, *ws, nullptr);
     if (stopped()) return;
-    std::copy_n(out, p.batch * output_size_, y + first * output_size_);
+    std::copy_n(out, ctx.batch * output_size_, y + first * output_size_);
     float* rows = jacobian + first * stride;
-    parallel(p.batch, p.batch * stride,
+    parallel(ctx.batch, ctx.batch * stride,
              [&](int64_t b) { std::fill_n(rows + b * stride, stride, 0.0f); });
     for (int64_t o = 0; o < output_size_; o++, rows += params_size_) {
-      float* dz = ws->turn[last % 2];
-      std::fill_n(dz, p.batch * output_size_, 0.0f);
-      for (int64_t b = 0; b < p.batch; b++) dz[b * output_size_ + o] = 1.0f;
-      differentiate(kernels_, ops_[last]->derivative(ws->out[last], ws->kept[last]), dz,
-                    dz, p.batch * output_size_);
+      float* dz = ws->ping_pong[last % 2];
+      std::fill_n(dz, ctx.batch * output_size_, 0.0f);
+      for (int64_t b = 0; b < ctx.batch; b++) dz[b * output_size_ + o] = 1.0f;
+      differentiate(kernels_, ops_[last]->derivative(ws->out[last], ws->saved[last]),
+                    dz, dz, ctx.batch * output_size_);
       for (int64_t i = last; i >= int64_t(first_trainable_); i--) {
         const float* from = i ? ws->out[i - 1] : in;
         Derivative before =
-            i ? ops_[i - 1]->derivative(from, ws->kept[i - 1]) : Derivative{};
-        ops_[i]->jacobian(p, from, ws->out[i], ws->turn[i % 2], rows, stride);
-        float* dx = i > int64_t(first_trainable_) ? ws->turn[(i + 1) % 2] : nullptr;
-        ops_[i]->backward(p, from, ws->out[i], ws->turn[i % 2], dx, before);
+            i ? ops_[i - 1]->derivative(from, ws->saved[i - 1]) : Derivative{};
+        ops_[i]->jacobian(ctx, from, ws->out[i], ws->ping_pong[i % 2], rows, stride);
+        float* dx =
+            i > int64_t(first_trainable_) ? ws->ping_pong[(i + 1) % 2] : nullptr;
+        ops_[i]->backward(ctx, from, ws->out[i], ws->ping_pong[i % 2], dx, before);
       }
     }
   }
-}
-
-bool Program::any_huge(const Workspace& ws) const {
-  return std::any_of(ws.overflowing.get(), ws.overflowing.get() + params_.size(),
-                     [](const std::atomic<bool>& huge) {
-                       return huge.load(std::memory_order_relaxed);
-                     });
-}
-
-// The first trained variable that is not finite in `vector` (P,), or null.
-const VariableSpec* Program::first_infinite(const float* vector) const {
-  for (const VariableSpec& s : params_)
-    if (s.trainable && !all_finite(vector + s.offset, s.size())) return &s;
-  return nullptr;
-}
-
-std::string Program::train(State& state, const Batches& batches, int64_t first,
-                           int64_t last, double* totals) const {
-  check_bounds(batches, first, last);
-  WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
-  FlushSubnormals flush(true);
-  std::vector<double>& sums = ws->totals;
-  ws->bounds = optimizer_->look(kernels_, state.slots, params_size_);
-  for (int64_t s = first; s < last; s++) {
-    Rows rows = gather(batches, s, *ws);
-    if (stop_requested(work_of(rows.batch))) return "";
-    ExecContext p = pass(state, rows.batch, *ws);
-    p.training = p.keeps = true;
-    p.gradient = ws->gradient;
-    p.overflowing = ws->overflowing.get();
-    for (size_t i = 0; i < params_.size(); i++)
-      ws->overflowing[i].store(false, std::memory_order_relaxed);
-    std::atomic<bool> may_overflow{false};
-    bool local = rows.batch <= local_batch_ &&
-                 optimizer_->safe(batches.learning_rates[s], ws->bounds);
-    if (local) p.may_overflow = &may_overflow;
-    double loss = forward_backward(p, rows, *ws);
-    if (stopped()) return "";
-    if (!(loss - loss == 0)) return "the loss";
-    // No variable changes before every gradient is known to be finite.
-    local = local && !may_overflow;
-    if (p.may_overflow && !local) weights(p, rows, *ws);
-
-    std::copy_n(totals, sums.size(), sums.begin());
-    sums[0] += loss * double(rows.batch);
-    sums[1] += double(rows.batch);
-    objective_.add_metrics(kernels_, {ws->out.back(), rows.y, rows.weights, rows.batch},
-                           {ws->elements, ws->rows}, sums.data() + 2);
-    if (stopped()) return "";
-    ScopedStopToken to_the_end(nullptr);
-    std::string what = update(state, p, rows, local, batches.learning_rates[s], *ws);
-    if (!what.empty()) return what;
-    std::copy(sums.begin(), sums.end(), totals);
-    state.step++;
-  }
-  return "";
-}
-
-void Program::commit_buffers(State& state, const ExecContext& pass,
-                             const Workspace& ws) const {
-  for (size_t i = 0; i < ops_.size(); i++)
-    ops_[i]->commit_buffers(pass, ws.out[i], state.buffers);
-}
-
-// One update of all variables, or none: returns what would not be finite, or "".
-std::string Program::update(State& state, const ExecContext& pass, const Rows& rows,
-                            bool local, float learning_rate, Workspace& ws) const {
-  bool huge = any_huge(ws);
-  if (huge)
-    if (const VariableSpec* slot = first_infinite(ws.gradient))
-      return "the gradient of " + slot->name;
-  for (size_t i = 0; i < ops_.size(); i++)
-    if (int slot = ops_[i]->nonfinite_buffer(pass, ws.out[i]); slot >= 0)
-      return "the new value of " + buffers_[size_t(slot)].name;
-  bool careful = huge || !optimizer_->safe(learning_rate, ws.bounds);
-  int64_t slots = optimizer_->slots() * params_size_;
-  if (careful) ws.keep(state.params, params_size_, state.slots, slots);
-  std::array<double, Optimizer::most_scalars> scalars;
-  std::copy_n(state.scalars, optimizer_->scalars(), scalars.begin());
-  Step step{optimizer_->numbers(state.scalars, state.step, learning_rate), state.params,
-            state.slots, params_size_, optimizer_->slots()};
-  if (local) {
-    ExecContext p = pass;
-    p.update = &step;
-    weights(p, rows, ws);
-  } else {
-    optimizer_->apply(kernels_, step, ws.gradient, ws.clipping.data());
-  }
-  if (!careful) {
-    ws.bounds = optimizer_->after(learning_rate, ws.bounds);
-    commit_buffers(state, pass, ws);
-    return "";
-  }
-  const VariableSpec* slot = first_infinite(state.params);
-  for (int k = 0; k < optimizer_->slots() && !slot; k++)
-    slot = first_infinite(state.slots + k * params_size_);
-  if (!slot) {
-    ws.bounds = optimizer_->look(kernels_, state.slots, params_size_);
-    commit_buffers(state, pass, ws);
-    return "";
-  }
-  ws.restore(state.params, state.slots);
-  std::copy_n(scalars.begin(), optimizer_->scalars(), state.scalars);
-  return "the update of " + slot->name;
 }
 
 }  // namespace kurve

@@ -1,7 +1,6 @@
 #include "linear.h"
 #include "walk.h"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 
@@ -9,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "arrays.h"
 #include "interrupt.h"
 #include "register.h"
 
@@ -17,33 +17,29 @@ using namespace kurve;
 
 namespace {
 
-template <class T>
-using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
 // The arrays of a kurve.solvers.linear.Jacobian; columns are checked once.
 struct JacobianArrays {
   Matrix<const float> rows;
-  Vector<const double> roots;
+  Vector<const double> sqrt_weights;
   Vector<const int64_t> columns;
 
   Jacobian view() const {
-    return {rows.data(),  int64_t(rows.shape(0)), int64_t(rows.shape(1)),
-            roots.data(), columns.data(),         int64_t(columns.size())};
+    return {rows.data(),         int64_t(rows.shape(0)), int64_t(rows.shape(1)),
+            sqrt_weights.data(), columns.data(),         int64_t(columns.size())};
   }
 };
 
-void make(JacobianArrays* self, Matrix<const float> rows, Vector<const double> roots,
-          Vector<const int64_t> columns) {
-  expect(roots.size() == rows.shape(0), "roots must have one number for each row.");
+void make(JacobianArrays* self, Matrix<const float> rows,
+          Vector<const double> sqrt_weights, Vector<const int64_t> columns) {
+  expect(sqrt_weights.size() == rows.shape(0),
+         "sqrt_weights must have one number for each row.");
   int64_t before = -1, end = int64_t(rows.shape(1));
   for (size_t i = 0; i < columns.size(); i++) {
     int64_t column = columns.data()[i];
     expect(column > before && column < end, "columns must ascend within the rows.");
     before = column;
   }
-  new (self) JacobianArrays{rows, roots, columns};
+  new (self) JacobianArrays{rows, sqrt_weights, columns};
 }
 
 int64_t side_of(const Matrix<double>& a) {
@@ -52,7 +48,7 @@ int64_t side_of(const Matrix<double>& a) {
 }
 
 template <class T>
-Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
+ScaledSvd svd_of(const Vector<T>& scale, const Vector<double>& s,
                  const Vector<double>& ur, const Matrix<double>& vt) {
   auto P = side_of(vt);
   expect(
@@ -61,19 +57,19 @@ Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
-// A formula f(x, *p) of a user's, called with little more time than it takes itself:
-// numbers of NumPy's are made only of parameters that changed, and what is usual, a
-// vector of float64, is read in place.
+// A user's formula f(x, *p), called with little overhead: NumPy scalars are made only
+// for parameters that changed, and the usual result, a float64 vector, is read in
+// place.
 struct PythonCurve final : Curve {
   void residuals(const double* p, double* r) override {
-    calling_python([&] {
+    call_python([&] {
       for (size_t j = 0; j < parameters.size(); j++)
         if (!parameters[j].is_valid() || p[j] != point.data()[j]) {
           point.data()[j] = p[j];
           parameters[j] = nb::steal(PySequence_GetItem(array.ptr(), Py_ssize_t(j)));
           arguments[j + 1] = parameters[j].ptr();
         }
-      values.reset();  // its memory serves the next ones
+      values.reset();  // its memory is reused for the next ones
       values = nb::steal(
           PyObject_Vectorcall(f.ptr(), arguments.data(), arguments.size(), nullptr));
       if (!values.is_valid()) throw nb::python_error();
@@ -90,10 +86,10 @@ struct PythonCurve final : Curve {
     for (nb::object& parameter : parameters) parameter.reset();
     std::copy_n(at, shares.size(), shares.data());
     expect(columns == to, "rows must write to columns.");
-    calling_python([&] { rows(same ? values : nb::none()); });
+    call_python([&] { rows(same ? values : nb::none()); });
   }
 
-  // Whether the values are usual; then r = values - y.
+  // Sets r = values - y and returns true where the values are of the usual type.
   bool subtracted(double* r) {
     if (!y || (PyObject*)Py_TYPE(values.ptr()) != usual.ptr()) return false;
     Py_buffer view;
@@ -126,42 +122,43 @@ struct PythonCurve final : Curve {
         arguments(point.size() + 1, x.ptr()) {}
   nb::object f, usual, other, rows, array, x, values;
   Vector<double> point, shares;
-  const double *y, *to;  // no y where residuals are whitened
+  const double *y, *to;  // y is null where residuals are whitened
   int64_t n;
   std::vector<nb::object> parameters;
-  std::vector<PyObject*> arguments;  // x, and those
+  std::vector<PyObject*> arguments;  // x, then the parameters
 };
 
 }  // namespace
 
 void register_linear(nb::module_& m) {
-  nb::class_<JacobianArrays>(m, "Jacobian", "Rows times roots, of some columns.")
-      .def("__init__", &make, nb::arg("rows").noconvert(), nb::arg("roots").noconvert(),
-           nb::arg("columns").noconvert())
+  nb::class_<JacobianArrays>(
+      m, "Jacobian", "J (n, P): some columns of rows, each row times its sqrt_weight.")
+      .def("__init__", &make, nb::arg("rows").noconvert(),
+           nb::arg("sqrt_weights").noconvert(), nb::arg("columns").noconvert())
       .def(
-          "add_square",
-          [](const JacobianArrays& self, Matrix<double> square) {
+          "add_gram",
+          [](const JacobianArrays& self, Matrix<double> gram) {
             Jacobian j = self.view();
-            expect(side_of(square) == j.P, "square must have a row for each column.");
-            interruptible([&] { add_square(j, square.data()); });
+            expect(side_of(gram) == j.P, "gram must have a row for each column.");
+            interruptible([&] { add_gram(j, gram.data()); });
           },
-          nb::arg("square").noconvert(), "Add J^T J to the upper triangle.")
+          nb::arg("gram").noconvert(), "Add J^T J to the upper triangle.")
       .def(
-          "back",
+          "vjp",
           [](const JacobianArrays& self, Vector<const double> r, Vector<double> out) {
             Jacobian j = self.view();
             expect(int64_t(r.size()) == j.n && int64_t(out.size()) == j.P,
                    "r must have a number for each row, out one for each column.");
-            interruptible([&] { back(j, r.data(), out.data()); });
+            interruptible([&] { vjp(j, r.data(), out.data()); });
           },
           nb::arg("r").noconvert(), nb::arg("out").noconvert(), "Write J^T r to out.")
       .def(
-          "times",
+          "jvp",
           [](const JacobianArrays& self, Vector<const double> d, Vector<double> out) {
             Jacobian j = self.view();
             expect(int64_t(d.size()) == j.P && int64_t(out.size()) == j.n,
                    "d must have a number for each column, out one for each row.");
-            interruptible([&] { times(j, d.data(), out.data()); });
+            interruptible([&] { jvp(j, d.data(), out.data()); });
           },
           nb::arg("d").noconvert(), nb::arg("out").noconvert(), "Write J d to out.");
   m.def(
@@ -189,8 +186,8 @@ void register_linear(nb::module_& m) {
         return rows;
       },
       nb::arg("a").noconvert(),
-      "Make R of A = R^T R in place, upper triangles; returns the first row where A is "
-      "not positive definite, or their number.");
+      "Replace A by R of A = R^T R, upper triangles; return the first row where A is "
+      "not positive definite, or the number of rows.");
   m.def(
       "solve",
       [](Matrix<double> r, Vector<double> x) {
@@ -222,85 +219,88 @@ void register_linear(nb::module_& m) {
       },
       nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
       nb::arg("out").noconvert(), nb::arg("norms").noconvert(),
-      "Write R of A = Q R to out, and the norms of A's columns to norms; columns are "
-      "those of A, one a row, before each is multiplied by its unit.");
+      "Write R of A = Q R to out, and the norms of A's columns to norms. The rows of "
+      "`columns` are the columns of A, before each is multiplied by its unit.");
   m.def(
-      "turn",
-      [](Matrix<const double> r, double least, Vector<const double> scale,
+      "scaled_svd",
+      [](Matrix<const double> r, double tolerance, Vector<const double> scale,
          Vector<double> s, Vector<double> ur, Matrix<double> vt) {
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(r.shape(0)) == turned.P + 1 && r.shape(0) == r.shape(1),
+        ScaledSvd svd = svd_of(scale, s, ur, vt);
+        expect(int64_t(r.shape(0)) == svd.P + 1 && r.shape(0) == r.shape(1),
                "r must have one row and column more than vt.");
-        return turn(r.data(), least, turned);
+        return scaled_svd(r.data(), tolerance, svd);
       },
-      nb::arg("r").noconvert(), nb::arg("least"), nb::arg("scale").noconvert(),
+      nb::arg("r").noconvert(), nb::arg("tolerance"), nb::arg("scale").noconvert(),
       nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
-      "Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q "
-      "where s is above that part of the largest.");
+      "Write s, U^T q and V^T of R / scale = U diag(s) V^T; return the norm of U^T q "
+      "where s exceeds `tolerance` times the largest.");
   m.def(
       "step_within",
       [](Vector<const double> scale, Vector<double> s, Vector<double> ur,
-         Matrix<double> vt, double least, double radius, Vector<double> step) {
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(step.size()) == turned.P, "step must be as long as s.");
-        Reach reach = step_within(turned, least, radius, step.data());
-        return std::make_tuple(reach.length, reach.promised, reach.damping);
+         Matrix<double> vt, double tolerance, double radius, Vector<double> step) {
+        ScaledSvd svd = svd_of(scale, s, ur, vt);
+        expect(int64_t(step.size()) == svd.P, "step must be as long as s.");
+        TrustStep move = step_within(svd, tolerance, radius, step.data());
+        return std::make_tuple(move.length, move.predicted, move.damping);
       },
       nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
-      nb::arg("vt").noconvert(), nb::arg("least"), nb::arg("radius"),
+      nb::arg("vt").noconvert(), nb::arg("tolerance"), nb::arg("radius"),
       nb::arg("step").noconvert(),
-      "Write the best step of that length; returns its length, the decrease that it "
-      "promises, and its damping.");
+      "Write the best step within the radius; return its length, the predicted "
+      "reduction, and its damping.");
   m.def(
       "walk",
       [](nb::object f, nb::object x, std::optional<Vector<const double>> y,
          nb::object usual, nb::object residuals, nb::object rows, nb::object point,
          Vector<double> shares, Vector<double> p, Matrix<double> columns,
-         Vector<double> units, Matrix<double> whole, Vector<double> norms,
+         Vector<double> units, Matrix<double> triangle, Vector<double> norms,
          Vector<double> scale, Vector<double> s, Vector<double> ur, Matrix<double> vt,
          double size, double forward, double central, double first_radius, double rough,
-         double near, double last_step, double last_change, int64_t most_steps,
-         int64_t most_calls) {
+         double near, double last_step, double last_change, int64_t max_steps,
+         int64_t max_calls) {
         auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
-                   int64_t(norms.size()) == P + 1 && side_of(whole) == P + 1 &&
-                   turned.P == P,
-               "columns, units, whole and norms must have one row more than p and vt.");
+        ScaledSvd svd = svd_of(scale, s, ur, vt);
+        expect(
+            int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
+                int64_t(norms.size()) == P + 1 && side_of(triangle) == P + 1 &&
+                svd.P == P,
+            "columns, units, triangle and norms must have one row more than p and vt.");
         auto at = nb::cast<Vector<double>>(point);
         expect(int64_t(at.size()) == P && int64_t(shares.size()) == P &&
                    (!y || int64_t(y->size()) == n),
                "point and shares must be as long as p, y as a column.");
         PythonCurve curve(f, x, usual, residuals, rows, point, at, shares,
                           y ? y->data() : nullptr, columns.data(), n);
-        WalkRules rules{first_radius, rough,   near, last_step,  last_change,
-                        forward,      central, size, most_steps, most_calls};
-        WalkPlace place{n,
-                        p.data(),
-                        columns.data(),
-                        units.data(),
-                        whole.data(),
-                        norms.data(),
-                        scale.data(),
-                        turned};
-        Walked w = walk(curve, rules, place);
-        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear, w.calls);
+        WalkRules rules{first_radius, rough,   near, last_step, last_change,
+                        forward,      central, size, max_steps, max_calls};
+        WalkArrays arrays{n,
+                          p.data(),
+                          columns.data(),
+                          units.data(),
+                          triangle.data(),
+                          norms.data(),
+                          scale.data(),
+                          svd};
+        WalkResult w = walk(curve, rules, arrays);
+        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear,
+                               w.calls);
       },
       nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
       nb::arg("usual"), nb::arg("residuals"), nb::arg("rows"), nb::arg("point"),
       nb::arg("shares").noconvert(), nb::arg("p").noconvert(),
       nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
-      nb::arg("whole").noconvert(), nb::arg("norms").noconvert(),
+      nb::arg("triangle").noconvert(), nb::arg("norms").noconvert(),
       nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
       nb::arg("vt").noconvert(), nb::arg("size"), nb::arg("forward"),
       nb::arg("central"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
-      nb::arg("last_step"), nb::arg("last_change"), nb::arg("most_steps"),
-      nb::arg("most_calls"),
-      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Residuals "
-      "are f(x, *p) - y where that is a vector of float64 of the usual type, else what "
-      "residuals(values) gives; rows(values) writes the derivatives at point to "
-      "columns, where values are those there or None. Returns why it ends, what is "
-      "left, its rate, J's change by a step, whether J was always the "
-      "same, "
-      "calls of f.");
+      nb::arg("last_step"), nb::arg("last_change"), nb::arg("max_steps"),
+      nb::arg("max_calls"),
+      "Minimize from p, which is moved; see kurve.solvers.trust_region. Residuals are "
+      "f(x, *p) - y where that is a float64 vector of the usual type, else "
+      "residuals(values); rows(values) writes the derivatives at point to columns, "
+      "where "
+      "values are those at point, or None. Return why it stopped, what is left to "
+      "gain, "
+      "its rate, the relative change of J by a step, whether J was constant, and the "
+      "number of calls of f.");
 }

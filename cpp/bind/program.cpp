@@ -1,35 +1,25 @@
 #include "program.h"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
-#include <deque>
-#include <exception>
-#include <mutex>
-
-#include "float_mode.h"
+#include "arrays.h"
 #include "interrupt.h"
-#include "pool.h"
 #include "register.h"
+#include "schedule.h"
 
 namespace nb = nanobind;
 using namespace kurve;
 
 namespace {
 
-template <class T, class... Options>
-using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu, Options...>;
-template <class T>
-using Vector = Array<T, nb::ndim<1>>;
 using Data = Array<const float>;
 using Samples = std::variant<Data, Array<const uint8_t>>;
 
-// The floats or bytes of x, (n, *shape), and n.
+// The floats or bytes of x (n, *shape), and n.
 Inputs inputs(const Samples& x, const Program& program, const char* what, int64_t& n) {
   return std::visit(
       [&](const auto& a) -> Inputs {
@@ -47,11 +37,11 @@ void check_sizes(const Program& program, const Vector<float>& params,
          "state.params and state.buffers must have the plan's sizes.");
 }
 
-// What a call needs of kurve.engines.base.State, whose step it sets at the end.
+// The arrays of a kurve.engines.base.State.
 struct StateArrays {
   Vector<float> params;
   Vector<float> buffers;
-  Array<float, nb::ndim<2>> slots;
+  Matrix<float> slots;
   Vector<double> scalars;
 
   State view(const Program& program, int64_t step, uint64_t seed) const {
@@ -102,7 +92,7 @@ struct BatchArrays {
   }
 };
 
-// One call of train: the steps first..last-1 of one program.
+// The steps first..last-1 of one program, and the State whose `step` is set at the end.
 struct Job {
   const Program* program;
   nb::object state;
@@ -114,105 +104,36 @@ struct Job {
   Vector<double> totals;
 };
 
-// The jobs that are not done whole: they take turns of some steps, so that the threads
-// end together however many jobs there are, and one that was held up leaves more to the
-// others.
-class WorkQueue {
- public:
-  struct Turn {
-    size_t job;
-    int64_t first, last;  // the steps that are left
-    int64_t steps;        // how many of them at once
-  };
-  void add(const Turn& turn) {
-    std::lock_guard lock(mutex_);
-    waiting_.push_back(turn);
-  }
-  // The turn of this job if it waits, else the next one; false where none waits.
-  bool take(Turn& turn, size_t job) {
-    std::lock_guard lock(mutex_);
-    if (waiting_.empty()) return false;
-    auto found = std::find_if(waiting_.begin(), waiting_.end(),
-                              [&](const Turn& t) { return t.job == job; });
-    if (found == waiting_.end()) found = waiting_.begin();
-    turn = *found;
-    waiting_.erase(found);
-    return true;
-  }
-
- private:
-  std::mutex mutex_;
-  std::deque<Turn> waiting_;
-};
-
-// Returns what was not finite in each job, or "". The steps are set before anything
-// is raised. Several jobs are spread over the threads; a lone one may use them all.
+// Returns what was not finite in each job, or "". All steps are set before anything is
+// raised.
 std::vector<std::string> train(const std::vector<Job*>& jobs) {
-  std::vector<State> states;
-  std::vector<Batches> batches;
+  std::vector<TrainingJob> running;
   for (const Job* job : jobs) {
     expect(job, "train needs jobs.");
-    states.push_back(job->arrays.view(*job->program, job->step, job->seed));
-    job->arrays.check_slots(*job->program);
-    batches.push_back(job->batches.view(*job->program));
-    expect(batches.back().learning_rates, "train needs batches.learning_rates.");
-    expect(int64_t(job->totals.size()) == job->program->totals_size(),
+    const Program& program = *job->program;
+    State state = job->arrays.view(program, job->step, job->seed);
+    job->arrays.check_slots(program);
+    Batches batches = job->batches.view(program);
+    expect(batches.learning_rates, "train needs batches.learning_rates.");
+    expect(int64_t(job->totals.size()) == program.totals_size(),
            "totals must have the plan's size.");
+    running.push_back({&program, state, batches, job->first, job->last,
+                       job->totals.data(), "", nullptr});
   }
-  std::vector<std::string> what(jobs.size());
-  std::vector<std::exception_ptr> errors(jobs.size());
-  bool interrupted = without_gil([&] {
-    auto done = [&](size_t i, int64_t first, int64_t last) {
-      try {
-        what[i] = jobs[i]->program->train(states[i], batches[i], first, last,
-                                          jobs[i]->totals.data());
-        return what[i].empty() && !stopped();
-      } catch (...) {
-        errors[i] = std::current_exception();
-        return false;
-      }
-    };
-    int64_t work = 0;
-    for (size_t i = 0; i < jobs.size(); i++) {
-      int64_t all = std::max<int64_t>(batches[i].steps, 1);
-      int64_t steps = std::clamp<int64_t>(jobs[i]->last - jobs[i]->first, 0, all);
-      work += jobs[i]->program->work_of(batches[i].n * steps / all);
-    }
-    // `parallel` gives each thread a range of the jobs, the same ones in every epoch,
-    // so they stay in its cache; all but the last or last two of a range are done
-    // whole.
-    WorkQueue turns;
-    int64_t count = int64_t(jobs.size()), threads = get_threads();
-    auto whole = [&](int64_t i) {
-      int64_t range = ((i + 1) * threads - 1) / count;
-      return count == 1 || i - count * range / threads < count / threads - 1;
-    };
-    for (int64_t i = 0; i < count; i++)
-      if (int64_t first = jobs[size_t(i)]->first, last = jobs[size_t(i)]->last;
-          !whole(i))
-        turns.add({size_t(i), first, last, std::max<int64_t>(8, (last - first) / 8)});
-    parallel(count, work, [&](int64_t i) {
-      if (whole(i))
-        return void(done(size_t(i), jobs[size_t(i)]->first, jobs[size_t(i)]->last));
-      size_t own = size_t(i);
-      for (WorkQueue::Turn turn; turns.take(turn, own); own = jobs.size()) {
-        int64_t end = std::min(turn.last, turn.first + turn.steps);
-        if (!done(turn.job, turn.first, end) || end == turn.last) continue;
-        turn.first = end;
-        turns.add(turn);
-      }
-    });
-  });
+  bool interrupted = without_gil([&] { run_jobs(running); });
   {
-    // Setting an attribute must not meet the KeyboardInterrupt under way.
+    // Keeps a pending KeyboardInterrupt away from setattr.
     nb::error_scope keep;
     for (size_t i = 0; i < jobs.size(); i++)
-      jobs[i]->state.attr("step") = states[i].step;
+      jobs[i]->state.attr("step") = running[i].state.step;
   }
   if (interrupted) throw nb::python_error();
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
-  return what;
+  std::vector<std::string> nonfinite;
+  for (TrainingJob& job : running) {
+    if (job.error) std::rethrow_exception(job.error);
+    nonfinite.push_back(std::move(job.nonfinite));
+  }
+  return nonfinite;
 }
 
 void test(const Program& program, const StateArrays& arrays, int64_t step,
@@ -227,7 +148,7 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
 
 constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
 
-// Takes no State: for a single row, making one would cost as much as the network.
+// Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const Samples& x, const Array<float>& y) {
   check_sizes(program, params, buffers);
@@ -240,7 +161,7 @@ void predict(const Program& program, const Vector<float>& params,
 }
 
 void jacobian(const Program& program, const StateArrays& arrays, const Samples& x,
-              Array<float> y, Array<float, nb::ndim<2>> out) {
+              Array<float> y, Matrix<float> out) {
   State view = arrays.view(program, 0, 0);
   int64_t n = 0, outputs = program.output_size();
   Inputs samples = inputs(x, program, wrong_shape, n);
@@ -296,8 +217,7 @@ void register_program(nb::module_& m) {
           nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
-      .def(nb::init<Vector<float>, Vector<float>, Array<float, nb::ndim<2>>,
-                    Vector<double>>(),
+      .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),
            nb::arg("params").noconvert(), nb::arg("buffers").noconvert(),
            nb::arg("slots").noconvert(), nb::arg("scalars").noconvert());
   nb::class_<BatchArrays>(m, "Batches", "The arrays of a kurve.engines.base.Batches.")
@@ -349,5 +269,5 @@ void register_program(nb::module_& m) {
           nb::arg("arrays"), nb::arg("step"), nb::arg("seed"), nb::arg("batches"),
           nb::arg("first"), nb::arg("last"), nb::arg("totals").noconvert());
   m.def("train", &train, nb::arg("jobs"),
-        "Do all jobs at once; returns what was not finite in each, or ''.");
+        "Run all jobs at once; return what was not finite in each, or ''.");
 }

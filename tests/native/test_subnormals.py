@@ -1,4 +1,4 @@
-"""Training counts numbers below 1.2e-38 as zero, and nobody else notices."""
+"""Training treats numbers below 1.2e-38 as zero, without affecting its caller."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _restore_threads() -> Iterator[None]:
 
 
 def fading(threads: int) -> tuple[State, np.ndarray]:
-    """After 20 steps in which no row reaches the second layer; its momenta began near
-    the smallest normal number."""
+    """The state and the momenta of the second layer after 20 steps in which no row
+    reaches it; they started near the smallest normal number."""
     plan = Builder(4).dense(256, "relu").dense(256, "relu").dense(1)
     plan = plan.plan(mse(), optimizer())
     state, batches = state_of(plan), batches_of(plan, 640, 32)
@@ -44,7 +44,7 @@ def fading(threads: int) -> tuple[State, np.ndarray]:
     return state, state.slots[0, kernel.offset : kernel.end]
 
 
-def test_momenta_that_fade_away_never_become_slow_numbers():
+def test_fading_momenta_never_become_subnormal():
     states = []
     for count in (1, 2, 8):
         state, momenta = fading(count)
@@ -54,7 +54,7 @@ def test_momenta_that_fade_away_never_become_slow_numbers():
     assert len(set(states)) == 1
 
 
-def test_training_leaves_the_callers_float_mode_as_it_was():
+def test_training_restores_the_float_mode_of_the_caller():
     fading(2)
     small = np.float32(2e-38) * np.ones(1, np.float32)
     assert (small * np.float32(0.25))[0] > 0

@@ -1,6 +1,6 @@
-"""The number of threads: where it comes from, and that no bit depends on it.
+"""The number of threads: its default and its limits, and that no bit depends on it.
 
-What threads of the program and forked children do is in tests/faults/test_threads.py.
+For threads of the caller and forked children, see tests/faults/test_threads.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def test_same_bits_for_any_number_of_threads():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are stopped by ptrace")
-def test_same_bits_where_a_thread_is_stopped_again_and_again():
+def test_same_bits_while_threads_are_repeatedly_stopped():
     code = (
         "import hashlib\n"
         "from tests.native.test_threads import trained\n"
@@ -126,7 +126,7 @@ def test_the_default_keeps_to_the_affinity():
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.2, 1), (1.4, 1), (1.5, 2), (9, 2)])
 def test_the_default_keeps_to_the_quota(cpus: float, threads: int):
-    """A quota is rounded, and the cores at hand are the most."""
+    """A quota is rounded, and limited by the available cores."""
     if len(getattr(os, "sched_getaffinity", lambda pid: [0])(0)) < 2:
         pytest.skip("one core")
     code = (

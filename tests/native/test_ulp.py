@@ -1,16 +1,14 @@
 """Errors in units in the last place, over every exponent and sign of float32.
 
-The table in docs/explanation.md comes from here: tests/native/cpp/ulp.cpp measures the
-functions one by one, and the plans below what users get.
+The table in docs/explanation.md comes from here: tests/native/cpp/ulp.cpp measures
+single functions, and the plans below measure activations as users get them.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,8 @@ import pytest
 from kurve import _core
 from kurve.engines.native import NativeEngine
 from tests.native.plans import Builder, state_of
+from tests.native.proofs import ROOT, check_program
 
-ROOT = Path(__file__).parents[2]
 # name -> (bound in ULP, largest |x|, formula in float64)
 ACTIVATIONS = {
     "tanh": (2.0, np.inf, np.tanh),
@@ -34,7 +32,7 @@ ACTIVATIONS = {
 
 
 def sweep(each: int = 2048) -> np.ndarray:
-    """`each` mantissas of every exponent, both signs; thresholds; what is special."""
+    """`each` mantissas of every exponent, both signs; thresholds and special values."""
     random = np.random.default_rng(0)
     step = 2**23 // each
     mantissas = np.arange(each) * step + random.integers(0, step, (255, each))
@@ -101,20 +99,4 @@ def test_activations_meet_their_bounds(isa):
 
 @pytest.mark.parametrize("isa", _core.available_isas())
 def test_functions_meet_their_bounds(isa, tmp_path):
-    compiler = shutil.which("c++")
-    if compiler is None:
-        pytest.skip("no C++ compiler is installed")
-    program = tmp_path / "ulp"
-    subprocess.run(
-        [
-            *(compiler, "-std=c++20", "-O3", "-ffp-contract=fast", "-fno-math-errno"),
-            *("-fno-trapping-math", "-Wno-psabi", f"-I{ROOT / 'cpp'}"),
-            *([f"-march={isa}"] if isa.startswith("x86") else []),
-            *(str(ROOT / "tests/native/cpp/ulp.cpp"), "-o", str(program)),
-        ],
-        check=True,
-    )
-    result = subprocess.run(
-        [program], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert result.returncode == 0, result.stdout
+    check_program("ulp", isa, tmp_path)

@@ -287,10 +287,10 @@ def test_wrong_arrays_are_refused(threads: None) -> None:
     for wrong in (columns[::-1].copy(), columns + 1, columns - 1):
         with pytest.raises(ValueError, match="columns must ascend"):
             linear.Jacobian(rows, roots, wrong)
-    with pytest.raises(ValueError, match="roots must have"):
+    with pytest.raises(ValueError, match="sqrt_weights must have"):
         linear.Jacobian(rows, roots[1:], columns)
     j = linear.Jacobian(rows, roots, columns)
-    with pytest.raises(ValueError, match="square must have"):
+    with pytest.raises(ValueError, match="gram must have"):
         j.add_square(np.zeros((4, 4)))
     with pytest.raises(ValueError, match="must be square"):
         j.add_square(np.zeros((3, 4)))

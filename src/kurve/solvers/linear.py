@@ -44,7 +44,7 @@ class Jacobian:
     def add_square(self, square: np.ndarray) -> None:
         """square (P, P) += J^T J."""
         if COMPILED:
-            self._core.add_square(square)
+            self._core.add_gram(square)
         else:
             square += self._whole.T @ self._whole
 
@@ -53,7 +53,7 @@ class Jacobian:
         if not COMPILED:
             return self._whole.T @ r
         out = np.empty(self.shape[1])
-        self._core.back(r, out)
+        self._core.vjp(r, out)
         return out
 
     def times(self, d: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ class Jacobian:
         if not COMPILED:
             return self._whole @ d
         out = np.empty(self.shape[0])
-        self._core.times(d, out)
+        self._core.jvp(d, out)
         return out
 
 
@@ -146,7 +146,7 @@ class Turned:
         if COMPILED:
             self.s, self.u_r, self.vt = np.empty(P), np.empty(P), np.empty((P, P))
             if r is not None:
-                self.size = _core.turn(r, least, scale, self.s, self.u_r, self.vt)
+                self.size = _core.scaled_svd(r, least, scale, self.s, self.u_r, self.vt)
             return
         assert r is not None
         u, self.s, self.vt = np.linalg.svd(r[:-1, :-1] / np.where(scale > 0, scale, 1))

@@ -1,0 +1,61 @@
+// The kinds that a plan may name, each listed once: a list makes the enum, the names in
+// plans, and the dispatch.
+#pragma once
+
+// clang-format off: lists, not statements
+#define KURVE_ACTIVATIONS(KIND) \
+  KIND(linear) KIND(relu) KIND(leaky_relu) KIND(elu) KIND(selu) KIND(gelu) \
+  KIND(silu) KIND(sigmoid) KIND(tanh) KIND(softplus) KIND(softsign) KIND(sin) \
+  KIND(snake)
+
+// Losses that are a mean over the elements of a row, and the others.
+#define KURVE_ELEMENTWISE_LOSSES(KIND) \
+  KIND(mean_squared_error) KIND(mean_absolute_error) KIND(huber) KIND(log_cosh) \
+  KIND(binary_crossentropy)
+#define KURVE_LOSSES(KIND) \
+  KURVE_ELEMENTWISE_LOSSES(KIND) \
+  KIND(categorical_crossentropy) KIND(sparse_categorical_crossentropy) \
+  KIND(gaussian_nll) KIND(pinball)
+
+// Besides these, every loss is a metric.
+#define KURVE_METRICS(KIND) \
+  KIND(root_mean_squared_error) KIND(accuracy) KIND(binary_accuracy) \
+  KIND(categorical_accuracy) KIND(sparse_categorical_accuracy) \
+  KIND(top_k_categorical_accuracy) KIND(sparse_top_k_categorical_accuracy) \
+  KIND(r2_score)
+
+#define KURVE_OPTIMIZERS(KIND) \
+  KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)
+
+#define KURVE_OPS(KIND) \
+  KIND(dense) KIND(activation) KIND(softmax) KIND(normalization) KIND(reshape) \
+  KIND(conv) KIND(conv_transpose) KIND(pool) KIND(global_pool) \
+  KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
+  KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image)
+// clang-format on
+
+namespace kurve {
+
+// KindNames<Kind>::all are the names of the values of an enum, in order.
+template <class Kind>
+struct KindNames;
+
+#define KURVE_ENUMERATOR(name) name,
+#define KURVE_NAME(name) #name,
+#define KURVE_KINDS(Kind, LIST)                              \
+  enum class Kind : int { LIST(KURVE_ENUMERATOR) };          \
+  template <>                                                \
+  struct KindNames<Kind> {                                   \
+    static constexpr const char* all[] = {LIST(KURVE_NAME)}; \
+  };
+
+KURVE_KINDS(Activation, KURVE_ACTIVATIONS)
+KURVE_KINDS(LossKind, KURVE_LOSSES)
+KURVE_KINDS(MetricKind, KURVE_METRICS)
+KURVE_KINDS(OptimizerKind, KURVE_OPTIMIZERS)
+
+#undef KURVE_KINDS
+#undef KURVE_NAME
+#undef KURVE_ENUMERATOR
+
+}  // namespace kurve

@@ -18,7 +18,7 @@ import kurve
 FLOORS = (
     ("_core",),
     ("core", "errors", "scores", "config"),
-    ("plan",),
+    ("kinds", "plan"),
     ("engines",),
     (
         "layers",

@@ -16,7 +16,8 @@ from kurve.diagnosis.ops import activation_of
 from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
 from kurve.engines import Batches, State, aligned_zeros
 from kurve.errors import NonFiniteError
-from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
+from kurve.kinds import LOSSES, TRAINING_ONLY
+from kurve.plan import Op, Plan, Shape
 from kurve.training.batching import pass_bounds
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ not hurt it, and is a note."""
 
 MOST_NUMBERS = 10_000_000
 """Numbers of x (80 MB in float64) that are looked at; of larger data every k-th row."""
-
-POINT_LOSSES = ("gaussian_nll", "pinball")
-"""Losses whose outputs are parameters of a distribution, several for each target."""
 
 
 class Context:
@@ -306,7 +304,7 @@ class Context:
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None
-        if self.loss.kind in POINT_LOSSES:
+        if LOSSES[self.loss.kind].distribution:
             return None
         return self.loss(rows.targets, np.zeros_like(rows.targets))
 

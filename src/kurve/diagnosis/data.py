@@ -8,6 +8,7 @@ import numpy as np
 
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.report import Finding, listing, share
+from kurve.kinds import LOSSES
 
 SORTED_ROWS = 5000
 """Rows that ranks are taken of: the error of a rank correlation of 0.999 is then below
@@ -165,9 +166,7 @@ def target_outliers(context: Context) -> Iterator[Finding]:
     worst = int(np.argmax(held * few))
     left = context.unexplained
     learnt = left is not None and left < GOOD
-    robust = context.loss is not None and context.loss.kind in (
-        "huber", "mean_absolute_error", "log_cosh", "pinball",
-    )  # fmt: skip
+    robust = context.loss is not None and LOSSES[context.loss.kind].robust
     count, i = int(far[:, worst].sum()), int(np.argmax(away[:, worst]))
     of = f" of target {worst}" if y.shape[1] > 1 else ""
     yield Finding(

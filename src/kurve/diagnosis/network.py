@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kurve.diagnosis.context import GOOD, POINT_LOSSES, Context
+from kurve.diagnosis import ops
+from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.ops import activation_of, is_linear
 from kurve.diagnosis.report import Finding, listing, share
+from kurve.kinds import ACTIVATIONS, LOSSES, OPERATIONS
 from kurve.plan import Op
 
 LARGE = 5.0
@@ -143,8 +145,9 @@ def dead_units(context: Context) -> Iterator[Finding]:
     if not context.built:
         return
     shares: dict[str, float] = {}
-    for op, out in _hidden(context, ("relu",)):
-        shares[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
+    for op, out in _hidden(context):
+        if activation_of(op) == "relu":
+            shares[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
     worst = max(shares.values(), default=0.0)
     if worst > DEAD:
         layers = [layer for layer, part in shares.items() if part > DEAD]
@@ -164,9 +167,11 @@ def saturated_units(context: Context) -> Iterator[Finding]:
     if not context.built:
         return
     shares: dict[str, float] = {}
-    for op, out in _hidden(context, tuple(_SLOPES)):
-        slope = _SLOPES[activation_of(op)](_units(out).astype(np.float64))
-        shares[op.layer] = float((slope.max(axis=0) < FLAT).mean())
+    for op, out in _hidden(context):
+        flatness = ACTIVATIONS[activation_of(op)].flatness
+        if flatness is not None:
+            slope = flatness(_units(out).astype(np.float64))
+            shares[op.layer] = float((slope.max(axis=0) < FLAT).mean())
     worst = max(shares.values(), default=0.0)
     if worst > SATURATED:
         layers = [layer for layer, part in shares.items() if part > SATURATED]
@@ -189,24 +194,10 @@ def _of_units(context: Context, part: float) -> str:
     return "serious" if part > 0.9 else "warning"
 
 
-# The slope in units of its largest value, from the activation's output.
-_SLOPES = {
-    "tanh": lambda a: 1.0 - a**2,
-    "sigmoid": lambda a: 4.0 * a * (1.0 - a),
-    "softsign": lambda a: (1.0 - np.abs(a)) ** 2,
-}
-
-
-UNITS = ("dense", "conv", "conv_transpose", "activation")
-"""Operations whose activations' outputs are looked at."""
-
-
-def _hidden(
-    context: Context, activations: tuple[str, ...]
-) -> Iterator[tuple[Op, np.ndarray]]:
-    """Operations before the last one that end with one of these, and their outputs."""
+def _hidden(context: Context) -> Iterator[tuple[Op, np.ndarray]]:
+    """Operations before the last one that end with an activation, and their outputs."""
     for op, out in list(zip(context.ops, context.op_outputs, strict=True))[:-1]:
-        if op.kind in UNITS and activation_of(op) in activations:
+        if OPERATIONS[op.kind].activated:
             yield op, out
 
 
@@ -247,33 +238,16 @@ def missing_activation(context: Context) -> Iterator[Finding]:
     )
 
 
-RANGES = {
-    "relu": (0.0, np.inf),
-    "softplus": (0.0, np.inf),
-    "sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "sin": (-1.0, 1.0),
-    "gelu": (-0.17, np.inf),
-    "silu": (-0.2785, np.inf),
-    "selu": (-1.7581, np.inf),
-}
-"""Lowest and highest value of the activations that have one; elu has -alpha."""
-
-
 def output_range(context: Context) -> Iterator[Finding]:
     """Targets that the last activation cannot reach."""
     y = context.rows.targets
     if y is None or not context.ops or context.numbers_for_softmax:
         return
-    last = len(context.ops) - 1
-    undo = context.ops[last].kind == "normalization" and last > 0
-    activation = activation_of(context.ops[last - 1 if undo else last])
-    low, high = RANGES.get(activation, (-np.inf, np.inf))
-    if activation == "elu":
-        low = -float(context.ops[last].attrs["alpha"])
-    if undo or (low, high) == (-np.inf, np.inf):
+    last = context.ops[-1]
+    if last.kind == "normalization" and len(context.ops) > 1:  # undoes a scaling
+        return
+    low, high = ops.output_range(last)
+    if (low, high) == (-np.inf, np.inf):
         return
     # Rounding of targets at the very end is no fault.
     room = 1e-6 * max(1.0, float(np.abs(y).max()))
@@ -285,10 +259,10 @@ def output_range(context: Context) -> Iterator[Finding]:
     yield Finding(
         "output_range",
         "serious" if part > 0.05 else "warning",
-        f"The last layer's {activation} gives numbers from {ends}, but {share(part)} "
-        f"of the targets lie outside. The model cannot reach them.",
+        f"The last layer's {activation_of(last)} gives numbers from {ends}, but "
+        f"{share(part)} of the targets lie outside. The model cannot reach them.",
         {"lowest target": float(y.min()), "highest target": float(y.max())},
-        f"layers.Dense({context.ops[last].out_shape[-1]})  # last, no activation",
+        f"layers.Dense({last.out_shape[-1]})  # last, no activation",
     )
 
 
@@ -346,7 +320,7 @@ def loss_mismatch(context: Context) -> Iterator[Finding]:
                 "judges each unit by itself.",
                 'model.compile("adam", loss="categorical_crossentropy")',
             )
-    elif not cross and loss.kind not in POINT_LOSSES and rows.labels is not None:
+    elif not cross and not LOSSES[loss.kind].distribution and rows.labels is not None:
         kind = "categorical" if last == "softmax" else "binary"
         yield found(
             "warning",

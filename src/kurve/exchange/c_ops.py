@@ -10,6 +10,7 @@ import numpy as np
 
 from kurve.exchange import c_images as images
 from kurve.exchange.c_steps import Arrays, Functions, Step, repeated
+from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
 
 
@@ -78,10 +79,8 @@ OPS: dict[str, Callable[[Functions, Op, Arrays], Step | None]] = {
     "dense": dense,
     "activation": activation,
     "softmax": softmax,
-    "dropout": nothing,
     "normalization": normalization,
-    "gaussian_noise": nothing,
-    "affine_image": nothing,
+    **dict.fromkeys(TRAINING_ONLY, nothing),
     "reshape": nothing,
     "conv": images.conv,
     "conv_transpose": images.conv_transpose,

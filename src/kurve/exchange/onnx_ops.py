@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.exchange import onnx_images as images
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
+from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
 
 
@@ -46,10 +47,8 @@ OPS: dict[str, Callable[[Graph, Op, Arrays, str], str]] = {
     "dense": dense,
     "activation": activation,
     "softmax": softmax,
-    "dropout": nothing,
     "normalization": normalization,
-    "gaussian_noise": nothing,
-    "affine_image": nothing,
+    **dict.fromkeys(TRAINING_ONLY, nothing),
     "reshape": images.reshape,
     "conv": images.conv,
     "conv_transpose": images.conv_transpose,

@@ -90,9 +90,12 @@ def by_scipy_lm(derivatives: bool) -> Callable[[int], float]:
 
         with contextlib.suppress(Reached):
             least_squares(
-                watched, start_of(seed), jacobian if derivatives else "2-point",
-                method="lm", max_nfev=2000 if derivatives else 2000 * 32,
-            )  # fmt: skip
+                watched,
+                start_of(seed),
+                jacobian if derivatives else "2-point",
+                method="lm",
+                max_nfev=2000 if derivatives else 2000 * 32,
+            )
         return best
 
     return run
@@ -114,9 +117,12 @@ def by_scipy_lbfgs(seed: int) -> float:
 
     with contextlib.suppress(Reached):
         minimize(
-            loss, start_of(seed), jac=True, method="L-BFGS-B",
+            loss,
+            start_of(seed),
+            jac=True,
+            method="L-BFGS-B",
             options={"maxiter": 3000, "maxfun": 10_000, "maxcor": 20, "ftol": 0.0},
-        )  # fmt: skip
+        )
     return best
 
 
@@ -149,8 +155,16 @@ def page() -> str:
         body.append([name, share, *(tables.number(float(ms)) for ms in spread)])
     busy = watch.shares(())["others"]
     about, today = machine.describe(), datetime.date.today().isoformat()
-    table = tables.rows(["method", "starts that reach it", "ms, best tenth",
-                         "ms, median", "ms, worst tenth"], body)  # fmt: skip
+    table = tables.rows(
+        [
+            "method",
+            "starts that reach it",
+            "ms, best tenth",
+            "ms, median",
+            "ms, worst tenth",
+        ],
+        body,
+    )
     return f"""# The sine by 31 parameters
 
 Written by `python -m bench.small_network --write` on {today}.

@@ -266,13 +266,15 @@ def main() -> None:
     whole = options.sets == ",".join(PUBLISHED) and not options.splits
     if whole and options.only is None:
         target = ROOT / "docs" / "benchmarks" / "uci.md"
-        target.write_text(PAGE.format(
-            machine=machine.describe()["processor"],
-            cores=os.cpu_count(),
-            protocol=protocol_table(first),
-            default=default_table(second),
-            splits=options.default_splits,
-        ))  # fmt: skip
+        target.write_text(
+            PAGE.format(
+                machine=machine.describe()["processor"],
+                cores=os.cpu_count(),
+                protocol=protocol_table(first),
+                default=default_table(second),
+                splits=options.default_splits,
+            )
+        )
         print(f"wrote {target}")
 
 

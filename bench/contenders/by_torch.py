@@ -53,10 +53,16 @@ class Contender:
         if self.channels_last:
             layout = torch.channels_last
         net = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Dropout(self.case.dropout), nn.Linear(1600, 10),
-        )  # fmt: skip
+            nn.Conv2d(1, 32, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(self.case.dropout),
+            nn.Linear(1600, 10),
+        )
         self.parameters = list(net.parameters())
         with torch.no_grad():
             for parameter, value in zip(

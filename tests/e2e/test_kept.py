@@ -36,35 +36,56 @@ def shell(line: str) -> tuple[int, str, str]:
     root = os.path.dirname(os.path.dirname(kurve.__file__))
     command = f"{sys.executable} -W error -m kurve"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; kurve() {{ {command} \"$@\"; }}; {line}"],
-        env={**os.environ, "PYTHONPATH": root}, capture_output=True, timeout=120,
-    )  # fmt: skip
+        ["bash", "-c", f'set -o pipefail; kurve() {{ {command} "$@"; }}; {line}'],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        timeout=120,
+    )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ZeroDivisionError("no"), 1,
-         "kurve: a fault of Kurve, ZeroDivisionError: no. The trained model is in "
-         "'data.kurve'. Try KURVE_TRACEBACK=1 to see where it happened."),
-        (ValueError("[predict] rule. Received: it. Try not."), 2,
-         "kurve: [predict] rule. Received: it. Try not. The trained model is in "
-         "'data.kurve'."),
-        (OSError(28, "No space left on device", "r.html"), 2,
-         "kurve: No space left on device: 'r.html'. The trained model is in "
-         "'data.kurve'."),
-        (MemoryError(), 2, "kurve: there is not enough memory. Try --chunks, or fewer "
-         "rows. The trained model is in 'data.kurve'."),
-        (KeyboardInterrupt(), 130,
-         "kurve: stopped. The trained model is in 'data.kurve'."),
+        (
+            ZeroDivisionError("no"),
+            1,
+            "kurve: a fault of Kurve, ZeroDivisionError: no. The trained model is in "
+            "'data.kurve'. Try KURVE_TRACEBACK=1 to see where it happened.",
+        ),
+        (
+            ValueError("[predict] rule. Received: it. Try not."),
+            2,
+            "kurve: [predict] rule. Received: it. Try not. The trained model is in "
+            "'data.kurve'.",
+        ),
+        (
+            OSError(28, "No space left on device", "r.html"),
+            2,
+            "kurve: No space left on device: 'r.html'. The trained model is in "
+            "'data.kurve'.",
+        ),
+        (
+            MemoryError(),
+            2,
+            "kurve: there is not enough memory. Try --chunks, or fewer "
+            "rows. The trained model is in 'data.kurve'.",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "kurve: stopped. The trained model is in 'data.kurve'.",
+        ),
     ],
     ids=["fault", "user's", "disk", "memory", "Ctrl-C"],
-)  # fmt: skip
+)
 def test_an_assessment_that_fails(
-    run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
     message: str,
-) -> None:  # fmt: skip
+) -> None:
     from kurve.cli import fitting
 
     def fail(*arguments: Any) -> None:
@@ -197,9 +218,11 @@ def test_a_signal_while_it_is_assessed(run: Any, number: int) -> None:
         f"main({list(FIT)!r})"
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": root},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert child.stdout is not None
     while not child.stdout.readline().startswith(b"trained"):
         assert child.poll() is None

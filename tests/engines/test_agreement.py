@@ -127,10 +127,18 @@ def hidden_layers(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
         use_bias = draw(st.booleans())
         trainable = draw(st.sampled_from([True, True, True, False]))
         penalty = draw(st.sampled_from([None, None, "l1", "l2"]))
-        made.append(("Dense", {
-            "units": draw(SIZES), "activation": activation, "use_bias": use_bias,
-            "trainable": trainable, "kernel_regularizer": penalty,
-        }))  # fmt: skip
+        made.append(
+            (
+                "Dense",
+                {
+                    "units": draw(SIZES),
+                    "activation": activation,
+                    "use_bias": use_bias,
+                    "trainable": trainable,
+                    "kernel_regularizer": penalty,
+                },
+            )
+        )
         if draw(st.sampled_from([False, False, True])):
             made.append(("Dropout", {"rate": draw(st.sampled_from([0.1, 0.5]))}))
         if draw(st.sampled_from([False, False, False, True])):
@@ -202,10 +210,15 @@ def test_training(data: st.DataObject) -> None:
         return model
 
     compare(
-        make, x, y,
-        sample_weight=weights, batch_size=batch_size, steps_per_epoch=5, epochs=4,
+        make,
+        x,
+        y,
+        sample_weight=weights,
+        batch_size=batch_size,
+        steps_per_epoch=5,
+        epochs=4,
         validation_data=(x, y),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.usefixtures("native")
@@ -253,11 +266,17 @@ def test_every_optimizer_with_every_clip(
         y = scale * np.random.default_rng(2).normal(size=(20, 2))
         compare(
             lambda engine: compiled(
-                engine, [Dense(9, "tanh"), Dense(2)], (3,),
+                engine,
+                [Dense(9, "tanh"), Dense(2)],
+                (3,),
                 optimizer=optimizer(learning_rate=0.01, **arguments, **clip),
             ),
-            x, y, sample_weight=np.full(20, scale), epochs=5, steps_per_epoch=4,
-        )  # fmt: skip
+            x,
+            y,
+            sample_weight=np.full(20, scale),
+            epochs=5,
+            steps_per_epoch=4,
+        )
 
 
 @pytest.mark.parametrize(

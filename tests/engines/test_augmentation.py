@@ -75,8 +75,12 @@ def test_geometry_is_that_of_scipy(what: str, mode: str, interpolation: str) -> 
         for channel in range(3):
             expected = ndimage.affine_transform(
                 picture[..., channel].astype(np.float64),
-                matrix, offset, order=order, mode=MODES[mode], cval=0.3,
-            )  # fmt: skip
+                matrix,
+                offset,
+                order=order,
+                mode=MODES[mode],
+                cval=0.3,
+            )
             np.testing.assert_allclose(moved[..., channel], expected, atol=1e-6)
 
 

@@ -86,15 +86,21 @@ def test_engines_agree_at_the_ends(name: str, engine: str) -> None:
         (losses.BinaryCrossentropy(True), [-3e38], [1.0], 3e38),
         (
             losses.SparseCategoricalCrossentropy(True),
-            *([3e38, -3e38, 0.0], 0, 0.0),
+            [3e38, -3e38, 0.0],
+            0,
+            0.0,
         ),
         (
             losses.SparseCategoricalCrossentropy(True),
-            *([3e38, -3e38, 0.0], 2, 3e38),
+            [3e38, -3e38, 0.0],
+            2,
+            3e38,
         ),
         (
             losses.CategoricalCrossentropy(),
-            *([-1.0, 0.5, 0.5], [0.0, 1.0, 0.0], -math.log1p(-(2.0**-23))),
+            [-1.0, 0.5, 0.5],
+            [0.0, 1.0, 0.0],
+            -math.log1p(-(2.0**-23)),
         ),
     ],
 )

@@ -54,8 +54,13 @@ def middle(kind: str, activation: object) -> list[Layer]:
 
 
 KINDS = [
-    *("dense", "dense, no bias", "activation", "dropout", "normalization"),
-    *("fourier", "fourier, fixed"),
+    "dense",
+    "dense, no bias",
+    "activation",
+    "dropout",
+    "normalization",
+    "fourier",
+    "fourier, fixed",
 ]
 
 

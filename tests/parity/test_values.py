@@ -120,12 +120,16 @@ RANKED = RNG.integers(0, 7, 9)
 for _k in (1, 2, 5, 7):
     METRIC_VALUES |= {
         f"top {_k}": (
-            call("metrics.TopKCategoricalAccuracy", k=_k), np.eye(7)[RANKED], RANKS
+            call("metrics.TopKCategoricalAccuracy", k=_k),
+            np.eye(7)[RANKED],
+            RANKS,
         ),
         f"sparse top {_k}": (
-            call("metrics.SparseTopKCategoricalAccuracy", k=_k), RANKED, RANKS
+            call("metrics.SparseTopKCategoricalAccuracy", k=_k),
+            RANKED,
+            RANKS,
         ),
-    }  # fmt: skip
+    }
 METRIC_VALUES["threshold"] = (
     call("metrics.BinaryAccuracy", threshold=0.2),
     SIGNS,

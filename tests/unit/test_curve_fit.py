@@ -37,8 +37,9 @@ def close(one: Any, other: Any, digits: float = 6.0) -> None:
 # ------------------------------------------------------------------- as SciPy
 
 
-COVARIANCE = 0.0004 * (np.eye(X.size) + 0.6 * np.eye(X.size, k=1) * 0.5
-                       + 0.6 * np.eye(X.size, k=-1) * 0.5)  # fmt: skip
+COVARIANCE = 0.0004 * (
+    np.eye(X.size) + 0.6 * np.eye(X.size, k=1) * 0.5 + 0.6 * np.eye(X.size, k=-1) * 0.5
+)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,9 @@ def test_linear_problems_in_a_box_against_the_optimality_conditions(seed: int) -
     random = np.random.default_rng(seed)
     a, y = random.normal(size=(30, 5)), random.normal(size=30)
     lower, upper = -0.1 * random.random(5), 0.1 * random.random(5)
-    p, _ = curve_fit(lambda x, *p: x @ np.array(p), a, y, np.zeros(5),
-                     bounds=(lower, upper))  # fmt: skip
+    p, _ = curve_fit(
+        lambda x, *p: x @ np.array(p), a, y, np.zeros(5), bounds=(lower, upper)
+    )
     slope = a.T @ (a @ p - y)
     inside = (p > lower) & (p < upper)
     assert (np.abs(slope[inside]) < 1e-8).all()
@@ -382,8 +384,9 @@ def test_whatever_holds_integers_becomes_float64(kind: str) -> None:
         for power in (1, 2, 3, 7, -2):
             y = 2.0 * wide**power + 1.0
             given = y if kind == "Int64" else make(y)
-            p, _ = curve_fit(lambda x, a, b, k=power: a * x**k + b, make(x), given,
-                             p0=[1.0, 1.0])  # fmt: skip
+            p, _ = curve_fit(
+                lambda x, a, b, k=power: a * x**k + b, make(x), given, p0=[1.0, 1.0]
+            )
             close(p, [2.0, 1.0])
 
 
@@ -537,16 +540,22 @@ def test_a_formula_that_is_real_only_elsewhere() -> None:
         ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be .*lower < upper"),
         ({"bounds": ([0.0, 0.0], 1.0)}, ValueError, "each of the 3 parameters"),
         ({"bounds": 3.0}, ValueError, "bounds must be"),
-        ({"p0": [3.0, 1.0, 0.0], "bounds": (0.0, 2.0)}, ValueError,
-         r"p0 must lie between the bounds.*p0\[0\] = 3"),
+        (
+            {"p0": [3.0, 1.0, 0.0], "bounds": (0.0, 2.0)},
+            ValueError,
+            r"p0 must lie between the bounds.*p0\[0\] = 3",
+        ),
         ({"sigma": np.zeros(X.size)}, ValueError, "sigma must be positive, of shape"),
         ({"sigma": [1.0, 2.0]}, ValueError, r"sigma must be positive.*shape \(2,\)"),
         ({"sigma": -np.eye(X.size)}, ValueError, "sigma must be positive definite"),
         ({"jac": "4-point"}, ValueError, "unknown jac.*Received: '4-point'"),
-        ({"jac": lambda x, *p: np.ones((3, 60))}, ValueError,
-         r"jac must give an array \(60, 3\).*Received: \(3, 60\)"),
+        (
+            {"jac": lambda x, *p: np.ones((3, 60))},
+            ValueError,
+            r"jac must give an array \(60, 3\).*Received: \(3, 60\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments(
     arguments: dict[str, Any], error: type[Exception], words: str
 ) -> None:
@@ -591,5 +600,10 @@ def test_no_minimum_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     x = np.linspace(1.0, 2.0, 9)
     with pytest.raises(RuntimeError, match=r"no minimum was found: f was called 40"):
-        curve_fit(lambda x, a, b, c: a * np.exp(b / (x + c)), x, 1e-4 * x,
-                  [2.0, 300.0, 100.0], maxfev=40)  # fmt: skip
+        curve_fit(
+            lambda x, a, b, c: a * np.exp(b / (x + c)),
+            x,
+            1e-4 * x,
+            [2.0, 300.0, 100.0],
+            maxfev=40,
+        )

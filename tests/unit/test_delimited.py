@@ -82,14 +82,19 @@ def test_decimal_commas_and_points() -> None:
 @pytest.mark.parametrize(
     ("cells_", "kind"),
     [
-        ("true\n\nFALSE", "bool"), ("true\n1", "string"), ("1\n0x1F", "int64"),
-        ("2020-01-01\n 2020-01-02", "date32[day]"), ("10:30\n11:30:10", "time32[s]"),
-        ("2020-01-01\n2020-01-01 10:00", "timestamp[s]"), ("1\nINF", "double"),
+        ("true\n\nFALSE", "bool"),
+        ("true\n1", "string"),
+        ("1\n0x1F", "int64"),
+        ("2020-01-01\n 2020-01-02", "date32[day]"),
+        ("10:30\n11:30:10", "time32[s]"),
+        ("2020-01-01\n2020-01-01 10:00", "timestamp[s]"),
+        ("1\nINF", "double"),
         ("2020-01-01 10:00\n2020-01-01T10:00:00.5", "timestamp[ns]"),
         ("2020-01-01T10:00:00Z\n2020-01-01T10:00:00+01:00", "timestamp[s, tz=UTC]"),
-        ("2020-01-01\n10:30", "string"), ("25:00\n10:30", "string"),
+        ("2020-01-01\n10:30", "string"),
+        ("25:00\n10:30", "string"),
     ],
-)  # fmt: skip
+)
 def test_kinds_are_the_same_in_pieces(
     monkeypatch: pytest.MonkeyPatch, cells_: str, kind: str
 ) -> None:
@@ -162,8 +167,9 @@ def test_lines_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "LIMIT", 1 << 11)
     message = refused(path)
     assert message.startswith("[read] d.csv: each line must fit into ")
-    assert message.endswith("Received: a longer one. Try closing a quote that is left "
-                            "open.")  # fmt: skip
+    assert message.endswith(
+        "Received: a longer one. Try closing a quote that is left open."
+    )
 
 
 def test_names_that_are_not_utf8() -> None:
@@ -203,9 +209,11 @@ def test_pipes(rows: int) -> None:
 def test_packed_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "START", 1 << 12)
     text = b"a,b\n" + b"1,2\n" * 100_000
-    for name, raw in (("d.csv.gz", gzip.compress(text)), ("d.csv.bz2",
-                      bz2.compress(text)), ("e.csv.gz", gzip.compress(text[:4]) +
-                      gzip.compress(text[4:]))):  # fmt: skip
+    for name, raw in (
+        ("d.csv.gz", gzip.compress(text)),
+        ("d.csv.bz2", bz2.compress(text)),
+        ("e.csv.gz", gzip.compress(text[:4]) + gzip.compress(text[4:])),
+    ):
         Path(name).write_bytes(raw)
         assert len(both_ways(name)) == 100_000
         assert tables.open_table(name).size(["a"], 1 << 30) == len(text)

@@ -411,10 +411,14 @@ def test_output_range(last: str, within: np.ndarray, outside: np.ndarray) -> Non
             CLASS,
             "serious",
         ),
-        (dense(4, 2, last="softmax"), "binary_crossentropy", np.eye(2)[CLASS],
-         "warning"),
+        (
+            dense(4, 2, last="softmax"),
+            "binary_crossentropy",
+            np.eye(2)[CLASS],
+            "warning",
+        ),
     ],
-)  # fmt: skip
+)
 def test_loss_mismatch(model: Any, loss: Any, y: np.ndarray, severity: str) -> None:
     model.compile("adam", loss)
     model.build((None, 3))
@@ -586,9 +590,13 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(engine: str) -> None
         first = layers.Normalization()
         first.adapt(Z)
         model = models.Sequential(
-            [first, layers.Dense(8, activation="relu"), layers.Dropout(0.2),
-             layers.Dense(1)]
-        )  # fmt: skip
+            [
+                first,
+                layers.Dense(8, activation="relu"),
+                layers.Dropout(0.2),
+                layers.Dense(1),
+            ]
+        )
         model.compile("nadam", "mse", metrics=["mae"])
         model.fit(Z, W, epochs=2, verbose=0)
         return model

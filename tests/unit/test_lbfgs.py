@@ -54,9 +54,12 @@ def test_rosenbrock_takes_no_more_calls_than_scipy_does() -> None:
     start = np.array([-1.2, 1.0] * 10)
     _, calls = last(rosenbrock, start)
     theirs = scipy.minimize(
-        rosenbrock, start, jac=True, method="L-BFGS-B",
+        rosenbrock,
+        start,
+        jac=True,
+        method="L-BFGS-B",
         options={"maxcor": 10, "gtol": 1e-9, "ftol": 0.0},
-    )  # fmt: skip
+    )
     assert calls <= 1.5 * theirs.nfev
 
 
@@ -82,13 +85,15 @@ def test_the_inverse_is_that_of_bfgs() -> None:
     [
         lambda t: (t**2 - t, 2 * t - 1),
         lambda t: (-t / (t**2 + 2), (t**2 - 2) / (t**2 + 2) ** 2),  # Moré & Thuente 1
-        lambda t: ((t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
-                   5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3),  # 2
+        lambda t: (
+            (t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
+            5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3,
+        ),  # 2
         lambda t: ((t - 1) ** 2 - 0.01 * np.log(2 - t), 2 * t - 2 + 0.01 / (2 - t)),
         lambda t: (np.cosh(t - 3), np.sinh(t - 3)),
     ],
     ids=["parabola", "flat far out", "steep", "infinite beyond", "cosh"],
-)  # fmt: skip
+)
 def test_strong_wolfe(f: Any, first: float) -> None:
     shift = 0.5 if f(0.4)[1] > -1.0 and f(0.4)[1] < -0.4 else 0.0
 
@@ -109,8 +114,13 @@ def test_strong_wolfe(f: Any, first: float) -> None:
         assert abs(float(there.gradient @ direction)) <= 0.9 * abs(slope)
 
 
-def build(hidden: Any = "tanh", loss: Any = None, seed: int = 1, outputs: int = 1,
-          **options: Any) -> Sequential:  # fmt: skip
+def build(
+    hidden: Any = "tanh",
+    loss: Any = None,
+    seed: int = 1,
+    outputs: int = 1,
+    **options: Any,
+) -> Sequential:
     utils.set_random_seed(seed)
     model = Sequential([Input((3,)), Dense(8, hidden), Dense(outputs, **options)])
     if loss is not None:
@@ -129,9 +139,12 @@ def scipys(model: Sequential, y: Any, iterations: int) -> float:
         return value, gradient[task.free].astype(float)
 
     return scipy.minimize(
-        function, task.start(), jac=True, method="L-BFGS-B",
+        function,
+        task.start(),
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": iterations, "maxcor": 20},
-    ).fun  # fmt: skip
+    ).fun
 
 
 CLASSES = (X[:, 0] + 0.5 * np.sin(3 * X[:, 1]) > 0).astype(int)
@@ -143,12 +156,15 @@ CLASSES = (X[:, 0] + 0.5 * np.sin(3 * X[:, 1]) > 0).astype(int)
         (None, TARGET, {}),
         ("huber", TARGET, {}),
         (losses.BinaryCrossentropy(from_logits=True), CLASSES, {}),
-        ("sparse_categorical_crossentropy", CLASSES,
-         {"outputs": 2, "activation": "softmax"}),
+        (
+            "sparse_categorical_crossentropy",
+            CLASSES,
+            {"outputs": 2, "activation": "softmax"},
+        ),
         ("mse", TARGET, {"kernel_regularizer": regularizers.L2(1e-2)}),
     ],
     ids=["mse", "huber", "binary", "sparse", "l2"],
-)  # fmt: skip
+)
 def test_reaches_what_scipy_reaches(
     engine: str, loss: Any, y: Any, options: Any
 ) -> None:
@@ -210,9 +226,14 @@ def test_validation_patience_callback_and_lines(
     noisy = TARGET[:30] + 0.5 * np.random.default_rng(5).normal(size=30)
     model = build()
     result = solvers.lbfgs(
-        model, X[:30], noisy, validation_data=(X[30:], TARGET[30:]), patience=20,
-        max_iterations=400, verbose=1,
-    )  # fmt: skip
+        model,
+        X[:30],
+        noisy,
+        validation_data=(X[30:], TARGET[30:]),
+        patience=20,
+        max_iterations=400,
+        verbose=1,
+    )
     losses_ = result.history["val_loss"]
     best = int(np.argmin(losses_))
     assert (

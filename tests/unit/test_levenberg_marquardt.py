@@ -76,8 +76,9 @@ def test_a_linear_model_is_solved(engine: str) -> None:
     result = solvers.levenberg_marquardt(model, x, y, w)
     design = np.concatenate([x, np.ones((50, 1))], axis=1)
     ridge = np.diag([0.1 * 100, 0.1 * 100, 0.1 * 100, 0.0])  # times n O
-    exact = np.linalg.solve(design.T @ (design * w[:, None]) + ridge,
-                            design.T @ (y * w[:, None]))  # fmt: skip
+    exact = np.linalg.solve(
+        design.T @ (design * w[:, None]) + ridge, design.T @ (y * w[:, None])
+    )
     kernel, bias = model.get_weights()
     np.testing.assert_allclose(kernel, exact[:3], atol=1e-5)
     np.testing.assert_allclose(bias, exact[3], atol=1e-5)
@@ -231,9 +232,12 @@ def test_patience() -> None:
     x, y = few()
     test_x = np.linspace(-2.0, 2.0, 50)
     result = solvers.levenberg_marquardt(
-        network(15), x, y, patience=3,
+        network(15),
+        x,
+        y,
+        patience=3,
         validation_data=(test_x, np.sin(2.0 * test_x), np.ones(50)),
-    )  # fmt: skip
+    )
     losses = result.history["val_loss"]
     assert len(losses) - 1 - int(np.argmin(losses)) == 3
     assert result.message == "val_loss has not improved for 3 iterations"

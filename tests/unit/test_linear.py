@@ -153,9 +153,12 @@ def test_the_same_bits_for_any_number_of_threads(threads: None) -> None:
         assert made is not None
         back = j.back(roots)
         results = (
-            np.triu(square), back, j.times(back), made.solve(back),
+            np.triu(square),
+            back,
+            j.times(back),
+            made.solve(back),
             made.inverse_diagonal(),
-        )  # fmt: skip
+        )
         seen.add(b"".join(result.tobytes() for result in results))
     assert len(seen) == 1
 

@@ -64,9 +64,19 @@ def test_types(tmp_path: Path) -> None:
         ("a,b\n1.5,x\n\n2.5,y\n\n", "d.csv", {}),
         ("a,b\n1.5,x\n2.5,y", "d.csv", {}),
     ],
-    ids=["decimal comma", "tsv", "tabs", "bars", "quoted", "mark", "spaces", "plus",
-         "blank lines", "no last newline"],
-)  # fmt: skip
+    ids=[
+        "decimal comma",
+        "tsv",
+        "tabs",
+        "bars",
+        "quoted",
+        "mark",
+        "spaces",
+        "plus",
+        "blank lines",
+        "no last newline",
+    ],
+)
 def test_ways_to_write_the_same(
     tmp_path: Path, text: str, name: str, options: dict[str, Any]
 ) -> None:
@@ -93,8 +103,11 @@ def test_compressed(tmp_path: Path) -> None:
 def test_quoted_newlines_keep_the_lines_right(tmp_path: Path) -> None:
     text = 'a,b\n"x\ny",1\nz,2\nz,?\nz,4\n'
     assert both_ways(write(tmp_path, text), missing_values=["?"])["b"].to_pylist() == [
-        1, 2, None, 4,
-    ]  # fmt: skip
+        1,
+        2,
+        None,
+        4,
+    ]
     with pytest.raises(TableError, match=r"data.csv, line 5: column 'b'"):
         tables.read(write(tmp_path, text))
 
@@ -262,13 +275,25 @@ def test_wrong_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "price,size\n1,2\n")
     for path, columns, message in (
-        ("data.csv", ["Pirce"], "[read] data.csv: there is no such column. Received: "
-         "'Pirce'. Did you mean 'price'? Try one of: price, size."),
-        ("date.csv", None, "[read] the file must be there to be read. Received: "
-         "'date.csv' (No such file or directory). Did you mean 'data.csv'?"),
-        ("data.xlsx", None, "[read] the file must be there to be read. Received: "
-         "'data.xlsx' (No such file or directory). Did you mean 'data.csv'?"),
-    ):  # fmt: skip
+        (
+            "data.csv",
+            ["Pirce"],
+            "[read] data.csv: there is no such column. Received: "
+            "'Pirce'. Did you mean 'price'? Try one of: price, size.",
+        ),
+        (
+            "date.csv",
+            None,
+            "[read] the file must be there to be read. Received: "
+            "'date.csv' (No such file or directory). Did you mean 'data.csv'?",
+        ),
+        (
+            "data.xlsx",
+            None,
+            "[read] the file must be there to be read. Received: "
+            "'data.xlsx' (No such file or directory). Did you mean 'data.csv'?",
+        ),
+    ):
         with pytest.raises(TableError) as caught:
             tables.read(path, columns)
         assert str(caught.value) == message

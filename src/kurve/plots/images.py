@@ -175,14 +175,21 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
         titles = [""] * count
     else:
         pictures = kernel.transpose(3, 2, 0, 1).reshape(-1, height, width)
-        titles = [""] * count if channels == 1 else [
-            f"{o}, {i}" for o in range(count) for i in range(channels)
-        ]  # fmt: skip
+        titles = (
+            [""] * count
+            if channels == 1
+            else [f"{o}, {i}" for o in range(count) for i in range(channels)]
+        )
     largest = float(np.abs(kernel).max())
     return _panels(
-        "plot_filters", pictures[:MOST_MAPS], titles, ax, "RdBu_r",
-        vmin=-largest, vmax=largest,
-    )  # fmt: skip
+        "plot_filters",
+        pictures[:MOST_MAPS],
+        titles,
+        ax,
+        "RdBu_r",
+        vmin=-largest,
+        vmax=largest,
+    )
 
 
 @entry
@@ -220,9 +227,14 @@ def plot_feature_maps(
         )
     pictures = np.moveaxis(maps, -1, 0)[:MOST_MAPS]
     return _panels(
-        "plot_feature_maps", pictures, [""] * len(pictures), ax, "viridis",
-        vmin=maps.min(), vmax=maps.max(),
-    )  # fmt: skip
+        "plot_feature_maps",
+        pictures,
+        [""] * len(pictures),
+        ax,
+        "viridis",
+        vmin=maps.min(),
+        vmax=maps.max(),
+    )
 
 
 def _pictures(where: str, images: Any) -> np.ndarray:

@@ -125,10 +125,15 @@ def prepare(
         weight = validation_data[2] if len(validation_data) == 3 else None
         validation = _one_step(
             *_checked(
-                f"{where}, validation_data", model, loss,
-                validation_data[0], validation_data[1], weight, x.shape[1:],
+                f"{where}, validation_data",
+                model,
+                loss,
+                validation_data[0],
+                validation_data[1],
+                weight,
+                x.shape[1:],
             )
-        )  # fmt: skip
+        )
     fresh = [layer for layer in model._layers if not layer.built]
     given_shape = model._input_shape
     model._build_for(x)
@@ -169,9 +174,19 @@ def _task(
     program = model.ready_engine().compile(plan)
     trial = replace(model._state, params=model._state.params.copy())
     return Task(
-        where, model, loss, program, model._state, x, y, weights, validation, free,
-        slots, trial,
-    )  # fmt: skip
+        where,
+        model,
+        loss,
+        program,
+        model._state,
+        x,
+        y,
+        weights,
+        validation,
+        free,
+        slots,
+        trial,
+    )
 
 
 def _checked(

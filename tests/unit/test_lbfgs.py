@@ -10,7 +10,12 @@ import pytest
 from kurve import Input, Sequential, losses, regularizers, solvers, utils
 from kurve.layers import Dense, Dropout
 from kurve.solvers.base import prepare
-from kurve.solvers.quasi_newton import Place, descend, inverse_times, line_search
+from kurve.solvers.quasi_newton import (
+    Point,
+    descend,
+    inverse_hessian_times,
+    line_search,
+)
 
 X = np.random.default_rng(0).normal(size=(120, 3))
 TARGET = np.sin(X.sum(axis=1))
@@ -25,8 +30,8 @@ def rosenbrock(x: np.ndarray) -> tuple[float, np.ndarray]:
     return float(value), gradient
 
 
-def last(function: Any, start: Any, memory: int = 10) -> tuple[Place, int]:
-    """Where the path ends, and how often the function was asked."""
+def last(function: Any, start: Any, memory: int = 10) -> tuple[Point, int]:
+    """Where the path ends, and how often the function was called."""
     calls = 0
 
     def counted(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -35,17 +40,17 @@ def last(function: Any, start: Any, memory: int = 10) -> tuple[Place, int]:
         return function(x)
 
     values = []
-    for place in descend(counted, np.array(start, float), memory, 1e-9):
-        values.append(place.value)
+    for point in descend(counted, np.array(start, float), memory, 1e-9):
+        values.append(point.value)
     assert (np.diff(values) < 0.0).all()
-    return place, calls
+    return point, calls
 
 
 @pytest.mark.parametrize("memory", [1, 5, 20])
 @pytest.mark.parametrize("start", [[-1.2, 1.0], [-1.2, 1.0] * 10, [3.0, -2.0, 5.0]])
 def test_rosenbrock(start: list[float], memory: int) -> None:
-    place, calls = last(rosenbrock, start, memory)
-    np.testing.assert_allclose(place.x, np.ones(len(start)), atol=1e-8)
+    point, calls = last(rosenbrock, start, memory)
+    np.testing.assert_allclose(point.x, np.ones(len(start)), atol=1e-8)
     assert calls < (400 if memory > 1 else 2000)
 
 
@@ -75,8 +80,9 @@ def test_the_inverse_is_that_of_bfgs() -> None:
         left = np.eye(6) - np.outer(s, y) / (s @ y)
         inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
     g = random.normal(size=6)
-    np.testing.assert_allclose(inverse_times(g, steps), inverse @ g, rtol=1e-10)
-    np.testing.assert_allclose(inverse_times(y, steps), s, rtol=1e-9)  # the secant
+    np.testing.assert_allclose(inverse_hessian_times(g, steps), inverse @ g, rtol=1e-10)
+    # The secant equation.
+    np.testing.assert_allclose(inverse_hessian_times(y, steps), s, rtol=1e-9)
 
 
 @pytest.mark.parametrize("first", [1e-8, 1e-3, 1.0, 1e3, 1e8])
@@ -103,7 +109,7 @@ def test_strong_wolfe(f: Any, first: float) -> None:
         return float(value), np.array([float(slope)])
 
     start = np.array([shift + 0.01])
-    here = Place(start, *function(start))
+    here = Point(start, *function(start))
     direction = -np.sign(here.gradient)
     there = line_search(function, here, direction, first)
     assert there is not None
@@ -132,15 +138,15 @@ def scipys(model: Sequential, y: Any, iterations: int) -> float:
     """The loss that SciPy's L-BFGS-B reaches from the model's weights, in the same
     arithmetic; the model keeps its weights."""
     scipy = pytest.importorskip("scipy.optimize")
-    task = prepare("test", model, X, y, None, None)
+    problem = prepare("test", model, X, y, None, None)
 
     def function(p: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = task.program.gradient(task.at(p), task.batches, 0)
-        return value, gradient[task.free].astype(float)
+        value, gradient = problem.program.gradient(problem.at(p), problem.batches, 0)
+        return value, gradient[problem.free].astype(float)
 
     return scipy.minimize(
         function,
-        task.start(),
+        problem.start(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": iterations, "maxcor": 20},
@@ -170,12 +176,12 @@ def test_reaches_what_scipy_reaches(
 ) -> None:
     """After equally many steps, in the median over starts: which of many valleys a run
     follows is chance. Where there is one minimum only, see the next test."""
-    shares = []
+    ratios = []
     for seed in range(5):
         model = build("tanh", loss, seed, **options)
         theirs = scipys(model, y, 50)
-        shares.append(solvers.lbfgs(model, X, y, max_iterations=50).loss / theirs)
-    assert np.median(shares) <= 1.2
+        ratios.append(solvers.lbfgs(model, X, y, max_iterations=50).loss / theirs)
+    assert np.median(ratios) <= 1.2
 
 
 @pytest.mark.parametrize("loss", ["mse", "log_cosh"])
@@ -216,8 +222,8 @@ def test_sample_weights_and_dropout(engine: str) -> None:
     assert (np.diff(result.history["loss"]) < 0.0).all()
     assert result.loss < 0.02
     model.compile(loss="mse", optimizer="sgd")
-    found = model.evaluate(X, y, sample_weight=w, batch_size=120, verbose=0)
-    assert found == pytest.approx(result.loss, rel=1e-4)
+    loss = model.evaluate(X, y, sample_weight=w, batch_size=120, verbose=0)
+    assert loss == pytest.approx(result.loss, rel=1e-4)
 
 
 def test_validation_patience_callback_and_lines(
@@ -240,11 +246,14 @@ def test_validation_patience_callback_and_lines(
         len(losses_) - 1 - best == 20 and "val_loss has not improved" in result.message
     )
     model.compile(loss="mse", optimizer="sgd")
-    found = model.evaluate(X[30:], TARGET[30:], batch_size=90, verbose=0)
-    assert found == pytest.approx(losses_[best], rel=1e-4)
+    loss = model.evaluate(X[30:], TARGET[30:], batch_size=90, verbose=0)
+    assert loss == pytest.approx(losses_[best], rel=1e-4)
     assert capsys.readouterr().out.count("val_loss: ") == len(losses_)
-    ended = solvers.lbfgs(build(), X, TARGET, callback=lambda i, logs: i == 2)
-    assert ended.iterations == 2 and ended.message == "the callback ended it"
+    stopped = solvers.lbfgs(build(), X, TARGET, callback=lambda i, logs: i == 2)
+    assert (
+        stopped.iterations == 2
+        and stopped.message == "the callback stopped the training"
+    )
 
 
 @pytest.mark.parametrize(

@@ -472,7 +472,7 @@ def test_majority() -> None:
     fitted(model, Z, chance, steps=10, loss="binary_crossentropy")
     found = model.diagnose(Z, chance)["no_better_than_majority"]
     assert found.severity == "serious"
-    assert found.evidence["share of the largest class"] == pytest.approx(0.7)
+    assert found.evidence["frequency of the largest class"] == pytest.approx(0.7)
     # A rare class whose rows rank high, though none is ever likelier than not.
     rare = (
         shuffled.uniform(size=len(Z)) < 0.3 / (1.0 + np.exp(-3.0 * Z[:, 0]))
@@ -753,7 +753,7 @@ def test_it_reads_well(report: Diagnosis) -> None:
     ]
     assert "  Evidence: R2 0.123" in lines
     assert lines[lines.index("  Try: fix(") + 1] == "         it)"
-    assert lines[-1] == "Not looked at: new data, because there is none."
+    assert lines[-1] == "Not checked: new data, because there is none."
     assert max(map(len, lines)) <= 80
     assert repr(report) == "<Diagnosis of net: a (serious), b (note)>"
 

@@ -1,4 +1,4 @@
-"""What the checks ask about an operation of a plan."""
+"""Properties of an operation of a plan that the checks need."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from kurve.plan import Op
 
 
 def activation_of(op: Op) -> str:
-    """Name of the activation that an operation ends with."""
+    """Name of the activation that the operation ends with."""
     if op.kind == "softmax":
         return "softmax"
     return str(op.attrs.get("activation", "linear"))
 
 
 def is_linear(op: Op) -> bool:
-    """Whether the operation is an affine map, alone or after another one."""
+    """Whether the operation is an affine map in prediction."""
     if op.kind in ("pool", "global_pool"):
         return op.attrs["mode"] == "average"
     return OPERATIONS[op.kind].affine and activation_of(op) == "linear"
 
 
 def output_range(op: Op) -> tuple[float, float]:
-    """Lowest and highest value that its activation can give."""
+    """Lowest and highest value of the activation that the operation ends with."""
     facts = ACTIVATIONS[activation_of(op)]
     if activation_of(op) == "elu":
         return -float(op.attrs["alpha"]), facts.high

@@ -23,7 +23,7 @@ OPTIMIZER = [
     "gradient_accumulation_steps",
 ]
 
-CUSTOM_PREFIX = {
+KURVE_ONLY = {
     "layers": ["FourierFeatures"],
     "losses": ["GaussianNLL", "Pinball"],
     "initializers": ["SineUniform"],
@@ -36,8 +36,8 @@ def shared(path: str) -> list[str]:
     """The classes of a module that Keras has too."""
     names = attrgetter(path)(kurve).CLASSES
     theirs = attrgetter(path)(keras)
-    assert not [name for name in CUSTOM_PREFIX.get(path, []) if hasattr(theirs, name)]
-    return [name for name in names if name not in CUSTOM_PREFIX.get(path, [])]
+    assert not [name for name in KURVE_ONLY.get(path, []) if hasattr(theirs, name)]
+    return [name for name in names if name not in KURVE_ONLY.get(path, [])]
 
 
 LACKING: dict[str, list[str]] = {

@@ -1,5 +1,5 @@
-"""Windows of any size, stride, padding, dilation and group: beside loops over pixels,
-finite differences, and engine beside engine."""
+"""Windows of any size, stride, padding, dilation and group, against loops over pixels
+and finite differences, and engine against engine."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
 
 
 def made(kind: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> Layer:
-    """The layer; rejects a sample that is smaller than the window."""
+    """The layer; skips a sample that is smaller than the window."""
     layer: Layer = getattr(layers, kind)(**arguments)
     try:
         layer.compute_output_shape((None, *shape))
@@ -140,7 +140,7 @@ def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> N
 @QUIET
 @given(window=windows())
 def test_beside_loops(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> None:
-    """The definition of each, pixel by pixel, with TensorFlow's rule for padding."""
+    """By definition, pixel by pixel, with TensorFlow's rule for padding."""
     kind, arguments, shape = window
     layer = made(kind, arguments, shape)
     x = np.random.default_rng(2).normal(size=shape)
@@ -203,7 +203,7 @@ def by_loops(
 def combined(
     kind: str, arguments: dict[str, Any], weights: list[np.ndarray], seen: list[Any]
 ) -> np.ndarray:
-    """What a window makes of the pixels in it."""
+    """The value of a window's pixels."""
     pixels = np.array([pixel for _, pixel in seen])
     if kind.startswith("Max"):
         return pixels.max(axis=0)
@@ -231,7 +231,7 @@ def transposed(
     spans: list[int],
     arguments: dict[str, Any],
 ) -> np.ndarray:
-    """Every pixel laid into the full output, of which the middle stays."""
+    """Each pixel is added to the full output, which is then cropped."""
     lengths = x.shape[:-1]
     full = [(n - 1) * s + k for n, s, k in zip(lengths, strides, spans, strict=True)]
     canvas = np.zeros((*[n + 8 for n in full], kernel.shape[-2]))

@@ -1,5 +1,6 @@
-"""Windows of random shapes, strides, paddings, dilations and groups beside Keras:
-outputs and gradients in float64, where no rounding hides an index off by one."""
+"""Windows of random shapes, strides, paddings, dilations and groups against Keras:
+outputs and gradients in float64, where rounding cannot hide an index that is off by
+one."""
 
 from __future__ import annotations
 

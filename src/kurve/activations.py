@@ -17,24 +17,10 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
+from kurve.kinds import ACTIVATIONS
 from kurve.plan import Attr
 
-NAMES = (
-    "linear",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "gelu",
-    "silu",
-    "sigmoid",
-    "tanh",
-    "softplus",
-    "softsign",
-    "softmax",
-    "sin",
-    "snake",
-)
+NAMES = tuple(ACTIVATIONS)
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -71,7 +57,7 @@ class Activation:
     @entry
     def __call__(self, x: Any) -> np.ndarray:
         """The activation of every element of x; softmax goes over the last axis."""
-        from kurve.engines.reference.activations import ACTIVATIONS
+        from kurve.engines.reference.activations import ACTIVATIONS as FORMULAS
 
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
@@ -79,7 +65,7 @@ class Activation:
         if self.name == "softmax":
             e = np.exp(z - z.max(axis=-1, keepdims=True))
             return np.asarray(e / e.sum(axis=-1, keepdims=True))
-        return ACTIVATIONS[self.name][0](z, self.alpha)
+        return FORMULAS[self.name][0](z, self.alpha)
 
 
 linear = Activation("linear")

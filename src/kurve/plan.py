@@ -22,11 +22,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from kurve.kinds import OPERATIONS
+
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
-
-TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "affine_image"})
-"""Operations by chance, which do nothing in prediction."""
 
 Attr = float | int | str | bool
 Shape = tuple[int, ...]
@@ -143,10 +142,10 @@ class Plan:
         normalization stands on its moving averages."""
         ops = tuple(
             replace(op, attrs={**op.attrs, "frozen": True})
-            if op.kind == "batch_normalization"
+            if OPERATIONS[op.kind].updates_buffers
             else op
             for op in self.ops
-            if op.kind not in TRAINING_ONLY
+            if not OPERATIONS[op.kind].training_only
         )
         return replace(self, ops=ops or self.ops)
 

@@ -71,5 +71,8 @@ def process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": root}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "kurve", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )

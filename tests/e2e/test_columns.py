@@ -46,8 +46,18 @@ def test_what_only_held_out_rows_have(
     write("towns.csv", "town,x,y", towns(), range(100), range(0, 200, 2))
     moved = 0
     for seed in range(5):
-        done = run("fit", "towns.csv", "-t", target, *QUICK[1:], way, "--holdout",
-                   "0.3", "--seed", str(seed))  # fmt: skip
+        done = run(
+            "fit",
+            "towns.csv",
+            "-t",
+            target,
+            *QUICK[1:],
+            way,
+            "--holdout",
+            "0.3",
+            "--seed",
+            str(seed),
+        )
         assert done.code == 0, done.err
         found = kurve.estimators.load("towns.kurve")
         levels = found._columns.levels.get(0) if target == "y" else found.classes_
@@ -73,8 +83,20 @@ def test_the_only_value_of_a_column_is_not_held_out(run: Any, way: str) -> None:
     cells = [7.5 if i == 5 else "" for i in range(30)]
     write("one.csv", "a,b,y", cells, range(30), range(30))
     for seed in range(4):
-        done = run("fit", "one.csv", "-t", "y", *QUICK, way, "--holdout", "0.5",
-                   "--missing", "impute", "--seed", str(seed))  # fmt: skip
+        done = run(
+            "fit",
+            "one.csv",
+            "-t",
+            "y",
+            *QUICK,
+            way,
+            "--holdout",
+            "0.5",
+            "--missing",
+            "impute",
+            "--seed",
+            str(seed),
+        )
         assert done.code == 0, done.err
 
 
@@ -156,11 +178,14 @@ def test_evaluating_unknown_categories(run: Any) -> None:
 @pytest.mark.parametrize(
     ("levels", "new"),
     [
-        (["007", "A1", "B2"], ["007"]), (["True", "x", "y"], ["True"]),
-        (["2020-01-01", "x", "y"], ["2020-01-01"]), (["1e3", "x", "y"], ["1e3"]),
-        (["10:30", "x", "y"], ["10:30"]), ([" a", "b", "c"], [" a"]),
+        (["007", "A1", "B2"], ["007"]),
+        (["True", "x", "y"], ["True"]),
+        (["2020-01-01", "x", "y"], ["2020-01-01"]),
+        (["1e3", "x", "y"], ["1e3"]),
+        (["10:30", "x", "y"], ["10:30"]),
+        ([" a", "b", "c"], [" a"]),
     ],
-)  # fmt: skip
+)
 def test_kinds_come_from_the_model(
     run: Any, way: str, levels: list[str], new: list[str]
 ) -> None:
@@ -203,9 +228,17 @@ def test_numbers_stay_numbers(run: Any, way: str, cell: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_copies_are_exact(run: Any, way: str) -> None:
     ids = ["007", "12345678901234567890", "1", "00"]
-    write("n.csv", "a,id,n,t,b,city,y", [1.5, 2, 3, 4], ids, [10, -7, 0, 2**60],
-          ["2020-01-01 10:00", "x", "y", "z"], ["true", "False", "true", "true"],
-          ["Rome"] * 4, [1] * 4)  # fmt: skip
+    write(
+        "n.csv",
+        "a,id,n,t,b,city,y",
+        [1.5, 2, 3, 4],
+        ids,
+        [10, -7, 0, 2**60],
+        ["2020-01-01 10:00", "x", "y", "z"],
+        ["true", "False", "true", "true"],
+        ["Rome"] * 4,
+        [1] * 4,
+    )
     fitted(run, "-q", "--features", "a,city")
     done = run("predict", "data.kurve", "n.csv", way, "--keep", "id,n,a,t,b")
     assert (done.code, done.err) == (0, "")
@@ -257,12 +290,13 @@ def test_an_output_that_is_an_input(run: Any) -> None:
 def test_types_that_are_neither_numbers_nor_categories(run: Any, way: str) -> None:
     day = datetime.date(2020, 1, 1)
     odd = {
-        "list": [[i] for i in range(60)], "struct": [{"a": i % 3} for i in range(60)],
+        "list": [[i] for i in range(60)],
+        "struct": [{"a": i % 3} for i in range(60)],
         "date": [day.replace(day=1 + i % 9) for i in range(60)],
         "time": [datetime.time(i % 3) for i in range(60)],
         "span": [datetime.timedelta(days=i) for i in range(60)],
         "bytes": [b"x"] * 60,
-    }  # fmt: skip
+    }
     columns = {"x": list(range(60)), **odd}
     with open("odd.feather", "wb") as file:
         writer = tables.writer(file, pa.table(columns).schema, "feather")
@@ -339,10 +373,15 @@ def test_lines_are_those_of_the_file(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cells", [
-    ["2020-01-01", "2020-01-02"], ["2020-01-01 10:00", "2020-01-02 10:00"],
-    ["10:30", "11:30"], ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00Z"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["2020-01-01", "2020-01-02"],
+        ["2020-01-01 10:00", "2020-01-02 10:00"],
+        ["10:30", "11:30"],
+        ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00Z"],
+    ],
+)
 def test_dates_are_refused_either_way(run: Any, way: str, cells: list[str]) -> None:
     write("w.csv", "when,x,y", cells * 30, range(60), range(60))
     for target, role in (("y", "feature"), ("when", "target")):
@@ -363,9 +402,7 @@ def test_too_large_for_the_memory(
 
     monkeypatch.setattr(memory, what, lambda *arguments: False)
     done = fitted(run, "--missing", "impute")
-    said = (
-        "data.csv: too large to be read at once, so read in chunks" in done.out
-    )
+    said = "data.csv: too large to be read at once, so read in chunks" in done.out
     assert said is (what == "fits_matrix")
     assert run("predict", "data.kurve", "data.csv").code == 0
     assert fitted(run, "--no-chunks").out.startswith("data.csv: 135 rows to train, 15")

@@ -102,22 +102,50 @@ def public_names(module_name: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "assessment", "callbacks", "diagnosis", "estimators", "inspection", "layers",
-        "losses", "metrics", "optimizers", "plots", "report", "solvers",
+        "assessment",
+        "callbacks",
+        "diagnosis",
+        "estimators",
+        "inspection",
+        "layers",
+        "losses",
+        "metrics",
+        "optimizers",
+        "plots",
+        "report",
+        "solvers",
         "tables",
     ],
-)  # fmt: skip
+)
 def test_reference_lists_every_class(module: str) -> None:
     page = (ROOT / "docs" / "reference.md").read_text()
     _, _, section = page.partition(f"\n## kurve.{module}\n")
     listed = set(re.findall(r"`(\w+)", section.partition("\n## ")[0]))
     names = {name for name in public_names(f"kurve.{module}") if name[0].isupper()}
     internal = {
-        "Activation", "Attr", "CallbackList", "Entrance", "Estimator", "InputLayer",
-        "FittingAccuracy", "L1L2", "Layer", "LearningRateSchedule", "Loss",
-        "LossMetric", "Metric", "MetricSpec", "Op", "Optimizer", "Plan", "Residuals",
-        "Rowwise", "VariableSpec", "Spec", "Variable",
-    }  # fmt: skip
+        "Activation",
+        "Attr",
+        "CallbackList",
+        "Entrance",
+        "Estimator",
+        "InputLayer",
+        "FittingAccuracy",
+        "L1L2",
+        "Layer",
+        "LearningRateSchedule",
+        "Loss",
+        "LossMetric",
+        "Metric",
+        "MetricSpec",
+        "Op",
+        "Optimizer",
+        "Plan",
+        "Residuals",
+        "Rowwise",
+        "VariableSpec",
+        "Spec",
+        "Variable",
+    }
     assert names - internal <= listed
 
 

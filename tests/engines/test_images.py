@@ -24,7 +24,7 @@ def targets(rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_gradient(name: str) -> None:
-    """Of every variable, that of the layer before the stack included."""
+    """Of every variable, including those of the layer before the stack."""
     stack = STACKS[name]
     check(model_of(stack, "reference"), samples(stack, ROWS), targets(ROWS))
 

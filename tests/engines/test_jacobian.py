@@ -1,4 +1,4 @@
-"""The derivative of every output by every variable, for both engines."""
+"""The derivative of every output with respect to every variable, for both engines."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_engines_agree_for_every_activation(activation: Any) -> None:
 
 
 def test_outputs_are_those_of_predict(engine: str) -> None:
-    """Bit for bit, so with dropout off; and frozen variables and padding have zeros."""
+    """Bit for bit, so with dropout off; zeros for frozen variables and padding."""
     for stack in ("dropout", "frozen"):
         model, x = (
             model_of(stack, engine),

@@ -50,9 +50,14 @@ def hashes() -> dict[str, str]:
     for name, (widths, optimizer, loss, batch) in CASES.items():
         layers = [Dense(units, activation) for units, activation in widths]
         model = Sequential(
-            [Input((5,)), Normalization(mean=0.125, variance=0.5), *layers,
-             Dropout(0.25), Dense(1)]
-        )  # fmt: skip
+            [
+                Input((5,)),
+                Normalization(mean=0.125, variance=0.5),
+                *layers,
+                Dropout(0.25),
+                Dense(1),
+            ]
+        )
         model._network.seed = 11
         model.compile(optimizer, loss, engine="native")
         shapes = [w.shape for w in model.get_weights()]

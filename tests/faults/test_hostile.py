@@ -162,7 +162,10 @@ STORIES: dict[str, Callable[[], bytes]] = {
         "compile", "optimizer", "config", "epsilon", value=None
     ),
     "a schedule of text": lambda: described(
-        *("compile", "optimizer", "config", "learning_rate"),
+        "compile",
+        "optimizer",
+        "config",
+        "learning_rate",
         value={
             "class_name": "CosineDecay",
             "config": {

@@ -186,11 +186,9 @@ HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
     "moved": (
         PICTURE,
         lambda: [
-            *(
-                Conv2D(3, 1),
-                RandomRotation(0.2),
-                UpSampling2D(2, interpolation="bilinear"),
-            ),
+            Conv2D(3, 1),
+            RandomRotation(0.2),
+            UpSampling2D(2, interpolation="bilinear"),
             MaxPooling2D(7, 2),
         ],
     ),

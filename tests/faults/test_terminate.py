@@ -146,9 +146,15 @@ def model_of() -> Sequential:
 
 def fit(model: Sequential, *used: callbacks.Callback, **options: object) -> list[bytes]:
     model.fit(
-        X, np.sin(3 * X), batch_size=7, epochs=4, verbose=0, validation_split=0.2,
-        callbacks=used, **options,
-    )  # fmt: skip
+        X,
+        np.sin(3 * X),
+        batch_size=7,
+        epochs=4,
+        verbose=0,
+        validation_split=0.2,
+        callbacks=used,
+        **options,
+    )
     return [w.tobytes() for w in model.get_weights()]
 
 

@@ -31,8 +31,8 @@ def only_in_kurve(case: Case) -> bool:
 
 
 def after_some_steps(library: Any, case: Case) -> Any:
-    """The case's model in one library, trained a little, so that the optimizer has
-    something to forget."""
+    """The case's model in one library, trained for a few steps, so that the optimizer
+    has a state."""
     model = twin_models(case)[library is keras]
     metrics = [] if case.target == "classes" else ["mae"]
     model.compile(

@@ -1,4 +1,4 @@
-"""Files of image layers between Keras and Kurve: equal predictions, and training
+"""Files of image layers between Keras and Kurve: predictions are equal, and training
 continues with equal losses."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Image layers beside Keras: outputs, gradients, and twenty steps of training."""
+"""Image layers against Keras: outputs, gradients, and twenty steps of training."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_gradient(name: str, engine: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_in_float64(name: str) -> None:
-    """No rounding left to hide behind."""
+    """In float64, where rounding cannot hide an error."""
     model = compiled(name, "reference")
     state = model._network.training_state()
     state = replace(
@@ -223,7 +223,7 @@ def test_moved_pictures(what: str, mode: str, interpolation: str) -> None:
 
 
 def test_ties_of_max_pooling_go_to_the_first() -> None:
-    """Whole numbers, many of them equal: the gradient of the input shows the winner."""
+    """Integers, many of them equal: the gradient of the input shows which one wins."""
     x = np.random.default_rng(4).integers(0, 3, (6, 6, 6, 2)).astype(np.float32)
     for arguments in ({"pool_size": 2}, {"pool_size": 3, "strides": 1}):
         made = kurve.layers.MaxPooling2D(**arguments)

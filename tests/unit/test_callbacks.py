@@ -394,7 +394,11 @@ def test_the_last_logs_at_the_end_of_training() -> None:
     history = run(model, reduce, End(), epochs=3, validation_split=0.25)
     assert told.pop() == {name: v[-1] for name, v in history.history.items()}
     assert set(history.history) == {
-        *("loss", "mae", "val_loss", "val_mae", "learning_rate")
+        "loss",
+        "mae",
+        "val_loss",
+        "val_mae",
+        "learning_rate",
     }
     run(model, End(), epochs=0)
     assert told.pop() == {}

@@ -115,10 +115,18 @@ def test_says_where_it_has_looked(empty: Path) -> None:
         {"y_test": np.array(["cat", "dog"])},
     ],
     ids=[
-        "not uint8", "one image", "too few labels", "objects", "no images",
-        "other sizes", "labels between", "labels above 255", "labels below 0", "names",
+        "not uint8",
+        "one image",
+        "too few labels",
+        "objects",
+        "no images",
+        "other sizes",
+        "labels between",
+        "labels above 255",
+        "labels below 0",
+        "names",
     ],
-)  # fmt: skip
+)
 def test_refuses_other_arrays(empty: Path, changed: dict[str, np.ndarray]) -> None:
     file = write_npz(empty / "mnist.npz", **changed)
     with pytest.raises(ValueError, match=r"^\[mnist\] .*Try another copy"):

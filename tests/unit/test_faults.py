@@ -77,9 +77,13 @@ def test_an_interrupted_fit_leaves_a_whole_step_and_goes_on(
     options: dict[str, Any] = {"batch_size": 5, "shuffle": False, "verbose": 0}
     with pytest.raises(type(error)):
         model.fit(
-            X, Y, epochs=3, validation_data=(X, Y),
-            callbacks=[Break(hook, error, at)], **options,
-        )  # fmt: skip
+            X,
+            Y,
+            epochs=3,
+            validation_data=(X, Y),
+            callbacks=[Break(hook, error, at)],
+            **options,
+        )
     assert model.iterations == steps
     for step in range(steps):
         rows = slice(5 * (step % 4), 5 * (step % 4) + 5)
@@ -178,9 +182,12 @@ def test_what_is_large_but_does_not_overflow_is_learned_from(
         model.compile(name, "mse")
         model.set_weights(weights)
         model.fit(
-            np.full(batch, 1e2), np.full(batch, size), batch_size=batch, epochs=3,
+            np.full(batch, 1e2),
+            np.full(batch, size),
+            batch_size=batch,
+            epochs=3,
             verbose=0,
-        )  # fmt: skip
+        )
         assert model.iterations == 3
         assert finite(model)
     for a, b in zip(*(model.get_weights() for model in models), strict=True):

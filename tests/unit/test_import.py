@@ -13,9 +13,17 @@ import pytest
 import kurve
 
 HEAVY = {
-    "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "joblib",
-    "IPython", "torch", "narwhals",
-}  # fmt: skip
+    "matplotlib",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "joblib",
+    "IPython",
+    "torch",
+    "narwhals",
+}
 LIMIT = 0.030
 
 
@@ -25,8 +33,11 @@ def python(code: str, **environment: str) -> str:
     environment = {**os.environ, "PYTHONPATH": root, **environment}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env=environment, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def test_heavy_modules_wait_until_they_are_needed() -> None:

@@ -35,36 +35,52 @@ def rows(values: np.ndarray, w: np.ndarray) -> float:
 CASES = {
     "mse": (
         metrics.MeanSquaredError,
-        *(Y, P, lambda w: rows(((Y - P) ** 2).mean(axis=1), w)),
+        Y,
+        P,
+        lambda w: rows(((Y - P) ** 2).mean(axis=1), w),
     ),
     "mae": (
         metrics.MeanAbsoluteError,
-        *(Y, P, lambda w: rows(np.abs(Y - P).mean(axis=1), w)),
+        Y,
+        P,
+        lambda w: rows(np.abs(Y - P).mean(axis=1), w),
     ),
     "rmse": (
         metrics.RootMeanSquaredError,
-        *(Y, P, lambda w: math.sqrt(rows(((Y - P) ** 2).mean(axis=1), w))),
+        Y,
+        P,
+        lambda w: math.sqrt(rows(((Y - P) ** 2).mean(axis=1), w)),
     ),
     "r2": (metrics.R2Score, Y, P, lambda w: r2(Y, P, w)),
     "binary": (
         metrics.BinaryAccuracy,
-        *(BITS, SHARES, lambda w: rows(((SHARES > 0.5) == BITS).mean(axis=1), w)),
+        BITS,
+        SHARES,
+        lambda w: rows(((SHARES > 0.5) == BITS).mean(axis=1), w),
     ),
     "threshold": (
         lambda: metrics.BinaryAccuracy(threshold=0.8),
-        *(BITS, SHARES, lambda w: rows(((SHARES > 0.8) == BITS).mean(axis=1), w)),
+        BITS,
+        SHARES,
+        lambda w: rows(((SHARES > 0.8) == BITS).mean(axis=1), w),
     ),
     "categorical": (
         metrics.CategoricalAccuracy,
-        *(np.eye(O)[CLASSES], P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+        np.eye(O)[CLASSES],
+        P,
+        lambda w: rows(P.argmax(axis=1) == CLASSES, w),
     ),
     "sparse": (
         metrics.SparseCategoricalAccuracy,
-        *(CLASSES, P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+        CLASSES,
+        P,
+        lambda w: rows(P.argmax(axis=1) == CLASSES, w),
     ),
     "huber": (
         lambda: metrics.get(losses.Huber(0.5)),
-        *(Y, P, lambda w: float((w * losses.huber(Y, P, delta=0.5)).sum() / w.sum())),
+        Y,
+        P,
+        lambda w: float((w * losses.huber(Y, P, delta=0.5)).sum() / w.sum()),
     ),
 }
 

@@ -65,7 +65,12 @@ def test_what_layers_become() -> None:
     assert model._network.plan is not None
     ops = model._network.plan.ops
     assert [op.kind for op in ops] == [
-        *("normalization", "dense", "dropout", "dense", "softmax", "activation")
+        "normalization",
+        "dense",
+        "dropout",
+        "dense",
+        "softmax",
+        "activation",
     ]
     assert ops[1].attrs == {"activation": "relu", "alpha": 0.0}
     assert ops[3].attrs["activation"] == "linear"

@@ -74,9 +74,11 @@ def fit(model: Sequential, *used: callbacks.Callback, **options: Any) -> Any:
 def interrupted(at: int, path: Path, *used: callbacks.Callback, **options: Any) -> None:
     with pytest.raises(Stop):
         fit(
-            model_of(), StopAt(at), *used,
+            model_of(),
+            StopAt(at),
+            *used,
             **{"checkpoint": path, "checkpoint_freq": 1, **options},
-        )  # fmt: skip
+        )
 
 
 NEVER = StopAt(-1)
@@ -250,9 +252,13 @@ def test_csv_logger_writes_no_line_twice(tmp_path: Path) -> None:
     fit(model_of(), *used("whole.csv"), epochs=6)
     with pytest.raises(Stop):
         fit(
-            model_of(), *used("log.csv"), StopAt(37), epochs=6,
-            checkpoint=tmp_path / "folder", checkpoint_freq=20,
-        )  # fmt: skip
+            model_of(),
+            *used("log.csv"),
+            StopAt(37),
+            epochs=6,
+            checkpoint=tmp_path / "folder",
+            checkpoint_freq=20,
+        )
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
     fit(model_of(), *used("log.csv"), NEVER, epochs=6, checkpoint=tmp_path / "folder")
     whole = (tmp_path / "whole.csv").read_bytes()
@@ -263,9 +269,12 @@ def test_csv_logger_whose_file_has_gone(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     with pytest.raises(Stop):
         fit(
-            model_of(), callbacks.CSVLogger(log), StopAt(14),
-            checkpoint=tmp_path / "folder", checkpoint_freq=1,
-        )  # fmt: skip
+            model_of(),
+            callbacks.CSVLogger(log),
+            StopAt(14),
+            checkpoint=tmp_path / "folder",
+            checkpoint_freq=1,
+        )
     log.unlink()
     with pytest.warns(RuntimeWarning, match=r"log.csv' has lost lines since the check"):
         fit(model_of(), callbacks.CSVLogger(log), NEVER, checkpoint=tmp_path / "folder")
@@ -299,9 +308,13 @@ def test_terminate_on_nan_ends_the_same_way(tmp_path: Path) -> None:
     def run(*used: callbacks.Callback, **options: Any) -> Any:
         model = model_of(optimizer=optimizers.SGD(1e30))
         found = fit(
-            model, callbacks.TerminateOnNaN(), *used, validation_data=(X, Y),
-            validation_batch_size=20, **options,
-        )  # fmt: skip
+            model,
+            callbacks.TerminateOnNaN(),
+            *used,
+            validation_data=(X, Y),
+            validation_batch_size=20,
+            **options,
+        )
         return repr(found)
 
     quiet = StopInTest()
@@ -346,12 +359,24 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(
 VALUES = [
     {"a": None, "b": [True, 3, -(2**80), "text \u00e9"], 7: (1.5, ()), None: {}},
     [1e-310, -0.0, 2**62] + [0.1] * 20,
-    [0.1] * 9, [float("nan"), float("inf"), -float("inf")] * 4, list(range(-5, 9)),
-    [np.float32(0.1)] * 8, [np.float64(0.1), np.int8(-3), np.bool_(True)],
-    {"$tuple": 3}, {"x": {"$float": {}}}, [], {}, [2**70] * 9, ["", "$list"],
-    np.arange(6.0).reshape(2, 3).T, np.array(3, np.int8), np.zeros((0, 4), np.float16),
-    np.array([[True], [False]]), np.arange(3, dtype=np.uint64), {(1, "a"): 2},
-]  # fmt: skip
+    [0.1] * 9,
+    [float("nan"), float("inf"), -float("inf")] * 4,
+    list(range(-5, 9)),
+    [np.float32(0.1)] * 8,
+    [np.float64(0.1), np.int8(-3), np.bool_(True)],
+    {"$tuple": 3},
+    {"x": {"$float": {}}},
+    [],
+    {},
+    [2**70] * 9,
+    ["", "$list"],
+    np.arange(6.0).reshape(2, 3).T,
+    np.array(3, np.int8),
+    np.zeros((0, 4), np.float16),
+    np.array([[True], [False]]),
+    np.arange(3, dtype=np.uint64),
+    {(1, "a"): 2},
+]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -547,8 +572,9 @@ def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
             code += "m.fit(np.ones(9), np.ones(9), verbose=0, checkpoint=sys.argv[1])"
             done = subprocess.run(
                 [sys.executable, "-c", code, str(tmp_path)],
-                capture_output=True, text=True,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+            )
             assert done.returncode == 1
             assert "CheckpointInUseError" in done.stderr
 

@@ -26,6 +26,7 @@ from kurve.estimators.novelty import Novelty
 from kurve.estimators.parameters import SOLVERS, Parameters
 from kurve.estimators.scaling import Scaler
 from kurve.estimators.training import TrainingSetup
+from kurve.kinds import ACTIVATIONS
 from kurve.losses import Loss
 from kurve.models import Sequential
 
@@ -221,9 +222,9 @@ class Estimator(Parameters):
         elif not isinstance(self.hidden_layer_sizes, str):
             hidden = tuple(map(int, self.hidden_layer_sizes))
         batches = (self.batch_size, self.learning_rate)
-        smooth = self.activation == "auto" or activations.get(self.activation).name in (
-            "tanh", "sigmoid", "silu", "gelu", "softplus", "sin",
-        )  # fmt: skip
+        smooth = self.activation == "auto"
+        if not smooth:
+            smooth = ACTIVATIONS[activations.get(self.activation).name].second_order
         choice = self._choice(
             wanted,
             rows,

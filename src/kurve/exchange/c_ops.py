@@ -9,7 +9,8 @@ from collections.abc import Callable
 from kurve.exchange import c_images as images
 from kurve.exchange import constants
 from kurve.exchange.c_functions import Activations, Arrays, CFunction, repeated
-from kurve.plan import TRAINING_ONLY, Op
+from kurve.kinds import TRAINING_ONLY
+from kurve.plan import Op
 
 
 def dense(activations: Activations, op: Op, arrays: Arrays) -> CFunction:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from kurve.exchange import constants
 from kurve.exchange import onnx_images as images
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
-from kurve.plan import TRAINING_ONLY, Op
+from kurve.kinds import TRAINING_ONLY
+from kurve.plan import Op
 
 
 def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:

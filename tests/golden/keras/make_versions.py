@@ -234,41 +234,56 @@ def losses():
         "binary": ("binary_crossentropy", ["accuracy"], "sigmoid", 1, some[:, :1]),
         "categorical": ("categorical_crossentropy", ["accuracy"], "softmax", 3, one),
         "sparse": (
-            "sparse_categorical_crossentropy", ["accuracy"], "softmax", 3, numbers
+            "sparse_categorical_crossentropy",
+            ["accuracy"],
+            "softmax",
+            3,
+            numbers,
         ),
         "MeanSquaredError": (
             lambda: K.MeanSquaredError(),
             lambda: [M.MeanAbsoluteError(), M.RootMeanSquaredError(name="root")],
-            None, 3, real,
+            None,
+            3,
+            real,
         ),
         "MeanAbsoluteError": (
-            lambda: K.MeanAbsoluteError(), lambda: [M.MeanSquaredError()],
-            None, 3, real,
+            lambda: K.MeanAbsoluteError(),
+            lambda: [M.MeanSquaredError()],
+            None,
+            3,
+            real,
         ),
-        "Huber": (
-            lambda: K.Huber(2.0), lambda: [M.LogCoshError()], None, 3, 3 * real
-        ),
+        "Huber": (lambda: K.Huber(2.0), lambda: [M.LogCoshError()], None, 3, 3 * real),
         "LogCosh": (lambda: K.LogCosh(), [], None, 3, real),
         "BinaryCrossentropy": (
             lambda: K.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
             lambda: [
-                M.BinaryAccuracy(threshold=0.3), M.BinaryCrossentropy(from_logits=True)
+                M.BinaryAccuracy(threshold=0.3),
+                M.BinaryCrossentropy(from_logits=True),
             ],
-            None, 3, some,
+            None,
+            3,
+            some,
         ),
         "CategoricalCrossentropy": (
             lambda: K.CategoricalCrossentropy(label_smoothing=0.1),
             lambda: [M.CategoricalAccuracy(), M.TopKCategoricalAccuracy(2)],
-            "softmax", 3, one,
+            "softmax",
+            3,
+            one,
         ),
         "SparseCategoricalCrossentropy": (
             lambda: K.SparseCategoricalCrossentropy(from_logits=True),
             lambda: [
-                M.SparseCategoricalAccuracy(), M.SparseTopKCategoricalAccuracy(k=2)
+                M.SparseCategoricalAccuracy(),
+                M.SparseTopKCategoricalAccuracy(k=2),
             ],
-            None, 3, numbers,
+            None,
+            3,
+            numbers,
         ),
-    }  # fmt: skip
+    }
     if hasattr(M, "R2Score"):
         table["r2"] = ("mse", lambda: [M.R2Score()], None, 3, real)
     return table

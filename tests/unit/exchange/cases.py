@@ -17,14 +17,26 @@ from tests.engines.images import STACKS
 ACTIVATIONS = {
     name: activations.get(name)
     for name in (
-        "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid",
-        "tanh", "softplus", "softsign", "softmax", "sin", "snake",
+        "linear",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "softplus",
+        "softsign",
+        "softmax",
+        "sin",
+        "snake",
     )
 } | {
     "leaky_relu of 0.03": activations.Activation("leaky_relu", 0.03),
     "elu of 0.7": activations.Activation("elu", 0.7),
     "snake of 2.5": activations.Activation("snake", 2.5),
-}  # fmt: skip
+}
 
 
 def of_activation(name: str) -> models.Sequential:
@@ -175,8 +187,11 @@ def rows_for(model: Any) -> np.ndarray:
 
 
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (8,), "solver": "adam", "max_epochs": 4, "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (8,),
+    "solver": "adam",
+    "max_epochs": 4,
+    "random_state": 0,
+}
 
 
 def _regressor(**given: Any) -> Any:

@@ -31,8 +31,10 @@ SANE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 def compiled(arguments: list[Any], folder: Path, compiler: str = CC) -> None:
     done = subprocess.run(
         [compiler, *map(str, arguments), "-lm"],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -224,10 +226,20 @@ def test_what_the_estimator_refuses_gives_no_number(
 
 
 HOSTILE = [
-    "*/ int evil; /*", "line\nbreak", 'quote" , evil(), "', "what??/", "back\\",
-    "Länge 長さ", "tab\t%d%s", "??'??-", "", " ", "\x00\x7f\u2028", "\ud800",
+    "*/ int evil; /*",
+    "line\nbreak",
+    'quote" , evil(), "',
+    "what??/",
+    "back\\",
+    "Länge 長さ",
+    "tab\t%d%s",
+    "??'??-",
+    "",
+    " ",
+    "\x00\x7f\u2028",
+    "\ud800",
     "a" * 400,
-]  # fmt: skip
+]
 
 
 def test_names_cannot_break_out(tmp_path: Path) -> None:
@@ -266,11 +278,17 @@ def test_layer_names_cannot_break_out(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "name"),
     [
-        ("2 x 64 net", "kurve_2_x_64_net"), ("Über-Größe", "ber_Gr_e"),
-        ("__init__", "init"), ("int", "int"), ("a*_/..b", "a_b"), ("x" * 99, "x" * 40),
-        ("模型", "kurve"), ("-", "kurve"), ('"; evil', "evil"),
+        ("2 x 64 net", "kurve_2_x_64_net"),
+        ("Über-Größe", "ber_Gr_e"),
+        ("__init__", "init"),
+        ("int", "int"),
+        ("a*_/..b", "a_b"),
+        ("x" * 99, "x" * 40),
+        ("模型", "kurve"),
+        ("-", "kurve"),
+        ('"; evil', "evil"),
     ],
-)  # fmt: skip
+)
 def test_file_names_become_identifiers(title: str, name: str, tmp_path: Path) -> None:
     model = cases.sequential("one layer")
     source = tmp_path / f"{title.replace('/', '')}.c"

@@ -765,9 +765,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "m.keras").write_bytes(b"PK no zip")
     (tmp_path / "m.h5").write_bytes(b"")
     for name in ("m.keras", "m.h5"):
-        with pytest.raises(
-            ModelFileError, match="is neither a zip nor an HDF5"
-        ):
+        with pytest.raises(ModelFileError, match="is neither a zip nor an HDF5"):
             models.load_model(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         models.load_model(tmp_path / "absent.keras")

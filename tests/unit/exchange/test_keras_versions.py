@@ -146,7 +146,9 @@ def part(file: str) -> float:
 def is_slow_nadam(file: str) -> bool:
     """Whether its Nadam has the schedule of Keras before 2.11."""
     legacy = "legacy-" in file or file.split("/")[0] in (
-        *("keras-2.3.1", "tf-1.15", "tf-2.8"),
+        "keras-2.3.1",
+        "tf-1.15",
+        "tf-2.8",
     )
     return legacy and "nadam" in file
 

@@ -84,8 +84,8 @@ def fits(case: Case, n: int) -> dict[str, Callable[[], Any]]:
 
 def seconds_of(fit: Callable[[], Any]) -> float:
     """Mean time of a fit over one turn."""
-    begin, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begin) < TURN or not count:
+    start, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < TURN or not count:
         fit()
         count += 1
     return spent / count

@@ -50,12 +50,12 @@ def outcome(fit: Fit, name: str, start: int, dtype: Any = np.float64) -> dict[st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(ROUNDS):
-            begin = time.perf_counter()
+            began = time.perf_counter()
             try:
                 p, covariance = fit(*arguments)
             except RuntimeError:
                 return {"digits": 0.0, "deviations": 0.0, "seconds": None}
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(time.perf_counter() - began)
     return {
         "digits": digits(p, problem.values),
         "deviations": digits(np.sqrt(np.diag(covariance)), problem.deviations),

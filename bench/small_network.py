@@ -145,9 +145,9 @@ def page() -> str:
     found: dict[str, list[tuple[bool, float]]] = {name: [] for name in fits}
     for seed in range(STARTS):
         for name, fit in fits.items():
-            begin = time.perf_counter()
+            began = time.perf_counter()
             loss = fit(seed)
-            found[name].append((loss <= GOAL, 1e3 * (time.perf_counter() - begin)))
+            found[name].append((loss <= GOAL, 1e3 * (time.perf_counter() - began)))
     body = []
     for name, runs in found.items():
         times = [ms for reached, ms in runs if reached]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_array, as_numbers
-from kurve.scores import Residuals, explained, residuals
+from kurve.scores import Residuals, class_numbers, explained, residuals
 
 SAMPLES = 1000
 WORK = 2e7
@@ -195,14 +195,6 @@ def assess_classes(
             {"accuracy": lambda m: m[0], "log loss": lambda m: m[1]},
         )
     return Assessment(_scores(tables, seed), len(number))
-
-
-def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
-    """The index of each row's class; -1 where it is none of them."""
-    place = {_plain(name): i for i, name in enumerate(classes)}
-    values, inverse = np.unique(np.asarray(y), return_inverse=True)
-    numbers = np.array([place.get(_plain(value), -1) for value in values])
-    return numbers[inverse.reshape(-1)]
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -397,7 +389,3 @@ def _scores(tables: Mapping[str, Parts], seed: int) -> dict[str, list[Score]]:
             value = float(measure(means))
             scores[who].append(Score(name, value, float(low), float(high)))
     return scores
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

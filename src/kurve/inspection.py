@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kurve import scores
-from kurve.assessment import as_matrix, class_numbers
+from kurve.assessment import as_matrix
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import entry
 
@@ -252,36 +252,35 @@ def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliabilit
 
 
 def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarray:
-    """How many rows of each class (rows) got each answer (columns): int (k, k).
+    """How many rows of each class (rows) were predicted as each class (columns): int
+    (k, k). `kurve.metrics.confusion_matrix` has scikit-learn's signature instead.
 
     Raises:
         ValueError: a class that is not in `classes`.
     """
-    known = np.asarray(classes)
-    size = len(known)
+    known = np.asarray(classes).tolist()
     numbers = []
-    for name, given in (("y", y), ("predicted", predicted)):
-        names = as_array("confusion_matrix", name, given)
-        each = class_numbers(names, classes)
+    for name, values in (("y", y), ("predicted", predicted)):
+        labels = as_array("confusion_matrix", name, values)
+        each = scores.class_numbers(labels, classes)
         if (each < 0).any():
+            unknown = labels[int(np.argmax(each < 0))]
             raise ValueError(
                 "[confusion_matrix] every answer must be one of the classes. Received: "
-                f"{_plain(names[np.argmax(each < 0)])!r}. Try classes={known.tolist()}."
+                f"{_plain(unknown)!r}. Try classes={known}."
             )
         numbers.append(each)
-    pairs = np.bincount(numbers[0] * size + numbers[1], minlength=size * size)
-    return pairs.reshape(size, size)
+    return scores.count_pairs(*numbers, len(known))
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs; see
-    `kurve.scores.r2`."""
+    """1 - sum (y - predicted)^2 / sum (y - mean y)^2, averaged over the outputs."""
     return float(scores.r2(as_matrix(y), as_matrix(predicted)).mean())
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of the rows where the prediction is the truth."""
-    return float(np.mean(np.asarray(y) == np.asarray(predicted)))
+    """Fraction of correct predictions."""
+    return scores.accuracy(np.asarray(y), np.asarray(predicted))
 
 
 def _plain(value: Any) -> Any:

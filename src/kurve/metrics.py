@@ -222,13 +222,14 @@ class R2Score(Metric):
         return 1 + 3 * output_shape[-1]
 
     def value(self, totals: np.ndarray) -> float:
+        from kurve.scores import explained  # models without it start faster
+
         weight = totals[0]
         if not weight:
             return math.nan
         _, spread, residual = totals[1:].reshape(3, -1)
-        flat = spread <= 0.0
-        scores = 1.0 - residual / np.where(flat, 1.0, spread)
-        return float(np.mean(np.where(flat, 0.0, scores)))
+        each = explained(residual, spread, np.ones_like(spread))
+        return float(np.mean(np.where(spread <= 0.0, 0.0, each)))
 
 
 class BinaryAccuracy(Metric):
@@ -484,6 +485,8 @@ def confusion_matrix(
     Raises:
         ValueError: different lengths, no labels, none that occurs, unknown normalize.
     """
+    from kurve.scores import class_numbers, count_pairs
+
     where = "confusion_matrix"
     truth, answer = (
         as_array(where, "y_true", y_true),
@@ -505,9 +508,8 @@ def confusion_matrix(
             "[confusion_matrix] labels must be different classes, at least one. "
             f"Received: labels={labels!r} for {len(truth)} rows. Try labels=None."
         )
-    number = {label: i for i, label in enumerate(known.tolist())}
-    rows = np.array([number.get(c, -1) for c in truth.tolist()])
-    columns = np.array([number.get(c, -1) for c in answer.tolist()])
+    rows = class_numbers(truth, known.tolist())
+    columns = class_numbers(answer, known.tolist())
     counted = (rows >= 0) & (columns >= 0)
     if not (rows >= 0).any():
         raise ValueError(
@@ -516,11 +518,10 @@ def confusion_matrix(
         )
     weights = None
     if sample_weight is not None:
-        given = as_numbers(where, "sample_weight", sample_weight, np.float64)
-        weights = given.reshape(len(truth))[counted]
+        weights = as_numbers(where, "sample_weight", sample_weight, np.float64)
+        weights = weights.reshape(len(truth))[counted]
     size = len(known)
-    places = rows[counted] * size + columns[counted]
-    matrix = np.bincount(places, weights, size * size).reshape(size, size)
+    matrix = count_pairs(rows[counted], columns[counted], size, weights)
     if normalize is None:
         return matrix
     sums = {"true": matrix.sum(axis=1, keepdims=True), "pred": matrix.sum(axis=0),

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from kurve import data, losses
+from kurve import data, losses, scores
 from kurve.core.entries import entries
 from kurve.estimators import defaults
 from kurve.estimators.base import Estimator
@@ -136,7 +136,7 @@ class Classifier(Estimator):
         weights = None
         if sample_weight is not None:
             weights = data.as_weights("score", sample_weight, len(labels), np.float64)
-        return float(np.average(predicted == labels, weights=weights))
+        return scores.accuracy(labels, predicted, weights)
 
     def _probabilities(self, where: str, X: Any) -> np.ndarray:
         z, _ = self._encoded(where, X)

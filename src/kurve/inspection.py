@@ -270,7 +270,7 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
                 f"{_plain(unknown)!r}. Try classes={known}."
             )
         numbers.append(each)
-    return scores.count_pairs(*numbers, len(known))
+    return scores.count_pairs(numbers[0], numbers[1], len(known))
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:

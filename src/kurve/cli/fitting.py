@@ -66,7 +66,7 @@ def fit(data: str, given: dict[str, Any]) -> None:
         + f"; read in {time.monotonic() - begin:.2f} s"
     )
     begin = time.monotonic()
-    with watching(estimator, given["quiet"]):
+    with watching(given["quiet"]):
         if split.batches is None:
             estimator.fit(split.x, split.y)
         else:

@@ -33,7 +33,7 @@ class Known:
         import pyarrow
 
         self.file, self.estimator = file, estimator
-        columns = estimator._columns
+        columns = estimator.fitted_.columns
         names = columns.names
         if names is None:
             names = list(file.names)

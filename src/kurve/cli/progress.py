@@ -6,10 +6,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 from kurve.cli import words
 from kurve.core.progress import ProgressBar, format_duration, format_logs
+from kurve.estimators.training import progress_callback
 
 LINES = 10
 """Lines of a whole training in a log, about."""
@@ -82,18 +83,18 @@ class Watch:
 
 
 @contextmanager
-def watching(estimator: Any, quiet: bool) -> Iterator[None]:
-    """Show on standard error how the estimator trains, unless quiet."""
+def watching(quiet: bool) -> Iterator[None]:
+    """Show on standard error how estimators train, unless quiet."""
     if quiet:
         yield
         return
     watch = Watch(sys.stderr)
-    estimator._watch = watch
+    token = progress_callback.set(watch)
     try:
         yield
     except BaseException:
         watch.abandon()
         raise
     finally:
-        del estimator._watch
+        progress_callback.reset(token)
     watch.close()

@@ -45,7 +45,9 @@ def test_two_classes_have_one_sigmoid() -> None:
     model = fast(members=2).fit(X, y)
     assert model.models_[0].output_shape == (None, 1)
     assert model.predict(X).dtype == bool and model.score(X, y) > 0.9
-    logits = np.stack([m.predict(model._inputs.forward(X)) for m in model.models_])
+    logits = np.stack(
+        [m.predict(model.fitted_.inputs.forward(X)) for m in model.models_]
+    )
     expected = (1.0 / (1.0 + np.exp(-logits.astype(float)))).mean(axis=0)[:, 0]
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], expected, rtol=1e-9)
 

@@ -167,7 +167,11 @@ def test_deviations_are_corrected_by_held_out_errors() -> None:
     model = Regressor((8,), solver="adam", max_epochs=5, random_state=0)
     model.fit(x, y, validation_data=held)
     mean, deviation = model.predict(held[0], return_std=True)
-    ratio = np.mean((held[1] - mean) ** 2 / (deviation / model._spread[0]) ** 2)
-    np.testing.assert_allclose(model._spread[0] ** 2, (50 * ratio + 10) / 60)
+    ratio = np.mean(
+        (held[1] - mean) ** 2 / (deviation / model.fitted_.head.std_scale[0]) ** 2
+    )
+    np.testing.assert_allclose(
+        model.fitted_.head.std_scale[0] ** 2, (50 * ratio + 10) / 60
+    )
     unchecked = Regressor((8,), solver="adam", max_epochs=5, early_stopping=False)
-    assert unchecked.fit(x, y)._spread == [1.0]
+    assert unchecked.fit(x, y).fitted_.head.std_scale == [1.0]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from kurve import scores
-from kurve.assessment import as_matrix
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import entry
+from kurve.predictions import as_matrix
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -214,17 +214,27 @@ def calibration(
             "[calibration] model must have a method predict_interval. Received: an "
             f"object of type {type(model).__name__}. Try kurve.Regressor()."
         )
+    return calibration_of(
+        lambda level: model.predict_interval(x, coverage=level), y, levels
+    )
+
+
+@np.errstate(over="ignore")
+def calibration_of(
+    intervals: Callable[[float], Any], y: Any, levels: Sequence[float] = LEVELS
+) -> Calibration:
+    """`calibration`, from the intervals at each level."""
     truth = as_numbers("calibration", "y", y, np.float64)
     covered, width = [], []
     for level in levels:
-        bounds = np.asarray(model.predict_interval(x, coverage=level))
+        bounds = np.asarray(intervals(level))
         low, high = bounds[..., 0], bounds[..., 1]
         inside = (low <= truth.reshape(low.shape)) & (truth.reshape(low.shape) <= high)
         covered.append(inside.mean())
         width.append((high - low).mean())
-    promised = np.asarray(levels, float)
-    error = np.sqrt(promised * (1 - promised) / max(truth.shape[0], 1))
-    return Calibration(promised, np.array(covered), error, np.array(width))
+    nominal = np.asarray(levels, float)
+    error = np.sqrt(nominal * (1 - nominal) / max(truth.shape[0], 1))
+    return Calibration(nominal, np.array(covered), error, np.array(width))
 
 
 @entry

@@ -331,6 +331,11 @@ class Regressor(Estimator):
         return np.asarray(errors / remaining + 1e-12)
 
 
+def prediction_of(model: Regressor, X: Any) -> Prediction:
+    """Means, stds and intervals for X, from one pass through the networks."""
+    return model._prediction("predict", X)
+
+
 def _measured_std_scale(prediction: Prediction, held_out: Sample) -> np.ndarray:
     """The factor by which the errors of held-out rows exceed the predicted stds: that
     of maximum likelihood, shrunk towards 1 where there are few rows. A network is too

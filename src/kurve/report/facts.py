@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kurve.assessment import (
-    Assessment,
-    as_matrix,
-    assess,
-    call_quietly,
-    columns_of,
-)
+from kurve.assessment import Assessment, assess_predictions
 from kurve.core.arrays import as_array
+from kurve.predictions import Predictions, as_matrix, columns_of
 
 
 @dataclass
@@ -31,12 +26,15 @@ class Facts:
     test_columns: dict[str, np.ndarray]
     test_y: np.ndarray
     held_out: bool
-    classes: list[Any] | None
-    predicted: np.ndarray
-    probabilities: np.ndarray | None
+    predictions: Predictions
     assessments: dict[str, Assessment]
     coverage: float
     seed: int
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """Of a classifier."""
+        return self.predictions.classes
 
     @property
     def rows(self) -> str:
@@ -57,20 +55,28 @@ def gather(
                 "[make_report] x and y must have the same number of rows. Received: "
                 f"{len(inputs)} and {len(values)}. Try the same rows of both."
             )
+    predictions = Predictions(model, test_x)
     if assessments is None:
-        assessments = assess(model, test_x, test_y, targets, (x, y), coverage, seed)
-    predicted = np.asarray(call_quietly(model.predict, test_x))
-    classes = getattr(model, "classes_", None)
-    probabilities = None
-    if classes is not None:
-        classes = list(np.asarray(classes).tolist())
-        probabilities = np.asarray(call_quietly(model.predict_proba, test_x), float)
-    else:
-        y, test_y, predicted = map(as_matrix, (y, test_y, predicted))
+        assessments = assess_predictions(
+            predictions, test_x, test_y, targets, (x, y), coverage, seed
+        )
+    if predictions.classes is None:
+        y, test_y = as_matrix(y), as_matrix(test_y)
     return Facts(
-        model, targets, x, columns_of(x), y, test_x, columns_of(test_x), test_y,
-        held_out, classes, predicted, probabilities, dict(assessments), coverage, seed,
-    )  # fmt: skip
+        model,
+        targets,
+        x,
+        columns_of(x),
+        y,
+        test_x,
+        columns_of(test_x),
+        test_y,
+        held_out,
+        predictions,
+        dict(assessments),
+        coverage,
+        seed,
+    )
 
 
 def is_numeric(values: np.ndarray) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from kurve import inspection
-from kurve.assessment import as_matrix, call_quietly, number
+from kurve.assessment import number
 from kurve.plots import COLOURS
+from kurve.predictions import Predictions, as_matrix
 from kurve.report import figures
 from kurve.report.facts import (
     Facts,
@@ -145,9 +146,8 @@ def _note_on_scores(facts: Facts) -> str:
 def fits(facts: Facts) -> Iterable[str]:
     """Predictions beside the truth, and what is left over."""
     if facts.classes is not None:
-        assert facts.probabilities is not None
         matrix = inspection.confusion_matrix(
-            facts.test_y, facts.predicted, all_classes(facts)
+            facts.test_y, facts.predictions.labels, all_classes(facts)
         )
         yield section("Which classes it takes for which", _confusion(facts, matrix))
         return
@@ -158,16 +158,16 @@ def fits(facts: Facts) -> Iterable[str]:
         )
         drawn.append(_curve(facts, k) if single else _against_truth(facts, k, name))
     note = ""
-    outside = _outside(facts)
+    outside = facts.predictions.outside
     if outside is not None and outside.any():
         note = (
             f"<p class=note>{int(outside.sum())} of the {facts.rows} lie outside "
             "the training data, where the model guesses.</p>"
         )
     yield section("The fit", side_by_side(drawn), note)
-    errors = facts.test_y - facts.predicted
+    errors = facts.test_y - facts.predictions.mean
     drawn = [
-        picture(figures.residuals(facts.predicted[:, k], errors[:, k], name))
+        picture(figures.residuals(facts.predictions.mean[:, k], errors[:, k], name))
         for k, name in enumerate(facts.targets)
     ]
     yield section(
@@ -186,13 +186,10 @@ def _curve(facts: Facts, k: int) -> str:
     room = MARGIN * ((high - low) or 1.0)
     grid = np.linspace(low - room, high + room, 400)
     points = like(facts.x, feature, grid)
-    predicted = as_matrix(call_quietly(facts.model.predict, points))[:, k]
-    bounds = None
-    if callable(getattr(facts.model, "predict_interval", None)):
-        bounds = np.asarray(
-            facts.model.predict_interval(points, coverage=facts.coverage)
-        )
-        bounds = bounds.reshape(len(grid), -1, 2)[:, k]
+    known = Predictions(facts.model, points)
+    predicted, bounds = known.mean[:, k], None
+    if known.has_intervals:
+        bounds = known.intervals(facts.coverage)[:, k]
     test = None
     if facts.held_out:
         test = facts.test_columns[feature].astype(float), facts.test_y[:, k]
@@ -207,22 +204,19 @@ def _curve(facts: Facts, k: int) -> str:
 def _against_truth(facts: Facts, k: int, name: str) -> str:
     return picture(
         figures.against_truth(
-            facts.test_y[:, k], facts.predicted[:, k], _outside(facts), name
+            facts.test_y[:, k],
+            facts.predictions.mean[:, k],
+            facts.predictions.outside,
+            name,
         )
     )
 
 
-def _outside(facts: Facts) -> np.ndarray | None:
-    call = getattr(facts.model, "extrapolates", None)
-    return np.asarray(call(facts.test_x), bool) if callable(call) else None
-
-
 def doubts(facts: Facts) -> Iterable[str]:
     """Whether probabilities or intervals can be trusted."""
-    if facts.probabilities is not None:
-        assert facts.classes is not None
+    if facts.classes is not None:
         happened = facts.test_y[:, None] == np.asarray(facts.classes)[None, :]
-        given = facts.probabilities
+        given = facts.predictions.probabilities
         if len(facts.classes) == 2:
             given, happened = given[:, 1], happened[:, 1]
         of = repr(facts.classes[1]) if len(facts.classes) == 2 else "all classes"
@@ -235,9 +229,9 @@ def doubts(facts: Facts) -> Iterable[str]:
             f"{found.error:.3f}.</p>",
         )
         return
-    calibrated = _coverage(facts, inspection.LEVELS)
-    if calibrated is None:
+    if not facts.predictions.has_intervals:
         return
+    calibrated = inspection.calibration_of(facts.predictions.intervals, facts.test_y)
     rows = "".join(
         f"<tr>{row_head(f'{level:.0%}')}<td class=n>{kept:.1%}</td>"
         f"<td class=n>{number(width)}</td></tr>"
@@ -256,12 +250,6 @@ def doubts(facts: Facts) -> Iterable[str]:
         f"<p class=note>How many of the {facts.rows} lie inside the intervals that "
         "promise to hold that share of them.</p>",
     )
-
-
-def _coverage(facts: Facts, levels: Sequence[float]) -> inspection.Calibration | None:
-    if not callable(getattr(facts.model, "predict_interval", None)):
-        return None
-    return inspection.calibration(facts.model, facts.test_x, facts.test_y, levels)
 
 
 def reliance(facts: Facts) -> Iterable[str]:

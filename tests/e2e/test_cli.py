@@ -137,10 +137,11 @@ def test_quiet(run: Any, tmp_path: Path) -> None:
 
 def test_report(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     done = fitted(run, "--report", "r.html", "--coverage", "0.8")
     assert done.out.endswith("model: data.kurve\nreport: r.html\n")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
-    for part in ("Function for", "in 80% interval", "load(&#x27;data.kurve&#x27;)",
+    for part in ("Function for", "in 80% interval", "load(&#39;data.kurve&#39;)",
                  "What it relies on", "Dense 8 silu"):  # fmt: skip
         assert part in text
 
@@ -247,6 +248,7 @@ def test_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (whole.code, parts.code) == (0, 0)
     assert parts.out == whole.out
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     assert fitted(run, "--chunks", "--report", "r.html").code == 0
 
 
@@ -618,6 +620,7 @@ def test_interrupt(run: Any, tmp_path: Path) -> None:
 
 def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     child = process("demo", "sine", "--out", "there", cwd=tmp_path)
     out, err = child.communicate(timeout=120)
     assert child.returncode == 0, err

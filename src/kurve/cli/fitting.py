@@ -38,9 +38,9 @@ def fit(data: str, given: dict[str, Any]) -> None:
     check_output(out, (".kurve",), "--out")
     check_output(given["report_path"], (".html", ".htm"), "--report")
     if given["report_path"]:
-        from kurve.report import make_report, require_matplotlib
+        from kurve.report import make_report, require_packages
 
-        require_matplotlib("fit")
+        require_packages("fit")
     if not 0.0 <= given["holdout"] < 1.0:
         raise click.UsageError(
             f"--holdout must be at least 0 and below 1. Received: {given['holdout']}."

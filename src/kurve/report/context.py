@@ -1,4 +1,4 @@
-"""What a report is about: a model, its data, and what it says about them."""
+"""What a report is about: a model, its data, and its predictions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kurve.predictions import Predictions, as_matrix, columns_of
 
 
 @dataclass
-class Facts:
-    """The model, its data, and what it says about them. Arrays are (n, outputs)."""
+class Context:
+    """The model, its data, and its predictions. Arrays are (n, outputs)."""
 
     model: Any
     targets: list[str]
@@ -33,18 +33,27 @@ class Facts:
 
     @property
     def classes(self) -> list[Any] | None:
-        """Of a classifier."""
+        """The classes of a classifier, None for a regression."""
         return self.predictions.classes
 
     @property
     def rows(self) -> str:
+        """What the page calls the rows that errors are measured on."""
         return "held-out rows" if self.held_out else "training rows"
 
 
 def gather(
-    model: Any, x: Any, y: Any, test_x: Any, test_y: Any, targets: list[str],
-    coverage: float, assessments: Mapping[str, Assessment] | None, seed: int,
-) -> Facts:  # fmt: skip
+    model: Any,
+    x: Any,
+    y: Any,
+    test_x: Any,
+    test_y: Any,
+    targets: list[str],
+    coverage: float,
+    assessments: Mapping[str, Assessment] | None,
+    seed: int,
+) -> Context:
+    """The context of a report; the arguments are those of `make_report`."""
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y
@@ -62,7 +71,7 @@ def gather(
         )
     if predictions.classes is None:
         y, test_y = as_matrix(y), as_matrix(test_y)
-    return Facts(
+    return Context(
         model,
         targets,
         x,
@@ -80,23 +89,24 @@ def gather(
 
 
 def is_numeric(values: np.ndarray) -> bool:
+    """Whether a column holds numbers."""
     return bool(values.dtype.kind in "fiu")
 
 
-def values_of(values: np.ndarray) -> Any:
-    """The range of the training data, or its categories."""
+def grid_of(values: np.ndarray) -> Any:
+    """Points over the range of a column, or its categories."""
     if not is_numeric(values):
         known = {v for v in values.tolist() if v is not None}
         return np.array(sorted(known, key=str), dtype=values.dtype)
     known = values[np.isfinite(values)]
-    different = np.unique(known)
-    if len(different) <= 30:
-        return different
+    unique = np.unique(known)
+    if len(unique) <= 30:
+        return unique
     return np.linspace(known.min(), known.max(), 30)
 
 
 def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
-    """At most that many rows, evenly spread, and their positions."""
+    """At most that many rows, evenly spaced, and their positions."""
     count = len(x)
     rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     if len(rows) == count:
@@ -108,8 +118,8 @@ def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
     return np.asarray(x)[rows], rows
 
 
-def like(x: Any, name: str, values: np.ndarray) -> Any:
-    """A table or array of one column with these values, of the kind of x."""
+def one_column(x: Any, name: str, values: np.ndarray) -> Any:
+    """These values as a table or array of one column, of the type of x."""
     if not (hasattr(x, "columns") or hasattr(x, "column_names")):
         return values[:, None]
     import narwhals.stable.v1 as nw
@@ -120,7 +130,7 @@ def like(x: Any, name: str, values: np.ndarray) -> Any:
     ).to_native()
 
 
-def all_classes(facts: Facts) -> list[Any]:
-    """The model's classes, and what else the held-out rows hold."""
-    known = list(facts.classes or [])
-    return known + [c for c in np.unique(facts.test_y).tolist() if c not in known]
+def all_classes(context: Context) -> list[Any]:
+    """The model's classes, and any others among the held-out rows."""
+    known = list(context.classes or [])
+    return known + [c for c in np.unique(context.test_y).tolist() if c not in known]

@@ -1,4 +1,4 @@
-"""Arguments of an estimator's constructor in files, where they must be JSON."""
+"""The arguments of an estimator's constructor as JSON, for files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
 REAL = ("alpha", "dropout", "learning_rate", "validation_fraction")
-"""Parameters that are numbers, or a name."""
+"""Parameters that are a number or a name."""
 
 
 def plain(name: str, value: Any) -> Any:
-    """A parameter as JSON can hold it."""
+    """A parameter as JSON."""
     if isinstance(value, Sequential):
         return {"sequential": value.get_config()}
     if isinstance(value, Optimizer):
@@ -43,7 +43,7 @@ def _scalar(value: Any) -> Any:
 
 
 def from_plain(name: str, value: Any) -> Any:
-    """The parameter that `plain` has written."""
+    """The inverse of `plain`."""
     if name == "hidden_layer_sizes" and isinstance(value, Mapping):
         return Sequential.from_config(value["sequential"])
     if name == "hidden_layer_sizes" and isinstance(value, list):

@@ -267,8 +267,8 @@ class Estimator(Parameters):
         return np.asarray(self.fitted_.novelty.outside(z) | unseen)
 
     def diagnose(self, X: Any, y: Any) -> Any:
-        """What is wrong with the first member or the data: the findings of
-        `kurve.diagnosis`, in scaled units.
+        """Diagnose the first member and the data: the findings of `kurve.diagnosis`, in
+        scaled units.
 
         Args:
             X, y: see `fit`.
@@ -302,12 +302,12 @@ class Estimator(Parameters):
 
         Args:
             filepath: ends in .onnx or .c.
-            format: "onnx" or "c", where the ending does not say so.
+            format: "onnx" or "c", if the ending does not tell.
 
         Raises:
             NotFittedError: before `fit`.
             ValueError: columns of text, another ending, an operation that the format
-                does not know.
+                does not support.
             ImportError: onnx is not installed.
         """
         from kurve.exchange.export import export

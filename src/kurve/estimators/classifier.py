@@ -20,7 +20,7 @@ from kurve.estimators.targets import ClassTargets
 
 @entries
 class Classifier(Estimator):
-    """A network, or several, that learns classes from a table.
+    """One or several networks that learn to predict classes from a table.
 
         model = kurve.Classifier().fit(X, y)
         model.predict(X)
@@ -39,7 +39,7 @@ class Classifier(Estimator):
 
     Attributes:
         classes_: the labels, in order.
-        models_: the trained networks; they give logits.
+        models_: the trained networks; they output logits.
         history_, n_iter_, n_features_in_, feature_names_in_, target_names_: see
             `Regressor`.
         n_outputs_: 1.
@@ -172,7 +172,7 @@ class Classifier(Estimator):
             session.encoder = ClassTargets(self.class_weight, labels)
         return self._partial_fit(session, X, y, sample_weight)
 
-    def _own_checks(self) -> None:
+    def _check_specific(self) -> None:
         if self.solver == "lm":
             raise ValueError(
                 "[Classifier] solver='lm' minimises squared errors, which classes do "

@@ -1,5 +1,5 @@
-"""The arguments that regressor and classifier share, and scikit-learn's way with them:
-the constructor only keeps them, `fit` checks them."""
+"""The arguments that regressor and classifier share. As in scikit-learn, the
+constructor only stores them, and `fit` checks them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_WIDTH = 2**31
 
 
 class Parameters:
-    """What an estimator was told."""
+    """The arguments of an estimator's constructor."""
 
     hidden_layer_sizes: Any
     activation: Any
@@ -54,7 +54,7 @@ class Parameters:
         """The arguments of the constructor by name.
 
         Args:
-            deep: as in scikit-learn; no argument has parameters of its own.
+            deep: as in scikit-learn; no argument has nested parameters.
         """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
@@ -62,7 +62,7 @@ class Parameters:
         """Change arguments of the constructor; they take effect at the next `fit`.
 
         Raises:
-            ValueError: a name that is no argument; nothing is changed.
+            ValueError: an unknown name; nothing is changed.
         """
         known = self._parameter_names()
         for name in params:
@@ -72,17 +72,17 @@ class Parameters:
         return self
 
     def __repr__(self) -> str:
-        usual = inspect.signature(type(self).__init__).parameters
+        arguments = inspect.signature(type(self).__init__).parameters
         shown = []
-        for name in usual:
+        for name in arguments:
             if name != "self":
-                value, default = getattr(self, name), usual[name].default
+                value, default = getattr(self, name), arguments[name].default
                 if value is not default and repr(value) != repr(default):
                     shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _check_parameters(self) -> None:
-        """Refuse arguments of the constructor that make no sense.
+        """Refuse invalid arguments of the constructor.
 
         Raises:
             TypeError, ValueError: naming the argument.
@@ -92,13 +92,13 @@ class Parameters:
         if isinstance(sizes, str):
             lookup(name, "hidden_layer_sizes", sizes, {"auto": None})
         elif not isinstance(sizes, Sequential):
-            whole = isinstance(sizes, (tuple, list)) and all(
+            valid = isinstance(sizes, (tuple, list)) and all(
                 isinstance(s, (int, np.integer))
                 and not isinstance(s, bool)
                 and 0 < s < MAX_WIDTH
                 for s in sizes
             )
-            if not whole:
+            if not valid:
                 raise ValueError(
                     f"[{name}] hidden_layer_sizes must be a tuple of widths, a "
                     f"Sequential of hidden layers, or 'auto'. Received: {sizes!r}. "
@@ -153,7 +153,7 @@ class Parameters:
         ):
             raise ValueError(
                 f"[{name}] learning_rate must be above 0, because with 0 nothing is "
-                f"learnt. Received: {rate!r}. Try learning_rate='auto'."
+                f"learned. Received: {rate!r}. Try learning_rate='auto'."
             )
         for argument in ("early_stopping", "scale", "warm_start"):
             value = getattr(self, argument)
@@ -166,7 +166,7 @@ class Parameters:
         check_verbose(self.verbose, name)
         if self.engine is not None:
             get_engine(self.engine)
-        self._own_checks()
+        self._check_specific()
 
-    def _own_checks(self) -> None:
-        """Checks of the subclass's own parameters."""
+    def _check_specific(self) -> None:
+        """Check the arguments that only a subclass has."""

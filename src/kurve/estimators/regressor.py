@@ -23,58 +23,58 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 
 @entries
 class Regressor(Estimator):
-    """A network, or several, that learns numbers from a table.
+    """One or several networks that learn to predict numbers from a table.
 
         model = kurve.Regressor().fit(X, y)
         mean, deviation = model.predict(X, return_std=True)
         low, high = model.predict_interval(X, coverage=0.9).T
 
-    Inputs and targets are scaled and scaled back, text and categorical columns become
-    one column a level, and what "auto" stands for depends on the size of the table (see
-    `kurve.estimators.defaults`). The conventions are scikit-learn's.
+    Inputs and targets are scaled, and predictions scaled back; text and categorical
+    columns become one column per level; and "auto" depends on the size of the table
+    (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
 
     Args:
         hidden_layer_sizes: widths of the hidden layers, or a `Sequential` of hidden
             layers, which is copied and never changed; an output layer is added. A first
-            layer `FourierFeatures` or `Normalization` that has seen no data yet learns
-            from the scaled rows.
+            layer `FourierFeatures` or `Normalization` that has not been adapted yet is
+            adapted to the scaled rows.
         activation: of the hidden layers.
         solver: "lm" (Levenberg-Marquardt, for small networks and tables), "lbfgs", or
             the name or an object of an optimizer.
         likelihood: "none" (squared error), "gaussian" (the network learns a mean and a
             variance) or "quantile" (it learns quantiles; `predict` gives the median).
-        members: networks that are trained side by side; the prediction is that of
-            their mixture.
-        learning_rate: a number or a schedule; of the highest rate, "auto" makes a
-            one-cycle schedule.
+        members: number of networks that are trained in parallel; the prediction is that
+            of their mixture.
+        learning_rate: a number or a schedule; "auto" is a one-cycle schedule.
         batch_size, max_epochs: of the optimizer; max_epochs also limits the iterations
             of "lm" and "lbfgs".
-        early_stopping: whether an optimizer stops when rows that it does not train with
-            are predicted worse again, and goes back to the best weights.
-        validation_fraction: share of the rows that are held out for it.
+        early_stopping: whether an optimizer stops when the loss of held-out rows no
+            longer improves, and restores the best weights.
+        validation_fraction: fraction of the rows that is held out for it.
         patience: epochs without improvement after which it stops.
         alpha: alpha * (sum of squared weights) is added to the loss.
-        dropout: share of hidden values that are dropped in training.
+        dropout: fraction of the hidden units that is dropped in training.
         scale: whether inputs and targets are scaled.
-        missing: "error" refuses missing values; "impute" puts the median, or the most
-            frequent level, in their place and adds a column that says so.
-        interval: what `predict_interval` gives: "gaussian" (mean and deviation),
-            "quantile" (learnt quantiles), "conformal" (from errors of a fifth of the
-            rows, held out), "cv+" (from errors of models that left a fold out), or
-            "auto": errors of the rows that early stopping held out if there are enough,
-            else "gaussian".
-        warm_start: whether `fit` goes on from the weights and scales that are there.
+        missing: "error" refuses missing values; "impute" replaces them by the median,
+            or the most frequent level, and adds an indicator column.
+        interval: how `predict_interval` computes intervals: "gaussian" (from mean and
+            standard deviation), "quantile" (learned quantiles), "conformal" (from the
+            errors on a held-out fifth of the rows), "cv+" (from the errors of models
+            that left out a fold), or "auto": from the errors on the rows held out for
+            early stopping if there are enough, else "gaussian".
+        warm_start: whether `fit` continues from the current weights and scales.
         random_state: None, an integer, a RandomState or a Generator.
-        verbose: 0 silent, 1 progress bar, 2 one line an epoch.
+        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
         engine: "native" or "reference"; None for the default.
 
     Attributes:
         models_: the trained networks, in scaled units.
-        history_: loss and val_loss of every epoch, the mean over the members.
+        history_: loss and val_loss of each epoch, averaged over the members.
         n_features_in_, n_outputs_: columns of X; targets.
         feature_names_in_: names of the columns, where X had names.
         target_names_: names of the targets, or None.
         n_iter_: epochs or iterations done.
+        fitted_: all that was learned, as one record (`kurve.estimators.fitted`).
     """
 
     _kind = "regressor"
@@ -150,8 +150,8 @@ class Regressor(Estimator):
 
         Args:
             X: (n, columns), the columns of the training data.
-            return_std: give the standard deviation of y around it too: of the mixture
-                of all members, noise included.
+            return_std: also return the standard deviation of y around the prediction:
+                that of the mixture of all members, including noise.
 
         Raises:
             NotFittedError: before `fit`.
@@ -215,7 +215,7 @@ class Regressor(Estimator):
         self._check_parameters()
         return self._partial_fit(self._session(True), X, y, sample_weight)
 
-    def _own_checks(self) -> None:
+    def _check_specific(self) -> None:
         lookup("Regressor", "likelihood", self.likelihood, dict.fromkeys(LIKELIHOODS))
         lookup("Regressor", "interval", self.interval, dict.fromkeys(INTERVALS))
         if self.interval == "quantile" and self.likelihood not in ("auto", "quantile"):
@@ -225,7 +225,7 @@ class Regressor(Estimator):
             )
         if self.solver == "lm" and self.likelihood not in ("auto", "none"):
             raise ValueError(
-                "[Regressor] solver='lm' minimises squared errors only. Received: "
+                "[Regressor] solver='lm' only minimises squared errors. Received: "
                 f"likelihood={self.likelihood!r}. Try solver='auto'."
             )
         if self.solver == "lm" and self.interval == "quantile":

@@ -102,7 +102,7 @@ def test_partial_fit_needs_all_classes_at_first() -> None:
         (np.zeros(240, int), "at least 2 classes. Received: 1 class"),
         (np.where(CODES > 1, np.nan, CODES), "Input y contains NaN"),
         (np.where(CODES > 1, None, "a"), "Input y contains NaN"),
-        (np.stack([CODES, CODES], axis=1), "one label a row"),
+        (np.stack([CODES, CODES], axis=1), "one label per row"),
     ],
 )
 def test_bad_labels_are_refused(y: Any, text: str) -> None:

@@ -337,7 +337,7 @@ def test_layers_follow_the_parameters() -> None:
         ({"random_state": -1}, "random_state must be None, an integer"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"interval": "quantile"}, "needs likelihood='quantile'"),
-        ({"solver": "lm", "likelihood": "gaussian"}, "squared errors only"),
+        ({"solver": "lm", "likelihood": "gaussian"}, "only minimises squared errors"),
     ],
 )
 def test_parameters_are_checked_by_fit(given: dict[str, Any], text: str) -> None:

@@ -7,7 +7,6 @@ their values, so that every pass holds out the same ones.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,12 @@ from kurve import data
 from kurve.core.arrays import as_array, is_frame, is_series
 from kurve.core.progress import ProgressBar
 from kurve.estimators import defaults
-from kurve.estimators.columns import Columns, check_levels, refuse_bad_values
 from kurve.estimators.fitted import Fitted
 from kurve.estimators.fitting import FitSession, Sample, Split
 from kurve.estimators.frames import Table, read_table
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.reservoir import Batch, Reservoir, row_keys, take
-from kurve.estimators.scaling import Moments, Scaler
+from kurve.estimators.statistics import ColumnStatistics
 from kurve.estimators.training import Rows, mean_history, progress_callback
 from kurve.models import Sequential
 from kurve.models.ensembles import Ensemble
@@ -80,111 +78,6 @@ def _read(batches: Iterable[Any]) -> Iterator[Batch]:
         )
 
 
-class _Statistics:
-    """What the first pass learns about the columns.
-
-    Args:
-        impute: whether missing values are allowed.
-    """
-
-    def __init__(self, impute: bool) -> None:
-        self.impute = impute
-        self.first: Table | None = None
-        self.sizes: list[int] = []
-        self.total_weight = 0.0
-        self.counts: dict[int, Counter[Any]] = {}
-        self.missing: Counter[int] = Counter()
-        self.moments: list[Moments] = []
-
-    @property
-    def rows(self) -> int:
-        return sum(self.sizes)
-
-    def add(self, batch: Batch) -> None:
-        """Add a batch."""
-        table, _, weights = batch
-        if self.first is None:
-            self.first = table
-            self.counts = {c: Counter() for c in table.texts}
-            self.moments = [Moments() for _ in table.numeric]
-        elif (table.names, table.width, table.numeric) != (
-            self.first.names,
-            self.first.width,
-            self.first.numeric,
-        ):
-            raise ValueError(
-                "[fit] every batch must have the columns of the first one, of the same "
-                f"kinds. Received: {table.width} columns, numbers in {table.numeric}, "
-                f"names {table.names}; at first {self.first.width}, numbers in "
-                f"{self.first.numeric}, names {self.first.names}. Try the same columns."
-            )
-        refuse_bad_values("fit", table, self.impute)
-        self.sizes.append(table.rows)
-        self.total_weight += table.rows if weights is None else float(weights.sum())
-        for position, column in enumerate(table.numeric):
-            values = table.numbers[:, position]
-            known = ~np.isnan(values)
-            if not known.all():
-                self.missing[column] += int((~known).sum())
-            if known.any():
-                counted = None if weights is None else weights[known]
-                self.moments[position].add(values[known, None], counted)
-        for column, texts in table.texts.items():
-            self.counts[column].update(v for v in texts if v is not None)
-            check_levels(
-                "fit", table, column, self.counts[column], self.rows, more=True
-            )
-            missing = sum(v is None for v in texts)
-            if missing:
-                self.missing[column] += missing
-
-    def columns(self, sample: Table) -> Columns:
-        """The columns; medians are those of a sample of the rows."""
-        table = self.first
-        assert table is not None
-        for column, counts in self.counts.items():
-            check_levels("fit", table, column, counts, self.rows)
-        medians = np.zeros(len(table.numeric))
-        for position in range(len(medians) if self.impute else 0):
-            values = sample.numbers[:, position]
-            known = values[~np.isnan(values)]
-            medians[position] = np.median(known) if len(known) else 0.0
-        levels = {
-            c: sorted(counts, key=lambda v: (str(type(v)), v))
-            for c, counts in self.counts.items()
-        }
-        common = {
-            c: min(counts, key=lambda v: (-counts[v], str(v)))
-            for c, counts in self.counts.items()
-        }
-        return Columns(
-            table.names,
-            table.width,
-            list(table.numeric),
-            medians,
-            sorted(self.missing),
-            levels,
-            common,
-            self.impute,
-        )
-
-    def scaler(self, columns: Columns, scale: bool) -> Scaler:
-        """The scaler of the matrix that `columns` makes of all rows."""
-        numbers = [moments.scaler(scale) for moments in self.moments]
-        means = [self.missing[c] / self.rows for c in columns.with_missing]
-        for c, levels in columns.levels.items():
-            means += [self.counts[c][level] / self.rows for level in levels]
-        parts = [[s.mean[0], s.deviation[0], s.low[0], s.high[0]] for s in numbers]
-        if scale:
-            parts += [[p, np.sqrt(p * (1.0 - p)), 0.0, 1.0] for p in means]
-        else:
-            parts += [[0.0, 1.0, 0.0, 1.0] for _ in means]
-        scaler = Scaler(*np.array(parts, np.float64).T)
-        if scale:
-            scaler.soften(len(numbers))
-        return scaler
-
-
 def fit(
     estimator: Estimator, batches: Iterable[Any], validation_data: Sequence[Any] | None
 ) -> Any:
@@ -205,71 +98,113 @@ def fit(
     held_out = Reservoir(2 * defaults.STREAM_VALIDATION, fractions[-1])
     # Other ranks, so that its rows are not the ones that are held out.
     reservoir = Reservoir(RESERVOIR, 1.0, 7919.0)
-    statistics = _Statistics(estimator.missing == "impute")
+    statistics = ColumnStatistics(estimator.missing == "impute")
     for batch in _read(batches):
         statistics.add(batch)
         session.encoder.learn_batch(batch[1], batch[2])
         keys = row_keys(batch[0], batch[1])
         held_out.add(batch, keys)
         reservoir.add(batch, keys)
-    sample = reservoir.batch()
-    if sample is None:
+    rows = reservoir.batch()
+    if rows is None:
         raise ValueError(
             "[fit] some sample_weight must be above 0. Received: weights that are all "
             f"zero, for {statistics.rows} rows. Try batches of (X, y)."
         )
-    _learn(session, statistics, sample[0])
-    mean_weight = statistics.total_weight / statistics.rows
-
-    def encoded(batch: Batch) -> Sample:
-        return _encoded(session, _normalized(batch), 1.0)
-
-    known = encoded(sample)
+    _learn(session, statistics, rows[0])
+    sample = _encoded(session, _normalized(rows), 1.0)
     session.encoder.finish_batches()
-    validation, calibration = None, None
+    validation = None
     if validation_data is not None:
         validation = session.read_validation(validation_data)
-    session.setup = estimator._setup(session, statistics.rows, known.x.shape[1], True)
-    # A few different rows are split as those of a table in memory are, many by keys.
-    rest, keys, cut = held_out.batch(), held_out.keys, held_out.largest
-    calibrates = keys < cut * fractions[0] / max(fractions[-1], 1e-300)
-    validates = keys < cut
+    width = sample.x.shape[1]
+    session.setup = estimator._setup(session, statistics.rows, width, True)
     if reservoir.complete:
-        rest, keys, cut = sample, reservoir.keys, 0.0
-        calibrates, validates = _split(session, known, fractions)
-    excluded = keys[calibrates | validates] if reservoir.complete else keys[:0]
-    validates &= ~calibrates
-    if rest is not None and calibrates.any():
-        calibration = encoded(take(rest, np.flatnonzero(calibrates)))
-    if rest is not None and validation is None and validates.any():
-        validation = encoded(take(rest, np.flatnonzero(validates)))
-    session.make_models(known.x.shape[1])
+        division = _divide_sample(session, reservoir, sample, fractions)
+    else:
+        division = _divide_by_keys(held_out, fractions)
+    calibration = _taken(session, division.batch, division.calibration)
+    if validation is None:
+        validation = _taken(session, division.batch, division.validation)
+    session.make_models(width)
     session.check_file("fit")
     validation_rows = None if validation is None else session.scaled(validation)
     hyper = session.setup.hyperparameters
     steps = sum(-(-size // hyper.batch_size) for size in statistics.sizes)
     session.setup.compile(session.models, session.loss, steps * hyper.epochs)
+    mean_weight = statistics.total_weight / statistics.rows
 
-    def rows() -> Iterator[Rows]:
+    def training_rows() -> Iterator[Rows]:
         for batch in _read(batches):
-            keys = row_keys(batch[0], batch[1])
-            inside = np.flatnonzero((keys >= cut) & ~np.isin(keys, excluded))
+            inside = division.training(row_keys(batch[0], batch[1]))
             if len(inside):
                 part = _encoded(session, take(batch, inside), mean_weight)
                 yield session.scaled(part)
 
-    history = _train(session, rows, validation_rows)
-    novelty = Novelty.learn(
-        session.inputs.forward(known.x), np.random.default_rng(session.next_seed())
-    )
+    history = _train(session, training_rows, validation_rows)
+    z = session.inputs.forward(sample.x)
+    novelty = Novelty.learn(z, np.random.default_rng(session.next_seed()))
     novelty.low = session.inputs.forward(session.inputs.low[None])[0]
     novelty.high = session.inputs.forward(session.inputs.high[None])[0]
-    split = Split(
-        known, session.scaled(known), validation, validation_rows, calibration
-    )
+    scaled = session.scaled(sample)
+    split = Split(sample, scaled, validation, validation_rows, calibration)
     fitted: Fitted[Any] = session.fitted(novelty, history, len(history["loss"]))
     estimator._commit(estimator._calibrated(fitted, session, split))
     return estimator
+
+
+@dataclass
+class _Division:
+    """Which rows are held out.
+
+    batch:       the rows to hold out from, or None
+    calibration, validation: which of them are for what, bool (n,)
+    cut:         rows with smaller keys are not for training
+    excluded:    keys of other rows that are not for training
+    """
+
+    batch: Batch | None
+    calibration: np.ndarray
+    validation: np.ndarray
+    cut: float
+    excluded: np.ndarray
+
+    def training(self, keys: np.ndarray) -> np.ndarray:
+        """Positions of the rows to train on."""
+        return np.flatnonzero((keys >= self.cut) & ~np.isin(keys, self.excluded))
+
+
+def _divide_by_keys(held_out: Reservoir, fractions: Sequence[float]) -> _Division:
+    """Hold out the rows with the smallest keys."""
+    batch, keys, cut = held_out.batch(), held_out.keys, held_out.largest
+    calibration = keys < cut * fractions[0] / max(fractions[-1], 1e-300)
+    return _Division(batch, calibration, (keys < cut) & ~calibration, cut, keys[:0])
+
+
+def _divide_sample(
+    session: FitSession,
+    reservoir: Reservoir,
+    sample: Sample,
+    fractions: Sequence[float],
+) -> _Division:
+    """Split all different rows at random, as those of a table in memory: there are few
+    of them.
+
+    Args:
+        sample: the reservoir's rows, encoded.
+    """
+    calibration, validation = _split(session, sample, fractions)
+    excluded = reservoir.keys[calibration | validation]
+    return _Division(reservoir.batch(), calibration, validation, 0.0, excluded)
+
+
+def _taken(
+    session: FitSession, batch: Batch | None, which: np.ndarray
+) -> Sample | None:
+    """The rows of the batch to hold out, encoded; None if there are none."""
+    if batch is None or not which.any():
+        return None
+    return _encoded(session, _normalized(take(batch, np.flatnonzero(which))), 1.0)
 
 
 def _split(
@@ -297,7 +232,7 @@ def _normalized(batch: Batch) -> Batch:
     return table, y, weights / weights.mean()
 
 
-def _learn(session: FitSession, statistics: _Statistics, sample: Table) -> None:
+def _learn(session: FitSession, statistics: ColumnStatistics, sample: Table) -> None:
     """Columns and scales, or those of the previous training."""
     estimator, previous = session.estimator, session.previous
     if previous is None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve.core.entries import warn
-from kurve.estimators.errors import not_fitted
 from kurve.models import Sequential
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Shape
@@ -295,6 +294,8 @@ def _network(model: Sequential) -> Network:
 
 
 def _fitted(model: Estimator) -> Fitted[Any]:
+    from kurve.estimators.errors import not_fitted
+
     if not hasattr(model, "fitted_"):
         raise not_fitted(type(model).__name__, "export")
     return model.fitted_

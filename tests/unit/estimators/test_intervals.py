@@ -92,7 +92,7 @@ def test_conformal_takes_the_finite_sample_quantile() -> None:
     np.testing.assert_array_equal(
         held.interval(middle, 2 * one, 0.5), [[[-20.0, 20.0]]]
     )
-    text = r"needs at least 24 held-out rows.*Received: 19 held-out rows, which allow.*0.95"
+    text = r"needs at least 24 held-out rows.*Received: 19 held-out.*allow.*0.95"
     with pytest.raises(ValueError, match=text):
         held.interval(middle, one, 0.96)
 
@@ -156,7 +156,9 @@ def test_too_few_rows_are_said() -> None:
     x, y = law("equal", 30, 0)
     settings: dict[str, Any] = {"solver": "adam", "max_epochs": 2, "random_state": 0}
     model = Regressor((4,), interval="conformal", **settings).fit(x, y)
-    with pytest.raises(ValueError, match=r"needs at least 9 held-out rows.*Received: 6 held-out"):
+    with pytest.raises(
+        ValueError, match=r"needs at least 9 held-out.*Received: 6 held-out"
+    ):
         model.predict_interval(x)
     assert model.predict_interval(x, 0.8).shape == (30, 2)
 

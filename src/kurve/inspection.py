@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kurve import scores
-from kurve.core.arrays import as_array, as_numbers
+from kurve.core.arrays import as_array, as_numbers, scalar
 from kurve.core.entries import entry
 from kurve.predictions import as_matrix, takes
 
@@ -278,7 +278,7 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
             unknown = labels[int(np.argmax(each < 0))]
             raise ValueError(
                 "[confusion_matrix] every answer must be one of the classes. Received: "
-                f"{_plain(unknown)!r}. Try classes={known}."
+                f"{scalar(unknown)!r}. Try classes={known}."
             )
         numbers.append(each)
     return scores.count_pairs(numbers[0], numbers[1], len(known))
@@ -292,11 +292,6 @@ def r2(y: np.ndarray, predicted: np.ndarray) -> float:
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
     """Fraction of correct predictions."""
     return scores.accuracy(np.asarray(y), np.asarray(predicted))
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as the Python value it holds."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _grid(values: np.ndarray, grid: int | Sequence[Any]) -> np.ndarray:
@@ -386,7 +381,7 @@ class _Inputs:
             else:
                 new = nw.new_series(
                     name,
-                    [_plain(value)] * len(self),
+                    [scalar(value)] * len(self),
                     None if old.dtype == nw.Categorical else _wide(old.dtype, value),
                     native_namespace=nw.get_native_namespace(self._frame),
                 )

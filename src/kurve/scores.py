@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arrays import scalar
+
 
 @dataclass(frozen=True)
 class Residuals:
@@ -102,9 +104,9 @@ def accuracy(
 
 def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
     """The index in `classes` of each row's class; -1 for any other class."""
-    index = {_scalar(name): i for i, name in enumerate(classes)}
+    index = {scalar(name): i for i, name in enumerate(classes)}
     values, inverse = np.unique(np.asarray(y), return_inverse=True)
-    numbers = np.array([index.get(_scalar(value), -1) for value in values])
+    numbers = np.array([index.get(scalar(value), -1) for value in values])
     return numbers[inverse.reshape(-1)]
 
 
@@ -115,11 +117,6 @@ def count_pairs(
     counts, or float64 sums of weights (n,)."""
     pairs = np.bincount(rows * size + columns, weights, size * size)
     return pairs.reshape(size, size)
-
-
-def _scalar(value: Any) -> Any:
-    """A NumPy scalar as the Python value it holds."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, optimizers
+from kurve.core.arrays import scalar
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
@@ -26,7 +27,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, activations.Activation):
         return activations.to_config(value)
     if name == "class_weight" and isinstance(value, Mapping):
-        return {"pairs": [[_scalar(k), float(w)] for k, w in value.items()]}
+        return {"pairs": [[scalar(k), float(w)] for k, w in value.items()]}
     if name == "random_state" and not isinstance(value, (int, np.integer)):
         return None
     if name == "engine" and value is not None and not isinstance(value, str):
@@ -35,11 +36,7 @@ def plain(name: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, (tuple, list)):
         return [int(v) for v in value]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return scalar(value)
 
 
 def from_plain(name: str, value: Any) -> Any:

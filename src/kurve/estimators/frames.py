@@ -15,6 +15,7 @@ from kurve.core.arrays import (
     is_missing,
     is_series,
     refuse_equal_names,
+    scalar,
 )
 
 
@@ -155,10 +156,7 @@ def _names(where: str, names: list[Any]) -> list[str] | None:
 def levels_of(values: list[Any]) -> np.ndarray:
     """Levels as an array of Python objects, None where missing."""
     levels = np.empty(len(values), object)
-    levels[:] = [
-        None if is_missing(v) else v.item() if isinstance(v, np.generic) else v
-        for v in values
-    ]
+    levels[:] = [None if is_missing(v) else scalar(v) for v in values]
     return levels
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, optimizers
+from kurve.core.arguments import is_integer, is_number
 from kurve.core.progress import check_verbose
 from kurve.engines import get_engine
 from kurve.errors import lookup
@@ -87,16 +88,20 @@ class Parameters:
         Raises:
             TypeError, ValueError: naming the argument.
         """
+        self._check_network()
+        self._check_counts()
+        self._check_fractions()
+        self._check_options()
+        self._check_specific()
+
+    def _check_network(self) -> None:
         name = type(self).__name__
         sizes = self.hidden_layer_sizes
         if isinstance(sizes, str):
             lookup(name, "hidden_layer_sizes", sizes, {"auto": None})
         elif not isinstance(sizes, Sequential):
             valid = isinstance(sizes, (tuple, list)) and all(
-                isinstance(s, (int, np.integer))
-                and not isinstance(s, bool)
-                and 0 < s < MAX_WIDTH
-                for s in sizes
+                is_integer(size) and 0 < size < MAX_WIDTH for size in sizes
             )
             if not valid:
                 raise ValueError(
@@ -114,13 +119,15 @@ class Parameters:
             )
         if not (isinstance(self.activation, str) and self.activation == "auto"):
             activations.get(self.activation)
-        counts = (
+
+    def _check_counts(self) -> None:
+        name = type(self).__name__
+        for argument, low, automatic in (
             ("members", 1, False),
             ("batch_size", 1, True),
             ("max_epochs", 1, True),
             ("patience", 0, True),
-        )
-        for argument, low, automatic in counts:
+        ):
             value = getattr(self, argument)
             if not (automatic and isinstance(value, str) and value == "auto"):
                 check_count(name, argument, value, low)
@@ -129,20 +136,20 @@ class Parameters:
                 f"[{name}] members must be at most {MAX_MEMBERS}. "
                 f"Received: members={self.members}. Try members=5."
             )
-        for argument, above, high in (
-            ("validation_fraction", 0.0, 1.0),
-            ("dropout", -1e-300, 1.0),
-            ("alpha", -1e-300, sys.float_info.max),
+
+    def _check_fractions(self) -> None:
+        name = type(self).__name__
+        for argument, above, below, limits in (
+            ("validation_fraction", 0.0, 1.0, "above 0 and below 1"),
+            ("dropout", -1e-300, 1.0, "in [0, 1)"),
+            ("alpha", -1e-300, sys.float_info.max, "finite and at least 0"),
         ):
             value = getattr(self, argument)
-            number = isinstance(value, (int, float, np.integer, np.floating))
             value = float(value) if isinstance(value, np.floating) else value
-            if not number or isinstance(value, bool) or not above < value < high:
-                limits = "above 0 and below 1" if above == 0.0 else "in [0, 1)"
-                limits = "finite and at least 0" if high > 1.0 else limits
+            if not is_number(value) or not above < value < below:
                 raise ValueError(
                     f"[{name}] {argument} must be a number {limits}. "
-                    f"Received: {value!r}. Try {argument}={max(above, 0.0) or 0.1}."
+                    f"Received: {value!r}. Try {argument}=0.1."
                 )
         rate = self.learning_rate
         if isinstance(rate, str):
@@ -155,6 +162,9 @@ class Parameters:
                 f"[{name}] learning_rate must be above 0, because with 0 nothing is "
                 f"learned. Received: {rate!r}. Try learning_rate='auto'."
             )
+
+    def _check_options(self) -> None:
+        name = type(self).__name__
         for argument in ("early_stopping", "scale", "warm_start"):
             value = getattr(self, argument)
             if not isinstance(value, (bool, np.bool_)):
@@ -166,7 +176,6 @@ class Parameters:
         check_verbose(self.verbose, name)
         if self.engine is not None:
             get_engine(self.engine)
-        self._check_specific()
 
     def _check_specific(self) -> None:
         """Check the arguments that only a subclass has."""

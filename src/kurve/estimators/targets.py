@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses
-from kurve.core.arrays import as_array, as_numbers
+from kurve.core.arrays import as_array, as_numbers, scalar
 from kurve.estimators import defaults
 from kurve.estimators.frames import names_of_targets
 from kurve.estimators.labels import of_one_kind, read_labels
@@ -95,7 +95,7 @@ class RealTargets(TargetEncoder):
         if array.dtype.kind in "OUST":
             text = next((v for v in array.flat if isinstance(v, (str, bytes))), None)
             if text is not None:
-                text = text.item() if isinstance(text, np.generic) else text
+                text = scalar(text)
                 raise ValueError(
                     f"[{where}] y must hold real numbers. Received: {text!r} of type "
                     f"{type(text).__name__}. Try kurve.Classifier for classes."

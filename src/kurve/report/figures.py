@@ -46,7 +46,7 @@ class Canvas:
     """A figure with axes; its settings apply only inside the `with`."""
 
     def __init__(self, width: float, height: float, columns: int = 1) -> None:
-        self._size, self._panels = (width, height), columns
+        self._size, self._count = (width, height), columns
 
     def __enter__(self) -> Canvas:
         import matplotlib
@@ -75,7 +75,7 @@ class Canvas:
         )
         layout = ConstrainedLayoutEngine(wspace=0.07)
         self.figure = Figure(figsize=self._size, layout=layout)
-        self.panels = list(self.figure.subplots(1, self._panels, squeeze=False)[0])
+        self.panels = list(self.figure.subplots(1, self._count, squeeze=False)[0])
         return self
 
     def __exit__(self, *what: Any) -> None:

@@ -13,8 +13,10 @@ RNG = np.random.default_rng(4)
 X = RNG.normal(size=(240, 2))
 CODES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "max_epochs": 60, "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 60,
+    "random_state": 0,
+}
 
 
 def fast(**given: Any) -> Classifier:

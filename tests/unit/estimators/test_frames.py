@@ -20,8 +20,11 @@ MEMBER = RNG.uniform(size=N) > 0.5
 Y = AGE / 10 + (CITY == "Rome") * 2.0 - MEMBER
 DATA = {"age": AGE, "city": CITY, "member": MEMBER}
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (8,), "max_epochs": 40, "random_state": 0, "solver": "adam",
-}  # fmt: skip
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 40,
+    "random_state": 0,
+    "solver": "adam",
+}
 
 
 def frame(kind: str, data: dict[str, Any]) -> Any:
@@ -130,8 +133,10 @@ def test_names_are_checked() -> None:
 )
 def test_columns_that_are_no_features(column: Any, text: str) -> None:
     values = np.empty(len(column), object)
-    values[:] = [f"{v} {i}" if isinstance(v, str) and len(column) > N else v
-                 for i, v in enumerate(column)]  # fmt: skip
+    values[:] = [
+        f"{v} {i}" if isinstance(v, str) and len(column) > N else v
+        for i, v in enumerate(column)
+    ]
     with pytest.raises((TypeError, ValueError), match=text):
         Regressor(**FAST).fit(values[:, None], np.arange(len(column)) * 1.0)
 

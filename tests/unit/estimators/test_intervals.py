@@ -157,7 +157,7 @@ def test_too_few_rows_are_said() -> None:
     settings: dict[str, Any] = {"solver": "adam", "max_epochs": 2, "random_state": 0}
     model = Regressor((4,), interval="conformal", **settings).fit(x, y)
     with pytest.raises(
-        ValueError, match=r"needs at least 9 held-out.*Received: 6 held-out"
+        ValueError, match=r"at least 9 held-out.*Received: 6 held-out"
     ):
         model.predict_interval(x)
     assert model.predict_interval(x, 0.8).shape == (30, 2)

@@ -18,9 +18,12 @@ RNG = np.random.default_rng(3)
 X = RNG.normal(size=(200, 3))
 Y = np.tanh(X[:, 0]) + 0.5 * X[:, 1]
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "solver": "adam", "max_epochs": 80, "random_state": 0,
+    "hidden_layer_sizes": (16,),
+    "solver": "adam",
+    "max_epochs": 80,
+    "random_state": 0,
     "likelihood": "none",
-}  # fmt: skip
+}
 
 
 def fast(**given: Any) -> Regressor:
@@ -186,9 +189,10 @@ def test_random_states(kind: str) -> None:
             kurve.utils.set_random_seed(5)
             return None
         makers = {
-            "int": int, "RandomState": np.random.RandomState,
+            "int": int,
+            "RandomState": np.random.RandomState,
             "Generator": np.random.default_rng,
-        }  # fmt: skip
+        }
         return makers[kind](5)
 
     fits = [fast(random_state=state(), max_epochs=2).fit(X, Y) for _ in range(2)]
@@ -311,9 +315,14 @@ def test_normalization_of_a_template_is_adapted() -> None:
 
 def test_layers_follow_the_parameters() -> None:
     model = fast(
-        hidden_layer_sizes=(5, 4), activation="tanh", dropout=0.2, alpha=0.01,
-        max_epochs=2, solver="sgd", learning_rate=0.1,
-    ).fit(X, Y)  # fmt: skip
+        hidden_layer_sizes=(5, 4),
+        activation="tanh",
+        dropout=0.2,
+        alpha=0.01,
+        max_epochs=2,
+        solver="sgd",
+        learning_rate=0.1,
+    ).fit(X, Y)
     made = model.models_[0].layers
     assert [type(layer).__name__ for layer in made[:4]] == ["Dense", "Dropout"] * 2
     assert made[0].activation.name == "tanh"

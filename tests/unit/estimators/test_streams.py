@@ -11,8 +11,11 @@ import pytest
 from kurve import Classifier, Regressor
 
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0, "batch_size": 16,
-}  # fmt: skip
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 12,
+    "random_state": 0,
+    "batch_size": 16,
+}
 RNG = np.random.default_rng(6)
 X = RNG.normal(50.0, 7.0, size=(1200, 2))
 Y = np.tanh((X[:, 0] - 50) / 7) * 1000 + X[:, 1]

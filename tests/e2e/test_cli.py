@@ -153,6 +153,7 @@ def test_quiet(run: Any, tmp_path: Path) -> None:
 
 def test_report(run: Any, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     done = fitted(run, "--report", "r.html", "--coverage", "0.8")
     assert done.out.endswith("model: data.kurve\nreport: r.html\n")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -279,6 +280,7 @@ def test_in_chunks(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (whole.code, parts.code) == (0, 0)
     assert parts.out == whole.out
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     assert fitted(run, "--chunks", "--report", "r.html").code == 0
 
 
@@ -731,6 +733,7 @@ def test_interrupt(run: Any, tmp_path: Path) -> None:
 
 def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     child = process("demo", "sine", "--out", "there", cwd=tmp_path)
     out, err = child.communicate(timeout=120)
     assert child.returncode == 0, err

@@ -110,6 +110,7 @@ def test_an_assessment_that_fails(
 
 def test_a_report_that_fails(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     from kurve.cli import fitting
 
     def fail(path: str, text: str) -> None:
@@ -131,6 +132,7 @@ def test_numbers_that_no_float_holds(run: Any) -> None:
     rows = "".join(f"{first + i * 1000003},{i},{2 * i}\n" for i in range(60))
     Path("ids.csv").write_text("id,x,y\n" + rows)
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     words = ("-t", "y", "-q", "--epochs", "2")
     done = run("fit", "ids.csv", *words, "--report", "r.html")
     assert (done.code, done.err) == (0, "")
@@ -143,6 +145,7 @@ def test_numbers_that_no_float_holds(run: Any) -> None:
 def test_numbers_too_large_to_be_drawn(run: Any, features: str) -> None:
     """The page says so, and everything else is there."""
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     rows = (f"{i},{i % 5},{-1.79e308 if i % 10 == 3 else 1.79e308}" for i in range(60))
     Path("h.csv").write_text("\n".join(("x,z,y", *rows)))
     words = ("-t", "y", "--features", features, "-q", "--epochs", "3")
@@ -170,6 +173,7 @@ def test_words_that_nobody_hears(
 ) -> None:
     if words:
         pytest.importorskip("matplotlib")
+        pytest.importorskip("jinja2")
     code, _, err = shell(f"kurve {' '.join(FIT)} {words} {end}")
     told = [line for line in err.splitlines() if not line.startswith("epoch")]
     assert (code, told) == (status, [message] if message else [])

@@ -47,8 +47,9 @@ class Loaded:
         thing = self.thing
         if isinstance(thing, kurve.Sequential):
             return _of_model(thing)
-        state = {k: v for k, v in vars(thing).items() if k not in ("models_", "_folds")}
-        nets = [_of_model(m) for m in [*thing.models_, *getattr(thing, "_folds", [])]]
+        state = {k: v for k, v in vars(thing).items() if k != "models_"}
+        fitted = thing.fitted_
+        nets = [_of_model(m) for m in [*fitted.members, *fitted.folds]]
         return repr((state, nets)).encode()
 
     def check(self) -> None:
@@ -71,12 +72,13 @@ class Loaded:
                 _said(lambda: thing.train_on_batch(x, targets))
                 _said(lambda: thing.compile(thing.optimizer, thing.loss))
         else:
-            z = thing._inputs.forward(np.zeros((2, thing._columns.outputs)))
-            y = thing._outputs_of(z)
+            fitted = thing.fitted_
+            z = fitted.inputs.forward(np.zeros((2, fitted.columns.matrix_width)))
+            y = fitted.outputs(z)
             assert y.shape[:2] == (len(thing.models_), 2)
-            assert thing._novelty.outside(z).shape == (2,)
+            assert fitted.novelty.outside(z).shape == (2,)
             table = np.zeros((2, thing.n_features_in_), object)
-            for column, levels in thing._columns.levels.items():
+            for column, levels in fitted.columns.levels.items():
                 table[:, column] = levels[0] if levels else 0
             _said(lambda: thing.predict(table))
             if isinstance(thing, Classifier):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="a report has pictures")
+pytest.importorskip("matplotlib", reason="a report has figures")
+pytest.importorskip("jinja2", reason="a report is made of templates")
 pa = pytest.importorskip("pyarrow", reason="the tables are Arrow's")
 pytest.importorskip("narwhals", reason="tables are read through narwhals")
 
@@ -300,3 +302,10 @@ def test_findings_are_shown() -> None:
     words = check(report.make_report(Sick(), table(time=A), Y)).words
     for part in ("dead <units>", "warning", "half of them", "use <silu>", "0.5123"):
         assert part in words
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_a_package(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r'Try pip install "kurve\[report\]"'):
+        report.make_report(Curve(), table(time=A), Y)

@@ -35,7 +35,7 @@ class ModelColumns:
         import pyarrow
 
         self.file, self.estimator = file, estimator
-        columns = estimator._columns
+        columns = estimator.fitted_.columns
         names = columns.names
         if names is None:
             names = list(file.names)

@@ -26,11 +26,11 @@ def sine(out: str, quiet: bool) -> None:
     from kurve.assessment import assess
     from kurve.core.files import write_text
     from kurve.estimators import Regressor
-    from kurve.report import make_report, require_matplotlib
+    from kurve.report import make_report, require_packages
     from kurve.tables import require_pyarrow
     from kurve.utils import set_random_seed
 
-    require_matplotlib("demo")
+    require_packages("demo")
     require_pyarrow("demo")
     import pyarrow
 

@@ -49,9 +49,9 @@ def fit(data: str, options: dict[str, Any]) -> None:
     check_output(out, (".kurve",), "--out")
     check_output(options["report_path"], (".html", ".htm"), "--report")
     if options["report_path"]:
-        from kurve.report import make_report, require_matplotlib
+        from kurve.report import make_report, require_packages
 
-        require_matplotlib("fit")
+        require_packages("fit")
     if not 0.0 <= options["holdout"] < 1.0:
         raise click.UsageError(
             f"--holdout must be at least 0 and below 1. Received: {options['holdout']}."
@@ -76,7 +76,7 @@ def fit(data: str, options: dict[str, Any]) -> None:
         + f"; read in {time.monotonic() - start:.2f} s"
     )
     start = time.monotonic()
-    with show_progress(estimator, options["quiet"]):
+    with show_progress(options["quiet"]):
         if split.batches is None:
             estimator.fit(split.x, split.y)
         else:

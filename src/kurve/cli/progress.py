@@ -6,10 +6,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 from kurve.cli import console
 from kurve.core.progress import ProgressBar, format_duration, format_logs
+from kurve.estimators.training import progress_callback
 
 LINES = 10
 """About how many lines a training has in a log."""
@@ -82,18 +83,18 @@ class EpochProgress:
 
 
 @contextmanager
-def show_progress(estimator: Any, quiet: bool) -> Iterator[None]:
-    """Show the progress of the estimator's training on standard error, unless quiet."""
+def show_progress(quiet: bool) -> Iterator[None]:
+    """Show the progress of estimators' training on standard error, unless quiet."""
     if quiet:
         yield
         return
     progress = EpochProgress(sys.stderr)
-    estimator._watch = progress
+    token = progress_callback.set(progress)
     try:
         yield
     except BaseException:
         progress.cancel()
         raise
     finally:
-        del estimator._watch
+        progress_callback.reset(token)
     progress.close()

@@ -36,6 +36,11 @@ def is_series(data: Any) -> bool:
     return _library(data) in FRAMES and not is_frame(data)
 
 
+def scalar(value: Any) -> Any:
+    """A NumPy scalar as the Python value it holds; anything else unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def is_missing(value: Any) -> bool:
     """None, NaN, NaT, pandas' NA or a masked value."""
     if value is None or value is np.ma.masked:

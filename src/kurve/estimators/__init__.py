@@ -1,5 +1,4 @@
-"""Estimators: from a table of numbers and texts to a function, with scikit-learn's
-conventions."""
+"""Estimators with scikit-learn's conventions, for tables of numbers and texts."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ def load(
     """The estimator in a file that `save` wrote, ready to predict.
 
     Args:
-        custom_objects: classes of one's own by name; see `kurve.models.load_model`.
+        custom_objects: custom classes by name; see `kurve.models.load_model`.
 
     Raises:
         ModelFileError: the file is damaged or holds no estimator.

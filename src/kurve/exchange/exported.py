@@ -21,6 +21,7 @@ from kurve.plan import Op, Shape
 
 if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor
+    from kurve.estimators.fitted import Fitted
     from kurve.estimators.scaling import Scaler
 
 LARGEST = 1e30
@@ -223,49 +224,48 @@ def _of_ensemble(model: Ensemble) -> ExportedModel:
 
 
 def _of_regressor(model: Regressor) -> ExportedModel:
-    model._require_fitted("export")
     from kurve.estimators.defaults import QUANTILES
 
-    inputs = _inputs(model)
-    scaler, targets = model._outputs, len(model._outputs.mean)
+    fitted = _fitted(model)
+    inputs, head = _inputs(fitted, fitted.head.outputs), fitted.head
+    scaler, targets = head.outputs, head.targets
     outputs: dict[str, Shape] = {"prediction": (targets,), "deviation": (targets,)}
-    levels = QUANTILES if model._likelihood == "quantile" else ()
+    levels = QUANTILES if head.likelihood == "quantile" else ()
     if levels:
         outputs["quantiles"] = (targets, len(levels))
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        predictions = model._outputs_of(_scaled(inputs, x))
-        mean, deviation = model._moments(predictions)
+        predictions = fitted.outputs(_scaled(inputs, x))
+        mean, deviation = head.moments(predictions)
         result = {"prediction": mean, "deviation": deviation}
         if levels:
-            values = predictions.mean(axis=0).reshape(len(x), targets, -1)
             result["quantiles"] = (
-                np.sort(values, axis=-1) * scaler.deviation[:, None]
+                head.quantiles(predictions) * scaler.deviation[:, None]
                 + scaler.mean[:, None]
             )
         return result
 
-    head = Regression(
-        model._likelihood,
+    regression = Regression(
+        head.likelihood,
         scaler.mean,
         scaler.deviation,
-        model._spread,
-        model._noise,
+        head.std_scale,
+        head.noise,
         levels,
     )
-    return _of_estimator(model, inputs, outputs, head, expected)
+    return _of_estimator(model, inputs, outputs, regression, expected)
 
 
 def _of_classifier(model: Classifier) -> ExportedModel:
-    model._require_fitted("export")
-    inputs = _inputs(model)
-    outputs: dict[str, Shape] = {"probabilities": (len(model.classes_),)}
+    fitted = _fitted(model)
+    inputs = _inputs(fitted)
+    outputs: dict[str, Shape] = {"probabilities": (len(fitted.head.classes),)}
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        logits = model._outputs_of(_scaled(inputs, x))
-        return {"probabilities": model._mixed(logits)}
+        logits = fitted.outputs(_scaled(inputs, x))
+        return {"probabilities": fitted.head.probabilities(logits)}
 
-    head = Classification(model.classes_)
+    head = Classification(fitted.head.classes)
     return _of_estimator(model, inputs, outputs, head, expected)
 
 
@@ -276,7 +276,7 @@ def _of_estimator(
     head: OutputHead,
     expected: Predict,
 ) -> ExportedModel:
-    names, targets = model._columns.names, getattr(model, "target_names_", None)
+    names, targets = model.fitted_.columns.names, model.target_names_
     members = len(model.models_)
     return ExportedModel(
         type(model).__name__ + (f" of {members} networks" if members > 1 else ""),
@@ -307,13 +307,21 @@ def _network(model: Sequential) -> Network:
     return Network(plan.ops, arrays)
 
 
-def _inputs(model: Estimator) -> Inputs:
+def _fitted(model: Estimator) -> Fitted[Any]:
+    from kurve.estimators.errors import not_fitted
+
+    if not hasattr(model, "fitted_"):
+        raise not_fitted(type(model).__name__, "export")
+    return model.fitted_
+
+
+def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
     """How the estimator reads a row.
 
     Raises:
         ValueError: a column of text, which an array of numbers cannot hold.
     """
-    columns, scaler = model._columns, model._inputs
+    columns, scaler = fitted.columns, fitted.inputs
     if columns.levels:
         position = next(iter(columns.levels))
         raise ValueError(
@@ -326,14 +334,14 @@ def _inputs(model: Estimator) -> Inputs:
     place = {column: position for position, column in enumerate(columns.numeric)}
     inputs = Inputs(
         tuple(columns.numeric),
-        columns.fills if columns.impute else None,
-        tuple(place[column] for column in columns.gaps),
+        columns.medians if columns.impute else None,
+        tuple(place[column] for column in columns.with_missing),
         scaler.mean,
         scaler.deviation,
         scaler.low[:count],
         scaler.high[:count],
     )
-    _check_range(inputs, columns.names, getattr(model, "_outputs", None))
+    _check_range(inputs, columns.names, outputs)
     return inputs
 
 

@@ -219,7 +219,7 @@ def _average(graph: Builder, predictions: list[str]) -> dict[str, str]:
 def _regression(
     graph: Builder, head: Regression, predictions: list[str]
 ) -> dict[str, str]:
-    """The formulas of `Regressor._moments`."""
+    """The formulas of `RegressionHead.moments`."""
 
     def number(value: Any) -> str:
         return graph.constant(value, np.float64)

@@ -40,9 +40,13 @@ def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
     assert batches.walks == 1 + 12 == 1 + model.n_iter_
     assert model.score(X, Y) > 0.95
     whole = Regressor(likelihood="none", **FAST, early_stopping=False).fit(X, Y)
-    np.testing.assert_allclose(model._inputs.mean, whole._inputs.mean, rtol=1e-12)
     np.testing.assert_allclose(
-        model._outputs.deviation, whole._outputs.deviation, rtol=1e-12
+        model.fitted_.inputs.mean, whole.fitted_.inputs.mean, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        model.fitted_.head.outputs.deviation,
+        whole.fitted_.head.outputs.deviation,
+        rtol=1e-12,
     )
     assert model.models_[0].iterations == 12 * 12 * 7  # epochs, batches, steps
 
@@ -53,8 +57,8 @@ def test_held_out_rows_stop_training_and_calibrate(interval: str) -> None:
         Walked(X, Y)
     )
     assert len(model.history_["val_loss"]) == model.n_iter_
-    assert model._conformal is not None
-    share = len(model._conformal.scores) / len(X)
+    assert model.fitted_.head.conformal is not None
+    share = len(model.fitted_.head.conformal.scores) / len(X)
     assert abs(share - (0.2 if interval == "conformal" else 0.1)) < 0.04
     low, high = model.predict_interval(X).T
     assert 0.82 < np.mean((low <= Y) & (high >= Y)) < 0.98
@@ -87,7 +91,9 @@ def test_levels_and_gaps_from_all_batches() -> None:
     model = Classifier(**FAST, missing="impute", class_weight="balanced")
     model.fit(Walked(table, labels))
     assert model.classes_.tolist() == ["b", "c", "x"]
-    assert model._columns.levels == {1: ["a", "b", "c"]} and model._columns.gaps == [0]
+    assert model.fitted_.columns.levels == {
+        1: ["a", "b", "c"]
+    } and model.fitted_.columns.with_missing == [0]
     assert model.score(table, labels) > 0.95
     with pytest.raises(ValueError, match="must not have missing values"):
         Classifier(**FAST).fit(Walked(table, labels))
@@ -124,7 +130,9 @@ def test_rows_that_repeat(different: int, interval: str) -> None:
     held = different >= 100  # fewer rows than a validation set must have
     assert ("val_loss" in model.history_) == held == ("val_loss" in whole.history_)
     sizes = [
-        None if m._conformal is None else len(m._conformal.scores)
+        None
+        if m.fitted_.head.conformal is None
+        else len(m.fitted_.head.conformal.scores)
         for m in (whole, model)
     ]
     assert sizes[0] == sizes[1]
@@ -145,8 +153,12 @@ def test_weights_count_as_repetitions_do() -> None:
     weights = np.where(x[:, 0] > 20, 2.0, 0.0)
     once = Regressor(**FAST).fit([(x, y, weights)])
     twice = Regressor(**FAST).fit([(x[21:], y[21:]), (x[21:], y[21:])])
-    np.testing.assert_allclose(once._outputs.mean, twice._outputs.mean)
-    np.testing.assert_allclose(once._inputs.deviation, twice._inputs.deviation)
+    np.testing.assert_allclose(
+        once.fitted_.head.outputs.mean, twice.fitted_.head.outputs.mean
+    )
+    np.testing.assert_allclose(
+        once.fitted_.inputs.deviation, twice.fitted_.inputs.deviation
+    )
     with pytest.raises(ValueError, match="some sample_weight must be above 0"):
         Regressor(**FAST).fit([(x, y, weights * 0)])
 
@@ -163,7 +175,9 @@ def test_columns_and_targets_of_any_size(scale: float) -> None:
     assert np.corrcoef(targets.predict(z) / scale, y)[0, 1] > 0.99
     whole = Regressor(**options).fit(z, y * scale)
     np.testing.assert_allclose(
-        targets._outputs.deviation, whole._outputs.deviation, rtol=0.1
+        targets.fitted_.head.outputs.deviation,
+        whole.fitted_.head.outputs.deviation,
+        rtol=0.1,
     )
 
 

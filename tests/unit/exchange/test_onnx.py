@@ -73,7 +73,7 @@ def test_estimators(name: str, tmp_path: Path) -> None:
     bound = cases.BOUNDS.get(name, cases.CLOSE)
     assert_close(found["prediction"], mean.reshape(len(x), -1), bound)
     assert_close(found["deviation"], deviation.reshape(len(x), -1), bound)
-    assert ("quantiles" in found) == (model._likelihood == "quantile")
+    assert ("quantiles" in found) == (model.fitted_.head.likelihood == "quantile")
 
 
 def test_quantiles_are_the_ends_of_intervals(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a report is about: a model, its data, and what it says about them."""
+"""What a report is about: a model, its data, and its predictions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from kurve.assessment import (
-    Assessment,
-    as_matrix,
-    assess,
-    call_quietly,
-    columns_of,
-)
+from kurve.assessment import Assessment, assess_predictions
 from kurve.core.arrays import as_array
+from kurve.predictions import Predictions, as_matrix, columns_of
 
 
 @dataclass
-class Facts:
-    """The model, its data, and what it says about them. Arrays are (n, outputs)."""
+class Context:
+    """The model, its data, and its predictions. Arrays are (n, outputs)."""
 
     model: Any
     targets: list[str]
@@ -31,22 +26,34 @@ class Facts:
     test_columns: dict[str, np.ndarray]
     test_y: np.ndarray
     held_out: bool
-    classes: list[Any] | None
-    predicted: np.ndarray
-    probabilities: np.ndarray | None
+    predictions: Predictions
     assessments: dict[str, Assessment]
     coverage: float
     seed: int
 
     @property
+    def classes(self) -> list[Any] | None:
+        """The classes of a classifier, None for a regression."""
+        return self.predictions.classes
+
+    @property
     def rows(self) -> str:
+        """What the page calls the rows that errors are measured on."""
         return "held-out rows" if self.held_out else "training rows"
 
 
 def gather(
-    model: Any, x: Any, y: Any, test_x: Any, test_y: Any, targets: list[str],
-    coverage: float, assessments: Mapping[str, Assessment] | None, seed: int,
-) -> Facts:  # fmt: skip
+    model: Any,
+    x: Any,
+    y: Any,
+    test_x: Any,
+    test_y: Any,
+    targets: list[str],
+    coverage: float,
+    assessments: Mapping[str, Assessment] | None,
+    seed: int,
+) -> Context:
+    """The context of a report; the arguments are those of `make_report`."""
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y
@@ -57,40 +64,49 @@ def gather(
                 "[make_report] x and y must have the same number of rows. Received: "
                 f"{len(inputs)} and {len(values)}. Try the same rows of both."
             )
+    predictions = Predictions(model, test_x)
     if assessments is None:
-        assessments = assess(model, test_x, test_y, targets, (x, y), coverage, seed)
-    predicted = np.asarray(call_quietly(model.predict, test_x))
-    classes = getattr(model, "classes_", None)
-    probabilities = None
-    if classes is not None:
-        classes = list(np.asarray(classes).tolist())
-        probabilities = np.asarray(call_quietly(model.predict_proba, test_x), float)
-    else:
-        y, test_y, predicted = map(as_matrix, (y, test_y, predicted))
-    return Facts(
-        model, targets, x, columns_of(x), y, test_x, columns_of(test_x), test_y,
-        held_out, classes, predicted, probabilities, dict(assessments), coverage, seed,
-    )  # fmt: skip
+        assessments = assess_predictions(
+            predictions, test_x, test_y, targets, (x, y), coverage, seed
+        )
+    if predictions.classes is None:
+        y, test_y = as_matrix(y), as_matrix(test_y)
+    return Context(
+        model,
+        targets,
+        x,
+        columns_of(x),
+        y,
+        test_x,
+        columns_of(test_x),
+        test_y,
+        held_out,
+        predictions,
+        dict(assessments),
+        coverage,
+        seed,
+    )
 
 
 def is_numeric(values: np.ndarray) -> bool:
+    """Whether a column holds numbers."""
     return bool(values.dtype.kind in "fiu")
 
 
-def values_of(values: np.ndarray) -> Any:
-    """The range of the training data, or its categories."""
+def grid_of(values: np.ndarray) -> Any:
+    """Points over the range of a column, or its categories."""
     if not is_numeric(values):
         known = {v for v in values.tolist() if v is not None}
         return np.array(sorted(known, key=str), dtype=values.dtype)
     known = values[np.isfinite(values)]
-    different = np.unique(known)
-    if len(different) <= 30:
-        return different
+    unique = np.unique(known)
+    if len(unique) <= 30:
+        return unique
     return np.linspace(known.min(), known.max(), 30)
 
 
 def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
-    """At most that many rows, evenly spread, and their positions."""
+    """At most that many rows, evenly spaced, and their positions."""
     count = len(x)
     rows = np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
     if len(rows) == count:
@@ -102,8 +118,8 @@ def some_rows(x: Any, most: int) -> tuple[Any, np.ndarray]:
     return np.asarray(x)[rows], rows
 
 
-def like(x: Any, name: str, values: np.ndarray) -> Any:
-    """A table or array of one column with these values, of the kind of x."""
+def one_column(x: Any, name: str, values: np.ndarray) -> Any:
+    """These values as a table or array of one column, of the type of x."""
     if not (hasattr(x, "columns") or hasattr(x, "column_names")):
         return values[:, None]
     import narwhals.stable.v1 as nw
@@ -114,7 +130,7 @@ def like(x: Any, name: str, values: np.ndarray) -> Any:
     ).to_native()
 
 
-def all_classes(facts: Facts) -> list[Any]:
-    """The model's classes, and what else the held-out rows hold."""
-    known = list(facts.classes or [])
-    return known + [c for c in np.unique(facts.test_y).tolist() if c not in known]
+def all_classes(context: Context) -> list[Any]:
+    """The model's classes, and any others among the held-out rows."""
+    known = list(context.classes or [])
+    return known + [c for c in np.unique(context.test_y).tolist() if c not in known]

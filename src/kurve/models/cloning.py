@@ -56,9 +56,9 @@ def clone(
     if compilation is not None:
         optimizer = copy.deepcopy(compilation.optimizer)
         compilation = replace(compilation, optimizer=optimizer)
-    twin = Sequential.__new__(Sequential)
+    new = Sequential.__new__(Sequential)
     restore(
-        twin,
+        new,
         {
             "config": config,
             "custom_objects": custom,
@@ -69,7 +69,7 @@ def clone(
             "history": None,
         },
     )
-    return twin
+    return new
 
 
 def snapshot(model: Sequential) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from kurve.layers.base import (
     check_shape,
 )
 from kurve.layers.core import InputLayer
-from kurve.models import cloning
 from kurve.models.facade import Facade
 from kurve.plan import Plan
 from kurve.training.network import Network
@@ -345,13 +344,19 @@ class Sequential(Facade):
         """A new model with the same layers and, if there is one, `compile`, and with
         other initial weights. What no training changes (the mean and variance of
         `Normalization`) is copied."""
+        from kurve.models import cloning
+
         return cloning.clone(self)
 
     @reads
     def __getstate__(self) -> dict[str, Any]:
         """For `pickle` and `copy.deepcopy`: configuration, weights, `compile` and the
         optimizer's vectors. Of the history, the numbers."""
+        from kurve.models import cloning
+
         return cloning.snapshot(self)
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from kurve.models import cloning
+
         cloning.restore(self, state)

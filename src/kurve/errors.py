@@ -93,10 +93,14 @@ def known_arguments(call: Callable[..., Any]) -> set[str]:
     base classes need is not among them: the class gives it itself."""
     import inspect
 
+    calls: dict[Any, Any] = {call: call}
+    if isinstance(call, type):
+        bases: tuple[Any, ...] = call.__mro__[:-1]
+        calls = {base: base.__init__ for base in bases}
     return {
         parameter.name
-        for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
-        for parameter in inspect.signature(part).parameters.values()
+        for part, function in calls.items()
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and (part is call or parameter.default is not parameter.empty)
     } - {"self"}

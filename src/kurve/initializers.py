@@ -19,7 +19,6 @@ from kurve.core.arguments import (
     is_count,
     is_integer,
     is_number,
-    refuse_arguments,
 )
 from kurve.core.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
@@ -36,8 +35,8 @@ class Initializer(Entrance):
 
     seed: int | None = None
 
-    def __init__(self, **unknown: Any) -> None:
-        refuse_arguments(type(self), unknown)
+    def __init__(self) -> None:
+        """Takes no arguments; those of a subclass are its own."""
 
     def __call__(
         self,

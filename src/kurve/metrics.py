@@ -12,13 +12,7 @@ import numpy as np
 
 from kurve import losses
 from kurve.core import registry
-from kurve.core.arguments import (
-    check_name,
-    check_unused,
-    is_count,
-    is_number,
-    refuse_arguments,
-)
+from kurve.core.arguments import check_name, check_unused, is_count, is_number
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.overrides import refuse_overrides
@@ -42,11 +36,8 @@ class Metric(losses.Rowwise, Entrance):
     instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
     direction = "down"
 
-    def __init__(
-        self, name: str | None = None, dtype: str | None = None, **unknown: Any
-    ) -> None:
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         where = type(self).__name__
-        refuse_arguments(type(self), unknown)
         check_unused(where, dtype=dtype)
         self.name = self.kind or where if name is None else check_name(where, name)
         self._totals: np.ndarray | None = None
@@ -242,9 +233,8 @@ class BinaryAccuracy(Metric):
         name: str | None = None,
         dtype: str | None = None,
         threshold: float = 0.5,
-        **unknown: Any,
     ) -> None:
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         if not is_number(threshold):
             raise ValueError(
                 "[BinaryAccuracy] threshold must be a finite number. "
@@ -283,14 +273,13 @@ class TopKCategoricalAccuracy(Metric):
         k: int = 5,
         name: str | None = None,
         dtype: str | None = None,
-        **unknown: Any,
     ) -> None:
         if not is_count(k):
             raise ValueError(
                 f"[{type(self).__name__}] k must be an integer of at least 1. "
                 f"Received: k={k!r}. Try k=5."
             )
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         self.k = int(k)
 
     def attrs(self) -> dict[str, Attr]:
@@ -300,9 +289,18 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """`TopKCategoricalAccuracy` for class numbers."""
 
-    unused = ("from_sorted_ids",)
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        check_unused(type(self).__name__, from_sorted_ids=from_sorted_ids)
+        super().__init__(k, name, dtype)
 
 
 class Accuracy(Metric):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -140,23 +141,38 @@ def check_seed(where: str, seed: Any) -> int | None:
 
 
 def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that a class does not have, but for those that its
-    `unused`, or that of a base class, names, where they have a value of `UNUSED`.
+    """Refuse keyword arguments that a class does not have. Its unused ones pass with a
+    value of `UNUSED`.
 
     Raises:
-        TypeError: no such argument; the message has the nearest.
+        TypeError: no such argument; the message names the nearest one.
         ValueError: another value of an unused one.
     """
-    unused = unused_arguments(cls)
     for name, value in given.items():
-        if name not in unused:
+        if name not in unused_arguments(cls):
             raise unknown_argument(cls, name)
         check_unused(cls.__name__, **{name: value})
 
 
 def unused_arguments(cls: type) -> set[str]:
-    """The arguments of Keras's that a class takes and does not use."""
-    return {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
+    """Keras's arguments that a class accepts and does not use: those that the
+    constructors of its bases unpack, and those that a base class names in `unused`."""
+    bases: tuple[Any, ...] = cls.__mro__
+    return UNUSED.keys() & {
+        name
+        for base in bases
+        for name in (*unpacked(base.__init__), *vars(base).get("unused", ()))
+    }
+
+
+def unpacked(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names and types of the arguments that a function takes by
+    `**arguments: Unpack[Names]`, where Names is a `TypedDict` of its module."""
+    for hint in getattr(function, "__annotations__", {}).values():
+        if isinstance(hint, str) and hint.startswith("Unpack["):
+            module = vars(sys.modules[function.__module__])
+            return dict(module[hint[len("Unpack[") : -1]].__annotations__)
+    return {}
 
 
 def check_unused(where: str, **given: Any) -> None:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_number
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
 Factor = float | Sequence[float]
 FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("bilinear", "nearest")
+
+
+class AugmentationArguments(LayerArguments, total=False):
+    seed: None
 
 
 class _Moving(Images):
@@ -26,7 +31,6 @@ class _Moving(Images):
     Called directly, such a layer moves pictures unless training=False says not to.
     """
 
-    unused: tuple[str, ...] = ("seed",)
     training_by_default = True
 
     def __init__(
@@ -35,7 +39,7 @@ class _Moving(Images):
         interpolation: str,
         fill_value: float,
         data_format: str | None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
@@ -129,7 +133,7 @@ class RandomTranslation(_Moving):
         *,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
         self.height_factor = self._range("height_factor", height_factor)
@@ -171,7 +175,7 @@ class RandomRotation(_Moving):
         *,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
         self.factor = self._range("factor", factor)
@@ -202,7 +206,7 @@ class RandomFlip(_Moving):
         mode: str = "horizontal_and_vertical",
         *,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__("nearest", "nearest", 0.0, data_format, **common)
         known = ("horizontal_and_vertical", "horizontal", "vertical")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
@@ -30,6 +30,27 @@ MOST_ELEMENTS = 2**48
 
 UNSAID: Any = object()
 """Stands for an argument that was not given."""
+
+
+class UnusedArguments(TypedDict, total=False):
+    """Keras's arguments of every layer that do nothing here."""
+
+    dtype: str | None
+    autocast: bool
+    activity_regularizer: None
+
+
+class NamedArguments(UnusedArguments, total=False):
+    """Arguments of layers that say themselves whether they are trainable."""
+
+    name: str | None
+    input_shape: Sequence[int] | int | None
+
+
+class LayerArguments(NamedArguments, total=False):
+    """Arguments of every layer."""
+
+    trainable: bool
 
 
 class Variable:
@@ -157,8 +178,8 @@ class Layer(Entrance):
     arguments: tuple[str, ...] = ()
     """Attributes that `get_config` gives, by the names of `__init__`."""
 
-    unused: tuple[str, ...] = ("dtype", "autocast", "activity_regularizer")
-    """Arguments of Keras's that do nothing here, see `kurve.core.arguments.UNUSED`."""
+    unused = tuple(UnusedArguments.__annotations__)
+    """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     training_by_default = False
     """What `training` is in a call that does not say."""

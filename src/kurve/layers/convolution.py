@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import check_flag
-from kurve.layers.base import Variable
+from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, VariableSpec
 
 
+class ConvolutionArguments(LayerArguments, total=False):
+    kernel_constraint: None
+    bias_constraint: None
+    depthwise_constraint: None
+    pointwise_constraint: None
+
+
 class Convolving(Sliding):
     """What all convolutions share: window, activation and bias."""
-
-    unused: tuple[str, ...] = (
-        "kernel_constraint",
-        "bias_constraint",
-        "depthwise_constraint",
-        "pointwise_constraint",
-    )
 
     activation = activations.Chosen()
 
@@ -35,7 +35,7 @@ class Convolving(Sliding):
         use_bias: bool,
         bias_initializer: str | initializers.Initializer,
         bias_regularizer: str | regularizers.L1L2 | None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             ("kernel_size", kernel_size),
@@ -115,7 +115,7 @@ class _Conv(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             *(kernel_size, strides, padding, data_format, dilation_rate, activation),
@@ -231,7 +231,7 @@ class _DepthwiseConv(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         depthwise_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             *(kernel_size, strides, padding, data_format, dilation_rate, activation),
@@ -319,7 +319,7 @@ class _SeparableConv(Convolving):
         depthwise_regularizer: str | regularizers.L1L2 | None = None,
         pointwise_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             *(kernel_size, strides, padding, data_format, dilation_rate, activation),

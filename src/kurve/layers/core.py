@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve import activations
 from kurve.core.arguments import is_number
 from kurve.core.entries import entry
-from kurve.layers.base import Layer, check_shape
+from kurve.layers.base import (
+    Layer,
+    LayerArguments,
+    UnusedArguments,
+    check_shape,
+)
 from kurve.plan import Op, Shape, VariableSpec
+
+
+class UnusedInputArguments(UnusedArguments, total=False):
+    trainable: bool
+    batch_size: None
+    sparse: bool | None
+    ragged: bool | None
+    batch_shape: None
+    tensor: None
+    input_tensor: None
+    optional: bool
+
+
+class InputArguments(UnusedInputArguments, total=False):
+    name: str | None
 
 
 class InputLayer(Layer):
     """Says what shape one sample has; it computes nothing and is not in
     `model.layers`."""
 
-    unused: tuple[str, ...] = (
-        "batch_size",
-        "sparse",
-        "ragged",
-        "batch_shape",
-        "tensor",
-        "input_tensor",
-        "optional",
-    )
-
-    def __init__(self, shape: Sequence[int] | int, **common: Any) -> None:
+    def __init__(
+        self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
+    ) -> None:
         super().__init__(input_shape=check_shape(type(self), shape), **common)
 
     @property
@@ -37,7 +49,10 @@ class InputLayer(Layer):
 
 @entry
 def Input(
-    shape: Sequence[int] | int, *, name: str | None = None, **unused: Any
+    shape: Sequence[int] | int,
+    *,
+    name: str | None = None,
+    **unused: Unpack[UnusedInputArguments],
 ) -> InputLayer:
     """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
 
@@ -62,7 +77,9 @@ class Activation(Layer):
 
     activation = activations.Chosen()
 
-    def __init__(self, activation: str | activations.Activation, **common: Any) -> None:
+    def __init__(
+        self, activation: str | activations.Activation, **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         self.activation = activation
 
@@ -73,6 +90,11 @@ class Activation(Layer):
             return [Op("softmax", self.name, input_shape, input_shape)]
         attrs = self.activation.attrs()
         return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class DropoutArguments(LayerArguments, total=False):
+    noise_shape: None
+    seed: None
 
 
 class Dropout(Layer):
@@ -87,9 +109,8 @@ class Dropout(Layer):
     """
 
     arguments = ("rate",)
-    unused: tuple[str, ...] = ("noise_shape", "seed")
 
-    def __init__(self, rate: float, **common: Any) -> None:
+    def __init__(self, rate: float, **common: Unpack[DropoutArguments]) -> None:
         super().__init__(**common)
         self.rate = checked_rate(type(self), rate)
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, is_count
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
+
+
+class DenseArguments(LayerArguments, total=False):
+    kernel_constraint: None
+    bias_constraint: None
+    lora_rank: None
+    lora_alpha: None
+    quantization_config: None
 
 
 class Dense(Layer):
@@ -36,14 +44,6 @@ class Dense(Layer):
         *("kernel_regularizer", "bias_regularizer"),
     )
 
-    unused: tuple[str, ...] = (
-        "kernel_constraint",
-        "bias_constraint",
-        "lora_rank",
-        "lora_alpha",
-        "quantization_config",
-    )
-
     activation = activations.Chosen()
 
     def __init__(
@@ -55,7 +55,7 @@ class Dense(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[DenseArguments],
     ) -> None:
         if not is_count(units):
             raise ValueError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import activations, initializers
 from kurve.core.arguments import MOST, is_count, is_integer, is_number
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, NamedArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 LARGEST_SCALE = 1e30
@@ -59,7 +59,7 @@ class FourierFeatures(Layer):
         frequencies: Any = 16,
         scale: float = 1.0,
         trainable: bool = False,
-        **common: Any,
+        **common: Unpack[NamedArguments],
     ) -> None:
         super().__init__(trainable=trainable, **common)
         if not is_number(scale) or not 0.0 < scale <= LARGEST_SCALE:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve.core.arguments import is_number
-from kurve.layers.base import Layer
+from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import checked_rate
 from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, VariableSpec
+
+
+class NoiseArguments(LayerArguments, total=False):
+    seed: None
 
 
 class GaussianNoise(Layer):
@@ -25,9 +29,8 @@ class GaussianNoise(Layer):
     """
 
     arguments = ("stddev",)
-    unused: tuple[str, ...] = ("seed",)
 
-    def __init__(self, stddev: float, **common: Any) -> None:
+    def __init__(self, stddev: float, **common: Unpack[NoiseArguments]) -> None:
         if not is_number(stddev) or not 0.0 <= stddev <= 1.0:
             raise ValueError(
                 "[GaussianNoise] stddev must be in [0, 1]. "
@@ -47,10 +50,12 @@ class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
 
     arguments = ("rate", "data_format")
-    unused: tuple[str, ...] = ("seed",)
 
     def __init__(
-        self, rate: float, data_format: str | None = None, **common: Any
+        self,
+        rate: float,
+        data_format: str | None = None,
+        **common: Unpack[NoiseArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.rate = checked_rate(type(self), rate)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import initializers
 from kurve.core.arguments import check_flag, is_integer
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 EPSILON = 1e-7
@@ -42,7 +42,7 @@ class Normalization(Layer):
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**common)
         axes = () if axis is None else (axis,) if is_integer(axis) else axis

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_integer
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, integers, pad_attrs
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
@@ -16,7 +17,10 @@ class _ZeroPadding(Images):
     arguments = ("padding", "data_format")
 
     def __init__(
-        self, padding: Any = 1, data_format: str | None = None, **common: Any
+        self,
+        padding: Any = 1,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.pads = self._pads(padding)
@@ -112,7 +116,7 @@ class UpSampling1D(_UpSampling):
     axes = 1
     arguments = ("size",)
 
-    def __init__(self, size: int = 2, **common: Any) -> None:
+    def __init__(self, size: int = 2, **common: Unpack[LayerArguments]) -> None:
         if not is_integer(size) and not isinstance(size, (list, tuple)):
             raise TypeError(
                 "[UpSampling1D] size must be an integer. "
@@ -144,7 +148,7 @@ class UpSampling2D(_UpSampling):
         size: Sizes = 2,
         data_format: str | None = None,
         interpolation: str = "nearest",
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.size = integers(type(self), "size", size, 2)

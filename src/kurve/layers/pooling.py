@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve.core.arguments import check_flag
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, Sliding
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -22,7 +23,7 @@ class _Pooling(Sliding):
         strides: Sizes | None = None,
         padding: str = "valid",
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             ("pool_size", pool_size),
@@ -96,7 +97,10 @@ class _GlobalPooling(Images):
     mode: str
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **common: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.keepdims = check_flag(type(self).__name__, "keepdims", keepdims)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_count, is_integer
-from kurve.layers.base import Layer
+from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.windows import is_last
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -20,7 +20,9 @@ class Flatten(Layer):
         name, trainable, input_shape: see `Layer`.
     """
 
-    def __init__(self, data_format: str | None = None, **common: Any) -> None:
+    def __init__(
+        self, data_format: str | None = None, **common: Unpack[LayerArguments]
+    ) -> None:
         if not is_last(data_format):
             raise ValueError(
                 "[Flatten] data_format must be 'channels_last'. "
@@ -52,7 +54,9 @@ class Reshape(Layer):
 
     arguments = ("target_shape",)
 
-    def __init__(self, target_shape: Sequence[int], **common: Any) -> None:
+    def __init__(
+        self, target_shape: Sequence[int], **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         axes: Any = [target_shape] if is_integer(target_shape) else target_shape
         good = isinstance(axes, (list, tuple)) and all(

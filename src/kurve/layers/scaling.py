@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import initializers, regularizers
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Attr, Op, Shape, VariableSpec
+
+
+class StandardizingArguments(LayerArguments, total=False):
+    beta_constraint: None
+    gamma_constraint: None
 
 
 class _Standardizing(Layer):
     """What the two share: y = gamma * standardized x + beta."""
-
-    unused: tuple[str, ...] = ("beta_constraint", "gamma_constraint")
 
     def __init__(
         self,
@@ -82,6 +85,13 @@ class _Standardizing(Layer):
             )
 
 
+class BatchNormalizationArguments(StandardizingArguments, total=False):
+    synchronized: bool
+    renorm: bool
+    renorm_clipping: None
+    renorm_momentum: float
+
+
 class BatchNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
     itself.
@@ -116,13 +126,6 @@ class BatchNormalization(_Standardizing):
         *("moving_variance_initializer", "beta_regularizer", "gamma_regularizer"),
     )
 
-    unused: tuple[str, ...] = (
-        "synchronized",
-        "renorm",
-        "renorm_clipping",
-        "renorm_momentum",
-    )
-
     def __init__(
         self,
         axis: int = -1,
@@ -136,7 +139,7 @@ class BatchNormalization(_Standardizing):
         moving_variance_initializer: str | initializers.Initializer = "ones",
         beta_regularizer: str | regularizers.L1L2 | None = None,
         gamma_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[BatchNormalizationArguments],
     ) -> None:
         super().__init__(
             *(epsilon, center, scale, beta_initializer, gamma_initializer),
@@ -200,6 +203,10 @@ class BatchNormalization(_Standardizing):
         ]
 
 
+class LayerNormalizationArguments(StandardizingArguments, total=False):
+    rms_scaling: bool
+
+
 class LayerNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with mean and variance
     of each sample by itself, over the axes named.
@@ -223,8 +230,6 @@ class LayerNormalization(_Standardizing):
         *("gamma_initializer", "beta_regularizer", "gamma_regularizer"),
     )
 
-    unused: tuple[str, ...] = ("rms_scaling",)
-
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
@@ -235,7 +240,7 @@ class LayerNormalization(_Standardizing):
         gamma_initializer: str | initializers.Initializer = "ones",
         beta_regularizer: str | regularizers.L1L2 | None = None,
         gamma_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[LayerNormalizationArguments],
     ) -> None:
         super().__init__(
             *(epsilon, center, scale, beta_initializer, gamma_initializer),
@@ -305,7 +310,9 @@ class Rescaling(Layer):
 
     arguments = ("scale", "offset")
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **common: Any) -> None:
+    def __init__(
+        self, scale: Any, offset: Any = 0.0, **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         self.scale = self._numbers("scale", scale)
         self.offset = self._numbers("offset", offset)

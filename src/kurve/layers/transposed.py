@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
-from kurve.layers.convolution import Convolving
+from kurve.layers.convolution import ConvolutionArguments, Convolving
 from kurve.layers.windows import Sizes, Window, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -37,7 +37,7 @@ class _ConvTranspose(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             *(kernel_size, strides, padding, data_format, dilation_rate, activation),

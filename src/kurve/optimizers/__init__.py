@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -36,6 +36,31 @@ USUAL = {
 """What an error suggests."""
 
 
+class UnusedArguments(TypedDict, total=False):
+    """Keras's arguments of every optimizer that do nothing here."""
+
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: None
+    loss_scale_factor: None
+    gradient_accumulation_steps: None
+
+
+class ClippingArguments(UnusedArguments, total=False):
+    """Arguments of optimizers with a weight decay of their own."""
+
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    name: str | None
+
+
+class OptimizerArguments(ClippingArguments, total=False):
+    """Arguments of every optimizer."""
+
+    weight_decay: float | None
+
+
 class Optimizer(Entrance):
     """Base class of the optimizers.
 
@@ -51,14 +76,8 @@ class Optimizer(Entrance):
         ValueError: a number outside its range, or more than one way of clipping.
     """
 
-    unused: tuple[str, ...] = (
-        "use_ema",
-        "ema_momentum",
-        "ema_overwrite_frequency",
-        "loss_scale_factor",
-        "gradient_accumulation_steps",
-    )
-    """Arguments of Keras's that do nothing here, see `kurve.core.arguments.UNUSED`."""
+    unused = tuple(UnusedArguments.__annotations__)
+    """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     kind = ""
     ignored = (
@@ -251,7 +270,7 @@ class SGD(Optimizer):
         learning_rate: float | LearningRateSchedule = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        **common: Any,
+        **common: Unpack[OptimizerArguments],
     ) -> None:
         super().__init__(learning_rate, **common)
         self.momentum: float
@@ -280,7 +299,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        **common: Any,
+        **common: Unpack[OptimizerArguments],
     ) -> None:
         super().__init__(learning_rate, **common)
         self.rho: float
@@ -311,7 +330,7 @@ class Adagrad(Optimizer):
         learning_rate: float | LearningRateSchedule = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        **common: Any,
+        **common: Unpack[OptimizerArguments],
     ) -> None:
         super().__init__(learning_rate, **common)
         self.initial_accumulator_value: float
@@ -342,7 +361,7 @@ class _Moments(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **common: Any,
+        **common: Unpack[OptimizerArguments],
     ) -> None:
         super().__init__(learning_rate, **common)
         self.beta_1: float
@@ -376,7 +395,7 @@ class Adam(_Moments):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **common: Any,
+        **common: Unpack[OptimizerArguments],
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self.amsgrad: bool
@@ -398,7 +417,7 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **common: Any,
+        **common: Unpack[ClippingArguments],
     ) -> None:
         if weight_decay is None:
             raise ValueError(

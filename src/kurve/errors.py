@@ -155,7 +155,6 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
         other
         for other, value in vars(sys.modules[module]).items()
         if str(getattr(value, "__module__", "")).startswith(module)
-        or (module == "kurve" and other in PARTS)
     ]
     known = [
         other
@@ -164,11 +163,5 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
     ]
     return AttributeError(str(unknown_name(module, "name", name, known)))
 
-
-PARTS = (
-    *("activations", "callbacks", "config", "initializers", "layers", "losses"),
-    *("metrics", "models", "optimizers", "regularizers", "utils"),
-)
-"""Modules with Keras's names, among others that `import kurve` makes attributes."""
 
 _NOT_THERE = ("Model", "Functional", "Concatenate", "concatenate")

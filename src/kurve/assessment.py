@@ -36,7 +36,18 @@ MAX_ONE_HOT = 50
 @dataclass(frozen=True)
 class Score:
     """A measure of error or success, with the interval that holds it in 95 of 100
-    samples of the rows."""
+    samples of the rows.
+
+    Args:
+        name: of the measure.
+        value: on all rows.
+        low, high: the ends of the interval.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> score.value
+        0.5
+    """
 
     name: str
     value: float
@@ -56,6 +67,11 @@ class Assessment:
     Attributes:
         scores: by who predicts ("model", "straight line", "mean") the scores.
         rows: number of rows.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> kurve.assessment.Assessment({"model": [score]}, 20).rows
+        20
     """
 
     scores: dict[str, list[Score]]
@@ -87,6 +103,17 @@ def assess(
             mean is that of `y`, and there is no line.
         coverage: of the intervals to count.
         seed: of the bootstrap.
+
+    Raises:
+        ValueError: bad data, or other numbers of targets.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> found = kurve.assessment.assess(model, x, y, train=(x, y))
+        >>> list(found["y"].scores)
+        ['model', 'straight line', 'mean']
     """
     truth = as_array("assess", "y", y)
     if hasattr(model, "classes_"):
@@ -146,6 +173,16 @@ def assess_regression(
         deviation: (n,) of "model".
         bounds: (n, 2) of "model".
         coverage: that the bounds promise.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> y = np.array([1.0, 2.0, 3.0])
+        >>> found = kurve.assessment.assess_regression(y, {"model": y + 0.5})
+        >>> found.scores["model"][0].value
+        0.5
     """
     truth = np.asarray(y, float).reshape(-1)
     tables: dict[str, Parts] = {}
@@ -181,6 +218,16 @@ def assess_classes(
         y: (n,), classes.
         classes: the k classes in the order of the probabilities' columns.
         probabilities: by who predicts, (n, k).
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> probabilities = {"model": np.array([[0.9, 0.1], [0.2, 0.8]])}
+        >>> found = kurve.assessment.assess_classes([0, 1], [0, 1], probabilities)
+        >>> found.scores["model"][0].value
+        1.0
     """
     number = class_numbers(y, classes)
     tables: dict[str, Parts] = {}
@@ -221,7 +268,17 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
-    """Scores for programs: by target, who predicts and score."""
+    """Scores for programs: by target, who predicts and score.
+
+    Args:
+        found: what `assess` gives.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> found = {"y": kurve.assessment.Assessment({"model": [score]}, 20)}
+        >>> sorted(kurve.assessment.as_dict(found)["y"])
+        ['model', 'rows']
+    """
 
     def plain(score: Score) -> dict[str, float | None]:
         parts = {"value": score.value, "low": score.low, "high": score.high}
@@ -240,7 +297,18 @@ def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Assessment]) -> str:
-    """Scores as a table for people: a line a score, a column for each who predicts."""
+    """Scores as a table for people: a line a score, a column for each who predicts.
+
+    Args:
+        found: what `assess` gives.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> found = {"y": kurve.assessment.Assessment({"model": [score]}, 20)}
+        >>> print(kurve.assessment.as_text(found))
+        y, 20 rows  model
+          RMSE      0.5 (0.4 to 0.6)
+    """
     lines = []
     for target, assessment in found.items():
         cells = [[f"{target}, {assessment.rows:,} rows", *assessment.scores]]
@@ -265,6 +333,12 @@ class LinearBaseline:
     indicator of each of its values, a missing number by the mean.
 
     Source: Legendre 1805.
+
+    Example:
+        >>> x = np.arange(10.0)
+        >>> line = kurve.assessment.LinearBaseline().fit({"x": x}, 2.0 * x)
+        >>> line.predict({"x": np.array([20.0])}).round(3)
+        array([40.])
     """
 
     @np.errstate(over="ignore", invalid="ignore")

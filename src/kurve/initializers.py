@@ -84,21 +84,42 @@ class Initializer(Entrance):
 
 
 class Zeros(Initializer):
-    """All 0."""
+    """All 0.
+
+    Example:
+        >>> kurve.initializers.Zeros()((2,))
+        array([0., 0.], dtype=float32)
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
-    """All 1."""
+    """All 1.
+
+    Example:
+        >>> kurve.initializers.Ones()((2,))
+        array([1., 1.], dtype=float32)
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return np.ones(shape)
 
 
 class Constant(Initializer):
-    """All `value`, a number or an array that fits the shape."""
+    """All `value`.
+
+    Args:
+        value: a number, or an array that can be broadcast to the shape.
+
+    Raises:
+        ValueError: not finite, or an array that does not fit the shape.
+
+    Example:
+        >>> kurve.initializers.Constant(0.5)((2,))
+        array([0.5, 0.5], dtype=float32)
+    """
 
     def __init__(self, value: Any = 0.0) -> None:
         try:
@@ -127,7 +148,19 @@ class Constant(Initializer):
 
 
 class RandomUniform(Initializer):
-    """Uniform in (minval, maxval)."""
+    """Uniform in (minval, maxval).
+
+    Args:
+        minval, maxval: the bounds.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a bound that is not a finite number.
+
+    Example:
+        >>> kurve.initializers.RandomUniform(0.0, 1.0, seed=1)((2,))
+        array([0.8992593 , 0.08621551], dtype=float32)
+    """
 
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
@@ -142,7 +175,19 @@ class RandomUniform(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation.
+
+    Args:
+        mean, stddev: finite numbers.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Example:
+        >>> kurve.initializers.RandomNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     def __init__(
         self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None
@@ -157,7 +202,20 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal, with values beyond two standard deviations drawn anew."""
+    """Normal, with values beyond two standard deviations drawn again.
+
+    Args:
+        mean, stddev: finite numbers.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Example:
+        >>> values = kurve.initializers.TruncatedNormal(stddev=1.0)((1000,))
+        >>> bool((abs(values) <= 2.0).all())
+        True
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         z = rng.truncated_normal(seed, rng.INITIALIZER, stream, math.prod(shape))
@@ -165,11 +223,25 @@ class TruncatedNormal(RandomNormal):
 
 
 class VarianceScaling(Initializer):
-    """Random values of variance scale / n, n the fan in, fan out or their mean.
+    """Random values of variance scale / n, with n the fan in, the fan out or their
+    mean.
 
     distribution "uniform": in (-limit, limit), limit = sqrt(3 scale / n);
     "truncated_normal": cut off at two standard deviations, then scaled to the variance;
     "untruncated_normal".
+
+    Args:
+        scale: above 0.
+        mode: what n is: "fan_in", "fan_out" or "fan_avg".
+        distribution: one of the three above.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: scale is not above 0, or an unknown name.
+
+    Example:
+        >>> kurve.initializers.VarianceScaling(2.0)((2, 3)).shape
+        (2, 3)
     """
 
     def __init__(
@@ -245,67 +317,135 @@ class _Named(VarianceScaling):
 
 
 class GlorotUniform(_Named):
-    """Uniform within sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010."""
+    """Uniform within sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.GlorotUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_avg", "uniform")
 
 
 class GlorotNormal(_Named):
     """Truncated normal of variance 2 / (fan_in + fan_out). Source: Glorot & Bengio
-    2010."""
+    2010.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.GlorotNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_avg", "truncated_normal")
 
 
 class HeUniform(_Named):
-    """Uniform within sqrt(6 / fan_in). Source: He et al. 2015."""
+    """Uniform within sqrt(6 / fan_in). Source: He et al. 2015.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.HeUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (2.0, "fan_in", "uniform")
 
 
 class HeNormal(_Named):
-    """Truncated normal of variance 2 / fan_in. Source: He et al. 2015."""
+    """Truncated normal of variance 2 / fan_in. Source: He et al. 2015.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.HeNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (2.0, "fan_in", "truncated_normal")
 
 
 class LecunUniform(_Named):
-    """Uniform within sqrt(3 / fan_in). Source: LeCun et al. 1998."""
+    """Uniform within sqrt(3 / fan_in). Source: LeCun et al. 1998.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.LecunUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_in", "uniform")
 
 
 class LecunNormal(_Named):
-    """Truncated normal of variance 1 / fan_in. Source: LeCun et al. 1998."""
+    """Truncated normal of variance 1 / fan_in. Source: LeCun et al. 1998.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.LecunNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_in", "truncated_normal")
 
 
 class SineUniform(Initializer):
-    """For layers with the activation "sin": every layer's units then see a spread of
-    phases that neither dies out nor runs wild, however deep the network is.
+    """For layers with the activation "sin": phases stay spread out, however deep the
+    network.
 
     omega None, a hidden layer: uniform within sqrt(6 / n), n the fan in. Its inputs are
-    sines of variance about 1/2, so z = x @ kernel has variance 2/n n/2 = 1.
-    omega given, the first layer: uniform within omega / n. Its inputs are data of size
-    1, and z spans several periods: frequencies up to omega are there to begin with.
+    sines of variance about 1/2, so z = x @ kernel has variance 2/n n/2 = 1. omega
+    given, the first layer: uniform within omega / n. Its inputs are data of size 1, and
+    z spans several periods: training starts with frequencies up to omega.
 
     Source: Sitzmann et al. 2020 (SIREN), section 3.2 and theorem 1.8. The paper writes
     sin(omega (x @ kernel)) and divides the hidden kernels by omega; here omega is part
-    of the kernels, where it cancels in all but the first. A learning rate of the paper
-    is therefore worth omega times as much here, if the optimizer is Adam.
-
-        Dense(64, "sin", kernel_initializer=SineUniform(omega=10.0))
-        Dense(64, "sin", kernel_initializer="sine_uniform")
+    of the kernels, where it cancels in all but the first. With Adam, a learning rate
+    from the paper must therefore be multiplied by omega here.
 
     Args:
-        omega: largest frequency to begin with, in radians per unit of the inputs; None
-            for a hidden layer. The paper takes 30 for images, with inputs in [-1, 1];
-            curves want less.
-        seed: see `Initializer`.
+        omega: largest initial frequency, in radians per unit of the inputs; None for a
+            hidden layer. The paper takes 30 for images, with inputs in [-1, 1]; curves
+            need less.
+        seed: an integer for the same values at each call; None for the model's.
 
     Raises:
         ValueError: omega is not a finite number above 0.
+
+    Example:
+        >>> first = kurve.initializers.SineUniform(omega=10.0)
+        >>> layer = kurve.layers.Dense(64, "sin", kernel_initializer=first)
+        >>> hidden = kurve.layers.Dense(64, "sin", kernel_initializer="sine_uniform")
     """
 
     def __init__(self, omega: float | None = None, seed: int | None = None) -> None:
@@ -327,6 +467,18 @@ class Orthogonal(Initializer):
     """`gain` times a random matrix with orthonormal rows or columns.
 
     Axes before the last are flattened. Source: Saxe, McClelland & Ganguli 2014.
+
+    Args:
+        gain: a finite number.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: gain is not finite; a variable of fewer than two axes.
+
+    Example:
+        >>> w = kurve.initializers.Orthogonal()((3, 3))
+        >>> np.allclose(w @ w.T, np.eye(3), atol=1e-6)
+        True
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:

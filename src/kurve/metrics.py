@@ -159,7 +159,19 @@ class LossMetric(Metric):
 
 
 class MeanSquaredError(LossMetric):
-    """mean (y - p)^2."""
+    """mean (y - p)^2.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
+        2.0
+    """
 
     def __init__(
         self, name: str | None = "mean_squared_error", dtype: str | None = None
@@ -168,7 +180,19 @@ class MeanSquaredError(LossMetric):
 
 
 class MeanAbsoluteError(LossMetric):
-    """mean |y - p|."""
+    """mean |y - p|.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]])
+        1.0
+    """
 
     def __init__(
         self, name: str | None = "mean_absolute_error", dtype: str | None = None
@@ -177,7 +201,20 @@ class MeanAbsoluteError(LossMetric):
 
 
 class RootMeanSquaredError(Metric):
-    """sqrt(mean (y - p)^2), the mean over all rows and outputs counted."""
+    """sqrt(mean (y - p)^2), the mean over all rows and outputs counted.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> metric = kurve.metrics.RootMeanSquaredError()
+        >>> round(metric([[1.0], [2.0]], [[1.0], [4.0]]), 4)
+        1.4142
+    """
 
     kind = "root_mean_squared_error"
 
@@ -190,6 +227,19 @@ class R2Score(Metric):
 
     1 is perfect, 0 is no better than the mean of y. An output whose y never changes
     counts as 0.
+
+    Args:
+        class_aggregation: "uniform_average", the only value.
+        num_regressors: 0, the only value.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.R2Score()([[1.0], [3.0]], [[1.0], [2.0]])
+        0.5
     """
 
     kind = "r2_score"
@@ -223,7 +273,20 @@ class R2Score(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """Share of outputs on the right side of the threshold."""
+    """Share of outputs on the right side of the threshold.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        threshold: a finite number.
+
+    Raises:
+        ValueError: threshold is not finite; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.BinaryAccuracy()([[1.0], [0.0]], [[0.7], [0.6]])
+        0.5
+    """
 
     kind = "binary_accuracy"
     direction = "up"
@@ -247,14 +310,38 @@ class BinaryAccuracy(Metric):
 
 
 class CategoricalAccuracy(Metric):
-    """Share of rows whose largest output is that of the one-hot class."""
+    """Share of rows whose largest output is that of the one-hot class.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.CategoricalAccuracy()([[0.0, 1.0]], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "categorical_accuracy"
     direction = "up"
 
 
 class SparseCategoricalAccuracy(Metric):
-    """Share of rows whose largest output is that of the class number."""
+    """Share of rows whose largest output is that of the class number.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.SparseCategoricalAccuracy()([1], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "sparse_categorical_accuracy"
     sparse = True
@@ -263,7 +350,21 @@ class SparseCategoricalAccuracy(Metric):
 
 class TopKCategoricalAccuracy(Metric):
     """Share of rows whose one-hot class is among the k largest outputs: fewer than k
-    are larger than that of the class."""
+    are larger than that of the class.
+
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.TopKCategoricalAccuracy(k=2)
+        >>> accuracy([[0.0, 1.0, 0.0]], [[0.5, 0.3, 0.2]])
+        1.0
+    """
 
     kind = "top_k_categorical_accuracy"
     direction = "up"
@@ -287,7 +388,22 @@ class TopKCategoricalAccuracy(Metric):
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """`TopKCategoricalAccuracy` for class numbers."""
+    """`TopKCategoricalAccuracy` for class numbers.
+
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        from_sorted_ids: False, the only value.
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.SparseTopKCategoricalAccuracy(k=2)
+        >>> accuracy([1], [[0.5, 0.3, 0.2]])
+        1.0
+    """
 
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
@@ -308,6 +424,17 @@ class Accuracy(Metric):
 
     What compile(metrics=["accuracy"]) stands for is another one for each kind of model:
     see `FittingAccuracy`.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.Accuracy()([[1.0], [2.0]], [[1.0], [4.0]])
+        0.5
     """
 
     kind = "accuracy"
@@ -481,6 +608,11 @@ def confusion_matrix(
 
     Raises:
         ValueError: different lengths, no labels, none that occurs, unknown normalize.
+
+    Example:
+        >>> kurve.metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
+        array([[1, 0],
+               [1, 1]])
     """
     where = "confusion_matrix"
     truth, answer = (

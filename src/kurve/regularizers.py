@@ -22,9 +22,19 @@ LARGEST = float(np.finfo(np.float32).max)
 @entries
 @dataclass(frozen=True)
 class L1L2(Entrance):
-    """Penalty l1 * sum |w| + l2 * sum w^2.
+    """Penalty l1 * sum |w| + l2 * sum w^2, added to the loss.
 
     Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
+
+    Args:
+        l1, l2: strengths, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L1L2(l1=0.1, l2=0.01)([3.0, -1.0])
+        0.5
     """
 
     ignored: ClassVar = ("__call__",)
@@ -53,7 +63,18 @@ class L1L2(Entrance):
 
 
 class L1(L1L2):
-    """Penalty l1 * sum |w|."""
+    """Penalty l1 * sum |w|, added to the loss.
+
+    Args:
+        l1: strength, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L1(0.5)([3.0, -1.0])
+        2.0
+    """
 
     def __init__(self, l1: float = 0.01) -> None:
         super().__init__(l1=l1)
@@ -63,7 +84,18 @@ class L1(L1L2):
 
 
 class L2(L1L2):
-    """Penalty l2 * sum w^2."""
+    """Penalty l2 * sum w^2, added to the loss.
+
+    Args:
+        l2: strength, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L2(0.5)([3.0, -1.0])
+        5.0
+    """
 
     def __init__(self, l2: float = 0.01) -> None:
         super().__init__(l2=l2)

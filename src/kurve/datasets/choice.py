@@ -19,6 +19,9 @@ def load_images(path: str | os.PathLike[str] | None = None) -> tuple[str, Images
         FileNotFoundError: `path` is not there, or nothing was found and scikit-learn is
             not installed.
         ValueError: the file is damaged.
+
+    Example:
+        >>> name, ((x_train, y_train), (x_test, y_test)) = kurve.datasets.load_images()
     """
     if path is not None:
         if os.path.isdir(path) and not os.path.exists(os.path.join(path, "mnist.npz")):

@@ -55,6 +55,14 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
         engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
             the one `set_engine` or the environment variable KURVE_ENGINE chose, else
             "native".
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: neither a name nor an engine.
+
+    Example:
+        >>> kurve.get_engine("reference").name
+        'reference'
     """
     if engine is None:
         engine = _default[0] if _default else os.environ.get("KURVE_ENGINE") or "native"
@@ -77,6 +85,14 @@ def set_engine(engine: str) -> None:
 
     Args:
         engine: "native" or "reference".
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> kurve.set_engine("native")
+        >>> kurve.get_engine().name
+        'native'
     """
     get_engine(engine)
     _default[:] = [engine]
@@ -89,6 +105,14 @@ def set_threads(threads: int) -> None:
     Args:
         threads: at least 1. The default is the cores this process may use (affinity
             and cgroup quota), or the environment variable KURVE_NUM_THREADS.
+
+    Raises:
+        ValueError: not an integer of at least 1.
+
+    Example:
+        >>> kurve.set_threads(2)
+        >>> kurve.get_threads()
+        2
     """
     is_count = isinstance(threads, int) and not isinstance(threads, bool)
     if not is_count or not 1 <= threads <= MOST_THREADS:
@@ -104,7 +128,13 @@ def set_threads(threads: int) -> None:
 
 @entry
 def get_threads() -> int:
-    """Number of threads of the native engine."""
+    """Number of threads of the native engine.
+
+    Example:
+        >>> kurve.set_threads(2)
+        >>> kurve.get_threads()
+        2
+    """
     get_engine("native")
     from kurve import _core
 

@@ -21,11 +21,6 @@ from kurve.losses import Loss
 @entries
 class Classifier(Estimator):
     """A network, or several, that learns classes from a table.
-
-        model = kurve.Classifier().fit(X, y)
-        model.predict(X)
-        model.predict_proba(X)
-
     Labels may be texts, integers or booleans. Two classes have one sigmoid output, more
     have a softmax. All else is as in `Regressor`.
 
@@ -43,6 +38,18 @@ class Classifier(Estimator):
         history_, n_iter_, n_features_in_, feature_names_in_, target_names_: see
             `Regressor`.
         n_outputs_: 1.
+
+    Raises:
+        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> y = np.where(X[:, 0] > 0.0, "high", "low")
+        >>> model = kurve.Classifier((8,), max_epochs=20, random_state=0).fit(X, y)
+        >>> model.classes_
+        array(['high', 'low'], dtype='<U4')
+        >>> model.predict_proba(X).shape
+        (40, 2)
     """
 
     _kind = "classifier"

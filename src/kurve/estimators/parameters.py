@@ -61,6 +61,9 @@ class Parameters:
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor; they take effect at the next `fit`.
 
+        Args:
+            params: arguments by name.
+
         Raises:
             ValueError: a name that is no argument; nothing is changed.
         """

@@ -28,11 +28,6 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 @entries
 class Regressor(Estimator):
     """A network, or several, that learns numbers from a table.
-
-        model = kurve.Regressor().fit(X, y)
-        mean, deviation = model.predict(X, return_std=True)
-        low, high = model.predict_interval(X, coverage=0.9).T
-
     Inputs and targets are scaled and scaled back, text and categorical columns become
     one column a level, and what "auto" stands for depends on the size of the table (see
     `kurve.estimators.defaults`). The conventions are scikit-learn's.
@@ -79,6 +74,17 @@ class Regressor(Estimator):
         feature_names_in_: names of the columns, where X had names.
         target_names_: names of the targets, or None.
         n_iter_: epochs or iterations done.
+
+    Raises:
+        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> model = kurve.Regressor((8,), max_epochs=50, random_state=0)
+        >>> model = model.fit(X, X[:, 0] ** 2)
+        >>> mean, std = model.predict(X, return_std=True)
+        >>> model.predict_interval(X, coverage=0.9).shape
+        (40, 2)
     """
 
     _kind = "regressor"

@@ -21,14 +21,16 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 class AugmentationArguments(LayerArguments, total=False):
+    """Keras's arguments of layers that move images."""
+
     seed: None
 
 
 class _Moving(Images):
-    """Base class: the pixel at (h, w) becomes what was at a place that moves with the
-    whole picture; between pixels by interpolation, beyond the border by fill_mode.
+    """Base class. Output pixel (h, w) shows the input at a position that moves with the
+    whole image: interpolated between pixels, and chosen by fill_mode beyond the border.
 
-    Called directly, such a layer moves pictures unless training=False says not to.
+    Called directly, such a layer moves images unless training=False.
     """
 
     training_by_default = True
@@ -98,15 +100,15 @@ class _Moving(Images):
 
 
 class RandomTranslation(_Moving):
-    """In training, shifts each picture by a random part of its height and width.
+    """In training, shifts each image by a random fraction of its height and width.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: Simard, Steinkraus & Platt 2003; defaults follow
             keras.layers.RandomTranslation.
 
     Args:
-        height_factor, width_factor: the largest shift, as a part of the size, or the
-            two ends; positive is down and to the right.
+        height_factor, width_factor: the largest shift as a fraction of the size, or
+            (low, high); positive is down and to the right.
         fill_mode: what lies beyond the border: "reflect" (d c b a | a b c d | d c b a),
             "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a |
             a b c d | d d d).
@@ -117,6 +119,11 @@ class RandomTranslation(_Moving):
 
     Raises:
         ValueError: a factor outside [-1, 1], an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.RandomTranslation(0.1, 0.1)
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = (
@@ -150,19 +157,24 @@ class RandomTranslation(_Moving):
 
 
 class RandomRotation(_Moving):
-    """In training, rotates each picture about its centre by a random angle.
+    """In training, rotates each image about its centre by a random angle.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: defaults follow keras.layers.RandomRotation.
 
     Args:
-        factor: the largest angle as a part of a full turn, or the two ends; positive is
-            counterclockwise.
+        factor: the largest angle as a fraction of a full turn, or (low, high); positive
+            is counterclockwise.
         fill_mode, interpolation, fill_value, data_format: see `RandomTranslation`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: a factor outside [-1, 1], an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.RandomRotation(0.05)
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = ("factor", "fill_mode", "interpolation", "fill_value", "data_format")
@@ -186,17 +198,25 @@ class RandomRotation(_Moving):
 
 
 class RandomFlip(_Moving):
-    """In training, mirrors each picture with probability 1/2.
+    """In training, mirrors each image with probability 1/2.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: defaults follow keras.layers.RandomFlip, except that the two directions of
             "horizontal_and_vertical" are drawn independently.
 
     Args:
-        mode: "horizontal" (left and right change places), "vertical" or
+        mode: "horizontal" (left and right are swapped), "vertical" or
             "horizontal_and_vertical".
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: an unknown mode.
+
+    Example:
+        >>> layer = kurve.layers.RandomFlip("horizontal")
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = ("mode", "data_format")

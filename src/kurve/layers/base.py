@@ -158,12 +158,18 @@ class Variable:
 
 @entries
 class Layer(Entrance):
-    """A description of operations: its arguments, its variables and its shapes.
+    """Base class of the layers: arguments, variables, shapes and operations.
+
+    A custom layer overrides `lower` and, where they apply, `make_variables` and
+    `output_sample_shape`.
 
     Args:
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+
+    Raises:
+        TypeError, ValueError: an unknown argument, or a bad value.
     """
 
     ignored = (

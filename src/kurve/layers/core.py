@@ -18,6 +18,8 @@ from kurve.plan import Op, Shape, VariableSpec
 
 
 class UnusedInputArguments(UnusedArguments, total=False):
+    """Keras's arguments of `Input`, and whether it is trainable."""
+
     trainable: bool
     batch_size: None
     sparse: bool | None
@@ -29,12 +31,15 @@ class UnusedInputArguments(UnusedArguments, total=False):
 
 
 class InputArguments(UnusedInputArguments, total=False):
+    """Arguments of `InputLayer` beside the shape."""
+
     name: str | None
 
 
 class InputLayer(Layer):
-    """Says what shape one sample has; it computes nothing and is not in
-    `model.layers`."""
+    """Gives the shape of one sample. It computes nothing and is not in `model.layers`;
+    `Input` makes one.
+    """
 
     def __init__(
         self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
@@ -54,23 +59,38 @@ def Input(
     name: str | None = None,
     **unused: Unpack[UnusedInputArguments],
 ) -> InputLayer:
-    """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
+    """The shape of one sample, without the batch axis.
 
     Args:
         shape: positive integers.
         name: made from the class if None.
+        unused: Keras's other arguments, with their defaults.
 
     Raises:
-        ValueError: another shape.
+        ValueError: not a tuple of positive integers.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)])
+        >>> model.output_shape
+        (None, 1)
     """
     return InputLayer(shape, name=name, **unused)
 
 
 class Activation(Layer):
-    """y = f(x), element by element; softmax goes over the last axis.
+    """y = f(x), element by element; softmax is taken over the last axis.
 
     Args:
         activation: name or object of `kurve.activations`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: a function, which engines cannot differentiate.
+
+    Example:
+        >>> kurve.layers.Activation("relu")([[-1.0, 2.0]])
+        array([[0., 2.]], dtype=float32)
     """
 
     arguments = ("activation",)
@@ -93,19 +113,33 @@ class Activation(Layer):
 
 
 class DropoutArguments(LayerArguments, total=False):
+    """Keras's arguments of `Dropout`."""
+
     noise_shape: None
     seed: None
 
 
 class Dropout(Layer):
-    """In training, drops each element with probability `rate` and scales the others by
-    1 / (1 - rate); in prediction it does nothing. Source: Srivastava et al. 2014.
+    """In training, sets each element to 0 with probability `rate` and scales the others
+    by 1 / (1 - rate); in prediction it does nothing.
 
-    Which elements fall is a function of the model's seed, the layer's place and the
-    step, so that a repeated or resumed run drops the same ones.
+    Which elements are dropped depends only on the model's seed, the layer's position
+    and the step, so that a repeated or resumed run drops the same ones.
+    Source: Srivastava et al. 2014.
 
     Args:
         rate: in [0, 1]; with 1 everything is dropped.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: rate outside [0, 1].
+
+    Example:
+        >>> x = np.ones((1, 4))
+        >>> kurve.layers.Dropout(0.5)(x)
+        array([[1., 1., 1., 1.]], dtype=float32)
+        >>> set(kurve.layers.Dropout(0.5)(x, training=True).ravel()) <= {0.0, 2.0}
+        True
     """
 
     arguments = ("rate",)

@@ -12,6 +12,8 @@ from kurve.plan import Op, Shape, VariableSpec
 
 
 class DenseArguments(LayerArguments, total=False):
+    """Keras's arguments of `Dense`."""
+
     kernel_constraint: None
     bias_constraint: None
     lora_rank: None
@@ -29,14 +31,21 @@ class Dense(Layer):
 
     Args:
         units: O, at least 1.
-        activation: name, object of `kurve.activations`, or None (identity).
+        activation: name or object of `kurve.activations`, or None (identity).
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: units below 1, an unknown name.
+        ValueError: units below 1, or an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.Dense(2, activation="relu")
+        >>> layer(np.ones((5, 3))).shape
+        (5, 2)
+        >>> [w.shape for w in layer.weights]
+        [(3, 2), (2,)]
     """
 
     arguments = (

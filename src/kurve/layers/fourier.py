@@ -21,37 +21,40 @@ LARGEST_PHASE = 2.0**24 * 0.01
 
 
 class FourierFeatures(Layer):
-    """y = [sin(x @ W), cos(x @ W)], W the frequencies: learnt by `adapt`, given, or
+    """y = [sin(x @ W), cos(x @ W)] with frequencies W, found by `adapt`, given, or
     random.
 
-    A network of relus or tanhs goes on beyond the data as a line or a constant. Behind
-    this layer it sees nothing but waves, and what it has learnt repeats:
-
-        features = FourierFeatures(4)
-        features.adapt(x, y)
-        model = Sequential([features, Dense(1)])
-
-    With `adapt` the frequencies are those that the data shows, exact enough to
-    extrapolate. Random ones (normal, of standard deviation `scale`) help a network to
-    learn fine detail instead, and do not extrapolate.
+    Beyond the data, a network of relus continues as a line, and one of tanhs as a
+    constant. Behind this layer it sees only waves, so that what it has learned repeats.
+    `adapt` finds the frequencies in the data, precisely enough to extrapolate. Random
+    ones (normal, with standard deviation `scale`) instead help a network to learn fine
+    detail, and do not extrapolate.
 
     Shapes:   x (B, ..., I), W (I, F) -> y (B, ..., 2 F). Held as kernel = [W, W] and
-              bias = [0, pi / 2], for cos(z) = sin(z + pi / 2).
+              bias = [0, pi / 2], because cos(z) = sin(z + pi / 2).
     Backward: as `Dense` with the activation "sin".
     Source:   Rahimi & Recht 2007; Tancik et al. 2020.
 
     Args:
         frequencies: their number F, or the frequencies themselves in radians per unit
             of x: (F,) for one feature, or (I, F).
-        scale: standard deviation of random frequencies; 1 / scale is the distance over
-            which what is learnt may change much.
-        trainable: whether training moves the frequencies. It does so poorly, for the
-            loss has a minimum at every number of cycles; hence not by default.
+        scale: standard deviation of random frequencies; the learned function may change
+            substantially over a distance of 1 / scale.
+        trainable: whether training moves the frequencies. It does so poorly, because
+            the loss has a minimum at every number of cycles; hence not by default.
         name, input_shape: see `Layer`.
 
     Raises:
         TypeError: frequencies of another kind.
         ValueError: no or non-finite frequencies, or a scale that is not above 0.
+
+    Example:
+        >>> x = np.linspace(0.0, 3.0, 200)
+        >>> features = kurve.layers.FourierFeatures(1)
+        >>> features.adapt(x, np.sin(7.0 * x))
+        >>> features.frequencies.round(3)
+        array([[7.]], dtype=float32)
+        >>> model = kurve.Sequential([features, kurve.layers.Dense(1)])
     """
 
     def __init__(

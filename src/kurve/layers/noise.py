@@ -14,18 +14,27 @@ from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class NoiseArguments(LayerArguments, total=False):
+    """Keras's arguments of layers that draw random numbers."""
+
     seed: None
 
 
 class GaussianNoise(Layer):
-    """In training, adds normal numbers of mean 0; in prediction it does nothing.
+    """In training, adds normal noise with mean 0; in prediction it does nothing.
 
-    Which numbers is a function of the model's seed, the layer's place and the step, as
+    The noise depends only on the model's seed, the layer's position and the step, as
     for `Dropout`. Source: Bishop 1995; defaults follow keras.layers.GaussianNoise.
 
     Args:
         stddev: standard deviation, in [0, 1].
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: stddev outside [0, 1].
+
+    Example:
+        >>> kurve.layers.GaussianNoise(0.1)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
     """
 
     arguments = ("stddev",)
@@ -73,14 +82,26 @@ class _SpatialDropout(Images):
 
 
 class SpatialDropout1D(_SpatialDropout):
-    """`SpatialDropout2D` for sequences (B, L, C)."""
+    """`SpatialDropout2D` for sequences (B, L, C).
+
+    Args: as `SpatialDropout2D`.
+
+    Raises:
+        ValueError: as `SpatialDropout2D`.
+
+    Example:
+        >>> kurve.layers.SpatialDropout1D(0.5)(np.ones((2, 10, 4))).shape
+        (2, 10, 4)
+    """
 
     axes = 1
 
 
 class SpatialDropout2D(_SpatialDropout):
-    """`Dropout` of whole channels: neighbouring pixels say the same, and what one of
-    them loses the others would tell.
+    """`Dropout` of whole channels.
+
+    Neighbouring pixels are alike, so that a single dropped one could be read off the
+    others.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: Tompson et al. 2015; defaults follow keras.layers.SpatialDropout2D.
@@ -89,4 +110,12 @@ class SpatialDropout2D(_SpatialDropout):
         rate: in [0, 1].
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: rate outside [0, 1].
+
+    Example:
+        >>> y = kurve.layers.SpatialDropout2D(0.5)(np.ones((1, 4, 4, 3)), training=True)
+        >>> bool((y == y[:, :1, :1]).all())
+        True
     """

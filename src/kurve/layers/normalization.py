@@ -20,20 +20,27 @@ class Normalization(Layer):
     """y = (x - mean) / sqrt(variance), with mean and variance learned by `adapt` or
     given.
 
-    Networks learn best from numbers around 0 of size 1: the relus of a raw input in 0
-    to 20 all bend near 0, and the far end must be reached through large weights.
+    Networks learn best from numbers around 0 of size 1: where a raw input runs from 0
+    to 20, all relus bend near 0, and the far end can only be reached by large weights.
 
     Shapes: x (B, ..., C) -> y the same; mean and variance (C,) for axis=-1.
 
     Args:
-        axis: the axis or axes that keep a mean of their own: -1 (each feature), None
-            (one mean for all), or a tuple of trailing axes.
+        axis: the axis or axes with a mean each: -1 (each feature), None (one mean for
+            all), or a tuple of trailing axes.
         mean, variance: given instead of `adapt`; numbers, or arrays (C,).
         invert: undo the scaling: y = mean + x * sqrt(variance).
+        name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: only one of mean and variance, a negative variance, or an axis that
             is not a trailing one.
+
+    Example:
+        >>> layer = kurve.layers.Normalization()
+        >>> layer.adapt([[1.0], [3.0]])
+        >>> layer([[1.0], [2.0], [5.0]]).ravel()
+        array([-1.,  0.,  3.], dtype=float32)
     """
 
     def __init__(

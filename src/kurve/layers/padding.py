@@ -66,6 +66,13 @@ class ZeroPadding1D(_ZeroPadding):
         padding: an integer, or (left, right).
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: padding of another form, or below 0.
+
+    Example:
+        >>> kurve.layers.ZeroPadding1D((1, 0))(np.ones((1, 2, 1))).ravel()
+        array([0., 1., 1.], dtype=float32)
     """
 
     axes = 1
@@ -81,6 +88,16 @@ class ZeroPadding2D(_ZeroPadding):
         padding: an integer, (rows, columns) or ((top, bottom), (left, right)).
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: padding of another form, or below 0.
+
+    Example:
+        >>> kurve.layers.ZeroPadding2D(1)(np.ones((1, 2, 2, 1)))[0, :, :, 0]
+        array([[0., 0., 0., 0.],
+               [0., 1., 1., 0.],
+               [0., 1., 1., 0.],
+               [0., 0., 0., 0.]], dtype=float32)
     """
 
 
@@ -106,11 +123,19 @@ class _UpSampling(Images):
 
 
 class UpSampling1D(_UpSampling):
-    """Each element `size` times in a row: x (B, L, C) -> y (B, size L, C).
+    """Repeats each element `size` times: x (B, L, C) -> y (B, size L, C).
 
     Args:
         size: at least 1.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: size is not an integer.
+        ValueError: size below 1.
+
+    Example:
+        >>> kurve.layers.UpSampling1D(2)([[[1.0], [2.0]]]).ravel()
+        array([1., 1., 2., 2.], dtype=float32)
     """
 
     axes = 1
@@ -127,18 +152,26 @@ class UpSampling1D(_UpSampling):
 
 
 class UpSampling2D(_UpSampling):
-    """An image made larger, a whole number of times in either direction.
+    """Enlarges an image by a whole number along each axis.
 
     Shapes:   x (B, H, W, C) -> y (B, size H, size W, C)
-    Backward: the transposed map: each pixel gets the dy of all that it went into
-    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the pixels'
-              centres at half numbers.
+    Backward: the transposed map: each pixel gets the dy of all pixels it went into
+    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the centres
+              of pixels to be at half-integers.
 
     Args:
         size: one integer for both axes, or (rows, columns).
         data_format: None or "channels_last".
         interpolation: "nearest" (repeat each pixel) or "bilinear".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: size below 1, or an unknown interpolation.
+
+    Example:
+        >>> kurve.layers.UpSampling2D(2)(np.array([[[[1.0], [2.0]]]]))[0, :, :, 0]
+        array([[1., 1., 2., 2.],
+               [1., 1., 2., 2.]], dtype=float32)
     """
 
     arguments = ("size", "data_format", "interpolation")

@@ -18,6 +18,13 @@ class Flatten(Layer):
     Args:
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: data_format="channels_first".
+
+    Example:
+        >>> kurve.layers.Flatten()(np.ones((5, 28, 28))).shape
+        (5, 784)
     """
 
     def __init__(
@@ -41,15 +48,19 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """The same elements, row-major, in another shape: x (B, ...) -> y (B, *target).
+    """The same elements in another shape, row-major: x (B, ...) -> y (B, *target).
 
     Args:
-        target_shape: of one sample; one axis may be -1, what is left for it.
+        target_shape: of one sample; one axis may be -1 and takes the elements left.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: two axes of -1 or an axis below 1; when built: samples of another
+        ValueError: two axes of -1 or an axis below 1; when built: samples with another
             number of elements.
+
+    Example:
+        >>> kurve.layers.Reshape((28, 28, -1))(np.ones((5, 784))).shape
+        (5, 28, 28, 1)
     """
 
     arguments = ("target_shape",)

@@ -16,6 +16,8 @@ from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
 class StandardizingArguments(LayerArguments, total=False):
+    """Keras's arguments of both layers."""
+
     beta_constraint: None
     gamma_constraint: None
 
@@ -86,6 +88,8 @@ class _Standardizing(Layer):
 
 
 class BatchNormalizationArguments(StandardizingArguments, total=False):
+    """Keras's arguments of `BatchNormalization`."""
+
     synchronized: bool
     renorm: bool
     renorm_clipping: None
@@ -96,10 +100,10 @@ class BatchNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
     itself.
 
-    In training, mean and variance are those of the batch over all axes but the last,
-    and the moving ones follow: moving = moving * momentum + batch * (1 - momentum), at
-    the moment when a step's update is applied. In prediction, and always with
-    trainable=False, they are the moving ones.
+    In training, mean and variance are those of the batch, over all axes but the last.
+    The moving ones follow when the step's update is applied: moving = moving * momentum
+    + batch * (1 - momentum). Prediction uses the moving ones, and so does training with
+    trainable=False.
 
     Shapes:   x (B, ..., C), gamma, beta, moving_mean, moving_variance (C,) -> y as x
     Backward: n = gamma dy; dx = (n - mean(n) - x^ mean(n x^)) / sqrt(variance +
@@ -118,6 +122,11 @@ class BatchNormalization(_Standardizing):
 
     Raises:
         ValueError: momentum or epsilon out of range; another axis.
+
+    Example:
+        >>> layer = kurve.layers.BatchNormalization(epsilon=0.0)
+        >>> layer([[1.0], [3.0]], training=True).ravel()
+        array([-1.,  1.], dtype=float32)
     """
 
     arguments = (
@@ -204,12 +213,14 @@ class BatchNormalization(_Standardizing):
 
 
 class LayerNormalizationArguments(StandardizingArguments, total=False):
+    """Keras's arguments of `LayerNormalization`."""
+
     rms_scaling: bool
 
 
 class LayerNormalization(_Standardizing):
-    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with mean and variance
-    of each sample by itself, over the axes named.
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with the mean and
+    variance of each sample by itself.
 
     Shapes:   x (B, ..., C), gamma and beta (C,) for axis=-1 -> y as x
     Backward: as `BatchNormalization`, over the elements standardized together
@@ -223,6 +234,11 @@ class LayerNormalization(_Standardizing):
 
     Raises:
         ValueError: epsilon out of range; axes that are not the last ones.
+
+    Example:
+        >>> kurve.layers.LayerNormalization(epsilon=0.0)([[1.0, 3.0], [10.0, 30.0]])
+        array([[-1.,  1.],
+               [-1.,  1.]], dtype=float32)
     """
 
     arguments = (
@@ -295,7 +311,7 @@ class LayerNormalization(_Standardizing):
 
 
 class Rescaling(Layer):
-    """y = x * scale + offset: `Rescaling(1 / 255)` takes the bytes of images to [0, 1].
+    """y = x * scale + offset: `Rescaling(1 / 255)` maps the bytes of images to [0, 1].
 
     Shapes: x (B, ..., C) -> y the same.
     Source: defaults follow keras.layers.Rescaling.
@@ -305,7 +321,11 @@ class Rescaling(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: not finite, or when built: an array of another length than C.
+        ValueError: not finite; when built: an array of another length than C.
+
+    Example:
+        >>> kurve.layers.Rescaling(1 / 100, offset=-1.0)([[0, 100, 200]])
+        array([[-1.,  0.,  1.]], dtype=float32)
     """
 
     arguments = ("scale", "offset")

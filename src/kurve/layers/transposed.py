@@ -112,14 +112,23 @@ class Conv1DTranspose(_ConvTranspose):
     """`Conv2DTranspose` along one axis: x (B, L, I), kernel (K, O, I) -> y (B, M, O).
 
     Defaults follow keras.layers.Conv1DTranspose.
+
+    Args: as `Conv2DTranspose`.
+
+    Raises:
+        ValueError: as `Conv2DTranspose`.
+
+    Example:
+        >>> kurve.layers.Conv1DTranspose(8, 3, strides=2)(np.ones((2, 10, 4))).shape
+        (2, 21, 8)
     """
 
     axes = 1
 
 
 class Conv2DTranspose(_ConvTranspose):
-    """The gradient of `Conv2D` as a layer: each pixel lays a kernel, times its
-    channels, into a larger image, `strides` apart.
+    """The gradient of `Conv2D` as a layer: each pixel adds a kernel, times its
+    channels, to a larger image, `strides` apart.
 
     Shapes:   x (B, H, W, I), kernel (KH, KW, O, I), bias (O,) -> y (B, P, Q, O);
               P = H * stride for padding="same", (H - 1) * stride + max(span, stride)
@@ -132,13 +141,18 @@ class Conv2DTranspose(_ConvTranspose):
         kernel_size, strides, data_format, dilation_rate: see `Conv2D`.
         padding: "valid" or "same".
         output_padding: rows and columns beyond the smallest output that a `Conv2D`
-            could have come from, below strides; None for those that make P as above.
+            could have come from, below strides; None for the P above.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: a number below 1, an unknown name, output_padding not below strides.
+
+    Example:
+        >>> layer = kurve.layers.Conv2DTranspose(8, 3, strides=2, padding="same")
+        >>> layer(np.ones((1, 7, 7, 4))).shape
+        (1, 14, 14, 8)
     """
 
 

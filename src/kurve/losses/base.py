@@ -80,6 +80,9 @@ class Loss(Rowwise, Entrance):
     Args:
         name: the kind of the loss if None.
         reduction, dtype: "sum_over_batch_size" and None or "float32", the only ones.
+
+    Raises:
+        ValueError: another reduction or dtype; targets that do not fit the outputs.
     """
 
     kind = ""

@@ -29,19 +29,60 @@ class _Plain(Loss):
 
 
 class MeanSquaredError(_Plain):
-    """mean (y - p)^2 over the outputs of a row."""
+    """mean (y - p)^2 over the outputs of a row.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> kurve.losses.MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
+        2.0
+    """
 
     kind = "mean_squared_error"
 
 
 class MeanAbsoluteError(_Plain):
-    """mean |y - p| over the outputs of a row."""
+    """mean |y - p| over the outputs of a row.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> kurve.losses.MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]])
+        1.0
+    """
 
     kind = "mean_absolute_error"
 
 
 class Huber(Loss):
-    """e^2 / 2 for |e| <= delta, delta |e| - delta^2 / 2 beyond. Source: Huber 1964."""
+    """e^2 / 2 for |e| <= delta, delta |e| - delta^2 / 2 beyond, with e = y - p.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+    Source: Huber 1964.
+
+    Args:
+        delta: where the square ends, above 0.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: delta is not finite and above 0.
+
+    Example:
+        >>> kurve.losses.Huber(delta=1.0)([[0.0], [0.0]], [[0.5], [3.0]])
+        1.3125
+    """
 
     kind = "huber"
 
@@ -65,7 +106,20 @@ class Huber(Loss):
 
 
 class LogCosh(_Plain):
-    """mean log(cosh(y - p)) over the outputs of a row."""
+    """mean log(cosh(y - p)) over the outputs of a row.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> round(kurve.losses.LogCosh()([[0.0]], [[1.0]]), 4)
+        0.4338
+    """
 
     kind = "log_cosh"
 
@@ -111,7 +165,24 @@ class _CrossEntropy(Loss):
 
 
 class BinaryCrossentropy(_CrossEntropy):
-    """mean of -y log p - (1 - y) log(1 - p) over the outputs of a row."""
+    """mean of -y log p - (1 - y) log(1 - p) over the outputs of a row.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        from_logits: whether p holds logits rather than probabilities.
+        label_smoothing: in [0, 1]; how far targets are moved towards equal
+            probabilities.
+        axis: -1, the only one.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: label_smoothing out of range; targets outside [0, 1].
+
+    Example:
+        >>> round(kurve.losses.BinaryCrossentropy()([[1.0]], [[0.5]]), 4)
+        0.6931
+    """
 
     kind = "binary_crossentropy"
 
@@ -119,7 +190,24 @@ class BinaryCrossentropy(_CrossEntropy):
 class CategoricalCrossentropy(_CrossEntropy):
     """-sum_i y_i log p_i; y one-hot or probabilities of the classes.
 
-    Warns where there is one class: its probability is 1 whatever the model does.
+    Warns where there is only one class, whose probability is always 1.
+
+    Shapes: y_true and y_pred (B, ..., O) -> one number.
+
+    Args:
+        from_logits: whether p holds logits rather than probabilities.
+        label_smoothing: in [0, 1]; how far targets are moved towards equal
+            probabilities.
+        axis: -1, the only one.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: label_smoothing out of range; targets outside [0, 1].
+
+    Example:
+        >>> loss = kurve.losses.CategoricalCrossentropy()
+        >>> round(loss([[0.0, 1.0]], [[0.5, 0.5]]), 4)
+        0.6931
     """
 
     kind = "categorical_crossentropy"
@@ -142,7 +230,24 @@ class CategoricalCrossentropy(_CrossEntropy):
 
 
 class SparseCategoricalCrossentropy(Loss):
-    """-log p_y; y the number of the class, 0 to O - 1."""
+    """-log p_y with the class number y, 0 to O - 1.
+
+    Shapes: y_true (B, ...), y_pred (B, ..., O) -> one number.
+
+    Args:
+        from_logits: whether p holds logits rather than probabilities.
+        ignore_class: None, the only value.
+        axis: -1, the only one.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: targets that are not class numbers below O.
+
+    Example:
+        >>> loss = kurve.losses.SparseCategoricalCrossentropy()
+        >>> round(loss([1], [[0.5, 0.5]]), 4)
+        0.6931
+    """
 
     kind = "sparse_categorical_crossentropy"
     sparse = True
@@ -183,17 +288,29 @@ class SparseCategoricalCrossentropy(Loss):
 
 
 class GaussianNLL(Loss):
-    """-log of the normal density of y: mean (log(2 pi v) + (y - m)^2 / v) / 2.
+    """The negative log likelihood of y under a normal distribution, whose mean m and
+    variance v the model predicts: mean (log(2 pi v) + (y - m)^2 / v) / 2.
 
     The model gives two outputs for each of T targets: the T means m, then T numbers s
-    with v = softplus(s) + 1e-6. So a model learns how sure it can be, row by row.
+    with v = softplus(s) + 1e-6. So it learns row by row how uncertain it is.
+
+    Shapes: y_true (B, ..., T), y_pred (B, ..., 2 T) -> one number.
     Source: Nix & Weigend 1994; Lakshminarayanan, Pritzel & Blundell 2017.
 
     Args:
-        beta: in [0, 1]. Each row's gradient is multiplied with v^beta; the value stays.
-            With 0 (the likelihood's own gradient) rows that fit badly get a large v and
-            then hardly count, so that training may stop early; with 1 the mean learns
-            as under the squared error. Source: Seitzer et al. 2022.
+        beta: in [0, 1]. Each row's gradient is multiplied by v^beta; the value stays.
+            With 0, the likelihood's own gradient, rows that fit badly get a large v and
+            then hardly count, so that training may stall; with 1 the mean learns as
+            under the squared error. Source: Seitzer et al. 2022.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: beta outside [0, 1]; an odd number of outputs.
+
+    Example:
+        >>> loss = kurve.losses.GaussianNLL()
+        >>> round(loss([[0.0]], [[0.0, 0.5]]), 4)
+        0.9058
     """
 
     kind = "gaussian_nll"
@@ -222,10 +339,22 @@ class Pinball(Loss):
     """mean max(q e, (q - 1) e) with e = y - p: the model learns quantiles of y.
 
     The model gives Q outputs for each of T targets: all quantiles of the first target,
-    then of the second, ... Source: Koenker & Bassett 1978.
+    then of the second, and so on.
+
+    Shapes: y_true (B, ..., T), y_pred (B, ..., T Q) -> one number.
+    Source: Koenker & Bassett 1978.
 
     Args:
         quantiles: up to 32 different numbers between 0 and 1, in increasing order.
+        reduction, name, dtype: see `Loss`.
+
+    Raises:
+        ValueError: quantiles outside (0, 1), or not increasing.
+
+    Example:
+        >>> loss = kurve.losses.Pinball((0.1, 0.9))
+        >>> round(loss([[1.0]], [[0.0, 2.0]]), 4)
+        0.1
     """
 
     kind = "pinball"

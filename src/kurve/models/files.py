@@ -25,6 +25,7 @@ def load_model(
     """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
 
     Args:
+        filepath: ends in .kurve, .keras or .h5.
         custom_objects: classes of one's own by name, of layers, losses, metrics,
             optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
             Keras's files can hold Kurve's own classes only.
@@ -35,6 +36,13 @@ def load_model(
         MissingFileError: there is no such file.
         ModelFileError: the file is damaged or no model file, or holds a class that is
             not among these, or something that Kurve does not have.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> model.save("line.kurve")
+        >>> kurve.models.load_model("line.kurve").output_shape
+        (None, 1)
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
     try:
@@ -81,6 +89,14 @@ def from_sklearn(estimator: Any) -> Sequential:
     Raises:
         TypeError: another estimator.
         ValueError: it is not fitted, or has an activation that Kurve does not have.
+
+    Example:
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> x = np.linspace(-1.0, 1.0, 20)[:, None]
+        >>> network = MLPRegressor(hidden_layer_sizes=(4,), max_iter=50, tol=1.0)
+        >>> model = kurve.models.from_sklearn(network.fit(x, x[:, 0]))
+        >>> model.output_shape
+        (None, 1)
     """
     from kurve.exchange import sklearn_networks
 

@@ -48,18 +48,26 @@ if TYPE_CHECKING:
 class Sequential(Trainer):
     """Layers in a row: each one's output is the next one's input.
 
-    The weights come into being as soon as the input's shape is known: from `Input` or
+    The weights are made as soon as the input's shape is known: from `Input` or
     `input_shape=` of the first layer, from `build`, or from the data given to `fit`.
-
-        model = Sequential([Input(shape=(1,)), Dense(64, activation="tanh"), Dense(1)])
-        model.compile(optimizer="adam", loss="mse")
-        model.fit(x, y, epochs=10)
-        model.predict(x)
 
     Args:
         layers: layers to add; an `Input` may come first.
         trainable: see the property.
         name: made from the class if None.
+
+    Raises:
+        TypeError, ValueError: something other than a layer, or a bad name.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> from kurve.layers import Dense
+        >>> model = kurve.Sequential([kurve.Input((1,)), Dense(8, "tanh"), Dense(1)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> model.predict(x, verbose=0).shape
+        (32, 1)
     """
 
     def __init__(
@@ -394,7 +402,12 @@ class Sequential(Trainer):
         return diagnose(self, x, y, validation_data)
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Args:
+            line_length: characters in a line; None is as many as the table needs.
+            print_fn: called with the text instead of `print`.
+        """
         from kurve.models.summary import summary_text
 
         (print_fn or print)(summary_text(self, line_length))
@@ -538,6 +551,9 @@ class Sequential(Trainer):
         """Write configuration, weights and optimizer to a file ending in .kurve, or in
         .keras or .h5 for Keras.
 
+        Args:
+            filepath: of the file.
+
         Raises:
             ValueError: another ending; or Keras does not have something of the model.
         """
@@ -567,12 +583,19 @@ class Sequential(Trainer):
     @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
-        Keras."""
+        Keras.
+
+        Args:
+            filepath: of the file.
+        """
         format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
+
+        Args:
+            filepath: of the file.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the model keeps its

@@ -61,7 +61,7 @@ def read(
     format: str | None = None,
     **options: Any,
 ) -> pyarrow.Table:
-    """The table in a file.
+    r"""The table in a file.
 
     Args:
         path: name of the file; "-" is standard input.
@@ -73,6 +73,12 @@ def read(
     Raises:
         TableError: the file is not there, damaged, or not a table; no such column.
         ImportError: pyarrow is not installed.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.read("data.csv", columns=["y"]).to_pydict()
+        {'y': [2, 4]}
     """
     return open_table(path, format=format, **options).read(columns)
 
@@ -84,9 +90,21 @@ def batches(
     format: str | None = None,
     **options: Any,
 ) -> Batches:
-    """The table in a file as pieces that fit into memory; see `read`.
+    r"""The table in a file as pieces that fit into memory; see `read`.
 
     A text file is gone through once, at this call, to find the columns' types.
+
+    Args:
+        path, columns, format, options: see `read`.
+
+    Raises:
+        TableError, ImportError: as `read`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> sum(len(table) for table in kurve.tables.batches("data.csv"))
+        2
     """
     return Batches(open_table(path, format=format, **options), columns)
 
@@ -95,7 +113,20 @@ def batches(
 def open_table(
     path: str | os.PathLike[str], *, format: str | None = None, **options: Any
 ) -> TableFile:
-    """The file, opened as far as its header; see `read`."""
+    r"""The file, opened as far as its header; see `read`.
+
+    Args:
+        path, format, options: see `read`.
+
+    Raises:
+        TableError, ImportError: as `read`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.open_table("data.csv").names
+        ['x', 'y']
+    """
     path = os.fspath(path)
     require_pyarrow("read")
     stream: Any = None
@@ -480,7 +511,7 @@ def check_name(path: str, name: str, names: Sequence[str], what: str) -> None:
 
 
 def writer(file: Any, schema: Any, format: str) -> Any:
-    """What writes one table of that schema after the other to an open binary file: it
+    r"""What writes one table of that schema after the other to an open binary file: it
     has `write_table` and `close`.
 
     Args:
@@ -488,6 +519,17 @@ def writer(file: Any, schema: Any, format: str) -> Any:
 
     Raises:
         TableError: lists and tables inside a cell, which text files cannot hold.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> table = kurve.tables.read("data.csv")
+        >>> with open("copy.parquet", "wb") as file:
+        ...     out = kurve.tables.writer(file, table.schema, "parquet")
+        ...     out.write_table(table)
+        ...     out.close()
+        >>> kurve.tables.read("copy.parquet").num_rows
+        2
     """
     import pyarrow
     from pyarrow import csv as arrow_csv

@@ -54,7 +54,7 @@ LIMIT = 1 << 28
 
 
 class Delimited:
-    """One CSV or TSV file, or the bytes of one.
+    r"""One CSV or TSV file, or the bytes of one.
 
     Args:
         path: name of the file, for messages and, without `stream`, to open it; a name
@@ -66,6 +66,15 @@ class Delimited:
         encoding: of the text; a byte order mark of UTF-16 goes before it.
         header: whether the first line holds the names; else they are x1, x2, ...
         missing_values: cells that hold no value, besides `MISSING`.
+
+    Raises:
+        TableError: there is no such file, or its header cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> kurve.tables.Delimited("data.csv").delimiter
+        ','
     """
 
     def __init__(

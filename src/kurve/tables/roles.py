@@ -22,11 +22,25 @@ def choose_roles(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Names of the targets and of the features: all other columns, if None, but those
+    r"""Names of the targets and of the features: all other columns, if None, but those
     to drop.
 
     Raises:
         TableError: no such column, a column in two roles, or no feature left.
+
+    Args:
+        file: an open `TableFile`.
+        targets: names of the targets.
+        features: names of the features; None for all other columns.
+        drop: names of columns to leave out.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> from kurve.tables import roles
+        >>> roles.choose_roles(file, ["y"])
+        (['y'], ['x'])
     """
     targets = file.choose(targets, "target")
     for name in targets:
@@ -58,7 +72,22 @@ def choose_roles(
 
 
 def check_rows(file: TableFile, rows: int) -> None:
-    """Refuse a table without rows."""
+    r"""Refuse a table without rows.
+
+    Args:
+        file: an open `TableFile`.
+        rows: number of its rows.
+
+    Raises:
+        TableError: there are none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> from kurve.tables import roles
+        >>> roles.check_rows(file, 2)
+    """
     if rows == 0:
         raise TableError(
             f"[read] {file.path}: there must be rows below the header. "
@@ -74,14 +103,24 @@ def _two_roles(file: TableFile, name: str, roles: str) -> TableError:
 
 
 def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
-    """Refuse columns that cannot be features: dates and other types, columns without
+    r"""Refuse columns that cannot be features: dates and other types, columns without
     any value, infinite numbers, and text that is no category because it hardly repeats.
 
     Args:
+        file: an open `TableFile`.
+        table: the features.
         rows: see `refuse_infinite`.
 
     Raises:
         TableError: naming the column and, where there is one, the row.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.check_features(file, table)
     """
     from pyarrow import compute, types
 
@@ -189,8 +228,25 @@ def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
 
 
 def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
-    """The targets as an array (n,), or (n, outputs) of several: float64 (missing is
-    NaN), int64, bool, or objects that are text (missing is None)."""
+    r"""The targets as an array (n,), or (n, outputs) of several: float64 (missing is
+    NaN), int64, bool, or objects that are text (missing is None).
+
+    Args:
+        table: with the targets.
+        targets: their names.
+
+    Raises:
+        KeyError: no such column.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.target_array(table, ["y"])
+        array([2, 4])
+    """
     from pyarrow import types
 
     columns = []
@@ -246,7 +302,16 @@ def unknown_cells(column: Any, known: Any) -> np.ndarray:
 
 
 def missing_rows(values: Any) -> np.ndarray:
-    """bool (n,): rows of an array (n,) or (n, k), or of a table, that miss a value."""
+    """bool (n,): rows of an array (n,) or (n, k), or of a table, that miss a value.
+
+    Args:
+        values: the array or table.
+
+    Example:
+        >>> from kurve.tables import roles
+        >>> roles.missing_rows(np.array([1.0, np.nan]))
+        array([False,  True])
+    """
     if hasattr(values, "column_names"):
         missing = np.zeros(len(values), bool)
         for column in values.columns:
@@ -264,7 +329,24 @@ def missing_rows(values: Any) -> np.ndarray:
 
 
 def select(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
-    """Some columns, in that order."""
+    r"""Some columns, in that order.
+
+    Args:
+        table: any table.
+        names: of columns in it.
+
+    Raises:
+        KeyError: no such column.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.select(table, ["y", "x"]).column_names
+        ['y', 'x']
+    """
     return table.select(list(names))
 
 
@@ -275,12 +357,25 @@ def refuse_missing(
     first: int = 0,
     fix: str = "leaving such rows out",
 ) -> None:
-    """Refuse a table with missing values, naming the first row and column.
+    r"""Refuse a table with missing values, naming the first row and column.
 
     Args:
+        file: an open `TableFile`.
+        table: the columns to look at.
         what: "target" or "feature".
         first: number of the table's first row in the file.
         fix: what to do, besides a value there.
+
+    Raises:
+        TableError: a value is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.refuse_missing(file, table, "feature")
     """
     for name in table.column_names:
         missing = _gaps(table[name])

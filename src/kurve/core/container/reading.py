@@ -76,8 +76,17 @@ def read(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a file.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: anything about the file is not as it must be.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     with opened(path) as file:
         return file.info, {name: file.read(name) for name in file.entries}
@@ -88,8 +97,17 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
     """Description of a file, and what arrays it has; they are not read.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: the header, or the size of the file, is not as it must be.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read_header("data.kurve")
+        >>> list(tensors)
+        ['a']
     """
     with opened(path) as file:
         return file.info, file.entries
@@ -99,8 +117,15 @@ def read_header(
 def verify(path: str | os.PathLike[str]) -> None:
     """Compare every byte of a file with its checksums, in little memory.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: they do not agree; a file of version 1, which has none.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> kurve.saving.verify("data.kurve")
     """
     with opened(path) as file:
         if file.version == 1:

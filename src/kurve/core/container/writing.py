@@ -36,6 +36,7 @@ def write(
     """Write a file whole or not at all.
 
     Args:
+        path: of the file.
         info: the description, of what JSON can hold.
         tensors: float32, float64, int64 or uint8 by name.
 
@@ -44,6 +45,12 @@ def write(
         ValueError: what `read` would refuse: names or a description that are too long,
             numbers in it that are not finite.
         OSError: the file cannot be written; the old one is still there.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     arrays = {
         name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")

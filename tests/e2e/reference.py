@@ -112,7 +112,7 @@ def signature(entry: Entry) -> str:
 def plain(default: Any) -> str:
     if isinstance(default, str):
         return '"' + default.encode("unicode_escape").decode() + '"'
-    return "..." if "object at" in repr(default) else repr(default)
+    return "..." if repr(default).startswith("<") else repr(default)
 
 
 def aliases(entry: Entry) -> list[str]:

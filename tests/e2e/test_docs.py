@@ -164,6 +164,7 @@ def test_reference_lists_nothing_that_is_not_there() -> None:
             owner,
             builtins,
             kurve,
+            kurve.datasets.digits,
             kurve.utils,
             kurve.callbacks,
             kurve.optimizers.schedules,

@@ -1,4 +1,4 @@
-"""Engines: ways to run a plan. `get_engine` finds the one to use."""
+"""Engines: ways to run a plan. `get_engine` gives the one to use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kurve.engines.base import aligned_zeros as aligned_zeros
 from kurve.errors import lookup
 
 MOST_THREADS = 64
-"""As in the core."""
+"""The limit in the core."""
 
 _loaded: dict[str, Engine] = {}
 _default: list[str] = []
@@ -34,7 +34,7 @@ def _native() -> Engine:
     except ImportError as error:
         warnings.warn(
             "[kurve] the compiled engine could not be loaded, so the slower reference "
-            f"engine (pure NumPy) serves in its place. Reason: {error}. Try "
+            f"engine (pure NumPy) is used instead. Reason: {error}. Try "
             "reinstalling kurve with a C++ compiler present, or "
             "kurve.set_engine('reference') to choose it without this warning.",
             RuntimeWarning,
@@ -49,12 +49,12 @@ _ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _re
 
 @entry
 def get_engine(engine: str | Engine | None = None) -> Engine:
-    """The engine of that name.
+    """The engine with that name, or the one in use.
 
     Args:
         engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
-            the one `set_engine` or the environment variable KURVE_ENGINE chose, else
-            "native".
+            the one chosen by `set_engine` or the environment variable KURVE_ENGINE,
+            else "native".
 
     Raises:
         ValueError: an unknown name.
@@ -81,7 +81,7 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
 
 @entry
 def set_engine(engine: str) -> None:
-    """Choose the engine of all models that are compiled from now on.
+    """Set the engine of all models that are compiled from now on.
 
     Args:
         engine: "native" or "reference".
@@ -100,11 +100,12 @@ def set_engine(engine: str) -> None:
 
 @entry
 def set_threads(threads: int) -> None:
-    """Number of threads of the native engine. Results do not depend on it.
+    """Set the number of threads of the native engine; results do not depend on it.
 
     Args:
-        threads: at least 1. The default is the cores this process may use (affinity
-            and cgroup quota), or the environment variable KURVE_NUM_THREADS.
+        threads: at least 1. The default is the number of cores that this process may
+            use (affinity and cgroup quota), or the environment variable
+            KURVE_NUM_THREADS.
 
     Raises:
         ValueError: not an integer of at least 1.
@@ -128,7 +129,7 @@ def set_threads(threads: int) -> None:
 
 @entry
 def get_threads() -> int:
-    """Number of threads of the native engine.
+    """The number of threads of the native engine.
 
     Example:
         >>> kurve.set_threads(2)

@@ -8,8 +8,8 @@
     program.gradient(state, batches, step) -> (loss, gradient)
     program.jacobian(state, x) -> (y, jacobian)
 
-An engine may keep what it likes inside a program (scratch memory, a copy of the weights
-on a device), but all that a model *is* lives in `State`, in NumPy arrays, and is right
+An engine may keep anything inside a program (scratch memory, a copy of the weights on a
+device), but the state of a model is in `State`, in NumPy arrays, and is correct
 whenever a call has returned or raised.
 """
 
@@ -25,23 +25,23 @@ from kurve.errors import NonFiniteError
 from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 2
-"""Version of the numbers: one more with each change of the code after which the same
-call gives other bits."""
+"""Version of the numbers, increased with each change after which the same call gives
+other bits."""
 
 
 @dataclass
 class State:
-    """All that training changes. Engines update the arrays in place.
+    """Everything that training changes. Engines update the arrays in place.
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
-                    writes some of them (the moving statistics of batch
-                    normalization), each step at the point where its update is applied
+    buffers: (S,)   variables without a gradient, flat; same dtype. Only `train` writes
+                    some of them (the moving statistics of batch normalization),
+                    each step when its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
-    step:    the number of updates done
+    step:    number of updates done
     seed:    64-bit key of every random stream of this model
     """
 
@@ -65,10 +65,11 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
 class Batches:
     """Rows of data and the steps that divide them.
 
-    x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
-                                 the bytes of a batch into float32 as it gathers them
+    x:       (n, *input_shape)   float32 or, for images, uint8, C order; an engine
+                                 converts the bytes of a batch to float32 as it
+                                 gathers them
     y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
-    weights: (n,) float32 or None: what each row's loss is multiplied with
+    weights: (n,) float32 or None: the factor of each row's loss
     order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
              None stands for arange(n)
     bounds:  (steps + 1,) int64, increasing
@@ -87,18 +88,18 @@ class Batches:
         return len(self.bounds) - 1
 
     def only(self, step: int, count: int = 1) -> Batches:
-        """The batches of one step, or of `count` steps, alone."""
+        """The batches of `count` steps from that step on, to test."""
         bounds = self.bounds[step : step + count + 1]
         return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
-        """Index of the rows of one step."""
+        """Index of the rows of a step."""
         first, last = int(self.bounds[step]), int(self.bounds[step + 1])
         return slice(first, last) if self.order is None else self.order[first:last]
 
 
 class Program(Protocol):
-    """A plan made ready to run. `totals` is float64 (plan.totals_size,), added to in
+    """A plan that is ready to run. `totals` is float64 (plan.totals_size,), added to in
     place: the sum of batch loss x rows, the rows, then each metric's accumulators."""
 
     plan: Plan
@@ -113,14 +114,15 @@ class Program(Protocol):
     ) -> None:
         """Do the steps first..last-1: forward, loss, backward, clip, update.
 
-        Adds each finished step to `state.step` and `totals`. Dropout of a step is
-        keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
+        Adds each finished step to `state.step` and `totals`. The dropout of a step is
+        keyed by `state.step`, so that a run continues with the same bits wherever it
+        was interrupted.
 
         Raises:
             NonFiniteError: the loss, a gradient, the new value of a moving statistic or
-                the update itself of a step is NaN or infinite (looked at in this order,
-                variables in the plan's). Of that step nothing is applied, no statistic
-                either; all before it are.
+                the update itself of a step is NaN or infinite (checked in this order,
+                and by variable in the order of the plan). Nothing of that step is
+                applied, including its statistics; all steps before it are.
             KeyboardInterrupt, MemoryError: after a whole number of steps.
         """
 
@@ -131,7 +133,7 @@ class Program(Protocol):
         """Output for x (n, *input_shape), float32 or uint8, in inference mode:
         (n, *output_shape).
 
-        A row's bits do not depend on the other rows in x.
+        The bits of a row do not depend on the other rows in x.
         """
 
     def gradient(
@@ -148,7 +150,7 @@ class Program(Protocol):
 
 @dataclass
 class Job:
-    """One call of `Program.train`, to be done beside others."""
+    """One call of `Program.train`, to run beside others."""
 
     program: Program
     state: State
@@ -160,13 +162,13 @@ class Job:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A way to run plans. Two engines given equal arguments compute equal numbers, to
+    """A way to run plans. Given equal arguments, engines compute equal numbers, within
     the tolerance of `tests/engines/tolerances.py`."""
 
     name: str
 
     def compile(self, plan: Plan) -> Program:
-        """Make `plan` ready to run.
+        """The program of a plan.
 
         Raises:
             NotImplementedError: the plan holds an op, loss, metric or optimizer that
@@ -174,13 +176,13 @@ class Engine(Protocol):
         """
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        """`Program.train` for each job, side by side where the engine can.
+        """`Program.train` for each job, in parallel where the engine can.
 
-        The programs are this engine's own, the states and totals all different. The
-        bits are those of one job after the other.
+        The programs are from this engine, the states and totals all distinct. The bits
+        are those of one job after the other.
 
         Returns:
-            For each job None, or the error that ended it.
+            For each job, None or the error that ended it.
 
         Raises:
             KeyboardInterrupt: each job after a whole number of steps.

@@ -1,7 +1,7 @@
 """The native engine: plans run by the compiled core, `kurve._core`.
 
-Python lowers a plan once; each call then hands over the arrays of a `State` and of
-`Batches` and is back when whole steps are done.
+A plan is lowered once; each call then passes the arrays of a `State` and of `Batches`,
+and returns after a whole number of steps.
 """
 
 from __future__ import annotations

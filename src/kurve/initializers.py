@@ -1,7 +1,7 @@
 """Initial values of variables. Names, defaults and formulas are Keras's.
 
-An initializer without a seed draws from the stream of its model and variable; one with
-a seed gives the same values wherever it is used.
+An initializer without a seed draws from the random stream of its model and variable;
+one with a seed gives the same values wherever it is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 @entries
 class Initializer(Entrance):
-    """Base class: `values` gives the numbers, `get_config` the arguments."""
+    """Base class of the initializers: `values` gives the numbers, `get_config` the
+    arguments."""
 
     seed: int | None = None
 
@@ -50,12 +51,12 @@ class Initializer(Entrance):
 
         Args:
             shape: of the variable.
-            seed, stream: key of the random numbers, for an initializer without a seed
-                of its own; a fresh seed if None.
+            seed, stream: key of the random numbers, for an initializer without a seed;
+                None for a new seed.
             dtype: None or "float32".
 
         Raises:
-            ValueError: a shape that is none; values that float32 does not hold.
+            ValueError: a bad shape; values outside the range of float32.
         """
         where = type(self).__name__
         check_unused(where, dtype=dtype)
@@ -299,7 +300,7 @@ class VarianceScaling(Initializer):
 
 
 class _Named(VarianceScaling):
-    """A VarianceScaling whose numbers are in its name."""
+    """A `VarianceScaling` with fixed arguments."""
 
     _arguments: tuple[float, str, str]
 
@@ -533,13 +534,13 @@ _TABLE: dict[str, type[Initializer]] = (
 
 @entry
 def get(identifier: Any) -> Initializer | None:
-    """The initializer of that name, with Keras's defaults; None is none."""
+    """The initializer with that name, with Keras's defaults; None for None."""
     if identifier is None or isinstance(identifier, Initializer):
         return identifier
     if isinstance(identifier, str):
         cls = lookup("initializers", "initializer", identifier, _TABLE)
-        made: Initializer = cls()
-        return made
+        initializer: Initializer = cls()
+        return initializer
     raise TypeError(
         "[initializers] an initializer must be a name or an object of "
         f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
@@ -554,8 +555,8 @@ def of_weight(identifier: Any) -> Initializer:
 def draw(
     initializer: Initializer, shape: Shape, seed: int | None = None, stream: int = 0
 ) -> np.ndarray:
-    """Values of a variable, by whatever `__call__` the initializer's class has: one
-    with the arguments of Keras's, (shape, dtype=None), gets the shape alone.
+    """Values of a variable. A custom `__call__` has Keras's arguments, (shape,
+    dtype=None), and gets only the shape.
 
     Raises:
         ValueError: values of another shape, or not finite in float32.
@@ -597,17 +598,17 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
-    """The initializer that `serialize` has described."""
+    """The initializer of a `serialize`."""
     cls = registry.find(
         "initializers", "initializer", config["class_name"], CLASSES, Initializer
     )
-    made: Initializer = cls(**config["config"])
-    return made
+    initializer: Initializer = cls(**config["config"])
+    return initializer
 
 
 def _fans(shape: Shape) -> dict[str, float]:
-    """Inputs and outputs that one unit of a kernel has: the last two axes, times the
-    receptive field of a convolution before them."""
+    """Fan in and fan out of a kernel: the last two axes, times the receptive field of a
+    convolution before them."""
     if len(shape) < 2:
         fan_in = fan_out = math.prod(shape)
     else:

@@ -101,11 +101,11 @@ def serialize(layer: Layer) -> dict[str, _Any]:
 
 
 def deserialize(config: _Mapping[str, _Any]) -> Layer:
-    """The layer that `serialize` has described, not built."""
+    """The layer of a `serialize`, not built."""
     name = config["class_name"]
     cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
-    made: Layer = cls.from_config(config["config"])
-    return made
+    layer: Layer = cls.from_config(config["config"])
+    return layer
 
 
 __getattr__ = _absent(__name__)

@@ -1,7 +1,7 @@
-"""Pictures moved at random in training, so that a network learns what does not change.
+"""Images moved at random in training, so that a network learns what stays the same.
 
-In prediction these layers do nothing. How a picture moves is a function of the model's
-seed, the layer's place, the step and the picture's number in its batch.
+In prediction these layers do nothing. How an image moves depends on the model's seed,
+the layer's position, the step and the image's number in its batch.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Moving(Images):
         return str(value)
 
     def _range(self, name: str, factor: Any) -> tuple[float, float]:
-        """The two ends of a factor: those given, or plus and minus the one given."""
+        """(low, high) of a factor: as given, or minus and plus a single number."""
         ends = [-factor, factor] if is_number(factor) else factor
         if (
             isinstance(ends, (list, tuple))
@@ -83,7 +83,7 @@ class _Moving(Images):
         return input_shape
 
     def ranges(self) -> dict[str, Attr]:
-        """What is drawn, for the plan."""
+        """The ranges of the random numbers, for the plan."""
         raise NotImplementedError
 
     def lower(
@@ -127,8 +127,12 @@ class RandomTranslation(_Moving):
     """
 
     arguments = (
-        *("height_factor", "width_factor", "fill_mode", "interpolation"),
-        *("fill_value", "data_format"),
+        "height_factor",
+        "width_factor",
+        "fill_mode",
+        "interpolation",
+        "fill_value",
+        "data_format",
     )
 
     def __init__(

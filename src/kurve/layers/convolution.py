@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
@@ -22,7 +23,7 @@ class ConvolutionArguments(LayerArguments, total=False):
 
 
 class Convolving(Sliding):
-    """What all convolutions share: window, activation and bias."""
+    """Shared by all convolutions: window, activation and bias."""
 
     activation = activations.Chosen()
 
@@ -59,7 +60,7 @@ class Convolving(Sliding):
         return integers(type(self), argument, value, 1)[0]
 
     def refuse_strides_with_dilation(self) -> None:
-        """As Keras does, so that every model can be handed to it."""
+        """As Keras does, so that every model can be saved for it."""
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of strides and dilation_rate can be "
@@ -77,29 +78,33 @@ class Convolving(Sliding):
             )
 
     def activated(self, op: Op, *, last: bool = True) -> list[Op]:
-        """`op` with the activation fused, if it is the layer's last one; softmax is an
-        op of its own."""
+        """`op` with the activation fused into it, if it is the layer's last op; softmax
+        is a separate op."""
         soft = self.activation.name == "softmax"
         fused = self.activation if last and not soft else activations.linear
-        made = [
-            Op(
-                *(op.kind, op.layer, op.in_shape, op.out_shape),
-                params=op.params,
-                attrs={**fused.attrs(), **op.attrs},
-            )
-        ]
+        ops = [replace(op, attrs={**fused.attrs(), **op.attrs})]
         if last and soft:
-            made.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
-        return made
+            ops.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
+        return ops
 
 
 class _Conv(Convolving):
     """See `Conv2D`."""
 
     arguments = (
-        *("filters", "kernel_size", "strides", "padding", "data_format"),
-        *("dilation_rate", "groups", "activation", "use_bias", "kernel_initializer"),
-        *("bias_initializer", "kernel_regularizer", "bias_regularizer"),
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "groups",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
     )
 
     def __init__(
@@ -120,8 +125,15 @@ class _Conv(Convolving):
         **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.filters = self.count("filters", filters)

@@ -49,8 +49,13 @@ class Dense(Layer):
     """
 
     arguments = (
-        *("units", "activation", "use_bias", "kernel_initializer", "bias_initializer"),
-        *("kernel_regularizer", "bias_regularizer"),
+        "units",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
     )
 
     activation = activations.Chosen()

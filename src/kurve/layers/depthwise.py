@@ -16,9 +16,18 @@ class _DepthwiseConv(Convolving):
     """See `DepthwiseConv2D`."""
 
     arguments = (
-        *("kernel_size", "strides", "padding", "depth_multiplier", "data_format"),
-        *("dilation_rate", "activation", "use_bias", "depthwise_initializer"),
-        *("bias_initializer", "depthwise_regularizer", "bias_regularizer"),
+        "kernel_size",
+        "strides",
+        "padding",
+        "depth_multiplier",
+        "data_format",
+        "dilation_rate",
+        "activation",
+        "use_bias",
+        "depthwise_initializer",
+        "bias_initializer",
+        "depthwise_regularizer",
+        "bias_regularizer",
     )
 
     def __init__(
@@ -38,8 +47,15 @@ class _DepthwiseConv(Convolving):
         **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.depth_multiplier = self.count("depth_multiplier", depth_multiplier)
@@ -117,10 +133,21 @@ class _SeparableConv(Convolving):
     """See `SeparableConv2D`."""
 
     arguments = (
-        *("filters", "kernel_size", "strides", "padding", "data_format"),
-        *("dilation_rate", "depth_multiplier", "activation", "use_bias"),
-        *("depthwise_initializer", "pointwise_initializer", "bias_initializer"),
-        *("depthwise_regularizer", "pointwise_regularizer", "bias_regularizer"),
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "depth_multiplier",
+        "activation",
+        "use_bias",
+        "depthwise_initializer",
+        "pointwise_initializer",
+        "bias_initializer",
+        "depthwise_regularizer",
+        "pointwise_regularizer",
+        "bias_regularizer",
     )
 
     def __init__(
@@ -143,8 +170,15 @@ class _SeparableConv(Convolving):
         **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.filters = self.count("filters", filters)

@@ -14,10 +14,10 @@ from kurve.layers.base import Layer, NamedArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 LARGEST_SCALE = 1e30
-"""Of random frequencies, so that float32 holds them all."""
+"""Of random frequencies, so that all fit float32."""
 
 LARGEST_PHASE = 2.0**24 * 0.01
-"""In radians: beyond it float32 gets a sine wrong by 1 % and more."""
+"""In radians: beyond it a sine in float32 is wrong by 1 % or more."""
 
 
 class FourierFeatures(Layer):
@@ -100,21 +100,21 @@ class FourierFeatures(Layer):
         self.bias = self.add_weight("bias", shape[1:], _Phases())
 
     def adapt(self, x: Any, y: Any) -> None:
-        """Take the frequencies that stand out in y(x).
+        """Find the frequencies that stand out in y(x).
 
-        Harmonics of one period become exact multiples of its frequency. Where fewer
-        stand out than the layer has room for, the rest are 0, and give the constants
-        0 and 1. A trend in y is set aside; the layer does not pass it on.
-        Where another layer stands before this one, x is that layer's output.
+        Harmonics of a period become exact multiples of its frequency. If fewer stand
+        out than the layer has, the others are 0 and give the constants 0 and 1. A trend
+        in y is removed first; the layer does not pass it on. If there is a layer before
+        this one, x is that layer's output.
 
         Args:
-            x: (n, I), or (n,) for one feature; in any order, at any distances.
+            x: (n, I), or (n,) for one feature; in any order, with any spacing.
             y: (n,) or (n, T), targets that share the frequencies.
 
         Raises:
             TypeError, ValueError: bad data; data in which nothing repeats; numbers so
-                large that float32 does not tell one phase from another. The layer
-                stays as it was.
+                large that float32 cannot resolve their phases. The layer stays as it
+                was.
         """
         from kurve.data import as_samples, check_same_length
         from kurve.layers.frequencies import find_frequencies
@@ -154,8 +154,8 @@ class FourierFeatures(Layer):
 
     @property
     def frequencies(self) -> np.ndarray:
-        """The frequencies as they are now: float32 (I, F). Of a trainable layer, those
-        of the sines."""
+        """The current frequencies: float32 (I, F). If the layer is trainable, those of
+        the sines."""
         if not self.built:
             raise RuntimeError(
                 "[FourierFeatures] the layer is not built, so it has no frequencies "
@@ -189,7 +189,7 @@ class FourierFeatures(Layer):
 
 
 class _Twice(initializers.Initializer):
-    """The values of another initializer, side by side with themselves."""
+    """The values of another initializer, twice side by side."""
 
     def __init__(self, once: initializers.Initializer) -> None:
         self.once = once
@@ -200,7 +200,7 @@ class _Twice(initializers.Initializer):
 
 
 class _Phases(initializers.Initializer):
-    """The bias: sines, then cosines. Made when there is a place for it."""
+    """The bias: 0 for the sines, then pi / 2 for the cosines."""
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return _phases(shape[0] // 2)
@@ -224,8 +224,8 @@ def _checked(frequencies: Any) -> np.ndarray:
     if waves.ndim == 1:
         waves = waves[None, :]
     with np.errstate(over="ignore"):
-        held = waves.astype(np.float32)
-    if waves.ndim != 2 or not waves.size or not np.isfinite(held).all():
+        rounded = waves.astype(np.float32)
+    if waves.ndim != 2 or not waves.size or not np.isfinite(rounded).all():
         raise ValueError(
             "[FourierFeatures] given frequencies must be finite, of shape (F,) or "
             f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0])."

@@ -1,4 +1,4 @@
-"""Noise in training, nothing in prediction: dropout of whole channels, and added."""
+"""Noise in training, nothing in prediction: added, or dropout of whole channels."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 EPSILON = 1e-7
-"""Smallest standard deviation that is divided by, as in Keras."""
+"""Smallest standard deviation to divide by, as in Keras."""
 
 
 class Normalization(Layer):
@@ -82,8 +82,8 @@ class Normalization(Layer):
         except (TypeError, ValueError, OverflowError):
             array = np.array(np.nan)
         with np.errstate(over="ignore"):
-            held = None if array is None else array.astype(np.float32)
-        if held is not None and not (held.size and np.isfinite(held).all()):
+            rounded = None if array is None else array.astype(np.float32)
+        if rounded is not None and not (rounded.size and np.isfinite(rounded).all()):
             raise ValueError(
                 f"[Normalization] {name} must be finite numbers that float32 holds. "
                 f"Received: {name}={value!r}. Try adapt(x)."
@@ -92,7 +92,7 @@ class Normalization(Layer):
 
     @property
     def mean(self) -> Variable:
-        """The mean in the shape that it is broadcast in, (1, C) for samples (C,)."""
+        """The mean in the shape it broadcasts from, (1, C) for samples (C,)."""
         return self._shown("mean")
 
     @property
@@ -106,9 +106,10 @@ class Normalization(Layer):
                 f"[Normalization] the layer is not built, so it has no {name} yet. "
                 "Try adapt(x) first."
             )
-        held: Variable = getattr(self, f"adapt_{name}")
+        variable: Variable = getattr(self, f"adapt_{name}")
         rank = len(self.built_shape) + 1
-        return held.reshaped((1,) * (rank - len(held.shape)) + held.shape)
+        ones = (1,) * (rank - len(variable.shape))
+        return variable.reshaped(ones + variable.shape)
 
     def make_variables(self, input_shape: Shape) -> None:
         kept = self._kept_shape(input_shape)
@@ -123,13 +124,13 @@ class Normalization(Layer):
         zeros, ones = initializers.Zeros(), initializers.Ones()
         self.adapt_mean = self.add_weight("mean", kept, zeros, "buffer")
         self.adapt_variance = self.add_weight("variance", kept, ones, "buffer")
-        # Keras keeps a third weight that it never uses; weight lists stay exchangeable.
+        # Keras has a third weight that it never uses; lists of weights stay compatible.
         self.add_weight("count", (), zeros, "buffer")
 
     def _fitting(
         self, name: str, given: np.ndarray, input_shape: Shape
     ) -> initializers.Constant:
-        """The numbers given, one for each that samples of this shape need."""
+        """The given numbers in the shape that samples of this shape need."""
         kept = self._kept_shape(input_shape)
         shown = (1,) * (len(input_shape) + 1 - len(kept)) + kept
         try:
@@ -144,7 +145,7 @@ class Normalization(Layer):
             ) from None
 
     def adapt(self, data: Any) -> None:
-        """Take mean and variance from data (n, ...); 1-D data is one feature.
+        """Compute mean and variance from data (n, ...); 1-D data is one feature.
 
         Args:
             data: an array, or a list of batches: arrays of two or more axes.
@@ -169,20 +170,20 @@ class Normalization(Layer):
             data = _joined(data)
         x = as_samples("adapt", "data", data, None, np.float64)
         kept = len(self._kept_shape(x.shape[1:]))
-        over = tuple(range(x.ndim - kept))
+        axes = tuple(range(x.ndim - kept))
         with np.errstate(over="ignore"):
-            learned = [
+            moments = [
                 moment.astype(np.float32)
-                for moment in (x.mean(axis=over), x.var(axis=over))
+                for moment in (x.mean(axis=axes), x.var(axis=axes))
             ]
-        if not all(np.isfinite(moment).all() for moment in learned):
+        if not all(np.isfinite(moment).all() for moment in moments):
             raise ValueError(
                 "[adapt] data must have a mean and a variance that float32 holds. "
                 f"Received: numbers up to {abs(x).max():.3g}. Try data in other units."
             )
         self.build((None, *x.shape[1:]))
         for variable, moment in zip(
-            (self.adapt_mean, self.adapt_variance), learned, strict=True
+            (self.adapt_mean, self.adapt_variance), moments, strict=True
         ):
             variable.assign(moment)
 
@@ -200,7 +201,7 @@ class Normalization(Layer):
         return input_shape
 
     def _kept_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the mean. A sample flattened in C order then repeats it."""
+        """Shape of the mean, which a sample flattened in C order repeats."""
         rank = len(input_shape) + 1
         kept = sorted(a % rank for a in self.axis if -rank <= a < rank)
         trailing = list(range(rank - len(kept), rank))

@@ -1,4 +1,4 @@
-"""Layers that make a sample larger: rows of zeros around it, or each element often."""
+"""Layers that enlarge a sample: zeros around it, or each element several times."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class _ZeroPadding(Images):
 
     def _pads(self, padding: Any) -> tuple[tuple[int, int], ...]:
         """Zeros before and after each axis."""
-        given = [padding] * self.axes if is_integer(padding) else padding
+        each = [padding] * self.axes if is_integer(padding) else padding
         if self.axes == 1 and not is_integer(padding):
-            given = [padding]
+            each = [padding]
         try:
-            if len(given) != self.axes:
+            if len(each) != self.axes:
                 raise ValueError
-            pairs = [[p, p] if is_integer(p) else p for p in given]
-            made = tuple(integers(type(self), "padding", pair, 2, 0) for pair in pairs)
-            return tuple((before, after) for before, after in made)
+            pairs = [[p, p] if is_integer(p) else p for p in each]
+            checked = (integers(type(self), "padding", pair, 2, 0) for pair in pairs)
+            return tuple((before, after) for before, after in checked)
         except (TypeError, ValueError):
             forms = {
                 1: "an integer or (left, right)",

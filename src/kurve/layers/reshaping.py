@@ -1,4 +1,4 @@
-"""Layers that arrange elements anew."""
+"""Layers that change the shape of samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that shift and scale what passes through them."""
+"""Layers that shift and scale their input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StandardizingArguments(LayerArguments, total=False):
 
 
 class _Standardizing(Layer):
-    """What the two share: y = gamma * standardized x + beta."""
+    """Shared by the two: y = gamma * standardized x + beta."""
 
     def __init__(
         self,
@@ -58,17 +58,17 @@ class _Standardizing(Layer):
         return float(value)
 
     def _axes(self, axis: Any, one: bool = False) -> tuple[int, ...]:
-        """The axes named, as integers."""
-        given = (axis,) if is_integer(axis) else () if one else axis
-        if not isinstance(given, (list, tuple)) or not given:
-            given = (None,)
-        if not all(map(is_integer, given)):
+        """The axes as integers."""
+        axes = (axis,) if is_integer(axis) else () if one else axis
+        if not isinstance(axes, (list, tuple)) or not axes:
+            axes = (None,)
+        if not all(map(is_integer, axes)):
             kind = "an integer" if one else "an integer or a tuple of integers"
             raise ValueError(
                 f"[{type(self).__name__}] axis must be {kind}. "
                 f"Received: axis={axis!r}. Try axis=-1."
             )
-        return tuple(int(a) for a in given)
+        return tuple(int(a) for a in axes)
 
     def add_gamma_and_beta(self, shape: Shape) -> None:
         if self.scale:
@@ -130,9 +130,17 @@ class BatchNormalization(_Standardizing):
     """
 
     arguments = (
-        *("axis", "momentum", "epsilon", "center", "scale", "beta_initializer"),
-        *("gamma_initializer", "moving_mean_initializer"),
-        *("moving_variance_initializer", "beta_regularizer", "gamma_regularizer"),
+        "axis",
+        "momentum",
+        "epsilon",
+        "center",
+        "scale",
+        "beta_initializer",
+        "gamma_initializer",
+        "moving_mean_initializer",
+        "moving_variance_initializer",
+        "beta_regularizer",
+        "gamma_regularizer",
     )
 
     def __init__(
@@ -151,8 +159,13 @@ class BatchNormalization(_Standardizing):
         **common: Unpack[BatchNormalizationArguments],
     ) -> None:
         super().__init__(
-            *(epsilon, center, scale, beta_initializer, gamma_initializer),
-            *(beta_regularizer, gamma_regularizer),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
             **common,
         )
         self.axis = self._axes(axis, one=True)[0]
@@ -204,7 +217,9 @@ class BatchNormalization(_Standardizing):
         return [
             Op(
                 "batch_normalization",
-                *(self.name, input_shape, input_shape),
+                self.name,
+                input_shape,
+                input_shape,
                 params={k: slot for k, slot in slots.items() if k not in moving},
                 buffers={k: slots[k] for k in moving},
                 attrs=attrs,
@@ -242,8 +257,14 @@ class LayerNormalization(_Standardizing):
     """
 
     arguments = (
-        *("axis", "epsilon", "center", "scale", "beta_initializer"),
-        *("gamma_initializer", "beta_regularizer", "gamma_regularizer"),
+        "axis",
+        "epsilon",
+        "center",
+        "scale",
+        "beta_initializer",
+        "gamma_initializer",
+        "beta_regularizer",
+        "gamma_regularizer",
     )
 
     def __init__(
@@ -259,8 +280,13 @@ class LayerNormalization(_Standardizing):
         **common: Unpack[LayerNormalizationArguments],
     ) -> None:
         super().__init__(
-            *(epsilon, center, scale, beta_initializer, gamma_initializer),
-            *(beta_regularizer, gamma_regularizer),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
             **common,
         )
         axes = self._axes(axis)
@@ -285,7 +311,7 @@ class LayerNormalization(_Standardizing):
         return input_shape
 
     def _together(self, input_shape: Shape) -> Shape:
-        """Shape of what is standardized together."""
+        """Shape of the elements that are standardized together."""
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         rank = len(input_shape) + 1
         named = sorted(a % rank for a in axes if -rank <= a < rank)
@@ -344,8 +370,8 @@ class Rescaling(Layer):
         except (TypeError, ValueError):
             array = np.array(np.nan)
         with np.errstate(over="ignore"):
-            held = array.astype(np.float32)
-        if array.ndim > 1 or not array.size or not np.isfinite(held).all():
+            rounded = array.astype(np.float32)
+        if array.ndim > 1 or not array.size or not np.isfinite(rounded).all():
             raise ValueError(
                 f"[Rescaling] {name} must be a finite number, or one for each "
                 f"channel. Received: {name}={value!r}. Try Rescaling(1 / 255)."

@@ -1,4 +1,4 @@
-"""Transposed convolutions: from few pixels to many."""
+"""Transposed convolutions: from small images to larger ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ class _ConvTranspose(Convolving):
     """See `Conv2DTranspose`."""
 
     arguments = (
-        *("filters", "kernel_size", "strides", "padding", "output_padding"),
-        *("data_format", "dilation_rate", "activation", "use_bias"),
-        *("kernel_initializer", "bias_initializer", "kernel_regularizer"),
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "output_padding",
+        "data_format",
+        "dilation_rate",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
         "bias_regularizer",
     )
 
@@ -40,8 +49,15 @@ class _ConvTranspose(Convolving):
         **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.filters = self.count("filters", filters)
@@ -75,8 +91,8 @@ class _ConvTranspose(Convolving):
         self.add_bias(self.filters)
 
     def crops(self) -> list[tuple[int, int]]:
-        """Elements taken off either end of each axis of the full output; negative where
-        zeros are added instead."""
+        """Elements cropped from either end of each axis of the full output; a negative
+        number adds zeros instead."""
         more = self.output_padding or (None,) * self.axes
         return [
             _crops(window, self.padding, extra)
@@ -157,7 +173,7 @@ class Conv2DTranspose(_ConvTranspose):
 
 
 def _crops(window: Window, padding: str, more: int | None) -> tuple[int, int]:
-    """What Keras takes off the full output, (L - 1) * stride + span long."""
+    """What Keras crops from the full output, of length (L - 1) * stride + span."""
     span, stride = window.span, window.stride
     if padding == "valid":
         return 0, -(max(stride - span, 0) if more is None else more)

@@ -70,8 +70,8 @@ NAMES: dict[str, type[Loss]] = (
 
 @entry
 def get(identifier: Any) -> Any:
-    """The loss of that name as in Keras: for a class's name an object, else the
-    function, which gives the value of every row; None is none."""
+    """The loss with that name, as in Keras: an object for the name of a class, else the
+    function, which gives the value of every row; None for None."""
     if identifier is None:
         return None
     loss = as_loss(identifier)
@@ -81,7 +81,7 @@ def get(identifier: Any) -> Any:
 
 
 def as_loss(identifier: Any) -> Loss:
-    """The loss of that name, class or function of this module, with Keras's defaults.
+    """The loss with that name, class or function of this module, with Keras's defaults.
 
     Raises:
         TypeError: a function or an object of another kind.
@@ -108,10 +108,10 @@ def serialize(loss: Loss) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Loss:
-    """The loss that `serialize` has described."""
+    """The loss of a `serialize`."""
     cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
-    made: Loss = cls(**config["config"])
-    return made
+    loss: Loss = cls(**config["config"])
+    return loss
 
 
 __getattr__ = _absent(__name__)

@@ -13,21 +13,21 @@ from kurve.plan import Attr, Op, Plan, Shape, Spec
 
 
 class Rowwise:
-    """What losses and metrics share: how targets fit outputs.
+    """Shared by losses and metrics: how targets fit outputs.
 
     sparse: whether targets are class numbers, one for all outputs of a row.
-    heads: outputs for each target.
+    outputs_per_target: number of outputs for each target.
     """
 
     sparse = False
     outputs_per_target = 1
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """Shape of one sample's target: that of the output, without the last axis for
-        class numbers, or with 1 / heads of it.
+        """Shape of a sample's target: that of the output, without the last axis for
+        class numbers, or with the last axis divided by `outputs_per_target`.
 
         Raises:
-            ValueError: the last axis is no multiple of `outputs_per_target`.
+            ValueError: the last axis is not a multiple of `outputs_per_target`.
         """
         if self.sparse:
             return output_shape[:-1]
@@ -41,8 +41,8 @@ class Rowwise:
         return (*leading, last // self.outputs_per_target)
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and predictions as float32, in the shapes that belong together; a
-        last axis of length 1 may be there or not.
+        """Targets and predictions as float32, in matching shapes; a last axis of length
+        1 is optional.
 
         Raises:
             ValueError: other shapes, which would have to be broadcast.
@@ -100,7 +100,7 @@ class Loss(Rowwise, Entrance):
         self.name = self.kind or where if name is None else check_name(where, name)
 
     def attrs(self) -> dict[str, Attr]:
-        """The numbers of the formula, for the plan."""
+        """The parameters of the formula, for the plan."""
         return {}
 
     @property
@@ -111,10 +111,10 @@ class Loss(Rowwise, Entrance):
         return {"name": self.name, **self.attrs()}
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        """Refuse targets that this loss cannot take, by value."""
+        """Refuse targets whose values this loss cannot take."""
 
     def call(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The value of every row, as the reference engine computes it.
+        """The value of every row, by the reference engine.
 
         Args:
             y_true: (..., O), or class numbers (...) or (..., 1) for a sparse loss.
@@ -124,12 +124,12 @@ class Loss(Rowwise, Entrance):
             (...), float32
 
         Raises:
-            ValueError: the shapes do not fit; a loss never broadcasts.
+            ValueError: shapes that do not match; a loss never broadcasts.
         """
         return self._rows(y_true, y_pred).astype(np.float32)
 
     def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The values of all rows, unrounded."""
+        """The values of all rows, in float64."""
         from kurve.engines.reference.losses import LOSSES
 
         y, p = self.paired(y_true, y_pred)
@@ -142,16 +142,16 @@ class Loss(Rowwise, Entrance):
 
     @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of one batch by the engine in use: that of `evaluate`, bit for bit.
+        """The loss of a batch, by the engine in use: bit for bit that of `evaluate`.
 
         Args:
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
         where = type(self).__name__
-        own = type(self).call is not Loss.call
+        custom = type(self).call is not Loss.call
         by_sample = np.ndim(sample_weight) < 2 and np.ndim(y_pred) > 1
-        if by_sample and not own and np.size(y_pred):
+        if by_sample and not custom and np.size(y_pred):
             y, p = self.paired(y_true, y_pred)
             if self.sparse:
                 self.check_targets(where, y, p.shape)
@@ -159,7 +159,7 @@ class Loss(Rowwise, Entrance):
             if sample_weight is not None:
                 weights = weights_for(where, sample_weight, p.shape[:1])
             return _of_batch(self.spec, y, p, weights)
-        values = self.call(y_true, y_pred) if own else self._rows(y_true, y_pred)
+        values = self.call(y_true, y_pred) if custom else self._rows(y_true, y_pred)
         values = np.asarray(values, np.float64)
         weights = weights_for(where, sample_weight, values.shape)
         return float(np.sum(weights * values) / values.size) if values.size else 0.0
@@ -168,14 +168,14 @@ class Loss(Rowwise, Entrance):
 def _of_batch(
     spec: Spec, y: np.ndarray, p: np.ndarray, weights: np.ndarray | None
 ) -> float:
-    """The loss of a batch by the engine in use, as of a model that gives p."""
+    """The loss of a batch by the engine in use, as for a model that outputs p."""
     from kurve.engines import Batches, State, get_engine
 
     shape = p.shape[1:]
-    same = Op("reshape", "output", shape, shape)
-    program = get_engine().compile(Plan(shape, shape, (same,), (), (), spec))
-    nothing, totals = np.zeros(0, np.float32), np.zeros(2)
-    state = State(nothing, nothing, nothing.reshape(0, 0), np.zeros(0), 0, 0)
+    identity = Op("reshape", "output", shape, shape)
+    program = get_engine().compile(Plan(shape, shape, (identity,), (), (), spec))
+    empty, totals = np.zeros(0, np.float32), np.zeros(2)
+    state = State(empty, empty, empty.reshape(0, 0), np.zeros(0), 0, 0)
     if weights is not None:
         weights = np.ascontiguousarray(weights, np.float32)
     bounds = np.array([0, len(p)])
@@ -185,8 +185,8 @@ def _of_batch(
 
 
 def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
-    """The weight of every row, float64 of that shape, from one weight for all, for each
-    sample, or for each row; axes of length 1 may follow.
+    """The weight of every row, float64 of that shape, from a weight for all rows, for
+    each sample, or for each row; axes of length 1 may follow.
 
     Raises:
         ValueError: another shape.
@@ -195,7 +195,7 @@ def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
         return np.ones(shape)
     weights = as_numbers(where, "sample_weight", sample_weight, np.float32)
     weights = weights.astype(np.float64)
-    given = weights.shape
+    received = weights.shape
     while weights.ndim > 1 and weights.shape != shape[: weights.ndim]:
         if weights.shape[-1] != 1:
             break
@@ -206,7 +206,7 @@ def weights_for(where: str, sample_weight: Any, shape: Shape) -> np.ndarray:
             forms += f", or {shape}, one for each row"
         raise ValueError(
             f"[{where}] sample_weight must have shape {forms}. "
-            f"Received: shape {given}. Try np.ones({shape})."
+            f"Received: shape {received}. Try np.ones({shape})."
         )
     missing = len(shape) - weights.ndim
     return np.broadcast_to(weights.reshape(weights.shape + (1,) * missing), shape)

@@ -17,7 +17,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Plain(Loss):
-    """A loss without numbers of its own."""
+    """A loss without parameters."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class LogCosh(_Plain):
 
 
 class _CrossEntropy(Loss):
-    """Cross-entropies: from probabilities, or from logits (more exact)."""
+    """Cross-entropies, from probabilities or, more accurately, from logits."""
 
     def __init__(
         self,
@@ -370,19 +370,19 @@ class Pinball(Loss):
         super().__init__(name, reduction, dtype)
         listed = isinstance(quantiles, (list, tuple)) or np.ndim(quantiles) == 1
         numbers = listed and all(map(is_number, quantiles))
-        given = [float(q) for q in quantiles] if numbers else []
-        increasing = all(a < b for a, b in pairwise([0.0, *given, 1.0]))
-        if not 1 <= len(given) <= self.MOST or not increasing:
+        checked = tuple(float(q) for q in quantiles) if numbers else ()
+        increasing = all(a < b for a, b in pairwise([0.0, *checked, 1.0]))
+        if not 1 <= len(checked) <= self.MOST or not increasing:
             raise ValueError(
                 f"[Pinball] quantiles must be up to {self.MOST} increasing numbers "
                 f"between 0 and 1. Received: {quantiles!r}. Try (0.05, 0.5, 0.95)."
             )
-        self.quantiles = tuple(given)
-        self.outputs_per_target = len(given)
+        self.quantiles = checked
+        self.outputs_per_target = len(checked)
 
     def attrs(self) -> dict[str, Attr]:
-        each = {f"quantile_{i}": q for i, q in enumerate(self.quantiles)}
-        return {"quantiles": len(self.quantiles), **each}
+        levels = {f"quantile_{i}": q for i, q in enumerate(self.quantiles)}
+        return {"quantiles": len(self.quantiles), **levels}
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "quantiles": list(self.quantiles)}

@@ -29,13 +29,13 @@ _TABLE = CLASSES | {name.lower(): cls for name, cls in CLASSES.items()}
 
 @entry
 def get(identifier: str | Optimizer) -> Optimizer:
-    """The optimizer of that name, with Keras's defaults."""
+    """The optimizer with that name, with Keras's defaults."""
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, str):
         if identifier.lower() in _TABLE:
-            make: Any = _TABLE[identifier.lower()]
-            return cast(Optimizer, make())
+            cls: Any = _TABLE[identifier.lower()]
+            return cast(Optimizer, cls())
         raise unknown_name("optimizers", "optimizer", identifier, CLASSES)
     raise TypeError(
         "[optimizers] an optimizer must be a name or an object of kurve.optimizers. "
@@ -49,11 +49,11 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Optimizer:
-    """The optimizer that `serialize` has described."""
+    """The optimizer of a `serialize`."""
     name = config["class_name"]
     cls = registry.find("optimizers", "optimizer", name, CLASSES, Optimizer)
-    made: Optimizer = cls.from_config(config["config"])
-    return made
+    optimizer: Optimizer = cls.from_config(config["config"])
+    return optimizer
 
 
 __getattr__ = _absent(__name__)

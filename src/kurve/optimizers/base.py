@@ -29,7 +29,7 @@ USUAL = {
     "beta_1": 0.9,
     "beta_2": 0.999,
 }
-"""What an error suggests."""
+"""Values that error messages suggest."""
 
 
 class UnusedArguments(TypedDict, total=False):
@@ -112,8 +112,8 @@ class Optimizer(Entrance):
         self.global_clipnorm = self._number(
             "global_clipnorm", global_clipnorm, 0.0, LARGEST
         )
-        given = [c for c in (clipnorm, clipvalue, global_clipnorm) if c is not None]
-        if len(given) > 1:
+        clips = [c for c in (clipnorm, clipvalue, global_clipnorm) if c is not None]
+        if len(clips) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of clipnorm, clipvalue and "
                 f"global_clipnorm can be given. Received: clipnorm={clipnorm}, "
@@ -123,7 +123,7 @@ class Optimizer(Entrance):
 
     @property
     def learning_rate(self) -> float | LearningRateSchedule:
-        """The learning rate or schedule; it can be set at any time."""
+        """The learning rate or schedule, which can be set at any time."""
         return self._learning_rate
 
     @learning_rate.setter
@@ -141,7 +141,7 @@ class Optimizer(Entrance):
         self._learning_rate = checked
 
     def learning_rates(self, first: int, count: int) -> np.ndarray:
-        """Learning rates of the updates first, first + 1, ...: float32 (count,).
+        """The learning rates of updates first, first + 1, ...: float32 (count,).
 
         Raises:
             ValueError: the schedule gives a number that is not finite or is negative.
@@ -152,32 +152,32 @@ class Optimizer(Entrance):
             return rates
         steps = np.arange(first, first + count)
         schedule: Any = self._learning_rate
-        if is_own(type(schedule)):  # written for one step, as Keras calls it
-            given = np.array([float(schedule(step)) for step in steps], np.float64)
+        if is_own(type(schedule)):  # takes a single step, as Keras calls it
+            rates = np.array([float(schedule(step)) for step in steps], np.float64)
         else:
-            given = np.asarray(schedule(steps), np.float64)
-        bad = ~np.isfinite(given) | (given < 0)
-        if given.shape != (count,) or bad.any():
-            shown = given[bad][0] if given.shape == (count,) else given.shape
+            rates = np.asarray(schedule(steps), np.float64)
+        bad = ~np.isfinite(rates) | (rates < 0)
+        if rates.shape != (count,) or bad.any():
+            shown = rates[bad][0] if rates.shape == (count,) else rates.shape
             raise ValueError(
                 f"[{type(self).__name__}] the schedule must give one finite learning "
                 f"rate of at least 0 a step. Received: {shown} from "
                 f"{type(self._learning_rate).__name__} at steps {first}.."
                 f"{first + count - 1}."
             )
-        return given.astype(np.float32)
+        return rates.astype(np.float32)
 
     def current_learning_rate(self, step: int) -> float:
         """Learning rate of the update after `step` updates."""
         return float(self.learning_rates(step, 1)[0])
 
     def attrs(self) -> dict[str, Attr]:
-        """The numbers of the formula, for the plan."""
+        """The parameters of the formula, for the plan."""
         return {}
 
     @property
     def spec(self) -> Spec:
-        """What the plan says of this optimizer; 0 stands for "not used"."""
+        """The optimizer in a plan; 0 stands for "not used"."""
         return Spec(
             self.kind,
             {
@@ -191,11 +191,11 @@ class Optimizer(Entrance):
 
     def __repr__(self) -> str:
         shown = {**self.get_config(), "learning_rate": self._learning_rate}
-        given = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, False)]
-        return f"{type(self).__name__}({', '.join(given)})"
+        args = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, False)]
+        return f"{type(self).__name__}({', '.join(args)})"
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal optimizer."""
+        """The arguments of an equal optimizer."""
         rate: Any = self._learning_rate
         if isinstance(rate, LearningRateSchedule):
             rate = schedules.serialize(rate)

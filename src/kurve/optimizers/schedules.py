@@ -1,8 +1,8 @@
 """Learning rates that change with the step. Names and formulas are Keras's; `OneCycle`
 is torch's.
 
-A schedule is called with a step or an array of steps (the number of updates done) and
-gives the learning rates, float64 of the same shape.
+A schedule is called with a step, the number of updates done, or an array of steps, and
+returns learning rates of the same shape, float64.
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         values: Sequence[float],
         name: str | None = None,
     ) -> None:
-        for given, numbers in (("boundaries", boundaries), ("values", values)):
+        for argument, numbers in (("boundaries", boundaries), ("values", values)):
             listed = isinstance(numbers, (list, tuple)) or np.ndim(numbers) == 1
             if not listed or not all(map(is_number, numbers)):
                 raise ValueError(
-                    f"[PiecewiseConstantDecay] {given} must be a list of finite "
-                    f"numbers. Received: {given}={numbers!r}. "
+                    f"[PiecewiseConstantDecay] {argument} must be a list of finite "
+                    f"numbers. Received: {argument}={numbers!r}. "
                     "Try boundaries=[100], values=[1e-3, 1e-4]."
                 )
         self._label(name)
@@ -285,10 +285,10 @@ class OneCycle(LearningRateSchedule):
                 )
         if not is_number(warmup) or not 0.0 <= warmup <= 1.0:
             raise ValueError(
-                "[OneCycle] warmup must be a share of the steps, in [0, 1]. "
+                "[OneCycle] warmup must be a fraction of the steps, in [0, 1]. "
                 f"Received: {warmup!r}. Try warmup=0.3."
             )
-        lookup("OneCycle", "decay", decay, _WAYS)
+        lookup("OneCycle", "decay", decay, _CURVES)
         self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
         self.warmup, self.divisor, self.final_divisor = warmup, divisor, final_divisor
         self.decay = decay
@@ -297,13 +297,13 @@ class OneCycle(LearningRateSchedule):
         step = np.asarray(step, dtype=np.float64)
         top, end = self.warmup * self.total_steps - 1.0, self.total_steps - 1.0
         highest, first = self.max_learning_rate, self.max_learning_rate / self.divisor
-        way = _WAYS[self.decay]
+        curve = _CURVES[self.decay]
         up = step / top if top > 0.0 else np.ones_like(step)
         down = np.clip((step - top) / (end - top), 0.0, 1.0) if end > top else 1.0
         return np.where(
             step <= top,
-            way(first, highest, up),
-            way(highest, first / self.final_divisor, down),
+            curve(first, highest, up),
+            curve(highest, first / self.final_divisor, down),
         )
 
 
@@ -315,7 +315,7 @@ def _linear(a: float, b: float, s: Any) -> Any:
     return a + (b - a) * s
 
 
-_WAYS = {"cosine": _cosine, "linear": _linear}
+_CURVES = {"cosine": _cosine, "linear": _linear}
 
 CLASSES: dict[str, type[LearningRateSchedule]] = {
     cls.__name__: cls
@@ -335,12 +335,12 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
-    """The schedule that `serialize` has described."""
+    """The schedule of a `serialize`."""
     cls = registry.find(
         "optimizers", "schedule", config["class_name"], CLASSES, LearningRateSchedule
     )
-    made: LearningRateSchedule = cls(**config["config"])
-    return made
+    schedule: LearningRateSchedule = cls(**config["config"])
+    return schedule
 
 
 def _check_positive(

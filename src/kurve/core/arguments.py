@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.errors import unknown_argument
+
+if TYPE_CHECKING:
+    from typing import TypedDict as TypedDict
+else:
+
+    class TypedDict:
+        """`typing.TypedDict` for type checkers. At run time only the names in it are
+        needed, and to create a real one takes ten times as long."""
+
+        def __init_subclass__(cls, total: bool = True) -> None: ...
+
 
 MAX_NAME = 400
 """Characters of a layer's name: with those of its variables it fits into a file."""
@@ -167,11 +178,16 @@ def unused_arguments(cls: type) -> set[str]:
 
 def unpacked(function: Callable[..., Any]) -> dict[str, Any]:
     """Names and types of the arguments that a function takes by
-    `**arguments: Unpack[Names]`, where Names is a `TypedDict` of its module."""
+    `**arguments: Unpack[Names]`, where Names is a `TypedDict` in its module."""
     for hint in getattr(function, "__annotations__", {}).values():
         if isinstance(hint, str) and hint.startswith("Unpack["):
             module = vars(sys.modules[function.__module__])
-            return dict(module[hint[len("Unpack[") : -1]].__annotations__)
+            names = module[hint.removeprefix("Unpack[").removesuffix("]")]
+            return {
+                name: kind
+                for cls in reversed(names.__mro__[:-1])
+                for name, kind in cls.__annotations__.items()
+            }
     return {}
 
 

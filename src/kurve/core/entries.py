@@ -95,7 +95,7 @@ class _Signature:
                     name,
                     inspect.Parameter.KEYWORD_ONLY,
                     default=defaults[name],
-                    annotation=getattr(kind, "__forward_arg__", kind),
+                    annotation=kind,
                 )
                 for name, kind in sorted(names.items(), key=lambda a: a[0] in UNUSED)
             ]

@@ -29,7 +29,7 @@ NUMERICS = 2
 other bits."""
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
     """Everything that training changes. Engines update the arrays in place.
 
@@ -61,7 +61,7 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
-@dataclass
+@dataclass(eq=False)
 class Batches:
     """Rows of data and the steps that divide them.
 
@@ -148,7 +148,7 @@ class Program(Protocol):
         o of sample i. Columns of frozen variables and of padding are zero."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """One call of `Program.train`, to run beside others."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 import numpy as np
 
 from kurve import activations, initializers, regularizers
 from kurve.core import rng
 from kurve.core.arguments import (
+    TypedDict,
     check_flag,
     check_name,
     is_count,

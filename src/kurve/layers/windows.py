@@ -24,7 +24,7 @@ Sizes = int | Sequence[int]
 """A number for all axes, or one for each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """A window along an axis: `size` elements, `dilation` apart, moved by `stride`."""
 

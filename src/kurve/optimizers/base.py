@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, check_name, is_integer, refuse_arguments
+from kurve.core.arguments import (
+    TypedDict,
+    check_flag,
+    check_name,
+    is_integer,
+    refuse_arguments,
+)
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own

@@ -1,6 +1,6 @@
 """Activations by name. The formulas are in `kurve.engines.reference.activations`.
 
-Each is an object to hand to a layer, `Dense(8, activation=activations.relu)`, or to
+Each is an object to pass to a layer, `Dense(8, activation=activations.relu)`, or to
 call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
 """
 
@@ -26,11 +26,20 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation: its name and its one number (0 where it has none).
+    """An activation: a name and a parameter.
+
+    Args:
+        name: such as "relu".
+        alpha: the slope of leaky_relu, the scale of elu, the frequency of snake; the
+            others do not use it.
 
     Raises:
-        ValueError: an unknown name; an alpha that is no finite number, or of a snake
-            not above 0, or far out of float32's range.
+        ValueError: an unknown name; an alpha that is not finite or, for snake, not in
+            [1e-30, 1e30].
+
+    Example:
+        >>> kurve.activations.Activation("leaky_relu", 0.1)([-1.0, 2.0])
+        array([-0.1,  2. ], dtype=float32)
     """
 
     name: str
@@ -51,7 +60,7 @@ class Activation:
             )
 
     def attrs(self) -> dict[str, Attr]:
-        """What the plan says of this activation."""
+        """The activation in a plan."""
         return {"activation": self.name, "alpha": self.alpha}
 
     @entry
@@ -88,7 +97,7 @@ _TABLE["swish"] = silu
 
 
 class Chosen:
-    """An attribute of a layer that keeps what `get` makes of a value."""
+    """An attribute of a layer: `get` of what is assigned to it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._key = f"_{name}"
@@ -102,11 +111,11 @@ class Chosen:
 
 @entry
 def get(identifier: Any) -> Activation:
-    """The activation of that name (or config of `to_config`); None is linear.
+    """The activation with that name, or of a `to_config`; None is linear.
 
     Raises:
-        ValueError: no activation has that name.
-        TypeError: a function of the user's own, which no engine can differentiate.
+        ValueError: an unknown name.
+        TypeError: a custom function, which no engine can differentiate.
     """
     if identifier is None:
         return linear
@@ -126,8 +135,7 @@ def get(identifier: Any) -> Activation:
 
 
 def to_config(activation: Activation) -> str | dict[str, Any]:
-    """What `get` needs to make an equal activation: its name, if its number is the
-    default."""
+    """What `get` needs for an equal activation: its name, if alpha is the default."""
     if activation == _TABLE[activation.name]:
         return activation.name
     return {"name": activation.name, "alpha": activation.alpha}

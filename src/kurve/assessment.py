@@ -37,7 +37,18 @@ MAX_ONE_HOT = 50
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of error or success, with its bootstrap interval of 95 %."""
+    """A measure of error or success, with its bootstrap interval of 95 %.
+
+    Args:
+        name: of the measure.
+        value: on all rows.
+        low, high: the ends of the interval.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> score.value
+        0.5
+    """
 
     name: str
     value: float
@@ -57,6 +68,11 @@ class Assessment:
     Attributes:
         scores: by predictor ("model", "straight line", "mean"), its scores.
         rows: number of rows.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> kurve.assessment.Assessment({"model": [score]}, 20).rows
+        20
     """
 
     scores: dict[str, list[Score]]
@@ -88,6 +104,17 @@ def assess(
             is that of `y`, and there is no line.
         coverage: of the intervals that are checked.
         seed: of the bootstrap.
+
+    Raises:
+        ValueError: bad data, or other numbers of targets.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> found = kurve.assessment.assess(model, x, y, train=(x, y))
+        >>> list(found["y"].scores)
+        ['model', 'straight line', 'mean']
     """
     known = predictions.Predictions(model, x)
     return assess_predictions(known, x, y, targets, train, coverage, seed)
@@ -158,6 +185,16 @@ def assess_regression(
         deviation: (n,), the standard deviation of "model".
         bounds: (n, 2), the intervals of "model".
         coverage: nominal, of the bounds.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> y = np.array([1.0, 2.0, 3.0])
+        >>> found = kurve.assessment.assess_regression(y, {"model": y + 0.5})
+        >>> found.scores["model"][0].value
+        0.5
     """
     truth = np.asarray(y, float).reshape(-1)
     tables: dict[str, Terms] = {}
@@ -193,6 +230,16 @@ def assess_classes(
         y: (n,), classes.
         classes: the k classes in the order of the probabilities' columns.
         probabilities: by predictor, (n, k).
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> probabilities = {"model": np.array([[0.9, 0.1], [0.2, 0.8]])}
+        >>> found = kurve.assessment.assess_classes([0, 1], [0, 1], probabilities)
+        >>> found.scores["model"][0].value
+        1.0
     """
     truth = class_numbers(y, classes)
     tables: dict[str, Terms] = {}
@@ -225,7 +272,17 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
-    """Scores for programs: by target, predictor and score."""
+    """Scores for programs: by target, predictor and score.
+
+    Args:
+        found: what `assess` gives.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> found = {"y": kurve.assessment.Assessment({"model": [score]}, 20)}
+        >>> sorted(kurve.assessment.as_dict(found)["y"])
+        ['model', 'rows']
+    """
 
     def plain(score: Score) -> dict[str, float | None]:
         values = {"value": score.value, "low": score.low, "high": score.high}
@@ -244,7 +301,18 @@ def as_dict(found: dict[str, Assessment]) -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Assessment]) -> str:
-    """Scores as a table for people: a line per score, a column per predictor."""
+    """Scores as a table for people: a line per score, a column per predictor.
+
+    Args:
+        found: what `assess` gives.
+
+    Example:
+        >>> score = kurve.assessment.Score("RMSE", 0.5, 0.4, 0.6)
+        >>> found = {"y": kurve.assessment.Assessment({"model": [score]}, 20)}
+        >>> print(kurve.assessment.as_text(found))
+        y, 20 rows  model
+          RMSE      0.5 (0.4 to 0.6)
+    """
     lines = []
     for target, assessment in found.items():
         cells = [[f"{target}, {assessment.rows:,} rows", *assessment.scores]]
@@ -269,6 +337,12 @@ class LinearBaseline:
     categories as indicators of their values, missing numbers as the mean.
 
     Source: Legendre 1805.
+
+    Example:
+        >>> x = np.arange(10.0)
+        >>> line = kurve.assessment.LinearBaseline().fit({"x": x}, 2.0 * x)
+        >>> line.predict({"x": np.array([20.0])}).round(3)
+        array([40.])
     """
 
     @np.errstate(over="ignore", invalid="ignore")

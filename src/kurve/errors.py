@@ -93,10 +93,14 @@ def known_arguments(call: Callable[..., Any]) -> set[str]:
     arguments of base classes are not among them: the class passes them itself."""
     import inspect
 
+    calls: dict[Any, Any] = {call: call}
+    if isinstance(call, type):
+        bases: tuple[Any, ...] = call.__mro__[:-1]
+        calls = {base: base.__init__ for base in bases}
     return {
         parameter.name
-        for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
-        for parameter in inspect.signature(part).parameters.values()
+        for part, function in calls.items()
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and (part is call or parameter.default is not parameter.empty)
     } - {"self"}
@@ -151,7 +155,6 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
         other
         for other, value in vars(sys.modules[module]).items()
         if str(getattr(value, "__module__", "")).startswith(module)
-        or (module == "kurve" and other in PARTS)
     ]
     known = [
         other
@@ -160,20 +163,5 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
     ]
     return AttributeError(str(unknown_name(module, "name", name, known)))
 
-
-PARTS = (
-    "activations",
-    "callbacks",
-    "config",
-    "initializers",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "optimizers",
-    "regularizers",
-    "utils",
-)
-"""Modules with Keras's names that `import kurve` makes attributes."""
 
 _NOT_SUPPORTED = ("Model", "Functional", "Concatenate", "concatenate")

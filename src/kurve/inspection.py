@@ -121,6 +121,14 @@ def permutation_importance(
     Raises:
         TypeError, ValueError: a model without `predict`; sizes that do not match.
     Source: Breiman 2001, Random Forests, section 10.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> importance = kurve.inspection.permutation_importance(model, x, y)
+        >>> importance.mean.shape
+        (2,)
     """
     rows = _Inputs("permutation_importance", model, x)
     truth = as_array("permutation_importance", "y", y)
@@ -175,6 +183,14 @@ def partial_dependence(
     Raises:
         TypeError, ValueError: a model without the method; an unknown feature.
     Source: Friedman 2001, Greedy Function Approximation, section 8.2.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> dependence = kurve.inspection.partial_dependence(model, x, 0, grid=5)
+        >>> len(dependence.grid)
+        5
     """
     rows = _Inputs("partial_dependence", model, x, method)
     j = rows.index(feature)
@@ -216,6 +232,13 @@ def calibration(
 
     Raises:
         TypeError: the model has no intervals.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> kurve.inspection.calibration(model, x, y, levels=(0.5, 0.9)).levels
+        array([0.5, 0.9])
     """
     if not callable(getattr(model, "predict_interval", None)):
         raise TypeError(
@@ -255,6 +278,14 @@ def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliabilit
         bins: number of intervals of equal width that the probabilities are sorted into.
 
     Source: DeGroot & Fienberg 1983; the error is that of Guo et al. 2017, equation 3.
+
+    Raises:
+        ValueError: arrays of different sizes.
+
+    Example:
+        >>> found = kurve.inspection.reliability([0.1, 0.9, 0.8], [False, True, True])
+        >>> round(found.error, 3)
+        0.133
     """
     p = as_numbers("reliability", "probabilities", probabilities, np.float64)
     p = p.reshape(-1)
@@ -273,8 +304,18 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
     """How many rows of each class (rows) were predicted as each class (columns): int
     (k, k). `kurve.metrics.confusion_matrix` has scikit-learn's signature instead.
 
+    Args:
+        y: (n,), the true classes.
+        predicted: (n,).
+        classes: all classes, in the order of rows and columns.
+
     Raises:
         ValueError: a class that is not in `classes`.
+
+    Example:
+        >>> kurve.inspection.confusion_matrix(["a", "b"], ["a", "a"], ["a", "b"])
+        array([[1, 0],
+               [1, 0]])
     """
     known = np.asarray(classes).tolist()
     numbers = []
@@ -292,12 +333,36 @@ def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarr
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - sum (y - predicted)^2 / sum (y - mean y)^2, averaged over the outputs."""
+    """1 - sum (y - predicted)^2 / sum (y - mean y)^2, averaged over the outputs.
+
+    Args:
+        y: the truth, (n,) or (n, outputs).
+        predicted: of the same shape.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> kurve.inspection.r2(np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+        0.5
+    """
     return float(scores.r2(as_matrix(y), as_matrix(predicted)).mean())
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
-    """Fraction of correct predictions."""
+    """Fraction of correct predictions.
+
+    Args:
+        y: (n,), the truth.
+        predicted: (n,).
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> kurve.inspection.accuracy(np.array([1, 0]), np.array([1, 1]))
+        0.5
+    """
     return scores.accuracy(np.asarray(y), np.asarray(predicted))
 
 

@@ -12,13 +12,7 @@ import numpy as np
 
 from kurve import losses
 from kurve.core import registry
-from kurve.core.arguments import (
-    check_name,
-    check_unused,
-    is_count,
-    is_number,
-    refuse_arguments,
-)
+from kurve.core.arguments import check_name, check_unused, is_count, is_number
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.overrides import refuse_overrides
@@ -42,11 +36,8 @@ class Metric(losses.Rowwise, Entrance):
     instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
     direction = "down"
 
-    def __init__(
-        self, name: str | None = None, dtype: str | None = None, **unknown: Any
-    ) -> None:
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         where = type(self).__name__
-        refuse_arguments(type(self), unknown)
         check_unused(where, dtype=dtype)
         self.name = self.kind or where if name is None else check_name(where, name)
         self._totals: np.ndarray | None = None
@@ -169,7 +160,19 @@ class LossMetric(Metric):
 
 
 class MeanSquaredError(LossMetric):
-    """mean (y - p)^2."""
+    """mean (y - p)^2.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
+        2.0
+    """
 
     def __init__(
         self, name: str | None = "mean_squared_error", dtype: str | None = None
@@ -178,7 +181,19 @@ class MeanSquaredError(LossMetric):
 
 
 class MeanAbsoluteError(LossMetric):
-    """mean |y - p|."""
+    """mean |y - p|.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]])
+        1.0
+    """
 
     def __init__(
         self, name: str | None = "mean_absolute_error", dtype: str | None = None
@@ -187,7 +202,20 @@ class MeanAbsoluteError(LossMetric):
 
 
 class RootMeanSquaredError(Metric):
-    """sqrt(mean (y - p)^2), the mean over all rows and outputs."""
+    """sqrt(mean (y - p)^2), the mean over all rows and outputs.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> metric = kurve.metrics.RootMeanSquaredError()
+        >>> round(metric([[1.0], [2.0]], [[1.0], [4.0]]), 4)
+        1.4142
+    """
 
     kind = "root_mean_squared_error"
 
@@ -200,6 +228,19 @@ class R2Score(Metric):
 
     1 is perfect, 0 is no better than the mean of y. An output with constant y counts
     as 0.
+
+    Args:
+        class_aggregation: "uniform_average", the only value.
+        num_regressors: 0, the only value.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.R2Score()([[1.0], [3.0]], [[1.0], [2.0]])
+        0.5
     """
 
     kind = "r2_score"
@@ -234,7 +275,20 @@ class R2Score(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """Fraction of outputs on the correct side of the threshold."""
+    """Fraction of outputs on the correct side of the threshold.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        threshold: a finite number.
+
+    Raises:
+        ValueError: threshold is not finite; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.BinaryAccuracy()([[1.0], [0.0]], [[0.7], [0.6]])
+        0.5
+    """
 
     kind = "binary_accuracy"
     direction = "up"
@@ -244,9 +298,8 @@ class BinaryAccuracy(Metric):
         name: str | None = None,
         dtype: str | None = None,
         threshold: float = 0.5,
-        **unknown: Any,
     ) -> None:
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         if not is_number(threshold):
             raise ValueError(
                 "[BinaryAccuracy] threshold must be a finite number. "
@@ -259,14 +312,38 @@ class BinaryAccuracy(Metric):
 
 
 class CategoricalAccuracy(Metric):
-    """Fraction of rows whose largest output is that of the one-hot class."""
+    """Fraction of rows whose largest output is that of the one-hot class.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.CategoricalAccuracy()([[0.0, 1.0]], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "categorical_accuracy"
     direction = "up"
 
 
 class SparseCategoricalAccuracy(Metric):
-    """Fraction of rows whose largest output is that of the class number."""
+    """Fraction of rows whose largest output is that of the class number.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.SparseCategoricalAccuracy()([1], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "sparse_categorical_accuracy"
     sparse = True
@@ -275,7 +352,21 @@ class SparseCategoricalAccuracy(Metric):
 
 class TopKCategoricalAccuracy(Metric):
     """Fraction of rows whose one-hot class is among the k largest outputs: fewer than k
-    are larger than that of the class."""
+    are larger than that of the class.
+
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.TopKCategoricalAccuracy(k=2)
+        >>> accuracy([[0.0, 1.0, 0.0]], [[0.5, 0.3, 0.2]])
+        1.0
+    """
 
     kind = "top_k_categorical_accuracy"
     direction = "up"
@@ -285,14 +376,13 @@ class TopKCategoricalAccuracy(Metric):
         k: int = 5,
         name: str | None = None,
         dtype: str | None = None,
-        **unknown: Any,
     ) -> None:
         if not is_count(k):
             raise ValueError(
                 f"[{type(self).__name__}] k must be an integer of at least 1. "
                 f"Received: k={k!r}. Try k=5."
             )
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         self.k = int(k)
 
     def attrs(self) -> dict[str, Attr]:
@@ -300,11 +390,35 @@ class TopKCategoricalAccuracy(Metric):
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """`TopKCategoricalAccuracy` for class numbers."""
+    """`TopKCategoricalAccuracy` for class numbers.
 
-    unused = ("from_sorted_ids",)
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        from_sorted_ids: False, the only value.
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.SparseTopKCategoricalAccuracy(k=2)
+        >>> accuracy([1], [[0.5, 0.3, 0.2]])
+        1.0
+    """
+
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        check_unused(type(self).__name__, from_sorted_ids=from_sorted_ids)
+        super().__init__(k, name, dtype)
 
 
 class Accuracy(Metric):
@@ -312,6 +426,17 @@ class Accuracy(Metric):
 
     compile(metrics=["accuracy"]) stands for another metric, which depends on the model:
     see `FittingAccuracy`.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.Accuracy()([[1.0], [2.0]], [[1.0], [4.0]])
+        0.5
     """
 
     kind = "accuracy"
@@ -485,6 +610,11 @@ def confusion_matrix(
 
     Raises:
         ValueError: different lengths, no labels, none that occurs, unknown normalize.
+
+    Example:
+        >>> kurve.metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
+        array([[1, 0],
+               [1, 1]])
     """
     from kurve.scores import class_numbers, count_pairs
 

@@ -2,18 +2,17 @@
 
 A plan is plain data. It lists the operations in order with their shapes, says where
 each variable lies in the two flat vectors, and names the loss, the metrics and the
-optimizer with their numbers. Engines read plans and nothing else: they know no layer
-classes.
+optimizer with their parameters. Engines read only plans; they know no layer classes.
 
-Two flat vectors hold every variable of a model, each variable a view:
+Two flat vectors hold the variables of a model, each variable a view:
 
-* ``params``: what gradients reach (kernels, biases). Optimizer slots (Adam's m and v)
-  are vectors of the same length.
-* ``buffers``: what no gradient reaches (the mean and variance of `Normalization`, and
-  those of `BatchNormalization`, which training moves along).
+* ``params``: variables with gradients (kernels, biases). Optimizer slots (Adam's m and
+  v) are vectors of the same length.
+* ``buffers``: variables without (the mean and variance of `Normalization`, and the
+  moving ones of `BatchNormalization`, which training updates).
 
 Each variable starts at a multiple of `ALIGNMENT` floats (64 bytes); the padding between
-variables stays zero for ever.
+variables always stays zero.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """One variable: its place in a flat vector, and what the update needs to know."""
+    """A variable: its position in a flat vector, and what the update needs to know."""
 
     name: str
     shape: Shape
@@ -65,7 +64,7 @@ class Op:
     gaussian_noise                            stddev, stream
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
-                   (C,)?                      no buffer)
+                   (C,)?                      not a buffer)
     conv           kernel (h, w, I / groups,  activation, alpha, kernel_*, stride_*,
                    O), bias (O,)?             dilation_*, pad_*, groups
     conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
@@ -83,19 +82,20 @@ class Op:
     affine_image                              what, its ranges, fill_mode, fill_value,
                                               interpolation, stream
 
-    A plane is a sample (H, W, C), or (L, C), which is one of height 1; `_*` stands for
-    _h and _w, or of pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
+    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
     A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
-    mode is "max" (padding never wins, the gradient goes to the first largest element,
-    row by row) or "average" (padding does not count). The pad_* of conv_transpose are
-    cropped from its full output, (H - 1) stride + (kernel - 1) dilation + 1; at bottom
-    and right a negative one adds zeros instead.
+    mode is "max" (padding is never the maximum, and the gradient goes to the first
+    largest element, row by row) or "average" (padding does not count). The pad_* of
+    conv_transpose are cropped from its full output, (H - 1) stride + (kernel - 1)
+    dilation + 1; at the bottom and right a negative one adds zeros instead.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
-    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
-    positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
-    e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
-    (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
+    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; with
+    `shared` positions for a word, channel c of sample b takes word b C + c) or words e
+    & ~1 and e | 1 (gaussian_noise: Box & Muller in float64), image b words 4 b and 4 b
+    + 1 (affine_image: positions and weights in float64). Formulas:
+    `kurve.engines.reference`.
     """
 
     kind: str
@@ -109,7 +109,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Spec:
-    """A loss, metric or optimizer as engines see it: a kind and its numbers."""
+    """A loss, metric or optimizer for engines: its kind and parameters."""
 
     kind: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """A metric and the number of float64 accumulators that it keeps."""
+    """A metric and its number of float64 accumulators."""
 
     size: int = 2
     weighted: bool = False
@@ -125,8 +125,8 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that an engine needs to predict and, once there is a loss and an optimizer,
-    to train."""
+    """Everything that an engine needs to predict and, with a loss and an optimizer, to
+    train."""
 
     input_shape: Shape
     output_shape: Shape
@@ -138,8 +138,8 @@ class Plan:
     optimizer: Spec | None = None
 
     def deterministic(self) -> Plan:
-        """The same without chance: what acts in training only is left out, and batch
-        normalization stands on its moving averages."""
+        """The same without randomness: ops that act only in training are left out, and
+        batch normalization uses its moving averages."""
         ops = tuple(
             replace(op, attrs={**op.attrs, "frozen": True})
             if OPERATIONS[op.kind].updates_buffers
@@ -150,8 +150,7 @@ class Plan:
         return replace(self, ops=ops or self.ops)
 
     def part(self, first: int, last: int) -> Plan:
-        """The operations first..last-1 by themselves, to predict with the same
-        vectors."""
+        """The operations first..last-1 alone, to predict with the same vectors."""
         ops = self.ops[first:last]
         return Plan(ops[0].in_shape, ops[-1].out_shape, ops, self.params, self.buffers)
 
@@ -166,7 +165,8 @@ class Plan:
 
     @property
     def totals_size(self) -> int:
-        """Length of the accumulator vector: loss (2), then each metric's share."""
+        """Length of the accumulator vector: 2 for the loss, then those of each
+        metric."""
         return 2 + sum(metric.size for metric in self.metrics)
 
 
@@ -176,5 +176,5 @@ def aligned(offset: int) -> int:
 
 
 def vector_size(slots: tuple[VariableSpec, ...]) -> int:
-    """Length of a flat vector that holds `slots`, its last variable padded too."""
+    """Length of a flat vector of these variables, with padding after the last."""
     return aligned(slots[-1].end) if slots else 0

@@ -17,14 +17,18 @@ from kurve.errors import absent as _absent
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (n, ...) as one-hot rows: float64 (n, ..., num_classes).
 
-        to_categorical([0, 2, 1])  # [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
-
     Args:
         x: integers from 0; a last axis of length 1 is removed.
         num_classes: at least the largest number plus 1, which is the default.
 
     Raises:
         ValueError: empty, not integers, below 0 or not below num_classes.
+
+    Example:
+        >>> kurve.utils.to_categorical([0, 2, 1])
+        array([[1., 0., 0.],
+               [0., 0., 1.],
+               [0., 1., 0.]])
     """
     classes = as_numbers("to_categorical", "x", x)
     if num_classes is not None and not is_count(num_classes):

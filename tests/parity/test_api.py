@@ -65,7 +65,6 @@ LACKING: dict[str, list[str]] = {
     **{f"optimizers.schedules.{name}": [] for name in shared("optimizers.schedules")},
     **{f"losses.{name}": [] for name in shared("losses")},
     **{f"metrics.{name}": [] for name in kurve.metrics.CLASSES},
-    "metrics.SparseTopKCategoricalAccuracy": ["from_sorted_ids"],
     **{f"initializers.{name}": [] for name in shared("initializers")},
     **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
     "callbacks.Callback": [],

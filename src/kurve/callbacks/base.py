@@ -23,6 +23,21 @@ class Callback(Entrance):
 
         def set_state(self, state):
             self.seen = state["seen"]
+
+    Example:
+        >>> class Counter(kurve.callbacks.Callback):
+        ...     def on_train_begin(self, logs=None):
+        ...         self.epochs = 0
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         self.epochs += 1
+        >>> counter = Counter()
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[counter], verbose=0)
+        >>> counter.epochs
+        3
     """
 
     def __init__(self) -> None:
@@ -92,6 +107,21 @@ class LambdaCallback(Callback):
         on_train_begin, on_train_end: called with (logs).
         on_epoch_begin, on_epoch_end: called with (epoch, logs).
         on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+
+    Raises:
+        TypeError: an unknown hook.
+
+    Example:
+        >>> say = lambda logs: print("done")
+        >>> callback = kurve.callbacks.LambdaCallback(on_train_end=say)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        done
+        >>> len(history.epoch)
+        3
     """
 
     def __init__(

@@ -30,6 +30,20 @@ class ModelCheckpoint(Monitor):
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: the value to beat for the first save.
         verbose: 1 prints what happens.
+
+    Raises:
+        ValueError: another ending or save_freq.
+        KeyError: at `fit`, a name in filepath that is not in the logs.
+
+    Example:
+        >>> callback = kurve.callbacks.ModelCheckpoint("model-{epoch}.kurve")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> kurve.models.load_model("model-3.kurve").output_shape
+        (None, 1)
     """
 
     _remembered = ("best", "_batches", "_epoch")
@@ -130,6 +144,20 @@ class BackupAndRestore(Callback):
         double_checkpoint: keep two checkpoints, in case the newest is damaged.
         delete_checkpoint: whether to delete the checkpoints at the end of `fit`; if
             not, the same call again does not train and returns the same history.
+
+    Raises:
+        ValueError: another save_freq.
+        CheckpointError: at `fit`, a checkpoint of another training.
+
+    Example:
+        >>> callback = kurve.callbacks.BackupAndRestore("backup")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        3
     """
 
     def __init__(

@@ -12,7 +12,19 @@ from kurve.errors import path_name
 
 class History(Callback):
     """What `fit` returns: `history`, the values of each epoch by name, and `epoch`, the
-    numbers of the epochs."""
+    numbers of the epochs.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> list(history.history)
+        ['loss']
+        >>> history.epoch
+        [0, 1, 2]
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +57,20 @@ class CSVLogger(Callback):
         filename: path of the file.
         separator: between the columns.
         append: continue an existing file.
+
+    Raises:
+        ValueError: separator is not one character, or an empty filename.
+
+    Example:
+        >>> callback = kurve.callbacks.CSVLogger("log.csv")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> from pathlib import Path
+        >>> Path("log.csv").read_text().startswith("epoch,loss")
+        True
     """
 
     def __init__(

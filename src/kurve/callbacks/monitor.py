@@ -105,6 +105,21 @@ class EarlyStopping(Monitor):
         restore_best_weights: whether the model gets the weights of its best epoch in
             the end.
         start_from_epoch: first epoch that is monitored.
+
+    Raises:
+        TypeError: a number that is none.
+        ValueError: an unknown mode; at `fit`, a value that is not known to be better
+            when higher or lower.
+
+    Example:
+        >>> callback = kurve.callbacks.EarlyStopping("loss", patience=1, min_delta=10.0)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        2
     """
 
     _remembered = ("best", "wait", "stopped_epoch", "best_epoch", "best_weights")
@@ -165,7 +180,18 @@ class EarlyStopping(Monitor):
 
 class TerminateOnNaN(Callback):
     """Ends training without an error when the loss is no longer finite. The model keeps
-    its last finite weights; without this callback `fit` raises NonFiniteError."""
+    its last finite weights; without this callback `fit` raises NonFiniteError.
+
+    Example:
+        >>> callback = kurve.callbacks.TerminateOnNaN()
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        3
+    """
 
     def handles_non_finite(self) -> bool:
         return True

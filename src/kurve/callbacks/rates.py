@@ -19,6 +19,21 @@ class LearningRateScheduler(Callback):
         schedule: function of (epoch, learning rate), or of (epoch), that returns the
             new learning rate.
         verbose: 1 prints it.
+
+    Raises:
+        TypeError: schedule cannot be called.
+        ValueError: at `fit`, it gives no learning rate.
+
+    Example:
+        >>> schedule = lambda epoch: 0.1 / (1 + epoch)
+        >>> callback = kurve.callbacks.LearningRateScheduler(schedule)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> model.optimizer.learning_rate
+        0.03333333333333333
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
@@ -61,6 +76,20 @@ class ReduceLROnPlateau(Monitor):
         patience: epochs without improvement before a cut.
         cooldown: epochs after a cut in which nothing is counted.
         min_lr: lower bound of the learning rate.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> from kurve.callbacks import ReduceLROnPlateau
+        >>> callback = ReduceLROnPlateau("loss", patience=0, min_delta=10.0)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> history.history["learning_rate"][0] > model.optimizer.learning_rate
+        True
     """
 
     _remembered = ("best", "wait", "cooldown_counter")

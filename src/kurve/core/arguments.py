@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.errors import unknown_argument
+
+if TYPE_CHECKING:
+    from typing import TypedDict as TypedDict
+else:
+
+    class TypedDict:
+        """`typing.TypedDict` for type checkers. At run time only the names in it are
+        needed, and to create a real one takes ten times as long."""
+
+        def __init_subclass__(cls, total: bool = True) -> None: ...
+
 
 MAX_NAME = 400
 """Most characters of a layer's name: files limit it together with a variable's."""
@@ -152,16 +164,36 @@ def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
         TypeError: no such argument; the message suggests the nearest.
         ValueError: another value of an unused argument.
     """
-    unused = unused_arguments(cls)
     for name, value in given.items():
-        if name not in unused:
+        if name not in unused_arguments(cls):
             raise unknown_argument(cls, name)
         check_unused(cls.__name__, **{name: value})
 
 
 def unused_arguments(cls: type) -> set[str]:
-    """Keras's arguments that a class accepts and does not use."""
-    return {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
+    """Keras's arguments that a class accepts and does not use: those that the
+    constructors of its bases unpack, and those that a base class names in `unused`."""
+    bases: tuple[Any, ...] = cls.__mro__
+    return UNUSED.keys() & {
+        name
+        for base in bases
+        for name in (*unpacked(base.__init__), *vars(base).get("unused", ()))
+    }
+
+
+def unpacked(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names and types of the arguments that a function takes by
+    `**arguments: Unpack[Names]`, where Names is a `TypedDict` in its module."""
+    for hint in getattr(function, "__annotations__", {}).values():
+        if isinstance(hint, str) and hint.startswith("Unpack["):
+            module = vars(sys.modules[function.__module__])
+            names = module[hint.removeprefix("Unpack[").removesuffix("]")]
+            return {
+                name: kind
+                for cls in reversed(names.__mro__[:-1])
+                for name, kind in cls.__annotations__.items()
+            }
+    return {}
 
 
 def check_unused(where: str, **given: Any) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from kurve.core.arguments import unused_arguments
+from kurve.core.arguments import UNUSED, unpacked, unused_arguments
 from kurve.errors import known_arguments, unknown_name
 
 P = ParamSpec("P")
@@ -73,9 +73,42 @@ def entries(cls: C) -> C:
     return cls
 
 
+class _Signature:
+    """What `inspect.signature` and `help` show of a class: the arguments that its
+    constructor takes by `Unpack` one by one."""
+
+    def __get__(self, instance: Any, cls: Any) -> inspect.Signature:
+        if instance is not None:  # a call of the instance has its own
+            raise AttributeError("__signature__")
+        if cls.__init__ is object.__init__:
+            return inspect.Signature()
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        names = unpacked(cls.__init__)
+        if names:
+            defaults = {
+                parameter.name: parameter.default
+                for base in cls.__mro__[:-1]
+                for parameter in inspect.signature(base.__init__).parameters.values()
+                if parameter.name in names
+            }
+            defaults |= {name: UNUSED[name][0] for name in names if name in UNUSED}
+            parameters[-1:] = [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=defaults[name],
+                    annotation=kind,
+                )
+                for name, kind in sorted(names.items(), key=lambda a: a[0] in UNUSED)
+            ]
+        return inspect.Signature(parameters)
+
+
 class Entrance:
     """Base class of classes that users create and call: constructors and calls are
     entries, in subclasses too."""
+
+    __signature__ = _Signature()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -120,6 +120,16 @@ def set_random_seed(seed: int) -> None:
 
     Args:
         seed: an integer in [0, 2**32).
+
+    Raises:
+        TypeError, ValueError: not an integer in [0, 2**32).
+
+    Example:
+        >>> kurve.utils.set_random_seed(1)
+        >>> first = kurve.initializers.GlorotUniform()((2, 2))
+        >>> kurve.utils.set_random_seed(1)
+        >>> bool((first == kurve.initializers.GlorotUniform()((2, 2))).all())
+        True
     """
     if not is_integer(seed):
         raise TypeError(

@@ -51,6 +51,16 @@ def diagnose(
 
     Raises:
         TypeError, ValueError: wrong data, as in `fit`.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> findings = kurve.diagnosis.diagnose(model, x, y)
+        >>> isinstance(findings, kurve.diagnosis.Diagnosis)
+        True
     """
     from kurve.diagnosis import data, fit, network, training
     from kurve.diagnosis.context import Context

@@ -22,6 +22,11 @@ class Finding:
     message:  what was observed and why it matters
     evidence: the numbers, by name
     fix:      the line of code that fixes it
+
+    Example:
+        >>> finding = kurve.diagnosis.Finding("overfitting", "warning", "It overfits.")
+        >>> finding.severity
+        'warning'
     """
 
     name: str
@@ -60,6 +65,15 @@ class Diagnosis(Sequence[Finding]):
     findings: a tuple of them
     summary:  the model's performance on the data, in one line
     left_out: what was not checked, and why
+
+    Raises:
+        KeyError: `diagnosis[name]` of a finding that is not there.
+
+    Example:
+        >>> finding = kurve.diagnosis.Finding("overfitting", "warning", "It overfits.")
+        >>> diagnosis = kurve.diagnosis.Diagnosis((finding,))
+        >>> "overfitting" in diagnosis, len(diagnosis)
+        (True, 1)
     """
 
     def __init__(

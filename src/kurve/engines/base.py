@@ -7,8 +7,8 @@
     program.gradient(state, batches, step) -> (loss, gradient)
     program.jacobian(state, x) -> (y, jacobian)
 
-An engine may keep what it likes inside a program (scratch memory, a copy of the weights
-on a device), but all that a model *is* lives in `State`, in NumPy arrays, and is right
+An engine may keep anything inside a program (scratch memory, a copy of the weights on a
+device), but the state of a model is in `State`, in NumPy arrays, and is correct
 whenever a call has returned or raised.
 """
 
@@ -24,13 +24,13 @@ from kurve.errors import NonFiniteError
 from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 2
-"""Version of the numbers: one more with each change of the code after which the same
-call gives other bits."""
+"""Version of the numbers, increased with each change after which the same call gives
+other bits."""
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
-    """All that training changes. Engines update the arrays in place.
+    """Everything that training changes. Engines update the arrays in place.
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
@@ -40,7 +40,7 @@ class State:
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
-    step:    the number of updates done
+    step:    number of updates done
     seed:    64-bit key of every random stream of this model
     """
 
@@ -60,14 +60,15 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
-@dataclass
+@dataclass(eq=False)
 class Batches:
     """Rows of data and the steps that divide them.
 
-    x:       (n, *input_shape)   float32 or, of images, uint8, C order; an engine turns
-                                 the bytes of a batch into float32 as it gathers them
+    x:       (n, *input_shape)   float32 or, for images, uint8, C order; an engine
+                                 converts the bytes of a batch to float32 as it
+                                 gathers them
     y:       (n, *target_shape)  float32, C order; class labels are float32 numbers too
-    weights: (n,) float32 or None: what each row's loss is multiplied with
+    weights: (n,) float32 or None: the factor of each row's loss
     order:   (m,) int64 or None: step s takes the rows order[bounds[s]:bounds[s + 1]];
              None stands for arange(n)
     bounds:  (steps + 1,) int64, increasing
@@ -86,18 +87,18 @@ class Batches:
         return len(self.bounds) - 1
 
     def only(self, step: int, count: int = 1) -> Batches:
-        """The batches of one step, or of `count` steps, alone."""
+        """The batches of `count` steps from that step on, to test."""
         bounds = self.bounds[step : step + count + 1]
         return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
-        """Index of the rows of one step."""
+        """Index of the rows of a step."""
         first, last = int(self.bounds[step]), int(self.bounds[step + 1])
         return slice(first, last) if self.order is None else self.order[first:last]
 
 
 class Program(Protocol):
-    """A plan made ready to run. `totals` is float64 (plan.totals_size,), added to in
+    """A plan that is ready to run. `totals` is float64 (plan.totals_size,), added to in
     place: the sum of batch loss x rows, the rows, then each metric's accumulators."""
 
     plan: Plan
@@ -109,7 +110,7 @@ class Program(Protocol):
         """Output for x (n, *input_shape), float32 or uint8, in inference mode:
         (n, *output_shape).
 
-        A row's bits do not depend on the other rows in x.
+        The bits of a row do not depend on the other rows in x.
         """
 
     def gradient(
@@ -124,7 +125,7 @@ class Program(Protocol):
         o of sample i. Columns of frozen variables and of padding are zero."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """Training steps to do: first..last-1 of the batches.
 
@@ -142,13 +143,13 @@ class Job:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A way to run plans. Two engines given equal arguments compute equal numbers, to
+    """A way to run plans. Given equal arguments, engines compute equal numbers, within
     the tolerance of `tests/engines/tolerances.py`."""
 
     name: str
 
     def compile(self, plan: Plan) -> Program:
-        """Make `plan` ready to run.
+        """The program of a plan.
 
         Raises:
             NotImplementedError: the plan holds an op, loss, metric or optimizer that

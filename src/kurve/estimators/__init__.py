@@ -19,9 +19,17 @@ def load(
 
     Args:
         custom_objects: custom classes by name; see `kurve.models.load_model`.
+        path: of the file.
 
     Raises:
         ModelFileError: the file is damaged or holds no estimator.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0)
+        >>> model.fit(X, X[:, 0]).save("line.kurve")
+        >>> kurve.estimators.load("line.kurve").predict(X).shape
+        (40,)
     """
     from kurve.estimators import files
 

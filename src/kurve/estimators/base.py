@@ -284,6 +284,9 @@ class Estimator(Parameters):
         """Write everything that prediction needs to a file ending in .kurve; read it
         with `kurve.estimators.load`.
 
+        Args:
+            path: of the file.
+
         Raises:
             NotFittedError: before `fit`.
         """

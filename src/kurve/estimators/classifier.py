@@ -21,11 +21,6 @@ from kurve.estimators.targets import ClassTargets
 @entries
 class Classifier(Estimator):
     """One or several networks that learn to predict classes from a table.
-
-        model = kurve.Classifier().fit(X, y)
-        model.predict(X)
-        model.predict_proba(X)
-
     Labels may be texts, integers or booleans. Two classes have one sigmoid output, more
     have a softmax. Everything else is as in `Regressor`.
 
@@ -44,6 +39,18 @@ class Classifier(Estimator):
             `Regressor`.
         n_outputs_: 1.
         fitted_: all that was learned, as one record (`kurve.estimators.fitted`).
+
+    Raises:
+        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> y = np.where(X[:, 0] > 0.0, "high", "low")
+        >>> model = kurve.Classifier((8,), max_epochs=20, random_state=0).fit(X, y)
+        >>> model.classes_
+        array(['high', 'low'], dtype='<U4')
+        >>> model.predict_proba(X).shape
+        (40, 2)
     """
 
     _kind = "classifier"

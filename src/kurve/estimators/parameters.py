@@ -62,6 +62,9 @@ class Parameters:
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor; they take effect at the next `fit`.
 
+        Args:
+            params: arguments by name.
+
         Raises:
             ValueError: an unknown name; nothing is changed.
         """

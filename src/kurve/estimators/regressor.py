@@ -25,10 +25,6 @@ INTERVALS = ("auto", "gaussian", "quantile", "conformal", "cv+")
 class Regressor(Estimator):
     """One or several networks that learn to predict numbers from a table.
 
-        model = kurve.Regressor().fit(X, y)
-        mean, deviation = model.predict(X, return_std=True)
-        low, high = model.predict_interval(X, coverage=0.9).T
-
     Inputs and targets are scaled, and predictions scaled back; text and categorical
     columns become one column per level; and "auto" depends on the size of the table
     (see `kurve.estimators.defaults`). The conventions are scikit-learn's.
@@ -75,6 +71,17 @@ class Regressor(Estimator):
         target_names_: names of the targets, or None.
         n_iter_: epochs or iterations done.
         fitted_: all that was learned, as one record (`kurve.estimators.fitted`).
+
+    Raises:
+        TypeError, ValueError: at `fit`, an argument of the wrong kind or out of range.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> model = kurve.Regressor((8,), max_epochs=50, random_state=0)
+        >>> model = model.fit(X, X[:, 0] ** 2)
+        >>> mean, std = model.predict(X, return_std=True)
+        >>> model.predict_interval(X, coverage=0.9).shape
+        (40, 2)
     """
 
     _kind = "regressor"

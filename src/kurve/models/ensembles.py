@@ -49,6 +49,16 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     Raises:
         RuntimeError: the model is not compiled.
         ValueError: members below 1.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> members = kurve.ensemble(model, members=3)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> histories = members.fit(x, 2.0 * x, epochs=2, verbose=0)
+        >>> mean, std = members.predict(x, return_std=True)
+        >>> std.shape
+        (32, 1)
     """
     check_count("ensemble", "members", members, 1)
     model._network.require_compiled("ensemble")
@@ -149,7 +159,11 @@ class Ensemble:
         return (mean, each.std(axis=0)) if return_std else mean
 
     def predict_members(self, x: Any) -> np.ndarray:
-        """Every member's prediction: float32 (members, n, *output_shape)."""
+        """Every member's prediction: float32 (members, n, *output_shape).
+
+        Args:
+            x: (n, *input_shape).
+        """
         return np.stack([member.predict(x, verbose=0) for member in self.members])
 
     def export(

@@ -35,6 +35,14 @@ def load_model(
         MissingFileError: there is no such file.
         ModelFileError: the file is damaged or not a model file, or contains a class
             that is not among these, or something that Kurve does not have.
+        filepath: ends in .kurve, .keras or .h5.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> model.save("line.kurve")
+        >>> kurve.models.load_model("line.kurve").output_shape
+        (None, 1)
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
     try:
@@ -82,6 +90,14 @@ def from_sklearn(estimator: Any) -> Sequential:
     Raises:
         TypeError: another estimator.
         ValueError: it is not fitted, or has an activation that Kurve does not have.
+
+    Example:
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> x = np.linspace(-1.0, 1.0, 20)[:, None]
+        >>> network = MLPRegressor(hidden_layer_sizes=(4,), max_iter=50, tol=1.0)
+        >>> model = kurve.models.from_sklearn(network.fit(x, x[:, 0]))
+        >>> model.output_shape
+        (None, 1)
     """
     from kurve.exchange import sklearn_networks
 

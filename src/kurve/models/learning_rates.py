@@ -69,6 +69,15 @@ def lr_find(
     Raises:
         RuntimeError: the model is not compiled.
         TypeError, ValueError: bad input.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> sweep = kurve.lr_find(model, x, y, steps=50)
+        >>> sweep.suggestion > 0.0
+        True
     """
     if not isinstance(model, Sequential):
         raise TypeError(

@@ -41,15 +41,23 @@ class Sequential(Facade):
     The weights are created as soon as the input's shape is known: from `Input` or
     `input_shape=` of the first layer, from `build`, or from the data passed to `fit`.
 
-        model = Sequential([Input(shape=(1,)), Dense(64, activation="tanh"), Dense(1)])
-        model.compile(optimizer="adam", loss="mse")
-        model.fit(x, y, epochs=10)
-        model.predict(x)
-
     Args:
         layers: layers to add; an `Input` may come first.
         trainable: see the property.
         name: by default from the class.
+
+    Raises:
+        TypeError, ValueError: something other than a layer, or a bad name.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> from kurve.layers import Dense
+        >>> model = kurve.Sequential([kurve.Input((1,)), Dense(8, "tanh"), Dense(1)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> model.predict(x, verbose=0).shape
+        (32, 1)
     """
 
     def __init__(

@@ -61,6 +61,14 @@ def plot_fit(
         ImportError: matplotlib is not installed.
         TypeError: an argument of a wrong type (numbers, a model, Axes).
         ValueError: arrays are empty, not finite, or of shapes that do not match.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_fit(model, x, y)
     """
     check_model("plot_fit", model)
     check_columns("plot_fit", model, "x", x)

@@ -55,6 +55,10 @@ def plot_images(
     Raises:
         ImportError: matplotlib is not installed.
         TypeError, ValueError: no images, a wrong shape or number of classes.
+
+    Example:
+        >>> images = np.zeros((4, 8, 8))
+        >>> figure = kurve.plots.plot_images(images, y_true=[0, 1, 0, 1], count=4)
     """
     check_count("plot_images", "count", count, 1)
     pictures = _pictures("plot_images", images)[:count]
@@ -98,6 +102,9 @@ def plot_confusion_matrix(
         ImportError: matplotlib is not installed.
         TypeError, ValueError: not a square matrix of nonnegative numbers; names that do
             not match it.
+
+    Example:
+        >>> figure = kurve.plots.plot_confusion_matrix([[5, 1], [0, 4]])
     """
     where = "plot_confusion_matrix"
     try:
@@ -165,6 +172,11 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
         ImportError: matplotlib is not installed.
         TypeError: not a model.
         ValueError: no such layer.
+
+    Example:
+        >>> layer = kurve.layers.Conv2D(4, 3)
+        >>> model = kurve.Sequential([kurve.Input((8, 8, 1)), layer])
+        >>> figure = kurve.plots.plot_filters(model)
     """
     _check_model("plot_filters", model)
     kernel = _convolution("plot_filters", model, layer).get_weights()[0]
@@ -209,6 +221,11 @@ def plot_feature_maps(
         ImportError: matplotlib is not installed.
         TypeError: not a model, or an image that is not numeric.
         ValueError: no such layer, or an image of a wrong shape.
+
+    Example:
+        >>> layer = kurve.layers.Conv2D(4, 3)
+        >>> model = kurve.Sequential([kurve.Input((8, 8, 1)), layer])
+        >>> figure = kurve.plots.plot_feature_maps(model, np.zeros((8, 8, 1)))
     """
     _check_model("plot_feature_maps", model)
     name = (

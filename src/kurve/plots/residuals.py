@@ -52,6 +52,14 @@ def plot_residuals(
         ImportError: matplotlib is not installed.
         TypeError: an argument of a wrong type (numbers, a model, Axes).
         ValueError: arrays are empty, not finite, or of shapes that do not match.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_residuals(model, x, y)
     """
     from kurve.diagnosis.fit import worst_region
     from kurve.diagnosis.rows import Rows

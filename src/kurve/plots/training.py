@@ -40,6 +40,14 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
         ImportError: matplotlib is not installed.
         TypeError: `history` is neither of these.
         ValueError: `history` has no epoch.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_history(history)
     """
     curves, epochs = _check_history(history)
     names = [name for name in curves if name.removeprefix("val_") == name]
@@ -64,6 +72,13 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: `sweep` is something else.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> figure = kurve.plots.plot_sweep(kurve.lr_find(model, x, y, steps=50))
     """
     if not hasattr(sweep, "learning_rates"):
         raise TypeError(

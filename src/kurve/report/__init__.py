@@ -25,7 +25,21 @@ if TYPE_CHECKING:
 
 
 def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
-    """Write `make_report(...)` to a file, completely or not at all."""
+    """Write `make_report(...)` to a file, completely or not at all.
+
+    Args:
+        path: of the file.
+        arguments, options: those of `make_report`.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> kurve.report.write_report("report.html", model, x, y)
+    """
     write_text(path, make_report(*arguments, **options))
 
 
@@ -66,6 +80,14 @@ def make_report(
     Raises:
         ImportError: Jinja2 or matplotlib is not installed.
         TypeError, ValueError: not a fitted model; data that it cannot predict.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> page = kurve.report.make_report(model, x, y)
+        >>> page.startswith("<!DOCTYPE html>")
+        True
     """
     require_packages("make_report")
     from kurve.report import details, sections

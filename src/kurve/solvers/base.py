@@ -35,6 +35,15 @@ class SolverResult:
     history:    "loss" (and "val_loss"): the values after 0, 1, ... steps
     effective_parameters: how many parameters the data determines; with Bayesian
                 regularization only (MacKay 1992)
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> result = kurve.solvers.lbfgs(model, x, 2.0 * x + 1.0)
+        >>> result.converged
+        True
     """
 
     loss: float

@@ -99,6 +99,14 @@ def curve_fit(
 
     Source: Marquardt 1963; Nielsen 1999; Transtrum & Sethna 2012; bounds by projection
     as in Kanzow, Yamashita & Fukushima 2004.
+
+    Example:
+        >>> def line(x, a, b):
+        ...     return a * x + b
+        >>> x = np.linspace(0.0, 1.0, 5)
+        >>> parameters, covariance = kurve.curve_fit(line, x, 2.0 * x + 1.0)
+        >>> parameters.round(6)
+        array([2., 1.])
     """
     if method not in (None, "lm"):
         raise ValueError(

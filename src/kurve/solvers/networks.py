@@ -100,6 +100,15 @@ def levenberg_marquardt(
 
     Source: Levenberg 1944; Marquardt 1963; Hagan & Menhaj 1994 (networks); Nielsen 1999
     (damping); MacKay 1992, Foresee & Hagan 1997 (regularization).
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> from kurve.layers import Dense
+        >>> model = kurve.Sequential([kurve.Input((1,)), Dense(4, "tanh"), Dense(1)])
+        >>> result = kurve.solvers.levenberg_marquardt(model, x, y)
+        >>> result.loss < 1e-3
+        True
     """
     where = "levenberg_marquardt"
     if regularization is not None:

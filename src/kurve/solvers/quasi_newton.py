@@ -80,6 +80,15 @@ def lbfgs(
         KeyboardInterrupt: the model keeps the best weights so far.
 
     Source: Nocedal 1980; Liu & Nocedal 1989.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> result = kurve.solvers.lbfgs(model, x, 2.0 * x + 1.0)
+        >>> round(result.loss, 6)
+        0.0
     """
     where = "lbfgs"
     check_count(where, "memory", memory, 1)

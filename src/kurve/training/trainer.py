@@ -196,6 +196,13 @@ class Trainer(Trainable):
 
         A row's bits do not depend on the batch it is in.
 
+        Args:
+            x: (n, *input_shape); (n,) is one feature.
+            batch_size, steps: rows at a time, and how many times; None is all.
+            verbose: "auto", 0, 1 or 2; 1 shows a progress bar.
+            callbacks: called at the start and end, and for each batch.
+            unknown: refused by name.
+
         Raises:
             TypeError, ValueError: bad input.
             ModelBusyError: another thread trains the model.
@@ -270,6 +277,12 @@ class Trainer(Trainable):
     ) -> Any:
         """One update with all rows of x and y.
 
+        Args:
+            x, y: the batch.
+            sample_weight: (n,), or None.
+            class_weight: from class number to weight, or None.
+            return_dict: whether to return the values by name.
+
         Returns:
             The loss before the update; with metrics, a list [loss, metrics...]. All
             are of this batch alone.
@@ -292,11 +305,22 @@ class Trainer(Trainable):
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch, without an update."""
+        """Loss and metrics of one batch, without an update.
+
+        Args:
+            x, y: the batch.
+            sample_weight: (n,), or None.
+            return_dict: whether to return the values by name.
+        """
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
     def predict_on_batch(self, x: Any = None, **unknown: Never) -> np.ndarray:
-        """`predict` without a progress bar."""
+        """`predict` without a progress bar.
+
+        Args:
+            x: (n, *input_shape).
+            unknown: refused by name.
+        """
         try:
             if unknown:
                 raise unknown_argument(type(self).predict_on_batch, next(iter(unknown)))

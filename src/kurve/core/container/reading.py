@@ -83,8 +83,17 @@ def read(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a file.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: the file is invalid in any way.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     with opened(path) as file:
         return file.info, {name: file.read(name) for name in file.entries}
@@ -95,8 +104,17 @@ def read_header(
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
     """Description and entries of a file; the arrays are not read.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: the header or the size of the file is invalid.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read_header("data.kurve")
+        >>> list(tensors)
+        ['a']
     """
     with opened(path) as file:
         return file.info, file.entries
@@ -106,8 +124,15 @@ def read_header(
 def verify(path: str | os.PathLike[str]) -> None:
     """Compare all bytes of a file with its checksums, in little memory.
 
+    Args:
+        path: of the file.
+
     Raises:
         ModelFileError: they differ.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> kurve.saving.verify("data.kurve")
     """
     with opened(path) as file:
         for name in file.entries:

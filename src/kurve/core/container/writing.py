@@ -38,6 +38,7 @@ def write(
 
     Args:
         info: the description, of types that JSON has.
+        path: of the file.
         tensors: float32, float64, int64 or uint8 by name.
 
     Raises:
@@ -45,6 +46,12 @@ def write(
         ValueError: what `read` would refuse: names or a description that are too long,
             numbers in it that are not finite.
         OSError: the file cannot be written; the old one is unchanged.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     arrays = {
         name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")

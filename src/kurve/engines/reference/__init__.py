@@ -1,16 +1,16 @@
 """The reference engine: pure NumPy, written to be read.
 
-It is the living definition of every formula; the fast engines are tested against it. It
-computes in the dtype of `state.params`: float32 to be compared, float64 to check
+It is the definition of every formula; the fast engines are tested against it. It
+computes in the dtype of `state.params`: float32 for comparisons, float64 to check
 gradients against finite differences.
 
-* `activations`: relu and its kin.
+* `activations`: relu and the other nonlinear functions.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
 * `scaling`: standardization by batch and by sample.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
-* `metrics`: what is counted along the way.
+* `metrics`: what is accumulated during an epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kurve.plan import Plan, VariableSpec
 
 
 class ReferenceProgram:
-    """A plan run by NumPy. What overflows shows in the results, not as a warning."""
+    """A plan run in NumPy. An overflow shows in the results, not as a warning."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -45,8 +45,8 @@ class ReferenceProgram:
 
     @np.errstate(all="ignore")
     def predict(self, state: State, x: np.ndarray) -> np.ndarray:
-        # One row after the other: a matrix product of many rows may round a row
-        # differently than a product of one.
+        # Row by row: a matrix product of many rows may round a row differently from a
+        # product of one row.
         dtype = state.params.dtype
         out = np.empty((len(x), *self.plan.output_shape), dtype)
         for i in range(len(x)):
@@ -64,17 +64,17 @@ class ReferenceProgram:
 
     @np.errstate(all="ignore")
     def jacobian(self, state: State, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # The chain rule from one output of one sample back to every variable, again
-        # and again: the slope at that output is 1, at the others 0.
+        # One backward pass for each output of each sample: dy is 1 at that output and 0
+        # at the others.
         x = x.astype(state.params.dtype, copy=False)
         y = np.empty((len(x), *self.plan.output_shape), state.params.dtype)
         jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
         rows = iter(jacobian)
         for i in range(len(x)):
-            y[i : i + 1], memories = self._forward(state, x[i : i + 1], training=False)
+            y[i : i + 1], caches = self._forward(state, x[i : i + 1], training=False)
             for slope in np.eye(y[i].size, dtype=y.dtype):
                 dy = slope.reshape(1, *y.shape[1:])
-                next(rows)[:] = self._backward(state, dy, memories)
+                next(rows)[:] = self._backward(state, dy, caches)
         return y, jacobian
 
     @np.errstate(all="ignore")
@@ -92,7 +92,7 @@ class ReferenceProgram:
             after = self._updated(state, gradient, learning_rate)
             for slot, value in statistics:
                 view(after.buffers, slot)[...] = value
-            _take_over(state, after, totals, counted)
+            _commit(state, after, totals, counted)
 
     def _rows(
         self, state: State, batches: Batches, step: int
@@ -107,17 +107,18 @@ class ReferenceProgram:
     def _forward(
         self, state: State, x: np.ndarray, training: bool
     ) -> tuple[np.ndarray, list[Cache]]:
-        """The prediction for x, and what each op keeps for the way back."""
-        memories = []
+        """The prediction for x, and what each op saves for the backward pass."""
+        caches = []
         for op in self.plan.ops:
             x, cache = OPS[op.kind][0](op, x, state, training)
-            memories.append(cache)
-        return x, memories
+            caches.append(cache)
+        return x, caches
 
     def _loss(
         self, state: State, y: np.ndarray, prediction: np.ndarray, weights: np.ndarray
     ) -> tuple[float, np.ndarray]:
-        """Loss of a batch, penalties included, and its slope at the prediction."""
+        """Loss of a batch, penalties included, and its derivative with respect to the
+        prediction."""
         assert self.plan.loss is not None
         rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
         values, slope = LOSSES[self.plan.loss.kind](
@@ -136,24 +137,25 @@ class ReferenceProgram:
     def _gradient(
         self, state: State, batches: Batches, step: int, totals: np.ndarray
     ) -> tuple[float, np.ndarray, list[Cache]]:
-        """Forward, loss, and the chain rule from the loss back to every variable; and
-        what the ops kept."""
+        """The loss of a step's batch, its gradient, and what the ops have saved:
+        forward pass, loss, backward pass, penalties."""
         x, y, weights = self._rows(state, batches, step)
-        prediction, memories = self._forward(state, x, training=True)
+        prediction, caches = self._forward(state, x, training=True)
         loss, dy = self._loss(state, y, prediction, weights)
         self._count(len(x), loss, y, prediction, weights, totals)
-        gradient = self._backward(state, dy, memories)
+        gradient = self._backward(state, dy, caches)
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
-        return loss, gradient, memories
+        return loss, gradient, caches
 
     def _backward(
-        self, state: State, dy: np.ndarray, memories: list[Cache]
+        self, state: State, dy: np.ndarray, caches: list[Cache]
     ) -> np.ndarray:
-        """From the slope at the prediction to that of every trainable variable (P,)."""
+        """The backward pass: from dL/d(prediction) to the gradient (P,) of all
+        trainable variables."""
         gradient = np.zeros_like(state.params)
-        for op, cache in zip(reversed(self.plan.ops), reversed(memories), strict=True):
+        for op, cache in zip(reversed(self.plan.ops), reversed(caches), strict=True):
             dy, parts = OPS[op.kind][1](op, dy, cache, state)
             for role, part in parts.items():
                 if op.params[role].trainable:
@@ -161,12 +163,12 @@ class ReferenceProgram:
         return gradient
 
     def _statistics(
-        self, state: State, memories: list[Cache]
+        self, state: State, caches: list[Cache]
     ) -> list[tuple[VariableSpec, np.ndarray]]:
-        """The buffers that the step writes, and what it writes."""
+        """The buffers that a step writes, with their new values."""
         return [
             (op.buffers[role], value)
-            for op, cache in zip(self.plan.ops, memories, strict=True)
+            for op, cache in zip(self.plan.ops, caches, strict=True)
             if op.kind in STATISTICS
             for role, value in STATISTICS[op.kind](op, cache, state).items()
         ]
@@ -174,7 +176,8 @@ class ReferenceProgram:
     def _updated(
         self, state: State, gradient: np.ndarray, learning_rate: float
     ) -> State:
-        """Clip, decay the weights, let the optimizer step; frozen variables stay."""
+        """The state after clipping, weight decay and the optimizer's step; frozen
+        variables stay as they are."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
@@ -248,11 +251,9 @@ class ReferenceProgram:
                 raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
 
 
-def _take_over(
-    state: State, after: State, totals: np.ndarray, sums: np.ndarray
-) -> None:
-    """Make `state` and `totals` what they are after a step. A Ctrl-C that comes between
-    two of these lines waits until all are done."""
+def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) -> None:
+    """Update `state` and `totals` after a step. A Ctrl-C that comes between two of
+    these lines takes effect after all of them."""
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:

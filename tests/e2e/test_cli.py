@@ -160,7 +160,7 @@ def test_report(run: Any, tmp_path: Path) -> None:
     for part in (
         "Function for",
         "in 80% interval",
-        "load(&#x27;data.kurve&#x27;)",
+        "load(&#39;data.kurve&#39;)",
         "What it relies on",
         "Dense 8 silu",
     ):
@@ -482,8 +482,11 @@ def test_wrong_files(run: Any, tmp_path: Path) -> None:
             ("predict", "data.csv", "data.csv"),
             "kurve: [load] 'data.csv' is a text file, not a Kurve file. Try the",
         ),
-        (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is not a whole Kurve"),
-        (("predict", "bad.kurve", "data.csv"), "kurve: [load] 'bad.kurve' is not a"),
+        (("inspect", "bad.kurve"), "kurve: [load] 'bad.kurve' is corrupt or not a"),
+        (
+            ("predict", "bad.kurve", "data.csv"),
+            "kurve: [load] 'bad.kurve' is corrupt",
+        ),
         (
             ("predict", "data.kurve", "other.csv", "-o", "p.csv"),
             "kurve: [read] other.csv: there must be a column for the feature. "

@@ -39,6 +39,7 @@ FLOORS = (
     (
         "assessment",
         "inspection",
+        "predictions",
         "diagnosis",
         "plots",
         "report",
@@ -51,25 +52,26 @@ FLOORS = (
 )
 
 UPWARDS = {
-    ("kurve.core.container.version1", "kurve.losses"): "reads format 1",
-    ("kurve.core.container.version1", "kurve.models.fields"): "reads format 1",
     ("kurve.exchange.c_heads", "kurve.estimators.defaults"): "QUANTILES",
     ("kurve.exchange.onnx_model", "kurve.estimators.defaults"): "QUANTILES",
-    ("kurve.exchange.c_top", "kurve"): "__version__",
+    ("kurve.exchange.c_preamble", "kurve"): "__version__",
     ("kurve.exchange.onnx_model", "kurve"): "__version__",
     ("kurve.tables.roles", "kurve.estimators.columns"): "limits of categories",
 }
 """Arrows upwards at import time that are still there, and what they are for."""
 
 FACADES = {
-    ("kurve.models.sequential", "kurve.diagnosis"): "Sequential.diagnose",
-    ("kurve.models.sequential", "kurve.exchange.export"): "Sequential.export",
+    ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
+    ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",
     ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
     ("kurve.exchange.exported", "kurve.estimators.defaults"): "QUANTILES",
+    ("kurve.exchange.exported", "kurve.estimators.errors"): "not fitted",
+    ("kurve.predictions", "kurve.estimators.classifier"): "what a model can do",
+    ("kurve.predictions", "kurve.estimators.regressor"): "what a model can do",
 }
 """Arrows upwards inside functions: what a low object offers for a high room."""
 
@@ -162,5 +164,5 @@ def test_modules_import_in_no_circle() -> None:
 def test_an_import_is_found_wherever_it_stands() -> None:
     """The walk itself: one known arrow of each kind."""
     assert ("kurve.engines.native", "kurve._core") in AT_IMPORT
-    assert ("kurve.models.sequential", "kurve.diagnosis") in LATE
-    assert ("kurve.models.sequential", "kurve.diagnosis.report") in HINTS
+    assert ("kurve.models.facade", "kurve.diagnosis") in LATE
+    assert ("kurve.models.facade", "kurve.diagnosis.report") in HINTS

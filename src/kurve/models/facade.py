@@ -37,7 +37,12 @@ class Facade(Trainer):
         return diagnose(cast("Sequential", self), x, y, validation_data)
 
     def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Args:
+            line_length: characters in a line; None is as many as the table needs.
+            print_fn: called with the text instead of `print`.
+        """
         from kurve.models.summary import summary_text
 
         (print_fn or print)(summary_text(self, line_length))
@@ -51,6 +56,9 @@ class Facade(Trainer):
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write configuration, weights and optimizer to a file ending in .kurve, or in
         .keras or .h5 for Keras.
+
+        Args:
+            filepath: of the file.
 
         Raises:
             ValueError: another ending; or a part of the model that Keras does not have.
@@ -81,12 +89,19 @@ class Facade(Trainer):
     @reads
     def save_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
-        Keras."""
+        Keras.
+
+        Args:
+            filepath: of the file.
+        """
         format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
+
+        Args:
+            filepath: of the file.
 
         Raises:
             ModelFileError: the file is damaged or does not fit; the weights are

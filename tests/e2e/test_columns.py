@@ -60,9 +60,8 @@ def test_what_only_held_out_rows_have(
         )
         assert done.code == 0, done.err
         found = kurve.estimators.load("towns.kurve")
-        levels = (
-            found.fitted_.columns.levels.get(0) if target == "y" else found.classes_
-        )
+        known = found.fitted_.columns.levels
+        levels = known.get(0) if target == "y" else found.classes_
         assert sorted(levels) == sorted(set(towns()))
         moved += "with a category or class that no other row has: not held" in done.out
         first = next(line for line in done.out.splitlines() if "to train" in line)

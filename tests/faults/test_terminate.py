@@ -110,7 +110,7 @@ def test_a_callback_that_does_not_return_does_not_hold_sigterm_up(
     assert process.wait(30) == 143
     assert time.perf_counter() - sent < PATIENCE
     info, _ = saving.read(tmp_path / "folder" / "checkpoint-0.kurve")
-    assert info["progress"]["epoch"] == 0
+    assert info["cursor"]["epoch"] == 0
 
 
 class Send(callbacks.Callback):

@@ -204,7 +204,7 @@ def _changed(name: str, parameters: Field) -> dict[str, Any]:
     known = inspect.signature(getattr(estimators, name)).parameters
     for key in parameters.value:
         if key not in known:
-            raise parameters.inner(key[:80], None).error("there is no place for it")
+            raise parameters.inner(key[:80], None).error("it is unknown")
     return {
         key: value
         for key, value in parameters.value.items()

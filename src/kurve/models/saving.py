@@ -179,9 +179,10 @@ def read_network(
     from kurve.models import Sequential
 
     fields = config.table("name", "input_shape", "layers", optional=("trainable",))
-    model = Sequential(
-        name=fields["name"].text(),
-        trainable="trainable" not in fields or fields["trainable"].boolean(),
+    trainable = "trainable" not in fields or fields["trainable"].boolean()
+    fields["name"].text()
+    model: Sequential = fields["name"].convert(
+        lambda name: Sequential(name=name, trainable=trainable)
     )
     sizes = [size.integer(1, 2**48) for size in fields["input_shape"].items()]
     if not 0 < len(sizes) <= MAX_RANK:

@@ -98,7 +98,10 @@ def test_a_batch_for_which_no_machine_has_memory(promise: Promise) -> None:
     model.compile("sgd", "mse")
     x = np.zeros((1_000_000, 1), np.float32)
     before = model._network.state.params.copy()  # type: ignore[union-attr]
-    words = r"^\[native\] not enough memory .* 1000000 rows, which need .* GiB. Try a smaller"
+    words = (
+        r"^\[native\] not enough memory .* 1000000 rows, which need .* GiB. "
+        "Try a smaller"
+    )
     with pytest.raises(MemoryError, match=words):
         model.fit(x, x, batch_size=len(x), verbose=0)
     with pytest.raises(MemoryError, match=words):

@@ -21,7 +21,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE \
 
 .PHONY: help demo test test-isa parity check bench bench-quick clean
 .PHONY: soak sanitize sanitize-thread sanitize-address neon count count-update
-.PHONY: neighbours pages
+.PHONY: neighbours pages reference
 
 help:
 	@echo 'make demo         run examples/sine.py; errors here, pictures in demo/'
@@ -37,6 +37,7 @@ help:
 	@echo 'make bench        time Kurve beside its rivals, write docs/benchmarks (installs all)'
 	@echo 'make bench-quick  a few points beside PyTorch, under 5 minutes'
 	@echo 'make pages        write the outputs and pictures of the tutorial anew'
+	@echo 'make reference    write the tables of docs/reference.md anew, from the docstrings'
 	@echo 'make clean        remove what these made'
 
 demo: $(VENV)/installed
@@ -138,6 +139,9 @@ neighbours: build/proofs/driver
 
 pages: $(VENV)/installed
 	$(PY) tests/e2e/pages.py docs/tutorial.md
+
+reference: $(VENV)/installed
+	$(PY) tests/e2e/reference.py
 
 clean:
 	rm -rf $(VENV) $(PARITY) $(BENCH) build dist demo

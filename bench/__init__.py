@@ -1,14 +1,15 @@
-"""Kurve beside its rivals: `make bench`, or `python -m bench` where all are installed.
+"""Benchmarks of Kurve and its rivals: `make bench`, or `python -m bench` where all are
+installed.
 
-cases.py       what is trained: sizes, data, first weights, operations and bytes
-contenders/    one file a library: prepare, train, predict; all spell the same formulas
-worker.py      a process that holds one contender and does what it is told
-contest.py     lets the workers run in turn, checks their answers, keeps their times
-ceilings.py    what this machine can do at all: products of matrices and copies
-processes.py   whole programs: start, import, memory, size on the disk
+cases.py       what is trained: sizes, data, initial weights, operations and bytes
+contenders/    one file per library: prepare, train, predict; all compute the same
+formulas worker.py      a process with one contender, which answers requests
+contest.py     runs the workers in turn, checks their answers, records their times
+ceilings.py    the limits of this machine: rates of matrix products and copies
+processes.py   whole programs: start, import, memory, size on disk
 parts.py       the parts (a) to (g): which cases, which contenders
-claims.py      what is claimed, and whether the results bear it out
-nist.py        `curve_fit` beside SciPy's on NIST's problems, on its own
-small_network.py  Levenberg-Marquardt and L-BFGS beside SciPy's, on its own
-report.py      the Markdown page; tables.py its numbers, pictures.py its pictures
+claims.py      what is claimed, and whether the results support it
+nist.py        `curve_fit` and SciPy's on NIST's problems, a program of its own
+small_network.py  Levenberg-Marquardt, L-BFGS and SciPy's, a program of its own
+report.py      the Markdown page; tables.py its numbers, pictures.py its plots
 """

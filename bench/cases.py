@@ -1,4 +1,4 @@
-"""What is trained: sizes, data, first weights, and how much work a step is at least."""
+"""What is trained: sizes, data, initial weights, and the least work of a step."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 @dataclass(frozen=True)
 class Case:
-    """A network of `depth` relu layers of `width` units and a linear output, mean
-    squared error, Adam. `members` > 0: that many such networks, trained together."""
+    """A network of `depth` relu layers of `width` units and a linear output, trained
+    with the mean squared error and Adam; or `members` of them, trained together."""
 
     width: int = 256
     depth: int = 7
@@ -60,7 +60,7 @@ class Case:
     loss = "mse"
 
     def layers(self, of: Any) -> list[Any]:
-        """In Keras's words; `of` is a module as keras.layers."""
+        """The layers; `of` is a module like keras.layers."""
         hidden = [of.Dense(self.width, activation="relu") for _ in range(self.depth)]
         return [of.Input(shape=(self.inputs,)), *hidden, of.Dense(1)]
 
@@ -68,16 +68,16 @@ class Case:
         """x (rows, inputs) and y (rows, 1), float32."""
         if self == article():
             x = np.arange(0, 20, 0.1)[:, None]
-        else:  # of moderate size: ten steps then amplify rounding less
+        else:  # small, so that ten steps amplify rounding less
             x = np.random.default_rng(SEED).uniform(-1, 1, (self.rows, self.inputs))
         return x.astype(np.float32), np.sin(x.sum(1, keepdims=True)).astype(np.float32)
 
     def weights(self, member: int = 0) -> list[np.ndarray]:
-        """Kernel (I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
+        """Kernel (I, O), bias (O,), kernel, ...: Glorot uniform, zero biases."""
         return glorot(self.shapes, member)
 
     def checked(self, steps: int) -> Case:
-        """A case for comparing answers: libraries shuffle each in its own way."""
+        """A case for comparing answers: each library shuffles in its own way."""
         if not self.shuffle:
             return self
         return replace(self, shuffle=False, rows=min(self.rows, steps * self.batch))
@@ -98,18 +98,18 @@ def article() -> Case:
 
 
 def swept(width: int, depth: int, batch: int) -> Case:
-    """The article's family. An epoch has 100 steps, fewer where a step is long."""
+    """The article's family. An epoch has 100 steps, or fewer long ones."""
     one = Case(width, depth, batch, batch)
     steps = max(2, min(100, int(2e10 / one.flops)))
     return Case(width, depth, batch, batch * steps)
 
 
 def glorot(shapes: Iterable[tuple[int, ...]], member: int = 0) -> list[np.ndarray]:
-    """Kernel (..., I, O), bias (O,), kernel, ...: Glorot's uniform, biases zero."""
+    """Kernel (..., I, O), bias (O,), kernel, ...: Glorot uniform, zero biases."""
     rng = np.random.default_rng((SEED, member))
-    made = []
+    weights = []
     for *window, i, o in shapes:
         limit = np.sqrt(6 / (math.prod(window) * (i + o)))
-        made.append(rng.uniform(-limit, limit, (*window, i, o)).astype(np.float32))
-        made.append(np.zeros(o, np.float32))
-    return made
+        weights.append(rng.uniform(-limit, limit, (*window, i, o)).astype(np.float32))
+        weights.append(np.zeros(o, np.float32))
+    return weights

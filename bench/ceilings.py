@@ -1,5 +1,5 @@
-"""What this machine can do, measured between the contenders' turns: the rate of large
-float32 products, and of copies that fit the second cache, the third, and memory.
+"""The limits of this machine, measured between the contenders' turns: the rate of large
+float32 products, and of copies in the second-level cache, the third, and memory.
 
 Products are those of NumPy (OpenBLAS), PyTorch (MKL) and JAX (XLA); the best counts.
 """
@@ -25,12 +25,12 @@ SETS = {
     "12 MB": 12 * 2**20,
     "96 MB": 96 * 2**20,
 }
-"""Bytes that one thread walks through."""
+"""Bytes that one thread reads and writes."""
 COPY_SECONDS = 0.03
 
 
 class Contender:
-    """The worker of the ceilings."""
+    """The worker that measures the ceilings."""
 
     def __init__(self) -> None:
         self.versions = {"NumPy": np.__version__}
@@ -58,8 +58,8 @@ class Contender:
             return {name: best(call) for name, call in calls.items()}
 
     def bandwidth(self, name: str) -> float:
-        """GB/s, read and written bytes together, on one thread: the better one of a
-        copy (half to half) and of an update in place."""
+        """GB/s, read plus written bytes, on one thread: the better of a copy (half to
+        half) and an update in place."""
         array = self.arrays[name]
         half = len(array) // 2
 
@@ -95,7 +95,7 @@ def best(call: Callable[[], Any], times: int = 3) -> float:
 
 
 class Ceilings:
-    """Collects rounds from two workers, which copy at the same time."""
+    """Collects rounds of two workers, which copy at the same time."""
 
     def __init__(self, contest: Contest, with_jax: bool) -> None:
         self.ask, self.both = contest.ask, contest.ask_both
@@ -103,18 +103,18 @@ class Ceilings:
         self.rounds: list[dict[str, float]] = []
 
     def measure(self) -> None:
-        found = {}
+        rates = {}
         for threads, jax in ((1, "JAX, 1 thread"), (2, "JAX")):
             seconds = self.ask("ceilings", "gemm", threads)
             if self.with_jax:
                 with contextlib.suppress(Unavailable):
                     seconds["JAX"] = self.ask(jax, "gemm", *matrices())
             for library, one in seconds.items():
-                found[f"sgemm {library}, {threads}"] = 2e-9 * SIZE**3 / one
+                rates[f"sgemm {library}, {threads}"] = 2e-9 * SIZE**3 / one
         for name in SETS:
-            found[f"copy {name}, 1"] = self.ask("ceilings", "bandwidth", name)
-            found[f"copy {name}, 2"] = sum(self.both("bandwidth", name))
-        self.rounds.append(found)
+            rates[f"copy {name}, 1"] = self.ask("ceilings", "bandwidth", name)
+            rates[f"copy {name}, 2"] = sum(self.both("bandwidth", name))
+        self.rounds.append(rates)
 
     def table(self) -> dict[str, dict[str, float]]:
         """Median and best of every figure."""
@@ -128,7 +128,7 @@ class Ceilings:
 
 
 def rates(table: dict[str, dict[str, float]], threads: int) -> tuple[float, dict]:
-    """FLOP/s of the better library, and bytes/s by the size of the set."""
+    """FLOP/s of the fastest library, and bytes/s by the size of the data."""
     flops = max(
         row["median"]
         for name, row in table.items()
@@ -142,9 +142,9 @@ def rates(table: dict[str, dict[str, float]], threads: int) -> tuple[float, dict
 
 
 def floor(case: Case, table: dict[str, dict[str, float]], threads: int = 2) -> float:
-    """Seconds of a step's operations at the best rate of large products, and of one
-    reading and writing of parameters and Adam state."""
+    """Seconds that a step's operations take at the best rate of large products, plus
+    one read and write of parameters and Adam state."""
     flops, copies = rates(table, threads)
-    share = case.state_bytes / threads
-    size = next((size for size in copies if size >= share), max(copies))
+    part = case.state_bytes / threads
+    size = next((size for size in copies if size >= part), max(copies))
     return case.flops / flops + 2 * case.state_bytes / copies[size]

@@ -1,4 +1,4 @@
-"""What Kurve claims, and what the results say to it."""
+"""What Kurve claims, and whether the results support it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench import ceilings
 from bench.cases import Case
 
 Verdict = tuple[str, str, str, bool]
-"""Claim, bound, measured, whether met."""
+"""Claim, bound, measured value, whether it is met."""
 
 WHERE = {
     "b": "{case.label}",
@@ -18,13 +18,13 @@ WHERE = {
     "d": "predict {rows:,} rows, {case.network}",
     "e": "ensemble of {case.members}",
 }
-"""How a point of a part is named."""
+"""The label of a point of each part."""
 
 ARTICLE = {"Keras on TensorFlow": 12, "PyTorch": 5, "Keras on JAX": 3, "JAX": 2}
-"""How many times a rival's speed the article's step must have."""
+"""Claimed speed of the article's step over a rival's."""
 
 LOST = 0.95
-"""A rival is faster where its ratio is below."""
+"""A rival counts as faster if its ratio is below this."""
 
 
 def judge(results: dict[str, Any]) -> Iterator[Verdict]:
@@ -68,8 +68,8 @@ def _article_floor(results: dict[str, Any]) -> float:
 
 
 def unreachable(results: dict[str, Any]) -> Iterator[tuple[str, int, float, float]]:
-    """Claims that no program could meet on this machine: the rival, how many times its
-    speed, seconds of such a step, and the floor, which is more."""
+    """Claims that no program could meet on this machine: the rival, the factor, seconds
+    of a step at that speed, and the floor, which is longer."""
     floor = _article_floor(results)
     for name, bound in ARTICLE.items():
         times = results["a"]["times"].get(name)
@@ -119,12 +119,12 @@ def _rivals(found: dict[str, Any]) -> list[str]:
 
 
 def ratio(found: dict[str, Any], name: str) -> float:
-    """A rival's time by Kurve's."""
+    """A rival's time over Kurve's."""
     return median_ratio(found["times"][name], found["times"]["Kurve"])
 
 
 def median_ratio(times: dict[str, Any], ours: dict[str, Any]) -> float:
-    """Median of the rounds' ratios: what slows a round falls out."""
+    """Median of the rounds' ratios: what slows a whole round cancels."""
     pairs = zip(times["seconds"], ours["seconds"], strict=False)
     return statistics.median(theirs / own for theirs, own in pairs)
 

@@ -1,8 +1,8 @@
-"""Lets contenders run in turn, each in a process of its own.
+"""Runs contenders in turn, each in its own process.
 
-The processes that are not at their turn are stopped by a signal, so that no thread of
-an idle pool spins. Every round gives each contender one turn: a slow minute of the
-machine hits all alike.
+All processes but the running one are stopped by a signal, so that no thread of an idle
+pool spins. Every round gives each contender one turn: a slow minute of the machine
+affects all of them equally.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ BEFORE, AFTER = 1e-5, 1e-3
 the largest prediction."""
 CHECKED_STEPS = 10
 CHECKED_ROWS = 1000
-MOST_AT_ONCE = 20.0
-"""Seconds that one round waits for a quiet machine."""
+MAX_WAIT = 20.0
+"""Seconds that one round waits at most for a quiet machine."""
 
 
 class Unavailable(Exception):
-    """A contender that could not be started or refused a case."""
+    """A contender could not be started, or rejected a case."""
 
 
 class Worker:
-    """One contender in its process."""
+    """A contender in its process."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class Worker:
     def send(self, request: str, *arguments: Any) -> None:
         assert self.process.stdin
         self.process.send_signal(signal.SIGCONT)
-        with contextlib.suppress(BrokenPipeError):  # `receive` tells why
+        with contextlib.suppress(BrokenPipeError):  # `receive` reports why
             pickle.dump((request, arguments), self.process.stdin)
             self.process.stdin.flush()
 
@@ -89,7 +89,7 @@ class Times:
     seconds: list[float] = field(default_factory=list)
     before: float = 0.0
     after: float = 0.0
-    """Differences of the predictions, before training and after it."""
+    """Differences of the predictions before training, and after it."""
     failure: str = ""
 
     @property
@@ -105,11 +105,11 @@ class Times:
 
 
 class Contest:
-    """Keeps the workers from case to case; the first contender's answers are held
-    against all others'.
+    """Keeps the workers from case to case; all answers are compared with those of the
+    first contender.
 
     Args:
-        patience: seconds, in all, that rounds may wait for other programs to stop.
+        patience: total seconds that rounds may wait for other programs to stop.
     """
 
     def __init__(self, patience: float = 0.0) -> None:
@@ -151,9 +151,9 @@ class Contest:
         return [worker.receive() for worker in pair]
 
     def wait(self) -> None:
-        """Let other programs finish, as long as there is patience."""
+        """Wait for other programs to finish, as long as there is patience left."""
         if self.patience > 0:
-            waited = machine.wait_until_quiet(min(self.patience, MOST_AT_ONCE))
+            waited = machine.wait_until_quiet(min(self.patience, MAX_WAIT))
             self.patience -= waited
             self.waited += waited
 
@@ -185,12 +185,12 @@ class Contest:
         self._each(times, train)
         if checked != case:
             self._each(times, lambda name: self.ask(name, "prepare", case))
-        wanted = next(iter(answers.values()))
+        expected = next(iter(answers.values()))
         for name, answer in answers.items():
             record = times[name]
             record.before, record.after = (
                 float(np.abs(a - w).max() / np.abs(w).max())
-                for a, w in zip(answer, wanted, strict=True)
+                for a, w in zip(answer, expected, strict=True)
             )
             if record.before > BEFORE or record.after > AFTER:
                 record.failure = (
@@ -206,8 +206,8 @@ class Contest:
         seconds: float,
         before: int = 0,
     ) -> dict[str, Times]:
-        """Seconds of a step. A turn takes about so many seconds; `before` the first
-        one each does so many steps."""
+        """Seconds per step. A turn takes about `seconds`; each contender does `before`
+        steps before its first turn."""
         times = {name: Times() for name in names}
         self.check(case, times)
         if before:
@@ -217,9 +217,9 @@ class Contest:
         def pace(name: str) -> None:
             one = 0.0
             few = case.steps if case.shuffle else min(CHECKED_STEPS, case.steps)
-            for some in (few,) if case.shuffle else (1, few):
-                if one < seconds / 3:  # else that one step is enough to know
-                    one = self.ask(name, "time train", some) / some
+            for count in (few,) if case.shuffle else (1, few):
+                if one < seconds / 3:  # otherwise one step is long enough
+                    one = self.ask(name, "time train", count) / count
             epochs = round(seconds / one / case.steps)
             if epochs or case.shuffle or one * case.steps < 4 * seconds:
                 number[name] = max(1, epochs) * case.steps
@@ -240,7 +240,7 @@ class Contest:
     def predictions(
         self, case: cases.Case, rows: int, names: Sequence[str], rounds: int
     ) -> dict[str, Times]:
-        """Seconds of one call for so many rows; the answers are checked."""
+        """Seconds of one call with this many rows; the answers are checked."""
         times = {name: Times() for name in names}
         x = np.random.default_rng(cases.SEED).uniform(0, 20, (rows, case.inputs))
         x = x.astype(np.float32)
@@ -257,12 +257,12 @@ class Contest:
             times[name].seconds.append(took / number[name])
 
         self._each(times, pace)
-        wanted = next(iter(answers.values()))
+        expected = next(iter(answers.values()))
         for name, answer in answers.items():
-            off = float(np.abs(answer - wanted).max() / np.abs(wanted).max())
-            times[name].before = off
-            if off > BEFORE:
-                times[name].failure = f"another answer: {off:.1e} off"
+            error = float(np.abs(answer - expected).max() / np.abs(expected).max())
+            times[name].before = error
+            if error > BEFORE:
+                times[name].failure = f"another answer: {error:.1e} off"
         for _ in range(rounds):
             self.wait()
             self._each(times, turn)
@@ -271,7 +271,7 @@ class Contest:
 
 
 def show(label: str, times: dict[str, Times]) -> None:
-    """One line while it runs."""
+    """Print one line of progress."""
     figures = [
         f"{name} {record.failure or f'{record.median * 1e3:.4g} ms'}"
         for name, record in times.items()

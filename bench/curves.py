@@ -1,4 +1,4 @@
-"""`kurve.curve_fit` beside SciPy's on well-behaved curves: times of whole fits.
+"""`kurve.curve_fit` and SciPy's on well-behaved curves: times of whole fits.
 
 python -m bench.curves            prints Markdown
 python -m bench.curves --write    writes docs/benchmarks/curves.md
@@ -30,7 +30,7 @@ ROUNDS, TURN = 41, 0.01
 """Rounds, and seconds of a contender's turn in each."""
 
 WANTED = 1.5
-"""Times SciPy's time that a fit may take."""
+"""Largest time of a fit, over SciPy's."""
 
 
 def peak(x: Any, height: Any, place: Any, width: Any) -> Any:
@@ -38,7 +38,7 @@ def peak(x: Any, height: Any, place: Any, width: Any) -> Any:
 
 
 class Case(NamedTuple):
-    """A formula, the range of x, the truth, and where to begin (ones if None)."""
+    """A formula, the range of x, the true parameters, and p0 (ones if None)."""
 
     f: Callable[..., Any]
     low: float
@@ -66,7 +66,7 @@ CASES = {
 
 
 def fits(case: Case, n: int) -> dict[str, Callable[[], Any]]:
-    """Both contenders on the same data, after their answers have been compared."""
+    """Both contenders on the same data, after a comparison of their answers."""
     from scipy.optimize import curve_fit
 
     x = np.linspace(case.low, case.high, n)
@@ -84,8 +84,8 @@ def fits(case: Case, n: int) -> dict[str, Callable[[], Any]]:
 
 def seconds_of(fit: Callable[[], Any]) -> float:
     """Mean time of a fit over one turn."""
-    begin, count = time.perf_counter(), 0
-    while (spent := time.perf_counter() - begin) < TURN or not count:
+    start, count = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < TURN or not count:
         fit()
         count += 1
     return spent / count
@@ -126,7 +126,7 @@ def page() -> str:
                 neighbour.kill()
                 neighbour.wait()
     about, others = machine.describe(), watch.shares(())["others"]
-    outputs_per_target = [
+    columns = [
         "curve",
         "points",
         "neighbour",
@@ -151,7 +151,7 @@ precision, before anything is timed. The contenders take turns; figures are medi
 {ROUNDS} rounds, the ratio (Kurve's time by SciPy's) is the median of the rounds'. A
 *neighbour* is a process that computes without end on one core.
 
-{tables.rows(outputs_per_target, body)}
+{tables.rows(columns, body)}
 
 Wanted is a ratio of at most {WANTED}; the largest is {most:.2f}. Kurve's answers have
 ten right digits, SciPy's about five ([NIST's problems](nist.md)).

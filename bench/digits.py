@@ -1,4 +1,4 @@
-"""What is trained on pictures: Keras's "Simple MNIST convnet".
+"""What is trained on images: Keras's "Simple MNIST convnet".
 
 28 x 28 x 1 -> 32 filters 3 x 3 relu -> maxima of 2 x 2 -> 64 filters 3 x 3 relu ->
 maxima of 2 x 2 -> dropout of a half -> 10 classes; Adam, batches of 128. The pictures
@@ -22,7 +22,7 @@ SHAPES = [(3, 3, 1, 32), (3, 3, 32, 64), (1600, 10)]
 
 @dataclass(frozen=True)
 class Digits:
-    """The convnet on the first `rows` pictures of MNIST."""
+    """The convnet on the first `rows` images of MNIST."""
 
     batch: int = 128
     rows: int = 60_000
@@ -38,7 +38,7 @@ class Digits:
         return math.ceil(self.rows / self.batch)
 
     def layers(self, of: Any) -> list[Any]:
-        """In Keras's words; `of` is a module as keras.layers."""
+        """The layers; `of` is a module like keras.layers."""
         return [
             of.Input(shape=(28, 28, 1)),
             of.Rescaling(1 / 255),
@@ -60,5 +60,5 @@ class Digits:
         return glorot(SHAPES, member)
 
     def checked(self, steps: int) -> Digits:
-        """A case for comparing answers, without anything that is random."""
+        """A case for comparing answers, without randomness."""
         return replace(self, shuffle=False, dropout=0.0, rows=steps * self.batch)

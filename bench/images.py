@@ -1,4 +1,4 @@
-"""Pictures: the convnet on MNIST beside PyTorch and Keras; how good Kurve's models get.
+"""Images: the convnet on MNIST in Kurve, PyTorch and Keras; accuracy of Kurve's models.
 
 python -m bench.images            prints Markdown
 python -m bench.images --write    writes docs/benchmarks/images.md
@@ -40,7 +40,8 @@ ROUNDS, SEEDS = 3, 3
 
 @dataclass(frozen=True)
 class Goal:
-    """A model, data, the accuracy wanted, and how it is trained; as in examples/."""
+    """A model, its data, the required accuracy, and how it is trained; as in
+    examples/."""
 
     layers: Callable[[], list[Any]]
     data: Any
@@ -55,7 +56,7 @@ class Goal:
 
 
 def perceptron() -> list[Any]:
-    """Two hidden layers of 512 units, dropout of a fifth."""
+    """Two hidden layers of 512 units with a dropout of 0.2."""
     made = [layers.Input((28, 28, 1)), layers.Rescaling(1 / 255), layers.Flatten()]
     for _ in range(2):
         made += [layers.Dense(512, activation="relu"), layers.Dropout(0.2)]
@@ -76,7 +77,7 @@ GOALS = {
 
 
 def trained(goal: Goal, seed: int) -> tuple[float, float]:
-    """Accuracy of the test set, seconds of training."""
+    """Accuracy on the test set, seconds of training."""
     (x, y), (x_test, y_test) = goal.data.load_data()
     kurve.utils.set_random_seed(seed)
     model = kurve.Sequential(goal.layers())
@@ -131,7 +132,7 @@ def page() -> str:
         body.append([name, *seconds, tables.versus(epoch, name), milliseconds, peak])
     busy = watch.shares(())["others"]
     about, today = machine.describe(), datetime.date.today().isoformat()
-    outputs_per_target = [
+    columns = [
         "",
         "s an epoch",
         "best round",
@@ -158,7 +159,7 @@ shuffled; before that, without dropout and shuffling, their predictions must agr
 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster. The peak
 is that of a whole program: import, data, an epoch, a prediction.
 
-{tables.rows(outputs_per_target, body)}
+{tables.rows(columns, body)}
 
 Accuracy of the test set, with Adam and a learning rate that falls to 0 along a cosine;
 a goal is met if all seeds reach it:
@@ -168,7 +169,7 @@ a goal is met if all seeds reach it:
 
 
 def predictions(contest: Contest, x: np.ndarray) -> dict[str, Times]:
-    """Seconds of one call for these pictures, by the models that have been trained."""
+    """Seconds of one call with these images, by the trained models."""
     times = {name: Times() for name in NAMES}
 
     def turn(name: str) -> None:
@@ -180,7 +181,7 @@ def predictions(contest: Contest, x: np.ndarray) -> dict[str, Times]:
 
 
 def drop_first(times: Times) -> Times:
-    """Without the round in which a library compiled."""
+    """The times without the round in which a library compiled."""
     return Times(times.seconds[1:], failure=times.failure)
 
 

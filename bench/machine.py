@@ -1,4 +1,4 @@
-"""What the machine is, and how much of it others used meanwhile."""
+"""Describes the machine, and how much of it other programs have used."""
 
 from __future__ import annotations
 
@@ -44,9 +44,8 @@ def _caches() -> Iterable[str]:
 
 
 def wait_until_quiet(most: float, busy: float = 0.15, sample: float = 0.1) -> float:
-    """Wait, at most so many seconds, until other programs leave the cores alone (those
-    that run with low priority do not count). Ours must be stopped. Returns the seconds
-    spent waiting."""
+    """Wait up to `most` seconds until other programs leave the cores idle (those of low
+    priority do not count). Ours must be stopped. Returns the seconds spent waiting."""
     start = time.monotonic()
     while True:
         watch = Watch()
@@ -58,14 +57,14 @@ def wait_until_quiet(most: float, busy: float = 0.15, sample: float = 0.1) -> fl
 
 
 class Watch:
-    """Core-seconds of others and of the hypervisor, from its making on."""
+    """Core-seconds of other programs and of the hypervisor since its construction."""
 
     def __init__(self) -> None:
         self.start = self._now([])
 
     def shares(self, processes: Iterable[int]) -> dict[str, float]:
-        """Parts of all core-seconds. `processes`: our own, beside this one and those
-        that it has waited for."""
+        """Fractions of all core-seconds. `processes`: our own, besides this one and
+        those that it has waited for."""
         pairs = zip(self._now(processes), self.start, strict=True)
         used = [now - then for now, then in pairs]
         busy, nice, stolen, total, ours = used

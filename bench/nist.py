@@ -1,4 +1,4 @@
-"""`kurve.curve_fit` beside SciPy's on NIST's 27 problems: certified digits and times.
+"""`kurve.curve_fit` and SciPy's on NIST's 27 problems: certified digits and times.
 
 python -m bench.nist            prints Markdown
 python -m bench.nist --write    writes docs/benchmarks/nist.md
@@ -43,19 +43,19 @@ def contenders() -> dict[str, Fit]:
 
 
 def outcome(fit: Fit, name: str, start: int, dtype: Any = np.float64) -> dict[str, Any]:
-    """Digits of the parameters and of their deviations, and the median seconds."""
+    """Digits of the parameters and of their standard deviations, median seconds."""
     problem = read(name, dtype)
     arguments = FORMULAS[name], problem.x, problem.y, problem.starts[start]
     seconds = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(ROUNDS):
-            begin = time.perf_counter()
+            began = time.perf_counter()
             try:
                 p, covariance = fit(*arguments)
             except RuntimeError:
                 return {"digits": 0.0, "deviations": 0.0, "seconds": None}
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(time.perf_counter() - began)
     return {
         "digits": digits(p, problem.values),
         "deviations": digits(np.sqrt(np.diag(covariance)), problem.deviations),
@@ -67,9 +67,9 @@ def page() -> str:
     import scipy
 
     fits, watch = contenders(), machine.Watch()
-    outputs_per_target = ["problem", "start"]
+    columns = ["problem", "start"]
     for name in fits:
-        outputs_per_target += [f"{name}: digits", "of deviations", "ms"]
+        columns += [f"{name}: digits", "of deviations", "ms"]
     body, solved = [], dict.fromkeys(fits, 0)
     for name in FORMULAS:
         for start in (0, 1):
@@ -107,7 +107,7 @@ first attempt has found no sound minimum.
 
 At least 6 digits in all parameters, of {len(body)} fits: {count}.
 
-{tables.rows(outputs_per_target, body)}
+{tables.rows(columns, body)}
 
 Lanczos1's residuals are 1e-13 and its values 2.5, so that data in float64 holds three
 digits of the residuals, and the deviations can have no more. Read as `np.longdouble`,

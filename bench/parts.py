@@ -18,12 +18,12 @@ SWEPT = ("Kurve", "PyTorch", "PyTorch, 1 thread", "JAX")
 KERAS = ("Keras on JAX", "Keras on TensorFlow", "Keras on PyTorch")
 ALL = (*STRONG, *KERAS, "scikit-learn")
 TURN = 0.15
-"""Seconds of a turn, about."""
+"""Approximate seconds of a turn."""
 TRAINED = 2000
-"""Steps after which the article's model is timed once more."""
+"""Steps after which the article's model is timed again."""
 
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
-"""A neighbour that computes as long as its parent lives."""
+"""A process that computes for as long as its parent lives."""
 
 SWEEP = {
     3: [(width, batch) for width in (16, 64, 256, 1024) for batch in (1, 32, 256, 2048)]
@@ -34,7 +34,7 @@ SWEEP = {
 }
 """depth: (width, batch)"""
 ALSO_ALL = {(3, 64, 32), (3, 256, 256), (3, 1024, 2048)}
-"""Points of the sweep for all contenders, not the strongest only."""
+"""Points of the sweep for all contenders, not only the strongest."""
 
 
 class Benchmark:

@@ -1,4 +1,4 @@
-"""The pictures of the page."""
+"""The plots of the page."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def article(pyplot: Any, results: dict[str, Any]) -> Any:
 
 
 def bars(axes: Any, values: dict[str, float], unit: str) -> None:
-    """Shortest on top, a logarithmic axis, the value behind each bar."""
+    """Horizontal bars, the shortest on top, on a logarithmic axis, with their
+    values."""
     ordered = sorted(values.items(), key=lambda item: item[1])
     names = [name for name, _ in ordered]
     lengths = [value for _, value in ordered]
@@ -90,7 +91,7 @@ def bars(axes: Any, values: dict[str, float], unit: str) -> None:
 
 
 def sweep(pyplot: Any, results: dict[str, Any]) -> Any:
-    """Left: the rate against the size of a step. Right: each rival's ratio."""
+    """Left: the rate over the size of a step. Right: each rival's ratio."""
     figure, (left, right) = pyplot.subplots(
         1, 2, figsize=(10, 4), layout="constrained", sharex=True
     )
@@ -132,7 +133,8 @@ def faster_torch(times: dict[str, Any]) -> dict[str, Any]:
 
 
 def growth(pyplot: Any, results: dict[str, Any]) -> Any:
-    """An epoch against rows, a call of predict against rows, an ensemble's step."""
+    """An epoch over rows, a call of predict over rows, an ensemble's step over
+    members."""
     figure, axes = pyplot.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
     epoch, calls, members = axes
     curves(epoch, results["c"], lambda f: f["case"]["rows"], per_epoch=True)

@@ -34,7 +34,7 @@ model.predict(x + 0.05, verbose=0)
 PEAK = """
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
-"""Prints the process's peak memory in kB. What wait4 tells holds the parent's too."""
+"""Prints the process's peak memory in kB; that of wait4 includes the parent's."""
 
 IMPORTS = {
     "NumPy alone": "import numpy",
@@ -60,8 +60,8 @@ PACKAGES = {
 
 
 def article_program(name: str) -> list[str]:
-    """The article's program, or for libraries with another API one that does the same:
-    builds, trains 100 steps of batch 20, predicts 200 rows."""
+    """The article's program, or an equivalent one for libraries with another API: it
+    builds the model, trains 100 steps of batch 20, and predicts 200 rows."""
     if name == "Kurve":
         program = ARTICLE.format(package="kurve", division="steps_per_epoch=10")
         return ["-c", program + PEAK]
@@ -93,8 +93,8 @@ def run(name: str, program: Sequence[str]) -> tuple[float, float]:
 
 
 def measure(names: Sequence[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds of the import and of the article's run, peak memory of the latter, and
-    MB on the disk; what cannot be had is None."""
+    """Seconds of the import and of the article's run, peak memory of the latter, and MB
+    on disk; None where one is not available."""
     runs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     failed = set()
     for _ in range(rounds):
@@ -139,7 +139,7 @@ def installed_megabytes(packages: Sequence[str]) -> float | None:
         except importlib.metadata.PackageNotFoundError:
             if name in packages:
                 return None
-            continue  # required elsewhere only
+            continue  # required on other platforms only
         size += sum(file.size or 0 for file in found.files or ())
         for line in found.requires or ():
             if "extra ==" not in line:
@@ -148,7 +148,7 @@ def installed_megabytes(packages: Sequence[str]) -> float | None:
 
 
 def wheel_megabytes() -> float:
-    """Of Kurve's installed files, packed as in a wheel."""
+    """Size of Kurve's installed files, packed as in a wheel."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as wheel:
         for file in importlib.metadata.distribution("kurve").files or ():

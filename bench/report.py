@@ -117,14 +117,14 @@ def part_a(results: dict[str, Any]) -> str:
             [name, *figures(times, 1e3), over(times, floor), versus(found, name)]
         )
     picture = "![Milliseconds a step of all contenders](article.png)\n\n"
-    outputs_per_target = ["", "ms a step", "best round", "times the floor", "ratio"]
+    columns = ["", "ms a step", "best round", "times the floor", "ratio"]
     text = f"""## (a) The article's model
 
 1 → 7 x 256 relu → 1, batch 20, Adam: {case.flops / 1e6:.0f} MFLOP and
 {2 * case.state_bytes / 1e6:.1f} MB a step, so the floor is {floor * 1e3:.2f} ms on two
 threads and {single * 1e3:.2f} ms on one.
 
-{picture}{rows(outputs_per_target, body)}"""
+{picture}{rows(columns, body)}"""
     if trained := found.get("trained"):
         body = [
             [name, *figures(times, 1e3), over(times, floor), versus(trained, name)]
@@ -135,7 +135,7 @@ threads and {single * 1e3:.2f} ms on one.
 Once more where each has trained {trained["steps"]:,} steps before: many gradients are
 then tiny, and units are dead.
 
-{rows(outputs_per_target, body)}"""
+{rows(columns, body)}"""
     return text
 
 
@@ -151,7 +151,7 @@ def part_b(results: dict[str, Any]) -> str:
             + [f"{rate:.0f}", over(times["Kurve"], floor)]
             + [versus(found, name) for name in names]
         )
-    outputs_per_target = [
+    columns = [
         "width",
         "depth",
         "batch",
@@ -173,7 +173,7 @@ The article's family of networks. The last columns are ratios.
 
 ![Operations a second against operations a step](sweep.png)
 
-{rows([*outputs_per_target, *names], body)}"""
+{rows([*columns, *names], body)}"""
     return text + ("\n\n" + rows(["ratio of", *others], also) if also else "")
 
 
@@ -207,13 +207,13 @@ def part_e(results: dict[str, Any]) -> str:
             [found["case"]["members"], number(ours * 1e3), f"{ours / single:.2f}"]
             + [versus(found, name) for name in others]
         )
-    outputs_per_target = ["members", "Kurve, ms a step of all", "times one", *others]
+    columns = ["members", "Kurve, ms a step of all", "times one", *others]
     return f"""## (e) Ensembles
 
 Members of 1 → 2 x 64 relu → 1, batch 32: `kurve.ensemble`, `jax.vmap`, and batched
 products in PyTorch.
 
-{rows(outputs_per_target, body)}"""
+{rows(columns, body)}"""
 
 
 def part_f(results: dict[str, Any]) -> str:
@@ -228,12 +228,12 @@ def part_f(results: dict[str, Any]) -> str:
             slower = number(median(beside) / median(both))
             row = [*shown[:2], ratio(one, both), shown[2], slower]
             body.append([case.label, name, *row])
-    outputs_per_target = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
+    columns = ["case", "", "1 thread, ms", "2 threads, ms", "gain"]
     return f"""## (f) Threads, and a neighbour
 
 The neighbour is a process that computes without end on the first core.
 
-{rows([*outputs_per_target, "beside the neighbour, ms", "slower by"], body)}"""
+{rows([*columns, "beside the neighbour, ms", "slower by"], body)}"""
 
 
 def part_g(results: dict[str, Any]) -> str:
@@ -241,14 +241,14 @@ def part_g(results: dict[str, Any]) -> str:
     for name, row in results["g"]["programs"].items():
         keys = ("import", "article", "peak MB", "installed MB")
         body.append([name, *(number(row.get(key)) for key in keys)])
-    outputs_per_target = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
+    columns = ["", "import, s", "article 10 x 10, s", "its peak memory, MB"]
     return f"""## (g) Whole programs
 
 Python's start, import, building, 100 steps of the article's run, prediction; then the
 process is over. On the disk: the package and all that it requires. Kurve's wheel has
 {results["g"]["wheel MB"]:.2f} MB.
 
-{rows([*outputs_per_target, "on the disk, MB"], body)}"""
+{rows([*columns, "on the disk, MB"], body)}"""
 
 
 PARTS = {

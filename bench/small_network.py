@@ -1,10 +1,10 @@
-"""The sine by a network of 31 parameters: Kurve's solvers beside SciPy's.
+"""A sine by a network of 31 parameters: Kurve's solvers and SciPy's.
 
 python -m bench.small_network            prints Markdown
 python -m bench.small_network --write    writes docs/benchmarks/small_network.md
 
-All start from the same weights, have the same residuals, and are stopped as soon as the
-mean squared error is 1e-5. SciPy's have the network and its derivatives in NumPy.
+All start from the same weights, minimize the same residuals, and stop as soon as the
+mean squared error is 1e-5. For SciPy the network and its derivatives are in NumPy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ XN = (X - X.mean()) / X.std()
 
 
 class Reached(Exception):
-    """The goal, from within SciPy."""
+    """The goal is reached; raised to leave SciPy's solvers."""
 
 
 def model_of(seed: int) -> kurve.Sequential:
@@ -55,7 +55,8 @@ def by_kurve(solver: Any, **options: Any) -> Callable[[int], float]:
 
 
 def residuals(p: np.ndarray) -> np.ndarray:
-    """Of the same network in float64; p is kernel, bias, kernel, bias."""
+    """Residuals and Jacobian of the same network in float64; p is kernel, bias, kernel,
+    bias."""
     a, b, c = p[:UNITS], p[UNITS : 2 * UNITS], p[2 * UNITS : -1]
     return np.tanh(XN[:, None] * a + b) @ c + p[-1] - Y
 
@@ -90,9 +91,12 @@ def by_scipy_lm(derivatives: bool) -> Callable[[int], float]:
 
         with contextlib.suppress(Reached):
             least_squares(
-                watched, start_of(seed), jacobian if derivatives else "2-point",
-                method="lm", max_nfev=2000 if derivatives else 2000 * 32,
-            )  # fmt: skip
+                watched,
+                start_of(seed),
+                jacobian if derivatives else "2-point",
+                method="lm",
+                max_nfev=2000 if derivatives else 2000 * 32,
+            )
         return best
 
     return run
@@ -114,9 +118,12 @@ def by_scipy_lbfgs(seed: int) -> float:
 
     with contextlib.suppress(Reached):
         minimize(
-            loss, start_of(seed), jac=True, method="L-BFGS-B",
+            loss,
+            start_of(seed),
+            jac=True,
+            method="L-BFGS-B",
             options={"maxiter": 3000, "maxfun": 10_000, "maxcor": 20, "ftol": 0.0},
-        )  # fmt: skip
+        )
     return best
 
 
@@ -138,9 +145,9 @@ def page() -> str:
     found: dict[str, list[tuple[bool, float]]] = {name: [] for name in fits}
     for seed in range(STARTS):
         for name, fit in fits.items():
-            begin = time.perf_counter()
+            began = time.perf_counter()
             loss = fit(seed)
-            found[name].append((loss <= GOAL, 1e3 * (time.perf_counter() - begin)))
+            found[name].append((loss <= GOAL, 1e3 * (time.perf_counter() - began)))
     body = []
     for name, runs in found.items():
         times = [ms for reached, ms in runs if reached]
@@ -149,8 +156,16 @@ def page() -> str:
         body.append([name, share, *(tables.number(float(ms)) for ms in spread)])
     busy = watch.shares(())["others"]
     about, today = machine.describe(), datetime.date.today().isoformat()
-    table = tables.rows(["method", "starts that reach it", "ms, best tenth",
-                         "ms, median", "ms, worst tenth"], body)  # fmt: skip
+    table = tables.rows(
+        [
+            "method",
+            "starts that reach it",
+            "ms, best tenth",
+            "ms, median",
+            "ms, worst tenth",
+        ],
+        body,
+    )
     return f"""# The sine by 31 parameters
 
 Written by `python -m bench.small_network --write` on {today}.

@@ -1,4 +1,4 @@
-"""`kurve fit` on a large table beside scikit-learn's MLPRegressor, as whole processes.
+"""`kurve fit` and scikit-learn's MLPRegressor on a large table, as whole processes.
 
 python -m bench.table            prints; --write writes docs/benchmarks/table.md
 
@@ -46,7 +46,7 @@ def friedman(x: np.ndarray) -> np.ndarray:
 
 
 def write_table(path: Path, rows: int, seed: int) -> np.ndarray:
-    """A CSV file; the truth without noise is returned."""
+    """Write a CSV file; returns the targets without noise."""
     random = np.random.default_rng(seed)
     x = random.random((rows, COLUMNS))
     truth = friedman(x[:, :5]) + friedman(x[:, 5:10])
@@ -69,7 +69,7 @@ def rmse(path: Path, truth: np.ndarray, column: int) -> float:
 
 
 def measure(rounds: int) -> dict[str, tuple[list[float], float]]:
-    """Seconds of every round, and the error against the truth, of each."""
+    """Seconds of every round and the error against the truth, for each program."""
     kurve = [sys.executable, "-m", "kurve"]
     found: dict[str, tuple[list[float], float]] = {}
     with tempfile.TemporaryDirectory() as folder:

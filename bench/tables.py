@@ -1,4 +1,4 @@
-"""Numbers as they stand in the tables, and pages of them."""
+"""Numbers as the tables show them, and pages of tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.claims import LOST, median
 
 
 def figures(times: dict[str, Any], scale: float) -> list[str]:
-    """Median and best round, or why there is none."""
+    """Median and best round, or the reason why there are none."""
     if not times["seconds"]:
         return [times.get("failure") or "–", ""]
     return [number(median(times) * scale), number(min(times["seconds"]) * scale)]
@@ -39,7 +39,7 @@ def over(times: dict[str, Any], floor: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits that count."""
+    """Three significant digits."""
     if value is None or value != value:  # NaN: not measured
         return "–"
     if value >= 100:
@@ -48,21 +48,18 @@ def number(value: float | None) -> str:
 
 
 def rows(
-    outputs_per_target: Sequence[str],
+    columns: Sequence[str],
     body: Iterable[Sequence[Any]],
     numbers: bool = True,
 ) -> str:
-    """A table; numbers stand on the right."""
-    rule = [
-        "---" if i == 0 or not numbers else "---:"
-        for i in range(len(outputs_per_target))
-    ]
-    lines = [outputs_per_target, rule, *body]
+    """A Markdown table; numbers are right-aligned."""
+    rule = ["---" if i == 0 or not numbers else "---:" for i in range(len(columns))]
+    lines = [columns, rule, *body]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def rounded(value: Any) -> Any:
-    """The results with six digits, to be stored."""
+    """The results with six digits, as they are stored."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
@@ -73,7 +70,7 @@ def rounded(value: Any) -> Any:
 
 
 def show(page: Callable[[], str], target: Path, description: str) -> None:
-    """The program of a page: prints it and, with --write, writes it."""
+    """The main program of a page: print it and, with --write, write it."""
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=plain)
     parser.add_argument("--write", action="store_true", help=f"to {target.name}")

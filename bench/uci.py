@@ -1,4 +1,4 @@
-"""The UCI protocol of probabilistic regression, and `Regressor()` beside scikit-learn.
+"""The UCI protocol of probabilistic regression; `Regressor()` and scikit-learn.
 
 python -m bench.uci                    both tables; writes docs/benchmarks/uci.md
 python -m bench.uci --sets yacht,energy --splits 5    some of it; prints
@@ -111,7 +111,7 @@ def splits(rows: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 @dataclass
 class Scores:
-    """What the splits of one set gave."""
+    """The results of all splits of one data set."""
 
     rmse: list[float] = field(default_factory=list)
     nll: list[float] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Scores:
 
 
 def protocol(x: np.ndarray, y: np.ndarray, count: int) -> Scores:
-    """Ensembles of five networks of 50 relus, all else by default."""
+    """Ensembles of five networks of 50 relus, with defaults otherwise."""
     from kurve import Regressor
 
     scores = Scores()
@@ -150,13 +150,13 @@ def protocol(x: np.ndarray, y: np.ndarray, count: int) -> Scores:
 
 
 def no_worse(mine: tuple[float, float], theirs: tuple[float, float]) -> bool:
-    """Better or equal within the larger of the two standard errors; published figures
-    are rounded to two decimals."""
+    """Whether it is better, or equal within the larger of the two standard errors;
+    published figures are rounded to two decimals."""
     return mine[0] <= theirs[0] + max(mine[1], theirs[1], 0.005)
 
 
 def by_default(x: np.ndarray, y: np.ndarray, count: int) -> dict[str, Scores]:
-    """`Regressor()` and scikit-learn's, all by default, on the same splits in turn."""
+    """`Regressor()` and scikit-learn's with defaults, in turn on the same splits."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.neural_network import MLPRegressor
     from sklearn.pipeline import make_pipeline
@@ -266,13 +266,15 @@ def main() -> None:
     whole = options.sets == ",".join(PUBLISHED) and not options.splits
     if whole and options.only is None:
         target = ROOT / "docs" / "benchmarks" / "uci.md"
-        target.write_text(PAGE.format(
-            machine=machine.describe()["processor"],
-            cores=os.cpu_count(),
-            protocol=protocol_table(first),
-            default=default_table(second),
-            splits=options.default_splits,
-        ))  # fmt: skip
+        target.write_text(
+            PAGE.format(
+                machine=machine.describe()["processor"],
+                cores=os.cpu_count(),
+                protocol=protocol_table(first),
+                default=default_table(second),
+                splits=options.default_splits,
+            )
+        )
         print(f"wrote {target}")
 
 

@@ -1,7 +1,7 @@
-"""A process that holds one contender: reads requests, pickled, from its standard input
-and answers on its standard output.
+"""A process with one contender: reads pickled requests from standard input and answers
+on standard output.
 
-    python -m bench.worker PyTorch             served by contest.py
+    python -m bench.worker PyTorch             driven by contest.py
     python -m bench.worker PyTorch --article   the article's run as a whole program
     python -m bench.worker PyTorch --digits    an epoch of the convnet, likewise
 """
@@ -32,42 +32,43 @@ def contender(name: str) -> Any:
 
 
 def repeat(call: Any, times: int) -> float:
-    """Seconds of so many calls."""
+    """Seconds that this many calls take."""
     start = time.perf_counter()
     for _ in range(times):
         call()
     return time.perf_counter() - start
 
 
-def answer(it: Any, request: str, arguments: tuple[Any, ...]) -> Any:
+def answer(model: Any, request: str, arguments: tuple[Any, ...]) -> Any:
     if request == "time train":
         gc.collect()
-        return repeat(lambda: it.train(*arguments), 1)
+        return repeat(lambda: model.train(*arguments), 1)
     if request == "time predict":
         x, times = arguments
-        return repeat(lambda: it.predict(x), times)
+        return repeat(lambda: model.predict(x), times)
     if request == "versions":
-        return it.versions
-    if request == "keras_epsilon" and not hasattr(it, request):
+        return model.versions
+    if request == "keras_epsilon" and not hasattr(model, request):
         return None
-    return getattr(it, request)(*arguments)
+    return getattr(model, request)(*arguments)
 
 
 def serve(name: str) -> None:
-    """Whatever a library prints goes to the standard error."""
-    # A stopped process would stay when the parent is killed.
+    """Answer requests until standard input ends; output of libraries goes to standard
+    error."""
+    # Otherwise a stopped process would survive its parent.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    it = None
+    model = None
     while True:
         try:
             request, arguments = pickle.load(requests)
         except EOFError:
             return
         try:
-            it = it or contender(name)
-            reply = True, answer(it, request, arguments)
+            model = model or contender(name)
+            reply = True, answer(model, request, arguments)
         except Exception as error:
             reply = False, f"{type(error).__name__}: {error}"
         pickle.dump(reply, answers)
@@ -75,11 +76,11 @@ def serve(name: str) -> None:
 
 
 def program(name: str, case: Any, steps: int) -> None:
-    """Trains and predicts 1,000 rows, or all that there are."""
-    it = contender(name)
-    it.prepare(case)
-    it.train(steps)
-    it.predict(case.data()[0][:1000])
+    """Train, then predict 1,000 rows, or all if there are fewer."""
+    model = contender(name)
+    model.prepare(case)
+    model.train(steps)
+    model.predict(case.data()[0][:1000])
     exec(PEAK)
 
 

@@ -1,5 +1,5 @@
-// What the numbers of a plan must obey: they become sizes of memory and places in it,
-// so they are looked at once, before anything is made of them.
+// Checks a plan's numbers once, before anything is built: they become sizes of memory
+// and places in it.
 #include <algorithm>
 
 #include "program.h"
@@ -7,9 +7,9 @@
 namespace kurve {
 namespace {
 
-// Sizes up to these can be multiplied with each other.
-constexpr int64_t most_elements = int64_t(1) << 40, most_axis = INT32_MAX;
-constexpr size_t most_axes = 16;
+// Sizes within these bounds can be multiplied with each other.
+constexpr int64_t max_elements = int64_t(1) << 40, max_axis = INT32_MAX;
+constexpr size_t max_axes = 16;
 
 [[noreturn]] void refuse(const std::string& what, const char* rule) {
   throw std::invalid_argument("[native] " + what + " of a plan must " + rule);
@@ -17,19 +17,19 @@ constexpr size_t most_axes = 16;
 
 void check_shape(const Shape& shape, const std::string& what) {
   int64_t n = 1;
-  bool fits = shape.size() <= most_axes;
+  bool fits = shape.size() <= max_axes;
   for (int64_t axis : shape) {
-    fits = fits && axis >= 1 && axis <= std::min(most_axis, most_elements / n);
+    fits = fits && axis >= 1 && axis <= std::min(max_axis, max_elements / n);
     if (fits) n *= axis;
   }
   if (!fits) refuse(what, "have axes of at least 1, and a size that memory can hold.");
 }
 
-void check_slots(const std::vector<VariableSpec>& slots) {
+void check_variables(const std::vector<VariableSpec>& variables) {
   std::vector<const VariableSpec*> order;
-  for (const VariableSpec& s : slots) {
+  for (const VariableSpec& s : variables) {
     check_shape(s.shape, "the variable " + s.name);
-    if (s.offset < 0 || s.offset > most_elements)
+    if (s.offset < 0 || s.offset > max_elements)
       refuse("the variable " + s.name, "lie within its vector.");
     order.push_back(&s);
   }
@@ -39,13 +39,13 @@ void check_slots(const std::vector<VariableSpec>& slots) {
             });
   for (size_t i = 1; i < order.size(); i++)
     if (order[i - 1]->offset + order[i - 1]->size() > order[i]->offset)
-      refuse("the variable " + order[i]->name, "have a place of its own.");
+      refuse("the variable " + order[i]->name, "not overlap another variable.");
 }
 
 void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
-                 size_t slots) {
+                 size_t variables) {
   for (const auto& [role, index] : roles)
-    if (index < 0 || size_t(index) >= slots)
+    if (index < 0 || size_t(index) >= variables)
       refuse("the " + role + " of " + op.layer, "be one of its variables.");
 }
 
@@ -57,15 +57,15 @@ void check(const Description& d) {
     check_shape(head.shape, "an output");
     if (!(head.weight - head.weight == 0)) refuse("the weight of a loss", "be finite.");
   }
-  check_slots(d.params);
-  check_slots(d.buffers);
+  check_variables(d.params);
+  check_variables(d.buffers);
   for (const OpSpec& op : d.ops) {
     check_shape(op.in_shape, "the input of " + op.layer);
     check_shape(op.out_shape, "the output of " + op.layer);
     for (const Shape& shape : op.more_shapes)
       check_shape(shape, "the input of " + op.layer);
     if (op.in_shape.empty() || op.out_shape.empty())
-      refuse("the shapes of " + op.layer, "have an axis at least.");
+      refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
   }

@@ -1,4 +1,5 @@
-// What convolutions and transposed ones share: variables, and how dW is summed up.
+// Shared by convolutions and transposed convolutions: their variables, and the sums for
+// dW.
 #pragma once
 
 #include <algorithm>
@@ -10,22 +11,22 @@
 
 namespace kurve {
 
-// dW is made of partial sums by blocks of images, as many as fit `most_sums` floats,
-// added in their order: their number depends on the batch and the shapes only.
+// dW is the sum of partial sums over blocks of images, as many blocks as fit `max_sums`
+// floats, added in order: how many depends on the batch and the shapes only.
 class Convolution : public Op {
  public:
   Convolution(const OpSpec& spec, const std::vector<VariableSpec>& params,
               bool transposed)
       : activation_(spec.attrs) {
-    kernel_ = slot_of(spec.params, "kernel");
+    kernel_ = variable_index(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
-    kernel_at_ = kernel.offset;
+    kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     int64_t bias_size = -1;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {
       bias_ = found->second;
       const VariableSpec& bias = params[size_t(bias_)];
-      bias_at_ = bias.offset;
+      bias_offset_ = bias.offset;
       train_bias_ = bias.trainable;
       bias_size = bias.size();
     }
@@ -34,43 +35,47 @@ class Convolution : public Op {
     outputs_ = transposed ? c_.I : c_.O;
     sums_size_ = kernels().images->sums_size(c_);
     trainable = train_kernel_ || train_bias_;
-    keeps = activation_.keeps;
+    saves = activation_.saves;
     rows = never_fused;
   }
 
-  Derivative derivative(const float* y, const float* kept) const override {
-    return activation_.derivative(y, kept);
+  Derivative derivative(const float* y, const float* saved) const override {
+    return activation_.derivative(y, saved);
   }
 
  protected:
-  static constexpr int64_t balanced = 16;  // tasks that keep the threads in balance
-  static constexpr int64_t most_blocks = 16, most_sums = 1 << 20;
+  static constexpr int64_t balanced_tasks = 16;  // enough to keep the threads busy
+  static constexpr int64_t max_blocks = 16, max_sums = 1 << 20;
 
-  static int64_t lines(int64_t n) { return (n + 15) / 16 * 16; }
+  static int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
-  // Copies of the kernel in the order in which forward or add_dx reads it, or itself.
-  const float* packed(const ExecContext& pass) const {
-    const ImageKernels& k = *pass.kernels.images;
-    return copied(pass, k.pack_tasks(c_), k.pack);
+  // Copies of the kernel in the order in which forward or add_dx reads it, or the
+  // kernel itself where it is read in place.
+  const float* packed(const ExecContext& ctx) const {
+    const ImageKernels& k = *ctx.kernels.images;
+    return copied(ctx, k.pack_tasks(c_), k.pack);
   }
-  const float* transposed(const ExecContext& pass) const {
-    const ImageKernels& k = *pass.kernels.images;
-    return copied(pass, k.turn_tasks(c_), k.turn);
+  const float* transposed(const ExecContext& ctx) const {
+    const ImageKernels& k = *ctx.kernels.images;
+    return copied(ctx, k.transpose_tasks(c_), k.transpose);
   }
 
   int64_t blocks(int64_t batch) const {
-    int64_t most = std::clamp(most_sums / apart(), int64_t(1), most_blocks);
-    return std::min(batch, most);
+    int64_t limit = std::clamp(max_sums / block_stride(), int64_t(1), max_blocks);
+    return std::min(batch, limit);
   }
-  // Few blocks are divided by rows of taps.
+  // Few blocks are divided further, by rows of taps.
   int64_t pieces(const Kernels& kernels, int64_t parts) const {
-    return parts >= balanced / 2 ? 1 : kernels.images->sums_pieces(c_);
+    return parts >= balanced_tasks / 2 ? 1 : kernels.images->sums_pieces(c_);
   }
-  // Floats of a block: sums for the kernel, for the bias, and those of one image.
-  int64_t apart() const { return lines(sums_size_) + 2 * lines(outputs_); }
-  float* bias_sums(float* sums) const { return sums + lines(sums_size_); }
+  // Floats of a block: sums for the kernel, sums for the bias, and the bias sums of one
+  // image.
+  int64_t block_stride() const {
+    return round_up_16(sums_size_) + 2 * round_up_16(outputs_);
+  }
+  float* bias_sums(float* sums) const { return sums + round_up_16(sums_size_); }
 
-  // Zeros for the i-th of so many pieces; the bias goes with the first.
+  // Clears the i-th of so many pieces; the bias goes with the first.
   void clear(const Kernels& kernels, float* sums, int64_t i, int64_t pieces) const {
     int64_t all = kernels.images->sums_pieces(c_);
     int64_t size = sums_size_ / all;
@@ -79,7 +84,8 @@ class Convolution : public Op {
                 sums + size * (all * (i + 1) / pieces), 0.0f);
     if (i == 0) std::fill_n(bias_sums(sums), outputs_, 0.0f);
   }
-  // What rows of dz (of the convolution c_) give to the i-th of so many pieces.
+  // Adds the contribution of rows of dz (of the convolution c_) to the i-th of so many
+  // pieces.
   void add_kernel(const Kernels& kernels, const float* x, const float* dz, int64_t row,
                   int64_t count, float* sums, int64_t i, int64_t pieces) const {
     if (!train_kernel_) return;
@@ -91,53 +97,53 @@ class Convolution : public Op {
   void add_bias(const Kernels& kernels, const float* dz, int64_t pixels, float* sums,
                 int64_t i) const {
     if (i > 0 || !train_bias_) return;
-    float *bias = bias_sums(sums), *part = bias + lines(outputs_);
+    float *bias = bias_sums(sums), *part = bias + round_up_16(outputs_);
     kernels.sum_rows(dz, pixels, outputs_, 0, outputs_, part);
     for (int64_t o = 0; o < outputs_; o++) bias[o] += part[o];
   }
 
-  // Blocks of sums, `apart` from each other, to their places in the gradient.
-  void finish(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
+  // Adds up blocks of sums, `block_stride` apart, and writes the gradient.
+  void finish(const ExecContext& ctx, float* sums, int64_t parts, float* gradient,
               bool check) const {
-    finish_kernel(pass, sums, parts, gradient, check);
-    finish_bias(pass, sums, parts, gradient, check);
+    finish_kernel(ctx, sums, parts, gradient, check);
+    finish_bias(ctx, sums, parts, gradient, check);
   }
-  void finish_kernel(const ExecContext& pass, const float* sums, int64_t parts,
+  void finish_kernel(const ExecContext& ctx, const float* sums, int64_t parts,
                      float* gradient, bool check) const {
     if (!train_kernel_) return;
     int64_t size = std::max<int64_t>(1, 4096 / c_.O);  // rows of a task
     parallel((taps_ + size - 1) / size, taps_ * c_.O * parts, [&](int64_t task) {
       int64_t row = task * size, end = std::min(taps_, row + size);
-      float* to = gradient + kernel_at_;
+      float* to = gradient + kernel_offset_;
       for (int64_t r = row; r < end; r++)
-        pass.kernels.images->sums_row(c_, sums, parts, apart(), r, to + r * c_.O);
-      if (check) check_overflow(pass, to + row * c_.O, (end - row) * c_.O, kernel_);
+        ctx.kernels.images->sums_row(c_, sums, parts, block_stride(), r, to + r * c_.O);
+      if (check) check_overflow(ctx, to + row * c_.O, (end - row) * c_.O, kernel_);
     });
   }
-  void finish_bias(const ExecContext& pass, float* sums, int64_t parts, float* gradient,
+  void finish_bias(const ExecContext& ctx, float* sums, int64_t parts, float* gradient,
                    bool check) const {
     if (!train_bias_) return;
-    float* to = gradient + bias_at_;
+    float* to = gradient + bias_offset_;
     const float* from = bias_sums(sums);
     std::copy_n(from, outputs_, to);
     for (int64_t i = 1; i < parts; i++)
-      for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * apart() + o];
-    if (check) check_overflow(pass, to, outputs_, bias_);
+      for (int64_t o = 0; o < outputs_; o++) to[o] += from[i * block_stride() + o];
+    if (check) check_overflow(ctx, to, outputs_, bias_);
   }
 
   Conv c_;
   OutputActivation activation_;
   int kernel_ = -1, bias_ = -1;
-  int64_t kernel_at_ = 0, bias_at_ = 0, taps_, outputs_, sums_size_;
+  int64_t kernel_offset_ = 0, bias_offset_ = 0, taps_, outputs_, sums_size_;
   bool train_kernel_ = false, train_bias_ = false;
 
   template <class Copy>
-  const float* copied(const ExecContext& pass, int64_t tasks, Copy copy) const {
-    const float* kernel = pass.params + kernel_at_;
+  const float* copied(const ExecContext& ctx, int64_t tasks, Copy copy) const {
+    const float* kernel = ctx.params + kernel_offset_;
     if (tasks == 0) return kernel;
     parallel(tasks, taps_ * c_.O * 4,
-             [&](int64_t task) { copy(c_, kernel, pass.scratch, task); });
-    return pass.scratch;
+             [&](int64_t task) { copy(c_, kernel, ctx.scratch, task); });
+    return ctx.scratch;
   }
 };
 

@@ -19,7 +19,7 @@ struct Isa {
   bool supported;
 };
 
-// Worst first.
+// Slowest first.
 std::vector<Isa> isas() {
 #if defined(KURVE_HAS_v2)
   __builtin_cpu_init();
@@ -40,7 +40,7 @@ std::vector<Isa> isas() {
 
 Isa choose() {
   std::string names, best;
-  const char* wanted = std::getenv("KURVE_ISA");
+  const char* requested = std::getenv("KURVE_ISA");
   std::vector<Isa> all = isas();
   for (const Isa& isa : all)
     if (isa.supported) {
@@ -51,7 +51,7 @@ Isa choose() {
     throw std::runtime_error(
         "[kurve] this CPU has none of the instruction sets of the native engine. "
         "Try the reference engine.");
-  std::string name = wanted && *wanted ? wanted : best;
+  std::string name = requested && *requested ? requested : best;
   for (const Isa& isa : all)
     if ((name == isa.name || "x86-64-" + name == isa.name) && isa.supported) return isa;
   throw std::invalid_argument(

@@ -1,5 +1,5 @@
-// The control register of a thread's floating point: its rounding, and what becomes of
-// subnormal numbers.
+// The control register of a thread's floating-point unit: rounding, and the treatment
+// of subnormal numbers.
 #pragma once
 
 #include <cstdint>
@@ -20,20 +20,20 @@ inline uint64_t float_mode() {
 inline void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
 #endif
 
-// In its scope numbers below 1.2e-38 are zero to this thread and its tasks, or not. The
-// momentum of a weight that no row reaches any more decays to such numbers in a
-// thousand steps, and processors take several times as long over them.
+// In its scope, this thread and its tasks treat numbers below 1.2e-38 as zero, or do
+// not. The momentum of a weight that no row reaches any more decays to such numbers
+// within a thousand steps, and processors take several times as long over them.
 class FlushSubnormals {
  public:
-  explicit FlushSubnormals(bool flush) : before_(float_mode()) {
-    set_float_mode(flush ? before_ | flushes_subnormals
-                         : before_ & ~flushes_subnormals);
+  explicit FlushSubnormals(bool flush) : previous_(float_mode()) {
+    set_float_mode(flush ? previous_ | flushes_subnormals
+                         : previous_ & ~flushes_subnormals);
   }
-  ~FlushSubnormals() { set_float_mode(before_); }
+  ~FlushSubnormals() { set_float_mode(previous_); }
   FlushSubnormals(const FlushSubnormals&) = delete;
 
  private:
-  uint64_t before_;
+  uint64_t previous_;
 };
 
 }  // namespace kurve

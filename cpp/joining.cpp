@@ -12,7 +12,7 @@ namespace {
 class Concatenate : public Op {
  public:
   explicit Concatenate(const OpSpec& spec) {
-    auto axis = size_t(whole(spec.attrs, "axis", 0, double(spec.out_shape.size()) - 1));
+    auto axis = size_t(integer(spec.attrs, "axis", 0, double(spec.out_shape.size()) - 1));
     outer_ = 1;
     for (size_t k = 0; k < axis; k++) outer_ *= spec.out_shape[k];
     add(spec, spec.in_shape, axis);
@@ -21,13 +21,13 @@ class Concatenate : public Op {
       refuse_shapes(spec, "its inputs");
   }
 
-  void forward(const ExecContext& pass, const float* x, float* y,
-               float* kept) const override {
-    forward_many(pass, &x, y, kept);
+  void forward(const ExecContext& ctx, const float* x, float* y,
+               float* saved) const override {
+    forward_many(ctx, &x, y, saved);
   }
-  void forward_many(const ExecContext& pass, const float* const* x, float* y,
+  void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float*) const override {
-    each_row(pass, [&](int64_t row) {
+    each_row(ctx, [&](int64_t row) {
       float* to = y + row * total_;
       for (size_t k = 0; k < widths_.size(); k++) {
         std::copy_n(x[k] + row * widths_[k], widths_[k], to);
@@ -35,14 +35,14 @@ class Concatenate : public Op {
       }
     });
   }
-  void backward(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* dx, const Derivative& before) const override {
-    backward_many(pass, &x, y, dz, &dx);
-    if (dx) differentiate(pass.kernels, before, dx, dx, pass.batch * in);
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    backward_many(ctx, &x, y, dz, &dx);
+    if (dx) differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
-  void backward_many(const ExecContext& pass, const float* const*, const float*,
+  void backward_many(const ExecContext& ctx, const float* const*, const float*,
                      const float* dz, float* const* dx) const override {
-    each_row(pass, [&](int64_t row) {
+    each_row(ctx, [&](int64_t row) {
       const float* from = dz + row * total_;
       for (size_t k = 0; k < widths_.size(); k++) {
         if (dx[k]) std::copy_n(from, widths_[k], dx[k] + row * widths_[k]);
@@ -63,8 +63,8 @@ class Concatenate : public Op {
     total_ += width;
   }
   template <class Body>
-  void each_row(const ExecContext& pass, Body&& body) const {
-    int64_t rows = pass.batch * outer_;
+  void each_row(const ExecContext& ctx, Body&& body) const {
+    int64_t rows = ctx.batch * outer_;
     int64_t size = std::max<int64_t>(1, 16384 / total_);
     parallel((rows + size - 1) / size, rows * total_, [&](int64_t task) {
       int64_t last = std::min(rows, (task + 1) * size);

@@ -14,60 +14,60 @@ namespace kurve {
 
 namespace {
 
-constexpr int64_t depth = 128;  // rows of J that are packed at a time
-constexpr int64_t block = 64;   // rows of a factor that are made at a time
-constexpr int64_t side = 64;    // columns of a task's piece of a product
+constexpr int64_t depth = 128;     // rows of J that are packed at a time
+constexpr int64_t block = 64;      // rows of a factor that are computed at a time
+constexpr int64_t task_side = 64;  // rows and columns of the product that a task does
 
-// Where the cores are busy, a thread that must be waited for costs milliseconds: less
-// work than this many multiply-adds (half a millisecond) stays on one.
-constexpr int64_t shared_from = 10'000'000;
+// On busy cores, waiting for another thread costs milliseconds: with fewer than this
+// many multiply-adds (half a millisecond), one thread does all the work.
+constexpr int64_t parallel_threshold = 10'000'000;
 
 template <class Body>
-void share(int64_t tasks, int64_t work, Body&& body) {
-  parallel(tasks, work < shared_from ? 0 : work, body);
+void parallel_if_large(int64_t tasks, int64_t work, Body&& body) {
+  parallel(tasks, work < parallel_threshold ? 0 : work, body);
 }
 
-int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
+int64_t ceil_div(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 struct Free {
   void operator()(double* p) const { std::free(p); }
 };
-using Numbers = std::unique_ptr<double[], Free>;
+using Buffer = std::unique_ptr<double[], Free>;
 
-Numbers numbers(int64_t n) {
-  auto bytes = size_t(pieces(std::max<int64_t>(n, 1), 8) * 64);
-  Numbers memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
+Buffer allocate(int64_t n) {
+  auto bytes = size_t(ceil_div(std::max<int64_t>(n, 1), 8) * 64);
+  Buffer memory(static_cast<double*>(std::aligned_alloc(64, bytes)));
   if (!memory) throw std::bad_alloc();
   return memory;
 }
 
-// Panels of a matrix, all of `depth` rows.
+// The columns of a matrix of K rows, packed as panels of `strip` columns.
 struct Panels {
   Panels(const Kernels& k, int64_t columns, int64_t K)
       : strip(k.lanes),
         columns(columns),
-        count(pieces(columns, strip)),
+        count(ceil_div(columns, strip)),
         size(K * strip),
-        memory(numbers(count * size)) {}
+        memory(allocate(count * size)) {}
   double* at(int64_t p) const { return memory.get() + p * size; }
   int64_t width(int64_t p) const { return std::min(strip, columns - p * strip); }
-  int64_t groups() const { return pieces(count, per_group()); }
-  int64_t per_group() const { return side / strip; }
+  int64_t groups() const { return ceil_div(count, per_group()); }
+  int64_t per_group() const { return task_side / strip; }
 
   int64_t strip, columns, count, size;
-  Numbers memory;
+  Buffer memory;
 };
 
 using PanelProduct = decltype(Kernels::panel_add);
 
-// C = C +- A^T B, panel by panel; where `upper`, A is B and only panels from the
-// diagonal on are wanted.
+// C = C +- A^T B, panel by panel; with `upper`, A is B and only panels on and above the
+// diagonal are computed.
 void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Panels& b,
               int64_t b_count, bool upper, double* c, int64_t c_row, int64_t K) {
   int64_t each = a.per_group();
-  int64_t down = pieces(a_count, each), across = pieces(b_count, each);
+  int64_t down = ceil_div(a_count, each), across = ceil_div(b_count, each);
   int64_t work = a_count * b_count * a.strip * a.strip * K / (upper ? 2 : 1);
-  share(down * across, work, [&](int64_t task) {
+  parallel_if_large(down * across, work, [&](int64_t task) {
     int64_t first = task / across * each, left = task % across * each;
     if (upper && left < first) return;
     int64_t last = std::min(first + each, a_count);
@@ -78,7 +78,7 @@ void multiply(PanelProduct product, const Panels& a, int64_t a_count, const Pane
   });
 }
 
-// A block on the diagonal, in rows of `block` numbers.
+// Copies a block on the diagonal, its upper triangle, to rows of `block` numbers.
 void copy_block(const double* from, int64_t from_row, int64_t n, double* to) {
   std::fill_n(to, block * block, 0.0);
   for (int64_t i = 0; i < n; i++)
@@ -87,43 +87,43 @@ void copy_block(const double* from, int64_t from_row, int64_t n, double* to) {
 
 }  // namespace
 
-void add_square(const Jacobian& j, double* square) {
+void add_gram(const Jacobian& j, double* gram) {
   const Kernels& k = kernels();
   Panels panels(k, j.P, std::min(j.n, depth));
   for (int64_t first = 0; first < j.n; first += depth) {
     int64_t K = std::min(depth, j.n - first);
-    share(panels.count, 4 * K * j.P, [&](int64_t p) {
+    parallel_if_large(panels.count, 4 * K * j.P, [&](int64_t p) {
       k.panel_gather(j.rows + first * j.row, j.row, j.columns + p * panels.strip,
-                     panels.width(p), j.roots + first, panels.at(p), K);
+                     panels.width(p), j.sqrt_weights + first, panels.at(p), K);
     });
-    multiply(k.panel_add, panels, panels.count, panels, panels.count, true, square, j.P,
+    multiply(k.panel_add, panels, panels.count, panels, panels.count, true, gram, j.P,
              K);
   }
 }
 
-void back(const Jacobian& j, const double* r, double* back) {
+void vjp(const Jacobian& j, const double* r, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t width = 256;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
-  share(pieces(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
+  parallel_if_large(ceil_div(j.row, width), 4 * j.n * j.row, [&](int64_t task) {
     int64_t first = task * width, count = std::min(width, j.row - first);
     for (int64_t i = 0; i < j.n; i++)
-      k.add_row(all.get() + first, j.roots[i] * r[i], j.rows + i * j.row + first,
+      k.add_row(all.get() + first, j.sqrt_weights[i] * r[i], j.rows + i * j.row + first,
                 count);
   });
-  for (int64_t c = 0; c < j.P; c++) back[c] = all[size_t(j.columns[c])];
+  for (int64_t c = 0; c < j.P; c++) out[c] = all[size_t(j.columns[c])];
 }
 
-void times(const Jacobian& j, const double* d, double* out) {
+void jvp(const Jacobian& j, const double* d, double* out) {
   const Kernels& k = kernels();
   constexpr int64_t height = 64;
-  Numbers all = numbers(j.row);
+  Buffer all = allocate(j.row);
   std::fill_n(all.get(), j.row, 0.0);
   for (int64_t c = 0; c < j.P; c++) all[size_t(j.columns[c])] = d[c];
-  share(pieces(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
+  parallel_if_large(ceil_div(j.n, height), 4 * j.n * j.row, [&](int64_t task) {
     for (int64_t i = task * height; i < std::min((task + 1) * height, j.n); i++)
-      out[i] = j.roots[i] * k.dot_row(j.rows + i * j.row, all.get(), j.row);
+      out[i] = j.sqrt_weights[i] * k.dot_row(j.rows + i * j.row, all.get(), j.row);
   });
 }
 
@@ -131,7 +131,7 @@ double dot(const double* x, const double* y, int64_t n) {
   return kernels().dot64(x, y, n);
 }
 
-double quadratic(const double* a, const double* d, int64_t P) {
+double quadratic_form(const double* a, const double* d, int64_t P) {
   const Kernels& k = kernels();
   double total = 0;
   for (int64_t i = 0; i < P; i++) {
@@ -141,9 +141,9 @@ double quadratic(const double* a, const double* d, int64_t P) {
   return total;
 }
 
-int64_t factor(double* a, int64_t P) {
+int64_t cholesky(double* a, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block);
+  Buffer corner = allocate(block * block);
   Panels panels(k, std::max<int64_t>(P - block, 0), block);
   for (int64_t first = 0; first < P; first += block) {
     int64_t K = std::min(block, P - first), next = first + K;
@@ -154,8 +154,8 @@ int64_t factor(double* a, int64_t P) {
     for (int64_t i = 0; i < K; i++)
       std::copy_n(corner.get() + i * block + i, K - i, here + i * P + i);
     panels.columns = P - next;
-    int64_t count = pieces(panels.columns, panels.strip);
-    share(count, K * K * panels.columns, [&](int64_t p) {
+    int64_t count = ceil_div(panels.columns, panels.strip);
+    parallel_if_large(count, K * K * panels.columns, [&](int64_t p) {
       double *rows = here + K + p * panels.strip, *panel = panels.at(p);
       k.panel_copy(rows, P, panels.width(p), panel, K, false);
       k.panel_solve(corner.get(), block, panel, K);
@@ -167,7 +167,7 @@ int64_t factor(double* a, int64_t P) {
   return P;
 }
 
-void solve(const double* r, double* x, int64_t P) {
+void cholesky_solve(const double* r, double* x, int64_t P) {
   const Kernels& k = kernels();
   for (int64_t i = 0; i < P; i++) {  // R^T y = x
     const double* row = r + i * P;
@@ -180,28 +180,28 @@ void solve(const double* r, double* x, int64_t P) {
   }
 }
 
-// V = R^-T by substitution, block of rows by block; (R^T R)^-1 = V^T V, so the sums of
-// squares of V's columns are wanted, and V is forgotten as it is made.
+// (R^T R)^-1 = V^T V with V = R^-T, so its diagonal holds the sums of squares of V's
+// columns. V comes by substitution, one block of rows after another; no block is kept.
 void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
   const Kernels& k = kernels();
-  Numbers corner = numbers(block * block), rest = numbers(P * P);
+  Buffer corner = allocate(block * block), work = allocate(P * P);
   Panels left(k, P, block), right(k, P, block);
   int64_t strip = left.strip;
   std::fill_n(diagonal, P, 0.0);
   for (int64_t i = 0; i < P; i++) {
     // V's columns right of a block are zero in its rows.
     int64_t used = std::min((i / block + 1) * block, P);
-    std::fill_n(rest.get() + i * P, used, 0.0);
-    rest[size_t(i * P + i)] = 1.0;
+    std::fill_n(work.get() + i * P, used, 0.0);
+    work[size_t(i * P + i)] = 1.0;
   }
   for (int64_t first = 0; first < P; first += block) {
     int64_t K = std::min(block, P - first), next = first + K;
     copy_block(r + first * P + first, P, K, corner.get());
     left.columns = P - next, right.columns = next;
-    int64_t below = pieces(left.columns, strip), made = pieces(next, strip);
-    share(made, K * K * next, [&](int64_t p) {
+    int64_t below = ceil_div(left.columns, strip), solved = ceil_div(next, strip);
+    parallel_if_large(solved, K * K * next, [&](int64_t p) {
       double* panel = right.at(p);
-      k.panel_copy(rest.get() + first * P + p * strip, P, right.width(p), panel, K,
+      k.panel_copy(work.get() + first * P + p * strip, P, right.width(p), panel, K,
                    false);
       k.panel_solve(corner.get(), block, panel, K);
       for (int64_t i = 0; i < K; i++)
@@ -210,22 +210,23 @@ void inverse_diagonal(const double* r, double* diagonal, int64_t P) {
           diagonal[p * strip + c] += v * v;
         }
     });
-    share(below, 4 * K * left.columns, [&](int64_t p) {
+    parallel_if_large(below, 4 * K * left.columns, [&](int64_t p) {
       k.panel_copy(const_cast<double*>(r) + first * P + next + p * strip, P,
                    left.width(p), left.at(p), K, false);
     });
-    multiply(k.panel_subtract, left, below, right, made, false, rest.get() + next * P,
+    multiply(k.panel_subtract, left, below, right, solved, false, work.get() + next * P,
              P, K);
   }
 }
 
-// Householder's reflections of a block of rows below the triangle so far, block by
-// block: what is worked on stays in the first cache, and the triangle's zeros are kept.
-void triangle(const double* columns, const double* units, int64_t C, int64_t n,
-              double* r, double* norms) {
+// QR by Householder reflections, one block of rows after another: each reflection acts
+// on a row of R and the block below it, so that the data stays in the first-level cache
+// and R stays triangular (Golub & Van Loan 2013, 5.2.2).
+void qr(const double* columns, const double* multipliers, int64_t C, int64_t n,
+        double* r, double* norms) {
   const Kernels& k = kernels();
   constexpr int64_t height = 256;
-  Numbers block = numbers(C * height);
+  Buffer block = allocate(C * height);
   std::fill_n(r, C * C, 0.0);
   for (int64_t first = 0; first < n; first += height) {
     int64_t K = std::min(height, n - first);
@@ -236,20 +237,20 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
       double square = k.dot64(x, x, K);
       if (square == 0) continue;
       double norm = std::sqrt(row[i] * row[i] + square);
-      double now = row[i] > 0 ? -norm : norm, v = row[i] - now;  // of one sign
+      double now = row[i] > 0 ? -norm : norm, v = row[i] - now;  // does not cancel
       row[i] = now;
       for (int64_t j = i + 1; j < C; j++) {
         double* y = block.get() + j * height;
-        double share = (v * row[j] + k.dot64(x, y, K)) / now;
-        row[j] += share;
-        k.add64(y, share / v, x, K);
+        double change = (v * row[j] + k.dot64(x, y, K)) / now;
+        row[j] += change;
+        k.add64(y, change / v, x, K);
       }
     }
   }
   std::fill_n(norms, C, 0.0);
   for (int64_t i = 0; i < C; i++)
     for (int64_t j = i; j < C; j++) {
-      double a = r[i * C + j] *= units[j];
+      double a = r[i * C + j] *= multipliers[j];
       norms[j] += a * a;
     }
   for (int64_t j = 0; j < C; j++) norms[j] = std::sqrt(norms[j]);
@@ -257,22 +258,22 @@ void triangle(const double* columns, const double* units, int64_t C, int64_t n,
 
 namespace {
 
-// One-sided Jacobi: rows are turned by pairs until all are orthogonal (Hestenes 1958);
-// small singular values come out as exact as large ones. rows (P, P) of A become those
-// of diag(s) V^T, and q (P,) becomes U^T q.
-void turn_rows(double* rows, int64_t P, double* q) {
-  constexpr int sweeps = 60;
+// One-sided Jacobi: pairs of rows are rotated until all rows are orthogonal (Hestenes
+// 1958); small singular values come out with as many digits as large ones. rows (P, P)
+// of A become those of diag(s) V^T, and q (P,) becomes U^T q.
+void jacobi_svd(double* rows, int64_t P, double* q) {
+  constexpr int max_sweeps = 60;
   constexpr double orthogonal = 2e-15;
-  bool turned = true;
-  for (int sweep = 0; turned && sweep < sweeps; sweep++) {
-    turned = false;
+  bool rotated = true;
+  for (int sweep = 0; rotated && sweep < max_sweeps; sweep++) {
+    rotated = false;
     for (int64_t i = 0; i < P; i++)
       for (int64_t j = i + 1; j < P; j++) {
         double *x = rows + i * P, *y = rows + j * P, a = 0, b = 0, c = 0;
         for (int64_t k = 0; k < P; k++)
           a += x[k] * x[k], b += y[k] * y[k], c += x[k] * y[k];
         if (!(std::abs(c) > orthogonal * std::sqrt(a * b))) continue;
-        turned = true;
+        rotated = true;
         double z = (b - a) / (2 * c);
         double t = (z < 0 ? -1 : 1) / (std::abs(z) + std::sqrt(1 + z * z));
         double cosine = 1 / std::sqrt(1 + t * t), sine = t * cosine, u = q[i];
@@ -293,54 +294,56 @@ double largest(const double* s, int64_t P) {
 
 }  // namespace
 
-double turn(const double* r, double least, const Turned& t) {
-  int64_t P = t.P, C = P + 1;
+double scaled_svd(const double* r, double rank_tolerance, const ScaledSvd& svd) {
+  int64_t P = svd.P, C = P + 1;
   for (int64_t i = 0; i < P; i++) {
     for (int64_t j = 0; j < P; j++)
-      t.vt[i * P + j] = r[i * C + j] / (t.scale[j] > 0 ? t.scale[j] : 1.0);
-    t.ur[i] = r[i * C + P];
+      svd.vt[i * P + j] = r[i * C + j] / (svd.scale[j] > 0 ? svd.scale[j] : 1.0);
+    svd.ur[i] = r[i * C + P];
   }
-  turn_rows(t.vt, P, t.ur);
+  jacobi_svd(svd.vt, P, svd.ur);
   for (int64_t i = 0; i < P; i++) {
-    double* row = t.vt + i * P;
+    double* row = svd.vt + i * P;
     double square = 0;
     for (int64_t j = 0; j < P; j++) square += row[j] * row[j];
-    t.s[i] = std::sqrt(square);
-    for (int64_t j = 0; j < P; j++) row[j] = t.s[i] > 0 ? row[j] / t.s[i] : 0.0;
+    svd.s[i] = std::sqrt(square);
+    for (int64_t j = 0; j < P; j++) row[j] = svd.s[i] > 0 ? row[j] / svd.s[i] : 0.0;
   }
-  double smallest = least * largest(t.s, P), total = 0;
+  double smallest = rank_tolerance * largest(svd.s, P), total = 0;
   for (int64_t i = 0; i < P; i++)
-    if (t.s[i] > smallest) total += t.ur[i] * t.ur[i];
+    if (svd.s[i] > smallest) total += svd.ur[i] * svd.ur[i];
   return std::sqrt(total);
 }
 
-Reach step_within(const Turned& t, double least, double radius, double* step) {
-  int64_t P = t.P;
-  double smallest = least * largest(t.s, P);
-  Reach reach{0, 0, 0};
-  // Newton's iteration for 1 / |D d| = 1 / radius, convex in the damping (Hebden 1973,
-  // Moré 1978): it comes from below.
+TrustRegionStep trust_region_step(const ScaledSvd& svd, double rank_tolerance,
+                                  double radius, double* step) {
+  int64_t P = svd.P;
+  double smallest = rank_tolerance * largest(svd.s, P);
+  TrustRegionStep result{0, 0, 0};
+  // Newton's iteration for 1 / |D d| = 1 / radius, which is nearly linear in the
+  // damping; it converges monotonically from below (Hebden 1973, Moré 1978).
   for (int iteration = 0; iteration < 30; iteration++) {
     double square = 0, slope = 0;
     for (int64_t i = 0; i < P; i++) {
-      if (!(t.s[i] > smallest)) continue;
-      double a = t.s[i] * t.s[i] + reach.damping, b = t.s[i] * t.ur[i] / a;
+      if (!(svd.s[i] > smallest)) continue;
+      double a = svd.s[i] * svd.s[i] + result.damping, b = svd.s[i] * svd.ur[i] / a;
       square += b * b, slope += b * b / a;
     }
-    reach.length = std::sqrt(square);
-    if (!(reach.length > 1.1 * radius) || !std::isfinite(reach.length)) break;
-    reach.damping += (reach.length - radius) / radius * square / slope;
+    result.length = std::sqrt(square);
+    if (!(result.length > 1.1 * radius) || !std::isfinite(result.length)) break;
+    result.damping += (result.length - radius) / radius * square / slope;
   }
   std::fill_n(step, P, 0.0);
   for (int64_t i = 0; i < P; i++) {
-    if (!(t.s[i] > smallest)) continue;
-    double a = t.s[i] * t.s[i], b = t.s[i] * t.ur[i], c = b / (a + reach.damping);
-    reach.promised += 0.5 * c * c * (a + 2 * reach.damping);
-    for (int64_t j = 0; j < P; j++) step[j] -= c * t.vt[i * P + j];
+    if (!(svd.s[i] > smallest)) continue;
+    double a = svd.s[i] * svd.s[i], b = svd.s[i] * svd.ur[i],
+           c = b / (a + result.damping);
+    result.predicted_reduction += 0.5 * c * c * (a + 2 * result.damping);
+    for (int64_t j = 0; j < P; j++) step[j] -= c * svd.vt[i * P + j];
   }
   for (int64_t j = 0; j < P; j++)
-    if (t.scale[j] > 0) step[j] /= t.scale[j];
-  return reach;
+    if (svd.scale[j] > 0) step[j] /= svd.scale[j];
+  return result;
 }
 
 }  // namespace kurve

@@ -182,66 +182,66 @@ class Map : public Op {
     if (trainable) rows = never_fused;
   }
 
-  void forward(const ExecContext& pass, const float* x, float* y,
-               float* kept) const override {
-    forward_many(pass, &x, y, kept);
+  void forward(const ExecContext& ctx, const float* x, float* y,
+               float* saved) const override {
+    forward_many(ctx, &x, y, saved);
   }
 
-  void forward_many(const ExecContext& pass, const float* const* x, float* y,
+  void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float*) const override {
-    std::vector<Operand> inputs = arrays(pass, x, pass.batch * out);
+    std::vector<Operand> inputs = arrays(ctx, x, ctx.batch * out);
     float* outputs[] = {y};
-    run(pass, forward_, inputs, outputs, pass.batch * out);
+    run(ctx, forward_, inputs, outputs, ctx.batch * out);
   }
 
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return training ? batch * out * int64_t(wanted_.size() + 1) : 0;
   }
 
-  void backward(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* dx, const Derivative& before) const override {
-    backward_many(pass, &x, y, dz, &dx);
-    if (dx) differentiate(pass.kernels, before, dx, dx, pass.batch * in);
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    backward_many(ctx, &x, y, dz, &dx);
+    if (dx) differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
 
-  void backward_many(const ExecContext& pass, const float* const* x, const float*,
+  void backward_many(const ExecContext& ctx, const float* const* x, const float*,
                      const float* dz, float* const* dx) const override {
-    int64_t n = pass.batch * out;
+    int64_t n = ctx.batch * out;
     if (std::all_of(dx, dx + inputs_, [](float* d) { return !d; }) &&
-        !(pass.gradient && trainable))
+        !(ctx.gradient && trainable))
       return;
-    std::vector<float*> parts = gradients(pass, x, dz, dx);
-    float* room = pass.scratch + n * int64_t(wanted_.size());
+    std::vector<float*> parts = gradients(ctx, x, dz, dx);
+    float* room = ctx.scratch + n * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
       Operand o = v.operand;
       if (v.slot < 0) {
         float* to = dx[wanted_[i]];
-        if (to && !o.full) reduce(pass.kernels, parts[i], n, o, room, to);
-      } else if (pass.gradient && v.trainable) {
+        if (to && !o.full) reduce(ctx.kernels, parts[i], n, o, room, to);
+      } else if (ctx.gradient && v.trainable) {
         o.outer = n;
-        float* to = pass.gradient + v.offset;
-        reduce(pass.kernels, parts[i], n, o, room, to);
+        float* to = ctx.gradient + v.offset;
+        reduce(ctx.kernels, parts[i], n, o, room, to);
         if (!std::all_of(to, to + v.size,
                          [](float g) { return std::abs(g) <= safe_sum; }))
-          pass.overflowing[v.slot].store(true, std::memory_order_relaxed);
+          ctx.overflowing[v.slot].store(true, std::memory_order_relaxed);
       }
     }
   }
 
-  void jacobian(const ExecContext& pass, const float* x, const float*, const float* dz,
+  void jacobian(const ExecContext& ctx, const float* x, const float*, const float* dz,
                 float* to, int64_t stride) const override {
     if (!trainable) return;
     const float* xs[] = {x};
-    std::vector<float*> parts = gradients(pass, xs, dz, nullptr);
-    float* room = pass.scratch + pass.batch * out * int64_t(wanted_.size());
+    std::vector<float*> parts = gradients(ctx, xs, dz, nullptr);
+    float* room = ctx.scratch + ctx.batch * out * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
       if (v.slot < 0 || !v.trainable) continue;
       Operand o = v.operand;
       o.outer = out;
-      for (int64_t b = 0; b < pass.batch; b++)
-        reduce(pass.kernels, parts[i] + b * out, out, o, room,
+      for (int64_t b = 0; b < ctx.batch; b++)
+        reduce(ctx.kernels, parts[i] + b * out, out, o, room,
                to + b * stride + v.offset);
     }
   }
@@ -255,13 +255,13 @@ class Map : public Op {
     bool trainable = false;
   };
 
-  std::vector<Operand> arrays(const ExecContext& pass, const float* const* x,
+  std::vector<Operand> arrays(const ExecContext& ctx, const float* const* x,
                               int64_t n) const {
     std::vector<Operand> inputs;
     for (size_t k = 0; k < operands_.size(); k++) {
       const Source& v = operands_[k];
       inputs.push_back(v.operand);
-      inputs.back().data = v.slot < 0 ? x[k] : pass.params + v.offset;
+      inputs.back().data = v.slot < 0 ? x[k] : ctx.params + v.offset;
       if (v.slot >= 0) inputs.back().outer = n;
     }
     return inputs;
@@ -269,10 +269,10 @@ class Map : public Op {
 
   // What the gradient tape gives for each wanted input, as large as the output: in dx
   // where it is the gradient of an input of that size, else in scratch memory.
-  std::vector<float*> gradients(const ExecContext& pass, const float* const* x,
+  std::vector<float*> gradients(const ExecContext& ctx, const float* const* x,
                                 const float* dz, float* const* dx) const {
-    int64_t n = pass.batch * out;
-    std::vector<Operand> inputs = arrays(pass, x, n);
+    int64_t n = ctx.batch * out;
+    std::vector<Operand> inputs = arrays(ctx, x, n);
     Operand dy;
     dy.data = dz;
     inputs.push_back(dy);
@@ -280,21 +280,21 @@ class Map : public Op {
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
       bool here = v.slot < 0 && dx && dx[wanted_[i]] && v.operand.full;
-      to.push_back(here ? dx[wanted_[i]] : pass.scratch + int64_t(i) * n);
+      to.push_back(here ? dx[wanted_[i]] : ctx.scratch + int64_t(i) * n);
     }
-    run(pass, backward_, inputs, to.data(), n);
+    run(ctx, backward_, inputs, to.data(), n);
     return to;
   }
 
-  static void run(const ExecContext& pass, const CompiledTape& code,
+  static void run(const ExecContext& ctx, const CompiledTape& code,
                   const std::vector<Operand>& inputs, float* const* outputs,
                   int64_t n) {
     constexpr int64_t size = 8 * Tape::block;
     Tape tape = code.view();
     parallel((n + size - 1) / size, n * code.work() * 4, [&](int64_t task) {
       int64_t first = task * size;
-      pass.kernels.run_tape(tape, inputs.data(), outputs, first,
-                            std::min(size, n - first));
+      ctx.kernels.run_tape(tape, inputs.data(), outputs, first,
+                           std::min(size, n - first));
     });
   }
 

@@ -8,8 +8,8 @@
 namespace kurve {
 namespace {
 
-// Keeps its mask, already scaled, as the derivative. Where positions share it, an
-// element of the mask is a channel of a sample.
+// Saves its mask, already scaled, as the derivative. Where positions share the mask, it
+// has one element per channel of a sample.
 class DropoutOp : public Op {
  public:
   explicit DropoutOp(const OpSpec& spec) {
@@ -17,59 +17,59 @@ class DropoutOp : public Op {
     double rate = number(spec.attrs, "rate");
     if (!(rate >= 0 && rate <= 1))
       throw std::invalid_argument("[native] the plan's 'rate' must be in [0, 1].");
-    purpose_ = layer_purpose + uint32_t(whole(spec.attrs, "stream", 0));
-    bool all = rate >= 1.0;  // dropped: the threshold would not fit
+    purpose_ = layer_purpose + uint32_t(integer(spec.attrs, "stream", 0));
+    bool all = rate >= 1.0;  // dropped: the threshold would overflow
     threshold_ = all ? 0xffffffff : uint32_t(rate * 4294967296.0);
     scale_ = all ? 0.0f : float(1.0 / (1.0 - rate));
-    keeps = identity_at_inference = true;
-    if (spec.attrs.count("shared")) shared_ = whole(spec.attrs, "shared", 1, 1e12);
+    saves = identity_at_inference = true;
+    if (spec.attrs.count("shared")) shared_ = integer(spec.attrs, "shared", 1, 1e12);
     if (product_of(spec.out_shape) % shared_)
       refuse_shapes(spec, "what its channels share");
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
     return shared_ > 1 && training ? 2 * (batch * out / shared_ + 16) : 0;
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
-               float* kept) const override {
-    int64_t n = pass.batch * out;
-    if (!pass.training) {
-      if (kept)
-        in_turn(n, [&](int64_t first, int64_t count) {
-          std::fill_n(kept + first, count, 1.0f);
+  void forward(const ExecContext& ctx, const float* x, float* y,
+               float* saved) const override {
+    int64_t n = ctx.batch * out;
+    if (!ctx.training) {
+      if (saved)
+        in_chunks(n, [&](int64_t first, int64_t count) {
+          std::fill_n(saved + first, count, 1.0f);
         });
       return copy(x, n, y);
     }
-    if (shared_ == 1) return draw(pass, n, x, y, kept);
+    if (shared_ == 1) return draw(ctx, n, x, y, saved);
     int64_t channels = out / shared_;
-    float *mask = pass.scratch, *unused = mask + pass.batch * channels + 16;
-    draw(pass, pass.batch * channels, x, unused, mask);
-    parallel(pass.batch, n * element_cost, [&](int64_t b) {
-      const float* own = mask + b * channels;
-      in_turn(shared_, [&](int64_t first, int64_t count) {
+    float *mask = ctx.scratch, *unused = mask + ctx.batch * channels + 16;
+    draw(ctx, ctx.batch * channels, x, unused, mask);
+    parallel(ctx.batch, n * element_cost, [&](int64_t b) {
+      const float* channel_mask = mask + b * channels;
+      in_chunks(shared_, [&](int64_t first, int64_t count) {
         int64_t at = b * out + first * channels;
         for (int64_t i = at; i < at + count * channels; i += channels)
           for (int64_t c = 0; c < channels; c++) {
-            kept[i + c] = own[c];
-            y[i + c] = x[i + c] * own[c];
+            saved[i + c] = channel_mask[c];
+            y[i + c] = x[i + c] * channel_mask[c];
           }
       });
     });
   }
-  Derivative derivative(const float*, const float* kept) const override {
-    return {Derivative::kept, Activation::linear, 0, kept};
+  Derivative derivative(const float*, const float* saved) const override {
+    return {Derivative::saved, Activation::linear, 0, saved};
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(ctx.kernels, before, dz, dx, ctx.batch * out);
   }
 
  private:
-  void draw(const ExecContext& pass, int64_t n, const float* x, float* y,
+  void draw(const ExecContext& ctx, int64_t n, const float* x, float* y,
             float* mask) const {
-    Dropout d{pass.seed, purpose_, pass.step, threshold_, scale_};
+    Dropout d{ctx.seed, purpose_, ctx.step, threshold_, scale_};
     parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
       int64_t first = task * task_size, count = std::min(task_size, n - first);
-      pass.kernels.dropout(d, x + first, y + first, mask + first, first, count);
+      ctx.kernels.dropout(d, x + first, y + first, mask + first, first, count);
     });
   }
 
@@ -78,25 +78,25 @@ class DropoutOp : public Op {
   int64_t shared_ = 1;
 };
 
-// y = x + stddev n in training; elements 2 k and 2 k + 1 of the batch are made of their
-// two words by Box & Muller (1958).
+// y = x + stddev n in training; elements 2 k and 2 k + 1 of the batch come from two
+// words by the Box-Muller transform (1958).
 class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
-      : purpose_(layer_purpose + uint32_t(whole(spec.attrs, "stream", 0))),
+      : purpose_(layer_purpose + uint32_t(integer(spec.attrs, "stream", 0))),
         stddev_(number(spec.attrs, "stddev")) {
     check_same_shape(spec);
     identity_at_inference = true;
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    int64_t n = pass.batch * out;
-    if (!pass.training) return copy(x, n, y);
+    int64_t n = ctx.batch * out;
+    if (!ctx.training) return copy(x, n, y);
     parallel((n + task_size - 1) / task_size, n * element_cost * 4, [&](int64_t task) {
       int64_t end = std::min(n, (task + 1) * task_size);
       for (int64_t i = task * task_size; i < end; i += 4) {
         uint32_t words[4];
-        philox(pass.seed, purpose_, pass.step, uint32_t(i / 4), words);
+        philox(ctx.seed, purpose_, ctx.step, uint32_t(i / 4), words);
         for (int64_t k = 0; k < 4 && i + k < end; k++) {
           const uint32_t* pair = words + (k & 2);
           double radius = std::sqrt(-2.0 * std::log(uniform(pair[0])));
@@ -107,9 +107,9 @@ class GaussianNoise : public Op {
       }
     });
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(ctx.kernels, before, dz, dx, ctx.batch * out);
   }
 
  private:

@@ -7,26 +7,27 @@
 namespace kurve {
 namespace {
 
-// Sums are made by blocks of rows, as many as the rows say, and added in their order.
-constexpr int64_t most_blocks = 16, rows_of_block = 64;
+// Sums are made by blocks of rows and added in order; how many depends on the number of
+// rows only.
+constexpr int64_t max_blocks = 16, rows_of_block = 64;
 
 int64_t blocks_of(int64_t rows) {
-  return std::clamp<int64_t>(rows / rows_of_block, 1, most_blocks);
+  return std::clamp<int64_t>(rows / rows_of_block, 1, max_blocks);
 }
 
-// Rows of C elements, cut into blocks: body(first, rows, block).
+// Calls body(first, rows, block) for blocks of rows of C elements.
 template <class Body>
-void by_blocks(int64_t all, int64_t blocks, int64_t C, Body&& body) {
-  parallel(blocks, all * C * element_cost, [&](int64_t i) {
-    int64_t first = all * i / blocks;
-    body(first, all * (i + 1) / blocks - first, i);
+void parallel_blocks(int64_t R, int64_t blocks, int64_t C, Body&& body) {
+  parallel(blocks, R * C * element_cost, [&](int64_t i) {
+    int64_t first = R * i / blocks;
+    body(first, R * (i + 1) / blocks - first, i);
   });
 }
 
-// gamma and beta, each where the layer has it.
-class Scaled : public Op {
+// gamma and beta, where the layer has them.
+class ScaleAndShift : public Op {
  public:
-  Scaled(const OpSpec& spec, const std::vector<VariableSpec>& params, int64_t C)
+  ScaleAndShift(const OpSpec& spec, const std::vector<VariableSpec>& params, int64_t C)
       : C_(C) {
     check_same_shape(spec);
     gamma_ = variable(spec, params, "gamma");
@@ -38,241 +39,245 @@ class Scaled : public Op {
 
  protected:
   struct Variable {
-    int slot = -1;
-    int64_t at = 0;
+    int index = -1;
+    int64_t offset = 0;
     bool trained = false;
   };
   Variable variable(const OpSpec& spec, const std::vector<VariableSpec>& params,
                     const char* role) const {
     auto found = spec.params.find(role);
     if (found == spec.params.end()) return {};
-    const VariableSpec& slot = params[size_t(found->second)];
-    if (slot.size() != C_) refuse_shapes(spec, "its input");
-    return {found->second, slot.offset, slot.trainable};
+    const VariableSpec& v = params[size_t(found->second)];
+    if (v.size() != C_) refuse_shapes(spec, "its input");
+    return {found->second, v.offset, v.trainable};
   }
-  NormParams standard(const ExecContext& pass, const float* mean,
-                      const float* slope) const {
-    return {C_, mean, slope, gamma_.slot < 0 ? nullptr : pass.params + gamma_.at,
-            beta_.slot < 0 ? nullptr : pass.params + beta_.at};
+  NormParams norm_params(const ExecContext& ctx, const float* mean,
+                         const float* inv_std) const {
+    return {C_, mean, inv_std, gamma_.index < 0 ? nullptr : ctx.params + gamma_.offset,
+            beta_.index < 0 ? nullptr : ctx.params + beta_.offset};
   }
-  // Gradients (2, C) to their places.
-  void write(const ExecContext& pass, const double* sums, float* gradient,
+  // Writes gradients (2, C) to their places.
+  void write(const ExecContext& ctx, const double* sums, float* gradient,
              bool check) const {
-    const Variable* own[] = {&gamma_, &beta_};
+    const Variable* variables[] = {&gamma_, &beta_};
     for (int k = 0; k < 2; k++) {
-      if (!own[k]->trained) continue;
-      float* to = gradient + own[k]->at;
+      if (!variables[k]->trained) continue;
+      float* to = gradient + variables[k]->offset;
       for (int64_t c = 0; c < C_; c++) to[c] = float(sums[k * C_ + c]);
-      if (check) check_overflow(pass, to, C_, own[k]->slot);
+      if (check) check_overflow(ctx, to, C_, variables[k]->index);
     }
   }
-  // (2, C) numbers of each of `blocks` blocks to their sum, in the first.
+  // Adds up the (2, C) numbers of all blocks, into the first.
   void add_blocks(double* sums, int64_t blocks) const {
     for (int64_t i = 1; i < blocks; i++)
       for (int64_t c = 0; c < 2 * C_; c++) sums[c] += sums[2 * C_ * i + c];
   }
-  int64_t doubles(int64_t n) const { return 2 * ((n + 7) / 8 * 8); }  // in floats
 
   int64_t C_;
   Variable gamma_, beta_;
 };
 
-// Behind y: mean (C,), slope (C,), and in training the next moving mean and variance.
-class BatchNormalization : public Scaled {
+// Behind y: mean (C,), inv_std (C,), and in training the next moving mean and variance.
+class BatchNormalization : public ScaleAndShift {
  public:
   BatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
                      const std::vector<VariableSpec>& buffers)
-      : Scaled(spec, params, spec.in_shape.back()),
+      : ScaleAndShift(spec, params, spec.in_shape.back()),
         momentum_(number(spec.attrs, "momentum")),
         epsilon_(float(number(spec.attrs, "epsilon"))),
         frozen_(number(spec.attrs, "frozen") != 0) {
     for (int k = 0; k < 2; k++) {
-      moving_[k] = slot_of(spec.buffers, k ? "moving_variance" : "moving_mean");
-      at_[k] = buffers[size_t(moving_[k])].offset;
+      moving_[k] = variable_index(spec.buffers, k ? "moving_variance" : "moving_mean");
+      offset_[k] = buffers[size_t(moving_[k])].offset;
       if (buffers[size_t(moving_[k])].size() != C_) refuse_shapes(spec, "its input");
     }
     aux_per_batch = 4 * C_;
   }
 
   int64_t scratch(const Kernels&, int64_t, bool) const override {
-    return doubles((2 * most_blocks + 2) * C_) + 2 * C_ + 16;
+    return floats_for_doubles((2 * max_blocks + 2) * C_) + 2 * C_ + 16;
   }
 
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    const ImageKernels& k = *pass.kernels.images;
-    int64_t all = pass.batch * out / C_;
-    auto* sums = reinterpret_cast<double*>(pass.scratch);
+    const ImageKernels& k = *ctx.kernels.images;
+    int64_t R = ctx.batch * out / C_;
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
     // In inference there is no room behind y.
-    float* mean = pass.keeps ? y + pass.batch * out
-                             : pass.scratch + doubles((2 * most_blocks + 2) * C_);
-    float* slope = mean + C_;
-    if (learns(pass)) {
-      double* means = sums + 2 * most_blocks * C_;
+    float* mean = ctx.saves
+                      ? y + ctx.batch * out
+                      : ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
+    float* inv_std = mean + C_;
+    if (uses_batch_statistics(ctx)) {
+      double* means = sums + 2 * max_blocks * C_;
       double* variances = means + C_;
-      moments(pass, x, all, nullptr, sums, means);
-      moments(pass, x, all, means, sums, variances);
-      float* next = slope + C_;
-      float keep = float(momentum_), take = float(1 - momentum_);
+      moments(ctx, x, R, nullptr, sums, means);
+      moments(ctx, x, R, means, sums, variances);
+      float* next = inv_std + C_;
+      float decay = float(momentum_), rest = float(1 - momentum_);
       for (int64_t c = 0; c < C_; c++) {
         mean[c] = float(means[c]);
         float variance = float(variances[c]);
-        slope[c] = 1 / std::sqrt(variance + epsilon_);
-        next[c] = pass.buffers[at_[0] + c] * keep + mean[c] * take;
-        next[C_ + c] = pass.buffers[at_[1] + c] * keep + variance * take;
+        inv_std[c] = 1 / std::sqrt(variance + epsilon_);
+        next[c] = ctx.buffers[offset_[0] + c] * decay + mean[c] * rest;
+        next[C_ + c] = ctx.buffers[offset_[1] + c] * decay + variance * rest;
       }
     } else {
       for (int64_t c = 0; c < C_; c++) {
-        mean[c] = pass.buffers[at_[0] + c];
-        slope[c] = 1 / std::sqrt(pass.buffers[at_[1] + c] + epsilon_);
+        mean[c] = ctx.buffers[offset_[0] + c];
+        inv_std[c] = 1 / std::sqrt(ctx.buffers[offset_[1] + c] + epsilon_);
       }
     }
-    NormParams p = standard(pass, mean, slope);
-    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
+    NormParams p = norm_params(ctx, mean, inv_std);
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
       k.standardize_columns(p, x + first * C_, y + first * C_, rows);
     });
   }
 
-  void backward(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* dx, const Derivative& before) const override {
-    const ImageKernels& k = *pass.kernels.images;
-    int64_t all = pass.batch * out / C_;
-    const float* mean = y + pass.batch * out;
-    NormParams p = standard(pass, mean, mean + C_);
-    auto* sums = reinterpret_cast<double*>(pass.scratch);
-    float* means = pass.scratch + doubles((2 * most_blocks + 2) * C_);
-    if (learns(pass) || (pass.gradient && trainable)) {
-      by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    const ImageKernels& k = *ctx.kernels.images;
+    int64_t R = ctx.batch * out / C_;
+    const float* mean = y + ctx.batch * out;
+    NormParams p = norm_params(ctx, mean, mean + C_);
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    float* means = ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
+    if (uses_batch_statistics(ctx) || (ctx.gradient && trainable)) {
+      parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
         k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
       });
-      add_blocks(sums, blocks_of(all));
-      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / double(all));
-      if (pass.gradient) write(pass, sums, pass.gradient, true);
+      add_blocks(sums, blocks_of(R));
+      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / double(R));
+      if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
     }
     if (!dx) return;
-    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
       float* to = dx + first * C_;
-      k.columns_backward(p, learns(pass) ? means : nullptr, x + first * C_,
-                         dz + first * C_, to, rows);
-      pass.kernels.differentiate(before, first * C_, to, to, rows * C_);
+      k.columns_backward(p, uses_batch_statistics(ctx) ? means : nullptr,
+                         x + first * C_, dz + first * C_, to, rows);
+      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
     });
   }
 
-  void jacobian(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* to, int64_t stride) const override {
-    const float* mean = y + pass.batch * out;
-    NormParams p = standard(pass, mean, mean + C_);
-    auto* sums = reinterpret_cast<double*>(pass.scratch);
-    for (int64_t b = 0; b < pass.batch; b++) {
-      pass.kernels.images->column_gradients(p, x + b * in, dz + b * in, in / C_, sums);
-      write(pass, sums, to + b * stride, false);
+  void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* to, int64_t stride) const override {
+    const float* mean = y + ctx.batch * out;
+    NormParams p = norm_params(ctx, mean, mean + C_);
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    for (int64_t b = 0; b < ctx.batch; b++) {
+      ctx.kernels.images->column_gradients(p, x + b * in, dz + b * in, in / C_, sums);
+      write(ctx, sums, to + b * stride, false);
     }
   }
 
-  int nonfinite_buffer(const ExecContext& pass, const float* y) const override {
-    if (!learns(pass)) return -1;
-    const float* next = y + pass.batch * out + 2 * C_;
+  int nonfinite_buffer(const ExecContext& ctx, const float* y) const override {
+    if (!uses_batch_statistics(ctx)) return -1;
+    const float* next = y + ctx.batch * out + 2 * C_;
     for (int k = 0; k < 2; k++)
       for (int64_t c = 0; c < C_; c++)
         if (!std::isfinite(next[k * C_ + c])) return moving_[k];
     return -1;
   }
-  void commit_buffers(const ExecContext& pass, const float* y,
+  void commit_buffers(const ExecContext& ctx, const float* y,
                       float* buffers) const override {
-    if (!learns(pass)) return;
-    const float* next = y + pass.batch * out + 2 * C_;
-    for (int k = 0; k < 2; k++) std::copy_n(next + k * C_, C_, buffers + at_[k]);
+    if (!uses_batch_statistics(ctx)) return;
+    const float* next = y + ctx.batch * out + 2 * C_;
+    for (int k = 0; k < 2; k++) std::copy_n(next + k * C_, C_, buffers + offset_[k]);
   }
 
  private:
-  bool learns(const ExecContext& pass) const { return pass.training && !frozen_; }
+  bool uses_batch_statistics(const ExecContext& ctx) const {
+    return ctx.training && !frozen_;
+  }
 
-  void moments(const ExecContext& pass, const float* x, int64_t all, const double* mean,
+  void moments(const ExecContext& ctx, const float* x, int64_t R, const double* mean,
                double* sums, double* to) const {
-    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
-      pass.kernels.images->column_moments(x + first * C_, rows, C_, mean,
-                                          sums + 2 * C_ * i);
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+      ctx.kernels.images->column_moments(x + first * C_, rows, C_, mean,
+                                         sums + 2 * C_ * i);
     });
-    add_blocks(sums, blocks_of(all));
-    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(all);
+    add_blocks(sums, blocks_of(R));
+    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(R);
   }
 
   double momentum_;
   float epsilon_;
   bool frozen_;
   int moving_[2];
-  int64_t at_[2];
+  int64_t offset_[2];
 };
 
-// Behind y: mean and slope of each row.
-class LayerNormalization : public Scaled {
+// Behind y: mean and inv_std of each row.
+class LayerNormalization : public ScaleAndShift {
  public:
   LayerNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params)
-      : Scaled(spec, params, whole(spec.attrs, "size", 1)),
+      : ScaleAndShift(spec, params, integer(spec.attrs, "size", 1)),
         epsilon_(float(number(spec.attrs, "epsilon"))) {
-    high_ = product_of(spec.in_shape) / C_;
-    if (high_ * C_ != product_of(spec.in_shape)) refuse_shapes(spec, "its input");
-    aux_per_sample = 2 * high_;
+    rows_per_sample_ = product_of(spec.in_shape) / C_;
+    if (rows_per_sample_ * C_ != product_of(spec.in_shape))
+      refuse_shapes(spec, "its input");
+    aux_per_sample = 2 * rows_per_sample_;
   }
 
   int64_t scratch(const Kernels&, int64_t batch, bool) const override {
-    return doubles(2 * most_blocks * C_) + 2 * high_ * batch;
+    return floats_for_doubles(2 * max_blocks * C_) + 2 * rows_per_sample_ * batch;
   }
 
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    int64_t all = pass.batch * high_;
-    float* means = pass.keeps ? y + pass.batch * out : pass.scratch;
-    NormParams p = standard(pass, nullptr, nullptr);
-    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t) {
-      pass.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
-                                            rows, means + first, means + all + first);
+    int64_t R = ctx.batch * rows_per_sample_;
+    float* means = ctx.saves ? y + ctx.batch * out : ctx.scratch;
+    NormParams p = norm_params(ctx, nullptr, nullptr);
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      ctx.kernels.images->standardize_rows(p, epsilon_, x + first * C_, y + first * C_,
+                                           rows, means + first, means + R + first);
     });
   }
 
-  void backward(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* dx, const Derivative& before) const override {
-    int64_t all = pass.batch * high_;
-    const float* means = y + pass.batch * out;
-    bool computes = pass.gradient && trainable;
-    NormParams p = standard(pass, nullptr, nullptr);
-    auto* sums = reinterpret_cast<double*>(pass.scratch);
-    by_blocks(all, blocks_of(all), C_, [&](int64_t first, int64_t rows, int64_t i) {
-      double* own = computes ? sums + 2 * C_ * i : nullptr;
-      if (own) std::fill_n(own, 2 * C_, 0.0);
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    int64_t R = ctx.batch * rows_per_sample_;
+    const float* means = y + ctx.batch * out;
+    bool needs_gradient = ctx.gradient && trainable;
+    NormParams p = norm_params(ctx, nullptr, nullptr);
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+      double* block_sums = needs_gradient ? sums + 2 * C_ * i : nullptr;
+      if (block_sums) std::fill_n(block_sums, 2 * C_, 0.0);
       float* to = dx ? dx + first * C_ : nullptr;
-      pass.kernels.images->rows_backward(p, x + first * C_, dz + first * C_, to, rows,
-                                         means + first, means + all + first, own);
-      if (to) pass.kernels.differentiate(before, first * C_, to, to, rows * C_);
+      ctx.kernels.images->rows_backward(p, x + first * C_, dz + first * C_, to, rows,
+                                        means + first, means + R + first, block_sums);
+      if (to) ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
     });
-    if (!computes) return;
-    add_blocks(sums, blocks_of(all));
-    write(pass, sums, pass.gradient, true);
+    if (!needs_gradient) return;
+    add_blocks(sums, blocks_of(R));
+    write(ctx, sums, ctx.gradient, true);
   }
 
-  void jacobian(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* to, int64_t stride) const override {
-    int64_t all = pass.batch * high_;
-    const float* means = y + pass.batch * out;
-    auto* sums = reinterpret_cast<double*>(pass.scratch);
-    for (int64_t b = 0; b < pass.batch; b++) {
+  void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* to, int64_t stride) const override {
+    int64_t R = ctx.batch * rows_per_sample_;
+    const float* means = y + ctx.batch * out;
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    for (int64_t b = 0; b < ctx.batch; b++) {
       std::fill_n(sums, 2 * C_, 0.0);
-      pass.kernels.images->rows_backward(standard(pass, nullptr, nullptr), x + b * in,
-                                         dz + b * in, nullptr, high_, means + b * high_,
-                                         means + all + b * high_, sums);
-      write(pass, sums, to + b * stride, false);
+      ctx.kernels.images->rows_backward(norm_params(ctx, nullptr, nullptr), x + b * in,
+                                        dz + b * in, nullptr, rows_per_sample_,
+                                        means + b * rows_per_sample_,
+                                        means + R + b * rows_per_sample_, sums);
+      write(ctx, sums, to + b * stride, false);
     }
   }
 
  private:
-  // Rows are long.
-  static int64_t blocks_of(int64_t all) { return std::min(all, most_blocks); }
+  // Rows are long, so every row may be a block.
+  static int64_t blocks_of(int64_t R) { return std::min(R, max_blocks); }
 
-  int64_t high_;  // rows per sample
+  int64_t rows_per_sample_;
   float epsilon_;
 };
 
-// y = x scale + offset, numbers or rows (C,) of buffers.
+// y = x scale + offset, each a number or a row (C,) of buffers.
 class Scale : public Op {
  public:
   Scale(const OpSpec& spec, const std::vector<VariableSpec>& buffers)
@@ -280,7 +285,7 @@ class Scale : public Op {
     for (int k = 0; k < 2; k++) {
       const char* role = k ? "offset" : "scale";
       if (auto found = spec.buffers.find(role); found != spec.buffers.end()) {
-        at_[k] = buffers[size_t(found->second)].offset;
+        offset_[k] = buffers[size_t(found->second)].offset;
         if (buffers[size_t(found->second)].size() != C_)
           refuse_shapes(spec, "its input");
       } else {
@@ -288,37 +293,37 @@ class Scale : public Op {
       }
     }
     check_same_shape(spec);
-    wide_ = C_ * std::max<int64_t>(1, 512 / C_);  // few channels, repeated
+    period_ = C_ * std::max<int64_t>(1, 512 / C_);  // few channels are repeated
     rows = never_fused;
     work = product_of(spec.in_shape);
   }
-  int64_t scratch(const Kernels&, int64_t, bool) const override { return 2 * wide_; }
+  int64_t scratch(const Kernels&, int64_t, bool) const override { return 2 * period_; }
 
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    run(pass, true, x, y);
+    run(ctx, true, x, y);
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    run(pass, false, dz, dx);
-    differentiate(pass.kernels, before, dx, dx, pass.batch * out);
+    run(ctx, false, dz, dx);
+    differentiate(ctx.kernels, before, dx, dx, ctx.batch * out);
   }
 
  private:
-  void run(const ExecContext& pass, bool shifts, const float* x, float* y) const {
-    float *scale = pass.scratch, *offset = scale + wide_;
+  void run(const ExecContext& ctx, bool shifts, const float* x, float* y) const {
+    float *scale = ctx.scratch, *offset = scale + period_;
     for (int k = 0; k < 2; k++)
-      for (int64_t i = 0; i < wide_; i++)
-        pass.scratch[k * wide_ + i] =
-            at_[k] < 0 ? number_[k] : pass.buffers[at_[k] + i % C_];
-    int64_t n = pass.batch * out, size = std::max<int64_t>(1, 16384 / wide_) * wide_;
+      for (int64_t i = 0; i < period_; i++)
+        ctx.scratch[k * period_ + i] =
+            offset_[k] < 0 ? number_[k] : ctx.buffers[offset_[k] + i % C_];
+    int64_t n = ctx.batch * out, size = std::max<int64_t>(1, 16384 / period_) * period_;
     parallel((n + size - 1) / size, n * element_cost / 4, [&](int64_t i) {
       int64_t first = i * size;
-      pass.kernels.images->affine(scale, shifts ? offset : nullptr, wide_, x + first,
-                                  y + first, std::min(size, n - first));
+      ctx.kernels.images->affine(scale, shifts ? offset : nullptr, period_, x + first,
+                                 y + first, std::min(size, n - first));
     });
   }
-  int64_t C_, wide_, at_[2] = {-1, -1};
+  int64_t C_, period_, offset_[2] = {-1, -1};
   float number_[2] = {};
 };
 

@@ -8,7 +8,7 @@
 namespace kurve {
 namespace {
 
-// Whether the kind is a loss's; then it is read.
+// Reads a loss; false where the kind is not one.
 bool read_loss(const Spec& spec, Loss& loss) {
   std::optional<LossKind> kind = kind_named<LossKind>(spec.kind);
   if (!kind) return false;
@@ -34,7 +34,7 @@ bool read_loss(const Spec& spec, Loss& loss) {
       loss.beta = get("beta");
       break;
     case LossKind::pinball:
-      loss.count = int(whole(spec.attrs, "quantiles", 1, most_quantiles));
+      loss.count = int(integer(spec.attrs, "quantiles", 1, max_quantiles));
       for (int i = 0; i < loss.count; i++)
         loss.quantiles[i] = get(("quantile_" + std::to_string(i)).c_str());
   }
@@ -49,11 +49,11 @@ int64_t targets_of(const Loss& loss, int64_t O) {
                                                       : 1;
   if (O % heads)
     throw std::invalid_argument(
-        "[native] the outputs of a plan must be a multiple of those for one target.");
+        "[native] the number of outputs must be a multiple of the outputs per target.");
   return O / heads;
 }
 
-// Whether the target of a row is the number of its class.
+// Whether a row's target is the number of its class.
 bool counts_classes(MetricKind kind) {
   return kind == MetricKind::sparse_categorical_accuracy ||
          kind == MetricKind::sparse_top_k_categorical_accuracy;
@@ -65,10 +65,11 @@ int64_t argmax(const float* x, int64_t n) {
   return std::max_element(x, x + n, less) - x;
 }
 
-// Whether fewer than k elements are larger than that of the class, if there is one.
-bool among_largest(const float* x, int64_t n, int64_t own, int64_t k) {
-  if (own < 0 || own >= n) return false;
-  return std::count_if(x, x + n, [=](float other) { return other > x[own]; }) < k;
+// Whether fewer than k elements exceed that of the class; false for a class that does
+// not exist.
+bool among_largest(const float* x, int64_t n, int64_t label, int64_t k) {
+  if (label < 0 || label >= n) return false;
+  return std::count_if(x, x + n, [=](float other) { return other > x[label]; }) < k;
 }
 
 }  // namespace
@@ -112,7 +113,7 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
   }
   metric.kind = *kind;
   switch (metric.kind) {
-    case MetricKind::root_mean_squared_error:  // the caller takes the root
+    case MetricKind::root_mean_squared_error:  // the root is taken in Python
       metric.loss.emplace().kind = LossKind::mean_squared_error;
       break;
     case MetricKind::binary_accuracy:
@@ -120,7 +121,7 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
       break;
     case MetricKind::top_k_categorical_accuracy:
     case MetricKind::sparse_top_k_categorical_accuracy:
-      metric.k = whole(spec.attrs, "k", 1, 1e15);
+      metric.k = integer(spec.attrs, "k", 1, 1e15);
       break;
     default:
       break;
@@ -129,12 +130,12 @@ Objective::Metric Objective::read_metric(const MetricSpec& spec) {
 }
 
 void Objective::use_targets(int64_t width, const std::string& kind) {
-  if (decided_ && width != width_)
+  if (targets_known_ && width != width_)
     throw std::invalid_argument(
-        "[native] the loss and the metrics of a plan must agree on the targets of a "
-        "row. Received: '" +
-        kind + "' beside one that does not agree.");
-  decided_ = true;
+        "[native] the loss and the metrics of a plan must agree on the number of "
+        "targets per row. Received: '" +
+        kind + "', which differs from those before it.");
+  targets_known_ = true;
   width_ = width;
 }
 
@@ -148,7 +149,7 @@ void Objective::in_pieces(int64_t batch, Body&& body) const {
 
 void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outputs& o,
                            const Scratch& scratch, float* dp) const {
-  float share = 1.0f / float(o.batch * rows_);
+  float factor = 1.0f / float(o.batch * rows_);
   in_pieces(o.batch, [&](int64_t row, int64_t rows) {
     int64_t first = row * O_;
     float* d = dp ? dp + first : nullptr;
@@ -156,12 +157,12 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
                  scratch.elements + first, scratch.rows + row, d);
     if (!d) return;
     if (!o.weights)
-      kernels.scale(d, share, rows * O_);
+      kernels.scale(d, factor, rows * O_);
     else if (O_ * rows_ == 1)
-      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * share;
+      for (int64_t i = 0; i < rows; i++) d[i] *= o.weights[row + i] * factor;
     else
       for (int64_t i = 0; i < rows; i++)
-        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * share, O_);
+        kernels.scale(d + i * O_, o.weights[(row + i) / rows_] * factor, O_);
   });
 }
 
@@ -197,7 +198,7 @@ double Objective::penalties(const Kernels& kernels, const float* params,
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
     if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
-      overflowing[p.slot].store(true);
+      overflowing[p.variable].store(true);
   }
   return total;
 }
@@ -259,20 +260,21 @@ void Objective::row_accuracies(const Metric& metric, const Outputs& o,
   });
 }
 
-// W = sum of w, then for each output M = sum of w y / W, and the sums of w (y - M)^2
-// and w (y - p)^2. The mean moves along with the rows, so that no spread is lost beside
-// a large mean, and that of numbers which are all the same is 0 (West 1979).
+// W = sum of w, then for each output the mean M = sum of w y / W, the total sum of
+// squares of w (y - M)^2 and the residual one of w (y - p)^2. The running mean keeps
+// precision where the mean is large, and the total of equal numbers is exactly 0 (West
+// 1979).
 void Objective::add_r2(const Metric& metric, const Outputs& o, double* totals) const {
-  double *mean = totals + 1, *spread = mean + O_, *residual = spread + O_;
+  double *mean = totals + 1, *total = mean + O_, *residual = total + O_;
   for (int64_t r = 0; r < o.batch * rows_; r++) {
     double w = metric.weighted && o.weights ? double(o.weights[r / rows_]) : 1.0;
     if (w == 0) continue;
-    double share = w / (totals[0] += w);
+    double fraction = w / (totals[0] += w);
     for (int64_t j = 0; j < O_; j++) {
       double y = double(o.y[r * O_ + j]), e = y - double(o.p[r * O_ + j]);
-      double away = y - mean[j];
-      mean[j] += share * away;
-      spread[j] += w * away * (y - mean[j]);
+      double deviation = y - mean[j];
+      mean[j] += fraction * deviation;
+      total[j] += w * deviation * (y - mean[j]);
       residual[j] += w * e * e;
     }
   }

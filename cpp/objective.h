@@ -17,8 +17,8 @@ struct MetricSpec : Spec {
   bool weighted = false;
 };
 
-// Predictions of one batch beside what they should have been. Rows are B x the output's
-// leading axes; weights count samples.
+// Predictions of one batch and their targets. Rows are B x the output's leading axes;
+// weights count samples.
 struct Outputs {
   const float* p;        // (rows, O)
   const float* y;        // (rows, width)
@@ -43,24 +43,25 @@ class Objective {
   int64_t rows(int64_t batch) const { return batch * rows_; }
   int64_t totals_size() const { return totals_size_; }
 
-  // Mean weighted loss without penalties; its gradient into dp unless that is null.
+  // Mean weighted loss without penalties; its gradient is written to dp unless that is
+  // null.
   double loss(const Kernels&, const Outputs&, const Scratch&, float* dp) const;
 
   bool has_penalties() const { return !penalties_.empty(); }
 
   // l1 |w| + l2 w^2 summed over the trainable variables; the gradient is added unless
-  // null, and the variables where it exceeds safe_sum are marked.
+  // it is null, and variables whose gradient then exceeds safe_sum are flagged.
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* overflowing) const;
 
-  // Adds the batch to the totals of every metric, which begin behind the loss's two.
+  // Adds the batch to the totals of every metric, which follow the loss's two.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,
                    double* totals) const;
 
  private:
   struct Metric {
     MetricKind kind{};
-    std::optional<Loss> loss;  // whose mean the metric is; then kind is not read
+    std::optional<Loss> loss;  // whose mean the metric is; `kind` is then unused
     double threshold = 0.5;
     int64_t k = 1;
     bool weighted = false;
@@ -80,11 +81,11 @@ class Objective {
 
   int64_t rows_, O_, totals_size_ = 2;
   int64_t width_;  // targets of a row: O; 1 where classes are numbers
-  bool has_loss_ = false, decided_ = false;
+  bool has_loss_ = false, targets_known_ = false;
   Loss loss_{};
   std::vector<Metric> metrics_;
   struct Penalty {
-    int slot;
+    int variable;
     int64_t offset, size;
     float l1, l2;
   };

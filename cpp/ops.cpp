@@ -20,11 +20,11 @@ double number(const Attrs& attrs, const char* name) {
   return std::get<double>(found->second);
 }
 
-int64_t whole(const Attrs& attrs, const char* name, int64_t least, double most) {
+int64_t integer(const Attrs& attrs, const char* name, int64_t min, double max) {
   double value = number(attrs, name);
-  if (!(value >= double(least) && value <= most) || value != double(int64_t(value)))
+  if (!(value >= double(min) && value <= max) || value != double(int64_t(value)))
     throw std::invalid_argument("[native] the plan's '" + std::string(name) +
-                                "' must be an integer of its range.");
+                                "' must be an integer within its range.");
   return int64_t(value);
 }
 
@@ -36,7 +36,7 @@ const std::string& text(const Attrs& attrs, const char* name) {
   return std::get<std::string>(found->second);
 }
 
-int slot_of(const std::map<std::string, int>& roles, const char* role) {
+int variable_index(const std::map<std::string, int>& roles, const char* role) {
   auto found = roles.find(role);
   if (found == roles.end())
     throw std::invalid_argument("[native] the plan lacks the variable '" +
@@ -51,8 +51,8 @@ void check_same_shape(const OpSpec& spec) {
 }
 
 Unsupported::Unsupported(const std::string& what, const std::string& kind)
-    : std::runtime_error("[native] the native engine does not have the " + what + " '" +
-                         kind + "'. Try the reference engine.") {}
+    : std::runtime_error("[native] the native engine does not support the " + what +
+                         " '" + kind + "'. Try the reference engine.") {}
 
 void refuse_shapes(const OpSpec& spec, const char* what) {
   throw std::invalid_argument("[native] shapes of " + spec.layer + " do not fit " +
@@ -65,13 +65,13 @@ OutputActivation::OutputActivation(const Attrs& attrs) {
   if (!found) throw Unsupported("activation", name);
   kind = *found;
   alpha = float(number(attrs, "alpha"));
-  keeps = keeps_derivative(kind, alpha);
+  saves = saves_derivative(kind, alpha);
 }
 
-Derivative OutputActivation::derivative(const float* y, const float* kept) const {
+Derivative OutputActivation::derivative(const float* y, const float* saved) const {
   if (kind == Activation::linear) return {};
-  return {keeps ? Derivative::kept : Derivative::from_output, kind, alpha,
-          keeps ? kept : y};
+  return {saves ? Derivative::saved : Derivative::from_output, kind, alpha,
+          saves ? saved : y};
 }
 
 Derivative Op::derivative(const float*, const float*) const { return {}; }
@@ -82,16 +82,16 @@ void Op::jacobian(const ExecContext&, const float*, const float*, const float*, 
 namespace {
 
 template <class Body>
-void in_pieces(int64_t n, Body&& body) {
+void parallel_elements(int64_t n, Body&& body) {
   parallel((n + task_size - 1) / task_size, n * element_cost, [&](int64_t task) {
     int64_t first = task * task_size;
     body(first, std::min(task_size, n - first));
   });
 }
 
-// As in_pieces, but of whole rows of `width` elements.
+// As parallel_elements, by whole rows of `width` elements.
 template <class Body>
-void in_rows(int64_t rows, int64_t width, Body&& body) {
+void parallel_rows(int64_t rows, int64_t width, Body&& body) {
   int64_t size = std::max<int64_t>(1, task_size / width);
   parallel((rows + size - 1) / size, rows * width * element_cost, [&](int64_t task) {
     int64_t first = task * size;
@@ -103,21 +103,21 @@ class Elementwise : public Op {
  public:
   explicit Elementwise(const OpSpec& spec) : activation_(spec.attrs) {
     check_same_shape(spec);
-    keeps = activation_.keeps;
+    saves = activation_.saves;
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
-               float* kept) const override {
-    in_pieces(pass.batch * out, [&](int64_t first, int64_t n) {
-      pass.kernels.activate(activation_.kind, activation_.alpha, x + first, y + first,
-                            kept ? kept + first : nullptr, n);
+  void forward(const ExecContext& ctx, const float* x, float* y,
+               float* saved) const override {
+    parallel_elements(ctx.batch * out, [&](int64_t first, int64_t n) {
+      ctx.kernels.activate(activation_.kind, activation_.alpha, x + first, y + first,
+                           saved ? saved + first : nullptr, n);
     });
   }
-  Derivative derivative(const float* y, const float* kept) const override {
-    return activation_.derivative(y, kept);
+  Derivative derivative(const float* y, const float* saved) const override {
+    return activation_.derivative(y, saved);
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    differentiate(pass.kernels, before, dz, dx, pass.batch * out);
+    differentiate(ctx.kernels, before, dz, dx, ctx.batch * out);
   }
 
  private:
@@ -129,19 +129,19 @@ class Softmax : public Op {
   explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {
     check_same_shape(spec);
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    in_rows(pass.batch * out / O_, O_, [&](int64_t first, int64_t rows) {
-      pass.kernels.softmax_forward(x + first * O_, y + first * O_, rows, O_);
+    parallel_rows(ctx.batch * out / O_, O_, [&](int64_t first, int64_t rows) {
+      ctx.kernels.softmax_forward(x + first * O_, y + first * O_, rows, O_);
     });
   }
-  void backward(const ExecContext& pass, const float*, const float* y, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    in_rows(pass.batch * out / O_, O_, [&](int64_t row, int64_t rows) {
+    parallel_rows(ctx.batch * out / O_, O_, [&](int64_t row, int64_t rows) {
       int64_t first = row * O_;
-      pass.kernels.softmax_backward(y + first, dz + first, dx + first, rows, O_);
+      ctx.kernels.softmax_backward(y + first, dz + first, dx + first, rows, O_);
     });
-    differentiate(pass.kernels, before, dx, dx, pass.batch * out);
+    differentiate(ctx.kernels, before, dx, dx, ctx.batch * out);
   }
 
  private:
@@ -153,48 +153,49 @@ class NormalizationOp : public Op {
   NormalizationOp(const OpSpec& spec, const std::vector<VariableSpec>& buffers)
       : epsilon_(float(number(spec.attrs, "epsilon"))),
         invert_(number(spec.attrs, "invert") != 0) {
-    const VariableSpec& mean = buffers[size_t(slot_of(spec.buffers, "mean"))];
-    const VariableSpec& variance = buffers[size_t(slot_of(spec.buffers, "variance"))];
+    const VariableSpec& mean = buffers[size_t(variable_index(spec.buffers, "mean"))];
+    const VariableSpec& variance =
+        buffers[size_t(variable_index(spec.buffers, "variance"))];
     mean_ = mean.offset, variance_ = variance.offset, C_ = mean.size();
     check_same_shape(spec);
     if (variance.size() != C_ || product_of(spec.in_shape) % C_)
       refuse_shapes(spec, "its input");
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
-      pass.kernels.normalize(numbers(pass), x + row * C_, y + row * C_, rows);
+    parallel_rows(ctx.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
+      ctx.kernels.normalize(parameters(ctx), x + row * C_, y + row * C_, rows);
     });
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    in_rows(pass.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
+    parallel_rows(ctx.batch * out / C_, C_, [&](int64_t row, int64_t rows) {
       int64_t first = row * C_;
-      pass.kernels.normalize_backward(numbers(pass), dz + first, dx + first, rows);
+      ctx.kernels.normalize_backward(parameters(ctx), dz + first, dx + first, rows);
     });
-    differentiate(pass.kernels, before, dx, dx, pass.batch * out);
+    differentiate(ctx.kernels, before, dx, dx, ctx.batch * out);
   }
 
  private:
-  Normalization numbers(const ExecContext& pass) const {
-    return {pass.buffers + mean_, pass.buffers + variance_, C_, epsilon_, invert_};
+  Normalization parameters(const ExecContext& ctx) const {
+    return {ctx.buffers + mean_, ctx.buffers + variance_, C_, epsilon_, invert_};
   }
   int64_t mean_, variance_, C_;
   float epsilon_;
   bool invert_;
 };
 
-// Of a plan that is nothing else: programs leave it out.
+// Only for a plan that has no other op: programs drop reshapes.
 class Reshape : public Op {
  public:
   explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    copy(x, pass.batch * in, y);
+    copy(x, ctx.batch * in, y);
   }
-  void backward(const ExecContext& pass, const float*, const float*, const float* dz,
+  void backward(const ExecContext& ctx, const float*, const float*, const float* dz,
                 float* dx, const Derivative& before) const override {
-    differentiate(pass.kernels, before, dz, dx, pass.batch * in);
+    differentiate(ctx.kernels, before, dz, dx, ctx.batch * in);
   }
 };
 
@@ -203,7 +204,7 @@ class Reshape : public Op {
 void differentiate(const Kernels& kernels, const Derivative& derivative,
                    const float* dy, float* dx, int64_t n) {
   if (dy == dx && derivative.source == Derivative::one) return;
-  in_pieces(n, [&](int64_t first, int64_t count) {
+  parallel_elements(n, [&](int64_t first, int64_t count) {
     kernels.differentiate(derivative, first, dy + first, dx + first, count);
   });
 }

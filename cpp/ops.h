@@ -25,12 +25,13 @@ using Attrs = std::map<std::string, std::variant<double, std::string>>;
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
 const std::string& text(const Attrs& attrs, const char* name);
-// An integer from `least` to `most`, which memory for as many floats can be had for.
-constexpr double most_whole = 1e9;
-int64_t whole(const Attrs& attrs, const char* name, int64_t least,
-              double most = most_whole);
+// An integer in [least, most]; by default up to what could still be allocated as
+// floats.
+constexpr double max_integer = 1e9;
+int64_t integer(const Attrs& attrs, const char* name, int64_t min,
+                double max = max_integer);
 
-// This engine does not have what the plan asks for.
+// The plan asks for something that this engine does not have.
 struct Unsupported : std::runtime_error {
   Unsupported(const std::string& what, const std::string& kind);
 };
@@ -79,7 +80,7 @@ struct OpSpec {
   std::vector<int> operands{}, wanted{};
 };
 
-// An update of the variables under way; slots (K, size).
+// The variables and the state that an update changes; slots (K, size).
 struct UpdateTarget {
   UpdateParams settings;
   float *params, *slots;
@@ -91,28 +92,28 @@ struct UpdateTarget {
   }
 };
 
-// Multiply-adds of a sample: a product of sizes that no plan makes overflow.
+// Multiply-adds of a sample: a product of sizes that no plan can make overflow.
 inline int64_t work_of(std::initializer_list<int64_t> sizes) {
   double work = 1;
   for (int64_t size : sizes) work *= double(size);
   return int64_t(std::min(work, 1e12));
 }
 
-// The index of the variable that has a role.
-int slot_of(const std::map<std::string, int>& roles, const char* role);
+// The index of the variable in this role.
+int variable_index(const std::map<std::string, int>& roles, const char* role);
 // Throws unless the output has the shape of the input.
 void check_same_shape(const OpSpec&);
 // Throws that the shapes of the op do not fit `what`.
 [[noreturn]] void refuse_shapes(const OpSpec&, const char* what);
 
-// The activation that an op ends with.
+// The activation at the end of an op.
 struct OutputActivation {
   explicit OutputActivation(const Attrs&);
-  Derivative derivative(const float* y, const float* kept) const;
+  Derivative derivative(const float* y, const float* saved) const;
 
   Activation kind;
   float alpha;
-  bool keeps;  // forward must keep the derivative: it cannot be had from the output
+  bool saves;  // forward saves the derivative: it does not follow from y
 };
 
 // What an op sees of the call it works for.
@@ -120,17 +121,19 @@ struct ExecContext {
   const Kernels& kernels;
   const float* params;
   const float* buffers;
-  float* gradient = nullptr;                 // null where none is wanted
-  std::atomic<bool>* overflowing = nullptr;  // per slot: its gradient exceeds safe_sum
+  float* gradient = nullptr;  // null where none is wanted
+  // per variable: its gradient exceeds safe_sum
+  std::atomic<bool>* overflowing = nullptr;
   int64_t batch = 0;
   bool training = false;
-  bool keeps = false;  // outputs and derivatives, for the way back
+  bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
 
-  // Where set, backward leaves the variables to weight_task and tells `may_overflow` of
-  // numbers from which a gradient might overflow.
+  // Where set, backward leaves the gradients of variables to weight_task, and sets
+  // `may_overflow` if its numbers are so large that such a gradient might overflow.
   std::atomic<bool>* may_overflow = nullptr;
-  const UpdateTarget* update = nullptr;  // weight_task updates at once, without a check
+  // weight_task updates the variables at once, unchecked
+  const UpdateTarget* update = nullptr;
 
   float* scratch = nullptr;  // see Op::scratch
 };
@@ -139,28 +142,28 @@ class Op {
  public:
   virtual ~Op() = default;
 
-  // kept (batch, out) is null in inference and where `keeps` is false.
+  // saved (batch, out) is null in inference and where `saves` is false.
   virtual void forward(const ExecContext&, const float* x, float* y,
-                       float* kept) const = 0;
+                       float* saved) const = 0;
 
-  // What the gradient of this op's output must be multiplied with before `backward`
-  // gets it as dz; the op behind does so while it has the numbers in registers.
-  virtual Derivative derivative(const float* y, const float* kept) const;
+  // The factor that turns dL/dy into dL/dz, which `backward` takes; the next op applies
+  // it while it has dL/dy in registers.
+  virtual Derivative derivative(const float* y, const float* saved) const;
 
-  // Adds nothing, overwrites: dx (or nothing, where null) multiplied with `before`, and
-  // the gradients of the op's variables unless pass.may_overflow.
+  // Overwrites, never adds: dx times `before`, and the gradients of the op's variables
+  // unless ctx.may_overflow. dx is null only for the first trainable op.
   virtual void backward(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* dx, const Derivative& before) const = 0;
 
   // The same for ops of several inputs. backward overwrites dx[k], where that is not
   // null; no derivative is multiplied with.
-  virtual void forward_many(const ExecContext& pass, const float* const* x, float* y,
-                            float* kept) const {
-    forward(pass, x[0], y, kept);
+  virtual void forward_many(const ExecContext& ctx, const float* const* x, float* y,
+                            float* saved) const {
+    forward(ctx, x[0], y, saved);
   }
-  virtual void backward_many(const ExecContext& pass, const float* const* x,
+  virtual void backward_many(const ExecContext& ctx, const float* const* x,
                              const float* y, const float* dz, float* const* dx) const {
-    backward(pass, x[0], y, dz, dx[0], {});
+    backward(ctx, x[0], y, dz, dx[0], {});
   }
 
   // The gradients of the op's variables, checked, or their update, in independent
@@ -169,16 +172,18 @@ class Op {
   virtual void weight_task(const ExecContext&, const float*, const float*,
                            int64_t) const {}
 
-  // Each sample's own gradient of the op's trainable variables, not summed over the
-  // batch: sample b writes its places of the vector (P,) at to + b * stride.
+  // The gradient of each sample, not summed over the batch, with respect to the op's
+  // trainable variables: sample b writes its part of the vector (P,) at to + b *
+  // stride.
   virtual void jacobian(const ExecContext&, const float* x, const float* y,
                         const float* dz, float* to, int64_t stride) const;
 
-  // Floats of pass.scratch that this op needs in one of its calls.
+  // Floats of ctx.scratch that one call of this op needs.
   virtual int64_t scratch(const Kernels&, int64_t, bool) const { return 0; }
 
-  // A step of training writes buffers too, from what is behind y, once it is applied.
-  // Before: a buffer's slot whose new value would not be finite, or -1.
+  // A training step also changes buffers, to values that forward has left behind y,
+  // once the step is applied. Before that: the buffer whose new value would not be
+  // finite, or -1.
   virtual int nonfinite_buffer(const ExecContext&, const float*) const { return -1; }
   virtual void commit_buffers(const ExecContext&, const float*, float*) const {}
 
@@ -186,35 +191,36 @@ class Op {
   int64_t rows = 1;         // rows per sample of the products with its variables
   int64_t work = 0;         // multiply-adds per sample
   // Floats behind y, per sample and per batch, that forward fills for backward where
-  // pass.keeps.
+  // ctx.saves.
   int64_t aux_per_sample = 0, aux_per_batch = 0;
-  bool keeps = false;                  // forward keeps numbers for backward
-  bool identity_at_inference = false;  // outside training the outputs are the inputs
+  bool saves = false;                  // forward keeps numbers for backward
+  bool identity_at_inference = false;  // outside training the output is the input
   bool trainable = false;              // owns a trainable variable
 };
 
-// Elements of a task, whole vectors and whole Philox blocks. A transcendental element
+// Elements of a task: whole vectors and whole Philox blocks. A transcendental element
 // costs about as much as 16 multiply-adds; so does one that only passes through memory.
 constexpr int64_t task_size = 4096, element_cost = 16;
 
 // Flags a variable whose gradient exceeds safe_sum.
-inline void flag_overflow(const ExecContext& pass, int slot) {
-  pass.overflowing[slot].store(true, std::memory_order_relaxed);
+inline void flag_overflow(const ExecContext& ctx, int variable) {
+  ctx.overflowing[variable].store(true, std::memory_order_relaxed);
 }
-// The same where some element of g (n,) does.
-inline void check_overflow(const ExecContext& pass, const float* g, int64_t n,
-                           int slot) {
+// Flags it where some element of g (n,) does.
+inline void check_overflow(const ExecContext& ctx, const float* g, int64_t n,
+                           int variable) {
   auto in_safe_range = [](float v) { return std::abs(v) <= safe_sum; };
-  if (!std::all_of(g, g + n, in_safe_range)) flag_overflow(pass, slot);
+  if (!std::all_of(g, g + n, in_safe_range)) flag_overflow(ctx, variable);
 }
 
-// Elementwise passes over n floats, cut into tasks of whole vectors.
+// dx = dy times the derivative, n floats in tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
 
-// A pass over n floats within one task, until the call is to end: body(first, count).
+// Runs body(first, count) over n floats within one task, in chunks, until the call is
+// asked to stop.
 template <class Body>
-void in_turn(int64_t n, Body&& body) {
+void in_chunks(int64_t n, Body&& body) {
   constexpr int64_t size = 1 << 18;
   for (int64_t first = 0; first < n; first += size) {
     int64_t count = std::min(size, n - first);
@@ -223,27 +229,27 @@ void in_turn(int64_t n, Body&& body) {
   }
 }
 inline void copy(const float* from, int64_t n, float* to) {
-  in_turn(n, [&](int64_t first, int64_t count) {
+  in_chunks(n, [&](int64_t first, int64_t count) {
     std::copy_n(from + first, count, to + first);
   });
 }
 template <class T>
 void clear(T* to, int64_t n) {
-  in_turn(n,
-          [&](int64_t first, int64_t count) { std::fill_n(to + first, count, T(0)); });
+  in_chunks(
+      n, [&](int64_t first, int64_t count) { std::fill_n(to + first, count, T(0)); });
 }
-// dx (n,), the elements of `before` from `at` on.
-inline void differentiate_in_turn(const Kernels& kernels, const Derivative& before,
-                                  int64_t at, float* dx, int64_t n) {
-  in_turn(n, [&](int64_t first, int64_t count) {
+// dx (n,) times the derivative's elements from `at` on.
+inline void differentiate_in_chunks(const Kernels& kernels, const Derivative& before,
+                                    int64_t at, float* dx, int64_t n) {
+  in_chunks(n, [&](int64_t first, int64_t count) {
     kernels.differentiate(before, at + first, dx + first, dx + first, count);
   });
 }
 
-// Room in pass.scratch, in floats, for n sums in float64, and these rounded.
-inline int64_t room_for_sums(int64_t n) { return 2 * ((n + 7) / 8 * 8); }
+// Floats of ctx.scratch that hold n float64 sums; and those sums, rounded.
+inline int64_t floats_for_doubles(int64_t n) { return 2 * ((n + 7) / 8 * 8); }
 inline void round_sums(const double* sums, int64_t n, float* to) {
-  in_turn(n, [&](int64_t first, int64_t count) {
+  in_chunks(n, [&](int64_t first, int64_t count) {
     for (int64_t i = first; i < first + count; i++) to[i] = float(sums[i]);
   });
 }
@@ -252,7 +258,7 @@ inline void round_sums(const double* sums, int64_t n, float* to) {
 struct OpSource {
   const OpSpec& spec;
   const std::vector<VariableSpec>&params, &buffers;
-  const OpSpec* pool = nullptr;  // of a convolution: the pooling that it does as well
+  const OpSpec* pool = nullptr;  // max-pooling that a convolution does as well
 };
 
 std::unique_ptr<Op> make_op(const OpSource&);
@@ -261,11 +267,10 @@ std::unique_ptr<Op> make_op(const OpSource&);
 KURVE_OPS(KURVE_FACTORY)
 #undef KURVE_FACTORY
 
-// Whether an op does the work of the op behind it too, a max-pooling.
+// Whether an op is a convolution that also does the max-pooling that follows it.
 bool fuses_pool(const OpSpec&, const OpSpec& next);
 
-// Ops that products cannot be fused into their updates with: gradients are always laid
-// down whole.
+// Rows of ops whose weight gradients are never fused with the update.
 constexpr int64_t never_fused = 1 << 20;
 
 }  // namespace kurve

@@ -9,7 +9,8 @@
 
 namespace kurve {
 
-// Small enough to balance threads, and one order of sums whatever their number.
+// Small enough to balance threads; the order of sums is the same for any number of
+// them.
 constexpr int64_t piece_size = 8192;
 
 Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) {
@@ -64,8 +65,8 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) 
   }
 }
 
-// From the formulas in kernels/optimizer.inl.h. Adam's and Nadam's m is a mean of
-// gradients whose squares did not overflow; Adamax's is held against its bound.
+// From the formulas in kernels/optimizer.inl.h. The m of Adam and Nadam is a mean of
+// gradients whose squares did not overflow; that of Adamax is compared with its bound.
 double Optimizer::max_step() const {
   constexpr double mean = 2e19, never = std::numeric_limits<double>::infinity();
   double epsilon = double(fixed_.epsilon), rest = 1 - beta_1_;
@@ -123,7 +124,7 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
     });
     double total = 0;
     for (size_t i = 0; i < pieces_.size(); i++) {
-      factors[pieces_[i].slot] += sums[i];
+      factors[pieces_[i].variable] += sums[i];
       total += sums[i];
     }
     auto factor = [](double limit, double squares) {
@@ -132,7 +133,7 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
     for (int i = 0; i < variables_; i++)
       factors[i] = factor(clipnorm_, factors[i]) * factor(global_clipnorm_, total);
     in_pieces([&](const Piece& p, size_t) {
-      double f = factors[p.slot];
+      double f = factors[p.variable];
       if (f != 1.0) kernels.scale(gradient + p.offset, float(f), p.size);
     });
   }

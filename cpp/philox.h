@@ -1,4 +1,4 @@
-// Random words that are a function of their place; see kurve/rng.py.
+// Random words as a function of a counter; see kurve.core.rng.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ inline void philox(uint64_t seed, uint32_t purpose, uint64_t stream, uint32_t bl
   words[0] = c0, words[1] = c1, words[2] = c2, words[3] = c3;
 }
 
-// The purpose of an op's numbers is this plus its stream; kurve.core.rng.DROPOUT.
+// Layers draw with this purpose plus their stream, as kurve.core.rng.DROPOUT.
 constexpr uint32_t layer_purpose = 0x10000;
 
 // In (0, 1).

@@ -23,13 +23,14 @@
 namespace kurve {
 namespace {
 
-constexpr int most_threads = 64;
-constexpr size_t stack_size = 4 << 20;  // kernels keep copies of matrices there
-constexpr int spins = 4000;  // some 40 microseconds, less than a sleep and a wake cost
+constexpr int max_threads = 64;
+constexpr size_t stack_size = 4 << 20;  // kernels put copies of matrices there
+// about 40 microseconds, less than a sleep and a wake-up cost
+constexpr int spins = 4000;
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t speed = 40;  // multiply-adds a nanosecond, as in StopToken
-constexpr std::chrono::microseconds least_sleep{50}, most_sleep{10'000};
+constexpr int64_t speed = 40;  // multiply-adds per nanosecond, as in StopToken
+constexpr std::chrono::microseconds min_sleep{50}, max_sleep{10'000};
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -40,9 +41,9 @@ inline void pause() {
 }
 
 // One job at a time, in its caller's float mode. Each participant owns a range of the
-// tasks, claims them one by one and then claims what others have left. A claim word
-// holds the job's number above the next task, so that a thread that wakes late can
-// claim nothing of a later job by mistake.
+// tasks, claims them one by one, and then claims what is left of the other ranges. A
+// claim word holds the job's number above the next task, so a thread that wakes late
+// cannot claim a task of a later job by mistake.
 class Pool {
  public:
   void run(int64_t tasks, int64_t work, Task task, void* context, int threads) {
@@ -79,10 +80,11 @@ class Pool {
     std::atomic<uint32_t> end{0};
   };
 
-  // A thread whose core is taken away amid a task holds up the whole job, for nobody
-  // can take over what is begun. So the time that threads save against one alone is
-  // recorded; once they have cost more than they saved lately, jobs get half as many
-  // for a multiple of what was lost, which thus stays a small part of the whole.
+  // A thread whose core is taken away in the middle of a task holds up the whole job,
+  // since nobody can take over a started task. So the pool records the time that
+  // threads save over running alone. Once they have recently cost more than they saved,
+  // jobs get half as many threads, for a multiple of the time lost: that loss remains a
+  // small part of the whole.
   class Backoff {
    public:
     int limit(int threads, Clock::time_point now, Clock::duration job) const {
@@ -90,22 +92,23 @@ class Pool {
       return now < until_ && job < until_ - now ? std::min(threads, fewer_) : threads;
     }
     void record(Clock::duration saved, int threads) {
-      saved_ = std::min<Clock::duration>(saved_ + saved, most_saved);
-      if (saved_ == most_saved) factor_ = least;
-      if (saved_ > -least_lost) return;
+      saved_ = std::min<Clock::duration>(saved_ + saved, max_saved);
+      if (saved_ == max_saved) factor_ = min_factor;
+      if (saved_ > -min_lost) return;
       fewer_ = std::max(1, threads / 2);
-      until_ = Clock::now() + factor_ * std::min<Clock::duration>(-saved_, most_lost);
-      factor_ = std::min(2 * factor_, most);
+      until_ = Clock::now() + factor_ * std::min<Clock::duration>(-saved_, max_lost);
+      factor_ = std::min(2 * factor_, max_factor);
       saved_ = Clock::duration::zero();
     }
 
    private:
-    static constexpr int least = 16, most = 128;  // length of a pause / what was lost
-    static constexpr std::chrono::milliseconds most_saved{10}, most_lost{1000};
-    static constexpr std::chrono::microseconds least_lost{50};
+    static constexpr int min_factor = 16,
+                         max_factor = 128;  // length of a pause / time lost
+    static constexpr std::chrono::milliseconds max_saved{10}, max_lost{1000};
+    static constexpr std::chrono::microseconds min_lost{50};
     Clock::duration saved_{0};
     Clock::time_point until_{};
-    int fewer_ = 1, factor_ = least;
+    int fewer_ = 1, factor_ = min_factor;
   };
 
   bool all_done(int64_t tasks) const {
@@ -113,7 +116,7 @@ class Pool {
   }
 
   // Waits for the others after this thread has done `own` of the tasks. Returns how
-  // much later it would have been ready alone, going by these.
+  // much later it would have finished alone, judging by these.
   Clock::duration wait(int64_t tasks, int64_t own, Clock::time_point start) {
     Clock::time_point now = Clock::now();
     Clock::time_point alone =
@@ -123,22 +126,21 @@ class Pool {
         pause();
         continue;
       }
-      stop_requested(
-          StopToken::usual);  // the others leave out what they have not begun
+      stop_requested(StopToken::default_interval);  // lets the others skip the rest
       Clock::duration late = Clock::now() - alone;
       if (late < Clock::duration::zero())
         sched_yield();
-      else  // one of them may run on this core
+      else  // one of them may need this core
         std::this_thread::sleep_for(
-            std::clamp<Clock::duration>(late / 4, least_sleep, most_sleep));
+            std::clamp<Clock::duration>(late / 4, min_sleep, max_sleep));
     }
     return alone - Clock::now();
   }
 
   void publish(int64_t tasks, Task task, void* context, int threads) {
-    // Every range is closed before anything of the last job is overwritten: a late
-    // thread that reads a word of the new job then fails to claim in the old one's
-    // name.
+    // Every range is closed before anything of the last job is overwritten, so that a
+    // late thread that reads a word of the new job fails to claim under the old job's
+    // number.
     for (int t = 0; t <= workers_; t++)
       ranges_[t].claim.store(UINT32_MAX, std::memory_order_relaxed);
     task_.store(task, std::memory_order_release);
@@ -170,7 +172,7 @@ class Pool {
         if (uint32_t(claim >> 32) != job ||
             next >= range.end.load(std::memory_order_acquire))
           break;
-        // Read before the claim: they are the job's own if the claim succeeds.
+        // Read before the claim: they belong to this job if the claim succeeds.
         Task task = task_.load(std::memory_order_acquire);
         void* context = context_.load(std::memory_order_acquire);
         uint64_t mode = mode_.load(std::memory_order_acquire);
@@ -190,7 +192,7 @@ class Pool {
   void serve(int self) {
     uint32_t seen = 0;
     for (;;) {
-      // Beyond the number of threads that is set now, jobs are not waited for.
+      // Threads beyond the current limit do not wait for jobs.
       for (int limit; self >= (limit = limit_.load());) limit_.wait(limit);
       for (int i = 0; i < spins && job_.load(std::memory_order_relaxed) == seen; i++)
         pause();
@@ -204,20 +206,22 @@ class Pool {
     }
   }
 
-  // Signals are the main thread's business; the pool never ends, so neither do they.
+  // Signals belong to the main thread. The pool is never destroyed, so neither are its
+  // threads.
   bool start_worker() {
     sigset_t all, old;
     sigfillset(&all);
-    pthread_attr_t how;
-    pthread_attr_init(&how);
-    pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&how, stack_size);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, stack_size);
     auto* start = new (std::nothrow) Start{this, workers_ + 1};
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_t thread;
-    bool started = start && pthread_create(&thread, &how, &Pool::enter, start) == 0;
+    bool started =
+        start && pthread_create(&thread, &attributes, &Pool::enter, start) == 0;
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
-    pthread_attr_destroy(&how);
+    pthread_attr_destroy(&attributes);
     if (started)
       workers_++;
     else  // fewer threads give the same bits
@@ -229,15 +233,15 @@ class Pool {
     Pool* pool;
     int self;
   };
-  static void* enter(void* given) {
-    Start start = *static_cast<Start*>(given);
-    delete static_cast<Start*>(given);
+  static void* enter(void* argument) {
+    Start start = *static_cast<Start*>(argument);
+    delete static_cast<Start*>(argument);
     start.pool->serve(start.self);
     return nullptr;
   }
 
   std::atomic<bool> busy_{false};
-  // Touched by the thread that holds busy_ only.
+  // Accessed only by the thread that holds busy_.
   int workers_ = 0;
   Backoff backoff_;
 
@@ -248,7 +252,7 @@ class Pool {
   alignas(64) std::atomic<uint32_t> job_{0};
   std::atomic<int> sleepers_{0};
   alignas(64) std::atomic<int64_t> done_{0};
-  Range ranges_[most_threads];
+  Range ranges_[max_threads];
 };
 
 std::string first_word(const std::string& path, double* second = nullptr) {
@@ -259,16 +263,17 @@ std::string first_word(const std::string& path, double* second = nullptr) {
   return word;
 }
 
-// CPUs that the quota of this process's control group pays for; that of a parent group
-// counts too. Less than half a CPU more is left: two threads on 1.2 CPUs stand still so
-// often that one is faster.
+// CPUs that the cgroup quota of this process, or of a parent group, pays for. Less than
+// half a CPU more is not used: two threads on 1.2 CPUs are stopped so often that one is
+// faster.
 int quota_threads() {
-  double least = most_threads;
-  auto meet = [&](const std::string& quota, double period) {
-    double q = std::atof(quota.c_str());  // "max", "-1" and nothing mean no limit
-    if (q > 0 && period > 0) least = std::min(least, std::round(q / period));
+  double limit = max_threads;
+  auto consider = [&](const std::string& quota, double period) {
+    // "max", "-1" and an empty string mean no limit
+    double q = std::atof(quota.c_str());
+    if (q > 0 && period > 0) limit = std::min(limit, std::round(q / period));
   };
-  // Lines are number:controllers:path, of version 2 without controllers.
+  // Lines are number:controllers:path; version 2 lists no controllers.
   std::string line;
   for (std::ifstream file("/proc/self/cgroup"); std::getline(file, line);) {
     size_t first = line.find(':'), second = line.find(':', first + 1);
@@ -283,17 +288,17 @@ int quota_threads() {
       double period = 0;
       if (v2) {
         std::string quota = first_word("/sys/fs/cgroup" + path + "/cpu.max", &period);
-        meet(quota, period);
+        consider(quota, period);
       } else {
         const std::string start = "/sys/fs/cgroup/cpu" + path + "/cpu.cfs_";
         period = std::atof(first_word(start + "period_us").c_str());
-        meet(first_word(start + "quota_us"), period);
+        consider(first_word(start + "quota_us"), period);
       }
       if (path.empty()) break;
       path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
     }
   }
-  return std::max(1, int(least));
+  return std::max(1, int(limit));
 }
 
 int available_threads() {
@@ -305,24 +310,24 @@ int available_threads() {
 }
 
 int default_threads() {
-  int threads = std::min({available_threads(), quota_threads(), most_threads});
+  int threads = std::min({available_threads(), quota_threads(), max_threads});
   const char* text = std::getenv("KURVE_NUM_THREADS");
   if (!text || !*text) return threads;
   char* end = nullptr;
-  long wanted = std::strtol(text, &end, 10);
-  if (*end || wanted < 1 || wanted > most_threads)
+  long requested = std::strtol(text, &end, 10);
+  if (*end || requested < 1 || requested > max_threads)
     throw std::invalid_argument(
         "[kurve] the environment variable KURVE_NUM_THREADS must be an integer in "
         "[1, 64]. Received: '" +
         std::string(text) + "'. Try KURVE_NUM_THREADS=" + std::to_string(threads) +
         ".");
-  return int(wanted);
+  return int(requested);
 }
 
-std::atomic<int> threads_limit{0};  // 0: not decided yet
+std::atomic<int> threads_limit{0};  // 0: not read yet
 std::atomic<Pool*> the_pool{nullptr};
 
-// The parent's threads do not exist in the child; its pool is left behind unused.
+// The parent's threads do not exist in the child, which leaves its pool behind unused.
 [[maybe_unused]] const int fork_handlers =
     pthread_atfork([] { fork_safe_mutex().lock(); }, [] { fork_safe_mutex().unlock(); },
                    [] {
@@ -337,7 +342,7 @@ Pool* make_pool() {
   return the_pool.load();
 }
 
-// The tasks of one call of `parallel`, and what may end it early.
+// The tasks of one call of `parallel`, and what may stop it early.
 struct Call {
   Task task;
   void* context;
@@ -349,7 +354,7 @@ struct Call {
   static void run(void* call, int64_t i) { static_cast<Call*>(call)->run(i); }
 
   void run(int64_t i) {
-    ScopedStopToken watched(stop_token);
+    ScopedStopToken scope(stop_token);
     if (failed.load(std::memory_order_relaxed) || stop_requested(work)) return;
     try {
       task(context, i);
@@ -362,7 +367,7 @@ struct Call {
 }  // namespace
 
 std::mutex& fork_safe_mutex() {
-  static std::mutex* mutex = new std::mutex;  // outlives every static's destructor
+  static std::mutex* mutex = new std::mutex;  // outlives all destructors of statics
   return *mutex;
 }
 
@@ -376,10 +381,10 @@ int get_threads() {
 }
 
 void set_threads(int threads) {
-  if (threads < 1 || threads > most_threads)
+  if (threads < 1 || threads > max_threads)
     throw std::invalid_argument(
         "[set_threads] n must be in [1, 64]. Received: " + std::to_string(threads) +
-        ". Try set_threads(" + std::to_string(std::clamp(threads, 1, most_threads)) +
+        ". Try set_threads(" + std::to_string(std::clamp(threads, 1, max_threads)) +
         ").");
   threads_limit.store(threads);
 }

@@ -7,14 +7,15 @@
 
 namespace kurve {
 
-// The default is KURVE_NUM_THREADS, else the smaller of affinity and cgroup quota.
+// The default is KURVE_NUM_THREADS, else the smaller of the CPU affinity and the cgroup
+// quota.
 int get_threads();
 void set_threads(int threads);
 
-// Held for moments only, and never across a fork: the child finds it free.
+// Held only briefly, and never across a fork: the child finds it unlocked.
 std::mutex& fork_safe_mutex();
 
-// Work below this many multiply-adds (some 5 microseconds) stays on one thread.
+// Work below this many multiply-adds (about 5 microseconds) stays on one thread.
 constexpr int64_t parallel_from = 250'000;
 
 using Task = void (*)(void* context, int64_t task);
@@ -22,8 +23,9 @@ void run_tasks(int64_t tasks, int64_t work, Task task, void* context);
 
 // Calls body(0) ... body(tasks - 1), each once, in any order, on the pool's threads; on
 // the caller's alone where `work` is small, another thread is using the pool, or the
-// threads have lately cost more time than they saved. Where one throws or the caller's
-// stop_token ends, those not begun are left out; the first error is thrown again.
+// threads have recently cost more time than they saved. Where one throws or the
+// caller's StopToken stops, those not yet started are skipped; the first error is
+// rethrown.
 template <class Body>
 void parallel(int64_t tasks, int64_t work, Body&& body) {
   if (tasks < 2 || work < parallel_from) {

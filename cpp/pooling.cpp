@@ -11,39 +11,40 @@ class PoolOp : public Op {
   explicit PoolOp(const OpSpec& spec) : pool_(pool_of(spec)) {
     work = work_of({product_of(spec.out_shape), pool_.ph, pool_.pw});
     rows = never_fused;
-    // Windows that an element lies in.
-    auto most = [](int64_t n, int64_t size, int64_t stride) {
+    // The number of windows that contain an element.
+    auto windows_over = [](int64_t n, int64_t size, int64_t stride) {
       return std::min(n, (size + stride - 1) / stride);
     };
-    long_ = most(pool_.OH, pool_.ph, pool_.sh) * most(pool_.OW, pool_.pw, pool_.sw) >
-            longest_chain_in_place;
+    float64_sums_ = windows_over(pool_.OH, pool_.ph, pool_.sh) *
+                        windows_over(pool_.OW, pool_.pw, pool_.sw) >
+                    longest_chain_in_place;
   }
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    return long_ && training ? batch * room_for_sums(in) : 0;
+    return float64_sums_ && training ? batch * floats_for_doubles(in) : 0;
   }
-  void forward(const ExecContext& pass, const float* x, float* y,
+  void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
-      pass.kernels.images->pool(pool_, x + b * in, y + b * out);
+    parallel(ctx.batch, ctx.batch * in * element_cost, [&](int64_t b) {
+      ctx.kernels.images->pool(pool_, x + b * in, y + b * out);
     });
   }
-  void backward(const ExecContext& pass, const float* x, const float* y,
-                const float* dz, float* dx, const Derivative& before) const override {
-    const Kernels& kernels = pass.kernels;
-    parallel(pass.batch, pass.batch * in * element_cost, [&](int64_t b) {
-      float *to = dx + b * in, *room = pass.scratch + b * room_for_sums(in);
-      double* sums = long_ ? reinterpret_cast<double*>(room) : nullptr;
+  void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
+                float* dx, const Derivative& before) const override {
+    const Kernels& kernels = ctx.kernels;
+    parallel(ctx.batch, ctx.batch * in * element_cost, [&](int64_t b) {
+      float *to = dx + b * in, *memory = ctx.scratch + b * floats_for_doubles(in);
+      double* sums = float64_sums_ ? reinterpret_cast<double*>(memory) : nullptr;
       if (sums) clear(sums, in);
       kernels.images->pool_backward(pool_, x + b * in, y + b * out, dz + b * out, to,
                                     sums);
       if (sums) round_sums(sums, in, to);
-      differentiate_in_turn(kernels, before, b * in, to, in);
+      differentiate_in_chunks(kernels, before, b * in, to, in);
     });
   }
 
  private:
   Pool pool_;
-  bool long_;  // sums of gradients
+  bool float64_sums_;  // sums of gradients need float64
 };
 
 }  // namespace
@@ -59,14 +60,14 @@ Pool pool_of(const OpSpec& spec) {
     p.ph = p.sh = p.H;
     p.pw = p.sw = p.W;
   } else {
-    p.ph = whole(spec.attrs, "pool_h", 1);
-    p.pw = whole(spec.attrs, "pool_w", 1);
-    p.sh = whole(spec.attrs, "stride_h", 1);
-    p.sw = whole(spec.attrs, "stride_w", 1);
-    p.top = whole(spec.attrs, "pad_top", 0);
-    p.left = whole(spec.attrs, "pad_left", 0);
+    p.ph = integer(spec.attrs, "pool_h", 1);
+    p.pw = integer(spec.attrs, "pool_w", 1);
+    p.sh = integer(spec.attrs, "stride_h", 1);
+    p.sw = integer(spec.attrs, "stride_w", 1);
+    p.top = integer(spec.attrs, "pad_top", 0);
+    p.left = integer(spec.attrs, "pad_left", 0);
   }
-  // Every window meets the image.
+  // Every window overlaps the image.
   auto meets = [](int64_t n, int64_t stride, int64_t pad, int64_t size,
                   int64_t window) {
     return (n - 1) * stride - pad < size && pad < window;

@@ -1,33 +1,31 @@
 #include "program.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <cstdio>
 
 #include "dispatch.h"
-#include "float_mode.h"
+#include "execution.h"
 #include "pool.h"
 #include "stop_token.h"
-#include "workspace.h"
 
 namespace kurve {
 
-int64_t vector_size(const std::vector<VariableSpec>& slots) {
+int64_t vector_size(const std::vector<VariableSpec>& variables) {
   int64_t end = 0;
-  for (const VariableSpec& s : slots) end = std::max(end, s.offset + s.size());
+  for (const VariableSpec& s : variables) end = std::max(end, s.offset + s.size());
   return (end + 15) / 16 * 16;
 }
 
-NoMemory::NoMemory(int64_t batch, double bytes) {
+OutOfMemory::OutOfMemory(int64_t batch, double bytes) {
   std::snprintf(text_, sizeof text_,
-                "[native] no memory to work in for a batch of this size. Received: "
-                "%lld rows, which take %.3g GiB. Try a smaller batch_size.",
+                "[native] not enough memory for a batch of this size. Received: "
+                "%lld rows, which need %.3g GiB. Try a smaller batch_size.",
                 static_cast<long long>(batch), bytes / double(1 << 30));
 }
 
-// Up to so many rows, the trip of a gradient through memory costs more than a look at
-// what it is made of.
+// Up to this many rows, writing a gradient to memory and reading it back costs more
+// than checking in advance that it cannot overflow.
 constexpr int64_t fused_rows = 128;
 
 Program::Program(const Description& d)
@@ -72,61 +70,51 @@ Program::Program(const Description& d)
 
 Program::~Program() = default;
 
-// A workspace that no other call uses, given back at the end of the scope.
-class Program::WorkspaceLease {
- public:
-  WorkspaceLease(const Program& program, int64_t batch, bool training)
-      : program_(program) {
-    {
-      std::lock_guard lock(fork_safe_mutex());
-      if (!program.free_.empty()) {
-        workspace_ = std::move(program.free_.back());
-        program.free_.pop_back();
-      }
-    }
-    if (!workspace_) {
-      {
-        // A place to be given back to, while an error may still be thrown.
-        std::lock_guard lock(fork_safe_mutex());
-        program.free_.reserve(program.made_ + 1);
-        program.made_++;
-      }
-      workspace_ = std::make_unique<Workspace>();
-      workspace_->overflowing =
-          std::make_unique<std::atomic<bool>[]>(program.params_.size());
-      workspace_->totals.resize(size_t(program.totals_size()));
-      if (program.optimizer_)
-        workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
-    }
-    try {
-      std::vector<int64_t> targets;
-      int64_t outputs = 0, rows = 0;
-      for (size_t h = 0; h < program.heads(); h++) {
-        targets.push_back(program.target_size(h));
-        outputs = std::max(outputs, program.output_size(h));
-        rows = std::max(rows, program.objectives_[h].rows(1));
-      }
-      workspace_->reserve(batch, training,
-                          {program.input_sizes_, targets, program.widest_, outputs,
-                           rows, program.params_size_, program.fused_batch_,
-                           *program.graph_, program.kernels_});
-    } catch (const std::bad_alloc&) {
-      throw NoMemory(batch, workspace_->wanted());
-    }
-  }
-  ~WorkspaceLease() {
+Program::WorkspaceLease::WorkspaceLease(const Program& program, int64_t batch,
+                                        bool training)
+    : program_(program) {
+  {
     std::lock_guard lock(fork_safe_mutex());
-    program_.free_.push_back(std::move(workspace_));
+    if (!program.free_.empty()) {
+      workspace_ = std::move(program.free_.back());
+      program.free_.pop_back();
+    }
   }
-  Workspace& operator*() const { return *workspace_; }
-  Workspace* operator->() const { return workspace_.get(); }
+  if (!workspace_) {
+    {
+      // Room to return it to, while an error may still be thrown.
+      std::lock_guard lock(fork_safe_mutex());
+      program.free_.reserve(program.workspaces_ + 1);
+      program.workspaces_++;
+    }
+    workspace_ = std::make_unique<Workspace>();
+    workspace_->overflowing =
+        std::make_unique<std::atomic<bool>[]>(program.params_.size());
+    workspace_->totals.resize(size_t(program.totals_size()));
+    if (program.optimizer_)
+      workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
+  }
+  try {
+    std::vector<int64_t> targets;
+    int64_t outputs = 0, rows = 0;
+    for (size_t h = 0; h < program.heads(); h++) {
+      targets.push_back(program.target_size(h));
+      outputs = std::max(outputs, program.output_size(h));
+      rows = std::max(rows, program.objectives_[h].rows(1));
+    }
+    workspace_->reserve(batch, training,
+                        {program.input_sizes_, targets, program.widest_, outputs, rows,
+                         program.params_size_, program.fused_batch_, *program.graph_,
+                         program.kernels_});
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(batch, workspace_->requested_bytes());
+  }
+}
 
- private:
-  const Program& program_;
-  std::unique_ptr<Workspace> workspace_;
-};
-
-namespace {
+Program::WorkspaceLease::~WorkspaceLease() {
+  std::lock_guard lock(fork_safe_mutex());
+  program_.free_.push_back(std::move(workspace_));
+}
 
 void check_bounds(const Batches& b, int64_t first, int64_t last) {
   int64_t size = b.order ? b.order_size : b.n;
@@ -138,7 +126,16 @@ void check_bounds(const Batches& b, int64_t first, int64_t last) {
           "[native] bounds must increase and stay within the rows.");
 }
 
-constexpr int64_t huge = 1 << 18;  // floats of a sample
+int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
+  int64_t largest = 0;
+  for (int64_t s = first; s < last; s++)
+    largest = std::max(largest, b.bounds[s + 1] - b.bounds[s]);
+  return largest;
+}
+
+namespace {
+
+constexpr int64_t large_sample = 1 << 18;  // floats of a sample
 
 template <class T>
 void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
@@ -146,19 +143,8 @@ void copy_rows(const T* from, const int64_t* order, int64_t n, int64_t width,
   if (width == 1)
     for (int64_t i = 0; i < n; i++) to[i] = from[order[i]];
   else
-    for (int64_t i = 0; i < n && (width < huge || !stop_requested(width)); i++)
+    for (int64_t i = 0; i < n && (width < large_sample || !stop_requested(width)); i++)
       std::copy_n(from + order[i] * width, width, to + i * width);
-}
-
-bool all_finite(const float* x, int64_t n) {
-  return std::all_of(x, x + n, [](float v) { return v - v == 0; });
-}
-
-int64_t largest_batch(const Batches& b, int64_t first, int64_t last) {
-  int64_t most = 0;
-  for (int64_t s = first; s < last; s++)
-    most = std::max(most, b.bounds[s + 1] - b.bounds[s]);
-  return most;
 }
 
 }  // namespace
@@ -237,14 +223,14 @@ int64_t Program::work_of(int64_t rows) const {
   return std::max<int64_t>(3 * rows * std::max(params_size_, work_), 100'000);
 }
 
-ExecContext Program::pass(const State& state, int64_t batch,
-                          const Workspace& ws) const {
-  ExecContext pass{kernels_, state.params, state.buffers};
-  pass.batch = batch;
-  pass.seed = state.seed;
-  pass.step = uint64_t(state.step);
-  pass.scratch = ws.scratch;
-  return pass;
+ExecContext Program::context(const State& state, int64_t batch,
+                             const Workspace& ws) const {
+  ExecContext ctx{kernels_, state.params, state.buffers};
+  ctx.batch = batch;
+  ctx.seed = state.seed;
+  ctx.step = uint64_t(state.step);
+  ctx.scratch = ws.scratch;
+  return ctx;
 }
 
 namespace {
@@ -257,26 +243,26 @@ const float* value_at(const Workspace& ws, int input) {
 }  // namespace
 
 // Heads write to `outputs` unless that is null. Says in ws.value where outputs lie.
-void Program::forward(const ExecContext& pass, Workspace& ws,
+void Program::forward(const ExecContext& ctx, Workspace& ws,
                       float* const* outputs) const {
   for (size_t i = 0; i < graph_->nodes.size(); i++) {
     const Node& node = graph_->nodes[i];
     const float* x = value_at(ws, node.inputs[0]);
-    if (node.op->identity_at_inference && !pass.training && !pass.keeps &&
+    if (node.op->identity_at_inference && !ctx.training && !ctx.saves &&
         (node.head < 0 || !outputs)) {
       ws.value[i] = x;
       continue;
     }
-    float* y = pass.keeps ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
+    float* y = ctx.saves ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
     if (outputs && node.head >= 0) y = outputs[node.head];
-    float* kept = pass.keeps ? ws.kept[i] : nullptr;
+    float* saved = ctx.saves ? ws.saved[i] : nullptr;
     if (node.inputs.size() == 1) {
-      node.op->forward(pass, x, y, kept);
+      node.op->forward(ctx, x, y, saved);
     } else {
       const float* xs[most_inputs];
       for (size_t k = 0; k < node.inputs.size(); k++)
         xs[k] = value_at(ws, node.inputs[k]);
-      node.op->forward_many(pass, xs, y, kept);
+      node.op->forward_many(ctx, xs, y, saved);
     }
     ws.value[i] = y;
   }
@@ -301,24 +287,24 @@ void add_to(const Kernels& kernels, const float* from, float* to, int64_t n) {
 }  // namespace
 
 // Where the gradient of a node's output lies.
-float* Program::gradient_at(const ExecContext& pass, const Workspace& ws,
+float* Program::gradient_at(const ExecContext& ctx, const Workspace& ws,
                             size_t i) const {
-  return pass.may_overflow ? ws.gradient_of[i]
-                           : ws.slots[size_t(graph_->nodes[i].gradient_slot)];
+  return ctx.may_overflow ? ws.gradient_of[i]
+                          : ws.slots[size_t(graph_->nodes[i].gradient_slot)];
 }
 
 // The chain rule, from the gradients of the heads' outputs to those of the variables,
-// in pass.gradient; or to each sample's own, (batch, stride) floats of `jacobian`.
-void Program::backward(const ExecContext& pass, Workspace& ws, float* jacobian,
+// in ctx.gradient; or to each sample's own, (batch, stride) floats of `jacobian`.
+void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
                        int64_t stride) const {
   const std::vector<Node>& nodes = graph_->nodes;
   for (size_t i = nodes.size(); i-- > 0;) {
     const Node& node = nodes[i];
     if (!node.needed) continue;
-    float* dz = gradient_at(pass, ws, i);
+    float* dz = gradient_at(ctx, ws, i);
     if (!node.defers_derivative)
-      differentiate(kernels_, node.op->derivative(ws.out[i], ws.kept[i]), dz, dz,
-                    pass.batch * node.op->out);
+      differentiate(kernels_, node.op->derivative(ws.out[i], ws.saved[i]), dz, dz,
+                    ctx.batch * node.op->out);
     size_t count = node.inputs.size(), spare = ws.slots.size();
     const float* xs[most_inputs];
     float* dx[most_inputs];
@@ -328,18 +314,18 @@ void Program::backward(const ExecContext& pass, Workspace& ws, float* jacobian,
       bool wanted = v >= 0 && nodes[size_t(v)].needed;
       dx[k] = !wanted        ? nullptr
               : node.adds[k] ? ws.slots[--spare]
-                             : gradient_at(pass, ws, size_t(v));
+                             : gradient_at(ctx, ws, size_t(v));
     }
-    bool shares = !node.uses.empty() && pass.gradient;
-    ExecContext own = pass;
+    bool shares = !node.uses.empty() && ctx.gradient;
+    ExecContext own = ctx;
     if (shares) own.gradient = ws.more_gradient;
-    const ExecContext& p = shares ? own : pass;
+    const ExecContext& p = shares ? own : ctx;
     if (jacobian) add_jacobian(p, node, xs[0], ws.out[i], dz, jacobian, stride);
     if (count == 1) {
       int v = node.inputs[0];
       Derivative before;
       if (v >= 0 && nodes[size_t(v)].defers_derivative)
-        before = nodes[size_t(v)].op->derivative(xs[0], ws.kept[size_t(v)]);
+        before = nodes[size_t(v)].op->derivative(xs[0], ws.saved[size_t(v)]);
       assert(dx[0] || node.op->trainable);
       node.op->backward(p, xs[0], ws.out[i], dz, dx[0], before);
     } else {
@@ -347,18 +333,18 @@ void Program::backward(const ExecContext& pass, Workspace& ws, float* jacobian,
     }
     for (size_t k = 0; k < count; k++)
       if (dx[k] && node.adds[k])
-        add_to(kernels_, dx[k], gradient_at(pass, ws, size_t(node.inputs[k])),
-               pass.batch * node.widths[k]);
-    if (shares) add_shared(pass, node, ws.more_gradient);
+        add_to(kernels_, dx[k], gradient_at(ctx, ws, size_t(node.inputs[k])),
+               ctx.batch * node.widths[k]);
+    if (shares) add_shared(ctx, node, ws.more_gradient);
   }
 }
 
 // Takes the gradients of a node's variables to where they belong.
-void Program::add_shared(const ExecContext& pass, const Node& node,
+void Program::add_shared(const ExecContext& ctx, const Node& node,
                          const float* from) const {
   for (const Node::Use& use : node.uses) {
     const VariableSpec& s = params_[size_t(use.slot)];
-    float* to = pass.gradient + s.offset;
+    float* to = ctx.gradient + s.offset;
     if (!use.adds) {
       std::copy_n(from + s.offset, s.size(), to);
       continue;
@@ -366,20 +352,20 @@ void Program::add_shared(const ExecContext& pass, const Node& node,
     add_to(kernels_, from + s.offset, to, s.size());
     if (!std::all_of(to, to + s.size(),
                      [](float g) { return std::abs(g) <= safe_sum; }))
-      pass.overflowing[use.slot].store(true, std::memory_order_relaxed);
+      ctx.overflowing[use.slot].store(true, std::memory_order_relaxed);
   }
 }
 
 // Each sample's gradient of a node's variables, written or added.
-void Program::add_jacobian(const ExecContext& pass, const Node& node, const float* x,
+void Program::add_jacobian(const ExecContext& ctx, const Node& node, const float* x,
                            const float* y, const float* dz, float* to,
                            int64_t stride) const {
-  if (node.uses.empty()) return node.op->jacobian(pass, x, y, dz, to, stride);
-  std::vector<float> own(size_t(pass.batch * params_size_));
-  node.op->jacobian(pass, x, y, dz, own.data(), params_size_);
+  if (node.uses.empty()) return node.op->jacobian(ctx, x, y, dz, to, stride);
+  std::vector<float> own(size_t(ctx.batch * params_size_));
+  node.op->jacobian(ctx, x, y, dz, own.data(), params_size_);
   for (const Node::Use& use : node.uses) {
     const VariableSpec& s = params_[size_t(use.slot)];
-    for (int64_t b = 0; b < pass.batch; b++)
+    for (int64_t b = 0; b < ctx.batch; b++)
       for (int64_t k = s.offset; k < s.offset + s.size(); k++)
         to[b * stride + k] += own[size_t(b * params_size_ + k)];
   }
@@ -387,61 +373,60 @@ void Program::add_jacobian(const ExecContext& pass, const Node& node, const floa
 
 // The weighted sum of the heads' losses, each of which goes to ws.losses; with
 // `training` their gradients too.
-double Program::losses(const ExecContext& pass, Workspace& ws, bool training) const {
+double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) const {
   double total = 0;
   for (size_t h = 0; h < heads(); h++) {
     if (!objectives_[h].has_loss()) continue;
     size_t i = size_t(graph_->heads[h]);
     const Targets& t = ws.targets[h];
     float* dz = nullptr;
-    if (training && graph_->nodes[i].needed) dz = gradient_at(pass, ws, i);
-    double loss =
-        objectives_[h].loss(kernels_, {ws.value[i], t.y, t.weights, pass.batch},
-                            {ws.elements, ws.rows}, dz);
+    if (training && graph_->nodes[i].needed) dz = gradient_at(ctx, ws, i);
+    double loss = objectives_[h].loss(
+        kernels_, {ws.value[i], t.y, t.weights, ctx.batch}, {ws.elements, ws.rows}, dz);
     ws.losses[h] = loss;
     total += double(loss_weights_[h]) * loss;
     if (dz && loss_weights_[h] != 1)
-      kernels_.scale(dz, loss_weights_[h], pass.batch * output_size(h));
+      kernels_.scale(dz, loss_weights_[h], ctx.batch * output_size(h));
   }
   return total;
 }
 
 // Adds a batch to the totals.
-void Program::add_totals(const ExecContext& pass, const Workspace& ws, double loss,
+void Program::add_totals(const ExecContext& ctx, const Workspace& ws, double loss,
                          double* totals) const {
-  totals[0] += loss * double(pass.batch);
-  totals[1] += double(pass.batch);
+  totals[0] += loss * double(ctx.batch);
+  totals[1] += double(ctx.batch);
   double* to = totals + 2;
   for (size_t h = 0; heads() > 1 && h < heads(); h++)
-    *to++ += ws.losses[h] * double(pass.batch);
+    *to++ += ws.losses[h] * double(ctx.batch);
   for (size_t h = 0; h < heads(); h++) {
     const Targets& t = ws.targets[h];
     const float* p = ws.value[size_t(graph_->heads[h])];
-    objectives_[h].add_metrics(kernels_, {p, t.y, t.weights, pass.batch},
+    objectives_[h].add_metrics(kernels_, {p, t.y, t.weights, ctx.batch},
                                {ws.elements, ws.rows}, to);
     to += objectives_[h].totals_size() - 2;
   }
 }
 
-// Loss with penalties; the gradient goes to pass.gradient.
-double Program::forward_backward(const ExecContext& pass, Workspace& ws) const {
-  forward(pass, ws, nullptr);
+// Loss with penalties; the gradient goes to ctx.gradient.
+double Program::forward_backward(const ExecContext& ctx, Workspace& ws) const {
+  forward(ctx, ws, nullptr);
   if (stopped()) return 0;  // where maxima were is read below, and may not be there
-  double loss = losses(pass, ws, true);
-  backward(pass, ws, nullptr, 0);
-  return loss + objectives_[0].penalties(kernels_, pass.params, pass.gradient,
-                                         pass.overflowing);
+  double loss = losses(ctx, ws, true);
+  backward(ctx, ws, nullptr, 0);
+  return loss +
+         objectives_[0].penalties(kernels_, ctx.params, ctx.gradient, ctx.overflowing);
 }
 
 // Of all ops in one go, from the gradients of outputs that were kept.
-void Program::run_weight_tasks(const ExecContext& pass, Workspace& ws) const {
+void Program::run_weight_tasks(const ExecContext& ctx, Workspace& ws) const {
   const std::vector<Node>& nodes = graph_->nodes;
   int64_t tasks = 0;
-  for (const Node& node : nodes) tasks += node.op->weight_tasks(pass);
-  parallel(tasks, (pass.batch + 16) * params_size_, [&](int64_t task) {
+  for (const Node& node : nodes) tasks += node.op->weight_tasks(ctx);
+  parallel(tasks, (ctx.batch + 16) * params_size_, [&](int64_t task) {
     size_t i = 0;
-    for (int64_t own; task >= (own = nodes[i].op->weight_tasks(pass)); i++) task -= own;
-    nodes[i].op->weight_task(pass, value_at(ws, nodes[i].inputs[0]), ws.gradient_of[i],
+    for (int64_t own; task >= (own = nodes[i].op->weight_tasks(ctx)); i++) task -= own;
+    nodes[i].op->weight_task(ctx, value_at(ws, nodes[i].inputs[0]), ws.gradient_of[i],
                              task);
   });
 }
@@ -458,7 +443,7 @@ void Program::predict(const State& state, const Inputs* x, int64_t n,
     use_inputs(x, first, rows, *ws);
     float* outputs[most_heads];
     for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
-    forward(pass(state, rows, *ws), *ws, outputs);
+    forward(context(state, rows, *ws), *ws, outputs);
   });
 }
 
@@ -467,7 +452,7 @@ void Program::test(const State& state, const Batches& batches, double* totals) c
   WorkspaceLease ws(*this, largest_batch(batches, 0, batches.steps), false);
   double penalties = objectives_[0].penalties(kernels_, state.params, nullptr, nullptr);
   for (int64_t s = 0; s < batches.steps; s++) {
-    ExecContext p = pass(state, gather(batches, s, *ws), *ws);
+    ExecContext p = context(state, gather(batches, s, *ws), *ws);
     if (stop_requested(work_of(p.batch))) return;
     forward(p, *ws, nullptr);
     add_totals(p, *ws, losses(p, *ws, false) + penalties, totals);
@@ -478,15 +463,15 @@ double Program::gradient(const State& state, const Batches& batches, int64_t ste
                          float* gradient) const {
   check_bounds(batches, step, step + 1);
   WorkspaceLease ws(*this, largest_batch(batches, step, step + 1), true);
-  ExecContext p = pass(state, gather(batches, step, *ws), *ws);
-  p.training = p.keeps = true;
+  ExecContext p = context(state, gather(batches, step, *ws), *ws);
+  p.training = p.saves = true;
   p.gradient = gradient;
   p.overflowing = ws->overflowing.get();
   std::fill_n(gradient, params_size_, 0.0f);
   return forward_backward(p, *ws);
 }
 
-// One backward pass for each output; each sample's gradient is its own.
+// One backward ctx for each output; each sample's gradient is its own.
 void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
                        float* jacobian) const {
   int64_t block = std::clamp<int64_t>(65536 / widest_, 64, 1024);
@@ -494,9 +479,9 @@ void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
   size_t head = size_t(graph_->heads[0]);
   WorkspaceLease ws(*this, std::min(n, block), true);
   for (int64_t first = 0; first < n; first += block) {
-    ExecContext p = pass(state, std::min(block, n - first), *ws);
+    ExecContext p = context(state, std::min(block, n - first), *ws);
     if (stop_requested(work_of(p.batch))) return;
-    p.keeps = true;
+    p.saves = true;
     use_inputs(x, first, p.batch, *ws);
     forward(p, *ws, nullptr);
     if (stopped()) return;
@@ -512,129 +497,6 @@ void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
       backward(p, *ws, rows, stride);
     }
   }
-}
-
-// Whether some gradient exceeds safe_sum, and so may not be finite.
-bool Program::any_suspicious(const Workspace& ws) const {
-  return std::any_of(ws.overflowing.get(), ws.overflowing.get() + params_.size(),
-                     [](const std::atomic<bool>& suspicious) {
-                       return suspicious.load(std::memory_order_relaxed);
-                     });
-}
-
-// The first trained variable that is not finite in `vector` (P,), or null.
-const VariableSpec* Program::first_nonfinite(const float* vector) const {
-  for (const VariableSpec& s : params_)
-    if (s.trainable && !all_finite(vector + s.offset, s.size())) return &s;
-  return nullptr;
-}
-
-std::string Program::train(State& state, const Batches& batches, int64_t first,
-                           int64_t last, double* totals) const {
-  check_bounds(batches, first, last);
-  WorkspaceLease ws(*this, largest_batch(batches, first, last), true);
-  FlushSubnormals flush(true);
-  std::vector<double>& sums = ws->totals;
-  ws->bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
-  for (int64_t s = first; s < last; s++) {
-    ExecContext p = pass(state, gather(batches, s, *ws), *ws);
-    if (stop_requested(work_of(p.batch))) return "";
-    p.training = p.keeps = true;
-    p.gradient = ws->gradient;
-    for (int slot : graph_->unreached)
-      std::fill_n(p.gradient + params_[size_t(slot)].offset,
-                  params_[size_t(slot)].size(), 0.0f);
-    p.overflowing = ws->overflowing.get();
-    for (size_t i = 0; i < params_.size(); i++)
-      ws->overflowing[i].store(false, std::memory_order_relaxed);
-    std::atomic<bool> may_overflow{false};
-    bool fuses = p.batch <= fused_batch_ &&
-                 optimizer_->cannot_overflow(batches.learning_rates[s], ws->bounds);
-    if (fuses) p.may_overflow = &may_overflow;
-    double loss = forward_backward(p, *ws);
-    if (stopped()) return "";
-    if (!(loss - loss == 0)) return "the loss";
-    // No variable changes before every gradient is known to be finite.
-    if (fuses && may_overflow) {
-      fuses = false;
-      run_weight_tasks(p, *ws);
-    }
-
-    std::copy_n(totals, sums.size(), sums.begin());
-    add_totals(p, *ws, loss, sums.data());
-    if (stopped()) return "";
-    ScopedStopToken until_applied(nullptr);
-    std::string error = update(state, p, fuses, batches.learning_rates[s], *ws);
-    if (!error.empty()) return error;
-    std::copy(sums.begin(), sums.end(), totals);
-    state.step++;
-  }
-  return "";
-}
-
-void Program::commit_buffers(State& state, const ExecContext& pass,
-                             const Workspace& ws) const {
-  for (size_t i = 0; i < graph_->nodes.size(); i++)
-    graph_->nodes[i].op->commit_buffers(pass, ws.out[i], state.buffers);
-}
-
-namespace {
-
-// How the gradients of a step reach the variables.
-enum class UpdateMode {
-  fused,     // each is used as it is computed; nothing can overflow
-  separate,  // all are computed first; nothing can overflow
-  checked,   // all are computed first; undone where a result is not finite
-};
-
-}  // namespace
-
-// One update of all variables, or none: returns what would not be finite, or "".
-std::string Program::update(State& state, const ExecContext& pass, bool fuses,
-                            float learning_rate, Workspace& ws) const {
-  bool suspicious = any_suspicious(ws);
-  if (suspicious)
-    if (const VariableSpec* variable = first_nonfinite(ws.gradient))
-      return "the gradient of " + variable->name;
-  for (size_t i = 0; i < graph_->nodes.size(); i++)
-    if (int buffer = graph_->nodes[i].op->nonfinite_buffer(pass, ws.out[i]);
-        buffer >= 0)
-      return "the new value of " + buffers_[size_t(buffer)].name;
-  UpdateMode mode = fuses ? UpdateMode::fused : UpdateMode::separate;
-  if (suspicious || !optimizer_->cannot_overflow(learning_rate, ws.bounds))
-    mode = UpdateMode::checked;
-  assert(!fuses || mode == UpdateMode::fused);
-
-  int64_t slots = optimizer_->slots() * params_size_;
-  std::array<double, Optimizer::most_scalars> scalars;
-  std::copy_n(state.scalars, optimizer_->scalars(), scalars.begin());
-  if (mode == UpdateMode::checked)
-    ws.save_state(state.params, params_size_, state.slots, slots);
-  UpdateTarget target{
-      optimizer_->params_for_step(state.scalars, state.step, learning_rate),
-      state.params, state.slots, params_size_, optimizer_->slots()};
-  if (mode == UpdateMode::fused) {
-    ExecContext p = pass;
-    p.update = &target;
-    run_weight_tasks(p, ws);
-  } else {
-    optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data());
-  }
-  if (mode == UpdateMode::checked) {
-    const VariableSpec* variable = first_nonfinite(state.params);
-    for (int k = 0; k < optimizer_->slots() && !variable; k++)
-      variable = first_nonfinite(state.slots + k * params_size_);
-    if (variable) {
-      ws.restore_state(state.params, state.slots);
-      std::copy_n(scalars.begin(), optimizer_->scalars(), state.scalars);
-      return "the update of " + variable->name;
-    }
-    ws.bounds = optimizer_->scan_bounds(kernels_, state.slots, params_size_);
-  } else {
-    ws.bounds = optimizer_->next_bounds(learning_rate, ws.bounds);
-  }
-  commit_buffers(state, pass, ws);
-  return "";
 }
 
 }  // namespace kurve

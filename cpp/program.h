@@ -1,5 +1,5 @@
-// A plan lowered to C++: the ops, the objective, the optimizer, and the memory that
-// calls work in. Calls on one program from several threads are safe.
+// A plan lowered to C++: the ops, the objective, the optimizer, and the workspaces of
+// calls. Calls on one program from several threads are safe.
 #pragma once
 
 #include <new>
@@ -34,7 +34,7 @@ struct State {
   uint64_t seed;
 };
 
-// Samples, as floats or as bytes; the other is null.
+// Samples, as floats or as bytes; the other pointer is null.
 struct Inputs {
   Inputs(const float* floats = nullptr) : floats(floats) {}
   Inputs(const uint8_t* bytes) : bytes(bytes) {}
@@ -58,9 +58,9 @@ struct Batches {
   const float* learning_rates;  // (steps,), read by train only
 };
 
-// There is no memory for a batch of that size; says so in the house's words.
-struct NoMemory : std::bad_alloc {
-  NoMemory(int64_t batch, double bytes);
+// Thrown where a batch does not fit in memory; carries the message for the user.
+struct OutOfMemory : std::bad_alloc {
+  OutOfMemory(int64_t batch, double bytes);
   const char* what() const noexcept override { return text_; }
 
  private:
@@ -93,13 +93,13 @@ class Program {
     return objectives_[h].has_loss() || objectives_[h].totals_size() > 2;
   }
   const Optimizer* optimizer() const { return optimizer_.get(); }
-  // Multiply-adds that stand for the cost of a step, or of an epoch of so many rows.
+  // Multiply-adds that stand for the cost of a step, or of an epoch, of so many rows.
   int64_t work_of(int64_t rows) const;
 
-  // All end early when the caller's stop_token does (see stop_token.h).
+  // All of these stop early when the caller's StopToken does.
 
-  // Advances state.step and totals by each finished step; an update that has begun is
-  // done to the end. Returns what was not finite, or "".
+  // Advances state.step and totals with each finished step; an update that has started
+  // is completed. Returns what was not finite, or "".
   std::string train(State&, const Batches&, int64_t first, int64_t last,
                     double* totals) const;
   void test(const State&, const Batches&, double* totals) const;
@@ -114,6 +114,7 @@ class Program {
 
  private:
   class WorkspaceLease;
+  enum class UpdateMode : int;
   int64_t gather(const Batches&, int64_t step, Workspace&) const;
   void use_inputs(const Inputs*, int64_t first, int64_t n, Workspace&) const;
   void forward(const ExecContext&, Workspace&, float* const* outputs) const;
@@ -129,10 +130,10 @@ class Program {
   void run_weight_tasks(const ExecContext&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;
   const VariableSpec* first_nonfinite(const float* vector) const;
-  std::string update(State&, const ExecContext&, bool fuses, float learning_rate,
+  std::string update(State&, const ExecContext&, UpdateMode, float learning_rate,
                      Workspace&) const;
   void commit_buffers(State&, const ExecContext&, const Workspace&) const;
-  ExecContext pass(const State&, int64_t batch, const Workspace&) const;
+  ExecContext context(const State&, int64_t batch, const Workspace&) const;
 
   const Kernels& kernels_;
   std::vector<VariableSpec> params_, buffers_;
@@ -146,13 +147,13 @@ class Program {
   std::vector<float> loss_weights_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;
-  mutable size_t made_ = 0;  // workspaces, for which free_ has places
+  mutable size_t workspaces_ = 0;  // created so far; free_ has room for all
 };
 
-// Throws where a number of the plan does not fit; the ops look at their attributes.
+// Throws where a number of the plan is out of range; ops check their attributes.
 void check(const Description&);
 
-// The multiple of 16 floats that holds every slot.
-int64_t vector_size(const std::vector<VariableSpec>& slots);
+// The multiple of 16 floats that holds all variables.
+int64_t vector_size(const std::vector<VariableSpec>& variables);
 
 }  // namespace kurve

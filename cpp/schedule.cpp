@@ -10,8 +10,8 @@
 namespace kurve {
 namespace {
 
-// Jobs that are run some steps at a time, so that the threads finish together however
-// many jobs there are, and one that is held up leaves more to the others.
+// Jobs that run some steps at a time, so that the threads finish together however many
+// jobs there are, and a thread that is held up leaves more to the others.
 class WorkQueue {
  public:
   struct Slice {
@@ -23,7 +23,7 @@ class WorkQueue {
     std::lock_guard lock(mutex_);
     waiting_.push_back(slice);
   }
-  // The slice of this job if it waits, else the next one; false where none waits.
+  // The slice of this job if it is waiting, else the next one; false if none is.
   bool take(Slice& slice, size_t job) {
     std::lock_guard lock(mutex_);
     if (waiting_.empty()) return false;
@@ -63,8 +63,7 @@ void run_jobs(std::vector<TrainingJob>& jobs) {
   int64_t count = int64_t(jobs.size()), threads = get_threads(), work = 0;
   for (const TrainingJob& job : jobs) work += work_of(job);
   // `parallel` gives each thread a range of the jobs, the same ones in every epoch, so
-  // they stay in its cache. All but the last or last two of a range run without a
-  // break.
+  // they stay in its cache. All but the last one or two of a range run in one piece.
   auto unbroken = [&](int64_t i) {
     int64_t range = ((i + 1) * threads - 1) / count;
     return count == 1 || i - count * range / threads < count / threads - 1;

@@ -20,8 +20,9 @@ struct TrainingJob {
   std::exception_ptr error;  // what training threw, or null
 };
 
-// Runs all jobs, and ends early where the caller's stop_token does. Several are spread
-// over the threads; a lone one may use them all. Each has the same bits as by itself.
+// Runs all jobs; stops early when the caller's StopToken does. Several jobs are spread
+// over the threads; a single one may use them all. Each gets the same bits as on its
+// own.
 void run_jobs(std::vector<TrainingJob>& jobs);
 
 }  // namespace kurve

@@ -1,4 +1,4 @@
-// The geometry of images, read from a plan and checked.
+// The geometry of images: read from a plan and checked.
 #pragma once
 
 #include "kernels/images.h"
@@ -6,7 +6,7 @@
 
 namespace kurve {
 
-// Channels last; a sample (L, C) has the height 1, one (C,) is a pixel.
+// Channels last; a sample (L, C) has height 1, one (C,) is a single pixel.
 struct Image {
   int64_t H, W, C;
 };
@@ -20,7 +20,7 @@ inline Image image_of(const Shape& s) {
   return image;
 }
 
-// Of a convolution; the sizes of its variables are checked, bias_size -1 is none.
+// Checks the sizes of the variables too; a bias_size of -1 means no bias.
 Conv conv_of(const OpSpec& spec, int64_t kernel_size, int64_t bias_size,
              bool transposed);
 Pool pool_of(const OpSpec& spec);

@@ -9,34 +9,34 @@ constinit thread_local StopToken* current = nullptr;
 
 StopToken* stop_token() { return current; }
 
-StopToken::StopToken(Ask ask, int64_t every)
+StopToken::StopToken(Ask ask, int64_t interval)
     : ask_(ask),
-      every_(every),
-      credit_(every),
+      interval_(interval),
+      credit_(interval),
       owner_(pthread_self()),
-      before_(current) {
+      previous_(current) {
   current = this;
 }
 
-StopToken::~StopToken() { current = before_; }
+StopToken::~StopToken() { current = previous_; }
 
 bool stop_requested(int64_t work) {
-  StopToken* w = current;
-  if (!w) return false;
-  if (w->stopped()) return true;
-  if (!pthread_equal(w->owner_, pthread_self()) || (w->credit_ -= work) > 0)
+  StopToken* token = current;
+  if (!token) return false;
+  if (token->stopped()) return true;
+  if (!pthread_equal(token->owner_, pthread_self()) || (token->credit_ -= work) > 0)
     return false;
-  w->credit_ = w->every_;
-  if (w->ask_()) w->ended_.store(true, std::memory_order_relaxed);
-  return w->stopped();
+  token->credit_ = token->interval_;
+  if (token->ask_()) token->stopped_.store(true, std::memory_order_relaxed);
+  return token->stopped();
 }
 
 bool stopped() { return current && current->stopped(); }
 
-ScopedStopToken::ScopedStopToken(StopToken* stop_token) : before_(current) {
+ScopedStopToken::ScopedStopToken(StopToken* stop_token) : previous_(current) {
   current = stop_token;
 }
 
-ScopedStopToken::~ScopedStopToken() { current = before_; }
+ScopedStopToken::~ScopedStopToken() { current = previous_; }
 
 }  // namespace kurve

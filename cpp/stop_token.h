@@ -1,4 +1,4 @@
-// How a long call ends early: somebody presses Ctrl-C, and what is left is left out.
+// Cancellation of long calls, by Ctrl-C for instance.
 #pragma once
 
 #include <pthread.h>
@@ -8,41 +8,42 @@
 
 namespace kurve {
 
-// While one is alive, its thread asks now and then whether to end. From then on
-// `parallel` leaves out the tasks that are not begun, and results are worth nothing.
+// While one is alive, its thread asks now and then whether to stop. From then on
+// `parallel` skips the tasks that have not started, and results are meaningless.
 class StopToken {
  public:
   using Ask = bool (*)();
 
-  // Multiply-adds between questions: half a millisecond, a few on an old CPU.
-  static constexpr int64_t usual = 20'000'000;
+  // Multiply-adds between two questions: half a millisecond, several on an old CPU.
+  static constexpr int64_t default_interval = 20'000'000;
 
-  explicit StopToken(Ask ask, int64_t every = usual);
+  explicit StopToken(Ask ask, int64_t interval = default_interval);
   ~StopToken();
   StopToken(const StopToken&) = delete;
   StopToken& operator=(const StopToken&) = delete;
 
-  bool stopped() const { return ended_.load(std::memory_order_relaxed); }
+  bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
  private:
   friend bool stop_requested(int64_t work);
   Ask ask_;
-  int64_t every_, credit_;
+  int64_t interval_, credit_;
   pthread_t owner_;
-  StopToken* before_;
-  std::atomic<bool> ended_{false};
+  StopToken* previous_;
+  std::atomic<bool> stopped_{false};
 };
 
-// The stop_token that this thread's work obeys, or null; tasks take over that of the
-// thread that gave them.
+// The token that this thread's work obeys, or null; tasks inherit that of the thread
+// that started them.
 StopToken* stop_token();
 
-// Whether this thread's call is to end; called every so many multiply-adds.
+// Whether this thread's call should stop; `work` is what was done since the last
+// question.
 bool stop_requested(int64_t work);
-bool stopped();  // what the last answer was
+bool stopped();  // the last answer, without asking
 
-// Another stop_token, or none, until the end of the scope: what is done with none is
-// done to the end.
+// Replaces the token until the end of the scope. With null, the work in it is always
+// completed.
 class ScopedStopToken {
  public:
   explicit ScopedStopToken(StopToken* stop_token);
@@ -51,7 +52,7 @@ class ScopedStopToken {
   ScopedStopToken& operator=(const ScopedStopToken&) = delete;
 
  private:
-  StopToken* before_;
+  StopToken* previous_;
 };
 
 }  // namespace kurve

@@ -11,8 +11,8 @@
 
 namespace kurve {
 
-// Products walk over a large matrix in pieces of rows, each of them in another page:
-// with large pages they wait less for the tables of pages. Null where there is none.
+// Products step through a large matrix by rows, each row in another page: huge pages
+// save most of the page-table lookups. Null where memory runs out.
 inline float* allocate(size_t bytes) {
   constexpr size_t large = 2 << 20;
   size_t page = bytes < 2 * large ? 64 : large;
@@ -30,14 +30,14 @@ struct Workspace {
   std::vector<Targets> targets;
   std::vector<float*> x, y, weights;
 
-  std::vector<float*> out, kept;    // of each node
+  std::vector<float*> out, saved;   // of each node
   std::vector<const float*> value;  // outputs of the nodes so far, where they lie
   std::vector<float*> gradient_of;  // of each node's output, where all are kept
   std::vector<float*> slots;        // see Node
   float *gradient = nullptr, *elements = nullptr;
   float* more_gradient = nullptr;  // of a node whose variables another one uses too
   double* rows = nullptr;
-  float* scratch = nullptr;                          // of the op at work
+  float* scratch = nullptr;                          // of the current op
   std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
   std::vector<double> totals;                        // after the step under way
   std::vector<double> losses;                        // of each head, of a batch
@@ -60,7 +60,7 @@ struct Workspace {
     batch_ = 0;  // leave the workspace empty if the allocation throws
     size_t nodes = sizes.graph.nodes.size();
     out.assign(nodes, nullptr);
-    kept.assign(nodes, nullptr);
+    saved.assign(nodes, nullptr);
     gradient_of.assign(nodes, nullptr);
     value.assign(nodes, nullptr);
     slots.assign(size_t(sizes.graph.slots), nullptr);
@@ -76,64 +76,64 @@ struct Workspace {
     for (const Node& node : sizes.graph.nodes)
       most += 6 * double(node.op->in + node.op->out + node.op->aux_per_sample);
     if (most * double(batch) > 1e17) throw std::bad_alloc();  // sizes would overflow
-    lay(batch, training, sizes, nullptr);
+    lay_out(batch, training, sizes, nullptr);
     memory_.reset();  // never both at once
     memory_.reset(allocate(size_t(used_) * 4));
     if (!memory_) throw std::bad_alloc();
-    lay(batch, training, sizes, memory_.get());
+    lay_out(batch, training, sizes, memory_.get());
     batch_ = batch;
     training_ = training;
   }
 
   // Bytes that the last `reserve` asked for.
-  double wanted() const { return 4.0 * double(used_); }
+  double requested_bytes() const { return 4.0 * double(used_); }
 
-  // A copy of a state's vectors, and back.
+  // Saves a state's vectors, and restores them.
   void save_state(const float* params, int64_t size, const float* slots, int64_t more) {
-    kept_params_.assign(params, params + size);
-    kept_slots_.assign(slots, slots + more);
+    saved_params_.assign(params, params + size);
+    saved_slots_.assign(slots, slots + more);
   }
   void restore_state(float* params, float* slots) const {
-    std::copy(kept_params_.begin(), kept_params_.end(), params);
-    std::copy(kept_slots_.begin(), kept_slots_.end(), slots);
+    std::copy(saved_params_.begin(), saved_params_.end(), params);
+    std::copy(saved_slots_.begin(), saved_slots_.end(), slots);
   }
 
  private:
-  // Cuts memory that begins at `base`; with null, only adds up.
-  void lay(int64_t batch, bool training, const Sizes& sizes, float* base) {
+  // Assigns places in the memory at `base`; with null, only counts.
+  void lay_out(int64_t batch, bool training, const Sizes& sizes, float* base) {
     used_ = 0;
-    auto take = [&](int64_t n) {
+    auto allot = [&](int64_t n) {
       float* place = base ? base + used_ : nullptr;
       used_ += (n + 31) / 16 * 16;
       return place;
     };
-    for (size_t k = 0; k < x.size(); k++) x[k] = take(batch * sizes.inputs[k]);
+    for (size_t k = 0; k < x.size(); k++) x[k] = allot(batch * sizes.inputs[k]);
     for (size_t h = 0; h < y.size(); h++) {
-      y[h] = take(batch * sizes.targets[h]);
-      weights[h] = take(batch);
+      y[h] = allot(batch * sizes.targets[h]);
+      weights[h] = allot(batch);
     }
-    for (float*& slot : slots) slot = take(batch * sizes.widest);
-    elements = take(batch * sizes.output);
-    rows = reinterpret_cast<double*>(take(2 * batch * sizes.rows));
+    for (float*& slot : slots) slot = allot(batch * sizes.widest);
+    elements = allot(batch * sizes.output);
+    rows = reinterpret_cast<double*>(allot(2 * batch * sizes.rows));
     for (size_t i = 0; training && i < out.size(); i++) {
       const Op& op = *sizes.graph.nodes[i].op;
-      out[i] = take(batch * (op.out + op.aux_per_sample) + op.aux_per_batch);
-      if (op.keeps) kept[i] = take(batch * op.out);
-      gradient_of[i] = take(std::min(batch, sizes.fused) * op.out);
+      out[i] = allot(batch * (op.out + op.aux_per_sample) + op.aux_per_batch);
+      if (op.saves) saved[i] = allot(batch * op.out);
+      gradient_of[i] = allot(std::min(batch, sizes.fused) * op.out);
     }
-    if (training) gradient = take(sizes.params);
-    if (training && sizes.graph.shares) more_gradient = take(sizes.params);
+    if (training) gradient = allot(sizes.params);
+    if (training && sizes.graph.shares) more_gradient = allot(sizes.params);
     int64_t most = 0;
     for (const Node& node : sizes.graph.nodes)
       most = std::max(most, node.op->scratch(sizes.kernels, batch, training));
-    scratch = take(most);
+    scratch = allot(most);
   }
 
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
   std::unique_ptr<float, Free> memory_;
-  std::vector<float> kept_params_, kept_slots_;
+  std::vector<float> saved_params_, saved_slots_;
   int64_t batch_ = 0, used_ = 0;
   bool training_ = false;
 };

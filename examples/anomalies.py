@@ -1,10 +1,11 @@
-"""Find what does not belong: an autoencoder that has seen zeros only.
+"""Find anomalies: an autoencoder that has only seen zeros.
 
-    python anomalies.py [FILE]     a file as Keras's mnist.npz, or as mnist.py finds one
+    python anomalies.py [FILE]     a file like Keras's mnist.npz; by default as mnist.py
+    finds one
 
-The network squeezes a picture into 16 numbers and draws it again from them. It learns
-that for the class 0 alone; what it draws badly is of another class. Prints how well the
-error of the drawing tells them apart, and writes anomalies.png.
+The network compresses an image into 16 numbers and reconstructs it from them. It learns
+this from class 0 only, so images that it reconstructs badly belong to other classes.
+Prints how well the reconstruction error separates them, and writes anomalies.png.
 """
 
 # %% Imports
@@ -19,14 +20,14 @@ import numpy as np
 
 from kurve import datasets, layers, models
 
-# %% The data: numbers from 0 to 1; of the training set the class 0 alone
+# %% The data: numbers from 0 to 1; only class 0 of the training set
 name, ((x, y), (x_test, y_test)) = datasets.load_images(*sys.argv[1:])
 x = x[y == 0, ..., None] / np.float32(255)
 x_test = x_test[..., None] / np.float32(255)
 kept = len(x) // 10
 x, x_kept = x[kept:], x[:kept]
 
-# %% The network: smaller and smaller pictures, 16 numbers, larger and larger pictures
+# %% The network: ever smaller images, 16 numbers, ever larger images
 model = models.Sequential(
     [
         layers.Input(shape=(28, 28, 1)),
@@ -45,9 +46,9 @@ epochs = np.clip(60_000 // len(x), 10, 60)
 model.fit(x, x, batch_size=64, epochs=int(epochs), verbose=2)
 
 
-# %% The error of each drawing; a threshold from zeros that were kept apart
+# %% The error of each reconstruction; a threshold from held-out zeros
 def error(pictures):
-    """Mean squared error of what the network draws, (n,)."""
+    """Mean squared error of the reconstructions, (n,)."""
     drawn = model.predict(pictures, verbose=0)
     return ((drawn - pictures) ** 2).mean(axis=(1, 2, 3))
 
@@ -62,7 +63,7 @@ print(f"a threshold that 95 % of the kept zeros pass: {threshold:.4f}")
 print(f"passed by {(zeros <= threshold).mean():.1%} of the zeros of the test set")
 print(f"stops {(others > threshold).mean():.1%} of the others")
 
-# %% A picture: each class, what the network makes of it, and all errors below
+# %% A plot: each class and its reconstruction, and below them all errors
 figure = plt.figure(figsize=(10, 5), layout="constrained")
 top, bottom = figure.subfigures(2, 1)
 axes = top.subplots(2, 10)

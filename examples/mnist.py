@@ -1,9 +1,10 @@
-"""Recognise handwritten digits with convolutions: Keras's "Simple MNIST convnet".
+"""Recognize handwritten digits with convolutions: Keras's "Simple MNIST convnet".
 
     python mnist.py            MNIST, Fashion-MNIST or scikit-learn's digits, as found
-    python mnist.py FILE       a file as Keras's mnist.npz, or a folder of Fashion-MNIST
+    python mnist.py FILE       a file like Keras's mnist.npz, or a folder of
+    Fashion-MNIST
 
-Prints the accuracy on pictures not seen in training and writes wrong.png,
+Prints the accuracy on images not seen in training and writes wrong.png,
 confusion.png, filters.png and maps.png into the current directory.
 """
 
@@ -16,7 +17,7 @@ matplotlib.use("Agg")  # writes files, needs no display
 
 from kurve import datasets, layers, metrics, models, optimizers, plots
 
-# %% The data: uint8, as it lies in the file
+# %% The data: uint8, as in the file
 name, ((x, y), (x_test, y_test)) = datasets.load_images(*sys.argv[1:])
 x, x_test = x[..., None], x_test[..., None]
 print(f"{name}: {len(x)} pictures to learn from, {len(x_test)} for the test")
@@ -50,7 +51,7 @@ model.compile(
 )
 model.fit(x, y, batch_size=batch_size, epochs=epochs)
 
-# %% How good it is, and where it is wrong
+# %% Its accuracy and its errors
 loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
 print(f"\ntest accuracy {accuracy:.2%}, loss {loss:.4f}")
 
@@ -66,7 +67,7 @@ plots.plot_images(
 matrix = metrics.confusion_matrix(y_test, guess)
 plots.plot_confusion_matrix(matrix, class_names=names).figure.savefig("confusion.png")
 
-# %% What it looks at
+# %% What it responds to
 plots.plot_filters(model).figure.savefig("filters.png")
 plots.plot_feature_maps(model, x_test[0]).figure.savefig("maps.png")
 

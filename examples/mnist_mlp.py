@@ -1,4 +1,4 @@
-"""Recognise handwritten digits without convolutions: two layers of 512 units.
+"""Recognize handwritten digits without convolutions: two layers of 512 units.
 
 python mnist_mlp.py [mnist.npz]
 """

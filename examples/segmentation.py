@@ -1,10 +1,10 @@
-"""Say of each pixel what it belongs to: an encoder and a decoder, as in SegNet.
+"""Classify each pixel of an image: an encoder and a decoder, as in SegNet.
 
     python segmentation.py [PICTURES]
 
-Noisy pictures of circles, squares and triangles are drawn, 2,000 of them or PICTURES;
-the network learns to name the shape that each pixel lies in. Prints the share of right
-pixels and, for each shape, intersection over union; writes segmentation.png.
+It draws noisy images of circles, squares and triangles, 2,000 of them or PICTURES; the
+network learns to which shape each pixel belongs. Prints the pixel accuracy and, for
+each shape, the intersection over union; writes segmentation.png.
 """
 
 # %% Imports
@@ -30,7 +30,7 @@ SIZE = 48
 utils.set_random_seed(0)
 
 
-# %% The data: up to four shapes a picture, the last one on top, each of its own grey
+# %% The data: up to four shapes per image, the last one on top, each in another grey
 def draw(random, count):
     """Pictures (count, SIZE, SIZE, 1), classes of their pixels (count, SIZE, SIZE)."""
     row, column = np.mgrid[:SIZE, :SIZE]
@@ -58,7 +58,7 @@ x, y = draw(random, int(sys.argv[1]) if sys.argv[1:] else 2000)
 x_test, y_test = draw(random, 500)
 
 
-# %% The network: pictures become smaller and deeper, then larger again
+# %% The network: images become smaller and deeper, then larger again
 def block(filters):
     return [
         layers.Conv2D(filters, 3, padding="same", use_bias=False),
@@ -94,7 +94,7 @@ model.compile(
 )
 model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=2)
 
-# %% How good it is
+# %% Its accuracy
 guess = model.predict(x_test, verbose=0).argmax(axis=-1)
 print(f"\n{(guess == y_test).mean():.2%} of the pixels are right")
 for number, name in enumerate(COLOURS):
@@ -102,13 +102,13 @@ for number, name in enumerate(COLOURS):
     either = ((guess == number) | (y_test == number)).sum()
     print(f"{name:10} intersection over union {both / either:.3f}")
 
-# %% A picture: what it sees, what is right, what it says
+# %% A plot: input, truth, prediction
 figure, axes = plt.subplots(3, 6, figsize=(9, 5), layout="constrained")
 colours = ListedColormap(list(COLOURS.values()))
-for i, (picture, right, said) in enumerate(axes.T):
+for i, (picture, truth, prediction) in enumerate(axes.T):
     picture.imshow(x_test[i, ..., 0], cmap="gray_r")
-    right.imshow(y_test[i], vmin=0, vmax=3, cmap=colours)
-    said.imshow(guess[i], vmin=0, vmax=3, cmap=colours)
+    truth.imshow(y_test[i], vmin=0, vmax=3, cmap=colours)
+    prediction.imshow(guess[i], vmin=0, vmax=3, cmap=colours)
 for ax, label in zip(axes[:, 0], ("picture", "truth", "network"), strict=True):
     ax.set_ylabel(label)
 for ax in axes.flat:

@@ -1,11 +1,12 @@
-"""The contenders: a module each, with a class `Contender`.
+"""The contenders: one module each, with a class `Contender`.
 
     Contender(**options)     imports its library
     .versions                {name: version}
     .prepare(case)           a model with `case.weights()`, its data
-    .train(steps)            goes through the rows from the first one on
-    .predict(x) -> (n, 1)    by the fastest form that the library offers
-    .keras_epsilon(on)       only where Adam adds epsilon elsewhere: make it equal
+    .train(steps)            starts with the first row
+    .predict(x) -> (n, 1)    in the fastest way that the library offers
+    .keras_epsilon(on)       only if its Adam adds epsilon elsewhere: use Keras's
+    formula
 
 The names here are those in the tables.
 """
@@ -28,7 +29,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a contender is, and how its process is started."""
+    """The module of a contender, and how its process is started."""
 
     module: str
     options: dict[str, object] = field(default_factory=dict)
@@ -78,9 +79,9 @@ WHAT = {
 
 
 def entry(name: str) -> Entry:
-    """The entry of that name; ", 1 thread" behind it gives its process one thread."""
+    """The entry of that name; the suffix ", 1 thread" gives its process one thread."""
     plain, _, threads = name.partition(", 1 thread")
-    found = ENTRIES[plain + threads]
+    entry = ENTRIES[plain + threads]
     if plain + threads == name:
-        return found
-    return Entry(found.module, found.options, found.environment | ONE_THREAD)
+        return entry
+    return Entry(entry.module, entry.options, entry.environment | ONE_THREAD)

@@ -1,4 +1,4 @@
-"""JAX: all steps in one jitted loop, so that Python is left once a call. Adam is an
+"""JAX: all steps in one jitted loop, so that there is one call from Python. Adam is an
 optax transformation in Keras's form, which costs XLA what optax.adam costs."""
 
 from __future__ import annotations
@@ -82,8 +82,7 @@ class Contender:
         return optax.apply_updates(params, updates), state
 
     def _steps(self, params: Any, state: Any, x: Any, y: Any, steps: Any) -> Any:
-        """The same as a scan over the batches, for any number of steps without
-        compiling again."""
+        """A scan over the batches, for any number of steps without recompilation."""
         batch = self.case.batch
 
         def body(step: Any, carry: Any) -> Any:

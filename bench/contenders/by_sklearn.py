@@ -32,7 +32,7 @@ class Contender:
         variables = zip(self.model.coefs_, self.model.intercepts_, strict=True)
         for variable, value in zip(sum(variables, ()), values, strict=True):
             variable[...] = value
-        del self.model._optimizer  # the next call starts Adam anew
+        del self.model._optimizer  # so that the next call restarts Adam
 
     def train(self, steps: int) -> None:
         epochs, rest = divmod(steps, self.case.steps)

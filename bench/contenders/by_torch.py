@@ -1,4 +1,4 @@
-"""PyTorch as a careful user writes it: eager or compiled, with the fused Adam."""
+"""PyTorch as a careful user would write it: eager or compiled, with the fused Adam."""
 
 from __future__ import annotations
 
@@ -53,10 +53,16 @@ class Contender:
         if self.channels_last:
             layout = torch.channels_last
         net = nn.Sequential(
-            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Dropout(self.case.dropout), nn.Linear(1600, 10),
-        )  # fmt: skip
+            nn.Conv2d(1, 32, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(self.case.dropout),
+            nn.Linear(1600, 10),
+        )
         self.parameters = list(net.parameters())
         with torch.no_grad():
             for parameter, value in zip(
@@ -77,7 +83,7 @@ class Contender:
         return forward
 
     def _ensemble(self):
-        """Stacked kernels (members, I, O): one batched product a layer."""
+        """Stacked kernels (members, I, O): one batched product per layer."""
         every = [self.case.weights(k) for k in range(self.case.members)]
         self.parameters = [
             torch.nn.Parameter(torch.from_numpy(np.stack(values)))
@@ -103,8 +109,8 @@ class Contender:
         return ((self.forward(x) - y) ** 2).mean((1, 2)).sum()
 
     def keras_epsilon(self, on: bool) -> None:
-        """torch adds epsilon behind the bias correction, Keras before it. With
-        epsilon / sqrt(1 - b2^t) in step t the two are the same."""
+        """torch adds epsilon after the bias correction, Keras before it. With
+        epsilon / sqrt(1 - b2^t) in step t they are the same."""
         self.corrected = on
 
     def train(self, steps: int) -> None:

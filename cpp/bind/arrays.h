@@ -1,4 +1,4 @@
-// The arrays that calls take from Python: contiguous, in this machine's memory.
+// The arrays that calls take from Python: contiguous, in CPU memory.
 #pragma once
 
 #include <nanobind/ndarray.h>

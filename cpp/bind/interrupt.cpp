@@ -8,7 +8,7 @@
 
 namespace {
 
-// Of the innermost call of this thread that has given the GIL away.
+// Of the innermost call of this thread that has released the GIL.
 constinit thread_local PyThreadState* state = nullptr;
 
 }  // namespace
@@ -17,11 +17,11 @@ void sleep_until_exit() {
   for (;;) pause();
 }
 
-Released::Released() : before_(state) { state = PyEval_SaveThread(); }
+GilRelease::GilRelease() : previous_(state) { state = PyEval_SaveThread(); }
 
-Released::~Released() {
-  calling_python([] { PyEval_RestoreThread(state); });
-  state = before_;
+GilRelease::~GilRelease() {
+  call_python([] { PyEval_RestoreThread(state); });
+  state = previous_;
 }
 
 bool interrupted() {
@@ -30,9 +30,9 @@ bool interrupted() {
   Clock::time_point now = Clock::now();
   if (now - looked < std::chrono::milliseconds(20)) return false;
   looked = now;
-  kurve::FlushSubnormals flush(false);  // a handler is any Python code
+  kurve::FlushSubnormals flush(false);  // a handler may run any Python code
   bool raised = false;
-  calling_python([&] {
+  call_python([&] {
     PyEval_RestoreThread(state);
     raised = PyErr_CheckSignals() != 0;
     state = PyEval_SaveThread();

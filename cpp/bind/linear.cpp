@@ -1,5 +1,5 @@
 #include "linear.h"
-#include "walk.h"
+#include "trust_region.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
@@ -17,28 +17,30 @@ using namespace kurve;
 
 namespace {
 
-// The arrays of a kurve.solvers.linear.Jacobian; columns are checked once.
+// The arrays of a kurve.solvers.linear.Jacobian; its columns are checked once.
 struct JacobianArrays {
   Matrix<const float> rows;
-  Vector<const double> roots;
+  Vector<const double> sqrt_weights;
   Vector<const int64_t> columns;
 
   Jacobian view() const {
-    return {rows.data(),  int64_t(rows.shape(0)), int64_t(rows.shape(1)),
-            roots.data(), columns.data(),         int64_t(columns.size())};
+    return {rows.data(),         int64_t(rows.shape(0)), int64_t(rows.shape(1)),
+            sqrt_weights.data(), columns.data(),         int64_t(columns.size())};
   }
 };
 
-void make(JacobianArrays* self, Matrix<const float> rows, Vector<const double> roots,
-          Vector<const int64_t> columns) {
-  expect(roots.size() == rows.shape(0), "roots must have one number for each row.");
+void construct(JacobianArrays* self, Matrix<const float> rows,
+               Vector<const double> sqrt_weights, Vector<const int64_t> columns) {
+  expect(sqrt_weights.size() == rows.shape(0),
+         "sqrt_weights must have one number for each row.");
   int64_t before = -1, end = int64_t(rows.shape(1));
   for (size_t i = 0; i < columns.size(); i++) {
     int64_t column = columns.data()[i];
-    expect(column > before && column < end, "columns must ascend within the rows.");
+    expect(column > before && column < end,
+           "columns must ascend and lie within the rows.");
     before = column;
   }
-  new (self) JacobianArrays{rows, roots, columns};
+  new (self) JacobianArrays{rows, sqrt_weights, columns};
 }
 
 int64_t side_of(const Matrix<double>& a) {
@@ -47,8 +49,8 @@ int64_t side_of(const Matrix<double>& a) {
 }
 
 template <class T>
-Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
-                 const Vector<double>& ur, const Matrix<double>& vt) {
+ScaledSvd scaled_svd_of(const Vector<T>& scale, const Vector<double>& s,
+                        const Vector<double>& ur, const Matrix<double>& vt) {
   auto P = side_of(vt);
   expect(
       int64_t(scale.size()) == P && int64_t(s.size()) == P && int64_t(ur.size()) == P,
@@ -56,41 +58,42 @@ Turned turned_of(const Vector<T>& scale, const Vector<double>& s,
   return {P, scale.data(), s.data(), ur.data(), vt.data()};
 }
 
-// A formula f(x, *p) of a user's, called with little more time than it takes itself:
-// numbers of NumPy's are made only of parameters that changed, and what is usual, a
-// vector of float64, is read in place.
-struct PythonCurve final : Curve {
+// A user's formula f(x, *p), called at little more than its own cost: only parameters
+// that have changed become NumPy scalars again, and the usual result, a float64 vector,
+// is read in place.
+struct PythonFunction final : ResidualFunction {
   void residuals(const double* p, double* r) override {
-    calling_python([&] {
+    call_python([&] {
       for (size_t j = 0; j < parameters.size(); j++)
         if (!parameters[j].is_valid() || p[j] != point.data()[j]) {
           point.data()[j] = p[j];
-          parameters[j] = nb::steal(PySequence_GetItem(array.ptr(), Py_ssize_t(j)));
+          parameters[j] =
+              nb::steal(PySequence_GetItem(point_array.ptr(), Py_ssize_t(j)));
           arguments[j + 1] = parameters[j].ptr();
         }
-      values.reset();  // its memory serves the next ones
+      values.reset();  // so that NumPy can reuse its memory for the next values
       values = nb::steal(
           PyObject_Vectorcall(f.ptr(), arguments.data(), arguments.size(), nullptr));
       if (!values.is_valid()) throw nb::python_error();
-      if (!subtracted(r)) {
-        auto rest = nb::cast<Vector<const double>>(other(values));
-        expect(int64_t(rest.size()) == n, "there must be a residual for each row.");
-        std::copy_n(rest.data(), n, r);
+      if (!subtract_y(r)) {
+        auto result = nb::cast<Vector<const double>>(residuals_of(values));
+        expect(int64_t(result.size()) == n, "there must be a residual for each row.");
+        std::copy_n(result.data(), n, r);
       }
     });
   }
-  void jacobian(const double* p, const double* at, double* columns) override {
+  void jacobian(const double* p, const double* factors, double* columns) override {
     bool same = values.is_valid() && std::equal(p, p + point.size(), point.data());
     std::copy_n(p, point.size(), point.data());
     for (nb::object& parameter : parameters) parameter.reset();
-    std::copy_n(at, shares.size(), shares.data());
-    expect(columns == to, "rows must write to columns.");
-    calling_python([&] { rows(same ? values : nb::none()); });
+    std::copy_n(factors, width_factors.size(), width_factors.data());
+    expect(columns == jacobian_columns, "jacobian must write to columns.");
+    call_python([&] { write_jacobian(same ? values : nb::none()); });
   }
 
-  // Whether the values are usual; then r = values - y.
-  bool subtracted(double* r) {
-    if (!y || (PyObject*)Py_TYPE(values.ptr()) != usual.ptr()) return false;
+  // r = values - y if values are a float64 vector of the usual type; whether they are.
+  bool subtract_y(double* r) {
+    if (!y || (PyObject*)Py_TYPE(values.ptr()) != array_type.ptr()) return false;
     Py_buffer view;
     if (PyObject_GetBuffer(values.ptr(), &view, PyBUF_ND | PyBUF_FORMAT)) {
       PyErr_Clear();
@@ -103,95 +106,97 @@ struct PythonCurve final : Curve {
     return fits;
   }
 
-  PythonCurve(nb::object f, nb::object x, nb::object usual, nb::object other,
-              nb::object rows, nb::object array, Vector<double> point,
-              Vector<double> shares, const double* y, const double* to, int64_t n)
+  PythonFunction(nb::object f, nb::object x, nb::object array_type,
+                 nb::object residuals_of, nb::object write_jacobian,
+                 nb::object point_array, Vector<double> point,
+                 Vector<double> width_factors, const double* y,
+                 const double* jacobian_columns, int64_t n)
       : f(f),
-        usual(usual),
-        other(other),
-        rows(rows),
-        array(array),
+        array_type(array_type),
+        residuals_of(residuals_of),
+        write_jacobian(write_jacobian),
+        point_array(point_array),
         x(x),
         point(point),
-        shares(shares),
+        width_factors(width_factors),
         y(y),
-        to(to),
+        jacobian_columns(jacobian_columns),
         n(n),
         parameters(point.size()),
         arguments(point.size() + 1, x.ptr()) {}
-  nb::object f, usual, other, rows, array, x, values;
-  Vector<double> point, shares;
-  const double *y, *to;  // no y where residuals are whitened
+  nb::object f, array_type, residuals_of, write_jacobian, point_array, x, values;
+  Vector<double> point, width_factors;
+  const double *y, *jacobian_columns;  // y is null where residuals are whitened
   int64_t n;
   std::vector<nb::object> parameters;
-  std::vector<PyObject*> arguments;  // x, and those
+  std::vector<PyObject*> arguments;  // x, then the parameters
 };
 
 }  // namespace
 
 void register_linear(nb::module_& m) {
-  nb::class_<JacobianArrays>(m, "Jacobian", "Rows times roots, of some columns.")
-      .def("__init__", &make, nb::arg("rows").noconvert(), nb::arg("roots").noconvert(),
-           nb::arg("columns").noconvert())
+  nb::class_<JacobianArrays>(m, "Jacobian", "Some columns of rows, times sqrt_weights.")
+      .def("__init__", &construct, nb::arg("rows").noconvert(),
+           nb::arg("sqrt_weights").noconvert(), nb::arg("columns").noconvert())
       .def(
-          "add_square",
-          [](const JacobianArrays& self, Matrix<double> square) {
+          "add_gram",
+          [](const JacobianArrays& self, Matrix<double> gram) {
             Jacobian j = self.view();
-            expect(side_of(square) == j.P, "square must have a row for each column.");
-            interruptible([&] { add_square(j, square.data()); });
+            expect(side_of(gram) == j.P, "gram must have a row for each column.");
+            interruptible([&] { add_gram(j, gram.data()); });
           },
-          nb::arg("square").noconvert(), "Add J^T J to the upper triangle.")
+          nb::arg("gram").noconvert(), "Add J^T J to the upper triangle.")
       .def(
-          "back",
+          "vjp",
           [](const JacobianArrays& self, Vector<const double> r, Vector<double> out) {
             Jacobian j = self.view();
             expect(int64_t(r.size()) == j.n && int64_t(out.size()) == j.P,
                    "r must have a number for each row, out one for each column.");
-            interruptible([&] { back(j, r.data(), out.data()); });
+            interruptible([&] { vjp(j, r.data(), out.data()); });
           },
           nb::arg("r").noconvert(), nb::arg("out").noconvert(), "Write J^T r to out.")
       .def(
-          "times",
+          "jvp",
           [](const JacobianArrays& self, Vector<const double> d, Vector<double> out) {
             Jacobian j = self.view();
             expect(int64_t(d.size()) == j.P && int64_t(out.size()) == j.n,
                    "d must have a number for each column, out one for each row.");
-            interruptible([&] { times(j, d.data(), out.data()); });
+            interruptible([&] { jvp(j, d.data(), out.data()); });
           },
           nb::arg("d").noconvert(), nb::arg("out").noconvert(), "Write J d to out.");
   m.def(
       "dot",
       [](Vector<const double> x, Vector<const double> y) {
-        expect(x.size() == y.size(), "x and y must be equally long.");
+        expect(x.size() == y.size(), "x and y must have the same length.");
         return dot(x.data(), y.data(), int64_t(x.size()));
       },
       nb::arg("x").noconvert(), nb::arg("y").noconvert(), "Sum of x y.");
   m.def(
-      "quadratic",
+      "quadratic_form",
       [](Matrix<double> a, Vector<const double> d) {
         int64_t P = side_of(a);
         expect(int64_t(d.size()) == P, "d must have a number for each row.");
-        return quadratic(a.data(), d.data(), P);
+        return quadratic_form(a.data(), d.data(), P);
       },
       nb::arg("a").noconvert(), nb::arg("d").noconvert(),
       "d^T A d; only the upper triangle is read.");
   m.def(
-      "factor",
+      "cholesky",
       [](Matrix<double> a) {
         int64_t P = side_of(a);
         int64_t rows = 0;
-        interruptible([&] { rows = factor(a.data(), P); });
+        interruptible([&] { rows = cholesky(a.data(), P); });
         return rows;
       },
       nb::arg("a").noconvert(),
-      "Make R of A = R^T R in place, upper triangles; returns the first row where A is "
-      "not positive definite, or their number.");
+      "Replace A by R of A = R^T R, upper triangles; returns the first row where A is "
+      "not positive definite, or the number of rows.");
   m.def(
-      "solve",
+      "cholesky_solve",
       [](Matrix<double> r, Vector<double> x) {
         int64_t P = side_of(r);
         expect(int64_t(x.size()) == P, "x must have a number for each row.");
-        interruptible([&] { solve(r.data(), x.data(), P); });
+        interruptible([&] { cholesky_solve(r.data(), x.data(), P); });
       },
       nb::arg("r").noconvert(), nb::arg("x").noconvert(), "Write (R^T R)^-1 x to x.");
   m.def(
@@ -204,99 +209,116 @@ void register_linear(nb::module_& m) {
       nb::arg("r").noconvert(), nb::arg("out").noconvert(),
       "Write the diagonal of (R^T R)^-1 to out.");
   m.def(
-      "triangle",
-      [](Matrix<const double> columns, Vector<const double> units, Matrix<double> out,
-         Vector<double> norms) {
+      "qr",
+      [](Matrix<const double> columns, Vector<const double> multipliers,
+         Matrix<double> out, Vector<double> norms) {
         auto C = side_of(out), n = int64_t(columns.shape(1));
-        expect(int64_t(columns.shape(0)) == C && int64_t(units.size()) == C &&
-                   int64_t(norms.size()) == C,
-               "columns, units, out and norms must have as many rows.");
+        expect(
+            int64_t(columns.shape(0)) == C && int64_t(multipliers.size()) == C &&
+                int64_t(norms.size()) == C,
+            "columns, multipliers, out and norms must have the same number of rows.");
         interruptible([&] {
-          triangle(columns.data(), units.data(), C, n, out.data(), norms.data());
+          qr(columns.data(), multipliers.data(), C, n, out.data(), norms.data());
         });
       },
-      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
+      nb::arg("columns").noconvert(), nb::arg("multipliers").noconvert(),
       nb::arg("out").noconvert(), nb::arg("norms").noconvert(),
-      "Write R of A = Q R to out, and the norms of A's columns to norms; columns are "
-      "those of A, one a row, before each is multiplied by its unit.");
+      "Write R of A = Q R to out and the norms of A's columns to norms. Each row of "
+      "columns, times its multiplier, is a column of A.");
   m.def(
-      "turn",
-      [](Matrix<const double> r, double least, Vector<const double> scale,
+      "scaled_svd",
+      [](Matrix<const double> r, double rank_tolerance, Vector<const double> scale,
          Vector<double> s, Vector<double> ur, Matrix<double> vt) {
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(r.shape(0)) == turned.P + 1 && r.shape(0) == r.shape(1),
+        ScaledSvd svd = scaled_svd_of(scale, s, ur, vt);
+        expect(int64_t(r.shape(0)) == svd.P + 1 && r.shape(0) == r.shape(1),
                "r must have one row and column more than vt.");
-        return turn(r.data(), least, turned);
+        return scaled_svd(r.data(), rank_tolerance, svd);
       },
-      nb::arg("r").noconvert(), nb::arg("least"), nb::arg("scale").noconvert(),
+      nb::arg("r").noconvert(), nb::arg("rank_tolerance"), nb::arg("scale").noconvert(),
       nb::arg("s").noconvert(), nb::arg("ur").noconvert(), nb::arg("vt").noconvert(),
-      "Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q "
-      "where s is above that part of the largest.");
+      "Write s, U^T Q^T r and V^T of R / scale = U diag(s) V^T; returns the norm of "
+      "U^T Q^T r over the directions with s above rank_tolerance times the largest.");
   m.def(
-      "step_within",
+      "trust_region_step",
       [](Vector<const double> scale, Vector<double> s, Vector<double> ur,
-         Matrix<double> vt, double least, double radius, Vector<double> step) {
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(step.size()) == turned.P, "step must be as long as s.");
-        Reach reach = step_within(turned, least, radius, step.data());
-        return std::make_tuple(reach.length, reach.promised, reach.damping);
+         Matrix<double> vt, double rank_tolerance, double radius, Vector<double> step) {
+        ScaledSvd svd = scaled_svd_of(scale, s, ur, vt);
+        expect(int64_t(step.size()) == svd.P, "step must have the length of s.");
+        TrustRegionStep best =
+            trust_region_step(svd, rank_tolerance, radius, step.data());
+        return std::make_tuple(best.length, best.predicted_reduction, best.damping);
       },
       nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
-      nb::arg("vt").noconvert(), nb::arg("least"), nb::arg("radius"),
+      nb::arg("vt").noconvert(), nb::arg("rank_tolerance"), nb::arg("radius"),
       nb::arg("step").noconvert(),
-      "Write the best step of that length; returns its length, the decrease that it "
-      "promises, and its damping.");
+      "Write the best step within the radius; returns its length, the predicted "
+      "reduction of the cost, and the damping.");
   m.def(
-      "walk",
+      "trust_region",
       [](nb::object f, nb::object x, std::optional<Vector<const double>> y,
-         nb::object usual, nb::object residuals, nb::object rows, nb::object point,
-         Vector<double> shares, Vector<double> p, Matrix<double> columns,
-         Vector<double> units, Matrix<double> whole, Vector<double> norms,
-         Vector<double> scale, Vector<double> s, Vector<double> ur, Matrix<double> vt,
-         double size, double forward, double central, double first_radius, double rough,
-         double near, double last_step, double last_change, int64_t most_steps,
-         int64_t most_calls) {
+         nb::object array_type, nb::object residuals_of, nb::object write_jacobian,
+         nb::object point, Vector<double> width_factors, Vector<double> p,
+         Matrix<double> columns, Vector<double> multipliers, Matrix<double> r,
+         Vector<double> norms, Vector<double> scale, Vector<double> s,
+         Vector<double> ur, Matrix<double> vt, double data_norm, double forward,
+         double central, double first_radius, double approximate_until,
+         double comparable_until, double last_step, double last_change,
+         int64_t max_steps, int64_t max_calls) {
         auto P = int64_t(p.size()), n = int64_t(columns.shape(1));
-        Turned turned = turned_of(scale, s, ur, vt);
-        expect(int64_t(columns.shape(0)) == P + 1 && int64_t(units.size()) == P + 1 &&
-                   int64_t(norms.size()) == P + 1 && side_of(whole) == P + 1 &&
-                   turned.P == P,
-               "columns, units, whole and norms must have one row more than p and vt.");
+        ScaledSvd svd = scaled_svd_of(scale, s, ur, vt);
+        expect(int64_t(columns.shape(0)) == P + 1 &&
+                   int64_t(multipliers.size()) == P + 1 &&
+                   int64_t(norms.size()) == P + 1 && side_of(r) == P + 1 && svd.P == P,
+               "columns, multipliers, r and norms must have one row more than p and "
+               "vt.");
         auto at = nb::cast<Vector<double>>(point);
-        expect(int64_t(at.size()) == P && int64_t(shares.size()) == P &&
-                   (!y || int64_t(y->size()) == n),
-               "point and shares must be as long as p, y as a column.");
-        PythonCurve curve(f, x, usual, residuals, rows, point, at, shares,
-                          y ? y->data() : nullptr, columns.data(), n);
-        WalkRules rules{first_radius, rough,   near, last_step,  last_change,
-                        forward,      central, size, most_steps, most_calls};
-        WalkPlace place{n,
-                        p.data(),
-                        columns.data(),
-                        units.data(),
-                        whole.data(),
-                        norms.data(),
-                        scale.data(),
-                        turned};
-        Walked w = walk(curve, rules, place);
-        return std::make_tuple(int(w.end), w.left, w.rate, w.curvature, w.linear,
-                               w.calls);
+        expect(
+            int64_t(at.size()) == P && int64_t(width_factors.size()) == P &&
+                (!y || int64_t(y->size()) == n),
+            "point and width_factors must have the length of p, y that of a column.");
+        PythonFunction function(f, x, array_type, residuals_of, write_jacobian, point,
+                                at, width_factors, y ? y->data() : nullptr,
+                                columns.data(), n);
+        TrustRegionOptions options{
+            .first_radius = first_radius,
+            .approximate_until = approximate_until,
+            .comparable_until = comparable_until,
+            .last_step = last_step,
+            .last_change = last_change,
+            .forward = forward,
+            .central = central,
+            .data_norm = data_norm,
+            .max_steps = max_steps,
+            .max_calls = max_calls,
+        };
+        TrustRegionArrays arrays{
+            .n = n,
+            .p = p.data(),
+            .columns = columns.data(),
+            .multipliers = multipliers.data(),
+            .r = r.data(),
+            .norms = norms.data(),
+            .scale = scale.data(),
+            .svd = svd,
+        };
+        TrustRegionResult result = minimize(function, options, arrays);
+        return std::make_tuple(int(result.stop), result.offset, result.rate,
+                               result.curvature, result.linear, result.calls);
       },
       nb::arg("f"), nb::arg("x").none(), nb::arg("y").noconvert().none(),
-      nb::arg("usual"), nb::arg("residuals"), nb::arg("rows"), nb::arg("point"),
-      nb::arg("shares").noconvert(), nb::arg("p").noconvert(),
-      nb::arg("columns").noconvert(), nb::arg("units").noconvert(),
-      nb::arg("whole").noconvert(), nb::arg("norms").noconvert(),
+      nb::arg("array_type"), nb::arg("residuals_of"), nb::arg("write_jacobian"),
+      nb::arg("point"), nb::arg("width_factors").noconvert(), nb::arg("p").noconvert(),
+      nb::arg("columns").noconvert(), nb::arg("multipliers").noconvert(),
+      nb::arg("r").noconvert(), nb::arg("norms").noconvert(),
       nb::arg("scale").noconvert(), nb::arg("s").noconvert(), nb::arg("ur").noconvert(),
-      nb::arg("vt").noconvert(), nb::arg("size"), nb::arg("forward"),
-      nb::arg("central"), nb::arg("first_radius"), nb::arg("rough"), nb::arg("near"),
-      nb::arg("last_step"), nb::arg("last_change"), nb::arg("most_steps"),
-      nb::arg("most_calls"),
-      "Go downhill from p, which is moved; see kurve.solvers.trust_region. Residuals "
-      "are f(x, *p) - y where that is a vector of float64 of the usual type, else what "
-      "residuals(values) gives; rows(values) writes the derivatives at point to "
-      "columns, where values are those there or None. Returns why it ends, what is "
-      "left, its rate, J's change by a step, whether J was always the "
-      "same, "
-      "calls of f.");
+      nb::arg("vt").noconvert(), nb::arg("data_norm"), nb::arg("forward"),
+      nb::arg("central"), nb::arg("first_radius"), nb::arg("approximate_until"),
+      nb::arg("comparable_until"), nb::arg("last_step"), nb::arg("last_change"),
+      nb::arg("max_steps"), nb::arg("max_calls"),
+      "Minimize from p, which is moved; see kurve.solvers.trust_region. Residuals are "
+      "f(x, *p) - y if f returns a float64 vector of array_type, else the result of "
+      "residuals_of(values). write_jacobian(values) writes the derivatives at point to "
+      "columns; values are those of f there, or None. Returns the reason to stop, the "
+      "relative offset, its rate, the change of J by a step, whether J never changed, "
+      "and the number of calls of f.");
 }

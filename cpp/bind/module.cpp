@@ -2,8 +2,8 @@
 
 NB_MODULE(_core, m) {
   m.doc() = "The native engine of kurve: kernels, threads and the training loop.";
-  // What an interpreter still holds when it ends (a traceback's model, say) is its own
-  // affair; nanobind would print about it into the user's terminal.
+  // Objects that the interpreter still holds at exit (in a traceback, for instance) are
+  // harmless; nanobind would print warnings about them in the terminal.
   nanobind::set_leak_warnings(false);
   register_runtime(m);
   register_program(m);

@@ -44,7 +44,7 @@ void check_sizes(const Program& program, const Vector<float>& params,
          "state.params and state.buffers must have the plan's sizes.");
 }
 
-// What a call needs of kurve.engines.base.State, whose step it sets at the end.
+// The arrays of a kurve.engines.base.State.
 struct StateArrays {
   Vector<float> params;
   Vector<float> buffers;
@@ -106,7 +106,7 @@ struct BatchArrays {
   }
 };
 
-// One call of train: the steps first..last-1 of one program.
+// The steps first..last-1 of one program, and the State whose `step` is set at the end.
 struct Job {
   const Program* program;
   nb::object state;
@@ -118,8 +118,8 @@ struct Job {
   Vector<double> totals;
 };
 
-// Returns what was not finite in each job, or "". The steps are set before anything
-// is raised.
+// Returns what was not finite in each job, or "". All steps are set before anything is
+// raised.
 std::vector<std::string> train(const std::vector<Job*>& jobs) {
   std::vector<TrainingJob> running;
   for (const Job* job : jobs) {
@@ -136,7 +136,7 @@ std::vector<std::string> train(const std::vector<Job*>& jobs) {
   }
   bool interrupted = without_gil([&] { run_jobs(running); });
   {
-    // Setting an attribute must not meet the KeyboardInterrupt that is set.
+    // Keeps a pending KeyboardInterrupt away from setattr.
     nb::error_scope keep;
     for (size_t i = 0; i < jobs.size(); i++)
       jobs[i]->state.attr("step") = running[i].state.step;
@@ -162,7 +162,7 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
 
 constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
 
-// Takes no State: for a single row, making one would cost as much as the network.
+// Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const std::vector<Samples>& x,
              const std::vector<Array<float>>& y) {
@@ -345,5 +345,5 @@ void register_program(nb::module_& m) {
           nb::arg("arrays"), nb::arg("step"), nb::arg("seed"), nb::arg("batches"),
           nb::arg("first"), nb::arg("last"), nb::arg("totals").noconvert());
   m.def("train", &train, nb::arg("jobs"),
-        "Do all jobs at once; returns what was not finite in each, or ''.");
+        "Run all jobs at once; return what was not finite in each, or ''.");
 }

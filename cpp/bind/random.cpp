@@ -1,4 +1,4 @@
-// Permutations of rows, the same as those of kurve/rng.py.
+// Permutations of rows, the same as those of kurve.core.rng.
 #include <nanobind/ndarray.h>
 
 #include <algorithm>
@@ -17,12 +17,12 @@ namespace {
 
 using Rows = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 
-// Calls body(first, last) for pieces of 0..n-1 until somebody wants to end.
+// Calls body(first, last) for pieces of 0..n-1 until asked to stop.
 template <class Body>
 void in_pieces(size_t n, Body&& body) {
   constexpr size_t piece = 1 << 18;  // a few milliseconds
-  for (size_t i = 0; i < n && !kurve::stop_requested(kurve::StopToken::usual);
-       i += piece)
+  for (size_t i = 0;
+       i < n && !kurve::stop_requested(kurve::StopToken::default_interval); i += piece)
     body(i, std::min(i + piece, n));
 }
 
@@ -31,11 +31,11 @@ struct Row {
   int64_t number;
 };
 
-// Not filled with zeros first: of many rows that alone takes half a second.
+// Not zeroed first: for many rows that alone takes half a second.
 using Memory = std::unique_ptr<Row[]>;
 Memory memory(size_t n) { return std::make_unique_for_overwrite<Row[]>(n); }
 
-// By key; equal keys keep the order of the rows.
+// By key; rows of equal keys stay in order.
 void sort(Memory& rows, size_t n) {
   if (n < 4096)
     return std::sort(rows.get(), rows.get() + n, [](const Row& a, const Row& b) {
@@ -60,7 +60,7 @@ void sort(Memory& rows, size_t n) {
   }
 }
 
-// The rows 0..n-1 in the order of their keys, two words each.
+// The rows 0..n-1 in the order of their keys, of two words each.
 Rows permutation(uint64_t seed, uint32_t purpose, uint64_t stream, size_t n) {
   auto* out = new int64_t[n];
   nb::capsule owner(out, [](void* p) noexcept { delete[] static_cast<int64_t*>(p); });

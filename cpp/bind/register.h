@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-// What Python hands over must obey the rule.
+// Throws the rule that an argument from Python breaks.
 inline void expect(bool right, const char* rule) {
   if (!right) throw std::invalid_argument(std::string("[native] ") + rule);
 }

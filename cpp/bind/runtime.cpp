@@ -13,5 +13,5 @@ void register_runtime(nb::module_& m) {
         "Let calls use up to n threads; results have the same bits for every n.");
   m.def("isa", &kurve::isa, "Instruction set in use.");
   m.def("available_isas", &kurve::available_isas,
-        "Instruction sets that this CPU runs, worst first.");
+        "Instruction sets that this CPU runs, slowest first.");
 }

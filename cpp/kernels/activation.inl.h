@@ -8,8 +8,8 @@ struct Activated {
   vf y, d;
 };
 
-// y = f(x) and d = f'(x); d is computed only where it cannot be had from y, or where
-// it costs nothing. Comparisons are written so that NaN passes through.
+// y = f(x) and d = f'(x); d is computed only where it does not follow from y, or costs
+// nothing. Comparisons are written so that NaN passes through.
 template <Activation kind>
 INLINE Activated activated(vf x, float alpha) {
   vi negative = x < 0.0f;
@@ -44,7 +44,7 @@ INLINE Activated activated(vf x, float alpha) {
     SinCos s = sincos(x);
     return {s.sin, s.cos};
   } else if constexpr (kind == Activation::snake) {
-    // A phase that would be infinite has no sine; any other will do so far out.
+    // An infinite phase has no sine; that of a finite one is as good this far out.
     vf phase = alpha * x;
     phase = phase > largest_float ? splat(largest_float) : phase;
     phase = phase < -largest_float ? splat(-largest_float) : phase;
@@ -57,7 +57,7 @@ INLINE Activated activated(vf x, float alpha) {
 
 // f'(x) from y = f(x).
 template <Activation kind>
-INLINE vf slope(vf y, float alpha) {
+INLINE vf derivative_from_output(vf y, float alpha) {
   const vf one = splat(1.0f);
   if constexpr (kind == Activation::relu) {
     return y > 0.0f ? one : splat(0.0f);
@@ -79,7 +79,7 @@ INLINE vf slope(vf y, float alpha) {
   }
 }
 
-// One block of rows: x (rows, columns) at x[i * x_row + j], and so on. x may be y.
+// A block of rows: x (rows, columns) at x[i * x_row + j], y likewise. x may be y.
 struct Block {
   const float* x;
   int64_t x_row;
@@ -88,9 +88,10 @@ struct Block {
   int64_t rows, columns;
 };
 
-// `keeps` is known when compiled, so that inference pays for no derivative.
-template <Activation kind, bool keeps>
-static void activate_rows(const Block& t, float alpha, const float* bias, float* kept) {
+// `saves` is a template argument so that inference pays for no derivative.
+template <Activation kind, bool saves>
+static void activate_rows(const Block& t, float alpha, const float* bias,
+                          float* saved) {
   for (int64_t i = 0; i < t.rows; i++) {
     for (int64_t j = 0; j < t.columns; j += L) {
       int64_t n = t.columns - j;
@@ -98,7 +99,7 @@ static void activate_rows(const Block& t, float alpha, const float* bias, float*
       if (bias) z = z + load(bias + j, n);
       Activated a = activated<kind>(z, alpha);
       store(t.y + i * t.y_row + j, a.y, n);
-      if constexpr (keeps) store(kept + i * t.y_row + j, a.d, n);
+      if constexpr (saves) store(saved + i * t.y_row + j, a.d, n);
     }
   }
 }
@@ -108,7 +109,7 @@ static void differentiate_rows(const Block& t, float alpha, const float* y) {
   for (int64_t i = 0; i < t.rows; i++)
     for (int64_t j = 0; j < t.columns; j += L) {
       int64_t n = t.columns - j;
-      vf d = slope<kind>(load(y + i * t.y_row + j, n), alpha);
+      vf d = derivative_from_output<kind>(load(y + i * t.y_row + j, n), alpha);
       store(t.y + i * t.y_row + j, load(t.x + i * t.x_row + j, n) * d, n);
     }
 }
@@ -124,23 +125,23 @@ static void multiply_rows(const Block& t, const float* d) {
 
 static __attribute__((noinline)) void activate_block(const Block& t, Activation kind,
                                                      float alpha, const float* bias,
-                                                     float* kept) {
+                                                     float* saved) {
   switch (kind) {
-#define CASE(name)                                                            \
-  case Activation::name:                                                      \
-    return kept ? activate_rows<Activation::name, true>(t, alpha, bias, kept) \
-                : activate_rows<Activation::name, false>(t, alpha, bias, kept);
+#define CASE(name)                                                              \
+  case Activation::name:                                                        \
+    return saved ? activate_rows<Activation::name, true>(t, alpha, bias, saved) \
+                 : activate_rows<Activation::name, false>(t, alpha, bias, saved);
     KURVE_ACTIVATIONS(CASE)
 #undef CASE
   }
 }
 
-// `values` stands where the block's first element does.
+// `values` points to the block's first element.
 static __attribute__((noinline)) void differentiate_block(const Block& t,
                                                           const Derivative& d,
                                                           const float* values) {
   if (d.source == Derivative::one) return multiply_rows(t, nullptr);
-  if (d.source == Derivative::kept) return multiply_rows(t, values);
+  if (d.source == Derivative::saved) return multiply_rows(t, values);
   switch (d.kind) {
 #define CASE(name)       \
   case Activation::name: \
@@ -151,8 +152,8 @@ static __attribute__((noinline)) void differentiate_block(const Block& t,
 }
 
 static void activate(Activation kind, float alpha, const float* x, float* y,
-                     float* kept, int64_t n) {
-  activate_block({x, n, y, n, 1, n}, kind, alpha, nullptr, kept);
+                     float* saved, int64_t n) {
+  activate_block({x, n, y, n, 1, n}, kind, alpha, nullptr, saved);
 }
 static void differentiate(const Derivative& d, int64_t offset, const float* dy,
                           float* dx, int64_t n) {

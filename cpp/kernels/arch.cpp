@@ -1,11 +1,11 @@
-// Compiled once per instruction set, with KURVE_ARCH naming it. Everything lies in an
-// anonymous namespace and no std template is used: a weak symbol compiled here with
-// wide instructions could be the one the linker keeps for code that runs on every CPU.
+// Compiled once per instruction set, which KURVE_ARCH names. Everything is in an
+// anonymous namespace and no std template is used: the linker might keep a weak symbol
+// compiled here, with wide instructions, for code that runs on every CPU.
 #include "images.h"
 #include "table.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
-// GCC 12's own AVX-512 header starts from deliberately undefined registers.
+// GCC 12's own AVX-512 header deliberately starts from undefined registers.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
@@ -47,11 +47,11 @@ namespace {
 
 const ImageKernels images = {
     .packed_size = conv_packed_size,
-    .turned_size = conv_turned_size,
+    .transposed_size = conv_transposed_size,
     .pack_tasks = conv_pack_tasks,
     .pack = conv_pack,
-    .turn_tasks = conv_turn_tasks,
-    .turn = conv_turn,
+    .transpose_tasks = conv_transpose_tasks,
+    .transpose = conv_transpose,
     .forward = conv_forward,
     .add_dx = conv_add_dx,
     .sums_size = conv_sums_size,
@@ -62,9 +62,9 @@ const ImageKernels images = {
     .spread = spread_max,
     .sparse_fits = sparse_fits,
     .sparse_sums_size = sparse_sums_size,
-    .sparse_turned_size = sparse_turned_size,
-    .sparse_turn_tasks = sparse_turn_tasks,
-    .sparse_turn = sparse_turn,
+    .sparse_transposed_size = sparse_transposed_size,
+    .sparse_transpose_tasks = sparse_transpose_tasks,
+    .sparse_transpose = sparse_transpose,
     .sparse_add_sums = sparse_add_sums,
     .sparse_dx = sparse_dx,
     .sparse_finish = sparse_finish,

@@ -1,10 +1,11 @@
 // Convolution of one image, channels last, as products of register tiles that read the
-// image where it lies: a tile is some outputs of one row or one column of the image
-// times a panel of channels, its sum runs over the taps that lie inside the image. So
-// nothing is copied but the kernel, and no zero of the padding is multiplied.
+// image in place: a tile is a few outputs of one row or one column of the image times a
+// panel of channels, and its sum runs over the taps (elements of the kernel) that lie
+// inside the image. So nothing but the kernel is copied, and padding is never
+// multiplied.
 //
 // forward: y (pixels, O) = sum over taps of x (pixels, I) W (I, O).
-// dx:      x's pixels under each tap += dz (pixels, O) W^T (O, I).
+// dx:      pixels of x under each tap += dz (pixels, O) W^T (O, I).
 // dW:      (taps x I, O) = x^T (taps x I, pixels) dz (pixels, O).
 #pragma once
 
@@ -16,55 +17,56 @@ constexpr int conv_tile_rows = 6;
 constexpr int conv_tile_rows = 4;
 #endif
 
-// Counts multiply-adds, and every so many of them asks whether the call is to end.
+// Counts multiply-adds, and asks now and then whether the call should stop.
 class StopPoller {
  public:
   bool stop_requested(int64_t work) {
-    if ((left_ -= work) > 0) return false;
-    over_ = over_ || kurve::stop_requested(between);
-    left_ = over_ ? 0 : between;
-    return over_;
+    if ((remaining_ -= work) > 0) return false;
+    stopped_ = stopped_ || kurve::stop_requested(interval);
+    remaining_ = stopped_ ? 0 : interval;
+    return stopped_;
   }
 
  private:
-  static constexpr int64_t between = 20'000'000;
-  int64_t left_ = between;
-  bool over_ = false;
+  static constexpr int64_t interval = 20'000'000;
+  int64_t remaining_ = interval;
+  bool stopped_ = false;
 };
 
-// Zeros; touching memory for the first time takes long.
-static void wipe(float* to, int64_t n, StopPoller& poller) {
+// Writes zeros. It can be stopped, since touching new memory takes long.
+static void zero_fill(float* to, int64_t n, StopPoller& poller) {
   constexpr int64_t size = 1 << 18;
   for (int64_t i = 0; i < n && !poller.stop_requested(size * 4); i += size)
     __builtin_memset(to + i, 0, uint64_t(min(size, n - i)) * 4);
 }
 
-// A piece of a sum: where it begins in A and in B.
+// A piece of a sum: where it starts in A and in B.
 struct Segment {
   int64_t a, b;
 };
-constexpr int64_t most_stretches = 64;
-// Pixels of one chain of a sum over an image; chains are added to each other.
+constexpr int64_t max_segments = 64;
+// Pixels in one chain of a sum over an image; chains are added to each other.
 constexpr int64_t pixel_chain = 512;
 
-// C (rows, vectors L) = from + the sum over all stretches of A (rows, depth)
-// B (depth, vectors L); C += all that, where it adds.
+// C (rows, vectors L) = from + the sum over all segments of A (rows, depth) B (depth,
+// vectors L); where `adds`, C += that.
 struct Tile {
   const float* a;
   int64_t a_row, a_step;
   const float* b;
   int64_t b_row;
-  const Segment* stretches;
+  const Segment* segments;
   int64_t count, depth;
   const float* from;
   int64_t from_row;
   float* c;
   int64_t c_row;
   bool relu = false, adds = false;
-  int64_t columns = 0;  // of B's last vector, where B ends there
+  int64_t columns = 0;  // of B's last vector, where B ends in it
 };
 
-// by_rows: A's rows and B's panel lie as a kernel's copy does; ends: see columns.
+// by_rows: A and B are laid out as in forward, B as a copied panel; ends: see
+// Tile::columns.
 template <int rows, int vectors, bool by_rows, bool ends>
 static __attribute__((noinline)) void conv_tile(const Tile& t) {
   vf acc[rows][vectors];
@@ -75,7 +77,7 @@ static __attribute__((noinline)) void conv_tile(const Tile& t) {
   const int64_t a_row = by_rows ? t.a_row : 1, a_step = by_rows ? 1 : t.a_step;
   const int64_t b_row = by_rows ? panel_width : t.b_row, columns = t.columns;
   for (int64_t i = 0; i < t.count; i++) {
-    const float *a = t.a + t.stretches[i].a, *b = t.b + t.stretches[i].b;
+    const float *a = t.a + t.segments[i].a, *b = t.b + t.segments[i].b;
     for (int64_t k = 0; k < t.depth; k++, a += a_step, b += b_row) {
       vf bv[vectors];
 #pragma GCC unroll 2
@@ -121,38 +123,39 @@ static void conv_tile_of(int64_t rows, const Tile& t) {
 // clang-format on
 
 // Indices from..to-1.
-struct Span {
+struct Range {
   int64_t from, to;
 };
 
-// Of 0..n-1 those i for which at + i * step lies in [0, size).
-INLINE Span inside(int64_t at, int64_t step, int64_t size, int64_t n) {
+// The i in 0..n-1 for which at + i * step lies in [0, size).
+INLINE Range inside(int64_t at, int64_t step, int64_t size, int64_t n) {
   int64_t from = at >= 0 ? 0 : min(n, pieces(-at, step));
   int64_t to = at >= size ? 0 : min(n, (size - 1 - at) / step + 1);
   return {from, to < from ? from : to};
 }
-// Output columns (or rows) that see the whole width (or height) of the kernel.
-INLINE Span sees_all(int64_t before, int64_t stride, int64_t reach, int64_t size,
-                     int64_t n) {
-  Span first = inside(-before, stride, size, n);
-  Span last = inside(reach - before, stride, size, n);
+// Output columns (or rows) whose taps all lie inside the image.
+INLINE Range inside_taps(int64_t before, int64_t stride, int64_t reach, int64_t size,
+                         int64_t n) {
+  Range first = inside(-before, stride, size, n);
+  Range last = inside(reach - before, stride, size, n);
   int64_t from = first.from > last.from ? first.from : last.from;
   int64_t to = min(first.to, last.to);
   return {from, to < from ? from : to};
 }
-INLINE Span rows_seeing_all(const Conv& p) {
-  return sees_all(p.top, p.sh, (p.kh - 1) * p.dh, p.H, p.OH);
+INLINE Range inner_rows(const Conv& p) {
+  return inside_taps(p.top, p.sh, (p.kh - 1) * p.dh, p.H, p.OH);
 }
-INLINE Span columns_seeing_all(const Conv& p) {
-  return sees_all(p.left, p.sw, (p.kw - 1) * p.dw, p.W, p.OW);
+INLINE Range inner_columns(const Conv& p) {
+  return inside_taps(p.left, p.sw, (p.kw - 1) * p.dw, p.W, p.OW);
 }
 
-// ResampleTable of one row of the kernel follow each other in memory as pixels do.
-INLINE bool taps_join(const Conv& p) { return p.dw == 1 && p.groups == 1; }
+// Whether the taps of a row of the kernel, with their channels, are adjacent in memory,
+// as pixels are.
+INLINE bool taps_are_joined(const Conv& p) { return p.dw == 1 && p.groups == 1; }
 
 INLINE bool depthwise(const Conv& p) { return p.groups == p.I && p.O == p.I; }
 
-// ---- Copies of the kernel: by groups, by panels of columns, (K, panel_width) each.
+// ---- Copies of the kernel: by groups, then by panels of columns (K, panel_width).
 
 INLINE int64_t forward_depth(const Conv& p) { return p.kh * p.kw * (p.I / p.groups); }
 
@@ -174,15 +177,16 @@ static void conv_pack(const Conv& p, const float* kernel, float* to, int64_t tas
   }
 }
 
-static int64_t conv_turn_tasks(const Conv& p) {
+static int64_t conv_transpose_tasks(const Conv& p) {
   if (depthwise(p)) return 0;
   return p.groups * pieces(p.I / p.groups, panel_width) * p.kh * p.kw;
 }
-static int64_t conv_turned_size(const Conv& p) {
-  return conv_turn_tasks(p) * (p.O / p.groups) * panel_width;
+static int64_t conv_transposed_size(const Conv& p) {
+  return conv_transpose_tasks(p) * (p.O / p.groups) * panel_width;
 }
 // One tap of one panel: (O / groups, panel_width).
-static void conv_turn(const Conv& p, const float* kernel, float* to, int64_t task) {
+static void conv_transpose(const Conv& p, const float* kernel, float* to,
+                           int64_t task) {
   int64_t I = p.I / p.groups, O = p.O / p.groups, taps = p.kh * p.kw;
   int64_t panels = pieces(I, panel_width), tap = task % taps;
   int64_t n = task / taps % panels * panel_width, width = min(panel_width, I - n);
@@ -201,12 +205,12 @@ static void conv_turn(const Conv& p, const float* kernel, float* to, int64_t tas
 
 // ---- Forward.
 
-// `count` outputs in a row (or a column, where upright) of which all see the taps
-// rows x columns; y and kept begin at the row that `origin` is.
+// `count` outputs in a row (or in a column, where upright) that all see the taps rows x
+// columns; y and saved start at the row `origin`.
 struct Pixels {
   int64_t h, w, count;
   bool upright;
-  Span rows, columns;
+  Range rows, columns;
 };
 
 struct Panel {
@@ -217,13 +221,13 @@ struct Panel {
 
 static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel,
                             const float* x, const Pixels& out, int64_t origin, float* y,
-                            float* kept, StopPoller& poller) {
+                            float* saved, StopPoller& poller) {
   alignas(64) float edge[conv_tile_rows * panel_width];
-  Segment stretches[most_stretches];
+  Segment segments[max_segments];
   const int64_t I = p.I / p.groups, pixel = p.I, line = p.W * p.I;
-  const bool joined = taps_join(p);
+  const bool joined = taps_are_joined(p);
   const int64_t across = out.columns.to - out.columns.from;
-  const int64_t each = joined ? 1 : across;  // stretches of a row of taps
+  const int64_t each = joined ? 1 : across;  // segments of a row of taps
   const int64_t depth = joined ? across * I : I;
   const int64_t all = (out.rows.to - out.rows.from) * each;
   const bool plain =
@@ -239,12 +243,12 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
   const int64_t tiles = pieces(out.count, conv_tile_rows);
   int64_t first = 0;
   do {
-    int64_t count = min(most_stretches, all - first);
+    int64_t count = min(max_segments, all - first);
     for (int64_t i = 0; i < count; i++) {
       int64_t r = out.rows.from + (first + i) / each;
       int64_t s = out.columns.from + (first + i) % each;
-      stretches[i] = {at + r * p.dh * line + s * p.dw * pixel,
-                      (r * p.kw + s) * I * panel_width};
+      segments[i] = {at + r * p.dh * line + s * p.dw * pixel,
+                     (r * p.kw + s) * I * panel_width};
     }
     bool last = first + count == all;
     for (int64_t i = 0; i < tiles; i++) {
@@ -257,7 +261,7 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
              .a_step = 1,
              .b = panel.packed,
              .b_row = panel_width,
-             .stretches = stretches,
+             .segments = segments,
              .count = count,
              .depth = depth,
              .from = panel.bias,
@@ -266,7 +270,7 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
              .c_row = y_step};
       t.relu = last && plain && f.activation == Activation::relu;
       if (!direct) t.c = edge, t.c_row = panel_width;
-      if (first > 0) {  // what the stretches before these have left in y
+      if (first > 0) {  // continue the sums that y holds
         if (!direct)
           for (int64_t r = 0; r < rows; r++)
             for (int64_t j = 0; j < panel.width; j += L)
@@ -282,7 +286,7 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
       Block block{edge, panel_width, to, y_step, rows, panel.width};
       bool activates = last && !plain;
       activate_block(block, activates ? f.activation : Activation::linear, f.alpha,
-                     nullptr, activates && kept ? kept + (to - y) : nullptr);
+                     nullptr, activates && saved ? saved + (to - y) : nullptr);
     }
     first += count;
   } while (first < all);
@@ -290,16 +294,16 @@ static void forward_outputs(const Conv& p, const Epilogue& f, const Panel& panel
 
 static void depthwise_forward(const Conv& p, const Epilogue& f, const float* kernel,
                               const float* x, int64_t row, int64_t rows, float* y,
-                              float* kept);
+                              float* saved);
 
 static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
                          const float* x, int64_t row, int64_t rows, float* y,
-                         float* kept) {
-  if (depthwise(p)) return depthwise_forward(p, f, packed, x, row, rows, y, kept);
+                         float* saved) {
+  if (depthwise(p)) return depthwise_forward(p, f, packed, x, row, rows, y, saved);
   alignas(64) float bias[panel_width];
   const int64_t O = p.O / p.groups, end = row + rows;
-  const Span high = rows_seeing_all(p), wide = columns_seeing_all(p);
-  const Span every{0, p.kw}, full{0, p.kh};
+  const Range h_range = inner_rows(p), w_range = inner_columns(p);
+  const Range all_columns{0, p.kw}, all_rows{0, p.kh};
   StopPoller poller;
   for (int64_t group = 0; group < p.groups; group++)
     for (int64_t n = 0; n < O; n += panel_width) {
@@ -308,25 +312,26 @@ static void conv_forward(const Conv& p, const Epilogue& f, const float* packed,
         bias[j] = f.bias && j < width ? f.bias[group * O + n + j] : 0.0f;
       Panel panel{packed, bias, group, n, width};
       packed += forward_depth(p) * panel_width;
-      auto run = [&](int64_t h, int64_t w, int64_t count, bool upright, Span r,
-                     Span s) {
+      auto run = [&](int64_t h, int64_t w, int64_t count, bool upright, Range r,
+                     Range s) {
         if (count > 0)
-          forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, kept,
+          forward_outputs(p, f, panel, x, {h, w, count, upright, r, s}, row, y, saved,
                           poller);
       };
-      // Columns at the edges see a part of each row of taps, rows a part of the rows.
+      // Columns at the edges see a part of each row of taps; rows at the edges, some of
+      // the rows.
       for (int64_t h = row; h < end; h++) {
-        Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
-        run(h, wide.from, wide.to - wide.from, false, r, every);
-        if (h >= high.from && h < high.to) continue;
+        Range r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        run(h, w_range.from, w_range.to - w_range.from, false, r, all_columns);
+        if (h >= h_range.from && h < h_range.to) continue;
         for (int64_t w = 0; w < p.OW; w++)
-          if (w < wide.from || w >= wide.to)
+          if (w < w_range.from || w >= w_range.to)
             run(h, w, 1, false, r, inside(w * p.sw - p.left, p.dw, p.W, p.kw));
       }
-      int64_t from = row > high.from ? row : high.from, to = min(end, high.to);
+      int64_t from = row > h_range.from ? row : h_range.from, to = min(end, h_range.to);
       for (int64_t w = 0; w < p.OW; w++)
-        if (w < wide.from || w >= wide.to)
-          run(from, w, to - from, true, full,
+        if (w < w_range.from || w >= w_range.to)
+          run(from, w, to - from, true, all_rows,
               inside(w * p.sw - p.left, p.dw, p.W, p.kw));
     }
 }

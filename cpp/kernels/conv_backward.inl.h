@@ -1,10 +1,10 @@
-// The way back through a convolution; see conv.inl.h.
+// Backward pass of a convolution; see conv.inl.h.
 #pragma once
 
 static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz,
                              int64_t row, int64_t rows, float* dx);
 
-// Output pixels of one row times one tap: what falls outside the image is left out.
+// For each row of outputs and each tap; what falls outside the image is skipped.
 static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
                         int64_t row, int64_t rows, float* dx) {
   if (depthwise(p)) return depthwise_add_dx(p, transposed, dz, row, rows, dx);
@@ -17,16 +17,18 @@ static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
       const int64_t width = min(panel_width, I - n);
       const bool two = width > L, direct = width == (two ? panel_width : L);
       for (int64_t h = row; h < row + rows; h++) {
-        Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
-        for (int64_t r = high.from; r < high.to; r++)
+        Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+        for (int64_t r = r_range.from; r < r_range.to; r++)
           for (int64_t s = 0; s < p.kw; s++) {
-            Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
-            const float* from = dz + ((h - row) * p.OW + wide.from) * p.O + group * O;
-            int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + wide.from * p.sw +
+            Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+            const float* from =
+                dz + ((h - row) * p.OW + w_range.from) * p.O + group * O;
+            int64_t to = ((h * p.sh + r * p.dh - p.top) * p.W + w_range.from * p.sw +
                           s * p.dw - p.left) *
                              p.I +
                          group * I + n;
-            int64_t count = wide.to - wide.from, tiles = pieces(count, conv_tile_rows);
+            int64_t count = w_range.to - w_range.from,
+                    tiles = pieces(count, conv_tile_rows);
             for (int64_t i = 0; i < tiles; i++) {
               int64_t begin = count * i / tiles;
               int64_t m = count * (i + 1) / tiles - begin;
@@ -37,7 +39,7 @@ static void conv_add_dx(const Conv& p, const float* transposed, const float* dz,
                      .a_step = 1,
                      .b = transposed + (r * p.kw + s) * O * panel_width,
                      .b_row = panel_width,
-                     .stretches = &whole,
+                     .segments = &whole,
                      .count = 1,
                      .depth = O,
                      .from = c,
@@ -79,8 +81,8 @@ static int64_t conv_sums_size(const Conv& p) {
 }
 static int64_t conv_sums_pieces(const Conv& p) { return depthwise(p) ? 1 : p.kh; }
 
-// sums (m rows, all columns of the group) += A^T dz, tile by tile; A's rows lie side by
-// side and its steps are `t.a_step` apart.
+// sums (m rows, all columns of the group) += A^T dz, tile by tile. The rows of A are
+// adjacent, its steps are `t.a_step` apart.
 static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* sums,
                       StopPoller& poller) {
   alignas(64) static const float zeros[2 * L] = {};
@@ -115,40 +117,41 @@ static void add_tiles(const Conv& p, Tile t, int64_t m, int64_t group, float* su
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums);
 
-// A piece is one row of taps. Where taps join, their rows of dW are one block for the
-// pixels that see all of them; the pixels at the edges add to a part of it.
+// A piece is one row of taps. Where taps are joined, their rows of dW are one block for
+// the pixels that see all of them; pixels at the edges add to a part of it.
 static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_t row,
                           int64_t rows, float* sums, int64_t r) {
   if (depthwise(p)) return depthwise_add_sums(p, x, dz, row, rows, sums);
   const int64_t I = p.I / p.groups, line = p.W * p.I, end = row + rows;
   const int64_t down = r * p.dh - p.top;
-  const Span high = inside(down, p.sh, p.H, p.OH);
-  const int64_t from = high.from > row ? high.from : row, to = min(high.to, end);
+  const Range h_range = inside(down, p.sh, p.H, p.OH);
+  const int64_t from = h_range.from > row ? h_range.from : row,
+                to = min(h_range.to, end);
   if (from >= to) return;
-  Segment stretches[most_stretches];
+  Segment segments[max_segments];
   StopPoller poller;
-  // Output pixels (from..to-1) x w under the taps from s on: m rows of dW.
-  auto add = [&](auto&& add, int64_t group, Span w, int64_t s, int64_t m,
+  // Output pixels (from..to-1) x w and the taps from s on: m rows of dW.
+  auto add = [&](auto&& add, int64_t group, Range w, int64_t s, int64_t m,
                  bool upright) -> void {
     if (w.from >= w.to) return;
-    if (w.to - w.from > pixel_chain) {  // a part of the columns at a time
+    if (w.to - w.from > pixel_chain) {  // some of the columns at a time
       for (int64_t i = w.from; i < w.to; i += pixel_chain)
         add(add, group, {i, min(w.to, i + pixel_chain)}, s, m, upright);
       return;
     }
-    const int64_t most = upright ? pixel_chain : pieces(pixel_chain, w.to - w.from);
+    const int64_t max_rows = upright ? pixel_chain : pieces(pixel_chain, w.to - w.from);
     float* c = sums + (r * p.kw + s) * I * sums_width(p);
     for (int64_t h = from, count; h < to; h += count) {
-      count = min(to - h, upright ? most : min(most, most_stretches));
+      count = min(to - h, upright ? max_rows : min(max_rows, max_segments));
       int64_t at = (h * p.sh + down) * line + (w.from * p.sw + s * p.dw - p.left) * p.I;
       for (int64_t i = 0; i < (upright ? 1 : count); i++)
-        stretches[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
+        segments[i] = {at + i * p.sh * line + group * I, i * p.OW * p.O};
       Tile t{.a = x,
              .a_row = 1,
              .a_step = upright ? p.sh * line : p.sw * p.I,
              .b = dz + ((h - row) * p.OW + w.from) * p.O,
              .b_row = upright ? p.OW * p.O : p.O,
-             .stretches = stretches,
+             .segments = segments,
              .count = upright ? 1 : count,
              .depth = upright ? count : w.to - w.from,
              .from = nullptr,
@@ -158,12 +161,12 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
       add_tiles(p, t, m, group, c, poller);
     }
   };
-  if (taps_join(p)) {
-    const Span wide = columns_seeing_all(p);
-    add(add, 0, wide, 0, p.kw * I, false);
+  if (taps_are_joined(p)) {
+    const Range w_range = inner_columns(p);
+    add(add, 0, w_range, 0, p.kw * I, false);
     for (int64_t w = 0; w < p.OW; w++) {
-      if (w >= wide.from && w < wide.to) continue;
-      Span s = inside(w * p.sw - p.left, 1, p.W, p.kw);
+      if (w >= w_range.from && w < w_range.to) continue;
+      Range s = inside(w * p.sw - p.left, 1, p.W, p.kw);
       add(add, 0, {w, w + 1}, s.from, (s.to - s.from) * I, true);
     }
     return;
@@ -174,14 +177,14 @@ static void conv_add_sums(const Conv& p, const float* x, const float* dz, int64_
 }
 
 static void conv_sums_row(const Conv& p, const float* sums, int64_t blocks,
-                          int64_t apart, int64_t row, float* to) {
+                          int64_t block_stride, int64_t row, float* to) {
   const int64_t groups = depthwise(p) ? 1 : p.groups, O = p.O / groups;
-  const int64_t wide = pieces(O, L) * L;
-  const float* from = sums + row * groups * wide;
-  for (int64_t group = 0; group < groups; group++, from += wide, to += O)
+  const int64_t width = pieces(O, L) * L;
+  const float* from = sums + row * groups * width;
+  for (int64_t group = 0; group < groups; group++, from += width, to += O)
     for (int64_t j = 0; j < O; j += L) {
       vf s = load(from + j);
-      for (int64_t i = 1; i < blocks; i++) s += load(from + i * apart + j);
+      for (int64_t i = 1; i < blocks; i++) s += load(from + i * block_stride + j);
       store(to + j, s, O - j);
     }
 }

@@ -1,29 +1,29 @@
-// Convolution of each channel by itself: kernel (kh, kw, C). Vectors run over the
-// channels, some pixels of a row side by side.
+// Convolution of each channel on its own: kernel (kh, kw, C). Vectors run over the
+// channels, for a few pixels of a row at a time.
 #pragma once
 
 constexpr int64_t depthwise_pixels = 8;
 
 static void depthwise_forward(const Conv& p, const Epilogue& f, const float* kernel,
                               const float* x, int64_t row, int64_t rows, float* y,
-                              float* kept) {
+                              float* saved) {
   const int64_t line = p.W * p.I, C = p.O, step = p.sw * p.I;
-  const Span wide = columns_seeing_all(p);
+  const Range w_range = inner_columns(p);
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
-    const Span r = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    const Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
     float* to = y + (h - row) * p.OW * C;
     for (int64_t w = 0, count; w < p.OW; w += count) {
-      bool all = w >= wide.from && w + depthwise_pixels <= wide.to;
+      bool all = w >= w_range.from && w + depthwise_pixels <= w_range.to;
       count = all ? depthwise_pixels : 1;
       if (poller.stop_requested(count * C * p.kh * p.kw)) return;
-      const Span s = all ? Span{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
+      const Range s = all ? Range{0, p.kw} : inside(w * p.sw - p.left, p.dw, p.W, p.kw);
       const int64_t at = (h * p.sh - p.top) * line + (w * p.sw - p.left) * p.I;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;
         vf acc[depthwise_pixels];
         for (vf& a : acc) a = f.bias ? load(f.bias + j, n) : vf{};
-        for (int64_t i = r.from; i < r.to; i++)
+        for (int64_t i = r_range.from; i < r_range.to; i++)
           for (int64_t k = s.from; k < s.to; k++) {
             vf weight = load(kernel + (i * p.kw + k) * C + j, n);
             const float* from = x + (at + i * p.dh * line + k * p.dw * p.I + j);
@@ -38,7 +38,7 @@ static void depthwise_forward(const Conv& p, const Epilogue& f, const float* ker
       }
     }
     if (f.activation == Activation::linear) continue;
-    float* derivative = kept ? kept + (to - y) : nullptr;
+    float* derivative = saved ? saved + (to - y) : nullptr;
     activate_block({to, C, to, C, p.OW, C}, f.activation, f.alpha, nullptr, derivative);
   }
 }
@@ -48,16 +48,16 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
   const int64_t C = p.O, line = p.W * C;
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
-    const Span high = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
-    for (int64_t r = high.from; r < high.to; r++)
+    const Range r_range = inside(h * p.sh - p.top, p.dh, p.H, p.kh);
+    for (int64_t r = r_range.from; r < r_range.to; r++)
       for (int64_t s = 0; s < p.kw; s++) {
-        const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+        const Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
         if (poller.stop_requested(p.OW * C)) return;
         const float* weights = kernel + (r * p.kw + s) * C;
-        const float* from = dz + ((h - row) * p.OW + wide.from) * C;
+        const float* from = dz + ((h - row) * p.OW + w_range.from) * C;
         float* to = dx + (h * p.sh + r * p.dh - p.top) * line +
-                    (wide.from * p.sw + s * p.dw - p.left) * C;
-        for (int64_t w = wide.from; w < wide.to; w++, from += C, to += p.sw * C)
+                    (w_range.from * p.sw + s * p.dw - p.left) * C;
+        for (int64_t w = w_range.from; w < w_range.to; w++, from += C, to += p.sw * C)
           for (int64_t j = 0; j < C; j += L) {
             const int64_t n = C - j;
             vf sum = load(to + j, n);
@@ -71,24 +71,24 @@ static void depthwise_add_dx(const Conv& p, const float* kernel, const float* dz
 // sums (kh, kw, whole vectors of C).
 static void depthwise_add_sums(const Conv& p, const float* x, const float* dz,
                                int64_t row, int64_t rows, float* sums) {
-  const int64_t C = p.O, line = p.W * C, apart = pieces(C, L) * L;
+  const int64_t C = p.O, line = p.W * C, channel_stride = pieces(C, L) * L;
   StopPoller poller;
   for (int64_t r = 0; r < p.kh; r++) {
     const int64_t down = r * p.dh - p.top;
-    const Span high = inside(down, p.sh, p.H, p.OH);
-    const int64_t first = high.from > row ? high.from : row;
-    const int64_t end = min(high.to, row + rows);
+    const Range h_range = inside(down, p.sh, p.H, p.OH);
+    const int64_t first = h_range.from > row ? h_range.from : row;
+    const int64_t end = min(h_range.to, row + rows);
     for (int64_t s = 0; s < p.kw; s++) {
-      const Span wide = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
-      float* to = sums + (r * p.kw + s) * apart;
+      const Range w_range = inside(s * p.dw - p.left, p.sw, p.W, p.OW);
+      float* to = sums + (r * p.kw + s) * channel_stride;
       for (int64_t j = 0; j < C; j += L) {
         const int64_t n = C - j;
         vf acc{}, other{};
         vd whole = widened(load(to + j));
         int64_t left = pixel_chain;
         for (int64_t h = first; h < end; h++)
-          for (int64_t w = wide.from, stop; w < wide.to; w = stop) {
-            stop = min(wide.to, w + pixel_chain);
+          for (int64_t w = w_range.from, stop; w < w_range.to; w = stop) {
+            stop = min(w_range.to, w + pixel_chain);
             if (poller.stop_requested((stop - w) * L)) return;
             left -= stop - w;
             const float* d = dz + ((h - row) * p.OW + w) * C + j;

@@ -1,5 +1,5 @@
-// The kinds that a plan may name. Each list is the only one of its kind: it makes the
-// enum, the names in plans, and what is dispatched on them.
+// The kinds that a plan may name, each listed once: a list makes the enum, the names in
+// plans, and the dispatch.
 #pragma once
 
 // clang-format off: lists, not statements
@@ -36,7 +36,7 @@
 
 namespace kurve {
 
-// KindNames<Kind>::all are the names of an enum's values, in their order.
+// KindNames<Kind>::all are the names of the values of an enum, in order.
 template <class Kind>
 struct KindNames;
 

@@ -1,4 +1,4 @@
-// Losses and their gradients; p prediction, y target, formulas as in kurve.losses.
+// Losses and their gradients: p prediction, y target; formulas as in kurve.losses.
 #pragma once
 
 constexpr float smallest =
@@ -6,7 +6,7 @@ constexpr float smallest =
 constexpr float ln_2 = 0.693147181f;
 
 struct Term {
-  vf value, slope;
+  vf value, gradient;
 };
 
 template <LossKind kind>
@@ -37,7 +37,7 @@ INLINE Term term(const Loss& loss, vf p, vf y) {
   }
 }
 
-// A sum of O floats in an order that depends on O only.
+// The sum of O floats, in an order that depends on O only.
 static double row_sum(const float* x, int64_t O) {
   double lanes[8] = {};
   for (int64_t j = 0; j < O; j++) lanes[j % 8] += double(x[j]);
@@ -46,14 +46,14 @@ static double row_sum(const float* x, int64_t O) {
   return total;
 }
 
-// Mean over O of a term of each element.
+// The mean over O of a term of each element.
 template <LossKind kind>
 static void elementwise(const Loss& loss, const float* p, const float* y, int64_t rows,
                         int64_t O, float* scratch, double* row_loss, float* dp) {
   for (int64_t j = 0, n = rows * O; j < n; j += L) {
     Term t = term<kind>(loss, load(p + j, n - j), load(y + j, n - j));
     store(scratch + j, t.value, n - j);
-    if (dp) store(dp + j, t.slope / float(O), n - j);
+    if (dp) store(dp + j, t.gradient / float(O), n - j);
   }
   if (O == 1)
     for (int64_t i = 0; i < rows; i++) row_loss[i] = double(scratch[i]);
@@ -73,7 +73,7 @@ struct Target {
     if (label >= j && label < j + L) t[label - j] = 1.0f;
     return t;
   }
-  // Nothing beyond the last element.
+  // Zero beyond the last element.
   vf tail(int64_t n) const {
     vf t{};
     for (int64_t i = 0; i < n; i++) t[i] = uniform;
@@ -102,7 +102,7 @@ static double logits_row(const float* p, const Target& t, int64_t O, float* dp) 
   return double(mass[0]) * double(log(total)[0]) - dot.total();
 }
 
-// x with nothing but 0 after its first n elements.
+// x with zeros after its first n elements.
 INLINE vf first(vf x, int64_t n) {
   for (int64_t i = n; i < L; i++) x[i] = 0;
   return x;
@@ -118,7 +118,7 @@ static double probabilities_row(const float* p, const Target& t, int64_t O, floa
     vf q = load(p + j, O - j) / total, target = t.at(j, O - j);
     vf c = min(max(splat(smallest), q), splat(1.0f - smallest));
     c = q == q ? c : q;
-    value.add(first(-target * log(c), O - j));  // beyond, 0 / total may be NaN
+    value.add(first(-target * log(c), O - j));  // beyond them, 0 / total may be NaN
     vf g = q == c ? -target / c : splat(0.0f);
     dot.add(first(g * q, O - j));
     if (dp) store(dp + j, g, O - j);
@@ -134,15 +134,15 @@ constexpr float min_variance = 1e-6f, log_2_pi = 1.837877066f;
 
 // p (rows, 2T): means, then s with v = softplus(s) + min_variance.
 // l = (log(2 pi v) + e^2 / v) / 2 with e = m - y; dm = e / v;
-// ds = (1 - e^2 / v) / (2 v) sigmoid(s), both times v^beta. The elements of several
-// rows fill a vector.
+// ds = (1 - e^2 / v) / (2 v) sigmoid(s), both times v^beta.
+// A vector holds elements of several rows.
 static void gaussian(const Loss& loss, const float* p, const float* y, int64_t rows,
                      int64_t O, float* scratch, double* row_loss, float* dp) {
   int64_t T = O / 2, n = rows * T;
-  float share = 1.0f / float(T);
+  float scale = 1.0f / float(T);
   for (int64_t first = 0; first < n; first += L) {
     int64_t count = min(n - first, L);
-    int64_t at[L];  // of the mean in p
+    int64_t at[L];  // the index of each mean in p
     alignas(64) float m[L] = {}, s[L] = {};
     for (int64_t i = 0, row = first / T, t = first % T; i < count; i++) {
       at[i] = row * O + t;
@@ -152,7 +152,7 @@ static void gaussian(const Loss& loss, const float* p, const float* y, int64_t r
     }
     vf raw = load(s), v = softplus(raw) + min_variance;
     vf e = load(m) - load(y + first, count), scaled = e / v, square = e * scaled;
-    vf log_v = log(v), factor = splat(share);
+    vf log_v = log(v), factor = splat(scale);
     store(scratch + first, 0.5f * (log_v + square + log_2_pi), count);
     if (!dp) continue;
     if (loss.beta != 0.0f) factor = factor * exp(loss.beta * log_v);
@@ -170,13 +170,13 @@ static void gaussian(const Loss& loss, const float* p, const float* y, int64_t r
 // p (rows, T Q) with e = y - p: l = max(q e, (q - 1) e).
 static void pinball(const Loss& loss, const float* p, const float* y, int64_t rows,
                     int64_t O, float* scratch, double* row_loss, float* dp) {
-  float share = 1.0f / float(O);
+  float scale = 1.0f / float(O);
   for (int64_t i = 0; i < rows * (O / loss.count); i++)
     for (int k = 0; k < loss.count; k++) {
       int64_t at = i * loss.count + k;
       float q = loss.quantiles[k], e = y[i] - p[at];
       scratch[at] = e >= 0 ? q * e : (q - 1.0f) * e;
-      if (dp) dp[at] = e > 0 ? -q * share : e < 0 ? (1.0f - q) * share : e * 0.0f;
+      if (dp) dp[at] = e > 0 ? -q * scale : e < 0 ? (1.0f - q) * scale : e * 0.0f;
     }
   for (int64_t i = 0; i < rows; i++)
     row_loss[i] = row_sum(scratch + i * O, O) / double(O);

@@ -1,8 +1,9 @@
-// Elementary functions, float32, within a few ULP; right at 0, infinity and NaN.
-// Range reduction after Cody & Waite 1980; the polynomials are weighted minimax fits.
+// Elementary functions in float32, accurate to a few ULP, correct at 0, infinity and
+// NaN. Range reduction after Cody & Waite 1980; the polynomials are weighted minimax
+// fits.
 #pragma once
 
-// Coefficients of the highest power first.
+// Coefficients from the highest power down.
 template <int n>
 INLINE vf horner(vf x, const float (&c)[n]) {
   vf p = splat(c[0]);
@@ -62,20 +63,20 @@ INLINE vf log(vf x) {
   return x < __builtin_inff() ? result : x;  // infinity, NaN
 }
 
-// log(1 + x) for x in [0, 1]: the rounding error of 1 + x put back to first order.
+// log(1 + x) for x in [0, 1]: corrects the rounding error of 1 + x to first order.
 INLINE vf log1p_unit(vf x) {
   vf w = 1.0f + x;
   return log(w) + (x - (w - 1.0f)) / w;
 }
 
-// From e^-|x|, so that neither end overflows.
+// From e^-|x|, which never overflows.
 INLINE vf sigmoid(vf x) {
   vf e = exp(-abs(x));
   return (x < 0.0f ? e : splat(1.0f)) / (1.0f + e);
 }
 
-// |x| < 0.55, where tanh is below 1/2: x + x^3 P(x^2); else 1 - 2 e / (1 + e) with
-// e = e^(-2|x|), whose error is then a small part of the result's.
+// x| < 0.55, where tanh is below 1/2: x + x^3 P(x^2); else 1 - 2 e / (1 + e) with e =
+// e^(-2|x|), whose error is then a small part of the result's.
 INLINE vf tanh(vf x) {
   vf t = abs(x), u = x * x;
   vf p = horner(u, {-6.266696379e-03f, 2.106665447e-02f, -5.385116860e-02f,
@@ -111,12 +112,13 @@ struct SinCos {
 };
 
 // r = x - n pi / 2 for n < 2^13, in four parts: n times the first three, of 8, 11 and
-// 11 bits, is exact, so that little is lost near a multiple, with fma or without.
+// 11 bits, is exact, so that little precision is lost near a multiple, with or without
+// fma.
 INLINE vf reduce_half_pi(vf x, vf n) {
   x = x - n * 1.5703125f;
   x = x - n * 4.8375129699707031e-04f;
   vf r = x - n * 7.5495336204767227e-08f;
-  vf lost = (x - r) - n * 7.5495336204767227e-08f;  // when r was rounded
+  vf lost = (x - r) - n * 7.5495336204767227e-08f;  // by the rounding of r
   return r + (lost - n * 2.563344e-12f);
 }
 
@@ -129,8 +131,8 @@ static __attribute__((noinline)) SinCos sincos_huge(vf x, SinCos y) {
   return y;
 }
 
-// |r| < pi / 4; polynomials of Cephes's sinf and cosf (Moshier 1992); n mod 4 says
-// which is which and its sign.
+// r| < pi / 4; polynomials of Cephes's sinf and cosf (Moshier 1992); n mod 4 selects
+// the function and the sign.
 INLINE SinCos sincos(vf x) {
   const float magic = 12582912.0f;
   vf n = (x * 0.636619772f + magic) - magic;

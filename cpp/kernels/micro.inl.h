@@ -1,22 +1,23 @@
-// What a product is made of: register tiles, transposition, packing.
+// The micro-kernels of a product: register tiles, dot products, and transposition in
+// registers.
 #pragma once
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int tile = 10, wide = 8;  // 32 registers
+constexpr int tile = 10, skinny_vectors = 8;  // of 32 registers
 #elif defined(__AVX2__)
-constexpr int tile = 6, wide = 4;
+constexpr int tile = 6, skinny_vectors = 4;
 #else
-constexpr int tile = 4, wide = 4;
+constexpr int tile = 4, skinny_vectors = 4;
 #endif
-// So few rows leave registers for `wide` vectors of each.
-constexpr int64_t flat_rows = 3;
+// With so few rows, there are registers for `wide` vectors of each.
+constexpr int64_t skinny_rows = 3;
 
-// Where the sum of a product begins, and what becomes of it: at zero, at what C holds,
-// or at zero and then added to C.
-enum class Chain { begins, goes_on, is_added };
+// The start of a chain of additions and its end: from zero, from C, or from zero and
+// then added to C.
+enum class Chain { start, resume, accumulate };
 
-// C (rows, vectors L) = or += A (rows, K) B (K, vectors L), C held in registers.
-// beside(k) is called once a step: other work that fills what the chains leave idle.
+// C (rows, vectors L) = or += A (rows, K) B (K, vectors L), with C in registers.
+// beside(k) is called once per step: other work, for units that the chains leave idle.
 template <int rows, int vectors, class Beside>
 INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
                   int64_t b_row, float* c, int64_t c_row, int64_t K, Chain chain,
@@ -26,13 +27,13 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++)
-      acc[r][v] = chain == Chain::goes_on ? load(c + r * c_row + v * L) : vf{};
+      acc[r][v] = chain == Chain::resume ? load(c + r * c_row + v * L) : vf{};
   for (int64_t k = 0; k < K; k++) {
     vf bv[vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++) {
       bv[v] = load(b + v * L);
-      // Rows of a B that was not copied are too far apart for the hardware's prefetch.
+      // Rows of a B that is not packed are too far apart for the hardware prefetcher.
       if (rows >= 4) __builtin_prefetch(b + 32 * b_row + v * L);
     }
 #pragma GCC unroll 16
@@ -45,7 +46,7 @@ INLINE void micro(const float* a, int64_t a_row, int64_t a_step, const float* b,
     a += a_step;
     b += b_row;
   }
-  if (chain == Chain::is_added)
+  if (chain == Chain::accumulate)
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
@@ -64,7 +65,7 @@ static void micro_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
   switch (rows) {
 #define CASE(n)                                                                     \
   case n:                                                                           \
-    if constexpr (n <= (vectors > 2 ? flat_rows : tile)) {                          \
+    if constexpr (n <= (vectors > 2 ? skinny_rows : tile)) {                        \
       if (a_row == 1)                                                               \
         return micro<n, vectors>(a, 1, a_step, b, b_row, c, c_row, K, chain, none); \
       return micro<n, vectors>(a, a_row, 1, b, b_row, c, c_row, K, chain, none);    \
@@ -111,8 +112,8 @@ INLINE void transpose_square(const float* from, int64_t from_row, float* to,
   for (int i = 0; i < L; i++) store(to + i * to_row, r[i]);
 }
 
-// Lane i of the result is the sum of r[i]: the rounds of a transposition, its rows
-// added as they come.
+// Lane i of the result is the sum of r[i]: the rounds of a transposition, adding rows
+// as they come.
 INLINE vf sums_of(vf (&r)[L]) {
 #pragma GCC unroll 4
   for (int half = L / 2; half > 0; half /= 2)
@@ -124,11 +125,11 @@ INLINE vf sums_of(vf (&r)[L]) {
 #undef LOW
 #undef HIGH
 
-// Terms of a lane's chain; chains are added to each other.
+// Terms of one chain in a lane; chains are added to each other.
 constexpr int64_t lane_chain = 256 * L;
 
-// C[r][j] = sum of A[r][k] B[j][k] over k, lane by lane and then over the lanes: an
-// order that depends on K only. Columns from `columns` on are not stored.
+// C[r][j] = sum of A[r][k] B[j][k] over k, by lanes and then over the lanes: an order
+// that depends on K only. Only the first `columns` columns are stored.
 template <int rows, bool is_long>
 INLINE void dot_tile(const float* a, int64_t a_row, const float* b, int64_t b_row,
                      float* c, int64_t c_row, int64_t columns, int64_t K) {
@@ -192,7 +193,7 @@ static void dots_of(const float* a, int64_t a_row, const float* b, int64_t b_row
     rest(a + done * a_row, a_row, b, b_row, c + done * c_row, c_row, M % 4, N, K);
 }
 
-// C (M, N) = A (M, K) B^T, B (N, K): rows of B are read as they lie.
+// C (M, N) = A (M, K) B^T, B (N, K): the rows of B are read in place.
 static void dots(const float* a, int64_t a_row, const float* b, int64_t b_row, float* c,
                  int64_t c_row, int64_t M, int64_t N, int64_t K) {
   auto run = K > lane_chain ? dots_of<true> : dots_of<false>;

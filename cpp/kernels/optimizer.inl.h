@@ -1,5 +1,5 @@
-// Clipping, penalties and the update, each one pass over a variable's flat vectors.
-// Formulas and slots as in kurve.optimizers, which follow Keras 3.
+// Clipping, penalties and the update, each in one pass over the flat vectors of a
+// variable. Formulas and slots as in kurve.optimizers, which follow Keras 3.
 #pragma once
 
 static void scale(float* x, float factor, int64_t n) {
@@ -42,18 +42,18 @@ static bool penalize(float* g, const float* w, float l1, float l2, int64_t n) {
   return !any(may_overflow);
 }
 
-// One vector of a variable: w and g, and `count` of the slots a, b, c in place. Of
-// two products in a sum, `rounded` says which is not fused: the compiler might choose
-// otherwise in another place.
+// Updates one vector of a variable: w from g, and `count` of the slots a, b, c in
+// place. Of two products in a sum, `rounded` marks the one that is not fused: the
+// compiler might choose differently elsewhere.
 template <OptimizerKind kind, int count>
-INLINE vf stepped(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
+INLINE vf step_vector(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
   if constexpr (kind == OptimizerKind::sgd) {
     if constexpr (count == 0) return w - u.lr * g;
     vf step = rounded(u.lr * g);
     a = u.momentum * a - step;
     return u.nesterov ? w + (u.momentum * a - step) : w + a;
   } else if constexpr (kind == OptimizerKind::rmsprop) {
-    // slots: v, then momentum and mean as far as they are on
+    // slots: v, then momentum and mean where they are on
     vf& mean = u.momentum_on ? c : b;
     vf square = g * g;
     a = rounded(u.rho * a) + u.one_minus_rho * square;
@@ -87,9 +87,9 @@ INLINE vf stepped(const UpdateParams& u, vf w, vf g, vf& a, vf& b, vf& c) {
   }
 }
 
-// Rows of `columns` elements: w and slots at i * w_row, g at i * g_row, times
-// factors[i * factor_step] unless that is null.
-struct Updated {
+// Rows of `columns` elements: w and slots at i * w_row, g at i * g_row, times factors[i
+// * factor_step] unless that is null.
+struct UpdateBlock {
   float* w;
   int64_t w_row;
   const float* g;
@@ -100,7 +100,7 @@ struct Updated {
   int64_t factor_step = 0;
 };
 
-// The first n < L elements of a vector, or L, of w and the slots at `at`.
+// The first n < L elements of a vector, or all L, of w and the slots at `at`.
 template <OptimizerKind kind, int count>
 INLINE void update_vector(const UpdateParams& u, float* w, float* const* slots,
                           int64_t at, vf g, int64_t n) {
@@ -111,14 +111,14 @@ INLINE void update_vector(const UpdateParams& u, float* w, float* const* slots,
     vf decayed = v * u.decay;
     v = v - decayed * u.lr;
   }
-  v = stepped<kind, count>(u, v, g, s[0], s[1], s[2]);
+  v = step_vector<kind, count>(u, v, g, s[0], s[1], s[2]);
   store(w + at, v, n);
   for (int k = 0; k < count; k++) store(slots[k] + at, s[k], n);
 }
 
-// By value: what stores might overwrite could not stay in registers.
+// By value: what stores might alias could not stay in registers.
 template <OptimizerKind kind, int count>
-static void update_rows(const UpdateParams u, const Updated t) {
+static void update_rows(const UpdateParams u, const UpdateBlock t) {
   for (int64_t i = 0; i < t.rows; i++) {
     vf factor = splat(t.factors ? t.factors[i * t.factor_step] : 1.0f);
     for (int64_t j = 0; j < t.columns; j += L) {
@@ -158,7 +158,7 @@ INLINE void by_kind(const UpdateParams& u, const Body& body) {
 }
 
 static __attribute__((noinline)) void update_block(const UpdateParams& u,
-                                                   const Updated& t) {
+                                                   const UpdateBlock& t) {
   by_kind(u, [&]<OptimizerKind kind, int count>() { update_rows<kind, count>(u, t); });
 }
 

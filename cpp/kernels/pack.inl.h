@@ -1,21 +1,22 @@
-// Copies of pieces of A and B in the order in which micro-kernels read them.
+// Copies parts of A and B in the order in which the micro-kernels read them.
 #pragma once
 
 constexpr int64_t panel_width = 2 * L;
-constexpr int64_t pack_from_rows = 4 * tile;  // fewer rows do not repay the copy of B
+constexpr int64_t pack_from_rows = 4 * tile;  // fewer rows do not repay packing B
 
-// A copy holds up to `k_block` steps of K: of B up to `group_most` panels, which fit
-// half the second cache, of A up to `chunk` tiles.
-constexpr int64_t k_block = 384, group_most = 8, chunk = 8;
-// Places in a copy that are a multiple of 4 KB apart would compete for the same few
-// lines of the first cache.
+// A copy covers up to `k_block` steps of K: of B up to `max_group` panels, which fit
+// half the L2 cache; of A up to `chunk` tiles.
+constexpr int64_t k_block = 384, max_group = 8, chunk = 8;
+// Addresses a multiple of 4 KB apart would compete for the same few lines of the L1
+// cache.
 constexpr int64_t packed_panel = k_block * panel_width + 16;
 constexpr int64_t packed_row = k_block + 16, packed_tile = tile * packed_row;
 
-// Pieces of rows are too short for the hardware's prefetch: what comes some rows later.
+// Parts of rows are too short for the hardware prefetcher: fetches what is needed some
+// rows later.
 INLINE void fetch(const float* p) { __builtin_prefetch(p, 0, 3); }
 
-// The i-th of the tiles into which rows are divided evenly.
+// Rows, divided evenly into tiles.
 struct Tiles {
   int64_t rows, count;
 
@@ -24,14 +25,14 @@ struct Tiles {
   int64_t size(int64_t i) const { return begin(i + 1) - begin(i); }
 };
 
-// What micro-kernels read of A.
+// A as micro-kernels read it.
 struct Rows {
   const float* at;
   int64_t row, step;
 };
 
 // Tiles first..last-1 of the rows from m on, columns k..k+depth-1 of A, `packed_tile`
-// apart: by rows where A lies by rows, else (depth, tile).
+// apart: by rows where A is stored by rows, else (depth, tile).
 static void pack_a(const Product& p, int64_t m, const Tiles& tiles, int64_t first,
                    int64_t last, int64_t k, int64_t depth, float* to) {
   const float* a = p.a + m * p.a_row + k * p.a_step;
@@ -52,7 +53,7 @@ static void pack_a(const Product& p, int64_t m, const Tiles& tiles, int64_t firs
     for (int64_t i = 0; i < last - first; i++) {
       int64_t size = begin[i + 1] - begin[i];
       fetch(a + 8 * p.a_step + begin[i]);
-      for (int64_t j = 0; j < size; j += L)  // what is stored too much comes again
+      for (int64_t j = 0; j < size; j += L)  // the excess is overwritten
         store(to + i * packed_tile + j, load(a + begin[i] + j, size - j));
     }
 }
@@ -61,17 +62,17 @@ static Rows packed_rows(const Product& p, const float* a) {
   return p.a_row == 1 ? Rows{a, 1, tile} : Rows{a, packed_row, 1};
 }
 
-// Columns n..n+width-1 of B, rows k..k+depth-1, in panels (depth, panel_width) that
-// begin `apart` floats from each other; zeros fill the last one.
+// Columns n..n+width-1 of B, rows k..k+depth-1, in panels (depth, panel_width) that are
+// `panel_stride` apart; the last one is filled up with zeros.
 static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_t width,
-                   float* to, int64_t apart) {
+                   float* to, int64_t panel_stride) {
   if (!p.b_transposed) {
     const float* b = p.b + k * p.b_row + n;
     int64_t whole = width / panel_width, rest = width % panel_width;
     for (int64_t i = 0; i < depth; i++, b += p.b_row, to += panel_width) {
       const float* from = b;
       float* t = to;
-      for (int64_t j = 0; j < whole; j++, from += panel_width, t += apart) {
+      for (int64_t j = 0; j < whole; j++, from += panel_width, t += panel_stride) {
         fetch(from + 4 * p.b_row);
         fetch(from + 4 * p.b_row + L);
         store(t, load(from));
@@ -86,7 +87,7 @@ static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_
   const float* b = p.b + n * p.b_row + k;
   int64_t whole_depth = depth - depth % L;
   for (int64_t j = 0; j < width; j += L) {
-    float* t = to + j / panel_width * apart + j % panel_width;
+    float* t = to + j / panel_width * panel_stride + j % panel_width;
     const float* from = b + j * p.b_row;
     int64_t columns = min(width - j, L), i = 0;
     if (columns == L)
@@ -97,7 +98,7 @@ static void pack_b(const Product& p, int64_t k, int64_t depth, int64_t n, int64_
         t[i * panel_width + c] = c < columns ? from[c * p.b_row + i] : 0.0f;
   }
   if (int64_t over = width % panel_width; over > 0 && over <= L)
-    for (float *t = to + width / panel_width * apart + L,
+    for (float *t = to + width / panel_width * panel_stride + L,
                *end = t + depth * panel_width;
          t != end; t += panel_width)
       store(t, vf{});

@@ -1,12 +1,13 @@
 // Linear algebra in float64, by panels: K rows of `strip` numbers each, one row after
-// the other, columns that the matrix lacks being zero. Everything is made of one
-// product, C = C +- A^T B of two panels: J^T J, and with it the Cholesky factorisation
-// A = R^T R, because rows of J and of R lie in memory as they are needed.
+// the other; missing columns are zero. Everything is built on one product, C += or -=
+// A^T B of two panels: J^T J, and with it the Cholesky factorization A = R^T R, because
+// rows of J and of R are contiguous.
 #pragma once
 
 constexpr int D = L / 2;
 constexpr int64_t strip = L;
-constexpr int64_t high = D < 4 ? 4 : D;  // rows of C in registers, two vectors each
+constexpr int64_t tile_rows =
+    D < 4 ? 4 : D;  // rows of C in registers, two vectors each
 
 typedef double vw __attribute__((vector_size(L * 4)));
 typedef double vw_memory __attribute__((vector_size(L * 4), aligned(8), may_alias));
@@ -21,15 +22,15 @@ INLINE void store64(double* p, vw x) { *reinterpret_cast<vw_memory*>(p) = x; }
 template <bool minus>
 INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* c,
                        int64_t c_row, int64_t K) {
-  vw acc[high][2];
+  vw acc[tile_rows][2];
 #pragma GCC unroll 8
-  for (int r = 0; r < high; r++)
+  for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) acc[r][v] = load64(c + r * c_row + v * D);
   for (int64_t k = 0; k < K; k++) {
     vw b0 = load64(b), b1 = load64(b + D);
 #pragma GCC unroll 8
-    for (int r = 0; r < high; r++) {
+    for (int r = 0; r < tile_rows; r++) {
       vw av = a[r] - vw{};
       if constexpr (minus) {
         acc[r][0] -= av * b0;
@@ -43,24 +44,24 @@ INLINE void panel_tile(const double* a, int64_t a_row, const double* b, double* 
     b += strip;
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < high; r++)
+  for (int r = 0; r < tile_rows; r++)
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) store64(c + r * c_row + v * D, acc[r][v]);
 }
 
-// C (rows, columns) +-= A^T B, both up to `strip`; each element one chain in the order
-// of k.
+// C (rows, columns) += or -= A^T B, both up to `strip`; each element is one chain in
+// the order of k.
 template <bool minus>
 static void panel_product(const double* a, const double* b, double* c, int64_t c_row,
                           int64_t rows, int64_t columns, int64_t K) {
-  for (int64_t r = 0; r < rows; r += high) {
+  for (int64_t r = 0; r < rows; r += tile_rows) {
     double* to = c + r * c_row;
-    int64_t count = min(high, rows - r);
-    if (count == high && columns == strip) {
+    int64_t count = min(tile_rows, rows - r);
+    if (count == tile_rows && columns == strip) {
       panel_tile<minus>(a + r, strip, b, to, c_row, K);
       continue;
     }
-    alignas(64) double edge[high * strip] = {};
+    alignas(64) double edge[tile_rows * strip] = {};
     for (int64_t i = 0; i < count; i++)
       for (int64_t j = 0; j < columns; j++) edge[i * strip + j] = to[i * c_row + j];
     panel_tile<minus>(a + r, strip, b, edge, strip, K);
@@ -77,23 +78,25 @@ static void panel_subtract(const double* a, const double* b, double* c, int64_t 
   panel_product<true>(a, b, c, c_row, rows, columns, K);
 }
 
-// panel[k][j] = roots[k] x[k][columns[j]], j < count.
+// panel[k][j] = sqrt_weights[k] x[k][columns[j]], j < count.
 static void panel_gather(const float* x, int64_t x_row, const int64_t* columns,
-                         int64_t count, const double* roots, double* panel, int64_t K) {
+                         int64_t count, const double* sqrt_weights, double* panel,
+                         int64_t K) {
   bool run = count == strip && columns[count - 1] - columns[0] == strip - 1;
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip) {
     if (run) {
       const float* from = x + columns[0];
-      store64(panel, load64(from) * roots[k]);
-      store64(panel + D, load64(from + D) * roots[k]);
+      store64(panel, load64(from) * sqrt_weights[k]);
+      store64(panel + D, load64(from + D) * sqrt_weights[k]);
       continue;
     }
-    for (int64_t j = 0; j < count; j++) panel[j] = double(x[columns[j]]) * roots[k];
+    for (int64_t j = 0; j < count; j++)
+      panel[j] = double(x[columns[j]]) * sqrt_weights[k];
     for (int64_t j = count; j < strip; j++) panel[j] = 0;
   }
 }
 
-// Columns of x to a panel, or the other way round where `back`.
+// Copies columns of x to a panel, or back where `back`.
 static void panel_copy(double* x, int64_t x_row, int64_t count, double* panel,
                        int64_t K, bool back) {
   for (int64_t k = 0; k < K; k++, x += x_row, panel += strip)
@@ -106,10 +109,10 @@ static void panel_copy(double* x, int64_t x_row, int64_t count, double* panel,
 
 // Solves R^T X = panel (K, strip) in place; R (K, K) is upper triangular.
 static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K) {
-  for (int64_t k = 0; k < K; k += high) {
-    int64_t count = min(high, K - k), done = 0;
+  for (int64_t k = 0; k < K; k += tile_rows) {
+    int64_t count = min(tile_rows, K - k), done = 0;
     double* x = panel + k * strip;
-    if (count == high) {
+    if (count == tile_rows) {
       panel_tile<true>(r + k, r_row, panel, x, strip, k);
       done = k;
     }
@@ -127,7 +130,7 @@ static void panel_solve(const double* r, int64_t r_row, double* panel, int64_t K
 }
 
 // A = R^T R in place, upper triangle, n rows of a_row numbers, a_row a multiple of D
-// and not below n: returns the first row whose pivot is not positive, or n.
+// and at least n. Returns the first row whose pivot is not positive, or n.
 static int64_t cholesky(double* a, int64_t a_row, int64_t n) {
   for (int64_t k = 0; k < n; k++) {
     double* row = a + k * a_row;

@@ -1,8 +1,8 @@
 // Sums of rows, softmax, dropout and normalization.
 #pragma once
 
-// Of `vectors` vectors of columns, the last of which has `rest` elements. Four chains
-// for each column, so that one addition need not wait for the last.
+// Sums of `vectors` vectors of columns, the last of which has `rest` elements. Four
+// chains for each column, so that one addition need not wait for the last.
 template <int vectors>
 INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
                         float* sums) {
@@ -28,24 +28,24 @@ INLINE void sum_columns(const float* x, int64_t R, int64_t N, int64_t rest,
 template <int vectors>
 static void sum_blocks(const float* x, int64_t R, int64_t N, int64_t rest,
                        float* sums) {
-  constexpr int64_t most = 256;
-  if (R <= most) return sum_columns<vectors>(x, R, N, rest, sums);
+  constexpr int64_t block = 256;
+  if (R <= block) return sum_columns<vectors>(x, R, N, rest, sums);
   alignas(64) float part[vectors * L] = {};
-  vd whole[vectors] = {};
-  for (int64_t i = 0; i < R; i += most) {
-    sum_columns<vectors>(x + i * N, min(most, R - i), N, rest, part);
+  vd total[vectors] = {};
+  for (int64_t i = 0; i < R; i += block) {
+    sum_columns<vectors>(x + i * N, min(block, R - i), N, rest, part);
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) whole[v] += widened(load(part + v * L));
+    for (int v = 0; v < vectors; v++) total[v] += widened(load(part + v * L));
   }
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; v++)
-    store(sums + v * L, narrowed(whole[v]), v + 1 < vectors ? L : rest);
+    store(sums + v * L, narrowed(total[v]), v + 1 < vectors ? L : rest);
 }
 
-// Rows of a large x lie far apart: of each that is fetched, several vectors are taken.
+// Rows of a large x are far apart: several vectors are read of each.
 static void sum_rows(const float* x, int64_t R, int64_t N, int64_t n, int64_t count,
                      float* sums) {
-  constexpr int across = L == 16 ? 4 : 2;  // of which the sums stay in registers
+  constexpr int across = L == 16 ? 4 : 2;  // as many as have their sums in registers
   int64_t j = 0;
   for (; j + across * L <= count; j += across * L)
     sum_blocks<across>(x + n + j, R, N, L, sums + j);
@@ -59,7 +59,8 @@ static bool in_safe_range(const float* x, int64_t n) {
   return !any(may_overflow);
 }
 
-// y = e^(x - max x) / sum, row by row over O; the order of the sum depends on O only.
+// y = e^(x - max x) / sum, over the O elements of each row; the order of the sum
+// depends on O only.
 static void softmax_forward(const float* x, float* y, int64_t rows, int64_t O) {
   for (int64_t i = 0; i < rows; i++, x += O, y += O) {
     vf m = splat(-__builtin_inff());
@@ -93,7 +94,7 @@ struct Words {
 };
 
 // Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011), L / 2 blocks of four words at a
-// time; as kurve.rng.philox. Each 32-bit number lies in a lane of 64 bits.
+// time; as kurve.core.rng.philox. Each 32-bit number is in a 64-bit lane.
 INLINE Words philox(const Dropout& d, uint64_t block) {
   vq c0 = vq{} + block, c1 = vq{} + d.purpose, c2 = vq{} + (d.stream & 0xffffffffu),
      c3 = vq{} + (d.stream >> 32);
@@ -123,7 +124,7 @@ INLINE Words philox(const Dropout& d, uint64_t block) {
   return {reinterpret_cast<vu>(first), reinterpret_cast<vu>(second)};
 }
 
-static void dropout(const Dropout& d, const float* x, float* y, float* kept,
+static void dropout(const Dropout& d, const float* x, float* y, float* saved,
                     int64_t first, int64_t n) {
   for (int64_t i = 0; i < n; i += 2 * L) {
     Words words = philox(d, uint64_t(first + i) / 4);
@@ -132,13 +133,13 @@ static void dropout(const Dropout& d, const float* x, float* y, float* kept,
       if (rest <= 0) break;
       vu word = half ? words.second : words.first;
       vf k = word >= d.threshold ? splat(d.scale) : splat(0.0f);
-      store(kept + j, k, rest);
+      store(saved + j, k, rest);
       store(y + j, load(x + j, rest) * k, rest);
     }
   }
 }
 
-INLINE vf deviation(const Normalization& p, int64_t j) {
+INLINE vf stddev(const Normalization& p, int64_t j) {
   // Beyond the last element the variance counts as 1.
   return max(sqrt(load(p.variance + j, p.C - j, 1)), splat(p.epsilon));
 }
@@ -149,7 +150,7 @@ static void normalize(const Normalization& p, const float* x, float* y, int64_t 
   for (int64_t i = 0; i < rows; i++, x += p.C, y += p.C)
     for (int64_t j = 0; j < p.C; j += L) {
       int64_t n = p.C - j;
-      vf v = load(x + j, n), mean = load(p.mean + j, n), sd = deviation(p, j);
+      vf v = load(x + j, n), mean = load(p.mean + j, n), sd = stddev(p, j);
       store(y + j, p.invert ? mean + v * sd : (v - mean) / sd, n);
     }
 }
@@ -158,7 +159,7 @@ static void normalize_backward(const Normalization& p, const float* dy, float* d
                                int64_t rows) {
   for (int64_t i = 0; i < rows; i++, dy += p.C, dx += p.C)
     for (int64_t j = 0; j < p.C; j += L) {
-      vf v = load(dy + j, p.C - j), sd = deviation(p, j);
+      vf v = load(dy + j, p.C - j), sd = stddev(p, j);
       store(dx + j, p.invert ? v * sd : v / sd, p.C - j);
     }
 }

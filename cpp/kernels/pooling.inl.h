@@ -1,4 +1,4 @@
-// Maxima and means of windows, and a convolution that ends in a maximum.
+// Max and average pooling, and convolution followed by max-pooling.
 #pragma once
 
 // NaN wins, as in NumPy.
@@ -8,8 +8,8 @@ INLINE vi beats(vf candidate, vf best) {
 
 // The part of the window at output (h, w) that lies inside the image.
 struct Window {
-  Span rows, columns;
-  int64_t at;  // of its first pixel, were all of it inside
+  Range rows, columns;
+  int64_t at;  // of its first pixel, as if all were inside
 };
 INLINE Window window_of(const Pool& p, int64_t h, int64_t w) {
   int64_t top = h * p.sh - p.top, left = w * p.sw - p.left;
@@ -29,7 +29,7 @@ INLINE void for_windows(const Pool& p, StopPoller& poller, Body&& body) {
     }
 }
 
-// Calls body(place) for its pixels, row by row.
+// Calls body(offset) for its pixels, row by row.
 template <class Body>
 INLINE void for_pixels(const Pool& p, const Window& o, Body&& body) {
   for (int64_t r = o.rows.from; r < o.rows.to; r++)
@@ -59,11 +59,11 @@ static void pool(const Pool& p, const float* x, float* y) {
   });
 }
 
-// sums (H, W, C) += what the windows give back. The gradient of a maximum goes to the
-// first element that has its value, row by row.
+// sums (H, W, C) += the gradients of the windows. The gradient of a maximum goes to the
+// first element with its value, row by row.
 template <class T>
-static void pool_back(const Pool& p, const float* x, const float* y, const float* dy,
-                      T* sums, StopPoller& poller) {
+static void add_pool_gradient(const Pool& p, const float* x, const float* y,
+                              const float* dy, T* sums, StopPoller& poller) {
   for_windows(p, poller, [&](const Window& o, int64_t from) {
     const float count = float(pixels_of(o));
     for (int64_t j = 0; j < p.C; j += L) {
@@ -86,28 +86,28 @@ static void pool_back(const Pool& p, const float* x, const float* y, const float
 static void pool_backward(const Pool& p, const float* x, const float* y,
                           const float* dy, float* dx, double* sums) {
   StopPoller poller;
-  if (sums) return pool_back(p, x, y, dy, sums, poller);
-  wipe(dx, p.H * p.W * p.C, poller);
-  pool_back(p, x, y, dy, dx, poller);
+  if (sums) return add_pool_gradient(p, x, y, dy, sums, poller);
+  zero_fill(dx, p.H * p.W * p.C, poller);
+  add_pool_gradient(p, x, y, dy, dx, poller);
 }
 
 typedef uint8_t vbyte __attribute__((vector_size(L)));
 
 static void forward_max(const Conv& p, const Epilogue& f, int64_t ph, int64_t pw,
                         const float* packed, const float* x, int64_t row, int64_t rows,
-                        float* y, float* kept, uint8_t* index) {
-  alignas(64) float strip[most_strip], derivatives[most_strip];
+                        float* y, float* saved, uint8_t* index) {
+  alignas(64) float strip[max_strip], derivatives[max_strip];
   const int64_t width = p.OW / pw, line = p.OW * p.O;
   StopPoller poller;
   for (int64_t h = row; h < row + rows; h++) {
     if (poller.stop_requested(ph * line * forward_depth(p))) return;
-    conv_forward(p, f, packed, x, h * ph, ph, strip, kept ? derivatives : nullptr);
+    conv_forward(p, f, packed, x, h * ph, ph, strip, saved ? derivatives : nullptr);
     for (int64_t w = 0; w < width; w++)
       for (int64_t j = 0; j < p.O; j += L) {
         const int64_t n = p.O - j, at = ((h - row) * width + w) * p.O + j;
         const int64_t begin = w * pw * p.O + j;
-        vf best = load(strip + begin, n), slope{};
-        if (kept) slope = load(derivatives + begin, n);
+        vf best = load(strip + begin, n), derivative{};
+        if (saved) derivative = load(derivatives + begin, n);
         vi which{};
         for (int64_t i = 1; i < ph * pw; i++) {
           int64_t from = begin + i / pw * line + i % pw * p.O;
@@ -115,10 +115,10 @@ static void forward_max(const Conv& p, const Epilogue& f, int64_t ph, int64_t pw
           vi better = beats(v, best);
           best = better ? v : best;
           which = better ? vi{} + int32_t(i) : which;
-          if (kept) slope = better ? load(derivatives + from, n) : slope;
+          if (saved) derivative = better ? load(derivatives + from, n) : derivative;
         }
         store(y + at, best, n);
-        if (kept) store(kept + at, slope, n);
+        if (saved) store(saved + at, derivative, n);
         if (!index) continue;
         vbyte bytes = __builtin_convertvector(which, vbyte);
         __builtin_memcpy(index + at, &bytes, uint64_t(n < L ? n : L));

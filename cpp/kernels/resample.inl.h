@@ -1,5 +1,5 @@
 // Pixels as weighted sums of others: y[i] = sum over t of weight[i, t] x[at[i, t]],
-// where a negative place stands for a pixel whose channels are all `fill`.
+// where a negative index stands for a pixel whose channels are all `fill`.
 #pragma once
 
 static void resample(const ResampleTable& p, const float* x, float* y) {
@@ -19,7 +19,7 @@ static void resample(const ResampleTable& p, const float* x, float* y) {
 }
 
 template <class T>
-static void resample_back(const ResampleTable& p, const float* dy, T* sums) {
+static void add_resample_gradient(const ResampleTable& p, const float* dy, T* sums) {
   StopPoller poller;
   for (int64_t i = 0; i < p.pixels; i++, dy += p.C) {
     if (poller.stop_requested(4 * p.each * p.C)) return;
@@ -34,9 +34,9 @@ static void resample_back(const ResampleTable& p, const float* dy, T* sums) {
   }
 }
 
-// What each pixel of dy gives back.
+// Adds the gradient of each pixel of y to those of its sources.
 static void resample_backward(const ResampleTable& p, const float* dy, float* dx,
                               double* sums) {
-  if (sums) return resample_back(p, dy, sums);
-  resample_back(p, dy, dx);
+  if (sums) return add_resample_gradient(p, dy, sums);
+  add_resample_gradient(p, dy, dx);
 }

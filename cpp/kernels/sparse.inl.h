@@ -1,20 +1,20 @@
-// The way back through a convolution whose outputs' maxima over windows were taken: of
-// each window one output has a gradient, and many of those are zero behind relu and
-// dropout, so the sums run over the list of the others. Both gradients are sums of rows
-// of taps, joined with their channels, which lie side by side:
+// Backward pass of convolution + max-pooling, using only the positions of the maxima:
+// one output of each window has a gradient, and behind relu and dropout many of those
+// are zero, so the sums run over a list of the others. Both gradients are sums of rows
+// of taps, joined with their channels, which are adjacent in memory:
 //
 // dW^T[o] (kh, kw I) = sum over the pixels of channel o of dz x[patch of the pixel]
 // dx[patch of a pixel] += sum over its channels of dz W^T[o]
 #pragma once
 
-// Of the image that windows see, zeros around it included.
-constexpr int64_t most_seen = 32768;
+// Most floats of a receptive field, padding included.
+constexpr int64_t max_field = 32768;
 
 struct ReceptiveField {
   int64_t H, W;
-  bool copied;  // has zeros around it, or room behind it for whole vectors
+  bool copied;  // to add padding, or room for whole vectors at the end
 };
-INLINE ReceptiveField seen_by(const Conv& p) {
+INLINE ReceptiveField receptive_field(const Conv& p) {
   int64_t H = (p.OH - 1) * p.sh + (p.kh - 1) * p.dh + 1;
   int64_t W = (p.OW - 1) * p.sw + p.kw;
   bool within = p.top == 0 && p.left == 0 && H <= p.H && W <= p.W;
@@ -24,16 +24,16 @@ INLINE ReceptiveField seen_by(const Conv& p) {
 INLINE int64_t joined_width(const Conv& p) { return pieces(p.kw * p.I, L) * L; }
 
 static bool sparse_fits(const Conv& p) {
-  ReceptiveField seen = seen_by(p);
-  return taps_join(p) && p.kw * p.I >= L &&
-         (!seen.copied || seen.H * seen.W * p.I <= most_seen);
+  ReceptiveField field = receptive_field(p);
+  return taps_are_joined(p) && p.kw * p.I >= L &&
+         (!field.copied || field.H * field.W * p.I <= max_field);
 }
 
 static int64_t sparse_sums_size(const Conv& p) { return p.O * p.kh * joined_width(p); }
 // W^T (kh, O, joined).
-static int64_t sparse_turned_size(const Conv& p) { return sparse_sums_size(p); }
-static int64_t sparse_turn_tasks(const Conv& p) { return p.kh; }
-static void sparse_turn(const Conv& p, const float* kernel, float* to, int64_t r) {
+static int64_t sparse_transposed_size(const Conv& p) { return sparse_sums_size(p); }
+static int64_t sparse_transpose_tasks(const Conv& p) { return p.kh; }
+static void sparse_transpose(const Conv& p, const float* kernel, float* to, int64_t r) {
   const int64_t joined = joined_width(p), K = p.kw * p.I;
   kernel += r * K * p.O;
   to += r * p.O * joined;
@@ -51,14 +51,14 @@ static void sparse_turn(const Conv& p, const float* kernel, float* to, int64_t r
       to[o * joined + k] = k < K ? kernel[k * p.O + o] : 0.0f;
 }
 
-// Numbers that are not zero, and where their rows begin.
+// Nonzero values, and where their rows start.
 struct List {
   int64_t n;
   const int32_t* at;
   const float* values;
 };
 
-// C (rows, vectors L) += sum over the list of value x its rows.
+// C (rows, vectors L) += sum over the list of value times rows.
 template <int rows, int vectors>
 static __attribute__((noinline)) void sparse_tile(const List& list, const float* from,
                                                   int64_t from_row, float* c,
@@ -101,36 +101,36 @@ static void sparse_rows(const List& list, const float* from, int64_t from_row, f
 }
 // clang-format on
 
-// The image with the zeros that windows see, or itself.
-static const float* seen_image(const Conv& p, const ReceptiveField& seen,
-                               const float* x, float* room) {
-  if (!seen.copied) return x;
-  const int64_t line = seen.W * p.I;
-  const Span w = inside(-p.left, 1, p.W, seen.W);
-  __builtin_memset(room, 0, uint64_t(seen.H * line + L) * 4);
-  for (int64_t h = 0; h < seen.H; h++)
+// The image with the padding that windows see, or the image itself.
+static const float* padded_image(const Conv& p, const ReceptiveField& field,
+                                 const float* x, float* buffer) {
+  if (!field.copied) return x;
+  const int64_t line = field.W * p.I;
+  const Range w = inside(-p.left, 1, p.W, field.W);
+  __builtin_memset(buffer, 0, uint64_t(field.H * line + L) * 4);
+  for (int64_t h = 0; h < field.H; h++)
     if (int64_t from = h - p.top; from >= 0 && from < p.H)
-      __builtin_memcpy(room + h * line + w.from * p.I,
+      __builtin_memcpy(buffer + h * line + w.from * p.I,
                        x + (from * p.W + w.from - p.left) * p.I,
                        uint64_t((w.to - w.from) * p.I) * 4);
-  return room;
+  return buffer;
 }
 
-// sums (O, kh, joined) += what the windows' gradients dy of one image give.
+// sums (O, kh, joined) += the contribution of the window gradients dy of one image.
 static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* x,
                             const float* dy, const uint8_t* index, float* sums) {
-  alignas(64) float room[most_seen + L], values[most_strip];
-  int32_t at[most_strip], origin[most_window];
-  const ReceptiveField seen = seen_by(p);
-  x = seen_image(p, seen, x, room);
-  const int64_t line = seen.W * p.I, joined = joined_width(p);
-  const int64_t high = p.OH / ph, width = p.OW / pw;
-  const int64_t most = most_strip / width;  // rows of windows at once
+  alignas(64) float buffer[max_field + L], values[max_strip];
+  int32_t at[max_strip], origin[max_window];
+  const ReceptiveField field = receptive_field(p);
+  x = padded_image(p, field, x, buffer);
+  const int64_t line = field.W * p.I, joined = joined_width(p);
+  const int64_t window_rows = p.OH / ph, width = p.OW / pw;
+  const int64_t rows_at_once = max_strip / width;  // rows of windows at a time
   StopPoller poller;
   for (int64_t i = 0; i < ph * pw; i++)
     origin[i] = int32_t(i / pw * p.sh * line + i % pw * p.sw * p.I);
-  for (int64_t row = 0; row < high; row += most) {
-    const int64_t end = min(row + most, high);
+  for (int64_t row = 0; row < window_rows; row += rows_at_once) {
+    const int64_t end = min(row + rows_at_once, window_rows);
     for (int64_t o = 0; o < p.O; o++) {
       int64_t n = 0;
       for (int64_t h = row; h < end; h++)
@@ -158,20 +158,20 @@ static void sparse_add_sums(const Conv& p, int64_t ph, int64_t pw, const float* 
   }
 }
 
-// dx of one image; overwrites.
+// dx of one image; overwrites it.
 static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transposed,
                       const float* dy, const uint8_t* index, float* dx) {
-  alignas(64) float room[most_seen + L], values[most_strip];
-  int32_t at[most_strip];
-  const ReceptiveField seen = seen_by(p);
-  const int64_t line = seen.W * p.I, joined = joined_width(p);
-  float* to = seen.copied ? room : dx;
+  alignas(64) float buffer[max_field + L], values[max_strip];
+  int32_t at[max_strip];
+  const ReceptiveField field = receptive_field(p);
+  const int64_t line = field.W * p.I, joined = joined_width(p);
+  float* to = field.copied ? buffer : dx;
   StopPoller poller;
-  wipe(to, seen.H * line + (seen.copied ? int64_t(L) : 0), poller);
-  const int64_t high = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
-  // A row of windows at a time: for each output of each window its channels' list.
-  int64_t begin[most_window + 1];
-  for (int64_t h = 0; h < high; h++)
+  zero_fill(to, field.H * line + (field.copied ? int64_t(L) : 0), poller);
+  const int64_t window_rows = p.OH / ph, width = p.OW / pw, outputs = ph * pw;
+  // One window at a time: for each of its outputs, the list of channels.
+  int64_t begin[max_window + 1];
+  for (int64_t h = 0; h < window_rows; h++)
     for (int64_t w = 0; w < width; w++) {
       if (poller.stop_requested(p.O * p.kh * joined)) return;
       const int64_t from = (h * width + w) * p.O;
@@ -179,7 +179,7 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transp
       for (int64_t o = 0; o < p.O; o++)
         begin[index[from + o] + 1] += dy[from + o] != 0.0f;
       for (int64_t i = 0; i < outputs; i++) begin[i + 1] += begin[i];
-      int64_t next[most_window];
+      int64_t next[max_window];
       for (int64_t i = 0; i < outputs; i++) next[i] = begin[i];
       for (int64_t o = 0; o < p.O; o++) {
         if (dy[from + o] == 0.0f) continue;
@@ -197,27 +197,28 @@ static void sparse_dx(const Conv& p, int64_t ph, int64_t pw, const float* transp
                          patch + r * p.dh * line, 0, joined / L);
       }
     }
-  if (!seen.copied) return;
-  wipe(dx, p.H * p.W * p.I, poller);
-  const Span wide = inside(-p.left, 1, p.W, seen.W);
-  for (int64_t h = 0; h < seen.H; h++)
+  if (!field.copied) return;
+  zero_fill(dx, p.H * p.W * p.I, poller);
+  const Range w_range = inside(-p.left, 1, p.W, field.W);
+  for (int64_t h = 0; h < field.H; h++)
     if (int64_t row = h - p.top; row >= 0 && row < p.H)
-      __builtin_memcpy(dx + (row * p.W + wide.from - p.left) * p.I,
-                       room + h * line + wide.from * p.I,
-                       uint64_t((wide.to - wide.from) * p.I) * 4);
+      __builtin_memcpy(dx + (row * p.W + w_range.from - p.left) * p.I,
+                       buffer + h * line + w_range.from * p.I,
+                       uint64_t((w_range.to - w_range.from) * p.I) * 4);
 }
 
-// Channels first..last-1 of dW (kh kw I, O) from blocks of sums; returns whether none
-// exceeds safe_sum. The sums are used up.
-static bool sparse_finish(const Conv& p, float* sums, int64_t blocks, int64_t apart,
-                          int64_t first, int64_t last, float* to) {
+// Channels first..last-1 of dW (kh kw I, O) from blocks of sums; returns whether all
+// are in the safe range. The sums are overwritten.
+static bool sparse_finish(const Conv& p, float* sums, int64_t blocks,
+                          int64_t block_stride, int64_t first, int64_t last,
+                          float* to) {
   const int64_t joined = joined_width(p), K = p.kw * p.I, size = p.kh * joined;
   vi may_overflow{};
   for (int64_t o = first; o < last; o++) {
     float* own = sums + o * size;
     for (int64_t j = 0; j < size; j += L) {
       vf s = load(own + j);
-      for (int64_t i = 1; i < blocks; i++) s += load(own + i * apart + j);
+      for (int64_t i = 1; i < blocks; i++) s += load(own + i * block_stride + j);
       may_overflow |= ~(abs(s) <= safe_sum);
       store(own + j, s);
     }

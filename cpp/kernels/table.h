@@ -1,8 +1,8 @@
-// What a kernel file offers: one table of function pointers per instruction set.
+// The kernels: one table of function pointers per instruction set.
 //
 // Sizes: B batch, R rows (batch x leading axes), I in, O out; M, N, K of a product.
-// Every function gives an element the same bits wherever it stands in its array and
-// however the work is cut, except where a comment names what the order depends on.
+// Every function gives an element the same bits wherever it is in its array and however
+// the work is divided, except where a comment names what the order depends on.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace kurve {
 
-// Whether the derivative cannot be had from the output, so that forward must keep it.
-inline bool keeps_derivative(Activation kind, float alpha) {
+// Whether the derivative does not follow from the output, so that forward must save it.
+inline bool saves_derivative(Activation kind, float alpha) {
   switch (kind) {
     case Activation::gelu:
     case Activation::silu:
@@ -29,26 +29,26 @@ inline bool keeps_derivative(Activation kind, float alpha) {
   }
 }
 
-// What a gradient with respect to an output is multiplied with to become one with
-// respect to the input of the activation.
+// The factor that turns dL/dy into dL/dz, for y = f(z).
 struct Derivative {
-  enum Source : int { one, from_output, kept } source = one;
+  enum Source : int { one, from_output, saved } source = one;
   Activation kind = Activation::linear;
   float alpha = 0;
-  const float* values = nullptr;  // outputs, or the kept derivatives
+  const float* values = nullptr;  // outputs, or saved derivatives
 };
 
-// Sums of more terms are not made in one chain of float32: what such a chain loses
-// grows with its length.
+// Longer sums are not made in one chain of float32: the error of a chain grows with its
+// length.
 constexpr int64_t longest_chain = 32;
-// Where another memory would be needed, more are.
+// The limit where longer sums would need extra memory.
 constexpr int64_t longest_chain_in_place = 256;
 
-// Numbers up to `safe_factor` are in_safe_range: sums of up to 128 products of two do
-// not exceed `safe_sum`, which optimizers can square and add to anything.
+// Numbers of up to `safe_factor` are in the safe range: sums of up to 128 products of
+// two of them do not exceed `safe_sum`, which optimizers can square and add to
+// anything.
 constexpr float safe_factor = 2e6f, safe_sum = 1e15f;
 
-// One step's numbers, computed in float64 and rounded once.
+// One step's parameters, computed in float64 and rounded once.
 struct UpdateParams {
   OptimizerKind kind;
   bool momentum_on = false, nesterov = false, centered = false, amsgrad = false;
@@ -58,10 +58,10 @@ struct UpdateParams {
   float c_m = 0, c_g = 0, c_v = 0;  // nadam: mhat = m c_m + g c_g; vhat = v / c_v
 };
 
-// C (M, N) = A (M, K) B (K, N), then what `after` says. Element by element chains of
-// fused multiply-adds in the order of k and their sum, or such sums for L parts of k:
-// which of the two depends on the product's shape, and for forward (A by rows, B not
-// transposed) on N only.
+// C (M, N) = A (M, K) B (K, N), followed by `after`. Each element is the sum of one or
+// more chains of fused multiply-adds in the order of k, or of such sums over L parts of
+// k: which of the two depends on the shape of the product, and for forward (A by rows,
+// B not transposed) on N only.
 struct Product {
   enum After : int { activate, differentiate, check, update };
 
@@ -77,14 +77,14 @@ struct Product {
   const float* bias = nullptr;                 // activate: (N,) or null
   Activation activation = Activation::linear;  // activate
   float alpha = 0;                             // activate
-  float* kept = nullptr;                       // activate: derivatives (M, N) or null
+  float* saved = nullptr;                      // activate: derivatives (M, N) or null
   Derivative derivative{};                     // differentiate
   const UpdateParams* step = nullptr;          // update
-  bool (*stop_requested)(int64_t work) = nullptr;  // true: nobody wants C any more
+  bool (*stop_requested)(int64_t work) = nullptr;  // true: C is no longer needed
   float* slots[3] = {};                            // update: laid out as c
 };
 
-constexpr int most_quantiles = 32;
+constexpr int max_quantiles = 32;
 
 struct Loss {
   LossKind kind;
@@ -93,7 +93,7 @@ struct Loss {
   float smoothing = 0;
   float beta = 0;
   int count = 0;  // of quantiles
-  float quantiles[most_quantiles] = {};
+  float quantiles[max_quantiles] = {};
 };
 
 struct Normalization {
@@ -117,8 +117,8 @@ struct Kernels {
   const char* name;
   int lanes;
 
-  // Tasks of a product are independent; `product` returns whether no element of C
-  // exceeds safe_sum where `after` is check, else true.
+  // Tasks of a product are independent. Where `after` is check, `product` returns
+  // whether all of C is in the safe range (at most safe_sum), else true.
   int64_t (*product_tasks)(const Product&);
   bool (*product)(const Product&, int64_t task);
   // sums[j] = sum of x[i][n + j] over the rows of x (R, N), j < count; the order
@@ -128,10 +128,10 @@ struct Kernels {
   // Whether none exceeds safe_factor.
   bool (*in_safe_range)(const float* x, int64_t n);
 
-  // y = f(x); kept = f'(x) unless null.
-  void (*activate)(Activation, float alpha, const float* x, float* y, float* kept,
+  // y = f(x); saved = f'(x) unless null.
+  void (*activate)(Activation, float alpha, const float* x, float* y, float* saved,
                    int64_t n);
-  // dx = dy * derivative, values of the derivative counted from `offset`.
+  // dx = dy times the derivative, whose values are counted from `offset`.
   void (*differentiate)(const Derivative&, int64_t offset, const float* dy, float* dx,
                         int64_t n);
   // Elements first..first+n-1 of a tape's outputs.
@@ -141,9 +141,9 @@ struct Kernels {
   void (*softmax_backward)(const float* y, const float* dy, float* dx, int64_t rows,
                            int64_t O);
   // Elements first..first+n-1 of a batch; first is a multiple of 4.
-  void (*dropout)(const Dropout&, const float* x, float* y, float* kept, int64_t first,
+  void (*dropout)(const Dropout&, const float* x, float* y, float* saved, int64_t first,
                   int64_t n);
-  // Rows of C elements; backward multiplies with the slope.
+  // Rows of C elements; backward multiplies by the derivative.
   void (*normalize)(const Normalization&, const float* x, float* y, int64_t rows);
   void (*normalize_backward)(const Normalization&, const float* dy, float* dx,
                              int64_t rows);
@@ -171,7 +171,8 @@ struct Kernels {
   void (*panel_subtract)(const double* a, const double* b, double* c, int64_t c_row,
                          int64_t rows, int64_t columns, int64_t K);
   void (*panel_gather)(const float* x, int64_t x_row, const int64_t* columns,
-                       int64_t count, const double* roots, double* panel, int64_t K);
+                       int64_t count, const double* sqrt_weights, double* panel,
+                       int64_t K);
   void (*panel_copy)(double* x, int64_t x_row, int64_t count, double* panel, int64_t K,
                      bool back);
   void (*panel_solve)(const double* r, int64_t r_row, double* panel, int64_t K);

@@ -23,7 +23,7 @@ INLINE vf splat(float x) { return x - vf{}; }
 INLINE vf load(const float* p) { return *reinterpret_cast<const vf_memory*>(p); }
 INLINE void store(float* p, vf x) { *reinterpret_cast<vf_memory*>(p) = x; }
 
-// The first n < L elements, the rest `fill`: tails run through the same vector code.
+// The first n < L elements, the others `fill`: tails use the same vector code.
 #if defined(__AVX512F__)
 INLINE vf load_tail(const float* p, int64_t n, float fill) {
   return reinterpret_cast<vf>(_mm512_mask_loadu_ps(
@@ -72,7 +72,7 @@ INLINE vf with_sign(vf magnitude, vf of) {
 INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
 
-// A product that no sum takes into a fused multiply-add.
+// Keeps the compiler from fusing this product into an addition.
 INLINE vf rounded(vf x) {
 #if defined(__x86_64__)
   asm("" : "+v"(x));
@@ -94,7 +94,7 @@ INLINE vf sqrt(vf x) {
 #endif
 }
 
-// Low 32 bits of each 64-bit lane multiplied to 64 bits.
+// The low 32 bits of each 64-bit lane, multiplied to 64 bits.
 INLINE vq multiply_low(vq a, vq b) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vq>(
@@ -134,7 +134,7 @@ INLINE float largest(vf x) {
 INLINE vd widened(vf x) { return __builtin_convertvector(x, vd); }
 INLINE vf narrowed(vd x) { return __builtin_convertvector(x, vf); }
 
-// The first n < L elements of a vector, or L, added to what lies there.
+// Adds the first n < L elements of a vector, or all L, to memory.
 INLINE void add(float* p, vf x, int64_t n) { store(p, load(p, n) + x, n); }
 INLINE void add(double* p, vf x, int64_t n) {
   vd sum{};
@@ -159,27 +159,27 @@ struct LongSum {
 
   INLINE_MEMBER void add(vf x) {
     part += x;
-    if (++terms % longest_chain == 0) commit_buffers();
+    if (++terms % longest_chain == 0) flush();
   }
   INLINE_MEMBER vd lanes() {
-    commit_buffers();
+    flush();
     return whole;
   }
-  // A single chain is summed as float32 is.
+  // A single chain stays in float32.
   INLINE_MEMBER double total() {
     if (terms < longest_chain) return double(sum(part));
-    commit_buffers();
+    flush();
     return sum(whole);
   }
 
  private:
-  INLINE_MEMBER void commit_buffers() {
+  INLINE_MEMBER void flush() {
     whole += widened(part);
     part = vf{};
   }
 };
 
-// Of sizes.
+// Of sizes; pieces rounds up.
 INLINE int64_t pieces(int64_t n, int64_t most) { return (n + most - 1) / most; }
 INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) {

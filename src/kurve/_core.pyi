@@ -17,7 +17,7 @@ def isa() -> str:
     """Instruction set in use."""
 
 def available_isas() -> list[str]:
-    """Instruction sets that this CPU runs, worst first."""
+    """Instruction sets that this CPU runs, slowest first."""
 
 class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
@@ -80,58 +80,58 @@ class Job:
     def __init__(self, program: Program, state: object, arrays: State, step: int, seed: int, batches: Batches, first: int, last: int, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
 def train(jobs: Sequence[Job]) -> list[str]:
-    """Do all jobs at once; returns what was not finite in each, or ''."""
+    """Run all jobs at once; return what was not finite in each, or ''."""
 
 def permutation(seed: int, purpose: int, stream: int, count: int) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """range(count) in the order of random 64-bit keys, int64."""
 
 class Jacobian:
-    """Rows times roots, of some columns."""
+    """Some columns of rows, times sqrt_weights."""
 
-    def __init__(self, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], roots: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], columns: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
+    def __init__(self, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], sqrt_weights: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], columns: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
 
-    def add_square(self, square: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    def add_gram(self, gram: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> None:
         """Add J^T J to the upper triangle."""
 
-    def back(self, r: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    def vjp(self, r: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """Write J^T r to out."""
 
-    def times(self, d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    def jvp(self, d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
         """Write J d to out."""
 
 def dot(x: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
     """Sum of x y."""
 
-def quadratic(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
+def quadratic_form(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], d: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> float:
     """d^T A d; only the upper triangle is read."""
 
-def factor(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> int:
+def cholesky(a: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> int:
     """
-    Make R of A = R^T R in place, upper triangles; returns the first row where A is not positive definite, or their number.
+    Replace A by R of A = R^T R, upper triangles; returns the first row where A is not positive definite, or the number of rows.
     """
 
-def solve(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+def cholesky_solve(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Write (R^T R)^-1 x to x."""
 
 def inverse_diagonal(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], out: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Write the diagonal of (R^T R)^-1 to out."""
 
-def triangle(columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
+def qr(columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], multipliers: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """
-    Write R of A = Q R to out, and the norms of A's columns to norms; columns are those of A, one a row, before each is multiplied by its unit.
-    """
-
-def turn(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], least: float, scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> float:
-    """
-    Write s, U^T q and V^T of R / scale = U diag(s) V^T; returns the norm of U^T q where s is above that part of the largest.
+    Write R of A = Q R to out and the norms of A's columns to norms. Each row of columns, times its multiplier, is a column of A.
     """
 
-def step_within(scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], least: float, radius: float, step: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> tuple[float, float, float]:
+def scaled_svd(r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], rank_tolerance: float, scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')]) -> float:
     """
-    Write the best step of that length; returns its length, the decrease that it promises, and its damping.
+    Write s, U^T Q^T r and V^T of R / scale = U diag(s) V^T; returns the norm of U^T Q^T r over the directions with s above rank_tolerance times the largest.
     """
 
-def walk(f: object, x: object | None, y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, usual: object, residuals: object, rows: object, point: object, shares: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], units: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], whole: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], size: float, forward: float, central: float, first_radius: float, rough: float, near: float, last_step: float, last_change: float, most_steps: int, most_calls: int) -> tuple[int, float, float, float, bool, int]:
+def trust_region_step(scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], rank_tolerance: float, radius: float, step: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> tuple[float, float, float]:
     """
-    Go downhill from p, which is moved; see kurve.solvers.trust_region. Residuals are f(x, *p) - y where that is a vector of float64 of the usual type, else what residuals(values) gives; rows(values) writes the derivatives at point to columns, where values are those there or None. Returns why it ends, what is left, its rate, J's change by a step, whether J was always the same, calls of f.
+    Write the best step within the radius; returns its length, the predicted reduction of the cost, and the damping.
+    """
+
+def trust_region(f: object, x: object | None, y: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, array_type: object, residuals_of: object, write_jacobian: object, point: object, width_factors: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], p: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], columns: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], multipliers: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], r: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], norms: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], scale: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], s: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], ur: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')], vt: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu')], data_norm: float, forward: float, central: float, first_radius: float, approximate_until: float, comparable_until: float, last_step: float, last_change: float, max_steps: int, max_calls: int) -> tuple[int, float, float, float, bool, int]:
+    """
+    Minimize from p, which is moved; see kurve.solvers.trust_region. Residuals are f(x, *p) - y if f returns a float64 vector of array_type, else the result of residuals_of(values). write_jacobian(values) writes the derivatives at point to columns; values are those of f there, or None. Returns the reason to stop, the relative offset, its rate, the change of J by a step, whether J never changed, and the number of calls of f.
     """

@@ -1,6 +1,6 @@
 """Activations by name. The formulas are in `kurve.engines.reference.activations`.
 
-Each is an object to hand to a layer, `Dense(8, activation=activations.relu)`, or to
+Each is an object to pass to a layer, `Dense(8, activation=activations.relu)`, or to
 call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
 """
 
@@ -17,34 +17,29 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
+from kurve.kinds import ACTIVATIONS
 from kurve.plan import Attr
 
-NAMES = (
-    "linear",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "gelu",
-    "silu",
-    "sigmoid",
-    "tanh",
-    "softplus",
-    "softsign",
-    "softmax",
-    "sin",
-    "snake",
-)
+NAMES = tuple(ACTIVATIONS)
 LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation: its name and its one number (0 where it has none).
+    """An activation: a name and a parameter.
+
+    Args:
+        name: such as "relu".
+        alpha: the slope of leaky_relu, the scale of elu, the frequency of snake; the
+            others do not use it.
 
     Raises:
-        ValueError: an unknown name; an alpha that is no finite number, or of a snake
-            not above 0, or far out of float32's range.
+        ValueError: an unknown name; an alpha that is not finite or, for snake, not in
+            [1e-30, 1e30].
+
+    Example:
+        >>> kurve.activations.Activation("leaky_relu", 0.1)([-1.0, 2.0])
+        array([-0.1,  2. ], dtype=float32)
     """
 
     name: str
@@ -65,13 +60,13 @@ class Activation:
             )
 
     def attrs(self) -> dict[str, Attr]:
-        """What the plan says of this activation."""
+        """The activation in a plan."""
         return {"activation": self.name, "alpha": self.alpha}
 
     @entry
     def __call__(self, x: Any) -> np.ndarray:
         """The activation of every element of x; softmax goes over the last axis."""
-        from kurve.engines.reference.activations import ACTIVATIONS
+        from kurve.engines.reference.activations import ACTIVATIONS as FORMULAS
 
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
@@ -79,7 +74,7 @@ class Activation:
         if self.name == "softmax":
             e = np.exp(z - z.max(axis=-1, keepdims=True))
             return np.asarray(e / e.sum(axis=-1, keepdims=True))
-        return ACTIVATIONS[self.name][0](z, self.alpha)
+        return FORMULAS[self.name][0](z, self.alpha)
 
 
 linear = Activation("linear")
@@ -102,7 +97,7 @@ _TABLE["swish"] = silu
 
 
 class Chosen:
-    """An attribute of a layer that keeps what `get` makes of a value."""
+    """An attribute of a layer: `get` of what is assigned to it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._key = f"_{name}"
@@ -116,11 +111,11 @@ class Chosen:
 
 @entry
 def get(identifier: Any) -> Activation:
-    """The activation of that name (or config of `to_config`); None is linear.
+    """The activation with that name, or of a `to_config`; None is linear.
 
     Raises:
-        ValueError: no activation has that name.
-        TypeError: a function of the user's own, which no engine can differentiate.
+        ValueError: an unknown name.
+        TypeError: a custom function, which no engine can differentiate.
     """
     if identifier is None:
         return linear
@@ -140,8 +135,7 @@ def get(identifier: Any) -> Activation:
 
 
 def to_config(activation: Activation) -> str | dict[str, Any]:
-    """What `get` needs to make an equal activation: its name, if its number is the
-    default."""
+    """What `get` needs for an equal activation: its name, if alpha is the default."""
     if activation == _TABLE[activation.name]:
         return activation.name
     return {"name": activation.name, "alpha": activation.alpha}

@@ -6,16 +6,34 @@ from kurve.core.entries import filtering
 
 
 def enable_traceback_filtering() -> None:
-    """Show errors without the frames inside Kurve, as at the start; the environment
-    variable KURVE_TRACEBACK_FILTERING=0 starts without."""
+    """Hide the frames inside Kurve from tracebacks. This is the default, unless the
+    environment variable KURVE_TRACEBACK_FILTERING is 0.
+
+    Example:
+        >>> kurve.config.enable_traceback_filtering()
+        >>> kurve.config.is_traceback_filtering_enabled()
+        True
+    """
     filtering[0] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Show errors with all frames."""
+    """Show all frames in tracebacks.
+
+    Example:
+        >>> kurve.config.disable_traceback_filtering()
+        >>> kurve.config.is_traceback_filtering_enabled()
+        False
+        >>> kurve.config.enable_traceback_filtering()
+    """
     filtering[0] = False
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether errors are shown without the frames inside Kurve."""
+    """Whether the frames inside Kurve are hidden from tracebacks.
+
+    Example:
+        >>> kurve.config.is_traceback_filtering_enabled()
+        True
+    """
     return filtering[0]

@@ -1,5 +1,5 @@
-"""Checks of the arrays that users pass in. Bad input is refused before anything is
-changed, with the argument, the position, the value and the fix."""
+"""Checks of users' arrays. Bad input is refused before anything is changed, with the
+argument, the position, the value and the fix."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kurve.plan import Shape
 FLOAT32 = np.dtype(np.float32)
 
 SMALL = 4096
-"""Elements of an array for which one more array costs less than a second thought."""
+"""Size of an array up to which a temporary array costs less than working in pieces."""
 
 PIECE = 1 << 18
-"""Elements that are looked at in one go, so that the answers stay in the cache."""
+"""Number of elements to check at once, so that the result stays in the cache."""
 
 
 def as_samples(
@@ -34,9 +34,9 @@ def as_samples(
 
     Args:
         where, argument: for messages: the method and the name of its argument.
-        data: array, list, dataframe: anything NumPy takes. 1-D data is one feature.
-        sample_shape: what one sample must be; any shape if None.
-        keep_bytes: leave uint8 samples of two or more axes, images, as they are.
+        data: array, list, data frame: anything NumPy reads. 1-D data is one feature.
+        sample_shape: required shape of one sample; any if None.
+        keep_bytes: do not convert uint8 samples of two or more axes, which are images.
 
     Raises:
         TypeError: text, objects or dates.
@@ -48,7 +48,7 @@ def as_samples(
         and data.shape[1:] == sample_shape
         and data.flags.c_contiguous
         and data.size
-    ):  # nothing to convert: predictions of single rows take microseconds
+    ):  # nothing to convert: keeps predictions of single rows at microseconds
         refuse_non_finite(where, argument, data, data)
         return data
     array = as_numbers(where, argument, data)
@@ -141,8 +141,8 @@ def as_weights(
 def class_weights(
     where: str, class_weight: Mapping[int, float], y: np.ndarray, sparse: bool
 ) -> np.ndarray:
-    """The weight of each row's class, float32 (n,); classes not named weigh 1, and the
-    class of a target between two is the nearest, as in Keras.
+    """The weight of each row's class, float32 (n,). Other classes have weight 1, and a
+    target between two classes belongs to the nearest, as in Keras.
 
     Args:
         class_weight: from class number to weight.
@@ -188,14 +188,14 @@ def check_same_length(where: str, **arrays: np.ndarray) -> None:
 def refuse_non_finite(
     where: str, argument: str, array: np.ndarray, original: np.ndarray
 ) -> None:
-    """Refuse NaN and infinity, naming the first; `original` is the array before it was
-    made float32."""
+    """Refuse NaN and infinity, naming the first; `original` is the array before its
+    conversion to float32."""
     if array.size > SMALL:
-        flat = array.reshape(-1)  # a view, which `as_samples` and the others see to
+        flat = array.reshape(-1)  # a view, because all callers pass C order
         pieces = (flat[i : i + PIECE] for i in range(0, len(flat), PIECE))
         if all(np.isfinite(piece).all() for piece in pieces):
             return
-    elif math.isfinite(np.vdot(array, array)):  # the fastest that NumPy has
+    elif math.isfinite(np.vdot(array, array)):  # the fastest check in NumPy
         return
     finite = np.isfinite(array)
     if finite.all():
@@ -216,7 +216,7 @@ def refuse_non_finite(
 
 
 def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """C order and `dtype`; what is too large becomes infinite, to be refused next."""
+    """C order and `dtype`; too large values become infinite, to be refused next."""
     if array.dtype == dtype:
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):
@@ -224,8 +224,8 @@ def _cast(array: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
-    wanted = int(np.prod(sample_shape))
-    if array.ndim == 1 and len(sample_shape) == 1 and array.size == wanted:
+    size = int(np.prod(sample_shape))
+    if array.ndim == 1 and len(sample_shape) == 1 and array.size == size:
         return f"Try {argument}.reshape(1, -1) for a single sample."
     if (*array.shape[1:], 1) == sample_shape and len(sample_shape) > 1:
         return f"Try {argument}[..., None], an axis for one channel."
@@ -233,7 +233,7 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
         return f"Try {argument}[None] for a single sample."
     if array.ndim == 4 and (*array.shape[2:], array.shape[1]) == sample_shape:
         return f"Try {argument}.transpose(0, 2, 3, 1), channels last."
-    if array.ndim > 1 and array[0].size == wanted:
+    if array.ndim > 1 and array[0].size == size:
         shape = ", ".join(map(str, sample_shape))
         return f"Try {argument}.reshape(-1, {shape})."
     if len(sample_shape) == 1:
@@ -263,5 +263,5 @@ def _target_fix(
             f"Try a last layer of {array.shape[1] * loss.outputs_per_target} units, or "
             "loss='sparse_categorical_crossentropy' if y holds class numbers."
         )
-    wanted = (*array.shape[1:-1], array.shape[-1] * loss.outputs_per_target)
-    return f"Try a last layer whose output has shape {wanted}."
+    shape = (*array.shape[1:-1], array.shape[-1] * loss.outputs_per_target)
+    return f"Try a last layer whose output has shape {shape}."

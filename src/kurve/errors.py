@@ -1,4 +1,4 @@
-"""Errors in the house's form: where, rule, why, received, fix.
+"""Errors, all in one form: where, rule, why, received, fix.
 
     [Dense] expected the last axis of x to be 3, because kernel is (3, 8).
     Received: x.shape=(32, 4). Try Input(shape=(4,)).
@@ -18,7 +18,7 @@ class NonFiniteError(FloatingPointError):
     """A loss, gradient or update became NaN or infinite; the update was not applied.
 
     what: "the loss", "the gradient of dense/kernel", "the update of dense/kernel" (its
-        new value, or what the optimizer keeps for it)
+        new value, or the optimizer's state of it)
     step: number of updates done before the one that failed
     learning_rate: of the update that failed
     """
@@ -38,23 +38,23 @@ class ModelBusyError(RuntimeError):
 
 
 class WrongKindError(TypeError, ValueError):
-    """An argument of the wrong kind, where Keras has ValueError."""
+    """An argument of the wrong type, for which Keras raises ValueError."""
 
 
 class MissingFileError(FileNotFoundError, ValueError):
-    """No such file, where Keras has ValueError."""
+    """No such file, for which Keras raises ValueError."""
 
 
 class TableError(ValueError):
-    """A file of data that is not as it must be, or does not fit what is asked of it."""
+    """A data file is invalid, or does not fit the request."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that does not fit the call of `fit`, or cannot be read."""
+    """A checkpoint does not fit the call of `fit`, or cannot be read."""
 
 
 class CheckpointInUseError(RuntimeError):
-    """Another `fit`, maybe of another process, uses the folder of checkpoints."""
+    """Another `fit`, possibly of another process, uses the folder of checkpoints."""
 
 
 def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> ValueError:
@@ -67,9 +67,9 @@ def unknown_name(where: str, what: str, name: Any, known: Iterable[str]) -> Valu
     by_letters = {"".join(sorted(c.lower())): c for c in names}
     by_initials = {"".join(part[:1] for part in c.split("_")): c for c in names}
     near = difflib.get_close_matches(given, list(by_lower), n=1, cutoff=0.5)
-    meant = by_letters.get("".join(sorted(given)))  # two that are swapped
+    meant = by_letters.get("".join(sorted(given)))  # swapped letters
     meant = meant or (by_lower[near[0]] if near else by_initials.get(given))
-    # Where a thing has a name and a class, the name is enough.
+    # If there are names and classes, show only the names.
     shown = ", ".join(
         [candidate for candidate in names if candidate.islower()] or names
     )
@@ -89,14 +89,18 @@ def unknown_argument(
 
 
 def known_arguments(call: Callable[..., Any]) -> set[str]:
-    """The arguments by name of a function, or of a class and its base classes. What
-    base classes need is not among them: the class gives it itself."""
+    """The arguments by name of a function, or of a class and its base classes. Required
+    arguments of base classes are not among them: the class passes them itself."""
     import inspect
 
+    calls: dict[Any, Any] = {call: call}
+    if isinstance(call, type):
+        bases: tuple[Any, ...] = call.__mro__[:-1]
+        calls = {base: base.__init__ for base in bases}
     return {
         parameter.name
-        for part in (call.__mro__[:-1] if isinstance(call, type) else [call])
-        for parameter in inspect.signature(part).parameters.values()
+        for part, function in calls.items()
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and (part is call or parameter.default is not parameter.empty)
     } - {"self"}
@@ -113,7 +117,7 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
     """The path of a file or folder as text.
 
     Raises:
-        TypeError: the value is no path.
+        TypeError: the value is not a path.
         ValueError: it is empty.
     """
     if isinstance(value, (str, os.PathLike)) and os.fspath(value):
@@ -127,8 +131,8 @@ def path_name(where: str, argument: str, value: Any, example: str) -> str:
 
 
 def absent(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module: the error for a name that is not there, with the
-    nearest ones and what stands in its place."""
+    """The `__getattr__` of a module: an error for an unknown name that suggests the
+    nearest ones."""
 
     def attribute(name: str) -> Any:
         raise no_attribute(module, name)
@@ -137,21 +141,20 @@ def absent(module: str) -> Callable[[str], Any]:
 
 
 def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeError:
-    """The error for a name that a module does not have, nor `more` of its names."""
+    """The error for a name that is neither in a module nor among `more` names."""
     import sys
 
     if name.startswith("_"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
-    if name in _NOT_THERE:
+    if name in _NOT_SUPPORTED:
         return AttributeError(
-            f"[{module}] {name} is not there yet: models are stacks of Kurve's layers. "
+            f"[{module}] {name} is not supported yet: models are stacks of layers. "
             f"Received: {name!r}. Try kurve.Sequential."
         )
     known = [
         other
         for other, value in vars(sys.modules[module]).items()
         if str(getattr(value, "__module__", "")).startswith(module)
-        or (module == "kurve" and other in PARTS)
     ]
     known = [
         other
@@ -161,10 +164,4 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
     return AttributeError(str(unknown_name(module, "name", name, known)))
 
 
-PARTS = (
-    *("activations", "callbacks", "config", "initializers", "layers", "losses"),
-    *("metrics", "models", "optimizers", "regularizers", "utils"),
-)
-"""Modules with Keras's names, among others that `import kurve` makes attributes."""
-
-_NOT_THERE = ("Model", "Functional", "Concatenate", "concatenate")
+_NOT_SUPPORTED = ("Model", "Functional", "Concatenate", "concatenate")

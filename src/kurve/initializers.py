@@ -1,7 +1,7 @@
 """Initial values of variables. Names, defaults and formulas are Keras's.
 
-An initializer without a seed draws from the stream of its model and variable; one with
-a seed gives the same values wherever it is used.
+An initializer without a seed draws from the random stream of its model and variable;
+one with a seed gives the same values wherever it is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from kurve.core.arguments import (
     is_count,
     is_integer,
     is_number,
-    refuse_arguments,
 )
 from kurve.core.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
@@ -32,12 +31,13 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 @entries
 class Initializer(Entrance):
-    """Base class: `values` gives the numbers, `get_config` the arguments."""
+    """Base class of the initializers: `values` gives the numbers, `get_config` the
+    arguments."""
 
     seed: int | None = None
 
-    def __init__(self, **unknown: Any) -> None:
-        refuse_arguments(type(self), unknown)
+    def __init__(self) -> None:
+        """Takes no arguments; those of a subclass are its own."""
 
     def __call__(
         self,
@@ -51,12 +51,12 @@ class Initializer(Entrance):
 
         Args:
             shape: of the variable.
-            seed, stream: key of the random numbers, for an initializer without a seed
-                of its own; a fresh seed if None.
+            seed, stream: key of the random numbers, for an initializer without a seed;
+                None for a new seed.
             dtype: None or "float32".
 
         Raises:
-            ValueError: a shape that is none; values that float32 does not hold.
+            ValueError: a bad shape; values outside the range of float32.
         """
         where = type(self).__name__
         check_unused(where, dtype=dtype)
@@ -85,21 +85,42 @@ class Initializer(Entrance):
 
 
 class Zeros(Initializer):
-    """All 0."""
+    """All 0.
+
+    Example:
+        >>> kurve.initializers.Zeros()((2,))
+        array([0., 0.], dtype=float32)
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
-    """All 1."""
+    """All 1.
+
+    Example:
+        >>> kurve.initializers.Ones()((2,))
+        array([1., 1.], dtype=float32)
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return np.ones(shape)
 
 
 class Constant(Initializer):
-    """All `value`, a number or an array that fits the shape."""
+    """All `value`.
+
+    Args:
+        value: a number, or an array that can be broadcast to the shape.
+
+    Raises:
+        ValueError: not finite, or an array that does not fit the shape.
+
+    Example:
+        >>> kurve.initializers.Constant(0.5)((2,))
+        array([0.5, 0.5], dtype=float32)
+    """
 
     def __init__(self, value: Any = 0.0) -> None:
         try:
@@ -128,7 +149,19 @@ class Constant(Initializer):
 
 
 class RandomUniform(Initializer):
-    """Uniform in (minval, maxval)."""
+    """Uniform in (minval, maxval).
+
+    Args:
+        minval, maxval: the bounds.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a bound that is not a finite number.
+
+    Example:
+        >>> kurve.initializers.RandomUniform(0.0, 1.0, seed=1)((2,))
+        array([0.8992593 , 0.08621551], dtype=float32)
+    """
 
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
@@ -143,7 +176,19 @@ class RandomUniform(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Normal with the given mean and standard deviation."""
+    """Normal with the given mean and standard deviation.
+
+    Args:
+        mean, stddev: finite numbers.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Example:
+        >>> kurve.initializers.RandomNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     def __init__(
         self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None
@@ -158,7 +203,20 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal, with values beyond two standard deviations drawn anew."""
+    """Normal, with values beyond two standard deviations drawn again.
+
+    Args:
+        mean, stddev: finite numbers.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    Example:
+        >>> values = kurve.initializers.TruncatedNormal(stddev=1.0)((1000,))
+        >>> bool((abs(values) <= 2.0).all())
+        True
+    """
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         z = rng.truncated_normal(seed, rng.INITIALIZER, stream, math.prod(shape))
@@ -166,11 +224,25 @@ class TruncatedNormal(RandomNormal):
 
 
 class VarianceScaling(Initializer):
-    """Random values of variance scale / n, n the fan in, fan out or their mean.
+    """Random values of variance scale / n, with n the fan in, the fan out or their
+    mean.
 
     distribution "uniform": in (-limit, limit), limit = sqrt(3 scale / n);
     "truncated_normal": cut off at two standard deviations, then scaled to the variance;
     "untruncated_normal".
+
+    Args:
+        scale: above 0.
+        mode: what n is: "fan_in", "fan_out" or "fan_avg".
+        distribution: one of the three above.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: scale is not above 0, or an unknown name.
+
+    Example:
+        >>> kurve.initializers.VarianceScaling(2.0)((2, 3)).shape
+        (2, 3)
     """
 
     def __init__(
@@ -228,7 +300,7 @@ class VarianceScaling(Initializer):
 
 
 class _Named(VarianceScaling):
-    """A VarianceScaling whose numbers are in its name."""
+    """A `VarianceScaling` with fixed arguments."""
 
     _arguments: tuple[float, str, str]
 
@@ -246,67 +318,135 @@ class _Named(VarianceScaling):
 
 
 class GlorotUniform(_Named):
-    """Uniform within sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010."""
+    """Uniform within sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.GlorotUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_avg", "uniform")
 
 
 class GlorotNormal(_Named):
     """Truncated normal of variance 2 / (fan_in + fan_out). Source: Glorot & Bengio
-    2010."""
+    2010.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.GlorotNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_avg", "truncated_normal")
 
 
 class HeUniform(_Named):
-    """Uniform within sqrt(6 / fan_in). Source: He et al. 2015."""
+    """Uniform within sqrt(6 / fan_in). Source: He et al. 2015.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.HeUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (2.0, "fan_in", "uniform")
 
 
 class HeNormal(_Named):
-    """Truncated normal of variance 2 / fan_in. Source: He et al. 2015."""
+    """Truncated normal of variance 2 / fan_in. Source: He et al. 2015.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.HeNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (2.0, "fan_in", "truncated_normal")
 
 
 class LecunUniform(_Named):
-    """Uniform within sqrt(3 / fan_in). Source: LeCun et al. 1998."""
+    """Uniform within sqrt(3 / fan_in). Source: LeCun et al. 1998.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.LecunUniform(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_in", "uniform")
 
 
 class LecunNormal(_Named):
-    """Truncated normal of variance 1 / fan_in. Source: LeCun et al. 1998."""
+    """Truncated normal of variance 1 / fan_in. Source: LeCun et al. 1998.
+
+    Args:
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> kurve.initializers.LecunNormal(seed=1)((2, 3)).shape
+        (2, 3)
+    """
 
     _arguments = (1.0, "fan_in", "truncated_normal")
 
 
 class SineUniform(Initializer):
-    """For layers with the activation "sin": every layer's units then see a spread of
-    phases that neither dies out nor runs wild, however deep the network is.
+    """For layers with the activation "sin": phases stay spread out, however deep the
+    network.
 
     omega None, a hidden layer: uniform within sqrt(6 / n), n the fan in. Its inputs are
-    sines of variance about 1/2, so z = x @ kernel has variance 2/n n/2 = 1.
-    omega given, the first layer: uniform within omega / n. Its inputs are data of size
-    1, and z spans several periods: frequencies up to omega are there to begin with.
+    sines of variance about 1/2, so z = x @ kernel has variance 2/n n/2 = 1. omega
+    given, the first layer: uniform within omega / n. Its inputs are data of size 1, and
+    z spans several periods: training starts with frequencies up to omega.
 
     Source: Sitzmann et al. 2020 (SIREN), section 3.2 and theorem 1.8. The paper writes
     sin(omega (x @ kernel)) and divides the hidden kernels by omega; here omega is part
-    of the kernels, where it cancels in all but the first. A learning rate of the paper
-    is therefore worth omega times as much here, if the optimizer is Adam.
-
-        Dense(64, "sin", kernel_initializer=SineUniform(omega=10.0))
-        Dense(64, "sin", kernel_initializer="sine_uniform")
+    of the kernels, where it cancels in all but the first. With Adam, a learning rate
+    from the paper must therefore be multiplied by omega here.
 
     Args:
-        omega: largest frequency to begin with, in radians per unit of the inputs; None
-            for a hidden layer. The paper takes 30 for images, with inputs in [-1, 1];
-            curves want less.
-        seed: see `Initializer`.
+        omega: largest initial frequency, in radians per unit of the inputs; None for a
+            hidden layer. The paper takes 30 for images, with inputs in [-1, 1]; curves
+            need less.
+        seed: an integer for the same values at each call; None for the model's.
 
     Raises:
         ValueError: omega is not a finite number above 0.
+
+    Example:
+        >>> first = kurve.initializers.SineUniform(omega=10.0)
+        >>> layer = kurve.layers.Dense(64, "sin", kernel_initializer=first)
+        >>> hidden = kurve.layers.Dense(64, "sin", kernel_initializer="sine_uniform")
     """
 
     def __init__(self, omega: float | None = None, seed: int | None = None) -> None:
@@ -328,6 +468,18 @@ class Orthogonal(Initializer):
     """`gain` times a random matrix with orthonormal rows or columns.
 
     Axes before the last are flattened. Source: Saxe, McClelland & Ganguli 2014.
+
+    Args:
+        gain: a finite number.
+        seed: an integer for the same values at each call; None for the model's.
+
+    Raises:
+        ValueError: gain is not finite; a variable of fewer than two axes.
+
+    Example:
+        >>> w = kurve.initializers.Orthogonal()((3, 3))
+        >>> np.allclose(w @ w.T, np.eye(3), atol=1e-6)
+        True
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
@@ -382,13 +534,13 @@ _TABLE: dict[str, type[Initializer]] = (
 
 @entry
 def get(identifier: Any) -> Initializer | None:
-    """The initializer of that name, with Keras's defaults; None is none."""
+    """The initializer with that name, with Keras's defaults; None for None."""
     if identifier is None or isinstance(identifier, Initializer):
         return identifier
     if isinstance(identifier, str):
         cls = lookup("initializers", "initializer", identifier, _TABLE)
-        made: Initializer = cls()
-        return made
+        initializer: Initializer = cls()
+        return initializer
     raise TypeError(
         "[initializers] an initializer must be a name or an object of "
         f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
@@ -403,8 +555,8 @@ def of_weight(identifier: Any) -> Initializer:
 def draw(
     initializer: Initializer, shape: Shape, seed: int | None = None, stream: int = 0
 ) -> np.ndarray:
-    """Values of a variable, by whatever `__call__` the initializer's class has: one
-    with the arguments of Keras's, (shape, dtype=None), gets the shape alone.
+    """Values of a variable. A custom `__call__` has Keras's arguments, (shape,
+    dtype=None), and gets only the shape.
 
     Raises:
         ValueError: values of another shape, or not finite in float32.
@@ -446,17 +598,17 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
-    """The initializer that `serialize` has described."""
+    """The initializer of a `serialize`."""
     cls = registry.find(
         "initializers", "initializer", config["class_name"], CLASSES, Initializer
     )
-    made: Initializer = cls(**config["config"])
-    return made
+    initializer: Initializer = cls(**config["config"])
+    return initializer
 
 
 def _fans(shape: Shape) -> dict[str, float]:
-    """Inputs and outputs that one unit of a kernel has: the last two axes, times the
-    receptive field of a convolution before them."""
+    """Fan in and fan out of a kernel: the last two axes, times the receptive field of a
+    convolution before them."""
     if len(shape) < 2:
         fan_in = fan_out = math.prod(shape)
     else:

@@ -1,12 +1,11 @@
-"""What a fitted model relies on, and how far its doubts can be trusted.
+"""Which features a fitted model depends on, and how well it is calibrated.
 
-Plain functions of anything with `predict`: Kurve's models and estimators, and those of
+Functions of anything with `predict`: Kurve's models and estimators, and those of
 scikit-learn. Inputs are arrays (n, features) or dataframes (through narwhals).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +13,23 @@ from typing import Any
 import numpy as np
 
 from kurve import scores
-from kurve.assessment import as_matrix, class_numbers
-from kurve.core.arrays import as_array, as_numbers
+from kurve.core.arguments import has_lone_surrogate
+from kurve.core.arrays import as_array, as_numbers, scalar
 from kurve.core.entries import entry
+from kurve.predictions import as_matrix, takes
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What `permutation_importance` found.
+    """The result of `permutation_importance`.
 
     Attributes:
         names: of the features.
-        mean, deviation: (features,), over the repeats.
-        values: (features, repeats), the loss of score each time.
-        score: of the model on the data as it is.
+        mean, deviation: (features,), mean and standard deviation over the repeats.
+        values: (features, repeats), the decrease of the score in each repeat.
+        score: of the model on the original data.
     """
 
     names: list[str]
@@ -41,13 +41,13 @@ class Importance:
 
 @dataclass(frozen=True)
 class Dependence:
-    """What `partial_dependence` found.
+    """The result of `partial_dependence`.
 
     Attributes:
         name: of the feature.
-        grid: (points,), its values: numbers, or categories.
-        mean: (points,) or (points, outputs), the mean prediction at each.
-        low, high: of the same shape: the 10th and 90th percentile over the rows.
+        grid: (points,), its values: numbers or categories.
+        mean: (points,) or (points, outputs), the mean prediction at each point.
+        low, high: of the same shape, the 10th and 90th percentile over the rows.
     """
 
     name: str
@@ -59,12 +59,13 @@ class Dependence:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibration` found, level by level.
+    """The result of `calibration`, level by level.
 
     Attributes:
-        levels: (k,), the share of the targets that the intervals promise to hold.
-        covered: (k,), the share that they held, over all rows and outputs.
-        error: (k,), standard error of `covered`, if the promise were true.
+        levels: (k,), nominal coverage: the fraction of the targets that should lie in
+            the intervals.
+        covered: (k,), the fraction that does, over all rows and outputs.
+        error: (k,), standard error of `covered` for a perfectly calibrated model.
         width: (k,), mean width of the intervals.
     """
 
@@ -76,12 +77,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What `reliability` found, bin by bin; empty bins are left out.
+    """The result of `reliability`, bin by bin, without empty bins.
 
     Attributes:
-        promised: (bins,), mean probability that the model gave.
-        happened: (bins,), share of the rows where it came true.
-        count: (bins,), number of such probabilities.
+        promised: (bins,), mean predicted probability.
+        happened: (bins,), observed frequency.
+        count: (bins,), number of probabilities.
         error: the mean of |promised - happened|, weighted by count (the expected
             calibration error).
     """
@@ -102,25 +103,34 @@ def permutation_importance(
     repeats: int = 5,
     seed: int = 0,
 ) -> Importance:
-    """How much worse a model predicts when one feature's rows are shuffled:
+    """How much worse a model predicts when the values of one feature are shuffled:
     score(y, predict(x)) - score(y, predict(x with a shuffled column)).
 
-    Near 0: the model does not need the feature, or another one says the same.
+    Near 0, the model does not need the feature, or another one holds the same
+    information.
 
     Args:
         model: with `predict(x)`.
         x: (n, features), or a dataframe; data that the model was not trained on.
         y: (n,) or (n, outputs), or classes (n,).
         score: function of (y, predicted), larger is better; by default R2 for numbers
-            and, for a model with `classes_` or for text, the share of right answers.
-        repeats: shuffles of each feature.
+            and, for a model with `classes_` or for text, the accuracy.
+        repeats: number of shuffles of each feature.
         seed: of the shuffles.
 
     Raises:
-        TypeError, ValueError: no such model; sizes that do not fit.
+        TypeError, ValueError: a model without `predict`; sizes that do not match.
     Source: Breiman 2001, Random Forests, section 10.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> importance = kurve.inspection.permutation_importance(model, x, y)
+        >>> importance.mean.shape
+        (2,)
     """
-    rows = _Rows("permutation_importance", model, x)
+    rows = _Inputs("permutation_importance", model, x)
     truth = as_array("permutation_importance", "y", y)
     if len(truth) != len(rows):
         raise ValueError(
@@ -156,29 +166,43 @@ def partial_dependence(
     grid: int | Sequence[Any] = 40,
     method: str = "predict",
 ) -> Dependence:
-    """The mean prediction when one feature is set to a value in all rows, for each
-    value of a grid.
+    """The mean prediction when one feature is set to the same value in all rows, for
+    each value of a grid.
 
-    Where the feature goes with others, some of these rows exist nowhere; read it
-    together with the range of the data.
+    If the feature is correlated with others, some of these rows are unrealistic;
+    interpret the result together with the range of the data.
 
     Args:
-        model: with a method of the name `method`.
+        model: with a method named `method`.
         x: (n, features), or a dataframe: the rows to average over.
         feature: its column's number or name.
-        grid: number of points, even from the smallest to the largest value (all the
-            different values, where they are fewer, and for categories), or the points.
+        grid: number of evenly spaced points from the smallest to the largest value (all
+            different values if they are fewer, and for categories), or the points.
         method: "predict", or "predict_proba" for the probability of each class.
 
     Raises:
-        TypeError, ValueError: no such model, method or feature.
+        TypeError, ValueError: a model without the method; an unknown feature.
     Source: Friedman 2001, Greedy Function Approximation, section 8.2.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> dependence = kurve.inspection.partial_dependence(model, x, 0, grid=5)
+        >>> len(dependence.grid)
+        5
     """
-    rows = _Rows("partial_dependence", model, x, method)
+    rows = _Inputs("partial_dependence", model, x, method)
     j = rows.index(feature)
     points = _grid(rows.column(j), grid)
     means, lows, highs = [], [], []
     for value in points:
+        if isinstance(value, str) and has_lone_surrogate(value):
+            raise ValueError(
+                f"[partial_dependence] the values of {rows.names[j]!r} must be text "
+                f"without lone surrogates. Received: {value!r}. "
+                "Try the values to look at, grid=[...]."
+            )
         predicted = rows.predict(j, value=value)
         if predicted.dtype.kind not in "fiu":
             raise TypeError(
@@ -199,94 +223,147 @@ def partial_dependence(
 def calibration(
     model: Any, x: Any, y: Any, levels: Sequence[float] = LEVELS
 ) -> Calibration:
-    """How many targets lie in the intervals that a model promises to hold them.
+    """The actual coverage of a model's prediction intervals, for several nominal ones.
 
     Args:
         model: with `predict_interval(x, coverage)`, (n, 2) or (n, outputs, 2).
         x, y: data that the model was not trained on.
-        levels: the promises, each between 0 and 1.
+        levels: nominal coverages, each between 0 and 1.
 
     Raises:
         TypeError: the model has no intervals.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> kurve.inspection.calibration(model, x, y, levels=(0.5, 0.9)).levels
+        array([0.5, 0.9])
     """
     if not callable(getattr(model, "predict_interval", None)):
         raise TypeError(
             "[calibration] model must have a method predict_interval. Received: an "
             f"object of type {type(model).__name__}. Try kurve.Regressor()."
         )
+    return calibration_of(
+        lambda level: model.predict_interval(x, coverage=level), y, levels
+    )
+
+
+@np.errstate(over="ignore")
+def calibration_of(
+    intervals: Callable[[float], Any], y: Any, levels: Sequence[float] = LEVELS
+) -> Calibration:
+    """`calibration`, from the intervals at each level."""
     truth = as_numbers("calibration", "y", y, np.float64)
     covered, width = [], []
     for level in levels:
-        bounds = np.asarray(model.predict_interval(x, coverage=level))
+        bounds = np.asarray(intervals(level))
         low, high = bounds[..., 0], bounds[..., 1]
         inside = (low <= truth.reshape(low.shape)) & (truth.reshape(low.shape) <= high)
         covered.append(inside.mean())
         width.append((high - low).mean())
-    promised = np.asarray(levels, float)
-    error = np.sqrt(promised * (1 - promised) / max(truth.shape[0], 1))
-    return Calibration(promised, np.array(covered), error, np.array(width))
+    nominal = np.asarray(levels, float)
+    error = np.sqrt(nominal * (1 - nominal) / max(truth.shape[0], 1))
+    return Calibration(nominal, np.array(covered), error, np.array(width))
 
 
 @entry
 def reliability(probabilities: Any, happened: Any, bins: int = 10) -> Reliability:
-    """How often what a classifier gives a probability comes true, by probability.
+    """The observed frequency of events, by predicted probability.
 
     Args:
-        probabilities: any shape, each between 0 and 1.
-        happened: of the same shape, true where it did: y[:, None] == classes.
-        bins: intervals of equal length that the probabilities are sorted into.
+        probabilities: of any shape, each between 0 and 1.
+        happened: of the same shape, whether the event occurred: y[:, None] == classes.
+        bins: number of intervals of equal width that the probabilities are sorted into.
 
     Source: DeGroot & Fienberg 1983; the error is that of Guo et al. 2017, equation 3.
+
+    Raises:
+        ValueError: arrays of different sizes.
+
+    Example:
+        >>> found = kurve.inspection.reliability([0.1, 0.9, 0.8], [False, True, True])
+        >>> round(found.error, 3)
+        0.133
     """
     p = as_numbers("reliability", "probabilities", probabilities, np.float64)
     p = p.reshape(-1)
-    hit = as_numbers("reliability", "happened", happened, bool).reshape(-1)
+    event = as_numbers("reliability", "happened", happened, bool).reshape(-1)
     number = np.clip((p * bins).astype(int), 0, bins - 1)
     count = np.bincount(number, minlength=bins)
-    there = count > 0
-    promised = np.bincount(number, p, bins)[there] / count[there]
-    came = np.bincount(number, hit, bins)[there] / count[there]
-    gap = np.abs(promised - came)
-    error = float((gap * count[there]).sum() / max(count.sum(), 1))
-    return Reliability(promised, came, count[there], error)
+    filled = count > 0
+    promised = np.bincount(number, p, bins)[filled] / count[filled]
+    happened = np.bincount(number, event, bins)[filled] / count[filled]
+    gap = np.abs(promised - happened)
+    error = float((gap * count[filled]).sum() / max(count.sum(), 1))
+    return Reliability(promised, happened, count[filled], error)
 
 
 def confusion_matrix(y: Any, predicted: Any, classes: Sequence[Any]) -> np.ndarray:
-    """How many rows of each class (rows) got each answer (columns): int (k, k).
+    """How many rows of each class (rows) were predicted as each class (columns): int
+    (k, k). `kurve.metrics.confusion_matrix` has scikit-learn's signature instead.
+
+    Args:
+        y: (n,), the true classes.
+        predicted: (n,).
+        classes: all classes, in the order of rows and columns.
 
     Raises:
         ValueError: a class that is not in `classes`.
+
+    Example:
+        >>> kurve.inspection.confusion_matrix(["a", "b"], ["a", "a"], ["a", "b"])
+        array([[1, 0],
+               [1, 0]])
     """
-    known = np.asarray(classes)
-    size = len(known)
+    known = np.asarray(classes).tolist()
     numbers = []
-    for name, given in (("y", y), ("predicted", predicted)):
-        names = as_array("confusion_matrix", name, given)
-        each = class_numbers(names, classes)
+    for name, values in (("y", y), ("predicted", predicted)):
+        labels = as_array("confusion_matrix", name, values)
+        each = scores.class_numbers(labels, classes)
         if (each < 0).any():
+            unknown = labels[int(np.argmax(each < 0))]
             raise ValueError(
                 "[confusion_matrix] every answer must be one of the classes. Received: "
-                f"{_plain(names[np.argmax(each < 0)])!r}. Try classes={known.tolist()}."
+                f"{scalar(unknown)!r}. Try classes={known}."
             )
         numbers.append(each)
-    pairs = np.bincount(numbers[0] * size + numbers[1], minlength=size * size)
-    return pairs.reshape(size, size)
+    return scores.count_pairs(numbers[0], numbers[1], len(known))
 
 
 def r2(y: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - sum (y - predicted)^2 / sum (y - mean)^2, the mean over the outputs; see
-    `kurve.scores.r2`."""
+    """1 - sum (y - predicted)^2 / sum (y - mean y)^2, averaged over the outputs.
+
+    Args:
+        y: the truth, (n,) or (n, outputs).
+        predicted: of the same shape.
+
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> kurve.inspection.r2(np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+        0.5
+    """
     return float(scores.r2(as_matrix(y), as_matrix(predicted)).mean())
 
 
 def accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of the rows where the prediction is the truth."""
-    return float(np.mean(np.asarray(y) == np.asarray(predicted)))
+    """Fraction of correct predictions.
 
+    Args:
+        y: (n,), the truth.
+        predicted: (n,).
 
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as the Python value it holds."""
-    return value.item() if isinstance(value, np.generic) else value
+    Raises:
+        ValueError: arrays of different lengths.
+
+    Example:
+        >>> kurve.inspection.accuracy(np.array([1, 0]), np.array([1, 1]))
+        0.5
+    """
+    return scores.accuracy(np.asarray(y), np.asarray(predicted))
 
 
 def _grid(values: np.ndarray, grid: int | Sequence[Any]) -> np.ndarray:
@@ -294,16 +371,16 @@ def _grid(values: np.ndarray, grid: int | Sequence[Any]) -> np.ndarray:
         return np.asarray(grid)
     if values.dtype.kind in "fiu":
         values = values[np.isfinite(values)]
-        different = np.unique(values)
-        if len(different) <= grid:
-            return different
+        unique = np.unique(values)
+        if len(unique) <= grid:
+            return unique
         return np.linspace(values.min(), values.max(), grid)
     known = [value for value in values.tolist() if value is not None]
     return np.array(sorted(set(known)), dtype=values.dtype)
 
 
-class _Rows:
-    """Inputs of either kind, and predictions for them with one column changed."""
+class _Inputs:
+    """An array or a dataframe, and predictions for it with one column changed."""
 
     def __init__(self, where: str, model: Any, x: Any, method: str = "predict") -> None:
         call = getattr(model, method, None)
@@ -314,8 +391,7 @@ class _Rows:
             )
         self._where = where
         self._call = call
-        takes = inspect.signature(call).parameters
-        self._quiet = {"verbose": 0} if "verbose" in takes else {}
+        self._quiet = {"verbose": 0} if takes(call, "verbose") else {}
         self._frame: Any = None
         if hasattr(x, "columns") or hasattr(x, "column_names"):
             import narwhals.stable.v1 as nw
@@ -350,6 +426,7 @@ class _Rows:
         )
 
     def column(self, j: int) -> np.ndarray:
+        """The values of a column."""
         if self._frame is None:
             return self._array[:, j]
         values = self._frame[self.names[j]].to_numpy()
@@ -358,7 +435,7 @@ class _Rows:
     def predict(
         self, j: int | None = None, order: np.ndarray | None = None, value: Any = None
     ) -> np.ndarray:
-        """Predictions for the rows, with column j in another order or of one value."""
+        """Predictions for the rows, with column j in another order or constant."""
         if self._frame is None:
             inputs = self._array
             if j is not None:
@@ -376,7 +453,7 @@ class _Rows:
             else:
                 new = nw.new_series(
                     name,
-                    [_plain(value)] * len(self),
+                    [scalar(value)] * len(self),
                     None if old.dtype == nw.Categorical else _wide(old.dtype, value),
                     native_namespace=nw.get_native_namespace(self._frame),
                 )
@@ -386,7 +463,7 @@ class _Rows:
 
 
 def _wide(dtype: Any, value: Any) -> Any:
-    """The column's type, but for a fraction in a column of whole numbers."""
+    """The column's type, or float64 for a fraction in a column of integers."""
     import narwhals.stable.v1 as nw
 
     fraction = isinstance(value, float) and dtype.is_integer()

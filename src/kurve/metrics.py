@@ -1,4 +1,4 @@
-"""Metrics by name. Names and formulas are Keras's; what a batch adds to a metric is in
+"""Metrics by name. Names and formulas are Keras's; how a batch updates a metric is in
 `kurve.engines.reference.metrics`."""
 
 from __future__ import annotations
@@ -12,13 +12,7 @@ import numpy as np
 
 from kurve import losses
 from kurve.core import registry
-from kurve.core.arguments import (
-    check_name,
-    check_unused,
-    is_count,
-    is_number,
-    refuse_arguments,
-)
+from kurve.core.arguments import check_name, check_unused, is_count, is_number
 from kurve.core.arrays import as_array, as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.overrides import refuse_overrides
@@ -28,9 +22,9 @@ from kurve.plan import Attr, MetricSpec, Shape
 
 
 class Metric(losses.Rowwise, Entrance):
-    """Base class: a weighted mean over rows, unless a subclass says otherwise.
+    """Base class: a weighted mean over rows, unless a subclass overrides `value`.
 
-    Models count their metrics inside the engine. By hand:
+    Models update their metrics inside the engine. To compute one by hand:
 
         metric.update_state(y_true, y_pred)
         metric.result()
@@ -42,17 +36,14 @@ class Metric(losses.Rowwise, Entrance):
     instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
     direction = "down"
 
-    def __init__(
-        self, name: str | None = None, dtype: str | None = None, **unknown: Any
-    ) -> None:
+    def __init__(self, name: str | None = None, dtype: str | None = None) -> None:
         where = type(self).__name__
-        refuse_arguments(type(self), unknown)
         check_unused(where, dtype=dtype)
         self.name = self.kind or where if name is None else check_name(where, name)
         self._totals: np.ndarray | None = None
 
     def attrs(self) -> dict[str, Attr]:
-        """The numbers of the formula, for the plan."""
+        """The constants of the formula, for the plan."""
         return {}
 
     def size(self, output_shape: Shape) -> int:
@@ -60,10 +51,10 @@ class Metric(losses.Rowwise, Entrance):
         return 2
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
-        """Refuse a loss whose targets this metric cannot read.
+        """Refuse a loss whose targets this metric cannot use.
 
         Raises:
-            ValueError: one needs class numbers, the other a number for every output.
+            ValueError: one needs class numbers, the other a number for each output.
         """
         if self.sparse != loss.sparse:
             needs = "class numbers" if self.sparse else "a number for every output"
@@ -82,27 +73,27 @@ class Metric(losses.Rowwise, Entrance):
         return MetricSpec(self.kind, self.attrs(), self.size(output_shape), weighted)
 
     def value(self, totals: np.ndarray) -> float:
-        """The metric from its accumulators; NaN before any row was counted."""
+        """The metric from its accumulators; NaN before any row was added."""
         return float(totals[0] / totals[1]) if totals[1] else math.nan
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.attrs()}
 
     def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
-        """The metric that a model with that loss and output counts."""
+        """The metric that a model with that loss and output computes."""
         return self
 
     @entry
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch.
+        """Add a batch.
 
         Args:
             y_true: (B, ..., O), or class numbers (B, ...) for a sparse metric.
             y_pred: (B, ..., O); (B,) is one output for each sample.
-            sample_weight: a number, (B,), or a weight for every row, (B, ...).
+            sample_weight: a number, (B,), or a weight for each row, (B, ...).
 
         Raises:
-            ValueError: shapes that do not fit, to each other or to the last batch.
+            ValueError: shapes that do not match each other or the previous batch.
         """
         from kurve.engines.reference.metrics import accumulate
 
@@ -131,19 +122,20 @@ class Metric(losses.Rowwise, Entrance):
         self._totals = totals
 
     def add_variable(self, *args: Any, **kwargs: Any) -> Any:
-        """Not there: a metric has the accumulators of its formula and no others."""
+        """Not supported: a metric has only the accumulators of its formula."""
         raise NotImplementedError(
-            f"[{type(self).__name__}] own variables of metrics are not there yet. "
+            f"[{type(self).__name__}] variables of metrics are not supported. "
             f"Received: a call of add_variable or add_weight. Try {self.instead}."
         )
 
     add_weight = add_variable
 
     def result(self) -> float:
-        """The metric of all that was counted since `reset_state`."""
+        """The metric over all batches since `reset_state`."""
         return math.nan if self._totals is None else self.value(self._totals)
 
     def reset_state(self) -> None:
+        """Forget all batches."""
         self._totals = None
 
     @entry
@@ -168,7 +160,19 @@ class LossMetric(Metric):
 
 
 class MeanSquaredError(LossMetric):
-    """mean (y - p)^2."""
+    """mean (y - p)^2.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanSquaredError()([[1.0], [2.0]], [[1.0], [4.0]])
+        2.0
+    """
 
     def __init__(
         self, name: str | None = "mean_squared_error", dtype: str | None = None
@@ -177,7 +181,19 @@ class MeanSquaredError(LossMetric):
 
 
 class MeanAbsoluteError(LossMetric):
-    """mean |y - p|."""
+    """mean |y - p|.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.MeanAbsoluteError()([[1.0], [2.0]], [[1.0], [4.0]])
+        1.0
+    """
 
     def __init__(
         self, name: str | None = "mean_absolute_error", dtype: str | None = None
@@ -186,7 +202,20 @@ class MeanAbsoluteError(LossMetric):
 
 
 class RootMeanSquaredError(Metric):
-    """sqrt(mean (y - p)^2), the mean over all rows and outputs counted."""
+    """sqrt(mean (y - p)^2), the mean over all rows and outputs.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> metric = kurve.metrics.RootMeanSquaredError()
+        >>> round(metric([[1.0], [2.0]], [[1.0], [4.0]]), 4)
+        1.4142
+    """
 
     kind = "root_mean_squared_error"
 
@@ -197,8 +226,21 @@ class RootMeanSquaredError(Metric):
 class R2Score(Metric):
     """1 - sum (y - p)^2 / sum (y - mean y)^2, averaged over the outputs.
 
-    1 is perfect, 0 is no better than the mean of y. An output whose y never changes
-    counts as 0.
+    1 is perfect, 0 is no better than the mean of y. An output with constant y counts
+    as 0.
+
+    Args:
+        class_aggregation: "uniform_average", the only value.
+        num_regressors: 0, the only value.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.R2Score()([[1.0], [3.0]], [[1.0], [2.0]])
+        0.5
     """
 
     kind = "r2_score"
@@ -222,17 +264,31 @@ class R2Score(Metric):
         return 1 + 3 * output_shape[-1]
 
     def value(self, totals: np.ndarray) -> float:
+        from kurve.scores import explained  # models without it start faster
+
         weight = totals[0]
         if not weight:
             return math.nan
         _, spread, residual = totals[1:].reshape(3, -1)
-        flat = spread <= 0.0
-        scores = 1.0 - residual / np.where(flat, 1.0, spread)
-        return float(np.mean(np.where(flat, 0.0, scores)))
+        each = explained(residual, spread, np.ones_like(spread))
+        return float(np.mean(np.where(spread <= 0.0, 0.0, each)))
 
 
 class BinaryAccuracy(Metric):
-    """Share of outputs on the right side of the threshold."""
+    """Fraction of outputs on the correct side of the threshold.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        threshold: a finite number.
+
+    Raises:
+        ValueError: threshold is not finite; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.BinaryAccuracy()([[1.0], [0.0]], [[0.7], [0.6]])
+        0.5
+    """
 
     kind = "binary_accuracy"
     direction = "up"
@@ -242,9 +298,8 @@ class BinaryAccuracy(Metric):
         name: str | None = None,
         dtype: str | None = None,
         threshold: float = 0.5,
-        **unknown: Any,
     ) -> None:
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         if not is_number(threshold):
             raise ValueError(
                 "[BinaryAccuracy] threshold must be a finite number. "
@@ -257,14 +312,38 @@ class BinaryAccuracy(Metric):
 
 
 class CategoricalAccuracy(Metric):
-    """Share of rows whose largest output is that of the one-hot class."""
+    """Fraction of rows whose largest output is that of the one-hot class.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.CategoricalAccuracy()([[0.0, 1.0]], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "categorical_accuracy"
     direction = "up"
 
 
 class SparseCategoricalAccuracy(Metric):
-    """Share of rows whose largest output is that of the class number."""
+    """Fraction of rows whose largest output is that of the class number.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.SparseCategoricalAccuracy()([1], [[0.3, 0.7]])
+        1.0
+    """
 
     kind = "sparse_categorical_accuracy"
     sparse = True
@@ -272,8 +351,22 @@ class SparseCategoricalAccuracy(Metric):
 
 
 class TopKCategoricalAccuracy(Metric):
-    """Share of rows whose one-hot class is among the k largest outputs: fewer than k
-    are larger than that of the class."""
+    """Fraction of rows whose one-hot class is among the k largest outputs: fewer than k
+    are larger than that of the class.
+
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.TopKCategoricalAccuracy(k=2)
+        >>> accuracy([[0.0, 1.0, 0.0]], [[0.5, 0.3, 0.2]])
+        1.0
+    """
 
     kind = "top_k_categorical_accuracy"
     direction = "up"
@@ -283,14 +376,13 @@ class TopKCategoricalAccuracy(Metric):
         k: int = 5,
         name: str | None = None,
         dtype: str | None = None,
-        **unknown: Any,
     ) -> None:
         if not is_count(k):
             raise ValueError(
                 f"[{type(self).__name__}] k must be an integer of at least 1. "
                 f"Received: k={k!r}. Try k=5."
             )
-        super().__init__(name, dtype, **unknown)
+        super().__init__(name, dtype)
         self.k = int(k)
 
     def attrs(self) -> dict[str, Attr]:
@@ -298,18 +390,53 @@ class TopKCategoricalAccuracy(Metric):
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """`TopKCategoricalAccuracy` for class numbers."""
+    """`TopKCategoricalAccuracy` for class numbers.
 
-    unused = ("from_sorted_ids",)
+    Args:
+        k: at least 1.
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+        from_sorted_ids: False, the only value.
+
+    Raises:
+        ValueError: k below 1; when called, shapes that do not fit.
+
+    Example:
+        >>> accuracy = kurve.metrics.SparseTopKCategoricalAccuracy(k=2)
+        >>> accuracy([1], [[0.5, 0.3, 0.2]])
+        1.0
+    """
+
     kind = "sparse_top_k_categorical_accuracy"
     sparse = True
 
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = None,
+        dtype: str | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        check_unused(type(self).__name__, from_sorted_ids=from_sorted_ids)
+        super().__init__(k, name, dtype)
+
 
 class Accuracy(Metric):
-    """Share of outputs that are equal to their target.
+    """Fraction of outputs that are equal to their target.
 
-    What compile(metrics=["accuracy"]) stands for is another one for each kind of model:
+    compile(metrics=["accuracy"]) stands for another metric, which depends on the model:
     see `FittingAccuracy`.
+
+    Args:
+        name: the kind of the metric if None.
+        dtype: None or "float32".
+
+    Raises:
+        ValueError: another dtype; when called, shapes that do not fit.
+
+    Example:
+        >>> kurve.metrics.Accuracy()([[1.0], [2.0]], [[1.0], [4.0]])
+        0.5
     """
 
     kind = "accuracy"
@@ -317,15 +444,15 @@ class Accuracy(Metric):
 
 
 class FittingAccuracy(Metric):
-    """The text "accuracy" or "acc" in `compile`: the accuracy that fits the loss and
-    the outputs of a model, sparse for class numbers, binary for one output, else
+    """The text "accuracy" or "acc" in `compile`: the accuracy that matches the loss and
+    the outputs of a model: sparse for class numbers, binary for one output, else
     categorical."""
 
     kind = "accuracy"
     direction = "up"
 
     def check_loss(self, where: str, loss: losses.Loss) -> None:
-        """Every loss with one output for each target has an accuracy that fits."""
+        """Every loss with one output for each target has a matching accuracy."""
         if loss.outputs_per_target != 1:
             super().check_loss(where, loss)
 
@@ -338,8 +465,8 @@ class FittingAccuracy(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         raise NotImplementedError(
-            "[FittingAccuracy] which accuracy is meant depends on the model. Received: "
-            "a call without one. Try BinaryAccuracy, CategoricalAccuracy or "
+            "[FittingAccuracy] the accuracy depends on the model. Received: a call "
+            "without one. Try BinaryAccuracy, CategoricalAccuracy or "
             "SparseCategoricalAccuracy."
         )
 
@@ -382,8 +509,8 @@ _TABLE: dict[str, type[Metric]] = CLASSES | {
 
 @entry
 def get(identifier: Any) -> Metric | None:
-    """The metric of that name or class, as in Keras; losses are metrics too, and None
-    is none.
+    """The metric of that name or class, as in Keras. A loss is also a metric; None
+    gives None.
 
     Raises:
         TypeError: a function or an object of another kind.
@@ -409,25 +536,25 @@ def get(identifier: Any) -> Metric | None:
 
 
 def as_metric(identifier: Any) -> Metric:
-    """The metric that `compile` makes of an item of its lists, an object of its own.
+    """The metric, always a new object, for an item of the lists in `compile`.
 
-    A text stays the name under which the metric is logged, and "accuracy" and "acc"
-    stand for the accuracy that fits the model.
+    A text is kept as the name under which the metric is logged; "accuracy" and "acc"
+    stand for the accuracy that matches the model.
     """
     if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
         return FittingAccuracy(identifier)
-    made = copy.copy(get(identifier))
-    if made is None:
+    metric = copy.copy(get(identifier))
+    if metric is None:
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "
             "Received: None. Try metrics=['mae']."
         )
     if isinstance(identifier, str):
-        made.name = identifier
-    return made
+        metric.name = identifier
+    return metric
 
 
-# Files of Kurve before 0.1.0 wrote "Accuracy" for what was the only one.
+# Files of Kurve before 0.1.0 have "Accuracy" for what is now FittingAccuracy.
 _IN_FILES: dict[str, type[Metric]] = CLASSES | {
     "Accuracy": FittingAccuracy,
     "EqualAccuracy": Accuracy,
@@ -451,8 +578,8 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     if name == "LossMetric":
         return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
     cls = registry.find("metrics", "metric", name, _IN_FILES, Metric)
-    made: Metric = cls(**arguments)
-    return made
+    metric: Metric = cls(**arguments)
+    return metric
 
 
 @entry
@@ -464,7 +591,7 @@ def confusion_matrix(
     sample_weight: Any = None,
     normalize: str | None = None,
 ) -> np.ndarray:
-    """How many rows of class i (row i) were taken for class j (column j).
+    """How many rows of class i (row i) were predicted as class j (column j).
 
         confusion_matrix(y_test, model.predict(x_test).argmax(axis=1))
 
@@ -474,30 +601,35 @@ def confusion_matrix(
         y_true, y_pred: classes (n,): numbers or names.
         labels: the classes, in the order of rows and columns; None for all that occur,
             sorted. Rows of other classes do not count.
-        sample_weight: (n,), what each row counts; 1 if None.
-        normalize: "true" (shares of each row's class), "pred" (of each answer), "all",
-            or None for numbers.
+        sample_weight: (n,), the weight of each row; 1 if None.
+        normalize: "true" (fractions of each true class), "pred" (of each predicted
+            class), "all", or None for counts.
 
     Returns:
         (k, k) int64; float64 with sample_weight or normalize.
 
     Raises:
         ValueError: different lengths, no labels, none that occurs, unknown normalize.
+
+    Example:
+        >>> kurve.metrics.confusion_matrix([0, 1, 1], [0, 1, 0])
+        array([[1, 0],
+               [1, 1]])
     """
+    from kurve.scores import class_numbers, count_pairs
+
     where = "confusion_matrix"
-    truth, answer = (
-        as_array(where, "y_true", y_true),
-        as_array(where, "y_pred", y_pred),
-    )
+    truth = as_array(where, "y_true", y_true)
+    predicted = as_array(where, "y_pred", y_pred)
     if truth.ndim == 2 and truth.shape[1] == 1:
         truth = truth[:, 0]
-    if truth.ndim != 1 or answer.shape != truth.shape:
+    if truth.ndim != 1 or predicted.shape != truth.shape:
         raise ValueError(
             "[confusion_matrix] y_true and y_pred must hold one class for each row. "
-            f"Received: shapes {truth.shape} and {answer.shape}. "
+            f"Received: shapes {truth.shape} and {predicted.shape}. "
             "Try y_pred.argmax(axis=1) for probabilities."
         )
-    known = np.unique(np.concatenate([truth, answer]))
+    known = np.unique(np.concatenate([truth, predicted]))
     if labels is not None:
         known = as_array(where, "labels", labels)
     if known.ndim != 1 or not known.size or len(set(known.tolist())) < known.size:
@@ -505,9 +637,8 @@ def confusion_matrix(
             "[confusion_matrix] labels must be different classes, at least one. "
             f"Received: labels={labels!r} for {len(truth)} rows. Try labels=None."
         )
-    number = {label: i for i, label in enumerate(known.tolist())}
-    rows = np.array([number.get(c, -1) for c in truth.tolist()])
-    columns = np.array([number.get(c, -1) for c in answer.tolist()])
+    rows = class_numbers(truth, known.tolist())
+    columns = class_numbers(predicted, known.tolist())
     counted = (rows >= 0) & (columns >= 0)
     if not (rows >= 0).any():
         raise ValueError(
@@ -516,15 +647,17 @@ def confusion_matrix(
         )
     weights = None
     if sample_weight is not None:
-        given = as_numbers(where, "sample_weight", sample_weight, np.float64)
-        weights = given.reshape(len(truth))[counted]
+        weights = as_numbers(where, "sample_weight", sample_weight, np.float64)
+        weights = weights.reshape(len(truth))[counted]
     size = len(known)
-    places = rows[counted] * size + columns[counted]
-    matrix = np.bincount(places, weights, size * size).reshape(size, size)
+    matrix = count_pairs(rows[counted], columns[counted], size, weights)
     if normalize is None:
         return matrix
-    sums = {"true": matrix.sum(axis=1, keepdims=True), "pred": matrix.sum(axis=0),
-            "all": matrix.sum()}  # fmt: skip
+    sums = {
+        "true": matrix.sum(axis=1, keepdims=True),
+        "pred": matrix.sum(axis=0),
+        "all": matrix.sum(),
+    }
     total = lookup("confusion_matrix", "normalize", normalize, sums)
     return np.divide(matrix, total, out=np.zeros((size, size)), where=total != 0)
 

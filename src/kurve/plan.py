@@ -2,18 +2,17 @@
 
 A plan is plain data. It lists the operations in order with their shapes, says where
 each variable lies in the two flat vectors, and names the loss, the metrics and the
-optimizer with their numbers. Engines read plans and nothing else: they know no layer
-classes.
+optimizer with their parameters. Engines read only plans; they know no layer classes.
 
-Two flat vectors hold every variable of a model, each variable a view:
+Two flat vectors hold the variables of a model, each variable a view:
 
-* ``params``: what gradients reach (kernels, biases). Optimizer slots (Adam's m and v)
-  are vectors of the same length.
-* ``buffers``: what no gradient reaches (the mean and variance of `Normalization`, and
-  those of `BatchNormalization`, which training moves along).
+* ``params``: variables with gradients (kernels, biases). Optimizer slots (Adam's m and
+  v) are vectors of the same length.
+* ``buffers``: variables without (the mean and variance of `Normalization`, and the
+  moving ones of `BatchNormalization`, which training updates).
 
 Each variable starts at a multiple of `ALIGNMENT` floats (64 bytes); the padding between
-variables stays zero for ever.
+variables always stays zero.
 """
 
 from __future__ import annotations
@@ -22,13 +21,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
-
-TRAINING_ONLY = frozenset({"dropout", "gaussian_noise", "affine_image"})
-"""Operations by chance, which do nothing in prediction."""
 
 Attr = float | int | str | bool
 Shape = tuple[int, ...]
@@ -36,7 +33,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """One variable: its place in a flat vector, and what the update needs to know."""
+    """A variable: its position in a flat vector, and what the update needs to know."""
 
     name: str
     shape: Shape
@@ -69,7 +66,7 @@ class Op:
     gaussian_noise                            stddev, stream
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
-                   (C,)?                      no buffer)
+                   (C,)?                      not a buffer)
     conv           kernel (h, w, I / groups,  activation, alpha, kernel_*, stride_*,
                    O), bias (O,)?             dilation_*, pad_*, groups
     conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
@@ -87,13 +84,13 @@ class Op:
     affine_image                              what, its ranges, fill_mode, fill_value,
                                               interpolation, stream
 
-    A plane is a sample (H, W, C), or (L, C), which is one of height 1; `_*` stands for
-    _h and _w, or of pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
+    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
     A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
-    mode is "max" (padding never wins, the gradient goes to the first largest element,
-    row by row) or "average" (padding does not count). The pad_* of conv_transpose are
-    cropped from its full output, (H - 1) stride + (kernel - 1) dilation + 1; at bottom
-    and right a negative one adds zeros instead.
+    mode is "max" (padding is never the maximum, and the gradient goes to the first
+    largest element, row by row) or "average" (padding does not count). The pad_* of
+    conv_transpose are cropped from its full output, (H - 1) stride + (kernel - 1)
+    dilation + 1; at the bottom and right a negative one adds zeros instead.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
@@ -125,7 +122,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Spec:
-    """A loss, metric or optimizer as engines see it: a kind and its numbers."""
+    """A loss, metric or optimizer for engines: its kind and parameters."""
 
     kind: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
@@ -133,7 +130,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """A metric and the number of float64 accumulators that it keeps."""
+    """A metric and its number of float64 accumulators."""
 
     size: int = 2
     weighted: bool = False
@@ -156,8 +153,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that an engine needs to predict and, once there is a loss and an optimizer,
-    to train: a graph of values. Each op reads values that were computed before it and
+    """Everything that an engine needs to predict and, with a loss and an optimizer, to
+    train: a graph of values. Each op reads values that were computed before it and
     computes one; a stack is the case where op i reads value i and computes value i + 1.
 
     inputs: shapes of the values that come from outside, of one sample
@@ -233,18 +230,19 @@ class Plan:
         return replace(self, heads=(head,), optimizer=optimizer)
 
     def deterministic(self) -> Plan:
-        """The same without chance: what acts in training only is left out, and batch
-        normalization stands on its moving averages."""
+        """The same without randomness: ops that act only in training are left out, and
+        batch normalization uses its moving averages."""
         ops: list[Op] = []
         place = list(range(len(self.inputs)))  # of each value, in the new plan
         for i, op in enumerate(self.ops):
             reads = tuple(place[v] for v in self.reads(i))
             computed = reads[0] >= len(self.inputs)
             is_head = any(h.value == len(place) for h in self.heads)
-            if op.kind in TRAINING_ONLY and (computed or not is_head):
+            facts = OPERATIONS[op.kind]
+            if facts.training_only and (computed or not is_head):
                 place.append(reads[0])
                 continue
-            if op.kind == "batch_normalization":
+            if facts.updates_buffers:
                 op = replace(op, attrs={**op.attrs, "frozen": True})
             place.append(len(self.inputs) + len(ops))
             ops.append(replace(op, inputs=reads))
@@ -281,5 +279,5 @@ def aligned(offset: int) -> int:
 
 
 def vector_size(slots: tuple[VariableSpec, ...]) -> int:
-    """Length of a flat vector that holds `slots`, its last variable padded too."""
+    """Length of a flat vector of these variables, with padding after the last."""
     return aligned(slots[-1].end) if slots else 0

@@ -22,9 +22,19 @@ LARGEST = float(np.finfo(np.float32).max)
 @entries
 @dataclass(frozen=True)
 class L1L2(Entrance):
-    """Penalty l1 * sum |w| + l2 * sum w^2.
+    """Penalty l1 * sum |w| + l2 * sum w^2, added to the loss.
 
     Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
+
+    Args:
+        l1, l2: strengths, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L1L2(l1=0.1, l2=0.01)([3.0, -1.0])
+        0.5
     """
 
     ignored: ClassVar = ("__call__",)
@@ -35,7 +45,7 @@ class L1L2(Entrance):
 
     def __post_init__(self) -> None:
         for name, value in (("l1", self.l1), ("l2", self.l2)):
-            if value is None:  # none, as in Keras
+            if value is None:  # 0, as in Keras
                 object.__setattr__(self, name, 0.0)
             elif not is_number(value) or not 0.0 <= value <= LARGEST:
                 raise ValueError(
@@ -53,7 +63,18 @@ class L1L2(Entrance):
 
 
 class L1(L1L2):
-    """Penalty l1 * sum |w|."""
+    """Penalty l1 * sum |w|, added to the loss.
+
+    Args:
+        l1: strength, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L1(0.5)([3.0, -1.0])
+        2.0
+    """
 
     def __init__(self, l1: float = 0.01) -> None:
         super().__init__(l1=l1)
@@ -63,7 +84,18 @@ class L1(L1L2):
 
 
 class L2(L1L2):
-    """Penalty l2 * sum w^2."""
+    """Penalty l2 * sum w^2, added to the loss.
+
+    Args:
+        l2: strength, at least 0.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.regularizers.L2(0.5)([3.0, -1.0])
+        5.0
+    """
 
     def __init__(self, l2: float = 0.01) -> None:
         super().__init__(l2=l2)
@@ -86,15 +118,15 @@ _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
 
 @entry
 def get(identifier: str | L1L2 | None) -> L1L2 | None:
-    """The regularizer of that name, with Keras's defaults; None is none."""
+    """The regularizer with that name, with Keras's defaults; None for None."""
     if identifier is None:
         return None
     if isinstance(identifier, L1L2):
         refuse_overrides("regularizers", identifier)
         return identifier
     if isinstance(identifier, str):
-        made: L1L2 = lookup("regularizers", "regularizer", identifier, _TABLE)()
-        return made
+        regularizer: L1L2 = lookup("regularizers", "regularizer", identifier, _TABLE)()
+        return regularizer
     raise TypeError(
         "[regularizers] a regularizer must be a name or an object of "
         f"kurve.regularizers. Received: {identifier!r}. Try 'l2'."
@@ -107,12 +139,12 @@ def serialize(regularizer: L1L2) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> L1L2:
-    """The regularizer that `serialize` has described."""
+    """The regularizer of a `serialize`."""
     cls = registry.find(
         "regularizers", "regularizer", config["class_name"], CLASSES, L1L2
     )
-    made: L1L2 = cls(**config["config"])
-    return made
+    regularizer: L1L2 = cls(**config["config"])
+    return regularizer
 
 
 __getattr__ = _absent(__name__)

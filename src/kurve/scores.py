@@ -1,26 +1,31 @@
-"""How much of y a prediction explains, whatever the size of the numbers.
+"""The formulas of scores: R2, accuracy, and the counts of a confusion matrix.
 
-Sums of squares overflow beyond 1e154, vanish below 1e-162, and lose the spread of y
-beside a large mean. So errors and distances are taken about the first value, in units
-of a power of two near the largest of them, and the mean in a second pass.
+R2 is computed so that the size of the numbers does not matter. Sums of squares overflow
+above 1e154, underflow below 1e-162, and lose the variance of y next to a large mean. So
+errors and distances are measured from the first value, in units of a power of two near
+the largest of them, and the mean is subtracted in a second pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from kurve.core.arrays import scalar
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """What R2 and its kin are made of, for each of T outputs.
+    """The residuals and deviations from the mean that R2, RMSE and MAE are computed
+    from, for each of T outputs.
 
     errors: (n, T), (y - predicted) / (2 error_unit).
-    distances: (n, T), of y from its mean, over 2 spread_unit; exactly 0 where y never
-        changes.
+    distances: (n, T), (y - mean of y) / (2 spread_unit); exactly 0 where y is constant.
     error_unit, spread_unit: (T,), powers of two.
-    constant: (T,), whether y never changes.
+    constant: (T,), whether y is constant.
     """
 
     errors: np.ndarray
@@ -31,14 +36,18 @@ class Residuals:
 
     @property
     def ratio(self) -> np.ndarray:
-        """Of the units."""
+        """error_unit / spread_unit."""
         with np.errstate(over="ignore"):
             return self.error_unit / self.spread_unit
 
 
 def explained(error: np.ndarray, spread: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """1 - error / spread, from mean squares in units of that ratio; NaN where the
-    spread is 0."""
+    """1 - error / spread * ratio^2; NaN where the spread is 0.
+
+    Args:
+        error, spread: mean squares of the residuals and of the deviations of y.
+        ratio: the unit of the residuals over that of the deviations.
+    """
     known = spread > 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         left = error / np.where(known, spread, 1.0) * ratio**2
@@ -46,7 +55,7 @@ def explained(error: np.ndarray, spread: np.ndarray, ratio: np.ndarray) -> np.nd
 
 
 def residuals(y: np.ndarray, predicted: np.ndarray) -> Residuals:
-    """Errors and distances of y and predicted, float64 (n, T)."""
+    """The residuals of predicted, float64 (n, T), against y (n, T)."""
     with np.errstate(over="ignore", invalid="ignore"):
         errors = 0.5 * y - 0.5 * predicted  # halves, because y - predicted may overflow
         distances = 0.5 * y - 0.5 * y[:1]
@@ -62,7 +71,7 @@ def r2(
 ) -> np.ndarray:
     """1 - sum w (y - predicted)^2 / sum w (y - mean y)^2 of each output.
 
-    A y that never changes is explained wholly, 1, or not at all, 0.
+    Where y is constant, the score is 1 for a perfect prediction and 0 for any other.
 
     Args:
         y, predicted: float64 (n, T).
@@ -81,8 +90,38 @@ def r2(
     return np.where(flat, np.where(error == 0.0, 1.0, 0.0), known)
 
 
+def accuracy(
+    y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Fraction of correct predictions.
+
+    Args:
+        y, predicted: of the same shape; (n,) with weights.
+        weights: (n,), 1 each if None.
+    """
+    return float(np.average(y == predicted, weights=weights))
+
+
+def class_numbers(y: Any, classes: Sequence[Any]) -> np.ndarray:
+    """The index in `classes` of each row's class; -1 for any other class."""
+    index = {scalar(name): i for i, name in enumerate(classes)}
+    values, inverse = np.unique(np.asarray(y), return_inverse=True)
+    numbers = np.array([index.get(scalar(value), -1) for value in values])
+    return numbers[inverse.reshape(-1)]
+
+
+def count_pairs(
+    rows: np.ndarray, columns: np.ndarray, size: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The confusion matrix (size, size) of class numbers (n,), none below 0: int64
+    counts, or float64 sums of weights (n,)."""
+    pairs = np.bincount(rows * size + columns, weights, size * size)
+    return pairs.reshape(size, size)
+
+
 def _unit(values: np.ndarray) -> np.ndarray:
-    """A power of two near the largest size in each column; 1 for a column of zeros."""
+    """A power of two near the largest magnitude in each column; 1 for a column of
+    zeros."""
     largest = np.abs(values).max(axis=0)
     usable = np.isfinite(largest) & (largest > 0.0)
     _, exponent = np.frexp(np.where(usable, largest, 1.0))

@@ -17,14 +17,18 @@ from kurve.errors import absent as _absent
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (n, ...) as one-hot rows: float64 (n, ..., num_classes).
 
-        to_categorical([0, 2, 1])  # [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
-
     Args:
-        x: whole numbers from 0; an axis of length 1 at the end is left out.
-        num_classes: at least the largest number plus 1; that if None.
+        x: integers from 0; a last axis of length 1 is removed.
+        num_classes: at least the largest number plus 1, which is the default.
 
     Raises:
-        ValueError: empty, not whole, below 0 or not below num_classes.
+        ValueError: empty, not integers, below 0 or not below num_classes.
+
+    Example:
+        >>> kurve.utils.to_categorical([0, 2, 1])
+        array([[1., 0., 0.],
+               [0., 0., 1.],
+               [0., 1., 0.]])
     """
     classes = as_numbers("to_categorical", "x", x)
     if num_classes is not None and not is_count(num_classes):
@@ -40,9 +44,9 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
             f"{classes.shape} and type {classes.dtype}. Try [0, 1, 2]."
         )
     count = int(np.max(classes)) + 1 if num_classes is None else int(num_classes)
-    wrong = (classes < 0) | (classes >= count) | (classes != np.floor(classes))
-    if wrong.any():
-        position = tuple(int(i) for i in np.argwhere(wrong)[0])
+    is_invalid = (classes < 0) | (classes >= count) | (classes != np.floor(classes))
+    if is_invalid.any():
+        position = tuple(int(i) for i in np.argwhere(is_invalid)[0])
         fix = "Try numpy.unique(x, return_inverse=True)[1]."
         if (classes >= count).any():
             fix = f"Try num_classes={int(np.max(classes)) + 1}."

@@ -1,4 +1,4 @@
-"""The command for tests: in this process, and as a process of its own."""
+"""The command for tests: in this process, and as a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAST = ["--epochs", "4", "--hidden", "8", "--solver", "adam"]
 
 
 class Done:
-    """What a command left: exit code and what it said."""
+    """The result of a command: exit code and output."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -30,7 +30,7 @@ class Done:
 
 @pytest.fixture
 def run(capsysbinary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the command in this process, in a folder with data.csv."""
+    """Run the command in this process, in a folder with data.csv."""
     monkeypatch.chdir(tmp_path)
     from kurve.cli import main
 
@@ -71,5 +71,8 @@ def process(*words: str, **options: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": root}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "kurve", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )

@@ -1,5 +1,5 @@
-"""What the command makes of columns: categories that a model does not know, kinds that
-come from the model, types that are refused, and copies that are exact."""
+"""How the command reads columns: categories that a model does not know, types that come
+from the model, types that are refused, and exact copies."""
 
 from __future__ import annotations
 
@@ -41,18 +41,29 @@ def write(path: str, head: str, *columns: Any) -> None:
 def test_what_only_held_out_rows_have(
     run: Any, monkeypatch: pytest.MonkeyPatch, way: str, target: str
 ) -> None:
-    """A category or class that would be held out altogether is trained with."""
+    """A category or class of which all rows would be held out is trained on."""
     monkeypatch.setattr(delimited, "BLOCK", 500)
     write("towns.csv", "town,x,y", towns(), range(100), range(0, 200, 2))
     moved = 0
     for seed in range(5):
-        done = run("fit", "towns.csv", "-t", target, *QUICK[1:], way, "--holdout",
-                   "0.3", "--seed", str(seed))  # fmt: skip
+        done = run(
+            "fit",
+            "towns.csv",
+            "-t",
+            target,
+            *QUICK[1:],
+            way,
+            "--holdout",
+            "0.3",
+            "--seed",
+            str(seed),
+        )
         assert done.code == 0, done.err
         found = kurve.estimators.load("towns.kurve")
-        levels = found._columns.levels.get(0) if target == "y" else found.classes_
+        known = found.fitted_.columns.levels
+        levels = known.get(0) if target == "y" else found.classes_
         assert sorted(levels) == sorted(set(towns()))
-        moved += "whose category or class occurs in no other one not held" in done.out
+        moved += "with a category or class that no other row has: not held" in done.out
         first = next(line for line in done.out.splitlines() if "to train" in line)
         counts = [int(word) for word in first.split() if word.isdigit()]
         assert sum(counts[:2]) == 100 and counts[1] > 9
@@ -73,8 +84,20 @@ def test_the_only_value_of_a_column_is_not_held_out(run: Any, way: str) -> None:
     cells = [7.5 if i == 5 else "" for i in range(30)]
     write("one.csv", "a,b,y", cells, range(30), range(30))
     for seed in range(4):
-        done = run("fit", "one.csv", "-t", "y", *QUICK, way, "--holdout", "0.5",
-                   "--missing", "impute", "--seed", str(seed))  # fmt: skip
+        done = run(
+            "fit",
+            "one.csv",
+            "-t",
+            "y",
+            *QUICK,
+            way,
+            "--holdout",
+            "0.5",
+            "--missing",
+            "impute",
+            "--seed",
+            str(seed),
+        )
         assert done.code == 0, done.err
 
 
@@ -85,7 +108,7 @@ def test_a_test_file_with_other_categories(run: Any) -> None:
         done = run("fit", "towns.csv", "-t", "y", *QUICK[1:], way, "--test", "t.csv")
         assert done.code == 0, done.err
         assert done.out.startswith(
-            "t.csv: left out 2 rows with categories that training has not\n"
+            "t.csv: left out 2 rows with categories that are not in the training data\n"
             "towns.csv: 100 rows to train, 2 held out,"
         )
     Path("towns.kurve").unlink()
@@ -156,16 +179,19 @@ def test_evaluating_unknown_categories(run: Any) -> None:
 @pytest.mark.parametrize(
     ("levels", "new"),
     [
-        (["007", "A1", "B2"], ["007"]), (["True", "x", "y"], ["True"]),
-        (["2020-01-01", "x", "y"], ["2020-01-01"]), (["1e3", "x", "y"], ["1e3"]),
-        (["10:30", "x", "y"], ["10:30"]), ([" a", "b", "c"], [" a"]),
+        (["007", "A1", "B2"], ["007"]),
+        (["True", "x", "y"], ["True"]),
+        (["2020-01-01", "x", "y"], ["2020-01-01"]),
+        (["1e3", "x", "y"], ["1e3"]),
+        (["10:30", "x", "y"], ["10:30"]),
+        ([" a", "b", "c"], [" a"]),
     ],
-)  # fmt: skip
+)
 def test_kinds_come_from_the_model(
     run: Any, way: str, levels: list[str], new: list[str]
 ) -> None:
-    """A file of what looks like something else has the categories of the model, and a
-    file for the test has those of the training file."""
+    """Categories that look like numbers are read as the model has them, and in a test
+    file as those of the training file."""
     cells = (levels * 20)[:60]
     write("k.csv", "code,x,y", cells, range(60), [len(c) for c in cells])
     write("n.csv", "code,x,y", new, [1], [1])
@@ -184,7 +210,7 @@ def test_kinds_come_from_the_model(
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("cell", ["x", "2020-01-01", "10:30", "1,5", "\u0661"])
 def test_numbers_stay_numbers(run: Any, way: str, cell: str) -> None:
-    """The refusal names the file's line, also where all cells are of the other kind."""
+    """The error names the line, even if all cells are of the other type."""
     write("k.csv", "x,y", range(60), range(60))
     assert run("fit", "k.csv", "-t", "y", *QUICK).code == 0
     for rows in ([f'"{cell}"'], ["1", f'"{cell}"', f'"{cell}"']):
@@ -203,9 +229,17 @@ def test_numbers_stay_numbers(run: Any, way: str, cell: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_copies_are_exact(run: Any, way: str) -> None:
     ids = ["007", "12345678901234567890", "1", "00"]
-    write("n.csv", "a,id,n,t,b,city,y", [1.5, 2, 3, 4], ids, [10, -7, 0, 2**60],
-          ["2020-01-01 10:00", "x", "y", "z"], ["true", "False", "true", "true"],
-          ["Rome"] * 4, [1] * 4)  # fmt: skip
+    write(
+        "n.csv",
+        "a,id,n,t,b,city,y",
+        [1.5, 2, 3, 4],
+        ids,
+        [10, -7, 0, 2**60],
+        ["2020-01-01 10:00", "x", "y", "z"],
+        ["true", "False", "true", "true"],
+        ["Rome"] * 4,
+        [1] * 4,
+    )
     fitted(run, "-q", "--features", "a,city")
     done = run("predict", "data.kurve", "n.csv", way, "--keep", "id,n,a,t,b")
     assert (done.code, done.err) == (0, "")
@@ -229,8 +263,8 @@ def test_a_copy_with_the_name_of_a_prediction(
     done = run(*words, "--std", "--interval", "0.9", "--extrapolates")
     assert done.code == 2 and not Path("p.csv").exists()
     assert done.err == (
-        "kurve predict: --keep must give each column of the output a name of its own. "
-        f"Received: '{flag}', which the predictions have, too. Try another name in "
+        "kurve predict: --keep must give each column of the output a different name. "
+        f"Received: '{flag}', a name of the predictions. Try another name in "
         "n.csv.\n"
     )
     if flag != "prediction":  # a name that is not in this output
@@ -248,7 +282,7 @@ def test_an_output_that_is_an_input(run: Any) -> None:
         done = run("predict", "data.kurve", "data.csv", "--out", out)
         assert done.code == 2 and Path("data.csv").read_bytes() == before
         assert done.err == (
-            "kurve predict: --out must be another file than those that are read. "
+            "kurve predict: --out must not be a file that is read. "
             f"Received: '{out}', which is 'data.csv'. Try another name.\n"
         )
 
@@ -257,12 +291,13 @@ def test_an_output_that_is_an_input(run: Any) -> None:
 def test_types_that_are_neither_numbers_nor_categories(run: Any, way: str) -> None:
     day = datetime.date(2020, 1, 1)
     odd = {
-        "list": [[i] for i in range(60)], "struct": [{"a": i % 3} for i in range(60)],
+        "list": [[i] for i in range(60)],
+        "struct": [{"a": i % 3} for i in range(60)],
         "date": [day.replace(day=1 + i % 9) for i in range(60)],
         "time": [datetime.time(i % 3) for i in range(60)],
         "span": [datetime.timedelta(days=i) for i in range(60)],
         "bytes": [b"x"] * 60,
-    }  # fmt: skip
+    }
     columns = {"x": list(range(60)), **odd}
     with open("odd.feather", "wb") as file:
         writer = tables.writer(file, pa.table(columns).schema, "feather")
@@ -314,7 +349,7 @@ def test_types_that_are_numbers_or_categories_after_all(run: Any, way: str) -> N
 def test_lines_are_those_of_the_file(
     run: Any, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Also where rows before were left out, held out or read in an earlier piece."""
+    """Even if earlier rows were left out, held out or read in an earlier chunk."""
     monkeypatch.setattr(delimited, "BLOCK", 100)
     for column, words in (("x", ["--missing", "drop"]), ("y", ["--missing", "impute"])):
         cells = ["" if i < 10 else "inf" if i == 40 else i for i in range(60)]
@@ -339,10 +374,15 @@ def test_lines_are_those_of_the_file(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("cells", [
-    ["2020-01-01", "2020-01-02"], ["2020-01-01 10:00", "2020-01-02 10:00"],
-    ["10:30", "11:30"], ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00Z"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["2020-01-01", "2020-01-02"],
+        ["2020-01-01 10:00", "2020-01-02 10:00"],
+        ["10:30", "11:30"],
+        ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00Z"],
+    ],
+)
 def test_dates_are_refused_either_way(run: Any, way: str, cells: list[str]) -> None:
     write("w.csv", "when,x,y", cells * 30, range(60), range(60))
     for target, role in (("y", "feature"), ("when", "target")):
@@ -358,14 +398,12 @@ def test_dates_are_refused_either_way(run: Any, way: str, cells: list[str]) -> N
 def test_too_large_for_the_memory(
     run: Any, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """By the file's size, or by the network's inputs, which categories make wide."""
+    """By the file's size, or by the number of inputs, which categories increase."""
     from kurve.cli import memory
 
     monkeypatch.setattr(memory, what, lambda *arguments: False)
     done = fitted(run, "--missing", "impute")
-    said = (
-        "data.csv: too large for the memory as a whole, so read in pieces" in done.out
-    )
+    said = "data.csv: too large to be read at once, so read in chunks" in done.out
     assert said is (what == "fits_matrix")
     assert run("predict", "data.kurve", "data.csv").code == 0
     assert fitted(run, "--no-chunks").out.startswith("data.csv: 135 rows to train, 15")

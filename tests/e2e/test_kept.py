@@ -1,5 +1,5 @@
-"""A model that was trained is on the disk, whatever happens after; the command works
-with streams that are closed, full or no longer read."""
+"""A trained model is on the disk whatever happens afterwards; the command works with
+streams that are closed, full or no longer read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a shell and signals")
 
 
 def assessed(path: str = "data.kurve") -> bool | None:
-    """What the file says, which must be whole."""
+    """The entry in the file, which must be intact."""
     kurve.estimators.load(path)
     return kurve.saving.read_header(path)[0].get("assessed")
 
@@ -36,35 +36,56 @@ def shell(line: str) -> tuple[int, str, str]:
     root = os.path.dirname(os.path.dirname(kurve.__file__))
     command = f"{sys.executable} -W error -m kurve"
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; kurve() {{ {command} \"$@\"; }}; {line}"],
-        env={**os.environ, "PYTHONPATH": root}, capture_output=True, timeout=120,
-    )  # fmt: skip
+        ["bash", "-c", f'set -o pipefail; kurve() {{ {command} "$@"; }}; {line}'],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        timeout=120,
+    )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ZeroDivisionError("no"), 1,
-         "kurve: a fault of Kurve, ZeroDivisionError: no. The trained model is in "
-         "'data.kurve'. Try KURVE_TRACEBACK=1 to see where it happened."),
-        (ValueError("[predict] rule. Received: it. Try not."), 2,
-         "kurve: [predict] rule. Received: it. Try not. The trained model is in "
-         "'data.kurve'."),
-        (OSError(28, "No space left on device", "r.html"), 2,
-         "kurve: No space left on device: 'r.html'. The trained model is in "
-         "'data.kurve'."),
-        (MemoryError(), 2, "kurve: there is not enough memory. Try --chunks, or fewer "
-         "rows. The trained model is in 'data.kurve'."),
-        (KeyboardInterrupt(), 130,
-         "kurve: stopped. The trained model is in 'data.kurve'."),
+        (
+            ZeroDivisionError("no"),
+            1,
+            "kurve: internal error, ZeroDivisionError: no. The trained model is in "
+            "'data.kurve'. Try KURVE_TRACEBACK=1 to see where it happened.",
+        ),
+        (
+            ValueError("[predict] rule. Received: it. Try not."),
+            2,
+            "kurve: [predict] rule. Received: it. Try not. The trained model is in "
+            "'data.kurve'.",
+        ),
+        (
+            OSError(28, "No space left on device", "r.html"),
+            2,
+            "kurve: No space left on device: 'r.html'. The trained model is in "
+            "'data.kurve'.",
+        ),
+        (
+            MemoryError(),
+            2,
+            "kurve: there is not enough memory. Try --chunks, or fewer "
+            "rows. The trained model is in 'data.kurve'.",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "kurve: stopped. The trained model is in 'data.kurve'.",
+        ),
     ],
     ids=["fault", "user's", "disk", "memory", "Ctrl-C"],
-)  # fmt: skip
+)
 def test_an_assessment_that_fails(
-    run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
     message: str,
-) -> None:  # fmt: skip
+) -> None:
     from kurve.cli import fitting
 
     def fail(*arguments: Any) -> None:
@@ -89,6 +110,7 @@ def test_an_assessment_that_fails(
 
 def test_a_report_that_fails(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     from kurve.cli import fitting
 
     def fail(path: str, text: str) -> None:
@@ -105,11 +127,12 @@ def test_a_report_that_fails(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_numbers_that_no_float_holds(run: Any) -> None:
-    """Such as ids and nanoseconds: rounded, as by NumPy; kept columns are not."""
+    """Such as ids and nanoseconds: rounded as in NumPy; copied columns are not."""
     first = 1600000000000000001
     rows = "".join(f"{first + i * 1000003},{i},{2 * i}\n" for i in range(60))
     Path("ids.csv").write_text("id,x,y\n" + rows)
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     words = ("-t", "y", "-q", "--epochs", "2")
     done = run("fit", "ids.csv", *words, "--report", "r.html")
     assert (done.code, done.err) == (0, "")
@@ -122,6 +145,7 @@ def test_numbers_that_no_float_holds(run: Any) -> None:
 def test_numbers_too_large_to_be_drawn(run: Any, features: str) -> None:
     """The page says so, and everything else is there."""
     pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
     rows = (f"{i},{i % 5},{-1.79e308 if i % 10 == 3 else 1.79e308}" for i in range(60))
     Path("h.csv").write_text("\n".join(("x,z,y", *rows)))
     words = ("-t", "y", "--features", features, "-q", "--epochs", "3")
@@ -149,6 +173,7 @@ def test_words_that_nobody_hears(
 ) -> None:
     if words:
         pytest.importorskip("matplotlib")
+        pytest.importorskip("jinja2")
     code, _, err = shell(f"kurve {' '.join(FIT)} {words} {end}")
     told = [line for line in err.splitlines() if not line.startswith("epoch")]
     assert (code, told) == (status, [message] if message else [])
@@ -189,7 +214,7 @@ def test_a_stream_that_cannot_show_a_letter(run: Any) -> None:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_is_assessed(run: Any, number: int) -> None:
-    """As a process of its own, whose assessment waits."""
+    """As a separate process whose assessment waits."""
     root = os.path.dirname(os.path.dirname(kurve.__file__))
     program = (
         "import time\nfrom kurve.cli import fitting, main\n"
@@ -197,9 +222,11 @@ def test_a_signal_while_it_is_assessed(run: Any, number: int) -> None:
         f"main({list(FIT)!r})"
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": root},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert child.stdout is not None
     while not child.stdout.readline().startswith(b"trained"):
         assert child.poll() is None

@@ -31,7 +31,7 @@ ACTIVATIONS = [
     "softmax",
 ]
 
-# Each loss and the activation that makes outputs it can take.
+# Each loss, and an activation whose outputs it accepts.
 LOSSES = [
     (losses.MeanSquaredError(), "linear"),
     (losses.MeanAbsoluteError(), "linear"),
@@ -62,7 +62,8 @@ def name_of(case: object) -> str:
 
 
 def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Targets that `loss` takes for outputs of this shape, (n, ..., heads O)."""
+    """Targets that `loss` accepts for outputs of this shape, (n, ...,
+    outputs_per_target O)."""
     random = np.random.default_rng(seed)
     shape = (*shape[:-1], shape[-1] // loss.outputs_per_target)
     classes = random.integers(0, shape[-1], shape[:-1])
@@ -74,7 +75,7 @@ def targets(loss: losses.Loss, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return random.integers(0, 2, shape).astype(float)
     y = random.normal(size=shape)
     if isinstance(loss, losses.MeanAbsoluteError | losses.Pinball):
-        y += 4.0 * np.sign(y)  # no step crosses the kink, where rounding decides
+        y += 4.0 * np.sign(y)  # no step crosses the kink, where rounding would decide
     return y
 
 
@@ -86,7 +87,8 @@ def compiled(
     optimizer: str | optimizers.Optimizer = "sgd",
     seed: int = 1,
 ) -> Sequential:
-    """A model for samples of `shape`, with its seed, for one engine."""
+    """A compiled and built model for samples of `shape`, with this seed, for one
+    engine."""
     utils.set_random_seed(seed)
     model = Sequential([Input(shape), *(layers or [Dense(2)])])
     model.compile(optimizer, loss, engine=engine)
@@ -105,7 +107,7 @@ def in_float64(state: State) -> State:
 
 
 def one_batch(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batches:
-    """All rows as one step, as `fit` hands them to an engine."""
+    """All rows as one step, as `fit` passes them to an engine."""
 
     def plain(a: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(a, np.float32)

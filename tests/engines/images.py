@@ -47,7 +47,7 @@ from tests.engines.cases import compiled
 
 
 class Stack(NamedTuple):
-    """Layers to put between two others, and the shape of the first one's samples."""
+    """Layers to put between two others, and the shape of the first layer's samples."""
 
     make: Callable[[], list[Layer]]
     shape: tuple[int, ...] = (7, 6, 4)
@@ -175,8 +175,8 @@ STACKS = {
 
 
 def model_of(stack: Stack, engine: str, outputs: int = 2) -> Sequential:
-    """The stack between a 1 x 1 convolution, through which the gradient of its input is
-    seen, and a dense layer."""
+    """The stack between a 1 x 1 convolution, whose gradient shows that of the stack's
+    input, and a dense layer."""
     first = Conv1D if len(stack.shape) == 2 else Conv2D
     head: list[Layer] = [Flatten(), Dense(outputs)]
     layers = [first(stack.shape[-1], 1, activation="tanh"), *stack.make(), *head]

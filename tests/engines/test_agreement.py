@@ -1,4 +1,4 @@
-"""The fast engine against the readable one, over random models of the public API.
+"""The native engine against the reference engine, on random models of the public API.
 
 Both run in float32 and are compared with the reference engine in float64: an engine may
 be a few times as wrong as NumPy in float32 is, where a model amplifies rounding, and
@@ -59,14 +59,15 @@ OPTIMIZERS = [
 ]
 CONSTANT_SLOPES = (losses.MeanAbsoluteError, losses.Huber, losses.Pinball)
 BY_ROW = [(losses.GaussianNLL(beta=0.5), "linear")]
-"""Losses whose gradient is not that of their value, so that no difference shows it."""
+"""Losses whose gradient is not the derivative of their value, which differences cannot
+check."""
 CLIPS = [{}, {"clipvalue": 0.02}, {"clipnorm": 0.1}, {"global_clipnorm": 0.2}]
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 13, 16, 17, 31, 33])
 
 
 @dataclass
 class Run:
-    """What a model looks like after training."""
+    """A model's numbers after training."""
 
     losses: list[float] = field(default_factory=list)
     metrics: list[float] = field(default_factory=list)
@@ -75,30 +76,29 @@ class Run:
 
 
 def metrics_for(loss: losses.Loss) -> list[Any]:
-    if (
-        loss.sparse or loss.outputs_per_target > 1
-    ):  # no accuracy: rounding decides between equals
+    # No accuracy: rounding decides between equal outputs.
+    if loss.sparse or loss.outputs_per_target > 1:
         return [loss]
     return ["mae", "rmse", "r2"]
 
 
 def train(model: Sequential, x: np.ndarray, y: np.ndarray, **options: Any) -> Run:
     history = model.fit(x, y, verbose=0, **options).history
-    assert model._state is not None
+    assert model._network.state is not None
     return Run(
         history.pop("loss"),
         [value for values in history.values() for value in values],
-        model._state.params.copy(),
+        model._network.state.params.copy(),
         model.predict(x, verbose=0),
     )
 
 
 def wrong(run: Run, exact: Run, in_float32: Run) -> dict[str, float]:
-    """What is too far off, and by how much."""
+    """What differs too much, and by how much."""
     found = {}
     for name in ("losses", "metrics", "weights", "predictions"):
         right, own = getattr(exact, name), getattr(in_float32, name)
-        if name == "metrics":  # an accuracy or r2 may stand at its own kink
+        if name == "metrics":  # an accuracy or r2 may be at a discontinuity
             right, own = np.asarray(right), np.asarray(own)
         tolerance = TOLERANCES[f"trained {name}"]
         too_much = excess(tolerance, getattr(run, name), right, own)
@@ -108,10 +108,10 @@ def wrong(run: Run, exact: Run, in_float32: Run) -> dict[str, float]:
 
 
 def compare(make: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> None:
-    """Train the model that `make(engine)` gives by three arithmetics."""
+    """Train the model of `make(engine)` by each engine, and in float64."""
     double = make("reference")
-    double._training_state()
-    double._state = in_float64(double._state)
+    double._network.training_state()
+    double._network.state = in_float64(double._network.state)
     exact = train(double, x, y, **options)
     in_float32 = train(make("reference"), x, y, **options)
     run = train(make("native"), x, y, **options)
@@ -127,10 +127,18 @@ def hidden_layers(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
         use_bias = draw(st.booleans())
         trainable = draw(st.sampled_from([True, True, True, False]))
         penalty = draw(st.sampled_from([None, None, "l1", "l2"]))
-        made.append(("Dense", {
-            "units": draw(SIZES), "activation": activation, "use_bias": use_bias,
-            "trainable": trainable, "kernel_regularizer": penalty,
-        }))  # fmt: skip
+        made.append(
+            (
+                "Dense",
+                {
+                    "units": draw(SIZES),
+                    "activation": activation,
+                    "use_bias": use_bias,
+                    "trainable": trainable,
+                    "kernel_regularizer": penalty,
+                },
+            )
+        )
         if draw(st.sampled_from([False, False, True])):
             made.append(("Dropout", {"rate": draw(st.sampled_from([0.1, 0.5]))}))
         if draw(st.sampled_from([False, False, False, True])):
@@ -166,8 +174,8 @@ def test_training(data: st.DataObject) -> None:
     optimizer, arguments = draw(st.sampled_from(OPTIMIZERS), "optimizer")
     clip = draw(st.sampled_from(CLIPS), "clip")
     if isinstance(loss, CONSTANT_SLOPES) and optimizer is not optimizers.SGD:
-        # Equal slopes of rows may cancel to a rounding error, and an error divided by
-        # its own size is no longer small.
+        # Equal gradients of rows may cancel to a rounding error, and an error relative
+        # to itself is not small.
         arguments = {"epsilon": 1e-3} | arguments
     rate = draw(st.sampled_from([0.01, 0.001, *SCHEDULES]), "rate")
     inner = draw(st.sampled_from([(), (), (3,), (2, 3)]), "axes before the last")
@@ -202,17 +210,23 @@ def test_training(data: st.DataObject) -> None:
         return model
 
     compare(
-        make, x, y,
-        sample_weight=weights, batch_size=batch_size, steps_per_epoch=5, epochs=4,
+        make,
+        x,
+        y,
+        sample_weight=weights,
+        batch_size=batch_size,
+        steps_per_epoch=5,
+        epochs=4,
         validation_data=(x, y),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("loss", LOSSES + BY_ROW, ids=name_of)
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
 def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
-    """Loss, gradient and prediction of one batch: no training hides an error here."""
+    """Loss, gradient and prediction of one batch, where no training can hide an
+    error."""
     function, output = loss
     x = np.random.default_rng(1).normal(size=(11, 3))
     outputs = 5 * function.outputs_per_target
@@ -225,9 +239,9 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
     ):
         layers = [Dense(17, activation), Dropout(0.3), Dense(outputs, output)]
         model = compiled(engine, layers, (3,), function, seed=3)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         batches = one_batch(x, y, np.linspace(0.0, 2.0, 11))
         loss_value, gradient = program.gradient(state, batches, 0)
         results.append(
@@ -247,17 +261,24 @@ def test_every_optimizer_with_every_clip(
     arguments: dict[str, Any],
     clip: dict[str, Any],
 ) -> None:
-    """Also for gradients scaled by 1e-6, where forms of Adam's epsilon differ."""
+    """Also for gradients scaled by 1e-6, where the variants of Adam's epsilon
+    differ."""
     x = np.random.default_rng(1).normal(size=(20, 3))
     for scale in (1.0, 1e-6):
         y = scale * np.random.default_rng(2).normal(size=(20, 2))
         compare(
             lambda engine: compiled(
-                engine, [Dense(9, "tanh"), Dense(2)], (3,),
+                engine,
+                [Dense(9, "tanh"), Dense(2)],
+                (3,),
                 optimizer=optimizer(learning_rate=0.01, **arguments, **clip),
             ),
-            x, y, sample_weight=np.full(20, scale), epochs=5, steps_per_epoch=4,
-        )  # fmt: skip
+            x,
+            y,
+            sample_weight=np.full(20, scale),
+            epochs=5,
+            steps_per_epoch=4,
+        )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +289,7 @@ def test_nan_is_the_largest_output(engine: str, metric: str) -> None:
     loss = f"{'sparse_' if sparse else ''}categorical_crossentropy"
     model = compiled(engine, [Activation("linear")])
     model.compile("sgd", loss, metrics=[metric], engine=engine)
-    program, state = model._ready_program(), model._training_state()
+    program, state = model._network.program(), model._network.training_state()
     x = np.float32([[1, np.nan, 2], [1, np.nan, 2], [np.nan, np.nan, 2], [1, 2, 0]])
     classes = np.array([1, 2, 0, 1])
     y = classes if sparse else np.eye(3)[classes]
@@ -283,17 +304,18 @@ ENDS = [0.0, 1e-45, 1e-40, 1e-38, 1.0, 5.0, 20.0, 88.5, 89.0, 104.0, 1e5, 1e19, 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=name_of)
 def test_activations_at_the_ends_of_float32(activation: Any) -> None:
-    """Values, and slopes of finite numbers: infinite and NaN where the other's are."""
+    """Values, and derivatives at finite numbers; infinite and NaN in the same
+    places."""
     x = np.float32([*ENDS, *(-v for v in ENDS), np.inf, -np.inf, np.nan])[:, None]
     found = []
     for engine in ("native", "reference"):
         layer = Dense(1, activation, kernel_initializer="ones")
         model = compiled(engine, [layer], (1,))
-        program, state = model._ready_program(), model._training_state()
+        program, state = model._network.program(), model._network.training_state()
         slopes = program.jacobian(state, x[:-3])[1][:, 16]  # with respect to the bias
         pairs = np.hstack([x, np.roll(x, 5)])
         model = compiled(engine, [Activation(activation)], (2,))
-        program, state = model._ready_program(), model._training_state()
+        program, state = model._network.program(), model._network.training_state()
         found.append((program.predict(state, pairs), slopes))
     for ours, exact in zip(*found, strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-6)

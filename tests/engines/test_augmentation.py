@@ -1,4 +1,4 @@
-"""Random layers: which numbers they draw, and what they make of them."""
+"""Random layers: which numbers they draw, and what they do with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PICTURES = np.random.default_rng(1).normal(size=(COUNT, *SHAPE)).astype(np.float
 
 
 def applied(layer: Layer, x: np.ndarray = PICTURES, step: int = STEP) -> np.ndarray:
-    """What the layer makes of x in step `step` of training."""
+    """The layer's output for x in step `step` of training."""
     from kurve.engines import State
     from kurve.engines.reference.layers import OPS
 
@@ -45,7 +45,7 @@ def op_of(layer: Layer, shape: tuple[int, ...]) -> Op:
 
 
 def draws() -> np.ndarray:
-    """The numbers of the documentation: words 4 b and 4 b + 1 for picture b."""
+    """The numbers of the documentation: words 4 b and 4 b + 1 for image b."""
     words = rng.philox(SEED, 0x10000, STEP, 4 * COUNT).astype(np.float64)
     return ((words + 0.5) * 2.0**-32).reshape(COUNT, 4)
 
@@ -75,14 +75,18 @@ def test_geometry_is_that_of_scipy(what: str, mode: str, interpolation: str) -> 
         for channel in range(3):
             expected = ndimage.affine_transform(
                 picture[..., channel].astype(np.float64),
-                matrix, offset, order=order, mode=MODES[mode], cval=0.3,
-            )  # fmt: skip
+                matrix,
+                offset,
+                order=order,
+                mode=MODES[mode],
+                cval=0.3,
+            )
             np.testing.assert_allclose(moved[..., channel], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["horizontal", "vertical", "horizontal_and_vertical"])
 def test_flip(mode: str) -> None:
-    """Bit for bit the picture or its mirror image, each as often as the draws say."""
+    """Bit for bit the image or its mirror image, each as often as expected."""
     got, seen = applied(layers.RandomFlip(mode)), set()
     for picture, moved, (u, v, *_) in zip(PICTURES, got, draws(), strict=True):
         expected = picture
@@ -174,18 +178,20 @@ def test_a_run_in_two_parts_has_the_same_bits(engine: str, name: str) -> None:
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", RANDOM)
 def test_engines_draw_the_same(name: str) -> None:
-    """Seen through the loss: of sum (y - 0)^2 in training mode, picture by picture."""
+    """Through the loss sum (y - 0)^2 in training mode, image by image."""
     x = PICTURES[:8]
     for i in range(1, 9):
         found = []
         for engine in ("reference", "native"):
             model = Sequential([Input(SHAPE), RANDOM[name]()])
-            model._seed = SEED
+            model._network.seed = SEED
             model.build((None, *SHAPE))
             model.compile("sgd", "mse", engine=engine)
-            program = model._ready_program()
+            program = model._network.program()
             weights = np.zeros(8, np.float32)
             weights[i - 1] = 1.0
             batches = Batches(x, np.zeros_like(x), weights, None, np.array([0, 8]))
-            found.append(program.gradient(model._training_state(), batches, 0)[0])
+            found.append(
+                program.gradient(model._network.training_state(), batches, 0)[0]
+            )
         assert found[0] == pytest.approx(found[1], rel=1e-5)

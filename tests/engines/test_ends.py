@@ -1,4 +1,4 @@
-"""Losses at the ends of float32: one answer from every engine and by hand."""
+"""Losses at the limits of float32: the same from every engine and by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for logits in (False, True):
 
 
 def evaluated(loss: losses.Loss, p: list[Any], y: list[Any], engine: str) -> np.ndarray:
-    """The loss of each row, a batch by itself, as `evaluate` has it."""
+    """The loss of each row as a batch of one, as by `evaluate`."""
     model = Sequential([Input((len(p[0]),)), layers.Activation("linear")])
     model.compile("sgd", loss, engine=engine)
     x, targets = np.array(p, np.float32), np.array(y, np.float32)
@@ -86,15 +86,21 @@ def test_engines_agree_at_the_ends(name: str, engine: str) -> None:
         (losses.BinaryCrossentropy(True), [-3e38], [1.0], 3e38),
         (
             losses.SparseCategoricalCrossentropy(True),
-            *([3e38, -3e38, 0.0], 0, 0.0),
+            [3e38, -3e38, 0.0],
+            0,
+            0.0,
         ),
         (
             losses.SparseCategoricalCrossentropy(True),
-            *([3e38, -3e38, 0.0], 2, 3e38),
+            [3e38, -3e38, 0.0],
+            2,
+            3e38,
         ),
         (
             losses.CategoricalCrossentropy(),
-            *([-1.0, 0.5, 0.5], [0.0, 1.0, 0.0], -math.log1p(-(2.0**-23))),
+            [-1.0, 0.5, 0.5],
+            [0.0, 1.0, 0.0],
+            -math.log1p(-(2.0**-23)),
         ),
     ],
 )
@@ -108,7 +114,7 @@ def test_the_right_answer(
 
 @pytest.mark.parametrize("name", CASES)
 def test_nan_is_nan(name: str, engine: str) -> None:
-    """A prediction that is NaN is not hidden by what is clipped."""
+    """Clipping does not hide a prediction that is NaN."""
     loss, p, y = CASES[name]
     width = len(p[0])
     assert math.isnan(loss(y[:1], [[math.nan] * width]))

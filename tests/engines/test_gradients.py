@@ -37,7 +37,7 @@ LossCase = tuple[losses.Loss, str]
 
 
 def middle(kind: str, activation: object) -> list[Layer]:
-    """Layers of one kind, to stand between two others."""
+    """Layers of one kind, to put between two others."""
     return {
         "dense": [Dense(4, activation)],
         "dense, no bias": [Dense(4, activation, use_bias=False)],
@@ -54,17 +54,22 @@ def middle(kind: str, activation: object) -> list[Layer]:
 
 
 KINDS = [
-    *("dense", "dense, no bias", "activation", "dropout", "normalization"),
-    *("fourier", "fourier, fixed"),
+    "dense",
+    "dense, no bias",
+    "activation",
+    "dropout",
+    "normalization",
+    "fourier",
+    "fourier, fixed",
 ]
 
 
 def along(
     model: Sequential, state: State, batches: Batches, direction: np.ndarray
 ) -> tuple[float, float, bool]:
-    """Slope of the loss along `direction` by the gradient and by a central difference,
-    and whether the point stands at a kink: there the slope jumps."""
-    program = model._ready_program()
+    """The derivative of the loss along `direction` by the gradient and by a central
+    difference, and whether the point is at a kink, where the derivative jumps."""
+    program = model._network.program()
 
     def at(distance: float) -> tuple[float, float]:
         moved = replace(state, params=state.params + distance * direction)
@@ -83,15 +88,15 @@ def check(
     weights: np.ndarray | None = None,
 ) -> None:
     """Compare along random directions of the trainable variables."""
-    state = in_float64(model._training_state())
-    state.step = 7  # the dropout mask of some step in the middle of training
+    state = in_float64(model._network.training_state())
+    state.step = 7  # the dropout mask of a step in the middle of training
     random = np.random.default_rng(0)
-    plan = model._ready_program().plan
+    plan = model._network.program().plan
     free = np.zeros(plan.params_size)
     for slot in plan.params:
         if slot.trainable:
             free[slot.offset : slot.end] = 1.0
-    # Biases start at 0, where penalties have a kink and activations are special.
+    # Not at biases of 0, where penalties have a kink and activations are special.
     state.params += 0.1 * free * random.normal(size=free.shape)
     batches = one_batch(x, y, weights)
     checked = 0
@@ -106,7 +111,7 @@ def check(
             assert too_much <= 0.0, (slope, difference)
             checked += 1
     assert checked, "every point stands at a kink"
-    _, gradient = model._ready_program().gradient(state, batches, 0)
+    _, gradient = model._network.program().gradient(state, batches, 0)
     assert not gradient[free == 0.0].any(), "padding or a frozen variable moves"
 
 
@@ -130,7 +135,7 @@ def test_layer_activation_loss(kind: str, activation: object, loss: LossCase) ->
 @pytest.mark.parametrize("loss", LOSSES, ids=name_of)
 @pytest.mark.parametrize("shape", [(1,), (7,), (2, 3), (2, 1, 4)], ids=str)
 def test_inputs_of_any_rank(shape: tuple[int, ...], loss: LossCase) -> None:
-    """Dense, softmax and losses work on the last axis, whatever stands before it."""
+    """Dense, softmax and losses work on the last axis, whatever the axes before it."""
     function, output = loss
     layers = [Dense(4, "gelu"), Dense(OUTPUTS * function.outputs_per_target, output)]
     model = compiled("reference", layers, shape, function)
@@ -162,7 +167,8 @@ def test_sample_weights_of_zero_and_more(loss: LossCase) -> None:
 )
 @pytest.mark.parametrize("frozen", [False, True])
 def test_penalties_and_frozen_layers(penalty: object, frozen: bool) -> None:
-    """Penalties count in loss and gradient, but, as in Keras, not of frozen layers."""
+    """Penalties count in loss and gradient but, as in Keras, not those of frozen
+    layers."""
     regularized = {"kernel_regularizer": penalty, "bias_regularizer": penalty}
     first = Dense(4, "tanh", trainable=not frozen, **regularized)
     layers = [first, Dense(3, "sigmoid", **regularized), Dense(2)]
@@ -174,15 +180,15 @@ def test_penalties_and_frozen_layers(penalty: object, frozen: bool) -> None:
     bare = compiled("reference", plain_layers, (3,))
     bare.set_weights(model.get_weights())
     batches = one_batch(x, y, None)
-    loss, _ = model._ready_program().gradient(model._state, batches, 0)
-    plain, _ = bare._ready_program().gradient(bare._state, batches, 0)
+    loss, _ = model._network.program().gradient(model._network.state, batches, 0)
+    plain, _ = bare._network.program().gradient(bare._network.state, batches, 0)
     counted = layers[1:2] if frozen else layers[:2]
     wanted = sum(penalty(w) for layer in counted for w in layer.get_weights())
     assert loss - plain == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check itself is checked: one factor that is 1 % off must not pass."""
+    """The check itself is checked: a factor that is 1 % off must not pass."""
     from kurve.engines.reference import activations
 
     right, slope = activations.ACTIVATIONS["tanh"]
@@ -195,9 +201,9 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kinks_are_found() -> None:
-    """A unit whose input is 0 for every row has a slope that jumps."""
+    """A unit whose input is 0 for every row has a derivative that jumps."""
     model = compiled("reference", [Dense(1, "relu", kernel_initializer="zeros")], (1,))
-    state = in_float64(model._training_state())
+    state = in_float64(model._network.training_state())
     batches = one_batch(np.ones((2, 1)), -np.ones((2, 1)), None)
     _, _, kink = along(model, state, batches, np.ones_like(state.params))
     assert kink

@@ -1,5 +1,5 @@
-"""Windows of any size, stride, padding, dilation and group: beside loops over pixels,
-finite differences, and engine beside engine."""
+"""Windows of any size, stride, padding, dilation and group, against loops over pixels
+and finite differences, and engine against engine."""
 
 from __future__ import annotations
 
@@ -34,11 +34,23 @@ LENGTH = st.integers(1, 9)
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
     """A layer that slides a window, its arguments, and the shape of its samples."""
-    kind = draw(st.sampled_from([
-        "Conv2D", "Conv1D", "DepthwiseConv2D", "DepthwiseConv1D", "SeparableConv2D",
-        "Conv2DTranspose", "Conv1DTranspose", "MaxPooling2D", "MaxPooling1D",
-        "AveragePooling2D", "AveragePooling1D",
-    ]))  # fmt: skip
+    kind = draw(
+        st.sampled_from(
+            [
+                "Conv2D",
+                "Conv1D",
+                "DepthwiseConv2D",
+                "DepthwiseConv1D",
+                "SeparableConv2D",
+                "Conv2DTranspose",
+                "Conv1DTranspose",
+                "MaxPooling2D",
+                "MaxPooling1D",
+                "AveragePooling2D",
+                "AveragePooling1D",
+            ]
+        )
+    )
     axes = 2 if "2D" in kind else 1
     many = st.tuples(*[st.integers(1, 4)] * axes)
     size, strides = draw(many), draw(many)
@@ -72,7 +84,7 @@ def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
 
 
 def made(kind: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> Layer:
-    """The layer; rejects a sample that is smaller than the window."""
+    """The layer; skips a sample that is smaller than the window."""
     layer: Layer = getattr(layers, kind)(**arguments)
     try:
         layer.compute_output_shape((None, *shape))
@@ -114,9 +126,9 @@ def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> N
     batches = one_batch(x, y, None)
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = model_of(engine, window)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         loss, gradient = program.gradient(state, batches, 0)
         results.append((np.array(loss), gradient, program.predict(state, batches.x)))
     for what, exact, own, found in zip(
@@ -128,7 +140,7 @@ def test_engines_agree(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> N
 @QUIET
 @given(window=windows())
 def test_beside_loops(window: tuple[str, dict[str, Any], tuple[int, ...]]) -> None:
-    """The definition of each, pixel by pixel, with TensorFlow's rule for padding."""
+    """By definition, pixel by pixel, with TensorFlow's rule for padding."""
     kind, arguments, shape = window
     layer = made(kind, arguments, shape)
     x = np.random.default_rng(2).normal(size=shape)
@@ -173,8 +185,12 @@ def by_loops(
     for place in itertools.product(*map(range, counts)):
         seen = []
         for k in itertools.product(*map(range, size)):
-            at = [p * s - b + i * d for p, s, b, i, d in
-                  zip(place, strides, before, k, dilation, strict=True)]  # fmt: skip
+            at = [
+                p * s - b + i * d
+                for p, s, b, i, d in zip(
+                    place, strides, before, k, dilation, strict=True
+                )
+            ]
             if all(0 <= a < n for a, n in zip(at, x.shape, strict=False)):
                 seen.append((k, x[tuple(at)]))
         rows.append(combined(kind, arguments, weights, seen))
@@ -187,7 +203,7 @@ def by_loops(
 def combined(
     kind: str, arguments: dict[str, Any], weights: list[np.ndarray], seen: list[Any]
 ) -> np.ndarray:
-    """What a window makes of the pixels in it."""
+    """The value of a window's pixels."""
     pixels = np.array([pixel for _, pixel in seen])
     if kind.startswith("Max"):
         return pixels.max(axis=0)
@@ -208,17 +224,23 @@ def combined(
 
 
 def transposed(
-    x: np.ndarray, kernel: np.ndarray, strides: Any, dilation: Any, spans: list[int],
+    x: np.ndarray,
+    kernel: np.ndarray,
+    strides: Any,
+    dilation: Any,
+    spans: list[int],
     arguments: dict[str, Any],
-) -> np.ndarray:  # fmt: skip
-    """Every pixel laid into the full output, of which the middle stays."""
+) -> np.ndarray:
+    """Each pixel is added to the full output, which is then cropped."""
     lengths = x.shape[:-1]
     full = [(n - 1) * s + k for n, s, k in zip(lengths, strides, spans, strict=True)]
     canvas = np.zeros((*[n + 8 for n in full], kernel.shape[-2]))
     for pixel in itertools.product(*map(range, lengths)):
         for k in itertools.product(*map(range, kernel.shape[:-2])):
-            at = tuple(p * s + i * d for p, s, i, d in
-                       zip(pixel, strides, k, dilation, strict=True))  # fmt: skip
+            at = tuple(
+                p * s + i * d
+                for p, s, i, d in zip(pixel, strides, k, dilation, strict=True)
+            )
             canvas[at] += kernel[k] @ x[pixel]
     more = arguments.get("output_padding") or [None] * len(lengths)
     for axis, (n, s, span, extra) in enumerate(

@@ -24,7 +24,7 @@ def targets(rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_gradient(name: str) -> None:
-    """Of every variable, that of the layer before the stack included."""
+    """Of every variable, including those of the layer before the stack."""
     stack = STACKS[name]
     check(model_of(stack, "reference"), samples(stack, ROWS), targets(ROWS))
 
@@ -48,10 +48,10 @@ def test_engines_agree_on_one_step(name: str) -> None:
     batches = one_batch(samples(STACKS[name], 11), targets(11), np.linspace(0, 2, 11))
     results = []
     for model in (double, single, native):
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if model is double else replace(state)
         before = state.buffers.copy()
-        program = model._ready_program()
+        program = model._network.program()
         loss, gradient = program.gradient(state, batches, 0)
         prediction = program.predict(state, batches.x)
         assert np.array_equal(state.buffers, before)
@@ -66,9 +66,9 @@ def test_engines_agree_on_one_step(name: str) -> None:
 @pytest.mark.parametrize("name", STACKS)
 def test_engines_agree_on_twenty_steps(name: str) -> None:
     native, (double, single) = exact_and_own(name)
-    double._training_state()
-    assert double._state is not None
-    double._state = in_float64(double._state)
+    double._network.training_state()
+    assert double._network.state is not None
+    double._network.state = in_float64(double._network.state)
     x, y = samples(STACKS[name], 20), targets(20)
     options = {"batch_size": 4, "epochs": 4}
     exact, own, run = (train(m, x, y, **options) for m in (double, single, native))

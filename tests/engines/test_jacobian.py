@@ -1,4 +1,4 @@
-"""The derivative of every output by every variable, for both engines."""
+"""The derivative of every output with respect to every variable, for both engines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPES = [(3,), (2, 3), (2, 2, 3)]
 def model_of(stack: str, engine: str, shape: tuple[int, ...] = (3,)) -> Sequential:
     made = [type(layer).from_config(layer.get_config()) for layer in STACKS[stack]]
     model = compiled(engine, made, shape)
-    assert model._state is not None
+    assert model._network.state is not None
     random = np.random.default_rng(1)  # biases that are not 0
     for variable in model.trainable_weights:
         variable.assign(random.normal(size=variable.shape))
@@ -51,8 +51,8 @@ def samples(rows: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def jacobian(model: Sequential, x: np.ndarray, state: State | None = None) -> Result:
-    assert model._state is not None
-    return model._ready_program().jacobian(state or model._state, x)
+    assert model._network.state is not None
+    return model._network.program().jacobian(state or model._network.state, x)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def threads() -> Iterator[None]:
 
 def check_along_a_direction(model: Sequential, x: np.ndarray) -> None:
     """J d against the change of the outputs along d, in float64."""
-    plan, state = model._built("test")
+    plan, state = model._network.require_built("test")
     state = in_float64(state)
     direction = np.zeros(plan.params_size)
     random = np.random.default_rng(3)
@@ -76,7 +76,7 @@ def check_along_a_direction(model: Sequential, x: np.ndarray) -> None:
     for distance in (-STEP, STEP):
         moved = in_float64(state)
         moved.params += distance * direction
-        ends.append(model._ready_program().predict(moved, x))
+        ends.append(model._network.program().predict(moved, x))
     slope = (ends[1] - ends[0]).ravel() / (2.0 * STEP)
     assert derivatives.shape == (y.size, plan.params_size)
     assert TOLERANCES["slope"].allows(derivatives @ direction, slope)
@@ -100,8 +100,8 @@ def test_every_activation_against_finite_differences(activation: Any) -> None:
 def test_engines_agree(stack: str, shape: tuple[int, ...]) -> None:
     reference = model_of(stack, "reference", shape)
     native, x = model_of(stack, "native", shape), samples(70, shape)
-    assert reference._state is not None
-    exact = jacobian(reference, x, in_float64(reference._state))
+    assert reference._network.state is not None
+    exact = jacobian(reference, x, in_float64(reference._network.state))
     own, given = jacobian(reference, x), jacobian(native, x)
     for name, *three in zip(
         ("predictions", "gradient"), given, exact, own, strict=True
@@ -116,8 +116,8 @@ def test_engines_agree_for_every_activation(activation: Any) -> None:
     for engine in ("reference", "native"):
         layers = [Dense(17, activation), Dense(4, activation)]
         made[engine] = compiled(engine, layers, (3,))
-    assert made["reference"]._state is not None
-    exact = jacobian(made["reference"], x, in_float64(made["reference"]._state))
+    assert made["reference"]._network.state is not None
+    exact = jacobian(made["reference"], x, in_float64(made["reference"]._network.state))
     own, given = jacobian(made["reference"], x), jacobian(made["native"], x)
     for name, *three in zip(
         ("predictions", "gradient"), given, exact, own, strict=True
@@ -126,7 +126,7 @@ def test_engines_agree_for_every_activation(activation: Any) -> None:
 
 
 def test_outputs_are_those_of_predict(engine: str) -> None:
-    """Bit for bit, so with dropout off; and frozen variables and padding have zeros."""
+    """Bit for bit, so with dropout off; zeros for frozen variables and padding."""
     for stack in ("dropout", "frozen"):
         model, x = (
             model_of(stack, engine),
@@ -134,7 +134,7 @@ def test_outputs_are_those_of_predict(engine: str) -> None:
         )
         y, derivatives = jacobian(model, x)
         assert y.tobytes() == model.predict(x, verbose=0).tobytes()
-        plan, _ = model._built("test")
+        plan, _ = model._network.require_built("test")
         trained = np.zeros(plan.params_size, bool)
         for slot in plan.params:
             trained[slot.offset : slot.end] = slot.trainable
@@ -159,7 +159,7 @@ def test_wrong_arrays_are_refused() -> None:
     from kurve import _core
 
     model = compiled("native")
-    program, state = model._ready_program(), model._state
+    program, state = model._network.program(), model._network.state
     assert state is not None
     arrays = _core.State(state.params, state.buffers, state.slots, state.scalars)
     x, y = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)

@@ -1,4 +1,4 @@
-"""Sums of many terms: what float32 loses must not grow with their number."""
+"""Sums of many terms: the rounding error must not grow with their number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kurve.layers import (
 from tests.engines.cases import one_batch
 
 LIMIT = 2e-6
-"""The largest relative error of a sum of positive terms, of whatever length."""
+"""The largest relative error of a sum of positive terms of any length."""
 
 TENTH = np.float32(0.1)
 MANY = 10**6
@@ -43,8 +43,8 @@ def model_of(
 
 
 def gradients(model: Sequential, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of one step whose batch is all rows, (P,)."""
-    program, state = model._ready_program(), model._training_state()
+    """The gradient of one step with all rows as its batch, (P,)."""
+    program, state = model._network.program(), model._network.training_state()
     return program.gradient(state, one_batch(x, y, None), 0)[1].astype(np.float64)
 
 
@@ -95,7 +95,7 @@ def test_means_of_pixels(
 def test_gradients_of_pixels(
     engine: str, layer: Layer, length: int, each: float
 ) -> None:
-    """Each output gives 1 / outputs to the pixel in the middle, or a share of it."""
+    """Each output adds 1 / outputs, or a fraction of it, to the pixel in the middle."""
     model = model_of(
         engine,
         Input((length, 1)),
@@ -113,12 +113,12 @@ def test_gradients_of_pixels(
 
 
 def test_gradients_of_biases(engine: str) -> None:
-    """Each row gives 1 / rows."""
+    """Each row adds 1 / rows."""
     x, y = np.zeros((MANY, 1), np.float32), np.full((MANY, 3), -1.0, np.float32)
     model = model_of(engine, Input((1,)), Dense(3), loss="mae")
     near(gradients(model, x, y)[16:19], 1 / 3)
     model = model_of(engine, Input((MANY, 1)), Conv1D(3, 2, padding="same"), loss="mae")
-    bias = model._training_state().params.size - 16
+    bias = model._network.training_state().params.size - 16
     near(gradients(model, x[None], y[None])[bias : bias + 3], 1 / 3)
 
 
@@ -207,8 +207,8 @@ def test_the_gradients_of_scales_and_offsets(engine: str) -> None:
 
 
 CHAINED = 1e-5
-"""Of products, whose chains of float32 end after some hundred terms only. Those of the
-reference engine are NumPy's, which are longer."""
+"""The same for matrix products, which add up to some hundred terms in float32; those of
+the reference engine are NumPy's, with longer chains."""
 
 
 @pytest.mark.usefixtures("native")
@@ -246,7 +246,8 @@ def test_products_over_many_rows_or_inputs(units: int) -> None:
 def test_gradients_of_filters(
     layer: Layer | list[Layer], shape: tuple[int, ...]
 ) -> None:
-    """Every output, or every maximum, gives 1 / outputs times the pixels it sees."""
+    """Every output, or every maximum, adds 1 / outputs times the pixels of its
+    window."""
     layers = [type(k).from_config(k.get_config()) for k in np.atleast_1d(layer)]
     model = model_of("native", Input(shape), *layers, loss="mae")
     x = np.full((8, *shape), TENTH)

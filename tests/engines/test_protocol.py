@@ -1,4 +1,4 @@
-"""Engines look alike: the same methods with the same arguments, and few of them."""
+"""Engines have the same few methods with the same arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def methods(cls: type) -> dict[str, inspect.Signature]:
 
 
 def test_the_protocol_is_small() -> None:
-    """Whoever writes an engine has at most fifteen methods to write."""
+    """An engine has at most fifteen methods to implement."""
     assert 0 < len(methods(Engine)) + len(methods(Program)) <= 15
 
 
@@ -35,7 +35,7 @@ def test_engine_has_the_methods_of_the_protocol(engine: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(methods(Program)))
 def test_program_has_the_arguments_of_the_protocol(engine: str, name: str) -> None:
-    program = compiled(engine)._ready_program()
+    program = compiled(engine)._network.program()
     own, wanted = methods(type(program)), methods(Program)
     assert own.keys() == wanted.keys()
     assert list(own[name].parameters) == list(wanted[name].parameters)
@@ -45,8 +45,9 @@ def test_program_has_the_arguments_of_the_protocol(engine: str, name: str) -> No
 
 
 def test_what_an_engine_lacks_is_named(engine: str) -> None:
-    """A plan from a later version, say, is refused when compiled, not when run."""
-    plan = compiled(engine)._ready_program().plan
+    """A plan of a later version, for instance, is rejected when compiled, not when
+    run."""
+    plan = compiled(engine)._network.program().plan
     strange = replace(plan.ops[0], kind="wavelet")
     with pytest.raises(NotImplementedError, match="wavelet"):
         get_engine(engine).compile(replace(plan, ops=(strange, *plan.ops[1:])))

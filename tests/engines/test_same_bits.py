@@ -1,4 +1,4 @@
-"""Determinism: what must not change a single bit."""
+"""Determinism: results that must be equal to the last bit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def trained(
 
 def bits(model: Sequential) -> bytes:
     """Weights and optimizer, byte for byte."""
-    state = model._state
+    state = model._network.state
     assert state is not None
     return state.params.tobytes() + state.slots.tobytes()
 
@@ -91,7 +91,7 @@ def test_a_row_in_any_batch_of_a_prediction(
 def test_callbacks_and_progress_bar_do_not_change_the_run(
     engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They cut an epoch into several calls of the engine."""
+    """Batch hooks split an epoch into several calls of the engine."""
 
     class EveryBatch(kurve.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: object = None) -> None: ...
@@ -104,7 +104,7 @@ def test_callbacks_and_progress_bar_do_not_change_the_run(
 
 
 def test_epochs_in_one_fit_or_in_two(engine: str) -> None:
-    """A second fit goes on where the first stopped: order of rows, dropout, Adam."""
+    """A second fit continues where the first stopped: order of rows, dropout, Adam."""
     model = trained(engine, epochs=1)
     model.fit(X, Y, epochs=3, initial_epoch=1, verbose=0)
     assert bits(model) == bits(trained(engine))

@@ -1,4 +1,4 @@
-"""How far apart two ways of computing the same number may be. One table for all.
+"""How much two computations of the same number may differ: one table for all tests.
 
 The units: `relative` is measured against the largest element of what is right, so that
 an element that is small by cancellation does not count as wrong; `of_float32` is how
@@ -25,7 +25,7 @@ class Tolerance:
         exact: np.ndarray,
         in_float32: np.ndarray | None = None,
     ) -> bool:
-        """Whether `actual` is near enough to `exact`."""
+        """Whether `actual` is close enough to `exact`."""
         return excess(self, actual, exact, in_float32) <= 0.0
 
 
@@ -35,7 +35,7 @@ def excess(
     exact: np.ndarray,
     in_float32: np.ndarray | None = None,
 ) -> float:
-    """By how much the largest error is too large; 0 or less where it is not."""
+    """By how much the largest error exceeds the tolerance; at most 0 if it does not."""
     actual, exact = np.asarray(actual, np.float64), np.asarray(exact, np.float64)
     assert actual.shape == exact.shape
     if not exact.size:
@@ -52,10 +52,10 @@ STEP = 1e-6
 """Half the distance between the two points of a central difference, float64."""
 
 JUMP = 1e-3
-"""A slope that changes by this share between those points stands at a kink."""
+"""A derivative that changes by this fraction between those points is at a kink."""
 
 TOLERANCES = {
-    # analytic slope along a direction against the central difference, float64
+    # analytic derivative along a direction against the central difference, float64
     "slope": Tolerance(relative=1e-6, absolute=2e-9),
     # one forward pass or one gradient in float32 against float64
     "loss": Tolerance(relative=2e-6, absolute=1e-6, of_float32=4.0),

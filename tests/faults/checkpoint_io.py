@@ -55,10 +55,16 @@ def fresh(seed: int = 1) -> Sequential:
 def fit(model: Sequential, folder: Path | None, stop: int = -1) -> Bits:
     """What a fit with a checkpoint after each of its 6 steps comes to."""
     history = model.fit(
-        X, X**2, epochs=2, batch_size=7, verbose=0, callbacks=[StopAt(stop)],
-        checkpoint=folder, checkpoint_freq=1,
-    )  # fmt: skip
-    state = model._state
+        X,
+        X**2,
+        epochs=2,
+        batch_size=7,
+        verbose=0,
+        callbacks=[StopAt(stop)],
+        checkpoint=folder,
+        checkpoint_freq=1,
+    )
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     return (repr(history.history), *(a.tobytes() for a in arrays))

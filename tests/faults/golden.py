@@ -1,7 +1,7 @@
 """Trains fixed networks on this process's instruction set and prints a hash of each.
 
     python -m tests.faults.golden            print
-    python -m tests.faults.golden --update   write golden.json, after raising NUMERICS
+    python -m tests.faults.golden --update   write bits.json, after raising NUMERICS
 
 Data and first weights are made of whole numbers, so that nothing but the core counts
 (and the C library's `pow` in the step sizes of Adam, Nadam and Adamax).
@@ -24,7 +24,7 @@ from kurve import Input, Sequential, _core
 from kurve.engines.base import NUMERICS
 from kurve.layers import Dense, Dropout, Normalization
 
-FILE = Path(__file__).with_name("golden.json")
+FILE = Path(__file__).parents[1] / "golden" / "bits.json"
 ROOT = Path(__file__).parents[2]
 CASES: dict[str, tuple[list[tuple[int, str]], Any, str, int]] = {
     "small": ([(16, "relu"), (8, "tanh")], "adam", "mse", 8),
@@ -50,15 +50,20 @@ def hashes() -> dict[str, str]:
     for name, (widths, optimizer, loss, batch) in CASES.items():
         layers = [Dense(units, activation) for units, activation in widths]
         model = Sequential(
-            [Input((5,)), Normalization(mean=0.125, variance=0.5), *layers,
-             Dropout(0.25), Dense(1)]
-        )  # fmt: skip
-        model._seed = 11
+            [
+                Input((5,)),
+                Normalization(mean=0.125, variance=0.5),
+                *layers,
+                Dropout(0.25),
+                Dense(1),
+            ]
+        )
+        model._network.seed = 11
         model.compile(optimizer, loss, engine="native")
         shapes = [w.shape for w in model.get_weights()]
         model.set_weights([whole_numbers(s, 31 * i) / 8 for i, s in enumerate(shapes)])
         model.fit(x, y, batch_size=batch, epochs=3, verbose=0)
-        _, state = model._built("fit")
+        _, state = model._network.require_built("fit")
         data = state.params.tobytes() + state.slots.tobytes()
         data += model.predict(x, verbose=0).tobytes()
         found[name] = hashlib.sha256(data).hexdigest()

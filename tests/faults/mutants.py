@@ -15,37 +15,54 @@ from typing import Any
 
 BEGIN = b'{"__metadata__":{"sha256":"'
 NUMBERS: list[Any] = [
-    *(
-        0,
-        1,
-        -1,
-        2,
-        3,
-        7,
-        255,
-        2**31,
-        2**48,
-        2**53,
-        2**63,
-        2**64,
-        10**12,
-        10**18,
-        10**30,
-    ),
-    *(0.0, -0.0, 0.5, -1.5, 1e-300, 1e308, 3.0, True, False),
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    255,
+    2**31,
+    2**48,
+    2**53,
+    2**63,
+    2**64,
+    10**12,
+    10**18,
+    10**30,
+    0.0,
+    -0.0,
+    0.5,
+    -1.5,
+    1e-300,
+    1e308,
+    3.0,
+    True,
+    False,
 ]
 TEXTS = [
-    *("", "x", "1", "relu", "softmax", "custom>Dense", "Dense", "Dropout", "Adam"),
-    *("os.system", "__import__('os')", "../../etc/passwd", "a\0b", "\ud800", "é" * 300),
-    *(
-        "x" * 5000,
-        "Conv2D",
-        "Reshape",
-        "Flatten",
-        "Pinball",
-        "Orthogonal",
-        "LossMetric",
-    ),
+    "",
+    "x",
+    "1",
+    "relu",
+    "softmax",
+    "custom>Dense",
+    "Dense",
+    "Dropout",
+    "Adam",
+    "os.system",
+    "__import__('os')",
+    "../../etc/passwd",
+    "a\0b",
+    "\ud800",
+    "é" * 300,
+    "x" * 5000,
+    "Conv2D",
+    "Reshape",
+    "Flatten",
+    "Pinball",
+    "Orthogonal",
+    "LossMetric",
 ]
 
 
@@ -182,7 +199,16 @@ def _digit(raw: bytearray, rng: random.Random) -> bytes:
 
 
 BYTES: list[Callable[[bytearray, random.Random], bytes]] = [
-    *(_flip, _flip, _set, _cut, _remove, _insert, _repeat, _swap, _zero, _length),
+    _flip,
+    _flip,
+    _set,
+    _cut,
+    _remove,
+    _insert,
+    _repeat,
+    _swap,
+    _zero,
+    _length,
     _digit,
 ]
 
@@ -283,8 +309,15 @@ def _metadata(file: File, others: list[bytes], rng: random.Random) -> bytes:
 
 
 STORIES: list[Callable[[File, list[bytes], random.Random], bytes]] = [
-    *(_description, _description, _description, _description, _table, _table),
-    *(_values, _text, _metadata),
+    _description,
+    _description,
+    _description,
+    _description,
+    _table,
+    _table,
+    _values,
+    _text,
+    _metadata,
 ]
 
 

@@ -70,7 +70,7 @@ def _places(raw: bytes, sign: bytes) -> list[int]:
 
 def content(model: Any) -> Any:
     """All that a file says of a model."""
-    state = model._state
+    state = model._network.state
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     optimizer = model.optimizer and model.optimizer.get_config()
     config = model.get_config()

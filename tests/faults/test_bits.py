@@ -30,8 +30,11 @@ def test_threads_batches_and_repeated_runs(promise: Promise) -> None:
             model = Sequential([Input((9,)), *layers])
             model.compile("adam", "mse", engine="native")
             model.fit(x, np.stack([y, -y], 1), epochs=2, batch_size=150, verbose=0)
-            assert model._state is not None
-            state = model._state.params.tobytes() + model._state.slots.tobytes()
+            assert model._network.state is not None
+            state = (
+                model._network.state.params.tobytes()
+                + model._network.state.slots.tobytes()
+            )
             whole = model.predict(x, verbose=0)
             seen.add((state, whole.tobytes()))
             for size in batches:

@@ -150,6 +150,6 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     assert str(warned[0].message) == (
         f"[fit] no checkpoint could be written to {str(tmp_path)!r}: [Errno 28] No "
         f"space left on device: {str(tmp_path / 'checkpoint-0.kurve')!r}. Training "
-        "goes on; the checkpoint before is as it was."
+        "continues; the previous checkpoint is unchanged."
     )
     assert fit(fresh(5), tmp_path) == found

@@ -11,6 +11,7 @@ import pytest
 
 from kurve import Input, Sequential
 from kurve.layers import Dense
+from kurve.training.inputs import check_data
 from tests.faults.conftest import Promise
 
 
@@ -40,7 +41,7 @@ def test_checks_cost_little(promise: Promise) -> None:
         # float32, so that no check pays for a conversion, which `fit` needs anyway.
         x = np.random.default_rng(0).normal(size=(rows, columns)).astype(np.float32)
         y = x.sum(axis=1)
-        checks = seconds(lambda: model._checked("fit", x, y, None, None), 15)  # noqa: B023
+        checks = seconds(lambda: check_data("fit", model._network, x, y), 15)  # noqa: B023
         fit = seconds(lambda: model.fit(x, y, epochs=epochs, verbose=0), 3)  # noqa: B023
         assert checks < 0.04 * fit  # twice the promise: clocks of a busy machine
         promise("checks", f"{name}: {100 * checks / fit:.2f} % of `fit`")

@@ -23,7 +23,7 @@ from tests.faults.conftest import Promise
 from tests.faults.test_hostile import SLACK, measured
 
 HERE = Path(__file__).parent
-GOLDEN = HERE.parent / "unit" / "exchange" / "golden"
+GOLDEN = HERE.parent / "golden" / "keras"
 LIMIT = 2.0  # seconds for one file on a machine that does other things too
 
 

@@ -31,14 +31,20 @@ def test_all_optimizers(engine: str, promise: Promise) -> None:
                 "mae" if what == "the loss" else "mse",
             )
             model.fit([0.0], [0.0], verbose=0)
-            assert model._state is not None
-            before = model._state.params.tobytes() + model._state.slots.tobytes()
+            assert model._network.state is not None
+            before = (
+                model._network.state.params.tobytes()
+                + model._network.state.slots.tobytes()
+            )
             x = {"the loss": 3e38, "the gradient": 1e25}.get(what, 1e5)
             y = -y if what == "the loss" else y
             words = f"^.fit. {what}.* at step 2 with"
             with pytest.raises(NonFiniteError, match=words):
                 model.fit([x], [y], verbose=0)
-            after = model._state.params.tobytes() + model._state.slots.tobytes()
+            after = (
+                model._network.state.params.tobytes()
+                + model._network.state.slots.tobytes()
+            )
             assert before == after
             stopped += 1
     promise("finite", f"{engine}: {stopped} of {stopped} stopped, state as before")

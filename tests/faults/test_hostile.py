@@ -99,8 +99,8 @@ def rank(given: dict[str, Any]) -> None:
     given["weights/a/bias"]["shape"] = [1] * 8 + [2]
 
 
-def of_version_1() -> bytes:
-    """No checksum at all, and a shape of gigabytes."""
+def without_checksums() -> bytes:
+    """And a shape of gigabytes."""
     entry = {"dtype": "F32", "shape": [2**33], "data_offsets": [0, 2**35]}
     text = json.dumps({"__metadata__": {"kurve": '{"format": 1}'}, "w": entry}).encode()
     return len(text).to_bytes(8, "little") + text + b"\0" * 1600
@@ -135,7 +135,7 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "overlapping tensors": lambda: entries(overlapping),
     "a gap": lambda: entries(gap),
     "4 GiB in 1.6 kB": lambda: entries(huge),
-    "32 GiB without checksums": of_version_1,
+    "32 GiB without checksums": without_checksums,
     "rank 9": lambda: entries(rank),
 }
 """Files that the form alone gives away."""
@@ -162,7 +162,10 @@ STORIES: dict[str, Callable[[], bytes]] = {
         "compile", "optimizer", "config", "epsilon", value=None
     ),
     "a schedule of text": lambda: described(
-        *("compile", "optimizer", "config", "learning_rate"),
+        "compile",
+        "optimizer",
+        "config",
+        "learning_rate",
         value={
             "class_name": "CosineDecay",
             "config": {

@@ -16,6 +16,7 @@ import pytest
 import kurve
 from kurve import Input, Sequential
 from kurve.core import rng
+from kurve.engines import Job, run_job
 from kurve.engines.native import NativeEngine
 from kurve.estimators import Regressor
 from kurve.layers import (
@@ -79,7 +80,7 @@ def data(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bits(model: Sequential) -> bytes:
-    state = model._state
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.slots, state.scalars)
     return b"".join(a.tobytes() for a in arrays) + str(state.step).encode()
@@ -185,11 +186,9 @@ HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
     "moved": (
         PICTURE,
         lambda: [
-            *(
-                Conv2D(3, 1),
-                RandomRotation(0.2),
-                UpSampling2D(2, interpolation="bilinear"),
-            ),
+            Conv2D(3, 1),
+            RandomRotation(0.2),
+            UpSampling2D(2, interpolation="bilinear"),
             MaxPooling2D(7, 2),
         ],
     ),
@@ -256,13 +255,12 @@ def test_the_core_counts_whole_steps(delay: float) -> None:
     state, batches = state_of(plan), batches_of(plan, 200_000, 20)
     start, totals = copy_of(state), np.zeros(plan.totals_size)
     program = NativeEngine().compile(plan)
-    interrupted_after(
-        delay, lambda: program.train(state, batches, 0, batches.steps, totals)
-    )
+    job = Job(program, state, batches, 0, batches.steps, totals)
+    interrupted_after(delay, lambda: run_job(NativeEngine(), job))
     assert 0 < state.step < batches.steps
     assert totals[1] == 20 * state.step
     again, sums = copy_of(start), np.zeros(plan.totals_size)
-    program.train(again, batches, 0, state.step, sums)
+    run_job(NativeEngine(), Job(program, again, batches, 0, state.step, sums))
     assert again.params.tobytes() == state.params.tobytes()
     assert again.slots.tobytes() == state.slots.tobytes()
     assert sums.tobytes() == totals.tobytes()

@@ -39,7 +39,7 @@ def used():
     return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 
 def bits(model):
-    s = model._state
+    s = model._network.state
     return s.params.tobytes() + s.slots.tobytes() + s.scalars.tobytes() + bytes(s.step)
 
 calls = {
@@ -55,7 +55,7 @@ for name, call in calls.items():
     call(right)
     for step in range(0, 400, int(sys.argv[1])):
         model = network(256)
-        model._seed = right._seed
+        model._network.seed = right._network.seed
         before = bits(model)
         resource.setrlimit(resource.RLIMIT_AS, (used() + step * 2**20, unlimited[1]))
         try:
@@ -97,13 +97,16 @@ def test_a_batch_for_which_no_machine_has_memory(promise: Promise) -> None:
     model = Sequential([Input((1,)), Dense(4_000_000, "relu"), Dense(1)])
     model.compile("sgd", "mse")
     x = np.zeros((1_000_000, 1), np.float32)
-    before = model._state.params.copy()  # type: ignore[union-attr]
-    words = r"^\[native\] no memory .* 1000000 rows, which take .* GiB. Try a smaller"
+    before = model._network.state.params.copy()  # type: ignore[union-attr]
+    words = (
+        r"^\[native\] not enough memory .* 1000000 rows, which need .* GiB. "
+        "Try a smaller"
+    )
     with pytest.raises(MemoryError, match=words):
         model.fit(x, x, batch_size=len(x), verbose=0)
     with pytest.raises(MemoryError, match=words):
         model.evaluate(x, x, batch_size=len(x), verbose=0)
-    assert before.tobytes() == model._state.params.tobytes()  # type: ignore[union-attr]
+    assert before.tobytes() == model._network.state.params.tobytes()  # type: ignore[union-attr]
     model.fit(x[:2], x[:2], verbose=0)
     promise("memory", "a batch of 40 TB: refused with its size")
 

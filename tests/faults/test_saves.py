@@ -100,8 +100,11 @@ def test_power_fails_anywhere(
         assert found["torn"] == 0, found
         assert found["old"] > 0 and found["new"] > 0
         total += sum(found.values())
-        last = list(states(done, {} if before is None else {target: before},
-                           random.Random(1), 1))  # fmt: skip
+        last = list(
+            states(
+                done, {} if before is None else {target: before}, random.Random(1), 1
+            )
+        )
         assert all(state[target] == new for state in last), "a finished save stays"
     # The same disk without syncs: it does tear files, and such files are refused.
     unsynced = [o for o in done if o.op != FSYNC]
@@ -191,7 +194,7 @@ def test_a_save_beside_training_is_whole(tmp_path: Path) -> None:
 
     def change() -> None:
         while not stop.is_set():
-            model._state.params[:] += np.float32(1.0)
+            model._network.state.params[:] += np.float32(1.0)
 
     thread = threading.Thread(target=change)
     thread.start()

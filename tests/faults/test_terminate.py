@@ -110,7 +110,7 @@ def test_a_callback_that_does_not_return_does_not_hold_sigterm_up(
     assert process.wait(30) == 143
     assert time.perf_counter() - sent < PATIENCE
     info, _ = saving.read(tmp_path / "folder" / "checkpoint-0.kurve")
-    assert info["progress"]["epoch"] == 0
+    assert info["cursor"]["epoch"] == 0
 
 
 class Send(callbacks.Callback):
@@ -146,9 +146,15 @@ def model_of() -> Sequential:
 
 def fit(model: Sequential, *used: callbacks.Callback, **options: object) -> list[bytes]:
     model.fit(
-        X, np.sin(3 * X), batch_size=7, epochs=4, verbose=0, validation_split=0.2,
-        callbacks=used, **options,
-    )  # fmt: skip
+        X,
+        np.sin(3 * X),
+        batch_size=7,
+        epochs=4,
+        verbose=0,
+        validation_split=0.2,
+        callbacks=used,
+        **options,
+    )
     return [w.tobytes() for w in model.get_weights()]
 
 

@@ -137,13 +137,13 @@ def test_other_threads_are_refused_during_fit(engine: str, promise: Promise) -> 
     model._fixed = model.get_weights()  # type: ignore[attr-defined]
     for name, call in (TRAINING | READING).items():
         with Busy(model):
-            step, weights = model.iterations, model._state.params.copy()  # type: ignore[union-attr]
+            step, weights = model.iterations, model._network.state.params.copy()  # type: ignore[union-attr]
             start = time.perf_counter()
             with pytest.raises(ModelBusyError, match=rf"^\[{name}\] the model is "):
                 call(model)
             slowest = max(slowest, time.perf_counter() - start)
             assert model.iterations == step
-            assert weights.tobytes() == model._state.params.tobytes()  # type: ignore[union-attr]
+            assert weights.tobytes() == model._network.state.params.tobytes()  # type: ignore[union-attr]
         model.predict(X, verbose=0)
     committee = kurve.ensemble(model, 2)
     with Busy(committee.members[1]), pytest.raises(ModelBusyError):

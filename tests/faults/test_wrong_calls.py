@@ -23,14 +23,18 @@ from tests.faults.wrong import INF, NAN, X, Y, check, snapshot, with_value, wron
 BESIDE = {
     "solver: NaN": wrong(
         lambda m: levenberg_marquardt(m, with_value(X, (0, 0), NAN), Y),
-        *(ValueError, "levenberg_marquardt", "x[0, 0] = nan"),
+        ValueError,
+        "levenberg_marquardt",
+        "x[0, 0] = nan",
     ),
     "solver: no model": wrong(
         lambda m: lbfgs("model", X, Y), TypeError, "lbfgs", "kurve.Sequential"
     ),
     "solver: no iterations": wrong(
         lambda m: levenberg_marquardt(m, X, Y, max_iterations=0),
-        *(ValueError, "levenberg_marquardt", "max_iterations=0"),
+        ValueError,
+        "levenberg_marquardt",
+        "max_iterations=0",
     ),
     "solver: patience": wrong(
         lambda m: lbfgs(m, X, Y, patience=1.5), TypeError, "lbfgs", "patience=1.5"
@@ -49,7 +53,10 @@ BESIDE = {
     ),
     "lr_find: NaN": wrong(
         lambda m: kurve.lr_find(m, X, with_value(Y, 2, INF)),
-        *(ValueError, "lr_find", "y[2", "inf"),
+        ValueError,
+        "lr_find",
+        "y[2",
+        "inf",
     ),
     "weights of another number": wrong(
         lambda m: m.set_weights(m.get_weights()[:1]), ValueError, "set_weights"
@@ -59,7 +66,9 @@ BESIDE = {
     ),
     "a schedule's steps": wrong(
         lambda m: schedules.ExponentialDecay(0.1, decay_steps=0, decay_rate=0.9),
-        *(ValueError, "ExponentialDecay", "decay_steps"),
+        ValueError,
+        "ExponentialDecay",
+        "decay_steps",
     ),
     "Huber's delta": wrong(
         lambda m: losses.Huber(delta=-1.0), ValueError, "Huber", "delta", "-1.0"

@@ -32,18 +32,31 @@ CASES: dict[str, Wrong] = {
     "x is one number": wrong(fit(3.0), ValueError, "fit", "a row for every sample"),
     "NaN in x": wrong(
         fit(with_value(X, (3, 1), NAN)),
-        *(ValueError, "fit", "x must be finite", "x[3, 1] = nan", "1 such value"),
+        ValueError,
+        "fit",
+        "x must be finite",
+        "x[3, 1] = nan",
+        "1 such value",
     ),
     "infinity in x": wrong(
         fit(with_value(X, (0, 1), -INF)), ValueError, "fit", "x[0, 1] = -inf"
     ),
     "x too large for float32": wrong(
         fit(with_value(X, (2, 0), 1e39)),
-        *(ValueError, "fit", "fit into float32", "x[2, 0]", "1e+39", "scaling"),
+        ValueError,
+        "fit",
+        "fit into float32",
+        "x[2, 0]",
+        "1e+39",
+        "scaling",
     ),
     "text in x": wrong(
         fit([["1.5", "2"], ["a", "4"]], [1, 2]),
-        *(TypeError, "fit", "x must hold real numbers", "x[1, 0] = 'a'", "str"),
+        TypeError,
+        "fit",
+        "x must hold real numbers",
+        "x[1, 0] = 'a'",
+        "str",
     ),
     "numbers as text in x": wrong(
         fit([["1.5", "2"], ["3", "4"]], [1, 2]), TypeError, "fit", "x[0, 0] = '1.5'"
@@ -55,14 +68,19 @@ CASES: dict[str, Wrong] = {
     "complex x": wrong(fit(X + 1j), ValueError, "fit", "x[0, 0] = ", "complex"),
     "masked values in x": wrong(
         fit(np.ma.masked_equal(X, X[2, 1])),
-        *(ValueError, "fit", "x must not have missing values", "x[2, 1] = masked"),
+        ValueError,
+        "fit",
+        "x must not have missing values",
+        "x[2, 1] = masked",
     ),
     "masked values in y": wrong(
         fit(X, np.ma.masked_equal(Y, Y[3])), ValueError, "fit", "y[3] = masked"
     ),
     "masked weights": wrong(
         fit(sample_weight=np.ma.masked_equal(np.arange(6.0), 4)),
-        *(ValueError, "fit", "sample_weight[4] = masked"),
+        ValueError,
+        "fit",
+        "sample_weight[4] = masked",
     ),
     "integers beyond float64 in x": wrong(
         fit([[10**400, 1]] * 6), ValueError, "fit", "x[0, 0] = an integer of 1329 bits"
@@ -83,7 +101,11 @@ CASES: dict[str, Wrong] = {
     ),
     "y would broadcast": wrong(
         fit(X, np.ones((6, 3))),
-        *(ValueError, "fit", "shape (n, 1)", "y.shape=(6, 3)", "never broadcast"),
+        ValueError,
+        "fit",
+        "shape (n, 1)",
+        "y.shape=(6, 3)",
+        "never broadcast",
     ),
     "y is one number": wrong(
         fit(X, 1.0), ValueError, "fit", "y must have shape (n, 1)"
@@ -101,8 +123,11 @@ CASES: dict[str, Wrong] = {
             fit(batch_size=value), kind, "fit", f"batch_size={value!r}"
         )
         for value, kind in [
-            *((0, ValueError), (-1, ValueError)),
-            *((2.5, TypeError), (True, TypeError), ("8", TypeError)),
+            (0, ValueError),
+            (-1, ValueError),
+            (2.5, TypeError),
+            (True, TypeError),
+            ("8", TypeError),
         ]
     },
     "epochs=-1": wrong(fit(epochs=-1), ValueError, "fit", "epochs=-1"),
@@ -130,14 +155,19 @@ CASES: dict[str, Wrong] = {
     ),
     "validation_data of other features": wrong(
         fit(validation_data=(X[:, :1], Y)),
-        *(ValueError, "fit, validation_data", "x must have shape (n, 2)", "(6, 1)"),
+        ValueError,
+        "fit, validation_data",
+        "x must have shape (n, 2)",
+        "(6, 1)",
     ),
     "validation_data of other length": wrong(
         fit(validation_data=(X, Y[:2])), ValueError, "fit, validation_data", "len(y)=2"
     ),
     "NaN in validation_data": wrong(
         fit(validation_data=(with_value(X, (1, 1), NAN), Y)),
-        *(ValueError, "fit, validation_data", "x[1, 1] = nan"),
+        ValueError,
+        "fit, validation_data",
+        "x[1, 1] = nan",
     ),
     "validation_freq=0": wrong(
         fit(validation_freq=0), ValueError, "fit", "validation_freq=0"
@@ -147,7 +177,9 @@ CASES: dict[str, Wrong] = {
     ),
     "validation_batch_size=0": wrong(
         fit(validation_split=0.5, validation_batch_size=0),
-        *(ValueError, "fit", "validation_batch_size=0"),
+        ValueError,
+        "fit",
+        "validation_batch_size=0",
     ),
     # --- weights
     "sample_weight of another length": wrong(
@@ -155,11 +187,16 @@ CASES: dict[str, Wrong] = {
     ),
     "negative sample_weight": wrong(
         fit(sample_weight=with_value(np.ones(6), 2, -1.0)),
-        *(ValueError, "fit", "at least 0", "sample_weight[2] = -1"),
+        ValueError,
+        "fit",
+        "at least 0",
+        "sample_weight[2] = -1",
     ),
     "NaN in sample_weight": wrong(
         fit(sample_weight=with_value(np.ones(6), 5, NAN)),
-        *(ValueError, "fit", "sample_weight[5] = nan"),
+        ValueError,
+        "fit",
+        "sample_weight[5] = nan",
     ),
     "sample_weight too large": wrong(
         fit(sample_weight=with_value(np.ones(6), 0, 1e39)), ValueError, "fit", "float32"
@@ -178,7 +215,9 @@ CASES: dict[str, Wrong] = {
     ),
     "both weights": wrong(
         fit(sample_weight=np.ones(6), class_weight={0: 1.0}),
-        *(ValueError, "fit", "only one of sample_weight and class_weight"),
+        ValueError,
+        "fit",
+        "only one of sample_weight and class_weight",
     ),
     # --- callbacks
     "a callback by name": wrong(
@@ -194,7 +233,9 @@ CASES: dict[str, Wrong] = {
     ),
     "train_on_batch NaN": wrong(
         lambda m: m.train_on_batch(with_value(X, (0, 0), NAN), Y),
-        *(ValueError, "train_on_batch", "x[0, 0] = nan"),
+        ValueError,
+        "train_on_batch",
+        "x[0, 0] = nan",
     ),
 }
 
@@ -219,11 +260,16 @@ BUILT: dict[str, Wrong] = {
     ),
     "one sample without its axis": wrong(
         lambda m: m.predict([1.0, 2.0], verbose=0),
-        *(ValueError, "predict", "x.shape=(2,)", "Try x.reshape(1, -1)"),
+        ValueError,
+        "predict",
+        "x.shape=(2,)",
+        "Try x.reshape(1, -1)",
     ),
     "features in two axes": wrong(
         lambda m: m.predict(np.ones((6, 2, 1)), verbose=0),
-        *(ValueError, "predict", "Try x.reshape(-1, 2)"),
+        ValueError,
+        "predict",
+        "Try x.reshape(-1, 2)",
     ),
     "predict NaN": wrong(
         lambda m: m.predict([[1.0, NAN]], verbose=0), ValueError, "predict", "x[0, 1]"
@@ -242,11 +288,15 @@ BUILT: dict[str, Wrong] = {
     ),
     "test_on_batch of uneven rows": wrong(
         lambda m: m.test_on_batch([[1, 2], [3]], [1, 2]),
-        *(ValueError, "evaluate", "rectangular"),
+        ValueError,
+        "evaluate",
+        "rectangular",
     ),
     "set_weights of NaN": wrong(
         lambda m: m.set_weights([w * NAN for w in m.get_weights()]),
-        *(ValueError, "set_weights", "finite"),
+        ValueError,
+        "set_weights",
+        "finite",
     ),
 }
 
@@ -266,7 +316,11 @@ LABELS: dict[str, tuple[str, Wrong]] = {
         "sparse_categorical_crossentropy",
         wrong(
             fit(X, with_value(CLASSES, 2, 3)),
-            *(ValueError, "fit", "class numbers 0 to 2", "y[2] = 3", "3 outputs"),
+            ValueError,
+            "fit",
+            "class numbers 0 to 2",
+            "y[2] = 3",
+            "3 outputs",
         ),
     ),
     "negative label": (

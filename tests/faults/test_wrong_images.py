@@ -39,14 +39,22 @@ CASES: dict[str, Wrong] = {
     # --- rank
     "no channels": wrong(
         fit(IMAGES[..., 0]),
-        *(ValueError, "fit", BUILT, "(12, 8, 7)", "Try x[..., None], an axis for one"),
+        ValueError,
+        "fit",
+        BUILT,
+        "(12, 8, 7)",
+        "Try x[..., None], an axis for one",
     ),
     "one image": wrong(
         predict(IMAGES[0]), ValueError, "predict", BUILT, "(8, 7, 1)", "Try x[None]"
     ),
     "flat images": wrong(
         fit(IMAGES.reshape(12, -1)),
-        *(ValueError, "fit", BUILT, "(12, 56)", "Try x.reshape(-1, 8, 7, 1)"),
+        ValueError,
+        "fit",
+        BUILT,
+        "(12, 56)",
+        "Try x.reshape(-1, 8, 7, 1)",
     ),
     "one axis too many": wrong(
         predict(IMAGES[None]), ValueError, "predict", BUILT, "(1, 12, 8, 7, 1)"
@@ -54,39 +62,63 @@ CASES: dict[str, Wrong] = {
     # --- channels and size
     "colours": wrong(
         fit(IMAGES.repeat(3, axis=-1)),
-        *(ValueError, "fit", BUILT, "(12, 8, 7, 3)", "Try Input(shape=(8, 7, 3))"),
+        ValueError,
+        "fit",
+        BUILT,
+        "(12, 8, 7, 3)",
+        "Try Input(shape=(8, 7, 3))",
     ),
     "channels first": wrong(
         fit(np.moveaxis(IMAGES, -1, 1)),
-        *(ValueError, "fit", BUILT, "(12, 1, 8, 7)", "Try x.transpose(0, 2, 3, 1)"),
+        ValueError,
+        "fit",
+        BUILT,
+        "(12, 1, 8, 7)",
+        "Try x.transpose(0, 2, 3, 1)",
     ),
     "another size": wrong(
         predict(np.zeros((2, 9, 9, 1))), ValueError, "predict", BUILT, "(2, 9, 9, 1)"
     ),
     "mixed sizes": wrong(
         fit([IMAGES[0], FEWER_ROWS], [0, 1]),
-        *(ValueError, "fit", "images of one shape", "x[0].shape=(8, 7, 1)"),
-        *("x[1].shape=(6, 7, 1)", "Try scaling or cropping"),
+        ValueError,
+        "fit",
+        "images of one shape",
+        "x[0].shape=(8, 7, 1)",
+        "x[1].shape=(6, 7, 1)",
+        "Try scaling or cropping",
     ),
     "mixed sizes in an array": wrong(
         fit(in_an_array(IMAGES[0], IMAGES[1], FEWER_ROWS), [0, 1, 2]),
-        *(ValueError, "fit", "images of one shape", "x[2].shape=(6, 7, 1)"),
+        ValueError,
+        "fit",
+        "images of one shape",
+        "x[2].shape=(6, 7, 1)",
     ),
     "mixed ranks": wrong(
         predict([IMAGES[0], IMAGES[1, ..., 0]]),
-        *(ValueError, "predict", "images of one shape", "x[1].shape=(8, 7)"),
+        ValueError,
+        "predict",
+        "images of one shape",
+        "x[1].shape=(8, 7)",
     ),
     # --- nothing, or no number
     "an empty set": wrong(
         fit(IMAGES[:0], CLASSES[:0]),
-        *(ValueError, "fit", "x must not be empty", "(0, 8, 7, 1)"),
+        ValueError,
+        "fit",
+        "x must not be empty",
+        "(0, 8, 7, 1)",
     ),
     "images without pixels": wrong(
         predict(np.zeros((2, 0, 7, 1))), ValueError, "predict", "x must not be empty"
     ),
     "NaN in a pixel": wrong(
         fit(with_value(IMAGES / 255, (4, 1, 2, 0), NAN)),
-        *(ValueError, "fit", "x must be finite", "x[4, 1, 2, 0] = nan"),
+        ValueError,
+        "fit",
+        "x must be finite",
+        "x[4, 1, 2, 0] = nan",
     ),
     "a path": wrong(
         fit("pictures/"), TypeError, "fit", "real numbers", "'pictures/'", "str"
@@ -97,7 +129,11 @@ CASES: dict[str, Wrong] = {
     # --- labels
     "a label beyond the outputs": wrong(
         fit(y=CLASSES + 2 * (CLASSES == 2)),
-        *(ValueError, "fit", "class numbers 0 to 2", "y[2] = 4", "layer of 5 units"),
+        ValueError,
+        "fit",
+        "class numbers 0 to 2",
+        "y[2] = 4",
+        "layer of 5 units",
     ),
     "labels from 1": wrong(
         fit(y=CLASSES + 1), ValueError, "fit", "y[2] = 3", "Try y - 1", "4 units"
@@ -107,16 +143,26 @@ CASES: dict[str, Wrong] = {
     ),
     "a label of validation_data": wrong(
         fit(validation_data=(IMAGES, CLASSES + 1)),
-        *(ValueError, "fit, validation_data", "class numbers 0 to 2", "y[2] = 3"),
+        ValueError,
+        "fit, validation_data",
+        "class numbers 0 to 2",
+        "y[2] = 3",
     ),
     "one-hot labels": wrong(
         fit(y=ONE_HOT),
-        *(ValueError, "fit", "shape (n)", "(12, 3)", "Try y.argmax(axis=-1)"),
+        ValueError,
+        "fit",
+        "shape (n)",
+        "(12, 3)",
+        "Try y.argmax(axis=-1)",
         "loss='categorical_crossentropy'",
     ),
     "names as labels": wrong(
         fit(y=["cat", "dog", "owl"] * 4),
-        *(TypeError, "fit", "y must hold real numbers", "y[0] = 'cat'"),
+        TypeError,
+        "fit",
+        "y must hold real numbers",
+        "y[0] = 'cat'",
     ),
     "too few labels": wrong(
         fit(y=CLASSES[:5]), ValueError, "fit", "len(x)=12, len(y)=5"
@@ -168,46 +214,78 @@ def flat_forgotten() -> Sequential:
 OTHERS: dict[str, Wrong] = {
     "class numbers for one-hot": wrong(
         lambda: fit()(classifier("categorical_crossentropy")),
-        *(ValueError, "fit", "(n, 3)", "(12,)", "'sparse_categorical_crossentropy'"),
+        ValueError,
+        "fit",
+        "(n, 3)",
+        "(12,)",
+        "'sparse_categorical_crossentropy'",
     ),
     "Flatten is forgotten": wrong(
         lambda: fit()(flat_forgotten()),
-        *(ValueError, "fit", "(n, 6, 5)", "(12,)", "Try layers.Flatten()"),
+        ValueError,
+        "fit",
+        "(n, 6, 5)",
+        "(12,)",
+        "Try layers.Flatten()",
     ),
     "maps of another size": wrong(
         lambda: fit(y=np.zeros((12, 7, 7)))(segmenting()),
-        *(ValueError, "fit", "(n, 8, 7)", "(12, 7, 7)"),
+        ValueError,
+        "fit",
+        "(n, 8, 7)",
+        "(12, 7, 7)",
     ),
     "a pixel's class": wrong(
         lambda: fit(y=with_value(np.zeros((12, 8, 7)), (3, 2, 1), 3))(segmenting()),
-        *(ValueError, "fit", "class numbers 0 to 2", "y[3, 2, 1] = 3"),
+        ValueError,
+        "fit",
+        "class numbers 0 to 2",
+        "y[3, 2, 1] = 3",
     ),
     "images without channels for a new model": wrong(
         lambda: Sequential([Input((8, 7)), Conv2D(4, 3)]),
-        *(ValueError, "Conv2D", "(height, width, channels)", "Try x[..., None]"),
+        ValueError,
+        "Conv2D",
+        "(height, width, channels)",
+        "Try x[..., None]",
     ),
     "flat images for a new model": wrong(
         lambda: Sequential([Input((56,)), Conv2D(4, 3)]),
-        *(ValueError, "Conv2D", "(height, width, channels)", "layers.Reshape"),
+        ValueError,
+        "Conv2D",
+        "(height, width, channels)",
+        "layers.Reshape",
     ),
     "a window larger than the image": wrong(
         lambda: Sequential([Input((8, 7, 1)), Conv2D(4, 9)]),
-        *(ValueError, "Conv2D", "9 x 9", "(8, 7, 1)", "padding='same'"),
+        ValueError,
+        "Conv2D",
+        "9 x 9",
+        "(8, 7, 1)",
+        "padding='same'",
     ),
     "groups of unequal channels": wrong(
         lambda: Sequential([Input((8, 7, 3)), Conv2D(4, 3, groups=2)]),
-        *(ValueError, "Conv2D", "2 groups", "(8, 7, 3)"),
+        ValueError,
+        "Conv2D",
+        "2 groups",
+        "(8, 7, 3)",
     ),
     "another number of pixels": wrong(
         lambda: Sequential([Input((8, 7, 1)), Reshape((5, 5))]),
-        *(ValueError, "Reshape", "56 elements as (5, 5)"),
+        ValueError,
+        "Reshape",
+        "56 elements as (5, 5)",
     ),
     "padding": wrong(
         lambda: Conv2D(4, 3, padding="sames"), ValueError, "Conv2D", "'sames'"
     ),
     "channels first": wrong(
         lambda: Conv2D(4, 3, data_format="channels_first"),
-        *(ValueError, "Conv2D", "data_format", "x.transpose(0, 2, 3, 1)"),
+        ValueError,
+        "Conv2D",
+        "data_format",
+        "x.transpose(0, 2, 3, 1)",
     ),
 }
 

@@ -35,7 +35,9 @@ NAMES: dict[str, Wrong] = {
     "optimizer": unknown(compiling("adm"), "optimizers", "adm", "Adam"),
     "loss": unknown(
         compiling(loss="mean_square_error"),
-        *("losses", "mean_square_error", "mean_squared_error"),
+        "losses",
+        "mean_square_error",
+        "mean_squared_error",
     ),
     "metric": unknown(compiling(metrics=["acuracy"]), "metrics", "acuracy", "accuracy"),
     "engine": unknown(compiling(engine="natve"), "get_engine", "natve", "native"),
@@ -48,7 +50,9 @@ NAMES: dict[str, Wrong] = {
     ),
     "initializer": unknown(
         lambda: Dense(1, kernel_initializer="he_unifrom"),
-        *("initializers", "he_unifrom", "he_uniform"),
+        "initializers",
+        "he_unifrom",
+        "he_uniform",
     ),
     "bias initializer": unknown(
         lambda: Dense(1, bias_initializer="zeroes"), "initializers", "zeroes", "zeros"
@@ -58,7 +62,9 @@ NAMES: dict[str, Wrong] = {
     ),
     "layer of a model": unknown(
         lambda: Sequential([Dense(1, name="last")]).get_layer("lst"),
-        *("get_layer", "lst", "last"),
+        "get_layer",
+        "lst",
+        "last",
     ),
     "layer class": unknown(
         lambda: Sequential.from_config(
@@ -68,11 +74,15 @@ NAMES: dict[str, Wrong] = {
                 "layers": [{"class_name": "Densee", "config": {}}],
             }
         ),
-        *("from_config", "Densee", "Dense"),
+        "from_config",
+        "Densee",
+        "Dense",
     ),
     "mode": unknown(
         lambda: initializers.VarianceScaling(mode="fan-in"),
-        *("VarianceScaling", "fan-in", "fan_in"),
+        "VarianceScaling",
+        "fan-in",
+        "fan_in",
     ),
 }
 
@@ -98,9 +108,16 @@ KINDS: dict[str, Wrong] = {
             lambda value=value: FourierFeatures(value), kind, "FourierFeatures"
         )
         for value, kind in [
-            *((0, ValueError), (-2, ValueError), (2.5, TypeError), (True, TypeError)),
-            *((None, TypeError), ("many", TypeError), (["a"], TypeError)),
-            *(([], ValueError), ([1.0, NAN], ValueError), ([[[1.0]]], ValueError)),
+            (0, ValueError),
+            (-2, ValueError),
+            (2.5, TypeError),
+            (True, TypeError),
+            (None, TypeError),
+            ("many", TypeError),
+            (["a"], TypeError),
+            ([], ValueError),
+            ([1.0, NAN], ValueError),
+            ([[[1.0]]], ValueError),
         ]
     },
     "scale of frequencies": wrong(
@@ -108,12 +125,17 @@ KINDS: dict[str, Wrong] = {
     ),
     "frequencies of other features": wrong(
         lambda: Sequential([Input((3,)), FourierFeatures([1.0, 2.0])]),
-        *(ValueError, "FourierFeatures", "(3, F)", "(1, 2)"),
+        ValueError,
+        "FourierFeatures",
+        "(3, F)",
+        "(1, 2)",
     ),
     **{
         f"snake({alpha})": wrong(
             lambda alpha=alpha: activations.Activation("snake", alpha),
-            *(ValueError, "snake", f"alpha={alpha}"),
+            ValueError,
+            "snake",
+            f"alpha={alpha}",
         )
         for alpha in (0.0, -1.0, NAN, INF, 1e-40)
     },
@@ -142,11 +164,18 @@ KINDS: dict[str, Wrong] = {
     ),
     "two layers of one name": wrong(
         lambda: Sequential([Dense(1, name="a"), Dense(2, name="a")]),
-        *(ValueError, "Sequential", "different names", "'a'", "name='a_2'"),
+        ValueError,
+        "Sequential",
+        "different names",
+        "'a'",
+        "name='a_2'",
     ),
     "Input in the middle": wrong(
         lambda: Sequential([Dense(1), Input((1,))]),
-        *(ValueError, "Sequential", "Input must be the first", "after 1 layers"),
+        ValueError,
+        "Sequential",
+        "Input must be the first",
+        "after 1 layers",
     ),
     "build without a shape": wrong(
         lambda: Sequential([Dense(1)]).build(), ValueError, "build", "an input shape"
@@ -156,7 +185,10 @@ KINDS: dict[str, Wrong] = {
     ),
     "build for another shape": wrong(
         lambda: Sequential([Input((2,)), Dense(1)]).build((None, 3)),
-        *(ValueError, "build", "(2,)", "(3,)"),
+        ValueError,
+        "build",
+        "(2,)",
+        "(3,)",
     ),
     # --- compile
     "no loss": wrong(compiling(loss=None), ValueError, "compile", "loss=None", "mse"),
@@ -177,9 +209,13 @@ KINDS: dict[str, Wrong] = {
             lambda value=value: Adam(value), kind, "Adam", "learning_rate", repr(value)
         )
         for value, kind in [
-            *((-1.0, ValueError), (-1, ValueError)),
-            *((NAN, ValueError), (INF, ValueError)),
-            *(("fast", TypeError), (True, TypeError), ([0.1], TypeError)),
+            (-1.0, ValueError),
+            (-1, ValueError),
+            (NAN, ValueError),
+            (INF, ValueError),
+            ("fast", TypeError),
+            (True, TypeError),
+            ([0.1], TypeError),
         ]
     },
     "momentum": wrong(lambda: SGD(momentum=1.5), ValueError, "SGD", "momentum", "1.5"),
@@ -194,7 +230,9 @@ KINDS: dict[str, Wrong] = {
     # --- callbacks
     "factor": wrong(
         lambda: callbacks.ReduceLROnPlateau(factor=2.0),
-        *(ValueError, "ReduceLROnPlateau", "factor=2.0"),
+        ValueError,
+        "ReduceLROnPlateau",
+        "factor=2.0",
     ),
 }
 

@@ -64,7 +64,7 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         seed: of the first process; those after it have others.
     """
     warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", r".*'val_loss' is not there")
+    warnings.filterwarnings("ignore", r".*no value 'val_loss'")
     rows = {"native": 200_000, "reference": 2_500}[engine] if case == "long" else 180
     rng = np.random.default_rng(5)
     x = rng.normal(size=(rows, 3))
@@ -102,13 +102,14 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         options |= {"validation_split": 0.25, "validation_freq": 2}
         used.append(callbacks.BackupAndRestore(checkpoint, save_freq=4))
     elif case == "long":  # without a signal, nothing is written between begin and end
-        checkpointer.AT_LEAST = 1e9
+        checkpointer.MIN_SECONDS = 1e9
         options |= {"validation_split": 0.4, "checkpoint": checkpoint}
     else:
-        checkpointer.AT_LEAST, checkpointer.SHARE, checkpointer.LOOK = 0.0, 0.5, 0.001
+        checkpointer.MIN_SECONDS, checkpointer.MAX_FRACTION = 0.0, 0.5
+        checkpointer.POLL_SECONDS = 0.001
         options |= {"validation_split": 0.2, "checkpoint": checkpoint}
     history = model.fit(x, y, callbacks=used, **options)
-    state = model._state
+    state = model._network.state
     assert state is not None
     result = {
         "weights": [digest(w) for w in model.get_weights()],

@@ -33,7 +33,7 @@ def wrong(
 def snapshot(model: Sequential) -> tuple[Any, ...]:
     """All that a refused call must leave as it was, in bytes."""
     layers = [(layer.built, layer.name) for layer in model.layers]
-    state = model._state
+    state = model._network.state
     if state is None:
         return (model.built, model.compiled, layers)
     arrays = (state.params, state.buffers, state.slots, state.scalars)

@@ -1,4 +1,4 @@
-"""Writes the golden files of the present format, with what they must say.
+"""Writes the golden files of the present format, with what they must predict.
 
     PYTHONPATH=src python -m tests.golden.make 2
 
@@ -83,7 +83,7 @@ def main(version: str) -> None:
     np.savez(
         FOLDER / f"expected-{version}.npz",
         model=model.predict(X, verbose=0),
-        seed=np.uint64(model._state.seed),
+        seed=np.uint64(model._network.state.seed),
         regressor=regressor.predict(TABLE),
         interval=regressor.predict_interval(TABLE),
         classifier=classifier.predict_proba(X),

@@ -1,4 +1,4 @@
-"""Compare the numbers that two builds of tests/native/cpp/driver.cpp printed.
+"""Compare the numbers printed by two builds of tests/native/cpp/driver.cpp.
 
 usage: compare.py PRINTED PRINTED
 """
@@ -17,15 +17,15 @@ def read(path: str) -> list[tuple[str, float]]:
 
 
 def main(first: str, second: str) -> None:
-    ours, theirs = read(first), read(second)
-    if [name for name, _ in ours] != [name for name, _ in theirs] or not ours:
+    numbers, others = read(first), read(second)
+    if [name for name, _ in numbers] != [name for name, _ in others] or not numbers:
         sys.exit(f"{first} and {second} do not list the same numbers")
     worst, where = 0.0, ""
-    for (name, a), (_, b) in zip(ours, theirs, strict=True):
+    for (name, a), (_, b) in zip(numbers, others, strict=True):
         difference = abs(a - b) / max(1.0, abs(a))
         if not difference <= worst:  # NaN counts
             worst, where = difference, f"{name}: {a} and {b}"
-    print(f"{len(ours)} numbers, largest difference {worst:.1e}, at {where}")
+    print(f"{len(numbers)} numbers, largest difference {worst:.1e}, at {where}")
     if not worst <= TOLERANCE:
         sys.exit(f"{first} and {second} differ by more than {TOLERANCE}")
 

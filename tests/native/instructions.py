@@ -1,8 +1,8 @@
 """Count the instructions of one training step and compare them with instructions.json.
 
-The difference of two runs with different numbers of steps, under callgrind, on one
-thread, with AVX2 because valgrind has no AVX-512. The count depends on the compiler, so
-only the one that made the figures is held to them.
+The count is the difference between two runs with different numbers of steps, under
+callgrind, on one thread, with AVX2 because valgrind has no AVX-512. It depends on the
+compiler, so it is compared only for the compiler that made the figures.
 
 usage: instructions.py DRIVER [--update]
 """
@@ -31,18 +31,24 @@ def count(driver: str, model: str, batch: int, steps: int) -> int:
     """Instructions of a whole run."""
     result = subprocess.run(
         [
-            *("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"),
-            *(driver, "steps", model, str(batch), str(steps)),
+            "valgrind",
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            driver,
+            "steps",
+            model,
+            str(batch),
+            str(steps),
         ],
         env={**os.environ, "KURVE_ISA": ISA},
         capture_output=True,
         text=True,
         check=False,
     )
-    found = re.search(r"Collected : (\d+)", result.stderr)
-    if result.returncode or not found:
+    match = re.search(r"Collected : (\d+)", result.stderr)
+    if result.returncode or not match:
         sys.exit(f"valgrind failed:\n{result.stdout}{result.stderr}")
-    return int(found[1])
+    return int(match[1])
 
 
 def main(driver: str, update: bool) -> None:
@@ -73,7 +79,7 @@ def main(driver: str, update: bool) -> None:
         )
     elif failed:
         sys.exit(
-            f"The count moved by more than {TOLERANCE:.0%}. If that is wanted, run "
+            f"The count changed by more than {TOLERANCE:.0%}. If that is intended, run "
             "make count-update and commit instructions.json with the reason."
         )
 

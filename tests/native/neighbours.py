@@ -1,9 +1,9 @@
-"""Time training steps while something takes one of the cores away.
+"""Time training steps while another program takes one of the cores away.
 
-Each line: a neighbour, the microseconds of a step on one thread and on two, mean and
-99th percentile, and the ratio of the means. A round runs all of them in turn; the
-medians of the rounds are printed. Needs Linux, two cores and, for real-time neighbours,
-threads that are stopped and quotas, root.
+Each line shows a neighbour, the microseconds of a step on one thread and on two (mean
+and 99th percentile), and the ratio of the means. A round runs all neighbours in turn;
+the medians over the rounds are printed. Needs Linux and two cores; neighbours with
+real-time priority, stopped threads or quotas also need root.
 
 usage: neighbours.py DRIVER [ROUNDS] [WORD OF A NEIGHBOUR'S NAME]
 """
@@ -29,7 +29,7 @@ SEIZE, INTERRUPT, CONTINUE, WAIT_ALL = 0x4206, 0x4207, 7, 0x40000000
 
 
 def real_time(priority: int) -> None:
-    """Go before all that other programs do, so that only the neighbour disturbs."""
+    """Take priority over other programs, so that only the neighbour interferes."""
     policy = os.SCHED_RR if priority else os.SCHED_OTHER
     os.sched_setscheduler(0, policy, os.sched_param(priority))
 
@@ -53,8 +53,11 @@ def burn(
 
 
 def hold(pid: int, times: Iterable[tuple[float, float]]) -> int:
-    """Stop the threads that a process has started, for so many seconds, then let them
-    run, until the process ends. Returns how often any was stopped.
+    """Repeatedly stop all threads that a process has started for the first time of a
+    pair and let them run for the second, in seconds, until the process ends.
+
+    Returns:
+        How often a thread was stopped.
 
     Raises:
         PermissionError: where the system does not allow it.
@@ -91,7 +94,7 @@ def hold(pid: int, times: Iterable[tuple[float, float]]) -> int:
 
 @contextlib.contextmanager
 def beside(*targets: tuple[Callable[..., None], tuple[object, ...]]) -> Iterator[None]:
-    """Processes that run for the length of a `with`."""
+    """Processes that run for the duration of a `with` block."""
     processes = [multiprocessing.Process(target=f, args=a) for f, a in targets]
     for process in processes:
         process.start()
@@ -109,9 +112,9 @@ def put(folder: Path, pid: int) -> None:
 
 @contextlib.contextmanager
 def group(name: str, cpus: float = 64) -> Iterator[Callable[[int], None]]:
-    """A control group that goes before other programs, with so many CPUs at most.
+    """A control group with priority over other programs and at most so many CPUs.
 
-    Gives a function that puts a process there.
+    Yields a function that moves a process into it.
     """
     folder = Path("/sys/fs/cgroup/cpu", name)
     limit, share = ("cpu.cfs_quota_us", f"{cpus * 1e5:.0f}"), ("cpu.shares", "262144")
@@ -134,7 +137,7 @@ def steps(
     then: Callable[[int], object] = lambda pid: None,
     first: bool = True,
 ) -> list[float]:
-    """Mean, median, 99th percentile and longest step."""
+    """Mean, median, 99th percentile and maximum, in microseconds."""
     process = subprocess.Popen(
         [driver, "time", "article", "20", str(threads), str(SECONDS)],
         stdout=subprocess.PIPE,
@@ -149,7 +152,7 @@ def steps(
 def burner(core: int, on: float, off: float) -> Callable[..., list[float]]:
     def run(driver: str, threads: int) -> list[float]:
         with beside((burn, (core, on / 1000, off / 1000))):
-            time.sleep(0.05)  # and the budget of real time grows again
+            time.sleep(0.05)  # lets the real-time budget recover
             return steps(driver, threads)
 
     return run
@@ -212,15 +215,15 @@ def main(drivers: list[str], rounds: int, word: str) -> None:
     for name, neighbour in NEIGHBOURS.items():
         if word not in name:
             continue
-        found: dict[tuple[str, int], list[list[float]]] = {}
+        times: dict[tuple[str, int], list[list[float]]] = {}
         for _ in range(rounds):
             for driver in drivers:
                 for threads in (1, 2):
-                    times = neighbour(driver, threads)
-                    found.setdefault((driver, threads), []).append(times)
+                    step = neighbour(driver, threads)
+                    times.setdefault((driver, threads), []).append(step)
         for driver in drivers:
             one, two = (
-                [statistics.median(x) for x in zip(*found[driver, t], strict=True)]
+                [statistics.median(x) for x in zip(*times[driver, t], strict=True)]
                 for t in (1, 2)
             )
             print(

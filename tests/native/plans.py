@@ -1,4 +1,8 @@
-"""Plans built by hand, and states and data to run them on."""
+"""Plans built by hand, and states and data to run them on.
+
+tests/native/cpp/models.h has a builder of its own: the programs built from it run
+without Python and without files, under sanitizers and emulators.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kurve.engines.base import Batches, State
+from kurve.engines.base import Batches, Engine, Job, State, run_job
 from kurve.plan import MetricSpec, Op, Plan, Spec, VariableSpec, aligned
 
 CLIP = {"clipnorm": 0.0, "clipvalue": 0.0, "global_clipnorm": 0.0, "weight_decay": 0.0}
@@ -27,7 +31,7 @@ def optimizer(kind: str = "adam", **changes: float | bool) -> Spec:
 
 
 class Builder:
-    """Adds ops one by one, each on the shape that the last one left."""
+    """Adds ops one by one, each on the output shape of the last."""
 
     def __init__(self, *shape: int) -> None:
         self.input_shape = self.shape = shape
@@ -134,7 +138,7 @@ def slots_of(spec: Spec | None) -> int:
 
 
 def empty(*shape: int, dtype: type = np.float32) -> np.ndarray:
-    """Zeros that begin at a multiple of 64 bytes."""
+    """Zeros, aligned to 64 bytes."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
@@ -157,12 +161,12 @@ def state_of(plan: Plan, seed: int = 1) -> State:
 
 
 def copy_of(state: State) -> State:
-    fresh = {}
+    copies = {}
     for name in ("params", "buffers", "slots"):
         old = getattr(state, name)
-        fresh[name] = empty(*old.shape)
-        fresh[name][:] = old
-    return replace(state, scalars=state.scalars.copy(), **fresh)
+        copies[name] = empty(*old.shape)
+        copies[name][:] = old
+    return replace(state, scalars=state.scalars.copy(), **copies)
 
 
 def batches_of(
@@ -185,6 +189,21 @@ def batches_of(
         bounds,
         np.full(len(bounds) - 1, rate, np.float32),
     )
+
+
+def train(
+    engine: Engine,
+    plan: Plan,
+    state: State,
+    batches: Batches,
+    steps: int | None = None,
+    totals: np.ndarray | None = None,
+) -> None:
+    """The first steps, or all."""
+    if totals is None:
+        totals = np.zeros(plan.totals_size)
+    steps = batches.steps if steps is None else steps
+    run_job(engine, Job(engine.compile(plan), state, batches, 0, steps, totals))
 
 
 def targets(plan: Plan, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kurve import Sequential, _core
+from kurve.engines import Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.layers import (
     BatchNormalization,
@@ -33,8 +34,8 @@ def _restore_threads() -> Iterator[None]:
 def convnet(
     engine: str = "native", activation: str = "relu", shape: tuple[int, ...] = (13, 12)
 ) -> Sequential:
-    """The blocks of which pooling is done with the convolution, on odd sizes; more than
-    one vector of channels, with a rest."""
+    """Blocks whose pooling is fused into the convolution, on odd sizes, with channels
+    that fill more than one vector and leave a tail."""
     layers: list[Layer] = [
         Conv2D(33, 3, activation=activation),
         MaxPooling2D(2),
@@ -54,16 +55,17 @@ def data(rows: int, shape: tuple[int, ...] = (13, 12)) -> tuple[np.ndarray, np.n
 
 
 def one_step(model: Sequential, x: np.ndarray, y: np.ndarray) -> None:
-    """Straight to the engine: `fit` would refuse such data."""
-    state, program = model._training_state(), model._ready_program()
+    """Call the engine directly: `fit` would refuse such data."""
+    state, program = model._network.training_state(), model._network.program()
     batches = replace(
         one_batch(x, y, None), learning_rates=np.array([1e-3], np.float32)
     )
-    program.train(state, batches, 0, 1, np.zeros(program.plan.totals_size))
+    totals = np.zeros(program.plan.totals_size)
+    run_job(model._network.engine, Job(program, state, batches, 0, 1, totals))
 
 
 def bits(model: Sequential) -> bytes:
-    state = model._state
+    state = model._network.state
     assert state is not None
     arrays = (state.params, state.buffers, state.slots)
     return b"".join(array.tobytes() for array in arrays)
@@ -87,28 +89,28 @@ def test_same_bits_for_any_number_of_threads(name: str) -> None:
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("rows", [1, 3, 40])
 def test_convnet(rows: int, activation: str) -> None:
-    """Gradient beside the reference; the same bits on any number of threads."""
+    """Compare with the reference; the bits are the same on any number of threads."""
     x, y = data(rows)
     batches = one_batch(x, y, None)
     results = []
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = convnet(engine, activation)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        program = model._ready_program()
+        program = model._network.program()
         for threads in (1, 2, 3) if engine == "native" else (1,):
             _core.set_threads(threads)
             loss, gradient = program.gradient(state, batches, 0)
             results.append((np.array(loss), gradient, program.predict(state, x)))
-    for what, exact, own, *given in zip(
+    for what, exact, reference, *native in zip(
         ("loss", "gradient", "predictions"), *results, strict=True
     ):
-        assert TOLERANCES[what].allows(given[0], exact, own), what
-        assert given[0].tobytes() == given[1].tobytes() == given[2].tobytes()
+        assert TOLERANCES[what].allows(native[0], exact, reference), what
+        assert native[0].tobytes() == native[1].tobytes() == native[2].tobytes()
 
 
-def test_pooling_with_a_convolution_and_after_it_are_the_same() -> None:
-    """A layer between the two that does nothing keeps the engine from joining them."""
+def test_fused_pooling_equals_separate_pooling() -> None:
+    """A layer between the two that does nothing prevents fusion."""
     x, y = data(9)
     together = convnet()
     layers = [Conv2D(33, 3, activation="relu"), MaxPooling2D(2), Flatten(), Dense(3)]
@@ -117,10 +119,10 @@ def test_pooling_with_a_convolution_and_after_it_are_the_same() -> None:
         model = compiled(
             "native", [layers[0], *between, *layers[1:]], (13, 12, 2), "mse"
         )
-        state = model._training_state()
+        state = model._network.training_state()
         state.params[:] = np.random.default_rng(1).normal(0, 0.1, state.params.size)
         targets = np.eye(3)[y.astype(int)]
-        loss, gradient = model._ready_program().gradient(
+        loss, gradient = model._network.program().gradient(
             state, one_batch(x, targets, None), 0
         )
         gradients.append((loss, gradient))
@@ -142,36 +144,36 @@ def test_jacobian(name: str) -> None:
     results = []
     for engine, double in (("reference", 1), ("reference", 0), ("native", 0)):
         model = model_of(stack, engine)
-        state = model._training_state()
+        state = model._network.training_state()
         state = in_float64(state) if double else state
-        results.append(model._ready_program().jacobian(state, x))
-    for exact, own, given in zip(*results, strict=True):
-        assert TOLERANCES["gradient"].allows(given, exact, own)
+        results.append(model._network.program().jacobian(state, x))
+    for exact, reference, native in zip(*results, strict=True):
+        assert TOLERANCES["gradient"].allows(native, exact, reference)
 
 
-def test_bytes_train_as_floats_do() -> None:
+def test_bytes_train_like_floats() -> None:
     random = np.random.default_rng(3)
     x, (_, y) = random.integers(0, 256, (50, 13, 12, 2), np.uint8), data(50)
     found = []
-    for given in (x, x.astype(np.float32)):
+    for inputs in (x, x.astype(np.float32)):
         model = convnet()
-        model.fit(given, y, batch_size=16, epochs=2, verbose=0)
-        totals = model.evaluate(given, y, batch_size=13, verbose=0)
-        predicted = model.predict(given, verbose=0).tobytes()
+        model.fit(inputs, y, batch_size=16, epochs=2, verbose=0)
+        totals = model.evaluate(inputs, y, batch_size=13, verbose=0)
+        predicted = model.predict(inputs, verbose=0).tobytes()
         found.append((bits(model), totals, predicted))
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_a_picture_that_is_not_finite_stops_the_step(place: str) -> None:
-    """NaN wins in a maximum, wherever it stands in the window."""
+def test_a_nonfinite_image_stops_the_step(place: str) -> None:
+    """NaN wins in a maximum, wherever it is in the window."""
     x, y = data(8)
     x[3, 4 if place == "first" else 5, 5] = np.nan
     model = convnet()
-    before = model._training_state().params.copy()
+    before = model._network.training_state().params.copy()
     with pytest.raises(NonFiniteError, match="the loss"):
         one_step(model, x, y)
-    assert np.array_equal(model._training_state().params, before)
+    assert np.array_equal(model._network.training_state().params, before)
 
 
 def test_a_gradient_that_overflows_names_its_kernel() -> None:
@@ -183,17 +185,17 @@ def test_a_gradient_that_overflows_names_its_kernel() -> None:
         model.fit(x, y, verbose=0)
 
 
-def test_a_refused_step_leaves_the_moving_numbers() -> None:
+def test_a_refused_step_leaves_the_moving_statistics() -> None:
     layers: list[Layer] = [BatchNormalization(), Flatten(), Dense(1)]
     x, y = np.ones((4, 2, 2, 3), np.float32), np.zeros((4, 1))
-    for spoilt, what in (
+    for value, what in (
         (np.nan, "the loss"),
         (1e25, r"the new value of batch_normalization.*/moving_variance"),
     ):
         model = compiled("native", layers, (2, 2, 3), "mse", "sgd")
-        before = model._training_state().buffers.copy()
-        x[0, 0, 0, 0] = spoilt
+        before = model._network.training_state().buffers.copy()
+        x[0, 0, 0, 0] = value
         with pytest.raises(NonFiniteError, match=what):
             one_step(model, x, y)
-        assert np.array_equal(model._training_state().buffers, before)
+        assert np.array_equal(model._network.training_state().buffers, before)
         layers = [BatchNormalization(), Flatten(), Dense(1)]

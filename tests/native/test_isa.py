@@ -1,4 +1,4 @@
-"""Each instruction set computes the same numbers; none leaks a symbol."""
+"""Each instruction set computes the same numbers, and none leaks a symbol."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.engines.reference import ReferenceEngine
-from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
+from tests.native.plans import Builder, batches_of, mse, optimizer, state_of, train
 
 ROOT = Path(__file__).parents[2]
 
 
 def steps(engine) -> np.ndarray:
-    """What 20 steps of every kind of op leave."""
+    """The parameters after 20 steps of many kinds of ops."""
     builder = Builder(5).normalization().dense(37, "gelu").dropout(0.3).dense(20, "sin")
     builder.dense(64, "selu").dense(9, "snake").softmax().dense(3, "softplus")
     plan = builder.plan(mse(), optimizer("rmsprop", epsilon=1e-3, clipnorm=1.0))
     state, batches = state_of(plan), batches_of(plan, 200, 10)
-    engine.compile(plan).train(state, batches, 0, 20, np.zeros(2))
+    train(engine, plan, state, batches, 20)
     return state.params
 
 
@@ -77,7 +77,7 @@ def test_an_unknown_instruction_set_is_refused():
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
 def test_no_weak_symbol_leaks_from_a_kernel_file(tmp_path):
-    """Without optimization, where nothing is inlined that could leak."""
+    """Compiled without optimization, so that nothing is inlined that could leak."""
     compiler = shutil.which("c++")
     if compiler is None:
         pytest.skip("no C++ compiler is installed")
@@ -88,9 +88,19 @@ def test_no_weak_symbol_leaks_from_a_kernel_file(tmp_path):
         kernels = tmp_path / "kernels.o"
         subprocess.run(
             [
-                *(compiler, "-std=c++20", "-O0", "-fPIC", "-fno-exceptions"),
-                *("-w", "-ffp-contract=fast", *target, f"-DKURVE_ARCH={arch}"),
-                *("-c", str(ROOT / "cpp/kernels/arch.cpp"), "-o", str(kernels)),
+                compiler,
+                "-std=c++20",
+                "-O0",
+                "-fPIC",
+                "-fno-exceptions",
+                "-w",
+                "-ffp-contract=fast",
+                *target,
+                f"-DKURVE_ARCH={arch}",
+                "-c",
+                str(ROOT / "cpp/kernels/arch.cpp"),
+                "-o",
+                str(kernels),
             ],
             check=True,
         )

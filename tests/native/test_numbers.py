@@ -1,4 +1,4 @@
-"""Activations in ULP, dropout in words."""
+"""Accuracy of activations in ULP, and the random words of dropout."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def points() -> np.ndarray:
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_activations_are_within_a_few_ulp(name):
     x = points()
-    wanted = FORMULAS[name](x.astype(np.float64))
-    ulp = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
-    error = np.abs(applied(name, x) - wanted) / ulp
+    exact = FORMULAS[name](x.astype(np.float64))
+    ulp = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+    error = np.abs(applied(name, x) - exact) / ulp
     limit = 5 if name == "snake" else 4
     assert error.max() < limit, (x[error.argmax()], error.max())
 
 
-def test_sin_is_right_far_out():
+def test_sin_is_accurate_far_out():
     x = np.linspace(-1e4, 1e4, 200_001).astype(np.float32)
     assert np.abs(applied("sin", x) - np.sin(x.astype(np.float64))).max() < 2e-7
     huge = np.float32([1e5, -3e7, 1e20, 3e38])
@@ -57,7 +57,7 @@ def test_sin_is_right_far_out():
     )
 
 
-def test_gelu_is_right_to_a_few_units_of_its_cdf():
+def test_gelu_is_accurate_to_a_few_ulp_of_its_cdf():
     x = points()
     true = 0.5 * x.astype(np.float64) * (1 + erf(x.astype(np.float64) / math.sqrt(2)))
     assert (
@@ -81,7 +81,7 @@ def test_dropout_drops_what_philox_says():
     plan = Builder(3, 11).dropout(0.3).plan(mse(), optimizer())
     state, batches = state_of(plan), batches_of(plan, 40, 40, shuffle=False)
     state.step, state.seed = 2**32 + 5, 2**63 + 12345
-    # The loss of the identity but for dropout shows which elements were kept.
+    # The loss of a network of dropout alone shows which elements were kept.
     words = rng.philox(state.seed, rng.DROPOUT + 0, state.step, 40 * 33)
     kept = (words >= np.uint32(0.3 * 2**32)).reshape(40, 3, 11)
     expected = np.where(kept, batches.x * np.float32(1 / 0.7), 0)

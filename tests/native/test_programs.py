@@ -22,11 +22,23 @@ from tests.native.plans import (
     optimizer,
     slots_of,
     state_of,
+    train,
 )
 
 ACTIVATIONS = [
-    *("linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid"),
-    *("tanh", "softplus", "softsign", "sin", "snake"),
+    "linear",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "sin",
+    "snake",
 ]
 LOSSES = [
     Spec("mean_squared_error"),
@@ -126,9 +138,9 @@ def precise(state: State) -> State:
     )
 
 
-def close(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
-    scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * scale)
+def close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -155,8 +167,8 @@ def test_equals_reference(plan, n, batch, weights, shuffle, seed):
     close(gradient, true_gradient, 1e-5)
 
     totals, true_totals = (np.zeros(plan.totals_size) for _ in range(2))
-    native.train(state, batches, 0, batches.steps, totals)
-    reference.train(truth, batches, 0, batches.steps, true_totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
+    train(ReferenceEngine(), plan, truth, batches, totals=true_totals)
     assert state.step == truth.step == batches.steps
     close(state.params, truth.params, 1e-4)
     close(state.slots, truth.slots, 1e-4)
@@ -174,7 +186,7 @@ def test_equals_reference(plan, n, batch, weights, shuffle, seed):
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 30, 64, 65, 700])
 def test_large_layers_equal_reference(batch):
-    """Every way in which a product is cut: rows, panels, depth, and their rests."""
+    """Every way in which a product is tiled: rows, panels, depth, and their tails."""
     builder = Builder(3).dense(530, "relu").dense(1043, "tanh").dense(517, "relu")
     plan = builder.dense(70).dense(1).plan(mse())
     state, batches = state_of(plan), batches_of(plan, batch, batch)
@@ -194,17 +206,17 @@ def test_unsupported_kinds_are_named(kind):
     plan = (
         Builder(2).dense(3).plan(mse(), optimizer(), (MetricSpec("r2_score", size=10),))
     )
-    strange = "strangeness"
+    unknown = "strangeness"
     if kind == "op":
-        plan = replace(plan, ops=(Op(strange, "x", (2,), (3,)),))
+        plan = replace(plan, ops=(Op(unknown, "x", (2,), (3,)),))
     elif kind == "activation":
-        plan = Builder(2).activation(strange).plan()
+        plan = Builder(2).activation(unknown).plan()
     elif kind == "loss":
-        plan = plan.trained_with(Spec(strange), plan.metrics, plan.optimizer)
+        plan = plan.trained_with(Spec(unknown), plan.metrics, plan.optimizer)
     elif kind == "metric":
-        plan = plan.trained_with(plan.loss, (MetricSpec(strange),), plan.optimizer)
+        plan = plan.trained_with(plan.loss, (MetricSpec(unknown),), plan.optimizer)
     else:
-        plan = replace(plan, optimizer=Spec(strange, plan.optimizer.attrs))
+        plan = replace(plan, optimizer=Spec(unknown, plan.optimizer.attrs))
     with pytest.raises(NotImplementedError, match=f"the {kind} 'strangeness'"):
         NativeEngine().compile(plan)
 
@@ -233,9 +245,7 @@ def test_wrong_batches_are_refused(change, message):
     batches: Batches = replace(batches_of(plan, 4, 2), **change)
     state = state_of(plan)
     with pytest.raises(ValueError, match=message):
-        NativeEngine().compile(plan).train(
-            state, batches, 0, 2, np.zeros(plan.totals_size)
-        )
+        train(NativeEngine(), plan, state, batches, 2)
     assert state.step in (0, 1)
 
 
@@ -247,14 +257,13 @@ def test_nonfinite_stops_before_the_update():
     batches = batches_of(plan, 40, 10, shuffle=False)
     batches.x[25] = np.inf
     totals = np.zeros(plan.totals_size)
-    program = NativeEngine().compile(plan)
-    kept = copy_of(state)
-    program.train(kept, batches, 0, 2, np.zeros(plan.totals_size))
+    expected = copy_of(state)
+    train(NativeEngine(), plan, expected, batches, 2)
     with pytest.raises(NonFiniteError) as caught:
-        program.train(state, batches, 0, 4, totals)
+        train(NativeEngine(), plan, state, batches, 4, totals)
     assert (caught.value.step, caught.value.what) == (2, "the loss")
     assert (state.step, totals[1]) == (2, 20)
-    assert state.params.tobytes() == kept.params.tobytes()
+    assert state.params.tobytes() == expected.params.tobytes()
 
     # A finite loss whose gradient overflows.
     state = state_of(plan)
@@ -263,7 +272,7 @@ def test_nonfinite_stops_before_the_update():
     state.params[plan.params[2].offset : plan.params[2].end] = 1e-20
     batches.y[:] = 1e18
     with pytest.raises(NonFiniteError, match="the gradient of op_1/kernel"):
-        program.train(state, batches, 0, 4, totals)
+        train(NativeEngine(), plan, state, batches, 4, totals)
     assert state.step == 0
 
 
@@ -271,7 +280,7 @@ def steps(plan: Plan, batch: int, scale: float = 1.0) -> State:
     state, batches = state_of(plan), batches_of(plan, 60, batch)
     batches.x[:] *= np.float32(scale)
     totals = np.zeros(plan.totals_size)
-    NativeEngine().compile(plan).train(state, batches, 0, batches.steps, totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
     return state
 
 
@@ -287,8 +296,8 @@ VARIANTS = [(kind, {}) for kind in sorted(OPTIMIZERS)] + [
 
 @pytest.mark.parametrize(("kind", "changes"), VARIANTS)
 @pytest.mark.parametrize("batch", [1, 3, 20])
-def test_updates_on_the_fly_leave_the_same_bits(kind, changes, batch):
-    """A clip that clips nothing makes the engine lay down the whole gradient first."""
+def test_fused_updates_have_the_same_bits(kind, changes, batch):
+    """Clipping, even without effect, prevents fusion."""
     builder = Builder(1).dense(300, "relu").dense(37, "tanh").dropout(0.2)
     builder.dense(130, "gelu", bias=False).dense(5, frozen=("kernel", "bias"))
     builder.dense(1)
@@ -298,20 +307,20 @@ def test_updates_on_the_fly_leave_the_same_bits(kind, changes, batch):
         )
         for clip in (0.0, 1e30)
     ]
-    # Inputs of 1e16 are checked the long way: their gradients are finite all the same.
+    # Inputs of 1e16 take the checked path, although their gradients are finite.
     for scale in (1.0, 1e16) if kind == "adam" else (1.0,):
-        fly, whole = (steps(plan, batch, scale) for plan in plans)
-        assert fly.params.tobytes() == whole.params.tobytes()
-        assert fly.slots.tobytes() == whole.slots.tobytes()
+        fused, separate = (steps(plan, batch, scale) for plan in plans)
+        assert fused.params.tobytes() == separate.params.tobytes()
+        assert fused.slots.tobytes() == separate.slots.tobytes()
 
 
-def test_batches_of_many_rows_a_sample_are_not_updated_on_the_fly():
+def test_many_rows_per_sample_are_not_fused():
     builder = Builder(16, 3).dense(5, "tanh").dense(2)
     plan = builder.plan(mse(), optimizer("sgd"))
     state, batches = state_of(plan), batches_of(plan, 100, 100)
     truth = precise(state)
-    NativeEngine().compile(plan).train(state, batches, 0, 1, np.zeros(2))
-    ReferenceEngine().compile(plan).train(truth, batches, 0, 1, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 1)
+    train(ReferenceEngine(), plan, truth, batches, 1)
     close(state.params, truth.params, 1e-6)
 
 
@@ -327,7 +336,7 @@ def test_frozen_variables_stay():
     before = state.params.copy()
     program = NativeEngine().compile(plan)
     _, gradient = program.gradient(state, batches, 0)
-    program.train(state, batches, 0, 4, np.zeros(plan.totals_size))
+    train(NativeEngine(), plan, state, batches, 4)
     for slot in plan.params:
         part = slice(slot.offset, slot.end)
         same = np.array_equal(state.params[part], before[part])
@@ -340,7 +349,7 @@ def test_padding_stays_zero(kind):
     changes = {"epsilon": 0.0} if "epsilon" in OPTIMIZERS[kind] else {}
     plan = Builder(3).dense(5, "tanh").dense(1).plan(mse(), optimizer(kind, **changes))
     state, batches = state_of(plan), batches_of(plan, 20, 5)
-    NativeEngine().compile(plan).train(state, batches, 0, 4, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 4)
     padding = np.ones(plan.params_size, bool)
     for slot in plan.params:
         padding[slot.offset : slot.end] = False

@@ -1,4 +1,4 @@
-"""Training counts numbers below 1.2e-38 as zero, and nobody else notices."""
+"""Training treats numbers below 1.2e-38 as zero, without affecting its caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import pytest
 from kurve import _core
 from kurve.engines.base import State
 from kurve.engines.native import NativeEngine
-from tests.native.plans import Builder, article, batches_of, mse, optimizer, state_of
+from tests.native.plans import (
+    Builder,
+    article,
+    batches_of,
+    mse,
+    optimizer,
+    state_of,
+    train,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +31,8 @@ def _restore_threads() -> Iterator[None]:
 
 
 def fading(threads: int) -> tuple[State, np.ndarray]:
-    """After 20 steps in which no row reaches the second layer; its momenta began near
-    the smallest normal number."""
+    """The state and the momenta of the second layer after 20 steps in which no row
+    reaches it; they started near the smallest normal number."""
     plan = Builder(4).dense(256, "relu").dense(256, "relu").dense(1)
     plan = plan.plan(mse(), optimizer())
     state, batches = state_of(plan), batches_of(plan, 640, 32)
@@ -32,11 +40,11 @@ def fading(threads: int) -> tuple[State, np.ndarray]:
     state.params[bias.offset : bias.end] = -100
     state.slots[0, kernel.offset : kernel.end] = np.float32(2e-38)
     _core.set_threads(threads)
-    NativeEngine().compile(plan).train(state, batches, 0, 20, np.zeros(2))
+    train(NativeEngine(), plan, state, batches, 20)
     return state, state.slots[0, kernel.offset : kernel.end]
 
 
-def test_momenta_that_fade_away_never_become_slow_numbers():
+def test_fading_momenta_never_become_subnormal():
     states = []
     for count in (1, 2, 8):
         state, momenta = fading(count)
@@ -46,7 +54,7 @@ def test_momenta_that_fade_away_never_become_slow_numbers():
     assert len(set(states)) == 1
 
 
-def test_training_leaves_the_callers_float_mode_as_it_was():
+def test_training_restores_the_float_mode_of_the_caller():
     fading(2)
     small = np.float32(2e-38) * np.ones(1, np.float32)
     assert (small * np.float32(0.25))[0] > 0
@@ -62,7 +70,6 @@ def test_a_signal_handler_runs_in_the_usual_float_mode():
 
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
-    program = NativeEngine().compile(plan)
-    program.train(state, batches, 0, batches.steps, np.zeros(2))
+    train(NativeEngine(), plan, state, batches)
     signal.signal(signal.SIGALRM, before)
     assert products == [pytest.approx(5e-39)]

@@ -1,6 +1,6 @@
-"""The number of threads: where it comes from, and that no bit depends on it.
+"""The number of threads: its default and its limits, and that no bit depends on it.
 
-What threads of the program and forked children do is in tests/faults/test_threads.py.
+For threads of the caller and forked children, see tests/faults/test_threads.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kurve import _core
 from kurve.engines.native import NativeEngine
 from kurve.plan import Plan
 from tests.native.neighbours import group, hold
-from tests.native.plans import Builder, batches_of, mse, optimizer, state_of
+from tests.native.plans import Builder, batches_of, mse, optimizer, state_of, train
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def trained(threads: int) -> tuple[bytes, bytes]:
     plan = wide()
     state, batches = state_of(plan), batches_of(plan, 200, 37, weights=True)
     totals = np.zeros(plan.totals_size)
-    NativeEngine().compile(plan).train(state, batches, 0, batches.steps, totals)
+    train(NativeEngine(), plan, state, batches, totals=totals)
     return state.params.tobytes() + state.slots.tobytes(), totals.tobytes()
 
 
@@ -55,7 +55,7 @@ def test_same_bits_for_any_number_of_threads():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are stopped by ptrace")
-def test_same_bits_where_a_thread_is_stopped_again_and_again():
+def test_same_bits_while_threads_are_repeatedly_stopped():
     code = (
         "import hashlib\n"
         "from tests.native.test_threads import trained\n"
@@ -82,12 +82,9 @@ def test_same_bits_where_a_thread_is_stopped_again_and_again():
 
 def test_the_gil_is_released():
     plan = wide()
-    state, program = state_of(plan), NativeEngine().compile(plan)
-    batches = batches_of(plan, 4000, 10)
+    state, batches = state_of(plan), batches_of(plan, 4000, 10)
     counted = 0
-    thread = threading.Thread(
-        target=program.train, args=(state, batches, 0, 400, np.zeros(2))
-    )
+    thread = threading.Thread(target=train, args=(NativeEngine(), plan, state, batches))
     thread.start()
     while thread.is_alive():
         counted += 1
@@ -129,7 +126,7 @@ def test_the_default_keeps_to_the_affinity():
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.2, 1), (1.4, 1), (1.5, 2), (9, 2)])
 def test_the_default_keeps_to_the_quota(cpus: float, threads: int):
-    """A quota is rounded, and the cores at hand are the most."""
+    """A quota is rounded, and limited by the available cores."""
     if len(getattr(os, "sched_getaffinity", lambda pid: [0])(0)) < 2:
         pytest.skip("one core")
     code = (

@@ -1,7 +1,7 @@
 """Errors in units in the last place, over every exponent and sign of float32.
 
-The table in docs/explanation.md comes from here: tests/native/cpp/ulp.cpp measures the
-functions one by one, and the plans below what users get.
+The table in docs/explanation.md comes from here: tests/native/cpp/ulp.cpp measures
+single functions, and the plans below measure activations as users get them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ACTIVATIONS = {
 
 
 def sweep(each: int = 2048) -> np.ndarray:
-    """`each` mantissas of every exponent, both signs; thresholds; what is special."""
+    """`each` mantissas of every exponent, both signs; thresholds and special values."""
     random = np.random.default_rng(0)
     step = 2**23 // each
     mantissas = np.arange(each) * step + random.integers(0, step, (255, each))

@@ -1,4 +1,4 @@
-"""The core refuses a plan whose numbers do not fit; it never crashes."""
+"""The core refuses a malformed plan; it never crashes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def dense(
         ({"inputs": 2**62}, "an input of a plan must have axes of at least 1"),
         ({"offset": -(2**40)}, "the variable k of a plan must lie within its vector"),
         ({"offset": 2**62}, "the variable k of a plan must lie within its vector"),
-        ({"offset": 12}, "the variable b of a plan must have a place of its own"),
+        ({"offset": 12}, "the variable b of a plan must not overlap another variable"),
         ({"shape": (3, 0)}, "the variable k of a plan must have axes of at least 1"),
         ({"shape": (2**31, 2**31)}, "the variable k of a plan must have axes"),
         ({"shape": ()}, "shapes of d do not fit its kernel"),
@@ -87,7 +87,7 @@ def test_arrays_of_another_size() -> None:
             program.predict(*wrong)
 
 
-def test_spoilt_plans() -> None:
+def test_mutated_plans() -> None:
     """Thousands of plans, each with one to three wrong numbers or parts."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.native.wrong_plans", "0", "4000"],

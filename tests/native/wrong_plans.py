@@ -2,8 +2,8 @@
 
 usage: python -m tests.native.wrong_plans FIRST COUNT
 
-Prints the number of each plan before it is made, so that a crash names its plan, then
-how many were refused and how many ran.
+Prints the number of each plan before it is built, so that a crash can be traced to it,
+then how many plans were refused and how many calls ran.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ FLOATS = [
 ]
 FLOATS += [1e18, 1e300, -1e300, math.nan, math.inf, -math.inf]
 REFUSALS = (ValueError, TypeError, NotImplementedError, MemoryError, OverflowError)
-MOST = 100_000  # floats of a vector or a sample that is made
+MAX_SIZE = 100_000  # floats of a vector or a sample
 
 
 def plain(plan: Plan) -> dict[str, Any]:
-    """The arguments of the core's Program, as lists and tables."""
+    """The arguments of the core's Program, as lists and dicts."""
 
     def op(op: Op) -> list[Any]:
         params = {role: plan.params.index(s) for role, s in op.params.items()}
@@ -74,29 +74,29 @@ def plain(plan: Plan) -> dict[str, Any]:
 
 
 def all_plans() -> list[tuple[dict[str, Any], int]]:
-    """Plans, and how many slots each optimizer has."""
-    made = [
-        model_of(stack, "native")._ready_program().plan for stack in STACKS.values()
+    """Plans, and the number of slots of each optimizer."""
+    plans = [
+        model_of(stack, "native")._network.program().plan for stack in STACKS.values()
     ]
     dense = Builder(3, 5).normalization().dense(7, "gelu", l2=0.1).dropout(0.2)
     dense.activation("elu").dense(4).softmax()
     sparse = Spec("sparse_categorical_crossentropy", {"from_logits": False})
-    made += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
+    plans += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
     outputs_per_target = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
     losses = [
         mse(),
         Spec("pinball", outputs_per_target),
         Spec("gaussian_nll", {"beta": 0.5}),
     ]
-    made += [
+    plans += [
         Builder(5).dense(8, "snake").dense(4).plan(loss, optimizer("rmsprop"))
         for loss in losses * 4
     ]
-    return [(plain(plan), slots_of(plan.optimizer)) for plan in made]
+    return [(plain(plan), slots_of(plan.optimizer)) for plan in plans]
 
 
 def places(node: Any) -> list[tuple[Any, Any]]:
-    """Each number, text and part: what it lies in, and where."""
+    """Each number, text and part, as its container and its key there."""
     found = []
     keys = node.keys() if isinstance(node, dict) else range(len(node))
     for key in list(keys):
@@ -106,7 +106,7 @@ def places(node: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def spoil(chance: random.Random, plan: dict[str, Any], words: list[str]) -> None:
+def mutate(chance: random.Random, plan: dict[str, Any], words: list[str]) -> None:
     node, key = chance.choice(places(plan))
     value = node[key]
     if isinstance(value, bool):
@@ -161,8 +161,11 @@ def program_of(plan: dict[str, Any]) -> _core.Program:
 
 
 def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
-    """Each call of the core with arrays that fit the plan, or almost. Returns how many
-    were done."""
+    """Make each call of the core, with arrays that fit the plan, or nearly.
+
+    Returns:
+        How many calls succeeded.
+    """
     program = program_of(plan)
 
     def some(size: int) -> int:
@@ -172,16 +175,16 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
 
     def vector(slots: list[Any]) -> np.ndarray:
         end = max((s[2] + math.prod(s[1]) for s in slots), default=0)
-        return np.ones(some(-(-min(end, MOST) // 16) * 16), np.float32)
+        return np.ones(some(-(-min(end, MAX_SIZE) // 16) * 16), np.float32)
 
     n, rng = 3, np.random.default_rng(0)
-    inputs, outputs = (min(math.prod(plan[k]), MOST) for k in ("input", "output"))
+    inputs, outputs = (min(math.prod(plan[k]), MAX_SIZE) for k in ("input", "output"))
     params, buffers = vector(plan["params"]), vector(plan["buffers"])
     state = _core.State(
         params, buffers, np.zeros((some(slots), len(params)), "f"), np.ones(some(1))
     )
     x = rng.normal(size=(n, some(inputs))).astype(np.float32)
-    totals = np.zeros(2 + sum(min(m[2], MOST) for m in plan["metrics"]))
+    totals = np.zeros(2 + sum(min(m[2], MAX_SIZE) for m in plan["metrics"]))
     y = np.zeros((n, some(outputs)), np.float32)
     bounds = np.array(chance.choice([[0, 2, 3], [0, 3], [0, 4], [3, 1], [0]]), np.int64)
     order = np.array(chance.choice([[0, 1, 2], [2, 2, 9], [-1, 0, 1]]), np.int64)
@@ -201,8 +204,8 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
         gradient = np.empty(some(len(params)), np.float32)
         rows = min(n * outputs, 100)
         jacobian = np.empty((some(rows), len(params)), np.float32)
-        keeper = type("Keeper", (), {"step": 0})()
-        jobs = [_core.Job(program, keeper, state, 0, 1, batches, 0, which + 1, totals)]
+        owner = type("Owner", (), {"step": 0})()
+        jobs = [_core.Job(program, owner, state, 0, 1, batches, 0, which + 1, totals)]
         calls = [
             (program.predict, params, buffers, [x], [y]),
             (program.test, state, 0, 1, batches, totals),
@@ -221,7 +224,7 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
 
 def main(first: int, count: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if "libasan" not in Path("/proc/self/maps").read_text():  # which takes more
+    if "libasan" not in Path("/proc/self/maps").read_text():  # it needs more
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, hard))
     plans = all_plans()
     words = ["", "pool", "max", "kernel", "bias", "nan"]
@@ -235,7 +238,7 @@ def main(first: int, count: int) -> None:
         chance = random.Random(number)
         plan, slots = copy.deepcopy(chance.choice(plans))
         for _ in range(chance.choice([1, 1, 2, 3])):
-            spoil(chance, plan, words)
+            mutate(chance, plan, words)
         try:
             done += run(chance, plan, slots)
         except REFUSALS:

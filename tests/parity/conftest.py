@@ -1,4 +1,5 @@
-"""The parity suite: Kurve beside Keras 3 on the torch backend, and beside torch itself.
+"""The parity suite: Kurve against Keras 3 on the torch backend, and against torch
+itself.
 
 It needs keras and torch (extra `parity`) and is skipped, with the reason, without them.
 """
@@ -14,6 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # for `twins` and `tables`
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Warnings are errors, but not those that Keras and torch cause in themselves."""
+    """Warnings are errors, except those that Keras and torch raise internally."""
     for third_party in ("keras", "torch", "optree"):
         config.addinivalue_line("filterwarnings", rf"ignore:::{third_party}(\..*)?")

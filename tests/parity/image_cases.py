@@ -1,4 +1,4 @@
-"""Every layer for images beside Keras: what is built, in either library."""
+"""Every layer for images, as built in Kurve and in Keras."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IMAGE, SEQUENCE = (7, 6, 4), (9, 4)
 
 
 class ImageCase(NamedTuple):
-    """Layers for samples of one shape, between a first convolution of 1 x 1, which
-    passes the gradient of their input on, and a dense layer."""
+    """Layers for samples of one shape, between a 1 x 1 convolution, whose gradient
+    shows that of their input, and a dense layer."""
 
     layers: list[Call]
     input_shape: tuple[int, ...] = IMAGE
@@ -118,8 +118,8 @@ CASES = {
     "AveragePooling2D same": ImageCase(
         [layer("AveragePooling2D", pool_size=(3, 4), strides=2, padding="same")]
     ),
-    # Only with as many zeros on either side: Keras's torch backend repeats the border
-    # where they differ, and its others do not.
+    # Only with as many zeros on either side: where they differ, Keras's torch backend
+    # repeats the border, and its other backends do not.
     "AveragePooling1D same": ImageCase(
         [layer("AveragePooling1D", pool_size=3, strides=2, padding="same")], SEQUENCE
     ),

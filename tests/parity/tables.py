@@ -1,4 +1,4 @@
-"""The cases: every activation, loss, optimizer, way of clipping and schedule."""
+"""The cases: every activation, loss, optimizer, kind of clipping and schedule."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ACTIVATIONS = {
     )
     for name in ACTIVATION_NAMES
 } | {
-    # The same through a layer of its own, which engines do not fuse.
+    # The same as a separate layer, which engines do not fuse.
     f"Activation({name!r})": Case(
         [dense(12), call("layers.Activation", activation=name), dense(2)],
         optimizer=call("optimizers.SGD", learning_rate=0.05),
@@ -57,7 +57,7 @@ _LOSSES: dict[str, tuple[Any, str, str | None]] = {
     "binary": ("binary_crossentropy", "signs", "sigmoid"),
     "categorical": ("categorical_crossentropy", "one-hot", "softmax"),
     "sparse": ("sparse_categorical_crossentropy", "classes", "softmax"),
-    # outputs that sum to no 1: Keras divides by their sum
+    # outputs that do not sum to 1: Keras divides by their sum
     "categorical of sigmoids": ("categorical_crossentropy", "one-hot", "sigmoid"),
     "sparse of sigmoids": ("sparse_categorical_crossentropy", "classes", "sigmoid"),
 }
@@ -155,7 +155,8 @@ SCHEDULE_CALLS = {
 
 
 def _slower(schedule: Call) -> Call:
-    """A fiftieth of the rates, for optimizers whose steps are as long as the rate."""
+    """A fiftieth of the rates, for optimizers whose steps have the length of the
+    rate."""
     names = ("initial_learning_rate", "warmup_target")
     given = dict(schedule.arguments)
     return Call(schedule.path, given | {k: given[k] / 50 for k in names if k in given})

@@ -23,7 +23,7 @@ OPTIMIZER = [
     "gradient_accumulation_steps",
 ]
 
-CUSTOM_PREFIX = {
+KURVE_ONLY = {
     "layers": ["FourierFeatures"],
     "losses": ["GaussianNLL", "Pinball"],
     "initializers": ["SineUniform"],
@@ -33,11 +33,11 @@ CUSTOM_PREFIX = {
 
 
 def shared(path: str) -> list[str]:
-    """The classes of a module that Keras has too."""
+    """The classes of a module that Keras has, too."""
     names = attrgetter(path)(kurve).CLASSES
     theirs = attrgetter(path)(keras)
-    assert not [name for name in CUSTOM_PREFIX.get(path, []) if hasattr(theirs, name)]
-    return [name for name in names if name not in CUSTOM_PREFIX.get(path, [])]
+    assert not [name for name in KURVE_ONLY.get(path, []) if hasattr(theirs, name)]
+    return [name for name in names if name not in KURVE_ONLY.get(path, [])]
 
 
 LACKING: dict[str, list[str]] = {
@@ -65,7 +65,6 @@ LACKING: dict[str, list[str]] = {
     **{f"optimizers.schedules.{name}": [] for name in shared("optimizers.schedules")},
     **{f"losses.{name}": [] for name in shared("losses")},
     **{f"metrics.{name}": [] for name in kurve.metrics.CLASSES},
-    "metrics.SparseTopKCategoricalAccuracy": ["from_sorted_ids"],
     **{f"initializers.{name}": [] for name in shared("initializers")},
     **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
     "callbacks.Callback": [],
@@ -111,15 +110,15 @@ ADDED = {
     "Sequential.compile": ["engine"],
     "Sequential.fit": ["checkpoint", "checkpoint_freq"],
 } | {
-    # Keras takes it too, inside **kwargs
+    # Keras accepts it too, in **kwargs
     f"layers.{name}": ["input_shape"]
     for name in shared("layers")
 }
 
 OTHER_DEFAULTS = {
-    # needed here, where Keras has None and fails later
+    # required here, where Keras defaults to None and fails later
     "Input": ["shape"],
-    "Sequential.predict": ["x"],  # so that a misspelt name of it can be named
+    "Sequential.predict": ["x"],  # so that a misspelled name can be corrected
     "Sequential.predict_on_batch": ["x"],
     "Sequential.train_on_batch": ["y"],
     "Sequential.test_on_batch": ["y"],
@@ -127,7 +126,7 @@ OTHER_DEFAULTS = {
 
 
 def arguments(thing: Any) -> dict[str, Any]:
-    """Names and defaults, those that **kwargs hand to base classes included."""
+    """Names and defaults, including those that **kwargs pass to base classes."""
     if not inspect.isclass(thing):
         return _parameters(thing)[0]
     found: dict[str, Any] = {}
@@ -167,7 +166,7 @@ def test_arguments(path: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(set(LACKING) - {"Sequential"}))
 def test_positions(path: str) -> None:
-    """What can be given without its name means the same in Keras."""
+    """Positional arguments mean the same in Keras."""
     ours, theirs = (
         [
             p.name
@@ -194,7 +193,7 @@ def test_names_of_objects(path: str) -> None:
 
 @pytest.mark.parametrize("kind", ["optimizers", "losses", "metrics", "initializers"])
 def test_all_that_keras_knows_by_name(kind: str) -> None:
-    """Each class by its name, and by its short names that Keras has too."""
+    """Each class by its name and by the short names that Keras has."""
     ours, theirs = getattr(kurve, kind), getattr(keras, kind)
     short = {
         "optimizers": ["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "adamax"],
@@ -214,7 +213,7 @@ def test_all_that_keras_knows_by_name(kind: str) -> None:
 
 @pytest.mark.parametrize("name", [*kurve.optimizers.CLASSES, "adam", "rmsprop"])
 def test_defaults_by_name(name: str) -> None:
-    """The numbers of an optimizer made by its name."""
+    """The hyperparameters of an optimizer made by name."""
     ours = kurve.optimizers.get(name).get_config()
     theirs = keras.optimizers.get(name).get_config()
     for key in set(ours) & set(theirs) - {"name"}:

@@ -1,4 +1,4 @@
-"""Losses, metrics and layers called by themselves, beside Keras's."""
+"""Losses, metrics and layers called directly, against Keras's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def numbers(result: Any) -> np.ndarray:
 
 
 def data(shape: tuple[int, ...], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and outputs that fit a loss or metric."""
+    """Targets and outputs for a loss or metric."""
     p = RNG.uniform(0.05, 0.95, shape).astype(np.float32)
     if kind.startswith("sparse"):
         return RNG.integers(0, shape[-1], shape[:-1]).astype(np.float32), p
@@ -51,7 +51,7 @@ def weightings(rows: tuple[int, ...]) -> list[np.ndarray | None]:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_by_name(name: str, shape: tuple[int, ...]) -> None:
-    """`losses.get` gives what Keras gives, a function or an object."""
+    """`losses.get` returns a function or an object, as Keras does."""
     ours, theirs = kurve.losses.get(name), keras.losses.get(name)
     assert inspect.isfunction(ours) == inspect.isfunction(theirs)
     kind = kurve.losses.as_loss(name).kind
@@ -97,13 +97,13 @@ def test_metrics_by_name(name: str, shape: tuple[int, ...]) -> None:
     assert type(ours).__name__ == type(theirs).__name__
     assert ours.name == theirs.name
     if ours.kind == "r2_score" and len(shape) > 2:
-        return  # Keras takes (B, O) alone
+        return  # Keras accepts (B, O) only
     if "top_k" in ours.kind:
         shape = (*shape[:-1], 6)  # Keras needs k classes
     y, p = data(shape, ours.kind)
     for weights in weightings(shape[:-1]):
         if np.ndim(weights) == 0 and weights is not None:
-            continue  # of one weight for all Keras makes a sum over all elements
+            continue  # with a scalar weight Keras sums over all elements
         if ours.kind.startswith(("sparse", "top")) and np.ndim(weights) > 1:
             continue  # Keras flattens the rows of these
         ours.reset_state()

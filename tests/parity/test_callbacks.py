@@ -1,4 +1,4 @@
-"""Callbacks beside Keras's: when they act, and what the logs show of it."""
+"""Callbacks against Keras's: when they act, and what the logs show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import kurve
 
 RTOL = TOLERANCES["float32"]
 FAST = call("optimizers.SGD", learning_rate=0.5, momentum=0.9)
-# The validation loss falls and jumps about.
+# The validation loss falls, with jumps.
 BUMPY = Fit(
     Case([dense(8, "tanh"), dense(2)], "mse", FAST),
     metrics=["mae", call("metrics.R2Score")],
@@ -66,7 +66,7 @@ CALLBACKS = {
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_callback(name: str, engine: str) -> None:
-    """The epoch at which it ends, the learning rates, the weights that stay."""
+    """The epoch at which training stops, the learning rates, the final weights."""
     ours, theirs = pair(BUMPY, engine)
     mine, other = make(kurve, CALLBACKS[name]), make(keras, CALLBACKS[name])
     histories = run(BUMPY, ours, callbacks=mine), run(BUMPY, theirs, callbacks=other)
@@ -79,8 +79,8 @@ def test_callback(name: str, engine: str) -> None:
 
 
 def test_the_cases_act() -> None:
-    """Every way of stopping stops, at various epochs, and every way of cutting cuts:
-    none of the cases above passes because nothing happens."""
+    """Every stopping callback stops, at various epochs, and every reduction of the rate
+    happens: no case above passes because nothing happens."""
     ends, rates = {}, {}
     for name, described in CALLBACKS.items():
         model, _ = pair(BUMPY, "reference")
@@ -93,7 +93,7 @@ def test_the_cases_act() -> None:
 
 
 def test_schedule_of_the_optimizer_in_the_logs(engine: str) -> None:
-    """A schedule's rate is the one of the next update."""
+    """A schedule's rate is that of the next update."""
     schedule = call(
         "optimizers.schedules.ExponentialDecay",
         initial_learning_rate=0.1,
@@ -119,7 +119,7 @@ HOOKS = [
 
 
 def recorder(library: Any, seen: list[Any]) -> Any:
-    """A callback of `library` that writes down each call and the names in its logs."""
+    """A callback of `library` that records each call and the names in its logs."""
 
     def hook(name: str) -> Any:
         def record(self: Any, *arguments: Any, logs: Any = None) -> None:
@@ -134,7 +134,8 @@ def recorder(library: Any, seen: list[Any]) -> Any:
 
 
 def test_order_of_the_hooks(engine: str) -> None:
-    """Which hook is called when, with which numbers, and which names it gets."""
+    """Which hook is called when, with which indices, and with which names in its
+    logs."""
     traces = []
     for library, model in zip((kurve, keras), pair(BUMPY, engine), strict=True):
         seen: list[Any] = []
@@ -147,7 +148,7 @@ def test_order_of_the_hooks(engine: str) -> None:
 
 
 def test_params_and_model(engine: str) -> None:
-    """What a callback finds in `self.params`."""
+    """The content of a callback's `self.params`."""
     params = []
     for library, model in zip((kurve, keras), pair(BUMPY, engine), strict=True):
         callback = recorder(library, [])

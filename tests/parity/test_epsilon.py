@@ -1,4 +1,4 @@
-"""Where epsilon stands in the formula shows once gradients are as small as epsilon.
+"""The place of epsilon in the formula matters once gradients are as small as epsilon.
 
 Keras's Adam divides by sqrt(v) + epsilon before the correction of v's start at zero
 ("epsilon hat"); the algorithm box of Kingma & Ba, and torch, correct v first.
@@ -29,7 +29,7 @@ from twins import (
 )
 
 SMALL = 1e-6
-"""Size of the sample weights: gradients are about as small as epsilon, 1e-7, is."""
+"""Size of the sample weights: gradients are then about as small as epsilon, 1e-7."""
 
 CASES = {
     name + (" amsgrad" if more else ""): Case(
@@ -68,7 +68,8 @@ def test_small_gradients_in_float64(name: str) -> None:
 
 
 def test_the_other_form_would_be_seen() -> None:
-    """torch's Adam ends elsewhere, by a tenth of the way that the weights went."""
+    """torch's Adam ends elsewhere, by a tenth of the distance that the weights
+    moved."""
     case = CASES["Adam"]
     x, y, weights = data_of(case)
     start, variables = variables_of(case), variables_of(case)

@@ -1,5 +1,5 @@
 """Files from Keras to Kurve and from Kurve to Keras: predictions are equal, and
-training goes on with equal losses, for every case of the suite."""
+training continues with equal losses, for every case of the suite."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def only_in_kurve(case: Case) -> bool:
 
 
 def after_some_steps(library: Any, case: Case) -> Any:
-    """The case's model in one library, trained a little, so that the optimizer has
-    something to forget."""
+    """The case's model in one library, trained for a few steps, so that the optimizer
+    has a state."""
     model = twin_models(case)[library is keras]
     metrics = [] if case.target == "classes" else ["mae"]
     model.compile(

@@ -1,4 +1,4 @@
-"""`fit`, `evaluate` and `predict` beside Keras: logs, results and weights."""
+"""`fit`, `evaluate` and `predict` against Keras: logs, results and weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PENALIZED = network(kernel_regularizer=call("regularizers.L2", l2=0.01))
 
 @dataclass
 class Fit:
-    """A case, what its metrics are, and how it is fitted."""
+    """A case, its metrics, and how it is fitted."""
 
     case: Case
     metrics: list[Any] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Fit:
 
     @property
     def repeats(self) -> bool:
-        """Whether a metric is asked for with weights and without."""
+        """Whether a metric is requested both with weights and without."""
         return any(metric in self.weighted_metrics for metric in self.metrics)
 
 
@@ -147,7 +147,8 @@ def test_fit(name: str, engine: str) -> None:
 
 @pytest.mark.parametrize("name", FITS)
 def test_evaluate_and_predict(name: str, engine: str) -> None:
-    """Results in the order of `compile`, a list or a dictionary, weights or none."""
+    """Results in the order of `compile`, as list or dictionary, with and without
+    weights."""
     fit = FITS[name]
     ours, theirs = pair(fit, engine)
     x, y, _ = rows(fit)
@@ -156,7 +157,7 @@ def test_evaluate_and_predict(name: str, engine: str) -> None:
         mine = ours.evaluate(x, y, verbose=0, **given)
         other = theirs.evaluate(x, y, verbose=0, **given)
         assert isinstance(mine, list) == isinstance(other, list)
-        if fit.repeats:  # Keras's list then names one of them twice
+        if fit.repeats:  # Keras's list then has one of them twice
             mine, other = mine[:2], other[:2]
         np.testing.assert_allclose(mine, other, RTOL, 1e-6)
     mine = ours.evaluate(x, y, verbose=0, return_dict=True)
@@ -172,7 +173,8 @@ def test_evaluate_and_predict(name: str, engine: str) -> None:
 
 
 def test_results_of_batches(engine: str) -> None:
-    """train_on_batch gives the loss before its update, test_on_batch no update."""
+    """train_on_batch returns the loss before its update; test_on_batch does not
+    update."""
     fit = FITS["metrics"]
     ours, theirs = pair(fit, engine)
     x, y, _ = rows(fit)
@@ -185,7 +187,7 @@ def test_results_of_batches(engine: str) -> None:
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("part", ["model", "first layer", "layer of a frozen model"])
 def test_trainable(part: str, late: bool, engine: str) -> None:
-    """Of the model or a layer, before `compile` or between it and the first fit."""
+    """For the model or a layer, before `compile` or between it and the first fit."""
     fit = FITS["penalties"]
     ours, theirs = pair(fit, engine)
     for model, more in ((ours, {"engine": engine}), (theirs, {})):
@@ -202,13 +204,13 @@ def test_trainable(part: str, late: bool, engine: str) -> None:
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert np.abs(mine - other).max() <= RTOL * max(np.abs(other).max(), 1e-6)
     ours.layers[0].trainable = theirs.layers[0].trainable = part == "first layer"
-    if part == "first layer":  # the JAX backend refuses it, others train as before
+    if part == "first layer":  # the JAX backend rejects it, others train as before
         with pytest.raises(ValueError, match="compile"):
             run(fit, ours)
 
 
 def test_a_second_compile_starts_the_optimizer_anew(engine: str) -> None:
-    """The weights stay; Adam's means begin at zero again, in Keras too."""
+    """The weights are kept; Adam's means restart at zero, as in Keras."""
     fit = Fit(Case(network(), "mse", "adam"))
     ours, theirs = pair(fit, engine)
     for model, more in ((ours, {"engine": engine}), (theirs, {})):

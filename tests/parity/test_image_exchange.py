@@ -1,5 +1,5 @@
-"""Files of image layers between Keras and Kurve: equal predictions, and training goes
-on with equal losses."""
+"""Files of image layers between Keras and Kurve: predictions are equal, and training
+continues with equal losses."""
 
 from __future__ import annotations
 

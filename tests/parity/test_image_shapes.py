@@ -1,5 +1,6 @@
-"""Windows of random shapes, strides, paddings, dilations and groups beside Keras:
-outputs and gradients in float64, where no rounding hides an index off by one."""
+"""Windows of random shapes, strides, paddings, dilations and groups against Keras:
+outputs and gradients in float64, where rounding cannot hide an index that is off by
+one."""
 
 from __future__ import annotations
 
@@ -20,10 +21,20 @@ NUMBER = st.integers(1, 4)
 
 @st.composite
 def cases(draw: st.DrawFn) -> ImageCase:
-    kind = draw(st.sampled_from([
-        "Conv2D", "Conv1D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose",
-        "MaxPooling2D", "AveragePooling2D", "MaxPooling1D",
-    ]))  # fmt: skip
+    kind = draw(
+        st.sampled_from(
+            [
+                "Conv2D",
+                "Conv1D",
+                "DepthwiseConv2D",
+                "SeparableConv2D",
+                "Conv2DTranspose",
+                "MaxPooling2D",
+                "AveragePooling2D",
+                "MaxPooling1D",
+            ]
+        )
+    )
     axes = 2 if "2D" in kind else 1
     many = st.tuples(*[NUMBER] * axes)
     shape = tuple(draw(st.integers(1, 9)) for _ in range(axes))
@@ -54,9 +65,12 @@ def cases(draw: st.DrawFn) -> ImageCase:
 
 
 @settings(
-    max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False,
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.filter_too_much],
-)  # fmt: skip
+)
 @given(case=cases())
 def test_outputs_and_gradients(case: ImageCase) -> None:
     try:
@@ -69,7 +83,7 @@ def test_outputs_and_gradients(case: ImageCase) -> None:
     values = [random.normal(size=w.shape).astype(np.float32) for w in ours.weights]
     ours.set_weights(values)
     ours.compile("sgd", "mse", engine="reference")
-    state = ours._training_state()
+    state = ours._network.training_state()
     state = replace(state, params=state.params.astype(np.float64))
     x = random.normal(size=(8, *case.input_shape))
     y = random.normal(size=(8, 2))
@@ -83,7 +97,7 @@ def test_outputs_and_gradients(case: ImageCase) -> None:
             if "must be contiguous" not in str(error):
                 raise
             assume(False)
-    got = ours._ready_program().predict(state, x)
+    got = ours._network.program().predict(state, x)
     tolerance = TOLERANCES["gradient float64"]
     assert np.abs(got - expected).max() <= tolerance * np.abs(expected).max()
     check_gradient(ours, state, x, y, loss, gradients, tolerance)

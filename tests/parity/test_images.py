@@ -1,4 +1,4 @@
-"""Image layers beside Keras: outputs, gradients, and twenty steps of training."""
+"""Image layers against Keras: outputs, gradients, and twenty steps of training."""
 
 from __future__ import annotations
 
@@ -134,14 +134,16 @@ def test_gradient(name: str, engine: str) -> None:
     _, theirs = twin_models(name)
     x, y = data_of(name)
     loss, expected = gradient_of(theirs, x[:BATCH], y[:BATCH])
-    check_gradient(model, model._training_state(), x, y, loss, expected, TOLERANCE)
+    check_gradient(
+        model, model._network.training_state(), x, y, loss, expected, TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_in_float64(name: str) -> None:
-    """No rounding left to hide behind."""
+    """In float64, where rounding cannot hide an error."""
     model = compiled(name, "reference")
-    state = model._training_state()
+    state = model._network.training_state()
     state = replace(
         state,
         params=state.params.astype(np.float64),
@@ -165,9 +167,9 @@ def check_gradient(
     tolerance: float,
 ) -> None:
     batches = Batches(x, y, None, None, np.array([0, BATCH]))
-    value, gradient = model._ready_program().gradient(state, batches, 0)
+    value, gradient = model._network.program().gradient(state, batches, 0)
     assert value == pytest.approx(loss, rel=tolerance)
-    slots = [slot for slot in model._plan.params if slot.trainable]
+    slots = [slot for slot in model._network.plan.params if slot.trainable]
     largest = max(np.abs(other).max() for other in expected)
     for slot, other in zip(slots, expected, strict=True):
         mine = gradient[slot.offset : slot.end].reshape(slot.shape)
@@ -221,7 +223,7 @@ def test_moved_pictures(what: str, mode: str, interpolation: str) -> None:
 
 
 def test_ties_of_max_pooling_go_to_the_first() -> None:
-    """Whole numbers, many of them equal: the gradient of the input shows the winner."""
+    """Integers, many of them equal: the gradient of the input shows which one wins."""
     x = np.random.default_rng(4).integers(0, 3, (6, 6, 6, 2)).astype(np.float32)
     for arguments in ({"pool_size": 2}, {"pool_size": 3, "strides": 1}):
         made = kurve.layers.MaxPooling2D(**arguments)

@@ -1,4 +1,4 @@
-"""Models by themselves: weights, shapes, names, counts and the summary."""
+"""Models without training: weights, shapes, names, counts and the summary."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_summary(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The table is the same, character for character."""
-    monkeypatch.setenv("COLUMNS", "140")  # of which Keras's printer takes what it needs
+    monkeypatch.setenv("COLUMNS", "140")  # of which Keras's printer uses what it needs
     ours, theirs = models(name)
     texts: list[str] = []
     theirs.summary(print_fn=lambda text, **_: texts.append(text), line_length=100)
@@ -105,7 +105,7 @@ def test_names_of_layers_and_models() -> None:
 
 
 def test_lazy_build() -> None:
-    """Without an input shape: no weights, then those for the data's features."""
+    """Without an input shape there are no weights until data comes."""
     for library in (kurve, keras):
         model = library.Sequential([library.layers.Dense(4), library.layers.Dense(1)])
         assert not model.built
@@ -114,7 +114,7 @@ def test_lazy_build() -> None:
 
 
 def test_weights_travel_both_ways(engine: str) -> None:
-    """Keras's weights make Kurve predict what Keras predicts, and back."""
+    """With Keras's weights Kurve predicts what Keras predicts, and vice versa."""
     case = MODELS["normalization"]
     ours, theirs = twin_models(case)
     ours.compile("sgd", "mse", engine=engine)

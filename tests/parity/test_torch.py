@@ -1,4 +1,4 @@
-"""Beside torch alone: gradients by autograd, and torch's own optimizers."""
+"""Against torch alone: gradients by autograd, and torch's own optimizers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from kurve.optimizers.schedules import OneCycle
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient_of_a_deep_network(loss: str, activation: str) -> None:
-    """The chain rule by hand is the one by autograd, through four hidden layers."""
+    """The backward pass equals autograd's, through four hidden layers."""
     assert set(LOSSES) == set(TORCH_LOSSES)
     hidden = [dense(units, activation) for units in (7, 6, 6, 5)]
     case = replace(LOSSES[loss], layers=[*hidden, LOSSES[loss].layers[-1]])
@@ -97,7 +97,7 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("total", [1, 2, 7, 100])
 @pytest.mark.parametrize("warmup", [0.0, 0.13, 0.3, 0.75, 0.99])
 def test_one_cycle(warmup: float, total: int, decay: str) -> None:
-    """Every step of torch's schedule, which counts nothing after the last one."""
+    """Every step of torch's schedule, which is undefined after the last one."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -129,7 +129,7 @@ def test_optimizer(name: str) -> None:
 
 
 def test_gaussian_nll() -> None:
-    """Value and gradient beside torch's loss of the same name."""
+    """Value and gradient against torch's loss of the same name."""
     random = np.random.default_rng(0)
     y, p = random.normal(size=(7, 3)), random.normal(size=(7, 6))
     variable = torch.tensor(p, requires_grad=True)

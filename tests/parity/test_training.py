@@ -1,4 +1,4 @@
-"""A hundred steps beside Keras: the same weights and batches in, the same losses and
+"""A hundred steps against Keras: the same weights and batches in, the same losses and
 weights out."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def test_float32(name: str, engine: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_formula_in_float64(name: str) -> None:
-    """No rounding left to hide behind: a wrong constant or order shows at once."""
+    """In float64, where a wrong constant or order shows at once."""
     with precision("float64"):
         theirs = train_keras(CASES[name])
     assert_equal_runs(train_float64(CASES[name]), theirs, TOLERANCES["float64"])
@@ -40,8 +40,8 @@ def test_formula_in_float64(name: str) -> None:
 
 @pytest.mark.parametrize("common", [c for c in COMMON if c])
 def test_the_options_act(common: str) -> None:
-    """Each way of clipping, and weight decay, changes each run: no case above is the
-    plain optimizer's twice."""
+    """Each kind of clipping, and weight decay, changes each run: no case above merely
+    repeats the plain optimizer."""
     for name in OPTIMIZERS:
         if name.endswith(common):
             plain = keras_run(f"optimizer: {name.removesuffix(common)}").losses

@@ -1,4 +1,4 @@
-"""Activations, losses, metrics, schedules and initializers called by themselves."""
+"""Activations, losses, metrics, schedules and initializers called directly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_activation(name: str) -> None:
     np.testing.assert_allclose(got, expected, TOLERANCES["one float32 value"], lost)
     with precision("float64"):
         expected = numbers(theirs(keras.ops.convert_to_tensor(x)))
-    # torch's softplus is x itself from 20 on, which is off by 2e-9 there
+    # torch's softplus is x itself from 20 on, an error of 2e-9 there
     off = 3e-9 if name == "softplus" else EXACT
     np.testing.assert_allclose(ours(x), expected, off, EXACT)
 
@@ -120,12 +120,16 @@ RANKED = RNG.integers(0, 7, 9)
 for _k in (1, 2, 5, 7):
     METRIC_VALUES |= {
         f"top {_k}": (
-            call("metrics.TopKCategoricalAccuracy", k=_k), np.eye(7)[RANKED], RANKS
+            call("metrics.TopKCategoricalAccuracy", k=_k),
+            np.eye(7)[RANKED],
+            RANKS,
         ),
         f"sparse top {_k}": (
-            call("metrics.SparseTopKCategoricalAccuracy", k=_k), RANKED, RANKS
+            call("metrics.SparseTopKCategoricalAccuracy", k=_k),
+            RANKED,
+            RANKS,
         ),
-    }  # fmt: skip
+    }
 METRIC_VALUES["threshold"] = (
     call("metrics.BinaryAccuracy", threshold=0.2),
     SIGNS,
@@ -198,7 +202,8 @@ INITIALIZERS = {
 def test_initializer_draws_from_the_same_distribution(
     name: str, shape: tuple[int, ...]
 ) -> None:
-    """Mean, spread, quantiles and bounds of tens of thousands of numbers."""
+    """Mean, standard deviation, quantiles and bounds of tens of thousands of
+    numbers."""
     ours = make(kurve, INITIALIZERS[name])(shape)
     theirs = numbers(make(keras, INITIALIZERS[name])(shape))
     assert ours.shape == theirs.shape

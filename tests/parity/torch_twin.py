@@ -1,4 +1,4 @@
-"""The same networks in plain torch, with nothing of Keras in between."""
+"""The same networks in plain torch, without Keras."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _cross_entropy(y: Tensor, p: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    # of y and p (B, O), by the names in `tables.LOSSES`; mean over the rows is to come
+    # of y and p (B, O), by the names in `tables.LOSSES`; the mean over rows comes later
     "mse": lambda y, p: (p - y) ** 2,
     "mae": lambda y, p: torch.abs(p - y),
     "huber": lambda y, p: F.huber_loss(p, y, reduction="none"),
@@ -66,7 +66,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def variables_of(case: Case) -> list[Tensor]:
-    """The twins' first weights in float64: kernel, bias, kernel, ..."""
+    """The twins' initial weights in float64: kernel, bias, kernel, ..."""
     model, _ = twin_models(case)
     return [
         torch.tensor(w.astype(np.float64), requires_grad=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import kurve
-from kurve.engines import Batches, State, get_engine
+from kurve.engines import Batches, Job, State, get_engine, run_job
 from kurve.layers.base import lower
 
 REASON = "the parity suite compares with it: pip install 'kurve[parity]'"
@@ -58,11 +58,11 @@ OURS_ALONE: dict[str, Callable[[Any], Any]] = {
     "sin": keras.ops.sin,
     "snake": lambda z: z + keras.ops.sin(z) ** 2,
 }
-"""Activations that Keras does not have, in its operations."""
+"""Activations that Keras does not have, written with its operations."""
 
 
 def make(library: Any, given: Any) -> Any:
-    """What a description stands for in `library`, kurve or keras."""
+    """The object that a description describes, of `library`, kurve or keras."""
     if isinstance(given, Call):
         arguments = {k: make(library, v) for k, v in given.arguments.items()}
         return attrgetter(given.path)(library)(**arguments)
@@ -94,14 +94,14 @@ class Case:
 
 @dataclass
 class Run:
-    """What a training leaves behind: the loss of every step and the final weights."""
+    """The result of a training: the loss of every step and the final weights."""
 
     losses: np.ndarray
     weights: list[np.ndarray]
 
 
 def data_of(case: Case, batches: int = 10) -> tuple[np.ndarray, ...]:
-    """x, y and the rows' weights, the same in every run.
+    """x, y and the sample weights, the same in every run.
 
     The targets depend smoothly on x, with noise, so that gradients stay well away from
     zero: there a float32 rounding could decide the direction of a step of Adam.
@@ -129,7 +129,7 @@ def model_of(case: Case) -> Call:
 
 
 def twin_models(case: Case) -> tuple[Any, Any]:
-    """A model of either library with the same random weights, biases too."""
+    """A model of either library with the same random weights, including biases."""
     ours, theirs = make(kurve, model_of(case)), make(keras, model_of(case))
     rng = np.random.default_rng(11)
     for mine, other in zip(ours.layers, theirs.layers, strict=True):
@@ -180,8 +180,8 @@ def train_keras(case: Case) -> Run:
 
 
 def plan_and_state(case: Case, model: Any) -> tuple[Any, State, Any]:
-    """The model's plan, its state in float64 and the optimizer: what the reference
-    engine needs to compute in float64."""
+    """The model's plan, its state in float64 and the optimizer, for the reference
+    engine to compute in float64."""
     plan, params, buffers = lower(model.layers, case.input_shape)
     optimizer, loss = make(kurve, case.optimizer), make(kurve, case.loss)
     optimizer = kurve.optimizers.get(optimizer)
@@ -218,10 +218,11 @@ def train_float64(case: Case) -> Run:
     order = np.arange(STEPS * BATCH) % len(x)
     weighted = case.weights or case.class_weight
     batches = Batches(x, y, weights if weighted else None, order, bounds, rates)
-    program, losses = get_engine("reference").compile(plan), []
+    engine, losses = get_engine("reference"), []
+    program = engine.compile(plan)
     for step in range(STEPS):
         totals = np.zeros(plan.totals_size)
-        program.train(state, batches, step, step + 1, totals)
+        run_job(engine, Job(program, state, batches, step, step + 1, totals))
         losses.append(totals[0] / totals[1])
     return Run(np.array(losses), variables_of(model, plan, state))
 
@@ -235,7 +236,7 @@ def variables_of(model: Any, plan: Any, state: State) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def precision(dtype: str) -> Iterator[None]:
-    """Keras's models are made and trained in `dtype` inside.
+    """A context in which Keras's models are built and trained in `dtype`.
 
     Keras's own operations give float32 for float64 with every backend but TensorFlow,
     whatever floatx is; the table that says so is corrected for the time.
@@ -255,7 +256,7 @@ def precision(dtype: str) -> Iterator[None]:
 
 
 def assert_equal_runs(ours: Run, theirs: Run, tolerance: float) -> None:
-    """Losses and weights agree; the message says which one first does not."""
+    """Losses and weights agree; the message names the first that does not."""
     error = np.abs(ours.losses - theirs.losses) / np.abs(theirs.losses)
     worst = int(np.argmax(error))
     assert error[worst] <= tolerance, f"loss of step {worst}: off by {error[worst]:.1e}"

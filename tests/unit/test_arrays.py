@@ -52,31 +52,40 @@ NUMBERS: dict[str, tuple[Callable[[], Any], Any]] = {
 }
 MISSING: dict[str, tuple[Callable[[], Any], str, Any]] = {
     "masked": (
-        lambda: np.ma.masked_equal(np.array([1.0, -9.0]), -9.0), "x[1] = masked",
+        lambda: np.ma.masked_equal(np.array([1.0, -9.0]), -9.0),
+        "x[1] = masked",
         [1, np.nan],
     ),
     "masked integers": (
-        lambda: np.ma.masked_equal([[1, -9]], -9), "x[0, 1] = masked", [[1, np.nan]]
+        lambda: np.ma.masked_equal([[1, -9]], -9),
+        "x[0, 1] = masked",
+        [[1, np.nan]],
     ),
     "masked in a list": (
-        lambda: [[1.0, np.ma.masked], [2.0, 3.0]], "x[0, 1] = masked",
+        lambda: [[1.0, np.ma.masked], [2.0, 3.0]],
+        "x[0, 1] = masked",
         [[1, np.nan], [2, 3]],
     ),
     "masked arrays in a list": (
-        lambda: [np.ma.masked_equal([1, 2], 2)], "x[0, 1] = masked", [[1, np.nan]]
+        lambda: [np.ma.masked_equal([1, 2], 2)],
+        "x[0, 1] = masked",
+        [[1, np.nan]],
     ),
     "None": (lambda: [None, 1.5], "x[0] = None", [np.nan, 1.5]),
     "pandas NA": (
-        lambda: pd.Series([True, None], dtype="boolean"), "x[1] = <NA>", [1, np.nan]
+        lambda: pd.Series([True, None], dtype="boolean"),
+        "x[1] = <NA>",
+        [1, np.nan],
     ),
     "NA in a frame": (
-        lambda: pd.DataFrame({"a": pd.array([True, None])}), "x['a'][1] = <NA>",
+        lambda: pd.DataFrame({"a": pd.array([True, None])}),
+        "x['a'][1] = <NA>",
         [[1], [np.nan]],
     ),
     "Decimal": (lambda: [Decimal("NaN"), Decimal(1)], "x[0] = NaN", [np.nan, 1]),
     "polars null": (lambda: pl.Series([True, None]), "x[1] = None", [1, np.nan]),
     "arrow nulls": (lambda: pa.nulls(1), "x[0] = None", [np.nan]),
-}  # fmt: skip
+}
 NAN_IN_FLOATS = {
     "pandas Int64": lambda: pd.Series([2**60, None], dtype="Int64"),
     "polars": lambda: pl.Series([2**60, None]),
@@ -89,16 +98,21 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "bytes": (lambda: b"abc", TypeError, "x = b'abc' of type bytes"),
     "complex": (lambda: [1.0, 2j], ValueError, "np.stack([x.real, x.imag], -1)"),
     "complex objects": (
-        lambda: np.array([1.0, np.complex128(2j)], object), ValueError, "x[1] = "
+        lambda: np.array([1.0, np.complex128(2j)], object),
+        ValueError,
+        "x[1] = ",
     ),
     "dates": (
-        lambda: np.array(["2024-01-02", "NaT"], "M8[D]"), TypeError,
+        lambda: np.array(["2024-01-02", "NaT"], "M8[D]"),
+        TypeError,
         "x[0] = 2024-01-02 of type datetime64[D] (1 missing: x[1] = NaT). Try "
         "(x - x.min()) / np.timedelta64(1, 'D')",
     ),
     "only missing dates": (lambda: np.array(["NaT"], "M8[D]"), TypeError, "x[0] = NaT"),
     "durations": (
-        lambda: np.array([3], "m8[s]"), TypeError, "Try x / np.timedelta64(1, 's')"
+        lambda: np.array([3], "m8[s]"),
+        TypeError,
+        "Try x / np.timedelta64(1, 's')",
     ),
     "datetime64 objects": (
         lambda: np.array([np.datetime64("2024-01-02"), None], object)[:1],
@@ -109,31 +123,45 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "times of day": (lambda: [datetime.time(1)], TypeError, "hours since midnight"),
     "duration objects": (lambda: [datetime.timedelta(1)], TypeError, "the seconds"),
     "pandas Timestamps": (
-        lambda: [pd.Timestamp(DAY), pd.NaT], TypeError, "(1 missing: x[1] = NaT)"
+        lambda: [pd.Timestamp(DAY), pd.NaT],
+        TypeError,
+        "(1 missing: x[1] = NaT)",
     ),
     "pandas periods": (
-        lambda: pd.Series(pd.period_range("2024", periods=2, freq="M")), TypeError,
+        lambda: pd.Series(pd.period_range("2024", periods=2, freq="M")),
+        TypeError,
         "of type Period",
     ),
     "pandas intervals": (
-        lambda: pd.Series(pd.interval_range(0, 2)), TypeError, "of type Interval"
+        lambda: pd.Series(pd.interval_range(0, 2)),
+        TypeError,
+        "of type Interval",
     ),
     "pandas dates in a frame": (
-        lambda: pd.DataFrame({"day": pd.to_datetime([DAY])}), TypeError, "x['day'][0]"
+        lambda: pd.DataFrame({"day": pd.to_datetime([DAY])}),
+        TypeError,
+        "x['day'][0]",
     ),
     "polars dates in a frame": (
-        lambda: pl.DataFrame({"day": [DAY], "a": [1]}), TypeError, "x['day'][0]"
+        lambda: pl.DataFrame({"day": [DAY], "a": [1]}),
+        TypeError,
+        "x['day'][0]",
     ),
     "polars structs": (lambda: pl.Series([{"a": 1}]), TypeError, "of type dict"),
     "structured": (
-        lambda: np.zeros(2, [("a", float), ("b", int)]), TypeError,
+        lambda: np.zeros(2, [("a", float), ("b", int)]),
+        TypeError,
         "fields 'a', 'b'. Try numpy.lib.recfunctions.structured_to_unstructured(x)",
     ),
     "huge integers": (
-        lambda: [1, 10**400], ValueError, "x[1] = an integer of 1329 bits. Try scaling"
+        lambda: [1, 10**400],
+        ValueError,
+        "x[1] = an integer of 1329 bits. Try scaling",
     ),
     "huge decimals": (
-        lambda: [Decimal("1e400")], ValueError, "fit into float64 (largest number 1.8e"
+        lambda: [Decimal("1e400")],
+        ValueError,
+        "fit into float64 (largest number 1.8e",
     ),
     "signalling NaN": (lambda: [Decimal("sNaN")], TypeError, "Decimal('sNaN')"),
     "ragged": (lambda: [[1, 2], [3]], ValueError, "x must be rectangular"),
@@ -141,10 +169,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "generator": (lambda: iter([1, 2]), TypeError, "Try np.array(list(x))"),
     "set": (lambda: {1, 2}, TypeError, "Try np.array(list(x))"),
     "two columns of a name": (
-        lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "'a' 2 times"
+        lambda: pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        ValueError,
+        "'a' 2 times",
     ),
     "object": (lambda: object(), TypeError, "of type object"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

@@ -114,9 +114,17 @@ def test_columns_of_frames() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.0123456, "0.01235"), (12345.6, "12,346"), (1.0, "1"), (-2.5, "-2.5"),
-     (1.2e-7, "1.200e-07"), (3e9, "3.000e+09"), (float("nan"), "nan")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (0.0123456, "0.01235"),
+        (12345.6, "12,346"),
+        (1.0, "1"),
+        (-2.5, "-2.5"),
+        (1.2e-7, "1.200e-07"),
+        (3e9, "3.000e+09"),
+        (float("nan"), "nan"),
+    ],
+)
 def test_numbers_for_people(value: float, text: str) -> None:
     assert assessment.number(value) == text
 

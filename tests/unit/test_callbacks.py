@@ -118,7 +118,7 @@ def test_unknown_direction_and_missing_value() -> None:
     message = r"unknown monitor\. Received: 'mine'.*try mode='min' or mode='max'"
     with pytest.raises(ValueError, match=message):
         run(model_of(), scripted, callbacks.EarlyStopping("mine"), epochs=3)
-    with pytest.warns(RuntimeWarning, match=r"'val_loss' is not there .*are: loss"):
+    with pytest.warns(RuntimeWarning, match=r"no value 'val_loss' to .*are: loss"):
         run(model_of(), callbacks.EarlyStopping(), epochs=1)
 
 
@@ -394,7 +394,11 @@ def test_the_last_logs_at_the_end_of_training() -> None:
     history = run(model, reduce, End(), epochs=3, validation_split=0.25)
     assert told.pop() == {name: v[-1] for name, v in history.history.items()}
     assert set(history.history) == {
-        *("loss", "mae", "val_loss", "val_mae", "learning_rate")
+        "loss",
+        "mae",
+        "val_loss",
+        "val_mae",
+        "learning_rate",
     }
     run(model, End(), epochs=0)
     assert told.pop() == {}

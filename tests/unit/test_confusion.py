@@ -142,7 +142,7 @@ def test_to_categorical() -> None:
         ([], None, "must hold class numbers. Received: an array of shape (0,)"),
         (["a"], None, "x must hold real numbers. Received: x[0] = 'a'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_categories(x: Any, count: int | None, text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(text)):
         to_categorical(x, count)

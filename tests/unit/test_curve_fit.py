@@ -37,8 +37,9 @@ def close(one: Any, other: Any, digits: float = 6.0) -> None:
 # ------------------------------------------------------------------- as SciPy
 
 
-COVARIANCE = 0.0004 * (np.eye(X.size) + 0.6 * np.eye(X.size, k=1) * 0.5
-                       + 0.6 * np.eye(X.size, k=-1) * 0.5)  # fmt: skip
+COVARIANCE = 0.0004 * (
+    np.eye(X.size) + 0.6 * np.eye(X.size, k=1) * 0.5 + 0.6 * np.eye(X.size, k=-1) * 0.5
+)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +90,13 @@ def test_bounds_object_and_a_minimum_at_a_bound() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_linear_problems_in_a_box_against_the_optimality_conditions(seed: int) -> None:
-    """At the minimum the slope is zero, or points out of the box at a bound."""
+    """At the minimum the gradient is zero, or points out of the box at a bound."""
     random = np.random.default_rng(seed)
     a, y = random.normal(size=(30, 5)), random.normal(size=30)
     lower, upper = -0.1 * random.random(5), 0.1 * random.random(5)
-    p, _ = curve_fit(lambda x, *p: x @ np.array(p), a, y, np.zeros(5),
-                     bounds=(lower, upper))  # fmt: skip
+    p, _ = curve_fit(
+        lambda x, *p: x @ np.array(p), a, y, np.zeros(5), bounds=(lower, upper)
+    )
     slope = a.T @ (a @ p - y)
     inside = (p > lower) & (p < upper)
     assert (np.abs(slope[inside]) < 1e-8).all()
@@ -121,7 +123,7 @@ def test_all_parameters_at_their_bounds() -> None:
     assert (p == 1.0).all()
 
 
-def test_numbers_near_the_end_of_the_range() -> None:
+def test_numbers_near_the_end_of_float64s_range() -> None:
     """Squares that overflow on the way, or everywhere."""
     p, _ = curve_fit(lambda x, a, b: a * np.exp(b * x), X, 2.0 * np.exp(X), [1.0, 40.0])
     close(p, [2.0, 1.0])
@@ -187,7 +189,7 @@ def test_random_starts_rescue_a_fit_that_runs_away(
 
     _, covariance = curve_fit(wave, X, y, [0.2, 1.46, 0.94])
     assert np.isfinite(covariance).all()
-    monkeypatch.setattr("kurve.solvers.attempts.RESCUES", 0)
+    monkeypatch.setattr("kurve.solvers.attempts.LAST_STARTS", 0)
     monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     with pytest.raises(RuntimeError, match="no minimum was found"):
         curve_fit(wave, X, y, [0.2, 1.46, 0.94])
@@ -210,7 +212,7 @@ OFFSETS = [0.0, 10.0, 1000.0, 2000.0, 19_723.0, 2_459_000.5, 1.7e9]
 @pytest.mark.parametrize("offset", OFFSETS)
 @pytest.mark.parametrize("step", [0.1, 1.0, 30.0])
 def test_exact_lines_far_from_zero(offset: float, step: float) -> None:
-    """What is left is the rounding of a x, not of y: days, years, Julian dates."""
+    """The error is the rounding of a x, not of y: days, years, Julian dates."""
     x = offset + step * np.arange(10.0)
     for a, b in ((1.0, -offset), (2.5, 3.0), (-0.01, 1e3), (1e-4, 0.0)):
         y = a * x + b
@@ -234,7 +236,8 @@ def test_exact_parabolas_far_from_zero(offset: float) -> None:
 @pytest.mark.parametrize("center", [2000.0, 2_459_000.5])
 @pytest.mark.parametrize("jac", [None, "3-point"])
 def test_a_peak_far_from_zero(center: float, jac: str | None) -> None:
-    """Its place is a million widths: a share of it is no step for differences."""
+    """Its position is a million widths: a fraction of it is too wide for
+    differences."""
     x = center + np.linspace(-5.0, 5.0, 60)
 
     def peak(x: Any, height: Any, place: Any, width: Any) -> Any:
@@ -256,7 +259,7 @@ S = np.linspace(0.1, 10.0, 25)
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("half", [*np.arange(0.05, 0.51, 0.05), 1.0, 3.0, 10.0])
-def test_steps_that_jump_over_a_pole(half: float, noise: float) -> None:
+def test_steps_across_a_pole(half: float, noise: float) -> None:
     y = 10.0 * S / (half + S) + noise * np.random.default_rng(1).normal(size=25)
     p, _ = curve_fit(lambda s, v, k: v * s / (k + s), S, y)
     close(p, [10.0, half], 7.0 if not noise else 0.5)
@@ -270,7 +273,7 @@ def test_exponentials_of_either_sign_from_ones(rate: float, height: float) -> No
     close(p, [height, rate], 7.0)
 
 
-def test_waves_and_peaks_that_ones_do_not_lead_to() -> None:
+def test_waves_and_peaks_out_of_reach_of_default_starts() -> None:
     x = np.linspace(0.0, 10.0, 100)
     for frequency in (0.3, 0.7, 1.5, 2.0, 4.0):
         y = 2.0 * np.sin(frequency * x + 0.5)
@@ -286,7 +289,7 @@ def test_waves_and_peaks_that_ones_do_not_lead_to() -> None:
 
 
 def test_a_minimum_that_explains_little_says_so() -> None:
-    """A parabola is no wave of one fixed height; noise without a pattern is no sign."""
+    """A parabola is no wave of fixed height; noise without a pattern is no sign."""
     x = np.linspace(-3.0, 3.0, 80)
     with pytest.warns(RuntimeWarning, match=r"explains .* residuals follow a pattern"):
         curve_fit(lambda x, w: np.cos(w * x), x, x**2)
@@ -295,7 +298,7 @@ def test_a_minimum_that_explains_little_says_so() -> None:
     curve_fit(lambda x, a, b: a * np.exp(b * x), x, noise)
 
 
-def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
+def test_a_formula_may_reject_the_parameters_of_other_attempts() -> None:
     def picky(s: Any, v: Any, k: Any) -> Any:
         if np.real(v) < 0.0:
             raise ArithmeticError("v must be positive")
@@ -306,7 +309,7 @@ def test_a_formula_may_refuse_the_parameters_of_other_attempts() -> None:
 
 
 def test_exact_derivatives_are_taken_once() -> None:
-    """They cost several times as much as values, and one time gives all digits."""
+    """They cost several times as much as values, and once is enough for all digits."""
     y = decay(X, 2.5, 1.3, 0.5) + 0.05 * np.random.default_rng(0).normal(size=X.size)
     kinds = []
 
@@ -329,8 +332,8 @@ def test_forward_differences_alone_give_half_the_digits() -> None:
     np.testing.assert_allclose(other, covariance, rtol=1e-5)
 
 
-def test_a_walk_that_ends_where_there_are_no_derivatives() -> None:
-    """f is finite at 1, the answer, and not a hair beyond."""
+def test_a_fit_that_ends_where_there_are_no_derivatives() -> None:
+    """f is finite at 1, the answer, and nowhere beyond."""
     with pytest.raises(RuntimeError, match="no minimum was found"):
         curve_fit(lambda x, a: np.where(float(a) <= 1.0, a, np.nan) * x, X, X, [0.5])
 
@@ -371,7 +374,7 @@ def makers() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", makers())
-def test_whatever_holds_integers_becomes_float64(kind: str) -> None:
+def test_integers_of_any_kind_become_float64(kind: str) -> None:
     """Squares of int8, cubes of int32 and negative powers are not those of floats."""
     make = makers()[kind]
     for dtype in ("int8", "uint8", "int32", "int64", "float32"):
@@ -382,12 +385,13 @@ def test_whatever_holds_integers_becomes_float64(kind: str) -> None:
         for power in (1, 2, 3, 7, -2):
             y = 2.0 * wide**power + 1.0
             given = y if kind == "Int64" else make(y)
-            p, _ = curve_fit(lambda x, a, b, k=power: a * x**k + b, make(x), given,
-                             p0=[1.0, 1.0])  # fmt: skip
+            p, _ = curve_fit(
+                lambda x, a, b, k=power: a * x**k + b, make(x), given, p0=[1.0, 1.0]
+            )
             close(p, [2.0, 1.0])
 
 
-def test_masked_values_are_missing_values() -> None:
+def test_masked_values_count_as_missing() -> None:
     x = np.arange(10.0)
     y = np.ma.masked_equal(np.r_[2.0 * x[:9] + 1.0, -9999.0], -9999.0)
     line = lambda x, a, b: a * x + b  # noqa: E731
@@ -403,7 +407,7 @@ def test_masked_values_are_missing_values() -> None:
     close(p, [2.0, 1.0])
 
 
-def test_complex_numbers_are_refused() -> None:
+def test_complex_numbers_are_rejected() -> None:
     w = np.linspace(0.0, 4.0, 30)
 
     def wave(w: Any, a: Any, b: Any, c: Any) -> Any:
@@ -412,7 +416,9 @@ def test_complex_numbers_are_refused() -> None:
     p0, y = [1.5, 0.6, 1.0], wave(w, 2.0, 0.5, 3.0)
     with pytest.raises(ValueError, match=r"ydata .*Try stacking real and imaginary"):
         curve_fit(wave, w, y, p0)
-    with pytest.raises(TypeError, match=r"f must give real numbers.*z\.real, z\.imag"):
+    with pytest.raises(
+        TypeError, match=r"f must return real numbers.*z\.real, z\.imag"
+    ):
         curve_fit(wave, w, y.real, p0)
     with pytest.raises(ValueError, match="sigma must hold real numbers"):
         curve_fit(decay, X, Y, sigma=SIGMA + 0j)
@@ -430,7 +436,7 @@ def test_complex_numbers_are_refused() -> None:
     assert np.isfinite(covariance).all()
 
 
-def test_dates_are_refused() -> None:
+def test_dates_are_rejected() -> None:
     days = np.arange("2024-01-01", "2024-01-11", dtype="datetime64[D]")
     for x, y, name in (
         (days, np.arange(10.0), "xdata"),
@@ -440,7 +446,7 @@ def test_dates_are_refused() -> None:
             curve_fit(lambda x, a, b: a * x + b, x, y)
 
 
-def test_values_in_float32_are_differenced_as_such() -> None:
+def test_differences_of_float32_values_are_wider() -> None:
     x = {"x": np.linspace(0.0, 4.0, 60)}
 
     def single(x: Any, a: Any, b: Any) -> Any:
@@ -475,9 +481,9 @@ P = np.array([2.5, 1.3, -0.5])
     [(None, 14.0), ("cs", 14.0), ("3-point", 9.0), ("2-point", 6.0)],
 )
 def test_derivatives(method: str | None, digits: float) -> None:
-    found = Derivatives(lambda p: decay(X, *p), *UNBOUND, method)(P, decay(X, *P))
+    result = Derivatives(lambda p: decay(X, *p), *UNBOUND, method)(P, decay(X, *P))
     exact = d_decay(X, *P)
-    assert np.abs(found - exact).max() < 10.0**-digits * np.abs(exact).max()
+    assert np.abs(result - exact).max() < 10.0**-digits * np.abs(exact).max()
 
 
 @pytest.mark.parametrize(
@@ -490,11 +496,11 @@ def test_derivatives(method: str | None, digits: float) -> None:
     ],
     ids=["float()", "abs", "real", "real one by one"],
 )
-def test_what_complex_numbers_break_is_noticed(formula: Any) -> None:
+def test_formulas_that_complex_numbers_break(formula: Any) -> None:
     derivatives = Derivatives(formula, *UNBOUND)
-    found = derivatives(P, formula(P))
+    result = derivatives(P, formula(P))
     assert derivatives.method == "3-point"
-    np.testing.assert_allclose(found, d_decay(X, *P), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(result, d_decay(X, *P), rtol=1e-8, atol=1e-9)
 
 
 def test_differences_at_bounds_keep_inside() -> None:
@@ -506,14 +512,14 @@ def test_differences_at_bounds_keep_inside() -> None:
         return decay(X, *p)
 
     for method, digits in (("3-point", 7.0), ("2-point", 5.0)):
-        found = Derivatives(formula, lower, upper, method)(P, decay(X, *P))
+        result = Derivatives(formula, lower, upper, method)(P, decay(X, *P))
         exact = d_decay(X, *P)
-        assert np.abs(found - exact).max() < 10.0**-digits * np.abs(exact).max()
+        assert np.abs(result - exact).max() < 10.0**-digits * np.abs(exact).max()
     assert all(inside)
 
 
-def test_a_formula_that_is_real_only_elsewhere() -> None:
-    """At p0 complex steps are right; at the minimum they are not, and are left."""
+def test_a_formula_that_is_complex_at_p0_only() -> None:
+    """At p0 complex steps are right; at the minimum they are not, and are replaced."""
 
     def bent(x: Any, a: Any, b: Any) -> Any:
         return np.where(np.real(a) > 1.5, np.real(a), a) * x + b
@@ -537,16 +543,22 @@ def test_a_formula_that_is_real_only_elsewhere() -> None:
         ({"bounds": (1.0, 0.0)}, ValueError, r"bounds must be .*lower < upper"),
         ({"bounds": ([0.0, 0.0], 1.0)}, ValueError, "each of the 3 parameters"),
         ({"bounds": 3.0}, ValueError, "bounds must be"),
-        ({"p0": [3.0, 1.0, 0.0], "bounds": (0.0, 2.0)}, ValueError,
-         r"p0 must lie between the bounds.*p0\[0\] = 3"),
+        (
+            {"p0": [3.0, 1.0, 0.0], "bounds": (0.0, 2.0)},
+            ValueError,
+            r"p0 must lie between the bounds.*p0\[0\] = 3",
+        ),
         ({"sigma": np.zeros(X.size)}, ValueError, "sigma must be positive, of shape"),
         ({"sigma": [1.0, 2.0]}, ValueError, r"sigma must be positive.*shape \(2,\)"),
         ({"sigma": -np.eye(X.size)}, ValueError, "sigma must be positive definite"),
         ({"jac": "4-point"}, ValueError, "unknown jac.*Received: '4-point'"),
-        ({"jac": lambda x, *p: np.ones((3, 60))}, ValueError,
-         r"jac must give an array \(60, 3\).*Received: \(3, 60\)"),
+        (
+            {"jac": lambda x, *p: np.ones((3, 60))},
+            ValueError,
+            r"jac must return an array \(60, 3\).*Received: \(3, 60\)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments(
     arguments: dict[str, Any], error: type[Exception], words: str
 ) -> None:
@@ -567,11 +579,17 @@ def test_wrong_arguments(
         (decay, np.where(X > 2, np.inf, X), Y, ValueError, r"xdata must be finite"),
         (decay, X, [], ValueError, "ydata must not be empty"),
         (decay, X, "text", TypeError, "ydata must hold real numbers"),
-        (decay, X, Y[:-1], ValueError, r"f must give an array like ydata.*\(60,\)"),
-        (decay, X[:2], Y[:2], ValueError, "at least as many data as parameters"),
+        (decay, X, Y[:-1], ValueError, r"f must return an array.* of ydata.*\(60,\)"),
+        (decay, X[:2], Y[:2], ValueError, "at least as many data points as parameters"),
         (lambda x, *p: x, X, Y, ValueError, "p0 is needed"),
         (lambda x: x, X, Y, ValueError, "p0 is needed"),
-        (lambda x, a: 3.0, X, Y, ValueError, "f must give an array like ydata"),
+        (
+            lambda x, a: 3.0,
+            X,
+            Y,
+            ValueError,
+            "f must return an array of the shape",
+        ),
     ],
 )
 def test_wrong_data(f: Any, x: Any, y: Any, error: type[Exception], words: str) -> None:
@@ -591,5 +609,10 @@ def test_no_minimum_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kurve.solvers.restarts.GROUPS", 0)
     x = np.linspace(1.0, 2.0, 9)
     with pytest.raises(RuntimeError, match=r"no minimum was found: f was called 40"):
-        curve_fit(lambda x, a, b, c: a * np.exp(b / (x + c)), x, 1e-4 * x,
-                  [2.0, 300.0, 100.0], maxfev=40)  # fmt: skip
+        curve_fit(
+            lambda x, a, b, c: a * np.exp(b / (x + c)),
+            x,
+            1e-4 * x,
+            [2.0, 300.0, 100.0],
+            maxfev=40,
+        )

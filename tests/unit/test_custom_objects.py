@@ -85,7 +85,7 @@ class Root(metrics.RootMeanSquaredError):
     """The root, by another name."""
 
 
-CUSTOM_PREFIX: dict[str, type] = {
+CUSTOM_OBJECTS: dict[str, type] = {
     cls.__name__: cls
     for cls in (Twice, Softly, Halves, Strong, Falling, Mine, Wide, Root)
 }
@@ -115,7 +115,7 @@ def goes_on_as(model: Sequential, again: Sequential) -> None:
 def test_a_file_takes_and_gives_them_back(engine: str, tmp_path: Path) -> None:
     model = made()
     model.save(tmp_path / "m.kurve")
-    again = models.load_model(tmp_path / "m.kurve", custom_objects=CUSTOM_PREFIX)
+    again = models.load_model(tmp_path / "m.kurve", custom_objects=CUSTOM_OBJECTS)
     assert type(again.layers[0]) is Twice
     assert type(again.optimizer) is Mine
     assert type(again.loss) is Wide
@@ -123,17 +123,17 @@ def test_a_file_takes_and_gives_them_back(engine: str, tmp_path: Path) -> None:
     goes_on_as(model, again)
 
 
-@pytest.mark.parametrize("name", CUSTOM_PREFIX)
+@pytest.mark.parametrize("name", CUSTOM_OBJECTS)
 def test_a_class_that_is_not_passed_is_asked_for(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m.kurve"
     made().save(path)
-    given = {key: cls for key, cls in CUSTOM_PREFIX.items() if key != name}
-    text = rf"{name!r} is a class of one's own.*Try custom_objects=\{{{name!r}: {name}"
+    given = {key: cls for key, cls in CUSTOM_OBJECTS.items() if key != name}
+    text = rf"{name!r} is a custom class.*Try custom_objects=\{{{name!r}: {name}"
     with pytest.raises(ModelFileError, match=text) as caught:
         models.load_model(path, custom_objects=given)
     assert caught.value.field
     with pytest.raises(ModelFileError, match="must be a subclass of"):
-        models.load_model(path, custom_objects=CUSTOM_PREFIX | {name: dict})
+        models.load_model(path, custom_objects=CUSTOM_OBJECTS | {name: dict})
 
 
 def test_what_is_passed_must_be_classes_by_name(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_class_of_a_built_in_name_is_not_taken_for_it(tmp_path: Path) -> None:
     mine = type("Dense", (layers.Dense,), {})
     model = Sequential([Input((2,)), mine(3)])
     model.save(tmp_path / "m.kurve")
-    with pytest.raises(ModelFileError, match="'Dense' is a class of one's own"):
+    with pytest.raises(ModelFileError, match="'Dense' is a custom class"):
         models.load_model(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve", custom_objects={"Dense": mine})
     assert type(again.layers[0]) is mine
@@ -169,9 +169,9 @@ def test_pickle_and_deepcopy(engine: str) -> None:
 
 def test_from_config() -> None:
     config = made().get_config()
-    with pytest.raises(ValueError, match="'Twice' is a class of one's own"):
+    with pytest.raises(ValueError, match="'Twice' is a custom class"):
         Sequential.from_config(config)
-    assert Sequential.from_config(config, CUSTOM_PREFIX).get_config() == config
+    assert Sequential.from_config(config, CUSTOM_OBJECTS).get_config() == config
 
 
 def test_estimators(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_estimators(tmp_path: Path) -> None:
         Sequential([Twice(3), Softly()]), solver=Mine(Falling(0.1)), max_epochs=2
     )
     model.fit(X, Y).save(tmp_path / "m.kurve")
-    with pytest.raises(ModelFileError, match="is a class of one's own"):
+    with pytest.raises(ModelFileError, match="is a custom class"):
         load(tmp_path / "m.kurve")
-    again = load(tmp_path / "m.kurve", custom_objects=CUSTOM_PREFIX)
+    again = load(tmp_path / "m.kurve", custom_objects=CUSTOM_OBJECTS)
     np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -1,4 +1,4 @@
-"""Sets of images: found, read, and refused when damaged."""
+"""Sets of images: found, read, and refused when corrupt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Y = np.array([3, 1, 4, 1, 5], np.uint8)
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without any set; this is the current folder."""
+    """A machine without any set; the current folder."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -115,10 +115,18 @@ def test_says_where_it_has_looked(empty: Path) -> None:
         {"y_test": np.array(["cat", "dog"])},
     ],
     ids=[
-        "not uint8", "one image", "too few labels", "objects", "no images",
-        "other sizes", "labels between", "labels above 255", "labels below 0", "names",
+        "not uint8",
+        "one image",
+        "too few labels",
+        "objects",
+        "no images",
+        "other sizes",
+        "labels between",
+        "labels above 255",
+        "labels below 0",
+        "names",
     ],
-)  # fmt: skip
+)
 def test_refuses_other_arrays(empty: Path, changed: dict[str, np.ndarray]) -> None:
     file = write_npz(empty / "mnist.npz", **changed)
     with pytest.raises(ValueError, match=r"^\[mnist\] .*Try another copy"):

@@ -1,5 +1,5 @@
-"""Text files as they come: numbers with odd spaces, encodings, long lines, packed
-files, pipes, names that are not UTF-8; read as a whole and in pieces."""
+"""Text files in practice: numbers with unusual spaces, encodings, long lines,
+compression, pipes, names that are not UTF-8; read at once and in chunks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ pa = pytest.importorskip("pyarrow", reason="tables are read with pyarrow")
 
 from kurve import tables  # noqa: E402
 from kurve.cli import memory  # noqa: E402
-from kurve.tables import TableError, cells, delimited  # noqa: E402
+from kurve.tables import TableError, cells, delimited, encodings, lines  # noqa: E402
 
 
 def both_ways(path: Any, **options: Any) -> Any:
-    """The table, read as a whole; in pieces it must be the same, types and all."""
+    """The table read at once; in chunks it must be the same, with the same types."""
     table = tables.read(path, **options)
     batches = tables.batches(path, **options)
     parts = pa.concat_tables(batches)
@@ -31,7 +31,7 @@ def both_ways(path: Any, **options: Any) -> Any:
 
 
 def refused(path: Any, **options: Any) -> str:
-    """The message, the same as a whole and in pieces."""
+    """The message, which must be the same at once and in chunks."""
     messages = set()
     for read in (tables.read, lambda *a, **k: list(tables.batches(*a, **k))):
         with pytest.raises(TableError) as caught:
@@ -82,15 +82,20 @@ def test_decimal_commas_and_points() -> None:
 @pytest.mark.parametrize(
     ("cells_", "kind"),
     [
-        ("true\n\nFALSE", "bool"), ("true\n1", "string"), ("1\n0x1F", "int64"),
-        ("2020-01-01\n 2020-01-02", "date32[day]"), ("10:30\n11:30:10", "time32[s]"),
-        ("2020-01-01\n2020-01-01 10:00", "timestamp[s]"), ("1\nINF", "double"),
+        ("true\n\nFALSE", "bool"),
+        ("true\n1", "string"),
+        ("1\n0x1F", "int64"),
+        ("2020-01-01\n 2020-01-02", "date32[day]"),
+        ("10:30\n11:30:10", "time32[s]"),
+        ("2020-01-01\n2020-01-01 10:00", "timestamp[s]"),
+        ("1\nINF", "double"),
         ("2020-01-01 10:00\n2020-01-01T10:00:00.5", "timestamp[ns]"),
         ("2020-01-01T10:00:00Z\n2020-01-01T10:00:00+01:00", "timestamp[s, tz=UTC]"),
-        ("2020-01-01\n10:30", "string"), ("25:00\n10:30", "string"),
+        ("2020-01-01\n10:30", "string"),
+        ("25:00\n10:30", "string"),
     ],
-)  # fmt: skip
-def test_kinds_are_the_same_in_pieces(
+)
+def test_types_are_the_same_in_chunks(
     monkeypatch: pytest.MonkeyPatch, cells_: str, kind: str
 ) -> None:
     text = "a,b\n" + "".join(f"{cell},z\n" for cell in cells_.split("\n") * 9)
@@ -122,7 +127,7 @@ def test_unknown_encodings(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", delimited.ENCODINGS)
+@pytest.mark.parametrize("name", encodings.ENCODINGS)
 def test_known_encodings(name: str) -> None:
     text = "a,b\n1,x\n2,y\n"
     assert both_ways(write(text, encoding=name), encoding=name)["a"].to_pylist() == [
@@ -162,8 +167,9 @@ def test_lines_that_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "LIMIT", 1 << 11)
     message = refused(path)
     assert message.startswith("[read] d.csv: each line must fit into ")
-    assert message.endswith("Received: a longer one. Try closing a quote that is left "
-                            "open.")  # fmt: skip
+    assert message.endswith(
+        "Received: a longer one. Try closing a quote that is left open."
+    )
 
 
 def test_names_that_are_not_utf8() -> None:
@@ -186,7 +192,7 @@ def test_names_that_are_not_utf8() -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 @pytest.mark.parametrize("rows", [1, 50_000])
 def test_pipes(rows: int) -> None:
-    """What a shell's <(...) gives can be read once only."""
+    """A shell's <(...) can be read only once."""
     os.mkfifo("pipe")
     text = "a,b\n" + "1,2\n" * rows
     thread = threading.Thread(target=Path("pipe").write_text, args=(text,))
@@ -200,12 +206,15 @@ def test_pipes(rows: int) -> None:
             tables.open_table("/dev/null", format="csv")
 
 
-def test_packed_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compressed_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "START", 1 << 12)
+    monkeypatch.setattr(lines, "PIECE", 1 << 12)
     text = b"a,b\n" + b"1,2\n" * 100_000
-    for name, raw in (("d.csv.gz", gzip.compress(text)), ("d.csv.bz2",
-                      bz2.compress(text)), ("e.csv.gz", gzip.compress(text[:4]) +
-                      gzip.compress(text[4:]))):  # fmt: skip
+    for name, raw in (
+        ("d.csv.gz", gzip.compress(text)),
+        ("d.csv.bz2", bz2.compress(text)),
+        ("e.csv.gz", gzip.compress(text[:4]) + gzip.compress(text[4:])),
+    ):
         Path(name).write_bytes(raw)
         assert len(both_ways(name)) == 100_000
         assert tables.open_table(name).size(["a"], 1 << 30) == len(text)
@@ -228,7 +237,7 @@ def test_cells_that_text_cannot_hold(format: str) -> None:
 
 
 def test_what_fits_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what a file holds, not by its packed size."""
+    """By a file's content, not by its compressed size."""
     assert memory.free() > 0
     rows = 1_000_000
     table = pa.table({"x": [1.0] * rows, "y": [1.0] * rows, "t": ["abc"] * rows})

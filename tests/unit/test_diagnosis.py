@@ -411,10 +411,14 @@ def test_output_range(last: str, within: np.ndarray, outside: np.ndarray) -> Non
             CLASS,
             "serious",
         ),
-        (dense(4, 2, last="softmax"), "binary_crossentropy", np.eye(2)[CLASS],
-         "warning"),
+        (
+            dense(4, 2, last="softmax"),
+            "binary_crossentropy",
+            np.eye(2)[CLASS],
+            "warning",
+        ),
     ],
-)  # fmt: skip
+)
 def test_loss_mismatch(model: Any, loss: Any, y: np.ndarray, severity: str) -> None:
     model.compile("adam", loss)
     model.build((None, 3))
@@ -468,7 +472,7 @@ def test_majority() -> None:
     fitted(model, Z, chance, steps=10, loss="binary_crossentropy")
     found = model.diagnose(Z, chance)["no_better_than_majority"]
     assert found.severity == "serious"
-    assert found.evidence["share of the largest class"] == pytest.approx(0.7)
+    assert found.evidence["frequency of the largest class"] == pytest.approx(0.7)
     # A rare class whose rows rank high, though none is ever likelier than not.
     rare = (
         shuffled.uniform(size=len(Z)) < 0.3 / (1.0 + np.exp(-3.0 * Z[:, 0]))
@@ -575,7 +579,7 @@ def test_a_loss_beyond_all_numbers() -> None:
 
 
 def everything(model: Any) -> list[np.ndarray]:
-    state = model._state
+    state = model._network.state
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     return [np.array(a) for a in arrays] + [np.array([state.step, state.seed])]
 
@@ -586,9 +590,13 @@ def test_the_model_and_the_random_numbers_stay_as_they_were(engine: str) -> None
         first = layers.Normalization()
         first.adapt(Z)
         model = models.Sequential(
-            [first, layers.Dense(8, activation="relu"), layers.Dropout(0.2),
-             layers.Dense(1)]
-        )  # fmt: skip
+            [
+                first,
+                layers.Dense(8, activation="relu"),
+                layers.Dropout(0.2),
+                layers.Dense(1),
+            ]
+        )
         model.compile("nadam", "mse", metrics=["mae"])
         model.fit(Z, W, epochs=2, verbose=0)
         return model
@@ -622,7 +630,7 @@ def test_an_untrained_model_stays_without_an_optimizers_vectors() -> None:
     model.build((None, 3))
     found = model.diagnose(Z, W)
     assert names(found) == {"not_trained"}
-    assert model._state.slots.shape[0] == 0
+    assert model._network.state.slots.shape[0] == 0
     assert model.iterations == 0
 
 
@@ -706,7 +714,7 @@ def test_losses_of_distributions() -> None:
         ((Z, W[:-1]), ValueError, "[diagnose] x and y must have the same number of"),
         ((Z[:, :2], W), ValueError, "[diagnose] x must have shape (n, 3)"),
         ((Z, np.full(len(W), np.nan)), ValueError, "[diagnose] y must be finite"),
-        ((Z, W, 3), TypeError, "[diagnose] validation_data must be (x, y)"),
+        ((Z, W, 3), TypeError, "[diagnose] validation_data must be (x, y) or"),
         ((Z, W, (Z, W[:-1])), ValueError, "[diagnose, validation_data] x and y must"),
         ((Z, W, None, ["a"]), ValueError, "[diagnose] columns must name each input"),
     ],
@@ -745,7 +753,7 @@ def test_it_reads_well(report: Diagnosis) -> None:
     ]
     assert "  Evidence: R2 0.123" in lines
     assert lines[lines.index("  Try: fix(") + 1] == "         it)"
-    assert lines[-1] == "Not looked at: new data, because there is none."
+    assert lines[-1] == "Not checked: new data, because there is none."
     assert max(map(len, lines)) <= 80
     assert repr(report) == "<Diagnosis of net: a (serious), b (note)>"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from kurve import Sequential, utils
 from kurve.callbacks import Callback
-from kurve.engines import Batches, get_engine
+from kurve.engines import Job, get_engine
 from kurve.engines.reference import ReferenceEngine, ReferenceProgram
+from kurve.errors import NonFiniteError
 from kurve.layers import Dense
 
 
@@ -22,22 +24,13 @@ class Recorder(ReferenceEngine):
     def __init__(self) -> None:
         self.steps: list[list[int]] = []
 
-    def compile(self, plan: Any) -> ReferenceProgram:
-        program = super().compile(plan)
-        train = program.train
-
-        def collected(
-            state: Any, batches: Batches, first: int, last: int, t: Any
-        ) -> None:
-            rows = np.arange(len(batches.x))
-            for step in range(first, last):
+    def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
+        for job in jobs:
+            for step in range(job.first, job.last):
                 # x holds the number of its row
-                numbers = batches.x[rows[batches.rows(step)]]
+                numbers = job.batches.x[job.batches.rows(step)]
                 self.steps.append(numbers.reshape(-1).astype(int).tolist())
-            train(state, batches, first, last, t)
-
-        program.train = collected  # type: ignore[method-assign]
-        return program
+        return super().train(jobs)
 
 
 def steps_of(rows: int, fits: int = 1, **options: Any) -> list[list[int]]:
@@ -147,4 +140,4 @@ def test_engine_by_object(engine: str) -> None:
     model = Sequential([Dense(1)])
     model.compile("sgd", "mse", engine=get_engine("reference"))
     model.fit([1, 2], [1, 2], verbose=0)
-    assert type(model._program) is ReferenceProgram
+    assert type(model._network.program()) is ReferenceProgram

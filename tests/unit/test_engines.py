@@ -16,7 +16,7 @@ from kurve.layers import Dense
 def engine_of(model: Sequential) -> str:
     """The engine that a model's program came from."""
     model.fit([1.0], [1.0], verbose=0)
-    return type(model._program).__module__.rpartition(".")[2]
+    return type(model._network.program()).__module__.rpartition(".")[2]
 
 
 def model_of(**compiled: Any) -> Sequential:
@@ -46,11 +46,11 @@ def test_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_extension_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`reference` serves in its place."""
+    """`reference` is used instead."""
     engines._default.clear()
     monkeypatch.setattr(engines, "_loaded", {})
     monkeypatch.setitem(sys.modules, "kurve.engines.native", None)
-    with pytest.warns(RuntimeWarning, match=r"reference engine .* serves .*Try"):
+    with pytest.warns(RuntimeWarning, match=r"reference engine .* is used .*Try"):
         assert engine_of(model_of()) == "reference"
     assert engine_of(model_of()) == "reference", "a second warning would be an error"
 

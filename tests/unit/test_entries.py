@@ -164,15 +164,18 @@ UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "Dense": ("activaton", "activation", lambda: layers.Dense(1, activaton="relu")),
     "Huber": ("delt", "delta", lambda: losses.Huber(delt=1.0)),
     "BinaryAccuracy": (
-        *("treshold", "threshold"),
+        "treshold",
+        "threshold",
         lambda: metrics.BinaryAccuracy(treshold=0.5),
     ),
     "EarlyStopping": (
-        *("moniter", "monitor"),
+        "moniter",
+        "monitor",
         lambda: callbacks.EarlyStopping(moniter="loss"),
     ),
     "CosineDecay": (
-        *("decay_step", "decay_steps"),
+        "decay_step",
+        "decay_steps",
         lambda: optimizers.schedules.CosineDecay(0.1, decay_step=3),
     ),
     "Adam": ("lr", "learning_rate", lambda: optimizers.Adam(lr=0.1)),
@@ -182,19 +185,22 @@ UNKNOWN: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "Sequential": ("layer", "layers", lambda: Sequential(layer=[])),
     "load_data": ("pathh", "path", lambda: datasets.mnist.load_data(pathh="x")),
     "to_categorical": (
-        *("num_class", "num_classes"),
+        "num_class",
+        "num_classes",
         lambda: utils.to_categorical([0, 1], num_class=3),
     ),
     "set_threads": ("thread", "threads", lambda: kurve.set_threads(thread=1)),
     "get_weights": ("layers", "", lambda: line().get_weights(layers=1)),
     "Zeros": ("value", "", lambda: initializers.Zeros(value=1)),
     "compute_output_shape": (
-        *("inputs_shape", "input_shape"),
+        "inputs_shape",
+        "input_shape",
         lambda: layers.Dense(1).compute_output_shape(inputs_shape=(1, 2)),
     ),
     "plot_history": ("axis", "ax", lambda: plots.plot_history({}, axis=None)),
     "mean_squared_error": (
-        *("y_tru", "y_true"),
+        "y_tru",
+        "y_true",
         lambda: losses.mean_squared_error(y_tru=Y, y_pred=Y),
     ),
     "Activation": ("xx", "x", lambda: activations.relu(xx=X)),
@@ -249,8 +255,13 @@ def test_a_missing_argument() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        *((kurve, "Model"), (layers, "LSTM"), (losses, "Poisson"), (metrics, "AUC")),
-        *((optimizers, "Ftrl"), (callbacks, "TensorBoard"), (utils, "get_file")),
+        (kurve, "Model"),
+        (layers, "LSTM"),
+        (losses, "Poisson"),
+        (metrics, "AUC"),
+        (optimizers, "Ftrl"),
+        (callbacks, "TensorBoard"),
+        (utils, "get_file"),
     ],
 )
 def test_a_name_that_is_not_there(module: Any, name: str) -> None:
@@ -289,27 +300,27 @@ def test_two_letters_that_are_swapped() -> None:
 WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
     "set_weights": ("weights must be a list of arrays", lambda: line().set_weights(3)),
     "Sequential": (
-        *("the shape of a batch must be a tuple",),
+        "the shape of a batch must be a tuple",
         lambda: line().compute_output_shape(3),  # type: ignore[arg-type]
     ),
     "LearningRateScheduler": (
-        *("schedule must be a function of the epoch",),
+        "schedule must be a function of the epoch",
         lambda: callbacks.LearningRateScheduler(0.1),  # type: ignore[arg-type]
     ),
     "summary": (
-        *("line_length must be at least 40",),
+        "line_length must be at least 40",
         lambda: line().summary(line_length="a"),  # type: ignore[arg-type]
     ),
     "to_categorical": (
-        *("num_classes must be an integer of at least 1",),
+        "num_classes must be an integer of at least 1",
         lambda: utils.to_categorical([0, 1], num_classes="a"),  # type: ignore[arg-type]
     ),
     "Dense": (
-        *("trainable must be True or False",),
+        "trainable must be True or False",
         lambda: setattr(line().layers[0], "trainable", "no"),
     ),
     "SGD": (
-        *("learning_rate must be a number",),
+        "learning_rate must be a number",
         lambda: setattr(line().optimizer, "learning_rate", "a"),
     ),
     "L2": ("l2 must be finite", lambda: regularizers.L2("a")),  # type: ignore[arg-type]

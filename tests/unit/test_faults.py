@@ -77,9 +77,13 @@ def test_an_interrupted_fit_leaves_a_whole_step_and_goes_on(
     options: dict[str, Any] = {"batch_size": 5, "shuffle": False, "verbose": 0}
     with pytest.raises(type(error)):
         model.fit(
-            X, Y, epochs=3, validation_data=(X, Y),
-            callbacks=[Break(hook, error, at)], **options,
-        )  # fmt: skip
+            X,
+            Y,
+            epochs=3,
+            validation_data=(X, Y),
+            callbacks=[Break(hook, error, at)],
+            **options,
+        )
     assert model.iterations == steps
     for step in range(steps):
         rows = slice(5 * (step % 4), 5 * (step % 4) + 5)
@@ -152,14 +156,14 @@ def test_an_update_that_overflows(engine: str, name: str, rows: int) -> None:
     model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones", name="out")])
     model.compile(type(optimizer).from_config(optimizer.get_config()), "mse")
     model.fit([0.0, 0.0], [0.0, 0.0], verbose=0)
-    before = (model.get_weights(), model._state.slots.copy())  # type: ignore[union-attr]
+    before = (model.get_weights(), model._network.state.slots.copy())  # type: ignore[union-attr]
     x, y = np.full(rows, 1e5), np.full(rows, 1e18)
     with pytest.raises(NonFiniteError, match=f"{what} is not finite at step 2") as e:
         model.fit(x, y, batch_size=rows, epochs=5, verbose=0)
     assert (e.value.step, e.value.what) == (model.iterations, what) == (1, what)
     for ours, theirs in zip(model.get_weights(), before[0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(model._state.slots, before[1])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(model._network.state.slots, before[1])  # type: ignore[union-attr]
     model.compile("adam", "mse")
     model.fit([0.0, 1.0], [0.0, 1.0], verbose=0)
     assert model.iterations == 1
@@ -178,9 +182,12 @@ def test_what_is_large_but_does_not_overflow_is_learned_from(
         model.compile(name, "mse")
         model.set_weights(weights)
         model.fit(
-            np.full(batch, 1e2), np.full(batch, size), batch_size=batch, epochs=3,
+            np.full(batch, 1e2),
+            np.full(batch, size),
+            batch_size=batch,
+            epochs=3,
             verbose=0,
-        )  # fmt: skip
+        )
         assert model.iterations == 3
         assert finite(model)
     for a, b in zip(*(model.get_weights() for model in models), strict=True):

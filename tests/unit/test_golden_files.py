@@ -14,7 +14,7 @@ from kurve.core.container import reading
 from kurve.estimators import load
 from tests.golden.make import FOLDER, TABLE, X, later, network
 
-VERSIONS = ["1", "2"]
+VERSIONS = ["2"]
 
 
 @pytest.fixture(params=VERSIONS)
@@ -43,16 +43,13 @@ def test_models(version: str, expected: Any) -> None:
     np.testing.assert_allclose(
         model.predict(X, verbose=0), expected["model"], rtol=1e-5, atol=1e-6
     )
-    assert model._state is not None
-    assert model._state.seed == int(expected["seed"])
+    assert model._network.state is not None
+    assert model._network.state.seed == int(expected["seed"])
     assert model.iterations == 10
     assert model.metrics_names == ["loss", "mae", "binary_accuracy", "rmse"]
-    if version == "1":
-        assert model.history is None
-    else:
-        assert model.history is not None
-        assert model.history.epoch == [0, 1]
-        assert list(model.history.history) == model.metrics_names
+    assert model.history is not None
+    assert model.history.epoch == [0, 1]
+    assert list(model.history.history) == model.metrics_names
     np.testing.assert_allclose(later(model), expected["later"], rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Plots of pictures draw what they were given and refuse what they cannot draw."""
+"""Plots of images draw what they are given and reject what they cannot draw."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _close() -> Iterator[None]:
 
 
 def drawn(ax: Any) -> list[np.ndarray]:
-    """The pictures; the Axes of the scale have none."""
+    """The drawn images; the Axes of the scale have none."""
     ax.figure.canvas.draw()
     shown = [panel.images[0] for panel in ax.figure.axes if panel.images]
     return [np.asarray(image.get_array()) for image in shown]
@@ -133,17 +133,17 @@ def test_feature_maps() -> None:
 WRONG: dict[str, tuple[Any, str]] = {
     "shape": (
         lambda: plots.plot_images(BYTES[0]),
-        "[plot_images] images must have shape (n, height, width), with 1 or 3 channels "
-        "behind it or none. Received: shape (6, 5). Try images[None] for a single one.",
+        "[plot_images] images must have shape (n, height, width), or a fourth axis of "
+        "1 or 3 channels. Received: shape (6, 5). Try images[None] for a single one.",
     ),
     "none": (
         lambda: plots.plot_images(BYTES[:0]),
-        "[plot_images] there must be an image. Received: shape (0, 6, 5). "
-        "Try at least one.",
+        "[plot_images] there must be at least one image. Received: shape (0, 6, 5). "
+        "Try images of shape (n, height, width).",
     ),
     "classes": (
         lambda: plots.plot_images(BYTES, np.zeros((30, 10))),
-        "[plot_images] y_true must hold a class for each of the 30 images. Received: "
+        "[plot_images] y_true must have a class for each of the 30 images. Received: "
         "shape (30, 10). Try y_true.argmax(axis=1) for probabilities.",
     ),
     "matrix": (
@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "no convolution": (
         lambda: plots.plot_filters(model(), "flat"),
-        "[plot_filters] the model must be built and have a convolution 'flat' of "
+        "[plot_filters] the model must be built and have a convolution 'flat' for "
         "images. Received: layers ",
     ),
     "no map": (

@@ -15,7 +15,7 @@ import pytest
 
 import kurve
 from kurve import Sequential, layers
-from kurve.engines import Batches
+from kurve.engines import Batches, get_engine
 from kurve.errors import NonFiniteError
 from kurve.layers import (
     BatchNormalization,
@@ -234,26 +234,29 @@ def test_bytes_and_floats_are_the_same_pictures(engine: str) -> None:
             x, CLASSES, validation_split=0.2, epochs=2, batch_size=16, verbose=0
         ).history
         outputs = model.layer_outputs(x[:3])
-        seen.append((
-            history, model.evaluate(x, CLASSES, verbose=0),
-            model.predict(x, verbose=0).tobytes(),
-            [array.tobytes() for array in outputs.values()],
-            [w.tobytes() for w in model.get_weights()],
-        ))  # fmt: skip
+        seen.append(
+            (
+                history,
+                model.evaluate(x, CLASSES, verbose=0),
+                model.predict(x, verbose=0).tobytes(),
+                [array.tobytes() for array in outputs.values()],
+                [w.tobytes() for w in model.get_weights()],
+            )
+        )
     assert seen[0] == seen[1]
 
 
 def test_bytes_stay_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The set that an engine gets is the caller's own memory."""
     model, seen = digits(), []
-    program = model._ready_program()
-    train = type(program).train
+    engine = type(get_engine())
+    train = engine.train
 
-    def watch(self: Any, state: Any, batches: Batches, *rest: Any) -> None:
-        seen.append(batches.x)
-        train(self, state, batches, *rest)
+    def watch(self: Any, jobs: Any) -> Any:
+        seen.extend(job.batches.x for job in jobs)
+        return train(self, jobs)
 
-    monkeypatch.setattr(type(program), "train", watch)
+    monkeypatch.setattr(engine, "train", watch)
     model.fit(BYTES, CLASSES, verbose=0)
     assert seen[0].dtype == np.uint8
     assert np.shares_memory(seen[0], BYTES)
@@ -324,8 +327,12 @@ def test_configuration_is_json(name: str) -> None:
         "Conv1D": {"filters": 3, "kernel_size": 2, "kernel_regularizer": "l2"},
         "Conv2D": {"filters": 3, "kernel_size": (2, 3), "strides": 2},
         "Conv1DTranspose": {"filters": 3, "kernel_size": 2},
-        "Conv2DTranspose": {"filters": 3, "kernel_size": 2, "strides": 3,
-                            "output_padding": (1, 2)},
+        "Conv2DTranspose": {
+            "filters": 3,
+            "kernel_size": 2,
+            "strides": 3,
+            "output_padding": (1, 2),
+        },
         "DepthwiseConv1D": {"kernel_size": 2, "activation": "gelu"},
         "DepthwiseConv2D": {"kernel_size": 2, "depthwise_initializer": "he_normal"},
         "SeparableConv1D": {"filters": 3, "kernel_size": 2},
@@ -345,7 +352,7 @@ def test_configuration_is_json(name: str) -> None:
         "ZeroPadding2D": {"padding": ((1, 2), (3, 4))},
         "ZeroPadding1D": {"padding": (1, 2)},
         "UpSampling2D": {"size": (1, 2), "interpolation": "bilinear"},
-    }.get(name, {})  # fmt: skip
+    }.get(name, {})
     made = layers.CLASSES[name](**given)
     config = json.loads(json.dumps(made.get_config()))
     assert layers.CLASSES[name].from_config(config).get_config() == config
@@ -376,9 +383,10 @@ def test_only_training_moves_averages(engine: str) -> None:
     before = averages(model)
     model.evaluate(BYTES, CLASSES, verbose=0)
     model.predict(BYTES, verbose=0)
-    rows = Batches(BYTES, CLASSES.astype(np.float32)[:, None], None, None,
-                   np.array([0, 50]))  # fmt: skip
-    model._ready_program().gradient(model._training_state(), rows, 0)
+    rows = Batches(
+        BYTES, CLASSES.astype(np.float32)[:, None], None, None, np.array([0, 50])
+    )
+    model._network.program().gradient(model._network.training_state(), rows, 0)
     assert averages(model) == before
     model.fit(BYTES, CLASSES, verbose=0)
     assert averages(model) != before
@@ -466,10 +474,16 @@ def test_solvers_meet_no_chance() -> None:
         layers.RandomFlip(),
         layers.SpatialDropout2D(0.5),
     ]
-    model = Sequential([
-        Input((5, 5, 1)), *noise, Conv2D(2, 3, activation="tanh"),
-        BatchNormalization(moving_mean_initializer="ones"), Flatten(), Dense(1),
-    ])  # fmt: skip
+    model = Sequential(
+        [
+            Input((5, 5, 1)),
+            *noise,
+            Conv2D(2, 3, activation="tanh"),
+            BatchNormalization(moving_mean_initializer="ones"),
+            Flatten(),
+            Dense(1),
+        ]
+    )
     model.compile("sgd", "mse")
     start, before = model.evaluate(x, y, verbose=0), model.get_weights()[4:6]
     result = kurve.solvers.lbfgs(model, x, y, max_iterations=20, verbose=0)
@@ -496,11 +510,18 @@ def test_no_float_copy_of_the_set(engine: str) -> None:
         [Input((40, 40, 1)), MaxPooling2D(20), Flatten(), Dense(3, "softmax")]
     )
     model.compile("sgd", "sparse_categorical_crossentropy", engine=engine)
-    model._ready_program()
+    model._network.program()
     tracemalloc.start()
     try:
-        model.fit(x, y, batch_size=8, steps_per_epoch=20, validation_split=0.1,
-                  validation_steps=5, verbose=0)  # fmt: skip
+        model.fit(
+            x,
+            y,
+            batch_size=8,
+            steps_per_epoch=20,
+            validation_split=0.1,
+            validation_steps=5,
+            verbose=0,
+        )
         model.evaluate(x, y, batch_size=8, steps=5, verbose=0)
         if engine == "native":
             model.predict(x, verbose=0)

@@ -13,9 +13,17 @@ import pytest
 import kurve
 
 HEAVY = {
-    "matplotlib", "pandas", "polars", "pyarrow", "scipy", "sklearn", "joblib",
-    "IPython", "torch", "narwhals",
-}  # fmt: skip
+    "IPython",
+    "joblib",
+    "matplotlib",
+    "narwhals",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "torch",
+}
 LIMIT = 0.030
 
 
@@ -25,8 +33,11 @@ def python(code: str, **environment: str) -> str:
     environment = {**os.environ, "PYTHONPATH": root, **environment}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env=environment, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def test_heavy_modules_wait_until_they_are_needed() -> None:
@@ -57,12 +68,47 @@ def test_import_costs_at_most_30_ms_beyond_numpy(tmp_path: Path) -> None:
     assert best < LIMIT
 
 
-def test_public_names_are_listed() -> None:
-    """Type checkers take `X as X` as public, and all that is public is documented."""
-    public = [name for name in vars(kurve) if not name.startswith("_")]
-    assert {"Sequential", "Input", "layers", "models", "optimizers"} <= set(public)
+def test_dir_shows_what_is_public() -> None:
+    """Each name with a docstring; none of the modules inside, imported or not."""
+    public = [name for name in dir(kurve) if not name.startswith("_")]
+    assert {"Sequential", "Input", "layers", "models", "report", "tables"} <= set(
+        public
+    )
     assert all(getattr(kurve, name).__doc__ for name in public)
+    inside = {
+        "cli",
+        "core",
+        "data",
+        "engines",
+        "exchange",
+        "plan",
+        "scores",
+        "training",
+    }
+    assert not inside & set(public)
     assert kurve.__version__
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "assessment",
+        "config",
+        "datasets",
+        "diagnosis",
+        "estimators",
+        "inspection",
+        "plots",
+        "report",
+        "saving",
+        "solvers",
+        "tables",
+    ],
+)
+def test_a_module_comes_by_its_name_alone(module: str) -> None:
+    assert (
+        python(f"import kurve; print(kurve.{module}.__name__)") == f"kurve.{module}\n"
+    )
 
 
 def test_what_networks_do_not_need_comes_when_it_is_asked_for() -> None:

@@ -171,19 +171,36 @@ def test_scores() -> None:
     ("call", "kind", "text"),
     [
         (lambda: inspection.permutation_importance(3, X, Y), TypeError, "predict"),
-        (lambda: inspection.permutation_importance(Plane(), X, Y[1:]), ValueError,
-         "400 and 399"),
-        (lambda: inspection.permutation_importance(Plane(), X, Y, repeats=0),
-         ValueError, "repeats must be at least 1"),
-        (lambda: inspection.permutation_importance(Plane(), X[:, :, None], Y),
-         ValueError, r"x must have shape \(n, features\)"),
-        (lambda: inspection.partial_dependence(Plane(), X, "a"), ValueError,
-         "no such feature. Received: 'a'. Try one of: x1, x2, x3"),
-        (lambda: inspection.partial_dependence(Plane(), X, 0, method="predict_proba"),
-         TypeError, "method predict_proba"),
+        (
+            lambda: inspection.permutation_importance(Plane(), X, Y[1:]),
+            ValueError,
+            "400 and 399",
+        ),
+        (
+            lambda: inspection.permutation_importance(Plane(), X, Y, repeats=0),
+            ValueError,
+            "repeats must be at least 1",
+        ),
+        (
+            lambda: inspection.permutation_importance(Plane(), X[:, :, None], Y),
+            ValueError,
+            r"x must have shape \(n, features\)",
+        ),
+        (
+            lambda: inspection.partial_dependence(Plane(), X, "a"),
+            ValueError,
+            "no such feature. Received: 'a'. Try one of: x1, x2, x3",
+        ),
+        (
+            lambda: inspection.partial_dependence(
+                Plane(), X, 0, method="predict_proba"
+            ),
+            TypeError,
+            "method predict_proba",
+        ),
         (lambda: inspection.calibration(Words(), X, Y), TypeError, "predict_interval"),
     ],
-)  # fmt: skip
+)
 def test_wrong_calls(call: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text) as caught:
         call()

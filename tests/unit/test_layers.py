@@ -114,7 +114,7 @@ def test_dropout_in_a_model_changes_with_the_step_and_the_layer(engine: str) -> 
         if position:
             stack.insert(1, Dropout(0.0))
         model = Sequential([Input((1,)), *stack])
-        model._seed = 5
+        model._network.seed = 5
         model.compile("sgd", "mse")
         losses = [model.train_on_batch([1.0], np.zeros((1, 64))) for _ in range(3)]
         seen.append(losses)

@@ -10,7 +10,12 @@ import pytest
 from kurve import Input, Sequential, losses, regularizers, solvers, utils
 from kurve.layers import Dense, Dropout
 from kurve.solvers.base import prepare
-from kurve.solvers.quasi_newton import Place, descend, inverse_times, line_search
+from kurve.solvers.quasi_newton import (
+    Point,
+    descend,
+    inverse_hessian_times,
+    line_search,
+)
 
 X = np.random.default_rng(0).normal(size=(120, 3))
 TARGET = np.sin(X.sum(axis=1))
@@ -25,8 +30,8 @@ def rosenbrock(x: np.ndarray) -> tuple[float, np.ndarray]:
     return float(value), gradient
 
 
-def last(function: Any, start: Any, memory: int = 10) -> tuple[Place, int]:
-    """Where the path ends, and how often the function was asked."""
+def last(function: Any, start: Any, memory: int = 10) -> tuple[Point, int]:
+    """Where the path ends, and how often the function was called."""
     calls = 0
 
     def counted(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -35,17 +40,17 @@ def last(function: Any, start: Any, memory: int = 10) -> tuple[Place, int]:
         return function(x)
 
     values = []
-    for place in descend(counted, np.array(start, float), memory, 1e-9):
-        values.append(place.value)
+    for point in descend(counted, np.array(start, float), memory, 1e-9):
+        values.append(point.value)
     assert (np.diff(values) < 0.0).all()
-    return place, calls
+    return point, calls
 
 
 @pytest.mark.parametrize("memory", [1, 5, 20])
 @pytest.mark.parametrize("start", [[-1.2, 1.0], [-1.2, 1.0] * 10, [3.0, -2.0, 5.0]])
 def test_rosenbrock(start: list[float], memory: int) -> None:
-    place, calls = last(rosenbrock, start, memory)
-    np.testing.assert_allclose(place.x, np.ones(len(start)), atol=1e-8)
+    point, calls = last(rosenbrock, start, memory)
+    np.testing.assert_allclose(point.x, np.ones(len(start)), atol=1e-8)
     assert calls < (400 if memory > 1 else 2000)
 
 
@@ -54,9 +59,12 @@ def test_rosenbrock_takes_no_more_calls_than_scipy_does() -> None:
     start = np.array([-1.2, 1.0] * 10)
     _, calls = last(rosenbrock, start)
     theirs = scipy.minimize(
-        rosenbrock, start, jac=True, method="L-BFGS-B",
+        rosenbrock,
+        start,
+        jac=True,
+        method="L-BFGS-B",
         options={"maxcor": 10, "gtol": 1e-9, "ftol": 0.0},
-    )  # fmt: skip
+    )
     assert calls <= 1.5 * theirs.nfev
 
 
@@ -72,8 +80,9 @@ def test_the_inverse_is_that_of_bfgs() -> None:
         left = np.eye(6) - np.outer(s, y) / (s @ y)
         inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
     g = random.normal(size=6)
-    np.testing.assert_allclose(inverse_times(g, steps), inverse @ g, rtol=1e-10)
-    np.testing.assert_allclose(inverse_times(y, steps), s, rtol=1e-9)  # the secant
+    np.testing.assert_allclose(inverse_hessian_times(g, steps), inverse @ g, rtol=1e-10)
+    # The secant equation.
+    np.testing.assert_allclose(inverse_hessian_times(y, steps), s, rtol=1e-9)
 
 
 @pytest.mark.parametrize("first", [1e-8, 1e-3, 1.0, 1e3, 1e8])
@@ -82,13 +91,15 @@ def test_the_inverse_is_that_of_bfgs() -> None:
     [
         lambda t: (t**2 - t, 2 * t - 1),
         lambda t: (-t / (t**2 + 2), (t**2 - 2) / (t**2 + 2) ** 2),  # Moré & Thuente 1
-        lambda t: ((t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
-                   5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3),  # 2
+        lambda t: (
+            (t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
+            5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3,
+        ),  # 2
         lambda t: ((t - 1) ** 2 - 0.01 * np.log(2 - t), 2 * t - 2 + 0.01 / (2 - t)),
         lambda t: (np.cosh(t - 3), np.sinh(t - 3)),
     ],
     ids=["parabola", "flat far out", "steep", "infinite beyond", "cosh"],
-)  # fmt: skip
+)
 def test_strong_wolfe(f: Any, first: float) -> None:
     shift = 0.5 if f(0.4)[1] > -1.0 and f(0.4)[1] < -0.4 else 0.0
 
@@ -98,7 +109,7 @@ def test_strong_wolfe(f: Any, first: float) -> None:
         return float(value), np.array([float(slope)])
 
     start = np.array([shift + 0.01])
-    here = Place(start, *function(start))
+    here = Point(start, *function(start))
     direction = -np.sign(here.gradient)
     there = line_search(function, here, direction, first)
     assert there is not None
@@ -109,8 +120,13 @@ def test_strong_wolfe(f: Any, first: float) -> None:
         assert abs(float(there.gradient @ direction)) <= 0.9 * abs(slope)
 
 
-def build(hidden: Any = "tanh", loss: Any = None, seed: int = 1, outputs: int = 1,
-          **options: Any) -> Sequential:  # fmt: skip
+def build(
+    hidden: Any = "tanh",
+    loss: Any = None,
+    seed: int = 1,
+    outputs: int = 1,
+    **options: Any,
+) -> Sequential:
     utils.set_random_seed(seed)
     model = Sequential([Input((3,)), Dense(8, hidden), Dense(outputs, **options)])
     if loss is not None:
@@ -122,16 +138,19 @@ def scipys(model: Sequential, y: Any, iterations: int) -> float:
     """The loss that SciPy's L-BFGS-B reaches from the model's weights, in the same
     arithmetic; the model keeps its weights."""
     scipy = pytest.importorskip("scipy.optimize")
-    task = prepare("test", model, X, y, None, None)
+    problem = prepare("test", model, X, y, None, None)
 
     def function(p: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = task.program.gradient(task.at(p), task.batches, 0)
-        return value, gradient[task.free].astype(float)
+        value, gradient = problem.program.gradient(problem.at(p), problem.batches, 0)
+        return value, gradient[problem.free].astype(float)
 
     return scipy.minimize(
-        function, task.start(), jac=True, method="L-BFGS-B",
+        function,
+        problem.start(),
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": iterations, "maxcor": 20},
-    ).fun  # fmt: skip
+    ).fun
 
 
 CLASSES = (X[:, 0] + 0.5 * np.sin(3 * X[:, 1]) > 0).astype(int)
@@ -143,23 +162,26 @@ CLASSES = (X[:, 0] + 0.5 * np.sin(3 * X[:, 1]) > 0).astype(int)
         (None, TARGET, {}),
         ("huber", TARGET, {}),
         (losses.BinaryCrossentropy(from_logits=True), CLASSES, {}),
-        ("sparse_categorical_crossentropy", CLASSES,
-         {"outputs": 2, "activation": "softmax"}),
+        (
+            "sparse_categorical_crossentropy",
+            CLASSES,
+            {"outputs": 2, "activation": "softmax"},
+        ),
         ("mse", TARGET, {"kernel_regularizer": regularizers.L2(1e-2)}),
     ],
     ids=["mse", "huber", "binary", "sparse", "l2"],
-)  # fmt: skip
+)
 def test_reaches_what_scipy_reaches(
     engine: str, loss: Any, y: Any, options: Any
 ) -> None:
     """After equally many steps, in the median over starts: which of many valleys a run
     follows is chance. Where there is one minimum only, see the next test."""
-    shares = []
+    ratios = []
     for seed in range(5):
         model = build("tanh", loss, seed, **options)
         theirs = scipys(model, y, 50)
-        shares.append(solvers.lbfgs(model, X, y, max_iterations=50).loss / theirs)
-    assert np.median(shares) <= 1.2
+        ratios.append(solvers.lbfgs(model, X, y, max_iterations=50).loss / theirs)
+    assert np.median(ratios) <= 1.2
 
 
 @pytest.mark.parametrize("loss", ["mse", "log_cosh"])
@@ -200,8 +222,8 @@ def test_sample_weights_and_dropout(engine: str) -> None:
     assert (np.diff(result.history["loss"]) < 0.0).all()
     assert result.loss < 0.02
     model.compile(loss="mse", optimizer="sgd")
-    found = model.evaluate(X, y, sample_weight=w, batch_size=120, verbose=0)
-    assert found == pytest.approx(result.loss, rel=1e-4)
+    loss = model.evaluate(X, y, sample_weight=w, batch_size=120, verbose=0)
+    assert loss == pytest.approx(result.loss, rel=1e-4)
 
 
 def test_validation_patience_callback_and_lines(
@@ -210,20 +232,28 @@ def test_validation_patience_callback_and_lines(
     noisy = TARGET[:30] + 0.5 * np.random.default_rng(5).normal(size=30)
     model = build()
     result = solvers.lbfgs(
-        model, X[:30], noisy, validation_data=(X[30:], TARGET[30:]), patience=20,
-        max_iterations=400, verbose=1,
-    )  # fmt: skip
+        model,
+        X[:30],
+        noisy,
+        validation_data=(X[30:], TARGET[30:]),
+        patience=20,
+        max_iterations=400,
+        verbose=1,
+    )
     losses_ = result.history["val_loss"]
     best = int(np.argmin(losses_))
     assert (
         len(losses_) - 1 - best == 20 and "val_loss has not improved" in result.message
     )
     model.compile(loss="mse", optimizer="sgd")
-    found = model.evaluate(X[30:], TARGET[30:], batch_size=90, verbose=0)
-    assert found == pytest.approx(losses_[best], rel=1e-4)
+    loss = model.evaluate(X[30:], TARGET[30:], batch_size=90, verbose=0)
+    assert loss == pytest.approx(losses_[best], rel=1e-4)
     assert capsys.readouterr().out.count("val_loss: ") == len(losses_)
-    ended = solvers.lbfgs(build(), X, TARGET, callback=lambda i, logs: i == 2)
-    assert ended.iterations == 2 and ended.message == "the callback ended it"
+    stopped = solvers.lbfgs(build(), X, TARGET, callback=lambda i, logs: i == 2)
+    assert (
+        stopped.iterations == 2
+        and stopped.message == "the callback stopped the training"
+    )
 
 
 @pytest.mark.parametrize(

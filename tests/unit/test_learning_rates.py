@@ -251,23 +251,27 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: lr_find(model_of(X), X, Y, steps=9.5), TypeError, "steps must .*9.5"),
     (
         lambda: lr_find(model_of(X), X, Y, batch_size=0),
-        *(ValueError, "batch_size must .*batch_size=0"),
+        ValueError,
+        "batch_size must .*batch_size=0",
     ),
     (
         lambda: lr_find(
             model_of(X), X, Y, min_learning_rate=1.0, max_learning_rate=1.0
         ),
-        *(ValueError, "0 < min_learning_rate < max.*Received: 1.0 and 1.0.*Try"),
+        ValueError,
+        "0 < min_learning_rate < max.*Received: 1.0 and 1.0.*Try",
     ),
     (
         lambda: lr_find(model_of(X), X, Y, min_learning_rate=0.0),
-        *(ValueError, "0 < min_learning_rate < max.*Received: 0.0 and 10.0"),
+        ValueError,
+        "0 < min_learning_rate < max.*Received: 0.0 and 10.0",
     ),
     (
         lambda: lr_find(
             model_of(X, False, "sgd", "linear"), 1e9 * X, Y, min_learning_rate=1e-3
         ),
-        *(ValueError, "min_learning_rate must be too small to do harm.*0.001.*Try"),
+        ValueError,
+        "min_learning_rate must be too small for .*0.001.*Try",
     ),
 ]
 

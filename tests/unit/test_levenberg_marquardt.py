@@ -27,8 +27,8 @@ def network(units: int = 6, seed: int = 1, **options: Any) -> Sequential:
 
 
 def weights(model: Sequential) -> bytes:
-    assert model._state is not None
-    return model._state.params.tobytes()
+    assert model._network.state is not None
+    return model._network.state.params.tobytes()
 
 
 def few(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ def test_engines_reach_the_same(engine: str) -> None:
     x, y = XN[::4], Y[::4]
     result = solvers.levenberg_marquardt(model, x, y, max_iterations=12)
     assert result.iterations == 12 and not result.converged
-    assert result.message == "the last iteration was reached"
+    assert result.message == "max_iterations was reached"
     losses = result.history["loss"]
     assert len(losses) == 13 and np.diff(losses).max() < 0.0
     assert losses[-1] < 0.5 * losses[0]
@@ -76,8 +76,9 @@ def test_a_linear_model_is_solved(engine: str) -> None:
     result = solvers.levenberg_marquardt(model, x, y, w)
     design = np.concatenate([x, np.ones((50, 1))], axis=1)
     ridge = np.diag([0.1 * 100, 0.1 * 100, 0.1 * 100, 0.0])  # times n O
-    exact = np.linalg.solve(design.T @ (design * w[:, None]) + ridge,
-                            design.T @ (y * w[:, None]))  # fmt: skip
+    exact = np.linalg.solve(
+        design.T @ (design * w[:, None]) + ridge, design.T @ (y * w[:, None])
+    )
     kernel, bias = model.get_weights()
     np.testing.assert_allclose(kernel, exact[:3], atol=1e-5)
     np.testing.assert_allclose(bias, exact[3], atol=1e-5)
@@ -109,23 +110,23 @@ def test_frozen_layers_and_buffers_stay_and_dropout_is_off(engine: str) -> None:
 
 @pytest.mark.usefixtures("native")
 def test_blocks_of_rows_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """J in pieces: no bends then, but the same minimum of a linear problem, and the
-    sums of a piece are those of the whole."""
+    """J in blocks: steps then get no geodesic correction; the sums over blocks are
+    those of the whole J."""
     kurve.set_engine("native")
     x = np.random.default_rng(1).normal(size=(500, 4))
     y = np.stack([np.tanh(x.sum(axis=1)), x[:, 0]], axis=1)
-    tangents = []
+    linearizations = []
     for block in (networks.BLOCK, 12 * 2 * 64 * 37):
         monkeypatch.setattr(networks, "BLOCK", block)
         utils.set_random_seed(1)
         model = Sequential([Input((4,)), Dense(3, "tanh"), Dense(2)])
-        task = solvers.base.prepare("test", model, x, y, None, None)
-        problem = networks.Network(task, False)
-        tangents.append(problem.linearize(task.start()))
+        fit = solvers.base.prepare("test", model, x, y, None, None)
+        problem = networks.NetworkProblem(fit, False)
+        linearizations.append(problem.linearize(fit.start()))
         assert problem.one_block == (block == 64 * 2**20)
-    one, other = tangents
+    one, other = linearizations
     assert one is not None and other is not None
-    np.testing.assert_allclose(one.square, other.square, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(one.gram, other.gram, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-12, atol=1e-12)
     assert other.jacobian is None
     result = solvers.levenberg_marquardt(model, x, y, max_iterations=60)
@@ -158,8 +159,8 @@ def test_bayesian_regularisation_does_not_follow_the_noise() -> None:
                 model, x, y, regularization=regularization, max_iterations=60
             )
         )
-        wrong = model.predict(test_x, verbose=0)[:, 0] - np.sin(2.0 * test_x)
-        errors.append(float(np.sqrt(np.mean(wrong**2))))
+        error = model.predict(test_x, verbose=0)[:, 0] - np.sin(2.0 * test_x)
+        errors.append(float(np.sqrt(np.mean(error**2))))
     plain, bayesian = results
     assert errors[1] < 0.15 and errors[1] < 0.7 * errors[0]
     assert (
@@ -171,8 +172,8 @@ def test_bayesian_regularisation_does_not_follow_the_noise() -> None:
 
 @pytest.mark.usefixtures("native")
 def test_evidence_lets_a_network_learn_first() -> None:
-    """60 points of three periods: judged from the first step on, nearly all of these
-    networks end as a constant."""
+    """60 points of three periods: if the evidence counted from the first step, nearly
+    all of these networks would end as a constant."""
     kurve.set_engine("native")
     x = np.linspace(-1.7, 1.7, 60)
     y = np.sin(20.0 / 3.4 * (x + 1.7))
@@ -184,15 +185,15 @@ def test_evidence_lets_a_network_learn_first() -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_steps_end_when_the_evidence_stands_still() -> None:
+def test_steps_stop_when_the_evidence_stands_still() -> None:
     kurve.set_engine("native")
     noisy = Y + 0.3 * np.random.default_rng(0).normal(size=len(Y))
     model = network(10, 0)
     result = solvers.levenberg_marquardt(model, XN, noisy, regularization="bayesian")
     assert result.converged and result.iterations < 100
-    assert result.message == "the cost has stopped to fall"
-    wrong = model.predict(XN, verbose=0)[:, 0] - Y
-    assert np.mean(wrong**2) < 0.3 * 0.3**2
+    assert result.message == "the cost has stopped falling"
+    error = model.predict(XN, verbose=0)[:, 0] - Y
+    assert np.mean(error**2) < 0.3 * 0.3**2
     assert result.effective_parameters < 31
 
 
@@ -222,8 +223,8 @@ def test_validation_keeps_the_best_weights() -> None:
     losses = result.history["val_loss"]
     best = int(np.argmin(losses))
     assert 0 < best < len(losses) - 1
-    wrong = model.predict(test_x, verbose=0)[:, 0] - np.sin(2.0 * test_x)
-    assert np.mean(wrong**2) == pytest.approx(losses[best], rel=1e-4)
+    error = model.predict(test_x, verbose=0)[:, 0] - np.sin(2.0 * test_x)
+    assert np.mean(error**2) == pytest.approx(losses[best], rel=1e-4)
     assert result.loss == result.history["loss"][best]
 
 
@@ -231,9 +232,12 @@ def test_patience() -> None:
     x, y = few()
     test_x = np.linspace(-2.0, 2.0, 50)
     result = solvers.levenberg_marquardt(
-        network(15), x, y, patience=3,
+        network(15),
+        x,
+        y,
+        patience=3,
         validation_data=(test_x, np.sin(2.0 * test_x), np.ones(50)),
-    )  # fmt: skip
+    )
     losses = result.history["val_loss"]
     assert len(losses) - 1 - int(np.argmin(losses)) == 3
     assert result.message == "val_loss has not improved for 3 iterations"
@@ -243,8 +247,8 @@ def test_callback_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     model, seen = network(), []
 
     def watch(iteration: int, logs: Any) -> bool:
-        wrong = model.predict(XN[::4], verbose=0)[:, 0] - Y[::4]
-        assert np.mean(wrong**2) == pytest.approx(logs["loss"], rel=1e-4)
+        error = model.predict(XN[::4], verbose=0)[:, 0] - Y[::4]
+        assert np.mean(error**2) == pytest.approx(logs["loss"], rel=1e-4)
         seen.append(iteration)
         return iteration == 4
 
@@ -252,27 +256,29 @@ def test_callback_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
         model, XN[::4], Y[::4], callback=watch, verbose=1
     )
     assert seen == [0, 1, 2, 3, 4]
-    assert result.message == "the callback ended it" and not result.converged
+    assert (
+        result.message == "the callback stopped the training" and not result.converged
+    )
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5 and lines[4].startswith("Iteration 4/300 - loss: ")
 
 
 @pytest.mark.parametrize("solver", [solvers.levenberg_marquardt, solvers.lbfgs])
-def test_ctrl_c_leaves_whole_weights(solver: Any) -> None:
-    model, kept = network(), {}
+def test_ctrl_c_leaves_the_weights_of_a_step(solver: Any) -> None:
+    model, recorded = network(), {}
 
     def watch(iteration: int, logs: Any) -> None:
-        kept[iteration] = weights(model)
+        recorded[iteration] = weights(model)
         if iteration == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         solver(model, XN[::4], Y[::4], callback=watch)
-    assert weights(model) == kept[max(kept)] and max(kept) >= 3
+    assert weights(model) == recorded[max(recorded)] and max(recorded) >= 3
 
 
 @pytest.mark.parametrize("solver", [solvers.levenberg_marquardt, solvers.lbfgs])
-def test_weights_that_overflow_are_refused(solver: Any) -> None:
+def test_weights_that_overflow_are_rejected(solver: Any) -> None:
     model = network()
     model.layers[1].set_weights([np.full((6, 1), 3e38), np.full(1, 3e38)])
     before = weights(model)
@@ -289,7 +295,7 @@ def test_an_unbuilt_model_is_built_from_the_data() -> None:
     assert not model.compiled
 
 
-def test_fitting_goes_on_with_another_method() -> None:
+def test_training_continues_with_another_method() -> None:
     model = network()
     model.compile(loss="mse", optimizer="adam")
     model.fit(XN, Y, epochs=1, verbose=0)

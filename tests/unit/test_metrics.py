@@ -35,36 +35,52 @@ def rows(values: np.ndarray, w: np.ndarray) -> float:
 CASES = {
     "mse": (
         metrics.MeanSquaredError,
-        *(Y, P, lambda w: rows(((Y - P) ** 2).mean(axis=1), w)),
+        Y,
+        P,
+        lambda w: rows(((Y - P) ** 2).mean(axis=1), w),
     ),
     "mae": (
         metrics.MeanAbsoluteError,
-        *(Y, P, lambda w: rows(np.abs(Y - P).mean(axis=1), w)),
+        Y,
+        P,
+        lambda w: rows(np.abs(Y - P).mean(axis=1), w),
     ),
     "rmse": (
         metrics.RootMeanSquaredError,
-        *(Y, P, lambda w: math.sqrt(rows(((Y - P) ** 2).mean(axis=1), w))),
+        Y,
+        P,
+        lambda w: math.sqrt(rows(((Y - P) ** 2).mean(axis=1), w)),
     ),
     "r2": (metrics.R2Score, Y, P, lambda w: r2(Y, P, w)),
     "binary": (
         metrics.BinaryAccuracy,
-        *(BITS, SHARES, lambda w: rows(((SHARES > 0.5) == BITS).mean(axis=1), w)),
+        BITS,
+        SHARES,
+        lambda w: rows(((SHARES > 0.5) == BITS).mean(axis=1), w),
     ),
     "threshold": (
         lambda: metrics.BinaryAccuracy(threshold=0.8),
-        *(BITS, SHARES, lambda w: rows(((SHARES > 0.8) == BITS).mean(axis=1), w)),
+        BITS,
+        SHARES,
+        lambda w: rows(((SHARES > 0.8) == BITS).mean(axis=1), w),
     ),
     "categorical": (
         metrics.CategoricalAccuracy,
-        *(np.eye(O)[CLASSES], P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+        np.eye(O)[CLASSES],
+        P,
+        lambda w: rows(P.argmax(axis=1) == CLASSES, w),
     ),
     "sparse": (
         metrics.SparseCategoricalAccuracy,
-        *(CLASSES, P, lambda w: rows(P.argmax(axis=1) == CLASSES, w)),
+        CLASSES,
+        P,
+        lambda w: rows(P.argmax(axis=1) == CLASSES, w),
     ),
     "huber": (
         lambda: metrics.get(losses.Huber(0.5)),
-        *(Y, P, lambda w: float((w * losses.huber(Y, P, delta=0.5)).sum() / w.sum())),
+        Y,
+        P,
+        lambda w: float((w * losses.huber(Y, P, delta=0.5)).sum() / w.sum()),
     ),
 }
 
@@ -197,7 +213,7 @@ def test_accuracy_in_files(tmp_path: Path) -> None:
     model = model_of(1, "binary_crossentropy", metrics=["acc", metrics.Accuracy("eq")])
     model.save(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve")
-    kinds = [type(metric).__name__ for metric, _ in again._compilation.metrics]
+    kinds = [type(metric).__name__ for metric, _ in again._network.compilation.metrics]
     assert kinds == ["FittingAccuracy", "Accuracy"]
     old = {"class_name": "Accuracy", "config": {"name": "accuracy"}}
     assert type(metrics.deserialize(old)) is metrics.FittingAccuracy

@@ -164,9 +164,13 @@ def test_weight_lists() -> None:
         [Input((3,)), Normalization(), Dense(2), Dense(1, trainable=False)]
     )
     assert [w.shape for w in model.weights] == [
-        *((3,), (3,), ()),
-        *((3, 2), (2,)),
-        *((2, 1), (1,)),
+        (3,),
+        (3,),
+        (),
+        (3, 2),
+        (2,),
+        (2, 1),
+        (1,),
     ]
     assert len(model.trainable_weights) == 2
     assert len(model.non_trainable_weights) == 5
@@ -426,7 +430,10 @@ def test_frozen_layers_stay(engine: str) -> None:
     model.fit(X, Y, verbose=0)
     after = model.get_weights()
     assert [np.array_equal(a, b) for a, b in zip(before, after, strict=True)] == [
-        *(True, True, False, False)
+        True,
+        True,
+        False,
+        False,
     ]
     model.layers[0].trainable = True
     model.compile("adam", "mse")

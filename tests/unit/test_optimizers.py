@@ -214,7 +214,11 @@ def test_names_are_counted_as_in_keras() -> None:
     made = [optimizers.Adam(), optimizers.get("adam"), optimizers.AdamW()]
     made += [optimizers.RMSprop(), optimizers.AdamW()]
     assert [m.name for m in made] == [
-        *("adam", "adam_1", "adam_w", "rm_sprop", "adam_w_1")
+        "adam",
+        "adam_1",
+        "adam_w",
+        "rm_sprop",
+        "adam_w_1",
     ]
 
 

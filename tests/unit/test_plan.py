@@ -32,7 +32,7 @@ def test_vector_size_pads_the_last_variable_too() -> None:
 def test_variables_lie_apart_on_cache_lines() -> None:
     """Each variable is a view at a multiple of 64 bytes, and padding is zero."""
     model = Sequential([Input((3,)), Normalization(), Dense(5), Dense(16), Dense(1)])
-    plan, state = model._plan, model._state
+    plan, state = model._network.plan, model._network.state
     assert plan is not None
     assert state is not None
     for vector, slots in ((state.params, plan.params), (state.buffers, plan.buffers)):
@@ -62,15 +62,23 @@ def test_what_layers_become() -> None:
             Activation("tanh"),
         ]
     )
-    assert model._plan is not None
-    ops = model._plan.ops
+    assert model._network.plan is not None
+    ops = model._network.plan.ops
     assert [op.kind for op in ops] == [
-        *("normalization", "dense", "dropout", "dense", "softmax", "activation")
+        "normalization",
+        "dense",
+        "dropout",
+        "dense",
+        "softmax",
+        "activation",
     ]
     assert ops[1].attrs == {"activation": "relu", "alpha": 0.0}
     assert ops[3].attrs["activation"] == "linear"
     assert all(a.out_shape == b.in_shape for a, b in pairwise(ops))
-    assert (model._plan.input_shape, model._plan.output_shape) == ((2, 3), (2, 5))
+    assert (model._network.plan.input_shape, model._network.plan.output_shape) == (
+        (2, 3),
+        (2, 5),
+    )
     assert sorted(ops[1].params) == ["bias", "kernel"]
     assert sorted(ops[0].buffers) == ["mean", "variance"]
 

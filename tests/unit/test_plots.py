@@ -141,14 +141,18 @@ def test_fit_divides_the_axes_of_the_caller(placed: str) -> None:
     [
         ({"model": None}, TypeError, "model must have a predict method. Received: an"),
         ({"x": []}, ValueError, r"x must have at least one row. Received: x.shape="),
-        ({"y": X[:3]}, ValueError, "as many rows as each other. Received: 40 and 3"),
+        ({"y": X[:3]}, ValueError, "the same number of rows. Received: 40 and 3"),
         ({"y": X * np.nan}, ValueError, r"y must be finite. Received: nan at y\[0\]"),
         ({"x": ["a"] * 40}, TypeError, "x must hold real numbers. Received: x"),
         ({"y": np.ones((40, 2, 2))}, ValueError, r"y must be \(n,\) or \(n, outputs\)"),
-        ({"y": np.ones((40, 2))}, ValueError, "as many columns as the model has"),
+        ({"y": np.ones((40, 2))}, ValueError, "one column for each output"),
         ({"test_y": X}, ValueError, "test_y needs test_x"),
-        ({"test_x": X, "test_y": X[:3]}, ValueError, "test_x and test_y must have as"),
-        ({"test_x": np.ones((4, 2))}, ValueError, "test_x must have rows of the shape"),
+        ({"test_x": X, "test_y": X[:3]}, ValueError, "test_x and test_y must have the"),
+        (
+            {"test_x": np.ones((4, 2))},
+            ValueError,
+            "test_x must have rows of the same shape",
+        ),
         (
             {"test_x": X, "test_y": np.ones((40, 2))},
             ValueError,
@@ -217,8 +221,8 @@ def test_history_draws_where_told() -> None:
     ("history", "error", "text"),
     [
         (None, TypeError, "history must be what fit returned"),
-        ({}, ValueError, "history must hold at least one epoch"),
-        ({"loss": []}, ValueError, "history must hold at least one epoch"),
+        ({}, ValueError, "history must have at least one epoch"),
+        ({"loss": []}, ValueError, "history must have at least one epoch"),
     ],
 )
 def test_history_refuses(history: Any, error: type[Exception], text: str) -> None:
@@ -252,7 +256,7 @@ def test_residuals_of_one_input() -> None:
     np.testing.assert_allclose(means[:, 1], y.reshape(10, 4).mean(axis=1))
     # The end that the diagnosis would name, and no other.
     (region,) = ax.patches
-    assert region.get_label() == "not learnt"
+    assert region.get_label() == "not learned"
     assert region.get_x() > 8.0
     assert region.get_x() + region.get_width() == X.max()
 
@@ -288,9 +292,13 @@ def test_residuals_of_two_outputs() -> None:
     ("arguments", "error", "text"),
     [
         ((3, X, X), TypeError, "[plot_residuals] model must have a predict"),
-        ((Zero(), X, X[:-1]), ValueError, "[plot_residuals] x and y must have as"),
+        ((Zero(), X, X[:-1]), ValueError, "[plot_residuals] x and y must have the"),
         ((Zero(), X, X, ["a", "b"]), ValueError, "[plot_residuals] columns must name"),
-        ((Two(), X, X), ValueError, "[plot_residuals] expected y to have as many"),
+        (
+            (Two(), X, X),
+            ValueError,
+            "[plot_residuals] y must have one column for each output",
+        ),
         ((Zero(), X, X * np.nan), ValueError, "[plot_residuals] y must be finite"),
     ],
 )

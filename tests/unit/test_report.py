@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="a report has pictures")
+pytest.importorskip("matplotlib", reason="a report has figures")
+pytest.importorskip("jinja2", reason="a report is made of templates")
 pa = pytest.importorskip("pyarrow", reason="the tables are Arrow's")
 pytest.importorskip("narwhals", reason="tables are read through narwhals")
 
@@ -143,19 +145,39 @@ def table(**columns: Any) -> Any:
 
 def test_one_feature() -> None:
     text = report.make_report(
-        Curve(), table(time=A[:80]), Y[:80], table(time=A[80:]), Y[80:],
-        target="height", source="data.csv", file="data.kurve", settings={"seed": 3},
-    )  # fmt: skip
+        Curve(),
+        table(time=A[:80]),
+        Y[:80],
+        table(time=A[80:]),
+        Y[80:],
+        target="height",
+        source="data.csv",
+        file="data.kurve",
+        settings={"seed": 3},
+    )
     page = check(text)
     assert headings(text) == [
-        "How good", "The fit", "What is left over", "Can its intervals be trusted",
-        "How it was trained", "The data", "The model",
-    ]  # fmt: skip
+        "How good",
+        "The fit",
+        "What is left over",
+        "Can its intervals be trusted",
+        "How it was trained",
+        "The data",
+        "The model",
+    ]
     for words in (
-        "outside the data", "90% interval", "held-out data", "height", "time",
-        "straight line", "model = load('data.kurve')", "seed", "data.csv", "40",
+        "outside the data",
+        "90% interval",
+        "held-out data",
+        "height",
+        "time",
+        "straight line",
+        "model = load('data.kurve')",
+        "seed",
+        "data.csv",
+        "40",
         "kurve predict data.kurve new.csv",
-    ):  # fmt: skip
+    ):
         assert words in page.words, words
     rmse = np.sqrt(np.mean((Y[80:] - np.sin(A[80:])) ** 2))
     assert f"misses height by {number(rmse)}" in page.words
@@ -165,9 +187,16 @@ def test_one_feature() -> None:
 def test_several_features_and_hostile_names() -> None:
     x = table(**{EVIL: A, "other $_^": B, "kind": KIND, "flag": B > 0})
     text = report.make_report(
-        Curve(), x.slice(0, 80), Y[:80], x.slice(80), Y[80:], target=EVIL, source=EVIL,
-        file="a b'.kurve", settings={EVIL: EVIL},
-    )  # fmt: skip
+        Curve(),
+        x.slice(0, 80),
+        Y[:80],
+        x.slice(80),
+        Y[80:],
+        target=EVIL,
+        source=EVIL,
+        file="a b'.kurve",
+        settings={EVIL: EVIL},
+    )
     page = check(text)
     assert EVIL in page.words
     assert "<script" not in text and "<b>red" not in text
@@ -200,10 +229,14 @@ def test_classes(classes: list[str]) -> None:
     text = report.make_report(model, x, y, x, y, target="kind")
     page = check(text)
     assert headings(text) == [
-        "How good", "Which classes it takes for which",
+        "How good",
+        "Which classes it takes for which",
         "Can its probabilities be trusted",
-        "What it relies on", "How it depends on them", "The data", "The model",
-    ]  # fmt: skip
+        "What it relies on",
+        "How it depends on them",
+        "The data",
+        "The model",
+    ]
     right = np.mean(model.predict(x) == y)
     assert f"{right:.1%} of the held-out rows" in page.words
     counts = re.findall(r'<td class="n (?:right|wrong)"[^>]*>([\d,]+)</td>', text)
@@ -269,3 +302,10 @@ def test_findings_are_shown() -> None:
     words = check(report.make_report(Sick(), table(time=A), Y)).words
     for part in ("dead <units>", "warning", "half of them", "use <silu>", "0.5123"):
         assert part in words
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_a_package(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r'Try pip install "kurve\[report\]"'):
+        report.make_report(Curve(), table(time=A), Y)

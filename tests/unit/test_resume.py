@@ -66,7 +66,7 @@ def fit(model: Sequential, *used: callbacks.Callback, **options: Any) -> Any:
     x, y = options.pop("x", X), options.pop("y", Y)
     options = {"epochs": 3, "batch_size": 8, "verbose": 0, **options}
     history = model.fit(x, y, callbacks=list(used), **options).history
-    state = model._state
+    state = model._network.state
     assert state is not None
     return history, [w.tobytes() for w in model.get_weights()], state.slots.tobytes()
 
@@ -74,9 +74,11 @@ def fit(model: Sequential, *used: callbacks.Callback, **options: Any) -> Any:
 def interrupted(at: int, path: Path, *used: callbacks.Callback, **options: Any) -> None:
     with pytest.raises(Stop):
         fit(
-            model_of(), StopAt(at), *used,
+            model_of(),
+            StopAt(at),
+            *used,
             **{"checkpoint": path, "checkpoint_freq": 1, **options},
-        )  # fmt: skip
+        )
 
 
 NEVER = StopAt(-1)
@@ -138,8 +140,8 @@ def test_the_seed_of_the_checkpoint_wins(tmp_path: Path) -> None:
     interrupted(5, tmp_path)
     model, other = model_of(seed=8), model_of()
     fit(model, NEVER, checkpoint=tmp_path)
-    assert model._state is not None and other._state is not None
-    assert model._state.seed == other._state.seed
+    assert model._network.state is not None and other._network.state is not None
+    assert model._network.state.seed == other._network.state.seed
 
 
 # ------------------------------------------------------------------------- the end
@@ -186,7 +188,7 @@ def test_fewer_epochs_are_refused(tmp_path: Path) -> None:
     before = snapshot(model)
     with pytest.raises(
         CheckpointError,
-        match=r"has gone further. Received: epochs=2, and a checkpoint of epoch 3. "
+        match=r"is of a later epoch. Received: epochs=2, and a checkpoint of epoch 3. "
         "Try epochs=3, or another folder",
     ):
         fit(model, epochs=2, checkpoint=tmp_path)
@@ -230,9 +232,9 @@ def test_how_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert written(5) == 2 + 4
     assert written("auto") == 2
     assert written(False) == 2
-    monkeypatch.setattr(keepers, "AT_LEAST", 0.0)
-    monkeypatch.setattr(keepers, "SHARE", np.inf)
-    monkeypatch.setattr(keepers, "LOOK", 0.0)
+    monkeypatch.setattr(keepers, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(keepers, "MAX_FRACTION", np.inf)
+    monkeypatch.setattr(keepers, "POLL_SECONDS", 0.0)
     (tmp_path / "auto").rename(tmp_path / "before")
     assert written("auto") == 2 + 24 + 3
 
@@ -250,9 +252,13 @@ def test_csv_logger_writes_no_line_twice(tmp_path: Path) -> None:
     fit(model_of(), *used("whole.csv"), epochs=6)
     with pytest.raises(Stop):
         fit(
-            model_of(), *used("log.csv"), StopAt(37), epochs=6,
-            checkpoint=tmp_path / "folder", checkpoint_freq=20,
-        )  # fmt: skip
+            model_of(),
+            *used("log.csv"),
+            StopAt(37),
+            epochs=6,
+            checkpoint=tmp_path / "folder",
+            checkpoint_freq=20,
+        )
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
     fit(model_of(), *used("log.csv"), NEVER, epochs=6, checkpoint=tmp_path / "folder")
     whole = (tmp_path / "whole.csv").read_bytes()
@@ -263,9 +269,12 @@ def test_csv_logger_whose_file_has_gone(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     with pytest.raises(Stop):
         fit(
-            model_of(), callbacks.CSVLogger(log), StopAt(14),
-            checkpoint=tmp_path / "folder", checkpoint_freq=1,
-        )  # fmt: skip
+            model_of(),
+            callbacks.CSVLogger(log),
+            StopAt(14),
+            checkpoint=tmp_path / "folder",
+            checkpoint_freq=1,
+        )
     log.unlink()
     with pytest.warns(RuntimeWarning, match=r"log.csv' has lost lines since the check"):
         fit(model_of(), callbacks.CSVLogger(log), NEVER, checkpoint=tmp_path / "folder")
@@ -299,9 +308,13 @@ def test_terminate_on_nan_ends_the_same_way(tmp_path: Path) -> None:
     def run(*used: callbacks.Callback, **options: Any) -> Any:
         model = model_of(optimizer=optimizers.SGD(1e30))
         found = fit(
-            model, callbacks.TerminateOnNaN(), *used, validation_data=(X, Y),
-            validation_batch_size=20, **options,
-        )  # fmt: skip
+            model,
+            callbacks.TerminateOnNaN(),
+            *used,
+            validation_data=(X, Y),
+            validation_batch_size=20,
+            **options,
+        )
         return repr(found)
 
     quiet = StopInTest()
@@ -346,12 +359,24 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(
 VALUES = [
     {"a": None, "b": [True, 3, -(2**80), "text \u00e9"], 7: (1.5, ()), None: {}},
     [1e-310, -0.0, 2**62] + [0.1] * 20,
-    [0.1] * 9, [float("nan"), float("inf"), -float("inf")] * 4, list(range(-5, 9)),
-    [np.float32(0.1)] * 8, [np.float64(0.1), np.int8(-3), np.bool_(True)],
-    {"$tuple": 3}, {"x": {"$float": {}}}, [], {}, [2**70] * 9, ["", "$list"],
-    np.arange(6.0).reshape(2, 3).T, np.array(3, np.int8), np.zeros((0, 4), np.float16),
-    np.array([[True], [False]]), np.arange(3, dtype=np.uint64), {(1, "a"): 2},
-]  # fmt: skip
+    [0.1] * 9,
+    [float("nan"), float("inf"), -float("inf")] * 4,
+    list(range(-5, 9)),
+    [np.float32(0.1)] * 8,
+    [np.float64(0.1), np.int8(-3), np.bool_(True)],
+    {"$tuple": 3},
+    {"x": {"$float": {}}},
+    [],
+    {},
+    [2**70] * 9,
+    ["", "$list"],
+    np.arange(6.0).reshape(2, 3).T,
+    np.array(3, np.int8),
+    np.zeros((0, 4), np.float16),
+    np.array([[True], [False]]),
+    np.arange(3, dtype=np.uint64),
+    {(1, "a"): 2},
+]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -474,8 +499,8 @@ def test_another_call_is_refused_by_name(
         fit(model, NEVER, checkpoint=tmp_path, **options)
     assert str(caught.value) == (
         f"[fit] the checkpoint in {str(tmp_path)!r} is of another call. Received: "
-        f"{text}. Try the call as it was, another folder, or delete this one to begin "
-        "anew."
+        f"{text}. Try the same call as before, another folder, or deleting this one to "
+        "start over."
     )
     assert snapshot(model)[0] == before[0]
     assert model.iterations == 0 and model.history is None
@@ -547,8 +572,9 @@ def test_a_folder_in_use_is_refused_at_once(tmp_path: Path) -> None:
             code += "m.fit(np.ones(9), np.ones(9), verbose=0, checkpoint=sys.argv[1])"
             done = subprocess.run(
                 [sys.executable, "-c", code, str(tmp_path)],
-                capture_output=True, text=True,
-            )  # fmt: skip
+                capture_output=True,
+                text=True,
+            )
             assert done.returncode == 1
             assert "CheckpointInUseError" in done.stderr
 
@@ -566,7 +592,7 @@ def test_a_damaged_newest_checkpoint_falls_back(engine: str, tmp_path: Path) -> 
         with (
             pytest.warns(
                 RuntimeWarning,
-                match=r"checkpoint-\d.kurve' cannot be read .* Training goes on from ",
+                match=r"checkpoint-\d.kurve' cannot be read .* Training resumes from ",
             ),
             pytest.raises(Stop),
         ):
@@ -582,7 +608,7 @@ def test_only_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"no checkpoint in .* can be read. Received: .*checkpoint-0.*checkpoint-1"
-        r".*Try another folder, or delete this one to begin anew",
+        r".*Try another folder, or deleting this one to start over",
     ):
         fit(model_of(), NEVER, checkpoint=tmp_path)
 
@@ -592,7 +618,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
     write(tmp_path / "checkpoint-0.kurve", {"sequence": 1}, {})
     with pytest.raises(
-        CheckpointError, match=r"cannot be taken up. Received: KeyError"
+        CheckpointError, match=r"cannot resume from .*Received: KeyError"
     ):
         fit(model_of(), checkpoint=tmp_path)
 
@@ -702,6 +728,6 @@ def test_what_the_user_reads(
     fit(model_of(), NEVER, checkpoint=tmp_path, verbose=2)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == (
-        f"Found a checkpoint in {str(tmp_path)!r}: going on at epoch 2, step 4."
+        f"Found a checkpoint in {str(tmp_path)!r}: resuming at epoch 2, step 4."
     )
     assert out[1].startswith("Epoch 2/3 - 8/8 - ")

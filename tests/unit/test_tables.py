@@ -1,4 +1,4 @@
-"""Reading tables: what is right comes out, what is wrong is named to the line."""
+"""Reading tables: correct values, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(folder: Path, text: str | bytes, name: str = "data.csv") -> Path:
 
 
 def both_ways(path: Path, **options: Any) -> Any:
-    """The table, read as a whole; in pieces it must be the same."""
+    """The table read at once; in chunks it must be the same."""
     table = tables.read(path, **options)
     parts = list(tables.batches(path, **options))
     assert pa.concat_tables(parts).to_pydict() == table.to_pydict()
@@ -64,9 +64,19 @@ def test_types(tmp_path: Path) -> None:
         ("a,b\n1.5,x\n\n2.5,y\n\n", "d.csv", {}),
         ("a,b\n1.5,x\n2.5,y", "d.csv", {}),
     ],
-    ids=["decimal comma", "tsv", "tabs", "bars", "quoted", "mark", "spaces", "plus",
-         "blank lines", "no last newline"],
-)  # fmt: skip
+    ids=[
+        "decimal comma",
+        "tsv",
+        "tabs",
+        "bars",
+        "quoted",
+        "mark",
+        "spaces",
+        "plus",
+        "blank lines",
+        "no last newline",
+    ],
+)
 def test_ways_to_write_the_same(
     tmp_path: Path, text: str, name: str, options: dict[str, Any]
 ) -> None:
@@ -93,8 +103,11 @@ def test_compressed(tmp_path: Path) -> None:
 def test_quoted_newlines_keep_the_lines_right(tmp_path: Path) -> None:
     text = 'a,b\n"x\ny",1\nz,2\nz,?\nz,4\n'
     assert both_ways(write(tmp_path, text), missing_values=["?"])["b"].to_pylist() == [
-        1, 2, None, 4,
-    ]  # fmt: skip
+        1,
+        2,
+        None,
+        4,
+    ]
     with pytest.raises(TableError, match=r"data.csv, line 5: column 'b'"):
         tables.read(write(tmp_path, text))
 
@@ -110,11 +123,11 @@ def test_columns_are_chosen_in_order(tmp_path: Path) -> None:
     assert tables.batches(path, ["c"]).names == ["c"]
 
 
-def test_types_hold_over_all_pieces(
+def test_types_hold_over_all_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A column that turns from whole to broken numbers, or from numbers to text, far
-    down; pieces of a few rows."""
+    """A column that turns from integers to fractions, or from numbers to text, late in
+    the file; chunks of a few rows."""
     from kurve.tables import delimited
 
     monkeypatch.setattr(delimited, "BLOCK", 64)
@@ -153,7 +166,7 @@ def test_arrow_files(tmp_path: Path, format: str) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     kind = format.capitalize()
     with pytest.raises(
-        TableError, match=f"must be a whole {kind} file. Received: .* Try"
+        TableError, match=f"must be a complete {kind} file. Received: .* Try"
     ):
         tables.read(path)
 
@@ -166,7 +179,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     file = tables.open_table("-", format="csv")
     assert file.read().to_pydict() == {"a": [1, 3], "b": [2, 4]}
     assert file.place(1) == "line 3"
-    with pytest.raises(TableError, match=r"format of standard|Try format="):
+    with pytest.raises(TableError, match=r"standard input needs a format.*Try format="):
         tables.open_table("-")
 
 
@@ -262,18 +275,30 @@ def test_wrong_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "price,size\n1,2\n")
     for path, columns, message in (
-        ("data.csv", ["Pirce"], "[read] data.csv: there is no such column. Received: "
-         "'Pirce'. Did you mean 'price'? Try one of: price, size."),
-        ("date.csv", None, "[read] the file must be there to be read. Received: "
-         "'date.csv' (No such file or directory). Did you mean 'data.csv'?"),
-        ("data.xlsx", None, "[read] the file must be there to be read. Received: "
-         "'data.xlsx' (No such file or directory). Did you mean 'data.csv'?"),
-    ):  # fmt: skip
+        (
+            "data.csv",
+            ["Pirce"],
+            "[read] data.csv: there is no such column. Received: "
+            "'Pirce'. Did you mean 'price'? Try one of: price, size.",
+        ),
+        (
+            "date.csv",
+            None,
+            "[read] the file must exist and be readable. Received: "
+            "'date.csv' (No such file or directory). Did you mean 'data.csv'?",
+        ),
+        (
+            "data.xlsx",
+            None,
+            "[read] the file must exist and be readable. Received: "
+            "'data.xlsx' (No such file or directory). Did you mean 'data.csv'?",
+        ),
+    ):
         with pytest.raises(TableError) as caught:
             tables.read(path, columns)
         assert str(caught.value) == message
     write(tmp_path, "a", "data.json")
-    with pytest.raises(TableError, match=r"known by the file's name.*'data.json'.*Try"):
+    with pytest.raises(TableError, match=r"in a known format.*'data.json'.*Try"):
         tables.read("data.json")
 
 
@@ -349,8 +374,8 @@ def test_targets(tmp_path: Path) -> None:
 
 
 def test_random_mutations(tmp_path: Path) -> None:
-    """A file with other bytes is read, the same as a whole and in pieces, or refused
-    with one error; never another one."""
+    """A file with changed bytes is read, the same at once and in chunks, or refused
+    with a TableError; never with another error."""
     good = (MIXED.replace('"a, b"', '"a, ""b"') + '4,x,+2,true,"2020-01-01"\n').encode()
     random = np.random.default_rng(0)
     refused = 0

@@ -86,9 +86,14 @@ def test_validation_freq(engine: str, freq: Any, epochs: list[int]) -> None:
                 seen.append(epoch)
 
     history = model_of().fit(
-        X, Y, epochs=4, validation_data=(X, Y), validation_freq=freq,
-        callbacks=[Note()], verbose=0,
-    )  # fmt: skip
+        X,
+        Y,
+        epochs=4,
+        validation_data=(X, Y),
+        validation_freq=freq,
+        callbacks=[Note()],
+        verbose=0,
+    )
     assert seen == epochs
     assert len(history.history["val_loss"]) == len(epochs)
     assert len(history.history["loss"]) == 4
@@ -97,9 +102,13 @@ def test_validation_freq(engine: str, freq: Any, epochs: list[int]) -> None:
 def test_validation_steps_and_batch_size(engine: str) -> None:
     model = model_of()
     history = model.fit(
-        X, Y, validation_data=(X, Y), validation_batch_size=4, validation_steps=2,
+        X,
+        Y,
+        validation_data=(X, Y),
+        validation_batch_size=4,
+        validation_steps=2,
         verbose=0,
-    )  # fmt: skip
+    )
     expected = model.evaluate(X[:8], Y[:8], verbose=0)
     assert history.history["val_loss"] == [pytest.approx(expected, rel=1e-5)]
     assert model.evaluate(X, Y, 4, verbose=0, steps=2) == pytest.approx(expected, 1e-5)
@@ -208,10 +217,22 @@ def test_schedule_goes_by_the_step(engine: str) -> None:
 
 HOOKS = [
     "train_begin",
-    *("epoch_begin 0", "batch_begin 0", "batch_end 0", "batch_begin 1", "batch_end 1"),
-    *("test_begin", "test_end", "epoch_end 0"),
-    *("epoch_begin 1", "batch_begin 0", "batch_end 0", "batch_begin 1", "batch_end 1"),
-    *("test_begin", "test_end", "epoch_end 1"),
+    "epoch_begin 0",
+    "batch_begin 0",
+    "batch_end 0",
+    "batch_begin 1",
+    "batch_end 1",
+    "test_begin",
+    "test_end",
+    "epoch_end 0",
+    "epoch_begin 1",
+    "batch_begin 0",
+    "batch_end 0",
+    "batch_begin 1",
+    "batch_end 1",
+    "test_begin",
+    "test_end",
+    "epoch_end 1",
     "train_end",
 ]
 
@@ -343,8 +364,14 @@ def test_a_last_update_that_ruins_the_outputs_is_refused(
     assert all(np.isfinite(w).all() for w in model.get_weights())
     model.set_weights(weights)
     model.compile(optimizers.SGD(Rates()), "mse")
-    model.fit(X, Y, epochs=epochs, batch_size=batch_size, verbose=0,
-              callbacks=[TerminateOnNaN()])  # fmt: skip
+    model.fit(
+        X,
+        Y,
+        epochs=epochs,
+        batch_size=batch_size,
+        verbose=0,
+        callbacks=[TerminateOnNaN()],
+    )
 
 
 def test_lists_of_one_are_their_array(engine: str) -> None:
@@ -396,8 +423,11 @@ def test_arguments_of_compile_that_change_nothing() -> None:
     nested = model_of(metrics=[["mae"]])
     assert nested.metrics_names == ["loss", "mae"]
     for name, value in (
-        *(("loss_weights", 2.0), ("steps_per_execution", 10), ("jit_compile", "no")),
-        *(("run_eagerly", "yes"), ("auto_scale_loss", None)),
+        ("loss_weights", 2.0),
+        ("steps_per_execution", 10),
+        ("jit_compile", "no"),
+        ("run_eagerly", "yes"),
+        ("auto_scale_loss", None),
     ):
         with pytest.raises(ValueError, match=rf"\[compile\] {name} can only be"):
             model_of(**{name: value})

@@ -1,7 +1,7 @@
 """Callbacks: what happens between epochs and batches. Names, arguments and behaviour
 are Keras's.
 
-The engine runs a whole epoch in one call. Only a callback with a batch hook of its own
+The engine runs a whole epoch in one call. Only a callback that overrides a batch hook
 makes `fit` stop after every batch.
 """
 

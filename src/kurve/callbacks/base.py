@@ -1,4 +1,4 @@
-"""The base class of callbacks, and several of them as one."""
+"""The base class of callbacks, and lists of them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,32 @@ Logs = dict[str, float]
 
 class Callback(Entrance):
     """Base class. Override what you need; the model is `self.model`, the arguments of
-    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true,
-    in a `fit` that goes on from a checkpoint).
+    `fit` are `self.params` ("epochs", "steps", "verbose", and "resumed", which is true
+    in a `fit` that resumes from a checkpoint).
 
-    A callback that remembers something from one epoch or batch to the next overrides
-    `get_state` and `set_state` too, so that checkpoints hold it:
+    A callback that remembers something from one epoch or batch to the next also
+    overrides `get_state` and `set_state`, so that checkpoints hold it:
 
         def get_state(self):
             return {"seen": self.seen}
 
         def set_state(self, state):
             self.seen = state["seen"]
+
+    Example:
+        >>> class Counter(kurve.callbacks.Callback):
+        ...     def on_train_begin(self, logs=None):
+        ...         self.epochs = 0
+        ...     def on_epoch_end(self, epoch, logs=None):
+        ...         self.epochs += 1
+        >>> counter = Counter()
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[counter], verbose=0)
+        >>> counter.epochs
+        3
     """
 
     def __init__(self) -> None:
@@ -58,14 +73,14 @@ class Callback(Entrance):
         self.on_batch_end(batch, logs)
 
     def get_state(self) -> dict[str, Any]:
-        """What a checkpoint shall hold of this callback: numbers, text, None, lists,
-        tuples, dictionaries and NumPy arrays. Called between whole steps."""
+        """The state of this callback for a checkpoint: numbers, strings, None, lists,
+        tuples, dictionaries and NumPy arrays. Called between steps."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_state` gave, in a new process maybe. Called once, after
-        `on_train_begin`; in the middle of an epoch, its `on_epoch_begin` does not come
-        again."""
+        """Restore what `get_state` returned, possibly in a new process. Called once,
+        after `on_train_begin`; in the middle of an epoch, its `on_epoch_begin` is not
+        called again."""
 
     def has_batch_hooks(self, kind: str) -> bool:
         """Whether "train", "test" or "predict" must stop after every batch for this
@@ -76,22 +91,37 @@ class Callback(Entrance):
         return any(overrides(self, hook) for hook in hooks)
 
     def last_logs(self) -> Logs:
-        """The logs of the last epoch, of a callback that has them."""
+        """The logs of the last epoch, if the callback has them."""
         return {}
 
     def handles_non_finite(self) -> bool:
-        """Whether a loss that is not finite shall end `fit` without an error."""
+        """Whether a loss that is not finite ends `fit` without an error."""
         return False
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
+    """A callback from functions: `LambdaCallback(on_epoch_end=lambda epoch, logs:
     print(logs))`.
 
     Args:
         on_train_begin, on_train_end: called with (logs).
         on_epoch_begin, on_epoch_end: called with (epoch, logs).
         on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+
+    Raises:
+        TypeError: an unknown hook.
+
+    Example:
+        >>> say = lambda logs: print("done")
+        >>> callback = kurve.callbacks.LambdaCallback(on_train_end=say)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        done
+        >>> len(history.epoch)
+        3
     """
 
     def __init__(
@@ -118,7 +148,7 @@ class LambdaCallback(Callback):
 
 
 def overrides(callback: Callback, hook: str) -> bool:
-    """Whether a callback has a hook of its own."""
+    """Whether a callback overrides a hook."""
     return hook in vars(callback) or (
         getattr(type(callback), hook) is not getattr(Callback, hook)
     )
@@ -127,10 +157,10 @@ def overrides(callback: Callback, hook: str) -> bool:
 def as_list(
     callbacks: Callback | Iterable[Callback] | None, where: str
 ) -> list[Callback]:
-    """The callbacks given to a method, one, several or none, as a list.
+    """The callbacks argument of a method (one, several or None) as a list.
 
     Raises:
-        TypeError: something else than a callback.
+        TypeError: anything else.
     """
     if callbacks is None:
         return []
@@ -175,7 +205,7 @@ class CallbackList:
             self.calling = False
 
     def last_logs(self) -> Logs:
-        """Those of the last epoch that was done before; a checkpoint holds them."""
+        """The logs of the last epoch before this call; a checkpoint holds them."""
         return next((c.last_logs() for c in self.callbacks if c.last_logs()), {})
 
     def handles_non_finite(self) -> bool:

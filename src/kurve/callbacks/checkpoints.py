@@ -1,4 +1,4 @@
-"""Callbacks that write the model while it is trained: to keep it, or to go on after a
+"""Callbacks that save the model during training: to keep it, or to resume after a
 crash."""
 
 from __future__ import annotations
@@ -22,14 +22,28 @@ class ModelCheckpoint(Monitor):
 
     Args:
         filepath: ends in ".kurve", ".keras" or ".h5", or with save_weights_only in
-            ".weights.kurve" or ".weights.h5"; may hold {epoch}, {batch} and names of
-            the logs: "m-{epoch:02d}-{loss}.kurve"
+            ".weights.kurve" or ".weights.h5"; may contain {epoch}, {batch} and names
+            of the logs: "m-{epoch:02d}-{loss}.kurve"
         monitor, mode: what to watch with save_best_only; see EarlyStopping.
         save_best_only: save only when the value is the best so far.
         save_weights_only: save no configuration and no optimizer.
         save_freq: "epoch", or a number of batches.
-        initial_value_threshold: value that must be beaten to save at all.
+        initial_value_threshold: the value to beat for the first save.
         verbose: 1 prints what happens.
+
+    Raises:
+        ValueError: another ending or save_freq.
+        KeyError: at `fit`, a name in filepath that is not in the logs.
+
+    Example:
+        >>> callback = kurve.callbacks.ModelCheckpoint("model-{epoch}.kurve")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> kurve.models.load_model("model-3.kurve").output_shape
+        (None, 1)
     """
 
     _remembered = ("best", "_batches", "_epoch")
@@ -120,16 +134,30 @@ class ModelCheckpoint(Monitor):
 
 
 class BackupAndRestore(Callback):
-    """Makes `fit` go on where it was after a crash: `fit(checkpoint=...)` with Keras's
-    name and habits. What is kept, and what is refused, is the same; see `fit`.
+    """Lets `fit` resume after a crash: `fit(checkpoint=...)` with Keras's name and
+    defaults. What is stored and what is refused is the same; see `fit`.
 
     Args:
-        backup_dir: a folder for one call of `fit`; made if it is not there.
+        backup_dir: a folder for one call of `fit`; created if it does not exist.
         save_freq: "epoch", a number of steps, "auto" (see `fit`), or False for SIGTERM
             and Ctrl-C only.
         double_checkpoint: keep two checkpoints, in case the newest is damaged.
-        delete_checkpoint: whether nothing is left after a `fit` that has ended; else
-            the same call again trains no more, and gives the same history.
+        delete_checkpoint: whether to delete the checkpoints at the end of `fit`; if
+            not, the same call again does not train and returns the same history.
+
+    Raises:
+        ValueError: another save_freq.
+        CheckpointError: at `fit`, a checkpoint of another training.
+
+    Example:
+        >>> callback = kurve.callbacks.BackupAndRestore("backup")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        3
     """
 
     def __init__(

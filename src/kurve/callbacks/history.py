@@ -1,4 +1,4 @@
-"""What was logged: `History` remembers it, `CSVLogger` writes it to a file."""
+"""The logs of epochs: `History` collects them, `CSVLogger` writes them to a file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,20 @@ from kurve.errors import path_name
 
 
 class History(Callback):
-    """What `fit` returns: `history`, a dictionary from name to the values of each
-    epoch, and `epoch`, the numbers of the epochs."""
+    """What `fit` returns: `history`, the values of each epoch by name, and `epoch`, the
+    numbers of the epochs.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> list(history.history)
+        ['loss']
+        >>> history.epoch
+        [0, 1, 2]
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +56,21 @@ class CSVLogger(Callback):
     Args:
         filename: path of the file.
         separator: between the columns.
-        append: go on with a file that is there.
+        append: continue an existing file.
+
+    Raises:
+        ValueError: separator is not one character, or an empty filename.
+
+    Example:
+        >>> callback = kurve.callbacks.CSVLogger("log.csv")
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> from pathlib import Path
+        >>> Path("log.csv").read_text().startswith("epoch,loss")
+        True
     """
 
     def __init__(
@@ -81,25 +107,25 @@ class CSVLogger(Callback):
         import csv
 
         logs = logs or {}
-        # Opened anew each time: a fit that ends by an error leaves no open file.
+        # Opened each time: a fit that ends with an error leaves no open file.
         with open(self.filename, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator)
             if not self._columns:
                 self._columns = sorted(logs)
                 if not any(name.startswith("val_") for name in logs):
-                    # As in Keras: later epochs may validate, where this one did not.
+                    # As in Keras: later epochs may validate even if this one did not.
                     self._columns += [f"val_{name}" for name in self._columns]
                 writer.writerow(["epoch", *self._columns])
             writer.writerow([epoch, *(logs.get(name, "NA") for name in self._columns)])
 
     def get_state(self) -> dict[str, Any]:
-        """The lines so far are on the disk once this returns."""
+        """Also writes the lines so far to the disk."""
         with open(self.filename, "ab") as file:
             os.fsync(file.fileno())
             return {"columns": self._columns, "size": file.tell()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take away the lines that were written after the checkpoint."""
+        """Remove the lines that were written after the checkpoint."""
         self._columns = state["columns"]
         with open(self.filename, "ab") as file:
             if file.tell() < state["size"]:

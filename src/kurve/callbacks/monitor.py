@@ -1,4 +1,4 @@
-"""Callbacks that watch a value: the base class, and those that end training."""
+"""Callbacks that monitor a value: the base class, and those that end training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kurve.errors import lookup, unknown_name
 
 
 class Monitor(Callback):
-    """Base class: a callback that watches one value of the logs for improvement."""
+    """Base class of callbacks that monitor one value of the logs for improvement."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Monitor(Callback):
         self.best: float | None = None
 
     def check_numbers(self, **given: Any) -> None:
-        """Refuse arguments that are no numbers."""
+        """Refuse arguments that are not numbers."""
         for name, value in given.items():
             if not isinstance(value, Real):
                 raise TypeError(
@@ -33,7 +33,7 @@ class Monitor(Callback):
                 )
 
     def check_monitor(self) -> None:
-        """Refuse a value of which nobody knows which way is better.
+        """Refuse a value whose direction of improvement is unknown.
 
         Raises:
             ValueError: neither the loss nor a metric, with mode="auto".
@@ -42,13 +42,13 @@ class Monitor(Callback):
             self._upwards()
 
     def current(self, logs: Logs | None) -> float | None:
-        """The watched value, or None with a warning."""
+        """The monitored value, or None with a warning."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
-                f"[{type(self).__name__}] the value {self.monitor!r} is not there to "
-                f"watch. There are: {', '.join(logs or {})}. "
-                "Try validation_split=0.2 for values that begin with val_.",
+                f"[{type(self).__name__}] the logs have no value {self.monitor!r} to "
+                f"monitor. There are: {', '.join(logs or {})}. "
+                "Try validation_split=0.2 for values that start with val_.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -82,7 +82,7 @@ class Monitor(Callback):
         )
 
     _remembered: tuple[str, ...] = ("best",)
-    """Names of what changes from epoch to epoch."""
+    """Names of the attributes that change from epoch to epoch."""
 
     def get_state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._remembered}
@@ -97,13 +97,29 @@ class EarlyStopping(Monitor):
 
     Args:
         monitor: name in the logs.
-        min_delta: smallest change that counts.
+        min_delta: smallest change that counts as an improvement.
         patience: epochs without improvement after which training ends.
         verbose: 1 prints what happens.
         mode: "min", "max" or "auto" (from the metric).
-        baseline: value that must be beaten for an improvement to count.
-        restore_best_weights: whether the model ends with the weights of its best epoch.
-        start_from_epoch: first epoch that is watched.
+        baseline: the value to beat for an improvement to count.
+        restore_best_weights: whether the model gets the weights of its best epoch in
+            the end.
+        start_from_epoch: first epoch that is monitored.
+
+    Raises:
+        TypeError: a number that is none.
+        ValueError: an unknown mode; at `fit`, a value that is not known to be better
+            when higher or lower.
+
+    Example:
+        >>> callback = kurve.callbacks.EarlyStopping("loss", patience=1, min_delta=10.0)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        2
     """
 
     _remembered = ("best", "wait", "stopped_epoch", "best_epoch", "best_weights")
@@ -125,13 +141,13 @@ class EarlyStopping(Monitor):
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch
-        self._begin()
+        self._reset()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.check_monitor()
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best = None
         self.best_weights: list[np.ndarray] | None = None
@@ -164,7 +180,18 @@ class EarlyStopping(Monitor):
 
 class TerminateOnNaN(Callback):
     """Ends training without an error when the loss is no longer finite. The model keeps
-    its last finite weights; without this callback `fit` raises NonFiniteError."""
+    its last finite weights; without this callback `fit` raises NonFiniteError.
+
+    Example:
+        >>> callback = kurve.callbacks.TerminateOnNaN()
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> len(history.epoch)
+        3
+    """
 
     def handles_non_finite(self) -> bool:
         return True

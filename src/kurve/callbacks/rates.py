@@ -13,11 +13,27 @@ from kurve.optimizers.schedules import LearningRateSchedule
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the begin of each epoch.
+    """Sets the learning rate at the start of each epoch.
 
     Args:
-        schedule: function of (epoch, learning rate), or of (epoch), giving the new one.
+        schedule: function of (epoch, learning rate), or of (epoch), that returns the
+            new learning rate.
         verbose: 1 prints it.
+
+    Raises:
+        TypeError: schedule cannot be called.
+        ValueError: at `fit`, it gives no learning rate.
+
+    Example:
+        >>> schedule = lambda epoch: 0.1 / (1 + epoch)
+        >>> callback = kurve.callbacks.LearningRateScheduler(schedule)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> model.optimizer.learning_rate
+        0.03333333333333333
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
@@ -59,7 +75,21 @@ class ReduceLROnPlateau(Monitor):
         factor: below 1.
         patience: epochs without improvement before a cut.
         cooldown: epochs after a cut in which nothing is counted.
-        min_lr: the learning rate never falls below it.
+        min_lr: lower bound of the learning rate.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> from kurve.callbacks import ReduceLROnPlateau
+        >>> callback = ReduceLROnPlateau("loss", patience=0, min_delta=10.0)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=3, callbacks=[callback], verbose=0)
+        >>> history.history["learning_rate"][0] > model.optimizer.learning_rate
+        True
     """
 
     _remembered = ("best", "wait", "cooldown_counter")
@@ -85,15 +115,15 @@ class ReduceLROnPlateau(Monitor):
             )
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.best = None
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.check_monitor()
-        self._begin()
+        self._reset()
         optimizer = getattr(self.model, "optimizer", None)
         rate = getattr(optimizer, "learning_rate", None)
         if isinstance(rate, LearningRateSchedule):

@@ -3,9 +3,9 @@
     kurve fit data.csv --target y --report report.html
     kurve predict data.kurve new.csv --out predictions.csv
 
-Exit codes: 0 all is well; 2 wrong usage, wrong data or a file that cannot be written,
-with one line on standard error; 130 after Ctrl-C; 1 for what should not happen. A model
-that `fit` has trained is on the disk whatever happens after.
+Exit codes: 0 for success; 2 for wrong usage, wrong data or a file that cannot be
+written, with one line on standard error; 130 after Ctrl-C; 1 for an internal error. A
+model that `fit` has trained is on the disk whatever happens afterwards.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import re
 import sys
 from collections.abc import Sequence
 
-from kurve.cli import words
+from kurve.cli import console
 
-WRONG, UNEXPECTED, INTERRUPTED = 2, 1, 130
+USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130
 
 TRACEBACK = "KURVE_TRACEBACK"
 """The environment variable that shows where an unexpected error came from."""
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after `kurve`; those of the process by default.
     """
-    words.ready()
+    console.prepare()
     try:
         import click
     except ImportError:
@@ -43,20 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog_name="kurve",
             standalone_mode=False,
         )
-        words.finish()
+        console.flush()
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            words.complain(error.format_message())
-            sys.exit(WRONG)
+            console.print_error(error.format_message())
+            sys.exit(USAGE_ERROR)
         name = context.command_path if context is not None else "kurve"
         _fail(f"{name}: {error.format_message()}")
     except (click.Abort, KeyboardInterrupt) as error:
         interrupt = error.__cause__ or error
-        words.complain(f"\n{_line('kurve: stopped.', interrupt)}")
+        console.print_error(f"\n{_line('kurve: stopped.', interrupt)}")
         sys.exit(INTERRUPTED)
-    except SystemExit:  # click's, where the reader of a help text has had enough
-        words.mute(sys.stdout)
+    except SystemExit:  # of click, if the reader of a help text has closed the pipe
+        console.discard(sys.stdout)
     except MemoryError as error:
         _fail(
             _line(
@@ -64,24 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
     except Exception as error:
-        if is_users(error):
-            _fail(f"kurve: {explained(error)}")
+        if is_user_error(error):
+            _fail(f"kurve: {one_line(error)}")
         if os.environ.get(TRACEBACK):
             raise
-        what = f"kurve: a fault of Kurve, {type(error).__name__}: {error}."
-        trace = f"Try {TRACEBACK}=1 to see where it happened."
-        _fail(f"{_line(what, error)} {trace}", UNEXPECTED)
+        text = f"kurve: internal error, {type(error).__name__}: {error}."
+        fix = f"Try {TRACEBACK}=1 to see where it happened."
+        _fail(f"{_line(text, error)} {fix}", INTERNAL_ERROR)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def is_users(error: BaseException) -> bool:
-    """Whether the user can mend it: the system's errors about files, and Kurve's own,
-    which begin with the place in brackets."""
+def is_user_error(error: BaseException) -> bool:
+    """Whether the user can fix it: the system's errors about files, and those of Kurve
+    that start with a place in brackets."""
     return isinstance(error, OSError) or bool(re.match(r"\[[\w. ]+\] ", str(error)))
 
 
-def explained(error: BaseException) -> str:
-    """The error in one line, with what was added to it on its way."""
+def one_line(error: BaseException) -> str:
+    """The error in one line, with its notes."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         name = error.filename2 or error.filename
@@ -95,6 +95,6 @@ def _line(text: str, error: BaseException) -> str:
     return " ".join(" ".join([text, *getattr(error, "__notes__", [])]).split())
 
 
-def _fail(text: str, code: int = WRONG) -> None:
-    words.complain(" ".join(text.split()))
+def _fail(text: str, code: int = USAGE_ERROR) -> None:
+    console.print_error(" ".join(text.split()))
     sys.exit(code)

@@ -7,32 +7,36 @@ from typing import Any
 
 import click
 
-from kurve.cli import words
+from kurve.cli import console
 from kurve.cli.options import (
     check_output,
+    coverage,
+    fraction,
     names,
-    reading,
-    share,
-    tested_coverage,
+    reads_table,
     widths,
 )
 
-EPILOG = "Exit codes: 0 good, 2 wrong usage or data, 130 Ctrl-C, 1 a fault of Kurve."
+EPILOG = "Exit codes: 0 success, 2 wrong usage or data, 130 Ctrl-C, 1 internal error."
 
 
 def _print_version(context: Any, option: Any, value: bool) -> None:
     if value:
         from kurve import __version__
 
-        words.say(f"kurve {__version__}")
+        console.say(f"kurve {__version__}")
         context.exit()
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False,
-    callback=_print_version, help="Show the version and exit.",
-)  # fmt: skip
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def kurve() -> None:
     """Learn functions from tables of numbers."""
 
@@ -53,166 +57,174 @@ def kurve() -> None:
     help="Columns to learn from: a,b; by default all others.",
 )
 @click.option("--drop", callback=names, help="Columns to leave out: id,name.")
-@click.option("--out", "-o", help="Where to save the model; by DATA's name.")
-@click.option("--report", "report_path", help="Write a report, one HTML file.")
+@click.option(
+    "--out", "-o", help="File for the model; by default DATA's name with .kurve."
+)
+@click.option("--report", "report_path", help="File for a report in HTML.")
 @click.option(
     "--classify",
     is_flag=True,
-    help="Learn classes. Without it, text and true/false are classes.",
+    help="Learn classes. Text and true/false are classes even without it.",
 )
 @click.option(
     "--holdout",
     type=float,
     default=0.1,
     show_default=True,
-    help="Share of the rows that is kept for the test; 0 for none.",
+    help="Fraction of the rows to hold out for testing; 0 for none.",
 )
-@click.option("--test", "test_path", help="File of rows for the test.")
+@click.option("--test", "test_path", help="File with the rows to test on.")
 @click.option(
     "--missing",
     type=click.Choice(["error", "drop", "impute"]),
     default="error",
     show_default=True,
-    help="What to do with rows that lack a value.",
+    help="What to do with rows that have missing values.",
 )
 @click.option(
     "--members",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Networks that train side by side.",
+    help="Number of networks in the ensemble.",
 )
 @click.option("--hidden", callback=widths, help="Widths of the hidden layers: 64,64.")
-@click.option("--activation", help="Of the hidden layers.")
-@click.option("--solver", help="auto, lm, lbfgs, adam, ...")
+@click.option("--activation", help="Activation of the hidden layers.")
+@click.option("--solver", help="Solver: auto, lm, lbfgs, adam, ...")
 @click.option(
     "--likelihood",
     type=click.Choice(["auto", "none", "gaussian", "quantile"]),
-    help="What the network gives besides a mean.",
+    help="What the network predicts besides the mean.",
 )
 @click.option(
     "--interval",
     type=click.Choice(["auto", "gaussian", "quantile", "conformal", "cv+"]),
-    help="How intervals are made.",
+    help="Method of the intervals.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Most passes over the data.")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows in a step.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data, at most.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
-    help="Highest learning rate.",
+    help="Maximum learning rate.",
 )
 @click.option("--alpha", type=click.FloatRange(0), help="L2 penalty on the weights.")
 @click.option(
     "--dropout",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share of units left out in training.",
+    help="Fraction of units dropped in training.",
 )
-@tested_coverage
+@coverage
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Of the weights, the order of rows and the rows held out.",
+    help="Seed of the weights, the order of rows and the held-out rows.",
 )
 @click.option(
     "--chunks/--no-chunks",
     default=None,
-    help="Read in pieces; by default where the file is larger than memory.",
+    help="Read in chunks; by default if the file does not fit into memory.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
-@reading
-def fit(data: str, **given: Any) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
+@reads_table
+def fit(data: str, **options: Any) -> None:
     """Learn a function from DATA (CSV, TSV, Parquet, Feather; - for standard input)."""
     from kurve.cli.fitting import fit as run
 
-    run(data, given)
+    run(data, options)
 
 
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
 @click.argument("data")
-@click.option("--out", "-o", help="File for the predictions; standard output if none.")
-@click.option("--std", is_flag=True, help="With their standard deviations.")
+@click.option(
+    "--out", "-o", help="File for the predictions; by default standard output."
+)
+@click.option("--std", is_flag=True, help="Add standard deviations.")
 @click.option(
     "--interval",
     type=float,
-    callback=share,
-    help="With intervals that hold this share of the truth: 0.9.",
+    callback=fraction,
+    help="Add intervals with this coverage, such as 0.9.",
 )
-@click.option("--probabilities", is_flag=True, help="With that of every class.")
+@click.option(
+    "--probabilities", is_flag=True, help="Add the probability of every class."
+)
 @click.option(
     "--extrapolates",
     is_flag=True,
-    help="With true where a row is outside the training data.",
+    help="Add a column that is true for rows outside the training data.",
 )
-@click.option("--keep", callback=names, help="Columns of DATA to copy: id,name.")
+@click.option(
+    "--keep", callback=names, help="Columns of DATA to copy to the output: id,name."
+)
 @click.option(
     "--unknown",
     type=click.Choice(["empty", "error"]),
     default="empty",
     show_default=True,
-    help="What to do with rows of categories that the model does not know.",
+    help="What to do with rows whose categories the model does not know.",
 )
 @click.option(
     "--chunks/--no-chunks",
     default=None,
-    help="Read in pieces; by default where the file is larger than memory.",
+    help="Read in chunks; by default if the file does not fit into memory.",
 )
-@reading
-def predict(model: str, data: str, **given: Any) -> None:
-    """Predict for the rows of DATA with the model in the file MODEL."""
+@reads_table
+def predict(model: str, data: str, **options: Any) -> None:
+    """Predict the rows of DATA with the model in the file MODEL."""
     from kurve.cli.predicting import predict as run
 
-    run(model, data, given)
+    run(model, data, options)
 
 
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
 @click.argument("data")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@tested_coverage
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@coverage
 @click.option(
     "--target",
     "-t",
     "targets",
     callback=names,
-    help="Column with the truth, if its name is another one in DATA.",
+    help="Column with the true values, if it has another name in DATA.",
 )
-@reading
-def evaluate(model: str, data: str, as_json: bool, **given: Any) -> None:
-    """Say how good the model in the file MODEL is on DATA."""
+@reads_table
+def evaluate(model: str, data: str, as_json: bool, **options: Any) -> None:
+    """Measure the errors of the model in the file MODEL on DATA."""
     from kurve.assessment import as_dict, as_text
     from kurve.cli.predicting import evaluate as run
 
-    found = run(model, data, given)
-    words.say(json.dumps(as_dict(found)) if as_json else as_text(found))
+    result = run(model, data, options)
+    console.say(json.dumps(as_dict(result)) if as_json else as_text(result))
 
 
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--verify", is_flag=True, help="Compare all bytes with the checksums.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--verify", is_flag=True, help="Check all bytes against their checksums.")
 def inspect(model: str, as_json: bool, verify: bool) -> None:
-    """Show what is in the file MODEL. Reads its header only."""
+    """Describe the model in the file MODEL. Reads its header only."""
     from kurve.cli.inspecting import describe, facts
 
-    found = facts(model)
+    description = facts(model)
     if verify:
         from kurve import saving
 
         saving.verify(model)
-        found["verified"] = True
-    words.say(json.dumps(found) if as_json else describe(found))
+        description["verified"] = True
+    console.say(json.dumps(description) if as_json else describe(description))
 
 
 @kurve.command(epilog=EPILOG)
 @click.argument("model")
 @click.argument("out")
 def export(model: str, out: str) -> None:
-    """Write the model in the file MODEL to OUT, for programs without Kurve: an ONNX
-    model (.onnx) or a C file (.c)."""
+    """Export the model in the file MODEL to OUT, for use without Kurve: an ONNX model
+    (.onnx) or a C file (.c)."""
     from kurve.cli.inspecting import holds_estimator
 
     check_output(out, (".onnx", ".c"), "OUT", model)
@@ -233,11 +245,11 @@ def export(model: str, out: str) -> None:
     "-o",
     default="sine-demo",
     show_default=True,
-    help="Folder for data, pictures, model and report.",
+    help="Folder for data, plot, model and report.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print errors only.")
 def demo(name: str, out: str, quiet: bool) -> None:
-    """Fit a sine badly, as the article does, and well."""
+    """Fit a sine badly, with a deep network on raw inputs, and well."""
     from kurve.cli.demo import sine
 
     sine(out, quiet)

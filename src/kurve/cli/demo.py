@@ -1,4 +1,4 @@
-"""`kurve demo sine`: a fit that fails and one that does not, with their pictures."""
+"""`kurve demo sine`: a fit that fails and one that succeeds, with their plots."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 import numpy as np
 
-from kurve.cli.words import say as say_aloud
+from kurve.cli import console
 
 POINTS = 200
 SEED = 1
 
 
 def sine(out: str, quiet: bool) -> None:
-    """Fit sin(x) on [0, 20] from 200 points: a deep network on raw x, as the article
-    does, and `Regressor`. Writes data, picture, model and report into a folder.
+    """Fit sin(x) on [0, 20] from 200 points with a deep network on raw x, and with
+    `Regressor`. Writes data, plot, model and report into a folder.
 
     Args:
-        out: the folder; made if it is not there.
+        out: the folder; created if it does not exist.
         quiet: print nothing.
     """
     from kurve import layers, models
     from kurve.assessment import assess
     from kurve.core.files import write_text
     from kurve.estimators import Regressor
-    from kurve.report import make_report, require_matplotlib
+    from kurve.report import make_report, require_packages
     from kurve.tables import require_pyarrow
     from kurve.utils import set_random_seed
 
-    require_matplotlib("demo")
+    require_packages("demo")
     require_pyarrow("demo")
     import pyarrow
 
     os.makedirs(out, exist_ok=True)
-    say = (lambda text: None) if quiet else say_aloud
+    say = console.say_nothing if quiet else console.say
     x = np.linspace(0.0, 20.0, POINTS, endpoint=False)
     y = np.sin(x)
     test_x = x[:-1] + 0.05
@@ -49,38 +49,44 @@ def sine(out: str, quiet: bool) -> None:
             raw.add(layers.Dense(256, activation="relu"))
         raw.add(layers.Dense(1))
         raw.compile(loss="mse", optimizer="adam")
-        begin = time.monotonic()
+        start = time.monotonic()
         raw.fit(x, y, steps_per_epoch=steps, epochs=steps, verbose=0)
         name = f"raw x, {steps} epochs of {steps} steps"
         predicted = raw.predict(test_x, verbose=0)[:, 0]
-        errors[name] = predicted, time.monotonic() - begin
+        errors[name] = predicted, time.monotonic() - start
 
     train, test = pyarrow.table({"x": x}), pyarrow.table({"x": test_x})
     model = Regressor(random_state=SEED)
-    begin = time.monotonic()
+    start = time.monotonic()
     model.fit(train, y)
     model.target_names_ = ["sine"]
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - start
     file = os.path.join(out, "sine.kurve")
     model.save(file)
     predicted = np.asarray(model.predict(test)).reshape(-1)
     errors["kurve.Regressor()"] = predicted, seconds
 
-    say(f"{'sin(x) from 200 points: test error (MSE)':44}{'x <= 10':>10}{'x > 10':>10}"
-        f"{'time':>9}")  # fmt: skip
+    title = "sin(x) from 200 points: test error (MSE)"
+    say(f"{title:44}{'x <= 10':>10}{'x > 10':>10}{'time':>9}")
     near = test_x <= 10
-    for name, (predicted, taken) in errors.items():
+    for name, (predicted, duration) in errors.items():
         error = (predicted - test_y) ** 2
-        say(
-            f"{name:44}{error[near].mean():10.2g}{error[~near].mean():10.2g}{taken:8.2f}s"
-        )
+        columns = f"{error[near].mean():10.2g}{error[~near].mean():10.2g}"
+        say(f"{name:44}{columns}{duration:8.2f}s")
 
-    found = assess(model, test, test_y, ["sine"], (train, y))
+    assessments = assess(model, test, test_y, ["sine"], (train, y))
     page = make_report(
-        model, train, y, test, test_y,
-        target="sine", source="200 points of sin(x)", file=file,
-        settings={"training": f"{seconds:.2f} s"}, assessments=found,
-    )  # fmt: skip
+        model,
+        train,
+        y,
+        test,
+        test_y,
+        target="sine",
+        source="200 points of sin(x)",
+        file=file,
+        settings={"training": f"{seconds:.2f} s"},
+        assessments=assessments,
+    )
     rows = "".join(
         f"{a!r},{b!r}\n" for a, b in zip(x.tolist(), y.tolist(), strict=True)
     )

@@ -1,4 +1,4 @@
-"""`kurve fit`: from a file to a model, its errors and its report."""
+"""`kurve fit`: from a file of data to a model, its errors and its report."""
 
 from __future__ import annotations
 
@@ -15,109 +15,127 @@ import numpy as np
 
 from kurve import tables
 from kurve.assessment import as_text, assess
-from kurve.cli import splitting
+from kurve.cli import console, splitting
 from kurve.cli.options import check_output, open_data
-from kurve.cli.progress import watching
-from kurve.cli.words import plural, silent
-from kurve.cli.words import say as say_aloud
+from kurve.cli.progress import show_progress
 from kurve.core.files import write_text
 from kurve.estimators import files
 from kurve.tables import roles
 
 MAX_CLASSES = 1000
 
+ARGUMENTS = {
+    "members": "members",
+    "hidden": "hidden_layer_sizes",
+    "solver": "solver",
+    "activation": "activation",
+    "epochs": "max_epochs",
+    "alpha": "alpha",
+    "batch_size": "batch_size",
+    "learning_rate": "learning_rate",
+    "dropout": "dropout",
+}
+"""The estimators' arguments, by option."""
 
-def fit(data: str, given: dict[str, Any]) -> None:
+
+def fit(data: str, options: dict[str, Any]) -> None:
     """Read, train, test, write.
 
     Args:
         data: the file's name.
-        given: the command's options.
+        options: of the command.
     """
-    out = given["out"] or default_out(data)
+    out = options["out"] or default_out(data)
     check_output(out, (".kurve",), "--out")
-    check_output(given["report_path"], (".html", ".htm"), "--report")
-    if given["report_path"]:
-        from kurve.report import make_report, require_matplotlib
+    check_output(options["report_path"], (".html", ".htm"), "--report")
+    if options["report_path"]:
+        from kurve.report import make_report, require_packages
 
-        require_matplotlib("fit")
-    if not 0.0 <= given["holdout"] < 1.0:
+        require_packages("fit")
+    if not 0.0 <= options["holdout"] < 1.0:
         raise click.UsageError(
-            f"--holdout must be at least 0 and below 1. Received: {given['holdout']}."
+            f"--holdout must be at least 0 and below 1. Received: {options['holdout']}."
         )
-    options = dict(given)
-    file = open_data(data, given)
+    file = open_data(data, options)
     targets, features = roles.choose_roles(
-        file, given["targets"], given["features"], given["drop"] or ()
+        file, options["targets"], options["features"], options["drop"] or ()
     )
-    say = silent if given["quiet"] else say_aloud
-    begin = time.monotonic()
-    split = splitting.read(file, targets, features, given, say)
-    if given["test_path"]:
-        test = open_data(given["test_path"], {**options, "format_": None})
-        splitting.read_test(test, split, targets, features, given, say)
-    classify = _classify(file, split.y, targets, given)
-    estimator = _estimator(classify, given)
+    say = console.say_nothing if options["quiet"] else console.say
+    start = time.monotonic()
+    split = splitting.read(file, targets, features, options, say)
+    if options["test_path"]:
+        test = open_data(options["test_path"], {**options, "format_": None})
+        splitting.read_test(test, split, targets, features, options, say)
+    classify = _classify(file, split.y, targets, options)
+    estimator = _estimator(classify, options)
     held = 0 if split.test_y is None else len(split.test_y)
     say(
         f"{file.path}: {split.rows:,} rows to train, {held:,} held out, "
-        f"{plural(len(features), 'feature')}"
+        f"{console.plural(len(features), 'feature')}"
         + (f", {len(np.unique(split.y))} classes" if classify else "")
-        + f"; read in {time.monotonic() - begin:.2f} s"
+        + f"; read in {time.monotonic() - start:.2f} s"
     )
-    begin = time.monotonic()
-    with watching(estimator, given["quiet"]):
+    start = time.monotonic()
+    with show_progress(options["quiet"]):
         if split.batches is None:
             estimator.fit(split.x, split.y)
         else:
             estimator.fit(split.batches)
     if not getattr(estimator, "target_names_", None):
         estimator.target_names_ = list(targets)
-    seconds = time.monotonic() - begin
-    with _undisturbed():
+    seconds = time.monotonic() - start
+    with _deferring_interrupts():
         files.save(estimator, out, assessed=False)
-    with _kept(out):
+    with _naming_model(out):
         say(f"trained in {seconds:.2f} s")
         test_x, test_y = split.test_x, split.test_y
         if test_x is None:
             test_x, test_y = split.x, split.y
             say("no rows held out; errors on the training data:")
-        found = assess(
-            estimator, test_x, test_y, targets, (split.x, split.y), given["coverage"]
+        assessments = assess(
+            estimator, test_x, test_y, targets, (split.x, split.y), options["coverage"]
         )
-        say(as_text(found))
+        say(as_text(assessments))
         files.save(estimator, out, assessed=True)
         say(f"model: {out}")
-        if given["report_path"]:
+        if options["report_path"]:
             page = make_report(
-                estimator, split.x, split.y, split.test_x, split.test_y,
-                target=targets, source=os.path.basename(file.path), file=out,
-                settings={"training": f"{seconds:.2f} s", "seed": given["seed"]},
-                seed=given["seed"], coverage=given["coverage"], assessments=found,
-            )  # fmt: skip
-            write_text(given["report_path"], page)
-            say(f"report: {given['report_path']}")
+                estimator,
+                split.x,
+                split.y,
+                split.test_x,
+                split.test_y,
+                target=targets,
+                source=os.path.basename(file.path),
+                file=out,
+                settings={"training": f"{seconds:.2f} s", "seed": options["seed"]},
+                seed=options["seed"],
+                coverage=options["coverage"],
+                assessments=assessments,
+            )
+            write_text(options["report_path"], page)
+            say(f"report: {options['report_path']}")
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C waits until what is written is on the disk."""
+def _deferring_interrupts() -> Iterator[None]:
+    """Ctrl-C takes effect at the end, when the file is on the disk."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    received: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
+        signal.signal(signal.SIGINT, handler)
+    if received:
         raise KeyboardInterrupt
 
 
 @contextmanager
-def _kept(out: str) -> Iterator[None]:
-    """Whatever ends the work now, the message says where the model is."""
+def _naming_model(out: str) -> Iterator[None]:
+    """Adds to an error where the trained model is."""
     try:
         yield
     except BaseException as error:
@@ -136,11 +154,10 @@ def default_out(data: str) -> str:
     return f"{name or 'model'}.kurve"
 
 
-def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
-    """Whether the target is classes."""
-    texts = y.dtype.kind in "Ob"
-    classify = bool(given["classify"] or texts)
-    if not classify:
+def _classify(file: Any, y: np.ndarray, targets: list[str], options: Any) -> bool:
+    """Whether the target is a class."""
+    is_label = y.dtype.kind in "Ob"  # text or booleans
+    if not options["classify"] and not is_label:
         return False
     if len(targets) > 1:
         raise click.UsageError(
@@ -149,10 +166,10 @@ def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
         )
     count = len(np.unique(y))
     if count < 2 or count > min(MAX_CLASSES, max(len(y) // 2, 2)):
-        few = "at least 2 different" if count < 2 else "far fewer different"
-        fix = "another target" if texts else "leaving out --classify"
+        rule = "at least 2 different" if count < 2 else "far fewer different"
+        fix = "another target" if is_label else "leaving out --classify"
         raise tables.TableError(
-            f"[read] {file.path}: column {targets[0]!r} must hold {few} values to be "
+            f"[read] {file.path}: column {targets[0]!r} must hold {rule} values to be "
             f"classes. Received: {count}. Try {fix}."
         )
     if y.dtype.kind == "f" and not np.array_equal(y, np.round(y)):
@@ -165,27 +182,22 @@ def _classify(file: Any, y: np.ndarray, targets: list[str], given: Any) -> bool:
     return True
 
 
-def _estimator(classify: bool, given: Any) -> Any:
+def _estimator(classify: bool, options: Any) -> Any:
     from kurve.estimators import Classifier, Regressor
 
-    names = {
-        "members": "members", "hidden": "hidden_layer_sizes", "solver": "solver",
-        "activation": "activation", "epochs": "max_epochs", "alpha": "alpha",
-        "batch_size": "batch_size", "learning_rate": "learning_rate",
-        "dropout": "dropout",
-    }  # fmt: skip
+    names = dict(ARGUMENTS)
     if not classify:
         names |= {"likelihood": "likelihood", "interval": "interval"}
-    elif given["likelihood"] or given["interval"]:
+    elif options["likelihood"] or options["interval"]:
         raise click.UsageError(
             "--likelihood and --interval are for numbers, not classes."
         )
-    chosen = {
-        argument: given[option]
+    arguments = {
+        argument: options[option]
         for option, argument in names.items()
-        if given[option] is not None
+        if options[option] is not None
     }
-    if given["missing"] == "impute":
-        chosen["missing"] = "impute"
-    make = Classifier if classify else Regressor
-    return make(random_state=given["seed"], **chosen)
+    if options["missing"] == "impute":
+        arguments["missing"] = "impute"
+    estimator = Classifier if classify else Regressor
+    return estimator(random_state=options["seed"], **arguments)

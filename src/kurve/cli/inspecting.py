@@ -1,4 +1,4 @@
-"""`kurve inspect`: what the header of a model's file says. No tensor is read."""
+"""`kurve inspect`: the header of a model's file. No tensor is read."""
 
 from __future__ import annotations
 
@@ -7,104 +7,104 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from kurve.cli.words import printable
-from kurve.core.container.reading import opened
+from kurve.cli.console import printable
+from kurve.core.container.reading import VERSION, opened
 from kurve.models.fields import Field
 from kurve.models.summary import format_bytes
 from kurve.saving import read_header
 
 SHOWN = 12
-"""Categories of a column that are shown."""
+"""Categories of a column that are shown, at most."""
 
 
 def facts(path: str) -> dict[str, Any]:
     """What is in the file, ready for JSON.
 
     Raises:
-        ModelFileError: the file is damaged or no model file, or what it says of itself
-            is not as it must be.
+        ModelFileError: the file is corrupt or not a model file.
     """
     with opened(path) as file:
-        info, entries, version = file.info, file.entries, file.version
+        info, entries = file.info, file.entries
     top = Field(path, "", info)
     kind = _kind(info)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
-        "format": version,
+        "format": VERSION,
         "kind": kind,
     }
-    config = _part(top, "model")
+    config = _optional(top, "model")
     if kind == "estimator":
         estimator = top.inner("estimator", info["estimator"])
-        found |= _of_estimator(estimator)
-        config = _need(estimator, "model")
+        result |= _of_estimator(estimator)
+        config = _required(estimator, "model")
     if config.value is not None:
-        found["layers"] = [_layer(entry) for entry in _need(config, "layers").items()]
+        entries_of_layers = _required(config, "layers").items()
+        result["layers"] = [_layer(entry) for entry in entries_of_layers]
     if kind == "checkpoint":
-        progress = top.inner("progress", info["progress"])
-        found["epoch"] = _need(progress, "epoch").whole()
-    if (step := _part(top, "step")).value is not None:
-        found["step"] = step.whole()
-    if (compiled := _part(top, "compile")).value is not None:
-        optimizer = _need(_need(compiled, "optimizer"), "class_name")
-        found["optimizer"] = optimizer.text()
+        cursor = top.inner("cursor", info["cursor"])
+        result["epoch"] = _required(cursor, "epoch").integer()
+    if (step := _optional(top, "step")).value is not None:
+        result["step"] = step.integer()
+    if (compiled := _optional(top, "compile")).value is not None:
+        optimizer = _required(_required(compiled, "optimizer"), "class_name")
+        result["optimizer"] = optimizer.text()
     if "assessed" in info:
-        found["assessed"] = _part(top, "assessed").flag()
-    found["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
+        result["assessed"] = _optional(top, "assessed").boolean()
+    result["tensors"] = {name: list(entry.shape) for name, entry in entries.items()}
     prefix = "models/0/" if kind == "estimator" else "weights/"
     if kind == "checkpoint":
         prefix = "params"
-    found["weights"] = sum(
+    result["weights"] = sum(
         math.prod(entry.shape)
         for name, entry in entries.items()
         if name.startswith(prefix)
     )
-    return found
+    return result
 
 
-def _part(field: Field, key: str) -> Field:
-    """A value of a table, None if it is not there."""
+def _optional(field: Field, key: str) -> Field:
+    """A value of a table; None if it is missing."""
     if not isinstance(field.value, dict):
-        raise field.wrong("it must be a table")
+        raise field.error("it must be a table")
     return field.inner(key, field.value.get(key))
 
 
-def _need(field: Field, key: str) -> Field:
+def _required(field: Field, key: str) -> Field:
     """A value that a table must have."""
-    found = _part(field, key)
+    value = _optional(field, key)
     if key not in field.value:
-        raise found.wrong("it is missing")
-    return found
+        raise value.error("it is missing")
+    return value
 
 
 def holds_estimator(path: str) -> bool:
     """Whether the file is one of `kurve.estimators`.
 
     Raises:
-        ModelFileError: the file is damaged or no model file.
+        ModelFileError: the file is corrupt or not a model file.
     """
     info, _ = read_header(path)
     return _kind(info) == "estimator"
 
 
 def _kind(info: Mapping[str, Any]) -> str:
-    """What a file holds; version 1 and checkpoints do not say so."""
+    """What a file holds; version 1 and checkpoints have no entry for it."""
     if "estimator" in info:
         return "estimator"
-    if "progress" in info:
+    if "cursor" in info:
         return "checkpoint"
     return "Sequential" if info.get("model") else "weights"
 
 
-def describe(found: Mapping[str, Any]) -> str:
-    """The facts as text for people."""
-    lines = [f"{found['file']}: {found['kind']}, {format_bytes(found['bytes'])}"]
-    if found.get("targets"):
-        lines.append(f"target     {', '.join(found['targets'])}")
-    if found.get("classes"):
-        lines.append(f"classes    {_listed(found['classes'])}")
-    columns = found.get("columns", [])
+def describe(facts: Mapping[str, Any]) -> str:
+    """The facts as text."""
+    lines = [f"{facts['file']}: {facts['kind']}, {format_bytes(facts['bytes'])}"]
+    if facts.get("targets"):
+        lines.append(f"target     {', '.join(facts['targets'])}")
+    if facts.get("classes"):
+        lines.append(f"classes    {_listed(facts['classes'])}")
+    columns = facts.get("columns", [])
     plain = [c["name"] for c in columns if c["categories"] is None]
     if plain:
         lines.append(f"numbers    {', '.join(plain)}")
@@ -113,68 +113,71 @@ def describe(found: Mapping[str, Any]) -> str:
             lines.append(
                 f"category   {column['name']}: {_listed(column['categories'])}"
             )
-    gaps = [column["name"] for column in columns if column["missing"]]
-    if gaps:
-        lines.append(f"had gaps   {', '.join(gaps)}")
-    if found.get("scaled"):
-        lines.append(f"scalers    {', '.join(found['scaled'])}")
-    if "layers" in found:
-        lines.append(f"layers     {' -> '.join(found['layers']) or 'none'}")
-    members = found.get("members", 1)
+    missing = [column["name"] for column in columns if column["missing"]]
+    if missing:
+        lines.append(f"missing    {', '.join(missing)}")
+    if facts.get("scaled"):
+        lines.append(f"scaled     {', '.join(facts['scaled'])}")
+    if "layers" in facts:
+        lines.append(f"layers     {' -> '.join(facts['layers']) or 'none'}")
+    members = facts.get("members", 1)
     each = f" in each of {members} networks" if members > 1 else ""
-    lines.append(f"weights    {found['weights']:,}{each}")
+    lines.append(f"weights    {facts['weights']:,}{each}")
     for name in ("likelihood", "iterations", "optimizer", "epoch", "step"):
-        if found.get(name) is not None:
-            lines.append(f"{name:<11}{found[name]}")
-    if found.get("assessed") is not None:
-        lines.append(f"assessed   {'yes' if found['assessed'] else 'no'}")
-    if found.get("verified"):
-        lines.append("verified   every byte is what was written")
-    changed = {k: v for k, v in found.get("parameters", {}).items() if v is not None}
+        if facts.get(name) is not None:
+            lines.append(f"{name:<11}{facts[name]}")
+    if facts.get("assessed") is not None:
+        lines.append(f"assessed   {'yes' if facts['assessed'] else 'no'}")
+    if facts.get("verified"):
+        lines.append("verified   all checksums match")
+    changed = {k: v for k, v in facts.get("parameters", {}).items() if v is not None}
     if changed:
-        shown = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-        lines.append(f"settings   {shown}")
+        settings = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        lines.append(f"settings   {settings}")
     return "\n".join(map(printable, lines))
 
 
 def _of_estimator(top: Field) -> dict[str, Any]:
-    name = _need(top, "class_name")
+    name = _required(top, "class_name")
     if name.text() not in ("Regressor", "Classifier"):
-        raise name.wrong("it is none of Regressor, Classifier")
-    columns = _need(top, "columns")
-    width = _need(columns, "width").whole(1, 2**31)
-    names = _texts(_need(columns, "names"))
+        raise name.error("it is neither Regressor nor Classifier")
+    columns = _required(top, "columns")
+    width = _required(columns, "width").integer(1, 2**31)
+    names = _texts(_required(columns, "names"))
     if names is None:
-        known = [*_need(columns, "numeric").items(), *_need(columns, "levels").items()]
+        known = [
+            *_required(columns, "numeric").items(),
+            *_required(columns, "levels").items(),
+        ]
         if len(known) != width:
-            raise columns.wrong("its columns are not each a number or a category")
+            raise columns.error("its columns are not each a number or a category")
         names = [f"x{i + 1}" for i in range(width)]
     if len(names) != width:
-        raise _need(columns, "names").wrong(f"there must be {width}")
+        raise _required(columns, "names").error(f"there must be {width}")
     levels = {}
-    for item in _need(columns, "levels").items():
+    for item in _required(columns, "levels").items():
         pair = list(item.items())
         if len(pair) != 2:
-            raise item.wrong("it is no column with its levels")
-        levels[pair[0].whole(0, width)] = _labels(pair[1])
-    gaps = {gap.whole(0, width) for gap in _need(columns, "gaps").items()}
-    parameters = _need(top, "parameters")
-    scaled = ["inputs"] if _part(parameters, "scale").value else []
+            raise item.error("it is not a column with its levels")
+        levels[pair[0].integer(0, width)] = _labels(pair[1])
+    missing = {item.integer(0, width) for item in _required(columns, "gaps").items()}
+    parameters = _required(top, "parameters")
+    scaled = ["inputs"] if _optional(parameters, "scale").value else []
     if scaled and name.value == "Regressor":
         scaled.append("targets")
-    classes, likelihood = _part(top, "classes"), _part(top, "likelihood")
+    classes, likelihood = _optional(top, "classes"), _optional(top, "likelihood")
     return {
         "kind": name.value,
-        "targets": _texts(_need(top, "target_names")) or [],
+        "targets": _texts(_required(top, "target_names")) or [],
         "classes": None if classes.value is None else _labels(classes),
         "columns": [
-            {"name": name, "categories": levels.get(i), "missing": i in gaps}
+            {"name": name, "categories": levels.get(i), "missing": i in missing}
             for i, name in enumerate(names)
         ],
         "scaled": scaled,
-        "members": _need(top, "members").whole(1),
+        "members": _required(top, "members").integer(1),
         "likelihood": None if likelihood.value is None else likelihood.text(),
-        "iterations": _need(top, "iterations").whole(),
+        "iterations": _required(top, "iterations").integer(),
         "parameters": _changed(name.value, parameters),
     }
 
@@ -184,16 +187,16 @@ def _texts(field: Field) -> list[str] | None:
 
 
 def _labels(field: Field) -> list[str | int | float | bool]:
-    found = []
+    labels = []
     for item in field.items():
         if not isinstance(item.value, (str, int, float)):
-            raise item.wrong("it is neither text nor a number")
-        found.append(item.value)
-    return found
+            raise item.error("it is neither text nor a number")
+        labels.append(item.value)
+    return labels
 
 
 def _changed(name: str, parameters: Field) -> dict[str, Any]:
-    """The arguments of the constructor that are not their defaults."""
+    """The arguments of the constructor that differ from their defaults."""
     import inspect
 
     from kurve import estimators
@@ -201,7 +204,7 @@ def _changed(name: str, parameters: Field) -> dict[str, Any]:
     known = inspect.signature(getattr(estimators, name)).parameters
     for key in parameters.value:
         if key not in known:
-            raise parameters.inner(key[:80], None).wrong("there is no place for it")
+            raise parameters.inner(key[:80], None).error("it is unknown")
     return {
         key: value
         for key, value in parameters.value.items()
@@ -211,8 +214,8 @@ def _changed(name: str, parameters: Field) -> dict[str, Any]:
 
 def _layer(entry: Field) -> str:
     """ "Dense 64 relu"."""
-    name, config = _need(entry, "class_name").text(), _need(entry, "config")
-    activation = _part(config, "activation").value
+    name, config = _required(entry, "class_name").text(), _required(entry, "config")
+    activation = _optional(config, "activation").value
     if isinstance(activation, Mapping):
         inner = activation.get("config")
         inner = inner.get("name") if isinstance(inner, Mapping) else None

@@ -1,4 +1,4 @@
-"""Whether a table fits into the memory that is free, before it is read."""
+"""Whether a table fits into the free memory, before it is read."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ if TYPE_CHECKING:
     from kurve.tables import TableFile
 
 PER_BYTE = 8
-"""Bytes of memory that training takes for each decompressed byte of a file, at most."""
+"""Bytes of memory that training needs per decompressed byte of a file, at most."""
 
 PER_CELL = 64
-"""Bytes of memory that training takes for each number of the network's inputs."""
+"""Bytes of memory that training needs per number of the network's inputs."""
 
 
 def fits(file: TableFile, columns: Sequence[str]) -> bool:
-    """Whether the columns can be read as a whole."""
-    room = free() // PER_BYTE
-    return file.size(columns, room + 1) <= room
+    """Whether the columns can be read at once."""
+    limit = free() // PER_BYTE
+    return file.size(columns, limit + 1) <= limit
 
 
 def fits_matrix(rows: int, width: int) -> bool:
-    """Whether so many rows of so many inputs can be trained with as a whole."""
+    """Whether a network can be trained with a matrix of this size at once."""
     return rows * width * PER_CELL <= free()
 
 
 def free() -> int:
-    """Bytes that this process can still take: of the machine, of its control group and
-    of its own limit; very many where that is not known."""
-    found = [1 << 62]
+    """Bytes that this process can still allocate: the least of what the machine, its
+    control group and its own limit allow, as far as they are known."""
+    limits = [1 << 62]
     with suppress(OSError, ValueError, AttributeError):
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with suppress(OSError, ValueError):
-        with open("/proc/meminfo") as file:  # with what the system only caches
+        with open("/proc/meminfo") as file:  # includes what the system only caches
             lines = dict(line.split(":", 1) for line in file)
-        found[1:] = [int(lines["MemAvailable"].split()[0]) << 10]
+        limits[1:] = [int(lines["MemAvailable"].split()[0]) << 10]
     with suppress(OSError, ValueError):
         group = "/sys/fs/cgroup/memory."
-        with open(group + "max") as most, open(group + "current") as now:
-            found.append(int(most.read()) - int(now.read()))
+        with open(group + "max") as limit, open(group + "current") as used:
+            limits.append(int(limit.read()) - int(used.read()))
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
             with open("/proc/self/statm") as file:
                 pages = int(file.read().split()[0])
-            found.append(limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    return max(min(found), 0)
+            limits.append(address_space - pages * os.sysconf("SC_PAGE_SIZE"))
+    return max(min(limits), 0)

@@ -10,8 +10,13 @@ import click
 import numpy as np
 
 from kurve import tables
-from kurve.cli import memory, words
-from kurve.cli.known import LEARNT, Known, first_unknown, unknown_error
+from kurve.cli import console, memory
+from kurve.cli.columns import (
+    AS_IN_TRAINING,
+    ModelColumns,
+    first_unknown,
+    unknown_error,
+)
 from kurve.cli.options import check_output, open_data
 from kurve.errors import TableError
 from kurve.estimators import load
@@ -23,192 +28,194 @@ if TYPE_CHECKING:
     from kurve.assessment import Assessment
 
 
-def predict(model: str, data: str, given: dict[str, Any]) -> None:
+def predict(model: str, data: str, options: dict[str, Any]) -> None:
     """Write the predictions for the rows of a file.
 
-    A row with a level that the model does not know has empty cells, with a word on
+    A row with a level that the model does not know gets empty cells, with a note on
     standard error; if no row can be predicted, or with `--unknown error`, the file is
     refused.
 
     Args:
         model, data: names of the files.
-        given: the command's options.
+        options: options of the command.
     """
-    out = given["out"]
+    out = options["out"]
     endings = (".csv", ".tsv", ".parquet", ".feather")
     check_output(out, endings, "--out", model, data)
-    file = open_data(data, given)
+    file = open_data(data, options)
     estimator = load(model)
-    _check_abilities(model, estimator, given)
-    keep = _kept(file, estimator, given)
-    known = Known(estimator, file)
-    columns = list(dict.fromkeys([*known.features, *keep]))
-    exact = [name for name in keep if name not in known.texts]
-    chunks = given["chunks"]
+    _check_supported(model, estimator, options)
+    keep = _columns_to_keep(file, estimator, options)
+    model_columns = ModelColumns(estimator, file)
+    columns = list(dict.fromkeys([*model_columns.features, *keep]))
+    exact = [name for name in keep if name not in model_columns.texts]
+    chunks = options["chunks"]
     if chunks is None:
         chunks = not memory.fits(file, columns)
     parts: Iterable[pyarrow.Table]
     if chunks:
-        parts = tables.Batches(file, columns, known.texts, exact)
+        parts = tables.Batches(file, columns, model_columns.texts, exact)
     else:
-        parts = [file.read(columns, known.texts, exact)]
+        parts = [file.read(columns, model_columns.texts, exact)]
     format = tables.format_of(out) if out else "csv"
-    strange = _Strange(known, given["unknown"] == "error")
+    unknown_rows = _UnknownRows(model_columns, options["unknown"] == "error")
     first = 0
     with _output(out) as sink:
         writer: Any = None
         for part in parts:
             roles.check_rows(file, len(part))
-            x = known.features_of(part, first)
-            unknown = strange.add(x, first)
+            x = model_columns.features_of(part, first)
+            unknown = unknown_rows.add(x, first)
             first += len(part)
-            result = _predictions(known, part, x, unknown, keep, given)
+            result = _predictions(model_columns, part, x, unknown, keep, options)
             if writer is None:
                 writer = tables.writer(sink, result.schema, format)
             writer.write_table(result)
         if writer is None:
             roles.check_rows(file, 0)
-        strange.refuse_all(first)
+        unknown_rows.refuse_if_all(first)
         writer.close()
-    strange.tell("no prediction")
+    unknown_rows.report("no prediction")
 
 
-def evaluate(model: str, data: str, given: dict[str, Any]) -> dict[str, Assessment]:
-    """How good the model is on a file. Rows with levels that it does not know are left
-    out, with a word on standard error.
+def evaluate(model: str, data: str, options: dict[str, Any]) -> dict[str, Assessment]:
+    """The errors of the model on a file. Rows with unknown levels are left out, with a
+    note on standard error.
 
     Args:
         model, data: names of the files.
-        given: the command's options.
+        options: options of the command.
     """
     from kurve.assessment import assess
 
-    file = open_data(data, given)
+    file = open_data(data, options)
     estimator = load(model)
-    targets = given["targets"] or getattr(estimator, "target_names_", None)
+    targets = options["targets"] or getattr(estimator, "target_names_", None)
     if not targets:
         raise click.UsageError("the model does not know its target. Try --target y.")
-    known = Known(estimator, file)
+    model_columns = ModelColumns(estimator, file)
     targets = file.choose(targets, "target")
     if len(targets) != estimator.n_outputs_:
         raise click.UsageError(
-            f"the model has {words.plural(estimator.n_outputs_, 'target')}. Received: "
-            f"--target {','.join(targets)}."
+            f"the model has {console.plural(estimator.n_outputs_, 'target')}. "
+            f"Received: --target {','.join(targets)}."
         )
     classes = getattr(estimator, "classes_", None)
-    texts = [*known.texts]
+    texts = [*model_columns.texts]
     if classes is not None and classes.dtype.kind in "OU":
         texts += [name for name in targets if name not in texts]
-    table = file.read(list(dict.fromkeys([*known.features, *targets])), texts)
+    table = file.read(list(dict.fromkeys([*model_columns.features, *targets])), texts)
     roles.check_rows(file, len(table))
-    truth = roles.select(table, targets)
-    roles.refuse_missing(file, truth, "target")
+    target = roles.select(table, targets)
+    roles.refuse_missing(file, target, "target")
     for i, name in enumerate(targets):
         if name not in texts:
-            values = file.numbers(name, truth[name], LEARNT)
-            truth = truth.set_column(i, name, values)
-    roles.refuse_infinite(file, truth)
-    x, y = known.features_of(table), roles.target_array(truth, targets)
-    strange = _Strange(known)
-    unknown = strange.add(x, 0)
-    strange.refuse_all(len(x))
+            values = file.numbers(name, target[name], AS_IN_TRAINING)
+            target = target.set_column(i, name, values)
+    roles.refuse_infinite(file, target)
+    x, y = model_columns.features_of(table), roles.target_array(target, targets)
+    unknown_rows = _UnknownRows(model_columns)
+    unknown = unknown_rows.add(x, 0)
+    unknown_rows.refuse_if_all(len(x))
     if unknown.any():
         x, y = x.filter(~unknown), y[~unknown]
-    found = assess(estimator, x, y, targets, coverage=given["coverage"])
-    strange.tell("been left out")
-    return found
+    assessments = assess(estimator, x, y, targets, coverage=options["coverage"])
+    unknown_rows.report("been left out")
+    return assessments
 
 
-class _Strange:
+class _UnknownRows:
     """Rows with levels that the model does not know: where the first one is and how
     many there are."""
 
-    def __init__(self, known: Known, refuse: bool = False) -> None:
-        self.known, self.refuse = known, refuse
+    def __init__(self, columns: ModelColumns, refuse: bool = False) -> None:
+        self.columns, self.refuse = columns, refuse
         self.count = 0
-        self.first: TableError | None = None
-        self.text = ""
+        self.error: TableError | None = None  # for the first such row
+        self.first = ""
 
     def add(self, x: pyarrow.Table, first: int) -> np.ndarray:
-        """Which rows of a table, whose first one has that number, are strange."""
-        unknown = self.known.unknown(x)
+        """Which rows of a table are unknown; `first` is its first row in the file."""
+        unknown = self.columns.unknown(x)
         if unknown.any():
             rows = range(first, first + len(x))
-            file, levels = self.known.file, self.known.levels
-            if self.first is None:
-                self.first = unknown_error(file, x, levels, rows)
+            file, levels = self.columns.file, self.columns.levels
+            if self.error is None:
+                self.error = unknown_error(file, x, levels, rows)
                 where, column, value, _ = first_unknown(file, x, levels, rows)
-                self.text = f"{where}: column {column!r} holds {value!r}"
+                self.first = f"{where}: column {column!r} holds {value!r}"
             if self.refuse:
-                raise self.first
+                raise self.error
             self.count += int(unknown.sum())
         return unknown
 
-    def refuse_all(self, rows: int) -> None:
-        """Refuse a file none of whose rows the model knows."""
-        if self.first is not None and self.count == rows:
-            raise self.first
+    def refuse_if_all(self, rows: int) -> None:
+        """Refuse a file without any known row."""
+        if self.error is not None and self.count == rows:
+            raise self.error
 
-    def tell(self, what: str) -> None:
-        """Say how many rows have what."""
+    def report(self, consequence: str) -> None:
+        """Print how many rows there are, and what they "have"."""
         if self.count:
             have = "has" if self.count == 1 else "have"
-            words.complain(
-                f"kurve: {self.text}, which was not in the training data. "
-                f"{words.plural(self.count, 'such row')} {have} {what}."
+            console.print_error(
+                f"kurve: {self.first}, which was not in the training data. "
+                f"{console.plural(self.count, 'such row')} {have} {consequence}."
             )
 
 
-def _check_abilities(path: str, estimator: Any, given: dict[str, Any]) -> None:
-    """Refuse options that the model has no answer to."""
+def _check_supported(path: str, estimator: Any, options: dict[str, Any]) -> None:
+    """Refuse options that the model does not support."""
     classifies = hasattr(estimator, "classes_")
-    for option, is_given, wrong in (
-        ("--std", given["std"], classifies),
-        ("--interval", given["interval"] is not None, classifies),
-        ("--probabilities", given["probabilities"], not classifies),
+    for option, is_given, unsupported in (
+        ("--std", options["std"], classifies),
+        ("--interval", options["interval"] is not None, classifies),
+        ("--probabilities", options["probabilities"], not classifies),
     ):
-        if is_given and wrong:
+        if is_given and unsupported:
             what = "classes" if classifies else "numbers"
             raise click.UsageError(f"{path} predicts {what}, which have no {option}.")
 
 
-def _kept(file: tables.TableFile, estimator: Any, given: dict[str, Any]) -> list[str]:
-    """The columns to copy, none of which has a name that the predictions have.
+def _columns_to_keep(
+    file: tables.TableFile, estimator: Any, options: dict[str, Any]
+) -> list[str]:
+    """The columns to copy, whose names must differ from those of the predictions.
 
     Raises:
         TableError: no such column.
         UsageError: two columns of the output would have one name.
     """
-    keep = file.choose(given["keep"]) if given["keep"] else []
-    own = _names(estimator, given)
+    keep = file.choose(options["keep"]) if options["keep"] else []
+    predicted = _names(estimator, options)
     for name in keep:
-        if name in own or keep.count(name) > 1:
-            twice = "which the predictions have, too" if name in own else "twice"
+        if name in predicted or keep.count(name) > 1:
+            twice = "a name of the predictions" if name in predicted else "twice"
             raise click.UsageError(
-                f"--keep must give each column of the output a name of its own. "
+                f"--keep must give each column of the output a different name. "
                 f"Received: {name!r}, {twice}. Try another name in {file.path}."
             )
     return keep
 
 
-def _names(estimator: Any, given: dict[str, Any]) -> list[str]:
-    """Names of the columns that the predictions have."""
+def _names(estimator: Any, options: dict[str, Any]) -> list[str]:
+    """Names of the columns of the predictions."""
     names = []
     if hasattr(estimator, "classes_"):
         names.append("prediction")
-        if given["probabilities"]:
+        if options["probabilities"]:
             names += [f"probability_{name}" for name in estimator.classes_.tolist()]
     else:
-        for end in _ends(estimator):
-            names.append(f"prediction{end}")
-            names += [f"std{end}"] if given["std"] else []
-            if given["interval"] is not None:
-                names += [f"low{end}", f"high{end}"]
-    return [*names, "extrapolates"] if given["extrapolates"] else names
+        for suffix in _suffixes(estimator):
+            names.append(f"prediction{suffix}")
+            names += [f"std{suffix}"] if options["std"] else []
+            if options["interval"] is not None:
+                names += [f"low{suffix}", f"high{suffix}"]
+    return [*names, "extrapolates"] if options["extrapolates"] else names
 
 
-def _ends(estimator: Any) -> list[str]:
-    """What follows the names of columns, for each target."""
+def _suffixes(estimator: Any) -> list[str]:
+    """What the names of columns end in, for each target."""
     count = estimator.n_outputs_
     targets = getattr(estimator, "target_names_", None) or []
     if count == 1:
@@ -217,55 +224,56 @@ def _ends(estimator: Any) -> list[str]:
 
 
 def _predictions(
-    known: Known,
+    columns: ModelColumns,
     part: pyarrow.Table,
     x: pyarrow.Table,
     unknown: np.ndarray,
     keep: list[str],
-    given: dict[str, Any],
+    options: dict[str, Any],
 ) -> pyarrow.Table:
-    """The columns to write for some rows; none but those to keep for unknown rows."""
+    """The columns to write for some rows; unknown rows have only those to keep."""
     import pyarrow
 
-    estimator, count = known.estimator, len(x)
-    filled = known.filled(x)
-    found: list[np.ndarray] = []
+    estimator, count = columns.estimator, len(x)
+    known = columns.without_unknown(x)
+    arrays: list[np.ndarray] = []
     if hasattr(estimator, "classes_"):
-        p = estimator.predict_proba(filled)
+        p = estimator.predict_proba(known)
         classes = np.asarray(estimator.classes_)
-        found.append(classes[p.argmax(axis=1)])
-        if given["probabilities"]:
-            found += list(p.T)
+        arrays.append(classes[p.argmax(axis=1)])
+        if options["probabilities"]:
+            arrays += list(p.T)
     else:
-        deviation: Any = None
-        if given["std"]:
-            predicted, deviation = estimator.predict(filled, return_std=True)
-            deviation = np.asarray(deviation).reshape(count, -1)
+        std: Any = None
+        if options["std"]:
+            predicted, std = estimator.predict(known, return_std=True)
+            std = np.asarray(std).reshape(count, -1)
         else:
-            predicted = estimator.predict(filled)
+            predicted = estimator.predict(known)
         predicted = np.asarray(predicted).reshape(count, -1)
         bounds: Any = None
-        if given["interval"] is not None:
-            bounds = estimator.predict_interval(filled, coverage=given["interval"])
+        if options["interval"] is not None:
+            bounds = estimator.predict_interval(known, coverage=options["interval"])
             bounds = np.asarray(bounds).reshape(count, -1, 2)
         for k in range(predicted.shape[1]):
-            found.append(predicted[:, k])
-            if deviation is not None:
-                found.append(deviation[:, k])
+            arrays.append(predicted[:, k])
+            if std is not None:
+                arrays.append(std[:, k])
             if bounds is not None:
-                found += [bounds[:, k, 0], bounds[:, k, 1]]
-    columns = [pyarrow.array(values, mask=unknown) for values in found]
-    if given["extrapolates"]:
-        columns.append(pyarrow.array(np.asarray(estimator.extrapolates(x), bool)))
-    names = _names(estimator, given)
-    kept = [part[name] for name in keep]
-    return pyarrow.table([*kept, *columns], names=[*keep, *names])
+                arrays += [bounds[:, k, 0], bounds[:, k, 1]]
+    predictions = [pyarrow.array(values, mask=unknown) for values in arrays]
+    if options["extrapolates"]:
+        outside = np.asarray(estimator.extrapolates(x), bool)
+        predictions.append(pyarrow.array(outside))
+    names = _names(estimator, options)
+    copied = [part[name] for name in keep]
+    return pyarrow.table([*copied, *predictions], names=[*keep, *names])
 
 
 def _output(path: str | None) -> AbstractContextManager[Any]:
-    """Where predictions go: a file that is there once it is whole, or stdout."""
+    """Where predictions go: standard output, or a file that appears once complete."""
     if path is not None:
         from kurve.core.files import replacing
 
         return replacing(path)
-    return words.standard_output()
+    return console.standard_output()

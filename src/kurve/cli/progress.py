@@ -6,21 +6,22 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
-from kurve.cli import words
+from kurve.cli import console
 from kurve.core.progress import ProgressBar, format_duration, format_logs
+from kurve.estimators.training import progress_callback
 
 LINES = 10
-"""Lines of a whole training in a log, about."""
+"""About how many lines a training has in a log."""
 
 
-class Watch:
-    """Called after every epoch: watch(done, total, logs).
+class EpochProgress:
+    """Called after every epoch: progress(done, total, logs).
 
-    On a terminal one bar is drawn again and again, with the loss and the time left; in
-    a log about every tenth epoch has a line. A stream that cannot be written to ends
-    the showing, not the training.
+    A terminal shows one bar, redrawn in place, with the loss and the remaining time; a
+    log gets a line for about every tenth epoch. If the stream cannot be written to,
+    training continues without progress.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -31,9 +32,9 @@ class Watch:
         self._logs: dict[str, float] = {}
 
     def __call__(self, done: int, total: int, logs: Mapping[str, float]) -> None:
-        if done <= self._done:  # another member that is behind
+        if done <= self._done:  # another member of the ensemble that is behind
             return
-        with self._tolerant():
+        with self._ignoring_errors():
             self._show(done, total, logs)
 
     def _show(self, done: int, total: int, logs: Mapping[str, float]) -> None:
@@ -49,7 +50,7 @@ class Watch:
         """End the bar, or write the last epoch's line."""
         if self._bar is None:
             return
-        with self._tolerant():
+        with self._ignoring_errors():
             self._end(self._bar)
 
     def _end(self, bar: ProgressBar) -> None:
@@ -60,18 +61,18 @@ class Watch:
         elif self._written < self._done:
             self._line(bar.target or self._done)
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """End a half-drawn line after an error."""
         if self._bar is not None:
-            with self._tolerant():
+            with self._ignoring_errors():
                 self._bar.close()
 
     @contextmanager
-    def _tolerant(self) -> Iterator[None]:
+    def _ignoring_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError:
-            words.mute(self._stream)
+            console.discard(self._stream)
 
     def _line(self, total: int) -> None:
         self._written = self._done
@@ -82,18 +83,18 @@ class Watch:
 
 
 @contextmanager
-def watching(estimator: Any, quiet: bool) -> Iterator[None]:
-    """Show on standard error how the estimator trains, unless quiet."""
+def show_progress(quiet: bool) -> Iterator[None]:
+    """Show the progress of estimators' training on standard error, unless quiet."""
     if quiet:
         yield
         return
-    watch = Watch(sys.stderr)
-    estimator._watch = watch
+    progress = EpochProgress(sys.stderr)
+    token = progress_callback.set(progress)
     try:
         yield
     except BaseException:
-        watch.abandon()
+        progress.cancel()
         raise
     finally:
-        del estimator._watch
-    watch.close()
+        progress_callback.reset(token)
+    progress.close()

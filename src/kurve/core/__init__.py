@@ -1,1 +1,1 @@
-"""What every other part rests on: random numbers, locks, files, names of classes."""
+"""The foundation of all other parts: random numbers, locks, files, registries."""

@@ -1,20 +1,32 @@
-"""Checks of single arguments that several modules share."""
+"""Checks of single arguments, shared by several modules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.errors import unknown_argument
 
+if TYPE_CHECKING:
+    from typing import TypedDict as TypedDict
+else:
+
+    class TypedDict:
+        """`typing.TypedDict` for type checkers. At run time only the names in it are
+        needed, and to create a real one takes ten times as long."""
+
+        def __init_subclass__(cls, total: bool = True) -> None: ...
+
+
 MAX_NAME = 400
-"""Characters of a layer's name: with those of its variables it fits into a file."""
+"""Most characters of a layer's name: files limit it together with a variable's."""
 
 MOST = 2**40
-"""The largest length or number of things, far beyond any memory."""
+"""The largest length or count, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
     "auto_scale_loss": (True, False),
@@ -62,17 +74,17 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "tensor": (None,),
     "use_ema": (False,),
 }
-"""Arguments of Keras's for what Kurve does not have, and the values with which they do
-nothing in Keras either: these are taken, so that calls written for Keras work."""
+"""Keras's arguments for features that Kurve does not have, with the values that have no
+effect in Keras either: these are accepted, so that calls written for Keras work."""
 
 
 def is_integer(value: Any) -> bool:
-    """Whether it is an integer of Python's or NumPy's; True and False are not."""
+    """Whether it is a Python or NumPy integer; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite real number that a float holds; True and False are not."""
+    """Whether it is a real number, finite as a float; True and False are not."""
     if not is_integer(value) and not isinstance(value, (float, np.floating)):
         return False
     try:
@@ -87,10 +99,10 @@ def is_count(value: Any, low: int = 1) -> bool:
 
 
 def check_flag(where: str, name: str, value: Any) -> bool:
-    """True or False, given as such or as 1 or 0.
+    """True or False, passed as such or as 1 or 0.
 
     Raises:
-        TypeError: anything else: the truth of "no" or of None would be a guess.
+        TypeError: anything else: the truth value of "no" or None would be a guess.
     """
     if isinstance(value, (bool, np.bool_)) or (is_integer(value) and value in (0, 1)):
         return bool(value)
@@ -101,18 +113,18 @@ def check_flag(where: str, name: str, value: Any) -> bool:
 
 
 def check_name(where: str, name: Any) -> str:
-    """A name that files can hold.
+    """A name that files can store.
 
     Raises:
-        TypeError: no text.
-        ValueError: half a character, which UTF-8 cannot write, or too long.
+        TypeError: not a string.
+        ValueError: a lone surrogate, which UTF-8 cannot encode, or too long.
     """
     if not isinstance(name, str):
         raise TypeError(
             f"[{where}] name must be text. Received: name={name!r} of type "
             f"{type(name).__name__}. Try name='first'."
         )
-    if any("\ud800" <= character <= "\udfff" for character in name):
+    if has_lone_surrogate(name):
         raise ValueError(
             f"[{where}] name must be text without lone surrogates, which UTF-8 cannot "
             f"write. Received: name={name!r}. Try name='first'."
@@ -125,11 +137,16 @@ def check_name(where: str, name: Any) -> str:
     return str(name)
 
 
+def has_lone_surrogate(text: str) -> bool:
+    """Whether the text holds half of a surrogate pair, which UTF-8 cannot write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_seed(where: str, seed: Any) -> int | None:
     """A seed of random numbers, or None.
 
     Raises:
-        TypeError: no integer.
+        TypeError: not an integer.
     """
     if seed is None or is_integer(seed):
         return None if seed is None else int(seed)
@@ -140,32 +157,52 @@ def check_seed(where: str, seed: Any) -> int | None:
 
 
 def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that a class does not have, but for those that its
-    `unused`, or that of a base class, names, where they have a value of `UNUSED`.
+    """Refuse keyword arguments that a class does not have. Those that `unused` of the
+    class or a base class names are accepted with a value of `UNUSED`.
 
     Raises:
-        TypeError: no such argument; the message has the nearest.
-        ValueError: another value of an unused one.
+        TypeError: no such argument; the message suggests the nearest.
+        ValueError: another value of an unused argument.
     """
-    unused = unused_arguments(cls)
     for name, value in given.items():
-        if name not in unused:
+        if name not in unused_arguments(cls):
             raise unknown_argument(cls, name)
         check_unused(cls.__name__, **{name: value})
 
 
 def unused_arguments(cls: type) -> set[str]:
-    """The arguments of Keras's that a class takes and does not use."""
-    return {name for base in cls.__mro__ for name in vars(base).get("unused", ())}
+    """Keras's arguments that a class accepts and does not use: those that the
+    constructors of its bases unpack, and those that a base class names in `unused`."""
+    bases: tuple[Any, ...] = cls.__mro__
+    return UNUSED.keys() & {
+        name
+        for base in bases
+        for name in (*unpacked(base.__init__), *vars(base).get("unused", ()))
+    }
+
+
+def unpacked(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names and types of the arguments that a function takes by
+    `**arguments: Unpack[Names]`, where Names is a `TypedDict` in its module."""
+    for hint in getattr(function, "__annotations__", {}).values():
+        if isinstance(hint, str) and hint.startswith("Unpack["):
+            module = vars(sys.modules[function.__module__])
+            names = module[hint.removeprefix("Unpack[").removesuffix("]")]
+            return {
+                name: kind
+                for cls in reversed(names.__mro__[:-1])
+                for name, kind in cls.__annotations__.items()
+            }
+    return {}
 
 
 def check_unused(where: str, **given: Any) -> None:
-    """Refuse values of arguments that do nothing, other than those of `UNUSED`."""
+    """Refuse values of unused arguments other than those of `UNUSED`."""
     for name, value in given.items():
-        taken = UNUSED[name]
-        if not any(type(value) is type(one) and value == one for one in taken):
+        accepted = UNUSED[name]
+        if not any(type(value) is type(one) and value == one for one in accepted):
             raise ValueError(
-                f"[{where}] {name} can only be {' or '.join(map(repr, taken))}: there "
-                f"is nothing else yet. Received: {name}={value!r}. "
+                f"[{where}] {name} can only be {' or '.join(map(repr, accepted))}: "
+                f"nothing else is supported yet. Received: {name}={value!r}. "
                 f"Try {where} without {name}."
             )

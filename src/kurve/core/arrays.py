@@ -1,7 +1,7 @@
-"""Whatever holds a user's numbers as one array: arrays, lists, series, data frames.
+"""Users' data as one array: from arrays, lists, series and data frames.
 
 Nothing is cast silently. A masked value is a missing value; complex numbers, dates,
-text and objects that are no numbers are refused with their place and a way out.
+text and other objects are refused with their position and a fix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 FRAMES = ("pandas", "polars", "pyarrow", "modin", "cudf")
 PLAIN = {bool, int, float, np.bool_, np.float64, np.float32, np.int64}
-"""Types of objects that float() takes as they are."""
+"""Types that float() converts exactly."""
 
 
 def is_frame(data: Any) -> bool:
@@ -34,6 +34,11 @@ def is_frame(data: Any) -> bool:
 def is_series(data: Any) -> bool:
     """Whether `data` is one column of a data frame. Imports nothing."""
     return _library(data) in FRAMES and not is_frame(data)
+
+
+def scalar(value: Any) -> Any:
+    """A NumPy scalar as the Python value it holds; anything else unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def is_missing(value: Any) -> bool:
@@ -58,10 +63,9 @@ def as_numbers(
     Args:
         where, argument: for messages: the function and the name of its argument.
         data: array, list, series, data frame: anything with numbers.
-        dtype: what to make of them; None leaves integers, booleans and float32 as they
-            are.
-        missing: make NaN of what is missing (masked, None, pandas' NA) instead of
-            refusing it. NaN itself stays NaN either way.
+        dtype: of the result; None keeps integers, booleans and float32.
+        missing: convert missing values (masked, None, pandas' NA) to NaN instead of
+            refusing them. NaN itself stays NaN either way.
 
     Raises:
         TypeError: None, text, dates, objects.
@@ -86,10 +90,10 @@ def as_numbers(
 
 
 def as_array(where: str, argument: str, data: Any, missing: bool = False) -> np.ndarray:
-    """`data` as an array of whatever it holds, text and dates too.
+    """`data` as an array of any values, including text and dates.
 
-    A list in which text stands beside other things becomes an array of objects, so that
-    these stay what they are.
+    A list that mixes text with other values becomes an array of objects, so that they
+    are not converted to text.
 
     Args, Raises: see `as_numbers`.
     """
@@ -125,7 +129,7 @@ def as_array(where: str, argument: str, data: Any, missing: bool = False) -> np.
             f"{type(data).__name__} whose rows differ in length. "
             "Try rows of the same length."
         ) from None
-    except Exception as error:  # of __array__, which may do what it likes
+    except Exception as error:  # __array__ may raise anything
         raise TypeError(
             f"[{where}] {argument} must be an array of numbers. Received: "
             f"{_shown(data)} of type {type(data).__name__}, which NumPy cannot read: "
@@ -147,14 +151,14 @@ def _columns(where: str, argument: str, frame: Any) -> Iterator[tuple[Any, Any]]
 
 
 def refuse_equal_names(where: str, argument: str, frame: Any) -> list[Any]:
-    """The names of a data frame's columns, if they differ."""
+    """The names of a data frame's columns; refuses duplicates."""
     names = list(
         frame.column_names if hasattr(frame, "column_names") else frame.columns
     )
     counts = Counter("nan" if is_missing(name) else name for name in names)
-    twice = [(name, count) for name, count in counts.items() if count > 1]
-    if twice:
-        name, count = twice[0]
+    duplicates = [(name, count) for name, count in counts.items() if count > 1]
+    if duplicates:
+        name, count = duplicates[0]
         raise ValueError(
             f"[{where}] {argument} must have columns of different names. "
             f"Received: {name!r} {count} times. Try renaming them."
@@ -163,9 +167,9 @@ def refuse_equal_names(where: str, argument: str, frame: Any) -> list[Any]:
 
 
 def _from_series(data: Any) -> np.ndarray:
-    """A column of a data frame; what is missing in it is NaN, None or NaT."""
+    """A column of a data frame; missing values are NaN, None or NaT."""
     if str(getattr(data, "type", "")).startswith("dictionary"):
-        data = data.cast(data.type.value_type)  # NumPy would take nulls for a level
+        data = data.cast(data.type.value_type)  # NumPy would treat null as a category
     try:
         array = np.asarray(data)
         if not str(getattr(data, "dtype", "")).startswith("Struct"):
@@ -177,7 +181,7 @@ def _from_series(data: Any) -> np.ndarray:
 
 
 def _with_mask(data: Any) -> Any:
-    """A list that holds masked values as a masked array, any other as it is."""
+    """A list with masked values as a masked array; any other list unchanged."""
     nested = (list, tuple, np.ma.MaskedArray)
     if not any(issubclass(kind, nested) for kind in set(map(type, data))):
         return data
@@ -191,52 +195,52 @@ def _with_mask(data: Any) -> Any:
 def _unmasked(
     where: str, argument: str, data: np.ma.MaskedArray[Any, Any], missing: bool
 ) -> np.ndarray:
-    """The values of a masked array, those that are masked as NaN or None."""
-    gaps, array = np.ma.getmaskarray(data), np.asarray(data.data)
+    """The values of a masked array; masked ones are NaN or None."""
+    is_gap, array = np.ma.getmaskarray(data), np.asarray(data.data)
     if array.dtype.names is not None:
-        return array  # the mask has its fields; it is refused as it is
-    if not gaps.any():
+        return array  # structured: refused later
+    if not is_gap.any():
         return array
     if not missing:
-        _refuse_missing(where, argument, gaps, "masked")
+        _refuse_missing(where, argument, is_gap, "masked")
     numbers = array.dtype.kind in "fiub"
     array = array.astype(np.float64 if numbers else object)
-    array[gaps] = np.nan if numbers else None
+    array[is_gap] = np.nan if numbers else None
     return array
 
 
 def _from_objects(
     where: str, argument: str, array: np.ndarray, missing: bool
 ) -> np.ndarray:
-    """Objects as float64, each of which must be a number."""
+    """Objects, which must all be numbers, as float64."""
     if set(map(type, array.flat)) <= PLAIN:
         try:
             return array.astype(np.float64)
         except OverflowError:
-            pass  # the loop below finds out where
-    gaps = np.zeros(array.shape, bool)
+            pass  # the loop below finds the position
+    is_gap = np.zeros(array.shape, bool)
     numbers = np.full(array.shape, np.nan)
-    for place, value in np.ndenumerate(array):
+    for position, value in np.ndenumerate(array):
         if value is None or isinstance(value, np.ma.core.MaskedConstant):
-            gaps[place] = True
+            is_gap[position] = True
         elif np.ndim(value) and not isinstance(value, (str, bytes)):
             if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
                 return as_numbers(where, argument, array.tolist(), None, missing)
             _refuse(where, argument, array)  # an array of images
         elif not isinstance(value, float) and is_missing(value):
-            gaps[place] = True
+            is_gap[position] = True
         elif _is_number(value):
-            numbers[place] = _as_float(where, argument, place, value)
+            numbers[position] = _as_float(where, argument, position, value)
         else:
             _refuse(where, argument, array)
-    if gaps.any() and not missing:
-        place = np.argwhere(gaps)[0]
-        _refuse_missing(where, argument, gaps, array[tuple(place)])
+    if is_gap.any() and not missing:
+        position = np.argwhere(is_gap)[0]
+        _refuse_missing(where, argument, is_gap, array[tuple(position)])
     return numbers
 
 
 def _is_number(value: Any) -> bool:
-    others = (
+    excluded = (
         str,
         bytes,
         complex,
@@ -248,45 +252,45 @@ def _is_number(value: Any) -> bool:
         datetime.timedelta,
         np.void,
     )
-    return hasattr(value, "__float__") and not isinstance(value, others)
+    return hasattr(value, "__float__") and not isinstance(value, excluded)
 
 
-def _as_float(where: str, argument: str, place: Any, value: Any) -> float:
+def _as_float(where: str, argument: str, position: Any, value: Any) -> float:
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    except Exception as error:  # of __float__, which may do what it likes
+    except Exception as error:  # __float__ may raise anything
         raise TypeError(
             f"[{where}] {argument} must hold real numbers. Received: "
-            f"{_at(argument, place)} = {_shown(value)} of type {type(value).__name__}, "
-            f"which is no number: {error}. Try .astype(float)."
+            f"{_at(argument, position)} = {_shown(value)} of type "
+            f"{type(value).__name__}, which is not a number: {error}. "
+            "Try .astype(float)."
         ) from error
     if math.isinf(number) and value != number:
         raise ValueError(
             f"[{where}] {argument} must fit into float64 (largest number 1.8e308). "
-            f"Received: {_at(argument, place)} = {_shown(value)}. "
+            f"Received: {_at(argument, position)} = {_shown(value)}. "
             "Try scaling the data."
         )
     return number
 
 
-def _refuse_missing(where: str, argument: str, gaps: np.ndarray, value: Any) -> None:
+def _refuse_missing(where: str, argument: str, is_gap: np.ndarray, value: Any) -> None:
     raise ValueError(
         f"[{where}] {argument} must not have missing values. Received: "
-        f"{_at(argument, np.argwhere(gaps)[0])} = {value} ({int(gaps.sum())} such "
+        f"{_at(argument, np.argwhere(is_gap)[0])} = {value} ({int(is_gap.sum())} such "
         "values in all). Try leaving these rows out."
     )
 
 
 def _refuse(where: str, argument: str, array: np.ndarray) -> NoReturn:
-    """Refuse an array that does not hold real numbers, naming the first value that is
-    none."""
+    """Refuse an array with values that are not real numbers, naming the first."""
     kind = array.dtype.kind
-    place: tuple[int, ...] = (0,) * array.ndim
+    position: tuple[int, ...] = (0,) * array.ndim
     if kind in "OUST":
-        place = _first_other(array)
-    value = array[place] if array.size else array.dtype
+        position = _first_non_number(array)
+    value = array[position] if array.size else array.dtype
     if isinstance(value, (np.str_, np.bytes_)):
         value = value.item()
     if array.dtype.names is not None:
@@ -296,7 +300,7 @@ def _refuse(where: str, argument: str, array: np.ndarray) -> NoReturn:
             f"numpy.lib.recfunctions.structured_to_unstructured({argument})."
         )
     name = array.dtype if kind in "mM" else type(value).__name__
-    shown = f"{_at(argument, place)} = {_shown(value)} of type {name}"
+    shown = f"{_at(argument, position)} = {_shown(value)} of type {name}"
     rule = f"[{where}] {argument} must hold real numbers"
     if kind == "c" or isinstance(value, (complex, np.complexfloating)):
         raise ValueError(
@@ -328,14 +332,16 @@ def _refuse(where: str, argument: str, array: np.ndarray) -> NoReturn:
 
 def _missing_dates(argument: str, array: np.ndarray) -> str:
     """How many dates are missing, if any are."""
-    places = [place for place, value in np.ndenumerate(array) if is_missing(value)]
-    if not places:
+    positions = [
+        position for position, value in np.ndenumerate(array) if is_missing(value)
+    ]
+    if not positions:
         return ""
-    return f" ({len(places)} missing: {_at(argument, places[0])} = NaT)"
+    return f" ({len(positions)} missing: {_at(argument, positions[0])} = NaT)"
 
 
 def _refuse_containers(where: str, argument: str, data: Any) -> None:
-    """Refuse what is no array and what NumPy would take for a single object."""
+    """Refuse what is not an array, or what NumPy would treat as a single object."""
     if data is None:
         raise TypeError(
             f"[{where}] {argument} is missing. Received: None. "
@@ -359,7 +365,7 @@ def _refuse_containers(where: str, argument: str, data: Any) -> None:
 
 
 def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
-    """Refuse a list of images that differ in size or in channels."""
+    """Refuse a list of images of different sizes or channels."""
     shapes = [np.shape(image) for image in data if isinstance(image, np.ndarray)]
     if len(shapes) != len(data) or len(shapes[0]) < 2:
         return
@@ -371,25 +377,25 @@ def _refuse_mixed_images(where: str, argument: str, data: Any) -> None:
     )
 
 
-def _first_other(array: np.ndarray) -> tuple[int, ...]:
-    """Place of the first element that is no number; text that could be read as one
-    comes after all others."""
-    found = None
-    for place, value in np.ndenumerate(array):
+def _first_non_number(array: np.ndarray) -> tuple[int, ...]:
+    """Position of the first element that is not a number; text that could be read as
+    one comes after all others."""
+    numeric_text = None
+    for position, value in np.ndenumerate(array):
         if is_missing(value) or _is_number(value):
             continue
         if not isinstance(value, (str, bytes)):
-            return place
+            return position
         try:
             float(value)
         except ValueError:
-            return place
-        found = found or place
-    return found or (0,) * array.ndim
+            return position
+        numeric_text = numeric_text or position
+    return numeric_text or (0,) * array.ndim
 
 
-def _at(argument: str, place: Any) -> str:
-    inside = ", ".join(str(int(i)) for i in place)
+def _at(argument: str, position: Any) -> str:
+    inside = ", ".join(str(int(i)) for i in position)
     return f"{argument}[{inside}]" if inside else argument
 
 

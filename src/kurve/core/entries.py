@@ -1,7 +1,8 @@
-"""What users call: errors that end there, and arguments that are known by name.
+"""The functions and methods that users call: short tracebacks, and errors that name
+wrong arguments.
 
-An error in a call of Kurve's shows the user's line and one of Kurve's, not the frames
-in between; those of callbacks and formulas of the user's stay. See `kurve.config`.
+An error in a call of Kurve shows the user's line and one line of Kurve, not the frames
+in between; frames of the user's callbacks and formulas stay. See `kurve.config`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from kurve.core.arguments import unused_arguments
+from kurve.core.arguments import UNUSED, unpacked, unused_arguments
 from kurve.errors import known_arguments, unknown_name
 
 P = ParamSpec("P")
@@ -29,14 +30,14 @@ _HIDDEN = (
     contextlib.__file__,
     functools.__file__,
 )
-"""Where the code lies whose frames are left out."""
+"""Paths of the code whose frames are hidden."""
 
 filtering: list[bool] = [os.environ.get(VARIABLE, "") != "0"]
-"""Whether errors are shown without Kurve's frames."""
+"""Whether Kurve's frames are hidden from tracebacks."""
 
 
 def entry(call: Callable[P, R]) -> Callable[P, R]:
-    """For a function or method that users call."""
+    """Decorator of a function or method that users call."""
 
     def entered(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -50,17 +51,18 @@ def entry(call: Callable[P, R]) -> Callable[P, R]:
             raise shown(error)  # noqa: B904
 
     # As functools.wraps, which takes six times as long: there are hundreds of entries.
-    told: Any = entered
-    told.__wrapped__, told.__doc__ = call, call.__doc__
-    told.__module__, told.__name__ = call.__module__, call.__name__
-    told.__qualname__, told.__annotations__ = call.__qualname__, call.__annotations__
-    if call.__dict__:  # of functions that carry more than their code
-        told.__dict__.update(call.__dict__)
+    wrapper: Any = entered
+    wrapper.__wrapped__, wrapper.__doc__ = call, call.__doc__
+    wrapper.__module__, wrapper.__name__ = call.__module__, call.__name__
+    wrapper.__qualname__ = call.__qualname__
+    wrapper.__annotations__ = call.__annotations__
+    if call.__dict__:  # attributes that were set on the function
+        wrapper.__dict__.update(call.__dict__)
     return entered
 
 
 def entries(cls: C) -> C:
-    """For a class: all public methods that it defines."""
+    """Decorator of a class: all public methods that it defines are entries."""
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name not in ("__init__", "__call__"):
             continue
@@ -71,32 +73,65 @@ def entries(cls: C) -> C:
     return cls
 
 
+class _Signature:
+    """What `inspect.signature` and `help` show of a class: the arguments that its
+    constructor takes by `Unpack` one by one."""
+
+    def __get__(self, instance: Any, cls: Any) -> inspect.Signature:
+        if instance is not None:  # a call of the instance has its own
+            raise AttributeError("__signature__")
+        if cls.__init__ is object.__init__:
+            return inspect.Signature()
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        names = unpacked(cls.__init__)
+        if names:
+            defaults = {
+                parameter.name: parameter.default
+                for base in cls.__mro__[:-1]
+                for parameter in inspect.signature(base.__init__).parameters.values()
+                if parameter.name in names
+            }
+            defaults |= {name: UNUSED[name][0] for name in names if name in UNUSED}
+            parameters[-1:] = [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=defaults[name],
+                    annotation=kind,
+                )
+                for name, kind in sorted(names.items(), key=lambda a: a[0] in UNUSED)
+            ]
+        return inspect.Signature(parameters)
+
+
 class Entrance:
-    """Base class of classes that users make and call: constructors and calls are
-    entries, down to subclasses."""
+    """Base class of classes that users create and call: constructors and calls are
+    entries, in subclasses too."""
+
+    __signature__ = _Signature()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in ("__init__", "__call__", "adapt"):
-            made: Any = vars(cls).get(name)
-            if inspect.isfunction(made):
-                setattr(cls, name, entry(made))
+            method: Any = vars(cls).get(name)
+            if inspect.isfunction(method):
+                setattr(cls, name, entry(method))
 
     def __repr__(self) -> str:
-        """The class and, where `get_config` tells them, its arguments."""
+        """The class and, if it has `get_config`, its arguments."""
         try:
             config = self.get_config()  # type: ignore[attr-defined]
-            given = [f"{k}={v!r}" for k, v in config.items() if v is not None]
-        except (AttributeError, NotImplementedError):  # none, or one of the user's
+            arguments = [f"{k}={v!r}" for k, v in config.items() if v is not None]
+        except (AttributeError, NotImplementedError):  # none, or the user's own
             return object.__repr__(self)
-        return f"{type(self).__name__}({', '.join(given)})"
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
 
 def shown(error: BaseException) -> BaseException:
-    """The error as its user shall see it. `raise shown(error)` is for methods that take
-    microseconds, which `entry` would make slower."""
+    """The error without Kurve's frames. `raise shown(error)` is for methods that take
+    microseconds, which `entry` would slow down."""
     if filtering[0]:
-        seen: set[int] = set()  # errors that are raised again may go in circles
+        seen: set[int] = set()  # errors that are raised again may form a cycle
         link: BaseException | None = error
         while link is not None and id(link) not in seen:
             seen.add(id(link))
@@ -106,26 +141,26 @@ def shown(error: BaseException) -> BaseException:
 
 
 def _filtered(tb: TracebackType | None, empty: bool) -> TracebackType | None:
-    """The traceback without Kurve's frames; if there are no others, the last one, or
-    None with `empty`."""
-    kept: TracebackType | None = None
+    """The traceback without Kurve's frames. If there are no others, the last one stays,
+    or none with `empty`."""
+    visible: TracebackType | None = None
     frames = []
     while tb is not None:
         frames.append((tb.tb_frame, tb.tb_lineno))
         tb = tb.tb_next
     for frame, line in reversed(frames):
         hidden = frame.f_code.co_filename.startswith(_HIDDEN)
-        if not hidden and not _is_kurve(frame.f_globals):  # nor code that was made
-            kept = TracebackType(kept, frame, frame.f_lasti, line)
-    if kept is None and frames and not empty:
+        if not hidden and not _is_kurve(frame.f_globals):  # nor generated code
+            visible = TracebackType(visible, frame, frame.f_lasti, line)
+    if visible is None and frames and not empty:
         frame, line = frames[-1]
-        kept = TracebackType(None, frame, frame.f_lasti, line)
-    return kept
+        visible = TracebackType(None, frame, frame.f_lasti, line)
+    return visible
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the user's line, however many calls of Kurve's lie
-    between."""
+    """A warning that points at the user's line, through any number of Kurve's
+    frames."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_kurve(frame.f_back.f_globals):
         frame, level = frame.f_back, level + 1
@@ -139,7 +174,7 @@ def _is_kurve(names: Mapping[str, Any]) -> bool:
 def _misfit(
     call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> TypeError | None:
-    """The error for arguments that the function does not have, or lacks."""
+    """The error for arguments that are unknown or missing; None if all fit."""
     signature = inspect.signature(call)
     try:
         signature.bind(*args, **kwargs)
@@ -153,7 +188,7 @@ def _misfit(
     known = [p.name for p in signature.parameters.values() if p.kind in _NAMED]
     known = [name for name in known if name != "self"]
     taken = set(known)
-    if call.__name__ == "__init__":  # and what it hands on to base classes
+    if call.__name__ == "__init__":  # and those of base classes
         taken |= known_arguments(type(args[0])) | unused_arguments(type(args[0]))
     for name in kwargs:
         if name not in taken:

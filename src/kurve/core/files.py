@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import BinaryIO
 
 _PREFIX, _SUFFIX = ".kurve-", ".tmp"
 _cleaned: set[tuple[int, str]] = set()
-"""Folders in which this process has looked for what killed ones have left."""
+"""Folders in which this process has removed the leftovers of killed ones."""
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` once it is whole and on the disk.
+    """A binary file that replaces `path` once it is complete and on the disk.
 
         with replacing("report.html") as file:
             file.write(page)
 
-    It is written beside `path` under a name of its own, `.kurve-*.tmp`, synced, then
-    renamed; so at any instant, also of a power failure, the old file is there or the
-    new one. After an error nothing is left of it. A process that is killed leaves its
-    temporary file to the next one that writes to the folder, which removes it. Links
-    are followed, and the permissions of a file that is there are kept.
+    It is written beside `path` as `.kurve-*.tmp`, synced, then renamed; so at any
+    instant, even of a power failure, either the old file or the new one exists. After
+    an error nothing is left of it. The temporary file of a killed process is removed by
+    the next process that writes to the folder. Links are followed, and the permissions
+    of an existing file are kept.
 
     Raises:
-        OSError: the folder is not there or cannot be written to, the disk is full, or
-            `path` is something else than a file. The old file is as it was, unless
-            the error came from syncing the folder after the new one was in place.
+        OSError: the folder does not exist or cannot be written to, the disk is full, or
+            `path` is not a file. The old file is unchanged, unless the error came from
+            syncing the folder after the new one was in place.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
@@ -45,9 +45,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, target)  # still locked, so that nobody removes it
+            os.replace(temporary, target)  # still locked, so that no process removes it
         if directory is not None:
-            _sync_folder(directory)  # the new name too is on the disk
+            _sync_folder(directory)  # writes the new name to the disk
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -56,8 +56,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Find out, before the work for it is done, whether `replacing` could write a file;
-    nothing is left behind.
+    """Check whether `replacing` could write a file, before the work for it is done;
+    leaves nothing behind.
 
     Raises:
         OSError: it could not.
@@ -71,28 +71,29 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
 
 
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """The system's error with the file's name, which that of a read or write lacks."""
+    """The system's error with the file's name, which errors of reads and writes
+    lack."""
     if error.errno is None or error.filename is not None:
         return error
     return OSError(error.errno, error.strerror, os.fspath(path))
 
 
 def is_temporary(name: str) -> bool:
-    """Whether `replacing` gives such names to its temporary files."""
+    """Whether it is a name of a temporary file of `replacing`."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text, in UTF-8, whole or not at all."""
+    """Write text in UTF-8 atomically."""
     with replacing(path) as file:
         file.write(text.encode(errors="backslashreplace"))  # of names that are bytes
 
 
 def _mode(target: str, path: str) -> int | None:
-    """Permissions of the file that is there; None for a new one.
+    """Permissions of an existing file; None for a new one.
 
     Raises:
-        OSError: there is something that is no file. Renaming would destroy it.
+        OSError: it exists and is not a file. Renaming would destroy it.
     """
     try:
         mode = os.stat(target).st_mode
@@ -118,7 +119,7 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
         try:
-            # Another process may have taken it for left behind before it was locked.
+            # Another process may have removed it as a leftover before it was locked.
             if _lock(handle, wait=True) and os.fstat(handle).st_nlink == 0:
                 os.close(handle)
                 continue
@@ -132,8 +133,8 @@ def _created(temporary: str, mode: int | None, path: str) -> BinaryIO:
 
 
 def _lock(handle: int, wait: bool = False) -> bool:
-    """Whether the file could be locked: some disks know no locks, nor does Windows, and
-    without `wait` one that another process has locked is left alone."""
+    """Whether the file could be locked: some file systems, and Windows, have no such
+    locks, and without `wait` a file that another process has locked is skipped."""
     try:
         import fcntl
 
@@ -144,7 +145,7 @@ def _lock(handle: int, wait: bool = False) -> bool:
 
 
 def _remove_leftovers(folder: str) -> None:
-    """Remove the temporary files of processes that are dead; once for each folder."""
+    """Remove the temporary files of dead processes, once for each folder."""
     key = os.getpid(), folder
     if key in _cleaned:
         return
@@ -157,7 +158,7 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def _remove_if_left(path: str) -> None:
-    """Remove a temporary file that no process holds."""
+    """Remove a temporary file that no process has locked."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     with contextlib.suppress(OSError):
         handle = os.open(path, flags)
@@ -169,7 +170,7 @@ def _remove_if_left(path: str) -> None:
 
 
 def _open_folder(folder: str, path: str) -> int | None:
-    """The folder, to sync it; None where that is not possible."""
+    """The open folder, to sync it; None if that is not possible."""
     try:
         return os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except PermissionError:  # may be written to but not read; Windows
@@ -182,5 +183,5 @@ def _sync_folder(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # no such thing there
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported there
             raise

@@ -1,16 +1,16 @@
-"""One thread at a time trains a model, and nobody else uses it meanwhile.
+"""Reader-writer locks of models that refuse instead of waiting.
 
-A thread that trains or changes a model holds a claim on it. Until that ends
+A call that trains or changes a model holds its lock exclusively. Until it returns,
 
-* another call that would train it is refused, from callbacks of `fit` too;
-* what reads the model (`predict`, `evaluate`, `save`, ...) is refused from other
-  threads, because they might meet half an update; callbacks of `fit` may read it.
+* another call that would train the model is refused, also from callbacks of `fit`;
+* calls that read the model (`predict`, `evaluate`, `save`, ...) are refused in other
+  threads, because they might see half an update; callbacks of `fit` may read it.
 
-Any number of threads may read a model that nobody trains. Where training begins while
-another thread predicts, that thread is told so and gets no result.
+Any number of threads may read a model that is not being trained. If training starts
+while another thread predicts, that thread gets an error instead of its result.
 
-A claim cannot outlive its call: it is given back by a single assignment in a `finally`,
-which no signal can come before. A forked child owes nothing to its parent's threads.
+A lock cannot outlive its call: it is released by one assignment in a `finally`, so no
+signal can intervene. A forked child ignores the locks of its parent's threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kurve.errors import ModelBusyError
 
 
 class ModelLock:
-    """A call that trains or changes a model, while `active`."""
+    """Held by a call that trains or changes a model, while `active`."""
 
     __slots__ = ("active", "call", "pid", "thread")
 
@@ -46,7 +46,7 @@ UNLOCKED = ModelLock("")
 
 
 class Lockable(Protocol):
-    """What can be claimed."""
+    """A model."""
 
     _model_lock: ModelLock
 
@@ -68,10 +68,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_readable(model: Lockable, where: str) -> ModelLock:
-    """The claim that is on the model now.
+    """The current lock of the model.
 
     Raises:
-        ModelBusyError: it is another thread's, and holds.
+        ModelBusyError: another thread holds it.
     """
     lock = model._model_lock
     if lock.active and lock.is_held and not lock.is_ours:
@@ -87,7 +87,7 @@ def check_still_readable(model: Lockable, where: str, before: ModelLock) -> None
 
 
 def check_unlocked(model: Lockable, where: str) -> None:
-    """Refuse a change of what training goes on with, also from its own callbacks."""
+    """Refuse a change during training, also from its own callbacks."""
     if model._model_lock.is_held:
         raise _busy(where, model._model_lock)
 
@@ -100,13 +100,13 @@ def _take(model: Lockable, where: str, lock: ModelLock) -> None:
 
 
 def exclusive(where: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """For a function of a model that trains it: no other one goes on meanwhile."""
+    """Decorator of a function that trains its model: it holds the lock."""
 
     def decorate(call: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(call)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R:
             model: Any = args[0] if args else kwargs.get("model")
-            if not hasattr(model, "_model_lock"):  # an error, but not one of ours
+            if not hasattr(model, "_model_lock"):  # an error for `call` to raise
                 return call(*args, **kwargs)
             lock = ModelLock(where)
             try:
@@ -126,7 +126,7 @@ def exclusive_generator(
     [Callable[Concatenate[M, P], Generator[Y, None, R]]],
     Callable[Concatenate[M, P], Generator[Y, None, R]],
 ]:
-    """The same for a generator, from its first step until it is closed."""
+    """The same for a generator: it holds the lock from its first step until it ends."""
 
     def decorate(
         call: Callable[Concatenate[M, P], Generator[Y, None, R]],
@@ -148,7 +148,8 @@ def exclusive_generator(
 
 
 def modifies(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
-    """For a method that replaces weights: callbacks of `fit` may, other threads not."""
+    """Decorator of a method that replaces weights: it holds the lock, or is a callback
+    of the `fit` that does."""
     where = call.__name__
 
     @functools.wraps(call)
@@ -166,7 +167,7 @@ def modifies(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P]
 
 
 def reads(call: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M, P], R]:
-    """For a method that reads the weights."""
+    """Decorator of a method that reads the weights."""
     where = call.__name__.strip("_")
 
     @functools.wraps(call)

@@ -1,4 +1,4 @@
-"""Names that are made from classes."""
+"""Default names of objects, from their classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _names_given: dict[str, int] = {}
 
 
 def auto_name(cls: type) -> str:
-    """A name as Keras gives it: dense, dense_1, ..., max_pooling2d, ..., adam, ..."""
+    """Keras's default name: dense, dense_1, ..., max_pooling2d, ..., adam, ..."""
     base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
     base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
     count = _names_given.get(base, 0)

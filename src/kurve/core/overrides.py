@@ -1,8 +1,8 @@
-"""Methods of one's own that nobody would call.
+"""Overridden methods that would never be called.
 
-The engines compute a model from the arguments of its parts. A subclass that overrides
-what Keras would call is therefore refused by name where it is used, rather than taken
-for its base class.
+The engines compute a model from the arguments of its parts. A subclass that overrides a
+method that Keras would call is therefore refused by name where it is used, rather than
+treated like its base class.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def refuse_overrides(where: str, thing: Any) -> None:
-    """Refuse a part of a model with a method that would never be called.
+def refuse_overrides(where: str, part: Any) -> None:
+    """Refuse a part of a model with an overridden method that would never be called.
 
     `ignored` of its class names such methods, and `instead` what to do. Other methods
     may be overridden: they are called.
@@ -20,31 +20,32 @@ def refuse_overrides(where: str, thing: Any) -> None:
     Raises:
         NotImplementedError: it has one, or it has no formula that engines know.
     """
-    name = type(thing).__name__
-    for members in _own_members(thing):
-        for method in thing.ignored:
+    name = type(part).__name__
+    for members in _custom_members(part):
+        for method in part.ignored:
             if method in members:
                 raise NotImplementedError(
                     f"[{where}] {name}.{method} would never be called, because engines "
-                    f"compute with formulas of Kurve's own; others are not there yet. "
-                    f"Received: a {name} with its own {method}. Try {thing.instead}."
+                    f"compute with Kurve's own formulas; custom ones are not supported "
+                    f"yet. Received: a {name} with its own {method}. "
+                    f"Try {part.instead}."
                 )
-    if getattr(thing, "kind", None) == "":
+    if getattr(part, "kind", None) == "":
         raise NotImplementedError(
-            f"[{where}] {name} has no formula that engines know, and formulas of one's "
-            f"own are not there yet. Received: {thing!r}. Try {thing.instead}."
+            f"[{where}] {name} has no formula that engines know, and custom formulas "
+            f"are not supported yet. Received: {part!r}. Try {part.instead}."
         )
 
 
 def is_own(cls: type) -> bool:
-    """Whether a class is not Kurve's."""
+    """Whether a class is defined outside Kurve."""
     return cls.__module__.partition(".")[0] != "kurve"
 
 
-def _own_members(thing: Any) -> Iterator[Any]:
-    """Names that its user has defined: of the object, and of classes not Kurve's."""
-    yield vars(thing)
-    for cls in type(thing).__mro__:
+def _custom_members(part: Any) -> Iterator[Any]:
+    """Attributes that the user has defined: of the object, and of custom classes."""
+    yield vars(part)
+    for cls in type(part).__mro__:
         if not is_own(cls):
             return
         yield vars(cls)

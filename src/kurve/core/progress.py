@@ -1,8 +1,8 @@
-"""What `fit`, `evaluate` and `predict` show while they work.
+"""The progress bar of `fit`, `evaluate` and `predict`.
 
-A stream is written to in one of two ways. A *live* one (a terminal, a notebook) gets a
-bar that is drawn again in place; any other (a log file, a pipe) gets one finished line
-an epoch, without carriage returns or colours.
+A *live* stream (a terminal, a notebook) gets a bar that is redrawn in place; any other
+(a log file, a pipe) gets one finished line per epoch, without carriage returns or
+colours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTH = 20
 """Cells of the bar."""
 
 INTERVAL = 0.1
-"""Seconds between two redraws, at least."""
+"""Least number of seconds between two redraws."""
 
 
 def check_verbose(verbose: Any, where: str = "fit") -> int:
@@ -37,7 +37,7 @@ def check_verbose(verbose: Any, where: str = "fit") -> int:
 
 
 def format_value(value: float) -> str:
-    """Four decimals, or powers of ten for what four decimals would hide."""
+    """Four decimals, or scientific notation for small numbers."""
     return f"{value:.4f}" if not abs(value) <= 1e-3 else f"{value:.4e}"
 
 
@@ -65,7 +65,7 @@ def format_duration(seconds: float) -> str:
 
 
 def can_encode(encoding: str | None, text: str) -> bool:
-    """Whether a stream of this encoding can show the text; ASCII where unknown."""
+    """Whether a stream of this encoding can show the text; ASCII if unknown."""
     try:
         text.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -84,7 +84,7 @@ class ProgressBar:
         bar = ProgressBar(10, title="Epoch 1/3")
         bar.update(4, {"loss": 0.5})     # only where bar.wants_updates
         bar.finish({"loss": 0.4})
-        bar.close()                      # in a finally: ends a half-drawn line
+        bar.close()                      # in a finally: ends an unfinished line
 
     Args:
         target: number of steps, or None if unknown.
@@ -113,7 +113,7 @@ class ProgressBar:
         if self._stream is None:
             self._verbose = 0
         self._done = 0
-        self._open = False  # a line without its end is on the screen
+        self._open = False  # whether an unfinished line is on the screen
         self._drawn = 0  # its length
         self._start = time.monotonic()
         self._last = self._start
@@ -131,7 +131,7 @@ class ProgressBar:
 
     @property
     def wants_updates(self) -> bool:
-        """Whether `update` would be seen: true on a live stream only."""
+        """Whether `update` draws anything: true on a live stream only."""
         return self._live
 
     def update(self, done: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -161,7 +161,7 @@ class ProgressBar:
         self._write(" - ".join(parts) + format_logs(logs or {}) + "\n")
 
     def close(self) -> None:
-        """End a line that was left half drawn. Safe to call at any time, twice too."""
+        """End an unfinished line. May be called at any time and repeatedly."""
         if self._open:
             self._open = False
             self._write("\n")
@@ -183,7 +183,7 @@ class ProgressBar:
         if self._terminal and not finished:
             import shutil  # which brings bz2 and lzma
 
-            # a line that wraps cannot be drawn over
+            # a line that wraps cannot be overwritten
             room = shutil.get_terminal_size().columns - 1
             tail = tail[: max(room - len(count + full + empty), 0)]
             plain = (count + full + empty + tail)[:room]
@@ -196,7 +196,7 @@ class ProgressBar:
         self._write(start + line + padding + ("\n" if finished else ""))
 
     def _cells(self, fraction: float) -> tuple[str, str]:
-        """The done and the open part of the bar, in what the stream can encode."""
+        """The done and the remaining part of the bar, in the stream's encoding."""
         count = min(int(WIDTH * fraction), WIDTH)
         if can_encode(getattr(self._stream, "encoding", None), "━─"):
             return "━" * count, "─" * (WIDTH - count)
@@ -205,10 +205,10 @@ class ProgressBar:
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)
-            if not self._notebook:  # a kernel sends what it holds by itself
+            if not self._notebook:  # a kernel flushes on its own
                 self._stream.flush()
         except BaseException:
-            self._open = False  # nothing more can be done for this line
+            self._open = False  # this line is lost
             raise
 
 

@@ -1,5 +1,5 @@
-"""Classes by name in configurations: closed tables, and beside them what the caller
-passes as `custom_objects`. No name is ever imported.
+"""Classes by name in configurations: closed tables, and the caller's `custom_objects`.
+No name is ever imported.
 
 A class that is in no table is written as "custom>Name".
 """
@@ -18,21 +18,21 @@ CUSTOM_PREFIX = "custom>"
 
 _NONE: Mapping[str, type] = MappingProxyType({})
 _given: ContextVar[Mapping[str, type]] = ContextVar("custom_objects", default=_NONE)
-_collected: ContextVar[dict[str, type] | None] = ContextVar("noted", default=None)
+_collected: ContextVar[dict[str, type] | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
 def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
-    """Let `find` know these classes by name too; None adds none.
+    """Let `find` know these classes too; None adds none.
 
     Raises:
-        TypeError: something else than classes by name.
+        TypeError: not a mapping from names to classes.
     """
-    whole = given is None or (
+    are_classes = given is None or (
         isinstance(given, Mapping)
         and all(isinstance(k, str) and isinstance(v, type) for k, v in given.items())
     )
-    if not whole:
+    if not are_classes:
         raise TypeError(
             "[custom_objects] classes must be given by name. "
             f"Received: {given!r}. Try custom_objects={{'MyLayer': MyLayer}}."
@@ -46,7 +46,7 @@ def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
 
 @contextmanager
 def collect_custom() -> Iterator[dict[str, type]]:
-    """Collects the classes in no table whose names `entry` gives meanwhile."""
+    """A context that collects the custom classes for which `entry` is called."""
     collected: dict[str, type] = {}
     token = _collected.set(collected)
     try:
@@ -55,45 +55,47 @@ def collect_custom() -> Iterator[dict[str, type]]:
         _collected.reset(token)
 
 
-def entry(thing: Any, table: Mapping[str, type]) -> dict[str, Any]:
+def entry(value: Any, table: Mapping[str, type]) -> dict[str, Any]:
     """Class and configuration of an object.
 
     Raises:
-        ValueError: two classes of one name, of which a file could not tell which.
+        ValueError: two custom classes have the same name.
     """
-    cls = type(thing)
+    cls = type(value)
     name = cls.__name__
     if table.get(name) is not cls:
         collected = _collected.get()
         if collected is not None and collected.setdefault(name, cls) is not cls:
             raise ValueError(
-                "[get_config] classes of one's own must have different names. "
+                "[get_config] custom classes must have different names. "
                 f"Received: two that are called {name!r}. Try another name for one."
             )
         name = CUSTOM_PREFIX + name
-    return {"class_name": name, "config": thing.get_config()}
+    return {"class_name": name, "config": value.get_config()}
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:
     """The class of that name.
 
     Raises:
-        TypeError: no name, or the caller's class is of another kind than `base`.
-        ValueError: a name that is not known.
+        TypeError: not a name, or the custom class is not a subclass of `base`.
+        ValueError: an unknown name.
     """
     if not isinstance(name, str):
         raise TypeError(f"[{where}] a class_name must be text. Received: {name!r}.")
-    own, given = name.removeprefix(CUSTOM_PREFIX), _given.get()
-    if own == name and (name in table or name not in given):
+    is_custom, given = name.startswith(CUSTOM_PREFIX), _given.get()
+    if not is_custom and (name in table or name not in given):
         return lookup(where, what, name, table)
-    if own not in given:
+    name = name.removeprefix(CUSTOM_PREFIX)
+    if name not in given:
         raise ValueError(
-            f"[{where}] the {what} {own!r} is a class of one's own, which files do not "
-            f"hold. Received: no such class. Try custom_objects={{{own!r}: {own}}}."
+            f"[{where}] the {what} {name!r} is a custom class, so it must be passed in "
+            "custom_objects. Received: no such class. "
+            f"Try custom_objects={{{name!r}: {name}}}."
         )
-    if not issubclass(given[own], base):
+    if not issubclass(given[name], base):
         raise TypeError(
-            f"[{where}] the {what} {own!r} must be a subclass of {base.__name__}. "
-            f"Received: {given[own]!r} in custom_objects."
+            f"[{where}] the {what} {name!r} must be a subclass of {base.__name__}. "
+            f"Received: {given[name]!r} in custom_objects."
         )
-    return given[own]
+    return given[name]

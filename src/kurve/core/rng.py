@@ -70,14 +70,14 @@ def normal(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
 def truncated_normal(seed: int, purpose: int, stream: int, count: int) -> np.ndarray:
     """Standard normal numbers within two standard deviations, float64.
 
-    Draws anew what falls outside (4.6 % of the numbers), as many times as needed.
+    Redraws what falls outside (4.6 % of the numbers), as many times as needed.
     """
     draw = count + count // 8 + 16
     while True:
         values = normal(seed, purpose, stream, draw)
-        kept = values[np.abs(values) < 2.0]
-        if len(kept) >= count:
-            return np.asarray(kept[:count])
+        inside = values[np.abs(values) < 2.0]
+        if len(inside) >= count:
+            return np.asarray(inside[:count])
         draw *= 2
 
 
@@ -86,7 +86,7 @@ def permutation(seed: int, number: int, count: int) -> np.ndarray:
 
     Sorts the rows by 64-bit random keys; the sort is stable, so that equal keys (one
     pair in 10^7 permutations of a million rows) cannot make the order depend on the
-    machine. Where the compiled engine is loaded it does the same, ten times faster.
+    machine. The compiled engine, if loaded, does the same ten times faster.
     """
     core = sys.modules.get("kurve._core")
     if core is not None:
@@ -113,13 +113,23 @@ _seed_source: dict[str, int] = {}
 
 @entry
 def set_random_seed(seed: int) -> None:
-    """Make everything random that follows a function of `seed`.
+    """Make all later random numbers a function of `seed`.
 
-    Each model takes its own seed from this source when it is made: it decides initial
-    weights, the order of the rows and dropout.
+    Each model draws its own seed from this source when it is created; it determines
+    initial weights, the order of the rows and dropout.
 
     Args:
         seed: an integer in [0, 2**32).
+
+    Raises:
+        TypeError, ValueError: not an integer in [0, 2**32).
+
+    Example:
+        >>> kurve.utils.set_random_seed(1)
+        >>> first = kurve.initializers.GlorotUniform()((2, 2))
+        >>> kurve.utils.set_random_seed(1)
+        >>> bool((first == kurve.initializers.GlorotUniform()((2, 2))).all())
+        True
     """
     if not is_integer(seed):
         raise TypeError(
@@ -135,10 +145,10 @@ def set_random_seed(seed: int) -> None:
 
 
 def next_seed() -> int:
-    """A fresh 64-bit seed: from `set_random_seed`, else KURVE_SEED, else the system."""
+    """A new 64-bit seed: from `set_random_seed`, else KURVE_SEED, else the system."""
     if not _seed_source:
         text = os.environ.get("KURVE_SEED")
-        if not text:  # an empty variable is none
+        if not text:  # an empty variable counts as unset
             return int.from_bytes(os.urandom(8), "little")
         if not text.isdecimal() or int(text) >= 2**32:
             raise ValueError(

@@ -1,11 +1,11 @@
-"""Small sets of images, from files that are on this machine: nothing is downloaded.
+"""Small sets of images, from files on this machine: nothing is downloaded.
 
-Each has Keras's call and answer:
+Each is loaded as in Keras:
 
     (x_train, y_train), (x_test, y_test) = datasets.mnist.load_data()
 
-x (n, 28, 28) uint8, y (n,) uint8, the number of the class. `load_images` takes the
-first set that is there.
+x (n, 28, 28) uint8, y (n,) uint8, the index of the class. `load_images` takes the first
+set that is found.
 """
 
 from kurve.datasets import digits as digits

@@ -1,4 +1,4 @@
-"""Whatever set of images is at hand."""
+"""The first set of images that is found."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from kurve.datasets.files import Images
 
 @entry
 def load_images(path: str | os.PathLike[str] | None = None) -> tuple[str, Images]:
-    """The name of a set, and the set: the one in `path` (a file as mnist.npz, or a
+    """The name of a set, and the set: the one in `path` (a file like mnist.npz, or a
     folder with Fashion-MNIST's files), else MNIST, else Fashion-MNIST, else
     scikit-learn's digits.
 
     Raises:
-        FileNotFoundError: `path` is not there, or nothing was found and scikit-learn is
-            not installed.
-        ValueError: the file is damaged.
+        FileNotFoundError: `path` does not exist, or nothing was found and scikit-learn
+            is not installed.
+        ValueError: the file is corrupt.
+
+    Example:
+        >>> name, ((x_train, y_train), (x_test, y_test)) = kurve.datasets.load_images()
     """
     if path is not None:
         if os.path.isdir(path) and not os.path.exists(os.path.join(path, "mnist.npz")):

@@ -1,4 +1,4 @@
-"""1,797 handwritten digits that scikit-learn brings along (Alpaydin, Kaynak 1998)."""
+"""1,797 handwritten digits that come with scikit-learn (Alpaydin, Kaynak 1998)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from kurve.core.entries import entry
 from kurve.datasets.files import Images
 
 TEST = 450
-"""Images kept for the test: the last ones, by other writers than most of the first."""
+"""The last images, for testing; mostly by other writers than the first ones."""
 
 
 @entry
 def load_data() -> Images:
     """(x_train, y_train), (x_test, y_test): 1,347 and 450 images in MNIST's form, (n,
-    28, 28) uint8: 8 x 8 pixels, each made 3 x 3, in a frame of zeros.
+    28, 28) uint8: 8 x 8 pixels, each enlarged to 3 x 3, padded with zeros.
 
     Raises:
         ModuleNotFoundError: scikit-learn is not installed.
@@ -27,8 +27,8 @@ def load_data() -> Images:
             f'Received: {error}. Try pip install "kurve[sklearn]".'
         ) from None
 
-    found = load_digits()
-    small = np.round(found.images * (255.0 / 16.0)).astype(np.uint8)
+    digits = load_digits()
+    small = np.round(digits.images * (255.0 / 16.0)).astype(np.uint8)
     large = np.pad(small.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
-    y = found.target.astype(np.uint8)
+    y = digits.target.astype(np.uint8)
     return (large[:-TEST], y[:-TEST]), (large[-TEST:], y[-TEST:])

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothes (Xiao, Rasul, Vollgraf 2017)."""
+"""Fashion-MNIST: 70,000 images of clothes (Xiao, Rasul, Vollgraf 2017)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from kurve.core.entries import entry
 from kurve.datasets.files import Images, find, read_idx
 
 NAMES = [
-    "T-shirt", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "boot",
-]  # fmt: skip
-"""What the class numbers stand for."""
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "boot",
+]
+"""Names of the classes."""
 
 FILES = [
     f"{part}-{what}.gz"
@@ -25,15 +33,15 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 @entry
 def load_data(path: str | os.PathLike[str] | None = None) -> Images:
     """(x_train, y_train), (x_test, y_test): 60,000 and 10,000 images (n, 28, 28),
-    uint8, with the numbers (n,) of their classes, see `NAMES`.
+    uint8, with the indices (n,) of their classes in `NAMES`.
 
     Args:
-        path: the folder with the four files train-images-idx3-ubyte.gz and so on; None
+        path: the folder with train-images-idx3-ubyte.gz and the three other files; None
             takes that of Debian's package dataset-fashion-mnist, or Keras's.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: a file is damaged.
+        ValueError: a file is corrupt.
     """
     if path is None and (DEBIAN / FILES[0]).is_file():
         path = DEBIAN

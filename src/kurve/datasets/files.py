@@ -1,4 +1,4 @@
-"""Finding and reading files of images. No file can make this execute anything."""
+"""Finding and reading files of images. Reading never executes anything from a file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 Part = tuple[np.ndarray, np.ndarray]
-"""Images (n, H, W) uint8 and class numbers (n,) uint8."""
+"""Images (n, H, W) uint8 and class indices (n,) uint8."""
 
 Images = tuple[Part, Part]
-"""For training, and for the test."""
+"""For training, and for testing."""
 
-MOST = 1 << 30
-"""Bytes that one array of a file may have."""
+MAX_BYTES = 1 << 30
+"""Bytes of one array of a file, at most."""
 
 
 def folders() -> list[Path]:
-    """Where files are looked for: $KURVE_DATA, here, ../shared/data, and the folder
-    that Keras downloads to."""
+    """Where files are searched: $KURVE_DATA, the current folder, ../shared/data, and
+    the folder that Keras downloads to."""
     chosen = os.environ.get("KURVE_DATA")
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     first = [Path(chosen)] if chosen else []
@@ -31,12 +31,12 @@ def folders() -> list[Path]:
 
 
 def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds files of all these names; `path`, if that is given, may be
-    the file itself where there is one only.
+    """The folder that holds files with all these names; or `path`, which may be the
+    file itself if there is only one name.
 
     Raises:
-        TypeError: `path` is no path.
-        FileNotFoundError: there is none; the message says where one was looked for.
+        TypeError: `path` is not a path.
+        FileNotFoundError: there is none; the message lists the folders searched.
     """
     if path is not None:
         if not isinstance(path, (str, os.PathLike)):
@@ -44,20 +44,20 @@ def find(where: str, names: Sequence[str], path: str | os.PathLike[str] | None) 
                 f"[{where}] path must be text or a pathlib.Path. Received: "
                 f"{path!r}. Try 'path/to/{names[0]}'."
             )
-        given = Path(path)
-        is_it = given.is_file() and len(names) == 1
-        if is_it or all((given / name).is_file() for name in names):
-            return given
+        chosen = Path(path)
+        is_file = chosen.is_file() and len(names) == 1
+        if is_file or all((chosen / name).is_file() for name in names):
+            return chosen
         tried: Sequence[object] = [os.fspath(path)]
     else:
         for folder in folders():
             if all((folder / name).is_file() for name in names):
                 return folder
         tried = folders()
-    wanted = f"path/to/{names[0]}" if len(names) == 1 else "path/to/its/folder"
+    example = f"path/to/{names[0]}" if len(names) == 1 else "path/to/its/folder"
     raise FileNotFoundError(
-        f"[{where}] no file {names[0]} was found. Received: path={path!r}; looked in "
-        f"{', '.join(str(t) for t in tried)}. Try load_data({wanted!r}), or "
+        f"[{where}] no file {names[0]} was found. Received: path={path!r}; searched "
+        f"{', '.join(str(t) for t in tried)}. Try load_data({example!r}), or "
         "the environment variable KURVE_DATA for its folder."
     )
 
@@ -67,12 +67,12 @@ def read_npz(where: str, path: Path) -> Images:
     y_test.
 
     Raises:
-        ValueError: the file is damaged, lacks an array, or holds something else.
+        ValueError: the file is corrupt, lacks an array, or holds something else.
     """
     try:
         with zipfile.ZipFile(path) as file:
             size = max((entry.file_size for entry in file.infolist()), default=0)
-        if size > MOST:
+        if size > MAX_BYTES:
             raise ValueError(f"an array of {size} bytes")
         with np.load(path, allow_pickle=False) as file:
             x, y, x_test, y_test = (
@@ -82,7 +82,7 @@ def read_npz(where: str, path: Path) -> Images:
         raise _unreadable(where, path, str(error)) from error
     train, test = _checked(where, path, x, y), _checked(where, path, x_test, y_test)
     if x.shape[1:] != x_test.shape[1:]:
-        shapes = f"images {x.shape} to learn from and {x_test.shape} for the test"
+        shapes = f"images {x.shape} for training and {x_test.shape} for testing"
         raise _unreadable(where, path, shapes)
     return train, test
 
@@ -94,7 +94,7 @@ def read_idx(where: str, images: Path, labels: Path) -> Part:
     uint8), the number of axes, each axis's length as 4 bytes, big-endian; the numbers.
 
     Raises:
-        ValueError: a file is damaged, or holds something else.
+        ValueError: a file is corrupt, or holds something else.
     """
     return _checked(where, images, *(_idx(where, path) for path in (images, labels)))
 
@@ -104,10 +104,10 @@ def _idx(where: str, path: Path) -> np.ndarray:
         with gzip.open(path) as file:
             head = file.read(4)
             if len(head) < 4 or head[:3] != b"\0\0\x08" or not 1 <= head[3] <= 4:
-                raise _unreadable(where, path, f"it begins with {head!r}")
+                raise _unreadable(where, path, f"it starts with {head!r}")
             shape = [int.from_bytes(file.read(4), "big") for _ in range(head[3])]
             size = math.prod(shape)
-            if size > MOST:
+            if size > MAX_BYTES:
                 raise _unreadable(where, path, f"its shape is {shape}")
             numbers = file.read(size + 1)
     except (EOFError, gzip.BadGzipFile) as error:
@@ -118,7 +118,7 @@ def _idx(where: str, path: Path) -> np.ndarray:
 
 
 def _checked(where: str, path: Path, x: np.ndarray, y: np.ndarray) -> Part:
-    """Both as uint8; refuses what is empty, and labels that are not 0 to 255."""
+    """Both as uint8; refuses empty arrays, and labels that are not 0 to 255."""
     if (
         x.dtype != np.uint8
         or x.ndim not in (3, 4)

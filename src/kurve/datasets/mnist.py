@@ -14,11 +14,11 @@ def load_data(path: str | os.PathLike[str] | None = None) -> Images:
     uint8, with their digits (n,).
 
     Args:
-        path: a file as Keras's mnist.npz; None looks for one (see `files.folders`).
+        path: a file like Keras's mnist.npz; None looks for one (see `files.folders`).
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: the file is damaged.
+        ValueError: the file is corrupt.
     """
-    found = find("mnist", ["mnist.npz"], path)
-    return read_npz("mnist", found / "mnist.npz" if found.is_dir() else found)
+    file = find("mnist", ["mnist.npz"], path)
+    return read_npz("mnist", file / "mnist.npz" if file.is_dir() else file)

@@ -1,14 +1,14 @@
-"""What is wrong with a fit: findings with evidence and the line of code that mends it.
+"""What is wrong with a fit: findings, with evidence and the line of code that fixes it.
 
     model.diagnose(x, y)             a short report in plain English
     "leakage" in model.diagnose(x, y)
 
-Each check is a function of `kurve.diagnosis.context.Context`, which holds data, model
-and predictions; thresholds stand beside the check, with the reason. The model is never
-changed: steps are tried on a copy of its state.
+Each check is a function of a `kurve.diagnosis.context.Context`, which holds the data,
+the model and its predictions; thresholds stand beside the check, with the reason. The
+model is never changed: training is tried on a copy of its state.
 
-* `data`: what can be seen in x and y alone.
-* `network`: units and activations.
+* `data`: checks of x and y alone.
+* `network`: scales, units and activations.
 * `fit`: predictions against targets.
 * `training`: steps and learning rate, from the history and from trial steps.
 """
@@ -36,26 +36,36 @@ def diagnose(
 ) -> Diagnosis:
     """Look for what commonly goes wrong with a fit.
 
-    An unbuilt model gets the checks of the data, a model without `compile` those of the
-    data and the network, a trained one all of them. The model keeps every bit, and so
-    does the random number stream. Costs about as much as a few epochs.
+    An unbuilt model gets the checks of the data, an uncompiled one those of the data
+    and the network, a trained one all of them. Neither the model nor the state of the
+    random number generator changes. Costs about as much as a few epochs.
 
     Args:
         model: a `Sequential`.
-        x, y: the data that it was trained with, as for `fit`.
-        validation_data: (x, y) that it was not trained with.
+        x, y: the training data, as for `fit`.
+        validation_data: (x, y) that the model was not trained with.
         columns: a name for each input, for messages; "x[:, 0]" and so on by default.
 
     Returns:
         The findings, the most serious first; false if there are none.
 
     Raises:
-        TypeError, ValueError: bad input, as in `fit`.
+        TypeError, ValueError: wrong data, as in `fit`.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> findings = kurve.diagnosis.diagnose(model, x, y)
+        >>> isinstance(findings, kurve.diagnosis.Diagnosis)
+        True
     """
     from kurve.diagnosis import data, fit, network, training
     from kurve.diagnosis.context import Context
 
     context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
-    found = [finding for check in checks for finding in check(context)]
-    return Diagnosis(found, model.name, context.summary(), context.left_out())
+    findings = [finding for check in checks for finding in check(context)]
+    return Diagnosis(findings, model.name, context.summary(), context.left_out())

@@ -1,4 +1,4 @@
-"""What the checks look at: data as plain tables, the model's plan and predictions."""
+"""What the checks use: the data as tables, the model's plan and its predictions."""
 
 from __future__ import annotations
 
@@ -10,41 +10,51 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kurve import data, initializers
-from kurve.core import registry, rng
+from kurve.core import rng
 from kurve.core.arrays import as_numbers
 from kurve.diagnosis.ops import activation_of
-from kurve.diagnosis.rows import Rows, are_one_hot, are_varied, are_whole, quality
-from kurve.engines import Batches, State, aligned_zeros
+from kurve.diagnosis.rows import (
+    Rows,
+    are_class_numbers,
+    are_integers,
+    are_one_hot,
+    quality,
+)
+from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
-from kurve.plan import TRAINING_ONLY, Op, Plan, Shape
+from kurve.kinds import LOSSES, TRAINING_ONLY
+from kurve.models.cloning import clone
+from kurve.plan import Op, Plan, Shape
 from kurve.training.batching import pass_bounds
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
 
 UNIT_ROWS = 2048
-"""Rows whose hidden units are looked at: a unit that is 0 on all of them is of no use
-on the others either, and eight layers of 256 units stay below 20 MB."""
+"""Rows on which hidden units are checked: a unit that is 0 on all of them is of no use
+on the others either, and the outputs of eight layers of 256 units take 20 MB."""
 
 GOOD = 0.01
-"""Share left unexplained below which a fit is good: what is odd about its numbers has
-not hurt it, and is a note."""
+"""Unexplained fraction below which a fit is good: odd numbers have not hurt it, and are
+worth a note only."""
 
-MOST_NUMBERS = 10_000_000
-"""Numbers of x (80 MB in float64) that are looked at; of larger data every k-th row."""
-
-POINT_LOSSES = ("gaussian_nll", "pinball")
-"""Losses whose outputs are parameters of a distribution, several for each target."""
+MAX_NUMBERS = 10_000_000
+"""Numbers of x (80 MB in float64) that are checked; of larger data, every k-th row."""
 
 
 class Context:
-    """A model and its data, checked and made ready.
+    """A model and its data, checked and prepared.
 
-    model:      the model itself; nothing here changes it
-    plan:       its plan; that of a twin, if it is not built
-    rows:       the data it was trained with
+    model:      the model itself, which nothing here changes
+    plan:       its plan; that of a built clone, if it is not built
+    rows:       the training data
     validation: other data, or None
     names:      of the D columns
+    finite:     whether all outputs are finite
+    task:       what the targets are, see `_task_of`
+    numbers_for_softmax: whether targets are class numbers for a softmax under a loss of
+                numbers: `fit` rejects them, and here they are a finding
     """
 
     def __init__(
@@ -56,60 +66,46 @@ class Context:
         columns: Sequence[str] | None,
     ) -> None:
         self.model, self.loss = model, model.loss
-        sample = model._plan.input_shape if model._plan is not None else None
+        plan = model._network.plan
+        sample = None if plan is None else plan.input_shape
         samples = data.as_samples("diagnose", "x", x, sample)
-        self.plan = model._plan or self._plan_of_twin(samples)
-        # Class numbers for a softmax under a loss of numbers: `fit` refuses them, and
-        # here they are what is to be found.
+        self.plan = plan or self._plan_of_clone(samples)
         self.numbers_for_softmax = False
-        self.finite, self.task = True, ""  # whether all outputs are; of the targets
+        self.finite, self.task = True, ""
         self.rows = self._rows("diagnose", x, samples, y)
         self.validation = None
         if validation_data is not None:
             where = "diagnose, validation_data"
-            if not isinstance(validation_data, (tuple, list)) or len(
-                validation_data
-            ) not in (2, 3):
-                raise TypeError(
-                    "[diagnose] validation_data must be (x, y). Received: "
-                    f"{type(validation_data).__name__}. Try validation_data=(x, y)."
-                )
-            other = data.as_samples(where, "x", validation_data[0], samples.shape[1:])
-            self.validation = self._rows(
-                where, validation_data[0], other, validation_data[1]
+            other_x, other_y, _ = unpack_data(
+                "diagnose", "validation_data", validation_data
             )
+            other = data.as_samples(where, "x", other_x, samples.shape[1:])
+            self.validation = self._rows(where, other_x, other, other_y)
         self.names = self._names(columns)
 
-    # ---------------------------------------------------------------- making ready
+    # ---------------------------------------------------------------- preparation
 
-    def _plan_of_twin(self, samples: np.ndarray) -> Plan | None:
+    def _plan_of_clone(self, samples: np.ndarray) -> Plan | None:
         """The plan that the unbuilt model would have, without taking a seed of its
         own from the source that later models draw from."""
         if not self.model.layers:
             return None
-        source = dict(rng._seed_source)
-        try:
-            with registry.collect_custom() as own:
-                config = self.model.get_config()
-            twin = type(self.model).from_config(config, own)
-            twin.build((None, *samples.shape[1:]))
-        finally:
-            rng._seed_source.clear()
-            rng._seed_source.update(source)
-        return twin._plan
+        unbuilt = clone(self.model, seed=0)
+        unbuilt.build((None, *samples.shape[1:]))
+        return unbuilt._network.plan
 
     def _rows(self, where: str, x: Any, samples: np.ndarray, y: Any) -> Rows:
-        """The data with, where the model is built, its predictions."""
-        checked = self._targets(where, y)
-        data.check_same_length(where, x=samples, y=checked)
-        stride = -(-samples.size // MOST_NUMBERS)
-        # Duplicates and leaks are looked for in the numbers as given, not in float32.
-        given = as_numbers(where, "x", x)[::stride].astype(np.float64)
+        """The data and, if the model is built, its predictions."""
+        targets = self._targets(where, y)
+        data.check_same_length(where, x=samples, y=targets)
+        stride = -(-samples.size // MAX_NUMBERS)
+        # Duplicates and leaks are looked for in float64, before rounding to float32.
+        columns = as_numbers(where, "x", x)[::stride].astype(np.float64)
         samples = np.ascontiguousarray(samples[::stride])
-        checked = np.ascontiguousarray(checked[::stride])
-        rows = Rows(samples, given.reshape(len(samples), -1), checked, stride)
-        table = checked.reshape(len(checked), -1).astype(np.float64)
-        # Validation data is what the training data is, whatever few values it has.
+        targets = np.ascontiguousarray(targets[::stride])
+        rows = Rows(samples, columns.reshape(len(samples), -1), targets, stride)
+        table = targets.reshape(len(targets), -1).astype(np.float64)
+        # The task is that of the training data, whatever values validation data has.
         self.task = self.task or self._task_of(table)
         if self.task == "numbers":
             rows.targets = table
@@ -118,7 +114,7 @@ class Context:
         elif self.task == "one_hot":
             rows.labels = table.argmax(axis=1)
         if self.built:
-            output = self.model._ready_program().predict(self.state, samples)
+            output = self.model._network.program().predict(self.state, samples)
             rows.output = output.reshape(len(samples), -1).astype(np.float64)
             self._set_predictions(rows)
         return rows
@@ -134,29 +130,31 @@ class Context:
             and len(shape) == 1
             and shape[0] > 1
             and (array.ndim == 1 or array.shape[1:] == (1,))
-            and are_whole(array, shape[0])
+            and are_integers(array, shape[0])
         ):
             self.numbers_for_softmax = True
             return array.reshape(-1).astype(np.float32)
         return data.as_targets(where, y, self.loss, shape)
 
     def _task_of(self, y: np.ndarray) -> str:
-        """What the targets (n, T) are: "numbers", "classes" (numbers of them),
-        "one_hot", or "other" (several yes or no a row, say)."""
+        """What the targets (n, T) are: "numbers", "classes" (class numbers), "one_hot",
+        or "other" (several yes-or-no answers per row, for instance)."""
         kind = "" if self.loss is None else self.loss.kind
         outputs = 0 if self.output_shape is None else int(np.prod(self.output_shape))
         soft, single = self.last_activation == "softmax", y.shape[1] == 1
         if kind == "sparse_categorical_crossentropy":
             return "classes" if single else "other"
-        if self.numbers_for_softmax or (soft and single and are_varied(y, outputs)):
+        if self.numbers_for_softmax or (
+            soft and single and are_class_numbers(y, outputs)
+        ):
             return "classes"
         if kind == "categorical_crossentropy" or (soft and are_one_hot(y)):
-            # Dense layers on several axes have a class for each place.
+            # A Dense layer on several axes has a class for each position.
             return "one_hot" if y.shape[1] == self.ops[-1].out_shape[-1] else "other"
         yes_or_no = single and bool(((y == 0) | (y == 1)).all())
         if kind == "binary_crossentropy":
             return "classes" if yes_or_no else "other"
-        if self.last_activation == "sigmoid" and single and are_varied(y, 2):
+        if self.last_activation == "sigmoid" and single and are_class_numbers(y, 2):
             return "classes"
         return "numbers"
 
@@ -168,10 +166,12 @@ class Context:
             return
         if rows.labels is not None:
             if output.shape[1] > 1:
-                rows.guessed = output.argmax(axis=1)
+                rows.predicted_labels = output.argmax(axis=1)
             else:
                 logits = getattr(self.loss, "from_logits", False)
-                rows.guessed = (output[:, 0] > (0.0 if logits else 0.5)).astype(int)
+                rows.predicted_labels = (
+                    output[:, 0] > (0.0 if logits else 0.5)
+                ).astype(int)
             return
         if rows.targets is None:
             return
@@ -213,12 +213,12 @@ class Context:
 
     @property
     def stepped(self) -> bool:
-        """Whether its optimizer has trained it, here or before it was saved."""
+        """Whether its optimizer has trained it, in this process or before saving."""
         return self.model.iterations > 0 or self.model.history is not None
 
     @functools.cached_property
     def trained(self) -> bool:
-        """Whether its weights are others than the initial ones, by whatever means."""
+        """Whether its weights differ from the initial ones, for whatever reason."""
         if self.stepped or not self.built:
             return self.stepped
         return any(
@@ -234,12 +234,12 @@ class Context:
 
     @property
     def state(self) -> State:
-        assert self.model._state is not None
-        return self.model._state
+        assert self.model._network.state is not None
+        return self.model._network.state
 
     @property
     def ops(self) -> tuple[Op, ...]:
-        """The operations of a prediction, in order."""
+        """The operations of prediction, in order."""
         if self.plan is None:
             return ()
         return tuple(op for op in self.plan.ops if op.kind not in TRAINING_ONLY)
@@ -250,7 +250,7 @@ class Context:
 
     @property
     def last_activation(self) -> str:
-        """Name of the last operation's activation, "linear" where there is none."""
+        """Name of the last operation's activation; "linear" if there is none."""
         return "linear" if not self.ops else activation_of(self.ops[-1])
 
     @functools.cached_property
@@ -261,7 +261,8 @@ class Context:
         x = np.ascontiguousarray(self.rows.x[::stride])
         outputs = []
         for i, op in enumerate(self.plan.ops):
-            program = self.model.ready_engine().compile(self.plan.part(i, i + 1))
+            engine = self.model._network.chosen_engine()
+            program = engine.compile(self.plan.part(i, i + 1))
             x = program.predict(self.state, x)
             if op.kind not in TRAINING_ONLY:
                 outputs.append(x)
@@ -269,20 +270,20 @@ class Context:
 
     @property
     def unexplained(self) -> float | None:
-        """How much of the targets is left unexplained, the worst of them: 1 - R2 of a
-        regression, the share of wrong rows of a classifier; None if not known."""
+        """The unexplained fraction of the worst target: 1 - R2 of a regression, the
+        error rate of a classifier; None if unknown."""
         if self.rows.accuracy is not None:
             return 1.0 - self.rows.accuracy
-        shares = self.rows.unexplained
-        if shares is None or np.isnan(shares).all():
+        unexplained = self.rows.unexplained
+        if unexplained is None or np.isnan(unexplained).all():
             return None
-        return float(np.nanmax(shares))
+        return float(np.nanmax(unexplained))
 
     # ---------------------------------------------------------------- trial steps
 
     @property
     def steps_per_epoch(self) -> int:
-        """As in the last `fit`, else batches of 32."""
+        """As in the last `fit`; otherwise those of batches of 32."""
         history, n = self.model.history, len(self.rows)
         steps = None if history is None else history.params.get("steps")
         return max(1, min(n, int(steps) // self.rows.stride if steps else -(-n // 32)))
@@ -292,7 +293,7 @@ class Context:
         return self.built and self.loss is not None and not self.numbers_for_softmax
 
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """The learning rate of the next step."""
         assert self.model.optimizer is not None
         return self.model.optimizer.current_learning_rate(self.model.iterations)
 
@@ -302,16 +303,16 @@ class Context:
         return self._loss_of(self.state, self.rows)
 
     def loss_of_zero(self) -> float | None:
-        """Loss of a model that puts out 0, for losses of numbers."""
+        """Loss of a model whose output is 0, for losses of numbers."""
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None
-        if self.loss.kind in POINT_LOSSES:
+        if LOSSES[self.loss.kind].distribution:
             return None
         return self.loss(rows.targets, np.zeros_like(rows.targets))
 
     def would_gain(self, epochs: int) -> bool:
-        """Whether some more epochs would lower the loss on the validation data."""
+        """Whether more epochs would lower the validation loss."""
         rows = self.validation
         assert rows is not None
         before = self._loss_of(self.state, rows)
@@ -319,7 +320,7 @@ class Context:
         self.trial(
             epochs,
             self.learning_rate(),
-            lambda copy: after.append(self._loss_of(copy, rows)),
+            lambda state: after.append(self._loss_of(state, rows)),
         )
         return bool(after) and min(after) < before
 
@@ -327,13 +328,15 @@ class Context:
         self,
         epochs: int,
         rate: float,
-        each: Callable[[State], None] | None = None,
+        on_epoch_end: Callable[[State], None] | None = None,
     ) -> list[float]:
-        """Loss on all rows after each of some more epochs at a constant learning rate,
-        on a copy of weights and optimizer; infinite once it is not finite.
+        """Train a copy of weights and optimizer at a constant learning rate.
 
         Args:
-            each: called with the copy after each epoch.
+            on_epoch_end: called with the copy after each epoch.
+
+        Returns:
+            The loss on all rows after each epoch; infinite once it is not finite.
         """
         optimizer, state = self.model.optimizer, self.state
         assert optimizer is not None
@@ -349,7 +352,8 @@ class Context:
             slots=_aligned_copy(slots),
             scalars=scalars.copy(),
         )
-        program = self.model._ready_program()
+        program, engine = self.model._network.program(), self.model._network.engine
+        assert engine is not None
         n, steps = len(self.rows), self.steps_per_epoch
         bounds = pass_bounds(n, None, steps)
         rates = np.full(steps, rate, np.float32)
@@ -359,26 +363,27 @@ class Context:
             batches = Batches(self.rows.x, self.rows.y, None, order, bounds, rates)
             totals = np.zeros(program.plan.totals_size)
             try:
-                program.train(copy, batches, 0, steps, totals)
+                job = Job(program, copy, batches, 0, steps, totals)
+                run_job(engine, job)
             except NonFiniteError:
                 return losses + [float("inf")] * (epochs - len(losses))
             losses.append(self._loss_of(copy, self.rows))
-            if each is not None:
-                each(copy)
+            if on_epoch_end is not None:
+                on_epoch_end(copy)
         return losses
 
     def _loss_of(self, state: State, rows: Rows) -> float:
-        program = self.model._ready_program()
+        program = self.model._network.program()
         totals = np.zeros(program.plan.totals_size)
         bounds = np.array([0, len(rows)])
         program.test(state, Batches(rows.x, rows.y, None, None, bounds), totals)
         loss = float(totals[0] / totals[1])
         return loss if np.isfinite(loss) else float("inf")
 
-    # ---------------------------------------------------------------- in words
+    # ---------------------------------------------------------------- words
 
     def summary(self) -> str:
-        """What the model does on the data, in a line."""
+        """The model's scores on the data, in one line."""
         parts = [
             f"{name}: {text}"
             for name, rows in (("data", self.rows), ("validation", self.validation))
@@ -387,25 +392,27 @@ class Context:
         return "; ".join(parts)
 
     def left_out(self) -> list[str]:
-        """What could not be looked at."""
-        unseen = []
+        """What was not checked, and why."""
+        unchecked = []
         if self.rows.stride > 1:
-            unseen.append(f"all rows, because there are many: 1 in {self.rows.stride}")
+            unchecked.append(
+                f"all rows but 1 in {self.rows.stride}, because there are many"
+            )
         if not self.built:
             return [
-                *unseen,
+                *unchecked,
                 "predictions, units and training, because the model is not built",
             ]
         if self.loss is None:
             return [
-                *unseen,
+                *unchecked,
                 "loss, steps and learning rate, because the model is not compiled",
             ]
         if not self.model.history or not self.model.history.history.get("loss"):
-            unseen.append("the course of training, because this model has no history")
+            unchecked.append("the course of training, because the model has no history")
         if self.validation is None:
-            unseen.append("new data, because no validation_data was given")
-        return unseen
+            unchecked.append("new data, because no validation_data was given")
+        return unchecked
 
 
 def _aligned_copy(array: np.ndarray) -> np.ndarray:

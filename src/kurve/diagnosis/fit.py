@@ -1,4 +1,4 @@
-"""Predictions against targets: constant output, mean, line, regions, new data."""
+"""Checks of predictions against targets: baselines, regions of error, new data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.network import NORMALIZE
 from kurve.diagnosis.ops import is_linear
-from kurve.diagnosis.report import Finding, share
+from kurve.diagnosis.report import Finding, percent
 from kurve.diagnosis.rows import Rows, unexplained
 
 
@@ -19,15 +19,15 @@ def not_trained(context: Context) -> Iterator[Finding]:
         yield Finding(
             "not_trained",
             "note",
-            "The model has its initial weights, so its predictions mean nothing yet.",
+            "The model has its initial weights; its predictions mean nothing yet.",
             {"steps": 0},
             "model.fit(x, y, epochs=100)",
         )
 
 
 CONSTANT = 0.01
-"""Deviation of a prediction in units of that of its target. With it R2 is at most
-2 x 0.01 - 0.01^2 = 2 %, whatever the prediction follows."""
+"""Standard deviation of a prediction over that of its target. R2 is then at most
+2 x 0.01 - 0.01^2 = 2 %, whatever is predicted."""
 
 
 def constant_output(context: Context) -> Iterator[Finding]:
@@ -36,20 +36,21 @@ def constant_output(context: Context) -> Iterator[Finding]:
         yield Finding(
             "output_not_finite",
             "serious",
-            "The model's output is not a number, or too large for one, on some rows: "
-            "training threw the weights far out.",
+            "The model's output is NaN or infinite on some rows, because training has "
+            "diverged.",
             {},
-            "model = model.fresh_copy()  # and compile with a tenth of the rate",
+            "model = model.clone()  # and compile with a tenth of the rate",
         )
     if rows.output is None or len(rows) < 2:
         return
     if rows.predicted is not None and rows.targets is not None:
-        wanted, got = rows.targets.std(axis=0), rows.predicted.std(axis=0)
-        flat = (wanted > 0) & (got < CONSTANT * wanted)
+        target_std, output_std = rows.targets.std(axis=0), rows.predicted.std(axis=0)
+        flat = (target_std > 0) & (output_std < CONSTANT * target_std)
     elif rows.labels is not None and np.ptp(rows.labels) > 0:
         # Probabilities or logits; those of a useful model differ by far more.
-        wanted, got = np.array([1.0]), rows.output.std(axis=0).max(keepdims=True)
-        flat = got < 0.001
+        target_std = np.array([1.0])
+        output_std = rows.output.std(axis=0).max(keepdims=True)
+        flat = output_std < 0.001
     else:
         return
     if flat.any():
@@ -61,8 +62,8 @@ def constant_output(context: Context) -> Iterator[Finding]:
             f"{of} is nearly the same for all rows, so the inputs have no effect on "
             "it. Causes: dead or saturated units, unscaled inputs, no training.",
             {
-                "deviation of the output": float(got[worst]),
-                "deviation of the target": float(wanted[worst]),
+                "std of the output": float(output_std[worst]),
+                "std of the target": float(target_std[worst]),
             },
             NORMALIZE,
         )
@@ -74,27 +75,27 @@ NO_BETTER = 0.05
 
 def no_better_than_mean(context: Context) -> Iterator[Finding]:
     """R2 near 0 or below."""
-    shares = context.rows.unexplained
-    if shares is None or not context.trained or np.isnan(shares).all():
+    left = context.rows.unexplained
+    if left is None or not context.trained or np.isnan(left).all():
         return
-    worst = int(np.nanargmax(shares))
-    r2 = 1.0 - float(shares[worst])
+    worst = int(np.nanargmax(left))
+    r2 = 1.0 - float(left[worst])
     if r2 < NO_BETTER:
-        of = f"output {worst} of the model" if len(shares) > 1 else "the model"
+        of = f"output {worst} of the model" if len(left) > 1 else "the model"
         yield Finding(
             "no_better_than_mean",
             "serious",
             f"On the data it was trained with, {of} is "
-            f"{'worse' if r2 < 0 else 'hardly better'} than the mean of y for every "
-            "row. Either it has not learnt, or x says nothing about y.",
+            f"{'worse' if r2 < 0 else 'hardly better'} than predicting the mean of y "
+            "for every row. Either it has not learned, or x does not determine y.",
             {"R2": r2},
-            "model.fit(x, y, epochs=500)  # after mending what else is found",
+            "model.fit(x, y, epochs=500)  # after fixing the other findings",
         )
 
 
 def no_better_than_line(context: Context) -> Iterator[Finding]:
-    """Linear least squares on the same data is as good: judged on new data where there
-    is some, else on the data itself, where the network should be far ahead."""
+    """Linear least squares on the same data is as good: on validation data if there is
+    any, else on the training data, where the network should be far ahead."""
     rows = context.rows
     if rows.unexplained is None or not context.trained:
         return
@@ -108,39 +109,38 @@ def no_better_than_line(context: Context) -> Iterator[Finding]:
     if judged.targets is None or judged.unexplained is None:
         return
     line = _line(rows.columns, rows.targets, judged.columns)
-    of_line = unexplained(judged.targets, line)
-    ours = judged.unexplained
-    known = np.isfinite(of_line) & np.isfinite(ours)
+    by_line, by_network = unexplained(judged.targets, line), judged.unexplained
+    known = np.isfinite(by_line) & np.isfinite(by_network)
     if not known.any():
         return
-    line_left, our_left = float(of_line[known].mean()), float(ours[known].mean())
-    # Both perfect to five digits: nothing to choose.
-    if line_left > our_left or our_left < 1e-5:
+    line_left, network_left = by_line[known].mean(), by_network[known].mean()
+    # If both are perfect to five digits, neither is better.
+    if line_left > network_left or network_left < 1e-5:
         return
     where = "validation" if judged is not rows else "data"
     yield Finding(
         "no_better_than_line",
-        "warning" if line_left < 0.9 * our_left and our_left > GOOD else "note",
-        f"A straight line by least squares has a "
-        f"{'smaller' if line_left < 0.95 * our_left else 'no larger'} error than the "
-        "network. Either the network has not learnt yet, or y is a linear function of "
-        "x and the network is not needed.",
+        "warning" if line_left < 0.9 * network_left and network_left > GOOD else "note",
+        "A straight line by least squares has a "
+        f"{'smaller' if line_left < 0.95 * network_left else 'no larger'} error than "
+        "the network. Either the network has not learned yet, or y is a linear "
+        "function of x and the network is not needed.",
         {
-            f"R2 of the line on the {where}": 1.0 - line_left,
-            f"R2 of the network on the {where}": 1.0 - our_left,
+            f"R2 of the line on the {where}": float(1.0 - line_left),
+            f"R2 of the network on the {where}": float(1.0 - network_left),
         },
         "np.linalg.lstsq(np.c_[x, np.ones(len(x))], y)",
     )
 
 
-def _line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """What least squares on x (n, D) and y (n, T) predict at (m, D)."""
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    z = np.c_[(x - mean) / deviation, np.ones(len(x))]
-    # Columns of deviation 1: the normal equations are exact enough, and cheap.
+def _line(x: np.ndarray, y: np.ndarray, new_x: np.ndarray) -> np.ndarray:
+    """Predictions of linear least squares on x (n, D) and y (n, T) at new_x (m, D)."""
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    std = np.where(std > 0, std, 1.0)
+    z = np.c_[(x - mean) / std, np.ones(len(x))]
+    # For standardized columns the normal equations are accurate enough, and cheap.
     weights = np.linalg.pinv(z.T @ z, rcond=1e-10, hermitian=True) @ (z.T @ y)
-    return np.asarray(np.c_[(at - mean) / deviation, np.ones(len(at))] @ weights)
+    return np.asarray(np.c_[(new_x - mean) / std, np.ones(len(new_x))] @ weights)
 
 
 def no_better_than_majority(context: Context) -> Iterator[Finding]:
@@ -148,37 +148,38 @@ def no_better_than_majority(context: Context) -> Iterator[Finding]:
     rows = context.rows
     if rows.accuracy is None or not context.trained:
         return
-    assert rows.labels is not None and rows.guessed is not None
+    assert rows.labels is not None and rows.predicted_labels is not None
     counts = np.bincount(rows.labels)
     largest = counts.max() / len(rows)
-    # Two standard errors: chance alone lifts one useless model in fifty above them.
-    spread = 2.0 * np.sqrt(largest * (1.0 - largest) / len(rows))
-    if largest == 1.0 or rows.accuracy > largest + spread:
+    # Two standard errors: by chance, one useless model in fifty exceeds them.
+    margin = 2.0 * np.sqrt(largest * (1.0 - largest) / len(rows))
+    if largest == 1.0 or rows.accuracy > largest + margin:
         return
-    # Where classes overlap and one is large, the best guess may always be that one
-    # and the probabilities still say much: then the rows of the others rank higher.
-    ranked = _auc(rows)
-    useful = ranked is not None and ranked > 0.7
+    # Where classes overlap and one is large, the best guess may always be that one, and
+    # the probabilities still be informative: then rows of the other classes rank
+    # higher.
+    auc = _auc(rows)
+    useful = auc is not None and auc > 0.7
     yield Finding(
         "no_better_than_majority",
         "note" if useful else "serious",
-        f"{share(rows.accuracy)} of the rows are right, and always naming class "
-        f"{int(counts.argmax())} would be right in {share(largest)}."
-        + (" Its probabilities do tell the classes apart." if useful else ""),
+        f"{percent(rows.accuracy)} of the predicted classes are correct, and always "
+        f"naming class {int(counts.argmax())} would give {percent(largest)}."
+        + (" Its probabilities do separate the classes." if useful else ""),
         {
             "accuracy": rows.accuracy,
-            "share of the largest class": float(largest),
-            "classes ever named": len(np.unique(rows.guessed)),
+            "frequency of the largest class": float(largest),
+            "predicted classes": len(np.unique(rows.predicted_labels)),
         },
         "model.fit(x, y, class_weight={...})"
         if largest > 0.8
-        else "model.fit(x, y, epochs=500)  # after mending what else is found",
+        else "model.fit(x, y, epochs=500)  # after fixing the other findings",
     )
 
 
 def _auc(rows: Rows) -> float | None:
-    """Probability that a row of a class has a higher output for it than another row,
-    the mean over the classes."""
+    """Area under the ROC curve, the mean over the classes: the probability that a row
+    of a class has a higher output for it than a row of another class."""
     assert rows.labels is not None and rows.output is not None
     output = rows.output
     if output.shape[1] == 1:
@@ -199,23 +200,24 @@ def _auc(rows: Rows) -> float | None:
 REGION_ROWS = 5000
 BINS = 10
 BIN_ROWS = 8
-"""Rows that are looked at, parts that an input is cut into, rows of the smallest."""
+"""Number of rows that are checked, of bins that an input's range is cut into, and of
+rows in the smallest bin."""
 
 RATIO = 2.0
 REGION_LEFT = 0.25
 PATTERN = 0.3
-"""A region's squared error in units of that elsewhere and of the target's variance,
-and the correlation of neighbouring errors: independent ones have 0 +- 1/sqrt(rows). The
-article's runs have 12 and 130, 1.0 and 0.9, 0.98 and 0.99 beyond x = 4 and x = 6; noise
-that grows along an input passes the first two, never the third."""
+"""A region's squared error over that elsewhere and over the target's variance, and the
+correlation of neighbouring errors, which is 0 +- 1/sqrt(rows) for independent ones.
+Noise that grows along an input exceeds the first two, never the third."""
 
 
 @dataclass(frozen=True)
 class Region:
     """An end of one input's range where the errors are large.
 
-    left, left_elsewhere: mean squared error there and elsewhere, in units of the
-    target's variance; pattern: correlation of neighbouring errors there.
+    left, left_elsewhere: mean squared error there and elsewhere, over the target's
+        variance
+    correlation: of neighbouring errors there
     """
 
     column: int
@@ -224,12 +226,12 @@ class Region:
     above: bool
     left: float
     left_elsewhere: float
-    pattern: float
+    correlation: float
 
 
 def errors_by_region(context: Context) -> Iterator[Finding]:
-    """Errors that grow along an input and follow a curve there, which noise does
-    not."""
+    """Errors that are large at one end of an input's range and follow a curve there,
+    unlike noise."""
     region = worst_region(context.rows) if context.trained else None
     if region is None:
         return
@@ -243,19 +245,19 @@ def errors_by_region(context: Context) -> Iterator[Finding]:
         "serious" if region.left > 0.5 else "warning",
         f"For {where} the squared error{target} is "
         f"{region.left / max(region.left_elsewhere, 1e-12):.3g} times that elsewhere, "
-        "and neighbouring errors are alike: there the model has not learnt the curve "
-        "yet. Causes: unscaled inputs, too few steps, too few rows there.",
+        "and neighbouring errors are similar: the model has not learned the curve "
+        "there yet. Causes: unscaled inputs, too few steps, too few rows there.",
         {
-            f"unexplained for {where}": share(region.left),
-            "unexplained elsewhere": share(region.left_elsewhere),
-            "correlation of neighbours": region.pattern,
+            f"unexplained for {where}": percent(region.left),
+            "unexplained elsewhere": percent(region.left_elsewhere),
+            "correlation of neighbours": region.correlation,
         },
         NORMALIZE,
     )
 
 
 def worst_region(rows: Rows) -> Region | None:
-    """The end of an input's range that the model has learnt worst, if there is one."""
+    """The end of an input's range that the model has learned worst, if there is one."""
     if rows.predicted is None or rows.targets is None:
         return None
     total = rows.targets.var(axis=0)
@@ -264,16 +266,16 @@ def worst_region(rows: Rows) -> Region | None:
     errors = (rows.targets - rows.predicted)[::stride, varied] / np.sqrt(total[varied])
     if len(errors) < 4 * BIN_ROWS:
         return None
-    found: list[Region] = []
+    regions: list[Region] = []
     for column, values in enumerate(rows.columns[::stride].T):
         across, index, counts = np.unique(
             values, return_inverse=True, return_counts=True
         )
         cuts, before = _cuts(counts), np.append(0, np.cumsum(counts))
         for target, e in zip(varied, errors.T, strict=True):
-            # Rows with equal inputs have no order: they count as one, of the size
-            # that independent errors would give it.
-            alike = np.bincount(index, e) / np.sqrt(counts)
+            # Rows with equal inputs have no order: they count as one, scaled so that
+            # independent errors keep their variance.
+            merged = np.bincount(index, e) / np.sqrt(counts)
             squares = np.append(0.0, np.cumsum(np.bincount(index, e**2)))
             for cut in cuts:
                 below = float(squares[cut] / before[cut])
@@ -285,19 +287,25 @@ def worst_region(rows: Rows) -> Region | None:
                     left, other = (beyond_it, below) if above else (below, beyond_it)
                     if left < max(REGION_LEFT, RATIO * other):
                         continue
-                    pattern = _pattern(alike[inside])
-                    if pattern > max(PATTERN, 3.0 / np.sqrt(len(alike[inside]))):
+                    correlation = _correlation(merged[inside])
+                    if correlation > max(PATTERN, 3.0 / np.sqrt(len(merged[inside]))):
                         beyond = float(across[cut - 1] + across[cut]) / 2.0
-                        found.append(
+                        regions.append(
                             Region(
-                                column, int(target), beyond, above, left, other, pattern
+                                column,
+                                int(target),
+                                beyond,
+                                above,
+                                left,
+                                other,
+                                correlation,
                             )
                         )
-    return max(found, key=lambda r: r.left - r.left_elsewhere, default=None)
+    return max(regions, key=lambda r: r.left - r.left_elsewhere, default=None)
 
 
 def _cuts(counts: np.ndarray) -> list[int]:
-    """Places to cut an input's distinct values at, tenths of the rows apart."""
+    """Indices at which an input's distinct values are cut, tenths of the rows apart."""
     before = np.cumsum(counts)
     rows = int(before[-1])
     cuts = {int(np.searchsorted(before, i * rows / BINS)) + 1 for i in range(1, BINS)}
@@ -308,8 +316,9 @@ def _cuts(counts: np.ndarray) -> list[int]:
     )
 
 
-def _pattern(e: np.ndarray) -> float:
-    """Correlation of neighbouring errors, around 0, so that a constant one counts."""
+def _correlation(e: np.ndarray) -> float:
+    """Correlation of neighbouring errors, without subtracting their mean, so that a
+    constant error counts."""
     squares = float((e**2).sum())
     if len(e) < BIN_ROWS or squares == 0.0:
         return 0.0
@@ -318,12 +327,13 @@ def _pattern(e: np.ndarray) -> float:
 
 GAP = 4.0
 GAP_SIGMAS = 3.0
-"""Squared error on new rows in units of that in training: the RMSE is doubled; the UCI
-sets with 50 units have at most 3.0 (Boston, 455 rows). And standard errors beyond."""
+"""Squared error on new rows over that on training rows: the RMSE is doubled; UCI data
+sets with 50 units have at most 3.0 (Boston, 455 rows). And by how many standard errors
+the two must differ."""
 
 
 def overfitting(context: Context) -> Iterator[Finding]:
-    """New rows are predicted far worse than those of the training."""
+    """New rows are predicted far worse than the training data."""
     rows, other = context.rows, context.validation
     if other is not None and other.output is not None and context.trained:
         yield from _gap(context, rows, other)
@@ -332,24 +342,24 @@ def overfitting(context: Context) -> Iterator[Finding]:
 
 
 def _gap(context: Context, rows: Rows, other: Rows) -> Iterator[Finding]:
-    mine, new = _row_errors(rows), _row_errors(other)
-    if mine is None or new is None:
+    old, new = _row_errors(rows), _row_errors(other)
+    if old is None or new is None:
         return
-    ratio = float(new.mean() / max(mine.mean(), 1e-30))
-    spread = np.sqrt(mine.var() / len(mine) + new.var() / len(new))
-    sure = (new.mean() - mine.mean()) > GAP_SIGMAS * spread
+    ratio = float(new.mean() / max(old.mean(), 1e-30))
+    standard_error = np.sqrt(old.var() / len(old) + new.var() / len(new))
+    significant = (new.mean() - old.mean()) > GAP_SIGMAS * standard_error
     left = float(new.mean())
-    if ratio < GAP or not sure or left < 0.01:
+    if ratio < GAP or not significant or left < 0.01:
         return
-    what = "wrong rows" if rows.labels is not None else "unexplained"
+    what = "wrong classes" if rows.labels is not None else "unexplained"
     yield Finding(
         "overfitting",
         "serious" if left > 0.9 else "warning",
         f"On new rows the error is {ratio:.3g} times that on the training data: the "
-        "model has learnt its rows by heart.",
+        "model has memorized its training data.",
         {
-            f"{what} on the training data": share(float(mine.mean())),
-            f"{what} on the validation data": share(left),
+            f"{what} on the training data": percent(float(old.mean())),
+            f"{what} on the validation data": percent(left),
         },
         _STOP,
     )
@@ -362,9 +372,9 @@ _STOP = (
 
 
 def _row_errors(rows: Rows) -> np.ndarray | None:
-    """Squared error of each row in units of the variance, or whether it is wrong."""
-    if rows.labels is not None and rows.guessed is not None:
-        return (rows.labels != rows.guessed).astype(np.float64)
+    """Squared error of each row over the variance, or 1 for a wrong class."""
+    if rows.labels is not None and rows.predicted_labels is not None:
+        return (rows.labels != rows.predicted_labels).astype(np.float64)
     if rows.targets is None or rows.predicted is None:
         return None
     total = rows.targets.var(axis=0)
@@ -376,9 +386,9 @@ def _row_errors(rows: Rows) -> np.ndarray | None:
 
 
 RISE = 1.25
-"""Times its lowest value (medians of 5 epochs) that the validation loss must have
-reached. After 200 epochs UCI sets have 1.0 to 1.1, and Boston, which overfits, 1.3;
-what is next to nothing on the scale of the targets does not count."""
+"""The validation loss over its lowest value (medians of 5 epochs). After 200 epochs UCI
+data sets have 1.0 to 1.1, and Boston, which overfits, 1.3. Losses that are negligible
+on the scale of the targets do not count."""
 
 
 def _rising(context: Context) -> Iterator[Finding]:
@@ -401,7 +411,7 @@ def _rising(context: Context) -> Iterator[Finding]:
         "serious" if last > 3.0 * smooth[best] else "warning",
         f"The validation loss was lowest in epoch {best + 1} of {len(new)} and has "
         f"risen to {last / smooth[best]:.3g} times that since, while the training loss "
-        "fell: from there on the model learnt its rows by heart.",
+        "fell: from then on the model memorized its training data.",
         {
             "lowest validation loss": float(new.min()),
             "last validation loss": float(new[-1]),

@@ -1,4 +1,4 @@
-"""What can be seen in the network: the size of its numbers, its units, its ends."""
+"""Checks of the network: scales of its inputs and outputs, units, activations, loss."""
 
 from __future__ import annotations
 
@@ -6,78 +6,80 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kurve.diagnosis.context import GOOD, POINT_LOSSES, Context
+from kurve.diagnosis import ops
+from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.ops import activation_of, is_linear
-from kurve.diagnosis.report import Finding, listing, share
+from kurve.diagnosis.report import Finding, listing, percent
+from kurve.kinds import ACTIVATIONS, LOSSES, OPERATIONS
 from kurve.plan import Op
 
 LARGE = 5.0
 SMALL = 0.1
 OFFSET = 2.5
-"""Limits of an input: size (root of the mean square), largest absolute value, and mean
-in deviations. Measured with two hidden layers of 64 relus, Adam falling from 3e-3,
-1,500 steps, on sin(2 z0) + z1 z2 of normal z: the share left unexplained was 0.005 for
-z itself, 0.008, 0.019 and 0.11 for 5, 10 and 100 z, 0.011 and 0.11 for 0.03 and 0.01 z,
-0.014, 0.10 and 0.41 for z + 2, z + 3 and z + 5. The article's x has size 11.5."""
+"""Limits of an input: its size (root mean square), its largest absolute value, and its
+mean in standard deviations. Measured with two hidden layers of 64 relus and 1,500 steps
+of Adam at a rate falling from 3e-3, on sin(2 z0) + z1 z2 of normal z: the unexplained
+fraction was 0.005 for z itself, 0.008, 0.019 and 0.11 for 5, 10 and 100 z, 0.011 and
+0.11 for 0.03 and 0.01 z, 0.014, 0.10 and 0.41 for z + 2, z + 3 and z + 5."""
 
-FAINT = 0.01
-"""Share of the inputs that must be small before small ones are a finding."""
+SMALL_INPUTS = 0.01
+"""Fraction of the inputs that must be small before small ones are a finding."""
 
 TARGET_LARGE = 10.0
 TARGET_SMALL = 0.03
 TARGET_OFFSET = 3.0
-"""Limits of a target's deviation, and of its mean in deviations. In the same setting
-the share was 0.005 for y itself, 0.014 and 0.11 for 10 and 100 y, 0.017 and 0.072 for
-0.03 and 0.01 y, 0.018 and 0.084 for y + 3 and y + 10."""
+"""Limits of a target's standard deviation, and of its mean in units of that. In the
+same setting the unexplained fraction was 0.005 for y itself, 0.014 and 0.11 for 10 and
+100 y, 0.017 and 0.072 for 0.03 and 0.01 y, 0.018 and 0.084 for y + 3 and y + 10."""
 
 
 def unscaled_inputs(context: Context) -> Iterator[Finding]:
-    """Numbers that reach the first Dense layer and are far from mean 0 and size 1."""
+    """Inputs of the first Dense layer that are far from mean 0 and size 1."""
     before = next((i for i, op in enumerate(context.ops) if op.kind == "dense"), None)
     if before is None or any(op.kind != "normalization" for op in context.ops[:before]):
         return
     columns = context.rows.columns
     if before > 0:
-        if not context.built:  # its mean and variance are not there yet
+        if not context.built:  # its mean and variance are not known yet
             return
         out = context.op_outputs[before - 1]
         columns = out.reshape(len(out), -1).astype(np.float64)
-    mean, deviation = columns.mean(axis=0), columns.std(axis=0)
+    mean, std = columns.mean(axis=0), columns.std(axis=0)
     low, high = columns.min(axis=0), columns.max(axis=0)
-    size, largest = np.hypot(mean, deviation), np.maximum(-low, high)
-    # Of two values in -1 to 1, a rare one moves the mean and does no harm.
-    switch = (largest <= 1.0) & np.all((columns == low) | (columns == high), axis=0)
-    offset = np.abs(mean) / np.where(deviation > 0, deviation, np.inf)
-    # By how much each limit is passed.
+    size, largest = np.hypot(mean, std), np.maximum(-low, high)
+    # A rare one of two values within -1 to 1 moves the mean but does no harm.
+    binary = (largest <= 1.0) & np.all((columns == low) | (columns == high), axis=0)
+    offset = np.abs(mean) / np.where(std > 0, std, np.inf)
+    # The factor by which a limit is exceeded.
     excess = np.maximum(size / LARGE, SMALL / np.maximum(largest, 1e-30))
-    excess = np.maximum(excess, np.where(switch, 0.0, offset / OFFSET))
+    excess = np.maximum(excess, np.where(binary, 0.0, offset / OFFSET))
     excess[low == high] = 0.0
-    # Small ones among many, such as pixels at the edge, have next to nothing to say.
-    faint = (excess > 1.0) & (largest < SMALL)
-    if faint.sum() < FAINT * len(faint):
-        excess[faint] = 0.0
+    # A few small inputs among many, such as pixels at the edge, hardly matter.
+    small = (excess > 1.0) & (largest < SMALL)
+    if small.sum() < SMALL_INPUTS * len(small):
+        excess[small] = 0.0
     bad = np.flatnonzero(excess > 1.0)
     if not len(bad):
         return
     worst = int(np.argmax(excess))
     among = "" if len(columns.T) == 1 else f" ({len(bad)} of {len(columns.T)} inputs)"
     if size[worst] <= LARGE and largest[worst] >= SMALL:
-        why = f"a mean of {offset[worst]:.3g} deviations{among}, where 0 is best"
+        scale = f"a mean of {offset[worst]:.3g} standard deviations{among}, where 0"
     else:
-        why = f"numbers of size {size[worst]:.3g}{among}, where 1 is best"
+        scale = f"values of size {size[worst]:.3g}{among}, where 1"
     yield Finding(
         "unscaled_inputs",
         _severity(context),
-        f"{context.names[worst]} reaches the first Dense layer with {why}. Biases "
-        "start at 0, so the bends of that layer's units start outside such data or "
-        "at its edge, and steps in the weights of large inputs count many times.",
+        f"{context.names[worst]} enters the first Dense layer with {scale} is best. "
+        "Biases start at 0, so the bends of that layer's units lie outside such data "
+        "or at its edge, and a step in the weight of a large input has a large effect.",
         {
             "mean": float(mean[worst]),
-            "deviation": float(deviation[worst]),
+            "std": float(std[worst]),
             "from": float(low[worst]),
             "to": float(high[worst]),
         },
-        "normalization.adapt(x)  # the layer has not seen this data"
+        "normalization.adapt(x)  # the layer was not adapted to this data"
         if before > 0
         else NORMALIZE,
     )
@@ -90,17 +92,18 @@ NORMALIZE = (
 
 
 def unscaled_targets(context: Context) -> Iterator[Finding]:
-    """Targets that a last layer which starts around 0 with size 1 is far from."""
+    """Targets far from the initial outputs of a linear last layer, mean 0 and size
+    1."""
     y = context.rows.targets
-    ends_free = context.last_activation == "linear" and (
+    linear_end = context.last_activation == "linear" and (
         not context.ops or context.ops[-1].kind == "dense"
     )
-    if y is None or not ends_free:
+    if y is None or not linear_end:
         return
-    mean, deviation = y.mean(axis=0), y.std(axis=0)
-    known = np.where(deviation > 0, deviation, np.nan)
+    mean, std = y.mean(axis=0), y.std(axis=0)
+    known = np.where(std > 0, std, np.nan)
     excess = np.maximum(known / TARGET_LARGE, TARGET_SMALL / known)
-    # A bias reaches 1 soon, in whatever deviations that is.
+    # A bias soon reaches 1, however many standard deviations that is.
     far = np.abs(mean) > 1.0
     excess = np.maximum(excess, np.where(far, np.abs(mean) / known, 0) / TARGET_OFFSET)
     if np.isnan(excess).all() or np.nanmax(excess) <= 1.0:
@@ -110,17 +113,17 @@ def unscaled_targets(context: Context) -> Iterator[Finding]:
     yield Finding(
         "unscaled_targets",
         _severity(context),
-        f"{of} mean {mean[worst]:.3g} and deviation {deviation[worst]:.3g}, where a "
-        "new network puts out about 0 and 1. Far or large targets take many steps to "
-        "reach, and small ones drown in the first steps.",
-        {"mean": float(mean[worst]), "deviation": float(deviation[worst])},
-        "mean, deviation = y.mean(axis=0), y.std(axis=0)\n"
-        "model.fit(x, (y - mean) / deviation)  # and undo it after predict",
+        f"{of} mean {mean[worst]:.3g} and standard deviation {std[worst]:.3g}; the "
+        "outputs of a new network have about 0 and 1. Far or large targets take many "
+        "steps to reach, and small ones are lost in the noise of the first steps.",
+        {"mean": float(mean[worst]), "std": float(std[worst])},
+        "mean, std = y.mean(axis=0), y.std(axis=0)\n"
+        "model.fit(x, (y - mean) / std)  # predictions: std * model.predict(x) + mean",
     )
 
 
 def _severity(context: Context) -> str:
-    """How much harm may have been done: none to a good fit."""
+    """By the harm that the scale may have done: none to a good fit."""
     left = context.unexplained
     if left is None or not context.trained:
         return "warning"
@@ -128,109 +131,99 @@ def _severity(context: Context) -> str:
 
 
 DEAD = 0.6
-"""Share of a layer's relus. Two layers of 64 that were trained well had at most 0.53
-(on a curve with few bends), seven of 256 at most 0.33; learning rates ten times too
-high gave 0.7 to 0.97."""
+"""Fraction of a layer's relus. Two well trained layers of 64 had at most 0.53 (on a
+curve with few bends), seven of 256 at most 0.33; learning rates ten times too high gave
+0.7 to 0.97."""
 
 SATURATED = 0.25
 FLAT = 0.04
-"""Slope, in units of the largest: tanh beyond 0.98, sigmoid beyond 0.01 or 0.99. On
-the nine UCI sets, trained layers of 50 tanhs have no unit as flat as that."""
+"""Fraction of a layer's units, and derivative over the largest derivative from which a
+unit is saturated: tanh beyond 0.98, sigmoid beyond 0.01 or 0.99. Trained layers of 50
+tanhs have no such unit on nine UCI data sets."""
 
 
 def dead_units(context: Context) -> Iterator[Finding]:
-    """relu units that are 0 on all rows: no gradient reaches them, so they stay so."""
+    """relu units that are 0 on all rows: no gradient reaches them, so they stay 0."""
     if not context.built:
         return
-    shares: dict[str, float] = {}
-    for op, out in _hidden(context, ("relu",)):
-        shares[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
-    worst = max(shares.values(), default=0.0)
+    dead: dict[str, float] = {}
+    for op, out in _hidden(context):
+        if activation_of(op) == "relu":
+            dead[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
+    worst = max(dead.values(), default=0.0)
     if worst > DEAD:
-        layers = [layer for layer, part in shares.items() if part > DEAD]
+        layers = [layer for layer, fraction in dead.items() if fraction > DEAD]
         yield Finding(
             "dead_units",
-            _of_units(context, worst),
-            f"In {listing(layers)}, up to {share(worst)} of the relu units are 0 on "
-            "all rows. No gradient reaches them, so they stay dead. Causes: a learning "
-            "rate that was too high, or unscaled inputs.",
-            {f"dead in {layer}": share(shares[layer]) for layer in layers[:8]},
+            _severity_of_units(context, worst),
+            f"In {listing(layers)}, up to {percent(worst)} of the relu units are 0 on "
+            "all rows. No gradient reaches them, so they stay dead. Causes: too high a "
+            "learning rate, or unscaled inputs.",
+            {f"dead in {layer}": percent(dead[layer]) for layer in layers[:8]},
             'layers.Dense(units, activation="leaky_relu")  # or a lower learning rate',
         )
 
 
 def saturated_units(context: Context) -> Iterator[Finding]:
-    """tanh, sigmoid and softsign units that are at an end on all rows."""
+    """tanh, sigmoid and softsign units that are saturated on all rows."""
     if not context.built:
         return
-    shares: dict[str, float] = {}
-    for op, out in _hidden(context, tuple(_SLOPES)):
-        slope = _SLOPES[activation_of(op)](_units(out).astype(np.float64))
-        shares[op.layer] = float((slope.max(axis=0) < FLAT).mean())
-    worst = max(shares.values(), default=0.0)
+    saturated: dict[str, float] = {}
+    for op, out in _hidden(context):
+        flatness = ACTIVATIONS[activation_of(op)].flatness
+        if flatness is not None:
+            slope = flatness(_units(out).astype(np.float64))
+            saturated[op.layer] = float((slope.max(axis=0) < FLAT).mean())
+    worst = max(saturated.values(), default=0.0)
     if worst > SATURATED:
-        layers = [layer for layer, part in shares.items() if part > SATURATED]
+        layers = [name for name, fraction in saturated.items() if fraction > SATURATED]
         yield Finding(
             "saturated_units",
-            _of_units(context, worst),
-            f"In {listing(layers)}, up to {share(worst)} of the units are at an end of "
-            "their range on all rows, where the slope is nearly 0. They hardly learn. "
-            "Causes: unscaled inputs, or a learning rate that was too high.",
-            {f"saturated in {layer}": share(shares[layer]) for layer in layers[:8]},
+            _severity_of_units(context, worst),
+            f"In {listing(layers)}, up to {percent(worst)} of the units are at an end "
+            "of their range on all rows, where the gradient is nearly 0, so they "
+            "hardly learn. Causes: unscaled inputs, or too high a learning rate.",
+            {f"saturated in {name}": percent(saturated[name]) for name in layers[:8]},
             NORMALIZE,
         )
 
 
-def _of_units(context: Context, part: float) -> str:
-    """A good fit can do without the units that it has lost."""
+def _severity_of_units(context: Context, fraction: float) -> str:
+    """A good fit does not need the units that it has lost."""
     left = context.unexplained
     if left is not None and left < GOOD:
         return "note"
-    return "serious" if part > 0.9 else "warning"
+    return "serious" if fraction > 0.9 else "warning"
 
 
-# The slope in units of its largest value, from the activation's output.
-_SLOPES = {
-    "tanh": lambda a: 1.0 - a**2,
-    "sigmoid": lambda a: 4.0 * a * (1.0 - a),
-    "softsign": lambda a: (1.0 - np.abs(a)) ** 2,
-}
-
-
-UNITS = ("dense", "conv", "conv_transpose", "activation")
-"""Operations whose activations' outputs are looked at."""
-
-
-def _hidden(
-    context: Context, activations: tuple[str, ...]
-) -> Iterator[tuple[Op, np.ndarray]]:
-    """Operations before the last one that end with one of these, and their outputs."""
+def _hidden(context: Context) -> Iterator[tuple[Op, np.ndarray]]:
+    """Operations before the last one that end with an activation, and their outputs."""
     for op, out in list(zip(context.ops, context.op_outputs, strict=True))[:-1]:
-        if op.kind in UNITS and activation_of(op) in activations:
+        if OPERATIONS[op.kind].activated:
             yield op, out
 
 
 def _units(out: np.ndarray) -> np.ndarray:
-    """(rows, units): units lie on the last axis."""
+    """As (rows, units); units lie on the last axis."""
     return out.reshape(-1, out.shape[-1])
 
 
 def missing_activation(context: Context) -> Iterator[Finding]:
-    """Dense layers one after the other with nothing but affine maps between: together
-    they are one. A narrow one in between (fewer units than on both sides) saves
-    weights and is left alone."""
-    pairs, open_one = [], None
+    """Consecutive Dense layers with only affine maps between them: together they are
+    one layer. A bottleneck (with fewer units than on both sides) saves weights, and is
+    no finding."""
+    pairs, pending = [], None
     for op in context.ops:
         if op.kind == "dense":
-            if open_one is not None:
-                narrow = open_one.out_shape[-1] < min(
-                    open_one.in_shape[-1], op.out_shape[-1]
+            if pending is not None:
+                bottleneck = pending.out_shape[-1] < min(
+                    pending.in_shape[-1], op.out_shape[-1]
                 )
-                if not narrow:
-                    pairs.append((open_one.layer, op.layer))
-            open_one = op if activation_of(op) == "linear" else None
+                if not bottleneck:
+                    pairs.append((pending.layer, op.layer))
+            pending = op if activation_of(op) == "linear" else None
         elif not is_linear(op):
-            open_one = None
+            pending = None
     if not pairs:
         return
     all_linear = all(is_linear(op) for op in context.ops)
@@ -238,28 +231,14 @@ def missing_activation(context: Context) -> Iterator[Finding]:
     yield Finding(
         "missing_activation",
         "serious" if all_linear else "warning",
-        f"Nothing stands between {' and between '.join(map(' and '.join, pairs[:3]))}"
+        "There is no activation between "
+        f"{' and between '.join(map(' and '.join, pairs[:3]))}"
         f"{' and others' if len(pairs) > 3 else ''}: the product of two matrices is a "
-        "matrix, so such layers are no more than one"
-        + (", and the whole model is a straight line." if all_linear else "."),
+        "matrix, so two such layers can do no more than one"
+        + (", and the whole model is linear." if all_linear else "."),
         {"such pairs": len(pairs)},
         f'layers.Dense(units, activation="relu", name="{first}")',
     )
-
-
-RANGES = {
-    "relu": (0.0, np.inf),
-    "softplus": (0.0, np.inf),
-    "sigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "sin": (-1.0, 1.0),
-    "gelu": (-0.17, np.inf),
-    "silu": (-0.2785, np.inf),
-    "selu": (-1.7581, np.inf),
-}
-"""Lowest and highest value of the activations that have one; elu has -alpha."""
 
 
 def output_range(context: Context) -> Iterator[Finding]:
@@ -267,33 +246,31 @@ def output_range(context: Context) -> Iterator[Finding]:
     y = context.rows.targets
     if y is None or not context.ops or context.numbers_for_softmax:
         return
-    last = len(context.ops) - 1
-    undo = context.ops[last].kind == "normalization" and last > 0
-    activation = activation_of(context.ops[last - 1 if undo else last])
-    low, high = RANGES.get(activation, (-np.inf, np.inf))
-    if activation == "elu":
-        low = -float(context.ops[last].attrs["alpha"])
-    if undo or (low, high) == (-np.inf, np.inf):
+    last = context.ops[-1]
+    if last.kind == "normalization" and len(context.ops) > 1:  # undoes a scaling
         return
-    # Rounding of targets at the very end is no fault.
-    room = 1e-6 * max(1.0, float(np.abs(y).max()))
-    outside = (y < low - room) | (y > high + room)
-    part = float(outside.any(axis=1).mean())
-    if part == 0.0:
+    low, high = ops.output_range(last)
+    if (low, high) == (-np.inf, np.inf):
         return
-    ends = f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and above"
+    # Targets at the limit may be rounded.
+    tolerance = 1e-6 * max(1.0, float(np.abs(y).max()))
+    outside = (y < low - tolerance) | (y > high + tolerance)
+    fraction = float(outside.any(axis=1).mean())
+    if fraction == 0.0:
+        return
+    limits = f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and above"
     yield Finding(
         "output_range",
-        "serious" if part > 0.05 else "warning",
-        f"The last layer's {activation} gives numbers from {ends}, but {share(part)} "
-        f"of the targets lie outside. The model cannot reach them.",
+        "serious" if fraction > 0.05 else "warning",
+        f"The last layer's {activation_of(last)} gives values from {limits}, but "
+        f"{percent(fraction)} of the targets lie outside. The model cannot reach them.",
         {"lowest target": float(y.min()), "highest target": float(y.max())},
-        f"layers.Dense({context.ops[last].out_shape[-1]})  # last, no activation",
+        f"layers.Dense({last.out_shape[-1]})  # last, no activation",
     )
 
 
 def loss_mismatch(context: Context) -> Iterator[Finding]:
-    """A loss that does not fit the last activation or the targets."""
+    """A loss that does not match the last activation or the targets."""
     loss, rows = context.loss, context.rows
     if loss is None or not context.ops:
         return
@@ -301,58 +278,59 @@ def loss_mismatch(context: Context) -> Iterator[Finding]:
     cross = loss.kind.endswith("crossentropy")
     evidence = {"loss": loss.name, "last activation": last}
 
-    def found(severity: str, message: str, fix: str) -> Finding:
+    def finding(severity: str, message: str, fix: str) -> Finding:
         return Finding("loss_mismatch", severity, message, evidence, fix)
 
     sparse = 'model.compile("adam", loss="sparse_categorical_crossentropy")'
     if last == "softmax" and width == 1:
-        yield found(
+        yield finding(
             "serious",
-            "A softmax over one unit is 1 whatever goes in, so the output is constant.",
+            "A softmax over one unit is always 1, so the output is constant.",
             'layers.Dense(1, activation="sigmoid")  # loss="binary_crossentropy"',
         )
     elif context.numbers_for_softmax:
-        yield found(
+        yield finding(
             "serious",
             f"y holds class numbers and the softmax gives {width} probabilities, but "
-            f"the loss {loss.name} compares numbers: class 2 is not twice class 1.",
+            f"the loss {loss.name} takes them for quantities: class 2 is not twice "
+            "class 1.",
             sparse,
         )
     elif (
         cross and getattr(loss, "from_logits", False) and last in ("softmax", "sigmoid")
     ):
-        yield found(
+        yield finding(
             "serious",
-            f"The loss takes logits and squashes them itself, but the last layer has a "
-            f"{last} already: the two together can never be sure of a class.",
+            "The loss takes logits and applies the activation itself, but the last "
+            f"layer has a {last} already: together they can never be certain of a "
+            "class.",
             f"losses.{type(loss).__name__}()  # from_logits=False, the default",
         )
     elif cross and not getattr(loss, "from_logits", False):
-        fitting = ("sigmoid", "softmax") if loss.kind[0] == "b" else ("softmax",)
-        wanted = fitting[0]
-        if last not in fitting:
+        matching = ("sigmoid", "softmax") if loss.kind[0] == "b" else ("softmax",)
+        if last not in matching:
             both = loss.kind[0] != "b" and last == "sigmoid"
-            yield found(
+            yield finding(
                 "warning" if both else "serious",
                 f"{loss.name} takes probabilities"
-                + (" that add up to 1" if wanted == "softmax" else "")
+                + (" that add up to 1" if matching[0] == "softmax" else "")
                 + f", but the last layer ends with {last}.",
-                f'layers.Dense({width}, activation="{wanted}")',
+                f'layers.Dense({width}, activation="{matching[0]}")',
             )
         elif loss.kind[0] == "b" and last == "softmax":
-            yield found(
+            yield finding(
                 "warning",
-                "A softmax makes one choice among its units, but binary_crossentropy "
-                "judges each unit by itself.",
+                "A softmax chooses one of its units, but binary_crossentropy judges "
+                "each unit independently.",
                 'model.compile("adam", loss="categorical_crossentropy")',
             )
-    elif not cross and loss.kind not in POINT_LOSSES and rows.labels is not None:
+    elif not cross and not LOSSES[loss.kind].distribution and rows.labels is not None:
         kind = "categorical" if last == "softmax" else "binary"
-        yield found(
+        yield finding(
             "warning",
             f"y holds classes and the output probabilities, but the loss is "
-            f"{loss.name}: a row that is surely wrong hardly teaches, because the "
-            f"slope of the {last} is nearly 0 there.",
+            f"{loss.name}: little is learned from a row that is certainly wrong, "
+            f"because the derivative of the {last} is nearly 0 there.",
             f'model.compile("adam", loss="{kind}_crossentropy")',
         )
 

@@ -1,28 +1,28 @@
-"""What the checks ask about an operation of a plan."""
+"""Properties of an operation of a plan that the checks need."""
 
 from __future__ import annotations
 
-from kurve.plan import TRAINING_ONLY, Op
-
-AFFINE = frozenset(
-    {
-        *("dense", "conv", "conv_transpose", "activation"),
-        *("normalization", "batch_normalization", "scale"),
-        *("reshape", "pad", "upsample"),
-    }
-)
-"""Operations that are affine maps, if their activation is linear."""
+from kurve.kinds import ACTIVATIONS, OPERATIONS
+from kurve.plan import Op
 
 
 def activation_of(op: Op) -> str:
-    """Name of the activation that an operation ends with."""
-    return (
-        "softmax" if op.kind == "softmax" else str(op.attrs.get("activation", "linear"))
-    )
+    """Name of the activation that the operation ends with."""
+    if op.kind == "softmax":
+        return "softmax"
+    return str(op.attrs.get("activation", "linear"))
 
 
 def is_linear(op: Op) -> bool:
-    """Whether the operation is an affine map, alone or after another one."""
+    """Whether the operation is an affine map in prediction."""
     if op.kind in ("pool", "global_pool"):
         return op.attrs["mode"] == "average"
-    return op.kind in AFFINE | TRAINING_ONLY and activation_of(op) == "linear"
+    return OPERATIONS[op.kind].affine and activation_of(op) == "linear"
+
+
+def output_range(op: Op) -> tuple[float, float]:
+    """Lowest and highest value of the activation that the operation ends with."""
+    facts = ACTIVATIONS[activation_of(op)]
+    if activation_of(op) == "elu":
+        return -float(op.attrs["alpha"]), facts.high
+    return facts.low, facts.high

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 SEVERITIES = ("serious", "warning", "note")
-"""serious: the predictions cannot be trusted before it is mended. warning: it costs
-accuracy or makes figures look better than they are. note: good to know."""
+"""serious: predictions cannot be trusted until it is fixed. warning: it costs accuracy
+or makes scores look better than they are. note: good to know."""
 
 WIDTH = 78
 
@@ -17,11 +17,16 @@ WIDTH = 78
 class Finding:
     """One thing that is wrong.
 
-    name:     what it is, a word for programs: "unscaled_inputs"
+    name:     what it is, as an identifier: "unscaled_inputs"
     severity: "serious", "warning" or "note"
-    message:  what was seen and why it matters
+    message:  what was observed and why it matters
     evidence: the numbers, by name
-    fix:      the line of code that mends it
+    fix:      the line of code that fixes it
+
+    Example:
+        >>> finding = kurve.diagnosis.Finding("overfitting", "warning", "It overfits.")
+        >>> finding.severity
+        'warning'
     """
 
     name: str
@@ -53,13 +58,22 @@ class Finding:
 
 class Diagnosis(Sequence[Finding]):
     """The findings of `diagnose`, the most serious first: a sequence that prints as a
-    report, is false where nothing was found, and knows its findings by name:
+    report, is false if nothing was found, and can be indexed by name:
 
         diagnosis[0], diagnosis["leakage"], "leakage" in diagnosis, len(diagnosis)
 
-    findings: the tuple of them
-    summary:  what the model does on the data, in a line
-    left_out: what could not be looked at, and why
+    findings: a tuple of them
+    summary:  the model's performance on the data, in one line
+    left_out: what was not checked, and why
+
+    Raises:
+        KeyError: `diagnosis[name]` of a finding that is not there.
+
+    Example:
+        >>> finding = kurve.diagnosis.Finding("overfitting", "warning", "It overfits.")
+        >>> diagnosis = kurve.diagnosis.Diagnosis((finding,))
+        >>> "overfitting" in diagnosis, len(diagnosis)
+        (True, 1)
     """
 
     def __init__(
@@ -77,7 +91,7 @@ class Diagnosis(Sequence[Finding]):
 
     @property
     def serious(self) -> tuple[Finding, ...]:
-        """The findings without which predictions cannot be trusted."""
+        """The findings because of which predictions cannot be trusted."""
         return tuple(f for f in self.findings if f.severity == "serious")
 
     def __len__(self) -> int:
@@ -88,10 +102,10 @@ class Diagnosis(Sequence[Finding]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Finding]: ...
     def __getitem__(self, index: int | str | slice) -> Finding | Sequence[Finding]:
-        """The finding of that number or name, or a slice of them.
+        """The finding with that index or name, or a slice of them.
 
         Raises:
-            KeyError: nothing of that name was found.
+            KeyError: there is no finding of that name.
         """
         if isinstance(index, str):
             for finding in self.findings:
@@ -113,11 +127,11 @@ class Diagnosis(Sequence[Finding]):
     def __str__(self) -> str:
         parts = ["\n".join([self._title(), *([self.summary] if self.summary else [])])]
         parts += [f"{i}. {finding}" for i, finding in enumerate(self.findings, 1)]
-        parts += ["\n".join(self._unseen())] if self.left_out else []
+        parts += ["\n".join(self._not_checked())] if self.left_out else []
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
-        """The report for notebooks: no style sheet, no colour of the page's own."""
+        """The report for notebooks, without a style sheet or a background colour."""
         import html
 
         rows = [f"<b>{html.escape(self._title())}</b>"]
@@ -135,7 +149,7 @@ class Diagnosis(Sequence[Finding]):
                 style = ' style="white-space:pre-wrap"' if label == "Try:" else ""
                 rows.append(f"<br>{label} <{tag}{style}>{html.escape(text)}</{tag}>")
             rows.append("</div>")
-        rows += [f"<div>{html.escape(line)}</div>" for line in self._unseen()]
+        rows += [f"<div>{html.escape(line)}</div>" for line in self._not_checked()]
         return f'<div class="kurve-diagnosis">{"".join(rows)}</div>'
 
     def _title(self) -> str:
@@ -144,15 +158,15 @@ class Diagnosis(Sequence[Finding]):
             for severity in SEVERITIES
         ]
         plural = {"serious": "serious", "warning": "warnings", "note": "notes"}
-        found = ", ".join(
+        numbers = ", ".join(
             f"{n} {severity if n == 1 else plural[severity]}"
             for n, severity in counts
             if n
         )
-        return f'Diagnosis of "{self.model}": {found or "nothing found"}.'
+        return f'Diagnosis of "{self.model}": {numbers or "nothing found"}.'
 
-    def _unseen(self) -> list[str]:
-        return [f"Not looked at: {text}." for text in self.left_out]
+    def _not_checked(self) -> list[str]:
+        return [f"Not checked: {text}." for text in self.left_out]
 
 
 _COLOURS = {"serious": "#d1495b", "warning": "#c9a227", "note": "#8a8f98"}
@@ -166,13 +180,13 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def share(value: float) -> str:
-    """A share as whole percents, or as digits where those would say 0 or 100."""
-    percent = 100.0 * value
-    return f"{percent:.0f} %" if 1.0 <= percent <= 99.0 else f"{percent:.3g} %"
+def percent(fraction: float) -> str:
+    """A fraction as a whole percentage, with more digits near 0 and 100."""
+    value = 100.0 * fraction
+    return f"{value:.0f} %" if 1.0 <= value <= 99.0 else f"{value:.3g} %"
 
 
 def listing(names: Sequence[str], most: int = 5) -> str:
-    """Names in a row, the first few of them."""
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""The data that the checks look at, and what targets look like."""
+"""The data that is checked, and tests of what its targets are."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from kurve import scores
-from kurve.diagnosis.report import share
+from kurve.diagnosis.report import percent
 
 
 @dataclass
 class Rows:
-    """One set of data.
+    """One data set, or every `stride`-th row of it.
 
-    x:         (n, *input_shape) as the engine takes it
+    x:         (n, *input_shape), as the engine takes it
     columns:   (n, D) float64, each sample flattened
-    y:         (n, *target_shape) as the engine takes it; as given, if uncompiled
-    every:     of which rows these are every so many
-    targets:   (n, T) float64 where the task is a regression, else None
-    labels:    (n,) class numbers where there is one class a row, else None
+    y:         (n, *target_shape), as the engine takes it; unchanged, if uncompiled
+    targets:   (n, T) float64 for a regression, else None
+    labels:    (n,) class numbers where each row has one class, else None
     output:    (n, O) float64, the model's output, or None
-    predicted: (n, T) float64 where the task is a regression, else None
-    guessed:   (n,) predicted class numbers, or None
+    predicted: (n, T) float64 for a regression, else None
+    predicted_labels: (n,) class numbers, or None
     """
 
     x: np.ndarray
@@ -34,7 +33,7 @@ class Rows:
     labels: np.ndarray | None = None
     output: np.ndarray | None = None
     predicted: np.ndarray | None = None
-    guessed: np.ndarray | None = None
+    predicted_labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,9 +47,9 @@ class Rows:
 
     @property
     def accuracy(self) -> float | None:
-        if self.labels is None or self.guessed is None:
+        if self.labels is None or self.predicted_labels is None:
             return None
-        return float((self.labels == self.guessed).mean())
+        return float((self.labels == self.predicted_labels).mean())
 
 
 def unexplained(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -61,9 +60,9 @@ def unexplained(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def quality(rows: Rows) -> str:
-    """How well the model does on them, in words; empty where it cannot be said."""
+    """The model's score on the rows, in words; empty where there is none."""
     if rows.accuracy is not None:
-        return f"{share(rows.accuracy)} of {len(rows)} rows right"
+        return f"{percent(rows.accuracy)} of {len(rows)} rows correct"
     if rows.unexplained is None or np.isnan(rows.unexplained).all():
         return ""
     r2 = 1.0 - float(np.nanmean(rows.unexplained))
@@ -71,17 +70,17 @@ def quality(rows: Rows) -> str:
     return f"R2 {r2:.5g}, RMSE {rmse:.3g} on {len(rows)} rows"
 
 
-def are_whole(values: np.ndarray, count: int) -> bool:
-    """Whether all are whole numbers 0 to count - 1."""
+def are_integers(values: np.ndarray, count: int) -> bool:
+    """Whether all are integers from 0 to count - 1."""
     if values.dtype.kind not in "fiub" or not values.size:
         return False
     low, high = values.min(), values.max()
     return bool(low >= 0 and high < count and (values == np.floor(values)).all())
 
 
-def are_varied(values: np.ndarray, count: int) -> bool:
-    """Whether they look like class numbers: whole, from 0, and not all the same."""
-    return are_whole(values, count) and values.min() == 0 and bool(values.max() > 0)
+def are_class_numbers(values: np.ndarray, count: int) -> bool:
+    """Whether they look like class numbers: integers from 0, not all the same."""
+    return are_integers(values, count) and values.min() == 0 and bool(values.max() > 0)
 
 
 def are_one_hot(values: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Steps and learning rate: from the history, and from trial steps on a copy."""
+"""Checks of steps and learning rate, from the history and from trials on a copy."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ import numpy as np
 
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.network import unscaled_inputs
-from kurve.diagnosis.report import Finding, share
+from kurve.diagnosis.report import Finding, percent
 
 TREND_EPOCHS = 10
-"""Epochs from which on the second half of a history shows a trend; with fewer, more
-epochs are tried."""
+"""Epochs from which the second half of a history shows a trend; with fewer, more epochs
+are tried."""
 
 FALLING = 0.9
 FALLING_LITTLE = 0.8
-BY_HEART = 0.6
+MEMORIZING = 0.6
 MANY_EPOCHS = 50
-SURE = 3.0
-"""What the loss must fall to in the second half of training, and by how many standard
-errors. The first limit holds where more than half is unexplained, the second where less
-is. Over many epochs the loss of the training data falls for as long as noise is learnt
-by heart: to 0.63 to 0.93 in the second half of 80 to 200 epochs on UCI sets whose
-validation loss was flat or rising. So the third limit holds there, unless the
+SIGMAS = 3.0
+"""The fraction that the loss must fall to in the second half of training, and by how
+many standard errors. The first limit holds where more than half is unexplained, the
+second where less is. Over many epochs the training loss falls for as long as noise is
+memorized: to between 0.63 and 0.93 in the second half of 80 to 200 epochs, on UCI data
+sets whose validation loss was flat or rising. So the third limit holds then, unless the
 validation loss was measured."""
 
 TRIAL_EPOCHS = 3
 SWEEP_EPOCHS = 2
 TRIAL_STEPS = 20
-"""A trial of a learning rate has at least so many steps, but not more epochs. Together
-with those of `too_few_steps` that is 16 epochs at most of few steps, 11 of many, and
-none where the fit is good or the learning rate has come to its end."""
+"""A trial of a learning rate takes at least this many steps, but no more epochs than
+that. Together with those of `too_few_steps` there are at most 16 short epochs or 11
+long ones, and none if the fit is good or the learning rate schedule has ended."""
 
 SWEEP = 10.0
 SLOW = (10.0, 100.0, 1000.0)
-"""Factors of the learning rate that are tried: by which it may be too high, too low."""
+"""Factors by which the learning rate may be too high, and too low."""
 
 TIMES_FASTER = 3.0
-"""How much more log(loss) must fall at a higher rate for the rate to be too low. Three
-tenths of the steps would then do."""
+"""How much faster log(loss) must fall at a higher rate for the rate to be too low: a
+third of the steps would then do."""
 
-BLOWN = 3.0
-"""Times the loss of a model that puts out 0. New networks had at most 1.2 times that;
-Adam at 30 to 100 times its best rate gave 3 to 2000 in the first epoch."""
+EXPLODED = 3.0
+"""Loss over that of a model whose output is 0. New networks had at most 1.2; Adam at 30
+to 100 times its best rate gave 3 to 2000 in the first epoch."""
 
 NOISE = 0.25
-"""Deviation of log(loss) from epoch to epoch, over sqrt(2). Well chosen constant rates
-gave 0 to 0.19 and, near a perfect fit, 0.24; higher ones up to 0.55."""
+"""Standard deviation of log(loss) from epoch to epoch, over sqrt(2). Well chosen
+constant rates gave 0 to 0.19 and, near a perfect fit, 0.24; higher ones up to 0.55."""
 
 ENDED = 0.05
-"""Share of its highest value at which a learning rate counts as brought to its end."""
+"""Fraction of its highest value at which a learning rate schedule counts as ended."""
 
 
 def too_few_steps(context: Context) -> Iterator[Finding]:
     """The loss was still falling when training stopped."""
-    if not _worth_it(context) or _ended(context):
+    if not _can_improve(context) or _ended(context):
         return
     left = context.unexplained or 0.0
-    losses, of_validation = _course(context)
+    losses, of_validation = _losses(context)
     limit = FALLING if left > 0.5 else FALLING_LITTLE
     if len(losses) >= TREND_EPOCHS:
         if len(losses) >= MANY_EPOCHS and left <= 0.5 and not of_validation:
-            limit = BY_HEART
+            limit = MEMORIZING
         half = losses[len(losses) // 2 :]
-        factor, sure = _trend(_logs(context, half))
+        factor, significant = _trend(_logs(context, half))
         evidence = {
-            "loss fell in the second half of the epochs to": share(factor),
+            "loss fell in the second half of the epochs to": percent(factor),
             "epochs": len(losses),
             "last loss": float(losses[-1]),
         }
@@ -75,32 +75,32 @@ def too_few_steps(context: Context) -> Iterator[Finding]:
         after = context.trial(TRIAL_EPOCHS, context.learning_rate())
         now = _logs(context, context.loss_now)
         # All but the first epoch: one lucky epoch is no trend.
-        factor, sure = float(np.exp(_logs(context, max(after[1:])) - now)), True
+        factor, significant = float(np.exp(_logs(context, max(after[1:])) - now)), True
         evidence = {
             "loss now": context.loss_now,
             f"loss after {TRIAL_EPOCHS} more epochs on a copy": after[-1],
         }
-    if not (sure and factor < limit):
+    if not (significant and factor < limit):
         return
     if context.validation is not None and not context.would_gain(TRIAL_EPOCHS):
         return
     yield Finding(
         "too_few_steps",
         "serious" if left > 0.5 else "warning",
-        f"Training stopped while the loss was still falling, with {share(left)} "
+        f"Training stopped while the loss was still falling, with {percent(left)} "
         f"{'wrong' if context.rows.labels is not None else 'unexplained'}. More steps "
-        "help for as long as the validation loss falls too.",
+        "help as long as the validation loss falls too.",
         evidence,
         f"model.fit(x, y, epochs={max(100, 5 * len(losses))}, validation_split=0.2)",
     )
 
 
 def learning_rate(context: Context) -> Iterator[Finding]:
-    """A rate at which the loss jumps about, or hardly moves, while another rate makes
-    it fall at once."""
-    signs = _signs_of_long_steps(context)
-    if signs or not _worth_it(context) or _ended(context):
-        yield from signs
+    """A rate at which the loss jumps or hardly moves, while another rate makes it fall
+    at once."""
+    findings = _too_high_by_history(context)
+    if findings or not _can_improve(context) or _ended(context):
+        yield from findings
         return
     history = context.model.history
     logs = [] if history is None else history.history.get("loss", [])
@@ -110,59 +110,60 @@ def learning_rate(context: Context) -> Iterator[Finding]:
     epochs = int(np.clip(-(-TRIAL_STEPS // context.steps_per_epoch), 1, SWEEP_EPOCHS))
 
     def fall(factor: float) -> float:
-        """How far log(loss) falls in a trial."""
+        """By how much log(loss) falls in a trial."""
         return float(now - _logs(context, context.trial(epochs, rate * factor)[-1]))
 
     same, low = fall(1.0), fall(1.0 / SWEEP)
-    tried = {"learning rate": rate, "loss changes to": share(float(np.exp(-same)))}
+    tried = {"learning rate": rate, "loss changes to": percent(float(np.exp(-same)))}
     if low - same > np.log(2.0) and low > -np.log(FALLING):
-        tried[f"at {rate / SWEEP:.3g} to"] = share(float(np.exp(-low)))
+        tried[f"at {rate / SWEEP:.3g} to"] = percent(float(np.exp(-low)))
         yield _too_high(
             context,
-            "The steps are too long to come nearer: at a tenth of the learning rate "
-            "the loss falls at once.",
+            "Steps are too long to get any closer: at a tenth of the learning rate the "
+            "loss falls at once.",
             tried,
         )
     elif left > 0.1:
-        # Where the loss has hardly moved, only a far higher rate may show it.
+        # If the loss has hardly moved, only a much higher rate may show it.
         stuck = len(logs) < 2 or logs[-1] > FALLING * logs[0]
         for factor in SLOW if stuck and left > 0.5 else SLOW[:1]:
             high = fall(factor)
             if high > max(-np.log(FALLING), TIMES_FASTER * same):
-                tried[f"at {rate * factor:.3g} to"] = share(float(np.exp(-high)))
+                tried[f"at {rate * factor:.3g} to"] = percent(float(np.exp(-high)))
                 yield Finding(
                     "learning_rate_too_low",
                     "serious" if left > 0.5 else "warning",
-                    f"The steps are short: at {factor:g} times the learning rate the "
-                    "loss falls far faster.",
+                    f"Steps are short: at {factor:g} times the learning rate the loss "
+                    "falls much faster.",
                     tried,
                     f"model.optimizer.learning_rate = {rate * factor:.3g}",
                 )
                 return
 
 
-def _signs_of_long_steps(context: Context) -> list[Finding]:
-    """What the history tells of too high a rate, without a trial."""
+def _too_high_by_history(context: Context) -> list[Finding]:
+    """Signs of too high a rate in the history, without a trial."""
     history, left = context.model.history, context.unexplained
     logs = np.asarray([] if history is None else history.history.get("loss", []))
     if not context.can_train or not context.stepped:
         return []
     if not (np.isfinite(logs).all() and np.isfinite(context.loss_now)):
-        place = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
-        text = "The loss went beyond all numbers in training."
-        return [_too_high(context, text, {"epoch": place})]
+        epoch = int(np.argmin(np.isfinite(logs))) + 1 if len(logs) else 1
+        text = "The loss became NaN or infinite in training."
+        return [_too_high(context, text, {"epoch": epoch})]
     if not len(logs) or left is None or left < GOOD:
         return []
-    # A new network puts out large numbers for large inputs: that is not the rate.
+    # A new network has large outputs for large inputs, whatever the rate.
     later = logs[1:] if any(unscaled_inputs(context)) else logs
     zero = context.loss_of_zero()
-    if zero and len(later) and later.max() > BLOWN * zero:
+    if zero and len(later) and later.max() > EXPLODED * zero:
         return [
             _too_high(
                 context,
-                "In training the loss rose far above that of a model that puts out 0: "
-                "the first steps threw the weights far out, and units may have died.",
-                {"highest loss": float(later.max()), "loss of a model of zeros": zero},
+                "In training the loss rose far above that of a model whose output is "
+                "0: the first steps made the weights too large, and units may have "
+                "died.",
+                {"highest loss": float(later.max()), "loss of the output 0": zero},
             )
         ]
     half = _logs(context, logs[len(logs) // 2 :])
@@ -172,9 +173,9 @@ def _signs_of_long_steps(context: Context) -> list[Finding]:
             return [
                 _too_high(
                     context,
-                    "The loss jumps up and down from epoch to epoch by "
-                    f"{share(float(np.expm1(noise)))}.",
-                    {"deviation of log(loss)": noise, "epochs": len(half)},
+                    "The loss goes up and down from epoch to epoch by "
+                    f"{percent(float(np.expm1(noise)))}.",
+                    {"std of log(loss)": noise, "epochs": len(half)},
                 )
             ]
     return []
@@ -191,7 +192,7 @@ def _too_high(context: Context, message: str, evidence: dict[str, Any]) -> Findi
         {**evidence, "learning rate": context.learning_rate()},
         f'model.compile(optimizers.{type(optimizer).__name__}({lower:.3g}), "'
         f'{context.loss.name if context.loss else "mse"}")  '
-        "# or let it fall: optimizers.schedules.CosineDecay",
+        "# or a falling rate: optimizers.schedules.CosineDecay",
     )
 
 
@@ -199,8 +200,8 @@ def _severity(left: float) -> str:
     return "serious" if left > 0.5 else "warning" if left > 0.1 else "note"
 
 
-def _worth_it(context: Context) -> bool:
-    """Whether its optimizer has trained the model and has something left to do."""
+def _can_improve(context: Context) -> bool:
+    """Whether the optimizer has trained the model and the loss could still fall."""
     left = context.unexplained
     if not context.can_train or not context.stepped or left is None or left < GOOD:
         return False
@@ -208,8 +209,8 @@ def _worth_it(context: Context) -> bool:
 
 
 def _ended(context: Context) -> bool:
-    """Whether a schedule has brought the learning rate to its end: then the steps are
-    short on purpose, and more of them would not help."""
+    """Whether the learning rate schedule has ended: then steps are short on purpose,
+    and more of them would not help."""
     optimizer, steps = context.model.optimizer, context.model.iterations
     assert optimizer is not None
     history = context.model.history
@@ -219,8 +220,8 @@ def _ended(context: Context) -> bool:
     return context.learning_rate() <= ENDED * highest
 
 
-def _course(context: Context) -> tuple[np.ndarray, bool]:
-    """The loss of each epoch, and whether it is that of the validation, which is taken
+def _losses(context: Context) -> tuple[np.ndarray, bool]:
+    """The loss of each epoch, and whether it is the validation loss, which is preferred
     where there is one."""
     history = context.model.history
     logs = {} if history is None else history.history
@@ -231,8 +232,9 @@ def _course(context: Context) -> tuple[np.ndarray, bool]:
 
 
 def _logs(context: Context, loss: object) -> np.ndarray:
-    """The logarithm of losses, so that differences are factors. A likelihood is one
-    already: 0.5 log of the squared error where the spread fits it."""
+    """The logarithm of losses, so that differences are factors. A negative
+    log-likelihood is one already: 0.5 log of the squared error, if the predicted
+    variance matches."""
     assert context.loss is not None
     values = np.asarray(loss, np.float64)
     if context.loss.kind == "gaussian_nll":
@@ -241,13 +243,13 @@ def _logs(context: Context, loss: object) -> np.ndarray:
 
 
 def _trend(y: np.ndarray) -> tuple[float, bool]:
-    """The least-squares line through y: exp of its change from end to end, and whether
-    it falls by more than its standard error times `SURE`."""
+    """Of the least-squares line through y: exp of its change from end to end, and
+    whether its slope is more than `SIGMAS` standard errors below 0."""
     t = np.arange(len(y)) - (len(y) - 1) / 2.0
     slope = float((t * y).sum() / (t**2).sum())
-    rest = y - y.mean() - slope * t
-    error = float(np.sqrt((rest**2).sum() / max(len(y) - 2, 1) / (t**2).sum()))
-    return float(np.exp(slope * (len(y) - 1))), -slope > SURE * error
+    residuals = y - y.mean() - slope * t
+    error = float(np.sqrt((residuals**2).sum() / max(len(y) - 2, 1) / (t**2).sum()))
+    return float(np.exp(slope * (len(y) - 1))), -slope > SIGMAS * error
 
 
 CHECKS = (too_few_steps, learning_rate)

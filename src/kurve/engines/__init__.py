@@ -1,4 +1,4 @@
-"""Engines: ways to run a plan. `get_engine` finds the one to use."""
+"""Engines: ways to run a plan. `get_engine` gives the one to use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from kurve.engines.base import Job as Job
 from kurve.engines.base import Program as Program
 from kurve.engines.base import State as State
 from kurve.engines.base import aligned_zeros as aligned_zeros
+from kurve.engines.base import run_job as run_job
 from kurve.errors import lookup
 
 MOST_THREADS = 64
-"""As in the core."""
+"""The limit in the core."""
 
 _loaded: dict[str, Engine] = {}
 _default: list[str] = []
@@ -34,7 +35,7 @@ def _native() -> Engine:
     except ImportError as error:
         warnings.warn(
             "[kurve] the compiled engine could not be loaded, so the slower reference "
-            f"engine (pure NumPy) serves in its place. Reason: {error}. Try "
+            f"engine (pure NumPy) is used instead. Reason: {error}. Try "
             "reinstalling kurve with a C++ compiler present, or "
             "kurve.set_engine('reference') to choose it without this warning.",
             RuntimeWarning,
@@ -49,12 +50,20 @@ _ENGINES: dict[str, Callable[[], Engine]] = {"native": _native, "reference": _re
 
 @entry
 def get_engine(engine: str | Engine | None = None) -> Engine:
-    """The engine of that name.
+    """The engine with that name, or the one in use.
 
     Args:
         engine: "native" (compiled), "reference" (NumPy), an engine object, or None for
-            the one `set_engine` or the environment variable KURVE_ENGINE chose, else
-            "native".
+            the one chosen by `set_engine` or the environment variable KURVE_ENGINE,
+            else "native".
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: neither a name nor an engine.
+
+    Example:
+        >>> kurve.get_engine("reference").name
+        'reference'
     """
     if engine is None:
         engine = _default[0] if _default else os.environ.get("KURVE_ENGINE") or "native"
@@ -73,10 +82,18 @@ def get_engine(engine: str | Engine | None = None) -> Engine:
 
 @entry
 def set_engine(engine: str) -> None:
-    """Choose the engine of all models that are compiled from now on.
+    """Set the engine of all models that are compiled from now on.
 
     Args:
         engine: "native" or "reference".
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> kurve.set_engine("native")
+        >>> kurve.get_engine().name
+        'native'
     """
     get_engine(engine)
     _default[:] = [engine]
@@ -84,11 +101,20 @@ def set_engine(engine: str) -> None:
 
 @entry
 def set_threads(threads: int) -> None:
-    """Number of threads of the native engine. Results do not depend on it.
+    """Set the number of threads of the native engine; results do not depend on it.
 
     Args:
-        threads: at least 1. The default is the cores this process may use (affinity
-            and cgroup quota), or the environment variable KURVE_NUM_THREADS.
+        threads: at least 1. The default is the number of cores that this process may
+            use (affinity and cgroup quota), or the environment variable
+            KURVE_NUM_THREADS.
+
+    Raises:
+        ValueError: not an integer of at least 1.
+
+    Example:
+        >>> kurve.set_threads(2)
+        >>> kurve.get_threads()
+        2
     """
     is_count = isinstance(threads, int) and not isinstance(threads, bool)
     if not is_count or not 1 <= threads <= MOST_THREADS:
@@ -104,7 +130,13 @@ def set_threads(threads: int) -> None:
 
 @entry
 def get_threads() -> int:
-    """Number of threads of the native engine."""
+    """The number of threads of the native engine.
+
+    Example:
+        >>> kurve.set_threads(2)
+        >>> kurve.get_threads()
+        2
+    """
     get_engine("native")
     from kurve import _core
 

@@ -1,15 +1,14 @@
 """The protocol between models and engines: a plan goes in, a program comes out.
 
     engine.compile(plan) -> Program
-    engine.train(jobs) -> errors                         many programs at once
-    program.train(state, batches, first, last, totals)   steps first..last-1
-    program.test(state, batches, totals)                 loss and metrics, no update
+    engine.train(jobs) -> errors           steps of one program, or of many side by side
+    program.test(state, batches, totals)   loss and metrics, no update
     program.predict(state, x) -> y
     program.gradient(state, batches, step) -> (loss, gradient)
     program.jacobian(state, x) -> (y, jacobian)
 
-An engine may keep what it likes inside a program (scratch memory, a copy of the weights
-on a device), but all that a model *is* lives in `State`, in NumPy arrays, and is right
+An engine may keep anything inside a program (scratch memory, a copy of the weights on a
+device), but the state of a model is in `State`, in NumPy arrays, and is correct
 whenever a call has returned or raised.
 """
 
@@ -25,23 +24,23 @@ from kurve.errors import NonFiniteError
 from kurve.plan import ALIGNMENT, Plan
 
 NUMERICS = 2
-"""Version of the numbers: one more with each change of the code after which the same
-call gives other bits."""
+"""Version of the numbers, increased with each change after which the same call gives
+other bits."""
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
-    """All that training changes. Engines update the arrays in place.
+    """Everything that training changes. Engines update the arrays in place.
 
     params:  (P,)   trainable and frozen variables, flat; float32 (the reference engine
                     also takes float64)
-    buffers: (S,)   variables that no gradient reaches, flat; same dtype. `train` alone
+    buffers: (S,)   variables that no gradient reaches, flat; same dtype. Training alone
                     writes some of them (the moving statistics of batch
                     normalization), each step at the point where its update is applied
     slots:   (K, P) the optimizer's vectors, in the order `kurve.optimizers` gives
     scalars: (J,)   the optimizer's running numbers, float64 (Nadam's product of
                     momenta)
-    step:    the number of updates done
+    step:    number of updates done
     seed:    64-bit key of every random stream of this model
     """
 
@@ -61,7 +60,7 @@ def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
     return raw[start : start + size].reshape(shape)
 
 
-@dataclass
+@dataclass(eq=False)
 class Batches:
     """Rows of data and the steps that divide them.
 
@@ -104,42 +103,21 @@ class Batches:
         return len(self.bounds) - 1
 
     def only(self, step: int, count: int = 1) -> Batches:
-        """The batches of one step, or of `count` steps, alone."""
+        """The batches of `count` steps from that step on, to test."""
         bounds = self.bounds[step : step + count + 1]
         return replace(self, bounds=bounds, learning_rates=None)
 
     def rows(self, step: int) -> np.ndarray | slice:
-        """Index of the rows of one step."""
+        """Index of the rows of a step."""
         first, last = int(self.bounds[step]), int(self.bounds[step + 1])
         return slice(first, last) if self.order is None else self.order[first:last]
 
 
 class Program(Protocol):
-    """A plan made ready to run. `totals` is float64 (plan.totals_size,), added to in
+    """A plan that is ready to run. `totals` is float64 (plan.totals_size,), added to in
     place: the sum of batch loss x rows, the rows, then each metric's accumulators."""
 
     plan: Plan
-
-    def train(
-        self,
-        state: State,
-        batches: Batches,
-        first: int,
-        last: int,
-        totals: np.ndarray,
-    ) -> None:
-        """Do the steps first..last-1: forward, loss, backward, clip, update.
-
-        Adds each finished step to `state.step` and `totals`. Dropout of a step is
-        keyed by `state.step`, so a run that is cut anywhere goes on with the same bits.
-
-        Raises:
-            NonFiniteError: the loss, a gradient, the new value of a moving statistic or
-                the update itself of a step is NaN or infinite (looked at in this order,
-                variables in the plan's). Of that step nothing is applied, no statistic
-                either; all before it are.
-            KeyboardInterrupt, MemoryError: after a whole number of steps.
-        """
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         """Add loss and metrics of every batch, in inference mode, to `totals`."""
@@ -148,7 +126,7 @@ class Program(Protocol):
         """Output for x (n, *input_shape), float32 or uint8, in inference mode:
         (n, *output_shape). Of several inputs x is a tuple, of several heads the result.
 
-        A row's bits do not depend on the other rows in x.
+        The bits of a row do not depend on the other rows in x.
         """
 
     def gradient(
@@ -163,9 +141,13 @@ class Program(Protocol):
         o of sample i. Columns of frozen variables and of padding are zero."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """One call of `Program.train`, to be done beside others."""
+    """Training steps to do: first..last-1 of the batches.
+
+    state, totals: updated in place, step by step
+    batches:       with learning rates
+    """
 
     program: Program
     state: State
@@ -177,13 +159,13 @@ class Job:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A way to run plans. Two engines given equal arguments compute equal numbers, to
+    """A way to run plans. Given equal arguments, engines compute equal numbers, within
     the tolerance of `tests/engines/tolerances.py`."""
 
     name: str
 
     def compile(self, plan: Plan) -> Program:
-        """Make `plan` ready to run.
+        """The program of a plan.
 
         Raises:
             NotImplementedError: the plan holds an op, loss, metric or optimizer that
@@ -191,14 +173,31 @@ class Engine(Protocol):
         """
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        """`Program.train` for each job, side by side where the engine can.
+        """Do the steps of each job, side by side where the engine can: forward, loss,
+        backward, clip, update.
 
-        The programs are this engine's own, the states and totals all different. The
+        Adds each finished step to `state.step` and `totals`. Dropout of a step is keyed
+        by `state.step`, so training that is interrupted anywhere resumes with the same
+        bits. The programs are this engine's, the states and totals all different; the
         bits are those of one job after the other.
 
         Returns:
-            For each job None, or the error that ended it.
+            For each job None, or the error that ended it: the loss, a gradient, the new
+            value of a moving statistic or the update of a step is NaN or infinite
+            (checked in this order, variables in that of the plan). Of that step nothing
+            is applied, not even a statistic; all steps before it are.
 
         Raises:
-            KeyboardInterrupt: each job after a whole number of steps.
+            KeyboardInterrupt, MemoryError: each job after a whole number of steps.
         """
+
+
+def run_job(engine: Engine, job: Job) -> None:
+    """Do a single job.
+
+    Raises:
+        NonFiniteError: the error that ended it.
+    """
+    (error,) = engine.train([job])
+    if error is not None:
+        raise error

@@ -1,7 +1,7 @@
 """The native engine: plans run by the compiled core, `kurve._core`.
 
-Python lowers a plan once; each call then hands over the arrays of a `State` and of
-`Batches` and is back when whole steps are done.
+Python lowers a plan once; each call then passes the arrays of a `State` and of
+`Batches`, and returns after whole steps.
 """
 
 from __future__ import annotations
@@ -31,25 +31,13 @@ class NativeProgram:
         self._core = _core.Program(
             [list(shape) for shape in plan.inputs],
             [_op(op, plan) for op in plan.ops],
-            [_slot(slot) for slot in plan.params],
-            [_slot(slot) for slot in plan.buffers],
+            [_variable(variable) for variable in plan.params],
+            [_variable(variable) for variable in plan.buffers],
             [_head(head) for head in plan.heads],
             None
             if plan.optimizer is None
             else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
         )
-
-    def train(
-        self,
-        state: State,
-        batches: Batches,
-        first: int,
-        last: int,
-        totals: np.ndarray,
-    ) -> None:
-        (error,) = _train([Job(self, state, batches, first, last, totals)])
-        if error is not None:
-            raise error
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
@@ -92,22 +80,18 @@ class NativeEngine:
         return NativeProgram(plan)
 
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-        return _train(jobs)
-
-
-def _train(jobs: Sequence[Job]) -> list[NonFiniteError | None]:
-    starts = [job.state.step for job in jobs]
-    # The core sets state.step itself: no signal can come between the two.
-    found = _core.train([_job(job) for job in jobs])
-    errors: list[NonFiniteError | None] = []
-    for job, start, what in zip(jobs, starts, found, strict=True):
-        if not what:
-            errors.append(None)
-            continue
-        assert job.batches.learning_rates is not None
-        rate = float(job.batches.learning_rates[job.first + job.state.step - start])
-        errors.append(NonFiniteError(what, job.state.step, rate))
-    return errors
+        starts = [job.state.step for job in jobs]
+        # The core sets state.step itself, so that no signal can intervene.
+        non_finite = _core.train([_job(job) for job in jobs])
+        errors: list[NonFiniteError | None] = []
+        for job, start, what in zip(jobs, starts, non_finite, strict=True):
+            if not what:
+                errors.append(None)
+                continue
+            assert job.batches.learning_rates is not None
+            rate = float(job.batches.learning_rates[job.first + job.state.step - start])
+            errors.append(NonFiniteError(what, job.state.step, rate))
+        return errors
 
 
 def _job(job: Job) -> _core.Job:
@@ -133,10 +117,8 @@ def _attrs(spec: Spec | Op) -> dict[str, float | str]:
     }
 
 
-def _slot(slot: VariableSpec) -> _core.VariableSpec:
-    return _core.VariableSpec(
-        slot.name, list(slot.shape), slot.offset, slot.trainable, slot.l1, slot.l2
-    )
+def _variable(v: VariableSpec) -> _core.VariableSpec:
+    return _core.VariableSpec(v.name, list(v.shape), v.offset, v.trainable, v.l1, v.l2)
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:
@@ -145,8 +127,8 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         op.layer,
         list(op.in_shape),
         list(op.out_shape),
-        {role: plan.params.index(slot) for role, slot in op.params.items()},
-        {role: plan.buffers.index(slot) for role, slot in op.buffers.items()},
+        {role: plan.params.index(v) for role, v in op.params.items()},
+        {role: plan.buffers.index(v) for role, v in op.buffers.items()},
         _attrs(op),
     )
     if op.inputs:
@@ -177,7 +159,7 @@ def _tape(tape: Tape) -> _core.Tape:
 
 
 def _floats(params: np.ndarray) -> np.ndarray:
-    """State.params, refused where this engine cannot take them."""
+    """State.params; raises TypeError where they are not float32."""
     if params.dtype != FLOAT32:
         raise TypeError(
             "[native] the native engine computes in float32. "

@@ -1,5 +1,4 @@
-"""Estimators: from a table of numbers and texts to a function, with scikit-learn's
-conventions."""
+"""Estimators with scikit-learn's conventions, for tables of numbers and texts."""
 
 from __future__ import annotations
 
@@ -19,10 +18,18 @@ def load(
     """The estimator in a file that `save` wrote, ready to predict.
 
     Args:
-        custom_objects: classes of one's own by name; see `kurve.models.load_model`.
+        custom_objects: custom classes by name; see `kurve.models.load_model`.
+        path: of the file.
 
     Raises:
         ModelFileError: the file is damaged or holds no estimator.
+
+    Example:
+        >>> X = np.linspace(-1.0, 1.0, 40)[:, None]
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0)
+        >>> model.fit(X, X[:, 0]).save("line.kurve")
+        >>> kurve.estimators.load("line.kurve").predict(X).shape
+        (40,)
     """
     from kurve.estimators import files
 

@@ -1,4 +1,4 @@
-"""Arguments of an estimator's constructor in files, where they must be JSON."""
+"""The arguments of an estimator's constructor as JSON, for files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, optimizers
+from kurve.core.arrays import scalar
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
 REAL = ("alpha", "dropout", "learning_rate", "validation_fraction")
-"""Parameters that are numbers, or a name."""
+"""Parameters that are a number or a name."""
 
 
 def plain(name: str, value: Any) -> Any:
-    """A parameter as JSON can hold it."""
+    """A parameter as JSON."""
     if isinstance(value, Sequential):
         return {"sequential": value.get_config()}
     if isinstance(value, Optimizer):
@@ -26,7 +27,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, activations.Activation):
         return activations.to_config(value)
     if name == "class_weight" and isinstance(value, Mapping):
-        return {"pairs": [[_scalar(k), float(w)] for k, w in value.items()]}
+        return {"pairs": [[scalar(k), float(w)] for k, w in value.items()]}
     if name == "random_state" and not isinstance(value, (int, np.integer)):
         return None
     if name == "engine" and value is not None and not isinstance(value, str):
@@ -35,15 +36,11 @@ def plain(name: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, (tuple, list)):
         return [int(v) for v in value]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return scalar(value)
 
 
 def from_plain(name: str, value: Any) -> Any:
-    """The parameter that `plain` has written."""
+    """The inverse of `plain`."""
     if name == "hidden_layer_sizes" and isinstance(value, Mapping):
         return Sequential.from_config(value["sequential"])
     if name == "hidden_layer_sizes" and isinstance(value, list):

@@ -1,12 +1,12 @@
 """From the columns of a table to one matrix of float64.
 
-    table = read_table("fit", X)            numbers and texts apart, names kept
-    columns = Columns.learn(table, missing) levels, medians, what has gaps
+    table = read_table("fit", X)                  numbers and texts, separately
+    columns = Columns.learn("fit", table, impute) levels, medians, missing values
     matrix, unseen = columns.encode("predict", table)
 
-The matrix holds the numeric columns (booleans are 0 and 1), then for every column that
-had gaps a column that is 1 where the value was missing, then for every text or
-categorical column one column a level (one-hot).
+The matrix holds the numeric columns (booleans are 0 and 1), then for each column with
+missing values an indicator that is 1 where the value was missing, then for each text or
+categorical column one column per level (one-hot).
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core.arguments import has_lone_surrogate
 from kurve.core.entries import warn
 from kurve.estimators.frames import Table, levels_of
 
 MAX_LEVELS, FEW_LEVELS = 256, 50
-"""Levels beyond which a column is taken for a name of the rows, not a category; and
-levels up to which it is one however few rows there are."""
+"""Most levels of a category: a column with more is taken for an identifier of the
+rows. And the levels up to which a column is a category, however few rows there are."""
 
 Level = str | int | float | bool
 
 
 @dataclass
 class Columns:
-    """What was learnt of a table's columns.
+    """What was learned about a table's columns.
 
     names, width, numeric: as in `Table`
-    fills:  (len(numeric),) the median of each numeric column
-    gaps:   positions of the columns that had missing values
-    levels: by position, the levels of each text or categorical column, in order
-    common: by position, the most frequent level
-    impute: whether missing values are filled in, or refused
+    medians: (len(numeric),) of each numeric column, in place of missing values
+    with_missing: positions of the columns that had missing values
+    levels:  by position, the levels of each text or categorical column, in order
+    common:  by position, the most frequent level
+    impute:  whether missing values are imputed, or refused
     """
 
     names: list[str] | None
     width: int
     numeric: list[int]
-    fills: np.ndarray
-    gaps: list[int]
+    medians: np.ndarray
+    with_missing: list[int]
     levels: dict[int, list[Level]]
     common: dict[int, Level]
     impute: bool
@@ -55,7 +56,7 @@ class Columns:
         """The columns of training data.
 
         Args:
-            more: whether more rows are to come.
+            more: whether more rows will follow.
 
         Raises:
             ValueError: missing values that are not to be imputed, infinite ones, a
@@ -63,17 +64,17 @@ class Columns:
                 as rows.
         """
         refuse_bad_values(where, table, impute)
-        empty = np.isnan(table.numbers)
-        hole = empty.any(axis=0)
-        fills = np.zeros(len(table.numeric))
+        missing = np.isnan(table.numbers)
+        incomplete = missing.any(axis=0)
+        medians = np.zeros(len(table.numeric))
         for position, column in enumerate(table.numeric):
-            if empty[:, position].all():
+            if missing[:, position].all():
                 raise _no_value(where, table, column)
-            if hole[position]:
-                fills[position] = np.nanmedian(table.numbers[:, position])
+            if incomplete[position]:
+                medians[position] = np.nanmedian(table.numbers[:, position])
             elif impute:
-                fills[position] = np.median(table.numbers[:, position])
-        gaps = {c for p, c in enumerate(table.numeric) if hole[p]}
+                medians[position] = np.median(table.numbers[:, position])
+        with_missing = {c for p, c in enumerate(table.numeric) if incomplete[p]}
         levels: dict[int, list[Level]] = {}
         common: dict[int, Level] = {}
         for column, values in table.texts.items():
@@ -84,58 +85,63 @@ class Columns:
             levels[column] = sorted(counts, key=lambda v: (str(type(v)), v))
             common[column] = min(counts, key=lambda v: (-counts[v], str(v)))
             if sum(counts.values()) < table.rows:
-                gaps.add(column)
+                with_missing.add(column)
         return cls(
-            table.names, table.width, list(table.numeric), fills, sorted(gaps),
-            levels, common, impute,
-        )  # fmt: skip
+            table.names,
+            table.width,
+            list(table.numeric),
+            medians,
+            sorted(with_missing),
+            levels,
+            common,
+            impute,
+        )
 
     @property
-    def outputs(self) -> int:
-        """Width of the matrix."""
-        return self.plain + sum(map(len, self.levels.values()))
+    def matrix_width(self) -> int:
+        """Number of the matrix's columns."""
+        return self._first_level + sum(map(len, self.levels.values()))
 
     @property
-    def plain(self) -> int:
-        """How many of the matrix's columns are numbers and marks of gaps; the others
-        are levels."""
-        return len(self.numeric) + len(self.gaps)
+    def _first_level(self) -> int:
+        """The matrix's column where the levels start."""
+        return len(self.numeric) + len(self.with_missing)
 
     def encode(
         self, where: str, table: Table, strict: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The matrix (n, outputs) and which rows hold a level that training has not
-        seen, bool (n,). Such a level has 0 in all columns of its one-hot code.
+        """The matrix (n, matrix_width), and which rows hold a level that was not in the
+        training data, bool (n,). Such a level has 0 in all its one-hot columns.
 
         Args:
             strict: refuse unseen levels.
 
         Raises:
-            TypeError: a numeric column holds text now, or the other way round.
+            TypeError: a numeric column now holds text, or vice versa.
             ValueError: missing or infinite values, unseen levels.
         """
         self._check_kinds(where, table)
         refuse_bad_values(where, table, self.impute)
         unseen = np.zeros(table.rows, bool)
-        if not self.levels and not self.gaps and not np.isnan(table.numbers).any():
+        missing = np.isnan(table.numbers)
+        if not self.levels and not self.with_missing and not missing.any():
             return table.numbers, unseen
-        matrix = np.zeros((table.rows, self.outputs), np.float64)
-        empty = np.isnan(table.numbers)
-        matrix[:, : len(self.numeric)] = np.where(empty, self.fills, table.numbers)
-        place = {column: position for position, column in enumerate(self.numeric)}
-        for position, column in enumerate(self.gaps, len(self.numeric)):
+        matrix = np.zeros((table.rows, self.matrix_width), np.float64)
+        matrix[:, : len(self.numeric)] = np.where(missing, self.medians, table.numbers)
+        index = {column: position for position, column in enumerate(self.numeric)}
+        for position, column in enumerate(self.with_missing, len(self.numeric)):
             matrix[:, position] = (
-                empty[:, place[column]]
-                if column in place
+                missing[:, index[column]]
+                if column in index
                 else [v is None for v in table.texts[column]]
             )
-        start = self.plain
+        start = self._first_level
         for column, levels in self.levels.items():
             number = {level: i for i, level in enumerate(levels)}
-            most = number[self.common[column]]
+            common = number[self.common[column]]
             values = table.texts[column]
             codes = np.array(
-                [most if v is None else number.get(v, -1) for v in values], np.int64
+                [common if v is None else number.get(v, -1) for v in values], np.int64
             )
             new = codes < 0
             if strict and new.any():
@@ -161,7 +167,7 @@ class Columns:
         ]
         return [
             *(label[c] for c in self.numeric),
-            *(f"{label[c]} missing" for c in self.gaps),
+            *(f"{label[c]} missing" for c in self.with_missing),
             *(f"{label[c]} = {v}" for c, levels in self.levels.items() for v in levels),
         ]
 
@@ -197,7 +203,7 @@ class Columns:
             if was == now:
                 continue
             if was and np.isnan(table.numbers[:, table.numeric.index(column)]).all():
-                # nothing but gaps: a frame cannot tell what kind of column that is
+                # A frame cannot tell the type of a column without any value.
                 position = table.numeric.index(column)
                 table.numbers = np.delete(table.numbers, position, axis=1)
                 table.numeric = [c for c in table.numeric if c != column]
@@ -214,7 +220,8 @@ class Columns:
 
 
 def _are_levels(table: Table, column: int, levels: list[Level]) -> bool:
-    """Make a numeric column categorical where training had numbers as levels."""
+    """Whether a numeric column could be made categorical, because training had numbers
+    as levels."""
     if not all(isinstance(level, (int, float)) for level in levels):
         return False
     position = table.numeric.index(column)
@@ -244,10 +251,13 @@ def _names_message(known: list[str], given: list[str]) -> str:
 
 
 def too_many_levels(levels: int, rows: int | None) -> bool:
-    """Whether a column of so many levels is no category; of the rows as well, if they
-    are known."""
-    repeat = rows is None or levels <= max(FEW_LEVELS, rows / 2)
-    return levels > MAX_LEVELS or not repeat
+    """Whether a column has too many levels to be a category.
+
+    Args:
+        rows: in the table, if known.
+    """
+    repeated = rows is None or levels <= max(FEW_LEVELS, rows / 2)
+    return levels > MAX_LEVELS or not repeated
 
 
 def check_levels(
@@ -258,34 +268,41 @@ def check_levels(
     rows: int,
     more: bool = False,
 ) -> None:
-    """Refuse levels that are no texts or numbers, and a column with so many of them
-    that it must be a name of the rows.
+    """Refuse levels that are neither texts nor numbers, and a column with so many that
+    it must be an identifier of the rows.
 
     Args:
-        more: whether more rows are to come.
+        more: whether more rows will follow.
     """
-    odd = [v for v in counts if not isinstance(v, (str, int, float))]
-    if odd:
+    invalid = [v for v in counts if not isinstance(v, (str, int, float))]
+    if invalid:
         raise TypeError(
             f"[{where}] the levels of {table.label(column)} must be texts or numbers. "
-            f"Received: {odd[0]!r} of type {type(odd[0]).__name__}. "
+            f"Received: {invalid[0]!r} of type {type(invalid[0]).__name__}. "
             "Try astype(str) on it."
         )
-    odd = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
-    if odd:
+    invalid = [v for v in counts if not isinstance(v, str) and not abs(v) < 1e19]
+    if invalid:
         raise ValueError(
             f"[{where}] the levels of {table.label(column)} must be finite and below "
-            f"1e19 if they are numbers. Received: {odd[0]!r}. Try astype(str) on it."
+            f"1e19 if they are numbers. Received: {invalid[0]!r}. "
+            "Try astype(str) on it."
         )
     if too_many_levels(len(counts), None if more else rows):
         raise ValueError(
             f"[{where}] {table.label(column)} must have at most {MAX_LEVELS} levels, "
-            "because each becomes a column of its own, and of more than "
-            f"{FEW_LEVELS} each twice on average. Received: at least {len(counts)} "
-            f"levels in {rows} rows, such as {next(iter(counts))!r}. Try "
-            "leaving it out if it names the rows, or astype(float) if it holds numbers "
-            "as text."
+            f"because each becomes a column, and if it has more than {FEW_LEVELS}, two "
+            f"rows per level on average. Received: at least {len(counts)} levels in "
+            f"{rows} rows, such as {next(iter(counts))!r}. Try leaving the column out "
+            "if it identifies the rows, or astype(float) if it holds numbers as text."
         )
+    for level in counts:
+        if isinstance(level, str) and has_lone_surrogate(level):
+            raise ValueError(
+                f"[{where}] the levels of {table.label(column)} must be text without "
+                "lone surrogates, which UTF-8 cannot write. "
+                f"Received: {level!r}. Try replacing it by a text without them."
+            )
 
 
 def refuse_bad_values(where: str, table: Table, impute: bool) -> None:
@@ -296,26 +313,26 @@ def refuse_bad_values(where: str, table: Table, impute: bool) -> None:
 
 
 def _refuse_infinite(where: str, table: Table) -> None:
-    bad = np.isinf(table.numbers)
-    if bad.any():
-        row, position = (int(i) for i in np.argwhere(bad)[0])
+    infinite = np.isinf(table.numbers)
+    if infinite.any():
+        row, position = (int(i) for i in np.argwhere(infinite)[0])
         raise ValueError(
             f"[{where}] X must be finite. Received: "
             f"{table.place(row, table.numeric[position])} = "
-            f"{table.numbers[row, position]} ({int(bad.sum())} such values in all). "
-            "Try leaving these rows out."
+            f"{table.numbers[row, position]} ({int(infinite.sum())} such values in "
+            "all). Try leaving these rows out."
         )
 
 
 def _refuse_missing(where: str, table: Table) -> None:
-    bad = np.isnan(table.numbers)
-    count = int(bad.sum()) + sum(
+    missing = np.isnan(table.numbers)
+    count = int(missing.sum()) + sum(
         sum(v is None for v in values) for values in table.texts.values()
     )
     if not count:
         return
-    if bad.any():
-        row, position = (int(i) for i in np.argwhere(bad)[0])
+    if missing.any():
+        row, position = (int(i) for i in np.argwhere(missing)[0])
         column = table.numeric[position]
     else:
         column, row = next(
@@ -333,7 +350,7 @@ def _refuse_missing(where: str, table: Table) -> None:
 
 def _no_value(where: str, table: Table, column: int) -> ValueError:
     return ValueError(
-        f"[{where}] every column must have a value somewhere. Received: "
+        f"[{where}] every column must have at least one value. Received: "
         f"{table.label(column)}, missing in all {table.rows} rows. "
         "Try leaving the column out."
     )

@@ -1,4 +1,4 @@
-"""Every choice that "auto" stands for, in one place.
+"""The hyperparameters that "auto" stands for, in one place.
 
 `choose` is a function of what is known before training: the numbers of rows, features
 and targets, and what the user asked for. Nothing else in the package decides.
@@ -13,73 +13,74 @@ from kurve.activations import Activation
 from kurve.optimizers.schedules import CosineDecay, LearningRateSchedule
 
 SMALL_ROWS = 1000
-"""Rows up to which "auto" takes Levenberg-Marquardt, if the columns are few too."""
+"""Rows up to which "auto" is Levenberg-Marquardt, if there are also few columns."""
 
 SMALL_FEATURES = 4
-"""Columns of the encoded table up to which it does."""
+"""Columns of the encoded table up to which it is."""
 
 SMALL_NETWORK = 500
-"""Parameters up to which it does, targets counted."""
+"""Parameters up to which it is, the outputs for all targets included."""
 
 LM_HIDDEN = (8, 8)
-"""Widths of the network that it trains."""
+"""Widths of the hidden layers that it trains."""
 
 QUANTILES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99)
-"""What a network of quantiles learns; intervals between them are interpolated."""
+"""Quantiles that a network learns; others are interpolated."""
 
 DECILES = 2.5631031
-"""Deviations of a normal law from its 10th to its 90th percentile."""
+"""Standard deviations from the 10th to the 90th percentile of a normal distribution."""
 
 FOLDS = 5
 """Folds of CV+ (Barber et al. 2021 name 5 to 10)."""
 
 CALIBRATION = 0.2
-"""Share of the rows that is kept for conformal intervals."""
+"""Fraction of the rows that is held out for conformal intervals."""
 
 MIN_VALIDATION = 10
-"""Rows of a validation set below which early stopping would follow chance: training
-then goes on to its last epoch."""
+"""Smallest validation set for early stopping. With fewer rows it would follow chance,
+so training runs to its last epoch."""
 
 MIN_CALIBRATION = 30
-"""Rows that must have been held out before interval="auto" trusts their residuals
-rather than the predicted deviation."""
+"""Fewest held-out rows whose residuals interval="auto" trusts more than the predicted
+standard deviation."""
 
 PRIOR_ROWS = 10.0
-"""How many rows with errors of just the predicted size are counted with the held-out
-ones when deviations are corrected by the errors of these."""
+"""Weight of the prior, in rows, when predicted standard deviations are corrected by the
+errors of held-out rows: that many rows count as having errors of the predicted size."""
 
 STREAM_VALIDATION = 10_000
-"""Most rows that are held out where data comes in batches."""
+"""Most rows that are held out when data comes in batches."""
 
 PARTIAL_RATE = 1e-3
-"""Learning rate of `partial_fit`, which cannot know when training will end."""
+"""Learning rate of `partial_fit`, constant because the end of training is unknown."""
 
 RESTARTS, PLATEAU = 2, 0.05
-"""How often Levenberg-Marquardt begins anew from other weights, and the loss, in scaled
-units, below which it need not."""
+"""Most random restarts of Levenberg-Marquardt, and the loss, in scaled units, below
+which there are none."""
 
 BATCH, EPOCHS, ROW_STEPS, MOST_EPOCHS = 32, 40, 60_000, 400
-"""Rows of a step; passes over the data: at least EPOCHS, and over small tables so many
-that ROW_STEPS rows are seen, but no more than MOST_EPOCHS. Measured on the nine UCI
-sets (docs/benchmarks/uci.md); the weights of the best epoch stay."""
+"""Batch size; and epochs: at least EPOCHS, for small tables as many as it takes to
+train on ROW_STEPS rows in total, but at most MOST_EPOCHS. Measured on the nine UCI
+sets (docs/benchmarks/uci.md); the weights of the best epoch are restored."""
 
 HIDDEN, ACTIVATION, RATE = (64, 64), "silu", 1e-2
-"""Of networks that a first-order optimizer trains. Mean RMSE on seven UCI sets relative
-to this choice (geometric mean): relu 1.04, tanh 1.05, (32, 32) 0.99, (128, 128) 1.00,
+"""For networks that a first-order optimizer trains. RMSE on seven UCI sets relative to
+this choice (geometric mean): relu 1.04, tanh 1.05, (32, 32) 0.99, (128, 128) 1.00,
 (64, 64, 64) 0.99, (100,) 1.32; half and twice the rate 0.99; five members 0.96."""
 
 BETA = 0.5
-"""Of `losses.GaussianNLL`: with 0 a network of the article's sine stays at 0.3 to 0.9
-(mean squared error), with 0.5 it reaches 0.002; on UCI's energy the RMSE halves."""
+"""Of `losses.GaussianNLL`: on the sine of the paper, training gets stuck at a mean
+squared error of 0.3 to 0.9 with 0, and reaches 0.002 with 0.5; on UCI's energy set the
+RMSE halves."""
 
 WARM_UP, FIRST, LAST = 0.15, 0.05, 1e-3
-"""The one-cycle schedule: share of the steps that rise, first and last learning rate as
-parts of the highest. Source: Smith & Topin 2018."""
+"""The one-cycle schedule: fraction of the steps with a rising rate; first and last rate
+as fractions of the highest. Source: Smith & Topin 2018."""
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How to train.
+    """How to train a network.
 
     hidden:        widths of the hidden layers
     activation:    of the hidden layers
@@ -112,7 +113,7 @@ def choose(
     hidden: tuple[int, ...] | None = None,
     full_batch: bool = True,
 ) -> Hyperparameters:
-    """What to do with a table of that size.
+    """The hyperparameters for a table of that size.
 
     Args:
         rows: different rows to train with.
@@ -121,18 +122,18 @@ def choose(
         classify: whether the targets are classes.
         solver, likelihood, interval: what the user asked for; "auto" leaves it open.
         hidden: widths that the user chose, or None.
-        full_batch: whether nothing that the user asked for needs small batches.
+        full_batch: whether the other arguments allow a full-batch solver.
     """
     if likelihood == "auto":
         likelihood = "quantile" if interval == "quantile" else "auto"
     if solver == "auto":
         small = rows <= SMALL_ROWS and features <= SMALL_FEATURES
-        plain = likelihood in ("auto", "none") and not classify
+        squared = likelihood in ("auto", "none") and not classify
         widths = (features, *(hidden or LM_HIDDEN), targets)
         size = sum((i + 1) * o for i, o in pairwise(widths))
         small = small and full_batch and size <= SMALL_NETWORK
-        solver = "lm" if small and plain else "adam"
-    whole = solver in ("lm", "lbfgs")
+        solver = "lm" if small and squared else "adam"
+    is_full_batch = solver in ("lm", "lbfgs")
     if likelihood == "auto":
         likelihood = "none" if solver == "lm" or classify else "gaussian"
     epochs = min(max(EPOCHS, ROW_STEPS // rows), MOST_EPOCHS)
@@ -140,30 +141,30 @@ def choose(
     return Hyperparameters(
         hidden=hidden or (LM_HIDDEN if lm else HIDDEN),
         activation="tanh" if lm else ACTIVATION,
-        solver=solver if whole else None,
+        solver=solver if is_full_batch else None,
         likelihood=likelihood,
         learning_rate=RATE,
         batch_size=BATCH,
         epochs=epochs,
-        patience=epochs,  # the cycle comes to its end
+        patience=epochs,  # the one-cycle schedule runs to its end
         iterations=1000 if solver == "lbfgs" else 200,
     )
 
 
 def schedule(peak: float, steps: int) -> LearningRateSchedule | float:
-    """One cycle: up to the peak, then down along half a cosine.
+    """The one-cycle schedule: a linear rise to the peak, then half a cosine down.
 
     Args:
         peak: the highest learning rate.
-        steps: of the whole training.
+        steps: of the entire training.
     """
-    warm = int(WARM_UP * steps)
+    rising = int(WARM_UP * steps)
     if steps < 4:
         return peak
     return CosineDecay(
         initial_learning_rate=peak * FIRST,
-        decay_steps=steps - warm,
+        decay_steps=steps - rising,
         alpha=LAST,
         warmup_target=peak,
-        warmup_steps=warm,
+        warmup_steps=rising,
     )

@@ -1,4 +1,4 @@
-"""Errors and warnings that are scikit-learn's too, where a program uses it."""
+"""Errors and warnings that are also scikit-learn's, in programs that use it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class NotFittedError(ValueError, AttributeError):
-    """An estimator was asked for something that only `fit` can give it.
+    """An estimator was used before `fit`.
 
-    In a program that has imported scikit-learn the error raised is also a
+    In a program that has imported scikit-learn, the error raised is also a
     sklearn.exceptions.NotFittedError.
     """
 
@@ -27,7 +27,8 @@ def _not_fitted(message: str) -> NotFittedError:
     if theirs is None:
         return NotFittedError(message)
 
-    def reduce(self: Any) -> Any:  # the class below has no place to be imported from
+    # Pickle cannot import the class below, which is created at run time.
+    def reduce(self: Any) -> Any:
         return _not_fitted, (str(self),)
 
     both = type("NotFittedError", (NotFittedError, theirs), {"__reduce__": reduce})
@@ -36,6 +37,6 @@ def _not_fitted(message: str) -> NotFittedError:
 
 
 def conversion_warning() -> type[UserWarning]:
-    """scikit-learn's DataConversionWarning where that is loaded, else UserWarning."""
+    """scikit-learn's DataConversionWarning if it is loaded, else UserWarning."""
     module = sys.modules.get("sklearn.exceptions")
     return getattr(module, "DataConversionWarning", UserWarning)

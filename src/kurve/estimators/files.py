@@ -1,26 +1,26 @@
-"""Files of estimators: a file of `kurve.saving` with all that prediction and further
-training need: parameters, columns, scales, members, folds and what was held out.
+"""Files of estimators: a file of `kurve.saving` with everything that prediction and
+further training need: parameters, columns, scales, members, folds, held-out errors.
 
     kind         "estimator"
     estimator    the description below, of kind "Regressor" or "Classifier"
-    assessed     of `kurve fit`: whether its errors on held-out rows were told
+    assessed     by `kurve fit`: whether it has printed the errors on held-out rows
 
     columns/fills, inputs/..., outputs/..., novelty/..., noise, spread, ...   float64
     history/NAME                    float64
-    models/MEMBER/PLACE             float32, the weights of each member
-    folds/NUMBER/PLACE              the same of the models of CV+
-    training/MEMBER/slots, scalars  after `partial_fit`, whose next call goes on with
-                                    them
+    models/MEMBER/INDEX             float32, the weights of each member
+    folds/NUMBER/INDEX              the same for the models of CV+
+    training/MEMBER/slots, scalars  optimizer state after `partial_fit`, whose next call
+                                    continues from it
 
 Reading a file never executes anything: classes come from closed tables or from the
-caller, and every array is compared with what the others say before the estimator is
-made.
+caller, and every array is checked against the others before the estimator is built.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from kurve.estimators.arguments import from_plain, plain
 from kurve.estimators.base import Estimator
 from kurve.estimators.classifier import Classifier
 from kurve.estimators.columns import Columns
+from kurve.estimators.fitted import ClassificationHead, Fitted, RegressionHead
 from kurve.estimators.intervals import Conformal, CrossValidation
 from kurve.estimators.novelty import Novelty
 from kurve.estimators.parameters import MAX_MEMBERS
@@ -52,9 +53,23 @@ CLASSES: dict[str, type[Regressor | Classifier]] = {
     "Classifier": Classifier,
 }
 KINDS = {"U": str, "i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_}
-"""Kinds of labels and how they are kept."""
+"""Kinds of labels, and the type that each is stored as."""
 
 _SCALER = ("mean", "deviation", "low", "high")
+_FIELDS = (
+    "class_name",
+    "parameters",
+    "columns",
+    "model",
+    "members",
+    "folds",
+    "threshold",
+    "iterations",
+    "outputs",
+    "target_names",
+    "seeds",
+    "training",
+)
 
 
 def save(
@@ -65,7 +80,7 @@ def save(
     """Write a fitted estimator.
 
     Args:
-        assessed: whether it has been; None where nobody says.
+        assessed: whether it has been assessed; None if unknown.
     """
     path = saving.checked_ending("save", filepath, ".kurve")
     if type(estimator) not in CLASSES.values():
@@ -73,11 +88,12 @@ def save(
             f"[save] a file holds one of {', '.join(CLASSES)}. Received: an object of "
             f"type {type(estimator).__name__}. Try pickle."
         )
-    info, tensors = _packed(estimator)
+    fitted = replace(estimator.fitted_, target_names=estimator.target_names_)
+    info, tensors = _packed(estimator, fitted)
     for name, tensor in tensors.items():
         if not name.startswith("history/") and not np.isfinite(tensor).all():
             raise ValueError(
-                "[save] all that was learnt must be finite. Received: NaN or infinity "
+                "[save] all learned values must be finite. Received: NaN or infinity "
                 f"in {name!r}. Try a lower learning rate, or scale=True."
             )
     if assessed is not None:
@@ -85,13 +101,13 @@ def save(
     saving.write(path, info, tensors)
 
 
-def check(where: str, estimator: Estimator) -> None:
-    """Refuse an estimator that a file has no place for.
+def check(where: str, estimator: Estimator, fitted: Fitted[Any]) -> None:
+    """Refuse an estimator that a file cannot hold.
 
     Args:
-        estimator: all but trained: what training finds out may be anything.
+        fitted: its record before training, whose numbers may be anything.
     """
-    writing.check(where, *_packed(estimator))
+    writing.check(where, *_packed(estimator, fitted))
 
 
 @entry
@@ -109,37 +125,38 @@ def load(
         description = models.description(file, "estimator")
         top = description.table("kind", "estimator", optional=("assessed",))
         if "assessed" in top:
-            top["assessed"].flag()
+            top["assessed"].boolean()
         estimator = _unpacked(top["estimator"], _Arrays(file))
-        file.finish()
+        file.expect_all_claimed()
         return estimator
 
 
-def _packed(estimator: Estimator) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _packed(
+    estimator: Estimator, fitted: Fitted[Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a fitted estimator."""
     with registry.collect_custom():
-        described, tensors = _described(estimator)
+        described, tensors = _described(estimator, fitted)
     return {"kind": "estimator", "estimator": described}, tensors
 
 
 def _described(
-    estimator: Estimator,
+    estimator: Estimator, fitted: Fitted[Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    columns, tensors = estimator._columns, _Tensors()
-    tensors.scaler("inputs", estimator._inputs)
-    tensors["columns/fills"] = columns.fills
-    novelty = estimator._novelty
+    columns, tensors = fitted.columns, _Tensors()
+    tensors.scaler("inputs", fitted.inputs)
+    tensors["columns/fills"] = columns.medians
+    novelty = fitted.novelty
     tensors["novelty/low"], tensors["novelty/high"] = novelty.low, novelty.high
     tensors["novelty/sample"] = novelty.sample
-    tensors |= models.history_tensors(estimator.history_)
-    folds = getattr(estimator, "_folds", [])
-    for kind, networks in (("models", estimator.models_), ("folds", folds)):
+    tensors |= models.history_tensors(fitted.history)
+    for kind, networks in (("models", fitted.members), ("folds", fitted.folds)):
         for number, network in enumerate(networks):
-            for place, weight in enumerate(network.weights):
-                tensors[f"{kind}/{number}/{place}"] = weight.value
+            for index, weight in enumerate(network.weights):
+                tensors[f"{kind}/{number}/{index}"] = weight.value
     training = None
-    if getattr(estimator, "_partial", False):
-        training = _training(estimator.models_, tensors)
+    if fitted.partial:
+        training = _training(fitted.members, tensors)
     described: dict[str, Any] = {
         "class_name": type(estimator).__name__,
         "parameters": {k: plain(k, v) for k, v in estimator.get_params().items()},
@@ -147,45 +164,48 @@ def _described(
             "names": columns.names,
             "width": columns.width,
             "numeric": columns.numeric,
-            "gaps": columns.gaps,
+            "gaps": columns.with_missing,
             "levels": [[c, levels] for c, levels in columns.levels.items()],
             "common": [[c, level] for c, level in columns.common.items()],
             "impute": columns.impute,
         },
-        "model": estimator.models_[0].get_config(),
-        "members": len(estimator.models_),
-        "folds": len(folds),
+        "model": fitted.members[0].get_config(),
+        "members": len(fitted.members),
+        "folds": len(fitted.folds),
         "threshold": novelty.threshold,
-        "iterations": estimator.n_iter_,
-        "outputs": estimator.n_outputs_,
-        "target_names": getattr(estimator, "target_names_", None),
-        "seeds": [network._seed for network in [*estimator.models_, *folds]],
+        "iterations": fitted.iterations,
+        "outputs": fitted.targets,
+        "target_names": fitted.target_names,
+        "seeds": [
+            network._network.seed for network in [*fitted.members, *fitted.folds]
+        ],
         "training": training,
     }
-    if isinstance(estimator, Classifier):
-        described["classes"] = estimator.classes_.tolist()
-        kind = estimator.classes_.dtype.kind
+    head = fitted.head
+    if isinstance(head, ClassificationHead):
+        described["classes"] = head.classes.tolist()
+        kind = head.classes.dtype.kind
         described["class_kind"] = "U" if kind == "O" else kind
-    if isinstance(estimator, Regressor):
-        tensors.scaler("outputs", estimator._outputs)
-        tensors["noise"] = estimator._noise
-        tensors["spread"] = estimator._spread
-        described |= {"likelihood": estimator._likelihood, "flat": estimator._flat}
-        if estimator._conformal is not None:
-            tensors["conformal/scores"] = estimator._conformal.scores
-            tensors["conformal/weights"] = estimator._conformal.weights
-        if estimator._cross is not None:
-            tensors["cross/scores"] = estimator._cross.scores
-            tensors["cross/fold_of"] = estimator._cross.fold_of
+    if isinstance(head, RegressionHead):
+        tensors.scaler("outputs", head.outputs)
+        tensors["noise"] = head.noise
+        tensors["spread"] = head.std_scale
+        described |= {"likelihood": head.likelihood, "flat": head.flat}
+        if head.conformal is not None:
+            tensors["conformal/scores"] = head.conformal.scores
+            tensors["conformal/weights"] = head.conformal.weights
+        if head.cross is not None:
+            tensors["cross/scores"] = head.cross.scores
+            tensors["cross/fold_of"] = head.cross.fold_of
     return described, tensors
 
 
 def _training(
     networks: Sequence[Sequential], tensors: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """What the next call of `partial_fit` goes on with."""
+    """What the next call of `partial_fit` continues from."""
     for number, network in enumerate(networks):
-        _, state = network._built("save")
+        _, state = network._network.require_built("save")
         tensors[f"training/{number}/slots"] = state.slots
         tensors[f"training/{number}/scalars"] = state.scalars
     return {
@@ -195,7 +215,7 @@ def _training(
 
 
 class _Arrays:
-    """The arrays of a file, each taken once and compared with what it must be."""
+    """The arrays of a file, each read once and checked."""
 
     def __init__(self, file: Reader) -> None:
         self.file = file
@@ -203,85 +223,87 @@ class _Arrays:
     def __contains__(self, name: str) -> bool:
         return name in self.file.entries
 
-    def wrong(self, name: str, what: str) -> saving.ModelFileError:
-        return Field(self.file.path, f"tensors.{name}", None).wrong(what)
+    def error(self, name: str, problem: str) -> saving.ModelFileError:
+        return Field(self.file.path, f"tensors.{name}", None).error(problem)
 
     def take(
         self, name: str, *shape: int | None, dtype: Any = np.float64
     ) -> np.ndarray:
         """The array of that name; None in the shape is any size."""
-        self.file.take(name, shape, dtype)
+        self.file.claim(name, shape, dtype)
         array = self.file.read(name)
         models.check_finite(self.file, name, array)
         return array
 
     def scaler(self, name: str, width: int) -> Scaler:
-        found = Scaler(*(self.take(f"{name}/{part}", width) for part in _SCALER))
-        if not (found.deviation > 0).all():
-            raise self.wrong(f"{name}/deviation", "it is not above 0")
-        return found
+        scaler = Scaler(*(self.take(f"{name}/{part}", width) for part in _SCALER))
+        if not (scaler.deviation > 0).all():
+            raise self.error(f"{name}/deviation", "it is not above 0")
+        return scaler
 
 
 def _unpacked(top: Field, arrays: _Arrays) -> Regressor | Classifier:
     """The estimator that a file describes."""
     regression = ("likelihood", "flat")
     classification = ("classes", "class_kind")
-    fields = top.table(
-        *("class_name", "parameters", "columns", "model", "members", "folds"),
-        *("threshold", "iterations", "outputs", "target_names", "seeds", "training"),
-        optional=(*regression, *classification),
-    )
+    fields = top.table(*_FIELDS, optional=(*regression, *classification))
     name = fields["class_name"].text()
     if name not in CLASSES:
-        raise fields["class_name"].wrong(f"it is none of {', '.join(CLASSES)}")
-    own, others = regression, classification
+        raise fields["class_name"].error(f"it is none of {', '.join(CLASSES)}")
+    required, others = regression, classification
     if name == "Classifier":
-        own, others = others, own
-    top.table(*(key for key in fields if key not in others), *own)
+        required, others = others, required
+    top.table(*(key for key in fields if key not in others), *required)
     estimator = _estimator(CLASSES[name], fields["parameters"])
     columns = _columns(fields["columns"], arrays)
-    wide = columns.outputs
-    targets = fields["outputs"].whole(1, 2**31)
-    fitted: dict[str, Any] = {
-        "_columns": columns,
-        "_inputs": arrays.scaler("inputs", wide),
-        "_novelty": Novelty(
-            arrays.take("novelty/low", wide, dtype=np.float32),
-            arrays.take("novelty/high", wide, dtype=np.float32),
-            arrays.take("novelty/sample", None, wide, dtype=np.float32),
-            fields["threshold"].number(),
-        ),
-        "history_": models.read_history(arrays.file),
-        "n_features_in_": columns.width,
-        "n_iter_": fields["iterations"].whole(1, 2**31),
-        "n_outputs_": targets,
-        "target_names_": _texts(fields["target_names"]),
-    }
-    if columns.names is not None:
-        fitted["feature_names_in_"] = np.array(columns.names, dtype=object)
-    members = fields["members"].whole(1, MAX_MEMBERS + 1)
-    folds = fields["folds"].whole(0, 10 * MAX_MEMBERS)
-    networks = _networks(fields, arrays, wide, members, folds)
-    fitted["models_"] = networks[:members]
-    if fields["training"].value is not None:
-        _read_training(fields["training"], arrays.file, fitted["models_"])
-        fitted["_partial"] = True
+    width = columns.matrix_width
+    targets = fields["outputs"].integer(1, 2**31)
+    inputs = arrays.scaler("inputs", width)
+    novelty = Novelty(
+        arrays.take("novelty/low", width, dtype=np.float32),
+        arrays.take("novelty/high", width, dtype=np.float32),
+        arrays.take("novelty/sample", None, width, dtype=np.float32),
+        fields["threshold"].number(),
+    )
+    history = models.read_history(arrays.file)
+    iterations = fields["iterations"].integer(1, 2**31)
+    target_names = _texts(fields["target_names"])
+    members = fields["members"].integer(1, MAX_MEMBERS + 1)
+    folds = fields["folds"].integer(0, 10 * MAX_MEMBERS)
+    networks = _networks(fields, arrays, width, members, folds)
+    partial_fitted = fields["training"].value is not None
+    if partial_fitted:
+        _read_training(fields["training"], arrays.file, networks[:members])
     shape = networks[0].output_shape
     outputs = shape[-1] if shape is not None and len(shape) == 2 else None
+    head: RegressionHead | ClassificationHead
     if isinstance(estimator, Classifier):
-        fitted["classes_"] = _classes(fields, outputs)
+        head = ClassificationHead(_classes(fields, outputs))
     else:
-        fitted |= _regression(fields, arrays, targets, outputs)
-        fitted["_folds"] = networks[members:]
-        cross = fitted["_cross"]
+        head = _regression(fields, arrays, targets, outputs)
+        cross = head.cross
         if cross is not None and folds != members * (int(cross.fold_of.max()) + 1):
-            raise fields["folds"].wrong("they do not fit the members")
-    if estimator.engine is not None:  # which `compile` says
-        _, loss = estimator._head(fitted.get("_likelihood", "none"), fitted)
+            raise fields["folds"].error("they do not fit the members")
+    fitted: Fitted[Any] = Fitted(
+        columns,
+        inputs,
+        head,
+        novelty,
+        history,
+        iterations,
+        targets,
+        target_names,
+        partial_fitted,
+        networks[:members],
+        networks[members:],
+    )
+    if estimator.engine is not None:  # which only `compile` sets
+        encoder = estimator._target_encoder(fitted)
+        _, loss = encoder.output_layer(getattr(head, "likelihood", "none"))
         for network in networks:
             if network.optimizer is None:
                 network.compile(loss=loss, engine=estimator.engine)
-    vars(estimator).update(fitted, _learnt=tuple(fitted))
+    estimator._commit(fitted)
     return estimator
 
 
@@ -289,9 +311,9 @@ def _estimator(
     cls: type[Regressor | Classifier], parameters: Field
 ) -> Regressor | Classifier:
     """The estimator before `fit`."""
-    given = parameters.table(*cls._parameter_names())
+    fields = parameters.table(*cls._parameter_names())
     arguments = {
-        name: field.made(partial(from_plain, name)) for name, field in given.items()
+        name: field.convert(partial(from_plain, name)) for name, field in fields.items()
     }
 
     def make(_: Any) -> Regressor | Classifier:
@@ -299,105 +321,98 @@ def _estimator(
         estimator._check_parameters()
         return estimator
 
-    return parameters.made(make)
+    return parameters.convert(make)
 
 
 def _classes(fields: Mapping[str, Field], outputs: int | None) -> np.ndarray:
-    """The labels of a classifier, proven to fit the networks."""
-    given, kind = fields["classes"], fields["class_kind"].text()
+    """The labels of a classifier, checked against the networks."""
+    field, kind = fields["classes"], fields["class_kind"].text()
     if kind not in KINDS:
-        raise fields["class_kind"].wrong(f"it is none of {', '.join(KINDS)}")
-    wanted = {"U": str, "i": int, "u": int, "f": float, "b": bool}[kind]
-    labels = [item.value for item in given.items()]
-    if not all(type(label) is wanted for label in labels):
-        raise given.wrong("its labels are of another kind")
+        raise fields["class_kind"].error(f"it is none of {', '.join(KINDS)}")
+    expected = {"U": str, "i": int, "u": int, "f": float, "b": bool}[kind]
+    labels = [item.value for item in field.items()]
+    if not all(type(label) is expected for label in labels):
+        raise field.error("its labels are of another kind")
     if len(labels) < 2 or labels != sorted(set(labels)):
-        raise given.wrong("there must be two or more, in order")
+        raise field.error("there must be two or more, in order")
     if outputs is None or outputs != (1 if len(labels) == 2 else len(labels)):
-        raise given.wrong("it does not fit the model")
+        raise field.error("it does not fit the model")
 
     def make(_: Any) -> np.ndarray:
         return np.array(labels, dtype=KINDS[kind])
 
-    classes = given.made(make)
+    classes = field.convert(make)
     if len(classes) < 2 or not (classes[1:] > classes[:-1]).all():
-        raise given.wrong("it must hold two labels or more, in order, each once")
+        raise field.error("it must hold two labels or more, in order, each once")
     return classes
 
 
 def _regression(
     fields: Mapping[str, Field], arrays: _Arrays, targets: int, outputs: int | None
-) -> dict[str, Any]:
-    """What only a regressor has learnt."""
+) -> RegressionHead:
+    """The head of a regressor."""
     likelihood = fields["likelihood"].text()
     outputs_per_target = {"none": 1, "gaussian": 2, "quantile": len(defaults.QUANTILES)}
     if (
         likelihood not in LIKELIHOODS
         or outputs_per_target.get(likelihood, 0) * targets != outputs
     ):
-        raise fields["likelihood"].wrong("it does not fit the model")
-    fitted: dict[str, Any] = {
-        "_likelihood": likelihood,
-        "_flat": fields["flat"].flag() and targets == 1,
-        "_outputs": arrays.scaler("outputs", targets),
-        "_noise": arrays.take("noise", targets),
-        "_spread": arrays.take("spread", targets),
-        "_conformal": None,
-        "_cross": None,
-    }
+        raise fields["likelihood"].error("it does not fit the model")
+    flat = fields["flat"].boolean() and targets == 1
+    scaler = arrays.scaler("outputs", targets)
+    noise, std_scale = arrays.take("noise", targets), arrays.take("spread", targets)
+    conformal, cross = None, None
     if "conformal/scores" in arrays:
         scores = arrays.take("conformal/scores", None, targets)
         weights = arrays.take("conformal/weights", *scores.shape)
-        fitted["_conformal"] = Conformal(scores, weights)
+        conformal = Conformal(scores, weights)
     if "cross/scores" in arrays:
         scores = arrays.take("cross/scores", None, targets)
-        old = arrays.file.version == 1
-        kind = np.float64 if old else np.int64
-        fold_of = arrays.take("cross/fold_of", len(scores), dtype=kind).astype(np.int64)
+        fold_of = arrays.take("cross/fold_of", len(scores), dtype=np.int64)
         if not len(fold_of) or fold_of.min() < 0:
-            raise arrays.wrong("cross/fold_of", "it holds no folds")
-        fitted["_cross"] = CrossValidation(scores, fold_of)
-    return fitted
+            raise arrays.error("cross/fold_of", "it holds no folds")
+        cross = CrossValidation(scores, fold_of)
+    return RegressionHead(scaler, likelihood, noise, std_scale, flat, conformal, cross)
 
 
 def _columns(field: Field, arrays: _Arrays) -> Columns:
-    given = field.table(
-        *("names", "width", "numeric", "gaps", "levels", "common", "impute")
+    fields = field.table(
+        "names", "width", "numeric", "gaps", "levels", "common", "impute"
     )
-    width = given["width"].whole(1, 2**31)
-    numeric = [c.whole(0, width) for c in given["numeric"].items()]
-    gaps = [c.whole(0, width) for c in given["gaps"].items()]
-    levels = dict(_pairs(given["levels"], width))
-    common = {column: value.value for column, value in _pairs(given["common"], width)}
+    width = fields["width"].integer(1, 2**31)
+    numeric = [c.integer(0, width) for c in fields["numeric"].items()]
+    with_missing = [c.integer(0, width) for c in fields["gaps"].items()]
+    levels = dict(_pairs(fields["levels"], width))
+    common = {column: value.value for column, value in _pairs(fields["common"], width)}
     listed = {column: [v.value for v in f.items()] for column, f in levels.items()}
-    names = _texts(given["names"])
+    names = _texts(fields["names"])
     if sorted([*numeric, *levels]) != list(range(width)):
-        raise given["numeric"].wrong("the columns are not each a number or a category")
+        raise fields["numeric"].error("the columns are not each a number or a category")
     if names is not None and len(names) != width:
-        raise given["names"].wrong(f"there must be {width}")
-    if len(set(gaps)) < len(gaps):
-        raise given["gaps"].wrong("a column is there twice")
+        raise fields["names"].error(f"there must be {width}")
+    if len(set(with_missing)) < len(with_missing):
+        raise fields["gaps"].error("a column is there twice")
     for column, values in listed.items():
         if not all(isinstance(v, (str, int, float)) for v in values):
-            raise levels[column].wrong("a level is neither text nor number")
+            raise levels[column].error("a level is neither text nor number")
         if common.get(column) not in values:
-            raise given["common"].wrong(f"it is no level of column {column}")
+            raise fields["common"].error(f"it is no level of column {column}")
     if set(common) != set(listed):
-        raise given["common"].wrong("it does not fit the levels")
-    fills = arrays.take("columns/fills", len(numeric))
-    impute = given["impute"].flag()
-    return Columns(names, width, numeric, fills, gaps, listed, common, impute)
+        raise fields["common"].error("it does not fit the levels")
+    medians = arrays.take("columns/fills", len(numeric))
+    impute = fields["impute"].boolean()
+    return Columns(names, width, numeric, medians, with_missing, listed, common, impute)
 
 
 def _pairs(field: Field, width: int) -> list[tuple[int, Field]]:
     """[[column, value], ...], no column twice."""
-    found: dict[int, Field] = {}
+    pairs: dict[int, Field] = {}
     for item in field.items():
         pair = list(item.items())
-        if len(pair) != 2 or pair[0].whole(0, width) in found:
-            raise item.wrong("it is no column with its value")
-        found[pair[0].value] = pair[1]
-    return list(found.items())
+        if len(pair) != 2 or pair[0].integer(0, width) in pairs:
+            raise item.error("it is not a column and its value")
+        pairs[pair[0].value] = pair[1]
+    return list(pairs.items())
 
 
 def _texts(field: Field) -> list[str] | None:
@@ -405,41 +420,38 @@ def _texts(field: Field) -> list[str] | None:
 
 
 def _networks(
-    fields: Mapping[str, Field], arrays: _Arrays, wide: int, members: int, folds: int
+    fields: Mapping[str, Field], arrays: _Arrays, width: int, members: int, folds: int
 ) -> list[Sequential]:
     """Members and folds, their weights read from the file."""
-    places = [f"models/{i}/" for i in range(members)]
-    places += [f"folds/{i}/" for i in range(folds)]
-    seeds: list[int | None] = [None] * len(places)  # version 1 has none
-    if fields["seeds"].value is not None:
-        seeds = [seed.whole(below=2**64) for seed in fields["seeds"].items()]
-    if len(seeds) != len(places):
-        raise fields["seeds"].wrong(f"there must be {len(places)}")
-    made = []
-    for prefix, seed in zip(places, seeds, strict=True):
+    prefixes = [f"models/{i}/" for i in range(members)]
+    prefixes += [f"folds/{i}/" for i in range(folds)]
+    seeds = [seed.integer(below=2**64) for seed in fields["seeds"].items()]
+    if len(seeds) != len(prefixes):
+        raise fields["seeds"].error(f"there must be {len(prefixes)}")
+    networks = []
+    for prefix, seed in zip(prefixes, seeds, strict=True):
 
         def names(weights: Sequence[Variable], prefix: str = prefix) -> list[str]:
-            return [f"{prefix}{place}" for place in range(len(weights))]
+            return [f"{prefix}{index}" for index in range(len(weights))]
 
         network = models.read_network(fields["model"], arrays.file, names)
-        if network.input_shape != (None, wide):
-            raise fields["model"].wrong("it does not fit the columns")
-        if seed is not None:
-            network._seed = seed
-        made.append(network)
-    return made
+        if network.input_shape != (None, width):
+            raise fields["model"].error("it does not fit the columns")
+        network._network.seed = seed
+        networks.append(network)
+    return networks
 
 
 def _read_training(field: Field, file: Reader, networks: Sequence[Sequential]) -> None:
-    """Make the members ready for the next call of `partial_fit`."""
+    """Restore the optimizer state for the next call of `partial_fit`."""
     fields = field.table("compile", "steps")
-    steps = [step.whole() for step in fields["steps"].items()]
+    steps = [step.integer() for step in fields["steps"].items()]
     if len(steps) != len(networks):
-        raise fields["steps"].wrong(f"there must be {len(networks)}")
+        raise fields["steps"].error(f"there must be {len(networks)}")
     for number, (network, step) in enumerate(zip(networks, steps, strict=True)):
         models.compile_from(fields["compile"], network)
         models.read_training(file, network, f"training/{number}/")
-        _, state = network._built("load")
+        _, state = network._network.require_built("load")
         state.step = step
 
 
@@ -447,6 +459,6 @@ class _Tensors(dict[str, np.ndarray]):
     """Tensors by name."""
 
     def scaler(self, name: str, scaler: Scaler) -> None:
-        """Put a scaler's arrays in."""
+        """Add a scaler's arrays."""
         for part in _SCALER:
             self[f"{name}/{part}"] = getattr(scaler, part)

@@ -1,4 +1,4 @@
-"""Columns in: from arrays, lists and data frames to numbers and texts."""
+"""Reading tables: from arrays, lists and data frames to numbers and texts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from kurve.core.arrays import (
     is_missing,
     is_series,
     refuse_equal_names,
+    scalar,
 )
 
 
 @dataclass
 class Table:
-    """A table that was read.
+    """A table as read by `read_table`.
 
-    names:   of the columns, or None where there are none
+    names:   of the columns, or None
     width:   number of columns
     numeric: positions of the numeric columns
     numbers: (n, len(numeric)) float64, NaN where missing
@@ -40,25 +41,25 @@ class Table:
         return len(self.numbers)
 
     def label(self, column: int) -> str:
-        """How messages call a column."""
+        """The name of a column in messages."""
         return f"column {column if self.names is None else repr(self.names[column])}"
 
     def place(self, row: int, column: int) -> str:
-        """How messages call a cell."""
+        """The name of a cell in messages."""
         if self.names is None:
             return f"X[{row}, {column}]"
         return f"X[{self.names[column]!r}] at row {row}"
 
 
 def read_table(where: str, data: Any) -> Table:
-    """A table from whatever the user has.
+    """Read a table from what the user passed.
 
     Args:
         where: the method, for messages.
         data: (n, columns): array, list of rows, or anything that narwhals reads.
 
     Raises:
-        TypeError: sparse, complex or date columns, objects that are no values.
+        TypeError: sparse, complex or date columns, objects that are not values.
         ValueError: not two-dimensional, no rows or no columns.
     """
     table = _from_frame(where, data) if is_frame(data) else _from_array(where, data)
@@ -140,33 +141,31 @@ def _narwhals(where: str, data: Any) -> Any:
     return nw
 
 
-def _names(where: str, given: list[Any]) -> list[str] | None:
-    """Names of the columns; None where they are numbers."""
-    texts = [isinstance(name, str) for name in given]
+def _names(where: str, names: list[Any]) -> list[str] | None:
+    """The names of the columns; None if they are numbers."""
+    texts = [isinstance(name, str) for name in names]
     if any(texts) and not all(texts):
         raise TypeError(
             f"[{where}] Feature names are only supported if all input features have "
-            f"string names. Received: {given[:8]!r}. "
+            f"string names. Received: {names[:8]!r}. "
             "Try X.columns = X.columns.astype(str)."
         )
-    return list(given) if given and all(texts) else None
+    return list(names) if names and all(texts) else None
 
 
 def levels_of(values: list[Any]) -> np.ndarray:
+    """Levels as an array of Python objects, None where missing."""
     levels = np.empty(len(values), object)
-    levels[:] = [
-        None if is_missing(v) else v.item() if isinstance(v, np.generic) else v
-        for v in values
-    ]
+    levels[:] = [None if is_missing(v) else scalar(v) for v in values]
     return levels
 
 
 def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
     """A column of Python objects: float64 if all are numbers, else levels."""
-    gaps = [is_missing(v) for v in values]
+    missing = [is_missing(v) for v in values]
     texts = [isinstance(v, (str, bytes)) for v in values]
     for row, value in enumerate(values):
-        if gaps[row] or texts[row]:
+        if missing[row] or texts[row]:
             continue
         known = ("__float__", "__complex__", "isoformat", "to_timestamp")
         if np.ndim(value) or not any(hasattr(value, name) for name in known):
@@ -177,11 +176,11 @@ def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
             )
     if not any(texts):
         return as_numbers(where, label, values, np.float64, missing=True)
-    numbers = [not (g or t) for g, t in zip(gaps, texts, strict=True)]
+    numbers = [not (m or t) for m, t in zip(missing, texts, strict=True)]
     if any(numbers):
         number, text = numbers.index(True), texts.index(True)
         raise TypeError(
-            f"[{where}] a column must hold texts or numbers, not both. Received: "
+            f"[{where}] a column must hold either texts or numbers. Received: "
             f"{label} row {number} = {values[number]!r} and row {text} = "
             f"{values[text]!r}. Try astype(float) or astype(str) on it."
         )
@@ -190,7 +189,7 @@ def _objects(where: str, values: np.ndarray, label: str) -> np.ndarray:
 
 def _date_error(where: str, label: str, dtype: Any) -> TypeError:
     return TypeError(
-        f"[{where}] dates cannot be used as they are, because a network needs numbers. "
+        f"[{where}] dates cannot be used directly, because a network needs numbers. "
         f"Received: {label} of type {dtype}. Try the days since the first date, and "
         "the sine and cosine of the time of year."
     )
@@ -206,10 +205,10 @@ def _assemble(names: list[str] | None, parts: Sequence[np.ndarray], rows: int) -
 
 
 def names_of_targets(data: Any) -> list[str] | None:
-    """Names of the targets, where they are columns of a frame or a named series."""
+    """The names of the targets, if they are columns of a frame or a named series."""
     if is_frame(data):
-        given = getattr(data, "column_names", None) or list(data.columns)
-        return [str(name) for name in given]
+        names = getattr(data, "column_names", None) or list(data.columns)
+        return [str(name) for name in names]
     if is_series(data):
         name = getattr(data, "name", None)
         return [name] if isinstance(name, str) and name else None

@@ -1,7 +1,7 @@
-"""Intervals: from a mean and a deviation, from quantiles, and from rows that training
-has not seen.
+"""Prediction intervals: from a mean and a standard deviation, from quantiles, and from
+the errors of held-out rows.
 
-All are rows (n, T, 2), low and high, in the units of the targets.
+All have shape (n, T, 2), low and high ends, in the units of the targets.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from statistics import NormalDist
 import numpy as np
 
 CELLS = 1 << 22
-"""Numbers that CV+ sorts at a time."""
+"""Numbers that CV+ partitions at a time."""
 
 
 def check_coverage(coverage: float) -> float:
-    """`coverage`, if it is a number between 0 and 1.
+    """`coverage` as a float.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not a number between 0 and 1.
     """
     number = isinstance(coverage, (int, float, np.integer, np.floating))
-    # Of the last number below 1 there is no quantile in float64.
+    # The last number below 1 has no quantile in float64.
     if not number or not 0.0 < coverage < 1.0 or 0.5 + coverage / 2.0 == 1.0:
         raise ValueError(
             "[predict_interval] coverage must be a number between 0 and 1. "
@@ -44,12 +44,12 @@ def between_quantiles(
 ) -> np.ndarray:
     """The interval from the quantile (1 - coverage) / 2 to (1 + coverage) / 2.
 
-    Between two levels that the network has learnt, quantiles are interpolated along the
-    normal quantile of the level, which is exact for a normal law.
+    Between two levels that the network has learned, quantiles are interpolated linearly
+    in the normal quantile of the level, which is exact for a normal distribution.
 
     Args:
         values: (n, T, Q) quantiles, increasing along the last axis.
-        levels: (Q,) what quantiles they are.
+        levels: (Q,) their levels.
 
     Raises:
         ValueError: the coverage reaches beyond the outermost levels.
@@ -58,7 +58,7 @@ def between_quantiles(
     if coverage > widest + 1e-9:
         raise ValueError(
             f"[predict_interval] coverage must be at most {widest:g}, because the "
-            f"network has learnt the quantiles {levels[0]:g} to {levels[-1]:g}. "
+            f"network has learned the quantiles {levels[0]:g} to {levels[-1]:g}. "
             f"Received: {coverage:g}. Try interval='conformal'."
         )
     normal = NormalDist().inv_cdf
@@ -81,15 +81,15 @@ def errors(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray
 @dataclass
 class Conformal:
     """Split conformal intervals: mean -+ q deviation, q the quantile of the scores
-    |y - mean| / deviation of rows that training has not seen.
+    |y - mean| / deviation of rows that were held out from training.
 
-    Of new rows from the same source at least the share `coverage` lies inside, whatever
-    the distribution and however bad the model.
+    Of new rows from the same source, at least the fraction `coverage` lies inside,
+    whatever the distribution and however bad the model.
     Source: Vovk, Gammerman & Shafer 2005; Lei et al. 2018 (the finite-sample quantile
     ceil((m + 1) coverage) / m, and the division by a deviation).
 
     scores:  (m, T), each column in increasing order
-    weights: (m, T) in the order of the scores, mean 1
+    weights: (m, T) in the order of the scores, of mean 1
     """
 
     scores: np.ndarray
@@ -110,7 +110,7 @@ class Conformal:
         return cls(np.take_along_axis(scores, order, axis=0), counted[order])
 
     def enough(self, coverage: float) -> bool:
-        """Whether there are rows enough for that coverage."""
+        """Whether there are enough rows for that coverage."""
         return math.ceil((len(self.scores) + 1) * coverage - 1e-9) <= len(self.scores)
 
     @np.errstate(over="ignore")
@@ -126,10 +126,9 @@ class Conformal:
         if not self.enough(coverage):
             raise ValueError(
                 f"[predict_interval] coverage={coverage:g} needs at least "
-                f"{math.ceil(coverage / (1.0 - coverage) - 1e-9)} rows that training "
-                f"has not seen. Received: {m} rows held out, which reach coverage "
-                f"{m / (m + 1):.3g}. Try a lower coverage, more rows, or "
-                "interval='cv+'."
+                f"{math.ceil(coverage / (1.0 - coverage) - 1e-9)} held-out rows. "
+                f"Received: {m} held-out rows, which allow coverage {m / (m + 1):.3g}. "
+                "Try a lower coverage, more rows, or interval='cv+'."
             )
         rank = math.ceil((m + 1) * coverage - 1e-9)
         below = np.cumsum(self.weights, axis=0)
@@ -141,16 +140,16 @@ class Conformal:
 
 @dataclass
 class CrossValidation:
-    """CV+ intervals: for every training row i the model that has not seen it says
-    mean_i(x) -+ score_i deviation_i(x) of the new row; the interval goes from the lower
-    quantile of the low ends to the upper quantile of the high ones.
+    """CV+ intervals: for each training row i, the model that was trained without it
+    gives mean_i(x) -+ score_i deviation_i(x) for the new row; the interval extends from
+    the lower quantile of the low ends to the upper quantile of the high ones.
 
-    Of new rows at least the share 1 - 2 (1 - coverage), and nearly always about
+    Of new rows, at least the fraction 1 - 2 (1 - coverage), and nearly always about
     `coverage`, lies inside. Source: Barber, Candes, Ramdas & Tibshirani 2021, section 3
     (CV+), with residuals divided by the predicted deviation.
 
-    scores:  (m, T) |y - mean| / deviation of every row by the model of its fold
-    fold_of: (m,) the fold of every row
+    scores:  (m, T) |y - mean| / deviation of each row, by the model of its fold
+    fold_of: (m,) the fold of each row
     """
 
     scores: np.ndarray
@@ -163,7 +162,7 @@ class CrossValidation:
         """Intervals of new rows.
 
         Args:
-            means, deviations: (folds, n, T) what the model of every fold says.
+            means, deviations: (folds, n, T) of the model of each fold.
 
         Raises:
             ValueError: too few rows for that coverage.
@@ -177,7 +176,7 @@ class CrossValidation:
                 "training rows. Try a lower coverage or more rows."
             )
         n = means.shape[1]
-        found = np.empty((n, targets, 2))
+        ends = np.empty((n, targets, 2))
         step = max(1, CELLS // m)
         for t in range(targets):
             for first in range(0, n, step):
@@ -186,5 +185,5 @@ class CrossValidation:
                 reach = self.scores[:, t, None] * deviations[self.fold_of, rows, t]
                 high = np.partition(middle + reach, rank - 1, axis=0)[rank - 1]
                 low = -np.partition(reach - middle, rank - 1, axis=0)[rank - 1]
-                found[rows, t] = np.stack([low, high], axis=-1)
-        return found
+                ends[rows, t] = np.stack([low, high], axis=-1)
+        return ends

@@ -1,4 +1,4 @@
-"""Labels of a classifier: texts, whole numbers or booleans, all of one kind."""
+"""Labels of a classifier: texts, integers or booleans, all of one kind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LABELS: dict[type, tuple[type, ...]] = {
     int: (int, np.integer),
     float: (float, np.floating),
 }
-"""Kinds of labels, and the types that are of each."""
+"""Kinds of labels, and the types of each."""
 
 
 def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
-    """Labels as an array (n,), and whether they were given as (n,)."""
+    """Labels as an array (n,), and whether y had that shape."""
     array = as_array(where, "y", y)
     if array.ndim == 2 and array.shape[1] == 1:
         warn(
@@ -33,17 +33,17 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
         labels = array
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(
-            f"[{where}] y must be one label a row, of shape (n,), and not be empty. "
+            f"[{where}] y must be one label per row, of shape (n,), and not be empty. "
             f"Received: shape {array.shape}. Try one Classifier for each column."
         )
     if isinstance(y, (list, tuple)) and labels.dtype.kind in "fiubU":
-        # As objects, large integers and booleans beside others stay what they are.
+        # Objects, because an array would convert large integers and mixed booleans.
         objects = of_one_kind(where, np.asarray(y, dtype=object).reshape(-1))
         labels = objects if objects.dtype.kind != "O" else objects.astype(str)
     elif labels.dtype.kind in "OT":
         labels = of_one_kind(where, labels.astype(object))
     elif labels.dtype.kind == "f":
-        labels = labels.astype(np.float64)  # files know no others
+        labels = labels.astype(np.float64)  # the only floats in files
     if labels.dtype.kind == "c":
         raise ValueError(
             f"[{where}] Complex data not supported. Received: y of {labels.dtype}. "
@@ -72,36 +72,36 @@ def read_labels(where: str, y: Any) -> tuple[np.ndarray, bool]:
 
 
 def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
-    """Objects (n,) as booleans, integers or floats, or as they are if all are texts."""
-    gaps = np.array([is_missing(v) for v in labels], bool)
-    if gaps.any():
+    """Objects (n,) as booleans, integers or floats, or unchanged if all are texts."""
+    missing = np.array([is_missing(v) for v in labels], bool)
+    if missing.any():
         raise ValueError(
             f"[{where}] y must hold labels: Input y contains NaN. Received: "
-            f"y[{int(np.argmax(gaps))}] = {labels[int(np.argmax(gaps))]!r}. "
+            f"y[{int(np.argmax(missing))}] = {labels[int(np.argmax(missing))]!r}. "
             "Try leaving these rows out."
         )
-    found: set[type] = set()
-    for given in set(map(type, labels)):
+    kinds: set[type] = set()
+    for label_type in set(map(type, labels)):
         kind = next(
-            (k for k, those in LABELS.items() if issubclass(given, those)), None
+            (k for k, types in LABELS.items() if issubclass(label_type, types)), None
         )
         if kind is None:
-            row = next(i for i, label in enumerate(labels) if type(label) is given)
+            row = next(i for i, label in enumerate(labels) if type(label) is label_type)
             raise _no_label(where, labels, row)
-        found.add(kind)
-    if str in found:
+        kinds.add(kind)
+    if str in kinds:
         for row, label in enumerate(labels):
             if isinstance(label, str) and label.endswith("\0"):
                 raise ValueError(
-                    f"[{where}] labels must not end in a zero byte, which arrays of "
-                    f"text lose. Received: y[{row}] = {label!r}. "
+                    f"[{where}] labels must not end in a zero byte, which NumPy's "
+                    f"arrays of text drop. Received: y[{row}] = {label!r}. "
                     "Try label.rstrip('\\0')."
                 )
-    if found == {str}:
+    if kinds == {str}:
         return labels
-    if found == {bool}:
+    if kinds == {bool}:
         return labels.astype(bool)
-    if found == {int}:
+    if kinds == {int}:
         low, high = min(labels), max(labels)
         for dtype in (np.int64, np.uint64):
             if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
@@ -110,11 +110,11 @@ def of_one_kind(where: str, labels: np.ndarray) -> np.ndarray:
             f"[{where}] labels that are integers must fit into 64 bits. Received: "
             f"{low} to {high}. Try y.astype(str)."
         )
-    if found <= {int, float} and all(float(v) == v for v in labels):
+    if kinds <= {int, float} and all(float(v) == v for v in labels):
         return labels.astype(np.float64)
     raise TypeError(
         f"[{where}] labels must be all texts, all numbers or all booleans. Received: "
-        f"{sorted(k.__name__ for k in found)}. Try y.astype(str)."
+        f"{sorted(k.__name__ for k in kinds)}. Try y.astype(str)."
     )
 
 

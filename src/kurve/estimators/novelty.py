@@ -1,16 +1,16 @@
-"""Rows outside the training data.
+"""Novelty detection: which rows lie outside the training data.
 
-A row is outside if one of three things is true:
+A row is outside if one of three conditions holds:
 
-* it holds a level of a category that training has not seen;
+* it holds a level of a category that was not in the training data;
 * a number lies beyond the range of the training data by more than `MARGIN` of it;
 * the distance to its nearest neighbours in a sample of the training rows is larger than
   for all but 1 % of the training rows. Distances are those of the scaled columns.
 
-The third finds holes and broken relations between columns, however far the first two
-reach. Its threshold is a quantile of the training rows' own distances, each measured
-without the row itself, so of rows that come from where the training data came from
-about 1 % are called outside by it, whatever the distribution.
+The third finds holes in the data and unusual combinations of columns, which the first
+two miss. Its threshold is a quantile of the distances of the training rows, each
+measured without the row itself, so about 1 % of new rows from the same source are
+called outside by it, whatever the distribution.
 Source: Ramaswamy, Rastogi & Shim 2000 (distance to the k-th neighbour); Laxhammar &
 Falkman 2010 (conformal threshold).
 """
@@ -23,16 +23,17 @@ from dataclasses import dataclass
 import numpy as np
 
 MARGIN = 0.05
-"""Part of a column's range by which a number may lie beyond it."""
+"""How far a number may lie beyond a column's range, as a fraction of the range."""
 
 ALARMS = 0.01
-"""Share of the training rows that lie beyond the threshold."""
+"""Fraction of the training rows beyond the threshold: the rate of false alarms."""
 
 SAMPLE = 1000
-"""Most training rows that are kept to measure distances to."""
+"""Most training rows in the sample that distances are measured to."""
 
 NEIGHBOURS = 3
-"""The distance is that to this neighbour: one stray row makes no region known."""
+"""The distance is that to this neighbour, so that a single outlier in the training data
+does not make its surroundings count as inside."""
 
 CELLS = 1 << 22
 """Distances computed at a time."""
@@ -40,7 +41,7 @@ CELLS = 1 << 22
 
 @dataclass
 class Novelty:
-    """What was learnt of where the training rows lie.
+    """Where the training rows lie.
 
     low, high: (D,) range of the matrix's columns, in scaled units
     sample:    (m, D) scaled rows to measure distances to
@@ -58,9 +59,9 @@ class Novelty:
         chosen = generator.permutation(len(z))
         sample = np.ascontiguousarray(z[chosen[:SAMPLE]], np.float32)
         others = z[chosen[SAMPLE : 3 * SAMPLE]]
-        # With few rows they are measured against each other, else against the sample.
-        alone = len(others) < len(sample)
-        distances = _distances(sample if alone else others, sample, itself=alone)
+        # With few rows, distances within the sample; else those of other rows to it.
+        within = len(others) < len(sample)
+        distances = _distances(sample if within else others, sample, within)
         return cls(
             z.min(axis=0), z.max(axis=0), sample, _upper_quantile(distances, ALARMS)
         )
@@ -76,23 +77,23 @@ class Novelty:
         """Which rows of z (n, D) are outside: bool (n,)."""
         margin = MARGIN * (self.high - self.low) + 1e-5
         beyond = ((z < self.low - margin) | (z > self.high + margin)).any(axis=1)
-        far = _distances(z, self.sample, itself=False) > self.threshold
+        far = _distances(z, self.sample, within=False) > self.threshold
         return np.asarray(beyond | far)
 
 
-def _distances(z: np.ndarray, sample: np.ndarray, itself: bool) -> np.ndarray:
+def _distances(z: np.ndarray, sample: np.ndarray, within: bool) -> np.ndarray:
     """Distance of each row to its nearest neighbours in the sample: float64 (n,).
 
     Args:
-        itself: whether z is the sample, whose rows are no neighbours of their own.
+        within: whether z is the sample; a row is not a neighbour of itself.
     """
-    most = len(sample) - itself
+    most = len(sample) - within
     if most < 1:
         return np.zeros(len(z))
-    k = min(NEIGHBOURS, most) - 1 + itself
+    k = min(NEIGHBOURS, most) - 1 + within
     reference = np.asarray(sample, np.float64)
     sizes = (reference**2).sum(axis=1)
-    found = np.empty(len(z))
+    distances = np.empty(len(z))
     step = max(1, CELLS // len(sample))
     for first in range(0, len(z), step):
         rows = np.clip(np.asarray(z[first : first + step], np.float64), -1e15, 1e15)
@@ -101,15 +102,15 @@ def _distances(z: np.ndarray, sample: np.ndarray, itself: bool) -> np.ndarray:
             squares = np.partition(squares, k, axis=1)
         else:
             squares = np.sort(squares, axis=1)
-        found[first : first + step] = np.sqrt(np.maximum(squares[:, k], 0.0))
-    return found
+        distances[first : first + step] = np.sqrt(np.maximum(squares[:, k], 0.0))
+    return distances
 
 
-def _upper_quantile(values: np.ndarray, share: float) -> float:
-    """The value that at most `share` of the values, and of one more, lie above; with
-    too few values to say, twice the largest."""
+def _upper_quantile(values: np.ndarray, fraction: float) -> float:
+    """The value that a new one exceeds with a probability of at most `fraction`; with
+    too few values to tell, twice the largest."""
     n = len(values)
-    rank = math.ceil((n + 1) * (1.0 - share))
+    rank = math.ceil((n + 1) * (1.0 - fraction))
     ordered = np.sort(values)
     threshold = ordered[rank - 1] if rank <= n else 2.0 * ordered[-1]
     return float(threshold * (1.0 + 1e-5) + 1e-4)

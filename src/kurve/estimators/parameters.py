@@ -1,5 +1,5 @@
-"""The arguments that regressor and classifier share, and scikit-learn's way with them:
-the constructor only keeps them, `fit` checks them."""
+"""The arguments that regressor and classifier share. As in scikit-learn, the
+constructor only stores them, and `fit` checks them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, optimizers
+from kurve.core.arguments import is_integer, is_number
 from kurve.core.progress import check_verbose
 from kurve.engines import get_engine
 from kurve.errors import lookup
@@ -24,7 +25,7 @@ MAX_WIDTH = 2**31
 
 
 class Parameters:
-    """What an estimator was told."""
+    """The arguments of an estimator's constructor."""
 
     hidden_layer_sizes: Any
     activation: Any
@@ -54,15 +55,18 @@ class Parameters:
         """The arguments of the constructor by name.
 
         Args:
-            deep: as in scikit-learn; no argument has parameters of its own.
+            deep: as in scikit-learn; no argument has nested parameters.
         """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments of the constructor; they take effect at the next `fit`.
 
+        Args:
+            params: arguments by name.
+
         Raises:
-            ValueError: a name that is no argument; nothing is changed.
+            ValueError: an unknown name; nothing is changed.
         """
         known = self._parameter_names()
         for name in params:
@@ -72,33 +76,37 @@ class Parameters:
         return self
 
     def __repr__(self) -> str:
-        usual = inspect.signature(type(self).__init__).parameters
+        arguments = inspect.signature(type(self).__init__).parameters
         shown = []
-        for name in usual:
+        for name in arguments:
             if name != "self":
-                value, default = getattr(self, name), usual[name].default
+                value, default = getattr(self, name), arguments[name].default
                 if value is not default and repr(value) != repr(default):
                     shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _check_parameters(self) -> None:
-        """Refuse arguments of the constructor that make no sense.
+        """Refuse invalid arguments of the constructor.
 
         Raises:
             TypeError, ValueError: naming the argument.
         """
+        self._check_network()
+        self._check_counts()
+        self._check_fractions()
+        self._check_options()
+        self._check_specific()
+
+    def _check_network(self) -> None:
         name = type(self).__name__
         sizes = self.hidden_layer_sizes
         if isinstance(sizes, str):
             lookup(name, "hidden_layer_sizes", sizes, {"auto": None})
         elif not isinstance(sizes, Sequential):
-            whole = isinstance(sizes, (tuple, list)) and all(
-                isinstance(s, (int, np.integer))
-                and not isinstance(s, bool)
-                and 0 < s < MAX_WIDTH
-                for s in sizes
+            valid = isinstance(sizes, (tuple, list)) and all(
+                is_integer(size) and 0 < size < MAX_WIDTH for size in sizes
             )
-            if not whole:
+            if not valid:
                 raise ValueError(
                     f"[{name}] hidden_layer_sizes must be a tuple of widths, a "
                     f"Sequential of hidden layers, or 'auto'. Received: {sizes!r}. "
@@ -114,13 +122,15 @@ class Parameters:
             )
         if not (isinstance(self.activation, str) and self.activation == "auto"):
             activations.get(self.activation)
-        counts = (
+
+    def _check_counts(self) -> None:
+        name = type(self).__name__
+        for argument, low, automatic in (
             ("members", 1, False),
             ("batch_size", 1, True),
             ("max_epochs", 1, True),
             ("patience", 0, True),
-        )
-        for argument, low, automatic in counts:
+        ):
             value = getattr(self, argument)
             if not (automatic and isinstance(value, str) and value == "auto"):
                 check_count(name, argument, value, low)
@@ -129,20 +139,20 @@ class Parameters:
                 f"[{name}] members must be at most {MAX_MEMBERS}. "
                 f"Received: members={self.members}. Try members=5."
             )
-        for argument, above, high in (
-            ("validation_fraction", 0.0, 1.0),
-            ("dropout", -1e-300, 1.0),
-            ("alpha", -1e-300, sys.float_info.max),
+
+    def _check_fractions(self) -> None:
+        name = type(self).__name__
+        for argument, above, below, limits in (
+            ("validation_fraction", 0.0, 1.0, "above 0 and below 1"),
+            ("dropout", -1e-300, 1.0, "in [0, 1)"),
+            ("alpha", -1e-300, sys.float_info.max, "finite and at least 0"),
         ):
             value = getattr(self, argument)
-            number = isinstance(value, (int, float, np.integer, np.floating))
             value = float(value) if isinstance(value, np.floating) else value
-            if not number or isinstance(value, bool) or not above < value < high:
-                limits = "above 0 and below 1" if above == 0.0 else "in [0, 1)"
-                limits = "finite and at least 0" if high > 1.0 else limits
+            if not is_number(value) or not above < value < below:
                 raise ValueError(
                     f"[{name}] {argument} must be a number {limits}. "
-                    f"Received: {value!r}. Try {argument}={max(above, 0.0) or 0.1}."
+                    f"Received: {value!r}. Try {argument}=0.1."
                 )
         rate = self.learning_rate
         if isinstance(rate, str):
@@ -153,8 +163,11 @@ class Parameters:
         ):
             raise ValueError(
                 f"[{name}] learning_rate must be above 0, because with 0 nothing is "
-                f"learnt. Received: {rate!r}. Try learning_rate='auto'."
+                f"learned. Received: {rate!r}. Try learning_rate='auto'."
             )
+
+    def _check_options(self) -> None:
+        name = type(self).__name__
         for argument in ("early_stopping", "scale", "warm_start"):
             value = getattr(self, argument)
             if not isinstance(value, (bool, np.bool_)):
@@ -166,7 +179,6 @@ class Parameters:
         check_verbose(self.verbose, name)
         if self.engine is not None:
             get_engine(self.engine)
-        self._own_checks()
 
-    def _own_checks(self) -> None:
-        """Checks of the subclass's own parameters."""
+    def _check_specific(self) -> None:
+        """Check the arguments that only a subclass has."""

@@ -1,5 +1,5 @@
-"""A sample of the rows of batches that are walked over: which rows are in it is a
-function of their values, so that every walk finds the same ones."""
+"""A sample of the rows of batches. Which rows are in it is a function of their values,
+so that every pass over the batches finds the same ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from kurve.estimators.frames import Table
 from kurve.estimators.scaling import row_hashes
 
 Batch = tuple[Table, np.ndarray, np.ndarray | None]
-"""Columns, targets as they were given, and weights."""
+"""Columns, targets as the user passed them, and weights."""
 
 
 def row_keys(table: Table, y: np.ndarray) -> np.ndarray:
-    """A number in [0, 1) for each row that its values decide."""
+    """A number in [0, 1) for each row, a hash of its values."""
     texts = [
-        np.array([zlib.crc32(str(v).encode()) for v in values], np.float64)
+        np.array(
+            [zlib.crc32(str(v).encode(errors="surrogatepass")) for v in values],
+            np.float64,
+        )
         for values in [*table.texts.values(), *_text_targets(y)]
     ]
     numbers = [table.numbers]
@@ -33,30 +36,30 @@ def _text_targets(y: np.ndarray) -> list[np.ndarray]:
     return [] if y.dtype.kind in "fiub" else [y]
 
 
-class Kept:
-    """Different rows, each with the weight of all that are equal to it: those with the
-    smallest ranks, up to a number of them and to a largest rank.
+class Reservoir:
+    """The different rows of lowest rank, each with the sum of the weights of all rows
+    equal to it: at most so many, and only ranks below a limit.
 
     Args:
         most: rows to keep.
-        largest: rank below which rows belong here.
-        mix: the rank of a row is the fraction of mix times its key.
+        largest: limit of the ranks.
+        mix: the rank of a row is the fractional part of mix times its key.
     """
 
     def __init__(self, most: int, largest: float, mix: float = 1.0) -> None:
         self.most, self.largest, self.mix = most, largest, mix
         self.parts: list[Batch] = []
         self.keys = np.zeros(0)
-        self.all_there = largest >= 1.0
-        """Whether every row that was added is here."""
+        self.complete = largest >= 1.0
+        """Whether no row that was added has been left out."""
 
     def _ranks(self, keys: np.ndarray) -> np.ndarray:
         return np.asarray((keys * self.mix) % 1.0)
 
     def add(self, batch: Batch, keys: np.ndarray) -> None:
-        """Take in the rows of a batch that belong here."""
-        belong = self._ranks(keys) < self.largest
-        inside = np.flatnonzero(belong if batch[2] is None else belong & (batch[2] > 0))
+        """Add the rows of a batch whose rank is below the limit."""
+        low = self._ranks(keys) < self.largest
+        inside = np.flatnonzero(low if batch[2] is None else low & (batch[2] > 0))
         if not len(inside):
             return
         self.parts.append(take(batch, inside))
@@ -65,7 +68,7 @@ class Kept:
             self.shrink()
 
     def shrink(self) -> None:
-        """Equal rows as one, and of these the smallest ranks only."""
+        """Merge equal rows, and keep those of lowest rank."""
         if not self.parts:
             return
         joined = _join(self.parts)
@@ -76,18 +79,19 @@ class Kept:
         ranks = self._ranks(keys)
         if len(keys) > self.most:
             self.largest = float(np.partition(ranks, self.most)[self.most])
-            self.all_there = False
-        kept = np.flatnonzero(ranks < self.largest)
-        table, y, _ = take(joined, first[kept])
-        self.parts, self.keys = [(table, y, weights[kept])], keys[kept]
+            self.complete = False
+        low = np.flatnonzero(ranks < self.largest)
+        table, y, _ = take(joined, first[low])
+        self.parts, self.keys = [(table, y, weights[low])], keys[low]
 
     def batch(self) -> Batch | None:
-        """All rows that were kept, in the order of their keys."""
+        """All sampled rows, in the order of their keys."""
         self.shrink()
         return self.parts[0] if len(self.keys) else None
 
 
 def take(batch: Batch, rows: np.ndarray) -> Batch:
+    """Some rows of a batch."""
     table, y, weights = batch
     texts = {c: values[rows] for c, values in table.texts.items()}
     part = replace(table, numbers=table.numbers[rows], texts=texts)

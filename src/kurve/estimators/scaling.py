@@ -1,4 +1,4 @@
-"""Shifting and scaling in float64, before anything is cast to float32."""
+"""Shifting and scaling in float64, before values are cast to float32."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 TINY = 1e-15
-"""Spread, relative to the largest value, below which a column is constant: what is left
-of it in float64 is rounding."""
+"""Standard deviation, relative to the largest value, below which a column counts as
+constant: in float64 it is rounding."""
 
 RARE = 0.1
-"""Smallest deviation by which a column of 0 and 1 is divided, so that a rare level does
-not become a huge number."""
+"""Smallest standard deviation by which a column of 0 and 1 is divided, so that a rare
+level does not become a huge number."""
 
 
 @dataclass
@@ -32,25 +32,25 @@ class Scaler:
     def learn(
         cls, x: np.ndarray, weights: np.ndarray | None = None, scale: bool = True
     ) -> Scaler:
-        """Mean and deviation of x (n, C), rows counting by their weights.
+        """Mean and standard deviation of x (n, C), with weighted rows.
 
         Args:
-            scale: False for a scaler that changes nothing.
+            scale: False for the identity.
         """
         low, high = x.min(axis=0), x.max(axis=0)
         if not scale:
             return cls(np.zeros_like(low), np.ones_like(low), low, high)
-        # A middle and a power of two keep squares from over- or underflowing and huge
-        # offsets from eating the digits.
+        # Relative to the middle and in units of a power of two, squares neither
+        # overflow nor underflow, and a huge offset does not cost precision.
         middle = low / 2 + high / 2
         unit = _unit(low, high)
         z = (x - middle) / unit
         mean = np.average(z, axis=0, weights=weights)
         deviation = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=weights))
-        return cls(middle + mean * unit, deviation * unit, low, high).mended()
+        return cls(middle + mean * unit, deviation * unit, low, high).without_zeros()
 
-    def mended(self) -> Scaler:
-        """The same, with deviation 1 where there is none."""
+    def without_zeros(self) -> Scaler:
+        """The same, with deviation 1 for constant columns."""
         size = np.maximum(np.abs(self.low), np.abs(self.high))
         constant = ~(self.deviation > TINY * size)
         deviation = np.where(constant, 1.0, self.deviation)
@@ -61,17 +61,17 @@ class Scaler:
         self.deviation[first:] = np.maximum(self.deviation[first:], RARE)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """z, float32; what would not fit into it is cut off at its largest number."""
+        """z, float32, clipped to its range."""
         with np.errstate(over="ignore"):
             z = (x - self.mean) / self.deviation
             if not np.isfinite(z).all():
                 halves = (x / 2 - self.mean / 2) / (self.deviation / 2)
                 z = np.where(np.isfinite(z), z, halves)
-        largest = 1e30  # squares and products of a first layer still fit
+        largest = 1e30  # leaves room for the products and squares of a first layer
         return np.ascontiguousarray(np.clip(z, -largest, largest), np.float32)
 
     def backward(self, z: np.ndarray) -> np.ndarray:
-        """x, float64; what would not fit into it is cut off at its largest number."""
+        """x, float64, clipped to its range."""
         z = np.asarray(z, np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             x = z * self.deviation + self.mean
@@ -85,7 +85,7 @@ class Scaler:
 
 @dataclass
 class Moments:
-    """Mean, deviation and range of data that comes in batches.
+    """Mean, standard deviation and range of data that comes in batches.
 
     squares: the sum of squared differences from the mean, in units of `unit`^2; see
         `Scaler.learn`.
@@ -100,7 +100,7 @@ class Moments:
     high: np.ndarray | None = None
 
     def add(self, x: np.ndarray, weights: np.ndarray | None) -> None:
-        """Take in the rows of x (n, C)."""
+        """Add the rows of x (n, C)."""
         count = float(len(x)) if weights is None else float(weights.sum())
         if not count:
             return
@@ -126,14 +126,14 @@ class Moments:
         self.low, self.high = low, high
 
     def scaler(self, scale: bool) -> Scaler:
-        """The scaler of all that was taken in."""
+        """The scaler of all rows that were added."""
         assert self.mean is not None and self.squares is not None
         assert self.low is not None and self.high is not None and self.unit is not None
         if not scale:
             zero = np.zeros_like(self.mean)
             return Scaler(zero, zero + 1.0, self.low, self.high)
         deviation = np.sqrt(self.squares / self.count) * self.unit
-        return Scaler(self.mean, deviation, self.low, self.high).mended()
+        return Scaler(self.mean, deviation, self.low, self.high).without_zeros()
 
 
 def _unit(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -145,8 +145,8 @@ def _unit(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 def row_hashes(values: np.ndarray) -> np.ndarray:
     """A 64-bit hash of every row of float64 values (n, C): uint64 (n,).
 
-    Equal rows have equal hashes, whatever their place. The mixing is that of splitmix64
-    (Steele, Lea & Flood 2014).
+    Equal rows have equal hashes, wherever they are. The mixing function is that of
+    splitmix64 (Steele, Lea & Flood 2014).
     """
     bits = np.ascontiguousarray(values + 0.0).view(np.uint64)  # -0.0 is 0.0
     hashes = np.full(len(bits), 0x9E3779B97F4A7C15, np.uint64)
@@ -161,19 +161,19 @@ def row_hashes(values: np.ndarray) -> np.ndarray:
 def merge_equal_rows(
     values: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which rows to keep, in an order of their own, and their weights.
+    """Which rows to keep, in which order, and their weights.
 
-    Rows that are equal in every value become one whose weight is their sum, and rows of
-    weight 0 go. The order is that of the rows' hashes: the order in which rows were
-    given, and whether one is repeated or weighs more, changes nothing, and no row lies
-    both in a training and in a validation set.
+    Rows that are equal in all values are merged into one with the sum of their weights;
+    rows of weight 0 are dropped. The order is that of the hashes, so the original order
+    has no effect, a repeated row is the same as one with a larger weight, and no row is
+    both in the training and in the validation set.
 
     Args:
         values: (n, C) float64, inputs and targets side by side.
         weights: (n,) or None.
 
     Returns:
-        Positions (m,) int64, and weights (m,), None where all are 1.
+        Positions (m,) int64, and weights (m,), None if all are equal.
     """
     hashes = row_hashes(values)
     order = np.argsort(hashes, kind="stable")
@@ -192,5 +192,5 @@ def merge_equal_rows(
 
 
 def _unless_equal(weights: np.ndarray) -> np.ndarray | None:
-    """The weights, None if all are the same."""
+    """The weights, None if all are equal."""
     return None if len(weights) and (weights == weights[0]).all() else weights

@@ -1,5 +1,5 @@
-"""C for what stands before and behind the networks of an estimator or an ensemble. All
-of it is computed in double, as Kurve does."""
+"""C code before and after the networks of an estimator or an ensemble: scaling, and
+the head. All of it is computed in double, as in Kurve."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from kurve.exchange.exported import (
 )
 
 LIMIT = f"{LARGEST:g}"
-LARGE = 20_000
-"""Numbers that the rows of a test hold at most, unless one alone has more."""
+MAX_SAMPLE = 20_000
+"""Numbers that the rows of a test hold at most, unless one row alone has more."""
 
 
 def scaling(name: str, inputs: Inputs) -> list[str]:
-    """The function that makes z from x. A row that holds what the estimator refuses
+    """The function from x to scaled inputs z. A row that the estimator would refuse
     becomes NaN."""
     count, wide = len(inputs.order), len(inputs.mean)
     tables = [
         *table("double", f"{name}_mean", inputs.mean),
         *table("double", f"{name}_deviation", inputs.deviation),
     ]
-    source, marked = "x[i]", "x[p]"
+    source, indicated = "x[i]", "x[p]"
     if inputs.order != tuple(range(count)):
         tables += table("int", f"{name}_order", inputs.order)
-        source, marked = f"x[{name}_order[i]]", f"x[{name}_order[p]]"
+        source, indicated = f"x[{name}_order[i]]", f"x[{name}_order[p]]"
     refuse = ["bad |= !isfinite(t);"]
-    if inputs.fills is not None:
-        tables += table("double", f"{name}_fills", inputs.fills)
-        refuse = ["bad |= isinf(t);", f"if (isnan(t)) t = {name}_fills[i];"]
+    if inputs.imputation is not None:
+        tables += table("double", f"{name}_imputation", inputs.imputation)
+        refuse = ["bad |= isinf(t);", f"if (isnan(t)) t = {name}_imputation[i];"]
     scaled = [
         f"        t = (t - {name}_mean[i]) / {name}_deviation[i];",
         f"        z[i] = (float)(t > {LIMIT} ? {LIMIT} : t < -{LIMIT} ? -{LIMIT} : t);",
@@ -52,12 +52,12 @@ def scaling(name: str, inputs: Inputs) -> list[str]:
         *("        " + line for line in refuse),
         *scaled,
     ]
-    if inputs.marks:
-        tables += table("int", f"{name}_marks", inputs.marks)
+    if inputs.indicators:
+        tables += table("int", f"{name}_indicators", inputs.indicators)
         body += [
             f"    for (i = {count}; i < {wide}; i++) {{",
-            f"        const int p = {name}_marks[i - {count}];",
-            f"        double t = isnan({marked}) ? 1.0 : 0.0;",
+            f"        const int p = {name}_indicators[i - {count}];",
+            f"        double t = isnan({indicated}) ? 1.0 : 0.0;",
             *scaled,
         ]
     body.append(f"    if (bad) for (i = 0; i < {wide}; i++) z[i] = NAN;")
@@ -66,28 +66,28 @@ def scaling(name: str, inputs: Inputs) -> list[str]:
 
 
 def head(name: str, exported: ExportedModel) -> list[str]:
-    """The function that makes y from what the networks said."""
-    found = exported.head
+    """The function from the networks' predictions to y."""
+    kind = exported.head
     members = len(exported.networks)
     units = math.prod(exported.networks[0].output_shape)
-    if isinstance(found, Average):
+    if isinstance(kind, Average):
         tables, body = [], _average(members, units)
-    elif isinstance(found, Regression):
+    elif isinstance(kind, Regression):
         tables = [
-            *table("double", f"{name}_target_mean", found.mean),
-            *table("double", f"{name}_target_deviation", found.deviation),
-            *table("double", f"{name}_factor", found.deviation * found.spread),
+            *table("double", f"{name}_target_mean", kind.mean),
+            *table("double", f"{name}_target_deviation", kind.deviation),
+            *table("double", f"{name}_factor", kind.deviation * kind.std_scale),
         ]
-        if found.likelihood == "none":
-            tables += table("double", f"{name}_noise", found.noise)
-        body = _regression(name, found, members, units)
+        if kind.likelihood == "none":
+            tables += table("double", f"{name}_noise", kind.noise)
+        body = _regression(name, kind, members, units)
     else:
-        assert isinstance(found, Classification)
-        tables, body = [], _classification(len(found.labels), members, units)
+        assert isinstance(kind, Classification)
+        tables, body = [], _classification(len(kind.labels), members, units)
     return [
         *tables,
         "",
-        f"static void {name}_combine(const float *said, float *y)",
+        f"static void {name}_combine(const float *predictions, float *y)",
         "{",
         *("    " + line for line in body),
         "}",
@@ -96,7 +96,7 @@ def head(name: str, exported: ExportedModel) -> list[str]:
 
 
 def _moments(members: int, units: int, value: str) -> list[str]:
-    """mean and variance of `value` over the members m, in double."""
+    """Mean and variance of `value` over the members m, in double."""
     return [
         f"for (m = 0; m < {members}; m++) mean += (double){value};",
         f"mean /= {members}.0;",
@@ -113,7 +113,10 @@ def _average(members: int, units: int) -> list[str]:
         "int i, m;",
         f"for (i = 0; i < {units}; i++) {{",
         "    double mean = 0.0, variance = 0.0;",
-        *("    " + line for line in _moments(members, units, f"said[m * {units} + i]")),
+        *(
+            "    " + line
+            for line in _moments(members, units, f"predictions[m * {units} + i]")
+        ),
         "    y[i] = (float)mean;",
         f"    y[{units} + i] = (float)sqrt(variance);",
         "}",
@@ -124,9 +127,9 @@ def _regression(name: str, head: Regression, members: int, units: int) -> list[s
     targets, count = len(head.mean), len(head.levels)
     inner = ["double mean = 0.0, variance = 0.0, noise = 0.0;"]
     declared = "int i, m;"
-    value = f"said[m * {units} + i]"
+    value = f"predictions[m * {units} + i]"
     if head.likelihood == "gaussian":
-        raw = f"said[m * {units} + {targets} + i]"
+        raw = f"predictions[m * {units} + {targets} + i]"
         inner += [
             f"for (m = 0; m < {members}; m++) {{",
             f"    const double r = (double){raw};",
@@ -139,7 +142,7 @@ def _regression(name: str, head: Regression, members: int, units: int) -> list[s
         declared = "int i, m, k;"
         low, middle, high = (head.levels.index(q) for q in (0.1, 0.5, 0.9))
         value = "middle[m]"
-        each = f"said[m * {units} + i * {count} + k]"
+        each = f"predictions[m * {units} + i * {count} + k]"
         inner += [
             f"double middle[{members}], all[{count}] = {{0.0}};",
             f"for (m = 0; m < {members}; m++) {{",
@@ -197,18 +200,18 @@ def _classification(classes: int, members: int, units: int) -> list[str]:
             "double p = 0.0;",
             "int m;",
             f"for (m = 0; m < {members}; m++)",
-            "    p += 1.0 / (1.0 + exp(-(double)said[m]));",
+            "    p += 1.0 / (1.0 + exp(-(double)predictions[m]));",
             f"p /= {members}.0;",
             "y[0] = (float)(1.0 - p);",
             "y[1] = (float)p;",
         ]
-    one = f"said[m * {units} + i]"
+    one = f"predictions[m * {units} + i]"
     return [
         f"double top[{members}], sum[{members}];",
         "int i, m;",
         f"for (m = 0; m < {members}; m++) {{",
         "    sum[m] = 0.0;",
-        f"    top[m] = (double)said[m * {units}];",
+        f"    top[m] = (double)predictions[m * {units}];",
         f"    for (i = 1; i < {units}; i++)",
         f"        top[m] = (double){one} > top[m] ? (double){one} : top[m];",
         f"    for (i = 0; i < {units}; i++) sum[m] += exp((double){one} - top[m]);",
@@ -223,7 +226,7 @@ def _classification(classes: int, members: int, units: int) -> list[str]:
 
 
 def label(name: str, head: Classification) -> list[str]:
-    """The classes' names, and which one is the most probable."""
+    """The classes' names, and the function that finds the most probable one."""
     upper, count = name.upper(), len(head.labels)
     return [
         f"const char *const {name}_labels[{upper}_OUTPUTS] = {{",
@@ -241,12 +244,12 @@ def label(name: str, head: Classification) -> list[str]:
 
 
 def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
-    """Rows (n, *input_shape) to test with, in the middle of the training data where it
+    """Rows (n, *input_shape) to test with, within the range of the training data if it
     is known; float32."""
     rng = np.random.default_rng(20)
     inputs = exported.inputs
     if inputs is None:
-        rows = max(1, min(rows, LARGE // math.prod(exported.input_shape)))
+        rows = max(1, min(rows, MAX_SAMPLE // math.prod(exported.input_shape)))
         drawn = rng.normal(size=(rows, *exported.input_shape))
         first = exported.networks[0]
         if first.ops[0].kind == "normalization" and not first.ops[0].attrs["invert"]:
@@ -255,6 +258,6 @@ def sample(exported: ExportedModel, rows: int = 4) -> np.ndarray:
         return drawn.astype(np.float32)
     x = np.empty((rows, len(inputs.order)))
     x[:, list(inputs.order)] = rng.uniform(inputs.low, inputs.high, x.shape)
-    if inputs.fills is not None:
-        x[1, inputs.order[inputs.marks[0] if inputs.marks else 0]] = np.nan
+    if inputs.imputation is not None:
+        x[1, inputs.order[inputs.indicators[0] if inputs.indicators else 0]] = np.nan
     return x.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the operations of images become in C: plain loops over planes, channels last."""
+"""Operations on images in C: plain loops over planes, channels last."""
 
 from __future__ import annotations
 
@@ -7,61 +7,64 @@ import math
 import numpy as np
 
 from kurve.engines.reference.common import number, plane_shape
-from kurve.exchange.c_steps import Arrays, Functions, Step, repeated
+from kurve.exchange import constants
+from kurve.exchange.c_functions import Activations, Arrays, CFunction, repeated
 from kurve.exchange.c_text import single
 from kurve.plan import Op
 
 
-def conv(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def conv(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     """The kernel as (KH, KW, I / groups, O): the innermost loop runs over outputs."""
     _, _, inputs = plane_shape(op.in_shape)
-    _, across, outputs = plane_shape(op.out_shape)
+    _, out_width, outputs = plane_shape(op.out_shape)
     groups, size = number(op, "groups"), arrays["kernel"].size
-    wide = inputs // groups
+    group_inputs = inputs // groups
     bias = "bias" in arrays
-    result = functions.activated(op, "t[o]")
+    result = activations.apply(op, "t[o]")
     if groups == 1:
         inner = [
-            f"for (c = 0; c < {wide}; c++, k += {outputs})",
+            f"for (c = 0; c < {group_inputs}; c++, k += {outputs})",
             f"    for (o = 0; o < {outputs}; o++) t[o] += s[c] * k[o];",
         ]
     else:
         part = outputs // groups
         inner = [
             f"for (c = 0; c < {inputs}; c++) {{",
-            f"    const int g = c / {wide} * {part};",
-            f"    const float *r = k + c % {wide} * {outputs} + g;",
+            f"    const int g = c / {group_inputs} * {part};",
+            f"    const float *r = k + c % {group_inputs} * {outputs} + g;",
             f"    for (o = 0; o < {part}; o++) t[g + o] += s[c] * r[o];",
             "}",
         ]
     body = [
         "int p, q, i, j, c, o;",
         *_over(op, "y"),
-        f"    float *t = y + ((long)p * {across} + q) * {outputs};",
+        f"    float *t = y + ((long)p * {out_width} + q) * {outputs};",
         f"    for (o = 0; o < {outputs}; o++) t[o] = "
         + (f"w[{size} + o];" if bias else "0.0f;"),
         *("    " + line for line in _windows(op, "kernel")),
         f"        const float *k = w + ((long)i * {number(op, 'kernel_w')} + j) * "
-        f"{wide * outputs};",
+        f"{group_inputs * outputs};",
         *("        " + line for line in inner),
         "    }",
     ]
     if result != "t[o]":
         body.append(f"    for (o = 0; o < {outputs}; o++) t[o] = {result};")
-    held = [("kernel", arrays["kernel"])] + ([("bias", arrays["bias"])] if bias else [])
-    return Step(tuple(held), (*body, "}"))
+    weights = [("kernel", arrays["kernel"])] + (
+        [("bias", arrays["bias"])] if bias else []
+    )
+    return CFunction(tuple(weights), (*body, "}"))
 
 
-def conv_transpose(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def conv_transpose(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     """The kernel as (KH, KW, I, O)."""
     _, width, inputs = plane_shape(op.in_shape)
-    high, across, outputs = plane_shape(op.out_shape)
+    high, out_width, outputs = plane_shape(op.out_shape)
     rows, columns = number(op, "kernel_h"), number(op, "kernel_w")
     kernel = arrays["kernel"].reshape(rows, columns, outputs, inputs)
     kernel = np.ascontiguousarray(kernel.swapaxes(2, 3))
     bias = "bias" in arrays
     start = f"w[{kernel.size} + i % {outputs}]" if bias else "0.0f"
-    total = high * across * outputs
+    total = high * out_width * outputs
     row = f"p * {number(op, 'stride_h')} + i * {number(op, 'dilation_h')}"
     column = f"q * {number(op, 'stride_w')} + j * {number(op, 'dilation_w')}"
     body = [
@@ -74,22 +77,22 @@ def conv_transpose(functions: Functions, op: Op, arrays: Arrays) -> Step:
         f"        const int v = {column} - {number(op, 'pad_left')};",
         f"        const float *k = w + ((long)i * {columns} + j) * {inputs * outputs};",
         "        float *t;",
-        f"        if (h < 0 || h >= {high} || v < 0 || v >= {across}) continue;",
-        f"        t = y + ((long)h * {across} + v) * {outputs};",
+        f"        if (h < 0 || h >= {high} || v < 0 || v >= {out_width}) continue;",
+        f"        t = y + ((long)h * {out_width} + v) * {outputs};",
         f"        for (c = 0; c < {inputs}; c++, k += {outputs})",
         f"            for (o = 0; o < {outputs}; o++) t[o] += s[c] * k[o];",
         "    }",
         "}",
     ]
-    result = functions.activated(op, "y[i]")
+    result = activations.apply(op, "y[i]")
     if result != "y[i]":
         body.append(f"for (i = 0; i < {total}; i++) y[i] = {result};")
-    held = [("kernel", kernel)] + ([("bias", arrays["bias"])] if bias else [])
-    return Step(tuple(held), tuple(body))
+    weights = [("kernel", kernel)] + ([("bias", arrays["bias"])] if bias else [])
+    return CFunction(tuple(weights), tuple(body))
 
 
-def pool(functions: Functions, op: Op, arrays: Arrays) -> Step:
-    _, across, channels = plane_shape(op.out_shape)
+def pool(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
+    _, out_width, channels = plane_shape(op.out_shape)
     largest = op.attrs["mode"] == "max"
     take = "t[o] += s[o];"
     if largest:
@@ -97,7 +100,7 @@ def pool(functions: Functions, op: Op, arrays: Arrays) -> Step:
     body = [
         "int p, q, i, j, o;",
         *_over(op, "y"),
-        f"    float *t = y + ((long)p * {across} + q) * {channels};",
+        f"    float *t = y + ((long)p * {out_width} + q) * {channels};",
         *([] if largest else ["    int count = 0;"]),
         f"    for (o = 0; o < {channels}; o++) "
         f"t[o] = {'-INFINITY' if largest else '0.0f'};",
@@ -108,10 +111,10 @@ def pool(functions: Functions, op: Op, arrays: Arrays) -> Step:
     ]
     if not largest:
         body.append(f"    for (o = 0; o < {channels}; o++) t[o] /= (float)count;")
-    return Step((), (*body, "}"))
+    return CFunction((), (*body, "}"))
 
 
-def global_pool(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def global_pool(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     channels = op.in_shape[-1]
     count = math.prod(op.in_shape[:-1])
     if op.attrs["mode"] == "max":
@@ -128,30 +131,32 @@ def global_pool(functions: Functions, op: Op, arrays: Arrays) -> Step:
             "        t += (double)x[i];",
             f"    y[o] = (float)(t / {count}.0);",
         ]
-    return Step((), ("int i, o;", f"for (o = 0; o < {channels}; o++) {{", *inner, "}"))
+    return CFunction(
+        (), ("int i, o;", f"for (o = 0; o < {channels}; o++) {{", *inner, "}")
+    )
 
 
-def pad(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def pad(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     height, width, channels = plane_shape(op.in_shape)
-    _, across, _ = plane_shape(op.out_shape)
+    _, out_width, _ = plane_shape(op.out_shape)
     top, left = number(op, "pad_top"), number(op, "pad_left")
     body = (
         "int p, i;",
         f"for (i = 0; i < {math.prod(op.out_shape)}; i++) y[i] = 0.0f;",
-        f"y += {(top * across + left) * channels};",
+        f"y += {(top * out_width + left) * channels};",
         f"for (p = 0; p < {height}; p++)",
         f"    for (i = 0; i < {width * channels}; i++)",
-        f"        y[(long)p * {across * channels} + i] = x[(long)p * {width * channels}"
-        " + i];",
+        f"        y[(long)p * {out_width * channels} + i] ="
+        f" x[(long)p * {width * channels} + i];",
     )
-    return Step((), body)
+    return CFunction((), body)
 
 
-def upsample(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def upsample(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     height, width, channels = plane_shape(op.in_shape)
-    _, across, _ = plane_shape(op.out_shape)
+    _, out_width, _ = plane_shape(op.out_shape)
     size_h, size_w = number(op, "size_h"), number(op, "size_w")
-    target = f"float *t = y + ((long)p * {across} + q) * {channels};"
+    target = f"float *t = y + ((long)p * {out_width} + q) * {channels};"
     each = f"for (o = 0; o < {channels}; o++)"
     if op.attrs["interpolation"] == "nearest":
         body = [
@@ -163,7 +168,7 @@ def upsample(functions: Functions, op: Op, arrays: Arrays) -> Step:
             f"    {each} t[o] = s[o];",
             "}",
         ]
-        return Step((), tuple(body))
+        return CFunction((), tuple(body))
     body = ["int p, q, o;", *_over(op, "y")]
     for name, place, size, length in (
         ("h", "p", size_h, height),
@@ -179,9 +184,11 @@ def upsample(functions: Functions, op: Op, arrays: Arrays) -> Step:
             f"    const float {name}_part = (float)({name}_at - {name});",
         ]
     for name, row, column in (
-        ("a", "h", "v"), ("b", "h", "v_next"), ("c", "h_next", "v"),
+        ("a", "h", "v"),
+        ("b", "h", "v_next"),
+        ("c", "h_next", "v"),
         ("d", "h_next", "v_next"),
-    ):  # fmt: skip
+    ):
         body.append(
             f"    const float *{name} = x + ((long){row} * {width} + {column}) * "
             f"{channels};"
@@ -195,30 +202,29 @@ def upsample(functions: Functions, op: Op, arrays: Arrays) -> Step:
         "    }",
         "}",
     ]
-    return Step((), tuple(body))
+    return CFunction((), tuple(body))
 
 
-def batch_normalization(functions: Functions, op: Op, arrays: Arrays) -> Step:
-    mean = arrays["moving_mean"]
-    epsilon, size = np.float32(float(op.attrs["epsilon"])), mean.size
-    slope = 1 / np.sqrt(arrays["moving_variance"] + epsilon)
-    held = [("mean", mean), ("slope", slope * arrays.get("gamma", np.float32(1)))]
+def batch_normalization(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
+    mean, factor = constants.batch_normalization(op, arrays)
+    size = mean.size
+    weights = [("mean", mean), ("factor", factor)]
     scaled = f"(x[i] - w[i]) * w[{size} + i]"
     if "beta" in arrays:
-        held.append(("beta", arrays["beta"]))
+        weights.append(("beta", arrays["beta"]))
         scaled += f" + w[{2 * size} + i]"
     body = ["int i;", f"for (i = 0; i < {size}; i++) y[i] = {scaled};"]
     rows = math.prod(op.in_shape) // size
-    return Step(tuple(held), repeated(body, rows, size, size))
+    return CFunction(tuple(weights), repeated(body, rows, size, size))
 
 
-def layer_normalization(functions: Functions, op: Op, arrays: Arrays) -> Step:
+def layer_normalization(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
     """Mean and variance in double."""
     size = number(op, "size")
-    held = [(role, arrays[role]) for role in ("gamma", "beta") if role in arrays]
+    weights = [(role, arrays[role]) for role in ("gamma", "beta") if role in arrays]
     epsilon = single(float(op.attrs["epsilon"]))
     value = "(x[i] - (float)mean) * slope"
-    for place, (role, _) in enumerate(held):
+    for place, (role, _) in enumerate(weights):
         sign = " * " if role == "gamma" else " + "
         value += sign + (f"w[{place * size} + i]" if place else "w[i]")
     body = [
@@ -234,23 +240,23 @@ def layer_normalization(functions: Functions, op: Op, arrays: Arrays) -> Step:
         f"for (i = 0; i < {size}; i++) y[i] = {value};",
     ]
     rows = math.prod(op.in_shape) // size
-    return Step(tuple(held), repeated(body, rows, size, size))
+    return CFunction(tuple(weights), repeated(body, rows, size, size))
 
 
-def scale(functions: Functions, op: Op, arrays: Arrays) -> Step:
-    held = [(role, arrays[role]) for role in ("scale", "offset") if role in arrays]
-    size = held[0][1].size if held else math.prod(op.in_shape)
+def scale(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
+    weights = [(role, arrays[role]) for role in ("scale", "offset") if role in arrays]
+    size = weights[0][1].size if weights else math.prod(op.in_shape)
     numbers = {}
     for role in ("scale", "offset"):
         if role in arrays:
-            place = [name for name, _ in held].index(role) * size
+            place = [name for name, _ in weights].index(role) * size
             numbers[role] = f"w[{place} + i]" if place else "w[i]"
         else:
             numbers[role] = single(float(op.attrs[role]))
     line = f"y[i] = x[i] * {numbers['scale']} + {numbers['offset']};"
     body = ["int i;", f"for (i = 0; i < {size}; i++) {line}"]
     rows = math.prod(op.in_shape) // size
-    return Step(tuple(held), repeated(body, rows, size, size))
+    return CFunction(tuple(weights), repeated(body, rows, size, size))
 
 
 def _over(op: Op, plane: str) -> list[str]:
@@ -261,8 +267,8 @@ def _over(op: Op, plane: str) -> list[str]:
 
 
 def _windows(op: Op, size: str) -> list[str]:
-    """The loops over the positions (i, j) in a window at (p, q); s is the pixel of x
-    that is seen there."""
+    """The loops over the positions (i, j) in a window at (p, q); s points at the pixel
+    of x there."""
     height, width, channels = plane_shape(op.in_shape)
     lines = []
     for name, place, at, side, axis in (

@@ -1,7 +1,7 @@
 """One C99 file that predicts, and tests itself: weights and functions.
 
-What stands at its top is in `kurve.exchange.c_top`, what one operation becomes in
-`kurve.exchange.c_ops`, what stands before and behind the networks in
+Its preamble is in `kurve.exchange.c_preamble`, single operations in
+`kurve.exchange.c_ops`, the code before and after the networks in
 `kurve.exchange.c_heads`.
 """
 
@@ -14,32 +14,33 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.exchange import c_heads
+from kurve.exchange.c_functions import Activations, CFunction
 from kurve.exchange.c_ops import OPS
-from kurve.exchange.c_steps import Functions, Step
+from kurve.exchange.c_preamble import Preamble
 from kurve.exchange.c_text import comment, identifier, literal, numbers, table
-from kurve.exchange.c_top import Preamble
 from kurve.exchange.exported import (
     Classification,
     ExportedModel,
     Network,
     Regression,
     SingleNetwork,
+    check_operations,
 )
 
 MANY, MOST = 2_000_000, 20_000_000
-"""Numbers from which a compiler takes 10 s and 0.6 GB, and beyond which a file is
-refused; gcc 12 with -O2."""
+"""Numbers at which a compiler takes 10 s and 0.6 GB (gcc 12 with -O2), and beyond
+which a file is refused."""
 
 CLOSE = 1e-5
-"""Of the largest number of an output: what the file's test allows another compiler's
-rounding and library."""
+"""The tolerance of the file's own test for the rounding of other compilers and
+libraries, relative to the largest number of an output."""
 
 
 def source(exported: ExportedModel, title: str) -> str:
     """The text of a .c file, ASCII.
 
     Raises:
-        ValueError: an operation that has no form in C here, or more than `MOST`
+        ValueError: an operation that cannot be written yet, or more than `MOST`
             numbers.
     """
     if exported.numbers > MOST:
@@ -62,28 +63,30 @@ class _File:
 
     def __init__(self, exported: ExportedModel, name: str) -> None:
         self.exported, self.name, self.upper = exported, name, name.upper()
-        self.functions = Functions(name)
+        self.activations = Activations(name)
         self.groups: dict[tuple[object, ...], list[Network]] = {}
         for network in exported.networks:
             self.groups.setdefault(network.structure, []).append(network)
-        self.bodies: list[str] = []
-        self.working = 0  # floats that a network needs beside its input and output
+        self.networks: list[str] = []
+        self.working = 0  # floats that a network needs besides its input and output
         for number, networks in enumerate(self.groups.values()):
-            self.bodies += self._group(self._suffix(number), networks)
+            self.networks += self._group(self._suffix(number), networks)
         self.units = math.prod(exported.networks[0].output_shape)
-        self.wide = 0 if exported.inputs is None else len(exported.inputs.mean)
-        plain = isinstance(exported.head, SingleNetwork)
-        self.predictions = 0 if plain else self.units * len(exported.networks)
-        self.top = Preamble(exported, name, self.working + self.wide + self.predictions)
+        self.scaled = 0 if exported.inputs is None else len(exported.inputs.mean)
+        single = isinstance(exported.head, SingleNetwork)
+        self.predictions = 0 if single else self.units * len(exported.networks)
+        self.preamble = Preamble(
+            exported, name, self.working + self.scaled + self.predictions
+        )
 
     def text(self) -> str:
         parts = [
-            self.top.comment(),
-            self.top.declarations(),
-            self.top.includes(),
-            self.functions.text(),
-            self.bodies,
-            self._ends(),
+            self.preamble.comment(),
+            self.preamble.declarations(),
+            self.preamble.includes(),
+            self.activations.text(),
+            self.networks,
+            self._scaling_and_head(),
             self._entries(),
             self._test(),
             ["#endif"],
@@ -96,13 +99,13 @@ class _File:
     # ---------------------------------------------------------------- networks
 
     def _group(self, suffix: str, networks: list[Network]) -> list[str]:
-        """Weights and functions of networks of one structure."""
+        """Weights and functions of networks with the same structure."""
         network = networks[0]
-        steps: list[tuple[str, int, Step]] = []  # function, offset of its arrays
+        steps: list[tuple[str, int, CFunction]] = []  # name, offset of its arrays
         text: list[str] = []
         offset = 0
         for number, (op, step) in enumerate(
-            zip(network.ops, self._steps(network), strict=True)
+            zip(network.ops, self._functions(network), strict=True)
         ):
             if step is None:
                 continue
@@ -123,28 +126,25 @@ class _File:
             weights += ["};", ""]
         return [*weights, *text, *self._network(suffix, steps, largest, sizes[-1])]
 
-    def _steps(self, network: Network) -> list[Step | None]:
-        for op in network.ops:
-            if op.kind not in OPS:
-                raise ValueError(
-                    f"[export] layer {op.layer!r} cannot be written to C yet, because "
-                    f"nothing is known there for the operation {op.kind!r}. "
-                    f"Known: {', '.join(sorted(OPS))}."
-                )
+    def _functions(self, network: Network) -> list[CFunction | None]:
+        """The functions of the operations; None for those without code."""
+        check_operations(network, OPS, "C")
         return [
-            OPS[op.kind](self.functions, op, arrays)
+            OPS[op.kind](self.activations, op, arrays)
             for op, arrays in zip(network.ops, network.arrays, strict=True)
         ]
 
     def _weights(self, network: Network) -> Iterable[str]:
         yield "{"
-        for op, step in zip(network.ops, self._steps(network), strict=True):
+        for op, step in zip(network.ops, self._functions(network), strict=True):
             for role, array in () if step is None else step.arrays:
                 shape = " x ".join(map(str, array.shape))
                 yield f"    /* {comment(op.layer)}: {role} {shape} */"
                 yield from numbers(array)
 
-    def _function(self, function: str, kind: str, layer: str, step: Step) -> list[str]:
+    def _function(
+        self, function: str, kind: str, layer: str, step: CFunction
+    ) -> list[str]:
         arguments = ["const float *RESTRICT x", "float *RESTRICT y"]
         if step.arrays:
             arguments.insert(0, "const float *RESTRICT w")
@@ -163,12 +163,12 @@ class _File:
     def _network(
         self,
         suffix: str,
-        steps: list[tuple[str, int, Step]],
+        steps: list[tuple[str, int, CFunction]],
         largest: int,
         size: int,
     ) -> list[str]:
-        """The function that calls the operations; what lies between them goes to and
-        fro between two halves of `scratch`."""
+        """The function that calls the operations in turn; intermediate values alternate
+        between two halves of `scratch`."""
         has_weights = any(step.arrays for _, _, step in steps)
         arguments = ["const float *x", "float *y", "float *scratch"]
         if has_weights:
@@ -179,11 +179,11 @@ class _File:
         for number, (function, offset, step) in enumerate(steps):
             last = number == len(steps) - 1
             target = "y" if last else halves[number % 2]
-            given = [f"w + {offset}"] if step.arrays else []
-            given += [source, target]
+            passed = [f"w + {offset}"] if step.arrays else []
+            passed += [source, target]
             if step.scratch:
-                given.append(f"scratch + {2 * largest}")
-            body.append(f"    {function}({', '.join(given)});")
+                passed.append(f"scratch + {2 * largest}")
+            body.append(f"    {function}({', '.join(passed)});")
             source = target
         if not steps:
             body = ["    int i;", f"    for (i = 0; i < {size}; i++) y[i] = x[i];"]
@@ -194,7 +194,7 @@ class _File:
 
     # ---------------------------------------------------------------- entries
 
-    def _ends(self) -> list[str]:
+    def _scaling_and_head(self) -> list[str]:
         exported, name = self.exported, self.name
         text: list[str] = []
         if exported.columns is not None:
@@ -217,7 +217,7 @@ class _File:
 
     def _entries(self) -> list[str]:
         n, u = self.name, self.upper
-        one, batch, *short = self.top.signatures()
+        one, batch, *short = self.preamble.signatures()
         text = [one, "{", *("    " + line for line in self._call()), "}", ""]
         text += [
             batch,
@@ -245,34 +245,36 @@ class _File:
         return text
 
     def _call(self) -> Iterable[str]:
-        """The body of predict_with. Scratch holds z, what the networks said, and what
-        they work with."""
+        """The body of predict_with. Scratch holds the scaled inputs, the networks'
+        predictions, and their working memory."""
         n = self.name
-        x, rest = "x", self.wide + self.predictions
+        x, working = "x", self.scaled + self.predictions
         if self.exported.inputs is not None:
             x = "scratch"
             yield f"{n}_scale(x, scratch);"
         first = 0
         for number, networks in enumerate(self.groups.values()):
             suffix = self._suffix(number)
-            has = any(s is not None and s.arrays for s in self._steps(networks[0]))
+            has_weights = any(
+                s is not None and s.arrays for s in self._functions(networks[0])
+            )
             for member in range(len(networks)):
-                weights = f"{n}_weights{suffix}[{member}], " if has else ""
+                weights = f"{n}_weights{suffix}[{member}], " if has_weights else ""
                 y = (
-                    f"scratch + {self.wide + first * self.units}"
+                    f"scratch + {self.scaled + first * self.units}"
                     if self.predictions
                     else "y"
                 )
-                yield f"{n}_network{suffix}({weights}{x}, {y}, scratch + {rest});"
+                yield f"{n}_network{suffix}({weights}{x}, {y}, scratch + {working});"
                 first += 1
         if self.predictions:
-            yield f"{n}_combine(scratch + {self.wide}, y);"
+            yield f"{n}_combine(scratch + {self.scaled}, y);"
 
     # ---------------------------------------------------------------- test
 
     def _sizes(self, part: np.ndarray) -> np.ndarray:
-        """What errors of each number of an output are measured by: targets by their own
-        deviation, all else by the output's largest number."""
+        """The unit for the errors of each number of an output: the output's largest
+        number; for a target, its own largest number plus standard deviation."""
         head = self.exported.head
         if isinstance(head, Regression):
             each = part.shape[1] // len(head.deviation)

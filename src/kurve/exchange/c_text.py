@@ -1,6 +1,6 @@
 """Text that is safe inside a C file: identifiers, comments, string literals, numbers.
 
-Names come from users: nothing of theirs may end a comment, a literal or a line.
+Names come from users: nothing in them may end a comment, a literal or a line.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def identifier(title: str) -> str:
 
 def comment(text: str, longest: int = 60) -> str:
     """Text for a comment: printable ASCII without * / \\ and ?."""
-    kept = re.sub(r"[^ -~]|[*/\\?]", "_", text)
-    return kept if len(kept) <= longest else kept[: longest - 3] + "..."
+    safe = re.sub(r"[^ -~]|[*/\\?]", "_", text)
+    return safe if len(safe) <= longest else safe[: longest - 3] + "..."
 
 
 def literal(text: str) -> str:
@@ -45,7 +45,7 @@ def _escaped(byte: int) -> str:
     character = chr(byte)
     if character.isascii() and (character.isalnum() or character in " _.,:;=+-<>()"):
         return character
-    return f"\\{byte:03o}"  # three digits, so that nothing behind can join them
+    return f"\\{byte:03o}"  # three digits, so that no digit after them can join
 
 
 def real(value: float) -> str:
@@ -75,16 +75,18 @@ def numbers(values: np.ndarray, double: bool = False) -> Iterator[str]:
 
 
 def _singles(values: np.ndarray) -> list[str]:
-    """What `single` says, for many at once, as whole multiples of a power of 2."""
+    """`single` of many numbers at once, as integer multiples of a power of 2."""
     missing = np.isnan(values)
     exact = np.where(missing, 0.0, values).astype(np.float64)
     mantissas, exponents = np.frexp(np.abs(exact))
     signs = np.where(np.signbit(exact), "-", "")
-    whole = (mantissas * 2**24).astype(np.int64)
-    parts = zip(signs.tolist(), whole.tolist(), (exponents - 24).tolist(), strict=True)
+    integers = (mantissas * 2**24).astype(np.int64)
+    parts = zip(
+        signs.tolist(), integers.tolist(), (exponents - 24).tolist(), strict=True
+    )
     texts = [f"{sign}0x{mantissa:x}p{power}f" for sign, mantissa, power in parts]
-    for place in np.flatnonzero(missing):
-        texts[place] = "NAN"
+    for i in np.flatnonzero(missing):
+        texts[i] = "NAN"
     return texts
 
 

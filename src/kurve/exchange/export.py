@@ -1,4 +1,4 @@
-"""`model.export("m.onnx")` and `model.export("m.c")`: a model for other programs."""
+"""`model.export("m.onnx")` and `model.export("m.c")`: models for other programs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def export(
 ) -> None:
     """Write a trained model so that it predicts without Kurve and without Python.
 
-    An ONNX model (opset 17) is for onnxruntime and its kin: one input of float32
-    (N, *input_shape), N free. A C file is C99 without dependencies, with a test of
-    itself inside; how to compile and call it stands at its top.
+    An ONNX model (opset 17) runs in onnxruntime and similar programs; its one input is
+    float32 (N, *input_shape), N free. A C file is C99 without dependencies and contains
+    its own test; the comment at its top says how to compile and call it.
 
-    Both take raw rows: the scales of an estimator are inside, and its outputs are in
+    Both take raw rows: the scaling of an estimator is included, and its outputs are in
     the targets' units. Outputs are "output" of a Sequential; "mean" and "deviation" of
     an Ensemble; "prediction", "deviation" and, of a network of quantiles, "quantiles"
     of a Regressor; "probabilities" and "label" of a Classifier.
@@ -30,14 +30,14 @@ def export(
     Args:
         model: Sequential, Ensemble, Regressor or Classifier.
         filepath: ends in .onnx or .c. The file is written whole or not at all.
-        format: "onnx" or "c", where the ending does not say so.
+        format: "onnx" or "c", if the name does not end so.
 
     Raises:
         RuntimeError: a model that is not built or not fitted.
         TypeError: another model.
         ValueError: another ending or format, columns of text, weights that are not
-            finite, an operation that the format does not know, or a model that is too
-            large for it.
+            finite, an operation that cannot be written yet, or a model that is too
+            large for the format.
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
     """
@@ -81,7 +81,7 @@ WRITERS: dict[str, Callable[[ExportedModel, str], bytes]] = {"onnx": _onnx, "c":
 
 
 def _format_of(path: str, format: str | None) -> str:
-    """The format of that name, or of the file's ending."""
+    """The format of that name, or the one of the file's ending."""
     if format is not None:
         if format not in WRITERS:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A trained model as plain data, in the one form that all writers of `export` share:
+"""A trained model as plain data, the form that all writers of `export` start from:
 
     rows (n, columns)  ->  Inputs  ->  networks  ->  head  ->  outputs by name
 
@@ -7,29 +7,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.core.entries import warn
+from kurve.engines.reference.common import view
 from kurve.models import Sequential
 from kurve.models.ensembles import Ensemble
 from kurve.plan import Op, Shape
 
 if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor
+    from kurve.estimators.fitted import Fitted
     from kurve.estimators.scaling import Scaler
 
 LARGEST = 1e30
-"""Scaled inputs beyond it are cut off, as `kurve.estimators.scaling` does."""
+"""Scaled inputs are clipped to it, as in `kurve.estimators.scaling`."""
 
 ROUNDING = 1e-3
-"""Part of a column's deviation that float32 may lose of its numbers before `describe`
-warns."""
+"""Rounding of a column to float32, as a fraction of its standard deviation, beyond
+which `describe` warns."""
 
-Rows = Callable[[np.ndarray], dict[str, np.ndarray]]
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""From rows to outputs by name."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Network:
 
     @property
     def structure(self) -> tuple[Any, ...]:
-        """Equal for networks that differ in nothing but the numbers in their arrays."""
+        """Equal for networks that differ only in the numbers in their arrays."""
         return tuple(
             (
                 op.kind,
@@ -62,17 +65,17 @@ class Network:
 class Inputs:
     """z = (x - mean) / deviation in float64 of a table's rows.
 
-    order:  the caller's column of each numeric one
-    fills:  (C,) what stands for NaN; None where NaN and infinity make the outputs NaN
-    marks:  positions in `order` of the columns that get another one behind all others,
-            1 where the value was NaN
-    mean, deviation: (C + marks,) float64
-    low, high: (C,) range of the training data
+    order:      the caller's column of each numeric one
+    imputation: (C,) values in place of NaN; None if NaN makes the outputs NaN
+    indicators: positions in `order` of the columns with a missing indicator, another
+                column after all others that is 1 where the value was NaN
+    mean, deviation: (C + indicators,) float64
+    low, high:  (C,) range of the training data
     """
 
     order: tuple[int, ...]
-    fills: np.ndarray | None
-    marks: tuple[int, ...]
+    imputation: np.ndarray | None
+    indicators: tuple[int, ...]
     mean: np.ndarray
     deviation: np.ndarray
     low: np.ndarray
@@ -86,23 +89,24 @@ class SingleNetwork:
 
 @dataclass(frozen=True)
 class Average:
-    """Mean and deviation of the networks' outputs."""
+    """Mean and standard deviation of the networks' outputs."""
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Mean and deviation of the mixture of the networks' laws, in the targets' units;
-    see `Regressor._moments`.
+    """Mean and standard deviation of the mixture of the networks' distributions, in the
+    targets' units; see `Regressor._moments`.
 
-    mean, deviation: (T,) of the targets; spread (T,) factor of the deviation; noise
-    (T,) variance in scaled units where the likelihood is "none"
-    levels: which quantiles the networks give, empty if they give none
+    mean, deviation: (T,) of the targets
+    std_scale: (T,) factor of the predicted standard deviation
+    noise:     (T,) variance in scaled units if the likelihood is "none"
+    levels:    of the quantiles that the networks predict, or empty
     """
 
     likelihood: str
     mean: np.ndarray
     deviation: np.ndarray
-    spread: np.ndarray
+    std_scale: np.ndarray
     noise: np.ndarray
     levels: tuple[float, ...]
 
@@ -122,8 +126,8 @@ class ExportedModel:
     """A model ready to be written.
 
     outputs: name and shape of one row of each output, in order
-    columns, targets: their names, where they are known
-    expected: what Kurve says of float32 rows (n, *input_shape), output by output
+    columns, targets: their names, if they are known
+    expected: Kurve's own predictions for float32 rows (n, *input_shape)
     """
 
     what: str
@@ -134,7 +138,7 @@ class ExportedModel:
     head: OutputHead
     columns: tuple[str, ...] | None
     targets: tuple[str, ...] | None
-    expected: Rows
+    expected: Predict
 
     @property
     def numbers(self) -> int:
@@ -147,13 +151,24 @@ class ExportedModel:
         )
 
 
+def check_operations(network: Network, known: Container[str], format: str) -> None:
+    """Refuse an operation that the format has no code for."""
+    for op in network.ops:
+        if op.kind not in known:
+            raise ValueError(
+                f"[export] layer {op.layer!r} cannot be written to {format} yet, "
+                "because there is no code for the operation. "
+                f"Received: {op.kind!r}. Try another format, or no such layer."
+            )
+
+
 def describe(model: Any) -> ExportedModel:
     """The model as plain data.
 
     Raises:
         RuntimeError: a model that is not built, an estimator that is not fitted.
-        TypeError: no model of Kurve.
-        ValueError: what cannot leave Kurve: columns of text.
+        TypeError: not a model of Kurve.
+        ValueError: columns of text, or numbers beyond float32.
     """
     if isinstance(model, Sequential):
         return _of_sequential(model)
@@ -173,7 +188,7 @@ def describe(model: Any) -> ExportedModel:
 
 def _of_sequential(model: Sequential) -> ExportedModel:
     network = _network(model)
-    plan, _ = model._built("export")
+    plan, _ = model._network.require_built("export")
     return ExportedModel(
         "Sequential",
         plan.input_shape,
@@ -209,49 +224,48 @@ def _of_ensemble(model: Ensemble) -> ExportedModel:
 
 
 def _of_regressor(model: Regressor) -> ExportedModel:
-    model._require_fitted("export")
     from kurve.estimators.defaults import QUANTILES
 
-    inputs = _inputs(model)
-    scaler, targets = model._outputs, len(model._outputs.mean)
+    fitted = _fitted(model)
+    inputs, head = _inputs(fitted, fitted.head.outputs), fitted.head
+    scaler, targets = head.outputs, head.targets
     outputs: dict[str, Shape] = {"prediction": (targets,), "deviation": (targets,)}
-    levels = QUANTILES if model._likelihood == "quantile" else ()
+    levels = QUANTILES if head.likelihood == "quantile" else ()
     if levels:
         outputs["quantiles"] = (targets, len(levels))
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        predictions = model._outputs_of(_scaled(inputs, x))
-        mean, deviation = model._moments(predictions)
-        found = {"prediction": mean, "deviation": deviation}
+        predictions = fitted.outputs(_scaled(inputs, x))
+        mean, deviation = head.moments(predictions)
+        result = {"prediction": mean, "deviation": deviation}
         if levels:
-            values = predictions.mean(axis=0).reshape(len(x), targets, -1)
-            found["quantiles"] = (
-                np.sort(values, axis=-1) * scaler.deviation[:, None]
+            result["quantiles"] = (
+                head.quantiles(predictions) * scaler.deviation[:, None]
                 + scaler.mean[:, None]
             )
-        return found
+        return result
 
-    head = Regression(
-        model._likelihood,
+    regression = Regression(
+        head.likelihood,
         scaler.mean,
         scaler.deviation,
-        model._spread,
-        model._noise,
+        head.std_scale,
+        head.noise,
         levels,
     )
-    return _of_estimator(model, inputs, outputs, head, expected)
+    return _of_estimator(model, inputs, outputs, regression, expected)
 
 
 def _of_classifier(model: Classifier) -> ExportedModel:
-    model._require_fitted("export")
-    inputs = _inputs(model)
-    outputs: dict[str, Shape] = {"probabilities": (len(model.classes_),)}
+    fitted = _fitted(model)
+    inputs = _inputs(fitted)
+    outputs: dict[str, Shape] = {"probabilities": (len(fitted.head.classes),)}
 
     def expected(x: np.ndarray) -> dict[str, np.ndarray]:
-        logits = model._outputs_of(_scaled(inputs, x))
-        return {"probabilities": model._mixed(logits)}
+        logits = fitted.outputs(_scaled(inputs, x))
+        return {"probabilities": fitted.head.probabilities(logits)}
 
-    head = Classification(model.classes_)
+    head = Classification(fitted.head.classes)
     return _of_estimator(model, inputs, outputs, head, expected)
 
 
@@ -260,9 +274,9 @@ def _of_estimator(
     inputs: Inputs,
     outputs: dict[str, Shape],
     head: OutputHead,
-    expected: Rows,
+    expected: Predict,
 ) -> ExportedModel:
-    names, targets = model._columns.names, getattr(model, "target_names_", None)
+    names, targets = model.fitted_.columns.names, model.target_names_
     members = len(model.models_)
     return ExportedModel(
         type(model).__name__ + (f" of {members} networks" if members > 1 else ""),
@@ -278,10 +292,10 @@ def _of_estimator(
 
 
 def _network(model: Sequential) -> Network:
-    plan, state = model._built("export")
+    plan, state = model._network.require_built("export")
     arrays = tuple(
         {
-            role: vector[slot.offset : slot.end].reshape(slot.shape).copy()
+            role: view(vector, slot).copy()
             for vector, slots in (
                 (state.params, op.params),
                 (state.buffers, op.buffers),
@@ -293,41 +307,49 @@ def _network(model: Sequential) -> Network:
     return Network(plan.ops, arrays)
 
 
-def _inputs(model: Estimator) -> Inputs:
+def _fitted(model: Estimator) -> Fitted[Any]:
+    from kurve.estimators.errors import not_fitted
+
+    if not hasattr(model, "fitted_"):
+        raise not_fitted(type(model).__name__, "export")
+    return model.fitted_
+
+
+def _inputs(fitted: Fitted[Any], outputs: Scaler | None = None) -> Inputs:
     """How the estimator reads a row.
 
     Raises:
-        ValueError: a column of text, which has no place in an array of numbers.
+        ValueError: a column of text, which an array of numbers cannot hold.
     """
-    columns, scaler = model._columns, model._inputs
+    columns, scaler = fitted.columns, fitted.inputs
     if columns.levels:
         position = next(iter(columns.levels))
         raise ValueError(
             f"[export] every column must hold numbers, because an exported model takes "
             f"one array of them. Received: {_column(columns.names, position)} of "
             f"categories ({', '.join(map(repr, columns.levels[position][:3]))}, ...). "
-            "Try a model that is trained on columns of 0 and 1 in its place."
+            "Try training a model on columns of 0 and 1 instead."
         )
     count = len(columns.numeric)
     place = {column: position for position, column in enumerate(columns.numeric)}
-    found = Inputs(
+    inputs = Inputs(
         tuple(columns.numeric),
-        columns.fills if columns.impute else None,
-        tuple(place[column] for column in columns.gaps),
+        columns.medians if columns.impute else None,
+        tuple(place[column] for column in columns.with_missing),
         scaler.mean,
         scaler.deviation,
         scaler.low[:count],
         scaler.high[:count],
     )
-    _check_range(found, columns.names, getattr(model, "_outputs", None))
-    return found
+    _check_range(inputs, columns.names, outputs)
+    return inputs
 
 
 def _check_range(
     inputs: Inputs, names: list[str] | None, outputs: Scaler | None
 ) -> None:
-    """Exported models take and give float32, which does not hold, say, seconds since
-    1970.
+    """Exported models take and return float32, which cannot hold, for example, seconds
+    since 1970 exactly.
 
     Raises:
         ValueError: numbers beyond float32.
@@ -341,7 +363,7 @@ def _check_range(
         size = np.append(size, np.abs(outputs.mean) + 8 * outputs.deviation)
     if size.max() > largest:
         raise ValueError(
-            "[export] an exported model takes and gives float32, which ends at 3.4e38. "
+            "[export] an exported model takes and returns float32, at most 3.4e38. "
             f"Received: {size.max():.2g} in {what}. Try other units."
         )
     size = size[: len(inputs.order)]
@@ -352,7 +374,7 @@ def _check_range(
         warn(
             "[export] an exported model takes float32, which rounds "
             f"{_column(names, inputs.order[position])} by {lost[position]:.2g} of its "
-            "deviation. Try a model that is trained on the column less its mean.",
+            "standard deviation. Try training on the column minus its mean.",
             UserWarning,
         )
 
@@ -362,13 +384,13 @@ def _column(names: list[str] | None, position: int) -> str:
 
 
 def _scaled(inputs: Inputs, x: np.ndarray) -> np.ndarray:
-    """Rows as the networks take them, float32: the order of the columns, what stands
-    for NaN, marks, scales."""
+    """The scaled inputs of the networks, float32: columns in order, missing values
+    imputed, indicators added, all scaled."""
     rows = np.asarray(x, np.float64)[:, list(inputs.order)]
-    empty = np.isnan(rows)
-    if inputs.fills is not None:
-        rows = np.where(empty, inputs.fills, rows)
-    rows = np.hstack([rows, empty[:, list(inputs.marks)]])
+    missing = np.isnan(rows)
+    if inputs.imputation is not None:
+        rows = np.where(missing, inputs.imputation, rows)
+    rows = np.hstack([rows, missing[:, list(inputs.indicators)]])
     with np.errstate(over="ignore"):
         z = (rows - inputs.mean) / inputs.deviation
     return np.ascontiguousarray(np.clip(z, -LARGEST, LARGEST), np.float32)

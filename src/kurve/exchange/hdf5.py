@@ -1,13 +1,13 @@
 """A bounded reader of the HDF5 files that Keras writes. Reads bytes, runs nothing.
 
-libhdf5 trusts what a file says about itself; this reader does not. It knows what h5py
-writes by default: groups (symbol tables, and links in object headers), attributes of
-text and numbers, datasets of numbers that are contiguous, compact or in chunks, with
-gzip and shuffle as filters. Everything else is refused: soft and external links,
-external and virtual storage, references, other filters and types. Each size is compared
-with the file's before memory is taken, each structure is read once, and the number of
-all of them is limited. So is what all of them together unpack to, for chunks, arrays,
-headers and texts of a hostile file may lie over one another.
+libhdf5 trusts what a file says about itself; this reader does not. It supports what
+h5py writes by default: groups (symbol tables, and links in object headers), attributes
+of text and numbers, contiguous or chunked datasets of numbers, with gzip and shuffle as
+filters. Everything else is refused: soft and external links, external and virtual
+storage, references, other filters and types. Each size is checked against the file's
+before memory is allocated, each structure is read once, and their number is limited. So
+is their total size after decompression, because chunks, arrays, headers and texts of a
+hostile file may overlap.
 
 Source: HDF5 File Format Specification, version 3.0 (The HDF Group).
 """
@@ -33,18 +33,18 @@ MAX_TEXT = 1 << 23
 MAX_UNPACKED = 4
 ROOM = 4 << 20
 """All arrays of a file together have at most `ROOM` bytes and `MAX_UNPACKED` for each
-byte of the file. Trained weights hardly pack at all; weights beside two empty vectors
-of an optimizer pack to a third."""
+byte of the file. Trained weights hardly compress at all; weights with two vectors of
+zeros of an optimizer compress to a third."""
 
 
 def room(size: int) -> int:
-    """Bytes that a file of this size may unpack to."""
+    """Bytes that a file of this size may decompress to."""
     return ROOM + MAX_UNPACKED * size
 
 
 @dataclass
 class Dataset:
-    """Where an array is and what it is; nothing of it is read yet."""
+    """Where an array is and what it is; none of it has been read yet."""
 
     name: str
     shape: tuple[int, ...]
@@ -74,10 +74,10 @@ class Reader:
         kernel = reader.array(reader.dataset(group, "0"), (3, 4))
 
     Args:
-        size: of the file that `raw` was unpacked from, if that is another one.
+        size: of the file that `raw` was decompressed from, if any.
 
     Raises:
-        HDF5Error: from every method, for a file that is not as it must be.
+        HDF5Error: from every method, for a corrupt file.
     """
 
     def __init__(self, raw: bytes, size: int | None = None) -> None:
@@ -88,7 +88,7 @@ class Reader:
         self._objects: dict[int, Group | Dataset] = {}
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         if raw[:8] != MAGIC:
-            raise HDF5Error("it does not begin as an HDF5 file")
+            raise HDF5Error("it does not start as an HDF5 file")
         version = self._number(8, 1)
         if version in (0, 1):
             sizes, at = (self._number(13, 1), self._number(14, 1)), 24 + 4 * version
@@ -100,13 +100,13 @@ class Reader:
             raise HDF5Error(f"the superblock is of version {version}")
         end = self._number(at + 16, 8)
         if sizes != (8, 8) or self._number(at, 8) != 0:
-            raise HDF5Error("its addresses are not of 8 bytes from the beginning")
+            raise HDF5Error("its addresses are not 8 bytes from the start of the file")
         if end > len(raw):
             raise HDF5Error("it is cut off")
         self.root = self._group_at(root, "/")
 
     def group(self, path: str, within: Group | None = None) -> Group:
-        """The group of that path, names divided by slashes."""
+        """The group at that path, names separated by slashes."""
         group = within or self.root
         for name in path.split("/"):
             if name not in group.members:
@@ -115,7 +115,7 @@ class Reader:
         return group
 
     def has(self, path: str, within: Group | None = None) -> bool:
-        """Whether there is a group or dataset of that path."""
+        """Whether there is a group or dataset at that path."""
         head, _, name = path.rpartition("/")
         try:
             group = self.group(head, within) if head else within or self.root
@@ -124,20 +124,20 @@ class Reader:
         return name in group.members
 
     def dataset(self, group: Group, path: str) -> Dataset:
-        """The dataset of that path in a group."""
+        """The dataset at that path in a group."""
         head, _, name = path.rpartition("/")
         if head:
             group = self.group(head, group)
         if name not in group.members:
             raise HDF5Error(f"there is no dataset {_join(group.name, name)!r}")
-        found = self._object(group.members[name], _join(group.name, name))
-        if not isinstance(found, Dataset):
-            raise HDF5Error(f"{found.name!r} is a group, not a dataset")
-        return found
+        member = self._object(group.members[name], _join(group.name, name))
+        if not isinstance(member, Dataset):
+            raise HDF5Error(f"{member.name!r} is a group, not a dataset")
+        return member
 
     def array(self, dataset: Dataset, shape: tuple[int, ...]) -> np.ndarray:
-        """The numbers of a dataset, which must have this shape; memory is taken only
-        then."""
+        """The numbers of a dataset, which must have this shape: memory is allocated
+        after that check."""
         dtype = dataset.type.dtype
         if dtype is None or dtype.kind not in "iuf":
             raise HDF5Error(f"{dataset.name!r} does not hold numbers")
@@ -148,9 +148,9 @@ class Reader:
         self._unpacked += dataset.nbytes
         if self._unpacked > self._room:
             raise HDF5Error(
-                f"{dataset.name!r} and what comes before have {self._unpacked} bytes, "
+                f"{dataset.name!r} and all before it have {self._unpacked} bytes, "
                 f"and the file has room for {self._room}. "
-                "Try a file that is packed less"
+                "Try a file with less compression"
             )
         kind, *where = dataset.layout
         if kind == "chunks":
@@ -167,25 +167,25 @@ class Reader:
         """An attribute that is one text; None if it is not there."""
         if name not in group.attributes:
             return None
-        found = self._texts(group, name)
-        if len(found) != 1:
+        texts = self._texts(group, name)
+        if len(texts) != 1:
             raise HDF5Error(f"attribute {name!r} of {group.name!r} is not one text")
-        return found[0]
+        return texts[0]
 
     def texts(self, group: Group, name: str) -> list[str] | None:
-        """An attribute that is a list of texts, which Keras divides into name0, name1,
+        """An attribute that is a list of texts, which Keras splits into name0, name1,
         ... if it is long; None if it is not there."""
         if name in group.attributes:
             return self._texts(group, name)
         parts = itertools.takewhile(
             group.attributes.__contains__, (f"{name}{i}" for i in itertools.count())
         )
-        found = [self._texts(group, part) for part in parts]
-        return [text for part in found for text in part] if found else None
+        lists = [self._texts(group, part) for part in parts]
+        return [text for part in lists for text in part] if lists else None
 
     def digest(self, without: str) -> str:
-        """SHA-256 of all names, texts and arrays, in whatever order they are stored,
-        but for one attribute of the root."""
+        """SHA-256 of all names, texts and arrays, whatever their order in the file, but
+        without one attribute of the root."""
         total, before = hashlib.sha256(), self._unpacked
         waiting = [self.root]
         while waiting:
@@ -198,14 +198,14 @@ class Reader:
                 total.update(repr((group.name, name, shape, value)).encode())
             for name in sorted(group.members):
                 title = _join(group.name, name)
-                thing = self._object(group.members[name], title)
-                if thing.name != title:
-                    raise HDF5Error(f"{title!r} and {thing.name!r} are one thing")
-                if isinstance(thing, Group):
-                    waiting.append(thing)
+                member = self._object(group.members[name], title)
+                if member.name != title:
+                    raise HDF5Error(f"{title!r} and {member.name!r} are one object")
+                if isinstance(member, Group):
+                    waiting.append(member)
                     continue
-                array = self.array(thing, thing.shape)
-                head = (title, thing.shape, array.dtype.str)
+                array = self.array(member, member.shape)
+                head = (title, member.shape, array.dtype.str)
                 total.update(repr(head).encode())
                 total.update(
                     np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
@@ -217,7 +217,7 @@ class Reader:
 
     def _check_inside(self, at: int, size: int) -> None:
         if at < 0 or size < 0 or at + size > len(self._raw):
-            raise HDF5Error(f"{size} bytes at {at} lie behind the end of the file")
+            raise HDF5Error(f"{size} bytes at {at} lie beyond the end of the file")
 
     def _bytes(self, at: int, size: int) -> bytes:
         self._check_inside(at, size)
@@ -239,10 +239,10 @@ class Reader:
     # ---------------------------------------------------------------- objects
 
     def _group_at(self, at: int, name: str) -> Group:
-        found = self._object(at, name)
-        if not isinstance(found, Group):
+        group = self._object(at, name)
+        if not isinstance(group, Group):
             raise HDF5Error(f"{name!r} is a dataset, not a group")
-        return found
+        return group
 
     def _object(self, at: int, name: str) -> Group | Dataset:
         if at not in self._objects:
@@ -250,47 +250,47 @@ class Reader:
         return self._objects[at]
 
     def _read_object(self, at: int, name: str) -> Group | Dataset:
-        found: dict[int, list[bytes]] = {}
+        bodies: dict[int, list[bytes]] = {}
         for kind, body in self._messages(at, name):
-            found.setdefault(kind, []).append(body)
+            bodies.setdefault(kind, []).append(body)
         for kind, what in messages.REFUSED.items():
-            if kind in found:
+            if kind in bodies:
                 raise HDF5Error(f"{name!r} has {what}, which is refused")
-        if messages.LAYOUT in found:
+        if messages.LAYOUT in bodies:
             for needed in (messages.SPACE, messages.TYPE):
-                if len(found.get(needed, [])) != 1:
-                    raise HDF5Error(f"{name!r} does not say what it holds")
-            filters = found.get(messages.FILTERS, [])
+                if len(bodies.get(needed, [])) != 1:
+                    raise HDF5Error(f"{name!r} has no shape or type")
+            filters = bodies.get(messages.FILTERS, [])
             return Dataset(
                 name,
-                messages.space(found[messages.SPACE][0]),
-                messages.datatype(found[messages.TYPE][0]),
-                messages.layout(found[messages.LAYOUT][0], name),
+                messages.space(bodies[messages.SPACE][0]),
+                messages.datatype(bodies[messages.TYPE][0]),
+                messages.layout(bodies[messages.LAYOUT][0], name),
                 messages.filters(filters[0], name) if filters else (),
             )
         members: dict[str, int] = {}
-        for body in found.get(messages.SYMBOLS, []):
+        for body in bodies.get(messages.SYMBOLS, []):
             messages.check(body, 16)
             tree, heap = (int.from_bytes(body[i : i + 8], "little") for i in (0, 8))
             self._add_symbols(members, tree, heap, name)
-        for body in found.get(messages.LINK, []):
+        for body in bodies.get(messages.LINK, []):
             link, address = messages.link(body, name)
             if link in members:
                 raise HDF5Error(f"{name!r} has two members {link!r}")
             members[link] = address
-        for body in found.get(messages.LINKS, []):
+        for body in bodies.get(messages.LINKS, []):
             messages.check_not_dense(body, 8, "members", name)
-        for body in found.get(messages.ATTRIBUTES, []):
+        for body in bodies.get(messages.ATTRIBUTES, []):
             messages.check_not_dense(body, 2, "attributes", name)
         group = Group(name, members)
-        for body in found.get(messages.ATTRIBUTE, []):
+        for body in bodies.get(messages.ATTRIBUTE, []):
             title, value = messages.attribute(body, name)
             group.attributes[title] = value
         return group
 
     def _messages(self, at: int, name: str) -> list[tuple[int, bytes]]:
         """Kind and body of all messages of an object header."""
-        found: list[tuple[int, bytes]] = []
+        result: list[tuple[int, bytes]] = []
         new = self._bytes(at, 4) == b"OHDR"
         if new:
             version, flags = self._number(at + 4, 1), self._number(at + 5, 1)
@@ -308,13 +308,13 @@ class Reader:
         while blocks:
             start, size = blocks.pop(0)
             if start in seen:
-                raise HDF5Error(f"the header of {name!r} runs in a circle")
+                raise HDF5Error(f"the header of {name!r} is circular")
             seen.add(start)
             here, end = start, start + size
             self._check_inside(start, size)
             self._headers += size
             if self._headers > len(self._raw):
-                raise HDF5Error("its headers lie over one another")
+                raise HDF5Error("its headers overlap")
             while here + head <= end:
                 self._count()
                 wide = 1 if new else 2
@@ -336,8 +336,8 @@ class Reader:
                 elif shared and kind:
                     raise HDF5Error(f"{name!r} shares a message, which is refused")
                 elif kind:
-                    found.append((kind, body))
-        return found
+                    result.append((kind, body))
+        return result
 
     def _add_symbols(
         self, members: dict[str, int], tree: int, heap: int, name: str
@@ -362,23 +362,26 @@ class Reader:
                 try:
                     member = self._raw[data + place : end].decode()
                 except UnicodeDecodeError as error:
-                    raise HDF5Error(f"a name in {name!r} is no text") from error
+                    raise HDF5Error(f"a name in {name!r} is not text") from error
                 if member in members:
                     raise HDF5Error(f"{name!r} has two members {member!r}")
                 members[member] = self._number(entry + 8, 8)
 
     def _leaves(self, at: int, kind: int, key: int) -> list[int]:
-        """Addresses that the lowest nodes of a B-tree (version 1) point to, each behind
-        its key of so many bytes; with keys, if those are of chunks."""
-        found, nodes, seen = [], [(at, -1)], set()
+        """What the leaves of a B-tree (version 1) point to: addresses of symbol nodes
+        (kind 0), or the entries of chunks, whose keys hold their sizes (kind 1).
+
+        key: bytes of the key before each address.
+        """
+        leaves, nodes, seen = [], [(at, -1)], set()
         while nodes:
             node, expected = nodes.pop()
             self._signed(node, b"TREE")
             level = self._number(node + 5, 1)
             if node in seen or self._number(node + 4, 1) != kind:
-                raise HDF5Error(f"the tree at {at} is damaged")
+                raise HDF5Error(f"the tree at {at} is corrupt")
             if expected not in (-1, level) or level > 32:
-                raise HDF5Error(f"the tree at {at} is damaged")
+                raise HDF5Error(f"the tree at {at} is corrupt")
             seen.add(node)
             for i in range(self._number(node + 6, 2)):
                 self._count()
@@ -387,15 +390,15 @@ class Reader:
                 if level:
                     nodes.append((child, level - 1))
                 else:
-                    found.append(child if kind == 0 else entry)
-        return found
+                    leaves.append(child if kind == 0 else entry)
+        return leaves
 
     # ---------------------------------------------------------------- arrays
 
     def _chunks(
         self, dataset: Dataset, tree: int, chunk: tuple[int, ...]
     ) -> np.ndarray:
-        """The numbers of a dataset in chunks, each there once."""
+        """The numbers of a chunked dataset; each chunk must be there once."""
         name, shape, size = dataset.name, dataset.shape, dataset.type.size
         fits = len(chunk) == len(shape) + 1 and chunk[-1] == size
         if (
@@ -405,12 +408,12 @@ class Reader:
         ):
             raise HDF5Error(f"the chunks {chunk} of {name!r} do not fit {shape}")
         chunk, rank = chunk[:-1], len(shape)
-        whole = math.prod(chunk) * size
+        chunk_bytes = math.prod(chunk) * size
         entries = self._leaves(tree, 1, 8 + 8 * (rank + 1))
         expected = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
         if len(entries) != expected:
             raise HDF5Error(f"{name!r} has {len(entries)} of {expected} chunks")
-        if whole > self._room:
+        if chunk_bytes > self._room:
             raise HDF5Error(f"the chunks {chunk} of {name!r} are larger than the file")
         result = np.empty(shape, dataset.type.dtype)
         seen = set()
@@ -423,9 +426,9 @@ class Reader:
                 for o, n, c in zip(offset, shape, chunk, strict=True)
             )
             if skipped or not inside or offset in seen:
-                raise HDF5Error(f"the chunk {offset} of {name!r} is damaged")
+                raise HDF5Error(f"the chunk {offset} of {name!r} is corrupt")
             seen.add(offset)
-            raw = self._unfiltered(self._bytes(at, stored), dataset, whole)
+            raw = self._unfiltered(self._bytes(at, stored), dataset, chunk_bytes)
             block = np.frombuffer(raw, result.dtype).reshape(chunk)
             place = tuple(
                 slice(o, min(o + c, n))
@@ -434,20 +437,20 @@ class Reader:
             result[place] = block[tuple(slice(0, p.stop - p.start) for p in place)]
         return result
 
-    def _unfiltered(self, raw: bytes, dataset: Dataset, whole: int) -> bytes:
+    def _unfiltered(self, raw: bytes, dataset: Dataset, size: int) -> bytes:
         for kind in reversed(dataset.filters):
             if kind == messages.DEFLATE:
                 unpacker = zlib.decompressobj()
                 try:
-                    raw = unpacker.decompress(raw, whole + 1)
+                    raw = unpacker.decompress(raw, size + 1)
                 except zlib.error as error:
                     raise HDF5Error(f"a chunk of {dataset.name!r}: {error}") from error
                 if not unpacker.eof:
-                    raise HDF5Error(f"a chunk of {dataset.name!r} is not whole")
-            elif len(raw) == whole:  # shuffle: all first bytes, all second bytes, ...
+                    raise HDF5Error(f"a chunk of {dataset.name!r} is incomplete")
+            elif len(raw) == size:  # shuffle: all first bytes, all second bytes, ...
                 lanes = np.frombuffer(raw, np.uint8).reshape(dataset.type.size, -1)
                 raw = lanes.T.tobytes()
-        if len(raw) != whole:
+        if len(raw) != size:
             raise HDF5Error(f"a chunk of {dataset.name!r} has {len(raw)} bytes")
         return raw
 
@@ -465,10 +468,10 @@ class Reader:
             if sum(int.from_bytes(item[:4], "little") for item in items) > len(
                 self._raw
             ):
-                raise HDF5Error(f"the texts of {name!r} lie over one another")
+                raise HDF5Error(f"the texts of {name!r} overlap")
             items = [self._heap_text(item) for item in items]
         elif kind.dtype is None or kind.dtype.kind != "S":
-            raise HDF5Error(f"attribute {name!r} of {group.name!r} is no text")
+            raise HDF5Error(f"attribute {name!r} of {group.name!r} is not text")
         try:
             return [item.rstrip(b"\0").decode() for item in items]
         except UnicodeDecodeError as error:
@@ -485,25 +488,25 @@ class Reader:
             raise HDF5Error(f"a text of {length} bytes is too long")
         place, size = self._heap(at).get(index, (0, 0))
         if size < length:
-            raise HDF5Error(f"there is no whole text {index} in the heap at {at}")
+            raise HDF5Error(f"there is no complete text {index} in the heap at {at}")
         return self._bytes(place, length)
 
     def _heap(self, at: int) -> dict[int, tuple[int, int]]:
-        """Place and size of each object of a global heap, by its number."""
+        """Address and size of each object of a global heap, by its number."""
         if at in self._heaps:
             return self._heaps[at]
         self._signed(at, b"GCOL")
-        found: dict[int, tuple[int, int]] = {}
+        objects: dict[int, tuple[int, int]] = {}
         here, end = at + 16, at + self._number(at + 8, 8)
         while here + 16 <= end:
             self._count()
             number, size = self._number(here, 2), self._number(here + 8, 8)
-            if number == 0 or number in found:
+            if number == 0 or number in objects:
                 break
-            found[number] = here + 16, size
+            objects[number] = here + 16, size
             here += 16 + -(-size // 8) * 8
-        self._heaps[at] = found
-        return found
+        self._heaps[at] = objects
+        return objects
 
 
 def _join(group: str, name: str) -> str:

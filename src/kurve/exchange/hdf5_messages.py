@@ -1,6 +1,6 @@
 """The messages of HDF5's object headers: from bytes to shapes, types and places.
 
-Each function raises `HDF5Error` for what is damaged or refused.
+Each function raises `HDF5Error` for what is corrupt or refused.
 Source: HDF5 File Format Specification, version 3.0, section IV.A.2.
 """
 
@@ -22,11 +22,11 @@ _FLOATS = {
     4: (32, 23, 8, 0, 23, 127),
     8: (64, 52, 11, 0, 52, 1023),
 }
-"""Precision, place and size of the exponent, place and size of the mantissa, bias."""
+"""Precision, position and size of the exponent and of the mantissa, bias."""
 
 
 class HDF5Error(ValueError):
-    """A file that is damaged, or holds what this reader refuses."""
+    """A file that is corrupt, or holds what this reader refuses."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ Attribute = tuple[Type, tuple[int, ...], bytes]
 
 
 def check(body: bytes, size: int) -> None:
-    """Refuse a message of fewer bytes."""
+    """Refuse a message with fewer bytes."""
     if len(body) < size:
         raise HDF5Error(f"a message has {len(body)} of {size} bytes")
 
@@ -70,8 +70,8 @@ def datatype(body: bytes) -> Type:
     kind, bits, size = body[0] & 15, body[1], number(body, 4, 4)
     order = ">" if bits & 1 else "<"
     if kind == 0 and size in (1, 2, 4, 8):
-        whole = (number(body, 8, 2), number(body, 10, 2)) == (0, 8 * size)
-        if whole:
+        all_bits = (number(body, 8, 2), number(body, 10, 2)) == (0, 8 * size)
+        if all_bits:
             sign = "i" if bits & 8 else "u"
             return Type(np.dtype(f"{order}{sign}{size}"), size)
     if kind == 1 and size in _FLOATS:
@@ -89,8 +89,8 @@ def datatype(body: bytes) -> Type:
 def layout(body: bytes, name: str) -> tuple[Any, ...]:
     """("bytes", address, size), or ("chunks", address of the tree, their shape).
 
-    A compact dataset lies in its message, whose place is not known here; none of
-    Keras's writers makes one.
+    A compact dataset is stored in its message, whose address is not known here; Keras
+    writes none.
     """
     version, kind = number(body, 0, 1), number(body, 1, 1)
     if kind == 3:
@@ -116,21 +116,23 @@ def filters(body: bytes, name: str) -> tuple[int, ...]:
     version, count = number(body, 0, 1), number(body, 1, 1)
     if version not in (1, 2) or count > 4:
         raise HDF5Error(f"the filters of {name!r} cannot be read")
-    at, found = 8 if version == 1 else 2, []
+    at, kinds = 8 if version == 1 else 2, []
     for _ in range(count):
         kind = number(body, at, 2)
-        if kind not in (DEFLATE, SHUFFLE) or kind in found:
-            raise HDF5Error(f"{name!r} has the filter {kind}; only gzip and shuffle do")
+        if kind not in (DEFLATE, SHUFFLE) or kind in kinds:
+            raise HDF5Error(
+                f"{name!r} has the filter {kind}; only gzip and shuffle are supported"
+            )
         length = number(body, at + 2, 2) if version == 1 else 0
         values = number(body, at + (6 if version == 1 else 4), 2)
         at += (8 if version == 1 else 6) + -(-length // 8) * 8 + 4 * values
         at += 4 * (values % 2) if version == 1 else 0
-        found.append(kind)
-    return tuple(found)
+        kinds.append(kind)
+    return tuple(kinds)
 
 
 def link(body: bytes, name: str) -> tuple[str, int]:
-    """Name and address of a member that stands in the header itself."""
+    """Name and address of a member that is stored in the header itself."""
     version, flags = number(body, 0, 1), number(body, 1, 1)
     at = 2
     kind = 0
@@ -146,25 +148,24 @@ def link(body: bytes, name: str) -> tuple[str, int]:
     try:
         member = body[at : at + length].decode()
     except UnicodeDecodeError as error:
-        raise HDF5Error(f"a name in {name!r} is no text") from error
+        raise HDF5Error(f"a name in {name!r} is not text") from error
     return member, number(body, at + length, 8)
 
 
 def check_not_dense(body: bytes, order: int, what: str, name: str) -> None:
-    """Refuse members or attributes in a fractal heap: h5py's default has none.
+    """Refuse members or attributes in a fractal heap, which h5py does not write by
+    default.
 
-    order: bytes of the largest creation index, if it is kept.
+    order: bytes of the largest creation index, if it is stored.
     """
     at = 2 + order * (number(body, 1, 1) & 1)
     if number(body, at, 8) != _NOWHERE:
-        raise HDF5Error(
-            f"{name!r} keeps its {what} in a form of newer files than Keras writes"
-        )
+        raise HDF5Error(f"{name!r} stores its {what} in a newer form than Keras writes")
 
 
 def attribute(body: bytes, name: str) -> tuple[str, Attribute]:
-    """Name, type, shape and raw value. A type that is refused stands for no value, for
-    attributes that nobody asks for may be of any."""
+    """Name, type, shape and raw value. An unsupported type is an error only when the
+    attribute is read."""
     version, flags = number(body, 0, 1), number(body, 1, 1)
     if version not in (1, 2, 3) or (version > 1 and flags & 3):
         raise HDF5Error(f"an attribute of {name!r} cannot be read")
@@ -177,7 +178,7 @@ def attribute(body: bytes, name: str) -> tuple[str, Attribute]:
     try:
         title = parts[0].rstrip(b"\0").decode()
     except UnicodeDecodeError as error:
-        raise HDF5Error(f"an attribute's name of {name!r} is no text") from error
+        raise HDF5Error(f"an attribute's name of {name!r} is not text") from error
     try:
         kind = datatype(parts[1])
     except HDF5Error:

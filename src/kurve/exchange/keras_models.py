@@ -1,9 +1,9 @@
 """Keras's configuration of a model to Kurve's layers, and back.
 
-A layer's class and arguments have the same names in both, so that one rule serves for
-all: arguments that Kurve's class has go through (activations, initializers and
-regularizers by their own tables), the others must have the value with which they change
-nothing. What differs is in the tables below.
+A layer's class and arguments have the same names in both, so one rule serves for all:
+arguments that Kurve's class has are passed on (activations, initializers and
+regularizers are converted), the others must have a value that changes nothing. The
+differences are in `kurve.exchange.keras_names`.
 """
 
 from __future__ import annotations
@@ -13,56 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from kurve import layers as kurve_layers
+from kurve.core.arguments import has_lone_surrogate
 from kurve.exchange import keras_parts as parts
+from kurve.exchange.keras_names import (
+    ACTIVATION_LAYERS,
+    IGNORED_OF_LAYER,
+    IGNORED_OF_LAYERS,
+    KURVE_LAYERS,
+    LAYER_DEFAULTS,
+    NOT_WRITTEN,
+)
 from kurve.layers import Activation, Layer
 from kurve.models import Sequential
-
-KURVE_ONLY = ("FourierFeatures",)
-"""Layers that Keras does not have."""
-
-FIXED: dict[str, tuple[Any, ...]] = {
-    "data_format": ("channels_last",),
-    "groups": (1,),  # of layers other than Conv1D and Conv2D
-    "synchronized": (False,),
-    "renorm": (False,),
-    "fused": (True, False),
-    "rms_scaling": (False,),
-    "autocast": (True, False),
-    "sparse": (False,),
-    "ragged": (False,),
-    "optional": (False,),
-}
-"""Arguments of Keras's layers that Kurve's do not have, with the values with which they
-change nothing. None, which stands for "not asked for", changes nothing of any."""
-
-FREE = (
-    "seed",
-    "batch_input_shape",
-    "batch_shape",
-    "input_shape",
-    "input_dtype",
-    "renorm_momentum",
-)
-"""Arguments that are read elsewhere, or do not matter: Kurve's random numbers come from
-the model's seed."""
-
-_NO_KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
-FREE_OF: dict[str, tuple[str, ...]] = {
-    "DepthwiseConv1D": _NO_KERNEL,
-    "DepthwiseConv2D": _NO_KERNEL,
-    "SeparableConv1D": _NO_KERNEL,
-    "SeparableConv2D": _NO_KERNEL,
-    "RandomRotation": ("value_range",),
-    "RandomTranslation": ("value_range",),
-    "RandomFlip": ("value_range",),
-}
-"""The same of single layers: Keras writes them, and its layer does not use them."""
-
-NOT_WRITTEN = {
-    "SpatialDropout1D": ("trainable", "data_format"),
-    "SpatialDropout2D": ("trainable",),
-}
-"""Arguments of Kurve's layers that Keras's do not take back from a file."""
 
 MAX_LAYERS = 10_000
 MAX_NAME = 512
@@ -73,9 +35,9 @@ SampleShape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Described:
-    """What a file says of a model.
+    """A model as described in a file.
 
-    input_shape: of one sample, if the file says; sizes that it leaves open are None.
+    input_shape: of one sample, if the file has it; sizes that it leaves open are None.
     layers: not built, and the Keras class of each.
     """
 
@@ -88,14 +50,14 @@ class Described:
 # -------------------------------------------------------------------- reading
 
 
-def model_from(given: Any) -> Described:
+def model_from(value: Any) -> Described:
     """The layers that a model's configuration describes.
 
     Raises:
-        ValueError, TypeError, KeyError: it is damaged, or not a row of layers that
+        ValueError, TypeError, KeyError: it is corrupt, or not a stack of layers that
             Kurve has; the message names the layer.
     """
-    config, entries = _entries(given)
+    config, entries = _entries(value)
     shape = _sample_shape(config.get("build_input_shape"))
     layers: list[Layer] = []
     classes: list[str] = []
@@ -112,25 +74,26 @@ def model_from(given: Any) -> Described:
         layers.append(layer_from(cls, arguments, what))
     name = config.get("name", "sequential")
     if not isinstance(name, str):
-        raise ValueError("the model's name is no text")
+        raise ValueError("the model's name is not text")
     return Described(name, shape, layers, classes)
 
 
-def classes_in(given: Any) -> list[str]:
-    """Keras's class of each layer, also of those that Kurve does not have."""
-    return [str(_class_of(entry)) for entry in _entries(given)[1]]
+def classes_in(value: Any) -> list[str]:
+    """Keras's class of each layer, including those that Kurve does not have."""
+    return [str(_class_of(entry)) for entry in _entries(value)[1]]
 
 
-def _entries(given: Any) -> tuple[dict[str, Any], list[Any]]:
+def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
     """The configuration of a model, and those of its layers in their order."""
-    kind, config = parts.opened(given, "the model")
+    kind, config = parts.opened(value, "the model")
     if kind == "Sequential":
         entries = _list(config.get("layers"), "layers")
     elif kind in ("Functional", "Model"):
-        entries = _in_a_row(config)
+        entries = _stack_of(config)
     else:
         raise ValueError(
-            f"the model is a {kind}; only Sequential and layers in a row are read"
+            f"the model is a {kind}; only a Sequential or layers in one stack can be "
+            "read"
         )
     if len(entries) > MAX_LAYERS:
         raise ValueError(f"the model has more than {MAX_LAYERS} layers")
@@ -138,36 +101,37 @@ def _entries(given: Any) -> tuple[dict[str, Any], list[Any]]:
 
 
 def merged(a: SampleShape | None, b: SampleShape | None) -> SampleShape | None:
-    """What two places say of one shape: the first where both do."""
+    """A shape from two sources; the first one where both have a size."""
     if a is None or b is None or len(a) != len(b):
         return b if a is None else a
     return tuple(y if x is None else x for x, y in zip(a, b, strict=True))
 
 
 def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
-    """One layer. `arguments` is changed."""
+    """One layer. Changes `arguments`."""
     _check_dtype(arguments.pop("dtype", None), what)
     common = {
         "name": arguments.pop("name", None),
         "trainable": arguments.pop("trainable", True),
     }
     if not isinstance(common["name"], str | None):
-        raise ValueError(f"the name of {what} is no text")
+        raise ValueError(f"the name of {what} is not text")
     if not isinstance(common["trainable"], bool):
         raise ValueError(f"{what} has trainable={common['trainable']!r}")
-    for key in (*FREE, *FREE_OF.get(cls, ())):
+    for key in (*IGNORED_OF_LAYERS, *IGNORED_OF_LAYER.get(cls, ())):
         arguments.pop(key, None)
-    if cls in parts.ACTIVATION_LAYERS:
+    if cls in ACTIVATION_LAYERS:
         activation = parts.activation_of_layer(cls, arguments, what)
         return Activation(activation, **common)
-    if cls in KURVE_ONLY or cls not in kurve_layers.CLASSES:
+    if cls in KURVE_LAYERS or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
-    made = kurve_layers.CLASSES[cls]
-    parts.drop(arguments, what, FIXED, parts.arguments_of(made))
+    layer_class = kurve_layers.CLASSES[cls]
+    known = parts.arguments_of(layer_class)
+    parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
     for key, value in arguments.items():
         arguments[key] = _argument_from(key, value, f"{what}: {key}")
     try:
-        return made(**arguments, **common)
+        return layer_class(**arguments, **common)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: {error}") from error
 
@@ -191,16 +155,16 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _check_dtype(given: Any, what: str) -> None:
+def _check_dtype(value: Any, what: str) -> None:
     """Refuse a layer that computes in anything but float32."""
-    if isinstance(given, Mapping):
-        given = given.get("config")
-        given = given.get("name") if isinstance(given, Mapping) else given
-    if given not in (None, "float32"):
-        raise ValueError(f"{what} computes in {given!r}; Kurve in float32")
+    if isinstance(value, Mapping):
+        value = value.get("config")
+        value = value.get("name") if isinstance(value, Mapping) else value
+    if value not in (None, "float32"):
+        raise ValueError(f"{what} computes in {value!r}; Kurve in float32")
 
 
-def _in_a_row(config: Mapping[str, Any]) -> list[Any]:
+def _stack_of(config: Mapping[str, Any]) -> list[Any]:
     """The layers of a functional model in which each has the one before as its input.
 
     Raises:
@@ -221,34 +185,34 @@ def _in_a_row(config: Mapping[str, Any]) -> list[Any]:
         if source is None or source in after:
             raise ValueError(
                 f"the layer {name!r} of the functional model does not follow one other "
-                "layer; only layers in a row are read"
+                "layer; only layers in one stack can be read"
             )
         after[source] = entry
-    row: list[Any] = []
+    stack: list[Any] = []
     here = first
-    while here is not None and len(row) <= len(entries):
-        row.append(here)
+    while here is not None and len(stack) <= len(entries):
+        stack.append(here)
         here = after.get(here["name"])
     outputs = config.get("output_layers")
     while isinstance(outputs, list) and len(outputs) == 1:
         outputs = outputs[0]
-    ends = isinstance(outputs, list) and row and outputs[:1] == [row[-1]["name"]]
-    if len(row) != len(entries) or not ends:
-        raise ValueError("the functional model is not one row of layers")
-    return row
+    ends = isinstance(outputs, list) and stack and outputs[:1] == [stack[-1]["name"]]
+    if len(stack) != len(entries) or not ends:
+        raise ValueError("the functional model is not one stack of layers")
+    return stack
 
 
 def _source(node: Any) -> str | None:
-    """Name of the one layer whose output a layer takes; None if it is not that."""
+    """Name of the layer whose output is the only input of a layer; None otherwise."""
     if isinstance(node, Mapping):
-        given, options = node.get("args"), node.get("kwargs") or {}
-        if not isinstance(given, list) or len(given) != 1:
+        args, options = node.get("args"), node.get("kwargs") or {}
+        if not isinstance(args, list) or len(args) != 1:
             return None
-        if not isinstance(given[0], Mapping) or not isinstance(options, Mapping):
+        if not isinstance(args[0], Mapping) or not isinstance(options, Mapping):
             return None
         if any(value is not None for value in options.values()):
             return None
-        config = given[0].get("config")
+        config = args[0].get("config")
         place = config.get("keras_history") if isinstance(config, Mapping) else None
     else:
         place = node[0] if isinstance(node, list) and len(node) == 1 else None
@@ -260,10 +224,10 @@ def _source(node: Any) -> str | None:
 
 
 def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
-    """Shape of one sample that the first layer itself says."""
+    """Shape of one sample according to the first layer itself."""
     built = entry.get("build_config")
-    found = built.get("input_shape") if isinstance(built, Mapping) else None
-    shape = _sample_shape(found)
+    value = built.get("input_shape") if isinstance(built, Mapping) else None
+    shape = _sample_shape(value)
     for key in ("batch_input_shape", "batch_shape"):
         shape = merged(_sample_shape(arguments.get(key)), shape)
     return shape
@@ -276,28 +240,28 @@ def _input_shape(arguments: Mapping[str, Any], what: str) -> SampleShape:
     for key in ("sparse", "ragged"):
         if arguments.get(key):
             raise ValueError(f"{what} has {key}=True, which Kurve does not have")
-    found = _first_shape({}, arguments)
-    if found is None:
-        raise ValueError(f"{what} does not say the shape of a sample")
-    return found
+    shape = _first_shape({}, arguments)
+    if shape is None:
+        raise ValueError(f"{what} does not have the shape of a sample")
+    return shape
 
 
-def _sample_shape(given: Any) -> SampleShape | None:
+def _sample_shape(value: Any) -> SampleShape | None:
     """(None, 3) without its first axis; None for sizes that are left open."""
-    if given is None:
+    if value is None:
         return None
-    if not isinstance(given, list) or len(given) < 2:
-        raise ValueError(f"the input's shape is {given!r}")
-    for size in given[1:]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError(f"the input's shape is {value!r}")
+    for size in value[1:]:
         if size is not None and (type(size) is not int or not 0 < size < 2**40):
-            raise ValueError(f"the input's shape is {given!r}")
-    return tuple(given[1:])
+            raise ValueError(f"the input's shape is {value!r}")
+    return tuple(value[1:])
 
 
-def _list(given: Any, what: str) -> list[Any]:
-    if not isinstance(given, list):
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
         raise ValueError(f"{what} is not a list")
-    return given
+    return value
 
 
 def _has_config(entry: Any) -> bool:
@@ -320,17 +284,15 @@ def model_entry(model: Sequential) -> dict[str, Any]:
     check_name("the model", model.name)
     shape = list(model.input_shape)
     taken = {layer.name for layer in model.layers}
-    name = next(
-        n
-        for n in ("input_layer", *(f"input_{i}" for i in range(len(taken) + 1)))
-        if n not in taken
-    )
+    name, number = "input_layer", 0
+    while name in taken:
+        name, number = f"input_{number}", number + 1
     batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
     entries = [parts.entry("keras.layers", "InputLayer", batch)]
-    taken_in = model.input_shape
+    input_shape = model.input_shape
     for layer in model.layers:
-        entries.append(layer_entry(layer, taken_in))
-        taken_in = layer.compute_output_shape(taken_in)
+        entries.append(layer_entry(layer, input_shape))
+        input_shape = layer.compute_output_shape(input_shape)
     config = {
         "name": model.name,
         "trainable": model.trainable,
@@ -348,11 +310,11 @@ def layer_entry(layer: Layer, shape: Sequence[int | None]) -> dict[str, Any]:
     """The configuration of a built layer, for Keras; `shape` is that of its input."""
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
     check_name("the layer", layer.name)
-    if cls in KURVE_ONLY or kurve_layers.CLASSES.get(cls) is not type(layer):
+    if cls in KURVE_LAYERS or kurve_layers.CLASSES.get(cls) is not type(layer):
         raise not_in_keras(f"{what} is a {cls}")
     left_out = ("input_shape", *NOT_WRITTEN.get(cls, ()))
     config = {k: v for k, v in layer.get_config().items() if k not in left_out}
-    if cls == "UpSampling1D":  # a number in Keras, and a list of one here
+    if cls == "UpSampling1D":  # a number in Keras, a list of one here
         config["size"] = config["size"][0]
     try:
         for key in config:
@@ -366,15 +328,13 @@ def layer_entry(layer: Layer, shape: Sequence[int | None]) -> dict[str, Any]:
 
 
 def check_name(what: str, name: str) -> None:
-    """Refuse a name that no group of HDF5 can have."""
-    fine = name not in ("", ".") and not any(
-        c in "/\0" or "\ud800" <= c < "\ue000" for c in name
-    )
-    if not fine or len(name.encode()) > MAX_NAME:
+    """Refuse a name that a group of HDF5 cannot have."""
+    fine = name not in ("", ".") and not any(c in "/\0" for c in name)
+    if not fine or has_lone_surrogate(name) or len(name.encode()) > MAX_NAME:
         shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
         raise not_in_keras(
-            f"{what} is called {shown}: nothing, a point, a slash, a zero character, "
-            f"half a surrogate pair or more than {MAX_NAME} bytes"
+            f"{what} is called {shown}: empty, a single dot, or with a slash, a zero "
+            f"character, a lone surrogate or more than {MAX_NAME} bytes"
         )
 
 
@@ -389,7 +349,7 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
 
 
 def not_in_keras(what: str) -> ValueError:
-    """The error for what no file of Keras's can hold."""
+    """The error for what Keras's files cannot hold."""
     return ValueError(
         f"[save] {what}, which Keras does not have. Try model.save('m.kurve')."
     )

@@ -1,8 +1,8 @@
 """The small parts of Keras's configurations: activations, initializers, regularizers.
 
-An object of Keras's is written {"module": ..., "class_name": ..., "config": {...},
-"registered_name": ...}; in files of Keras 2 without module and registered name.
-Every name is looked up in a table; nothing is imported by name.
+Keras writes an object as {"module": ..., "class_name": ..., "config": {...},
+"registered_name": ...}; Keras 2 without module and registered name. Every name is
+looked up in a table; nothing is imported by name.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from kurve import activations, initializers, regularizers
-
-_KURVE_ACTIVATIONS = ("sin", "snake")
-_KURVE_INITIALIZERS = ("SineUniform",)
-_UNUSED = {"dtype": ("float32",)}
-"""Arguments of Keras's initializers that Kurve's do not have, with the values that
-change nothing."""
+from kurve.exchange.keras_names import (
+    ACTIVATION_DEFAULTS,
+    ACTIVATION_LAYERS,
+    INITIALIZER_DEFAULTS,
+    KURVE_ACTIVATIONS,
+    KURVE_INITIALIZERS,
+)
 
 
 def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,50 +30,50 @@ def entry(module: str, class_name: str, config: Mapping[str, Any]) -> dict[str, 
     return {
         "module": module,
         "class_name": class_name,
-        "config": plain(config),
+        "config": to_json(config),
         "registered_name": None,
     }
 
 
-def plain(value: Any) -> Any:
-    """A configuration whose numbers and arrays are Python's."""
+def to_json(value: Any) -> Any:
+    """A configuration with NumPy's numbers and arrays as those of Python."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
-    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: to_json(v) for k, v in value.items()}
+    return [to_json(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def opened(given: Any, what: str) -> tuple[str, dict[str, Any]]:
-    """Class name and configuration of an object of Keras's own.
+def opened(value: Any, what: str) -> tuple[str, dict[str, Any]]:
+    """Class name and configuration of an object of Keras.
 
     Raises:
-        ValueError: it is damaged, or of a class that is not Keras's.
+        ValueError: it is corrupt, or of a class that is not Keras's.
     """
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{what} is {_shown(given)}, not an object of Keras")
-    name, config = given.get("class_name"), given.get("config")
-    if name in ("Lambda", "__lambda__") or "value" in given:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {_short(value)}, not an object of Keras")
+    name, config = value.get("class_name"), value.get("config")
+    if name in ("Lambda", "__lambda__") or "value" in value:
         raise ValueError(f"{what} is a Lambda: code in a file is never run")
     if not isinstance(name, str) or not isinstance(config, Mapping):
         raise ValueError(f"{what} has no class name and configuration")
-    module, registered = given.get("module"), given.get("registered_name")
+    module, registered = value.get("module"), value.get("registered_name")
     if not isinstance(module, str | None) or (
         module is not None and module.split(".")[0] not in ("keras", "tf_keras")
     ):
-        raise ValueError(f"{what} is {name} of {_shown(module)}, a class of one's own")
+        raise ValueError(f"{what} is {name} of {_short(module)}, a custom class")
     if registered not in (None, name):
-        raise ValueError(f"{what} is {_shown(registered)}, a class of one's own")
+        raise ValueError(f"{what} is {_short(registered)}, a custom class")
     return name, dict(config)
 
 
-def function_name(given: Any) -> str | None:
-    """The name of a function of Keras's, if that is what is given."""
-    if isinstance(given, str):
-        return given
-    if isinstance(given, Mapping) and given.get("class_name") == "function":
-        name = given.get("config")
-        if isinstance(name, str) and given.get("registered_name") in (
+def function_name(value: Any) -> str | None:
+    """The name of a function of Keras, or None if it is something else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and value.get("class_name") == "function":
+        name = value.get("config")
+        if isinstance(name, str) and value.get("registered_name") in (
             None,
             "function",
             name,
@@ -81,16 +82,16 @@ def function_name(given: Any) -> str | None:
     return None
 
 
-def drop(
+def drop_defaults(
     config: dict[str, Any],
     what: str,
-    fixed: Mapping[str, tuple[Any, ...]],
+    defaults: Mapping[str, tuple[Any, ...]],
     known: Container[str],
 ) -> None:
-    """Take arguments that Kurve does not have out of a configuration.
+    """Remove arguments that Kurve does not have from a configuration.
 
     Args:
-        fixed: for each, the values with which it changes nothing; None never does.
+        defaults: for each, the values that change nothing; None never does.
         known: the arguments that Kurve has.
 
     Raises:
@@ -99,10 +100,10 @@ def drop(
     for key in [key for key in config if key not in known]:
         value = unwrapped(config.pop(key))
         if value is not None and not any(
-            type(value) is type(v) and value == v for v in fixed.get(key, ())
+            type(value) is type(v) and value == v for v in defaults.get(key, ())
         ):
             raise ValueError(
-                f"{what} has {key}={_shown(value)}, which Kurve does not have"
+                f"{what} has {key}={_short(value)}, which Kurve does not have"
             )
 
 
@@ -122,17 +123,17 @@ def number(config: Mapping[str, Any], key: str, default: float, what: str) -> fl
 
 
 def finite(value: Any, what: str) -> int | float:
-    """The number that a value of a configuration is; whole ones stay whole."""
+    """A number of a configuration; integers stay integers."""
     value = unwrapped(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what}={_shown(value)}, which is no number")
+        raise ValueError(f"{what}={_short(value)}, which is not a number")
     if not math.isfinite(value):
         raise ValueError(f"{what}={value}, which is not finite")
     return value
 
 
 def unwrapped(value: Any) -> Any:
-    """The number or list in what Keras writes for one of NumPy's."""
+    """The number or list inside what Keras writes for an object of NumPy."""
     if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
         config = value.get("config")
         return config.get("value") if isinstance(config, Mapping) else None
@@ -142,39 +143,28 @@ def unwrapped(value: Any) -> Any:
 # -------------------------------------------------------------------- activations
 
 
-def activation_from(given: Any, what: str) -> activations.Activation:
-    """Kurve's activation for what Keras writes: a name, or a layer as activation."""
-    if given is None:
+def activation_from(value: Any, what: str) -> activations.Activation:
+    """Kurve's activation for what Keras writes: a name, or a layer as an activation."""
+    if value is None:
         return activations.linear
-    name = function_name(given)
+    name = function_name(value)
     if name is None:
-        name, config = opened(given, what)
+        name, config = opened(value, what)
         if name not in ACTIVATION_LAYERS:
             raise ValueError(f"{what} is {name}, which Kurve does not have")
         for key in ("name", "trainable", "dtype"):
             config.pop(key, None)
         return activation_of_layer(name, config, what)
-    if name in _KURVE_ACTIVATIONS:
+    if name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} is {name!r}, which Keras does not have")
     return activations.get(name)
-
-
-ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
-    "ReLU": ("negative_slope",),
-    "LeakyReLU": ("alpha", "negative_slope"),
-    "ELU": ("alpha",),
-    "Softmax": (),
-}
-"""Layers of Keras's that are `Activation` here, with their arguments."""
-
-_ACTIVATION_FIXED = {"axis": (-1, [-1]), "threshold": (0, 0.0)}
 
 
 def activation_of_layer(
     name: str, config: dict[str, Any], what: str
 ) -> activations.Activation:
-    """The activation that such a layer is."""
-    drop(config, what, _ACTIVATION_FIXED, ACTIVATION_LAYERS[name])
+    """The activation that is equal to such a layer."""
+    drop_defaults(config, what, ACTIVATION_DEFAULTS, ACTIVATION_LAYERS[name])
     if name == "Softmax":
         return activations.softmax
     if name == "ELU":
@@ -190,8 +180,8 @@ def activation_of_layer(
 
 
 def activation_entry(activation: activations.Activation, what: str) -> Any:
-    """What Keras reads as this activation."""
-    if activation.name in _KURVE_ACTIVATIONS:
+    """The configuration of an activation, for Keras."""
+    if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
     if activation == activations.get(activation.name):
         return activation.name
@@ -203,44 +193,48 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
 # -------------------------------------------------------------------- initializers
 
 
-def initializer_from(given: Any, what: str) -> initializers.Initializer:
+def initializer_from(value: Any, what: str) -> initializers.Initializer:
     """Kurve's initializer for a name or an object of Keras."""
-    name = function_name(given)
+    name = function_name(value)
     if name is not None:
         return initializers.of_weight(name)
-    if given is None:
+    if value is None:
         return initializers.of_weight(None)
-    name, config = opened(given, what)
-    if name in _KURVE_INITIALIZERS or name not in initializers.CLASSES:
+    name, config = opened(value, what)
+    if name in KURVE_INITIALIZERS or name not in initializers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    drop(config, what, _UNUSED, arguments_of(initializers.CLASSES[name]))
+    drop_defaults(
+        config, what, INITIALIZER_DEFAULTS, arguments_of(initializers.CLASSES[name])
+    )
     seed = config.get("seed")
-    if type(seed) is not int or not 0 <= seed < 2**63:  # an object of Keras 3, say
+    if type(seed) is not int or not 0 <= seed < 2**63:  # such as an object of Keras 3
         config.pop("seed", None)
-    if config.get("distribution") == "normal":  # of Keras before 2.4: truncated too
+    if config.get("distribution") == "normal":  # in Keras before 2.4: also truncated
         config["distribution"] = "truncated_normal"
-    made: initializers.Initializer = initializers.CLASSES[name](**config)
-    return made
+    initializer: initializers.Initializer = initializers.CLASSES[name](**config)
+    return initializer
 
 
-def initializer_entry(given: initializers.Initializer, what: str) -> dict[str, Any]:
-    """What Keras reads as this initializer."""
-    name = type(given).__name__
-    if initializers.CLASSES.get(name) is not type(given) or (
-        name in _KURVE_INITIALIZERS
+def initializer_entry(
+    initializer: initializers.Initializer, what: str
+) -> dict[str, Any]:
+    """The configuration of an initializer, for Keras."""
+    name = type(initializer).__name__
+    if initializers.CLASSES.get(name) is not type(initializer) or (
+        name in KURVE_INITIALIZERS
     ):
         raise ValueError(f"{what} has the initializer {name}")
-    return entry("keras.initializers", name, given.get_config())
+    return entry("keras.initializers", name, initializer.get_config())
 
 
 # -------------------------------------------------------------------- regularizers
 
 
-def regularizer_from(given: Any, what: str) -> regularizers.L1L2 | None:
+def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
     """Kurve's regularizer for a name or an object of Keras."""
-    if given is None or isinstance(given, str):
-        return regularizers.get(given)
-    name, config = opened(given, what)
+    if value is None or isinstance(value, str):
+        return regularizers.get(value)
+    name, config = opened(value, what)
     if name not in regularizers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     return regularizers.CLASSES[name](
@@ -248,13 +242,16 @@ def regularizer_from(given: Any, what: str) -> regularizers.L1L2 | None:
     )
 
 
-def regularizer_entry(given: regularizers.L1L2 | None) -> dict[str, Any] | None:
-    """What Keras reads as this regularizer."""
-    if given is None:
+def regularizer_entry(
+    regularizer: regularizers.L1L2 | None,
+) -> dict[str, Any] | None:
+    """The configuration of a regularizer, for Keras."""
+    if regularizer is None:
         return None
-    return entry("keras.regularizers", type(given).__name__, given.get_config())
+    name = type(regularizer).__name__
+    return entry("keras.regularizers", name, regularizer.get_config())
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

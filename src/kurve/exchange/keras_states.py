@@ -2,12 +2,13 @@
 
 Keras 3             optimizer/vars/<i>             step, rate, then the vectors
 Keras 2 (.keras)    optimizer/vars/<i>             step, then the vectors
-.h5 of any          optimizer_weights/<name>       the same, or (before 2.11) all first
+.h5 of any version  optimizer_weights/<name>       the same, or (before 2.11) all first
                                                    vectors, all second vectors, ...
-"First vectors" of a pair of Adam's kind alternate with the second ones, variable after
-variable; those of any other optimizer, and further ones, follow vector after vector.
-Versions also keep vectors that are never used (the momentum of `SGD` without momentum,
-a `vhat` of one number), or do not keep what their steps imply (Nadam's product).
+A "vector" is one slot of the optimizer, for all variables. The two vectors of Adam and
+its relatives alternate, variable after variable; those of other optimizers, and further
+ones, follow one after the other. Some versions also keep vectors that are never used
+(the momentum of `SGD` without momentum, a `vhat` of one number), or leave out what
+follows from the step (Nadam's product).
 """
 
 from __future__ import annotations
@@ -19,31 +20,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Reader
+from kurve.exchange.keras_names import PAIRED_SLOTS
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
 from kurve.plan import VariableSpec
 
-PAIRS = {"adam": 2, "nadam": 2, "adamax": 2}
-SLOT_NAMES = {
-    "sgd": ("momentum",),
-    "rmsprop": ("velocity", "momentum", "average_gradient"),
-    "adagrad": ("accumulator",),
-    "adam": ("momentum", "velocity", "velocity_hat"),
-    "nadam": ("momentum", "velocity"),
-    "adamax": ("momentum", "norm"),
-}
-"""Keras's names of the vectors, in the order of Kurve's slots."""
-
 _WORDS = {"m", "v", "u", "vhat", "rms", "mg", "accumulator", "momentum", "velocity"}
 _WORDS |= {"norm", "moment"}
+"""What the names of vectors in a file may contain."""
 
 
 class StateError(ValueError):
-    """A state that does not fit the optimizer; the file may be whole all the same."""
+    """A state that does not fit the optimizer; the file may be intact."""
 
 
 def arrays_of(reader: Reader) -> list[tuple[str, Dataset]]:
-    """Name and place of each of the optimizer's arrays, in their order."""
+    """Name and dataset of each of the optimizer's arrays, in order."""
     if reader.has("optimizer/vars"):
         group = reader.group("optimizer/vars")
         count = len(group.members)
@@ -58,21 +50,20 @@ def arrays_of(reader: Reader) -> list[tuple[str, Dataset]]:
 def restore(
     reader: Reader, named: list[tuple[str, Dataset]], model: Sequential
 ) -> None:
-    """Fill step, vectors and numbers of a compiled model that has just been made, and
-    set the learning rate.
+    """Set step, vectors, numbers and learning rate of a newly compiled model.
 
     Raises:
-        StateError: they do not fit. The step is set if the file says it; there are no
-            vectors then, as before the first step.
+        StateError: they do not fit. The step is set if the file has it; the vectors
+            are left as before the first step.
     """
-    plan, state = model._built("load_model")
+    plan, state = model._network.require_built("load_model")
     optimizer = model.optimizer
     assert optimizer is not None
     numbers = {name: reader.array(d, ()) for name, d in named if d.shape == ()}
     vectors = [(name, dataset) for name, dataset in named if dataset.shape != ()]
     first = numbers.pop(named[0][0], None)
     if first is None or first != np.floor(first) or not 0 <= first < 2**53:
-        raise StateError("its step is not a whole number of at least 0")
+        raise StateError("its step is not an integer of at least 0")
     state.step = int(first)
     _read_rate(optimizer, named, numbers)
     if not vectors and state.step == 0:
@@ -86,7 +77,7 @@ def restore(
         if not np.isfinite(value).all():
             raise StateError(f"{name!r} is not finite")
     product = [_product(optimizer, named, numbers, state.step)]
-    state = model._training_state()
+    state = model._network.training_state()
     for (k, slot), value in zip(order, values, strict=True):
         state.slots[k, slot.offset : slot.end] = value.ravel()
     state.scalars[:] = product[: len(state.scalars)]
@@ -97,13 +88,13 @@ def _read_rate(
     named: Sequence[tuple[str, Dataset]],
     numbers: dict[str, np.ndarray],
 ) -> None:
-    """Take the learning rate out of the numbers: it follows the step, where it is."""
+    """Take the learning rate out of the numbers: it is the one after the step."""
     name = named[1][0] if len(named) > 1 else ""
     if name not in numbers or re.search("cache|schedule", name):
         return
     rate = numbers.pop(name)
-    known = optimizer.learning_rate
-    if isinstance(known, float) and np.float32(rate) != np.float32(known):
+    current = optimizer.learning_rate
+    if isinstance(current, float) and np.float32(rate) != np.float32(current):
         try:
             optimizer.learning_rate = float(rate)
         except ValueError as error:
@@ -111,14 +102,14 @@ def _read_rate(
 
 
 def _used(
-    kind: str, vectors: list[tuple[str, Dataset]], wanted: int, count: int
+    kind: str, vectors: list[tuple[str, Dataset]], slots: int, count: int
 ) -> list[tuple[str, Dataset]]:
-    """The vectors without those that are kept and never used."""
-    if wanted == 0 and len(vectors) == count:  # SGD's without momentum
+    """The vectors without those that Keras writes and never uses."""
+    if slots == 0 and len(vectors) == count:  # of SGD without momentum
         return []
-    rest = vectors[wanted * count :]
-    if kind == "adam" and all(dataset.shape == (1,) for _, dataset in rest):
-        return vectors[: wanted * count]  # Keras 2.3: vhat without amsgrad
+    others = vectors[slots * count :]
+    if kind == "adam" and all(dataset.shape == (1,) for _, dataset in others):
+        return vectors[: slots * count]  # Keras 2.3: vhat without amsgrad
     return vectors
 
 
@@ -128,7 +119,7 @@ def _order(
     count: int,
     trained: list[VariableSpec],
 ) -> list[tuple[int, VariableSpec]]:
-    """VariableSpec and variable of each vector, by their names and shapes."""
+    """Slot and variable of each vector, by their names and shapes."""
     shapes = [dataset.shape for _, dataset in vectors]
     orders = [places(kind, count, trained), places("", count, trained)]
     if _one_after_the_other(vectors):
@@ -145,15 +136,15 @@ def _order(
 def places(
     kind: str, count: int, trained: Sequence[VariableSpec]
 ) -> list[tuple[int, VariableSpec]]:
-    """Number of the vector, and variable, of each state variable, in Keras's order."""
-    pair = min(PAIRS.get(kind, 1), count)
+    """Slot and variable of each vector, in Keras's order."""
+    pair = min(PAIRED_SLOTS.get(kind, 1), count)
     first = [(k, slot) for slot in trained for k in range(pair)]
     return first + [(k, slot) for k in range(pair, count) for slot in trained]
 
 
 def _one_after_the_other(named: Sequence[tuple[str, Dataset]]) -> bool:
     """Whether all first vectors come before the second ones, as up to Keras 2.10: the
-    first two names then speak of the same vector."""
+    first two names are then of the same slot."""
     words = [
         {word for word in re.split(r"[/:_]", name) if word in _WORDS}
         for name, _ in named[:2]
@@ -168,7 +159,7 @@ def _product(
     step: int,
 ) -> float:
     """Nadam's product of the momenta of all steps, which Keras up to 3.0 does not keep
-    (or, before 2.11, of other momenta)."""
+    (and before 2.11 computed from other momenta)."""
     last = named[-1][0]
     if last in numbers:
         value = float(numbers[last])

@@ -1,5 +1,5 @@
-"""What Keras's `compile` was given, to Kurve's and back: optimizer with its schedule,
-loss, metrics."""
+"""The arguments of `compile` between Keras's configurations and Kurve: optimizer with
+its schedule, loss, metrics."""
 
 from __future__ import annotations
 
@@ -12,51 +12,26 @@ from kurve import losses, metrics, optimizers
 from kurve.core.entries import warn
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_models import check_name, not_in_keras
+from kurve.exchange.keras_names import (
+    FUNCTION_WRAPPERS,
+    IGNORED_OF_OPTIMIZERS,
+    KURVE_LOSSES,
+    KURVE_SCHEDULES,
+    LOSS_DEFAULTS,
+    LOSS_NAMES,
+    LOSS_OF_METRIC,
+    METRIC_OF_LOSS,
+    OPTIMIZER_DEFAULTS,
+)
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
 
-KURVE_LOSSES = ("GaussianNLL", "Pinball")
-KURVE_SCHEDULES = ("OneCycle",)
-WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
-"""Keras's classes of losses and metrics that are functions."""
-
-_OPTIMIZER_FIXED: dict[str, tuple[Any, ...]] = {
-    "use_ema": (False,),
-}
-_OPTIMIZER_FREE = (
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "jit_compile",
-    "is_legacy_optimizer",
-)
-_LOSS_FIXED: dict[str, tuple[Any, ...]] = {
-    "reduction": ("sum_over_batch_size", "auto", "mean"),
-    "axis": (-1,),
-    "dtype": ("float32",),
-    "class_aggregation": ("uniform_average",),
-    "num_regressors": (0,),
-}
-_SLOW_NADAM = (
+_OLD_NADAM = (
     "[load_model] the optimizer is a Nadam of Keras before 2.11, whose momentum grows "
-    "slowly (schedule_decay). Kurve's is Keras's of today, and training goes on with "
-    "that. Try compile(...) with another optimizer if this one diverges."
+    "slowly (schedule_decay). Training continues with the Nadam of today's Keras. "
+    "Try compile(...) with another optimizer if this one diverges."
 )
-_LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
-"""Other names of Keras's for losses."""
-
-_METRIC_OF_LOSS = {
-    "MeanSquaredError": "MeanSquaredError",
-    "MeanAbsoluteError": "MeanAbsoluteError",
-    "LogCosh": "LogCoshError",
-    "BinaryCrossentropy": "BinaryCrossentropy",
-    "CategoricalCrossentropy": "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy": "SparseCategoricalCrossentropy",
-}
-"""Kurve's losses as metrics, with the name of Keras's class of metrics."""
-
-_LOSS_OF_METRIC = {metric: loss for loss, metric in _METRIC_OF_LOSS.items()}
-_OTHER_NAMES = {"mean_absolute_percentage_error", "hinge"}  # of Keras, not here
 
 
 @dataclass(frozen=True)
@@ -72,8 +47,8 @@ class Compiled:
 # -------------------------------------------------------------------- reading
 
 
-def compiled_from(given: Mapping[str, Any], version: str = "") -> Compiled | None:
-    """What a file says of `compile`; None for a model without a loss.
+def compiled_from(config: Mapping[str, Any], version: str = "") -> Compiled | None:
+    """The arguments of `compile` in a file; None for a model without a loss.
 
     Args:
         version: of the Keras that wrote the file, where it is known.
@@ -81,60 +56,60 @@ def compiled_from(given: Mapping[str, Any], version: str = "") -> Compiled | Non
     Raises:
         ValueError, TypeError: something that Kurve does not have; the message names it.
     """
-    given = dict(given)
-    optimizer = given.get("optimizer", given.get("optimizer_config"))
-    loss = _of_one_output(given.get("loss"))
+    config = dict(config)
+    optimizer = config.get("optimizer", config.get("optimizer_config"))
+    loss = _of_one_output(config.get("loss"))
     if optimizer is None or loss is None:
         return None
-    if _of_one_output(given.get("loss_weights")) not in (None, [], {}, 1, 1.0):
+    if _of_one_output(config.get("loss_weights")) not in (None, [], {}, 1, 1.0):
         raise ValueError("loss_weights are not read: there is one output")
     return Compiled(
         optimizer_from(optimizer, version),
         loss_from(loss, "the loss"),
-        _metrics_from(given.get("metrics"), "metrics"),
-        _metrics_from(given.get("weighted_metrics"), "weighted_metrics"),
+        _metrics_from(config.get("metrics"), "metrics"),
+        _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
     )
 
 
-def _of_one_output(given: Any) -> Any:
-    """What is given in a list, or by the output's name, for the one output."""
-    while isinstance(given, list | Mapping) and len(given) == 1:
-        given = next(iter(given.values() if isinstance(given, Mapping) else given))
-    return given
+def _of_one_output(entry: Any) -> Any:
+    """The value for the one output, which may stand in a list or under its name."""
+    while isinstance(entry, list | Mapping) and len(entry) == 1:
+        entry = next(iter(entry.values() if isinstance(entry, Mapping) else entry))
+    return entry
 
 
-def optimizer_from(given: Any, version: str = "") -> Optimizer:
+def optimizer_from(entry: Any, version: str = "") -> Optimizer:
     """Kurve's optimizer for a name or an object of the Keras of this version."""
-    if isinstance(given, str):
-        return optimizers.get(given)
-    if isinstance(given, Mapping) and isinstance(given.get("class_name"), str):
+    if isinstance(entry, str):
+        return optimizers.get(entry)
+    if isinstance(entry, Mapping) and isinstance(entry.get("class_name"), str):
         # Keras 2.11 to 2.15 counted its own optimizers as custom ones.
-        plain = given["class_name"].removeprefix("Custom>")
-        registered = given.get("registered_name")
+        name = entry["class_name"].removeprefix("Custom>")
+        registered = entry.get("registered_name")
         if isinstance(registered, str):
             registered = registered.removeprefix("Custom>")
-        given = {**given, "class_name": plain, "registered_name": registered}
-    name, config = parts.opened(given, "the optimizer")
+        entry = {**entry, "class_name": name, "registered_name": registered}
+    name, config = parts.opened(entry, "the optimizer")
     what = f"the optimizer {name}"
     if name not in optimizers.CLASSES:
         raise ValueError(f"{what} is not one that Kurve has")
-    made = optimizers.CLASSES[name]
-    for key in _OPTIMIZER_FREE:
+    cls = optimizers.CLASSES[name]
+    for key in IGNORED_OF_OPTIMIZERS:
         config.pop(key, None)
     if re.fullmatch(r"([01]|2\.[0-3])\..*(?<!-tf)", version) and "clipnorm" in config:
-        # Keras itself took it for the length of all gradients together, TensorFlow not.
+        # Keras itself clipped the norm of all gradients together, TensorFlow of each.
         config["global_clipnorm"] = config.pop("clipnorm")
     if "lr" in config:
         config["learning_rate"] = config.pop("lr")
     decay = parts.finite(config.pop("decay", None) or 0.0, f"{what} has decay")
     if name == "Nadam":
-        # TensorFlow called its schedule_decay so.
-        slow = config.pop("schedule_decay", None) or decay
+        # TensorFlow's name for schedule_decay.
+        old = config.pop("schedule_decay", None) or decay
         decay = 0.0
-        if slow:
-            warn(_SLOW_NADAM)
-    known = parts.arguments_of(made) - _OPTIMIZER_FIXED.keys()
-    parts.drop(config, what, _OPTIMIZER_FIXED, known)
+        if old:
+            warn(_OLD_NADAM)
+    known = parts.arguments_of(cls) - OPTIMIZER_DEFAULTS.keys()
+    parts.drop_defaults(config, what, OPTIMIZER_DEFAULTS, known)
     if config.get("epsilon", 0.0) is None:  # Keras's default
         del config["epsilon"]
     rate: Any = parts.unwrapped(config.get("learning_rate", 0.001))
@@ -142,39 +117,39 @@ def optimizer_from(given: Any, version: str = "") -> Optimizer:
         rate = schedule_from(rate, f"the schedule of {what}")
     else:
         rate = parts.number(config, "learning_rate", 0.001, what)
-    if decay:  # of optimizers before Keras 2.11: this very schedule
+    if decay:  # of optimizers before Keras 2.11, which is this schedule
         if isinstance(rate, schedules.LearningRateSchedule):
-            raise ValueError(f"{what} has decay={decay} beside a schedule")
+            raise ValueError(f"{what} has decay={decay} and a schedule")
         rate = schedules.InverseTimeDecay(rate, 1, decay)
-    return made(**{**config, "learning_rate": rate})
+    return cls(**{**config, "learning_rate": rate})
 
 
-def schedule_from(given: Any, what: str) -> schedules.LearningRateSchedule:
+def schedule_from(entry: Any, what: str) -> schedules.LearningRateSchedule:
     """Kurve's schedule for an object of Keras."""
-    name, config = parts.opened(given, what)
+    name, config = parts.opened(entry, what)
     if name in KURVE_SCHEDULES or name not in schedules.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    made = schedules.CLASSES[name]
+    cls = schedules.CLASSES[name]
     config.pop("name", None)
-    parts.drop(config, what, {}, parts.arguments_of(made))
+    parts.drop_defaults(config, what, {}, parts.arguments_of(cls))
     for key, value in config.items():
         value = parts.unwrapped(value)
         if isinstance(value, list) and key in ("boundaries", "values"):
             config[key] = [parts.finite(v, f"{what} has {key}") for v in value]
         elif value is not None and not isinstance(value, bool):
             config[key] = parts.finite(value, f"{what} has {key}")
-    return made(**config)
+    return cls(**config)
 
 
-def loss_from(given: Any, what: str) -> losses.Loss:
+def loss_from(entry: Any, what: str) -> losses.Loss:
     """Kurve's loss for a name, a function's name or an object of Keras."""
-    name = parts.function_name(given)
+    name = parts.function_name(entry)
     if name is not None:
-        found = losses.as_loss(_LOSS_NAMES.get(name, name))
-        if type(found).__name__ in KURVE_LOSSES:
+        loss = losses.as_loss(LOSS_NAMES.get(name, name))
+        if type(loss).__name__ in KURVE_LOSSES:
             raise ValueError(f"{what} is {name!r}, which Keras does not have")
-        return found
-    name, config = parts.opened(given, what)
+        return loss
+    name, config = parts.opened(entry, what)
     return _loss_of(name, config, what)
 
 
@@ -183,75 +158,77 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     if "fn" in config:
         function = parts.function_name(config.pop("fn"))
         if function is None:
-            raise ValueError(f"{what} is a function of one's own")
-        found = type(loss_from(function, what)).__name__
-        if name not in (*WRAPPERS, found):
+            raise ValueError(f"{what} is a custom function")
+        wrapped = type(loss_from(function, what)).__name__
+        if name not in (*FUNCTION_WRAPPERS, wrapped):
             raise ValueError(f"{what} is {name} of the function {function!r}")
-        name = found
+        name = wrapped
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    made = losses.CLASSES[name]
-    known = parts.arguments_of(made) - _LOSS_FIXED.keys()
-    parts.drop(config, what, _LOSS_FIXED, known)
-    return made(**config)
+    cls = losses.CLASSES[name]
+    known = parts.arguments_of(cls) - LOSS_DEFAULTS.keys()
+    parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
+    return cls(**config)
 
 
-def _metrics_from(given: Any, what: str) -> list[Metric]:
-    """A list of metrics, or a list with one list for the one output."""
-    given = _of_one_output(given)
-    if given is None:
+def _metrics_from(entry: Any, what: str) -> list[Metric]:
+    """A list of metrics, or of one such list for the one output."""
+    entry = _of_one_output(entry)
+    if entry is None:
         return []
-    given = [given] if isinstance(given, str | Mapping) else given
-    if not isinstance(given, list) or len(given) > 1000:
+    entry = [entry] if isinstance(entry, str | Mapping) else entry
+    if not isinstance(entry, list) or len(entry) > 1000:
         raise ValueError(f"{what} is not a list of metrics")
-    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(given)]
+    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(entry)]
 
 
-def metric_from(given: Any, what: str) -> Metric:
+def metric_from(entry: Any, what: str) -> Metric:
     """Kurve's metric for a name, a function's name or an object of Keras."""
-    name = parts.function_name(given)
+    name = parts.function_name(entry)
     if name is not None:
         return metrics.as_metric(name)
-    name, config = parts.opened(given, what)
-    if name in _LOSS_OF_METRIC:
+    name, config = parts.opened(entry, what)
+    if name in LOSS_OF_METRIC:
         title = config.pop("name", None)
-        config.pop("fn", None)  # that of the class
-        return LossMetric(_loss_of(_LOSS_OF_METRIC[name], config, what), title)
-    function = parts.function_name(config.get("fn")) if name in WRAPPERS else None
-    if function is not None and function not in (*losses.NAMES, *_LOSS_NAMES):
+        config.pop("fn", None)  # the function of the class
+        return LossMetric(_loss_of(LOSS_OF_METRIC[name], config, what), title)
+    function = (
+        parts.function_name(config.get("fn")) if name in FUNCTION_WRAPPERS else None
+    )
+    if function is not None and function not in (*losses.NAMES, *LOSS_NAMES):
         name = type(metrics.as_metric(function)).__name__
-    elif name in losses.CLASSES or name in WRAPPERS:
+    elif name in losses.CLASSES or name in FUNCTION_WRAPPERS:
         return LossMetric(_loss_of(name, config, what))
     config.pop("fn", None)
     if name not in metrics.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
-    made = metrics.CLASSES[name]
-    known = parts.arguments_of(made) - _LOSS_FIXED.keys()
-    parts.drop(config, what, _LOSS_FIXED, known)
-    return made(**config)
+    cls = metrics.CLASSES[name]
+    known = parts.arguments_of(cls) - LOSS_DEFAULTS.keys()
+    parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
+    return cls(**config)
 
 
 # -------------------------------------------------------------------- writing
 
 
 def compile_entry(model: Sequential) -> dict[str, Any] | None:
-    """What the model's `compile` was given, for Keras; None if it was not called.
+    """The arguments of the model's `compile`, for Keras; None if it is not compiled.
 
     Raises:
         ValueError: something that Keras does not have; the message names it.
     """
-    given = model._compilation
-    if given is None:
+    compilation = model._network.compilation
+    if compilation is None:
         return None
-    chosen: dict[bool, list[Any]] = {False: [], True: []}
-    for metric, weighted in given.metrics:
-        chosen[weighted].append(metric_entry(metric, model))
+    entries: dict[bool, list[Any]] = {False: [], True: []}
+    for metric, weighted in compilation.metrics:
+        entries[weighted].append(metric_entry(metric, model))
     return {
-        "optimizer": optimizer_entry(given.optimizer),
-        "loss": loss_entry(given.loss),
+        "optimizer": optimizer_entry(compilation.optimizer),
+        "loss": loss_entry(compilation.loss),
         "loss_weights": None,
-        "metrics": chosen[False] or None,
-        "weighted_metrics": chosen[True] or None,
+        "metrics": entries[False] or None,
+        "weighted_metrics": entries[True] or None,
         "run_eagerly": False,
         "steps_per_execution": 1,
         "jit_compile": False,
@@ -296,8 +273,8 @@ def metric_entry(metric: Metric, model: Sequential) -> Any:
     if isinstance(metric, LossMetric):
         name = type(metric._loss).__name__
         config = {**metric._loss.get_config(), "name": metric.name}
-        if name in _METRIC_OF_LOSS:
-            return parts.entry("keras.metrics", _METRIC_OF_LOSS[name], config)
+        if name in METRIC_OF_LOSS:
+            return parts.entry("keras.metrics", METRIC_OF_LOSS[name], config)
         if name in KURVE_LOSSES or losses.CLASSES.get(name) is not type(metric._loss):
             raise not_in_keras(f"the metric {metric.name!r} is a {name}")
         return parts.entry("keras.losses", name, config)

@@ -1,10 +1,10 @@
-"""Weights in Keras's HDF5 files, both layouts, and the writing of optimizers' states.
+"""Weights in Keras's HDF5 files, in both layouts, and the writing of optimizer states.
 
 Keras 3      layers/<class>_<i>/vars/<j>                 weights of a layer, in order
 Keras 1, 2   attribute layer_names, <layer>/<weight>     named by attribute weight_names
 
-Reading needs no h5py. Shapes are those of layers made from the configuration; an array
-is read once its shape in the file is found to be the same.
+Reading does not need h5py. Shapes come from the layers of the configuration; an array
+is read only after its shape in the file was found to be the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_states import SLOT_NAMES, places
+from kurve.exchange.keras_names import OPTIMIZER_SLOTS
+from kurve.exchange.keras_states import places
 from kurve.layers.base import Layer, Variable
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan
@@ -47,7 +48,7 @@ def group_names(classes: Sequence[str]) -> Iterator[str]:
 
 
 def keras_order(layer: Layer) -> list[Variable]:
-    """A layer's weights as Keras keeps them: what gradients reach, then the others."""
+    """A layer's weights in Keras's order: those with gradients, then the others."""
     return sorted(layer.weights, key=lambda variable: variable.role != "param")
 
 
@@ -60,16 +61,16 @@ def read_weights(
     """The weights of built layers, in the order of `keras_order`, in either layout.
 
     Args:
-        group: where they are: the root, or model_weights of a whole model.
+        group: that holds them: the root, or model_weights of a whole model.
         classes: Keras's class of each entry of the model, an InputLayer too.
 
     Raises:
-        HDF5Error: they are damaged, or do not fit the layers.
+        HDF5Error: they are corrupt, or do not fit the layers.
     """
     if (names := reader.texts(group, "layer_names")) is not None:
         return _read_named(reader, group, names, layers)
     places = _places(reader, group, classes)
-    found: list[Arrays] = []
+    arrays: list[Arrays] = []
     for layer, place in zip(layers, places, strict=True):
         variables = keras_order(layer)
         weights = _weights_at(reader, group, place)
@@ -79,7 +80,7 @@ def read_weights(
                 f"{len(variables)}"
             )
         pairs = zip(weights, variables, strict=True)
-        found.append([reader.array(dataset, v.shape) for dataset, v in pairs])
+        arrays.append([reader.array(dataset, v.shape) for dataset, v in pairs])
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
     for name in there:
@@ -87,23 +88,23 @@ def read_weights(
             reader, group, f"{above}/{name}"
         ):
             raise HDF5Error(f"the model has no layer for the weights of {name!r}")
-    return found
+    return arrays
 
 
 def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
-    """The group of each layer but an InputLayer. Keras 2.12 counts its layers of one
-    class twice, so that the numbers tell no more than their order."""
+    """The group of each layer except an InputLayer. Keras 2.12 counts the layers of one
+    class twice, so only the order of the numbers means something."""
     above = "layers" if "layers" in group.members else _OLD_LAYERS
     members = reader.group(above, group).members if reader.has(above, group) else {}
     by_class: dict[str, list[str]] = {}
     for name in sorted(members, key=lambda name: (len(name), name)):
         by_class.setdefault(re.sub(r"_\d+$", "", name), []).append(name)
-    found = []
+    places = []
     for cls, name in zip(classes, group_names(classes), strict=True):
         if cls != "InputLayer":
             there = by_class.get(snake_case(cls), [])
-            found.append(f"{above}/{there.pop(0) if there else name}")
-    return found
+            places.append(f"{above}/{there.pop(0) if there else name}")
+    return places
 
 
 def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
@@ -117,21 +118,21 @@ def _weights_at(reader: Reader, group: Group, place: str) -> list[Dataset]:
 def first_shape(
     reader: Reader, group: Group, classes: Sequence[str]
 ) -> tuple[int, ...]:
-    """Shape of the first weight of the first layer; of no use if that has none."""
+    """Shape of the first weight of the first layer that has one, or ()."""
     if (names := reader.texts(group, "layer_names")) is not None:
         for name in names:
             where = reader.group(name, group)
             if weights := reader.texts(where, "weight_names"):
                 return reader.dataset(where, weights[0]).shape
         return ()
-    found = _weights_at(reader, group, _places(reader, group, classes)[0])
-    return found[0].shape if found else ()
+    datasets = _weights_at(reader, group, _places(reader, group, classes)[0])
+    return datasets[0].shape if datasets else ()
 
 
 def _read_named(
     reader: Reader, group: Group, names: Sequence[str], layers: Sequence[Layer]
 ) -> list[Arrays]:
-    """The weights in the layout of Keras 1 and 2: layers by their order."""
+    """The weights in the layout of Keras 1 and 2, whose layers are matched by order."""
     with_weights = [layer for layer in layers if keras_order(layer)]
     places = []
     for name in names:
@@ -190,13 +191,13 @@ def optimizer_arrays(
     scalars: np.ndarray,
 ) -> list[tuple[str, np.ndarray]]:
     """Name and value of each of the optimizer's arrays, in Keras's order."""
-    whole = np.int32 if step < 2**31 else np.int64
-    named = [("iteration", np.array(step, whole))]
+    integer = np.int32 if step < 2**31 else np.int64
+    named = [("iteration", np.array(step, integer))]
     if isinstance(optimizer.learning_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     trained = [slot for slot in plan.params if slot.trainable]
     for k, slot in places(optimizer.kind, len(slots), trained):
-        name = f"{slot.name.replace('/', '_')}_{SLOT_NAMES[optimizer.kind][k]}"
+        name = f"{slot.name.replace('/', '_')}_{OPTIMIZER_SLOTS[optimizer.kind][k]}"
         value = slots[k, slot.offset : slot.end].reshape(slot.shape)
         named.append((name, value))
     named += [(f"variable_{i}", np.array(value)) for i, value in enumerate(scalars)]
@@ -223,7 +224,7 @@ def _write_arrays(group: h5py.Group, named: Sequence[tuple[str, np.ndarray]]) ->
 
 
 def _write_names(group: h5py.Group, name: str, values: Sequence[str]) -> None:
-    """A list of texts; in parts if it is too long for one attribute."""
+    """A list of texts, in parts if it is too long for one attribute."""
     texts = [value.encode() for value in values]
     width = max(map(len, texts), default=1)
     most = max(1, 60_000 // width)
@@ -236,6 +237,6 @@ def _write_names(group: h5py.Group, name: str, values: Sequence[str]) -> None:
 
 
 def _as_keras(variable: Variable) -> np.ndarray:
-    """The value; the count that `Normalization` keeps is a whole number in Keras."""
-    whole = variable.role == "buffer" and variable.name.endswith("/count")
-    return variable.numpy().astype(np.int32) if whole else variable.numpy()
+    """The value; the count of `Normalization` is an integer in Keras."""
+    is_count = variable.role == "buffer" and variable.name.endswith("/count")
+    return variable.numpy().astype(np.int32) if is_count else variable.numpy()

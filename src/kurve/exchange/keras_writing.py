@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kurve.core.files import replacing
 from kurve.exchange.hdf5 import Reader
 from kurve.exchange.keras_models import class_names, model_entry
+from kurve.exchange.keras_names import MEMBERS
 from kurve.exchange.keras_training import compile_entry
 from kurve.exchange.keras_weights import (
     optimizer_arrays,
@@ -28,21 +29,19 @@ if TYPE_CHECKING:
 
 WEIGHT_ENDINGS = (".weights.h5", ".weights.hdf5")
 KERAS_VERSION = "3.15.1"
-"""Whose format is written, and proven to be read."""
+"""The version whose format is written, tested to read it."""
 
-CUSTOM_PREFIX = "kurve"
-"""What Kurve writes beside what Keras does: a checksum, and the seed."""
+ADDED = "kurve"
+"""Key of what Kurve adds to Keras's content: a checksum, and the seed."""
 
 DATE = "1980-01-01@00:00:00"
-"""When a .keras file says it was saved: the date of its zip, for equal models give
-equal files."""
-
-MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+"""The date in every .keras file, so that equal models give equal files; also the date
+in its zip."""
 
 
 def checksum(reader: Reader, added: Mapping[str, Any]) -> str:
-    """SHA-256 of all that is in a file, and of what Kurve adds to it."""
-    text = reader.digest(CUSTOM_PREFIX) + json.dumps(added, sort_keys=True)
+    """SHA-256 of all content of a file, and of what Kurve adds to it."""
+    text = reader.digest(ADDED) + json.dumps(added, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -54,19 +53,19 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         ImportError: h5py is not installed.
     """
     path = os.fspath(filepath)
-    _, state = model._built("save")
+    _, state = model._network.require_built("save")
     entry = model_entry(model)
-    chosen = compile_entry(model)
-    own = {"seed": state.seed}
+    compiled = compile_entry(model)
+    added = {"seed": state.seed}
     if path.endswith(".keras"):
         metadata = {
             "keras_version": KERAS_VERSION,
             "date_saved": DATE,
-            CUSTOM_PREFIX: own,
+            ADDED: added,
         }
         members = (
             json.dumps(metadata).encode(),
-            json.dumps({**entry, "compile_config": chosen}).encode(),
+            json.dumps({**entry, "compile_config": compiled}).encode(),
             _hdf5(lambda file: _write_layers(file, model)),
         )
         with replacing(path) as target, zipfile.ZipFile(target, "w") as archive:
@@ -78,7 +77,7 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             f"[save] {path!r} is the name of a file of weights. "
             "Try save_weights, or a name such as 'm.keras'."
         )
-    raw = _hdf5(lambda file: _write_whole(file, model, entry, chosen), own)
+    raw = _hdf5(lambda file: _write_whole(file, model, entry, compiled), added)
     with replacing(path) as target:
         target.write(raw)
 
@@ -91,30 +90,32 @@ def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             "[save_weights] the file's name must end in '.weights.h5'. "
             f"Received: {path!r}. Try {os.path.splitext(path)[0] + '.weights.h5'!r}."
         )
-    model._built("save_weights")
+    model._network.require_built("save_weights")
     model_entry(model)  # refuses what Keras does not have
     raw = _hdf5(lambda file: _write_layers(file, model))
     with replacing(path) as target:
         target.write(raw)
 
 
-def _hdf5(write: Callable[[Any], None], own: Mapping[str, Any] | None = None) -> bytes:
-    """The bytes of an HDF5 file, with a checksum of what `write` puts there."""
+def _hdf5(
+    write: Callable[[Any], None], extra: Mapping[str, Any] | None = None
+) -> bytes:
+    """The bytes of an HDF5 file, with a checksum of what `write` has written."""
     try:
         import h5py
     except ImportError as error:
         raise ImportError(
-            "[save] files of Keras are written with h5py, which is not installed. "
+            "[save] files for Keras are written with h5py, which is not installed. "
             "Try pip install 'kurve[keras]'."
         ) from error
     memory = io.BytesIO()
     with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
         write(file)
-        file.attrs["backend"] = CUSTOM_PREFIX
-    added = dict(own or {})
+        file.attrs["backend"] = ADDED
+    added = dict(extra or {})
     added["sha256"] = checksum(Reader(memory.getvalue()), added)
     with h5py.File(memory, "r+", libver=("earliest", "v110")) as file:
-        file.attrs[CUSTOM_PREFIX] = json.dumps(added)
+        file.attrs[ADDED] = json.dumps(added)
     return memory.getvalue()
 
 
@@ -125,26 +126,28 @@ def _write_layers(file: h5py.Group, model: Sequential) -> None:
         write_optimizer(file, model.optimizer.name, _optimizer_of(model))
 
 
-def _write_whole(file: h5py.Group, model: Sequential, entry: Any, chosen: Any) -> None:
+def _write_whole(
+    file: h5py.Group, model: Sequential, entry: Any, compiled: Any
+) -> None:
     file.attrs["keras_version"] = KERAS_VERSION
-    plain = {"class_name": entry["class_name"], "config": entry["config"]}
-    file.attrs["model_config"] = json.dumps(plain)
-    if chosen is not None:
-        training = {k: v for k, v in chosen.items() if k != "optimizer"}
-        training["optimizer_config"] = chosen["optimizer"]
+    config = {"class_name": entry["class_name"], "config": entry["config"]}
+    file.attrs["model_config"] = json.dumps(config)
+    if compiled is not None:
+        training = {k: v for k, v in compiled.items() if k != "optimizer"}
+        training["optimizer_config"] = compiled["optimizer"]
         file.attrs["training_config"] = json.dumps(training)
         write_named_optimizer(file, _optimizer_of(model))
     group = file.create_group("model_weights")
-    group.attrs["backend"], group.attrs["keras_version"] = CUSTOM_PREFIX, KERAS_VERSION
+    group.attrs["backend"], group.attrs["keras_version"] = ADDED, KERAS_VERSION
     write_named_weights(group, model.layers)
 
 
 def _optimizer_of(model: Sequential) -> list[Any]:
-    """The optimizer's arrays; before the first step those that it begins with."""
-    plan, state = model._built("save")
+    """The optimizer's arrays; before the first step, their initial values."""
+    plan, state = model._network.require_built("save")
     assert model.optimizer is not None
     if len(state.slots) == 0:
-        state = model._training_state()
+        state = model._network.training_state()
     return optimizer_arrays(
         model.optimizer, plan, state.step, state.slots, state.scalars
     )

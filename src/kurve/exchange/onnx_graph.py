@@ -1,29 +1,28 @@
-"""Where nodes of an ONNX graph are put, and what each activation becomes. Formulas are
-those of `kurve.engines.reference.activations`."""
+"""The graph that nodes are added to, and activations in ONNX. Formulas are those of
+`kurve.engines.reference.activations`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from kurve.engines.reference.activations import SELU_ALPHA, SELU_SCALE
+from kurve.exchange.constants import Arrays as Arrays
 from kurve.plan import Op
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class Graph(Protocol):
-    """Where nodes are put."""
+    """What an operation adds its nodes to."""
 
     def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node and return the name of its output."""
         ...
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant; its name."""
+        """Add a constant and return its name."""
         ...
 
 
@@ -47,28 +46,28 @@ def _snake(graph: Graph, z: str, alpha: float) -> str:
     return graph.node("Add", z, wave)
 
 
-def _one(kind: str, **attrs: float) -> Callable[[Graph, str, float], str]:
-    """An activation that ONNX has."""
+def _node(kind: str, **attrs: float) -> Callable[[Graph, str, float], str]:
+    """An activation that is one node of ONNX."""
     return lambda graph, z, alpha: graph.node(kind, z, **attrs)
 
 
 ACTIVATIONS: dict[str, Callable[[Graph, str, float], str]] = {
     "linear": lambda graph, z, alpha: z,
-    "relu": _one("Relu"),
+    "relu": _node("Relu"),
     "leaky_relu": lambda graph, z, alpha: graph.node("LeakyRelu", z, alpha=alpha),
     "elu": lambda graph, z, alpha: graph.node("Elu", z, alpha=alpha),
-    "selu": _one("Selu", alpha=SELU_ALPHA, gamma=SELU_SCALE),
-    "sigmoid": _one("Sigmoid"),
-    "tanh": _one("Tanh"),
+    "selu": _node("Selu", alpha=SELU_ALPHA, gamma=SELU_SCALE),
+    "sigmoid": _node("Sigmoid"),
+    "tanh": _node("Tanh"),
     "silu": lambda graph, z, alpha: graph.node("Mul", z, graph.node("Sigmoid", z)),
     "gelu": _gelu,
-    "softplus": _one("Softplus"),
-    "softsign": _one("Softsign"),
-    "sin": _one("Sin"),
+    "softplus": _node("Softplus"),
+    "softsign": _node("Softsign"),
+    "sin": _node("Sin"),
     "snake": _snake,
 }
 
 
 def activated(graph: Graph, op: Op, z: str) -> str:
-    """The op's activation."""
+    """Apply the op's activation to z."""
     return ACTIVATIONS[str(op.attrs["activation"])](graph, z, float(op.attrs["alpha"]))

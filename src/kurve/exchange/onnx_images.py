@@ -1,6 +1,6 @@
-"""What the operations of images become in ONNX.
+"""Operations on images in ONNX.
 
-ONNX's convolutions want channels first; runtimes remove the transpositions between
+Convolutions in ONNX take channels first; runtimes remove the transpositions between
 them. Sequences are planes of height 1, as in `kurve.plan`.
 """
 
@@ -11,12 +11,13 @@ import math
 import numpy as np
 
 from kurve.engines.reference.common import number, plane_shape
+from kurve.exchange import constants
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
 from kurve.plan import Op, Shape
 
 
 def reshape(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    return _as(graph, x, op.out_shape)
+    return _reshaped(graph, x, op.out_shape)
 
 
 def conv(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
@@ -25,7 +26,7 @@ def conv(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     bias = [graph.constant(arrays["bias"])] if "bias" in arrays else []
     z = graph.node(
         "Conv",
-        _first(graph, x, op.in_shape),
+        _channels_first(graph, x, op.in_shape),
         graph.constant(kernel),
         *bias,
         group=number(op, "groups"),
@@ -34,17 +35,17 @@ def conv(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
         dilations=_sizes(op, "dilation"),
         pads=_pads(op),
     )
-    return activated(graph, op, _last(graph, z, op.out_shape))
+    return activated(graph, op, _channels_last(graph, z, op.out_shape))
 
 
 def conv_transpose(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    """A negative pad, which ONNX does not have, is zeros behind the output."""
+    """A negative pad, which ONNX does not have, is zeros appended to the output."""
     kernel = arrays["kernel"]
     kernel = kernel.reshape(number(op, "kernel_h"), -1, *kernel.shape[-2:])
     pads = _pads(op)
     z = graph.node(
         "ConvTranspose",
-        _first(graph, x, op.in_shape),
+        _channels_first(graph, x, op.in_shape),
         graph.constant(kernel.transpose(3, 2, 0, 1)),
         kernel_shape=_sizes(op, "kernel"),
         strides=_sizes(op, "stride"),
@@ -55,7 +56,7 @@ def conv_transpose(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     if bottom or right:
         more = graph.constant([0, 0, 0, 0, 0, 0, bottom, right], np.int64)
         z = graph.node("Pad", z, more)
-    z = _last(graph, z, op.out_shape)
+    z = _channels_last(graph, z, op.out_shape)
     if "bias" in arrays:
         z = graph.node("Add", z, graph.constant(arrays["bias"]))
     return activated(graph, op, z)
@@ -64,18 +65,18 @@ def conv_transpose(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 def pool(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     y = graph.node(
         "MaxPool" if op.attrs["mode"] == "max" else "AveragePool",
-        _first(graph, x, op.in_shape),
+        _channels_first(graph, x, op.in_shape),
         kernel_shape=_sizes(op, "pool"),
         strides=_sizes(op, "stride"),
         pads=_pads(op),
     )
-    return _last(graph, y, op.out_shape)
+    return _channels_last(graph, y, op.out_shape)
 
 
 def global_pool(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     kind = "ReduceMax" if op.attrs["mode"] == "max" else "ReduceMean"
     y = graph.node(kind, x, axes=list(range(1, len(op.in_shape))), keepdims=0)
-    return _as(graph, y, op.out_shape)
+    return _reshaped(graph, y, op.out_shape)
 
 
 def pad(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
@@ -88,26 +89,24 @@ def pad(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 
 def upsample(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     nearest = op.attrs["interpolation"] == "nearest"
-    how = (
-        {"mode": "nearest", "nearest_mode": "floor"} if nearest else {"mode": "linear"}
-    )
-    place = "asymmetric" if nearest else "half_pixel"
+    mode = {"mode": "linear"}
+    if nearest:
+        mode = {"mode": "nearest", "nearest_mode": "floor"}
     y = graph.node(
         "Resize",
-        _first(graph, x, op.in_shape),
+        _channels_first(graph, x, op.in_shape),
         "",
         graph.constant([1.0, 1.0, *map(float, _sizes(op, "size"))]),
-        coordinate_transformation_mode=place,
-        **how,
+        coordinate_transformation_mode="asymmetric" if nearest else "half_pixel",
+        **mode,
     )
-    return _last(graph, y, op.out_shape)
+    return _channels_last(graph, y, op.out_shape)
 
 
 def batch_normalization(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    epsilon = np.float32(float(op.attrs["epsilon"]))
-    slope = 1 / np.sqrt(arrays["moving_variance"] + epsilon)
-    y = graph.node("Sub", x, graph.constant(arrays["moving_mean"]))
-    y = graph.node("Mul", y, graph.constant(slope * arrays.get("gamma", np.float32(1))))
+    mean, factor = constants.batch_normalization(op, arrays)
+    y = graph.node("Sub", x, graph.constant(mean))
+    y = graph.node("Mul", y, graph.constant(factor))
     if "beta" in arrays:
         y = graph.node("Add", y, graph.constant(arrays["beta"]))
     return y
@@ -116,14 +115,13 @@ def batch_normalization(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
 def layer_normalization(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     size, shape = number(op, "size"), op.in_shape
     axes = next(n for n in range(1, 9) if math.prod(shape[-n:]) == size)
-    ones = np.ones(size, np.float32)
-    given = [arrays.get("gamma", ones)] + [
-        arrays[role] for role in ("beta",) if role in arrays
-    ]
+    weights = [arrays.get("gamma", np.ones(size, np.float32))]
+    if "beta" in arrays:
+        weights.append(arrays["beta"])
     return graph.node(
         "LayerNormalization",
         x,
-        *(graph.constant(array.reshape(shape[-axes:])) for array in given),
+        *(graph.constant(array.reshape(shape[-axes:])) for array in weights),
         axis=-axes,
         epsilon=float(op.attrs["epsilon"]),
     )
@@ -137,22 +135,22 @@ def scale(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     return graph.node("Add", graph.node("Mul", x, factor), offset)
 
 
-def _as(graph: Graph, x: str, shape: Shape) -> str:
-    """The same elements; 0 stands for the number of rows as it is."""
+def _reshaped(graph: Graph, x: str, shape: Shape) -> str:
+    """The same elements in another shape; 0 keeps the number of rows."""
     return graph.node("Reshape", x, graph.constant([0, *shape], np.int64))
 
 
-def _first(graph: Graph, x: str, shape: Shape) -> str:
+def _channels_first(graph: Graph, x: str, shape: Shape) -> str:
     """(N, H, W, C) or (N, L, C) as (N, C, H, W)."""
     if len(shape) == 2:
-        x = _as(graph, x, plane_shape(shape))
+        x = _reshaped(graph, x, plane_shape(shape))
     return graph.node("Transpose", x, perm=[0, 3, 1, 2])
 
 
-def _last(graph: Graph, x: str, shape: Shape) -> str:
+def _channels_last(graph: Graph, x: str, shape: Shape) -> str:
     """(N, C, H, W) as (N, H, W, C) or (N, L, C)."""
     x = graph.node("Transpose", x, perm=[0, 2, 3, 1])
-    return _as(graph, x, shape) if len(shape) == 2 else x
+    return _reshaped(graph, x, shape) if len(shape) == 2 else x
 
 
 def _sizes(op: Op, name: str) -> list[int]:

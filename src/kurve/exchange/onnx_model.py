@@ -1,4 +1,4 @@
-"""ONNX models: graph, inputs, heads and metadata. What one operation becomes is in
+"""ONNX models: graph, inputs, heads and metadata. Single operations are in
 `kurve.exchange.onnx_ops`.
 
 Opset 17 and IR version 8, which onnxruntime reads from 1.13 on.
@@ -24,16 +24,17 @@ from kurve.exchange.exported import (
     Inputs,
     Network,
     Regression,
+    check_operations,
 )
 from kurve.exchange.onnx_graph import Graph
 from kurve.exchange.onnx_ops import OPS
 
 OPSET, IR_VERSION = 17, 8
 LARGEST_FILE = 2**31 - 2**20
-"""Bytes: protobuf reads no more, and the graph needs some beside the weights."""
+"""Bytes of weights: protobuf reads at most 2 GiB, and the graph needs some of them."""
 
 BATCH = "N"
-"""Name of the free first axis."""
+"""Name of the first axis, whose size is free."""
 
 
 class Builder(Graph):
@@ -52,8 +53,8 @@ class Builder(Graph):
     def add(
         self, kind: str, inputs: tuple[str, ...], output: str, **attrs: Any
     ) -> None:
-        """A node whose output has a given name."""
-        label = f"{_plain(self.layer)}/{kind}_{len(self.nodes)}"
+        """Add a node whose output has the given name."""
+        label = f"{_ascii(self.layer)}/{kind}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(kind, list(inputs), [output], name=label, **attrs)
         )
@@ -69,7 +70,7 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
     """The bytes of an .onnx file, checked with `onnx.checker`.
 
     Raises:
-        ValueError: an operation that has no form in ONNX here, or weights of 2 GiB.
+        ValueError: an operation that cannot be written yet, or more than 2 GiB.
     """
     if exported.numbers * 4 > LARGEST_FILE:
         raise ValueError(
@@ -88,7 +89,7 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
-            _plain(title),
+            _ascii(title),
             [_value(source, TensorProto.FLOAT, exported.input_shape)],
             outputs,
             initializer=graph.constants,
@@ -106,19 +107,19 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
 
 def _metadata(exported: ExportedModel) -> dict[str, str]:
     """Names of columns, targets, classes and quantiles, as lists in JSON."""
-    found: dict[str, Any] = {"columns": exported.columns, "targets": exported.targets}
+    lists: dict[str, Any] = {"columns": exported.columns, "targets": exported.targets}
     if isinstance(exported.head, Classification):
-        found["classes"] = exported.head.labels.tolist()
+        lists["classes"] = exported.head.labels.tolist()
     if isinstance(exported.head, Regression):
-        found["quantiles"] = exported.head.levels or None
+        lists["quantiles"] = exported.head.levels or None
     return {
         "kurve.model": exported.what,
-        **{f"kurve.{name}": json.dumps(v) for name, v in found.items() if v},
+        **{f"kurve.{name}": json.dumps(v) for name, v in lists.items() if v},
     }
 
 
-def _plain(text: str) -> str:
-    """ASCII that every reader of ONNX shows."""
+def _ascii(text: str) -> str:
+    """A name in the characters that every reader of ONNX can show."""
     return "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
 
 
@@ -127,22 +128,24 @@ def _value(name: str, kind: int, shape: tuple[int, ...]) -> Any:
 
 
 def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
-    """z as the networks take it, and (N, 1) of zeros, NaN in rows that hold what the
-    estimator refuses."""
+    """The scaled inputs of the networks, and a guard (N, 1): 0, or NaN in rows that the
+    estimator would refuse."""
     if inputs.order != tuple(range(len(inputs.order))):
         x = graph.node("Gather", x, graph.constant(inputs.order, np.int64), axis=1)
     x = graph.node("Cast", x, to=TensorProto.DOUBLE)
-    if inputs.fills is not None:
-        empty = graph.node("IsNaN", x)
-        x = graph.node("Where", empty, graph.constant(inputs.fills, np.float64), x)
+    if inputs.imputation is not None:
+        missing = graph.node("IsNaN", x)
+        x = graph.node(
+            "Where", missing, graph.constant(inputs.imputation, np.float64), x
+        )
     zero = graph.node("Mul", x, graph.constant(0.0, np.float64))
     axis = graph.constant([1], np.int64)
     guard = graph.node("ReduceSum", zero, axis, keepdims=1)
-    if inputs.marks:
-        marks = graph.constant(inputs.marks, np.int64)
-        marked = graph.node("Cast", empty, to=TensorProto.DOUBLE)
-        marked = graph.node("Gather", marked, marks, axis=1)
-        x = graph.node("Concat", x, marked, axis=1)
+    if inputs.indicators:
+        which = graph.constant(inputs.indicators, np.int64)
+        indicators = graph.node("Cast", missing, to=TensorProto.DOUBLE)
+        indicators = graph.node("Gather", indicators, which, axis=1)
+        x = graph.node("Concat", x, indicators, axis=1)
     x = graph.node("Sub", x, graph.constant(inputs.mean, np.float64))
     x = graph.node("Div", x, graph.constant(inputs.deviation, np.float64))
     ends = (graph.constant(end, np.float64) for end in (-LARGEST, LARGEST))
@@ -151,13 +154,8 @@ def _scaled(graph: Builder, inputs: Inputs, x: str) -> tuple[str, str]:
 
 
 def _network(graph: Builder, network: Network, x: str) -> str:
+    check_operations(network, OPS, "ONNX")
     for op, arrays in zip(network.ops, network.arrays, strict=True):
-        if op.kind not in OPS:
-            raise ValueError(
-                f"[export] layer {op.layer!r} cannot be written to ONNX yet, because "
-                f"nothing is known there for the operation {op.kind!r}. "
-                f"Known: {', '.join(sorted(OPS))}."
-            )
         graph.layer = op.layer
         x = OPS[op.kind](graph, op, arrays, x)
     return x
@@ -166,19 +164,19 @@ def _network(graph: Builder, network: Network, x: str) -> str:
 def _head(
     graph: Builder, exported: ExportedModel, predictions: list[str], guard: str
 ) -> list[Any]:
-    """The nodes behind the networks; what the graph gives."""
+    """The nodes after the networks; the outputs of the graph."""
     head = exported.head
     if isinstance(head, Average):
-        found = _average(graph, predictions)
+        tensors = _average(graph, predictions)
     elif isinstance(head, Regression):
-        found = _regression(graph, head, predictions)
+        tensors = _regression(graph, head, predictions)
     elif isinstance(head, Classification):
-        found = _classification(graph, head, predictions)
+        tensors = _classification(graph, head, predictions)
     else:
-        found = {"output": predictions[0]}
+        tensors = {"output": predictions[0]}
     values = []
     for name, shape in exported.outputs.items():
-        result = found[name]
+        result = tensors[name]
         if guard:
             wide = guard
             if len(shape) == 2:
@@ -190,7 +188,7 @@ def _head(
             graph.add("Cast", (result,), name, to=TensorProto.FLOAT)
         values.append(_value(name, TensorProto.FLOAT, shape))
     if isinstance(head, Classification):
-        values.append(_label(graph, head, found["probabilities"]))
+        values.append(_label(graph, head, tensors["probabilities"]))
     return values
 
 
@@ -198,8 +196,8 @@ def _stacked(graph: Builder, predictions: list[str]) -> str:
     """The networks' outputs in one tensor of float64, (members, N, ...)."""
     axis = graph.constant([0], np.int64)
     parts = [graph.node("Unsqueeze", x, axis) for x in predictions]
-    whole = parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=0)
-    return graph.node("Cast", whole, to=TensorProto.DOUBLE)
+    stack = parts[0] if len(parts) == 1 else graph.node("Concat", *parts, axis=0)
+    return graph.node("Cast", stack, to=TensorProto.DOUBLE)
 
 
 def _mean(graph: Builder, x: str, keep: int = 0) -> str:
@@ -208,8 +206,8 @@ def _mean(graph: Builder, x: str, keep: int = 0) -> str:
 
 def _variance(graph: Builder, x: str) -> str:
     """Over the first axis."""
-    apart = graph.node("Sub", x, _mean(graph, x, 1))
-    return _mean(graph, graph.node("Mul", apart, apart))
+    centred = graph.node("Sub", x, _mean(graph, x, 1))
+    return _mean(graph, graph.node("Mul", centred, centred))
 
 
 def _average(graph: Builder, predictions: list[str]) -> dict[str, str]:
@@ -221,7 +219,7 @@ def _average(graph: Builder, predictions: list[str]) -> dict[str, str]:
 def _regression(
     graph: Builder, head: Regression, predictions: list[str]
 ) -> dict[str, str]:
-    """The formulas of `Regressor._moments`."""
+    """The formulas of `RegressionHead.moments`."""
 
     def number(value: Any) -> str:
         return graph.constant(value, np.float64)
@@ -232,7 +230,7 @@ def _regression(
 
     each, targets = _stacked(graph, predictions), len(head.mean)
     mean, deviation = number(head.mean), number(head.deviation)
-    found: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     if head.likelihood == "gaussian":
         raw = part(each, targets, 2 * targets, 2)
         each = part(each, 0, targets, 2)
@@ -246,7 +244,7 @@ def _regression(
         each = graph.node("Reshape", each, form)
         values = _sorted(graph, _mean(graph, each), count)
         wide, shift = number(head.deviation[:, None]), number(head.mean[:, None])
-        found["quantiles"] = graph.node("Add", graph.node("Mul", values, wide), shift)
+        outputs["quantiles"] = graph.node("Add", graph.node("Mul", values, wide), shift)
         each = _sorted(graph, each, count)
         low, middle, high = (
             graph.node(
@@ -254,29 +252,31 @@ def _regression(
             )
             for q in (0.1, 0.5, 0.9)
         )
-        spread = graph.node("Div", graph.node("Sub", high, low), number(DECILES))
-        spread = graph.node("Mul", spread, spread)
-        variance = _mean(graph, graph.node("Add", spread, number(MIN_VARIANCE)))
+        std = graph.node("Div", graph.node("Sub", high, low), number(DECILES))
+        square = graph.node("Mul", std, std)
+        variance = _mean(graph, graph.node("Add", square, number(MIN_VARIANCE)))
         each = middle
     else:
         variance = number(head.noise)
     total = graph.node("Add", _variance(graph, each), variance)
-    factor = number(head.deviation * head.spread)
-    found["deviation"] = graph.node("Mul", graph.node("Sqrt", total), factor)
+    factor = number(head.deviation * head.std_scale)
+    outputs["deviation"] = graph.node("Mul", graph.node("Sqrt", total), factor)
     middle = graph.node("Mul", _mean(graph, each), deviation)
-    found["prediction"] = graph.node("Add", middle, mean)
-    return found
+    outputs["prediction"] = graph.node("Add", middle, mean)
+    return outputs
 
 
 def _sorted(graph: Builder, x: str, count: int) -> str:
     """In increasing order along the last axis."""
     name = graph.node("Identity", x)
-    top, places = f"{name}_sorted", f"{name}_places"
+    values, indices = f"{name}_sorted", f"{name}_indices"
     size = graph.constant([count], np.int64)
     graph.nodes.append(
-        helper.make_node("TopK", [x, size], [top, places], axis=-1, largest=0, sorted=1)
+        helper.make_node(
+            "TopK", [x, size], [values, indices], axis=-1, largest=0, sorted=1
+        )
     )
-    return top
+    return values
 
 
 def _classification(
@@ -295,7 +295,7 @@ def _classification(
 
 
 def _label(graph: Builder, head: Classification, probabilities: str) -> Any:
-    """The most probable class, of the labels' kind."""
+    """The most probable class, in the labels' own type."""
     place = graph.node("ArgMax", probabilities, axis=-1, keepdims=0)
     labels = head.labels
     if labels.dtype.kind in "iu":

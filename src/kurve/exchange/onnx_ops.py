@@ -1,14 +1,14 @@
-"""What each operation of a plan becomes in ONNX: one function an op kind; those of
-images are in `kurve.exchange.onnx_images`."""
+"""Operations of a plan in ONNX, one function per op kind; those for images are in
+`kurve.exchange.onnx_images`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
+from kurve.exchange import constants
 from kurve.exchange import onnx_images as images
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
+from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
 
 
@@ -27,16 +27,14 @@ def softmax(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
     return graph.node("Softmax", x, axis=-1)
 
 
-def nothing(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    """What only training does."""
+def identity(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
+    """An operation that does nothing at inference."""
     return x
 
 
 def normalization(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    """The kept axes are the trailing ones, so mean and deviation broadcast."""
-    mean = graph.constant(arrays["mean"])
-    epsilon = np.float32(float(op.attrs["epsilon"]))
-    deviation = graph.constant(np.maximum(np.sqrt(arrays["variance"]), epsilon))
+    """The constants belong to the trailing axes, so they broadcast."""
+    mean, deviation = map(graph.constant, constants.normalization(op, arrays))
     if op.attrs["invert"]:
         return graph.node("Add", graph.node("Mul", x, deviation), mean)
     return graph.node("Div", graph.node("Sub", x, mean), deviation)
@@ -46,10 +44,8 @@ OPS: dict[str, Callable[[Graph, Op, Arrays, str], str]] = {
     "dense": dense,
     "activation": activation,
     "softmax": softmax,
-    "dropout": nothing,
+    **dict.fromkeys(TRAINING_ONLY, identity),
     "normalization": normalization,
-    "gaussian_noise": nothing,
-    "affine_image": nothing,
     "reshape": images.reshape,
     "conv": images.conv,
     "conv_transpose": images.conv_transpose,

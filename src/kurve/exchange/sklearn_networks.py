@@ -1,7 +1,7 @@
 """scikit-learn's networks as models.
 
-Only what its documentation names of a fitted estimator is read; scikit-learn itself is
-not imported.
+Only documented attributes of a fitted estimator are read; scikit-learn itself is not
+imported.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ ACTIVATIONS = {
     "relu": "relu",
     "softmax": "softmax",
 }
-BATCH = 200
-"""Rows of a step that scikit-learn takes for batch_size="auto", at most."""
+MAX_AUTO_BATCH = 200
+"""The largest batch that scikit-learn takes for batch_size="auto"."""
 
 
 def from_sklearn(estimator: Any) -> Sequential:
@@ -38,10 +38,10 @@ def from_sklearn(estimator: Any) -> Sequential:
                 f"[from_sklearn] the activation {activation!r} is not one of "
                 f"{', '.join(ACTIVATIONS)}. Received: {estimator!r}."
             )
-    loss, share = _loss(network, kernels[-1].shape[1])
-    rows = _rows_of_a_step(network)
-    # scikit-learn's penalty is alpha / (2 n) |W|^2 beside its own loss.
-    l2 = share * float(network.alpha) / (2.0 * rows) if rows else 0.0
+    loss, factor = _loss(network, kernels[-1].shape[1])
+    rows = _batch_size(network)
+    # scikit-learn's penalty is alpha / (2 n) |W|^2, added to its own loss.
+    l2 = factor * float(network.alpha) / (2.0 * rows) if rows else 0.0
     layers: list[Layer] = [Input((kernels[0].shape[0],))]
     if scaler is not None:
         layers.append(Normalization(mean=scaler[0], variance=scaler[1]))
@@ -57,14 +57,14 @@ def from_sklearn(estimator: Any) -> Sequential:
     pairs = zip(kernels, biases, strict=True)
     model.set_weights([array for pair in pairs for array in pair])
     if rows:
-        model.compile(_optimizer(network, share), loss)
+        model.compile(_optimizer(network, factor), loss)
     return model
 
 
 def _scaler_and_network(
     estimator: Any,
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Any]:
-    """Mean and variance that scale the input, if a pipeline begins so; the network."""
+    """Mean and variance of the scaler that a pipeline may start with; the network."""
     steps: Sequence[Any] = getattr(estimator, "steps", [(None, estimator)])
     *before, network = [step for _, step in steps]
     if type(network).__name__ not in ("MLPRegressor", "MLPClassifier"):
@@ -77,7 +77,7 @@ def _scaler_and_network(
     if not hasattr(network, "coefs_"):
         raise ValueError(
             "[from_sklearn] the estimator must be fitted, because its weights are "
-            f"taken over. Received: {network!r}. Try estimator.fit(X, y)."
+            f"copied. Received: {network!r}. Try estimator.fit(X, y)."
         )
     before = [step for step in before if step not in (None, "passthrough")]
     if not before:
@@ -96,7 +96,7 @@ def _scaler_and_network(
 
 
 def _loss(network: Any, outputs: int) -> tuple[losses.Loss, float]:
-    """The loss, and how many times the gradient of scikit-learn's loss its is.
+    """The loss, and its gradient divided by that of scikit-learn's loss.
 
     scikit-learn's gradient is that of (y - p)^2 / 2, or of the cross-entropy, summed
     over the outputs of a row; ours are means over them.
@@ -108,25 +108,25 @@ def _loss(network: Any, outputs: int) -> tuple[losses.Loss, float]:
     return losses.MeanSquaredError(), 2.0 / outputs
 
 
-def _rows_of_a_step(network: Any) -> int:
-    """How many rows each update was made from; 0 if that is not known (L-BFGS)."""
+def _batch_size(network: Any) -> int:
+    """Rows of each update; 0 if that is unknown (L-BFGS)."""
     if network.solver not in ("adam", "sgd") or not getattr(network, "t_", 0):
         return 0
     rows = max(1, round(network.t_ / max(1, network.n_iter_)))
-    given = network.batch_size
-    return min(BATCH if isinstance(given, str) else int(given), rows)
+    size = network.batch_size
+    return min(MAX_AUTO_BATCH if isinstance(size, str) else int(size), rows)
 
 
-def _optimizer(network: Any, share: float) -> optimizers.Optimizer:
-    """The same steps, for gradients that are `share` times scikit-learn's."""
+def _optimizer(network: Any, factor: float) -> optimizers.Optimizer:
+    """The same steps, for gradients that are `factor` times scikit-learn's."""
     rate = float(network.learning_rate_init)
     if network.solver == "adam":
         return optimizers.Adam(
             rate,
             float(network.beta_1),
             float(network.beta_2),
-            float(network.epsilon) * share,
+            float(network.epsilon) * factor,
         )
     momentum = float(network.momentum)
     nesterov = bool(network.nesterovs_momentum) and momentum > 0.0
-    return optimizers.SGD(rate / share, momentum, nesterov)
+    return optimizers.SGD(rate / factor, momentum, nesterov)

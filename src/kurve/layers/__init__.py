@@ -12,15 +12,15 @@ from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
 from kurve.layers.convolution import Conv2D as Conv2D
-from kurve.layers.convolution import DepthwiseConv1D as DepthwiseConv1D
-from kurve.layers.convolution import DepthwiseConv2D as DepthwiseConv2D
-from kurve.layers.convolution import SeparableConv1D as SeparableConv1D
-from kurve.layers.convolution import SeparableConv2D as SeparableConv2D
 from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
 from kurve.layers.dense import Dense as Dense
+from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
+from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
+from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
+from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
@@ -55,17 +55,42 @@ GlobalAvgPool2D = GlobalAveragePooling2D
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls
     for cls in [
-        *(Dense, Activation, Dropout, Normalization, FourierFeatures),
-        *(Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D),
-        *(SeparableConv1D, SeparableConv2D),
-        *(MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D),
-        *(GlobalMaxPooling1D, GlobalMaxPooling2D),
-        *(GlobalAveragePooling1D, GlobalAveragePooling2D),
-        *(Conv1DTranspose, Conv2DTranspose),
-        *(Flatten, Reshape, ZeroPadding1D, ZeroPadding2D, UpSampling1D, UpSampling2D),
-        *(BatchNormalization, LayerNormalization, Rescaling),
-        *(GaussianNoise, SpatialDropout1D, SpatialDropout2D),
-        *(RandomTranslation, RandomRotation, RandomFlip),
+        Dense,
+        Activation,
+        Dropout,
+        Normalization,
+        FourierFeatures,
+        Conv1D,
+        Conv2D,
+        DepthwiseConv1D,
+        DepthwiseConv2D,
+        SeparableConv1D,
+        SeparableConv2D,
+        MaxPooling1D,
+        MaxPooling2D,
+        AveragePooling1D,
+        AveragePooling2D,
+        GlobalMaxPooling1D,
+        GlobalMaxPooling2D,
+        GlobalAveragePooling1D,
+        GlobalAveragePooling2D,
+        Conv1DTranspose,
+        Conv2DTranspose,
+        Flatten,
+        Reshape,
+        ZeroPadding1D,
+        ZeroPadding2D,
+        UpSampling1D,
+        UpSampling2D,
+        BatchNormalization,
+        LayerNormalization,
+        Rescaling,
+        GaussianNoise,
+        SpatialDropout1D,
+        SpatialDropout2D,
+        RandomTranslation,
+        RandomRotation,
+        RandomFlip,
     ]
 }
 
@@ -76,11 +101,11 @@ def serialize(layer: Layer) -> dict[str, _Any]:
 
 
 def deserialize(config: _Mapping[str, _Any]) -> Layer:
-    """The layer that `serialize` has described, not built."""
+    """The layer of a `serialize`, not built."""
     name = config["class_name"]
     cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
-    made: Layer = cls.from_config(config["config"])
-    return made
+    layer: Layer = cls.from_config(config["config"])
+    return layer
 
 
 __getattr__ = _absent(__name__)

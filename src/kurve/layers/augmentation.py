@@ -1,16 +1,17 @@
-"""Pictures moved at random in training, so that a network learns what does not change.
+"""Images moved at random in training, so that a network learns what stays the same.
 
-In prediction these layers do nothing. How a picture moves is a function of the model's
-seed, the layer's place, the step and the picture's number in its batch.
+In prediction these layers do nothing. How an image moves depends on the model's seed,
+the layer's position, the step and the image's number in its batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_number
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
@@ -19,14 +20,19 @@ FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-class _Moving(Images):
-    """Base class: the pixel at (h, w) becomes what was at a place that moves with the
-    whole picture; between pixels by interpolation, beyond the border by fill_mode.
+class AugmentationArguments(LayerArguments, total=False):
+    """Keras's arguments of layers that move images."""
 
-    Called directly, such a layer moves pictures unless training=False says not to.
+    seed: None
+
+
+class _Moving(Images):
+    """Base class. Output pixel (h, w) shows the input at a position that moves with the
+    whole image: interpolated between pixels, and chosen by fill_mode beyond the border.
+
+    Called directly, such a layer moves images unless training=False.
     """
 
-    unused: tuple[str, ...] = ("seed",)
     training_by_default = True
 
     def __init__(
@@ -35,7 +41,7 @@ class _Moving(Images):
         interpolation: str,
         fill_value: float,
         data_format: str | None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
@@ -59,7 +65,7 @@ class _Moving(Images):
         return str(value)
 
     def _range(self, name: str, factor: Any) -> tuple[float, float]:
-        """The two ends of a factor: those given, or plus and minus the one given."""
+        """(low, high) of a factor: as given, or minus and plus a single number."""
         ends = [-factor, factor] if is_number(factor) else factor
         if (
             isinstance(ends, (list, tuple))
@@ -77,7 +83,7 @@ class _Moving(Images):
         return input_shape
 
     def ranges(self) -> dict[str, Attr]:
-        """What is drawn, for the plan."""
+        """The ranges of the random numbers, for the plan."""
         raise NotImplementedError
 
     def lower(
@@ -94,15 +100,15 @@ class _Moving(Images):
 
 
 class RandomTranslation(_Moving):
-    """In training, shifts each picture by a random part of its height and width.
+    """In training, shifts each image by a random fraction of its height and width.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: Simard, Steinkraus & Platt 2003; defaults follow
             keras.layers.RandomTranslation.
 
     Args:
-        height_factor, width_factor: the largest shift, as a part of the size, or the
-            two ends; positive is down and to the right.
+        height_factor, width_factor: the largest shift as a fraction of the size, or
+            (low, high); positive is down and to the right.
         fill_mode: what lies beyond the border: "reflect" (d c b a | a b c d | d c b a),
             "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a |
             a b c d | d d d).
@@ -113,11 +119,20 @@ class RandomTranslation(_Moving):
 
     Raises:
         ValueError: a factor outside [-1, 1], an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.RandomTranslation(0.1, 0.1)
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = (
-        *("height_factor", "width_factor", "fill_mode", "interpolation"),
-        *("fill_value", "data_format"),
+        "height_factor",
+        "width_factor",
+        "fill_mode",
+        "interpolation",
+        "fill_value",
+        "data_format",
     )
 
     def __init__(
@@ -129,7 +144,7 @@ class RandomTranslation(_Moving):
         *,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
         self.height_factor = self._range("height_factor", height_factor)
@@ -146,19 +161,24 @@ class RandomTranslation(_Moving):
 
 
 class RandomRotation(_Moving):
-    """In training, rotates each picture about its centre by a random angle.
+    """In training, rotates each image about its centre by a random angle.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: defaults follow keras.layers.RandomRotation.
 
     Args:
-        factor: the largest angle as a part of a full turn, or the two ends; positive is
-            counterclockwise.
+        factor: the largest angle as a fraction of a full turn, or (low, high); positive
+            is counterclockwise.
         fill_mode, interpolation, fill_value, data_format: see `RandomTranslation`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: a factor outside [-1, 1], an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.RandomRotation(0.05)
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = ("factor", "fill_mode", "interpolation", "fill_value", "data_format")
@@ -171,7 +191,7 @@ class RandomRotation(_Moving):
         *,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
         self.factor = self._range("factor", factor)
@@ -182,17 +202,25 @@ class RandomRotation(_Moving):
 
 
 class RandomFlip(_Moving):
-    """In training, mirrors each picture with probability 1/2.
+    """In training, mirrors each image with probability 1/2.
 
     Shapes: x (B, H, W, C) -> y the same.
     Source: defaults follow keras.layers.RandomFlip, except that the two directions of
             "horizontal_and_vertical" are drawn independently.
 
     Args:
-        mode: "horizontal" (left and right change places), "vertical" or
+        mode: "horizontal" (left and right are swapped), "vertical" or
             "horizontal_and_vertical".
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: an unknown mode.
+
+    Example:
+        >>> layer = kurve.layers.RandomFlip("horizontal")
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
     """
 
     arguments = ("mode", "data_format")
@@ -202,7 +230,7 @@ class RandomFlip(_Moving):
         mode: str = "horizontal_and_vertical",
         *,
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[AugmentationArguments],
     ) -> None:
         super().__init__("nearest", "nearest", 0.0, data_format, **common)
         known = ("horizontal_and_vertical", "horizontal", "vertical")

@@ -1,4 +1,4 @@
-"""The base class of all layers, and the variables that they own."""
+"""The base class of all layers, and their variables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from kurve import activations, initializers, regularizers
 from kurve.core import rng
 from kurve.core.arguments import (
+    TypedDict,
     check_flag,
     check_name,
     is_count,
@@ -26,18 +27,39 @@ from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2
 
 MOST_ELEMENTS = 2**48
-"""Of one variable or of one sample, far beyond any memory."""
+"""Of one variable or of one sample: far more than any memory holds."""
 
 UNSAID: Any = object()
-"""Stands for an argument that was not given."""
+"""Marks an argument that was not given."""
+
+
+class UnusedArguments(TypedDict, total=False):
+    """Keras's arguments of every layer that do nothing here."""
+
+    dtype: str | None
+    autocast: bool
+    activity_regularizer: None
+
+
+class NamedArguments(UnusedArguments, total=False):
+    """Arguments of layers that say themselves whether they are trainable."""
+
+    name: str | None
+    input_shape: Sequence[int] | int | None
+
+
+class LayerArguments(NamedArguments, total=False):
+    """Arguments of every layer."""
+
+    trainable: bool
 
 
 class Variable:
-    """One array of a layer. Inside a built model it is a view into a flat vector.
+    """An array of a layer. In a built model it is a view into a flat vector.
 
-    role: "param" (gradients reach it), "statistic" (training itself writes it, as the
-    moving mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer
-    that is an argument of the layer, not one of its weights).
+    role: "param" (has a gradient), "statistic" (training writes it, such as the moving
+    mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
+    argument of the layer, not one of its weights).
     """
 
     def __init__(
@@ -53,7 +75,7 @@ class Variable:
         self._views: list[np.ndarray] = []
 
     def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
-        """Write the value into `view`, or the initial one where there is none yet."""
+        """Write the value to `view`, or the initial one if there is no value yet."""
         view[...] = (
             self._views[-1]
             if self._views
@@ -61,30 +83,30 @@ class Variable:
         )
 
     def bind(self, view: np.ndarray, instead_of: np.ndarray | None) -> None:
-        """Move into `view`, which holds the value already.
+        """Move to `view`, which already holds the value.
 
-        What no engine writes (buffers and constants) may lie in several models, and
-        `assign` then reaches all of them.
+        Buffers and constants, which no engine writes, may be in several models;
+        `assign` then writes to all of them.
 
         Args:
-            instead_of: the flat vector that the model had before, if it had one.
+            instead_of: the flat vector that the model had before, if any.
         """
         self._views = [] if self.learned else self._views_outside(instead_of)
         self._views.append(view)
 
     def leave(self, vector: np.ndarray) -> None:
-        """Leave the model whose flat vector that is; with no other one, keep the value
-        in memory of one's own."""
+        """Leave the model with that flat vector. If it is in no other model, the
+        variable keeps its value in its own memory."""
         self._views = self._views_outside(vector) or [self.numpy()]
 
     def _views_outside(self, vector: np.ndarray | None) -> list[np.ndarray]:
-        """The views into flat vectors (they have a base) other than this one."""
+        """The views into other flat vectors (such views have a base)."""
         excluded = (None, None if vector is None else vector.base)
         return [v for v in self._views if all(v.base is not base for base in excluded)]
 
     @property
     def learned(self) -> bool:
-        """Whether training writes it."""
+        """Whether training changes it."""
         return self.role in ("param", "statistic")
 
     @property
@@ -95,17 +117,17 @@ class Variable:
         return self._views[-1]
 
     def reshaped(self, shape: Shape) -> Variable:
-        """The same memory under another shape of as many elements."""
-        twin = Variable(self.name, shape, self.initializer, self.role)
-        twin._views = [v.reshape(shape) for v in self._views or [self.value]]
-        return twin
+        """A view of the same memory in another shape."""
+        other = Variable(self.name, shape, self.initializer, self.role)
+        other._views = [v.reshape(shape) for v in self._views or [self.value]]
+        return other
 
     def numpy(self) -> np.ndarray:
         """A copy of the value."""
         return self.value.copy()
 
     def assign(self, value: Any) -> None:
-        """Replace the value; shapes must be equal.
+        """Replace the value by one of the same shape.
 
         Raises:
             ValueError: another shape, or a value that is not finite.
@@ -122,7 +144,7 @@ class Variable:
                 "Received: NaN or infinity. "
                 "Try weights from before training diverged."
             )
-        if not self._views:  # the initial values would be drawn for nothing
+        if not self._views:  # do not draw initial values in vain
             self._views.append(np.empty(self.shape, np.float32))
         for view in self._views:
             view[...] = array
@@ -137,12 +159,18 @@ class Variable:
 
 @entries
 class Layer(Entrance):
-    """A description of operations: its arguments, its variables and its shapes.
+    """Base class of the layers: arguments, variables, shapes and operations.
+
+    A custom layer overrides `lower` and, where they apply, `make_variables` and
+    `output_sample_shape`.
 
     Args:
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+
+    Raises:
+        TypeError, ValueError: an unknown argument, or a bad value.
     """
 
     ignored = (
@@ -152,16 +180,18 @@ class Layer(Entrance):
         "compute_output_spec",
         "compute_mask",
     )
-    instead = "a layer of kurve.layers, or an own one with lower() and make_variables()"
+    instead = (
+        "a layer of kurve.layers, or a custom one with lower() and make_variables()"
+    )
 
     arguments: tuple[str, ...] = ()
-    """Attributes that `get_config` gives, by the names of `__init__`."""
+    """Attributes for `get_config`, by their names in `__init__`."""
 
-    unused: tuple[str, ...] = ("dtype", "autocast", "activity_regularizer")
-    """Arguments of Keras's that do nothing here, see `kurve.core.arguments.UNUSED`."""
+    unused = tuple(UnusedArguments.__annotations__)
+    """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     training_by_default = False
-    """What `training` is in a call that does not say."""
+    """`training` in a call without it."""
 
     def __init__(
         self,
@@ -178,7 +208,7 @@ class Layer(Entrance):
             None if input_shape is None else check_shape(type(self), input_shape)
         )
         self.built_shape: Shape | None = None
-        # The model whose vectors hold the variables.
+        # The model whose flat vectors hold the variables.
         self.owner: weakref.ref[Any] | None = None
         self._variables: list[Variable] = []
 
@@ -186,7 +216,7 @@ class Layer(Entrance):
         """Make the variables for inputs of this shape, (None, ...) with the batch axis.
 
         Raises:
-            ValueError: the layer cannot take this shape, or has weights for another.
+            ValueError: a shape that the layer cannot take, or has no weights for.
         """
         _, sample = check_batch_shape(type(self), input_shape)
         if self.built:
@@ -201,9 +231,9 @@ class Layer(Entrance):
         self.built_shape = sample
 
     def check_owner(self, model: object) -> None:
-        """Refuse a model other than the one whose training changes this layer."""
-        other = self.owner() if self.owner is not None else None
-        if other in (None, model) or not any(v.learned for v in self._variables):
+        """Refuse a second model whose training would change this layer."""
+        owner = self.owner() if self.owner is not None else None
+        if owner in (None, model) or not any(v.learned for v in self._variables):
             return
         raise ValueError(
             f"[Sequential] the layer {self.name!r} is in another model already, and a "
@@ -212,22 +242,22 @@ class Layer(Entrance):
         )
 
     def leave(self, params: np.ndarray, buffers: np.ndarray) -> None:
-        """Leave the model whose flat vectors those are, weights and all."""
+        """Leave the model with those flat vectors, with the weights."""
         self.owner = None
         for variable in self._variables:
             variable.leave(params if variable.role == "param" else buffers)
 
     def unbuild(self) -> None:
-        """Forget the variables, after the model around them could not be built."""
+        """Drop the variables, after the model could not be built."""
         self.built_shape, self._variables = None, []
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""
-        self.output_sample_shape(input_shape)  # refuses what does not fit
+        self.output_sample_shape(input_shape)  # refuses a wrong shape
 
     def check_input(self, input_shape: Shape) -> None:
-        """Refuse samples that the layer's variables do not fit; one without any takes
-        what a new layer would."""
+        """Refuse samples that do not fit the layer's variables. A layer without any
+        takes what a new one would."""
         self.output_sample_shape(input_shape)
         if self._variables and input_shape != self.built_shape:
             raise ValueError(
@@ -246,8 +276,8 @@ class Layer(Entrance):
 
         Args:
             input_shape: of one sample.
-            slots: where each variable lies, by its short name.
-            index: number of the layer in the model (keys random streams).
+            slots: position of each variable, by its short name.
+            index: number of the layer in the model (the key of random streams).
         """
         raise NotImplementedError(
             f"[{type(self).__name__}] a layer must say which operations it is made of, "
@@ -303,7 +333,7 @@ class Layer(Entrance):
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, constants included."""
+        """All variables, including constants."""
         return list(self._variables)
 
     @property
@@ -322,7 +352,7 @@ class Layer(Entrance):
     non_trainable_variables = non_trainable_weights
 
     def count_params(self) -> int:
-        """Number of weights' elements."""
+        """Number of elements of all weights."""
         return sum(v.value.size for v in self.weights)
 
     def get_weights(self) -> list[np.ndarray]:
@@ -330,7 +360,7 @@ class Layer(Entrance):
         return [v.numpy() for v in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace all weights, or none if one does not fit.
+        """Replace all weights; if one does not fit, none.
 
         Raises:
             ValueError: another number of arrays, or another shape.
@@ -338,7 +368,7 @@ class Layer(Entrance):
         assign_all(f"layer {self.name!r}", self.weights, weights)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal layer, as JSON has them."""
+        """The arguments of an equal layer, in the types of JSON."""
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
@@ -348,7 +378,7 @@ class Layer(Entrance):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A layer from `get_config`; the classes inside come from closed tables."""
+        """The layer of a `get_config`. Classes in it come from closed tables."""
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
@@ -364,8 +394,10 @@ class Layer(Entrance):
         """The layer's output for a batch x (B, ...), by the reference engine.
 
         Args:
-            training: whether the layer acts as in training; None is False. Without
-                it, layers that move pictures do and the others do not.
+            x: (B, ...).
+            others, mask: refused.
+            training: whether the layer acts as in training; None is False. The default
+                is True for layers that move images, and False for the others.
 
         Raises:
             TypeError: a second array or a mask.
@@ -406,15 +438,15 @@ class Layer(Entrance):
             0,
             rng.next_seed(),
         )
-        moved: dict[str, np.ndarray] = {}
+        updates: dict[str, np.ndarray] = {}
         for op in plan.ops:
-            y, memory = OPS[op.kind][0](op, y, state, training)
+            y, cache = OPS[op.kind][0](op, y, state, training)
             if training and op.kind in STATISTICS:
-                learned = STATISTICS[op.kind](op, memory, state)
-                moved |= {op.buffers[role].name: v for role, v in learned.items()}
+                values = STATISTICS[op.kind](op, cache, state)
+                updates |= {op.buffers[role].name: v for role, v in values.items()}
         for variable in buffers:
-            if variable.name in moved:
-                variable.assign(moved[variable.name])
+            if variable.name in updates:
+                variable.assign(updates[variable.name])
         return y
 
     def __repr__(self) -> str:
@@ -422,7 +454,7 @@ class Layer(Entrance):
 
 
 def refuse_graphs(where: str, x: Any) -> None:
-    """Refuse layers where data must be, as the functional API of Keras has them."""
+    """Refuse layers in place of data, as in Keras's functional API."""
     parts = x if isinstance(x, (list, tuple)) else [x]
     if any(isinstance(part, Layer) for part in parts):
         raise NotImplementedError(
@@ -435,11 +467,11 @@ def refuse_graphs(where: str, x: Any) -> None:
 def lower(
     layers: Sequence[Layer], input_shape: Shape, trainable: bool = True
 ) -> tuple[Plan, list[Variable], list[Variable]]:
-    """The plan of built layers in order, and the variables of its two flat vectors in
-    the order of `plan.params` and `plan.buffers`.
+    """The plan of a stack of built layers, and the variables of its two flat vectors,
+    in the order of `plan.params` and `plan.buffers`.
 
     Args:
-        trainable: False freezes all weights, whatever the layers say.
+        trainable: False freezes the weights of all layers.
     """
     ops: list[Op] = []
     vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
@@ -473,7 +505,7 @@ def lower(
 def assign_all(
     where: str, variables: Sequence[Variable], values: Sequence[Any]
 ) -> None:
-    """Assign each value to its variable, after all are found to fit."""
+    """Assign each value to its variable, after checking all of them."""
     if not isinstance(values, Iterable):
         raise TypeError(
             f"[set_weights] weights must be a list of arrays. Received: {values!r}. "
@@ -534,7 +566,7 @@ def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
 
 
 def check_size(cls: type, what: str, shape: Shape) -> None:
-    """Refuse a shape of more elements than a machine's memory can hold."""
+    """Refuse a shape with more elements than memory can hold."""
     if math.prod(shape) > MOST_ELEMENTS:
         raise ValueError(
             f"[{cls.__name__}] the {what} must have at most {MOST_ELEMENTS} elements. "
@@ -543,7 +575,7 @@ def check_size(cls: type, what: str, shape: Shape) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON has it."""
+    """An argument in the types of JSON."""
     if isinstance(value, activations.Activation):
         return activations.to_config(value)
     if isinstance(value, initializers.Initializer):
@@ -554,7 +586,7 @@ def _plain(value: Any) -> Any:
 
 
 def _gather(slots: Sequence[VariableSpec], variables: Sequence[Variable]) -> np.ndarray:
-    """A flat vector with the values of `variables` at their slots."""
+    """A flat vector with the values of the variables."""
     vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
     for slot, variable in zip(slots, variables, strict=True):
         vector[slot.offset : slot.end] = variable.value.ravel()

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import check_flag
-from kurve.layers.base import Variable
+from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, VariableSpec
 
 
-class Convolving(Sliding):
-    """What all convolutions share: window, activation and bias."""
+class ConvolutionArguments(LayerArguments, total=False):
+    """Keras's arguments of convolutions."""
 
-    unused: tuple[str, ...] = (
-        "kernel_constraint",
-        "bias_constraint",
-        "depthwise_constraint",
-        "pointwise_constraint",
-    )
+    kernel_constraint: None
+    bias_constraint: None
+    depthwise_constraint: None
+    pointwise_constraint: None
+
+
+class Convolving(Sliding):
+    """Shared by all convolutions: window, activation and bias."""
 
     activation = activations.Chosen()
 
@@ -35,7 +38,7 @@ class Convolving(Sliding):
         use_bias: bool,
         bias_initializer: str | initializers.Initializer,
         bias_regularizer: str | regularizers.L1L2 | None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
             ("kernel_size", kernel_size),
@@ -57,7 +60,7 @@ class Convolving(Sliding):
         return integers(type(self), argument, value, 1)[0]
 
     def refuse_strides_with_dilation(self) -> None:
-        """As Keras does, so that every model can be handed to it."""
+        """As Keras does, so that every model can be saved for it."""
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"[{type(self).__name__}] only one of strides and dilation_rate can be "
@@ -75,29 +78,33 @@ class Convolving(Sliding):
             )
 
     def activated(self, op: Op, *, last: bool = True) -> list[Op]:
-        """`op` with the activation fused, if it is the layer's last one; softmax is an
-        op of its own."""
+        """`op` with the activation fused into it, if it is the layer's last op; softmax
+        is a separate op."""
         soft = self.activation.name == "softmax"
         fused = self.activation if last and not soft else activations.linear
-        made = [
-            Op(
-                *(op.kind, op.layer, op.in_shape, op.out_shape),
-                params=op.params,
-                attrs={**fused.attrs(), **op.attrs},
-            )
-        ]
+        ops = [replace(op, attrs={**fused.attrs(), **op.attrs})]
         if last and soft:
-            made.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
-        return made
+            ops.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
+        return ops
 
 
 class _Conv(Convolving):
     """See `Conv2D`."""
 
     arguments = (
-        *("filters", "kernel_size", "strides", "padding", "data_format"),
-        *("dilation_rate", "groups", "activation", "use_bias", "kernel_initializer"),
-        *("bias_initializer", "kernel_regularizer", "bias_regularizer"),
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "groups",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
     )
 
     def __init__(
@@ -115,11 +122,18 @@ class _Conv(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.filters = self.count("filters", filters)
@@ -170,6 +184,15 @@ class Conv1D(_Conv):
 
     padding="causal" puts all zeros before the axis: y[t] sees nothing after x[t].
     Source: van den Oord et al. 2016 (causal); defaults follow keras.layers.Conv1D.
+
+    Args: as `Conv2D`.
+
+    Raises:
+        ValueError: as `Conv2D`.
+
+    Example:
+        >>> kurve.layers.Conv1D(8, 3, padding="causal")(np.ones((2, 10, 1))).shape
+        (2, 10, 8)
     """
 
     axes = 1
@@ -177,14 +200,15 @@ class Conv1D(_Conv):
 
 
 class Conv2D(_Conv):
-    """Cross-correlation with O kernels, bias and activation:
+    """Cross-correlation with O kernels, bias and activation.
+
     y[b, h, w] = activation(bias + sum over i, j of x[b, h s + i d, w s + j d] @
-    kernel[i, j]), with strides s and dilation rates d of either axis.
+    kernel[i, j]), with stride s and dilation rate d along each axis.
 
     Shapes:   x (B, H, W, I), kernel (KH, KW, I / groups, O), bias (O,)
               -> y (B, P, Q, O), P = (H + zeros - span) // s + 1, span = (KH - 1) d + 1
     Backward: dz = dy * activation'(z); dkernel[i, j] = sum of x^T dz and
-              dx = sum of dz @ kernel[i, j]^T over the places that y sums over;
+              dx = sum of dz @ kernel[i, j]^T over the positions that y sums over;
               dbias = sum of dz over B, P, Q
     Source:   LeCun et al. 1989; Krizhevsky, Sutskever & Hinton 2012 (groups); Yu &
               Koltun 2016 (dilation); defaults follow keras.layers.Conv2D.
@@ -192,216 +216,25 @@ class Conv2D(_Conv):
     Args:
         filters: O, at least 1; a multiple of groups.
         kernel_size: one integer for all axes, or one for each.
-        strides: steps of the window.
-        padding: "valid": no zeros; "same": as many around the sample as keep its size
-            (divided by the strides), the odd one at bottom and right.
+        strides: how far the window moves, along all axes or each.
+        padding: "valid": no zeros; "same": enough zeros around the sample to keep its
+            size (divided by the strides), an odd one at the bottom and right.
         data_format: None or "channels_last".
-        dilation_rate: distance of the kernel's elements; with strides 1 only.
-        groups: the channels are divided into as many groups, each with kernels of its
-            own.
+        dilation_rate: distance between the kernel's elements; needs strides of 1.
+        groups: the channels are divided into this many groups, each with its own
+            kernels.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a number below 1, an unknown name, strides and dilation above 1.
-    """
+        ValueError: a number below 1, an unknown name, strides and dilation above 1;
+            when built: samples smaller than the window.
 
-
-class _DepthwiseConv(Convolving):
-    """See `DepthwiseConv2D`."""
-
-    arguments = (
-        *("kernel_size", "strides", "padding", "depth_multiplier", "data_format"),
-        *("dilation_rate", "activation", "use_bias", "depthwise_initializer"),
-        *("bias_initializer", "depthwise_regularizer", "bias_regularizer"),
-    )
-
-    def __init__(
-        self,
-        kernel_size: Sizes,
-        strides: Sizes = 1,
-        padding: str = "valid",
-        depth_multiplier: int = 1,
-        data_format: str | None = None,
-        dilation_rate: Sizes = 1,
-        activation: str | activations.Activation | None = None,
-        use_bias: bool = True,
-        depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
-        bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
-            **common,
-        )
-        self.depth_multiplier = self.count("depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.kernel: Variable
-
-    def make_variables(self, input_shape: Shape) -> None:
-        filters = self.output_sample_shape(input_shape)[-1]
-        self.kernel = self.add_weight(
-            "kernel",
-            (*self.kernel_size, input_shape[-1], self.depth_multiplier),
-            self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-        )
-        self.add_bias(filters)
-
-    def output_sample_shape(self, input_shape: Shape) -> Shape:
-        return (*self.places(input_shape), input_shape[-1] * self.depth_multiplier)
-
-    def lower(
-        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
-    ) -> list[Op]:
-        shape = self.output_sample_shape(input_shape)
-        attrs = {**self.attrs("kernel", input_shape), "groups": input_shape[-1]}
-        return self.activated(
-            Op("conv", self.name, input_shape, shape, slots, attrs=attrs)
-        )
-
-
-class DepthwiseConv1D(_DepthwiseConv):
-    """`DepthwiseConv2D` along one axis: x (B, L, I), kernel (K, I, M) -> (B, P, I M).
-
-    Defaults follow keras.layers.DepthwiseConv1D.
-    """
-
-    axes = 1
-
-
-class DepthwiseConv2D(_DepthwiseConv):
-    """Convolution of each channel with kernels of its own; channels never mix.
-
-    Shapes: x (B, H, W, I), kernel (KH, KW, I, M), bias (I M,) -> y (B, P, Q, I M);
-            outputs i M ... i M + M - 1 are those of channel i
-    Source: Howard et al. 2017 (MobileNets); defaults follow
-            keras.layers.DepthwiseConv2D.
-
-    Args:
-        kernel_size, strides, padding, data_format, dilation_rate: see `Conv2D`.
-        depth_multiplier: M, at least 1.
-        activation, use_bias, depthwise_initializer, bias_initializer,
-            depthwise_regularizer, bias_regularizer: see `Dense`.
-        name, trainable, input_shape: see `Layer`.
-    """
-
-
-class _SeparableConv(Convolving):
-    """See `SeparableConv2D`."""
-
-    arguments = (
-        *("filters", "kernel_size", "strides", "padding", "data_format"),
-        *("dilation_rate", "depth_multiplier", "activation", "use_bias"),
-        *("depthwise_initializer", "pointwise_initializer", "bias_initializer"),
-        *("depthwise_regularizer", "pointwise_regularizer", "bias_regularizer"),
-    )
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: Sizes,
-        strides: Sizes = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: Sizes = 1,
-        depth_multiplier: int = 1,
-        activation: str | activations.Activation | None = None,
-        use_bias: bool = True,
-        depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
-        pointwise_initializer: str | initializers.Initializer = "glorot_uniform",
-        bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        pointwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
-            **common,
-        )
-        self.filters = self.count("filters", filters)
-        self.depth_multiplier = self.count("depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.of_weight(depthwise_initializer)
-        self.pointwise_initializer = initializers.of_weight(pointwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
-        self.depthwise_kernel: Variable
-        self.pointwise_kernel: Variable
-
-    def make_variables(self, input_shape: Shape) -> None:
-        self.output_sample_shape(input_shape)
-        channels, ones = input_shape[-1], (1,) * self.axes
-        self.depthwise_kernel = self.add_weight(
-            "depthwise_kernel",
-            (*self.kernel_size, channels, self.depth_multiplier),
-            self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-        )
-        self.pointwise_kernel = self.add_weight(
-            "pointwise_kernel",
-            (*ones, channels * self.depth_multiplier, self.filters),
-            self.pointwise_initializer,
-            regularizer=self.pointwise_regularizer,
-        )
-        self.add_bias(self.filters)
-
-    def output_sample_shape(self, input_shape: Shape) -> Shape:
-        return (*self.places(input_shape), self.filters)
-
-    def lower(
-        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
-    ) -> list[Op]:
-        shape = self.output_sample_shape(input_shape)
-        middle = (*shape[:-1], input_shape[-1] * self.depth_multiplier)
-        attrs = {**self.attrs("kernel", input_shape), "groups": input_shape[-1]}
-        depthwise = {"kernel": slots["depthwise_kernel"]}
-        pointwise = {"kernel": slots["pointwise_kernel"]}
-        if self.use_bias:
-            pointwise["bias"] = slots["bias"]
-        single = {"groups": 1} | {
-            name: int(not name.startswith("pad")) for name in attrs if name != "groups"
-        }
-        return [
-            *self.activated(
-                Op("conv", self.name, input_shape, middle, depthwise, attrs=attrs),
-                last=False,
-            ),
-            *self.activated(
-                Op("conv", self.name, middle, shape, pointwise, attrs=single)
-            ),
-        ]
-
-
-class SeparableConv1D(_SeparableConv):
-    """`SeparableConv2D` along one axis: x (B, L, I) -> y (B, P, O).
-
-    Defaults follow keras.layers.SeparableConv1D.
-    """
-
-    axes = 1
-
-
-class SeparableConv2D(_SeparableConv):
-    """A convolution of each channel by itself, then one of 1 x 1 that mixes them: much
-    of a `Conv2D` for a fraction of its weights.
-
-    Shapes: x (B, H, W, I), depthwise_kernel (KH, KW, I, M), pointwise_kernel
-            (1, 1, I M, O), bias (O,) -> y (B, P, Q, O)
-    Source: Chollet 2017 (Xception); defaults follow keras.layers.SeparableConv2D.
-
-    Args:
-        filters: O, at least 1.
-        kernel_size, strides, padding, data_format, dilation_rate: see `Conv2D`.
-        depth_multiplier: M, at least 1.
-        activation, use_bias, depthwise_initializer, pointwise_initializer,
-            bias_initializer, depthwise_regularizer, pointwise_regularizer,
-            bias_regularizer: see `Dense`.
-        name, trainable, input_shape: see `Layer`.
+    Example:
+        >>> layer = kurve.layers.Conv2D(8, 3, strides=2, padding="same")
+        >>> layer(np.ones((2, 28, 28, 1))).shape
+        (2, 14, 14, 8)
+        >>> layer.kernel.shape
+        (3, 3, 1, 8)
     """

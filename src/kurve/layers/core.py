@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve import activations
 from kurve.core.arguments import is_number
 from kurve.core.entries import entry
-from kurve.layers.base import Layer, check_shape
+from kurve.layers.base import (
+    Layer,
+    LayerArguments,
+    UnusedArguments,
+    check_shape,
+)
 from kurve.plan import Op, Shape, VariableSpec
 
 
+class UnusedInputArguments(UnusedArguments, total=False):
+    """Keras's arguments of `Input`, and whether it is trainable."""
+
+    trainable: bool
+    batch_size: None
+    sparse: bool | None
+    ragged: bool | None
+    batch_shape: None
+    tensor: None
+    input_tensor: None
+    optional: bool
+
+
+class InputArguments(UnusedInputArguments, total=False):
+    """Arguments of `InputLayer` beside the shape."""
+
+    name: str | None
+
+
 class InputLayer(Layer):
-    """Says what shape one sample has; it computes nothing and is not in
-    `model.layers`."""
+    """Gives the shape of one sample. It computes nothing and is not in `model.layers`;
+    `Input` makes one.
+    """
 
-    unused: tuple[str, ...] = (
-        "batch_size",
-        "sparse",
-        "ragged",
-        "batch_shape",
-        "tensor",
-        "input_tensor",
-        "optional",
-    )
-
-    def __init__(self, shape: Sequence[int] | int, **common: Any) -> None:
+    def __init__(
+        self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
+    ) -> None:
         super().__init__(input_shape=check_shape(type(self), shape), **common)
 
     @property
@@ -37,32 +54,52 @@ class InputLayer(Layer):
 
 @entry
 def Input(
-    shape: Sequence[int] | int, *, name: str | None = None, **unused: Any
+    shape: Sequence[int] | int,
+    *,
+    name: str | None = None,
+    **unused: Unpack[UnusedInputArguments],
 ) -> InputLayer:
-    """The shape of one sample, without the batch axis: `Input(shape=(1,))`.
+    """The shape of one sample, without the batch axis.
 
     Args:
         shape: positive integers.
         name: made from the class if None.
+        unused: Keras's other arguments, with their defaults.
 
     Raises:
-        ValueError: another shape.
+        ValueError: not a tuple of positive integers.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)])
+        >>> model.output_shape
+        (None, 1)
     """
     return InputLayer(shape, name=name, **unused)
 
 
 class Activation(Layer):
-    """y = f(x), element by element; softmax goes over the last axis.
+    """y = f(x), element by element; softmax is taken over the last axis.
 
     Args:
         activation: name or object of `kurve.activations`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: a function, which engines cannot differentiate.
+
+    Example:
+        >>> kurve.layers.Activation("relu")([[-1.0, 2.0]])
+        array([[0., 2.]], dtype=float32)
     """
 
     arguments = ("activation",)
 
     activation = activations.Chosen()
 
-    def __init__(self, activation: str | activations.Activation, **common: Any) -> None:
+    def __init__(
+        self, activation: str | activations.Activation, **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         self.activation = activation
 
@@ -75,21 +112,39 @@ class Activation(Layer):
         return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
 
 
-class Dropout(Layer):
-    """In training, drops each element with probability `rate` and scales the others by
-    1 / (1 - rate); in prediction it does nothing. Source: Srivastava et al. 2014.
+class DropoutArguments(LayerArguments, total=False):
+    """Keras's arguments of `Dropout`."""
 
-    Which elements fall is a function of the model's seed, the layer's place and the
-    step, so that a repeated or resumed run drops the same ones.
+    noise_shape: None
+    seed: None
+
+
+class Dropout(Layer):
+    """In training, sets each element to 0 with probability `rate` and scales the others
+    by 1 / (1 - rate); in prediction it does nothing.
+
+    Which elements are dropped depends only on the model's seed, the layer's position
+    and the step, so that a repeated or resumed run drops the same ones.
+    Source: Srivastava et al. 2014.
 
     Args:
         rate: in [0, 1]; with 1 everything is dropped.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: rate outside [0, 1].
+
+    Example:
+        >>> x = np.ones((1, 4))
+        >>> kurve.layers.Dropout(0.5)(x)
+        array([[1., 1., 1., 1.]], dtype=float32)
+        >>> set(kurve.layers.Dropout(0.5)(x, training=True).ravel()) <= {0.0, 2.0}
+        True
     """
 
     arguments = ("rate",)
-    unused: tuple[str, ...] = ("noise_shape", "seed")
 
-    def __init__(self, rate: float, **common: Any) -> None:
+    def __init__(self, rate: float, **common: Unpack[DropoutArguments]) -> None:
         super().__init__(**common)
         self.rate = checked_rate(type(self), rate)
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, is_count
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
+
+
+class DenseArguments(LayerArguments, total=False):
+    """Keras's arguments of `Dense`."""
+
+    kernel_constraint: None
+    bias_constraint: None
+    lora_rank: None
+    lora_alpha: None
+    quantization_config: None
 
 
 class Dense(Layer):
@@ -21,27 +31,31 @@ class Dense(Layer):
 
     Args:
         units: O, at least 1.
-        activation: name, object of `kurve.activations`, or None (identity).
+        activation: name or object of `kurve.activations`, or None (identity).
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: units below 1, an unknown name.
+        ValueError: units below 1, or an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.Dense(2, activation="relu")
+        >>> layer(np.ones((5, 3))).shape
+        (5, 2)
+        >>> [w.shape for w in layer.weights]
+        [(3, 2), (2,)]
     """
 
     arguments = (
-        *("units", "activation", "use_bias", "kernel_initializer", "bias_initializer"),
-        *("kernel_regularizer", "bias_regularizer"),
-    )
-
-    unused: tuple[str, ...] = (
-        "kernel_constraint",
-        "bias_constraint",
-        "lora_rank",
-        "lora_alpha",
-        "quantization_config",
+        "units",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
     )
 
     activation = activations.Chosen()
@@ -55,7 +69,7 @@ class Dense(Layer):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[DenseArguments],
     ) -> None:
         if not is_count(units):
             raise ValueError(

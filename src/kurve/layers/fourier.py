@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import activations, initializers
 from kurve.core.arguments import MOST, is_count, is_integer, is_number
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, NamedArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 LARGEST_SCALE = 1e30
-"""Of random frequencies, so that float32 holds them all."""
+"""Of random frequencies, so that all fit float32."""
 
 LARGEST_PHASE = 2.0**24 * 0.01
-"""In radians: beyond it float32 gets a sine wrong by 1 % and more."""
+"""In radians: beyond it a sine in float32 is wrong by 1 % or more."""
 
 
 class FourierFeatures(Layer):
-    """y = [sin(x @ W), cos(x @ W)], W the frequencies: learnt by `adapt`, given, or
+    """y = [sin(x @ W), cos(x @ W)] with frequencies W, found by `adapt`, given, or
     random.
 
-    A network of relus or tanhs goes on beyond the data as a line or a constant. Behind
-    this layer it sees nothing but waves, and what it has learnt repeats:
-
-        features = FourierFeatures(4)
-        features.adapt(x, y)
-        model = Sequential([features, Dense(1)])
-
-    With `adapt` the frequencies are those that the data shows, exact enough to
-    extrapolate. Random ones (normal, of standard deviation `scale`) help a network to
-    learn fine detail instead, and do not extrapolate.
+    Beyond the data, a network of relus continues as a line, and one of tanhs as a
+    constant. Behind this layer it sees only waves, so that what it has learned repeats.
+    `adapt` finds the frequencies in the data, precisely enough to extrapolate. Random
+    ones (normal, with standard deviation `scale`) instead help a network to learn fine
+    detail, and do not extrapolate.
 
     Shapes:   x (B, ..., I), W (I, F) -> y (B, ..., 2 F). Held as kernel = [W, W] and
-              bias = [0, pi / 2], for cos(z) = sin(z + pi / 2).
+              bias = [0, pi / 2], because cos(z) = sin(z + pi / 2).
     Backward: as `Dense` with the activation "sin".
     Source:   Rahimi & Recht 2007; Tancik et al. 2020.
 
     Args:
         frequencies: their number F, or the frequencies themselves in radians per unit
             of x: (F,) for one feature, or (I, F).
-        scale: standard deviation of random frequencies; 1 / scale is the distance over
-            which what is learnt may change much.
-        trainable: whether training moves the frequencies. It does so poorly, for the
-            loss has a minimum at every number of cycles; hence not by default.
+        scale: standard deviation of random frequencies; the learned function may change
+            substantially over a distance of 1 / scale.
+        trainable: whether training moves the frequencies. It does so poorly, because
+            the loss has a minimum at every number of cycles; hence not by default.
         name, input_shape: see `Layer`.
 
     Raises:
         TypeError: frequencies of another kind.
         ValueError: no or non-finite frequencies, or a scale that is not above 0.
+
+    Example:
+        >>> x = np.linspace(0.0, 3.0, 200)
+        >>> features = kurve.layers.FourierFeatures(1)
+        >>> features.adapt(x, np.sin(7.0 * x))
+        >>> features.frequencies.round(3)
+        array([[7.]], dtype=float32)
+        >>> model = kurve.Sequential([features, kurve.layers.Dense(1)])
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class FourierFeatures(Layer):
         frequencies: Any = 16,
         scale: float = 1.0,
         trainable: bool = False,
-        **common: Any,
+        **common: Unpack[NamedArguments],
     ) -> None:
         super().__init__(trainable=trainable, **common)
         if not is_number(scale) or not 0.0 < scale <= LARGEST_SCALE:
@@ -97,21 +100,21 @@ class FourierFeatures(Layer):
         self.bias = self.add_weight("bias", shape[1:], _Phases())
 
     def adapt(self, x: Any, y: Any) -> None:
-        """Take the frequencies that stand out in y(x).
+        """Find the frequencies that stand out in y(x).
 
-        Harmonics of one period become exact multiples of its frequency. Where fewer
-        stand out than the layer has room for, the rest are 0, and give the constants
-        0 and 1. A trend in y is set aside; the layer does not pass it on.
-        Where another layer stands before this one, x is that layer's output.
+        Harmonics of a period become exact multiples of its frequency. If fewer stand
+        out than the layer has, the others are 0 and give the constants 0 and 1. A trend
+        in y is removed first; the layer does not pass it on. If there is a layer before
+        this one, x is that layer's output.
 
         Args:
-            x: (n, I), or (n,) for one feature; in any order, at any distances.
+            x: (n, I), or (n,) for one feature; in any order, with any spacing.
             y: (n,) or (n, T), targets that share the frequencies.
 
         Raises:
             TypeError, ValueError: bad data; data in which nothing repeats; numbers so
-                large that float32 does not tell one phase from another. The layer
-                stays as it was.
+                large that float32 cannot resolve their phases. The layer stays as it
+                was.
         """
         from kurve.data import as_samples, check_same_length
         from kurve.layers.frequencies import find_frequencies
@@ -151,8 +154,8 @@ class FourierFeatures(Layer):
 
     @property
     def frequencies(self) -> np.ndarray:
-        """The frequencies as they are now: float32 (I, F). Of a trainable layer, those
-        of the sines."""
+        """The current frequencies: float32 (I, F). If the layer is trainable, those of
+        the sines."""
         if not self.built:
             raise RuntimeError(
                 "[FourierFeatures] the layer is not built, so it has no frequencies "
@@ -186,7 +189,7 @@ class FourierFeatures(Layer):
 
 
 class _Twice(initializers.Initializer):
-    """The values of another initializer, side by side with themselves."""
+    """The values of another initializer, twice side by side."""
 
     def __init__(self, once: initializers.Initializer) -> None:
         self.once = once
@@ -197,7 +200,7 @@ class _Twice(initializers.Initializer):
 
 
 class _Phases(initializers.Initializer):
-    """The bias: sines, then cosines. Made when there is a place for it."""
+    """The bias: 0 for the sines, then pi / 2 for the cosines."""
 
     def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
         return _phases(shape[0] // 2)
@@ -221,8 +224,8 @@ def _checked(frequencies: Any) -> np.ndarray:
     if waves.ndim == 1:
         waves = waves[None, :]
     with np.errstate(over="ignore"):
-        held = waves.astype(np.float32)
-    if waves.ndim != 2 or not waves.size or not np.isfinite(held).all():
+        rounded = waves.astype(np.float32)
+    if waves.ndim != 2 or not waves.size or not np.isfinite(rounded).all():
         raise ValueError(
             "[FourierFeatures] given frequencies must be finite, of shape (F,) or "
             f"(features, F). Received: {frequencies!r}. Try FourierFeatures([1.0])."

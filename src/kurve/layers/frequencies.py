@@ -1,17 +1,17 @@
-"""Which frequencies are in data: a greedy search, then least squares.
+"""The frequencies in data: a greedy search, then least squares.
 
     y(x) = c + d . x + sum over k of a_k sin(w_k . x) + b_k cos(w_k . x)
 
 The frequencies w_k are found one at a time, each at the highest peak of the periodogram
-of what those before it leave over, and after each one all are refined together. The
-refinement matters: a wave whose frequency is off by e is out of step with the data
+of the residuals of those before it, and after each one all are refined together. The
+refinement matters: a wave whose frequency is off by e is out of phase with the data
 after a distance of pi / e, so the resolution of a periodogram is too coarse to
 extrapolate.
 
-At last, waves that are whole multiples of a slower one, as far as the data can tell,
-are made exactly that.
+Finally, waves that are integer multiples of a slower one, as far as the data can tell,
+are made exact multiples.
 
-Samples may lie anywhere; c and d keep a trend from passing for a long period.
+Samples may be anywhere; c and d keep a trend from being taken for a long period.
 Source: Lomb 1976 and Scargle 1982 for the periodogram of uneven samples; Golub &
 Pereyra 1973 and Kaufman 1975 (variable projection) for the refinement.
 """
@@ -28,51 +28,51 @@ import numpy as np
 from kurve.core import rng
 
 ROWS = 2**13
-"""More rows than these are not looked at: chance picks some."""
+"""Of more rows a random subset is used."""
 
 LOWEST = 0.5
-"""Cycles over the data below which a wave cannot be told from a trend."""
+"""Cycles over the data below which a wave cannot be distinguished from a trend."""
 
 PER_CYCLE = (4, 2)
-"""Points of the periodogram for each cycle, along one feature and along each of two."""
+"""Points of the periodogram per cycle, along one feature and along each of two."""
 
 CELLS = 8
-"""Into how many cells the shortest period is at least divided on the grid."""
+"""Cells of the grid in the shortest period, at least."""
 
 PAIR_CYCLES = 16
-"""Most cycles along each of two features, for waves that run askew."""
+"""Most cycles along each of two features, for oblique waves."""
 
 PAIRED_FEATURES = 12
-"""Of more features than these no pairs are looked at."""
+"""With more features, pairs of them are not searched."""
 
 PEAKS = 3
 """Peaks of each periodogram that are compared exactly."""
 
 CHANCE = 1e-3
-"""With what probability noise alone may pass for a frequency."""
+"""Probability that noise alone is taken for a frequency."""
 
 FURTHER = 4
-"""So many more frequencies are looked for than are wanted: what is left in the data, a
-wave's harmonics say, would pull at those that are."""
+"""Frequencies to find beyond those asked for: what is left in the data, such as a
+wave's harmonics, would bias them."""
 
 NEAR = 0.15
-"""Cycles over the data from a multiple of another wave, within which one is tried as
-its harmonic."""
+"""A wave within so many cycles over the data of another one's multiple is tried as its
+harmonic."""
 
 COST = 10.0
-"""By so many variances of what is left over a harmonic may raise the squared error,
-for each feature: chance does so once in a thousand times."""
+"""A harmonic may raise the squared error by so many variances of the residuals per
+feature, which happens by chance once in a thousand times."""
 
 ROUNDS = 30
 """Steps of a refinement; it needs about 5."""
 
 
 def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
-    """The strongest frequencies of y(x), in radians per unit of x: (I, found), found <=
-    count, as many as stand out from what is left over.
+    """The strongest frequencies of y(x), in radians per unit of x: (I, F) with F <=
+    count, as many as stand out from the residuals.
 
-    Looks for waves along one feature or two, and along each for at most half as many
-    cycles as it has different values.
+    Searches for waves along one feature or two, with at most half as many cycles along
+    each as it has different values.
 
     Args:
         x: (n, I) float64, finite.
@@ -81,21 +81,21 @@ def find_frequencies(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
     if len(x) > ROWS:
         chosen = rng.permutation(0, 0, len(x))[:ROWS]
         x, y = x[chosen], y[chosen]
-    low, span, spread = x.min(axis=0), np.ptp(x, axis=0), y.std(axis=0)
-    moving, varying = span > 0.0, spread > 0.0
+    low, span, std = x.min(axis=0), np.ptp(x, axis=0), y.std(axis=0)
+    moving, varying = span > 0.0, std > 0.0
     u = (x - low)[:, moving] / span[moving] - 0.5
-    v = (y - y.mean(axis=0))[:, varying] / spread[varying]
+    v = (y - y.mean(axis=0))[:, varying] / std[varying]
     waves = np.zeros((u.shape[1], 0))
     if u.size and v.size:
         waves = _search(u, v, count + FURTHER)[:, :count]
-    found = np.zeros((x.shape[1], waves.shape[1]))
-    found[moving] = waves / span[moving, None]
-    return found
+    frequencies = np.zeros((x.shape[1], waves.shape[1]))
+    frequencies[moving] = waves / span[moving, None]
+    return frequencies
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Features along which a wave may run, and how many cycles each may have."""
+    """Features along which a wave may run, and the most cycles along each."""
 
     features: tuple[int, ...]
     cycles: tuple[float, ...]
@@ -117,31 +117,29 @@ def _search(u: np.ndarray, v: np.ndarray, count: int) -> np.ndarray:
     groups = _groups(u)
     tried = sum(4.0 * math.prod(group.cycles) for group in groups)
     waves = np.zeros((u.shape[1], 0))
-    rest = _fit(u, v, waves)[1]
-    while waves.shape[1] < count and (rest**2).sum() > 1e-10 * v.size:
-        candidate = _strongest(u, rest, waves, groups)
+    residuals = _fit(u, v, waves)[1]
+    while waves.shape[1] < count and (residuals**2).sum() > 1e-10 * v.size:
+        candidate = _strongest(u, residuals, waves, groups)
         if candidate is None:
             break
         more = np.column_stack([waves, candidate])
         more = _refined(u, v, more, np.eye(more.shape[1]))
-        left = _fit(u, v, more)[1]
-        freedom = _freedom(u, v, more)
-        if not _stands_out(
-            (rest**2).sum(), (left**2).sum(), freedom, v.shape[1], tried
-        ):
+        reduced = _fit(u, v, more)[1]
+        before, after = (residuals**2).sum(), (reduced**2).sum()
+        if not _stands_out(before, after, _freedom(u, v, more), v.shape[1], tried):
             break
-        waves, rest = more, left
+        waves, residuals = more, reduced
     return _tied(u, v, waves)
 
 
 def _freedom(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> int:
-    """Numbers in the data that are not used up by the fit."""
+    """Degrees of freedom of the residuals."""
     return v.size - v.shape[1] * (1 + u.shape[1] + 2 * waves.shape[1]) - waves.size
 
 
 def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """The waves, made whole multiples of slower ones where the data allows it: all
-    harmonics of a period together say better than each by itself how long it is."""
+    """The waves, made integer multiples of slower ones where the data allow it: all
+    harmonics together determine a period better than each of them alone."""
     base, multiples = waves, np.eye(waves.shape[1])
     error = float((_fit(u, v, waves)[1] ** 2).sum())
     variance = error / max(_freedom(u, v, waves), 1)
@@ -149,7 +147,7 @@ def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
     for place, fast in enumerate(order):
         for slow in order[:place]:
             if not multiples[slow, slow]:
-                continue  # tied itself
+                continue  # is a multiple itself
             times = np.rint(base[:, fast] @ base[:, slow] / (base[:, slow] ** 2).sum())
             apart = np.linalg.norm(base[:, fast] - times * base[:, slow])
             if abs(times) < 2 or apart > 2.0 * math.pi * NEAR:
@@ -167,43 +165,44 @@ def _tied(u: np.ndarray, v: np.ndarray, waves: np.ndarray) -> np.ndarray:
 def _stands_out(
     before: float, after: float, freedom: int, targets: int, tried: float
 ) -> bool:
-    """Whether the best of `tried` frequencies explains more than noise would let it.
+    """Whether the best of `tried` frequencies explains more than it would in noise.
 
-    Of white noise, what one frequency explains is chi-squared with m = 2 T degrees of
+    In white noise, what a frequency explains is chi-squared with m = 2 T degrees of
     freedom, in units of the noise's variance; P(chi2 > z) <= (e z / m)^(m/2) e^(-z/2)
     (Chernoff 1952), times `tried` for the best of so many.
     """
     if freedom < 1 or after >= before:
         return False
     z, m = (before - after) * freedom / max(after, 1e-30 * before), 2 * targets
-    chance = math.log(tried) + 0.5 * m * (1.0 + math.log(z / m)) - 0.5 * z
-    return z > m and chance < math.log(CHANCE)
+    log_chance = math.log(tried) + 0.5 * m * (1.0 + math.log(z / m)) - 0.5 * z
+    return z > m and log_chance < math.log(CHANCE)
 
 
 def _strongest(
-    u: np.ndarray, rest: np.ndarray, waves: np.ndarray, groups: list[_Group]
+    u: np.ndarray, residuals: np.ndarray, waves: np.ndarray, groups: list[_Group]
 ) -> np.ndarray | None:
-    """The frequency (I,) that explains most of `rest`, to the grid's resolution."""
+    """The frequency (I,) that explains most of the residuals, to the resolution of the
+    grid."""
     basis = _basis(u, waves)
     best, most = None, 0.0
     for group in groups:
-        for cycles in _peaks(u[:, group.features], rest, group):
+        for cycles in _peaks(u[:, group.features], residuals, group):
             wave = np.zeros((u.shape[1], 1))
             wave[list(group.features), 0] = 2.0 * math.pi * cycles
             pair = _basis(u, wave)[:, -2:]
             pair -= basis @ _solution(basis, pair)
             if np.linalg.eigvalsh(pair.T @ pair)[0] < 1e-6 * len(u):
-                continue  # next to one that is there already
-            explained = float(((pair.T @ rest) * _solution(pair, rest)).sum())
+                continue  # too close to one that was found before
+            explained = float(((pair.T @ residuals) * _solution(pair, residuals)).sum())
             if explained > most:
                 best, most = wave[:, 0], explained
     return best
 
 
-def _peaks(u: np.ndarray, rest: np.ndarray, group: _Group) -> Iterator[np.ndarray]:
-    """The highest peaks of the periodogram of rest (n, T) over one or two features: the
-    cycles along each. The samples are put on a grid, whose cells are narrow beside a
-    period, for the sake of the fast Fourier transform."""
+def _peaks(u: np.ndarray, residuals: np.ndarray, group: _Group) -> Iterator[np.ndarray]:
+    """The highest peaks of the periodogram of residuals (n, T) over one or two
+    features: the cycles along each. For the fast Fourier transform, the samples are put
+    on a grid whose cells are narrow compared with a period."""
     cells = [2 ** math.ceil(math.log2(CELLS * most)) for most in group.cycles]
     per_cycle = PER_CYCLE[len(cells) - 1]
     place = [
@@ -213,7 +212,7 @@ def _peaks(u: np.ndarray, rest: np.ndarray, group: _Group) -> Iterator[np.ndarra
     flat = np.ravel_multi_index(place, cells)
     padded = [per_cycle * size for size in cells]
     power = np.zeros(1)
-    for target in rest.T:
+    for target in residuals.T:
         grid = np.bincount(flat, target, minlength=math.prod(cells)).reshape(cells)
         power = power + np.abs(np.fft.rfftn(grid, padded, axes=range(len(cells)))) ** 2
     steps = [np.fft.fftfreq(size, 1.0 / size) / per_cycle for size in padded[:-1]]
@@ -241,7 +240,7 @@ def _basis(u: np.ndarray, waves: np.ndarray) -> np.ndarray:
 def _fit(
     u: np.ndarray, v: np.ndarray, waves: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients of the basis by least squares, and what they leave over."""
+    """Coefficients of the basis by least squares, and the residuals."""
     basis = _basis(u, waves)
     coefficients = _solution(basis, v)
     return coefficients, v - basis @ coefficients
@@ -249,44 +248,47 @@ def _fit(
 
 def _solution(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """argmin |a s - b|^2 by the normal equations: a has many rows and few columns,
-    which are sines of different frequencies and so far from dependent."""
+    sines of different frequencies, which are far from linearly dependent."""
     return np.linalg.lstsq(a.T @ a, a.T @ b, rcond=1e-13)[0]
 
 
 def _refined(
     u: np.ndarray, v: np.ndarray, base: np.ndarray, multiples: np.ndarray
 ) -> np.ndarray:
-    """The base (I, K) nearby for which the waves base @ multiples leave least over.
+    """The base (I, K) nearby whose waves base @ multiples have the smallest residuals.
 
-    Gauss-Newton on the frequencies alone, the coefficients being those of least squares
-    at every point: the derivatives of the residuals are projected out of the basis
-    (Kaufman's approximation of the variable projection). Half a step, and half of that,
-    where a step goes too far.
+    Gauss-Newton on the frequencies alone, with least-squares coefficients at every
+    point: the derivatives of the residuals are projected out of the basis (Kaufman's
+    approximation of variable projection). A step that goes too far is halved, again and
+    again.
     """
     start, count = base, base.shape[1]
-    coefficients, rest = _fit(u, v, base @ multiples)
-    error = float((rest**2).sum())
+    coefficients, residuals = _fit(u, v, base @ multiples)
+    error = float((residuals**2).sum())
     for _ in range(ROUNDS):
         basis = _basis(u, base @ multiples)
         sines, cosines = basis[:, -2 * count : -count], basis[:, -count:]
         a, b = coefficients[-2 * count : -count], coefficients[-count:]
-        # of the prediction, by each phase: (n, T, K); by the base: (n, T, I, K)
-        slope = cosines[:, None, :] * a.T - sines[:, None, :] * b.T
-        slope = slope @ multiples.T
-        slopes = (slope[:, :, None, :] * u[:, None, :, None]).reshape(len(u), -1)
-        slopes -= basis @ _solution(basis, slopes)
-        step = _solution(slopes.reshape(rest.size, base.size), rest.ravel())
+        # Derivatives of the prediction by each phase (n, T, K), then by the base
+        # (n, T, I, K).
+        by_phase = cosines[:, None, :] * a.T - sines[:, None, :] * b.T
+        by_phase = by_phase @ multiples.T
+        jacobian = by_phase[:, :, None, :] * u[:, None, :, None]
+        jacobian = jacobian.reshape(len(u), -1)
+        jacobian -= basis @ _solution(basis, jacobian)
+        jacobian = jacobian.reshape(residuals.size, base.size)
+        step = _solution(jacobian, residuals.ravel())
         for halvings in range(8):
             tried = base + step.reshape(base.shape) / 2**halvings
-            coefficients_there, rest_there = _fit(u, v, tried @ multiples)
-            error_there = float((rest_there**2).sum())
-            if error_there < error:
+            new_coefficients, new_residuals = _fit(u, v, tried @ multiples)
+            new_error = float((new_residuals**2).sum())
+            if new_error < error:
                 break
         else:
             break
-        gain = error - error_there
-        base, coefficients, rest = tried, coefficients_there, rest_there
-        error = error_there
+        gain = error - new_error
+        base, coefficients, residuals = tried, new_coefficients, new_residuals
+        error = new_error
         if gain <= 1e-10 * error:
             break
     slowest = np.linalg.norm(base @ multiples, axis=0).min() / (2.0 * math.pi)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import initializers
 from kurve.core.arguments import check_flag, is_integer
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
 EPSILON = 1e-7
-"""Smallest standard deviation that is divided by, as in Keras."""
+"""Smallest standard deviation to divide by, as in Keras."""
 
 
 class Normalization(Layer):
     """y = (x - mean) / sqrt(variance), with mean and variance learned by `adapt` or
     given.
 
-    Networks learn best from numbers around 0 of size 1: the relus of a raw input in 0
-    to 20 all bend near 0, and the far end must be reached through large weights.
+    Networks learn best from numbers around 0 of size 1: where a raw input runs from 0
+    to 20, all relus bend near 0, and the far end can only be reached by large weights.
 
     Shapes: x (B, ..., C) -> y the same; mean and variance (C,) for axis=-1.
 
     Args:
-        axis: the axis or axes that keep a mean of their own: -1 (each feature), None
-            (one mean for all), or a tuple of trailing axes.
+        axis: the axis or axes with a mean each: -1 (each feature), None (one mean for
+            all), or a tuple of trailing axes.
         mean, variance: given instead of `adapt`; numbers, or arrays (C,).
         invert: undo the scaling: y = mean + x * sqrt(variance).
+        name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: only one of mean and variance, a negative variance, or an axis that
             is not a trailing one.
+
+    Example:
+        >>> layer = kurve.layers.Normalization()
+        >>> layer.adapt([[1.0], [3.0]])
+        >>> layer([[1.0], [2.0], [5.0]]).ravel()
+        array([-1.,  0.,  3.], dtype=float32)
     """
 
     def __init__(
@@ -42,7 +49,7 @@ class Normalization(Layer):
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**common)
         axes = () if axis is None else (axis,) if is_integer(axis) else axis
@@ -75,8 +82,8 @@ class Normalization(Layer):
         except (TypeError, ValueError, OverflowError):
             array = np.array(np.nan)
         with np.errstate(over="ignore"):
-            held = None if array is None else array.astype(np.float32)
-        if held is not None and not (held.size and np.isfinite(held).all()):
+            rounded = None if array is None else array.astype(np.float32)
+        if rounded is not None and not (rounded.size and np.isfinite(rounded).all()):
             raise ValueError(
                 f"[Normalization] {name} must be finite numbers that float32 holds. "
                 f"Received: {name}={value!r}. Try adapt(x)."
@@ -85,7 +92,7 @@ class Normalization(Layer):
 
     @property
     def mean(self) -> Variable:
-        """The mean in the shape that it is broadcast in, (1, C) for samples (C,)."""
+        """The mean in the shape it broadcasts from, (1, C) for samples (C,)."""
         return self._shown("mean")
 
     @property
@@ -99,9 +106,10 @@ class Normalization(Layer):
                 f"[Normalization] the layer is not built, so it has no {name} yet. "
                 "Try adapt(x) first."
             )
-        held: Variable = getattr(self, f"adapt_{name}")
+        variable: Variable = getattr(self, f"adapt_{name}")
         rank = len(self.built_shape) + 1
-        return held.reshaped((1,) * (rank - len(held.shape)) + held.shape)
+        ones = (1,) * (rank - len(variable.shape))
+        return variable.reshaped(ones + variable.shape)
 
     def make_variables(self, input_shape: Shape) -> None:
         kept = self._kept_shape(input_shape)
@@ -116,13 +124,13 @@ class Normalization(Layer):
         zeros, ones = initializers.Zeros(), initializers.Ones()
         self.adapt_mean = self.add_weight("mean", kept, zeros, "buffer")
         self.adapt_variance = self.add_weight("variance", kept, ones, "buffer")
-        # Keras keeps a third weight that it never uses; weight lists stay exchangeable.
+        # Keras has a third weight that it never uses; lists of weights stay compatible.
         self.add_weight("count", (), zeros, "buffer")
 
     def _fitting(
         self, name: str, given: np.ndarray, input_shape: Shape
     ) -> initializers.Constant:
-        """The numbers given, one for each that samples of this shape need."""
+        """The given numbers in the shape that samples of this shape need."""
         kept = self._kept_shape(input_shape)
         shown = (1,) * (len(input_shape) + 1 - len(kept)) + kept
         try:
@@ -137,7 +145,7 @@ class Normalization(Layer):
             ) from None
 
     def adapt(self, data: Any) -> None:
-        """Take mean and variance from data (n, ...); 1-D data is one feature.
+        """Compute mean and variance from data (n, ...); 1-D data is one feature.
 
         Args:
             data: an array, or a list of batches: arrays of two or more axes.
@@ -162,20 +170,20 @@ class Normalization(Layer):
             data = _joined(data)
         x = as_samples("adapt", "data", data, None, np.float64)
         kept = len(self._kept_shape(x.shape[1:]))
-        over = tuple(range(x.ndim - kept))
+        axes = tuple(range(x.ndim - kept))
         with np.errstate(over="ignore"):
-            learned = [
+            moments = [
                 moment.astype(np.float32)
-                for moment in (x.mean(axis=over), x.var(axis=over))
+                for moment in (x.mean(axis=axes), x.var(axis=axes))
             ]
-        if not all(np.isfinite(moment).all() for moment in learned):
+        if not all(np.isfinite(moment).all() for moment in moments):
             raise ValueError(
                 "[adapt] data must have a mean and a variance that float32 holds. "
                 f"Received: numbers up to {abs(x).max():.3g}. Try data in other units."
             )
         self.build((None, *x.shape[1:]))
         for variable, moment in zip(
-            (self.adapt_mean, self.adapt_variance), learned, strict=True
+            (self.adapt_mean, self.adapt_variance), moments, strict=True
         ):
             variable.assign(moment)
 
@@ -193,7 +201,7 @@ class Normalization(Layer):
         return input_shape
 
     def _kept_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the mean. A sample flattened in C order then repeats it."""
+        """Shape of the mean, which a sample flattened in C order repeats."""
         rank = len(input_shape) + 1
         kept = sorted(a % rank for a in self.axis if -rank <= a < rank)
         trailing = list(range(rank - len(kept), rank))

@@ -1,11 +1,12 @@
-"""Layers that make a sample larger: rows of zeros around it, or each element often."""
+"""Layers that enlarge a sample: zeros around it, or each element several times."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_integer
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, integers, pad_attrs
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
@@ -16,7 +17,10 @@ class _ZeroPadding(Images):
     arguments = ("padding", "data_format")
 
     def __init__(
-        self, padding: Any = 1, data_format: str | None = None, **common: Any
+        self,
+        padding: Any = 1,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.pads = self._pads(padding)
@@ -24,15 +28,15 @@ class _ZeroPadding(Images):
 
     def _pads(self, padding: Any) -> tuple[tuple[int, int], ...]:
         """Zeros before and after each axis."""
-        given = [padding] * self.axes if is_integer(padding) else padding
+        each = [padding] * self.axes if is_integer(padding) else padding
         if self.axes == 1 and not is_integer(padding):
-            given = [padding]
+            each = [padding]
         try:
-            if len(given) != self.axes:
+            if len(each) != self.axes:
                 raise ValueError
-            pairs = [[p, p] if is_integer(p) else p for p in given]
-            made = tuple(integers(type(self), "padding", pair, 2, 0) for pair in pairs)
-            return tuple((before, after) for before, after in made)
+            pairs = [[p, p] if is_integer(p) else p for p in each]
+            checked = (integers(type(self), "padding", pair, 2, 0) for pair in pairs)
+            return tuple((before, after) for before, after in checked)
         except (TypeError, ValueError):
             forms = {
                 1: "an integer or (left, right)",
@@ -62,6 +66,13 @@ class ZeroPadding1D(_ZeroPadding):
         padding: an integer, or (left, right).
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: padding of another form, or below 0.
+
+    Example:
+        >>> kurve.layers.ZeroPadding1D((1, 0))(np.ones((1, 2, 1))).ravel()
+        array([0., 1., 1.], dtype=float32)
     """
 
     axes = 1
@@ -77,6 +88,16 @@ class ZeroPadding2D(_ZeroPadding):
         padding: an integer, (rows, columns) or ((top, bottom), (left, right)).
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: padding of another form, or below 0.
+
+    Example:
+        >>> kurve.layers.ZeroPadding2D(1)(np.ones((1, 2, 2, 1)))[0, :, :, 0]
+        array([[0., 0., 0., 0.],
+               [0., 1., 1., 0.],
+               [0., 1., 1., 0.],
+               [0., 0., 0., 0.]], dtype=float32)
     """
 
 
@@ -102,17 +123,25 @@ class _UpSampling(Images):
 
 
 class UpSampling1D(_UpSampling):
-    """Each element `size` times in a row: x (B, L, C) -> y (B, size L, C).
+    """Repeats each element `size` times: x (B, L, C) -> y (B, size L, C).
 
     Args:
         size: at least 1.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: size is not an integer.
+        ValueError: size below 1.
+
+    Example:
+        >>> kurve.layers.UpSampling1D(2)([[[1.0], [2.0]]]).ravel()
+        array([1., 1., 2., 2.], dtype=float32)
     """
 
     axes = 1
     arguments = ("size",)
 
-    def __init__(self, size: int = 2, **common: Any) -> None:
+    def __init__(self, size: int = 2, **common: Unpack[LayerArguments]) -> None:
         if not is_integer(size) and not isinstance(size, (list, tuple)):
             raise TypeError(
                 "[UpSampling1D] size must be an integer. "
@@ -123,18 +152,26 @@ class UpSampling1D(_UpSampling):
 
 
 class UpSampling2D(_UpSampling):
-    """An image made larger, a whole number of times in either direction.
+    """Enlarges an image by a whole number along each axis.
 
     Shapes:   x (B, H, W, C) -> y (B, size H, size W, C)
-    Backward: the transposed map: each pixel gets the dy of all that it went into
-    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the pixels'
-              centres at half numbers.
+    Backward: the transposed map: each pixel gets the dy of all pixels it went into
+    Source:   defaults follow keras.layers.UpSampling2D; "bilinear" takes the centres
+              of pixels to be at half-integers.
 
     Args:
         size: one integer for both axes, or (rows, columns).
         data_format: None or "channels_last".
         interpolation: "nearest" (repeat each pixel) or "bilinear".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: size below 1, or an unknown interpolation.
+
+    Example:
+        >>> kurve.layers.UpSampling2D(2)(np.array([[[[1.0], [2.0]]]]))[0, :, :, 0]
+        array([[1., 1., 2., 2.],
+               [1., 1., 2., 2.]], dtype=float32)
     """
 
     arguments = ("size", "data_format", "interpolation")
@@ -144,7 +181,7 @@ class UpSampling2D(_UpSampling):
         size: Sizes = 2,
         data_format: str | None = None,
         interpolation: str = "nearest",
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.size = integers(type(self), "size", size, 2)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve.core.arguments import check_flag
+from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images, Sizes, Sliding
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -22,7 +23,7 @@ class _Pooling(Sliding):
         strides: Sizes | None = None,
         padding: str = "valid",
         data_format: str | None = None,
-        **common: Any,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
             ("pool_size", pool_size),
@@ -45,7 +46,17 @@ class _Pooling(Sliding):
 
 
 class MaxPooling1D(_Pooling):
-    """`MaxPooling2D` along one axis: x (B, L, C) -> y (B, P, C)."""
+    """`MaxPooling2D` along one axis: x (B, L, C) -> y (B, P, C).
+
+    Args: as `MaxPooling2D`.
+
+    Raises:
+        ValueError: as `MaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.MaxPooling1D(2)(np.arange(6.0).reshape(1, 6, 1)).ravel()
+        array([1., 3., 5.], dtype=float32)
+    """
 
     axes, mode = 1, "max"
 
@@ -60,16 +71,36 @@ class MaxPooling2D(_Pooling):
 
     Args:
         pool_size: one integer for all axes, or one for each.
-        strides: steps of the window; None for pool_size.
+        strides: how far the window moves; None for pool_size.
         padding, data_format: see `Conv2D`.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a number below 1, an unknown padding; when built: samples smaller
+            than the window.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> kurve.layers.MaxPooling2D(2)(x)[0, :, :, 0]
+        array([[ 5.,  7.],
+               [13., 15.]], dtype=float32)
     """
 
     mode = "max"
 
 
 class AveragePooling1D(_Pooling):
-    """`AveragePooling2D` along one axis: x (B, L, C) -> y (B, P, C)."""
+    """`AveragePooling2D` along one axis: x (B, L, C) -> y (B, P, C).
+
+    Args: as `AveragePooling2D`.
+
+    Raises:
+        ValueError: as `AveragePooling2D`.
+
+    Example:
+        >>> kurve.layers.AveragePooling1D(2)(np.arange(6.0).reshape(1, 6, 1)).ravel()
+        array([0.5, 2.5, 4.5], dtype=float32)
+    """
 
     axes, mode = 1, "average"
 
@@ -84,6 +115,15 @@ class AveragePooling2D(_Pooling):
     Args:
         pool_size, strides, padding, data_format: see `MaxPooling2D`.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: as `MaxPooling2D`.
+
+    Example:
+        >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+        >>> kurve.layers.AveragePooling2D(2)(x)[0, :, :, 0]
+        array([[ 2.5,  4.5],
+               [10.5, 12.5]], dtype=float32)
     """
 
     mode = "average"
@@ -96,7 +136,10 @@ class _GlobalPooling(Images):
     mode: str
 
     def __init__(
-        self, data_format: str | None = None, keepdims: bool = False, **common: Any
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.keepdims = check_flag(type(self).__name__, "keepdims", keepdims)
@@ -115,7 +158,17 @@ class _GlobalPooling(Images):
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest element along the axis: x (B, L, C) -> y (B, C)."""
+    """The largest element along the axis: x (B, L, C) -> y (B, C).
+
+    Args: as `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: as `GlobalMaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.GlobalMaxPooling1D()(np.arange(6.0).reshape(1, 6, 1))
+        array([[5.]], dtype=float32)
+    """
 
     axes, mode = 1, "max"
 
@@ -131,13 +184,31 @@ class GlobalMaxPooling2D(_GlobalPooling):
         data_format: None or "channels_last".
         keepdims: whether the axes stay, with length 1.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: data_format="channels_first".
+        TypeError: keepdims neither true nor false.
+
+    Example:
+        >>> kurve.layers.GlobalMaxPooling2D()(np.arange(16.0).reshape(1, 4, 4, 1))
+        array([[15.]], dtype=float32)
     """
 
     mode = "max"
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean along the axis: x (B, L, C) -> y (B, C)."""
+    """The mean along the axis: x (B, L, C) -> y (B, C).
+
+    Args: as `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: as `GlobalMaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.GlobalAveragePooling1D()(np.arange(6.0).reshape(1, 6, 1))
+        array([[2.5]], dtype=float32)
+    """
 
     axes, mode = 1, "average"
 
@@ -153,6 +224,13 @@ class GlobalAveragePooling2D(_GlobalPooling):
     Args:
         data_format, keepdims: see `GlobalMaxPooling2D`.
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError, TypeError: as `GlobalMaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.GlobalAveragePooling2D()(np.arange(16.0).reshape(1, 4, 4, 1))
+        array([[7.5]], dtype=float32)
     """
 
     mode = "average"

@@ -1,13 +1,13 @@
-"""Layers that arrange elements anew."""
+"""Layers that change the shape of samples."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from kurve.core.arguments import is_count, is_integer
-from kurve.layers.base import Layer
+from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.windows import is_last
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -18,9 +18,18 @@ class Flatten(Layer):
     Args:
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: data_format="channels_first".
+
+    Example:
+        >>> kurve.layers.Flatten()(np.ones((5, 28, 28))).shape
+        (5, 784)
     """
 
-    def __init__(self, data_format: str | None = None, **common: Any) -> None:
+    def __init__(
+        self, data_format: str | None = None, **common: Unpack[LayerArguments]
+    ) -> None:
         if not is_last(data_format):
             raise ValueError(
                 "[Flatten] data_format must be 'channels_last'. "
@@ -39,20 +48,26 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """The same elements, row-major, in another shape: x (B, ...) -> y (B, *target).
+    """The same elements in another shape, row-major: x (B, ...) -> y (B, *target).
 
     Args:
-        target_shape: of one sample; one axis may be -1, what is left for it.
+        target_shape: of one sample; one axis may be -1 and takes the elements left.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: two axes of -1 or an axis below 1; when built: samples of another
+        ValueError: two axes of -1 or an axis below 1; when built: samples with another
             number of elements.
+
+    Example:
+        >>> kurve.layers.Reshape((28, 28, -1))(np.ones((5, 784))).shape
+        (5, 28, 28, 1)
     """
 
     arguments = ("target_shape",)
 
-    def __init__(self, target_shape: Sequence[int], **common: Any) -> None:
+    def __init__(
+        self, target_shape: Sequence[int], **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         axes: Any = [target_shape] if is_integer(target_shape) else target_shape
         good = isinstance(axes, (list, tuple)) and all(

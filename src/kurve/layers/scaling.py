@@ -1,24 +1,29 @@
-"""Layers that shift and scale what passes through them."""
+"""Layers that shift and scale their input."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from kurve import initializers, regularizers
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
-from kurve.layers.base import Layer, Variable
+from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
-class _Standardizing(Layer):
-    """What the two share: y = gamma * standardized x + beta."""
+class StandardizingArguments(LayerArguments, total=False):
+    """Keras's arguments of both layers."""
 
-    unused: tuple[str, ...] = ("beta_constraint", "gamma_constraint")
+    beta_constraint: None
+    gamma_constraint: None
+
+
+class _Standardizing(Layer):
+    """Shared by the two: y = gamma * standardized x + beta."""
 
     def __init__(
         self,
@@ -53,17 +58,17 @@ class _Standardizing(Layer):
         return float(value)
 
     def _axes(self, axis: Any, one: bool = False) -> tuple[int, ...]:
-        """The axes named, as integers."""
-        given = (axis,) if is_integer(axis) else () if one else axis
-        if not isinstance(given, (list, tuple)) or not given:
-            given = (None,)
-        if not all(map(is_integer, given)):
+        """The axes as integers."""
+        axes = (axis,) if is_integer(axis) else () if one else axis
+        if not isinstance(axes, (list, tuple)) or not axes:
+            axes = (None,)
+        if not all(map(is_integer, axes)):
             kind = "an integer" if one else "an integer or a tuple of integers"
             raise ValueError(
                 f"[{type(self).__name__}] axis must be {kind}. "
                 f"Received: axis={axis!r}. Try axis=-1."
             )
-        return tuple(int(a) for a in given)
+        return tuple(int(a) for a in axes)
 
     def add_gamma_and_beta(self, shape: Shape) -> None:
         if self.scale:
@@ -82,14 +87,23 @@ class _Standardizing(Layer):
             )
 
 
+class BatchNormalizationArguments(StandardizingArguments, total=False):
+    """Keras's arguments of `BatchNormalization`."""
+
+    synchronized: bool
+    renorm: bool
+    renorm_clipping: None
+    renorm_momentum: float
+
+
 class BatchNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
     itself.
 
-    In training, mean and variance are those of the batch over all axes but the last,
-    and the moving ones follow: moving = moving * momentum + batch * (1 - momentum), at
-    the moment when a step's update is applied. In prediction, and always with
-    trainable=False, they are the moving ones.
+    In training, mean and variance are those of the batch, over all axes but the last.
+    The moving ones follow when the step's update is applied: moving = moving * momentum
+    + batch * (1 - momentum). Prediction uses the moving ones, and so does training with
+    trainable=False.
 
     Shapes:   x (B, ..., C), gamma, beta, moving_mean, moving_variance (C,) -> y as x
     Backward: n = gamma dy; dx = (n - mean(n) - x^ mean(n x^)) / sqrt(variance +
@@ -108,19 +122,25 @@ class BatchNormalization(_Standardizing):
 
     Raises:
         ValueError: momentum or epsilon out of range; another axis.
+
+    Example:
+        >>> layer = kurve.layers.BatchNormalization(epsilon=0.0)
+        >>> layer([[1.0], [3.0]], training=True).ravel()
+        array([-1.,  1.], dtype=float32)
     """
 
     arguments = (
-        *("axis", "momentum", "epsilon", "center", "scale", "beta_initializer"),
-        *("gamma_initializer", "moving_mean_initializer"),
-        *("moving_variance_initializer", "beta_regularizer", "gamma_regularizer"),
-    )
-
-    unused: tuple[str, ...] = (
-        "synchronized",
-        "renorm",
-        "renorm_clipping",
-        "renorm_momentum",
+        "axis",
+        "momentum",
+        "epsilon",
+        "center",
+        "scale",
+        "beta_initializer",
+        "gamma_initializer",
+        "moving_mean_initializer",
+        "moving_variance_initializer",
+        "beta_regularizer",
+        "gamma_regularizer",
     )
 
     def __init__(
@@ -136,11 +156,16 @@ class BatchNormalization(_Standardizing):
         moving_variance_initializer: str | initializers.Initializer = "ones",
         beta_regularizer: str | regularizers.L1L2 | None = None,
         gamma_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[BatchNormalizationArguments],
     ) -> None:
         super().__init__(
-            *(epsilon, center, scale, beta_initializer, gamma_initializer),
-            *(beta_regularizer, gamma_regularizer),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
             **common,
         )
         self.axis = self._axes(axis, one=True)[0]
@@ -192,7 +217,9 @@ class BatchNormalization(_Standardizing):
         return [
             Op(
                 "batch_normalization",
-                *(self.name, input_shape, input_shape),
+                self.name,
+                input_shape,
+                input_shape,
                 params={k: slot for k, slot in slots.items() if k not in moving},
                 buffers={k: slots[k] for k in moving},
                 attrs=attrs,
@@ -200,9 +227,15 @@ class BatchNormalization(_Standardizing):
         ]
 
 
+class LayerNormalizationArguments(StandardizingArguments, total=False):
+    """Keras's arguments of `LayerNormalization`."""
+
+    rms_scaling: bool
+
+
 class LayerNormalization(_Standardizing):
-    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with mean and variance
-    of each sample by itself, over the axes named.
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with the mean and
+    variance of each sample by itself.
 
     Shapes:   x (B, ..., C), gamma and beta (C,) for axis=-1 -> y as x
     Backward: as `BatchNormalization`, over the elements standardized together
@@ -216,14 +249,23 @@ class LayerNormalization(_Standardizing):
 
     Raises:
         ValueError: epsilon out of range; axes that are not the last ones.
+
+    Example:
+        >>> kurve.layers.LayerNormalization(epsilon=0.0)([[1.0, 3.0], [10.0, 30.0]])
+        array([[-1.,  1.],
+               [-1.,  1.]], dtype=float32)
     """
 
     arguments = (
-        *("axis", "epsilon", "center", "scale", "beta_initializer"),
-        *("gamma_initializer", "beta_regularizer", "gamma_regularizer"),
+        "axis",
+        "epsilon",
+        "center",
+        "scale",
+        "beta_initializer",
+        "gamma_initializer",
+        "beta_regularizer",
+        "gamma_regularizer",
     )
-
-    unused: tuple[str, ...] = ("rms_scaling",)
 
     def __init__(
         self,
@@ -235,11 +277,16 @@ class LayerNormalization(_Standardizing):
         gamma_initializer: str | initializers.Initializer = "ones",
         beta_regularizer: str | regularizers.L1L2 | None = None,
         gamma_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[LayerNormalizationArguments],
     ) -> None:
         super().__init__(
-            *(epsilon, center, scale, beta_initializer, gamma_initializer),
-            *(beta_regularizer, gamma_regularizer),
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
             **common,
         )
         axes = self._axes(axis)
@@ -264,7 +311,7 @@ class LayerNormalization(_Standardizing):
         return input_shape
 
     def _together(self, input_shape: Shape) -> Shape:
-        """Shape of what is standardized together."""
+        """Shape of the elements that are standardized together."""
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         rank = len(input_shape) + 1
         named = sorted(a % rank for a in axes if -rank <= a < rank)
@@ -290,7 +337,7 @@ class LayerNormalization(_Standardizing):
 
 
 class Rescaling(Layer):
-    """y = x * scale + offset: `Rescaling(1 / 255)` takes the bytes of images to [0, 1].
+    """y = x * scale + offset: `Rescaling(1 / 255)` maps the bytes of images to [0, 1].
 
     Shapes: x (B, ..., C) -> y the same.
     Source: defaults follow keras.layers.Rescaling.
@@ -300,12 +347,18 @@ class Rescaling(Layer):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: not finite, or when built: an array of another length than C.
+        ValueError: not finite; when built: an array of another length than C.
+
+    Example:
+        >>> kurve.layers.Rescaling(1 / 100, offset=-1.0)([[0, 100, 200]])
+        array([[-1.,  0.,  1.]], dtype=float32)
     """
 
     arguments = ("scale", "offset")
 
-    def __init__(self, scale: Any, offset: Any = 0.0, **common: Any) -> None:
+    def __init__(
+        self, scale: Any, offset: Any = 0.0, **common: Unpack[LayerArguments]
+    ) -> None:
         super().__init__(**common)
         self.scale = self._numbers("scale", scale)
         self.offset = self._numbers("offset", offset)
@@ -317,8 +370,8 @@ class Rescaling(Layer):
         except (TypeError, ValueError):
             array = np.array(np.nan)
         with np.errstate(over="ignore"):
-            held = array.astype(np.float32)
-        if array.ndim > 1 or not array.size or not np.isfinite(held).all():
+            rounded = array.astype(np.float32)
+        if array.ndim > 1 or not array.size or not np.isfinite(rounded).all():
             raise ValueError(
                 f"[Rescaling] {name} must be a finite number, or one for each "
                 f"channel. Received: {name}={value!r}. Try Rescaling(1 / 255)."

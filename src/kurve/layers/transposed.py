@@ -1,13 +1,13 @@
-"""Transposed convolutions: from few pixels to many."""
+"""Transposed convolutions: from small images to larger ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
-from kurve.layers.convolution import Convolving
+from kurve.layers.convolution import ConvolutionArguments, Convolving
 from kurve.layers.windows import Sizes, Window, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -16,9 +16,18 @@ class _ConvTranspose(Convolving):
     """See `Conv2DTranspose`."""
 
     arguments = (
-        *("filters", "kernel_size", "strides", "padding", "output_padding"),
-        *("data_format", "dilation_rate", "activation", "use_bias"),
-        *("kernel_initializer", "bias_initializer", "kernel_regularizer"),
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "output_padding",
+        "data_format",
+        "dilation_rate",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
         "bias_regularizer",
     )
 
@@ -37,11 +46,18 @@ class _ConvTranspose(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Any,
+        **common: Unpack[ConvolutionArguments],
     ) -> None:
         super().__init__(
-            *(kernel_size, strides, padding, data_format, dilation_rate, activation),
-            *(use_bias, bias_initializer, bias_regularizer),
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
             **common,
         )
         self.filters = self.count("filters", filters)
@@ -75,8 +91,8 @@ class _ConvTranspose(Convolving):
         self.add_bias(self.filters)
 
     def crops(self) -> list[tuple[int, int]]:
-        """Elements taken off either end of each axis of the full output; negative where
-        zeros are added instead."""
+        """Elements cropped from either end of each axis of the full output; a negative
+        number adds zeros instead."""
         more = self.output_padding or (None,) * self.axes
         return [
             _crops(window, self.padding, extra)
@@ -112,14 +128,23 @@ class Conv1DTranspose(_ConvTranspose):
     """`Conv2DTranspose` along one axis: x (B, L, I), kernel (K, O, I) -> y (B, M, O).
 
     Defaults follow keras.layers.Conv1DTranspose.
+
+    Args: as `Conv2DTranspose`.
+
+    Raises:
+        ValueError: as `Conv2DTranspose`.
+
+    Example:
+        >>> kurve.layers.Conv1DTranspose(8, 3, strides=2)(np.ones((2, 10, 4))).shape
+        (2, 21, 8)
     """
 
     axes = 1
 
 
 class Conv2DTranspose(_ConvTranspose):
-    """The gradient of `Conv2D` as a layer: each pixel lays a kernel, times its
-    channels, into a larger image, `strides` apart.
+    """The gradient of `Conv2D` as a layer: each pixel adds a kernel, times its
+    channels, to a larger image, `strides` apart.
 
     Shapes:   x (B, H, W, I), kernel (KH, KW, O, I), bias (O,) -> y (B, P, Q, O);
               P = H * stride for padding="same", (H - 1) * stride + max(span, stride)
@@ -132,18 +157,23 @@ class Conv2DTranspose(_ConvTranspose):
         kernel_size, strides, data_format, dilation_rate: see `Conv2D`.
         padding: "valid" or "same".
         output_padding: rows and columns beyond the smallest output that a `Conv2D`
-            could have come from, below strides; None for those that make P as above.
+            could have come from, below strides; None for the P above.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
             bias_regularizer: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: a number below 1, an unknown name, output_padding not below strides.
+
+    Example:
+        >>> layer = kurve.layers.Conv2DTranspose(8, 3, strides=2, padding="same")
+        >>> layer(np.ones((1, 7, 7, 4))).shape
+        (1, 14, 14, 8)
     """
 
 
 def _crops(window: Window, padding: str, more: int | None) -> tuple[int, int]:
-    """What Keras takes off the full output, (L - 1) * stride + span long."""
+    """What Keras crops from the full output, of length (L - 1) * stride + span."""
     span, stride = window.span, window.stride
     if padding == "valid":
         return 0, -(max(stride - span, 0) if more is None else more)

@@ -1,7 +1,7 @@
 """Layers that slide a window over the axes between the batch and the channels.
 
-A sample is (length, channels) for a layer of one axis and (height, width, channels) for
-one of two. Engines know two axes only: a sequence is an image of height 1.
+A sample is (length, channels) for a layer with one axis and (height, width, channels)
+for one with two. Engines only know two axes: a sequence is an image of height 1.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from kurve.layers.base import Layer
 from kurve.plan import Attr, Shape
 
 AXES = {1: "length, channels", 2: "height, width, channels"}
-"""What a sample's axes are, by their number without the channels."""
+"""The axes of a sample, by their number without the channels."""
 
 WIDEST = 2**31 - 1
-"""The largest number of a window: engines hold it in 32 bits."""
+"""The largest size, stride or dilation: engines hold them in 32 bits."""
 
 Sizes = int | Sequence[int]
-"""One number for all axes, or a number for each."""
+"""A number for all axes, or one for each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
-    """A window along one axis: `size` elements, `dilation` apart, moved by `stride`."""
+    """A window along an axis: `size` elements, `dilation` apart, moved by `stride`."""
 
     size: int
     stride: int
@@ -34,12 +34,12 @@ class Window:
 
     @property
     def span(self) -> int:
-        """Elements from the first to the last that it sees."""
+        """Number of elements from its first to its last."""
         return (self.size - 1) * self.dilation + 1
 
     def pads(self, length: int, padding: str) -> tuple[int, int]:
-        """Numbers of zeros before and after an axis. "same" is TensorFlow's rule:
-        ceil(length / stride) places, the odd zero after the axis."""
+        """Number of zeros before and after an axis. "same" is TensorFlow's rule:
+        ceil(length / stride) positions, with an odd zero after the axis."""
         if padding == "valid":
             return 0, 0
         if padding == "causal":
@@ -49,14 +49,14 @@ class Window:
         return total // 2, total - total // 2
 
     def places(self, length: int, padding: str) -> int:
-        """Number of places that the window takes along an axis; 0 where the axis is too
-        short for one."""
+        """Number of positions of the window along an axis; 0 if the axis is too short
+        for one."""
         room = length + sum(self.pads(length, padding)) - self.span
         return max(room, -self.stride) // self.stride + 1
 
 
 class Images(Layer):
-    """Base class of layers for samples of `axes` axes and channels, channels last.
+    """Base class of layers for samples with `axes` axes and channels, channels last.
 
     Args:
         data_format: None or "channels_last".
@@ -91,7 +91,8 @@ class Images(Layer):
         )
 
     def check_input(self, input_shape: Shape) -> None:
-        """Samples of any size pass; where there are weights, of so many channels."""
+        """Accept samples of any size, but if there are weights, only with as many
+        channels as before."""
         self.check_axes(input_shape)
         assert self.built_shape is not None
         channels = self.built_shape[-1]
@@ -139,11 +140,11 @@ class Sliding(Images):
         )
 
     def numbers(self, argument: str, value: Any, low: int = 1) -> tuple[int, ...]:
-        """One integer for each axis, from one for all or a sequence of them."""
+        """An integer for each axis, from one for all or a sequence."""
         return integers(type(self), argument, value, self.axes, low)
 
     def places(self, input_shape: Shape) -> Shape:
-        """Number of places of the window along each axis.
+        """Number of positions of the window along each axis.
 
         Raises:
             ValueError: wrong rank, or the window is larger than the sample.
@@ -164,7 +165,7 @@ class Sliding(Images):
         return found
 
     def attrs(self, size: str, input_shape: Shape) -> dict[str, Attr]:
-        """The window's numbers for the plan, its size under that name."""
+        """The window for the plan, with its size under that name."""
         pads = [
             window.pads(length, self.padding)
             for window, length in zip(self.windows, input_shape, strict=False)
@@ -175,7 +176,7 @@ class Sliding(Images):
 def plane_attrs(
     size: str, windows: Sequence[Window], pads: Sequence[tuple[int, int]]
 ) -> dict[str, Attr]:
-    """Numbers of a window and of the zeros around it, of two axes even for one."""
+    """A window and the zeros around it, with two axes even if it has one."""
     if len(windows) == 1:
         windows, pads = [Window(1, 1), *windows], [(0, 0), *pads]
     attrs: dict[str, Attr] = {}
@@ -187,7 +188,8 @@ def plane_attrs(
 
 
 def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
-    """Numbers of elements around a plane; `pads` of one axis are those of its width."""
+    """Numbers of elements around a plane; the `pads` of a single axis are those of its
+    width."""
     (top, bottom), (left, right) = ([(0, 0), *pads])[-2:]
     return {
         "pad_top": top,
@@ -200,14 +202,14 @@ def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
 def integers(
     cls: type, argument: str, value: Any, count: int, low: int = 1
 ) -> tuple[int, ...]:
-    """`count` integers of at least `low`, from one for all or a sequence of them."""
-    given = [value] * count if is_integer(value) else value
+    """`count` integers of at least `low`, from one for all or a sequence."""
+    numbers = [value] * count if is_integer(value) else value
     if (
-        isinstance(given, (list, tuple))
-        and len(given) == count
-        and all(is_integer(number) and low <= number <= WIDEST for number in given)
+        isinstance(numbers, (list, tuple))
+        and len(numbers) == count
+        and all(is_integer(number) and low <= number <= WIDEST for number in numbers)
     ):
-        return tuple(int(number) for number in given)
+        return tuple(int(number) for number in numbers)
     also = f", or {count} of them" if count > 1 else ""
     fix = max(low, 2)
     raise ValueError(
@@ -217,7 +219,7 @@ def integers(
 
 
 def is_last(data_format: Any) -> bool:
-    """Whether channels come last, which None stands for."""
+    """Whether channels come last, as they do with None."""
     return data_format is None or (
         isinstance(data_format, str) and data_format == "channels_last"
     )

@@ -1,8 +1,8 @@
 """Many models of one shape at once: an ensemble.
 
-The members differ in their seeds (initial weights, order of rows, dropout) and, if
-wanted, in the weights of their rows or in their learning rates. Their mean predicts
-better than one model, and where they disagree, little is known.
+The members differ in their seeds (initial weights, order of rows, dropout) and
+optionally in the weights of their rows or in their learning rates. Their mean predicts
+better than one model, and their disagreement shows where the prediction is uncertain.
 Source: Hansen & Salamon 1990; Lakshminarayanan, Pritzel & Blundell 2017.
 """
 
@@ -25,20 +25,22 @@ from kurve.core.entries import entries, entry
 from kurve.core.progress import ProgressBar, check_verbose
 from kurve.engines import Job
 from kurve.models import Sequential
+from kurve.models.cloning import clone
 from kurve.training import TrainingRun
 from kurve.training.batching import check_count
+from kurve.training.fitting import fit_steps
 
 
 @entry
 def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     """An ensemble of models with the layers and the `compile` of `model`.
 
-    Each member starts from weights of its own; what `Normalization` has adapted is
-    copied. The model itself is left alone.
+    Each member starts from its own weights; the adapted mean and variance of
+    `Normalization` are copied. The model itself is not changed.
 
         committee = kurve.ensemble(model, members=8)
         committee.fit(x, y, epochs=100)
-        mean, deviation = committee.predict(x, return_std=True)
+        mean, std = committee.predict(x, return_std=True)
 
     Args:
         model: compiled; built or not.
@@ -47,10 +49,20 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
     Raises:
         RuntimeError: the model is not compiled.
         ValueError: members below 1.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> members = kurve.ensemble(model, members=3)
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> histories = members.fit(x, 2.0 * x, epochs=2, verbose=0)
+        >>> mean, std = members.predict(x, return_std=True)
+        >>> std.shape
+        (32, 1)
     """
     check_count("ensemble", "members", members, 1)
-    model._require_compiled("ensemble")
-    return Ensemble([model.clone() for _ in range(members)])
+    model._network.require_compiled("ensemble")
+    return Ensemble([clone(model) for _ in range(members)])
 
 
 @entries
@@ -74,28 +86,28 @@ class Ensemble:
         verbose: str | int = "auto",
         **arguments: Any,
     ) -> list[History]:
-        """Train all members; each gets the weights that its own `fit` would give it.
+        """Train all members; each gets the same weights as from its own `fit`.
 
         Args:
             x, y: see `Sequential.fit`.
             sample_weight: (n,) for all members, or (members, n).
             bootstrap: whether each member sees a random sample of the rows, drawn with
                 replacement (as weights, on top of sample_weight). Source: Breiman 1996.
-            callbacks: copied for every member, so each may stop early by itself.
+            callbacks: copied for every member, so that each may stop early on its own.
             verbose: 0 silent, 1 progress bar of the epochs, 2 one line.
-            arguments: all others of `Sequential.fit` but checkpoints.
+            arguments: any others of `Sequential.fit` except checkpoints.
 
         Returns:
             The history of each member.
 
         Raises:
             TypeError, ValueError: bad input; no member was changed.
-            NonFiniteError: of a member; the others stop after a whole step.
+            NonFiniteError: of one member; the others stop between steps.
         """
         verbose = check_verbose(verbose, "fit")
-        given = as_list(callbacks, "fit")
+        callbacks = as_list(callbacks, "fit")
         if "checkpoint" in arguments or any(
-            isinstance(callback, BackupAndRestore) for callback in given
+            isinstance(callback, BackupAndRestore) for callback in callbacks
         ):
             raise TypeError(
                 "[fit] members that train side by side write no checkpoints. Received: "
@@ -106,14 +118,15 @@ class Ensemble:
             arguments.get("initial_epoch", 0)
         )
         bar = ProgressBar(max(epochs, 0), verbose=verbose, title=self._title())
-        shown = _Shown(bar)
+        progress = _Progress(bar)
         weights = self._weights(x, sample_weight, bootstrap)
         runs = [
-            member.fit_steps(
+            fit_steps(
+                member,
                 x,
                 y,
                 sample_weight=weight,
-                callbacks=[*copy.deepcopy(given), shown.of_member(number)],
+                callbacks=[*copy.deepcopy(callbacks), progress.of_member(number)],
                 verbose=0,
                 **arguments,
             )
@@ -123,7 +136,7 @@ class Ensemble:
         ]
         try:
             histories = self._drive(runs)
-            bar.finish(shown.logs())
+            bar.finish(progress.logs())
         finally:
             bar.close()
             for run in runs:
@@ -146,20 +159,24 @@ class Ensemble:
         return (mean, each.std(axis=0)) if return_std else mean
 
     def predict_members(self, x: Any) -> np.ndarray:
-        """Every member's prediction: float32 (members, n, *output_shape)."""
+        """Every member's prediction: float32 (members, n, *output_shape).
+
+        Args:
+            x: (n, *input_shape).
+        """
         return np.stack([member.predict(x, verbose=0) for member in self.members])
 
     def export(
         self, filepath: str | os.PathLike[str], format: str | None = None
     ) -> None:
-        """Write all members, with their mean and deviation, for programs without Kurve;
-        see `Sequential.export`."""
+        """Write all members, with their mean and standard deviation, for programs
+        without Kurve; see `Sequential.export`."""
         from kurve.exchange.export import export
 
         export(self, filepath, format)
 
     def _drive(self, runs: list[TrainingRun]) -> list[History]:
-        """Do the jobs of all runs in rounds, a round in one call of the engine."""
+        """Execute the jobs of all runs in rounds, one engine call per round."""
         histories: dict[int, History] = {}
         waiting: dict[int, Job] = {}
 
@@ -174,7 +191,9 @@ class Ensemble:
         while waiting:
             jobs, numbers = list(waiting.values()), list(waiting)
             waiting.clear()
-            errors = self.members[numbers[0]].ready_engine().train(jobs)
+            engine = self.members[numbers[0]]._network.engine
+            assert engine is not None
+            errors = engine.train(jobs)
             for number, error in zip(numbers, errors, strict=True):
                 if error is None:
                     advance(number, runs[number].__next__)
@@ -217,9 +236,9 @@ class Ensemble:
         return f"<Ensemble of {len(self.members)} models>"
 
 
-class _Shown:
-    """What the progress bar of an ensemble shows: the epochs of the member that has
-    done most, and the mean of all members' latest logs."""
+class _Progress:
+    """Progress of an ensemble: the epochs of the member that is furthest, and the mean
+    of all members' latest logs."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self.bar = bar
@@ -234,10 +253,10 @@ class _Shown:
         }
 
     def of_member(self, number: int) -> Callback:
-        shown = self
+        progress = self
 
-        class Watch(Callback):
-            """Reports one member's epochs."""
+        class Report(Callback):
+            """Reports the epochs of one member."""
 
             epochs = 0
 
@@ -245,10 +264,10 @@ class _Shown:
                 self, epoch: int, logs: dict[str, float] | None = None
             ) -> None:
                 self.epochs += 1
-                shown.latest[number] = dict(logs or {})
-                if self.epochs > shown.done:
-                    shown.done = self.epochs
-                    if shown.bar.wants_updates:
-                        shown.bar.update(shown.done, shown.logs())
+                progress.latest[number] = dict(logs or {})
+                if self.epochs > progress.done:
+                    progress.done = self.epochs
+                    if progress.bar.wants_updates:
+                        progress.bar.update(progress.done, progress.logs())
 
-        return Watch()
+        return Report()

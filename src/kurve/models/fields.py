@@ -1,4 +1,4 @@
-"""Values of a description from a file, each with its place, so that errors name it."""
+"""Values of the description in a file, each with its path, so that errors name it."""
 
 from __future__ import annotations
 
@@ -14,112 +14,116 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Field:
-    """One value: the file, its place there ("model.layers[2]"), and what it is."""
+    """One value: the file, its path there ("model.layers[2]"), and the value itself."""
 
     path: str
     name: str
     value: Any
 
-    def wrong(self, what: str) -> ModelFileError:
+    def error(self, what: str) -> ModelFileError:
         """The error for this value."""
         return damaged(self.path, self.name or "kurve", what)
 
     def table(self, *keys: str, optional: tuple[str, ...] = ()) -> dict[str, Field]:
-        """The values of a table with exactly these keys."""
+        """The values of an object that has exactly these keys."""
         if not isinstance(self.value, dict):
-            raise self.wrong("it must be a table")
+            raise self.error("it must be an object")
         for key in keys:
             if key not in self.value:
-                raise self.inner(key, None).wrong("it is missing")
+                raise self.inner(key, None).error("it is missing")
         for key in self.value:
             if key not in keys and key not in optional:
-                raise self.inner(key[:80], None).wrong("there is no place for it")
+                raise self.inner(key[:80], None).error("it is unknown")
         return {key: self.inner(key, value) for key, value in self.value.items()}
 
     def inner(self, key: str, value: Any) -> Field:
-        """A value of this table."""
+        """A value of this object."""
         return Field(self.path, f"{self.name}.{key}" if self.name else key, value)
 
     def items(self) -> Iterator[Field]:
         """The values of a list."""
         if not isinstance(self.value, list):
-            raise self.wrong("it must be a list")
+            raise self.error("it must be a list")
         for i, value in enumerate(self.value):
             yield Field(self.path, f"{self.name}[{i}]", value)
 
-    def whole(self, low: int = 0, below: int = 2**53) -> int:
+    def integer(self, low: int = 0, below: int = 2**53) -> int:
         """An integer, low <= value < below."""
         value = self.value
         if type(value) is not int or not low <= value < below:
-            raise self.wrong(f"it must be an integer from {low}. Received: {value!r}")
+            raise self.error(f"it must be an integer from {low}. Received: {value!r}")
         return value
 
     def number(self) -> float:
-        """A number, whole or not."""
+        """A number."""
         if type(self.value) not in (int, float):
-            raise self.wrong(f"it must be a number. Received: {self.value!r}")
+            raise self.error(f"it must be a number. Received: {self.value!r}")
         return float(self.value)
 
     def text(self) -> str:
-        """A text."""
+        """A string."""
         if not isinstance(self.value, str):
-            raise self.wrong(f"it must be text. Received: {self.value!r}")
+            raise self.error(f"it must be text. Received: {self.value!r}")
         return self.value
 
-    def flag(self) -> bool:
+    def boolean(self) -> bool:
         """True or False."""
         if not isinstance(self.value, bool):
-            raise self.wrong(f"it must be true or false. Received: {self.value!r}")
+            raise self.error(f"it must be true or false. Received: {self.value!r}")
         return self.value
 
-    def made(self, make: Callable[[Any], T]) -> T:
-        """What `make` makes of the value; whatever it raises names this field."""
+    def convert(self, function: Callable[[Any], T]) -> T:
+        """`function` of the value; any error that it raises names this field."""
         try:
-            return make(self.value)
+            return function(self.value)
         except (ModelFileError, MemoryError):
             raise
-        except Exception as error:  # of constructors, the caller's too
-            raise self.wrong(f"{type(error).__name__}: {error}") from error
+        except Exception as error:  # of constructors, custom ones too
+            raise self.error(f"{type(error).__name__}: {error}") from error
 
-    def thing(
+    def object(
         self,
         deserialize: Callable[[Mapping[str, Any]], T],
         serialize: Callable[[T], Mapping[str, Any]],
     ) -> T:
-        """The object that an entry of class and configuration describes, proven to be
-        what the entry says: no argument of it is unknown, or was taken for another."""
+        """The object that an entry of class and configuration describes. It is
+        serialized again and compared with the entry, so that no argument is ignored or
+        changed."""
         entry = self.table("class_name", "config")
         entry["class_name"].text()
         if not isinstance(entry["config"].value, dict):
-            raise entry["config"].wrong("it must be a table")
-        thing = self.made(deserialize)
-        found = self.made(lambda _: _difference(self.value, serialize(thing)))
-        if found is not None:
-            raise damaged(self.path, f"{self.name}{found}", "it has no such meaning")
-        return thing
+            raise entry["config"].error("it must be an object")
+        value = self.convert(deserialize)
+        path = self.convert(lambda _: _difference(self.value, serialize(value)))
+        if path is not None:
+            raise damaged(self.path, f"{self.name}{path}", "it is not a valid argument")
+        return value
 
 
-def _difference(given: Any, made: Any) -> str | None:
-    """Where what is given differs from what was made of it; None: nowhere. What is not
-    given is its default. The caller's own classes may say what they like."""
-    if isinstance(given, dict):
-        name = given.get("class_name")
+def _difference(entry: Any, serialized: Any) -> str | None:
+    """Path to the first difference between an entry and what its object is serialized
+    to; None if there is none. Missing values are defaults. Custom classes are not
+    checked."""
+    if isinstance(entry, dict):
+        name = entry.get("class_name")
         if isinstance(name, str) and name.startswith(CUSTOM_PREFIX):
             return None
-        if not isinstance(made, Mapping):
+        if not isinstance(serialized, Mapping):
             return ""
-        for key, value in given.items():
-            if key not in made:
+        for key, value in entry.items():
+            if key not in serialized:
                 return f".{key[:80]}"
-            if (found := _difference(value, made[key])) is not None:
-                return f".{key}{found}"
+            if (path := _difference(value, serialized[key])) is not None:
+                return f".{key}{path}"
         return None
-    if isinstance(given, list):
-        if not isinstance(made, (list, tuple)) or len(made) != len(given):
+    if isinstance(entry, list):
+        if not isinstance(serialized, (list, tuple)) or len(serialized) != len(entry):
             return ""
-        for i, (a, b) in enumerate(zip(given, made, strict=True)):
-            if (found := _difference(a, b)) is not None:
-                return f"[{i}]{found}"
+        for i, (a, b) in enumerate(zip(entry, serialized, strict=True)):
+            if (path := _difference(a, b)) is not None:
+                return f"[{i}]{path}"
         return None
-    same = given == made and isinstance(given, bool) == isinstance(made, bool)
+    same = entry == serialized and isinstance(entry, bool) == isinstance(
+        serialized, bool
+    )
     return None if same else ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kurve.models.sequential import Sequential
 
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
-"""Of files that go to and come from Keras."""
+"""Extensions of Keras files."""
 
 
 @entry
@@ -25,16 +25,24 @@ def load_model(
     """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
 
     Args:
-        custom_objects: classes of one's own by name, of layers, losses, metrics,
-            optimizers, schedules, initializers or regularizers: {"MyLayer": MyLayer}.
-            Keras's files can hold Kurve's own classes only.
-        compile: whether the model is to be compiled as it was; a file of Keras's may
-            name a loss that Kurve does not have.
+        custom_objects: custom classes by name, of layers, losses, metrics, optimizers,
+            schedules, initializers or regularizers: {"MyLayer": MyLayer}. Keras files
+            can contain Kurve's own classes only.
+        compile: whether to compile the model as it was; a Keras file may name a loss
+            that Kurve does not have.
 
     Raises:
         MissingFileError: there is no such file.
-        ModelFileError: the file is damaged or no model file, or holds a class that is
-            not among these, or something that Kurve does not have.
+        ModelFileError: the file is damaged or not a model file, or contains a class
+            that is not among these, or something that Kurve does not have.
+        filepath: ends in .kurve, .keras or .h5.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> model.save("line.kurve")
+        >>> kurve.models.load_model("line.kurve").output_shape
+        (None, 1)
     """
     filepath = path_name("load_model", "filepath", filepath, "model.kurve")
     try:
@@ -54,14 +62,14 @@ def _read(
 
     model = saving.load_model(filepath, custom_objects)
     if not compile:
-        model._forget_compile()
+        model._network.forget_compile()
     return model
 
 
 @entry
 def from_sklearn(estimator: Any) -> Sequential:
     """A fitted network of scikit-learn as a model with equal predictions, compiled to
-    go on training as it was trained.
+    continue its training.
 
         model = from_sklearn(MLPRegressor().fit(X, y))
         model.predict(X)
@@ -70,9 +78,10 @@ def from_sklearn(estimator: Any) -> Sequential:
     `estimator.classes_[i]`, the one output of a network for two classes that of
     `classes_[1]`. `fit` takes numpy.searchsorted(estimator.classes_, labels).
 
-    The loss, the solver's numbers and alpha (as an L2 penalty for batches as large as
-    they were) are taken over; the solver's memory is not, and a changing learning rate
-    of "sgd" begins anew and stays. After the solver "lbfgs" the model is not compiled.
+    The loss, the hyperparameters of the solver and alpha (as an L2 penalty for batches
+    of the same size) are kept; the state of the solver is not, and a changing learning
+    rate of "sgd" starts from its initial value and stays constant. After the solver
+    "lbfgs" the model is not compiled.
 
     Args:
         estimator: a fitted MLPRegressor or MLPClassifier, or a pipeline of a
@@ -81,6 +90,14 @@ def from_sklearn(estimator: Any) -> Sequential:
     Raises:
         TypeError: another estimator.
         ValueError: it is not fitted, or has an activation that Kurve does not have.
+
+    Example:
+        >>> from sklearn.neural_network import MLPRegressor
+        >>> x = np.linspace(-1.0, 1.0, 20)[:, None]
+        >>> network = MLPRegressor(hidden_layer_sizes=(4,), max_iter=50, tol=1.0)
+        >>> model = kurve.models.from_sklearn(network.fit(x, x[:, 0]))
+        >>> model.output_shape
+        (None, 1)
     """
     from kurve.exchange import sklearn_networks
 
@@ -88,7 +105,7 @@ def from_sklearn(estimator: Any) -> Sequential:
 
 
 def format_of(where: str, filepath: str | os.PathLike[str]) -> Any:
-    """The module that reads and writes files of this ending."""
+    """The module that reads and writes files with this extension."""
     from kurve import saving
 
     example = "model.kurve" if where == "save" else "model.weights.kurve"

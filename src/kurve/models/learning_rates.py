@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve.core import rng
 from kurve.core.entries import entry
-from kurve.engines import Batches
+from kurve.engines import Batches, Job, run_job
 from kurve.errors import NonFiniteError
 from kurve.models import Sequential
+from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds, check_count
+from kurve.training.inputs import check_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = 512
-"""Rows whose loss is watched. They stay the same, so that the curve shows what the
-steps do and not how batches differ."""
+"""Rows whose loss is monitored. They stay the same, so that the curve shows the effect
+of the steps and not how batches differ."""
 
 GROWTH = 4.0
-"""The loss diverges when it is above its lowest value by so many times the first one
-(or what it had fallen, if that is more)."""
+"""The loss has diverged when it exceeds its lowest value by this many times the first
+loss (or by this many times its decrease, if that is more)."""
 
-FEWEST = 10
-"""Fewer steps than these before that say nothing."""
+MIN_STEPS = 10
+"""Least number of steps before it diverges; fewer are not enough for a suggestion."""
 
 
 @entry
@@ -46,10 +47,10 @@ def lr_find(
 ) -> LearningRateSweep:
     """Find a learning rate for `model.fit(x, y)`.
 
-    Trains a copy of the model, each step with a larger learning rate than the last, and
-    watches the loss of some rows: flat while steps are too small, then falling, then
-    growing without bounds. The model itself and all random numbers to come stay as they
-    are, and the same model and data give the same answer.
+    Trains a clone of the model, each step with a larger learning rate than the last,
+    and monitors the loss of some rows: flat while steps are too small, then falling,
+    then diverging. The model itself and all later random numbers are not affected, and
+    the same model and data give the same answer.
 
         sweep = kurve.lr_find(model, x, y)
         model.optimizer.learning_rate = sweep.suggestion
@@ -57,53 +58,63 @@ def lr_find(
 
     Args:
         model: compiled; built or not, trained or not. A schedule in its optimizer is
-            left aside.
+            ignored.
         x, y, sample_weight: as in `fit`.
-        batch_size: rows a step, the number that `fit` will get; a learning rate is good
-            for one size of batch.
-        min_learning_rate, max_learning_rate: where the sweep begins and ends, if the
-            loss does not grow without bounds before.
+        batch_size: rows per step, the same as for `fit`; a suitable learning rate
+            depends on it.
+        min_learning_rate, max_learning_rate: where the sweep starts and ends, unless
+            the loss diverges before.
         steps: number of steps from one to the other, at least 50.
 
     Raises:
         RuntimeError: the model is not compiled.
         TypeError, ValueError: bad input.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> sweep = kurve.lr_find(model, x, y, steps=50)
+        >>> sweep.suggestion > 0.0
+        True
     """
     if not isinstance(model, Sequential):
         raise TypeError(
             "[lr_find] model must be a Sequential. Received: an object of type "
             f"{type(model).__name__}. Try lr_find(model, x, y)."
         )
-    model._require_compiled("lr_find")
+    model._network.require_compiled("lr_find")
     check_count("lr_find", "steps", steps, 50)
     if not 0.0 < min_learning_rate < max_learning_rate < math.inf:
         raise ValueError(
             "[lr_find] 0 < min_learning_rate < max_learning_rate must hold. Received: "
             f"{min_learning_rate!r} and {max_learning_rate!r}. Try 1e-7 and 10."
         )
-    x, y, weights = model._checked("lr_find", x, y, sample_weight, None)
+    x, y, weights = check_data("lr_find", model._network, x, y, sample_weight)
     bounds = batch_bounds(len(x), batch_size, "lr_find")
 
-    twin = _copy(model, x)
-    state, program = twin._training_state(), twin._ready_program()
+    trained = _clone(model, x)
+    state, program = trained._network.training_state(), trained._network.program()
+    engine = trained._network.engine
+    assert engine is not None
     order, bounds = Division(len(x), bounds, steps, True, state.seed, 0).epoch(0)
     rates = np.geomspace(min_learning_rate, max_learning_rate, steps)
     batches = Batches(x, y, weights, order, bounds, rates.astype(np.float32))
-    kept = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)
-    watched = Batches(x, y, weights, kept, np.array([0, len(kept)]))
+    rows = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)
+    monitored = Batches(x, y, weights, rows, np.array([0, len(rows)]))
 
     def loss_now() -> float:
         totals = np.zeros(program.plan.totals_size)
-        program.test(state, watched, totals)
+        program.test(state, monitored, totals)
         return float(totals[0] / totals[1])
 
     start, losses = loss_now(), list[float]()
     diverged: float | None = None
     for step in range(steps):
         try:
-            program.train(
-                state, batches, step, step + 1, np.zeros(program.plan.totals_size)
-            )
+            totals = np.zeros(program.plan.totals_size)
+            run_job(engine, Job(program, state, batches, step, step + 1, totals))
             loss = loss_now()
         except NonFiniteError:
             loss = math.inf
@@ -113,10 +124,10 @@ def lr_find(
         if not loss - lowest <= GROWTH * max(abs(start), start - lowest):
             diverged = float(rates[step])
             break
-    if len(losses) < FEWEST:
+    if len(losses) < MIN_STEPS:
         raise ValueError(
-            "[lr_find] min_learning_rate must be too small to do harm. Received: "
-            f"{min_learning_rate!r}, and the loss grows without bounds after "
+            "[lr_find] min_learning_rate must be too small for the loss to diverge. "
+            f"Received: {min_learning_rate!r}, and the loss diverges after "
             f"{len(losses)} steps. Try min_learning_rate={min_learning_rate / 1e4:.0e},"
             " or inputs scaled with layers.Normalization."
         )
@@ -124,16 +135,16 @@ def lr_find(
 
 
 class LearningRateSweep:
-    """What `lr_find` saw.
+    """The result of `lr_find`.
 
     learning_rates: of the steps, increasing.
     losses: after each step, of the same rows.
     start: the loss before the first step.
-    diverged: the learning rate at which the loss grew without bounds, or None.
+    diverged: the learning rate at which the loss diverged, or None.
     steepest: where the loss fell fastest, Smith's suggestion; often rather small.
     suggestion: a learning rate for `fit`, or the largest for `schedules.OneCycle`. The
-        geometric mean of two: where four fifths of the fall were done, and a tenth of
-        where the loss diverged; but not above the rate of the lowest loss. On 13
+        geometric mean of two: where four fifths of the decrease were reached, and a
+        tenth of where the loss diverged; but at most the rate of the lowest loss. On 13
         problems (UCI sets and sines, with raw and scaled inputs), 600 steps at it ended
         at 1.4 times the loss of the best of 33 rates (geometric mean), at `steepest` or
         a tenth of the rate of the lowest loss at 2.1 times.
@@ -186,18 +197,11 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
     return np.convolve(padded, weights / weights.sum(), mode="valid")
 
 
-def _copy(model: Sequential, x: np.ndarray) -> Sequential:
-    """A model that begins as this one would, and leaves all random numbers to come as
-    they are."""
-    source = dict(rng._seed_source)
-    try:
-        twin = model.clone()
-    finally:
-        rng._seed_source.clear()
-        rng._seed_source.update(source)
-    twin._seed = model._seed
-    twin._build_for(x)
-    twin._training_state()
+def _clone(model: Sequential, x: np.ndarray) -> Sequential:
+    """A built copy with the same seed and the weights that the model has or would
+    get."""
+    copy = clone(model, model._network.seed)
+    copy.build((None, *x.shape[1:]))
     if model.built:
-        twin.set_weights(model.get_weights())
-    return twin
+        copy.set_weights(model.get_weights())
+    return copy

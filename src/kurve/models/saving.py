@@ -26,7 +26,6 @@ from kurve import layers, losses, metrics, optimizers
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
 from kurve.core.container.reading import MAX_RANK, Reader, opened
-from kurve.core.container.version1 import upgraded
 from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable, check_shape
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
     from kurve.models import Sequential
 
 MAX_CONSTANTS = 1 << 20
-"""Most numbers that a model may hold beside its weights (a mean that is given to
-`Normalization`): they are not in the file, and so no file's size bounds them."""
+"""Most elements of a model's constants (such as a mean passed to `Normalization`): they
+are not in the file, so its size does not limit them."""
 
 _ENGINES = ("native", "reference")
 
@@ -45,7 +44,7 @@ _ENGINES = ("native", "reference")
 def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write configuration, weights, optimizer state, seed and history."""
     path = checked_ending("save", filepath, ".kurve")
-    model._built("save")
+    model._network.require_built("save")
     info, tensors = packed(model)
     write(path, info, tensors)
 
@@ -54,34 +53,34 @@ def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
 ) -> Sequential:
-    """The model in a file, ready to predict and to go on training."""
+    """The model in a file, ready to predict and to continue training."""
     path = path_name("load_model", "filepath", filepath, "model.kurve")
     with registry.custom_objects(custom_objects), opened(path) as file:
         model = unpacked(description(file, "model"), file)
-        file.finish()
+        file.expect_all_claimed()
         return model
 
 
 def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     """Write the weights alone."""
     path = checked_ending("save_weights", filepath, ".weights.kurve")
-    model._built("save_weights")
+    model._network.require_built("save_weights")
     write(path, {"kind": "weights"}, _weight_tensors("save_weights", model))
 
 
 def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
-    """Read the weights into a built model of the same layers, all or none. Orders and
-    shapes must agree, not the layers' names, which are counted up in a process."""
-    model._built("load_weights")
+    """Read the weights into a built model of the same layers, all or none. Order and
+    shapes must agree, but not the names of the layers, which depend on the process."""
+    model._network.require_built("load_weights")
     with opened(filepath) as file:
         description(file, "weights", "model")
         names = [name for name in file.entries if name.startswith("weights/")]
         shapes = [file.entries[name].shape for name in names]
-        wanted = [variable.shape for variable in model.weights]
-        if shapes != wanted:
-            pairs = zip(names, shapes, [*wanted, None], strict=False)
+        expected = [variable.shape for variable in model.weights]
+        if shapes != expected:
+            pairs = zip(names, shapes, [*expected, None], strict=False)
             other = next(((n, s, w) for n, s, w in pairs if s != w), None)
-            field, has, need = other or ("tensors", "no more", wanted[len(shapes)])
+            field, has, need = other or ("tensors", "no more", expected[len(shapes)])
             raise ModelFileError(
                 f"[load_weights] {file.path!r} does not fit the model: {field}: the "
                 f"file has {has}, the model {need or 'no more'}, after weights that "
@@ -90,17 +89,15 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             )
         arrays = []
         for name, shape in zip(names, shapes, strict=True):
-            file.take(name, shape)
+            file.claim(name, shape)
             arrays.append(file.read(name))
             check_finite(file, name, arrays[-1])
     model.set_weights(arrays)
 
 
 def description(file: Reader, *kinds: str) -> Field:
-    """The description of a file that must be of one of these kinds."""
+    """The description of a file, which must be of one of these kinds."""
     top = Field(file.path, "", file.info)
-    if file.version == 1:
-        top = upgraded(top)
     kind = top.value.get("kind")
     if kind in kinds:
         return top
@@ -111,7 +108,7 @@ def description(file: Reader, *kinds: str) -> Field:
         "model": "a model. Try kurve.models.load_model",
     }.get(kind if isinstance(kind, str) else "", f"something else ({str(kind)[:80]!r})")
     raise ModelFileError(
-        f"[load] {file.path!r} holds no {kinds[0]} but {hint}.", "kind"
+        f"[load] {file.path!r} contains no {kinds[0]} but {hint}.", "kind"
     )
 
 
@@ -121,13 +118,13 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises:
         ValueError: weights that are not finite, or more constants than can be read.
     """
-    _, state = model._built("save")
+    _, state = model._network.require_built("save")
     tensors = _weight_tensors("save", model)
     constants = sum(math.prod(v.shape) for v in _constants(model))
     if constants > MAX_CONSTANTS:
         raise ValueError(
-            f"[save] a file has room for {MAX_CONSTANTS} numbers that are arguments of "
-            f"layers. Received: {constants}. Try Normalization() and adapt(x)."
+            f"[save] arguments of layers must have at most {MAX_CONSTANTS} numbers. "
+            f"Received: {constants}. Try Normalization() and adapt(x)."
         )
     with registry.collect_custom():
         info = {
@@ -147,20 +144,20 @@ def packed(model: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def unpacked(top: Field, file: Reader) -> Sequential:
-    """The model that description and arrays hold."""
+    """The model of a description and the arrays of its file."""
     fields = top.table("kind", "model", "seed", "step", "compile")
-    seed, step = fields["seed"].whole(below=2**64), fields["step"].whole()
+    seed, step = fields["seed"].integer(below=2**64), fields["step"].integer()
     model = read_network(fields["model"], file, _weight_names)
     if fields["compile"].value is not None:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
-    _, state = model._built("load_model")
-    model._seed = seed
+    _, state = model._network.require_built("load_model")
+    model._network.seed = seed
     state.step = step
     if "epochs" in file.entries:
         from kurve.callbacks import History
 
-        file.take("epochs", (None,), np.int64)
+        file.claim("epochs", (None,), np.int64)
         model.history = History()
         model.history.epoch = file.read("epochs").tolist()
         model.history.history = read_history(file)
@@ -171,88 +168,89 @@ def unpacked(top: Field, file: Reader) -> Sequential:
 def read_network(
     config: Field, file: Reader, names: Callable[[Sequence[Variable]], list[str]]
 ) -> Sequential:
-    """The network of a configuration, its weights read from the file.
+    """The model of a configuration, its weights read from the file.
 
-    Nothing is allocated before the file is known to hold weights of these shapes, and
-    the weights are read to where they stay.
+    Nothing is allocated before the file is known to have weights of these shapes, and
+    they are read directly into the state.
 
     Args:
-        names: the arrays' names of all weights.
+        names: gives the names of the arrays of all weights.
     """
     from kurve.models import Sequential
 
     fields = config.table("name", "input_shape", "layers", optional=("trainable",))
-    model = Sequential(
-        name=fields["name"].text(),
-        trainable="trainable" not in fields or fields["trainable"].flag(),
+    trainable = "trainable" not in fields or fields["trainable"].boolean()
+    fields["name"].text()
+    model: Sequential = fields["name"].convert(
+        lambda name: Sequential(name=name, trainable=trainable)
     )
-    sizes = [size.whole(1, 2**48) for size in fields["input_shape"].items()]
+    sizes = [size.integer(1, 2**48) for size in fields["input_shape"].items()]
     if not 0 < len(sizes) <= MAX_RANK:
-        raise fields["input_shape"].wrong("it must have 1 to 8 axes")
-    shape = fields["input_shape"].made(lambda _: check_shape(Sequential, sizes))
-    made = [
-        entry.thing(layers.deserialize, layers.serialize)
+        raise fields["input_shape"].error("it must have 1 to 8 axes")
+    shape = fields["input_shape"].convert(lambda _: check_shape(Sequential, sizes))
+    parsed = [
+        entry.object(layers.deserialize, layers.serialize)
         for entry in fields["layers"].items()
     ]
-    if not made:
-        raise fields["layers"].wrong("there are none")
+    if not parsed:
+        raise fields["layers"].error("there are none")
 
     def declare(_: Any) -> None:
-        model._put(shape, made)
-        model._declare(shape)
+        model._network.put(shape, parsed)
+        model._network.declare(shape)
 
-    fields["layers"].made(declare)
+    fields["layers"].convert(declare)
     weights = model.weights
-    places = names(weights)
-    for variable, name in zip(weights, places, strict=True):
-        file.take(name, variable.shape)
+    array_names = names(weights)
+    for variable, name in zip(weights, array_names, strict=True):
+        file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
-        raise fields["layers"].wrong("they hold more constants than the file")
-    fields["layers"].made(lambda _: model._lay_out(shape, values=False))
-    for variable, name in zip(weights, places, strict=True):
+        raise fields["layers"].error("they have too many constants")
+    fields["layers"].convert(lambda _: model._network.lay_out(shape, values=False))
+    for variable, name in zip(weights, array_names, strict=True):
         file.read_into(name, variable.value)
         check_finite(file, name, variable.value)
     return model
 
 
 def compile_from(field: Field, model: Sequential) -> None:
-    """Compile as the field says."""
+    """Compile the model as described."""
     fields = field.table("optimizer", "loss", "metrics", "engine")
-    optimizer = fields["optimizer"].thing(optimizers.deserialize, optimizers.serialize)
-    fields["optimizer"].made(lambda _: optimizer.learning_rates(0, 1))
-    loss = fields["loss"].thing(losses.deserialize, losses.serialize)
-    given: dict[bool, list[metrics.Metric]] = {False: [], True: []}
+    optimizer = fields["optimizer"].object(optimizers.deserialize, optimizers.serialize)
+    fields["optimizer"].convert(lambda _: optimizer.learning_rates(0, 1))
+    loss = fields["loss"].object(losses.deserialize, losses.serialize)
+    by_weighting: dict[bool, list[metrics.Metric]] = {False: [], True: []}
     for item in fields["metrics"].items():
         entry = item.table("weighted", "metric")
-        metric = entry["metric"].thing(metrics.deserialize, metrics.serialize)
-        given[entry["weighted"].flag()].append(metric)
+        metric = entry["metric"].object(metrics.deserialize, metrics.serialize)
+        by_weighting[entry["weighted"].boolean()].append(metric)
     engine = fields["engine"].value
     if engine is not None and fields["engine"].text() not in _ENGINES:
-        raise fields["engine"].wrong(f"it is none of {', '.join(_ENGINES)}")
-    field.made(
+        raise fields["engine"].error(f"it is none of {', '.join(_ENGINES)}")
+    field.convert(
         lambda _: model.compile(
             optimizer,
             loss,
-            metrics=given[False],
-            weighted_metrics=given[True],
+            metrics=by_weighting[False],
+            weighted_metrics=by_weighting[True],
             engine=engine,
         )
     )
 
 
 def read_training(file: Reader, model: Sequential, prefix: str) -> None:
-    """Read the optimizer's vectors, where it has any and had begun to use them."""
+    """Read the optimizer's vectors, if the file has any."""
     if f"{prefix}slots" not in file.entries:
         return
-    plan, state = model._built("load_model")
+    plan, state = model._network.require_built("load_model")
     assert model.optimizer is not None
     starts = np.asarray(model.optimizer.slot_starts, np.float32)
-    file.take(f"{prefix}slots", (len(starts), len(state.params)))
-    file.take(f"{prefix}scalars", (len(model.optimizer.scalar_starts),), np.float64)
-    slots = model._training_state().slots
+    file.claim(f"{prefix}slots", (len(starts), len(state.params)))
+    file.claim(f"{prefix}scalars", (len(model.optimizer.scalar_starts),), np.float64)
+    slots = model._network.training_state().slots
     file.read_into(f"{prefix}slots", slots)
     end = 0
-    for slot in plan.params:  # nothing lies between the variables, whatever a file says
+    for slot in plan.params:  # reset the padding, whatever the file contains
         slots[:, end : slot.offset] = starts[:, None]
         end = slot.end
     slots[:, end:] = starts[:, None]
@@ -260,7 +258,7 @@ def read_training(file: Reader, model: Sequential, prefix: str) -> None:
 
 
 def history_tensors(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
-    """The columns of a history that hold nothing but numbers."""
+    """The columns of a history that contain only numbers."""
     columns = {}
     for name, values in history.items():
         kinds = (int, float, np.integer, np.floating)
@@ -270,11 +268,11 @@ def history_tensors(history: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarra
 
 
 def read_history(file: Reader) -> dict[str, list[float]]:
-    """What `history_tensors` has made arrays of."""
+    """The history from the arrays of `history_tensors`."""
     history: dict[str, list[float]] = {}
     for name in file.entries:
         if name.startswith("history/"):
-            file.take(name, (None,), np.float64)
+            file.claim(name, (None,), np.float64)
             history[name.removeprefix("history/")] = file.read(name).tolist()
     return history
 
@@ -282,11 +280,11 @@ def read_history(file: Reader) -> dict[str, list[float]]:
 def check_finite(file: Reader, name: str, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         field = f"tensors.{name[:80]}"
-        raise Field(file.path, field, None).wrong("it holds NaN or infinity")
+        raise Field(file.path, field, None).error("it contains NaN or infinity")
 
 
 def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) -> str:
-    """The path, which must end so."""
+    """The path, which must have this ending."""
     path = path_name(where, "filepath", filepath, f"model{ending}")
     if not path.endswith(ending):
         raise ValueError(
@@ -297,7 +295,7 @@ def checked_ending(where: str, filepath: str | os.PathLike[str], ending: str) ->
 
 
 def _stem(path: str) -> str:
-    """The path without the ending of a kind of file, if it has one."""
+    """The path without its extension, if it has one."""
     stem, ending = os.path.splitext(path)
     return stem.removesuffix(".weights") if ending[1:].isidentifier() else path
 
@@ -307,16 +305,16 @@ def _constants(model: Sequential) -> list[Variable]:
 
 
 def compile_entry(model: Sequential) -> dict[str, Any] | None:
-    given = model._compilation
-    if given is None:
+    compilation = model._network.compilation
+    if compilation is None:
         return None
-    name = None if given.engine is None else given.engine.name
+    name = None if compilation.engine is None else compilation.engine.name
     return {
-        "optimizer": optimizers.serialize(given.optimizer),
-        "loss": losses.serialize(given.loss),
+        "optimizer": optimizers.serialize(compilation.optimizer),
+        "loss": losses.serialize(compilation.loss),
         "metrics": [
             {"weighted": weighted, "metric": metrics.serialize(metric)}
-            for metric, weighted in given.metrics
+            for metric, weighted in compilation.metrics
         ],
         "engine": name if name in _ENGINES else None,
     }
@@ -338,6 +336,6 @@ def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
         if not np.isfinite(value).all():
             raise ValueError(
                 f"[{where}] weights must be finite. Received: NaN or infinity in "
-                f"{name.removeprefix('weights/')}. Try weights from before that."
+                f"{name.removeprefix('weights/')}. Try earlier weights."
             )
     return tensors

@@ -1,23 +1,18 @@
-"""Layers in a row, with Keras's conventions."""
+"""A stack of layers, with Keras's conventions."""
 
 from __future__ import annotations
 
-import copy
-import os
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kurve import layers as layer_classes
-from kurve.callbacks import History
 from kurve.core import registry, rng
 from kurve.core.arguments import check_flag, check_name, is_integer
 from kurve.core.entries import entries
 from kurve.core.locks import (
     check_readable,
-    check_still_readable,
     check_unlocked,
     modifies,
     reads,
@@ -25,7 +20,6 @@ from kurve.core.locks import (
 from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
 from kurve.data import as_samples
-from kurve.engines import State, aligned_zeros
 from kurve.errors import WrongKindError, lookup
 from kurve.layers.base import (
     Layer,
@@ -33,33 +27,37 @@ from kurve.layers.base import (
     assign_all,
     check_batch_shape,
     check_shape,
-    lower,
 )
 from kurve.layers.core import InputLayer
-from kurve.models.files import format_of
-from kurve.plan import Plan, Shape
-from kurve.training import Trainer
-
-if TYPE_CHECKING:
-    from kurve.diagnosis.report import Diagnosis
+from kurve.models.facade import Facade
+from kurve.plan import Plan
+from kurve.training.network import Network
 
 
 @entries
-class Sequential(Trainer):
-    """Layers in a row: each one's output is the next one's input.
+class Sequential(Facade):
+    """A stack of layers: each one's output is the next one's input.
 
-    The weights come into being as soon as the input's shape is known: from `Input` or
-    `input_shape=` of the first layer, from `build`, or from the data given to `fit`.
-
-        model = Sequential([Input(shape=(1,)), Dense(64, activation="tanh"), Dense(1)])
-        model.compile(optimizer="adam", loss="mse")
-        model.fit(x, y, epochs=10)
-        model.predict(x)
+    The weights are created as soon as the input's shape is known: from `Input` or
+    `input_shape=` of the first layer, from `build`, or from the data passed to `fit`.
 
     Args:
         layers: layers to add; an `Input` may come first.
         trainable: see the property.
-        name: made from the class if None.
+        name: by default from the class.
+
+    Raises:
+        TypeError, ValueError: something other than a layer, or a bad name.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> from kurve.layers import Dense
+        >>> model = kurve.Sequential([kurve.Input((1,)), Dense(8, "tanh"), Dense(1)])
+        >>> model.compile(optimizer="adam", loss="mse")
+        >>> history = model.fit(x, y, epochs=3, verbose=0)
+        >>> model.predict(x, verbose=0).shape
+        (32, 1)
     """
 
     def __init__(
@@ -77,10 +75,8 @@ class Sequential(Trainer):
         self.name = (
             auto_name(type(self)) if name is None else check_name("Sequential", name)
         )
-        self._trainable = check_flag("Sequential", "trainable", trainable)
-        self._layers: list[Layer] = []
-        self._input_shape: Shape | None = None
-        self._seed = rng.next_seed()
+        trainable = check_flag("Sequential", "trainable", trainable)
+        self._network = Network(rng.next_seed(), trainable)
         for layer in layers or []:
             self.add(layer)
 
@@ -89,51 +85,50 @@ class Sequential(Trainer):
     @property
     def layers(self) -> list[Layer]:
         """The layers, without `Input`."""
-        return list(self._layers)
+        return list(self._network.layers)
 
     @property
     def built(self) -> bool:
-        return self._plan is not None
+        return self._network.plan is not None
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights. Setting it sets that of all layers too;
+        """Whether training changes the weights. Setting it also sets it for all layers;
         while it is False, no weight is trained, whatever the layers say.
 
-        The first training after `compile` takes the flags of model and layers as they
-        are then. Where they have changed since, `fit` asks for another `compile`.
+        The first training after `compile` fixes the flags of model and layers. If they
+        change later, `fit` asks for another `compile`.
         """
-        return self._trainable
+        return self._network.trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = check_flag("Sequential", "trainable", value)
-        for layer in self._layers:
-            layer.trainable = self._trainable
-
-    def _trainable_flags(self) -> list[bool]:
-        return [self._trainable, *[layer.trainable for layer in self._layers]]
+        flag = check_flag("Sequential", "trainable", value)
+        self._network.trainable = flag
+        for layer in self._network.layers:
+            layer.trainable = flag
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the batch axis. There is none before the model is built."""
+        """(None, ...) with the batch axis. Undefined before the model is built."""
         return (None, *self._shapes("input_shape").input_shape)
 
     @property
     def output_shape(self) -> tuple[int | None, ...]:
-        """(None, ...) with the batch axis. There is none before the model is built."""
+        """(None, ...) with the batch axis. Undefined before the model is built."""
         return (None, *self._shapes("output_shape").output_shape)
 
     def _shapes(self, name: str) -> Plan:
-        if self._plan is None:
+        plan = self._network.plan
+        if plan is None:
             raise AttributeError(
                 f"[Sequential] the model has no {name} yet, because it is not built. "
                 f"Received: {self!r}. Try Input(shape=(1,)) as first layer."
             )
-        return self._plan
+        return plan
 
     def add(self, layer: Layer) -> None:
-        """Put a layer at the end.
+        """Append a layer.
 
         Raises:
             TypeError: not a layer.
@@ -148,144 +143,86 @@ class Sequential(Trainer):
                 f"Received: {layer!r} of type {type(layer).__name__}. Try Dense(1)."
             )
         refuse_overrides("Sequential", layer)
+        network = self._network
         if isinstance(layer, InputLayer):
-            if self._layers or self._input_shape is not None:
+            if network.layers or network.input_shape is not None:
                 raise ValueError(
                     "[Sequential] Input must be the first layer. Received: Input after "
-                    f"{len(self._layers)} layers. Try a new model that begins with it."
+                    f"{len(network.layers)} layers. Try a new model that starts with "
+                    "it."
                 )
-            self._input_shape = layer.given_input_shape
+            network.input_shape = layer.given_input_shape
             return
-        if any(layer.name == other.name for other in self._layers):
+        if any(layer.name == other.name for other in network.layers):
             raise ValueError(
                 "[Sequential] layers must have different names. "
                 f"Received: a second {layer.name!r}. Try name='{layer.name}_2'."
             )
-        before = self._input_shape
-        if before is None and not self._layers:
-            self._input_shape = layer.given_input_shape or layer.built_shape
-        self._layers.append(layer)
-        if self._input_shape is not None:
+        old_shape = network.input_shape
+        if old_shape is None and not network.layers:
+            network.input_shape = layer.given_input_shape or layer.built_shape
+        network.layers.append(layer)
+        if network.input_shape is not None:
             try:
                 if self.built:
-                    self._rebuild(self._input_shape)
+                    network.build(network.input_shape)
                 else:
-                    self.build((None, *self._input_shape))
+                    self.build((None, *network.input_shape))
             except (TypeError, ValueError):
-                self._layers.pop()
-                self._input_shape = before
+                network.layers.pop()
+                network.input_shape = old_shape
                 raise
 
     def pop(self) -> Layer:
-        """Take the last layer away and return it."""
+        """Remove the last layer and return it."""
         check_unlocked(self, "pop")
-        if not self._layers:
+        if not self._network.layers:
             raise IndexError("[Sequential] there is no layer to pop.")
-        layer = self._layers.pop()
-        if self._state is not None:
-            layer.leave(self._state.params, self._state.buffers)
-        if self._layers and self.built:
-            self._rebuild(self._shapes("input_shape").input_shape)
-        elif not self._layers:
-            self._plan = self._state = self._program = None
-        return layer
+        return self._network.pop()
 
     def build(self, input_shape: Sequence[int | None] | None = None) -> None:
-        """Make the weights. Of a model that is built, nothing changes.
+        """Create the weights. Does nothing if the model is built.
 
         Args:
             input_shape: with the batch axis: (None, 3) for three features.
 
         Raises:
-            ValueError: no layers, no or another input shape, layers that do not fit, or
-                a layer whose trained weights lie in another model already. Model and
-                layers stay as they were.
+            ValueError: there are no layers, the input shape is missing or differs, a
+                layer does not fit, or belongs to another model. Model and layers are
+                unchanged.
         """
         check_readable(self, "build")
-        sample = self._input_shape
+        network = self._network
+        sample = network.input_shape
         if input_shape is not None:
             sample = check_shape(Sequential, tuple(input_shape)[1:])
-            if self._input_shape not in (None, sample):
+            if network.input_shape not in (None, sample):
                 raise ValueError(
-                    f"[build] the model's samples have shape {self._input_shape}. "
+                    f"[build] the model's samples have shape {network.input_shape}. "
                     f"Received: {sample}. Try a new model."
                 )
-        if not self._layers or sample is None:
-            what = "layers" if not self._layers else "an input shape"
+        if not network.layers or sample is None:
+            what = "layers" if not network.layers else "an input shape"
             raise ValueError(
                 f"[build] the model needs {what}. Received: {self!r}. "
                 "Try Sequential([Input(shape=(1,)), Dense(1)])."
             )
         if not self.built:
-            self._rebuild(sample)
-
-    def _rebuild(self, sample: Shape) -> None:
-        """Give all layers their place in flat vectors, and those that have none yet
-        initial weights; the optimizer starts anew."""
-        fresh = [layer for layer in self._layers if not layer.built]
-        try:
-            self._declare(sample)
-            self._lay_out(sample)
-        except (TypeError, ValueError):
-            for layer in fresh:
-                layer.unbuild()
-            raise
-
-    def _declare(self, input_shape: Shape) -> None:
-        """Let the layers say which variables they have, which take no memory yet."""
-        shape = input_shape
-        for layer in self._layers:
-            layer.build((None, *shape))
-            shape = layer.output_sample_shape(shape)
-            layer.check_owner(self)
-
-    def _lay_out(self, input_shape: Shape, values: bool = True) -> None:
-        """Move all variables into two flat vectors; those without a value get one.
-
-        Args:
-            values: False if the caller writes all weights itself.
-        """
-        plan, params, buffers = lower(self._layers, input_shape, self._trainable)
-        state = State(
-            aligned_zeros((plan.params_size,)),
-            aligned_zeros((plan.buffers_size,)),
-            aligned_zeros((0, plan.params_size)),
-            np.zeros(0),
-            0,
-            self._seed,
-        )
-        stream = {id(v): i for i, v in enumerate(self.variables)}
-        views = []
-        for vector, slots, variables in (
-            (state.params, plan.params, params),
-            (state.buffers, plan.buffers, buffers),
-        ):
-            for slot, variable in zip(slots, variables, strict=True):
-                view = vector[slot.offset : slot.end].reshape(slot.shape)
-                if values or variable.role == "constant":
-                    variable.write_to(view, self._seed, stream[id(variable)])
-                views.append((variable, view))
-        before = None if self._state is None else self._state.buffers
-        for variable, view in views:  # only now: an initializer may refuse a shape
-            variable.bind(view, before)
-        self._plan, self._state, self._program = plan, state, None
-        self._planned, self._trained = self._trainable_flags(), None
-        self._input_shape = input_shape
-        for layer in self._layers:
-            layer.owner = weakref.ref(self)
+            network.build(sample)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or index."""
+        layers = self._network.layers
         if index is not None:
-            n = len(self._layers)
+            n = len(layers)
             if not is_integer(index) or not -n <= index < n:
                 raise ValueError(
                     f"[get_layer] index must be an integer from {-n} to {n - 1}, for "
                     f"the {n} layers. Received: index={index!r}. Try model.layers."
                 )
-            return self._layers[index]
+            return layers[index]
         layer: Layer = lookup(
-            "get_layer", "layer", name, {layer.name: layer for layer in self._layers}
+            "get_layer", "layer", name, {layer.name: layer for layer in layers}
         )
         return layer
 
@@ -296,39 +233,34 @@ class Sequential(Trainer):
         batch axis as given. Builds nothing."""
         batch, sample = check_batch_shape(Sequential, input_shape)
         shape: Sequence[int | None] = sample
-        for layer in self._layers:
+        for layer in self._network.layers:
             _, *shape = layer.compute_output_shape((None, *shape))
         return (batch, *shape)
-
-    def _on_compile(self) -> None:
-        """Plan with the flags `trainable` as they are now."""
-        if self._plan is not None:
-            shape = self._plan.input_shape
-            self._plan = lower(self._layers, shape, self._trainable)[0]
-            self._planned = self._trainable_flags()
 
     # ---------------------------------------------------------------- weights
 
     @property
     def variables(self) -> list[Variable]:
         """All variables, constants included."""
-        return [v for layer in self._layers for v in layer.variables]
+        return self._network.variables
 
     @property
     def weights(self) -> list[Variable]:
-        return [v for layer in self._layers for v in layer.weights]
+        return [v for layer in self._network.layers for v in layer.weights]
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        if not self._trainable:
+        if not self.trainable:
             return []
-        return [v for layer in self._layers for v in layer.trainable_weights]
+        return [v for layer in self._network.layers for v in layer.trainable_weights]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        if not self._trainable:
+        if not self.trainable:
             return self.weights
-        return [v for layer in self._layers for v in layer.non_trainable_weights]
+        return [
+            v for layer in self._network.layers for v in layer.non_trainable_weights
+        ]
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
@@ -336,7 +268,7 @@ class Sequential(Trainer):
     @reads
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
-        self._built("get_weights")
+        self._network.require_built("get_weights")
         return [v.numpy() for v in self.weights]
 
     @modifies
@@ -347,7 +279,7 @@ class Sequential(Trainer):
             RuntimeError: the model is not built.
             ValueError: another number of arrays, another shape, or not finite.
         """
-        self._built("set_weights")
+        self._network.require_built("set_weights")
         assign_all(f"model {self.name!r}", self.weights, weights)
 
     def count_params(self) -> int:
@@ -356,8 +288,8 @@ class Sequential(Trainer):
         Raises:
             RuntimeError: the model is not built.
         """
-        self._built("count_params")
-        return sum(layer.count_params() for layer in self._layers)
+        self._network.require_built("count_params")
+        return sum(layer.count_params() for layer in self._network.layers)
 
     @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
@@ -368,55 +300,29 @@ class Sequential(Trainer):
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
         """
-        plan, state = self._built("layer_outputs")
+        plan, state = self._network.require_built("layer_outputs")
         x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
-        outputs = {}
+        engine, outputs = self._network.chosen_engine(), {}
         for i, op in enumerate(plan.ops):
-            x = self.ready_engine().compile(plan.part(i, i + 1)).predict(state, x)
+            x = engine.compile(plan.part(i, i + 1)).predict(state, x)
             outputs[op.layer] = x
         return outputs
-
-    # ---------------------------------------------------------------- looks
-
-    def diagnose(
-        self, x: Any, y: Any, validation_data: Sequence[Any] | None = None
-    ) -> Diagnosis:
-        """What is wrong with the fit, if anything: `print(model.diagnose(x, y))`.
-
-        See `kurve.diagnosis.diagnose`. Changes nothing.
-
-        Args:
-            x, y: the data of `fit`.
-            validation_data: (x, y) that the model was not trained with.
-        """
-        from kurve.diagnosis import diagnose
-
-        return diagnose(self, x, y, validation_data)
-
-    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights."""
-        from kurve.models.summary import summary_text
-
-        (print_fn or print)(summary_text(self, line_length))
-
-    def _repr_html_(self) -> str:
-        from kurve.models.summary import summary_html
-
-        return summary_html(self)
 
     def __repr__(self) -> str:
         return f"<Sequential name={self.name}, built={self.built}>"
 
-    # ---------------------------------------------------------------- files
+    # ---------------------------------------------------------------- copies
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make an equal model without weights."""
-        flag = {} if self._trainable else {"trainable": False}
+        """The configuration, from which `from_config` makes an equal model without its
+        weights."""
+        network = self._network
+        shape = network.input_shape
         return {
-            **flag,
+            **({} if network.trainable else {"trainable": False}),
             "name": self.name,
-            "input_shape": None if self._input_shape is None else [*self._input_shape],
-            "layers": [layer_classes.serialize(layer) for layer in self._layers],
+            "input_shape": None if shape is None else list(shape),
+            "layers": [layer_classes.serialize(layer) for layer in network.layers],
         }
 
     @classmethod
@@ -428,154 +334,37 @@ class Sequential(Trainer):
         """A new model from `get_config`.
 
         Args:
-            custom_objects: classes of one's own by name.
+            custom_objects: custom classes by name.
         """
         with registry.custom_objects(custom_objects):
-            made = [layer_classes.deserialize(entry) for entry in config["layers"]]
+            layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
         model = cls(name=config["name"], trainable=config.get("trainable", True))
-        model._put(config["input_shape"], made)
-        if made and model._input_shape is not None:
-            model.build()
+        model._put(config["input_shape"], layers)
         return model
 
-    def _put(self, input_shape: Sequence[int] | None, layers: Sequence[Layer]) -> None:
-        """Take in all layers of an empty model at once, to be built then."""
-        taken: set[str] = set()
-        for layer in layers:
-            refuse_overrides("Sequential", layer)
-            if layer.name in taken:
-                raise ValueError(
-                    "[Sequential] layers must have different names. "
-                    f"Received: {layer.name!r} twice."
-                )
-            taken.add(layer.name)
-        if input_shape is not None:
-            self._input_shape = check_shape(InputLayer, input_shape)
-        elif layers:
-            self._input_shape = layers[0].given_input_shape or layers[0].built_shape
-        self._layers = list(layers)
+    def _put(self, input_shape: Sequence[int] | None, layers: list[Layer]) -> None:
+        """Set all layers, and build them if the input shape is known."""
+        self._network.put(input_shape, layers)
+        if layers and self._network.input_shape is not None:
+            self.build()
 
     def clone(self) -> Sequential:
-        """A model with the same layers and, if there is one, `compile`, and with
-        initial weights of its own. What no training changes (the mean and variance of
+        """A new model with the same layers and, if there is one, `compile`, and with
+        other initial weights. What no training changes (the mean and variance of
         `Normalization`) is copied."""
-        with registry.collect_custom() as own:
-            config = self.get_config()
-        twin = Sequential.from_config(config, own)
-        for mine, its in zip(self._layers, twin._layers, strict=True):
-            if mine.built and not its.built:
-                its.build(mine.input_shape or ())
-            for variable, other in zip(mine.variables, its.variables, strict=True):
-                if variable.role == "buffer":
-                    other.assign(variable.value)
-        given = self._compilation
-        if given is not None:
-            twin.compile(
-                copy.deepcopy(given.optimizer),
-                given.loss,
-                metrics=[metric for metric, weighted in given.metrics if not weighted],
-                weighted_metrics=[
-                    metric for metric, weighted in given.metrics if weighted
-                ],
-                engine=given.engine,
-            )
-        return twin
+        from kurve.models import cloning
+
+        return cloning.clone(self)
 
     @reads
     def __getstate__(self) -> dict[str, Any]:
-        """What `pickle` and `copy.deepcopy` take: configuration, weights, `compile` and
-        the optimizer's vectors. Of the history, the numbers."""
-        state = self._state
-        with registry.collect_custom() as own:
-            config = self.get_config()
-        return {
-            "config": config,
-            "custom_objects": own,
-            "seed": self._seed,
-            "layers": [
-                (layer.built_shape, [v.numpy() for v in layer.variables])
-                for layer in self._layers
-            ],
-            "compiled": self._compilation,
-            "training": None
-            if state is None
-            else (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
-            "history": None
-            if self.history is None
-            else (list(self.history.epoch), dict(self.history.history)),
-        }
+        """For `pickle` and `copy.deepcopy`: configuration, weights, `compile` and the
+        optimizer's vectors. Of the history, the numbers."""
+        from kurve.models import cloning
 
-    def __setstate__(self, given: Mapping[str, Any]) -> None:
-        Trainer.__init__(self)
-        config = given["config"]
-        self.name, self._layers, self._input_shape = config["name"], [], None
-        self._trainable = config.get("trainable", True)
-        self._seed = given["seed"]
-        with registry.custom_objects(given["custom_objects"]):
-            layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
-        for layer, (shape, values) in zip(layers, given["layers"], strict=True):
-            if shape is not None:
-                layer.build((None, *shape))
-            for variable, value in zip(layer.variables, values, strict=True):
-                variable.assign(value)
-        self._put(config["input_shape"], layers)
-        if layers and self._input_shape is not None:
-            self.build()
-        self._take_up(given["compiled"])
-        if given["training"] is not None and self._state is not None:
-            seed, step, slots, scalars = given["training"]
-            self._seed, self._state.step = seed, step
-            self._state.slots = aligned_zeros(slots.shape)
-            self._state.slots[...] = slots
-            self._state.scalars = scalars.copy()
-        if given["history"] is not None:
-            self.history = History()
-            self.history.epoch, self.history.history = given["history"]
-            self.history.set_model(self)
+        return cloning.snapshot(self)
 
-    @reads
-    def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write configuration, weights and optimizer to a file ending in .kurve, or in
-        .keras or .h5 for Keras.
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from kurve.models import cloning
 
-        Raises:
-            ValueError: another ending; or Keras does not have something of the model.
-        """
-        format_of("save", filepath).save_model(self, filepath)
-
-    def export(
-        self, filepath: str | os.PathLike[str], format: str | None = None
-    ) -> None:
-        """Write the model for programs without Kurve: an ONNX model or a C file. See
-        `kurve.exchange.export.export`.
-
-        Args:
-            filepath: ends in .onnx or .c.
-            format: "onnx" or "c", where the ending does not say so.
-
-        Raises:
-            RuntimeError: the model is not built.
-            ValueError: another ending, or an operation that the format does not know.
-            ImportError: onnx is not installed.
-        """
-        from kurve.exchange.export import export
-
-        lock = check_readable(self, "export")
-        export(self, filepath, format)
-        check_still_readable(self, "export", lock)
-
-    @reads
-    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
-        Keras."""
-        format_of("save_weights", filepath).save_weights(self, filepath)
-
-    @modifies
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Read the weights from a file that `save_weights` or `save` wrote, or Keras.
-
-        Raises:
-            ModelFileError: the file is damaged or does not fit; the model keeps its
-                weights.
-        """
-        format_of("load_weights", filepath).load_weights(self, filepath)
+        cloning.restore(self, state)

@@ -1,7 +1,5 @@
-"""The table that `model.summary()` prints and the one that notebooks show.
-
-Both are laid out like Keras 3's. They read a model's names, shapes and counts only.
-"""
+"""The table that `model.summary()` prints and the one that notebooks show, both laid
+out like Keras 3's."""
 
 from __future__ import annotations
 
@@ -31,15 +29,15 @@ def summary_text(
     """The summary of a model as text, without a newline at its end.
 
     Args:
-        model: what has `name`, `count_optimizer_params()`, `layers` and, each of them,
+        model: has `name`, `count_optimizer_params()` and `layers`, each of which has
             `name`, `output_shape` (None while unbuilt), `count_params()` and lists of
             weights.
-        line_length: width of the table; by default what the terminal holds, at most 88.
+        line_length: width of the table; by default that of the terminal, at most 88.
         encoding: of the stream that will show the text; standard output's by default.
-            Where it has no box-drawing characters the table is drawn in ASCII.
+            Without box-drawing characters the table is drawn in ASCII.
 
     Raises:
-        ValueError: `line_length` leaves a column no room.
+        ValueError: `line_length` is too small.
     """
     if line_length is None:
         columns = shutil.get_terminal_size().columns
@@ -69,10 +67,8 @@ def summary_text(
 
 
 def summary_html(model: Any) -> str:
-    """The summary of a model as an HTML table that needs no style sheet.
-
-    It takes its colours from the page, so that it reads on dark ones too.
-    """
+    """The summary of a model as an HTML table that needs no style sheet. It takes its
+    colours from the page, so that it is readable on dark ones too."""
     cell = "padding:.2em .8em;border-bottom:1px solid rgba(128,128,128,.4)"
     left, right = f"{cell};text-align:left", f"{cell};text-align:right"
     styles = (left, left, right)
@@ -149,7 +145,8 @@ def _rule(parts: str, widths: tuple[int, ...]) -> str:
 def _row(
     fields: tuple[str, str, str], widths: tuple[int, ...], bar: str, more: str
 ) -> list[str]:
-    """A row's lines. Fields wrap at spaces; a word that is too long is cut short."""
+    """The lines of a row. Fields wrap at spaces; a word that is too long is
+    truncated."""
     room = [width - 2 for width in widths]
     columns = [_wrap(*pair, more) for pair in zip(fields, room, strict=True)]
     lines = []

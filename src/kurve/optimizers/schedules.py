@@ -1,8 +1,8 @@
 """Learning rates that change with the step. Names and formulas are Keras's; `OneCycle`
 is torch's.
 
-A schedule is called with a step or an array of steps (the number of updates done) and
-gives the learning rates, float64 of the same shape.
+A schedule is called with a step, the number of updates done, or an array of steps, and
+returns learning rates of the same shape, float64.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from kurve.errors import lookup
 
 
 class LearningRateSchedule(Entrance):
-    """Base class: `__call__(step)` gives the learning rate."""
+    """Base class: `__call__(step)` gives the learning rate of a step, or of an array of
+    steps.
+    """
 
     def __call__(self, step: Any) -> np.ndarray:
         raise NotImplementedError
@@ -67,8 +69,23 @@ class _Decay(LearningRateSchedule):
 
 
 class ExponentialDecay(_Decay):
-    """initial * decay_rate^(step / decay_steps); the exponent rounded down with
-    `staircase`."""
+    """initial * decay_rate^(step / decay_steps).
+
+    Args:
+        initial_learning_rate: the rate at step 0, at least 0.
+        decay_steps: above 0.
+        decay_rate: at least 0.
+        staircase: whether step / decay_steps is rounded down.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.ExponentialDecay(0.1, 100, 0.5)
+        >>> rate([0, 100, 200])
+        array([0.1  , 0.05 , 0.025])
+    """
 
     def __call__(self, step: Any) -> np.ndarray:
         rate = self.decay_rate ** self.progress(step)
@@ -76,8 +93,23 @@ class ExponentialDecay(_Decay):
 
 
 class InverseTimeDecay(_Decay):
-    """initial / (1 + decay_rate * step / decay_steps); the quotient rounded down with
-    `staircase`."""
+    """initial / (1 + decay_rate * step / decay_steps).
+
+    Args:
+        initial_learning_rate: the rate at step 0, at least 0.
+        decay_steps: above 0.
+        decay_rate: at least 0.
+        staircase: whether step / decay_steps is rounded down.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.InverseTimeDecay(0.1, 100, 1.0)
+        >>> rate([0, 100, 300])
+        array([0.1  , 0.05 , 0.025])
+    """
 
     def __call__(self, step: Any) -> np.ndarray:
         divisor = 1.0 + self.decay_rate * self.progress(step)
@@ -85,7 +117,21 @@ class InverseTimeDecay(_Decay):
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
-    """values[0] up to and including step boundaries[0], then values[1], and so on."""
+    """values[0] up to and including step boundaries[0], then values[1], and so on.
+
+    Args:
+        boundaries: increasing numbers of steps.
+        values: learning rates, one more than boundaries.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: other numbers of values, or boundaries that do not increase.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.PiecewiseConstantDecay([100], [0.1, 0.01])
+        >>> rate([100, 101])
+        array([0.1 , 0.01])
+    """
 
     def __init__(
         self,
@@ -93,12 +139,12 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         values: Sequence[float],
         name: str | None = None,
     ) -> None:
-        for given, numbers in (("boundaries", boundaries), ("values", values)):
+        for argument, numbers in (("boundaries", boundaries), ("values", values)):
             listed = isinstance(numbers, (list, tuple)) or np.ndim(numbers) == 1
             if not listed or not all(map(is_number, numbers)):
                 raise ValueError(
-                    f"[PiecewiseConstantDecay] {given} must be a list of finite "
-                    f"numbers. Received: {given}={numbers!r}. "
+                    f"[PiecewiseConstantDecay] {argument} must be a list of finite "
+                    f"numbers. Received: {argument}={numbers!r}. "
                     "Try boundaries=[100], values=[1e-3, 1e-4]."
                 )
         self._label(name)
@@ -123,12 +169,29 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 
 class CosineDecay(LearningRateSchedule):
-    """Half a cosine from the start down to alpha times it, with a linear warm-up.
+    """Half a cosine from the initial rate down to alpha times it, after a linear
+    warm-up.
 
     Without `warmup_target`: initial * ((1 - alpha) (1 + cos(pi s)) / 2 + alpha) with
     s = min(step, decay_steps) / decay_steps. With it: first linear from initial to the
     target in `warmup_steps`, then the cosine down from the target.
     Source: Loshchilov & Hutter 2017 (SGDR).
+
+    Args:
+        initial_learning_rate: at least 0.
+        decay_steps: length of the cosine, above 0.
+        alpha: the last rate as a fraction of the highest, at least 0.
+        warmup_target: the rate after the warm-up; None is no warm-up.
+        warmup_steps: length of the warm-up.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.CosineDecay(0.1, 100)
+        >>> rate([0, 50, 100])
+        array([0.1 , 0.05, 0.  ])
     """
 
     def __init__(
@@ -170,29 +233,35 @@ class CosineDecay(LearningRateSchedule):
 
 
 class OneCycle(LearningRateSchedule):
-    """Up to a large learning rate and down to almost nothing: one cycle, then the end.
+    """One cycle: up to a large learning rate and down to almost zero.
 
-    The first step has max / divisor, step warmup * total_steps - 1 the maximum, and
-    step total_steps - 1, the last one, max / divisor / final_divisor, which is kept
-    after it. Between a and b the rate goes along half a cosine, b + (a - b) (1 +
-    cos(pi s)) / 2, or, with decay="linear", a + (b - a) s, s in [0, 1].
+    The first step has max / divisor, step warmup * total_steps - 1 the maximum, and the
+    last step, total_steps - 1, has max / divisor / final_divisor, which stays from then
+    on. From a to b the rate follows half a cosine, b + (a - b) (1 + cos(pi s)) / 2, or,
+    with decay="linear", a + (b - a) s, with s in [0, 1].
 
-    The large rates in the middle cross flat regions and leave narrow minima, the small
+    The large rates in the middle cross flat regions and leave narrow minima; the small
     ones at the end settle. `kurve.lr_find` finds a maximum.
-    Source: Smith & Topin 2018 (super-convergence); two phases and defaults as in
-    torch.optim.lr_scheduler.OneCycleLR, whose numbers these are.
+    Source: Smith & Topin 2018
+    (super-convergence); phases, defaults and numbers are those of
+    torch.optim.lr_scheduler.OneCycleLR.
 
     Args:
         max_learning_rate: the largest rate.
-        total_steps: number of updates of the whole training: epochs times the batches
-            of an epoch.
-        warmup: share of the steps that lead up to it, in [0, 1].
+        total_steps: number of updates of the whole training: epochs times batches.
+        warmup: fraction of the steps that lead up to the maximum, in [0, 1].
         divisor: maximum over first rate, at least 1.
         final_divisor: first over last rate, at least 1.
-        decay: "cosine" or "linear", for both ways.
+        decay: "cosine" or "linear", up and down.
+        name: a label without an effect, as in Keras.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: an argument out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.OneCycle(0.1, total_steps=100)
+        >>> rate([0, 29, 99])
+        array([4.e-03, 1.e-01, 4.e-07])
     """
 
     def __init__(
@@ -216,10 +285,10 @@ class OneCycle(LearningRateSchedule):
                 )
         if not is_number(warmup) or not 0.0 <= warmup <= 1.0:
             raise ValueError(
-                "[OneCycle] warmup must be a share of the steps, in [0, 1]. "
+                "[OneCycle] warmup must be a fraction of the steps, in [0, 1]. "
                 f"Received: {warmup!r}. Try warmup=0.3."
             )
-        lookup("OneCycle", "decay", decay, _WAYS)
+        lookup("OneCycle", "decay", decay, _CURVES)
         self.max_learning_rate, self.total_steps = max_learning_rate, total_steps
         self.warmup, self.divisor, self.final_divisor = warmup, divisor, final_divisor
         self.decay = decay
@@ -228,13 +297,13 @@ class OneCycle(LearningRateSchedule):
         step = np.asarray(step, dtype=np.float64)
         top, end = self.warmup * self.total_steps - 1.0, self.total_steps - 1.0
         highest, first = self.max_learning_rate, self.max_learning_rate / self.divisor
-        way = _WAYS[self.decay]
+        curve = _CURVES[self.decay]
         up = step / top if top > 0.0 else np.ones_like(step)
         down = np.clip((step - top) / (end - top), 0.0, 1.0) if end > top else 1.0
         return np.where(
             step <= top,
-            way(first, highest, up),
-            way(highest, first / self.final_divisor, down),
+            curve(first, highest, up),
+            curve(highest, first / self.final_divisor, down),
         )
 
 
@@ -246,7 +315,7 @@ def _linear(a: float, b: float, s: Any) -> Any:
     return a + (b - a) * s
 
 
-_WAYS = {"cosine": _cosine, "linear": _linear}
+_CURVES = {"cosine": _cosine, "linear": _linear}
 
 CLASSES: dict[str, type[LearningRateSchedule]] = {
     cls.__name__: cls
@@ -266,12 +335,12 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
-    """The schedule that `serialize` has described."""
+    """The schedule of a `serialize`."""
     cls = registry.find(
         "optimizers", "schedule", config["class_name"], CLASSES, LearningRateSchedule
     )
-    made: LearningRateSchedule = cls(**config["config"])
-    return made
+    schedule: LearningRateSchedule = cls(**config["config"])
+    return schedule
 
 
 def _check_positive(

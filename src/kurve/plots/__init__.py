@@ -1,9 +1,9 @@
-"""Pictures of training, of fits and of images. They need matplotlib: pip install
+"""Plots of training, of fits and of images. They need matplotlib: pip install
 "kurve[plot]".
 
-Nothing global is changed: no rcParams, no style. What belongs to the page (text, the
-truth, a zero line) takes the colour of the style's text, so that the pictures read on
-dark styles too; what belongs to the model has colours that read on both.
+No global setting is changed: neither rcParams nor the style. Reference marks (text, the
+truth, a zero line) take the text colour of the style, so that plots are readable on
+dark styles too; the colours of the model's output are readable on both.
 """
 
 from kurve.plots.drawing import COLOURS as COLOURS

@@ -1,4 +1,4 @@
-"""What plots of a model ask of their arguments."""
+"""Checks of the arguments of plots of a model."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:
             f"Received: {name}.shape={array.shape}. Try a shape of (n,) or (n, k)."
         )
     if not np.isfinite(array).all():
-        first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
-            f"[{where}] {name} must be finite. Received: {array[first]} at "
-            f"{name}{list(first)}. Try leaving such rows out."
+            f"[{where}] {name} must be finite. Received: {array[index]} at "
+            f"{name}{list(index)}. Try removing such rows."
         )
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
@@ -44,11 +44,11 @@ def check_data(
     if targets.ndim != 2:
         raise ValueError(
             f"[{where}] {y_name} must be (n,) or (n, outputs). "
-            f"Received: {y_name}.shape={targets.shape}. Try one column an output."
+            f"Received: {y_name}.shape={targets.shape}. Try one column per output."
         )
     if len(inputs) != len(targets):
         raise ValueError(
-            f"[{where}] {x_name} and {y_name} must have as many rows as each other. "
+            f"[{where}] {x_name} and {y_name} must have the same number of rows. "
             f"Received: {len(inputs)} and {len(targets)} rows. "
             f"Try {y_name}[:{min(len(inputs), len(targets))}]."
         )
@@ -56,23 +56,23 @@ def check_data(
 
 
 def call(method: Any, points: np.ndarray, **options: Any) -> Any:
-    """What a model says of points without names of columns; its warning that they have
-    none is not for the user, whose frame had them."""
+    """Call a method of a model with points that have lost their column names; its
+    warning about that is suppressed, because the user's data frame had them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         return method(points, **options)
 
 
 def check_columns(where: str, model: Any, name: str, x: Any) -> None:
-    """Refuse a data frame with other columns than the model was trained with."""
+    """Reject a data frame with other columns than the model was trained with."""
     known = getattr(model, "feature_names_in_", None)
     if known is None or not is_frame(x):
         return
-    given = refuse_equal_names(where, name, x)
-    if given != list(known):
+    columns = refuse_equal_names(where, name, x)
+    if columns != list(known):
         raise ValueError(
             f"[{where}] {name} must have the columns of the training data in their "
-            f"order. Received: {given}. Try {name}[{list(known)}]."
+            f"order. Received: {columns}. Try {name}[{list(known)}]."
         )
 
 
@@ -80,14 +80,14 @@ def predict(
     model: Any, points: np.ndarray, targets: np.ndarray, where: str = "plot_fit"
 ) -> np.ndarray:
     """Predictions (n, outputs)."""
-    quiet = "verbose" in inspect.signature(model.predict).parameters
-    output = call(model.predict, points, **({"verbose": 0} if quiet else {}))
+    verbose = "verbose" in inspect.signature(model.predict).parameters
+    output = call(model.predict, points, **({"verbose": 0} if verbose else {}))
     predicted = np.asarray(output, dtype=np.float64)
     if predicted.ndim == 1:
         predicted = predicted.reshape(-1, 1)
     if predicted.shape != (len(points), targets.shape[1]):
         raise ValueError(
-            f"[{where}] expected y to have as many columns as the model has outputs. "
+            f"[{where}] y must have one column for each output of the model. "
             f"Received: y.shape={targets.shape}, predictions of shape "
             f"{predicted.shape}. Try plot_history for a classifier."
         )

@@ -1,4 +1,4 @@
-"""What all plots are drawn with: colours, Axes, panels."""
+"""What all plots share: colours, Axes, panels."""
 
 from __future__ import annotations
 
@@ -35,17 +35,12 @@ def axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
 
 
 def divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
-    """Divide the place of `ax` into panels, one below the other, `ax` the first."""
+    """Divide the area of `ax` into panels, one below the other; `ax` is the first."""
     if len(heights) == 1:
         return [ax]
     figure = ax.get_figure()
     assert figure is not None
-    place = ax.get_subplotspec()
-    if place is None:  # placed by hand: a grid over the same rectangle
-        box = ax.get_position()
-        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
-        place = figure.add_gridspec(1, 1, **sides)[0]
-    grid = place.subgridspec(len(heights), 1, height_ratios=heights)
+    grid = _area(ax).subgridspec(len(heights), 1, height_ratios=heights)
     ax.set_subplotspec(grid[0])
     below = range(1, len(heights))
     panels = [ax, *(figure.add_subplot(grid[i], sharex=ax) for i in below)]
@@ -54,24 +49,31 @@ def divide(ax: Axes, heights: Sequence[float]) -> list[Axes]:
 
 
 def grid(ax: Axes, count: int, width: int) -> list[Axes]:
-    """Divide the place of `ax` into panels, `width` in a row, `ax` the first."""
+    """Divide the area of `ax` into panels, `width` in a row; `ax` is the first."""
     if count == 1:
         return [ax]
     figure = ax.get_figure()
     assert figure is not None
-    place = ax.get_subplotspec()
-    if place is None:
-        box = ax.get_position()
-        sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
-        place = figure.add_gridspec(1, 1, **sides)[0]
-    grid = place.subgridspec(-(-count // width), width)
+    grid = _area(ax).subgridspec(-(-count // width), width)
     ax.set_subplotspec(grid[0, 0])
-    places = [divmod(i, width) for i in range(1, count)]
-    return [ax, *(figure.add_subplot(grid[i, j], sharey=ax) for i, j in places)]
+    cells = [divmod(i, width) for i in range(1, count)]
+    return [ax, *(figure.add_subplot(grid[i, j], sharey=ax) for i, j in cells)]
+
+
+def _area(ax: Axes) -> Any:
+    """The cell of the grid in which `ax` lies."""
+    cell = ax.get_subplotspec()
+    if cell is not None:
+        return cell
+    # Axes that were positioned by hand: a grid over the same rectangle.
+    figure, box = ax.get_figure(), ax.get_position()
+    assert figure is not None
+    sides = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+    return figure.add_gridspec(1, 1, **sides)[0]
 
 
 def tidy(ax: Axes, legend: bool = True) -> None:
-    """What all panels have: no box, a faint grid, the legend above the data."""
+    """The look of all panels: no box, a faint grid, the legend above the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(True, color=GREY, alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
@@ -88,14 +90,14 @@ def tidy(ax: Axes, legend: bool = True) -> None:
 
 
 def ink() -> Any:
-    """The colour of the style's text."""
+    """The text colour of the current style."""
     from matplotlib import rcParams
 
     return rcParams["text.color"]
 
 
 def points(ax: Axes, across: np.ndarray, values: np.ndarray, label: str | None) -> None:
-    """One series of dots for each output, in the colour of its prediction."""
+    """Draw a series of dots for each output, in the colour of its prediction."""
     count = values.shape[1]
     for number in range(count):
         ax.plot(

@@ -1,4 +1,4 @@
-"""What a model has learnt: data, truth, prediction and what is left over."""
+"""`plot_fit`: data, truth, prediction and residuals of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GRID = 1000
-"""Points of a curve that the caller gave no points for."""
+"""Points of a curve for which the caller gave none."""
 
 
 @entry
@@ -35,12 +35,12 @@ def plot_fit(
     ax: Axes | None = None,
     residuals: bool = True,
 ) -> Axes:
-    """Draw what a model has learnt: data, truth, prediction and what is left over.
+    """Draw what a model has learned: data, truth, prediction and residuals.
 
     With one feature the prediction is a curve over x. With several it is drawn against
-    the true value, where a perfect model is the diagonal. A model that knows how sure
-    it is (`predict_interval`) gets its 90 % interval for one feature and one output,
-    and one that knows its limits (`extrapolates`) a mark where it guesses.
+    the true value, where a perfect model is the diagonal. If the model has
+    `predict_interval`, its 90 % interval is drawn for one feature and one output; if it
+    has `extrapolates`, the points outside its training data are marked.
 
     Args:
         model: anything with `predict(x)`; best a `kurve.Regressor`.
@@ -49,9 +49,9 @@ def plot_fit(
         test_x: where to predict; by default a dense grid over the range of x or, with
             several features, x itself.
         test_y: the truth at test_x.
-        ax: where to draw; its lower quarter goes to the residuals. A new figure by
+        ax: where to draw; the residuals take its lower quarter. A new figure by
             default.
-        residuals: draw true minus predicted below, for the test data where test_y is
+        residuals: draw true minus predicted below, for the test data if test_y is
             given, else for the training data.
 
     Returns:
@@ -59,8 +59,16 @@ def plot_fit(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: an argument is not what it should be (numbers, a model, Axes).
-        ValueError: arrays are empty, not finite or of shapes that do not fit.
+        TypeError: an argument of a wrong type (numbers, a model, Axes).
+        ValueError: arrays are empty, not finite, or of shapes that do not match.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_fit(model, x, y)
     """
     check_model("plot_fit", model)
     check_columns("plot_fit", model, "x", x)
@@ -76,7 +84,7 @@ def plot_fit(
     panels = drawing.divide(ax, [3, 1]) if residuals else [ax]
     if one_feature:
         _draw_curve(ax, (inputs, targets), (points, truth, predicted))
-        _draw_trust(ax, model, points, single=targets.shape[1] == 1)
+        _draw_uncertainty(ax, model, points, single=targets.shape[1] == 1)
         across = np.broadcast_to(known[0].reshape(-1, 1), fitted.shape)
         panels[-1].set_xlabel("x")
     else:
@@ -96,11 +104,11 @@ def _check_test(
     test_y: Any,
     one_feature: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The points to predict at, in order where they make a curve, and their truth."""
+    """The points to predict at, sorted if they make a curve, and their true targets."""
     if test_x is None:
         if test_y is not None:
             raise ValueError(
-                "[plot_fit] test_y needs test_x, the points where it is the truth. "
+                "[plot_fit] test_y needs test_x, the points to which it belongs. "
                 "Received: test_x=None. Try plot_fit(..., test_x=..., test_y=...)."
             )
         if not one_feature:
@@ -126,7 +134,7 @@ def _check_test(
         )
     if points.shape[1:] != inputs.shape[1:]:
         raise ValueError(
-            "[plot_fit] test_x must have rows of the shape of those of x. Received: "
+            "[plot_fit] test_x must have rows of the same shape as x. Received: "
             f"test_x.shape={points.shape}, x.shape={inputs.shape}. "
             "Try the same features in both."
         )
@@ -164,7 +172,9 @@ def _draw_curve(
             linewidth=2.4,
             label=drawing.numbered("prediction", number, count),
         )
-    if truth is not None:  # dashed and on top: a perfect fit leaves both visible
+    if (
+        truth is not None
+    ):  # dashed and on top, so that both stay visible in a perfect fit
         lines = ax.plot(
             across, truth, color=drawing.ink(), linewidth=1.1, linestyle="--"
         )
@@ -174,14 +184,14 @@ def _draw_curve(
 
 
 def _outside(model: Any, points: np.ndarray) -> np.ndarray:
-    """Where the model says that it guesses: bool (n,), all False if it cannot say."""
+    """Where the model extrapolates, bool (n,); all False if it cannot tell."""
     if not callable(getattr(model, "extrapolates", None)):
         return np.zeros(len(points), bool)
     return np.asarray(call(model.extrapolates, points), bool)
 
 
-def _draw_trust(ax: Axes, model: Any, points: np.ndarray, single: bool) -> None:
-    """The interval of the prediction, and a shade where the model guesses."""
+def _draw_uncertainty(ax: Axes, model: Any, points: np.ndarray, single: bool) -> None:
+    """Draw the prediction interval, and shade where the model extrapolates."""
     across = points.reshape(-1)
     if single and callable(getattr(model, "predict_interval", None)):
         low, high = np.asarray(call(model.predict_interval, points, coverage=0.9)).T

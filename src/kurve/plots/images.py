@@ -1,4 +1,4 @@
-"""Pictures of pictures: what was taken for what, filters and feature maps."""
+"""Plots of images, confusion matrices, filters and feature maps."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from kurve.training.batching import check_count
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST = 25
-"""Pictures that `plot_images` draws."""
+COUNT = 25
+"""Images that `plot_images` draws by default."""
 
 GREYS = "gray_r"
-"""Ink on paper, as digits are written."""
+"""Black on white, as digits are written."""
 
-MOST_MAPS = 64
+MAX_MAPS = 64
 """Filters and feature maps that are drawn."""
 
-MOST_NUMBERS = 25
-"""Classes of a confusion matrix whose numbers are written."""
+MAX_NUMBERED = 25
+"""Classes up to which the numbers of a confusion matrix are written."""
 
 
 @entry
@@ -34,19 +34,19 @@ def plot_images(
     y_true: Any = None,
     y_pred: Any = None,
     class_names: Sequence[str] | None = None,
-    count: int = MOST,
+    count: int = COUNT,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the first pictures, each with its class and the one it was taken for.
+    """Draw the first images, each with its true and its predicted class.
 
         wrong = guess != y_test
         plot_images(x_test[wrong], y_test[wrong], guess[wrong])
 
     Args:
-        images: (n, H, W), (n, H, W, 1), or colours (n, H, W, 3), bytes or in [0, 1].
+        images: (n, H, W), (n, H, W, 1), or (n, H, W, 3) in colour; uint8, or in [0, 1].
         y_true, y_pred: class numbers (n,), or None.
         class_names: the classes' names, by their numbers.
-        count: most pictures to draw.
+        count: maximum number of images to draw.
         ax: where to draw; it is divided. A new figure by default.
 
     Returns:
@@ -54,7 +54,11 @@ def plot_images(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError, ValueError: no pictures, another shape, another number of classes.
+        TypeError, ValueError: no images, a wrong shape or number of classes.
+
+    Example:
+        >>> images = np.zeros((4, 8, 8))
+        >>> figure = kurve.plots.plot_images(images, y_true=[0, 1, 0, 1], count=4)
     """
     check_count("plot_images", "count", count, 1)
     pictures = _pictures("plot_images", images)[:count]
@@ -62,9 +66,9 @@ def plot_images(
     titles, colours = [""] * len(pictures), [ink()] * len(pictures)
     known = {"y_true": y_true, "y_pred": y_pred}
     classes = {
-        name: _classes(name, given, len(images))[: len(pictures)]
-        for name, given in known.items()
-        if given is not None
+        name: _classes(name, values, len(images))[: len(pictures)]
+        for name, values in known.items()
+        if values is not None
     }
     for i in range(len(pictures)):
         names = [_name(numbers[i], class_names) for numbers in classes.values()]
@@ -86,8 +90,8 @@ def plot_images(
 def plot_confusion_matrix(
     matrix: Any, class_names: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw a confusion matrix: a row for each class, its colours the shares of what the
-    class was taken for, its numbers as they are.
+    """Draw a confusion matrix, a row for each true class: colours show the fractions of
+    a row, the numbers are those of the matrix.
 
     Args:
         matrix: (k, k) of `metrics.confusion_matrix`.
@@ -96,8 +100,11 @@ def plot_confusion_matrix(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError, ValueError: not a square matrix of numbers of at least 0; names that
-            do not fit.
+        TypeError, ValueError: not a square matrix of nonnegative numbers; names that do
+            not match it.
+
+    Example:
+        >>> figure = kurve.plots.plot_confusion_matrix([[5, 1], [0, 4]])
     """
     where = "plot_confusion_matrix"
     try:
@@ -127,34 +134,34 @@ def plot_confusion_matrix(
     from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
     sums = numbers.sum(axis=1, keepdims=True)
-    shares = np.divide(numbers, sums, out=np.zeros(numbers.shape), where=sums > 0)
+    fractions = np.divide(numbers, sums, out=np.zeros(numbers.shape), where=sums > 0)
     colour = to_rgba(COLOURS[0])
     colours = LinearSegmentedColormap.from_list(
-        "shares", [(*colour[:3], 0.0), (*colour[:3], 0.75), colour]
+        "fractions", [(*colour[:3], 0.0), (*colour[:3], 0.75), colour]
     )
-    # The root, because one in a hundred should be seen beside ninety-nine.
-    ax.imshow(np.sqrt(shares), cmap=colours, vmin=0.0, vmax=1.0)
+    # The square root, so that one in a hundred is visible beside ninety-nine.
+    ax.imshow(np.sqrt(fractions), cmap=colours, vmin=0.0, vmax=1.0)
     upright = max(map(len, names)) <= 3
     ax.set_xticks(range(size), names, rotation=0 if upright else 90)
     ax.set_yticks(range(size), names)
     ax.set(xlabel="predicted", ylabel="true")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    if size <= MOST_NUMBERS:
+    if size <= MAX_NUMBERED:
         for (i, j), number in np.ndenumerate(numbers):
             if number:
                 text = f"{number:d}" if numbers.dtype.kind in "iu" else f"{number:.2g}"
-                shade = "white" if shares[i, j] > 0.5 else ink()
+                shade = "white" if fractions[i, j] > 0.5 else ink()
                 ax.text(j, i, text, ha="center", va="center", color=shade, fontsize=8)
     return ax
 
 
 @entry
 def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the kernels of a convolution: what each of its filters looks for.
+    """Draw the kernels of a convolution: what each of its filters responds to.
 
-    Kernels of 1 or 3 channels (colours) have a panel each; of others every channel has,
-    filter after filter.
+    A kernel of 1 or 3 channels (colours) has one panel; of others, each channel of each
+    filter has one.
 
     Args:
         model: a built Sequential.
@@ -165,6 +172,11 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
         ImportError: matplotlib is not installed.
         TypeError: not a model.
         ValueError: no such layer.
+
+    Example:
+        >>> layer = kurve.layers.Conv2D(4, 3)
+        >>> model = kurve.Sequential([kurve.Input((8, 8, 1)), layer])
+        >>> figure = kurve.plots.plot_filters(model)
     """
     _check_model("plot_filters", model)
     kernel = _convolution("plot_filters", model, layer).get_weights()[0]
@@ -175,21 +187,28 @@ def plot_filters(model: Any, layer: str | None = None, ax: Axes | None = None) -
         titles = [""] * count
     else:
         pictures = kernel.transpose(3, 2, 0, 1).reshape(-1, height, width)
-        titles = [""] * count if channels == 1 else [
-            f"{o}, {i}" for o in range(count) for i in range(channels)
-        ]  # fmt: skip
+        titles = (
+            [""] * count
+            if channels == 1
+            else [f"{o}, {i}" for o in range(count) for i in range(channels)]
+        )
     largest = float(np.abs(kernel).max())
     return _panels(
-        "plot_filters", pictures[:MOST_MAPS], titles, ax, "RdBu_r",
-        vmin=-largest, vmax=largest,
-    )  # fmt: skip
+        "plot_filters",
+        pictures[:MAX_MAPS],
+        titles,
+        ax,
+        "RdBu_r",
+        vmin=-largest,
+        vmax=largest,
+    )
 
 
 @entry
 def plot_feature_maps(
     model: Any, image: Any, layer: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw what each filter of a layer makes of a picture, on one scale.
+    """Draw the output of each filter of a layer for an image, all on one scale.
 
     Args:
         model: a built Sequential.
@@ -200,8 +219,13 @@ def plot_feature_maps(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: not a model, or an image of text.
-        ValueError: no such layer, or an image of another shape.
+        TypeError: not a model, or an image that is not numeric.
+        ValueError: no such layer, or an image of a wrong shape.
+
+    Example:
+        >>> layer = kurve.layers.Conv2D(4, 3)
+        >>> model = kurve.Sequential([kurve.Input((8, 8, 1)), layer])
+        >>> figure = kurve.plots.plot_feature_maps(model, np.zeros((8, 8, 1)))
     """
     _check_model("plot_feature_maps", model)
     name = (
@@ -218,57 +242,62 @@ def plot_feature_maps(
             f"channels). Received: {name!r}, with shape {maps.shape}. "
             "Try the name of a convolution."
         )
-    pictures = np.moveaxis(maps, -1, 0)[:MOST_MAPS]
+    pictures = np.moveaxis(maps, -1, 0)[:MAX_MAPS]
     return _panels(
-        "plot_feature_maps", pictures, [""] * len(pictures), ax, "viridis",
-        vmin=maps.min(), vmax=maps.max(),
-    )  # fmt: skip
+        "plot_feature_maps",
+        pictures,
+        [""] * len(pictures),
+        ax,
+        "viridis",
+        vmin=maps.min(),
+        vmax=maps.max(),
+    )
 
 
 def _pictures(where: str, images: Any) -> np.ndarray:
-    """Pictures as (n, H, W) or, of colours, (n, H, W, 3) in [0, 1] or bytes."""
+    """Images as (n, H, W) or, in colour, (n, H, W, 3) in [0, 1] or uint8."""
     pictures = as_numbers(where, "images", images)
     if pictures.ndim == 4 and pictures.shape[-1] == 1:
         pictures = pictures[..., 0]
     colours = pictures.ndim == 4 and pictures.shape[-1] == 3
     if not (pictures.ndim == 3 or colours):
         raise ValueError(
-            f"[{where}] images must have shape (n, height, width), with 1 or 3 "
-            f"channels behind it or none. Received: shape {pictures.shape}. "
+            f"[{where}] images must have shape (n, height, width), or a fourth axis of "
+            f"1 or 3 channels. Received: shape {pictures.shape}. "
             "Try images[None] for a single one."
         )
     if not pictures.size:
         raise ValueError(
-            f"[{where}] there must be an image. Received: shape {pictures.shape}. "
-            "Try at least one."
+            f"[{where}] there must be at least one image. Received: shape "
+            f"{pictures.shape}. Try images of shape (n, height, width)."
         )
     if pictures.dtype == np.uint8:
         return pictures
     return np.clip(pictures, 0.0, 1.0) if colours else pictures.astype(np.float64)
 
 
-def _classes(name: str, given: Any, count: int) -> np.ndarray:
-    classes = as_array("plot_images", name, given)
+def _classes(name: str, values: Any, count: int) -> np.ndarray:
+    classes = as_array("plot_images", name, values)
     if classes.shape == (count, 1):
         classes = classes[:, 0]
     if classes.shape != (count,):
         raise ValueError(
-            f"[plot_images] {name} must hold a class for each of the {count} images. "
+            f"[plot_images] {name} must have a class for each of the {count} images. "
             f"Received: shape {classes.shape}. Try {name}.argmax(axis=1) for "
             "probabilities."
         )
     return classes
 
 
-def _class_names(where: str, given: Any) -> list[str] | None:
-    if given is None:
+def _class_names(where: str, names: Any) -> list[str] | None:
+    if names is None:
         return None
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(
             f"[{where}] class_names must be a list of names. "
-            f"Received: {given!r}. Try class_names=None."
+            f"Received: {names!r}. Try class_names=None."
         )
-    return [str(name) for name in given]
+    return [str(name) for name in names]
 
 
 def _name(number: Any, class_names: Sequence[str] | None) -> str:
@@ -292,21 +321,21 @@ def _check_model(where: str, model: Any) -> None:
 
 def _convolution(where: str, model: Any, name: str | None) -> Any:
     """The layer of that name, or the first one with a kernel for images."""
-    fitting = [
+    convolutions = [
         layer for layer in model.layers if len(getattr(layer, "kernel_size", ())) == 2
     ]
     if name is not None:
         chosen = model.get_layer(name)
-        fitting = [layer for layer in fitting if layer is chosen]
-    if not fitting or not model.built:
+        convolutions = [layer for layer in convolutions if layer is chosen]
+    if not convolutions or not model.built:
         raise ValueError(
             f"[{where}] the model must be built and have "
-            f"{'a convolution' if name is None else f'a convolution {name!r}'} of "
+            f"{'a convolution' if name is None else f'a convolution {name!r}'} for "
             "images. Received: layers "
             f"{', '.join(layer.name for layer in model.layers) or 'none'}. "
             "Try a model with layers.Conv2D."
         )
-    return fitting[0]
+    return convolutions[0]
 
 
 def _panels(
@@ -318,9 +347,8 @@ def _panels(
     inks: Sequence[Any] | None = None,
     **scale: Any,
 ) -> Axes:
-    """A panel for each picture, in rows that make about a square, the last one full
-    if it can be; behind them the scale, if it is not that of the pictures' own pixels.
-    """
+    """Draw a panel for each picture, in rows that make about a square, with a full last
+    row if possible, and beside them the scale, unless it is that of pixels."""
     count = len(pictures)
     root = int(np.ceil(np.sqrt(count)))
     width = min(range(root, root + root // 2 + 1), key=lambda width: -count % width)

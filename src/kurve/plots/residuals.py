@@ -1,4 +1,4 @@
-"""What a model has not learnt, against each input."""
+"""`plot_residuals`: the residuals of a model against each input."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kurve.plots.drawing import GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TENTHS = 10
-"""Parts of an input that have a mean residual of their own."""
+BINS = 10
+"""Parts of an input's range for which the mean residual is drawn."""
 
-MOST_PANELS = 6
+MAX_PANELS = 6
 """Inputs that are drawn."""
 
 
@@ -30,12 +30,12 @@ def plot_residuals(
     columns: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what is left over (true minus predicted) against each input.
+    """Draw the residuals (true minus predicted) against each input.
 
-    Dots are rows, the line is their mean in each tenth of the rows: it lies at 0 where
-    the model has learnt all that follows this input, whatever the noise. The region
-    that `model.diagnose` would name is shaded. Of many inputs the six are drawn whose
-    lines stray farthest.
+    Dots are rows; the line is their mean in each tenth of the rows. It lies at 0 where
+    the model has learned everything that depends on this input, whatever the noise. The
+    region that `model.diagnose` would report is shaded. Of many inputs, the six whose
+    lines deviate most are drawn.
 
     Args:
         model: anything with `predict(x)`.
@@ -50,8 +50,16 @@ def plot_residuals(
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: an argument is not what it should be (numbers, a model, Axes).
-        ValueError: arrays are empty, not finite or of shapes that do not fit.
+        TypeError: an argument of a wrong type (numbers, a model, Axes).
+        ValueError: arrays are empty, not finite, or of shapes that do not match.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_residuals(model, x, y)
     """
     from kurve.diagnosis.fit import worst_region
     from kurve.diagnosis.rows import Rows
@@ -68,10 +76,10 @@ def plot_residuals(
         Rows(inputs, table, targets, targets=targets, predicted=predicted)
     )
     lines = [_binned(values, errors) for values in table.T]
-    strays = [float((means**2).mean(axis=0).max()) for _, means in lines]
+    deviations = [float((means**2).mean(axis=0).max()) for _, means in lines]
     if region is not None:
-        strays[region.column] = np.inf
-    shown = sorted(np.argsort(strays)[::-1][:MOST_PANELS])
+        deviations[region.column] = np.inf
+    shown = sorted(np.argsort(deviations)[::-1][:MAX_PANELS])
     width = 2 if len(shown) == 4 else min(len(shown), 3)
     height = -(-len(shown) // width)
     ax = drawing.axes(where, ax, (max(3.2 * width, 6.0), 0.6 + 2.6 * height))
@@ -82,7 +90,9 @@ def plot_residuals(
             ends = (region.beyond, values.max())
             if not region.above:
                 ends = (values.min(), region.beyond)
-            panel.axvspan(*ends, color=GREY, alpha=0.2, linewidth=0, label="not learnt")
+            panel.axvspan(
+                *ends, color=GREY, alpha=0.2, linewidth=0, label="not learned"
+            )
         across = np.broadcast_to(values[:, None], errors.shape)
         panel.axhline(0.0, color=drawing.ink(), linewidth=1.0)
         drawing.points(panel, across, errors, None)
@@ -114,9 +124,9 @@ def _check_names(columns: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _binned(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of up to ten parts of an input with equally many rows, and the mean error
-    (parts, outputs) in each."""
+    """Centres of up to ten bins of an input with equally many rows, and the mean error
+    (bins, outputs) in each."""
     order = np.argsort(values, kind="stable")
-    parts = np.array_split(order, min(TENTHS, len(order)))
+    parts = np.array_split(order, min(BINS, len(order)))
     middles = np.array([values[part].mean() for part in parts])
     return middles, np.array([errors[part].mean(axis=0) for part in parts])

@@ -1,4 +1,4 @@
-"""Pictures of training: the metrics of a `fit`, the loss over the learning rate."""
+"""Plots of training: the metrics of a `fit`, the loss over the learning rate."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _RISING = ("acc", "auc", "precision", "recall", "r2", "f1")
 def plot_history(history: Any, ax: Axes | None = None) -> Axes:
     """Draw each metric of a `fit` over its epochs, training and validation together.
 
-    Each metric has a panel; the best epoch (of validation, where there is one) is
-    marked. The y axis is logarithmic where a metric is positive and changes by a
+    Each metric has a panel; its best epoch (of validation, if there is any) is marked.
+    The y axis is logarithmic where a metric is positive and changes by a
     factor of 10 or more.
 
     Args:
@@ -38,8 +38,16 @@ def plot_history(history: Any, ax: Axes | None = None) -> Axes:
 
     Raises:
         ImportError: matplotlib is not installed.
-        TypeError: `history` is neither of the two.
-        ValueError: `history` holds no epoch.
+        TypeError: `history` is neither of these.
+        ValueError: `history` has no epoch.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> figure = kurve.plots.plot_history(history)
     """
     curves, epochs = _check_history(history)
     names = [name for name in curves if name.removeprefix("val_") == name]
@@ -64,6 +72,13 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     Raises:
         ImportError: matplotlib is not installed.
         TypeError: `sweep` is something else.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> figure = kurve.plots.plot_sweep(kurve.lr_find(model, x, y, steps=50))
     """
     if not hasattr(sweep, "learning_rates"):
         raise TypeError(
@@ -75,13 +90,13 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
     ax.plot(rates, losses, color=COLOURS[0], linewidth=1.6, label="loss")
     ax.set_xscale("log")
     lowest, start = float(losses.min()), sweep.start
-    # What comes after the fall is too large to show the fall beside it.
-    room = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
+    # The divergence after the fall is cut off, or the fall would not be visible.
+    margin = 0.2 * max(start - lowest, 0.0) + 0.01 * abs(start)
     if lowest > 0.0 and start >= LOG_RANGE * lowest:
         ax.set_yscale("log")
         ax.set_ylim(lowest / 1.5, start * 3.0)
     else:
-        ax.set_ylim(min(lowest, start) - room, start + 2.0 * room)
+        ax.set_ylim(min(lowest, start) - margin, start + 2.0 * margin)
     for rate, label, colour, style in [
         (sweep.suggestion, "suggestion", COLOURS[1], "-"),
         (sweep.diverged, "diverged", GREY, "--"),
@@ -95,7 +110,7 @@ def plot_sweep(sweep: Any, ax: Axes | None = None) -> Axes:
 
 
 def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The lists of a history as arrays, and the number of each epoch, from 1."""
+    """The metrics of a history as arrays, and the number of each epoch, from 1."""
     logs = getattr(history, "history", history)
     if not isinstance(logs, Mapping):
         raise TypeError(
@@ -107,7 +122,7 @@ def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     count = max((len(curve) for curve in curves.values()), default=0)
     if count == 0:
         raise ValueError(
-            "[plot_history] history must hold at least one epoch. "
+            "[plot_history] history must have at least one epoch. "
             f"Received: {dict(logs)}. Try fit(..., epochs=10)."
         )
     epochs = getattr(history, "epoch", None)
@@ -117,14 +132,14 @@ def _check_history(history: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def _check_curve(name: Any, values: Any) -> np.ndarray:
-    """A metric's values, one an epoch."""
+    """A metric's values, one per epoch."""
     try:
         curve = np.asarray(values, np.float64)
     except (TypeError, ValueError):
         curve = np.zeros(())
     if curve.ndim != 1:
         raise TypeError(
-            "[plot_history] history must hold a list of numbers for each metric. "
+            "[plot_history] history must have a list of numbers for each metric. "
             f"Received: {name!r}: {values!r}. Try the .history of what fit returned."
         )
     return curve
@@ -141,8 +156,8 @@ def _draw_metric(
     for key, label, colour in drawn:
         curve = curves[key]
         # validation_freq=k leaves every k-th epoch
-        every = max(len(epochs) // max(len(curve), 1), 1)
-        at = epochs[every - 1 :: every][: len(curve)]
+        stride = max(len(epochs) // max(len(curve), 1), 1)
+        at = epochs[stride - 1 :: stride][: len(curve)]
         marker = "o" if len(curve) == 1 else None
         ax.plot(at, curve, color=colour, label=label, linewidth=1.6, marker=marker)
     if name not in ("lr", "learning_rate"):
@@ -159,7 +174,7 @@ def _draw_metric(
 def _mark_best(
     ax: Axes, name: str, epochs: np.ndarray, curve: np.ndarray, colour: str
 ) -> None:
-    """A ring at the best epoch; the legend says which it is."""
+    """Draw a ring at the best epoch, which the legend names."""
     finite = np.isfinite(curve)
     if not finite.any():
         return

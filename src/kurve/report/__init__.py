@@ -4,13 +4,13 @@
     report.write_report("report.html", model, x, y, test_x, test_y)
 
 It says what was fitted, how good it is on data that it has not seen, beside simple
-rules, and how sure; what it relies on, how it errs and what may be wrong with it.
-Pictures need matplotlib: pip install "kurve[plot]".
+baselines, and how certain that is; which features matter, what the errors look like and
+what may be wrong. Needs Jinja2 and matplotlib: pip install "kurve[report]".
 """
 
 from __future__ import annotations
 
-import html
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,21 @@ if TYPE_CHECKING:
 
 
 def write_report(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
-    """Write `make_report(...)` to a file, whole or not at all."""
+    """Write `make_report(...)` to a file, completely or not at all.
+
+    Args:
+        path: of the file.
+        arguments, options: those of `make_report`.
+
+    Raises:
+        OSError: the file cannot be written.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> kurve.report.write_report("report.html", model, x, y)
+    """
     write_text(path, make_report(*arguments, **options))
 
 
@@ -50,52 +64,61 @@ def make_report(
 
     Args:
         model: a fitted `kurve.Regressor` or `kurve.Classifier`, or anything with
-            `predict` (with `predict_proba` and `classes_`, a classifier); what it
-            cannot do is left out.
+            `predict` (with `predict_proba` and `classes_`, a classifier); sections for
+            which it lacks a method are left out.
         x, y: the data that it was trained on.
-        test_x, test_y: held-out data; without, the page says that its errors are those
-            of training.
+        test_x, test_y: held-out data; without it, the page says that the errors are
+            those of training.
         target: name of y, or of each of its columns.
         source: where the data came from.
-        file: the model's file, for the lines that load it.
-        settings: more lines of what was done.
-        coverage: of the intervals that are drawn and counted.
-        assessments: what `kurve.assessment.assess` said; done here if None.
-        seed: of the bootstrap and the shuffles.
+        file: the model's file, for the code that loads it.
+        settings: further rows for the table on the model, by name.
+        coverage: of the intervals that are drawn and checked.
+        assessments: the result of `kurve.assessment.assess`; computed if None.
+        seed: of the bootstrap and the permutations.
 
     Raises:
-        ImportError: matplotlib is not installed.
-        TypeError, ValueError: no such model; data that it cannot predict.
+        ImportError: Jinja2 or matplotlib is not installed.
+        TypeError, ValueError: not a fitted model; data that it cannot predict.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 64).reshape(32, 2)
+        >>> y = x[:, 0] ** 2
+        >>> model = kurve.Regressor((4,), max_epochs=5, random_state=0).fit(x, y)
+        >>> page = kurve.report.make_report(model, x, y)
+        >>> page.startswith("<!DOCTYPE html>")
+        True
     """
-    require_matplotlib("make_report")
+    require_packages("make_report")
     from kurve.report import details, sections
-    from kurve.report.facts import gather
-    from kurve.report.page import PAGE, STYLE
+    from kurve.report.context import gather
+    from kurve.report.page import render
 
     targets = [target] if isinstance(target, str) else list(target)
-    facts = gather(model, x, y, test_x, test_y, targets, coverage, assessments, seed)
-    words = "class of " if facts.classes is not None else ""
-    title = f"{words}{', '.join(targets)}"
+    context = gather(model, x, y, test_x, test_y, targets, coverage, assessments, seed)
+    prefix = "class of " if context.classes is not None else ""
     parts = [
-        sections.summary(facts, source),
-        sections.scores(facts),
-        *sections.fits(facts),
-        *sections.doubts(facts),
-        *sections.reliance(facts),
-        *details.training(facts),
-        *details.findings(facts),
-        details.columns(facts),
-        details.model(facts, settings, file),
+        sections.summary(context, source),
+        sections.scores(context),
+        *sections.fit(context),
+        *sections.calibration(context),
+        *sections.importance(context),
+        *details.training(context),
+        *details.findings(context),
+        details.columns(context),
+        details.model(context, settings, file),
     ]
-    return PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))
+    page = render("page.html", title=prefix + ", ".join(targets), sections=parts)
+    return str(page)  # text that can be joined to other text
 
 
-def require_matplotlib(where: str) -> None:
-    """Raise ImportError, saying what to install, where there is no matplotlib."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"[{where}] a report needs matplotlib, which is not installed. "
-            f'Received: {error}. Try pip install "kurve[plot]".'
-        ) from None
+def require_packages(where: str) -> None:
+    """Raise ImportError, saying what to install, without Jinja2 or matplotlib."""
+    for package, name in (("matplotlib", "matplotlib"), ("jinja2", "Jinja2")):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ImportError(
+                f"[{where}] a report needs {name}, which is not installed. "
+                f'Received: {error}. Try pip install "kurve[report]".'
+            ) from None

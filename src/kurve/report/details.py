@@ -1,66 +1,59 @@
-"""The sections on training, data and model, each a function of the facts."""
+"""The sections on training, data and model, each a function of the context."""
 
 from __future__ import annotations
 
-import html
-import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.assessment import number
 from kurve.report import figures
-from kurve.report.facts import Facts, some_rows
-from kurve.report.page import picture, row_head, section
+from kurve.report.context import Context, is_numeric, some_rows
+from kurve.report.page import render
 
-DIAGNOSED = 20_000
-"""Rows that the diagnosis looks at."""
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+DIAGNOSED_ROWS = 20_000
+"""Most rows that are diagnosed."""
 
 LISTED_COLUMNS = 60
 
 
-def training(facts: Facts) -> Iterable[str]:
-    """The course of the training."""
-    curves = getattr(facts.model, "history_", None)
-    if isinstance(curves, Mapping):
-        finite = {
+def training(context: Context) -> Iterable[Markup]:
+    """The loss over the epochs."""
+    history = getattr(context.model, "history_", None)
+    if isinstance(history, Mapping):
+        curves = {
             str(name): list(values)
-            for name, values in curves.items()
+            for name, values in history.items()
             if len(values) > 1 and name not in ("learning_rate", "lr")
         }
-        if finite:
-            figure = picture(figures.history(finite))
-            yield section("How it was trained", figure)
+        if curves:
+            yield render("history.html", figure=figures.history(curves))
 
 
-def findings(facts: Facts) -> Iterable[str]:
-    """What the diagnosis says."""
-    call = getattr(facts.model, "diagnose", None)
-    if not callable(call):
+def findings(context: Context) -> Iterable[Markup]:
+    """What the diagnosis finds."""
+    diagnose = getattr(context.model, "diagnose", None)
+    if not callable(diagnose):
         return
-    y = facts.y if facts.y.ndim == 1 or facts.y.shape[1] > 1 else facts.y[:, 0]
-    x, rows = some_rows(facts.x, DIAGNOSED)
-    found = list(call(x, y[rows]))
-    items = "".join(map(_finding, found))
-    body = f"<ul class=findings>{items}</ul>" if items else (
-        "<p>Nothing was found: data, training and predictions look sound.</p>"
-    )  # fmt: skip
-    yield section("What may be wrong", body)
-
-
-def _finding(found: Any) -> str:
-    name, severity = str(found.name).replace("_", " "), html.escape(str(found.severity))
-    parts = [
-        f'<li class="{severity}"><b>{html.escape(name)}</b>',
-        f"<span class=badge>{severity}</span>",
-        f"<p>{html.escape(str(found.message))}</p>",
+    y = context.y
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    x, rows = some_rows(context.x, DIAGNOSED_ROWS)
+    found = [
+        {
+            "name": str(finding.name).replace("_", " "),
+            "severity": str(finding.severity),
+            "message": str(finding.message),
+            "evidence": _evidence(finding.evidence) if finding.evidence else None,
+            "fix": finding.fix,
+        }
+        for finding in diagnose(x, y[rows])
     ]
-    if found.evidence:
-        parts.append(f"<p class=note>{html.escape(_evidence(found.evidence))}</p>")
-    if found.fix:
-        parts.append(f"<pre><code>{html.escape(str(found.fix))}</code></pre>")
-    return " ".join(parts) + "</li>"
+    yield render("findings.html", findings=found)
 
 
 def _evidence(evidence: Any) -> str:
@@ -72,76 +65,61 @@ def _evidence(evidence: Any) -> str:
     return str(evidence)
 
 
-def columns(facts: Facts) -> str:
+def columns(context: Context) -> Markup:
     """The columns of the training data."""
-    return section("The data", _columns_table(facts))
-
-
-def _columns_table(facts: Facts) -> str:
-    rows = []
-    y = facts.y if facts.y.ndim == 2 else facts.y[:, None]
-    parts = [(name, y[:, k], "target") for k, name in enumerate(facts.targets)]
-    parts += [(name, values, "feature") for name, values in facts.columns.items()]
-    for name, values, role in parts[:LISTED_COLUMNS]:
-        cells = _described(values)
-        rows.append(
-            f"<tr>{row_head(name)}<td>{role}</td>"
-            + "".join(f"<td class=n>{html.escape(cell)}</td>" for cell in cells[:-1])
-            + f"<td>{html.escape(cells[-1])}</td></tr>"
-        )
-    headings = "".join(
-        f"<th class=n scope=col>{name}</th>"
-        for name in ("missing", "mean", "deviation", "smallest", "median", "largest")
-    )
-    more = len(parts) - LISTED_COLUMNS
-    note = f"<p class=note>and {more} more features.</p>" if more > 0 else ""
-    return (
-        "<div class=scroll><table class=data><thead><tr><th scope=col>column</th>"
-        f"<th scope=col>role</th>{headings}<th scope=col>values</th></tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        f"<p class=note>Of the {len(facts.y):,} rows of training.</p>{note}"
+    y = context.y if context.y.ndim == 2 else context.y[:, None]
+    parts = [(name, "target", y[:, k]) for k, name in enumerate(context.targets)]
+    parts += [(name, "feature", values) for name, values in context.columns.items()]
+    return render(
+        "columns.html",
+        columns=[
+            {"name": name, "role": role, **_described(values)}
+            for name, role, values in parts[:LISTED_COLUMNS]
+        ],
+        rows=len(context.y),
+        more=len(parts) - LISTED_COLUMNS,
     )
 
 
-def _described(values: np.ndarray) -> list[str]:
-    if values.dtype.kind in "fiu":
+def _described(values: np.ndarray) -> dict[str, Any]:
+    """Missing values, mean, std, minimum, median and maximum of a column as texts, and
+    a summary of its values."""
+    if is_numeric(values):
         known = values[np.isfinite(values)].astype(float)
         if not len(known):
-            return [str(len(values)), "", "", "", "", "", "none"]
-        return [
-            f"{len(values) - len(known)}",
-            *map(number, (known.mean(), known.std(), known.min())),
-            *map(number, (np.median(known), known.max())),
-            "numbers",
-        ]
+            return {"numbers": [str(len(values)), *[""] * 5], "summary": "none"}
+        numbers = known.mean(), known.std(), known.min(), np.median(known), known.max()
+        missing = str(len(values) - len(known))
+        return {"numbers": [missing, *map(number, numbers)], "summary": "numbers"}
     texts = [str(v) for v in values.tolist() if v is not None]
     names, counts = np.unique(np.array(texts or [""]), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shown = ", ".join(f"{names[i]} ({counts[i] / len(values):.0%})" for i in order[:4])
     more = f", {len(names) - 4} more" if len(names) > 4 else ""
-    return [f"{len(values) - len(texts)}", "", "", "", "", "", shown + more]
+    missing = str(len(values) - len(texts))
+    return {"numbers": [missing, *[""] * 5], "summary": shown + more}
 
 
-def model(facts: Facts, settings: Mapping[str, Any] | None, file: str | None) -> str:
+def model(
+    context: Context, settings: Mapping[str, Any] | None, file: str | None
+) -> Markup:
     """What was trained, and how to use it."""
-    return section("The model", _model_table(facts, settings), _loading(facts, file))
-
-
-def _model_table(facts: Facts, settings: Mapping[str, Any] | None) -> str:
-    lines: dict[str, Any] = {"kind": type(facts.model).__name__}
-    models = getattr(facts.model, "models_", None)
+    facts: dict[str, Any] = {"kind": type(context.model).__name__}
+    models = getattr(context.model, "models_", None)
     if models:
-        lines["networks"] = len(models)
-        lines["layers"] = " → ".join(_layer(layer) for layer in models[0].layers)
-        lines["weights"] = f"{models[0].count_params():,} in each network"
-    if hasattr(facts.model, "n_iter_"):
-        lines["epochs"] = facts.model.n_iter_
-    lines |= dict(settings or {})
-    rows = "".join(
-        f"<tr>{row_head(str(key))}<td>{html.escape(str(value))}</td></tr>"
-        for key, value in lines.items()
+        facts["networks"] = len(models)
+        facts["layers"] = " → ".join(_layer(layer) for layer in models[0].layers)
+        facts["weights"] = f"{models[0].count_params():,} in each network"
+    if hasattr(context.model, "n_iter_"):
+        facts["epochs"] = context.model.n_iter_
+    facts |= dict(settings or {})
+    return render(
+        "model.html",
+        facts=facts,
+        file=file,
+        classification=context.classes is not None,
+        coverage=context.coverage,
     )
-    return f"<div class=scroll><table class=data><tbody>{rows}</tbody></table></div>"
 
 
 def _layer(layer: Any) -> str:
@@ -151,19 +129,3 @@ def _layer(layer: Any) -> str:
         return name
     activation = getattr(getattr(layer, "activation", None), "name", "")
     return f"{name} {units}" + (f" {activation}" if activation != "linear" else "")
-
-
-def _loading(facts: Facts, file: str | None) -> str:
-    if file is None:
-        return ""
-    lines = ["from kurve.estimators import load", "", f"model = load({file!r})"]
-    lines.append("model.predict(X)  # X: a table with the features of above, by name")
-    if facts.classes is not None:
-        lines.append("model.predict_proba(X)")
-    else:
-        lines.append(f"model.predict_interval(X, coverage={facts.coverage})")
-    command = f"kurve predict {shlex.quote(file)} new.csv --out predictions.csv"
-    return (
-        f"<h3>Use it</h3><pre><code>{html.escape(chr(10).join(lines))}</code></pre>"
-        f"<pre><code>{html.escape(command)}</code></pre>"
-    )

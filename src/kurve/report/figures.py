@@ -1,7 +1,8 @@
-"""The pictures of a report, as SVG text that stands in the page.
+"""The figures of a report, as SVG that is part of the page.
 
-Ink is the page's text colour (`currentColor`), so that they read on light and on dark;
-the letters are text in the page's font. Clouds of many points are one embedded image.
+Lines and letters have the page's text colour (`currentColor`), so that they are legible
+on light and on dark; the letters are text in the page's font. Scatter plots of many
+points are one embedded image.
 """
 
 from __future__ import annotations
@@ -12,37 +13,40 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.inspection import Calibration, Dependence, Importance, Reliability
 from kurve.plots import COLOURS, GREY, plot_history
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 INK = "#010203"
-"""Drawn with it, shown as currentColor."""
+"""Drawn in this colour, replaced by currentColor."""
 
-NATURAL = 104.0
-"""Largest width of a picture on a screen, in pixels an inch, so that letters are of one
-size on the whole page."""
+PIXELS_PER_INCH = 104.0
+"""Of the largest width of a figure on a screen, so that letters have the same size on
+the whole page."""
 
-MANY = 400
-"""Points from which on a cloud is an image."""
+RASTERIZED = 400
+"""Points above which a scatter plot is an image."""
 
-POINTS = 2000
-"""Points drawn, at most; more only make the cloud darker."""
+MAX_POINTS = 2000
+"""Most points that are drawn; more only make the plot darker."""
 
 LARGEST = 1e300
-"""Size of the numbers that are drawn: beyond, limits and ticks overflow."""
+"""Largest numbers that are drawn: beyond, limits and ticks overflow."""
 
 DATA, MODEL, OTHER, WARNING = GREY, COLOURS[0], COLOURS[2], COLOURS[1]
 
 
 class Canvas:
-    """A figure with axes, its settings in force inside the `with` only."""
+    """A figure with axes; its settings apply only inside the `with`."""
 
     def __init__(self, width: float, height: float, columns: int = 1) -> None:
-        self._size, self._columns = (width, height), columns
+        self._size, self._count = (width, height), columns
 
     def __enter__(self) -> Canvas:
         import matplotlib
@@ -71,22 +75,22 @@ class Canvas:
         )
         layout = ConstrainedLayoutEngine(wspace=0.07)
         self.figure = Figure(figsize=self._size, layout=layout)
-        self.panels = list(self.figure.subplots(1, self._columns, squeeze=False)[0])
+        self.panels = list(self.figure.subplots(1, self._count, squeeze=False)[0])
         return self
 
     def __exit__(self, *what: Any) -> None:
         self._settings.__exit__(*what)
 
-    def svg(self, description: str) -> str:
-        """The picture, to be put into a page as it is."""
-        import html
+    def svg(self, description: str) -> Markup:
+        """The figure as an element of the page."""
+        from markupsafe import Markup, escape
 
         for ax in self.figure.axes:
             _tidy(ax)
         text = io.StringIO()
         keys = ("Date", "Creator", "Format", "Type")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # the page's font has them
+            warnings.filterwarnings("ignore", "Glyph")  # missing here, not on the page
             self.figure.savefig(
                 text, format="svg", transparent=True, metadata=dict.fromkeys(keys)
             )
@@ -95,21 +99,23 @@ class Canvas:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
         svg = re.sub(r' id="[A-Za-z_.0-9]+_\d+"', "", svg)
-        size = f"max-width:{self._size[0] * NATURAL:.0f}px"
+        size = f"max-width:{self._size[0] * PIXELS_PER_INCH:.0f}px"
         svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
         svg = svg.replace(INK, "currentColor")
-        label = html.escape(description, quote=True)
-        mark = f'<svg role="img" style="{size}" aria-label="{label}" '
-        return svg.replace("<svg ", mark, 1).strip()
+        start = f'<svg role="img" style="{size}" aria-label="{escape(description)}" '
+        return Markup(svg.replace("<svg ", start, 1).strip())
 
 
-def _if_drawable(draw: Callable[..., str]) -> Callable[..., str]:
-    """The picture, or a sentence where a number in it is too large to be drawn."""
+def _if_drawable(draw: Callable[..., Markup]) -> Callable[..., Markup]:
+    """The figure, or a sentence if a number in it is too large to be drawn."""
 
     @functools.wraps(draw)
-    def drawn(*arguments: Any) -> str:
+    def drawn(*arguments: Any) -> Markup:
         if any(map(_too_large, arguments)):
-            return f"<p class=note>Not drawn: numbers beyond {LARGEST:g}.</p>"
+            from markupsafe import Markup
+
+            note = "<p class=note>Not drawn: numbers beyond {:g}.</p>"
+            return Markup(note).format(LARGEST)
         return draw(*arguments)
 
     return drawn
@@ -135,8 +141,8 @@ def curve(
     bounds: np.ndarray | None,
     names: tuple[str, str],
     coverage: float,
-) -> str:
-    """One feature: the data, the curve with its interval, and where no data was."""
+) -> Markup:
+    """One feature: the data, the curve and its interval, and where no data was."""
     with Canvas(7.2, 4.0) as canvas:
         ax = canvas.panels[0]
         low, high = float(np.nanmin(x)), float(np.nanmax(x))
@@ -144,20 +150,26 @@ def curve(
         for i, (start, end) in enumerate(((grid[0], low), (high, grid[-1]))):
             label = "outside the data" if i == 0 else None
             ax.axvspan(start, end, color=WARNING, alpha=0.13, linewidth=0, label=label)
-        _cloud(ax, x, y, DATA, "training data")
+        _scatter(ax, x, y, DATA, "training data")
         if test is not None:
-            _cloud(ax, *test, OTHER, "held-out data", hollow=True)
+            _scatter(ax, *test, OTHER, "held-out data", hollow=True)
         if bounds is not None:
+            label = f"{coverage:.0%} interval"
+            low_end, high_end = bounds.T
             ax.fill_between(
-                grid, bounds[:, 0], bounds[:, 1], color=MODEL, alpha=0.22, linewidth=0,
-                label=f"{coverage:.0%} interval",
-            )  # fmt: skip
+                grid,
+                low_end,
+                high_end,
+                color=MODEL,
+                alpha=0.22,
+                linewidth=0,
+                label=label,
+            )
         ax.plot(grid, predicted, color=MODEL, linewidth=2, label="prediction")
         ax.set(xlabel=names[0], ylabel=names[1], xlim=(grid[0], grid[-1]))
-        seen = [y, predicted[inside], *([test[1]] if test is not None else [])]
-        _keep_in_view(ax, np.concatenate(seen), np.concatenate([
-            predicted, *([] if bounds is None else bounds.T)
-        ]))  # fmt: skip
+        shown = [y, predicted[inside], *([test[1]] if test is not None else [])]
+        others = [predicted, *([] if bounds is None else bounds.T)]
+        _keep_in_view(ax, np.concatenate(shown), np.concatenate(others))
         _legend(ax, 3)
         return canvas.svg(f"{names[1]} over {names[0]}: data and fitted curve")
 
@@ -165,7 +177,7 @@ def curve(
 @_if_drawable
 def against_truth(
     truth: np.ndarray, predicted: np.ndarray, outside: np.ndarray | None, name: str
-) -> str:
+) -> Markup:
     """Several features: predicted against true."""
     with Canvas(4.6, 4.5) as canvas:
         ax = canvas.panels[0]
@@ -174,10 +186,10 @@ def against_truth(
         ends = [float(both.min()) - room, float(both.max()) + room]
         ax.plot(ends, ends, color=INK, linewidth=0.9, label="perfect")
         inside = np.ones(len(truth), bool) if outside is None else ~outside
-        _cloud(ax, truth[inside], predicted[inside], MODEL, "held-out rows")
+        _scatter(ax, truth[inside], predicted[inside], MODEL, "held-out rows")
         if not inside.all():
             label = "out of range"
-            _cloud(ax, truth[~inside], predicted[~inside], WARNING, label)
+            _scatter(ax, truth[~inside], predicted[~inside], WARNING, label)
         ax.set(xlabel=f"true {name}", ylabel=f"predicted {name}", xlim=ends, ylim=ends)
         ax.set_aspect("equal")
         _legend(ax, 3)
@@ -185,12 +197,12 @@ def against_truth(
 
 
 @_if_drawable
-def residuals(predicted: np.ndarray, errors: np.ndarray, name: str) -> str:
-    """What is left over, against the prediction and as a distribution."""
+def residuals(predicted: np.ndarray, errors: np.ndarray, name: str) -> Markup:
+    """The residuals against the prediction, and their distribution."""
     with Canvas(7.2, 2.9, columns=2) as canvas:
         left, right = canvas.panels
         left.axhline(0.0, color=INK, linewidth=0.9)
-        _cloud(left, predicted, errors, MODEL, None)
+        _scatter(left, predicted, errors, MODEL, None)
         left.set(xlabel=f"predicted {name}", ylabel="true minus predicted")
         bins = int(np.clip(2 * len(errors) ** (1 / 3), 8, 50))
         right.hist(errors, bins, density=True, color=MODEL, alpha=0.55, label="rows")
@@ -207,8 +219,8 @@ def residuals(predicted: np.ndarray, errors: np.ndarray, name: str) -> str:
         )
 
 
-def history(curves: Mapping[str, Sequence[float]]) -> str:
-    """The course of the training."""
+def history(curves: Mapping[str, Sequence[float]]) -> Markup:
+    """The loss over the epochs."""
     with Canvas(
         6.4, 1.2 + 1.9 * len({n.removeprefix("val_") for n in curves})
     ) as canvas:
@@ -217,8 +229,8 @@ def history(curves: Mapping[str, Sequence[float]]) -> str:
 
 
 @_if_drawable
-def importance(found: Importance, names: Sequence[str], most: int = 20) -> str:
-    """A bar a feature, the most important on top."""
+def importance(found: Importance, names: Sequence[str], most: int = 20) -> Markup:
+    """A bar per feature, the most important at the top."""
     order = np.argsort(-found.mean, kind="stable")[:most][::-1]
     with Canvas(7.2, 0.9 + 0.27 * len(order)) as canvas:
         ax = canvas.panels[0]
@@ -242,13 +254,13 @@ def dependence(
     data: np.ndarray,
     target: str,
     limits: tuple[float, float] | None = None,
-) -> str:
-    """The mean prediction over one feature, and where its data lies.
+) -> Markup:
+    """The mean prediction over one feature, and where its data is.
 
     Args:
         data: the feature in the training data.
-        limits: smallest and largest prediction that shall have room, so that several
-            pictures can be compared.
+        limits: smallest and largest prediction that must fit, so that several figures
+            can be compared.
     """
     with Canvas(2.75, 2.3) as canvas:
         ax = canvas.panels[0]
@@ -290,24 +302,22 @@ def dependence(
 
 
 @_if_drawable
-def coverage(found: Calibration) -> str:
-    """Promised against kept."""
+def coverage(found: Calibration) -> Markup:
+    """Actual against nominal coverage of the intervals."""
     with Canvas(4.4, 3.7) as canvas:
         ax = canvas.panels[0]
         at = 100 * found.levels
         spread = 200 * found.error
-        ax.fill_between(at, at - spread, at + spread, color=DATA, alpha=0.25,
-                        linewidth=0, label="what chance allows")  # fmt: skip
+        _chance(ax, at, at - spread, at + spread)
         ax.plot(at, at, color=INK, linewidth=0.9, linestyle="--", label="perfect")
-        ax.plot(at, 100 * found.covered, "o-", color=MODEL, linewidth=1.6, markersize=5,
-                label="the model")  # fmt: skip
+        _model_points(ax, at, 100 * found.covered)
         ax.set(xlabel="promised coverage, %", ylabel="held-out rows inside, %")
         _legend(ax, 3)
         return canvas.svg("coverage of the intervals: promised against kept")
 
 
-def reliability(found: Reliability) -> str:
-    """Probabilities against frequencies."""
+def reliability(found: Reliability) -> Markup:
+    """Frequencies against predicted probabilities."""
     with Canvas(4.4, 3.7) as canvas:
         ax = canvas.panels[0]
         ax.plot(
@@ -316,16 +326,26 @@ def reliability(found: Reliability) -> str:
         spread = np.sqrt(found.promised * (1 - found.promised) / found.count)
         low = np.clip(found.promised - 2 * spread, 0, 1)
         high = np.clip(found.promised + 2 * spread, 0, 1)
-        ax.fill_between(found.promised, low, high, color=DATA, alpha=0.25, linewidth=0,
-                        label="what chance allows")  # fmt: skip
-        ax.plot(found.promised, found.happened, "o-", color=MODEL, linewidth=1.6,
-                markersize=5, label="the model")  # fmt: skip
+        _chance(ax, found.promised, low, high)
+        _model_points(ax, found.promised, found.happened)
         ax.set(xlabel="probability given", ylabel="share that came true")
         _legend(ax, 3)
         return canvas.svg("reliability of the probabilities")
 
 
-def _cloud(
+def _chance(ax: Any, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """The band in which a perfect model would lie."""
+    label = "what chance allows"
+    ax.fill_between(at, low, high, color=DATA, alpha=0.25, linewidth=0, label=label)
+
+
+def _model_points(ax: Any, at: np.ndarray, values: np.ndarray) -> None:
+    ax.plot(
+        at, values, "o-", color=MODEL, linewidth=1.6, markersize=5, label="the model"
+    )
+
+
+def _scatter(
     ax: Any,
     x: np.ndarray,
     y: np.ndarray,
@@ -333,9 +353,9 @@ def _cloud(
     label: str | None,
     hollow: bool = False,
 ) -> None:
-    step = max(-(-len(x) // POINTS), 1)
+    step = max(-(-len(x) // MAX_POINTS), 1)
     x, y = x[::step], y[::step]
-    many = len(x) > MANY
+    many = len(x) > RASTERIZED
     ax.plot(
         x,
         y,
@@ -352,8 +372,8 @@ def _cloud(
 
 
 def _keep_in_view(ax: Any, values: np.ndarray, others: np.ndarray) -> None:
-    """Limits that show all values; the others may leave the picture, where they are far
-    away from them."""
+    """Limits that show all values; the others may be cut off where they are far away
+    from them."""
     low, high = float(np.min(values)), float(np.max(values))
     room = (high - low) or 1.0
     low = min(low, max(float(np.min(others)), low - 0.4 * room))

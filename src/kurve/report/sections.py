@@ -1,86 +1,86 @@
-"""The sections on what the model can do, each a function of the facts."""
+"""The sections on what the model can do, each a function of the context."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve import inspection
-from kurve.assessment import as_matrix, call_quietly, number
+from kurve.assessment import number
 from kurve.plots import COLOURS
+from kurve.predictions import Predictions, as_matrix
 from kurve.report import figures
-from kurve.report.facts import (
-    Facts,
+from kurve.report.context import (
+    Context,
     all_classes,
+    grid_of,
     is_numeric,
-    like,
+    one_column,
     some_rows,
-    values_of,
 )
-from kurve.report.page import em, picture, row_head, section, side_by_side
+from kurve.report.page import render
 
-LOOKED_AT = 2000
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+IMPORTANCE_ROWS = 2000
 """Rows on which importance is measured; dependence on a quarter of them."""
 
 SHOWN_FEATURES = 6
 """Features whose partial dependence is drawn: the most important ones."""
 
+MAX_CATEGORIES = 12
+"""Categories up to which partial dependence is drawn."""
+
+MAX_CLASSES = 30
+"""Classes up to which the confusion matrix is shown."""
+
 MARGIN = 0.15
-"""How far beyond the data, in parts of its range, the curve of one feature goes."""
+"""How far the curve of one feature extends beyond the data, as a fraction of its
+range."""
 
 
-def summary(facts: Facts, source: str | None) -> str:
-    """What it is, in one sentence and a few numbers."""
-    first = facts.targets[0]
-    scores = facts.assessments[first]
+def summary(context: Context, source: str | None) -> Markup:
+    """What was fitted, in one sentence and a few numbers."""
+    first = context.assessments[context.targets[0]]
     tiles = []
-    if facts.classes is not None:
-        right, rule = (
-            scores.value("accuracy"),
-            scores.value("accuracy", "largest class"),
-        )
-        lead = (
-            f"The model names the right class of {em(first)} in {right:.1%} of the "
-            f"{facts.rows}; always naming the largest class is right in {rule:.1%}."
-        )
-        tiles.append(("accuracy", f"{right:.1%}"))
-        tiles.append(("log loss", number(scores.value("log loss"))))
+    comparison = ""
+    if context.classes is not None:
+        score = f"{first.value('accuracy'):.1%}"
+        baseline = f"{first.value('accuracy', 'largest class'):.1%}"
+        tiles.append(("accuracy", score))
+        tiles.append(("log loss", number(first.value("log loss"))))
     else:
-        rmse, line = scores.value("RMSE"), scores.value("RMSE", "straight line")
-        lead = (
-            f"On the {facts.rows} the model misses {em(first)} by {number(rmse)} (root "
-            f"of the mean squared error){_beside(rmse, line)}."
-        )
-        tiles.append(("RMSE", number(rmse)))
-        tiles.append(("R²", f"{scores.value('R²'):.4f}"))
-        inside = f"in {facts.coverage:.0%} interval"
-        if any(score.name == inside for score in scores.scores["model"]):
-            tiles.append((inside, f"{scores.value(inside):.1%}"))
-    if not facts.held_out:
-        lead += (
-            " These are rows that it was trained on: new ones will show larger errors."
-        )
-    tiles.append(("rows to train", f"{len(facts.y):,}"))
-    if facts.held_out:
-        tiles.append(("rows held out", f"{scores.rows:,}"))
-    tiles.append(("features", f"{len(facts.columns)}"))
-    shown = "".join(
-        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
-        for name, value in tiles
-    )
-    from_ = f" from {em(source)}" if source else ""
-    names = ", ".join(map(em, facts.targets))
-    what = "Classes of" if facts.classes is not None else "Function for"
-    return (
-        f"<header><h1>{what} {names}</h1><p class=sub>learnt{from_} by Kurve</p>"
-        f"<p class=lead>{lead}</p><dl class=tiles>{shown}</dl></header>"
+        rmse, line = first.value("RMSE"), first.value("RMSE", "straight line")
+        score, baseline = number(rmse), number(line)
+        comparison = _comparison(rmse, line)
+        tiles.append(("RMSE", score))
+        tiles.append(("R²", f"{first.value('R²'):.4f}"))
+        inside = f"in {context.coverage:.0%} interval"
+        if any(score.name == inside for score in first.scores["model"]):
+            tiles.append((inside, f"{first.value(inside):.1%}"))
+    tiles.append(("rows to train", f"{len(context.y):,}"))
+    if context.held_out:
+        tiles.append(("rows held out", f"{first.rows:,}"))
+    tiles.append(("features", f"{len(context.columns)}"))
+    return render(
+        "summary.html",
+        classification=context.classes is not None,
+        targets=context.targets,
+        source=source,
+        held_out=context.held_out,
+        rows=context.rows,
+        score=score,
+        baseline=baseline,
+        comparison=comparison,
+        tiles=tiles,
     )
 
 
-def _beside(rmse: float, line: float) -> str:
+def _comparison(rmse: float, line: float) -> str:
+    """The error beside that of a straight line, in words."""
     if not (rmse > 0 and line > 0):
         return ""
     if line >= 1.05 * rmse:
@@ -90,267 +90,183 @@ def _beside(rmse: float, line: float) -> str:
     return ", about as a straight line does"
 
 
-def scores(facts: Facts) -> str:
-    """How good the model is, beside simple rules."""
-    return section("How good", _scores_table(facts), _note_on_scores(facts))
-
-
-def _scores_table(facts: Facts) -> str:
-    out = []
-    for name, found in facts.assessments.items():
-        headings = [score.name for score in found.scores["model"]]
+def scores(context: Context) -> Markup:
+    """How good the model is, beside simple baselines."""
+    tables = []
+    for target, assessment in context.assessments.items():
+        headings = [score.name for score in assessment.scores["model"]]
         rows = []
-        for who, scores in found.scores.items():
-            known = {score.name: score for score in scores}
-            cells = [row_head(who)]
-            for head in headings:
-                score = known.get(head)
-                if score is None:
-                    cells.append("<td class=n>—</td>")
-                    continue
-                low, high = score.text(score.low, 3), score.text(score.high, 3)
-                cells.append(
-                    f"<td class=n><b>{score.text(score.value)}</b> "
-                    f"<small>{low} to {high}</small></td>"
-                )
-            kind = " class=model" if who == "model" else ""
-            rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-        titles = "".join(
-            f"<th class=n scope=col>{html.escape(h)}</th>" for h in headings
-        )
-        caption = f"<caption>{em(name)}</caption>" if len(facts.targets) > 1 else ""
-        out.append(
-            f"<div class=scroll><table>{caption}<thead><tr><td></td>{titles}</tr>"
-            f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
-        )
-    return "".join(out)
-
-
-def _note_on_scores(facts: Facts) -> str:
-    count = next(iter(facts.assessments.values())).rows
-    kind = (
-        "Accuracy: share of right answers. Log loss: mean of −log of the probability "
-        "given to the truth."
-        if facts.classes is not None
-        else "RMSE: root of the mean squared error. MAE: mean absolute error. R²: "
-        "share of the variance that is explained. NLL: mean of −log of the density "
-        "given to the truth."
-    )
-    return (
-        f"<p class=note>On {count:,} {facts.rows}. Small figures: the interval that 95 "
-        f"in 100 bootstrap samples of these rows lie in. {kind}</p>"
+        for name, each in assessment.scores.items():
+            known = {score.name: score for score in each}
+            rows.append((name, [known.get(heading) for heading in headings]))
+        tables.append({"target": target, "headings": headings, "rows": rows})
+    return render(
+        "scores.html",
+        classification=context.classes is not None,
+        tables=tables,
+        rows=context.rows,
+        count=next(iter(context.assessments.values())).rows,
     )
 
 
-def fits(facts: Facts) -> Iterable[str]:
-    """Predictions beside the truth, and what is left over."""
-    if facts.classes is not None:
-        assert facts.probabilities is not None
+def fit(context: Context) -> Iterable[Markup]:
+    """Predictions beside the true values, and the residuals."""
+    if context.classes is not None:
+        classes = all_classes(context)
         matrix = inspection.confusion_matrix(
-            facts.test_y, facts.predicted, all_classes(facts)
+            context.test_y, context.predictions.labels, classes
         )
-        yield section("Which classes it takes for which", _confusion(facts, matrix))
+        yield render(
+            "confusion.html",
+            classes=[str(name) for name in classes],
+            matrix=matrix.tolist(),
+            most=MAX_CLASSES,
+        )
         return
-    drawn = []
-    for k, name in enumerate(facts.targets):
-        single = len(facts.columns) == 1 and is_numeric(
-            next(iter(facts.columns.values()))
-        )
-        drawn.append(_curve(facts, k) if single else _against_truth(facts, k, name))
-    note = ""
-    outside = _outside(facts)
-    if outside is not None and outside.any():
-        note = (
-            f"<p class=note>{int(outside.sum())} of the {facts.rows} lie outside "
-            "the training data, where the model guesses.</p>"
-        )
-    yield section("The fit", side_by_side(drawn), note)
-    errors = facts.test_y - facts.predicted
-    drawn = [
-        picture(figures.residuals(facts.predicted[:, k], errors[:, k], name))
-        for k, name in enumerate(facts.targets)
-    ]
-    yield section(
-        "What is left over",
-        side_by_side(drawn),
-        "<p class=note>A good fit leaves a level band without a pattern. A bend means "
-        "that there is more to learn, a funnel that the noise is not the same "
-        "everywhere.</p>",
+    predictions, names = context.predictions, context.targets
+    first = next(iter(context.columns.values()))
+    is_curve = len(context.columns) == 1 and is_numeric(first)
+    draw = _curve if is_curve else _against_truth
+    outside = 0 if predictions.outside is None else int(predictions.outside.sum())
+    yield render(
+        "fit.html",
+        figures=[draw(context, k) for k in range(len(names))],
+        outside=outside,
+        rows=context.rows,
+    )
+    mean = predictions.mean
+    errors = context.test_y - mean
+    yield render(
+        "residuals.html",
+        figures=[
+            figures.residuals(mean[:, k], errors[:, k], name)
+            for k, name in enumerate(names)
+        ],
     )
 
 
-def _curve(facts: Facts, k: int) -> str:
-    feature, values = next(iter(facts.columns.items()))
+def _curve(context: Context, k: int) -> Markup:
+    feature, values = next(iter(context.columns.items()))
     x = values.astype(float)
     low, high = float(np.nanmin(x)), float(np.nanmax(x))
-    room = MARGIN * ((high - low) or 1.0)
-    grid = np.linspace(low - room, high + room, 400)
-    points = like(facts.x, feature, grid)
-    predicted = as_matrix(call_quietly(facts.model.predict, points))[:, k]
-    bounds = None
-    if callable(getattr(facts.model, "predict_interval", None)):
-        bounds = np.asarray(
-            facts.model.predict_interval(points, coverage=facts.coverage)
-        )
-        bounds = bounds.reshape(len(grid), -1, 2)[:, k]
+    margin = MARGIN * ((high - low) or 1.0)
+    grid = np.linspace(low - margin, high + margin, 400)
+    on_grid = Predictions(context.model, one_column(context.x, feature, grid))
+    predicted, bounds = on_grid.mean[:, k], None
+    if on_grid.has_intervals:
+        bounds = on_grid.intervals(context.coverage)[:, k]
     test = None
-    if facts.held_out:
-        test = facts.test_columns[feature].astype(float), facts.test_y[:, k]
-    return picture(
-        figures.curve(
-            x, facts.y[:, k], test, grid, predicted, bounds,
-            (feature, facts.targets[k]), facts.coverage,
-        ),
-    )  # fmt: skip
-
-
-def _against_truth(facts: Facts, k: int, name: str) -> str:
-    return picture(
-        figures.against_truth(
-            facts.test_y[:, k], facts.predicted[:, k], _outside(facts), name
-        )
+    if context.held_out:
+        test = context.test_columns[feature].astype(float), context.test_y[:, k]
+    return figures.curve(
+        x,
+        context.y[:, k],
+        test,
+        grid,
+        predicted,
+        bounds,
+        (feature, context.targets[k]),
+        context.coverage,
     )
 
 
-def _outside(facts: Facts) -> np.ndarray | None:
-    call = getattr(facts.model, "extrapolates", None)
-    return np.asarray(call(facts.test_x), bool) if callable(call) else None
+def _against_truth(context: Context, k: int) -> Markup:
+    predictions = context.predictions
+    return figures.against_truth(
+        context.test_y[:, k],
+        predictions.mean[:, k],
+        predictions.outside,
+        context.targets[k],
+    )
 
 
-def doubts(facts: Facts) -> Iterable[str]:
+def calibration(context: Context) -> Iterable[Markup]:
     """Whether probabilities or intervals can be trusted."""
-    if facts.probabilities is not None:
-        assert facts.classes is not None
-        happened = facts.test_y[:, None] == np.asarray(facts.classes)[None, :]
-        given = facts.probabilities
-        if len(facts.classes) == 2:
-            given, happened = given[:, 1], happened[:, 1]
-        of = repr(facts.classes[1]) if len(facts.classes) == 2 else "all classes"
-        found = inspection.reliability(given, happened)
-        yield section(
-            "Can its probabilities be trusted",
-            side_by_side([picture(figures.reliability(found))]),
-            f"<p class=note>Probabilities of {em(of)}: of the rows that got "
-            "70 %, 70 % should be so. Mean distance from that: "
-            f"{found.error:.3f}.</p>",
+    predictions, classes = context.predictions, context.classes
+    if classes is not None:
+        happened = context.test_y[:, None] == np.asarray(classes)[None, :]
+        probabilities = predictions.probabilities
+        if len(classes) == 2:
+            probabilities, happened = probabilities[:, 1], happened[:, 1]
+        reliability = inspection.reliability(probabilities, happened)
+        yield render(
+            "reliability.html",
+            figure=figures.reliability(reliability),
+            classes=repr(classes[1]) if len(classes) == 2 else "all classes",
+            error=reliability.error,
         )
-        return
-    calibrated = _coverage(facts, inspection.LEVELS)
-    if calibrated is None:
-        return
-    rows = "".join(
-        f"<tr>{row_head(f'{level:.0%}')}<td class=n>{kept:.1%}</td>"
-        f"<td class=n>{number(width)}</td></tr>"
-        for level, kept, width in zip(
-            calibrated.levels, calibrated.covered, calibrated.width, strict=True
+    elif predictions.has_intervals:
+        coverage = inspection.calibration_of(predictions.intervals, context.test_y)
+        yield render(
+            "coverage.html",
+            figure=figures.coverage(coverage),
+            levels=list(
+                zip(coverage.levels, coverage.covered, coverage.width, strict=True)
+            ),
+            rows=context.rows,
         )
-    )
-    table = (
-        "<div class=scroll><table><thead><tr><th scope=col>promised</th>"
-        "<th class=n scope=col>inside</th><th class=n scope=col>mean width</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table></div>"
-    )
-    yield section(
-        "Can its intervals be trusted",
-        side_by_side([picture(figures.coverage(calibrated)), table]),
-        f"<p class=note>How many of the {facts.rows} lie inside the intervals that "
-        "promise to hold that share of them.</p>",
-    )
 
 
-def _coverage(facts: Facts, levels: Sequence[float]) -> inspection.Calibration | None:
-    if not callable(getattr(facts.model, "predict_interval", None)):
-        return None
-    return inspection.calibration(facts.model, facts.test_x, facts.test_y, levels)
-
-
-def reliance(facts: Facts) -> Iterable[str]:
+def importance(context: Context) -> Iterable[Markup]:
     """Which features matter, and how."""
-    x, rows = some_rows(facts.test_x, LOOKED_AT)
-    importance = inspection.permutation_importance(
-        facts.model, x, facts.test_y[rows], seed=facts.seed
+    names = list(context.columns)
+    x, rows = some_rows(context.test_x, IMPORTANCE_ROWS)
+    permuted = inspection.permutation_importance(
+        context.model, x, context.test_y[rows], seed=context.seed
     )
-    names = list(facts.columns)
-    order = np.argsort(-importance.mean, kind="stable")
-    several = min(len(facts.classes or []), len(COLOURS))
-    label = facts.targets[0]
-    if facts.classes is not None:
-        label = f"P({facts.classes[1]})" if several == 2 else "probability"
-    x, rows = some_rows(facts.test_x, LOOKED_AT // 4)
-    found = []
-    for j in order[:SHOWN_FEATURES]:
-        values = facts.columns[names[j]]
-        if not is_numeric(values) and len(set(values.tolist())) > 12:
+    order = np.argsort(-permuted.mean, kind="stable")
+    drawn = _dependence(context, [names[j] for j in order[:SHOWN_FEATURES]])
+    if len(names) == 1:
+        return
+    yield render(
+        "importance.html",
+        figure=figures.importance(permuted, names),
+        score="R²" if context.classes is None else "share of right answers",
+        value=permuted.score,
+        repeats=permuted.values.shape[1],
+    )
+    if drawn:
+        classes = context.classes or []
+        key = list(zip(map(str, classes), COLOURS, strict=False))
+        yield render(
+            "dependence.html",
+            figures=drawn,
+            key=key if len(classes) > 2 else [],
+            target=context.targets[0] if len(context.targets) > 1 else None,
+        )
+
+
+def _dependence(context: Context, features: list[str]) -> list[Markup]:
+    """Partial dependence on each of the features, on one scale."""
+    classes = context.classes
+    curves = min(len(classes or []), len(COLOURS))
+    label = context.targets[0]
+    if classes is not None:
+        label = f"P({classes[1]})" if curves == 2 else "probability"
+    x, _ = some_rows(context.test_x, IMPORTANCE_ROWS // 4)
+    results = []
+    for name in features:
+        values = context.columns[name]
+        if not is_numeric(values) and len(set(values.tolist())) > MAX_CATEGORIES:
             continue
         each = inspection.partial_dependence(
-            facts.model,
+            context.model,
             x,
-            int(j),
-            grid=values_of(values),
-            method="predict_proba" if facts.classes is not None else "predict",
+            list(context.columns).index(name),
+            grid=grid_of(values),
+            method="predict" if classes is None else "predict_proba",
         )
-        first = slice(1, 2) if several == 2 else slice(0, several or 1)
-        parts = (as_matrix(v)[:, first] for v in (each.mean, each.low, each.high))
+        shown = slice(1, 2) if curves == 2 else slice(0, curves or 1)
+        parts = (as_matrix(v)[:, shown] for v in (each.mean, each.low, each.high))
         mean, low, high = (v[:, 0] if v.shape[1] == 1 else v for v in parts)
-        found.append(inspection.Dependence(names[j], each.grid, mean, low, high))
-    shown = [v for d in found for v in ((d.mean,) if several > 2 else (d.low, d.high))]
-    limits = (
-        (min(v.min() for v in shown), max(v.max() for v in shown)) if shown else None
-    )
-    drawn = [
-        picture(figures.dependence(each, facts.columns[each.name], label, limits))
-        for each in found
+        results.append(inspection.Dependence(name, each.grid, mean, low, high))
+    if not results:
+        return []
+    drawn: list[Any] = []
+    for result in results:
+        drawn += [result.mean] if curves > 2 else [result.low, result.high]
+    limits = min(v.min() for v in drawn), max(v.max() for v in drawn)
+    return [
+        figures.dependence(result, context.columns[result.name], label, limits)
+        for result in results
     ]
-    score = "share of right answers" if facts.classes is not None else "R²"
-    if len(names) > 1:
-        yield section(
-            "What it relies on",
-            picture(figures.importance(importance, names)),
-            f"<p class=note>Permutation importance: how much the {score} "
-            f"({importance.score:.3f}) falls when the rows of one column are shuffled, "
-            f"mean and deviation of {importance.values.shape[1]} times. Columns that "
-            "say the same share their importance.</p>",
-        )
-    if drawn and len(names) > 1:
-        of = f" of {em(facts.targets[0])}" if len(facts.targets) > 1 else ""
-        band = "" if several > 2 else ", and what 80 % of the rows would get"
-        yield section(
-            "How it depends on them",
-            _key((facts.classes or [])[:several]) if several > 2 else "",
-            f'<div class="grid small">{"".join(drawn)}</div>',
-            f"<p class=note>Partial dependence{of}: the mean prediction if all rows "
-            f"had that value{band}. The ticks are the deciles of the training data; "
-            "where there are none, there was little to learn from.</p>",
-        )
-
-
-def _key(classes: Sequence[Any]) -> str:
-    """The colour of each class."""
-    shown = "".join(
-        f'<span><i style="background:{colour}"></i>{html.escape(str(name))}</span>'
-        for name, colour in zip(classes, COLOURS, strict=False)
-    )
-    return f"<p class=key>{shown}</p>"
-
-
-def _confusion(facts: Facts, matrix: np.ndarray) -> str:
-    names = [str(name) for name in all_classes(facts)]
-    if len(names) > 30:
-        return f"<p>{len(names)} classes are too many for a table.</p>"
-    headings = "".join(
-        f"<th scope=col class=n>{html.escape(name)}</th>" for name in names
-    )
-    rows = []
-    for i, name in enumerate(names):
-        cells = []
-        for j, count in enumerate(matrix[i]):
-            share = count / max(matrix[i].sum(), 1)
-            kind = "right" if i == j else "wrong"
-            cells.append(
-                f'<td class="n {kind}" style="--share:{share:.2f}">{count:,}</td>'
-            )
-        rows.append(f"<tr>{row_head(name)}{''.join(cells)}</tr>")
-    return (
-        "<div class=scroll><table class=confusion><thead><tr><td>truth ↓ answer →</td>"
-        f"{headings}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )

@@ -1,7 +1,7 @@
-"""Solvers that use all rows at once: for small networks, and for formulas of your own.
+"""Full-batch solvers, for small networks and for formulas.
 
 * `levenberg_marquardt`: least squares, for networks of up to some hundred parameters.
-* `lbfgs`: any loss and any size, where all rows fit into a step.
+* `lbfgs`: any loss and any size, as long as all rows fit into one step.
 * `curve_fit`: the parameters of a formula, by the same method as the first.
 """
 

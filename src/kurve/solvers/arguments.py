@@ -1,4 +1,4 @@
-"""Checks of what users pass to `kurve.curve_fit`."""
+"""Checks of the arguments of `kurve.curve_fit`."""
 
 from __future__ import annotations
 
@@ -11,70 +11,68 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_numbers, is_frame
-from kurve.solvers.tangents import unchanged
+from kurve.solvers.problems import unchanged
 
 WHERE = "curve_fit"
 
 
-def as_data(name: str, given: Any, check_finite: bool) -> np.ndarray:
-    """`given` in float64, or in np.longdouble where it is that."""
-    array = as_numbers(WHERE, name, given, missing=not check_finite)
+def as_data(name: str, values: Any, check_finite: bool) -> np.ndarray:
+    """`values` in float64, or in np.longdouble if they are that."""
+    array = as_numbers(WHERE, name, values, missing=not check_finite)
     if array.dtype != np.longdouble:
         array = array.astype(np.float64, copy=False)
     if array.size == 0:
         raise ValueError(
             f"[curve_fit] {name} must not be empty. Received: shape {array.shape}. "
-            "Try at least as many data as parameters."
+            "Try at least as many data points as parameters."
         )
-    # One sum instead of a test of each; it may overflow where all are finite.
+    # One sum is faster than a test of each value; it may overflow, then all are tested.
     if (
         check_finite
         and not math.isfinite(np.add.reduce(array, None))
         and (not np.isfinite(array).all())
     ):
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
             f"[curve_fit] {name} must be finite. Received: "
-            f"{name}[{', '.join(map(str, place))}] = {array[place]}. "
-            "Try leaving such data out."
+            f"{name}[{', '.join(map(str, index))}] = {array[index]}. "
+            "Try removing such data points."
         )
     return array
 
 
-def as_independent(given: Any, check_finite: bool) -> Any:
-    """xdata for f: in float64 whatever is an array or a series; other objects as they
-    are, for f may know what to do with them."""
-    if isinstance(given, (list, tuple)) or (
-        hasattr(given, "__array__")
-        and not isinstance(given, Mapping)
-        and not is_frame(given)
+def as_independent(xdata: Any, check_finite: bool) -> Any:
+    """xdata for f: arrays and series in float64; other objects unchanged, because f may
+    know what to do with them."""
+    if isinstance(xdata, (list, tuple)) or (
+        hasattr(xdata, "__array__")
+        and not isinstance(xdata, Mapping)
+        and not is_frame(xdata)
     ):
-        return as_data("xdata", given, check_finite)
-    return given
+        return as_data("xdata", xdata, check_finite)
+    return xdata
 
 
-def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
-    """p0, or as many ones as f has parameters."""
+def as_p0(f: Callable[..., Any], p0: Any) -> np.ndarray:
+    """p0 as an array, by default as many ones as f has parameters."""
     if p0 is not None:
         if type(p0) is list and all(
             type(v) in (float, int) and abs(v) <= 1e300 for v in p0
-        ):  # as as_numbers, but quickly
-            first = np.array(p0, np.float64)
+        ):  # as as_numbers does, but faster
+            start = np.array(p0, np.float64)
         else:
-            first = as_numbers(WHERE, "p0", p0, np.float64)
-        first = first if first.ndim else first.reshape(1)
-        finite = first.ndim == 1 and all(map(math.isfinite, first.tolist()))
-        if not finite or not first.size:
+            start = as_numbers(WHERE, "p0", p0, np.float64)
+        start = start if start.ndim else start.reshape(1)
+        finite = start.ndim == 1 and all(map(math.isfinite, start.tolist()))
+        if not finite or not start.size:
             raise ValueError(
                 "[curve_fit] p0 must be finite numbers, one for each parameter. "
                 f"Received: {p0!r}. Try p0=[1.0, 1.0]."
             )
-        return first
-    if isinstance(f, FunctionType) and not f.__dict__:  # as inspect, but quickly
-        count, star = (
-            f.__code__.co_argcount,
-            bool(f.__code__.co_flags & inspect.CO_VARARGS),
-        )
+        return start
+    if isinstance(f, FunctionType) and not f.__dict__:  # as inspect does, but faster
+        count = f.__code__.co_argcount
+        star = bool(f.__code__.co_flags & inspect.CO_VARARGS)
         if count > 1 and not star:
             return np.ones(count - 1)
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -86,8 +84,8 @@ def as_first(f: Callable[..., Any], p0: Any, bounds: Any) -> np.ndarray:
     star = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     if star or len(named) < 2:
         raise ValueError(
-            "[curve_fit] p0 is needed, because f does not say how many parameters it "
-            f"has. Received: f={f!r}. Try p0=[1.0, 1.0]."
+            "[curve_fit] p0 is needed, because the signature of f does not tell how "
+            f"many parameters it has. Received: f={f!r}. Try p0=[1.0, 1.0]."
         )
     return np.ones(len(named) - 1)
 
@@ -113,37 +111,38 @@ def as_bounds(bounds: Any, parameters: int) -> tuple[np.ndarray, np.ndarray]:
         lower = upper = np.zeros(parameters)
     if not (lower < upper).all():
         raise ValueError(
-            "[curve_fit] bounds must be (lower, upper), numbers or arrays with one for "
-            f"each of the {parameters} parameters, lower < upper. "
+            "[curve_fit] bounds must be (lower, upper) with lower < upper, each a "
+            f"number, or one number for each of the {parameters} parameters. "
             f"Received: {bounds!r}. Try bounds=(0, np.inf)."
         )
     return lower, upper
 
 
-def as_start(
-    first: np.ndarray, given: bool, lower: np.ndarray, upper: np.ndarray
+def within_bounds(
+    start: np.ndarray, default: bool, lower: np.ndarray, upper: np.ndarray
 ) -> np.ndarray:
-    """p0 between the bounds; without one, the middle or one off a bound, as SciPy."""
-    if given:
-        outside = (first < lower) | (first > upper)
+    """p0, which must lie between the bounds; a default one becomes the middle, or lies
+    1 off a single bound, as in SciPy."""
+    if not default:
+        outside = (start < lower) | (start > upper)
         if outside.any():
             i = int(np.argmax(outside))
             raise ValueError(
                 f"[curve_fit] p0 must lie between the bounds. Received: p0[{i}] = "
-                f"{first[i]:g}, bounds {lower[i]:g} and {upper[i]:g}. "
+                f"{start[i]:g}, bounds {lower[i]:g} and {upper[i]:g}. "
                 "Try a p0 between them."
             )
-        return first
+        return start
     low, high = np.isfinite(lower), np.isfinite(upper)
     with np.errstate(invalid="ignore"):
         middle = 0.5 * (lower + upper)
-    start = np.where(low, lower + 1.0, np.where(high, upper - 1.0, first))
-    return np.where(low & high, middle, start)
+    off_a_bound = np.where(low, lower + 1.0, np.where(high, upper - 1.0, start))
+    return np.where(low & high, middle, off_a_bound)
 
 
 def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes the errors independent and of variance 1: r / sigma, or L^-1 r for a
-    covariance L L^T; r (n,), or many of them (P, n)."""
+    """The function of r, (n,) or (P, n), that makes errors independent and of variance
+    1: r / sigma, or L^-1 r for a covariance L L^T."""
     if sigma is None:
         return unchanged
     sigma = as_numbers(WHERE, "sigma", sigma, np.float64)
@@ -164,7 +163,7 @@ def as_whitening(sigma: Any, n: int) -> Callable[[np.ndarray], np.ndarray]:
     if sigma.shape != (n,) or not (sigma > 0).all():
         raise ValueError(
             f"[curve_fit] sigma must be positive, of shape ({n},) or ({n}, {n}). "
-            f"Received: shape {sigma.shape}, least value "
+            f"Received: shape {sigma.shape}, smallest value "
             f"{sigma.min(initial=np.inf):g}. Try sigma=None for equal errors."
         )
     return lambda r: r / sigma

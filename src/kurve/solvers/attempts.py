@@ -1,4 +1,4 @@
-"""Attempts at a formula's parameters: one quick walk, and others where it fails."""
+"""Attempts at a formula's parameters: a fast one, and others where it fails."""
 
 from __future__ import annotations
 
@@ -10,205 +10,235 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kurve.solvers.least_squares import Options, StopReason, descend
-from kurve.solvers.restarts import best_starts, pattern
-from kurve.solvers.tangents import Fit, InLogarithms, Tangent
-from kurve.solvers.trust_region import LAST_CHANGE, LAST_STEP, Place, change, part, walk
+from kurve.solvers.problems import FormulaProblem, LogProblem, QRLinearization
+from kurve.solvers.restarts import autocorrelated, best_starts
+from kurve.solvers.trust_region import (
+    LAST_CHANGE,
+    LAST_STEP,
+    Endpoint,
+    minimize,
+    relative_change,
+    relative_step,
+)
 
 ATTEMPTS = ((1e-3, False), (1e-3, True), (1.0, False), (1e3, False))
-"""Damping of the first step, and whether it is one of logarithms. The next attempt is
-made where one ends without a minimum, or where a parameter has no influence: a product
-of powers is a curved valley that is straight in logarithms, and a timid first step may
-not lead where a bold one does."""
+"""Damping of the first step, and whether to work in logarithms of the parameters. The
+next attempt is made where one ends without a minimum, or where a parameter has no
+influence: a product of powers is a curved valley that is straight in logarithms, and a
+cautious first step may lead where a bold one does not."""
 
-RESCUES = 10
-"""Random starts that are tried in the end where no attempt has found a minimum that
-determines all parameters."""
+LAST_STARTS = 10
+"""Random starts that are tried last, if no attempt has found a minimum that determines
+all parameters."""
 
-LAST_LEFT = 5e-12
-"""What may be left to gain behind the last step (see `Linearization.prepare`), wherever
-parameters are."""
+LAST_OFFSET = 5e-12
+"""Relative offset (see `Linearization.prepare`) that may be left after the last step,
+wherever parameters are."""
 
-AGAIN = 2
-"""So often the best minimum must be found again to be taken for the lowest."""
+CONFIRMATIONS = 2
+"""How often the best minimum must be found again to be taken for the lowest."""
 
 EXPLAINED, DOUBTFUL, HALF = 0.999, 0.75, 0.5
-"""Shares of the data's variation. A fit that explains this much is not looked at
-twice, one that does not explain half of it always is, and one between where its
-residuals follow a pattern; if it then explains less than the second, there is a
-warning."""
+"""Fractions of the data's variation. A fit that explains the first is accepted, one
+that does not explain half never is, and one between them is unless its residuals are
+autocorrelated; if it then explains less than the second, there is a warning."""
 
 
-class Found(NamedTuple):
-    """Where one attempt ended: parameters, whitened residuals, the linear model at
-    them or one last step before."""
+class Attempt(NamedTuple):
+    """Where one attempt ended: parameters, whitened residuals, and the linear model at
+    them or one last step before.
+
+    offset: the relative offset of that model
+    linear: whether J was the same all the way
+    """
 
     p: np.ndarray
     residuals: np.ndarray
     cost: float
-    tangent: Tangent
-    left: float
-    end: StopReason
+    linearization: QRLinearization
+    offset: float
+    stop: StopReason
     converged: bool
     linear: bool = False
 
     @property
     def determined(self) -> bool:
-        """A minimum, and every parameter has influence there."""
-        return self.converged and self.tangent.full_rank()
+        """Whether it is a minimum at which every parameter has influence."""
+        return self.converged and self.linearization.full_rank()
 
 
 class Search:
     """The search for the best parameters.
 
     Args:
-        fit: the problem.
-        x: what f gets.
+        problem: the problem.
+        x: what f gets as x.
         variation: |y - mean|^2 of whitened data, what a constant leaves.
-        most: calls of f in one attempt.
+        max_calls: calls of f in one attempt.
         seed: of random starts.
     """
 
     def __init__(
-        self, fit: Fit, x: Any, variation: float, most: int, seed: int
+        self,
+        problem: FormulaProblem,
+        x: Any,
+        variation: float,
+        max_calls: int,
+        seed: int,
     ) -> None:
-        self.fit, self.x, self.variation = fit, x, variation
-        self.most, self.seed = most, seed
+        self.problem, self.x, self.variation = problem, x, variation
+        self.max_calls, self.seed = max_calls, seed
 
-    def explained(self, found: Found) -> float:
-        """The share of the variation, R^2."""
-        return 1.0 - 2.0 * found.cost / self.variation if self.variation else 1.0
+    def explained(self, attempt: Attempt) -> float:
+        """The explained fraction of the variation, R^2."""
+        return 1.0 - 2.0 * attempt.cost / self.variation if self.variation else 1.0
 
-    def well_determined(self, found: Found | None) -> bool:
-        """Determined, and no sign of a false minimum."""
-        if found is None or not found.determined:
+    def well_determined(self, attempt: Attempt | None) -> bool:
+        """Whether it is determined and shows no sign of a false minimum."""
+        if attempt is None or not attempt.determined:
             return False
-        explained = self.explained(found)
-        if found.linear or explained >= EXPLAINED:
+        explained = self.explained(attempt)
+        if attempt.linear or explained >= EXPLAINED:
             return True
-        return explained >= HALF and not pattern(found.residuals, self.x)
+        return explained >= HALF and not autocorrelated(attempt.residuals, self.x)
 
-    def doubtful(self, found: Found) -> bool:
+    def doubtful(self, attempt: Attempt) -> bool:
         """Whether a minimum explains so little that a lower one is likely."""
-        little = not found.linear and self.explained(found) < DOUBTFUL
-        return little and pattern(found.residuals, self.x)
+        little = not attempt.linear and self.explained(attempt) < DOUBTFUL
+        return little and autocorrelated(attempt.residuals, self.x)
 
-    def best(self, first: np.ndarray, starts: int) -> Found | None:
-        """From so many points, p0 first; where that is not sound, by other attempts."""
-        fit, points = self.fit, starts_around(self.fit, first, self.seed)
-        best: Found | None = None
+    def best(self, p0: np.ndarray, starts: int) -> Attempt | None:
+        """The best fit from this many starts, p0 first; if it is not well determined,
+        from other attempts and starts too."""
+        problem, points = self.problem, starts_around(self.problem, p0, self.seed)
+        best: Attempt | None = None
         for start in islice(points, starts):
-            best = _better(best, _quick(fit, start, self.most))
+            best = _better(best, _fast(problem, start, self.max_calls))
         for damping, in_logarithms in ATTEMPTS:
             if best is not None and best.determined:
                 break
-            way = InLogarithms(fit, first) if in_logarithms else fit
-            rules = Options(damping=damping)
-            best = _better(best, _slow(fit, way, first, rules, self.most))
+            variant = LogProblem(problem, p0) if in_logarithms else problem
+            options = Options(damping=damping)
+            attempt = _robust(problem, variant, p0, options, self.max_calls)
+            best = _better(best, attempt)
         if self.well_determined(best):
             return best
-        again = 0
-        for start in best_starts(fit, first, self.x, self.seed):
+        confirmations = 0
+        for start in best_starts(problem, p0, self.x, self.seed):
             try:
-                found = _quick(fit, start, self.most)
-            except Exception:  # f refuses what p0 would never have led to
+                attempt = _fast(problem, start, self.max_calls)
+            except Exception:  # f rejects parameters that p0 would not have led to
                 continue
-            again += best is not None and found is not None and _alike(best, found)
-            best = _better(best, found)
-            if self.well_determined(best) or again == AGAIN:
+            if best is not None and attempt is not None:
+                confirmations += _same_minimum(best, attempt)
+            best = _better(best, attempt)
+            if self.well_determined(best) or confirmations == CONFIRMATIONS:
                 break
-        for start in islice(points, RESCUES):
+        for start in islice(points, LAST_STARTS):
             if best is not None and best.determined:
                 break
-            best = _better(best, _slow(fit, fit, start, Options(), self.most))
+            attempt = _robust(problem, problem, start, Options(), self.max_calls)
+            best = _better(best, attempt)
         return best
 
 
-def _better(one: Found | None, other: Found | None) -> Found | None:
-    """A minimum before none, then the lower one."""
+def _better(one: Attempt | None, other: Attempt | None) -> Attempt | None:
+    """A minimum rather than none, then the lower one."""
     if one is None or other is None:
         return one or other
-    right = other.converged, -other.cost
-    return other if right > (one.converged, -one.cost) else one
+    rank = other.converged, -other.cost
+    return other if rank > (one.converged, -one.cost) else one
 
 
-def _alike(one: Found, other: Found) -> bool:
-    """Whether two attempts ended in minima of the same height."""
+def _same_minimum(one: Attempt, other: Attempt) -> bool:
+    """Whether two attempts ended in minima of the same cost."""
     both = one.determined and other.determined
     return both and abs(one.cost - other.cost) <= 1e-6 * one.cost
 
 
-def _quick(fit: Fit, start: np.ndarray, most: int) -> Found | None:
-    place = walk(fit, start, most)
-    return None if place is None else _polished(fit, place)
+def _fast(problem: FormulaProblem, start: np.ndarray, max_calls: int) -> Attempt | None:
+    end = minimize(problem, start, max_calls)
+    return None if end is None else _refined(problem, end)
 
 
-def _slow(
-    fit: Fit, way: Fit | InLogarithms, start: np.ndarray, rules: Options, most: int
-) -> Found | None:
-    last = fit.calls + most
-    path, last_q = descend(way, way.enter(start), rules), None
-    end = StopReason(False, f"f was called {most} times")
+def _robust(
+    problem: FormulaProblem,
+    variant: FormulaProblem | LogProblem,
+    start: np.ndarray,
+    options: Options,
+    max_calls: int,
+) -> Attempt | None:
+    """By damped steps with geodesic acceleration, in the variables of `variant`."""
+    last_call = problem.calls + max_calls
+    path, q = descend(variant, variant.to_variables(start), options), None
+    stop = StopReason(False, f"f was called {max_calls} times")
     while True:
         try:
-            last_q = next(path)
-        except StopIteration as stop:
-            end = stop.value
+            q = next(path)
+        except StopIteration as end:
+            stop = end.value
             break
-        if fit.calls > last:
+        if problem.calls > last_call:
             break
-    if last_q is None:
+    if q is None:
         return None
-    p = way.leave(last_q)
-    here = fit.linearize(p)
+    p = variant.to_parameters(q)
+    here = problem.linearize(p)
     if here is None:
         return None
-    left = here.prepare(here.norms)
-    return _polished(fit, Place(p, here, left, 1.0, math.inf, False, end))
+    offset = here.prepare(here.norms)
+    return _refined(problem, Endpoint(p, here, offset, 1.0, math.inf, False, stop))
 
 
-def _polished(fit: Fit, place: Place) -> Found | None:
-    """Gauss-Newton's steps as long as they leave less to gain: the last digits, where
-    rounding hides which cost is lower. They end where neither a further step nor
-    derivatives behind it would change a digit that counts."""
-    p, here, left, rate, curvature, linear, end = place
+def _refined(problem: FormulaProblem, end: Endpoint) -> Attempt | None:
+    """Gauss-Newton steps as long as they lower the relative offset: they give the last
+    digits, where rounding hides which cost is lower. They end where neither a further
+    step nor derivatives after it would change a digit that counts."""
+    p, here, offset, rate, curvature, linear, stop = end
     residuals, cost = here.residuals, here.cost
-    for _ in range(100 if left < 1e-2 else 0):
+    for _ in range(100 if offset < 1e-2 else 0):
         step = here.newton()
-        trial = fit.project(p + step)
-        r = fit.residuals(trial)
-        if r is None or not (now := fit.cost(trial, r)) <= cost * (1.0 + 1e-6):
+        trial = problem.project(p + step)
+        r = problem.residuals(trial)
+        if r is None:
             break
-        moved = part(step, trial)
-        settled = left * rate <= LAST_LEFT or moved * rate <= LAST_STEP
-        if settled and (not moved or moved * curvature <= LAST_CHANGE):
-            p, residuals, cost = trial, r, now
+        trial_cost = problem.cost(trial, r)
+        if not trial_cost <= cost * (1.0 + 1e-6):
             break
-        there = fit.linearize(trial)
+        moved = relative_step(step, trial)
+        last = offset * rate <= LAST_OFFSET or moved * rate <= LAST_STEP
+        if last and (not moved or moved * curvature <= LAST_CHANGE):
+            p, residuals, cost = trial, r, trial_cost
+            break
+        there = problem.linearize(trial)
         if there is None:
             break
-        less = there.prepare(there.norms)
-        if not less < left:
+        trial_offset = there.prepare(there.norms)
+        if not trial_offset < offset:
             break
-        rate = less / left
-        curvature = change(here.norms, there.norms) / moved if moved else math.inf
-        p, here, left, residuals, cost = trial, there, less, r, now
-    rounded = left * math.sqrt(2.0 * cost) <= fit.rounding
-    converged = left < (1e-2 if end.converged else 1e-4) or rounded
-    return Found(p, residuals, cost, here, left, end, converged, linear)
+        rate = trial_offset / offset
+        change = relative_change(here.norms, there.norms)
+        curvature = change / moved if moved else math.inf
+        p, here, offset, residuals, cost = trial, there, trial_offset, r, trial_cost
+    rounded = offset * math.sqrt(2.0 * cost) <= problem.rounding
+    converged = offset < (1e-2 if stop.converged else 1e-4) or rounded
+    return Attempt(p, residuals, cost, here, offset, stop, converged, linear)
 
 
-def starts_around(fit: Fit, first: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """p0, then points between the bounds, or p0 times some power of two around 1."""
-    yield first
+def starts_around(
+    problem: FormulaProblem, p0: np.ndarray, seed: int
+) -> Iterator[np.ndarray]:
+    """p0, then points between the bounds, or p0 times random powers of two around 1."""
+    yield p0
     random = np.random.default_rng(seed)
-    both = np.isfinite(fit.lower) & np.isfinite(fit.upper)
+    both = np.isfinite(problem.lower) & np.isfinite(problem.upper)
     while True:
         around = np.where(
-            first != 0.0,
-            first * np.exp2(2.0 * random.standard_normal(len(first))),
-            random.standard_normal(len(first)),
+            p0 != 0.0,
+            p0 * np.exp2(2.0 * random.standard_normal(len(p0))),
+            random.standard_normal(len(p0)),
         )
-        share = random.random(len(first))
+        fraction = random.random(len(p0))
         with np.errstate(invalid="ignore"):
-            between = fit.lower + share * (fit.upper - fit.lower)
-        yield fit.project(np.where(both, between, around).astype(first.dtype))
+            between = problem.lower + fraction * (problem.upper - problem.lower)
+        yield problem.project(np.where(both, between, around).astype(p0.dtype))

@@ -1,36 +1,49 @@
-"""What the solvers for models share: the checked data, and the result."""
+"""What the solvers for models share: the checked problem, and the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from kurve import data, losses
 from kurve.engines import Batches, Program, State
 from kurve.plan import VariableSpec
+from kurve.solvers.least_squares import StopReason
 from kurve.training.batching import check_count
+from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
     from kurve.losses import Loss
     from kurve.models import Sequential
 
-Watch = Callable[[int, Mapping[str, float]], Any]
+IterationCallback = Callable[[int, Mapping[str, float]], Any]
+
+Point = TypeVar("Point")
 
 
 @dataclass
 class SolverResult:
-    """What a solver has done.
+    """The result of a solver.
 
-    loss:       of the weights that the model has now, penalties included
-    iterations: steps done
-    converged:  whether a minimum was found, or only the last iteration reached
-    message:    why it ended
-    history:    from "loss" (and "val_loss") to the values after 0, 1, ... steps
-    effective_parameters: how many parameters the data determines, where Bayesian
-                regularisation has counted them (MacKay 1992)
+    loss:       of the model's final weights, penalties included
+    iterations: number of steps
+    converged:  whether a minimum was found
+    message:    why it stopped
+    history:    "loss" (and "val_loss"): the values after 0, 1, ... steps
+    effective_parameters: how many parameters the data determines; with Bayesian
+                regularization only (MacKay 1992)
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> result = kurve.solvers.lbfgs(model, x, 2.0 * x + 1.0)
+        >>> result.converged
+        True
     """
 
     loss: float
@@ -41,11 +54,12 @@ class SolverResult:
     effective_parameters: float | None = None
 
 
-class Task(NamedTuple):
-    """A model, ready to be fitted to data.
+class FitProblem(NamedTuple):
+    """A model and the data to fit it to.
 
-    free:  (F,) places in the flat vector of the variables that are trained
-    trial: a state of its own, to try parameters in
+    free:  (F,) indices of the trainable parameters in the flat vector
+    slots: their variables
+    trial: a state to evaluate other parameters in
     """
 
     where: str
@@ -71,8 +85,8 @@ class Task(NamedTuple):
         return self.state.params[self.free].astype(np.float64)
 
     def at(self, p: np.ndarray) -> State:
-        """A state with free parameters p, until the next call. The model keeps its
-        own."""
+        """A state with free parameters p, valid until the next call; the model's own
+        state does not change."""
         self.trial.params[self.free] = p
         return self.trial
 
@@ -90,12 +104,12 @@ def prepare(
     y: Any,
     sample_weight: Any,
     validation_data: Sequence[Any] | None,
-    refuse: Callable[[Task], None] | None = None,
-) -> Task:
-    """Check everything, then build the model where that is still to be done.
+    check: Callable[[FitProblem], None] | None = None,
+) -> FitProblem:
+    """Check all arguments, then build the model if it is not built yet.
 
     Args:
-        refuse: raises what speaks against a task.
+        check: raises an error if the solver cannot solve this problem.
 
     Raises:
         TypeError, ValueError: a wrong argument; nothing was changed.
@@ -108,45 +122,26 @@ def prepare(
             "Try kurve.Sequential([kurve.layers.Dense(1)])."
         )
     loss = model.loss or losses.MeanSquaredError()
-    plan = model._plan
+    plan = model._network.plan
     x, y, weights = _checked(
         where, model, loss, x, y, sample_weight, plan.input_shape if plan else None
     )
     validation = None
     if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or not (
-            2 <= len(validation_data) <= 3
-        ):
-            raise TypeError(
-                f"[{where}] validation_data must be (x, y) or (x, y, sample_weight). "
-                f"Received: {type(validation_data).__name__}. "
-                "Try validation_data=(x, y)."
-            )
-        weight = validation_data[2] if len(validation_data) == 3 else None
+        pair = unpack_data(where, "validation_data", validation_data)
         validation = _one_step(
-            *_checked(
-                f"{where}, validation_data", model, loss,
-                validation_data[0], validation_data[1], weight, x.shape[1:],
-            )
-        )  # fmt: skip
-    fresh = [layer for layer in model._layers if not layer.built]
-    given_shape = model._input_shape
-    model._build_for(x)
-    try:
-        task = _task(where, model, loss, x, y, weights, validation)
-        if refuse is not None:
-            refuse(task)
-    except Exception:
-        if plan is None:  # as if nothing had happened
-            for layer in fresh:
-                layer.unbuild()
-            model._plan = model._state = model._program = None
-            model._input_shape = given_shape
-        raise
-    return task
+            *_checked(f"{where}, validation_data", model, loss, *pair, x.shape[1:])
+        )
+    with model._network.unbuilt_on_error():
+        if plan is None:
+            model.build((None, *x.shape[1:]))
+        problem = _problem(where, model, loss, x, y, weights, validation)
+        if check is not None:
+            check(problem)
+    return problem
 
 
-def _task(
+def _problem(
     where: str,
     model: Sequential,
     loss: Loss,
@@ -154,11 +149,12 @@ def _task(
     y: np.ndarray,
     weights: np.ndarray | None,
     validation: Batches | None,
-) -> Task:
-    model._obey_trainable()
-    assert model._plan is not None and model._state is not None
-    # Dropout is for training by batches; here the loss must not change by chance.
-    plan = model._plan.deterministic()
+) -> FitProblem:
+    network = model._network
+    network.update_trainable()
+    network_plan, state = network.require_built(where)
+    # Without dropout: the loss must be a function of the parameters alone.
+    plan = network_plan.deterministic()
     plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
@@ -167,12 +163,22 @@ def _task(
             "Try a Dense layer, or trainable=True."
         )
     free = np.concatenate([np.arange(slot.offset, slot.end) for slot in slots])
-    program = model.ready_engine().compile(plan)
-    trial = replace(model._state, params=model._state.params.copy())
-    return Task(
-        where, model, loss, program, model._state, x, y, weights, validation, free,
-        slots, trial,
-    )  # fmt: skip
+    program = network.chosen_engine().compile(plan)
+    trial = replace(state, params=state.params.copy())
+    return FitProblem(
+        where,
+        model,
+        loss,
+        program,
+        state,
+        x,
+        y,
+        weights,
+        validation,
+        free,
+        slots,
+        trial,
+    )
 
 
 def _checked(
@@ -198,14 +204,19 @@ def _one_step(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Batch
 
 
 class FitMonitor:
-    """Follows a solver: history, the best weights so far, the callback, the lines."""
+    """Monitors a solver's iterations: records the history, keeps the best weights,
+    calls the callback, prints a line, and stops early.
+
+    The best weights are those of the lowest val_loss, or the last ones if there is no
+    validation data, for solvers lower the loss with every step.
+    """
 
     def __init__(
         self,
         where: str,
         max_iterations: int,
         patience: int | None,
-        callback: Watch | None,
+        callback: IterationCallback | None,
         verbose: int,
     ) -> None:
         check_count(where, "max_iterations", max_iterations, 1)
@@ -219,48 +230,61 @@ class FitMonitor:
         self.max_iterations, self.patience = max_iterations, patience
         self.callback, self.verbose = callback, verbose
         self.history: dict[str, list[float]] = {"loss": []}
-        self.best_at, self.end = 0, ""
+        self.best_iteration = 0
 
-    def begin(self, task: Task) -> None:
-        self.task = task
-        if task.validation is not None:
+    def run(
+        self,
+        problem: FitProblem,
+        path: Generator[Point, None, StopReason],
+        parameters_and_loss: Callable[[Point], tuple[np.ndarray, float]],
+    ) -> SolverResult:
+        """Follow `path` until it ends or is stopped; the model ends with the best
+        weights, also after an interrupt."""
+        self.problem = problem
+        if problem.validation is not None:
             self.history["val_loss"] = []
-        self.best = task.state.params.copy()
+        self.best = problem.state.params.copy()
+        stop: StopReason | None = None
+        try:
+            while stop is None:
+                try:
+                    point = next(path)
+                except StopIteration as end:
+                    stop = end.value
+                else:
+                    stop = self._add(*parameters_and_loss(point))
+        finally:
+            problem.state.params[:] = self.best
+        loss = self.history["loss"][self.best_iteration]
+        assert stop is not None
+        return SolverResult(loss, self.iterations, *stop, self.history)
 
     @property
     def iterations(self) -> int:
         return len(self.history["loss"]) - 1
 
-    def add(self, p: np.ndarray, loss: float) -> bool:
-        """A new point with its loss, after one more step; whether to stop there."""
-        state = self.task.at(p)
+    def _add(self, p: np.ndarray, loss: float) -> StopReason | None:
+        """Record a new point with its loss; the reason to stop there, if there is
+        one."""
+        problem, state = self.problem, self.problem.at(p)
         logs = {"loss": loss}
-        if self.task.validation is not None:
-            logs["val_loss"] = self.task.validation_loss(state)
+        if problem.validation is not None:
+            logs["val_loss"] = problem.validation_loss(state)
         for name, value in logs.items():
             self.history[name].append(value)
-        watched = self.history["val_loss" if "val_loss" in logs else "loss"]
-        lower = not watched[-1] >= min(watched[:-1], default=np.inf)
-        if lower or "val_loss" not in logs:
-            self.best, self.best_at = state.params.copy(), self.iterations
-        self.task.state.params[:] = state.params  # in one go: a signal waits
+        monitored = self.history["val_loss" if "val_loss" in logs else "loss"]
+        improved = not monitored[-1] >= min(monitored[:-1], default=np.inf)
+        if improved or "val_loss" not in logs:
+            self.best, self.best_iteration = state.params.copy(), self.iterations
+        problem.state.params[:] = state.params  # one copy, which no signal interrupts
         if self.verbose:
             shown = " - ".join(f"{name}: {value:.4e}" for name, value in logs.items())
             print(f"Iteration {self.iterations}/{self.max_iterations} - {shown}")
         if self.callback is not None and self.callback(self.iterations, logs):
-            self.end = "the callback ended it"
-        elif self.patience and self.iterations - self.best_at >= self.patience:
-            self.end = f"val_loss has not improved for {self.patience} iterations"
-        elif self.iterations >= self.max_iterations:
-            self.end = "the last iteration was reached"
-        return bool(self.end)
-
-    def keep_best(self) -> None:
-        """Give the model the best weights that were seen."""
-        self.task.state.params[:] = self.best
-
-    def result(self, converged: bool, message: str) -> SolverResult:
-        losses_ = self.history["loss"]
-        return SolverResult(
-            losses_[self.best_at], self.iterations, converged, message, self.history
-        )
+            return StopReason(False, "the callback stopped the training")
+        if self.patience and self.iterations - self.best_iteration >= self.patience:
+            message = f"val_loss has not improved for {self.patience} iterations"
+            return StopReason(False, message)
+        if self.iterations >= self.max_iterations:
+            return StopReason(False, "max_iterations was reached")
+        return None

@@ -1,15 +1,16 @@
 """Least squares by Levenberg and Marquardt: the core that networks and formulas share.
 
-The cost is C(p) = |r(p)|^2 / 2 (and a ridge, if the problem has one). Near p the
+The cost is C(p) = |r(p)|^2 / 2 (plus a ridge, if the problem has one). Near p the
 residuals are about r + J d, and a step d solves
 
     (J^T J + mu D^2) d = -J^T r        with D the norms of J's columns (Marquardt 1963).
 
-mu, the damping, turns the step from Gauss and Newton's (mu = 0) to a short one downhill
-(mu large). It follows the gain ratio, the decrease of C over what the linear model
-promised (Nielsen 1999). Where the residuals curve along d, half their second derivative
-bends the step (geodesic acceleration, Transtrum & Sethna 2012), and a step that would
-bend too much is refused: so the path keeps to narrow, curved valleys.
+The damping mu turns the step from that of Gauss and Newton (mu = 0) into a short one
+down the gradient (mu large). It follows the gain ratio, the decrease of C over the
+reduction that the linear model predicts (Nielsen 1999). Where the residuals curve along
+d, half their second derivative corrects the step (geodesic acceleration, Transtrum &
+Sethna 2012), and a step with too large a correction is rejected: so the path stays in
+narrow, curved valleys.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-REACH = 0.1
-"""Share of a step over which the curvature along it is measured."""
+PROBE = 0.1
+"""Fraction of a step over which the curvature along it is measured."""
 
-BENT = 0.75
-"""A step is refused if twice its bend is more than this share of its length."""
+MAX_ACCELERATION = 0.75
+"""A step is rejected if twice its geodesic correction is longer than this fraction of
+it."""
 
-MOST_DAMPING = 1e32
+MAX_DAMPING = 1e32
 
 
 class Linearization(Protocol):
@@ -42,28 +44,28 @@ class Linearization(Protocol):
     norms: np.ndarray
 
     def prepare(self, scale: np.ndarray) -> float:
-        """Make ready for `step` with D = scale (P,).
+        """Prepare for `step` with D = scale (P,).
 
         Returns:
-            What is left to gain: sqrt of the share of C that a whole Gauss-Newton step
-            promises to take away (the relative offset of Bates & Watts 1981).
+            The relative offset of Bates & Watts 1981: the square root of the fraction
+            of C that a full Gauss-Newton step is predicted to remove.
         """
 
     def step(self, damping: float) -> np.ndarray:
         """d (P,) of the formula above."""
 
     def geodesic_correction(self, damping: float, curvature: np.ndarray) -> np.ndarray:
-        """The step (P,) for `curvature` in the place of the residuals."""
+        """The step (P,) with `curvature` in place of the residuals."""
 
     def jvp(self, step: np.ndarray) -> np.ndarray:
-        """J d, like the residuals."""
+        """J d, of the shape of the residuals."""
 
     def predicted_reduction(self, step: np.ndarray) -> float:
-        """Decrease of the cost that the linear model promises for d."""
+        """Decrease of the cost that the linear model predicts for d."""
 
 
 class Problem(Protocol):
-    """What is to be made small, of P parameters."""
+    """What is minimized, a function of P parameters."""
 
     @property
     def rounding(self) -> float:
@@ -80,23 +82,23 @@ class Problem(Protocol):
         """The problem near p, or None where it is not finite."""
 
     def allows(self, p: np.ndarray) -> bool:
-        """Whether r may be asked for at p."""
+        """Whether p lies within the bounds, where r may be evaluated."""
 
     def project(self, p: np.ndarray) -> np.ndarray:
-        """The nearest point where it may."""
+        """The nearest point within the bounds."""
 
 
 class Options(NamedTuple):
     """When to stop, and how to start.
 
-    offset:   converged where no more is left to gain than this (`prepare`)
-    step:     a step smaller than this share of the parameters is none
-    decrease: nor is a decrease by less than this share of the cost
-    stall:    the share of the cost by which 10 steps must change it
-    damping:  of the first step
-    bends:    whether steps are bent
-    even:     whether all parameters are damped alike (Levenberg 1944), by the largest
-              column of J at the start, or each by its own
+    offset:     converged at a relative offset (`prepare`) of at most this
+    step:       smallest step, as a fraction of the parameters
+    decrease:   smallest decrease of a step, as a fraction of the cost
+    stall:      fraction of the cost by which 10 steps must change it
+    damping:    of the first step
+    accelerate: whether steps get a geodesic correction
+    uniform:    whether all parameters are damped alike (Levenberg 1944), by the largest
+                column of J at the start, instead of each by its own column
     """
 
     offset: float = 1e-10
@@ -104,76 +106,72 @@ class Options(NamedTuple):
     decrease: float = 1e-14
     stall: float = 0.0
     damping: float = 1e-3
-    bends: bool = True
-    even: bool = False
+    accelerate: bool = True
+    uniform: bool = False
 
 
 class StopReason(NamedTuple):
-    """Why no further point comes."""
+    """Why a solver stopped."""
 
     converged: bool
     message: str
 
 
-def descend(
-    problem: Problem, start: np.ndarray, rules: Options
-) -> Generator[np.ndarray, None, StopReason]:
-    """Points of falling cost, `start` first, for the caller to look at between steps.
+ROUNDING = StopReason(True, "rounding errors hide any further decrease")
 
-    Whoever iterates may stop at any point; what comes back in the end says why nothing
-    better was found.
-    """
-    p, damping, factor = start, rules.damping, 2.0
+
+def descend(
+    problem: Problem, start: np.ndarray, options: Options
+) -> Generator[np.ndarray, None, StopReason]:
+    """Yields points of falling cost, `start` first, so that the caller can look at them
+    between steps and stop at any; returns why there is no further point."""
+    p, damping, factor = start, options.damping, 2.0
     scale, costs = np.zeros_like(p), deque[float](maxlen=11)
     while True:
         here = problem.linearize(p)
         if here is None:
             return StopReason(False, "a derivative or the sum of squares is not finite")
-        if not rules.even:
+        if not options.uniform:
             scale = np.maximum(scale, here.norms)
         elif not scale.any():
             scale = np.full_like(p, here.norms.max())
-        left = here.prepare(np.where(scale > 0.0, scale, 1.0))
+        offset = here.prepare(np.where(scale > 0.0, scale, 1.0))
         yield p
         if here.cost == 0.0:
             return StopReason(True, "the fit is exact")
-        # What the rounding of n residuals, if it is random, does to their squares' sum.
+        # The effect of random rounding errors of n residuals on their sum of squares.
         noise = problem.rounding * np.sqrt(2.0 * here.cost / len(here.residuals))
         noise = max(float(noise), 1e-15 * here.cost)
-        if left <= rules.offset:
-            return StopReason(True, "no step promises a lower cost")
+        if offset <= options.offset:
+            return StopReason(True, "no step is predicted to lower the cost")
         costs.append(here.cost)
-        if len(costs) > 10 and max(costs) - min(costs) <= rules.stall * here.cost:
-            return StopReason(True, "the cost has stopped to fall")
+        if len(costs) > 10 and max(costs) - min(costs) <= options.stall * here.cost:
+            return StopReason(True, "the cost has stopped falling")
         while True:
             step = here.step(damping)
             size = float(np.linalg.norm(scale * step))
-            trial, cost = _try(problem, here, p, step, size, damping, scale, rules)
+            trial, cost = _try(problem, here, p, step, size, damping, scale, options)
             if cost < here.cost:
                 break
             if here.predicted_reduction(step) <= noise:
-                return StopReason(True, "rounding hides a lower cost")
-            if size <= rules.step * float(np.linalg.norm(scale * p)):
-                return StopReason(True, "rounding hides a lower cost")
+                return ROUNDING
+            if size <= options.step * float(np.linalg.norm(scale * p)):
+                return ROUNDING
             damping, factor = damping * factor, 2.0 * factor
-            if damping > MOST_DAMPING:
+            if damping > MAX_DAMPING:
                 return StopReason(False, "no step lowers the cost")
-        predicted_reduction = here.predicted_reduction(trial - p)
-        gain = (
-            (here.cost - cost) / predicted_reduction
-            if predicted_reduction > 0.0
-            else 0.0
-        )
+        predicted = here.predicted_reduction(trial - p)
         decrease = here.cost - cost
+        gain = decrease / predicted if predicted > 0.0 else 0.0
+        # Nielsen 1999, section 3.
         damping *= max(1.0 / 3.0, 1.0 - (2.0 * min(gain, 1.0) - 1.0) ** 3)
         factor = 2.0
         p = trial
-        if decrease <= rules.decrease * here.cost and predicted_reduction <= (
-            rules.decrease * here.cost
-        ):
+        smallest = options.decrease * here.cost
+        if decrease <= smallest and predicted <= smallest:
             if problem.linearize(p) is not None:
                 yield p
-            return StopReason(True, "the cost has stopped to fall")
+            return StopReason(True, "the cost has stopped falling")
 
 
 def _try(
@@ -184,25 +182,30 @@ def _try(
     size: float,
     damping: float,
     scale: np.ndarray,
-    rules: Options,
+    options: Options,
 ) -> tuple[np.ndarray, float]:
-    """Where the step leads, bent where that is allowed, and the cost there; infinite
-    where it must not be taken."""
+    """Where the step, corrected if that is on, leads, and the cost there; infinite
+    where the step is rejected.
+
+    Source: Transtrum & Sethna 2012, section 3: with the second derivative
+    k = (2 / h) ((r(p + h d) - r(p)) / h - J d), the correction solves the equation of
+    the step with k / 2 in place of r.
+    """
     if not np.isfinite(size):
         return p, np.inf
-    if rules.bends and problem.allows(p + REACH * step):
-        near = problem.residuals(p + REACH * step)
+    if options.accelerate and problem.allows(p + PROBE * step):
+        near = problem.residuals(p + PROBE * step)
         if near is None:
             return p, np.inf
-        change = (near - here.residuals) / REACH
-        curvature = (2.0 / REACH) * (change - here.jvp(step))
+        change = (near - here.residuals) / PROBE
+        curvature = (2.0 / PROBE) * (change - here.jvp(step))
         # Not `norm`: the bits of a long dot product depend on BLAS's threads.
-        if np.sqrt(np.sum(curvature**2)) > 2.0 / REACH**2 * problem.rounding:
-            geodesic_correction = 0.5 * here.geodesic_correction(damping, curvature)
-            bent = float(np.linalg.norm(scale * geodesic_correction))
-            if not 2.0 * bent <= BENT * size:
+        if np.sqrt(np.sum(curvature**2)) > 2.0 / PROBE**2 * problem.rounding:
+            correction = 0.5 * here.geodesic_correction(damping, curvature)
+            length = float(np.linalg.norm(scale * correction))
+            if not 2.0 * length <= MAX_ACCELERATION * size:
                 return p, np.inf
-            step = step + geodesic_correction
+            step = step + correction
     trial = problem.project(p + step)
     residuals = problem.residuals(trial)
     return trial, np.inf if residuals is None else problem.cost(trial, residuals)

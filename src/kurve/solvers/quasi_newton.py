@@ -3,7 +3,7 @@
 A Newton step needs the matrix of second derivatives. Limited memory BFGS builds the
 product of its inverse with a gradient from the last few steps s and changes of the
 gradient y, in 4 x memory x P operations (Nocedal & Wright 2006, algorithms 7.4, 7.5).
-Each step's length obeys the strong Wolfe conditions (there, 3.5 and 3.6).
+Each step's length satisfies the strong Wolfe conditions (there, 3.5 and 3.6).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 
 from kurve.core.entries import entry
 from kurve.core.locks import exclusive
-from kurve.solvers.base import FitMonitor, SolverResult, Watch, prepare
-from kurve.solvers.least_squares import StopReason
+from kurve.solvers.base import FitMonitor, IterationCallback, SolverResult, prepare
+from kurve.solvers.least_squares import ROUNDING, StopReason
 from kurve.training.batching import check_count
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
-SUFFICIENT, FLAT = 1e-4, 0.9
-"""Wolfe: f falls by this share of what the slope promises, the slope to that share."""
+SUFFICIENT_DECREASE, FLATTENING = 1e-4, 0.9
+"""The constants c1 and c2 of the Wolfe conditions."""
 
-MOST_TRIALS = 40
+MAX_TRIALS = 40
 
 
-class Place(NamedTuple):
+class Point(NamedTuple):
     """A point with the value and the gradient of the function there."""
 
     x: np.ndarray
@@ -52,35 +52,43 @@ def lbfgs(
     tolerance: float = 1e-8,
     validation_data: Sequence[Any] | None = None,
     patience: int | None = None,
-    callback: Watch | None = None,
+    callback: IterationCallback | None = None,
     verbose: int = 0,
 ) -> SolverResult:
     """Train a model by L-BFGS, all rows at once: no learning rate to choose.
 
-    For small and medium data. A step costs about what one of Adam's with all rows
-    costs, and far fewer are needed where the loss is smooth (tanh, sin, silu; not
-    relu).
+    For small and medium data. A step costs about as much as one of Adam's with all
+    rows, and far fewer are needed where the loss is smooth (tanh, sin, silu; not relu).
 
     Args:
         model: built or not; compiled with any loss, or not at all, which means the mean
             squared error. Regularizers count; dropout is off.
         x, y, sample_weight: as in `Sequential.fit`.
-        max_iterations: most steps.
-        memory: how many steps the inverse is built from.
-        tolerance: converged where no element of the gradient is larger than this share
-            of the largest at the start.
+        max_iterations: maximum number of steps.
+        memory: how many steps the inverse Hessian is built from.
+        tolerance: converged where no element of the gradient is larger than this
+            fraction of the largest at the start.
         validation_data: (x, y) or (x, y, sample_weight): the model ends with the
             weights that were best on it.
         patience: stop after this many steps without a better validation loss.
-        callback: function (iteration, logs), called after each step; the model has the
-            weights of that step. What is true ends the training.
-        verbose: 0 silent, 1 one line a step.
+        callback: function (iteration, logs), called after each step, when the model has
+            the weights of that step. A true result stops the training.
+        verbose: 0 silent, 1 one line per step.
 
     Raises:
         TypeError, ValueError: a wrong argument; nothing was changed.
         KeyboardInterrupt: the model keeps the best weights so far.
 
     Source: Nocedal 1980; Liu & Nocedal 1989.
+
+    Example:
+        >>> x = np.linspace(-1.0, 1.0, 32)
+        >>> y = x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> result = kurve.solvers.lbfgs(model, x, 2.0 * x + 1.0)
+        >>> round(result.loss, 6)
+        0.0
     """
     where = "lbfgs"
     check_count(where, "memory", memory, 1)
@@ -89,18 +97,17 @@ def lbfgs(
             f"[{where}] tolerance must be finite and at least 0. "
             f"Received: {tolerance!r}. Try 1e-8."
         )
-    track = FitMonitor(where, max_iterations, patience, callback, verbose)
-    task = prepare(where, model, x, y, sample_weight, validation_data)
-    track.begin(task)
-    batches = task.batches
+    monitor = FitMonitor(where, max_iterations, patience, callback, verbose)
+    problem = prepare(where, model, x, y, sample_weight, validation_data)
+    batches = problem.batches
 
     def function(p: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(over="ignore"):
-            state = task.at(p)
-        value, gradient = task.program.gradient(state, batches, 0)
-        return value, gradient[task.free].astype(np.float64)
+            state = problem.at(p)
+        value, gradient = problem.program.gradient(state, batches, 0)
+        return value, gradient[problem.free].astype(np.float64)
 
-    start = task.start()
+    start = problem.start()
     value, gradient = function(start)
     if not np.isfinite(value):
         raise ValueError(
@@ -108,81 +115,71 @@ def lbfgs(
             "weights. Try other initial weights, or layers.Normalization first."
         )
     path = descend(function, start, memory, tolerance * float(np.abs(gradient).max()))
-    end = StopReason(False, "")
-    try:
-        while not track.end:
-            try:
-                place = next(path)
-            except StopIteration as stop:
-                end = stop.value
-                break
-            track.add(place.x, place.value)
-    finally:
-        track.keep_best()
-    return track.result(end.converged, track.end or end.message)
+    return monitor.run(problem, path, lambda point: (point.x, point.value))
 
 
 def descend(
     function: Function, start: np.ndarray, memory: int, tolerance: float
-) -> Generator[Place, None, StopReason]:
-    """Places of falling value, `start` first, for the caller to look at between steps.
+) -> Generator[Point, None, StopReason]:
+    """Yields points of falling value, `start` first, so that the caller can look at
+    them between steps and stop at any; returns why there is no further point.
 
     Args:
-        function: x (P,) -> value, gradient (P,); not finite where x is no good.
-        memory: how many steps are remembered.
+        function: x (P,) -> value, gradient (P,); not finite where x is not allowed.
+        memory: how many steps the inverse Hessian is built from.
         tolerance: converged where no element of the gradient is larger.
     """
-    here = Place(start, *function(start))
+    here = Point(start, *function(start))
     steps: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=memory)
     while True:
         yield here
         if np.abs(here.gradient).max(initial=0.0) <= tolerance:
-            return StopReason(True, "the gradient is zero")
-        direction = -inverse_times(here.gradient, steps)
+            return StopReason(True, "the gradient is within the tolerance")
+        direction = -inverse_hessian_times(here.gradient, steps)
         if not direction @ here.gradient < 0.0:
             steps.clear()
             direction = -here.gradient
         first = 1.0 if steps else min(1.0, 1.0 / float(np.linalg.norm(here.gradient)))
         there = line_search(function, here, direction, first)
-        if there is None and steps:  # what is remembered may be of another region
+        if there is None and steps:  # they may be of another region
             steps.clear()
             continue
         if there is None:
-            return StopReason(True, "rounding hides a lower loss")
+            return ROUNDING
         s, change = there.x - here.x, there.gradient - here.gradient
         if s @ change > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(change)):
             steps.append((s, change))
         here = there
 
 
-def inverse_times(
+def inverse_hessian_times(
     gradient: np.ndarray, steps: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """H g with H the inverse Hessian that `steps` (s, y) imply, from a first guess
+    """H g with H the inverse Hessian that `steps` (s, y) imply, from the initial guess
     s.y / y.y times the identity. Source: Nocedal & Wright 2006, algorithm 7.4."""
-    q, shares = gradient.copy(), []
+    q, alphas = gradient.copy(), []
     for s, y in reversed(steps):
-        share = float(s @ q) / float(s @ y)
-        shares.append(share)
-        q -= share * y
+        alpha = float(s @ q) / float(s @ y)
+        alphas.append(alpha)
+        q -= alpha * y
     if steps:
         s, y = steps[-1]
         q *= float(s @ y) / float(y @ y)
-    for (s, y), share in zip(steps, reversed(shares), strict=True):
-        q += (share - float(y @ q) / float(s @ y)) * s
+    for (s, y), alpha in zip(steps, reversed(alphas), strict=True):
+        q += (alpha - float(y @ q) / float(s @ y)) * s
     return q
 
 
 def line_search(
-    function: Function, here: Place, direction: np.ndarray, first: float
-) -> Place | None:
-    """A place along `direction` that obeys the strong Wolfe conditions
+    function: Function, here: Point, direction: np.ndarray, first: float
+) -> Point | None:
+    """A point along `direction` that satisfies the strong Wolfe conditions
 
-        f(a) <= f(0) + SUFFICIENT a f'(0),   |f'(a)| <= FLAT |f'(0)|,
+        f(a) <= f(0) + SUFFICIENT_DECREASE a f'(0),   |f'(a)| <= FLATTENING |f'(0)|,
 
     or the best one with a lower value; None if there is none. Steps grow until they
-    enclose such a place, then cubic interpolation closes in. Source: Nocedal & Wright
-    2006, algorithms 3.5 and 3.6, equation 3.59.
+    bracket such a point, then cubic interpolation narrows the bracket. Source: Nocedal
+    & Wright 2006, algorithms 3.5 and 3.6, equation 3.59.
     """
     slope = float(direction @ here.gradient)
 
@@ -191,22 +188,23 @@ def line_search(
         value, gradient = function(x)
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             return Trial(length, np.inf, np.nan, None)
-        there = Place(x, value, gradient)
+        there = Point(x, value, gradient)
         return Trial(length, value, float(direction @ gradient), there)
 
-    def falls(trial: Trial) -> bool:
-        return trial.value <= here.value + SUFFICIENT * trial.length * slope
+    def sufficient(trial: Trial) -> bool:
+        limit = here.value + SUFFICIENT_DECREASE * trial.length * slope
+        return trial.value <= limit
 
     low, high = Trial(0.0, here.value, slope, None), None
     length = first
-    for _ in range(MOST_TRIALS):
+    for _ in range(MAX_TRIALS):
         trial = at(length)
-        if not falls(trial) or trial.value >= low.value:
+        if not sufficient(trial) or trial.value >= low.value:
             high = trial
-        elif abs(trial.slope) <= -FLAT * slope:
-            return trial.place
+        elif abs(trial.slope) <= -FLATTENING * slope:
+            return trial.point
         elif high is None and trial.slope < 0.0:
-            low, length = trial, grown(low, trial)
+            low, length = trial, extrapolated(low, trial)
             continue
         else:
             # A minimum lies between the better end and the one it slopes down to.
@@ -215,40 +213,45 @@ def line_search(
             low = trial
         if abs(high.length - low.length) * np.abs(direction).max() <= 1e-16:
             break
-        length = between(low, high)
-    return low.place
+        length = interpolated(low, high)
+    return low.point
 
 
 class Trial(NamedTuple):
-    """A length along a direction, the value and slope there."""
+    """A length along a direction, with the value and slope there."""
 
     length: float
     value: float
     slope: float
-    place: Place | None
+    point: Point | None
 
 
-def grown(before: Trial, now: Trial) -> float:
-    """The next length where the function still falls: where a cubic through both has
-    its minimum, 1.5 to 10 times as long, or 4 times where it has none."""
+def extrapolated(before: Trial, now: Trial) -> float:
+    """The next length where the function still falls: the minimum of the cubic through
+    both, 1.5 to 10 times as long, or 4 times if it has none."""
     guess = cubic_minimum(before, now)
-    least, most = 1.5 * now.length, 10.0 * now.length
-    return min(max(guess, least), most) if np.isfinite(guess) else 4.0 * now.length
+    shortest, longest = 1.5 * now.length, 10.0 * now.length
+    if not np.isfinite(guess):
+        return 4.0 * now.length
+    return min(max(guess, shortest), longest)
 
 
-def between(low: Trial, high: Trial) -> float:
-    """A length between both, off the ends by a tenth: the minimum of a cubic."""
+def interpolated(low: Trial, high: Trial) -> float:
+    """The minimum of the cubic between both, at least a tenth off the ends."""
     width = high.length - low.length
     guess = cubic_minimum(low, high)
-    share = (guess - low.length) / width if np.isfinite(guess) else 0.5
-    return low.length + min(max(share, 0.1), 0.9) * width
+    fraction = (guess - low.length) / width if np.isfinite(guess) else 0.5
+    return low.length + min(max(fraction, 0.1), 0.9) * width
 
 
 def cubic_minimum(one: Trial, two: Trial) -> float:
-    """Where the cubic with these values and slopes is least; NaN if there is none."""
+    """The minimum of the cubic with these values and slopes; NaN if it has none.
+
+    Source: Nocedal & Wright 2006, equation 3.59.
+    """
     width = np.float64(two.length - one.length)
     with np.errstate(all="ignore"):
         d1 = one.slope + two.slope - 3.0 * (two.value - one.value) / width
         d2 = np.copysign(np.sqrt(d1 * d1 - one.slope * two.slope), width)
-        share = (two.slope + d2 - d1) / (two.slope - one.slope + 2.0 * d2)
-        return float(two.length - width * share)
+        fraction = (two.slope + d2 - d1) / (two.slope - one.slope + 2.0 * d2)
+        return float(two.length - width * fraction)

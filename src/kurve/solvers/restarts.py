@@ -1,8 +1,8 @@
-"""Other starts for a formula whose first fit is not sound.
+"""Starting points for a formula whose first fit is not well determined.
 
-Many points are drawn, and in each the parameters that f is linear in are solved for, so
-that only the others have to be guessed (Golub & Pereyra 1973). Points where that leaves
-little are good starts.
+Many points are drawn, and at each of them the parameters in which f is linear are
+solved for, so that only the others are guesses (variable projection, Golub & Pereyra
+1973). The points with the lowest cost are good starts.
 """
 
 from __future__ import annotations
@@ -13,118 +13,127 @@ from typing import Any
 import numpy as np
 
 from kurve.solvers.linear import dot
-from kurve.solvers.tangents import Fit, Tangent
+from kurve.solvers.problems import FormulaProblem, QRLinearization
 
-LOOKS = 4
-"""Points where it is looked at which parameters f is linear in."""
+LINEARITY_POINTS = 4
+"""Points at which f is tested for linearity in each parameter."""
 
-GROUPS, DRAWN = 8, 10
-"""Of so many points each group's best is a start: the best of all would often lead to
-the same minimum."""
+GROUPS, GROUP_SIZE = 8, 10
+"""The best point of each group is a start: the best of all would often lead to the same
+minimum."""
 
 
-def best_starts(fit: Fit, first: np.ndarray, x: Any, seed: int) -> list[np.ndarray]:
-    """Points where f is near the data, the nearest first."""
-    points = _drawn(fit, first, x, seed)
-    bends, counts = np.zeros((2, len(first)), bool)
-    for p in (first, *points[: LOOKS - 1]):
-        _look(fit, p, bends, counts)
-    linear = counts & ~bends
-    points[:, linear] = first[linear]
+def best_starts(
+    problem: FormulaProblem, p0: np.ndarray, x: Any, seed: int
+) -> list[np.ndarray]:
+    """Points at which f is near the data, the nearest first."""
+    points = _drawn(problem, p0, x, seed)
+    nonlinear, influential = np.zeros((2, len(p0)), bool)
+    for p in (p0, *points[: LINEARITY_POINTS - 1]):
+        _test_linearity(problem, p, nonlinear, influential)
+    linear = influential & ~nonlinear
+    points[:, linear] = p0[linear]
     starts = []
-    for first_of in range(0, len(points), DRAWN):
+    for first in range(0, len(points), GROUP_SIZE):
         group = []
-        for point in points[first_of : first_of + DRAWN]:
-            p = _solved(fit, point, linear)
-            if _residuals(fit, p) is not None:
-                group.append((fit.cost_at, p))
+        for point in points[first : first + GROUP_SIZE]:
+            p = _solved(problem, point, linear)
+            if _residuals(problem, p) is not None:
+                group.append((problem.cached_cost, p))
         starts += sorted(group, key=lambda pair: pair[0])[:1]
     return [p for _, p in sorted(starts, key=lambda pair: pair[0])]
 
 
-def _drawn(fit: Fit, first: np.ndarray, x: Any, seed: int) -> np.ndarray:
-    """Points (GROUPS * DRAWN, P) between the bounds where both are finite; else p0
-    times factors of 1/9 to 9 for half of them, of either sign; some parameters as large
-    as x, or as one over x. Each parameter is spread evenly over its range (McKay 1979).
-    """
-    random, shape = np.random.default_rng(seed), (GROUPS * DRAWN, len(first))
+def _drawn(problem: FormulaProblem, p0: np.ndarray, x: Any, seed: int) -> np.ndarray:
+    """Points (GROUPS * GROUP_SIZE, P) between the bounds where both are finite; else p0
+    times factors of 1/9 to 9 for half of them, of either sign; some parameters of the
+    size of x, or of 1 / x. Latin hypercube sampling spreads each parameter evenly over
+    its range (McKay 1979)."""
+    random, shape = np.random.default_rng(seed), (GROUPS * GROUP_SIZE, len(p0))
     ranks = random.permuted(np.tile(np.arange(shape[0]), (shape[1], 1)), axis=1).T
-    share = (ranks + random.random(shape)) / max(shape[0], 1)
-    size = (share / (1.0 - share)) ** 2
+    fraction = (ranks + random.random(shape)) / max(shape[0], 1)
+    size = (fraction / (1.0 - fraction)) ** 2
     size[random.random(shape) < 0.25] *= -1.0
-    points = np.where(first != 0.0, first, 1.0) * size
+    points = np.where(p0 != 0.0, p0, 1.0) * size
     if isinstance(x, np.ndarray) and x.ndim == 1 and np.isfinite(x).all():
         kind, span = random.random(shape), float(np.ptp(x)) or 1.0
         points = np.where(kind < 0.2, random.choice(x, shape), points)
         points = np.where(kind > 0.8, size / span, points)
-    both = np.isfinite(fit.lower) & np.isfinite(fit.upper)
+    both = np.isfinite(problem.lower) & np.isfinite(problem.upper)
     with np.errstate(invalid="ignore"):
-        between = fit.lower + share * (fit.upper - fit.lower)
-    return fit.project(np.where(both, between, points).astype(first.dtype))
+        between = problem.lower + fraction * (problem.upper - problem.lower)
+    return problem.project(np.where(both, between, points).astype(p0.dtype))
 
 
-def _residuals(fit: Fit, p: np.ndarray) -> np.ndarray | None:
-    """Those at p; None too where f refuses such parameters, whatever it raises."""
+def _residuals(problem: FormulaProblem, p: np.ndarray) -> np.ndarray | None:
+    """Residuals at p; None also where f rejects such parameters with any exception."""
     try:
-        return fit.residuals(p)
+        return problem.residuals(p)
     except Exception:
         return None
 
 
-def _look(fit: Fit, p: np.ndarray, bends: np.ndarray, counts: np.ndarray) -> None:
-    """Note for which parameters (P,) f is no straight line at p, and which count."""
-    r = _residuals(fit, p)
+def _test_linearity(
+    problem: FormulaProblem,
+    p: np.ndarray,
+    nonlinear: np.ndarray,
+    influential: np.ndarray,
+) -> None:
+    """Mark the parameters (P,) in which f is no straight line at p, and those that
+    change f at all."""
+    r = _residuals(problem, p)
     if r is None:
         return
     for j in range(len(p)):
         one, two = p.copy(), p.copy()
         step = abs(p[j]) or 1.0
-        if p[j] + 2.0 * step > fit.upper[j]:
+        if p[j] + 2.0 * step > problem.upper[j]:
             step = -step
         one[j], two[j] = p[j] + step, p[j] + 2.0 * step
-        r_one = _residuals(fit, one) if fit.allows(two) else None
-        r_two = _residuals(fit, two) if r_one is not None else None
+        r_one = _residuals(problem, one) if problem.allows(two) else None
+        r_two = _residuals(problem, two) if r_one is not None else None
         if r_one is None or r_two is None:
-            bends[j] = True
+            nonlinear[j] = True
             continue
         size = float(np.abs(r_one).max() + np.abs(r).max())
-        bends[j] |= float(np.abs(r_two - 2.0 * r_one + r).max()) > 1e-10 * size
-        counts[j] |= float(np.abs(r_one - r).max()) > 1e-10 * size
+        nonlinear[j] |= float(np.abs(r_two - 2.0 * r_one + r).max()) > 1e-10 * size
+        influential[j] |= float(np.abs(r_one - r).max()) > 1e-10 * size
 
 
-def _solved(fit: Fit, p: np.ndarray, linear: np.ndarray) -> np.ndarray:
-    """p with the best values of the parameters that f is linear in."""
+def _solved(problem: FormulaProblem, p: np.ndarray, linear: np.ndarray) -> np.ndarray:
+    """p with the best values of the parameters in which f is linear."""
     places = np.flatnonzero(linear)
-    r = _residuals(fit, p) if len(places) else None
+    r = _residuals(problem, p) if len(places) else None
     if r is None:
         return p
-    columns, units = np.empty((len(places) + 1, len(r))), np.ones(len(places) + 1)
+    columns = np.empty((len(places) + 1, len(r)))
+    multipliers = np.ones(len(places) + 1)
     columns[-1] = r
     for row, j in enumerate(places):
         point = p.copy()
         step = abs(p[j]) or 1.0
-        point[j] += step if p[j] + step <= fit.upper[j] else -step
-        there = _residuals(fit, point)
+        point[j] += step if p[j] + step <= problem.upper[j] else -step
+        there = _residuals(problem, point)
         if there is None:
             return p
         np.subtract(there, r, columns[row])
-        units[row] = 1.0 / (point[j] - p[j])
-    here = Tangent(columns, units, 0.0)
+        multipliers[row] = 1.0 / (point[j] - p[j])
+    here = QRLinearization(columns, multipliers, 0.0)
     if not np.isfinite(here.norms).all():
         return p
     here.prepare(here.norms)
     solved = p.copy()
     solved[places] += here.newton()
-    return fit.project(solved)
+    return problem.project(solved)
 
 
-def pattern(residuals: np.ndarray, x: Any) -> bool:
-    """Whether residuals follow each other along x, more than chance lets them: the
-    correlation of neighbours (Durbin & Watson 1950)."""
-    jvp = isinstance(x, np.ndarray) and x.shape == residuals.shape
-    if jvp and not (x[1:] >= x[:-1]).all():
+def autocorrelated(residuals: np.ndarray, x: Any) -> bool:
+    """Whether neighbouring residuals along x are correlated, beyond chance (Durbin &
+    Watson 1950)."""
+    along_x = isinstance(x, np.ndarray) and x.shape == residuals.shape
+    if along_x and not (x[1:] >= x[:-1]).all():
         residuals = residuals[np.argsort(x, kind="stable")]
-    square, product = dot(residuals, residuals), dot(residuals[1:], residuals[:-1])
-    if not square:
+    squares, products = dot(residuals, residuals), dot(residuals[1:], residuals[:-1])
+    if not squares:
         return False
-    return product / square > 2.5 / math.sqrt(len(residuals))
+    return products / squares > 2.5 / math.sqrt(len(residuals))

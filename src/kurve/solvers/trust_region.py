@@ -1,10 +1,11 @@
-"""Least squares by Levenberg and Marquardt's method as Moré (1978) made it: of all
-steps d with |D d| at most the radius of the region that the linear model is trusted in,
-the best one. The radius follows the gain ratio, what a step brings over what it
-promised. It begins large, so that a problem that is linear is solved by one step.
+"""Least squares by Levenberg and Marquardt's method in Moré's form (1978): of all steps
+d with |D d| within the radius of the region in which the linear model is trusted, the
+best one. The radius follows the gain ratio, the decrease of the cost over the predicted
+reduction. It starts large, so that a linear problem is solved by one step.
 
-This is the quick way for formulas: rough derivatives lead it until few steps are left.
-`kurve.solvers.least_squares` has the slow one, which keeps to curved valleys.
+This is the fast method for formulas: it uses approximate derivatives until few steps
+are left. `kurve.solvers.least_squares` has the robust one, which follows curved
+valleys.
 """
 
 from __future__ import annotations
@@ -15,246 +16,259 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kurve.solvers import linear
-from kurve.solvers.derivatives import CENTRAL, FORWARD, Derivatives, Digits
-from kurve.solvers.least_squares import StopReason
-from kurve.solvers.tangents import Fit, Tangent, unchanged
+from kurve.solvers.derivatives import CENTRAL, FORWARD, Accuracy, Derivatives
+from kurve.solvers.least_squares import ROUNDING, StopReason
+from kurve.solvers.problems import FormulaProblem, QRLinearization, unchanged
 
 FIRST_RADIUS = 100.0
-"""Of the first region, as a multiple of |D p|."""
+"""As a multiple of |D p|."""
 
-ROUGH = 1e-7
-"""What is left to gain (see `Linearization.prepare`) before the last step with rough
-derivatives at the latest: forward differences, which have half the digits."""
+APPROXIMATE_UNTIL = 1e-7
+"""Relative offset (see `Linearization.prepare`) down to which forward differences,
+which have half the digits, may serve."""
+
+COMPARABLE_UNTIL = 1e-5
+"""Relative offset at which costs are too close to each other to be compared."""
 
 LAST_STEP, LAST_CHANGE = 1e-11, 2e-11
-"""Which part of any parameter, and of J's norms, may change behind the last step."""
+"""Largest relative change of a parameter, and of the norms of J's columns, that may be
+left undone after the last step."""
 
-NEAR = 1e-5
-"""What is left where costs are too near to each other to be compared."""
+MAX_STEPS = 100
 
-MOST_STEPS = 100
+CONVERGED = StopReason(True, "no step is predicted to lower the cost")
+NOT_DIFFERENTIABLE = StopReason(False, "a derivative is not finite")
+TOO_MANY_STEPS = StopReason(False, f"{MAX_STEPS} steps were not enough")
 
 
-class Place(NamedTuple):
-    """Where a walk ended: a point, the linear model there, what is left to gain, what
-    part that is of what was left one step before, how much the next step will change
-    the norms of J's columns, and whether J was the same all the way."""
+class Endpoint(NamedTuple):
+    """Where a descent ended.
+
+    p, linearization: the point and the linear model there
+    offset:    the relative offset there
+    rate:      the same over that of one step before
+    curvature: relative change of the norms of J's columns over that of parameters, by
+               the last step
+    linear:    whether J was the same all the way
+    """
 
     p: np.ndarray
-    tangent: Tangent
-    left: float
+    linearization: QRLinearization
+    offset: float
     rate: float
     curvature: float
     linear: bool
-    end: StopReason
+    stop: StopReason
 
 
-def change(before: np.ndarray, now: np.ndarray) -> float:
+def relative_change(before: np.ndarray, now: np.ndarray) -> float:
     """The largest relative change of the norms of J's columns."""
     pairs = zip(before.tolist(), now.tolist(), strict=True)
     return max(abs(a - b) / b if b else 1.0 for a, b in pairs)
 
 
-def part(step: np.ndarray, p: np.ndarray) -> float:
-    """The largest part of a parameter that a step to p changes."""
+def relative_step(step: np.ndarray, p: np.ndarray) -> float:
+    """The largest relative change of a parameter by a step to p."""
     pairs = zip(step.tolist(), p.tolist(), strict=True)
-    parts = (abs(d / at) if at else math.inf for d, at in pairs if d)
-    return max(parts, default=0.0)
+    changes = (abs(d / at) if at else math.inf for d, at in pairs if d)
+    return max(changes, default=0.0)
 
 
-def walk(fit: Fit, start: np.ndarray, most: int) -> Place | None:
-    """From `start` downhill, with at most about `most` calls of f.
+def minimize(
+    problem: FormulaProblem, start: np.ndarray, max_calls: int
+) -> Endpoint | None:
+    """Descend from `start`, with at most about `max_calls` calls of f.
 
     Returns:
         None where f is not finite at the start, or cannot be differentiated.
     """
-    rough = isinstance(fit.derivatives, Derivatives)
-    plain = start.dtype == fit.values(start).dtype == fit.y.dtype == np.float64
-    if linear.COMPILED and plain and rough and not fit.bounded:
-        return _compiled(fit, start, most)
-    last = fit.calls + most
-    digits = Digits.HALF if rough else Digits.ALL
-    first = fit.linearize(start, digits)
+    differences = isinstance(problem.derivatives, Derivatives)
+    values = problem.values(start)
+    plain = start.dtype == values.dtype == problem.y.dtype == np.float64
+    if linear.COMPILED and plain and differences and not problem.bounded:
+        return _compiled(problem, start, max_calls)
+    last_call = problem.calls + max_calls
+    accuracy = Accuracy.HALF if differences else Accuracy.FULL
+    first = problem.linearize(start, accuracy)
     if first is None:
         return None
     p, here, scale, norms = start, first, first.norms, first.norms
     length = float(np.linalg.norm(scale * p))
-    radius, before = FIRST_RADIUS * (length or 1.0), 0.0
-    rate, curvature, moved, digits_before = 1.0, math.inf, 0.0, digits
+    radius, offset_before = FIRST_RADIUS * (length or 1.0), 0.0
+    rate, curvature, moved, accuracy_before = 1.0, math.inf, 0.0, accuracy
 
-    def ended(converged: bool, message: str) -> Place:
+    def finish(stop: StopReason) -> Endpoint:
         here.prepare(here.norms)
-        same = here.cost < first.cost and change(first.norms, here.norms) < 1e-5
-        return Place(
-            p,
-            here,
-            left,
-            rate,
-            curvature,
-            same,
-            StopReason(converged, message),
-        )
+        change = relative_change(first.norms, here.norms)
+        is_linear = here.cost < first.cost and change < 1e-5
+        return Endpoint(p, here, offset, rate, curvature, is_linear, stop)
 
-    for count in range(MOST_STEPS):
-        left = here.prepare(scale)
-        rates = min(left / before, 1.0) if before else 1.0, rate
+    for count in range(MAX_STEPS):
+        offset = here.prepare(scale)
+        rates = min(offset / offset_before, 1.0) if offset_before else 1.0, rate
         curvatures = (
-            change(norms, here.norms) / moved if moved else math.inf,
+            relative_change(norms, here.norms) / moved if moved else math.inf,
             curvature,
         )
-        # Behind rough derivatives what is left, and the change of J, are mostly their
-        # error: the steps before tell more.
-        same, digits_before = digits is digits_before, digits
-        rate = rates[0] if same or digits is Digits.MOST else min(rates)
+        # After a change of accuracy the offset and the change of J are mostly the error
+        # of the derivatives before: the steps before that tell more.
+        same, accuracy_before = accuracy is accuracy_before, accuracy
+        rate = rates[0] if same or accuracy is Accuracy.MOST else min(rates)
         curvature = curvatures[0] if same else min(curvatures)
-        if left <= NEAR and digits is Digits.ALL:
-            return ended(True, "no step promises a lower cost")
+        if offset <= COMPARABLE_UNTIL and accuracy is Accuracy.FULL:
+            return finish(CONVERGED)
         done = hidden = False
         while not done:
-            step, size, predicted_reduction, damping = here.turned.within(radius)
-            trial = fit.project(p + step)
-            if fit.bounded:
-                predicted_reduction = here.predicted_reduction(trial - p)
-            residuals = fit.residuals(trial)
-            cost = math.inf if residuals is None else fit.cost(trial, residuals)
-            gained = here.cost - cost
-            ratio = gained / predicted_reduction if predicted_reduction > 0.0 else -1.0
+            step, size, predicted, damping = here.svd.trust_region_step(radius)
+            trial = problem.project(p + step)
+            if problem.bounded:
+                predicted = here.predicted_reduction(trial - p)
+            residuals = problem.residuals(trial)
+            cost = math.inf if residuals is None else problem.cost(trial, residuals)
+            reduction = here.cost - cost
+            ratio = reduction / predicted if predicted > 0.0 else -1.0
             if not count:
                 radius = min(radius, size)
             if ratio <= 0.25:
-                radius = min(radius, 10.0 * size) * _shrink(
-                    here, gained, predicted_reduction
-                )
+                radius = min(radius, 10.0 * size)
+                radius *= _shrink_factor(here, reduction, predicted)
             elif ratio >= 0.75 or not damping:
                 radius = 2.0 * size
-            if fit.calls > last:
-                return ended(False, f"f was called {most} times")
+            if problem.calls > last_call:
+                return finish(_too_many_calls(max_calls))
             if ratio >= 1e-4:
                 break
-            noise = _noise(fit, here)
-            hidden = predicted_reduction <= noise
-            if hidden and -gained <= noise and digits is not Digits.ALL:
+            noise = _noise(problem, here)
+            hidden = predicted <= noise
+            if hidden and -reduction <= noise and accuracy is not Accuracy.FULL:
                 break
             done = hidden or radius <= 1e-15 * float(np.linalg.norm(scale * p))
-        if done and digits is Digits.ALL:
-            return ended(True, "rounding hides a lower cost")
-        # What was promised and not kept is about what is left.
-        expected = predicted_reduction * abs(1.0 - ratio)
-        moved = 0.0 if done else part(step, trial)
+        if done and accuracy is Accuracy.FULL:
+            return finish(ROUNDING)
+        # The error of the prediction is about the next reduction.
+        expected = predicted * abs(1.0 - ratio)
+        moved = 0.0 if done else relative_step(step, trial)
         after = moved * rate**2  # of the step after the next
-        straight = rate == 1.0 and expected <= NEAR**2 * here.cost
-        soon = hidden or left <= ROUGH or moved * rate * curvature <= LAST_CHANGE
-        if done or straight or (digits is Digits.MOST and soon):
-            digits = Digits.ALL
-        elif digits is Digits.HALF and (
+        straight = rate == 1.0 and expected <= COMPARABLE_UNTIL**2 * here.cost
+        soon = (
             hidden
-            or left <= ROUGH
+            or offset <= APPROXIMATE_UNTIL
+            or moved * rate * curvature <= LAST_CHANGE
+        )
+        if done or straight or (accuracy is Accuracy.MOST and soon):
+            accuracy = Accuracy.FULL
+        elif accuracy is Accuracy.HALF and (
+            hidden
+            or offset <= APPROXIMATE_UNTIL
             or (after * rate <= LAST_STEP and after * curvature <= LAST_CHANGE)
         ):
-            digits = Digits.MOST
-        # A step that was cut short does not say how fast steps converge.
-        before = 0.0 if done or damping else left
-        if not before:
+            accuracy = Accuracy.MOST
+        # A step that the radius has cut short does not show the rate of convergence.
+        offset_before = 0.0 if done or damping else offset
+        if not offset_before:
             rate, curvature = 1.0, math.inf
         trial = p if done else trial
-        there = fit.linearize(trial, digits)
+        there = problem.linearize(trial, accuracy)
         if there is None:
-            return ended(False, "a derivative is not finite")
+            return finish(NOT_DIFFERENTIABLE)
         p, norms, here = trial, here.norms, there
         scale = np.maximum(scale, here.norms)
-    left, rate = here.prepare(scale), 1.0
-    return ended(False, f"{MOST_STEPS} steps found none")
+    offset, rate = here.prepare(scale), 1.0
+    return finish(TOO_MANY_STEPS)
 
 
-ENDS = (
-    StopReason(True, "no step promises a lower cost"),
-    StopReason(True, "rounding hides a lower cost"),
-    StopReason(False, "f was called {} times"),
-    StopReason(False, "a derivative is not finite"),
-    StopReason(False, f"{MOST_STEPS} steps found none"),
-)
+def _too_many_calls(calls: int) -> StopReason:
+    return StopReason(False, f"f was called {calls} times")
 
 
-def _compiled(fit: Fit, start: np.ndarray, most: int) -> Place | None:
-    """The same without bounds in float64, where the core is there."""
-    p, (count, n) = start.copy(), (len(start), len(fit.y))
-    columns, units = np.empty((count + 1, n)), np.empty(count + 1)
-    whole, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
-    turned = linear.Turned(None, np.empty(count), linear.EPS * max(columns.shape))
-    formula, whiten, derivatives = fit.formula, fit.whiten, fit.derivatives
+def _compiled(
+    problem: FormulaProblem, start: np.ndarray, max_calls: int
+) -> Endpoint | None:
+    """`minimize` by the compiled core: without bounds, in float64."""
+    p, (count, n) = start.copy(), (len(start), len(problem.y))
+    columns, multipliers = np.empty((count + 1, n)), np.empty(count + 1)
+    r, norms = np.zeros((count + 1, count + 1)), np.empty(count + 1)
+    svd = linear.ScaledSVD(None, np.empty(count), linear.EPS * max(columns.shape))
+    formula, whiten, derivatives = problem.formula, problem.whiten, problem.derivatives
     assert isinstance(derivatives, Derivatives)
     jacobian = columns[:-1]
-    point, shares = start.copy(), np.empty(count)
+    point, width_factors = start.copy(), np.empty(count)
 
-    def residuals(values: Any) -> np.ndarray:
-        return np.asarray(whiten(formula.vector(values) - fit.y), np.float64)
+    def residuals_of(values: Any) -> np.ndarray:
+        return np.asarray(whiten(formula.vector(values) - problem.y), np.float64)
 
-    def rows(values: Any) -> None:
-        derivatives.shares = shares.tolist()
+    def write_jacobian(values: Any) -> None:
+        derivatives.width_factors = width_factors.tolist()
         at_point = formula(point) if values is None else formula.vector(values)
         if whiten is unchanged:
-            made = derivatives.rows(point, at_point, jacobian, units=units[:-1])
+            scales = derivatives.rows(
+                point, at_point, jacobian, multipliers=multipliers[:-1]
+            )
         else:
-            made = derivatives.rows(point, at_point, jacobian)
+            scales = derivatives.rows(point, at_point, jacobian)
             jacobian[:] = whiten(jacobian)
-        if isinstance(made, np.ndarray):  # differences
-            np.multiply(jacobian, made[:, None], jacobian)
+        if isinstance(scales, np.ndarray):  # differences
+            np.multiply(jacobian, scales[:, None], jacobian)
 
-    columns[-1] = fit.r_at
-    end, left, rate, curvature, is_linear, made = linear.walk(
+    columns[-1] = problem.cached_residuals
+    reason, offset, rate, curvature, is_linear, calls = linear.trust_region(
         formula.f,
         formula.x,
-        fit.y if whiten is unchanged else None,
+        problem.y if whiten is unchanged else None,
         np.ndarray,
-        residuals,
-        rows,
+        residuals_of,
+        write_jacobian,
         point,
-        shares,
+        width_factors,
         p,
         columns,
-        units,
-        whole,
+        multipliers,
+        r,
         norms,
-        turned.scale,
-        turned.s,
-        turned.u_r,
-        turned.vt,
-        fit.size,
+        svd.scale,
+        svd.s,
+        svd.ur,
+        svd.vt,
+        problem.data_norm,
         FORWARD,
         CENTRAL,
         FIRST_RADIUS,
-        ROUGH,
-        NEAR,
+        APPROXIMATE_UNTIL,
+        COMPARABLE_UNTIL,
         LAST_STEP,
         LAST_CHANGE,
-        MOST_STEPS,
-        most,
+        MAX_STEPS,
+        max_calls,
     )
-    fit.calls += made
-    if not end:
+    problem.calls += calls
+    if not reason:
         return None
-    here = fit.tangent(p, columns, units, (whole, norms), turned)
-    if not math.isfinite(sum(fit.terms)):
-        left = math.inf  # nothing is known there
-    why = ENDS[end - 1]
-    if not why.converged:
-        why = StopReason(False, why.message.format(most))
-    return Place(p, here, left, rate, curvature, is_linear, why)
+    here = problem.linearization(p, columns, multipliers, (r, norms), svd)
+    if not math.isfinite(sum(problem.terms)):
+        offset = math.inf  # nothing is known there
+    stop = (
+        CONVERGED,
+        ROUNDING,
+        _too_many_calls(max_calls),
+        NOT_DIFFERENTIABLE,
+        TOO_MANY_STEPS,
+    )[reason - 1]
+    return Endpoint(p, here, offset, rate, curvature, is_linear, stop)
 
 
-def _shrink(here: Tangent, gained: float, predicted_reduction: float) -> float:
-    """By what the radius is multiplied: where the parabola through both costs and the
-    slope has its minimum, within limits."""
-    if gained >= 0.0:
+def _shrink_factor(here: QRLinearization, reduction: float, predicted: float) -> float:
+    """The factor of the radius: where the parabola through both costs and the slope has
+    its minimum, within limits."""
+    if reduction >= 0.0:
         return 0.5
-    slope = -predicted_reduction  # half of it, for an undamped step
-    if not math.isfinite(gained) or gained < -99.0 * here.cost:
+    slope = -predicted  # half of it, for an undamped step
+    if not math.isfinite(reduction) or reduction < -99.0 * here.cost:
         return 0.1
-    return max(0.1, 0.5 * slope / (slope + 0.5 * gained))
+    return max(0.1, 0.5 * slope / (slope + 0.5 * reduction))
 
 
-def _noise(fit: Fit, here: Tangent) -> float:
-    """What the rounding of f makes of costs: a gain as small cannot be seen."""
+def _noise(problem: FormulaProblem, here: QRLinearization) -> float:
+    """The rounding error of costs: a smaller decrease cannot be observed."""
     n = len(here.residuals)
-    noise = fit.rounding * math.sqrt(2.0 * here.cost / n)
-    return max(noise, 1e-15 * here.cost, fit.rounding**2 / n)
+    noise = problem.rounding * math.sqrt(2.0 * here.cost / n)
+    return max(noise, 1e-15 * here.cost, problem.rounding**2 / n)

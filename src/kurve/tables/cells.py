@@ -1,38 +1,132 @@
-"""What the cells of a text file are: one definition of a number for Python and pyarrow,
-and the kinds of columns that pyarrow finds in a whole file, for files in pieces."""
+"""The cells of a text file: one definition of a number for Python and pyarrow, and the
+kinds of columns that pyarrow infers from a whole file, for files read in chunks."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 MISSING = (
-    "", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None",
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "-nan",
+    "NULL",
+    "null",
+    "None",
     "none",
-)  # fmt: skip
+)
 """Cells that mean "there is no value"."""
 
 SPACES = (
     " \t\n\r\f\v\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What may stand around a number; spreadsheets write spaces that do not break."""
+"""What may stand around a number; spreadsheets write non-breaking spaces."""
 
-# One definition for Python and for pyarrow, whose classes of letters differ.
+# One definition for Python and for pyarrow, whose character classes differ.
 NUMBER = f"[{SPACES}]*[+-]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?[{SPACES}]*"
 INFINITY = f"[{SPACES}]*[+-]?(?i:inf|infinity|nan)[{SPACES}]*"
-CODE = r"^[ \t]*[+-]?0[0-9]+[ \t]*$"
+LEADING_ZERO = r"^[ \t]*[+-]?0[0-9]+[ \t]*$"
 LONG = r"^[ \t]*[+-]?[0-9]{16,}[ \t]*$"
-"""Digits that would be others if they were read as a number and written again; long
-ones, if they were read as float64."""
+"""Digits that would change if they were read as a number and written again: all with a
+leading zero, and long ones if they were read as float64."""
 
-CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
+TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
 TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+
+MAX_QUOTED = 40
+"""Characters of a cell that a message shows."""
+
+
+def quoted(text: str) -> str:
+    """A cell in quotes, cut off if it is long."""
+    return repr(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…")
+
+
+class CellParser:
+    """What cells of text are, with this decimal mark ("." or ",")."""
+
+    def __init__(self, decimal: str) -> None:
+        self.decimal = decimal
+        self._number = NUMBER.replace(r"\.", re.escape(decimal))
+
+    def is_number(self, cell: str) -> bool:
+        return bool(re.fullmatch(f"{self._number}|{INFINITY}", cell))
+
+    def are_numbers(self, values: Any) -> Any:
+        """For each cell, whether it is a number."""
+        from pyarrow import compute
+
+        return compute.match_substring_regex(values, f"^(?:{self._number}|{INFINITY})$")
+
+    def kind(self, values: Any, exact: bool) -> tuple[str, int, int]:
+        """What the cells of a batch are, how many are numbers, and how many there are.
+
+        The kinds are those of `kind_of`, "signed" for numbers that pyarrow does not
+        recognize ("+1"), and "code" for what must stay text to be exact.
+        """
+        from pyarrow import compute
+
+        values = values.drop_null()
+        count = len(values)
+        bare = compute.utf8_trim(values, characters=" \t")
+        kind = kind_of(values, bare, self._with_points(bare))
+        codes = LEADING_ZERO if kind == "integer" else f"{LEADING_ZERO}|{LONG}"
+        if exact and compute.any(compute.match_substring_regex(values, codes)).as_py():
+            numbers = self._count_numbers(values)
+            return ("code" if numbers == count else "text"), numbers, count
+        if kind == "number" or (kind == "integer" and not _has_hexadecimal(values)):
+            return kind, count, count
+        if exact and kind != "boolean":  # to be copied as the file has it
+            kind = "text"
+        numbers = self._count_numbers(values)
+        signed = numbers == count and kind != "integer"
+        return ("signed" if signed else kind), numbers, count
+
+    def cast(self, values: Any, kind: Any) -> Any:
+        """Text as values of this type."""
+        import pyarrow
+        from pyarrow import compute, types
+
+        if types.is_null(kind):
+            return pyarrow.nulls(len(values))
+        bare = compute.utf8_trim(values, characters=" \t")
+        if types.is_boolean(kind):
+            return compute.utf8_lower(bare).cast(kind)
+        return self._with_points(bare).cast(kind)
+
+    def numbers(self, values: Any) -> Any:
+        """Text such as "+1.5", which pyarrow does not take for a number, as float64."""
+        import pyarrow
+        from pyarrow import compute
+
+        bare = compute.utf8_trim(self._with_points(values), characters=SPACES)
+        return compute.utf8_ltrim(bare, characters="+").cast(pyarrow.float64())
+
+    def _count_numbers(self, values: Any) -> int:
+        from pyarrow import compute
+
+        return compute.sum(self.are_numbers(values)).as_py() or 0
+
+    def _with_points(self, values: Any) -> Any:
+        """Text with "." as its decimal mark."""
+        from pyarrow import compute
+
+        if self.decimal == ".":
+            return values
+        hidden = compute.replace_substring(values, ".", "?")  # no decimal mark here
+        return compute.replace_substring(hidden, self.decimal, ".")
 
 
 def kind_of(values: Any, bare: Any, pointed: Any) -> str:
-    """What pyarrow takes cells for: "integer", "number", "boolean", "date" ("spaced
-    date", where only dates may have spaces), "time", the name of a timestamp's type, or
-    "text".
+    """What pyarrow would read the cells as: "integer", "number", "boolean", "date",
+    "spaced date" (only dates may have spaces), "time", the name of a type of
+    `_timestamps`, or "text".
 
     Args:
         values: the cells.
@@ -56,15 +150,15 @@ def kind_of(values: Any, bare: Any, pointed: Any) -> str:
         return "boolean"
     if holds(bare, pyarrow.date32()):
         return "date" if holds(values, pyarrow.date32()) else "spaced date"
-    if compute.all(compute.match_substring_regex(bare, CLOCK)).as_py():
+    if compute.all(compute.match_substring_regex(bare, TIME_OF_DAY)).as_py():
         return "time"
-    for name, kind in _moments().items():
+    for name, kind in _timestamps().items():
         if holds(values, kind):
             return name
     return "text"
 
 
-def _moments() -> dict[str, Any]:
+def _timestamps() -> dict[str, Any]:
     import pyarrow
 
     return {
@@ -75,8 +169,8 @@ def _moments() -> dict[str, Any]:
     }
 
 
-def joined(kinds: set[str]) -> Any:
-    """The type of a column whose batches are of these kinds."""
+def common_type(kinds: set[str]) -> Any:
+    """The type of a column whose batches are of these kinds, the more general one."""
     import pyarrow
 
     if not kinds:
@@ -90,11 +184,22 @@ def joined(kinds: set[str]) -> Any:
     if len(kinds) == 1:
         one = {
             "boolean": pyarrow.bool_(),
-            "time": pyarrow.time32("s"), **_moments(),
-        }  # fmt: skip
+            "time": pyarrow.time32("s"),
+            **_timestamps(),
+        }
         return one.get(next(iter(kinds)), pyarrow.string())
     if kinds <= {"date", "seconds", "fractions"}:
-        return _moments()["fractions" if "fractions" in kinds else "seconds"]
+        return _timestamps()["fractions" if "fractions" in kinds else "seconds"]
     if kinds <= {"zoned seconds", "zoned fractions"}:
-        return _moments()["zoned fractions"]
+        return _timestamps()["zoned fractions"]
     return pyarrow.string()
+
+
+def _has_hexadecimal(values: Any) -> bool:
+    """Whether some integers are such as 0x1F; pyarrow reads them as numbers only in a
+    column of integers."""
+    from pyarrow import compute
+
+    return bool(
+        compute.any(compute.match_substring(values, "x", ignore_case=True)).as_py()
+    )

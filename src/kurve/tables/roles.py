@@ -1,5 +1,5 @@
-"""What the columns of a table are used for: targets and features, and what is refused
-as either, by file, line, column and value."""
+"""The roles of a table's columns, targets and features, and which columns and cells are
+refused as either, by file, line, column and value."""
 
 from __future__ import annotations
 
@@ -22,11 +22,25 @@ def choose_roles(
     features: Sequence[str] | None = None,
     drop: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Names of the targets and of the features: all other columns, if None, but those
-    to drop.
+    r"""Names of the targets and of the features, which are all other columns except
+    those to drop, if None.
+
+    Args:
+        file: an open `TableFile`.
+        targets: names of the targets.
+        features: names of the features; None for all other columns.
+        drop: names of columns to leave out.
 
     Raises:
         TableError: no such column, a column in two roles, or no feature left.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> from kurve.tables import roles
+        >>> roles.choose_roles(file, ["y"])
+        (['y'], ['x'])
     """
     targets = file.choose(targets, "target")
     for name in targets:
@@ -34,10 +48,10 @@ def choose_roles(
             raise _two_roles(file, name, "target twice")
     drop = file.choose(drop)
     if features is None:
-        out = {*targets, *drop}
+        unused = {*targets, *drop}
         if "" in file.names:
             file.choose(None)
-        features = [name for name in file.names if name not in out]
+        features = [name for name in file.names if name not in unused]
     else:
         features = file.choose(features, "feature")
     for name in features:
@@ -58,7 +72,22 @@ def choose_roles(
 
 
 def check_rows(file: TableFile, rows: int) -> None:
-    """Refuse a table without rows."""
+    r"""Refuse a table without rows.
+
+    Args:
+        file: an open `TableFile`.
+        rows: number of its rows.
+
+    Raises:
+        TableError: there are none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> from kurve.tables import roles
+        >>> roles.check_rows(file, 2)
+    """
     if rows == 0:
         raise TableError(
             f"[read] {file.path}: there must be rows below the header. "
@@ -74,14 +103,25 @@ def _two_roles(file: TableFile, name: str, roles: str) -> TableError:
 
 
 def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
-    """Refuse columns that cannot be features: dates and other types, columns without
-    any value, infinite numbers, and text that is no category because it hardly repeats.
+    r"""Refuse columns that cannot be features: dates and other types, columns without
+    any value, infinite numbers, and text with too many different values to be a
+    category (see `kurve.estimators.columns.too_many_levels`).
 
     Args:
+        file: an open `TableFile`.
+        table: the features.
         rows: see `refuse_infinite`.
 
     Raises:
         TableError: naming the column and, where there is one, the row.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.check_features(file, table)
     """
     from pyarrow import compute, types
 
@@ -90,18 +130,18 @@ def check_features(file: TableFile, table: pyarrow.Table, rows: Any = None) -> N
     for name in table.column_names:
         values = plain(table[name])
         if values.null_count == len(values) > 0 or types.is_null(values.type):
-            raise _unfit(
+            raise _unsuitable(
                 file, name, "feature", "at least one value", "missing values only"
             )
         if is_category(table[name].type):
-            different = len(compute.unique(values.drop_null()))
-            if too_many_levels(different, len(values)):
-                raise _unfit(
+            distinct = len(compute.unique(values.drop_null()))
+            if too_many_levels(distinct, len(values)):
+                raise _unsuitable(
                     file,
                     name,
                     "feature",
                     "numbers or categories that repeat",
-                    f"{different} different texts in {len(values)} rows",
+                    f"{distinct} different texts in {len(values)} rows",
                 )
 
 
@@ -114,15 +154,16 @@ def check_types(file: TableFile, table: pyarrow.Table, role: str) -> None:
     for name in table.column_names:
         kind = plain(table[name]).type
         if not (_is_number(kind) or is_text(kind)):
-            what = "numbers, text or true and false"
-            raise _unfit(file, name, role, what, str(kind))
+            allowed = "numbers, text or true and false"
+            raise _unsuitable(file, name, role, allowed, str(kind))
 
 
 def refuse_infinite(file: TableFile, table: pyarrow.Table, rows: Any = None) -> None:
     """Refuse infinite numbers, naming the first.
 
     Args:
-        rows: of the file, from 0, that the table's rows are; the first ones if None.
+        rows: positions of the table's rows in the file, from 0; the first ones if
+            None.
     """
     import pyarrow
     from pyarrow import compute, types
@@ -149,7 +190,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a type of pyarrow is text, also in a dictionary."""
+    """Whether a type of pyarrow is text, or a dictionary of text."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -158,7 +199,7 @@ def is_text(kind: Any) -> bool:
     return types.is_string(kind) or views
 
 
-def _unfit(
+def _unsuitable(
     file: TableFile, name: str, role: str, rule: str, received: str
 ) -> TableError:
     fix = "dropping it" if role == "feature" else "another target"
@@ -171,9 +212,9 @@ def _unfit(
 
 
 def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
-    """The columns as a model takes them: numbers as float64 (rounded, where they are
-    larger than it holds exactly), true and false, text, and dictionaries of numbers,
-    which are categories."""
+    """The columns as a model takes them: numbers as float64 (rounded if they are too
+    large to be exact), booleans, text, and dictionaries of numbers, which are
+    categories."""
     import pyarrow
     from pyarrow import types
 
@@ -189,8 +230,25 @@ def as_features(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
 
 
 def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
-    """The targets as an array (n,), or (n, outputs) of several: float64 (missing is
-    NaN), int64, bool, or objects that are text (missing is None)."""
+    r"""The targets as an array (n,), or (n, outputs) of several: float64 (missing is
+    NaN), int64, bool, or objects that are text (missing is None).
+
+    Args:
+        table: with the targets.
+        targets: their names.
+
+    Raises:
+        KeyError: no such column.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.target_array(table, ["y"])
+        array([2, 4])
+    """
     from pyarrow import types
 
     columns = []
@@ -209,7 +267,7 @@ def target_array(table: pyarrow.Table, targets: Sequence[str]) -> np.ndarray:
 
 
 def levels(table: pyarrow.Table) -> dict[str, Any]:
-    """By name, the different values of each column of categories."""
+    """By name, the distinct values of each column of categories."""
     from pyarrow import compute
 
     return {
@@ -220,14 +278,15 @@ def levels(table: pyarrow.Table) -> dict[str, Any]:
 
 
 def is_category(kind: Any) -> bool:
-    """Whether a column of this type is categories: text, or what a dictionary says."""
+    """Whether a column of this type holds categories: text, or any dictionary."""
     from pyarrow import types
 
     return is_text(kind) or types.is_dictionary(kind)
 
 
 def unknown_levels(table: pyarrow.Table, known: Mapping[str, Any]) -> np.ndarray:
-    """bool (n,): rows with a category that is none of those known of its column."""
+    """bool (n,): rows with a category that is not among the known ones of its
+    column."""
     unknown = np.zeros(len(table), bool)
     for name, values in known.items():
         unknown |= unknown_cells(table[name], values)
@@ -235,7 +294,7 @@ def unknown_levels(table: pyarrow.Table, known: Mapping[str, Any]) -> np.ndarray
 
 
 def unknown_cells(column: Any, known: Any) -> np.ndarray:
-    """bool (n,): where a column of categories holds another one than those known."""
+    """bool (n,): where a column of categories holds an unknown one."""
     from pyarrow import compute
 
     values = plain(column)
@@ -246,13 +305,22 @@ def unknown_cells(column: Any, known: Any) -> np.ndarray:
 
 
 def missing_rows(values: Any) -> np.ndarray:
-    """bool (n,): rows of an array (n,) or (n, k), or of a table, that miss a value."""
+    """bool (n,): rows of an array (n,) or (n, k), or of a table, that lack a value.
+
+    Args:
+        values: the array or table.
+
+    Example:
+        >>> from kurve.tables import roles
+        >>> roles.missing_rows(np.array([1.0, np.nan]))
+        array([False,  True])
+    """
     if hasattr(values, "column_names"):
         missing = np.zeros(len(values), bool)
         for column in values.columns:
-            gaps = _gaps(column)
-            if gaps is not None:
-                missing |= gaps
+            empty = _empty_cells(column)
+            if empty is not None:
+                missing |= empty
         return missing
     if values.dtype.kind == "O":
         missing = np.equal(values, np.array(None))
@@ -264,7 +332,24 @@ def missing_rows(values: Any) -> np.ndarray:
 
 
 def select(table: pyarrow.Table, names: Sequence[str]) -> pyarrow.Table:
-    """Some columns, in that order."""
+    r"""Some columns, in that order.
+
+    Args:
+        table: any table.
+        names: of columns in it.
+
+    Raises:
+        KeyError: no such column.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.select(table, ["y", "x"]).column_names
+        ['y', 'x']
+    """
     return table.select(list(names))
 
 
@@ -275,27 +360,40 @@ def refuse_missing(
     first: int = 0,
     fix: str = "leaving such rows out",
 ) -> None:
-    """Refuse a table with missing values, naming the first row and column.
+    r"""Refuse a table with missing values, naming the first row and column.
 
     Args:
+        file: an open `TableFile`.
+        table: the columns to check.
         what: "target" or "feature".
-        first: number of the table's first row in the file.
-        fix: what to do, besides a value there.
+        first: position of the table's first row in the file.
+        fix: what else to try, besides a value there.
+
+    Raises:
+        TableError: a value is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("data.csv").write_text("x,y\n1,2\n3,4\n")
+        >>> file = kurve.tables.open_table("data.csv")
+        >>> table = file.read()
+        >>> from kurve.tables import roles
+        >>> roles.refuse_missing(file, table, "feature")
     """
     for name in table.column_names:
-        missing = _gaps(table[name])
+        missing = _empty_cells(table[name])
         if missing is not None:
             count = int(missing.sum())
             row = int(np.argmax(missing))
-            more = f" ({count} such rows in all)" if count > 1 else ""
+            in_all = f" ({count} such rows in all)" if count > 1 else ""
             raise TableError(
                 f"[read] {file.path}, {file.place(first + row)}: {what} {name!r} must "
-                f"have a value in every row. Received: none{more}. Try a value there, "
-                f"or {fix}."
+                f"have a value in every row. Received: none{in_all}. "
+                f"Try a value there, or {fix}."
             )
 
 
-def _gaps(column: Any) -> np.ndarray | None:
+def _empty_cells(column: Any) -> np.ndarray | None:
     """bool (n,): where a column has no value; None if it has all."""
     from pyarrow import compute
 

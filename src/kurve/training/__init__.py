@@ -1,7 +1,10 @@
-"""Training: what it works on, the one loop, and evaluation and prediction beside it.
+"""Training, evaluation and prediction.
 
-trainable   compile; plan, state and program of a model
+network     the inside of a model: layers, plan, state, program and compilation
+trainable   compile
+inputs      what users pass as data
 trainer     fit, evaluate and predict: the methods and what they ask of their arguments
+fitting     a call of `fit`, from its arguments to the jobs for the engine
 loop        the epochs of a `fit`, its steps and tests
 """
 

@@ -11,19 +11,19 @@ from kurve.core import rng
 from kurve.core.arguments import is_integer
 
 BATCH_SIZE = 32
-"""Rows a step where the caller names no number."""
+"""Rows per step by default."""
 
 ONE_BATCH = 2**62
-"""As batch_size: all rows at once."""
+"""As batch_size: all rows in one batch."""
 
 
 @dataclass
 class Division:
     """How `fit` divides n rows into the steps of an epoch.
 
-    A pass is one walk over all rows; `bounds` are its batches. An epoch of `steps`
-    steps is usually one pass; with both batch_size and steps_per_epoch given it is a
-    window of the endless sequence of passes, which goes on where the last one stopped.
+    A pass goes over all rows once; `bounds` are its batches. An epoch of `steps` steps
+    is usually one pass; with both batch_size and steps_per_epoch given it is a window
+    of the endless sequence of passes, which continues where the last epoch stopped.
     """
 
     rows: int
@@ -32,8 +32,8 @@ class Division:
     shuffle: bool
     seed: int
     first_step: int
-    """Number of updates done before the first pass: names the passes' permutations, so
-    that a second `fit` does not repeat those of the first."""
+    """Number of updates done before the first pass. It keys the permutations, so that a
+    second `fit` does not repeat those of the first."""
 
     def epoch(self, index: int) -> tuple[np.ndarray | None, np.ndarray]:
         """Order of the rows and bounds of the batches of the index-th epoch."""
@@ -73,14 +73,14 @@ def pass_bounds(
             f"steps_per_epoch={rows}, or batch_size={min(rows, BATCH_SIZE)} too, to "
             "walk over the rows several times."
         )
-    # The sizes of numpy.array_split: the first rows % steps have one row more.
+    # The sizes of numpy.array_split: the first rows % steps batches have one more row.
     index = np.arange(steps_per_epoch + 1, dtype=np.int64)
     size, more = divmod(rows, steps_per_epoch)
     return index * size + np.minimum(index, more)
 
 
 def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.ndarray:
-    """Bounds of batches of batch_size rows, the last one maybe smaller."""
+    """Bounds of batches of batch_size rows; the last one may be smaller."""
     size = BATCH_SIZE if batch_size is None else batch_size
     check_count(where, "batch_size", size, 1)
     return np.append(np.arange(0, rows, size, dtype=np.int64), rows)
@@ -89,8 +89,8 @@ def batch_bounds(rows: int, batch_size: int | None, where: str = "fit") -> np.nd
 def evaluation_bounds(
     rows: int, batch_size: int | None, steps: int | None, where: str
 ) -> np.ndarray:
-    """Bounds of the batches of `evaluate` and its like: all of batch_size rows, or the
-    first `steps` of them; without batch_size, `steps` batches hold all rows."""
+    """Bounds of the batches of `evaluate` and the others: all batches of batch_size
+    rows, or the first `steps`; without batch_size, `steps` batches hold all rows."""
     if steps is None:
         return batch_bounds(rows, batch_size, where)
     check_count(where, "steps", steps, 1)
@@ -119,7 +119,7 @@ def check_count(where: str, name: str, value: Any, low: int) -> None:
 
 
 def _nearest_count(value: Any, low: int) -> int:
-    """The integer that may be meant by something else."""
+    """The integer that was probably meant."""
     try:
         return max(round(float(value)), low, 1)
     except (TypeError, ValueError, OverflowError):

@@ -1,14 +1,12 @@
-"""The one training loop: epochs, steps in as few engine calls as callbacks allow, and
-tests between them."""
+"""The training loop: epochs of steps, in as few engine calls as the callbacks allow,
+and validation between them."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec
 
 import numpy as np
 
@@ -22,50 +20,21 @@ from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
 MOST_CHECKED = 1024
-"""Rows that are looked at after the last update."""
+"""Rows that are checked after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
 
 TrainingRun = Generator[Job, None, History]
-"""A `fit` under way: it yields each stretch of steps for somebody else to do (or to
-throw the error of), and returns the history. So several can go on side by side."""
-
-P = ParamSpec("P")
-
-
-def driven(steps: Callable[P, TrainingRun]) -> Callable[P, History]:
-    """The method that does all jobs of `steps` one after the other."""
-
-    @functools.wraps(steps)
-    def fit(*args: P.args, **kwargs: P.kwargs) -> History:
-        run = steps(*args, **kwargs)
-        try:
-            job = next(run)
-            while True:
-                try:
-                    job.program.train(
-                        job.state, job.batches, job.first, job.last, job.totals
-                    )
-                except BaseException as error:
-                    job = run.throw(error)
-                else:
-                    job = next(run)
-        except StopIteration as end:
-            history: History = end.value
-            return history
-        finally:
-            run.close()
-
-    fit.__name__, fit.__qualname__ = "fit", "Trainer.fit"
-    return fit
+"""A running `fit`: it yields jobs for the caller to execute (whose error the caller
+throws back) and returns the history. So several can run side by side."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitConfig:
-    """What one call of `fit` shall do.
+    """The checked arguments of a `fit`.
 
-    data:       all rows, and the bounds of one pass over them
+    data:       all rows, and the bounds of the batches of one pass over them
     validation: likewise, or None
-    epochs, initial_epoch, steps: numbers of the last and first epoch, steps of each
+    epochs, initial_epoch, steps: numbers of the last and first epoch, steps per epoch
     validation_freq, shuffle, verbose: as given to `fit`
     """
 
@@ -86,12 +55,12 @@ class FitConfig:
 
 
 class TrainingLoop:
-    """What the engine does for a `fit` or an `evaluate` of a model, which is built.
+    """Runs the epochs of a `fit`, or the batches of an `evaluate`, of a built model.
 
     Args:
         hooks: the callbacks.
-        checkpointer: of the checkpoints.
-        epoch: number of the first one.
+        checkpointer: writes the checkpoints, if there are any.
+        epoch: number of the first epoch.
     """
 
     def __init__(
@@ -102,30 +71,34 @@ class TrainingLoop:
         epoch: int = 0,
     ) -> None:
         self.model, self.hooks, self.checkpointer = model, hooks, checkpointer
-        self.program = model._ready_program()
-        _, self.state = model._built("fit")
+        self.program = model._network.program()
+        _, self.state = model._network.require_built("fit")
         self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
     def run(self, config: FitConfig) -> Generator[Job, None, None]:
-        """The epochs, from where the checkpointer says."""
+        """Run the epochs, from where the checkpointer says."""
         hooks, checkpointer = self.hooks, self.checkpointer
         if checkpointer.resumes:
             hooks.params["resumed"] = True
         hooks.call("on_train_begin", {})
         self.progress = progress = checkpointer.restore(self.progress)
         logs = hooks.last_logs()
-        data, seed = config.data, self.state.seed
+        data = config.data
         division = Division(
-            *(len(data.x), data.bounds, config.steps, config.shuffle),
-            *(seed, checkpointer.first_step),
+            rows=len(data.x),
+            bounds=data.bounds,
+            steps=config.steps,
+            shuffle=config.shuffle,
+            seed=self.state.seed,
+            first_step=checkpointer.first_step,
         )
         for epoch in range(
             progress.epoch, config.epochs if not progress.stopped else 0
         ):
             if not progress.started:
                 hooks.call("on_epoch_begin", epoch, {})
-                self.model._check_trainable("fit")
+                self.model._network.check_trainable("fit")
                 progress.start_epoch()
             order, bounds = division.epoch(epoch - config.initial_epoch)
             batches = Batches(data.x, data.y, data.weights, order, bounds)
@@ -150,9 +123,9 @@ class TrainingLoop:
         checkpointer.finish()
 
     def check_last_update(self, data: Batches) -> None:
-        """Refuse weights with which a step would fail now, as the next step of a longer
-        fit does: the last update has left them finite, but not what the model makes of
-        the rows. Looks at as many rows as a step has, from everywhere in the data.
+        """Refuse weights with which the next step would fail: finite themselves after
+        the last update, but with outputs that are not. Checks as many rows as a step
+        has, spread over the data.
 
         Raises:
             NonFiniteError: an output is not finite.
@@ -163,7 +136,7 @@ class TrainingLoop:
         count = min(int(data.bounds[1] - data.bounds[0]), MOST_CHECKED)
         rows = np.ascontiguousarray(data.x[:: len(data.x) // count][:count])
         outputs = self.program.predict(state, rows)
-        # The first is fast, but overflows too early.
+        # The first check is fast, but overflows too early.
         if math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all():
             return
         assert self.model.optimizer is not None
@@ -176,14 +149,10 @@ class TrainingLoop:
     def _epoch(
         self, batches: Batches, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
-        """The steps of one epoch from `progress.done` on, in as few engine calls as the
-        callbacks, the progress bar and the checkpointer allow; the epoch's logs."""
-        model, state, hooks, progress = (
-            self.model,
-            self.state,
-            self.hooks,
-            self.progress,
-        )
+        """Run the steps of an epoch from `progress.done` on, in as few engine calls as
+        callbacks, progress bar and checkpointer allow; return the epoch's logs."""
+        model, state = self.model, self.state
+        hooks, progress = self.hooks, self.progress
         assert model.optimizer is not None
         totals = progress.totals
         batches.learning_rates = model.optimizer.learning_rates(
@@ -217,11 +186,11 @@ class TrainingLoop:
                 break
             progress.done += count
             if "train" in hooks.per_batch:
-                hooks.call("on_train_batch_end", done, model._logs(totals))
+                hooks.call("on_train_batch_end", done, model._network.logs(totals))
             if bar.wants_updates:
-                bar.update(progress.done, model._logs(totals))
+                bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
-        logs = model._logs(totals)
+        logs = model._network.logs(totals)
         return {**logs, "loss": float("nan")} if progress.non_finite else logs
 
     def test(self, batches: Batches) -> dict[str, float]:
@@ -241,8 +210,8 @@ class TrainingLoop:
             self.program.test(self.state, batches.only(step, count), totals)
             progress.tested += count
             if "test" in hooks.per_batch:
-                hooks.call("on_test_batch_end", step, model._logs(totals))
+                hooks.call("on_test_batch_end", step, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
-        logs = model._logs(totals)
+        logs = model._network.logs(totals)
         hooks.call("on_test_end", logs)
         return logs

@@ -7,7 +7,7 @@
 
 namespace proofs {
 
-// 1 -> 7 x 256 relu -> 1: the article's.
+// 1 -> 7 x 256 relu -> 1.
 inline Builder article() {
   Builder b({1});
   for (int i = 0; i < 7; i++) b.dense(256, "relu");
@@ -25,7 +25,7 @@ inline Spec sparse_labels() {
   return {"sparse_categorical_crossentropy", {{"from_logits", 0.0}}};
 }
 
-// Of Keras's first example with images, with bytes for pixels.
+// Like the convnet of Keras's first example with images, with bytes for pixels.
 inline Builder convnet(int64_t size, int64_t filters, int64_t more) {
   Builder b({size, size, 1});
   b.scale(1.0 / 255, 0).conv(3, 3, filters, "relu").pool("max", 2, 2, {2, 2});
@@ -34,7 +34,7 @@ inline Builder convnet(int64_t size, int64_t filters, int64_t more) {
   return b;
 }
 
-// The ops of images that the convnet leaves out, in two models.
+// The image ops that the convnet lacks, in two models.
 inline Builder pictures() {
   Builder b({12, 11, 4});
   b.moved("translation", "reflect").moved("rotation", "constant").moved("flip", "wrap");
@@ -70,7 +70,7 @@ inline std::list<Case> all_cases() {
                      std::vector<MetricSpec>{{{"mean_absolute_error", {}}, 2, true}},
                      256, 32);
 
-  // Wide enough for every thread; odd sizes, so that there are tails.
+  // Wide enough for all threads; odd sizes, so that there are tails.
   b = Builder({7});
   b.dense(300, "gelu").dropout(0.2).dense(301, "relu", 1e-4).dense(270, "tanh");
   b.dense(3, "linear");

@@ -1,12 +1,11 @@
 // Runs the engine without Python, for sanitizers, emulators and counters.
 //
-//   driver print THREADS           numbers that other builds are compared with
-//   driver check                   threads, company, errors, the pool; exits with 1
-//   driver memory                  allocations that fail
-//   driver fork                    children forked after use train to the same bits
-//   driver steps MODEL BATCH N     up to 100 training steps on one thread
-//   driver time MODEL BATCH THREADS SECONDS
-//                                  microseconds of a step: mean, median, 99 %, longest
+//   driver print THREADS           numbers to compare with those of other builds
+//   driver check                   threads, jobs, errors, interrupts, the pool; exits
+//   with 1 driver memory                  allocations that fail driver fork children
+//   forked after use get the same bits driver steps MODEL BATCH N     up to 100
+//   training steps on one thread driver time MODEL BATCH THREADS SECONDS
+//                                  microseconds of a step: mean, median, p99, maximum
 //   driver compiler                name and version
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +36,7 @@ void expect(bool right, const std::string& what) {
   std::printf("FAILED %s\n", what.c_str());
 }
 
-// Says how long it took, so that a slow machine is not taken for a hang.
+// Prints the time, so that a slow machine is not mistaken for a hang.
 template <class Body>
 void timed(const char* what, Body&& body) {
   auto start = std::chrono::steady_clock::now();
@@ -58,7 +57,7 @@ uint64_t hash(const void* data, size_t bytes, uint64_t h = 0xcbf29ce484222325u) 
   return h;
 }
 
-// Trains for all steps, tests and predicts; a hash of all that it leaves.
+// Trains all steps, tests and predicts, and hashes all results.
 struct Result {
   std::vector<double> trained, tested;
   std::vector<float> predicted;
@@ -133,8 +132,8 @@ void check_rows(const Case& c) {
   }
 }
 
-// Several threads call one program and each other's while the pool is in use.
-void check_company(const std::list<Case>& cases) {
+// Several threads call the same programs at once while the pool is in use.
+void check_concurrency(const std::list<Case>& cases) {
   set_threads(3);
   std::vector<uint64_t> right;
   for (const Case& c : cases) right.push_back(run(c).bits);
@@ -150,7 +149,7 @@ void check_company(const std::list<Case>& cases) {
       }
     });
   for (std::thread& thread : threads) thread.join();
-  expect(wrong == 0, "programs in company");
+  expect(wrong == 0, "concurrent calls");
 }
 
 // All that training changes, in one hash.
@@ -162,8 +161,8 @@ uint64_t bits_of(const Run& r) {
   return hash(r.totals.data(), r.totals.size() * 8, h);
 }
 
-// Jobs that are trained together have the same bits as by themselves, and what one of
-// them throws is its own.
+// Jobs that are trained together have the same bits as on their own, and an error of
+// one of them does not disturb the others.
 void check_jobs(const std::list<Case>& cases) {
   set_threads(1);
   std::vector<uint64_t> alone;
@@ -194,7 +193,7 @@ void check_jobs(const std::list<Case>& cases) {
   }
 }
 
-// Every task once, whatever the number of tasks, threads and callers; nested jobs too.
+// Each task runs once, for any number of tasks, threads and callers; nested jobs too.
 void check_pool() {
   auto sweep = [](uint64_t seed) {
     Random random(seed);
@@ -208,7 +207,7 @@ void check_pool() {
       });
       for (int64_t i = 0; i < tasks; i++)
         expect(done[size_t(i)] == (i == 3 ? 5 : 1), "each task once");
-      if (job % 50 == 49) usleep(2000);  // long enough to fall asleep
+      if (job % 50 == 49) usleep(2000);  // long enough for workers to fall asleep
     }
   };
   sweep(1);
@@ -217,7 +216,7 @@ void check_pool() {
   for (std::thread& thread : threads) thread.join();
 }
 
-// A thread that is held up amid a task costs its job the time, and those after it none.
+// A thread that is held up during a task delays that job, but not those after it.
 void check_held_up() {
   set_threads(2);
   const std::thread::id caller = std::this_thread::get_id();
@@ -290,13 +289,14 @@ void check_errors(const std::list<Case>& cases) {
   }
 }
 
+// The share by which the place of an interrupt moves on, 1 / this.
 #if defined(__SANITIZE_THREAD__)
-constexpr int finer = 1;  // it makes training 10 times slower
+constexpr int finer = 1;  // training is 10 times slower
 #else
 constexpr int finer = 8;
 #endif
 
-// Asked between any two tasks, a call ends, and what it leaves is that of whole steps.
+// Stopped between any two tasks, a call leaves the state of whole steps.
 void check_interrupts(const Case& c) {
   static std::atomic<int> asked, last;
   auto ask = [] { return ++asked >= last; };
@@ -310,7 +310,7 @@ void check_interrupts(const Case& c) {
       whole.push_back(bits_of(steps));
     }
     int within = 0;
-    for (last = 1;; last += 1 + last / 8) {
+    for (last = 1;; last += 1 + last / finer) {
       asked = 0;
       Run r(c);
       bool ended;
@@ -320,12 +320,12 @@ void check_interrupts(const Case& c) {
         ended = stop_token.stopped();
       }
       expect(bits_of(r) == whole[size_t(r.state.step)],
-             c.name + " is that of whole steps");
+             c.name + " has the state of whole steps");
       if (!ended) break;
       within += r.state.step < r.batches.steps;
       c.program->train(r.state, r.batches, r.state.step, r.batches.steps,
                        r.totals.data());
-      expect(bits_of(r) == whole.back(), c.name + " goes on with the same bits");
+      expect(bits_of(r) == whole.back(), c.name + " continues with the same bits");
     }
     expect(within > 1, c.name + " was interrupted");
     Run r(c);
@@ -336,7 +336,7 @@ void check_interrupts(const Case& c) {
   }
 }
 
-// The Nth allocation fails, or all from the Nth on, until there is none that could.
+// The n-th allocation fails, or all from the n-th on, until all succeed.
 void check_memory() {
   set_threads(3);
   std::list<Case> models = all_cases();
@@ -405,7 +405,7 @@ void check_fork(const std::list<Case>& cases) {
   uint64_t right = run(c).bits;
   std::fflush(stdout);
   std::atomic<bool> stop{false};
-  std::thread company([&] {  // holds the locks and the pool now and then
+  std::thread background([&] {  // holds the locks and the pool now and then
     while (!stop) run(cases.back());
   });
   for (int i = 0; i < 20; i++) {
@@ -419,11 +419,11 @@ void check_fork(const std::list<Case>& cases) {
     expect(status == 0, "child " + std::to_string(i));
   }
   stop = true;
-  company.join();
+  background.join();
   expect(run(c).bits == right, "the parent after its children");
 }
 
-// The same model and data whatever is done with them: 100 batches.
+// The same model and data for every command: 100 batches.
 Case stepped(const std::string& model, int64_t batch) {
   Builder b = model == "article"   ? article()
               : model == "convnet" ? convnet(28, 32, 64)
@@ -434,7 +434,7 @@ Case stepped(const std::string& model, int64_t batch) {
               keras, {}, 100 * batch, batch, false, true, classes);
 }
 
-// The difference of two runs is that of their steps.
+// The difference between two runs is that of their steps.
 int steps(const std::string& model, int64_t batch, int64_t n) {
   set_threads(1);
   Case c = stepped(model, batch);
@@ -500,7 +500,7 @@ int main(int count, char** arguments) {
     timed("interrupts", [&] { for_each(cases, check_interrupts); });
     timed("pool", [] { check_pool(); });
     timed("held up", [] { check_held_up(); });
-    timed("company", [&] { check_company(cases); });
+    timed("concurrency", [&] { check_concurrency(cases); });
   } else if (what == "memory") {
     check_memory();
   } else if (what == "fork") {

@@ -1,4 +1,4 @@
-// Programs built without Python, on data that is the same on every machine.
+// Programs built without Python, on data that are the same on every machine.
 #pragma once
 
 #include <algorithm>
@@ -36,8 +36,8 @@ class Random {
   uint64_t state_;
 };
 
-// Floats at a multiple of 64 bytes and nothing behind the last one, for the address
-// sanitizer to see.
+// Floats aligned to 64 bytes with nothing after the last one, so that the address
+// sanitizer catches overruns.
 class Floats {
  public:
   explicit Floats(int64_t n)
@@ -61,11 +61,12 @@ class Floats {
 // How a window moves over an image; a sequence is an image of height 1.
 struct Moves {
   int64_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
-  bool same = false;  // zeros around the image keep its size
+  bool same = false;  // padding keeps the size of the image
   int64_t groups = 1;
 };
 
-// Adds ops one by one, each on the shape that the last one left.
+// Adds ops one by one, each on the output shape of the last. tests/native/plans.py has
+// such a builder in Python; this one needs neither Python nor files.
 class Builder {
  public:
   explicit Builder(Shape input) : shape_(input) { d_.inputs = {std::move(input)}; }
@@ -73,15 +74,15 @@ class Builder {
   Builder& dense(int64_t units, const char* activation, double l2 = 0,
                  bool frozen = false) {
     std::map<std::string, int> params{
-        {"kernel", slot(d_.params, "kernel", {shape_.back(), units}, l2, frozen)},
-        {"bias", slot(d_.params, "bias", {units}, 0, frozen)}};
+        {"kernel", variable(d_.params, "kernel", {shape_.back(), units}, l2, frozen)},
+        {"bias", variable(d_.params, "bias", {units}, 0, frozen)}};
     return op("dense", units, params, {}, function(activation));
   }
   Builder& activation(const char* name) {
     return op("activation", 0, {}, {}, function(name));
   }
   Builder& softmax() { return op("softmax", 0, {}, {}, {}); }
-  // Positions, for spatial dropout, share what their channels lose.
+  // With spatial dropout, all positions share one mask of the channels.
   Builder& dropout(double rate, bool spatial = false) {
     double shared = spatial ? double(product_of(shape_) / shape_.back()) : 1.0;
     return op("dropout", 0, {}, {},
@@ -89,8 +90,8 @@ class Builder {
   }
   Builder& normalization() {
     std::map<std::string, int> buffers{
-        {"mean", slot(d_.buffers, "mean", {shape_.back()}, 0, true)},
-        {"variance", slot(d_.buffers, "variance", {shape_.back()}, 0, true)}};
+        {"mean", variable(d_.buffers, "mean", {shape_.back()}, 0, true)},
+        {"variance", variable(d_.buffers, "variance", {shape_.back()}, 0, true)}};
     return op("normalization", 0, {}, buffers, {{"invert", 0.0}, {"epsilon", 1e-7}});
   }
 
@@ -98,8 +99,8 @@ class Builder {
                 Moves m = {}) {
     Shape kernel{kh, kw, shape_.back() / m.groups, filters};
     std::map<std::string, int> params{
-        {"kernel", slot(d_.params, "kernel", kernel, 0, false)},
-        {"bias", slot(d_.params, "bias", {filters}, 0, false)}};
+        {"kernel", variable(d_.params, "kernel", kernel, 0, false)},
+        {"bias", variable(d_.params, "bias", {filters}, 0, false)}};
     Attrs attrs = function(activation);
     attrs["groups"] = double(m.groups);
     Shape to = slid(kh, kw, m, "kernel", attrs);
@@ -117,8 +118,8 @@ class Builder {
     Shape to{(shape_[0] - 1) * stride + size, (shape_[1] - 1) * stride + size, filters};
     std::map<std::string, int> params{
         {"kernel",
-         slot(d_.params, "kernel", {size, size, filters, shape_.back()}, 0, false)},
-        {"bias", slot(d_.params, "bias", {filters}, 0, false)}};
+         variable(d_.params, "kernel", {size, size, filters, shape_.back()}, 0, false)},
+        {"bias", variable(d_.params, "bias", {filters}, 0, false)}};
     Attrs attrs = function(activation);
     for (const char* axis : {"_h", "_w"}) {
       attrs[std::string("kernel") + axis] = double(size);
@@ -140,8 +141,8 @@ class Builder {
   Builder& batch_normalization(bool frozen = false) {
     Shape row{shape_.back()};
     std::map<std::string, int> buffers{
-        {"moving_mean", slot(d_.buffers, "moving_mean", row, 0, true)},
-        {"moving_variance", slot(d_.buffers, "moving_variance", row, 0, true)}};
+        {"moving_mean", variable(d_.buffers, "moving_mean", row, 0, true)},
+        {"moving_variance", variable(d_.buffers, "moving_variance", row, 0, true)}};
     return op("batch_normalization", 0, scales(row), buffers,
               {{"momentum", 0.9}, {"epsilon", 1e-3}, {"frozen", frozen ? 1.0 : 0.0}});
   }
@@ -201,19 +202,20 @@ class Builder {
                      !std::strcmp(name, "snake");
     return {{"activation", std::string(name)}, {"alpha", has_alpha ? 0.3 : 0.0}};
   }
-  int slot(std::vector<VariableSpec>& slots, const char* name, Shape shape, double l2,
-           bool frozen) {
-    int64_t end = slots.empty() ? 0 : slots.back().offset + slots.back().size();
-    slots.push_back({"op_" + std::to_string(d_.ops.size()) + "/" + name, shape,
-                     (end + 15) / 16 * 16, !frozen, 0, l2});
-    return int(slots.size()) - 1;
+  int variable(std::vector<VariableSpec>& variables, const char* name, Shape shape,
+               double l2, bool frozen) {
+    int64_t end =
+        variables.empty() ? 0 : variables.back().offset + variables.back().size();
+    variables.push_back({"op_" + std::to_string(d_.ops.size()) + "/" + name, shape,
+                         (end + 15) / 16 * 16, !frozen, 0, l2});
+    return int(variables.size()) - 1;
   }
   std::map<std::string, int> scales(const Shape& row) {
-    return {{"gamma", slot(d_.params, "gamma", row, 0, false)},
-            {"beta", slot(d_.params, "beta", row, 0, false)}};
+    return {{"gamma", variable(d_.params, "gamma", row, 0, false)},
+            {"beta", variable(d_.params, "beta", row, 0, false)}};
   }
   double stream() const { return double(d_.ops.size()); }
-  // The shape that windows of (h, w) leave; says in attrs how they move.
+  // The output shape of windows (h, w); writes their geometry to attrs.
   Shape slid(int64_t h, int64_t w, const Moves& m, const std::string& what,
              Attrs& attrs) const {
     Shape to = shape_;
@@ -270,7 +272,7 @@ inline Spec adam(Attrs attrs = {}) {
   return optimizer("adam", std::move(attrs));
 }
 
-// What a program trains on, and how.
+// A model, and what it is trained on.
 struct Case {
   std::string name;
   Description description;
@@ -304,7 +306,7 @@ struct Case {
 // The arrays that one run of a case works on.
 struct Run {
   Floats x, y, weights, params, buffers, slots;
-  std::vector<uint8_t> bytes;  // what x is made of, if it is
+  std::vector<uint8_t> bytes;  // source of x, if the case uses bytes
   Inputs samples;
   std::vector<double> scalars{1.0}, totals;
   std::vector<int64_t> order, bounds;

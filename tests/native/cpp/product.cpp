@@ -1,5 +1,5 @@
-// The product of the kernels beside the naive one that product.inl.h begins with, for
-// every way in which it is tiled; exits with 1 where they differ.
+// Compares the tiled product with the naive one, for every way in which it is tiled;
+// exits with 1 where they differ.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -38,7 +38,7 @@ std::vector<float> numbers(int64_t n, uint32_t seed) {
   return x;
 }
 
-// The largest difference, as a fraction of the sum of the magnitudes of the terms.
+// The largest error, relative to the sum of the magnitudes of the terms.
 double difference(Product p, const std::vector<float>& before) {
   auto size = size_t(p.M * p.N);
   std::vector<float> c = before;

@@ -1,5 +1,5 @@
-// Worst error of the vectorised functions in units in the last place, over every
-// exponent and sign of float32; exits with 1 where a bound is not met.
+// Worst error of the vectorized functions in units in the last place, over all
+// exponents and both signs of float32; exits with 1 where a bound is not met.
 //
 // usage: ulp [mantissas of each exponent, a power of 2 [function]]
 #include <algorithm>
@@ -32,7 +32,7 @@ struct Function {
   vf (*fast)(vf);
   double (*exact)(double);
   double bound;       // in ULP
-  float first, last;  // where it is promised
+  float first, last;  // range of the bound
 };
 
 // clang-format off: a table
@@ -69,7 +69,8 @@ float from_bits(uint32_t word) {
 }
 
 // Both signs of `each` mantissas of an exponent (0: subnormal numbers), evenly spaced
-// but for a random step, the first and last four among them; all where each is 2^23.
+// up to a random offset, including the first and last four; all of them where each is
+// 2^23.
 void add_exponent(uint32_t exponent, uint32_t each, std::vector<float>& x) {
   uint32_t random = exponent, gap = (1u << 23) / each;
   for (uint32_t i = 0; i < each; i++) {
@@ -82,8 +83,8 @@ void add_exponent(uint32_t exponent, uint32_t each, std::vector<float>& x) {
   }
 }
 
-// The neighbourhood of thresholds, multiples of pi / 2 rounded to float, where sin or
-// cos is as small as can be, and what is not finite.
+// The neighbourhood of thresholds; multiples of pi / 2 rounded to float, where sin or
+// cos is smallest; and values that are not finite.
 void add_special(std::vector<float>& x) {
   for (int i = -200000; i <= 200000; i++) x.push_back(float(i) * 5.5e-4f);
   for (float t : {0.55f, 0.92f, 4.0f, 1.0f, 88.722839f, 89.0f, 87.336544f, 103.27892f,
@@ -105,8 +106,8 @@ void add_special(std::vector<float>& x) {
   while (x.size() % L) x.push_back(0.5f);
 }
 
-// Distance from the right answer in units in the last place; infinite where one of the
-// two is not a number. Beyond the largest number comes 2^128.
+// Distance from the exact answer in units in the last place; infinite where only one of
+// the two is NaN. The largest number is followed by 2^128.
 double distance(float got, double right) {
   if (std::isnan(right) || std::isnan(got))
     return std::isnan(right) && std::isnan(got) ? 0 : inf;

@@ -13,8 +13,10 @@ RNG = np.random.default_rng(4)
 X = RNG.normal(size=(240, 2))
 CODES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "max_epochs": 60, "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 60,
+    "random_state": 0,
+}
 
 
 def fast(**given: Any) -> Classifier:
@@ -45,7 +47,9 @@ def test_two_classes_have_one_sigmoid() -> None:
     model = fast(members=2).fit(X, y)
     assert model.models_[0].output_shape == (None, 1)
     assert model.predict(X).dtype == bool and model.score(X, y) > 0.9
-    logits = np.stack([m.predict(model._inputs.forward(X)) for m in model.models_])
+    logits = np.stack(
+        [m.predict(model.fitted_.inputs.forward(X)) for m in model.models_]
+    )
     expected = (1.0 / (1.0 + np.exp(-logits.astype(float)))).mean(axis=0)[:, 0]
     np.testing.assert_allclose(model.predict_proba(X)[:, 1], expected, rtol=1e-9)
 
@@ -100,7 +104,7 @@ def test_partial_fit_needs_all_classes_at_first() -> None:
         (np.zeros(240, int), "at least 2 classes. Received: 1 class"),
         (np.where(CODES > 1, np.nan, CODES), "Input y contains NaN"),
         (np.where(CODES > 1, None, "a"), "Input y contains NaN"),
-        (np.stack([CODES, CODES], axis=1), "one label a row"),
+        (np.stack([CODES, CODES], axis=1), "one label per row"),
     ],
 )
 def test_bad_labels_are_refused(y: Any, text: str) -> None:

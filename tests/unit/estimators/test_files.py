@@ -98,7 +98,7 @@ def test_classifiers_come_back_with_their_labels(
         ([True, 1], "all texts, all numbers or all booleans. Received: ['bool', 'int'"),
         ([1, "a"], "all texts, all numbers or all booleans. Received: ['int', 'str'"),
         (["a", "b\0"], "must not end in a zero byte"),
-        (["a", "\ud800"], "half of a surrogate pair"),
+        (["a", "\ud800"], "lone surrogate"),
     ],
     ids=str,
 )
@@ -140,7 +140,7 @@ def test_levels_that_no_file_holds_are_refused(level: Any) -> None:
 def test_other_files_are_told_apart(tmp_path: Path) -> None:
     net = kurve.Sequential([layers.Dense(1, input_shape=(1,))])
     net.save(tmp_path / "net.kurve")
-    with pytest.raises(ModelFileError, match="holds no estimator"):
+    with pytest.raises(ModelFileError, match="contains no estimator"):
         load(tmp_path / "net.kurve")
     with pytest.raises(ValueError, match=r"must end in '\.kurve'"):
         MODELS["plain"].fit(X, Y).save(tmp_path / "model.pkl")

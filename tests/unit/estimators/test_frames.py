@@ -20,8 +20,11 @@ MEMBER = RNG.uniform(size=N) > 0.5
 Y = AGE / 10 + (CITY == "Rome") * 2.0 - MEMBER
 DATA = {"age": AGE, "city": CITY, "member": MEMBER}
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (8,), "max_epochs": 40, "random_state": 0, "solver": "adam",
-}  # fmt: skip
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 40,
+    "random_state": 0,
+    "solver": "adam",
+}
 
 
 def frame(kind: str, data: dict[str, Any]) -> Any:
@@ -51,7 +54,7 @@ def test_frames_are_lists_with_names(kind: str) -> None:
     assert not hasattr(same, "feature_names_in_")
     assert model.score(table, Y) > 0.8
     named = ["age", "member", "city = Bonn", "city = Oslo", "city = Rome"]
-    assert model._columns.names_out() == named
+    assert model.fitted_.columns.names_out() == named
 
 
 @pytest.mark.parametrize("kind", FRAMES)
@@ -63,9 +66,9 @@ def test_gaps_are_refused_by_name_or_imputed(kind: str) -> None:
     with pytest.raises(ValueError, match=text):
         Regressor(**FAST).fit(table, Y)
     model = Regressor(**FAST, missing="impute").fit(table, Y)
-    names = model._columns.names_out()
+    names = model.fitted_.columns.names_out()
     assert names[:4] == ["age", "member", "age missing", "city missing"]
-    matrix, _ = model._columns.encode("predict", read_table("predict", table))
+    matrix, _ = model.fitted_.columns.encode("predict", read_table("predict", table))
     known = np.delete(AGE, [4, 7])
     assert matrix[4, 0] == matrix[7, 0] == np.median(known)
     assert matrix[:, 2].sum() == 2 and matrix[5, 3] == 1 and matrix[5, 4:].sum() == 1
@@ -125,13 +128,15 @@ def test_names_are_checked() -> None:
         (np.full(N, np.datetime64("2020-01-01")), "the days since the first"),
         ([f"row {i}" for i in range(N)] * 4, "must have at most 256 levels"),
         ([{"a": 1}] * N, "must be a string or a real number"),
-        ([1.0, "one"] * (N // 2), "texts or numbers, not both"),
+        ([1.0, "one"] * (N // 2), "must hold either texts or numbers"),
     ],
 )
 def test_columns_that_are_no_features(column: Any, text: str) -> None:
     values = np.empty(len(column), object)
-    values[:] = [f"{v} {i}" if isinstance(v, str) and len(column) > N else v
-                 for i, v in enumerate(column)]  # fmt: skip
+    values[:] = [
+        f"{v} {i}" if isinstance(v, str) and len(column) > N else v
+        for i, v in enumerate(column)
+    ]
     with pytest.raises((TypeError, ValueError), match=text):
         Regressor(**FAST).fit(values[:, None], np.arange(len(column)) * 1.0)
 
@@ -191,10 +196,10 @@ def test_columns_of_arrow(kind: str, null: bool) -> None:
         column = column.dictionary_encode()
     table = pa.table({"a": column})
     model = Regressor(missing="impute", **FAST).fit(table, np.arange(60.0))
-    assert model._columns.gaps == ([0] if null else [])
+    assert model.fitted_.columns.with_missing == ([0] if null else [])
     assert np.isfinite(model.predict(table)).all()
     if kind in ("int64", "uint64"):
-        rows = model._inputs.backward(model._encoded("predict", table)[0])[1:, 0]
+        rows = model.fitted_.inputs.backward(model._encoded("predict", table)[0])[1:, 0]
         np.testing.assert_allclose(rows, IDS[1:], rtol=1e-13)
 
 
@@ -214,7 +219,7 @@ def test_text_that_hardly_repeats_is_no_category() -> None:
         lambda: Regressor(**FAST).fit(prices, y),
         lambda: Regressor(**FAST).fit([(prices[::2], y[::2]), (prices[1::2], y[1::2])]),
     ):
-        with pytest.raises(ValueError, match="each twice on average"):
+        with pytest.raises(ValueError, match="two rows per level on average"):
             fit()
     few = prices[np.arange(200) % 50]
     Regressor(**FAST).fit(few[:60], y[:60])  # fifty levels always may be

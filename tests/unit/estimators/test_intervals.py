@@ -92,7 +92,7 @@ def test_conformal_takes_the_finite_sample_quantile() -> None:
     np.testing.assert_array_equal(
         held.interval(middle, 2 * one, 0.5), [[[-20.0, 20.0]]]
     )
-    text = r"needs at least 24 rows.*Received: 19 rows held out, which reach.*0.95"
+    text = r"needs at least 24 held-out rows.*Received: 19 held-out.*allow.*0.95"
     with pytest.raises(ValueError, match=text):
         held.interval(middle, one, 0.96)
 
@@ -156,7 +156,7 @@ def test_too_few_rows_are_said() -> None:
     x, y = law("equal", 30, 0)
     settings: dict[str, Any] = {"solver": "adam", "max_epochs": 2, "random_state": 0}
     model = Regressor((4,), interval="conformal", **settings).fit(x, y)
-    with pytest.raises(ValueError, match=r"needs at least 9 rows.*Received: 6 rows"):
+    with pytest.raises(ValueError, match=r"at least 9 held-out.*Received: 6 held-out"):
         model.predict_interval(x)
     assert model.predict_interval(x, 0.8).shape == (30, 2)
 
@@ -167,7 +167,11 @@ def test_deviations_are_corrected_by_held_out_errors() -> None:
     model = Regressor((8,), solver="adam", max_epochs=5, random_state=0)
     model.fit(x, y, validation_data=held)
     mean, deviation = model.predict(held[0], return_std=True)
-    ratio = np.mean((held[1] - mean) ** 2 / (deviation / model._spread[0]) ** 2)
-    np.testing.assert_allclose(model._spread[0] ** 2, (50 * ratio + 10) / 60)
+    ratio = np.mean(
+        (held[1] - mean) ** 2 / (deviation / model.fitted_.head.std_scale[0]) ** 2
+    )
+    np.testing.assert_allclose(
+        model.fitted_.head.std_scale[0] ** 2, (50 * ratio + 10) / 60
+    )
     unchecked = Regressor((8,), solver="adam", max_epochs=5, early_stopping=False)
-    assert unchecked.fit(x, y)._spread == [1.0]
+    assert unchecked.fit(x, y).fitted_.head.std_scale == [1.0]

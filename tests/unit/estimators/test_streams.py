@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kurve
 from kurve import Classifier, Regressor
 
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0, "batch_size": 16,
-}  # fmt: skip
+    "hidden_layer_sizes": (16,),
+    "max_epochs": 12,
+    "random_state": 0,
+    "batch_size": 16,
+}
 RNG = np.random.default_rng(6)
 X = RNG.normal(50.0, 7.0, size=(1200, 2))
 Y = np.tanh((X[:, 0] - 50) / 7) * 1000 + X[:, 1]
@@ -36,9 +40,13 @@ def test_one_walk_for_the_statistics_and_one_an_epoch() -> None:
     assert batches.walks == 1 + 12 == 1 + model.n_iter_
     assert model.score(X, Y) > 0.95
     whole = Regressor(likelihood="none", **FAST, early_stopping=False).fit(X, Y)
-    np.testing.assert_allclose(model._inputs.mean, whole._inputs.mean, rtol=1e-12)
     np.testing.assert_allclose(
-        model._outputs.deviation, whole._outputs.deviation, rtol=1e-12
+        model.fitted_.inputs.mean, whole.fitted_.inputs.mean, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        model.fitted_.head.outputs.deviation,
+        whole.fitted_.head.outputs.deviation,
+        rtol=1e-12,
     )
     assert model.models_[0].iterations == 12 * 12 * 7  # epochs, batches, steps
 
@@ -49,8 +57,8 @@ def test_held_out_rows_stop_training_and_calibrate(interval: str) -> None:
         Walked(X, Y)
     )
     assert len(model.history_["val_loss"]) == model.n_iter_
-    assert model._conformal is not None
-    share = len(model._conformal.scores) / len(X)
+    assert model.fitted_.head.conformal is not None
+    share = len(model.fitted_.head.conformal.scores) / len(X)
     assert abs(share - (0.2 if interval == "conformal" else 0.1)) < 0.04
     low, high = model.predict_interval(X).T
     assert 0.82 < np.mean((low <= Y) & (high >= Y)) < 0.98
@@ -83,7 +91,9 @@ def test_levels_and_gaps_from_all_batches() -> None:
     model = Classifier(**FAST, missing="impute", class_weight="balanced")
     model.fit(Walked(table, labels))
     assert model.classes_.tolist() == ["b", "c", "x"]
-    assert model._columns.levels == {1: ["a", "b", "c"]} and model._columns.gaps == [0]
+    assert model.fitted_.columns.levels == {
+        1: ["a", "b", "c"]
+    } and model.fitted_.columns.with_missing == [0]
     assert model.score(table, labels) > 0.95
     with pytest.raises(ValueError, match="must not have missing values"):
         Classifier(**FAST).fit(Walked(table, labels))
@@ -102,7 +112,7 @@ def test_levels_and_gaps_from_all_batches() -> None:
 def test_what_is_refused(given: dict[str, Any], batches: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Regressor(**{**FAST, **given}).fit(batches)
-    with pytest.raises(TypeError, match="every batch must be"):
+    with pytest.raises(TypeError, match="batch 0 must be"):
         Regressor(likelihood="none", **FAST).fit(x for x in [X, Y])
 
 
@@ -120,7 +130,9 @@ def test_rows_that_repeat(different: int, interval: str) -> None:
     held = different >= 100  # fewer rows than a validation set must have
     assert ("val_loss" in model.history_) == held == ("val_loss" in whole.history_)
     sizes = [
-        None if m._conformal is None else len(m._conformal.scores)
+        None
+        if m.fitted_.head.conformal is None
+        else len(m.fitted_.head.conformal.scores)
         for m in (whole, model)
     ]
     assert sizes[0] == sizes[1]
@@ -141,8 +153,12 @@ def test_weights_count_as_repetitions_do() -> None:
     weights = np.where(x[:, 0] > 20, 2.0, 0.0)
     once = Regressor(**FAST).fit([(x, y, weights)])
     twice = Regressor(**FAST).fit([(x[21:], y[21:]), (x[21:], y[21:])])
-    np.testing.assert_allclose(once._outputs.mean, twice._outputs.mean)
-    np.testing.assert_allclose(once._inputs.deviation, twice._inputs.deviation)
+    np.testing.assert_allclose(
+        once.fitted_.head.outputs.mean, twice.fitted_.head.outputs.mean
+    )
+    np.testing.assert_allclose(
+        once.fitted_.inputs.deviation, twice.fitted_.inputs.deviation
+    )
     with pytest.raises(ValueError, match="some sample_weight must be above 0"):
         Regressor(**FAST).fit([(x, y, weights * 0)])
 
@@ -159,7 +175,9 @@ def test_columns_and_targets_of_any_size(scale: float) -> None:
     assert np.corrcoef(targets.predict(z) / scale, y)[0, 1] > 0.99
     whole = Regressor(**options).fit(z, y * scale)
     np.testing.assert_allclose(
-        targets._outputs.deviation, whole._outputs.deviation, rtol=0.1
+        targets.fitted_.head.outputs.deviation,
+        whole.fitted_.head.outputs.deviation,
+        rtol=0.1,
     )
 
 
@@ -170,3 +188,26 @@ def test_labels_of_one_kind_in_all_batches() -> None:
     first, second = [2**63, 5] * 10, np.arange(20) % 2
     model = Classifier(**FAST).fit([(x, first), (x, second)])
     assert model.classes_.tolist() == [0, 1, 5, 2**63]
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_levels_that_utf8_cannot_write(batches: bool) -> None:
+    pandas = pytest.importorskip("pandas")
+    levels = pandas.Index(["a", "b", "\ud800"], dtype=object)
+    codes = np.arange(60) % 3
+    x = pandas.DataFrame({"size": np.arange(60.0)})
+    x["city"] = pandas.Categorical.from_codes(codes, categories=levels)
+    y = np.arange(60.0)
+    data = ([(x, y), (x, y)],) if batches else (x, y)
+    with pytest.raises(ValueError) as caught:
+        Regressor(max_epochs=1).fit(*data)
+    assert str(caught.value) == (
+        "[fit] the levels of column 'city' must be text without lone surrogates, which "
+        "UTF-8 cannot write. Received: '\\ud800'. Try replacing it by a text without "
+        "them."
+    )
+    known = x[codes < 2]
+    known = known.assign(city=known["city"].astype(object))
+    model = Regressor(max_epochs=1).fit(known, y[codes < 2])
+    with pytest.raises(ValueError, match=r"text without lone surrogates\. Received"):
+        kurve.inspection.partial_dependence(model, x, "city")

@@ -17,18 +17,30 @@ from tests.engines.images import STACKS
 ACTIVATIONS = {
     name: activations.get(name)
     for name in (
-        "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid",
-        "tanh", "softplus", "softsign", "softmax", "sin", "snake",
+        "linear",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "softplus",
+        "softsign",
+        "softmax",
+        "sin",
+        "snake",
     )
 } | {
     "leaky_relu of 0.03": activations.Activation("leaky_relu", 0.03),
     "elu of 0.7": activations.Activation("elu", 0.7),
     "snake of 2.5": activations.Activation("snake", 2.5),
-}  # fmt: skip
+}
 
 
 def of_activation(name: str) -> models.Sequential:
-    """The activation behind a layer, and by itself."""
+    """The activation of a layer, and as a layer."""
     set_random_seed(1)
     chosen = ACTIVATIONS[name]
     model = models.Sequential(
@@ -43,7 +55,7 @@ def of_activation(name: str) -> models.Sequential:
 
 
 def perturbed(model: models.Sequential) -> models.Sequential:
-    """The model with biases that are not 0."""
+    """The model with nonzero biases."""
     rng = np.random.default_rng(5)
     model.set_weights([w + 0.1 * rng.normal(size=w.shape) for w in model.get_weights()])
     return model
@@ -115,8 +127,8 @@ def sequential(name: str) -> models.Sequential:
 
 
 def of_images(name: str) -> models.Sequential:
-    """A stack of image layers without the dense layer at its end, whose statistics are
-    no longer 0 and 1."""
+    """A stack of image layers without the final dense layer, with statistics other than
+    0 and 1."""
     set_random_seed(1)
     stack = STACKS[name]
     first = layers.Conv1D if len(stack.shape) == 2 else layers.Conv2D
@@ -150,12 +162,12 @@ def digits() -> models.Sequential:
 
 
 IMAGES_CLOSE = 2e-6
-"""Images have no dense layer at their end that would hide one wrong pixel; a layer that
-divides by the deviation of few elements makes roundings larger."""
+"""Image cases have no final dense layer, which would hide one wrong pixel; a layer that
+divides by the standard deviation of few elements amplifies rounding errors."""
 
 
 def table(rows: int = 160, columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of unlike sizes that float32 holds, and a target of them."""
+    """Columns on different scales that float32 can hold, and a target from them."""
     rng = np.random.default_rng(3)
     z = rng.normal(size=(rows, columns)).astype(np.float32)
     x = (z * [0.01, 5.0, 1.0][:columns] + [0.0, 100.0, -3.0][:columns]).astype(
@@ -166,7 +178,7 @@ def table(rows: int = 160, columns: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_for(model: Any) -> np.ndarray:
-    """Rows of the table, with gaps where an estimator fills them."""
+    """Rows of the table, with missing values if the estimator imputes them."""
     x, _ = table()
     if model.missing == "impute":
         x[::3, 0] = np.nan  # had no gap in training
@@ -175,8 +187,11 @@ def rows_for(model: Any) -> np.ndarray:
 
 
 FAST: dict[str, Any] = {
-    "hidden_layer_sizes": (8,), "solver": "adam", "max_epochs": 4, "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (8,),
+    "solver": "adam",
+    "max_epochs": 4,
+    "random_state": 0,
+}
 
 
 def _regressor(**given: Any) -> Any:
@@ -233,7 +248,7 @@ ESTIMATORS: dict[str, Callable[[], Any]] = {
 
 @functools.cache
 def estimator(name: str) -> Any:
-    """Trained once, whichever engine there is."""
+    """Trained once, with whichever engine is installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return ESTIMATORS[name]()
@@ -255,14 +270,14 @@ def rows_of(shape: tuple[int | None, ...], count: int = 40) -> np.ndarray:
 
 
 CLOSE = 1e-6
-"""Largest error relative to the largest number of a target: some roundings."""
+"""Largest error relative to the largest number of a target: a few rounding errors."""
 
 BOUNDS = {"unscaled": 5e-6}
-"""Its first layer adds numbers of 100, whose roundings are as large."""
+"""Its first layer sums numbers around 100, whose rounding errors are as large."""
 
 
 def assert_close(actual: np.ndarray, wanted: np.ndarray, bound: float = CLOSE) -> None:
-    """Targets may differ in size, so each counts by itself."""
+    """Targets may be on different scales, so each is compared by itself."""
     assert actual.dtype == np.float32
     assert actual.shape == wanted.shape
     size = np.maximum(np.abs(wanted).max(axis=0), 1e-3)

@@ -1,4 +1,5 @@
-"""C files say what Kurve says, compile without a warning, and keep to their memory."""
+"""C files predict what Kurve predicts, compile without warnings, and stay within their
+memory."""
 
 from __future__ import annotations
 
@@ -30,8 +31,10 @@ SANE = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 def compiled(arguments: list[Any], folder: Path, compiler: str = CC) -> None:
     done = subprocess.run(
         [compiler, *map(str, arguments), "-lm"],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -85,7 +88,7 @@ def check(
     folder: Path,
     bound: float = cases.CLOSE,
 ) -> Library:
-    """Prediction, sanitizers, and the file's test of itself."""
+    """Prediction, sanitizers, and the file's own test."""
     library = Library(model, folder)
     y = library(x)
     first = 0
@@ -105,7 +108,7 @@ def check(
 
 @pytest.mark.parametrize("name", cases.ACTIVATIONS)
 def test_activations(name: str, tmp_path: Path) -> None:
-    """And NaN stays NaN, and what is large or infinite is Kurve's."""
+    """NaN stays NaN, and large or infinite values are those of Kurve."""
     model = cases.of_activation(name)
     x = cases.rows_of(model.input_shape)
     library = Library(model, tmp_path)
@@ -137,7 +140,7 @@ def test_images(name: str, tmp_path: Path) -> None:
 
 
 def test_digits(tmp_path: Path) -> None:
-    """Its planes do not fit the stack, so the caller hands memory over."""
+    """Its planes do not fit on the stack, so the caller passes memory."""
     model = cases.digits()
     x = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.float32)
     model.export(tmp_path / "net.c")
@@ -199,7 +202,7 @@ def test_a_committee_has_mean_and_deviation(tmp_path: Path) -> None:
 
 
 def test_a_committee_of_unlike_models(tmp_path: Path) -> None:
-    """Each structure gets functions of its own."""
+    """Each structure gets separate functions."""
     from kurve.models.ensembles import Ensemble
 
     a, b = cases.committee(2).members, cases.of_activation("snake of 2.5")
@@ -223,14 +226,24 @@ def test_what_the_estimator_refuses_gives_no_number(
 
 
 HOSTILE = [
-    "*/ int evil; /*", "line\nbreak", 'quote" , evil(), "', "what??/", "back\\",
-    "Länge 長さ", "tab\t%d%s", "??'??-", "", " ", "\x00\x7f\u2028", "\ud800",
+    "*/ int evil; /*",
+    "line\nbreak",
+    'quote" , evil(), "',
+    "what??/",
+    "back\\",
+    "Länge 長さ",
+    "tab\t%d%s",
+    "??'??-",
+    "",
+    " ",
+    "\x00\x7f\u2028",
+    "\ud800",
     "a" * 400,
-]  # fmt: skip
+]
 
 
 def test_names_cannot_break_out(tmp_path: Path) -> None:
-    """Names of layers, columns, targets and classes are the user's."""
+    """Names of layers, columns, targets and classes come from the user."""
     pandas = pytest.importorskip("pandas", reason="names come from a frame")
     pytest.importorskip("narwhals", reason="frames are read through narwhals")
     named = [name.replace("\ud800", "surrogate") for name in HOSTILE]
@@ -265,11 +278,17 @@ def test_layer_names_cannot_break_out(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "name"),
     [
-        ("2 x 64 net", "kurve_2_x_64_net"), ("Über-Größe", "ber_Gr_e"),
-        ("__init__", "init"), ("int", "int"), ("a*_/..b", "a_b"), ("x" * 99, "x" * 40),
-        ("模型", "kurve"), ("-", "kurve"), ('"; evil', "evil"),
+        ("2 x 64 net", "kurve_2_x_64_net"),
+        ("Über-Größe", "ber_Gr_e"),
+        ("__init__", "init"),
+        ("int", "int"),
+        ("a*_/..b", "a_b"),
+        ("x" * 99, "x" * 40),
+        ("模型", "kurve"),
+        ("-", "kurve"),
+        ('"; evil', "evil"),
     ],
-)  # fmt: skip
+)
 def test_file_names_become_identifiers(title: str, name: str, tmp_path: Path) -> None:
     model = cases.sequential("one layer")
     source = tmp_path / f"{title.replace('/', '')}.c"
@@ -280,7 +299,7 @@ def test_file_names_become_identifiers(title: str, name: str, tmp_path: Path) ->
 
 
 def test_a_wrong_number_fails_the_self_test(tmp_path: Path) -> None:
-    """The test inside the file can fail, whatever went wrong."""
+    """The file's own test fails, whatever went wrong."""
     model = cases.of_activation("tanh")
     model.export(tmp_path / "net.c")
     text = (tmp_path / "net.c").read_text()
@@ -295,7 +314,7 @@ def test_a_wrong_number_fails_the_self_test(tmp_path: Path) -> None:
 
 
 def test_declarations_for_another_file(tmp_path: Path) -> None:
-    """As the comment at the top of the file says; and once more from C++."""
+    """Used as the comment at the top of the file says; and from C++."""
     model = cases.estimator("classes of text")
     model.export(tmp_path / "net.c")
     program = """

@@ -1,4 +1,4 @@
-"""The reader of HDF5 beside h5py; what it refuses."""
+"""The reader of HDF5 compared with h5py; what it refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def written(write: Callable[[Any], None], **options: Any) -> bytes:
 
 
 def assert_reads_as_h5py(raw: bytes) -> int:
-    """Compares every array and text; how many there were."""
+    """Compare every array and text; the number of arrays."""
     reader, count = Reader(raw), 0
 
     def compare(name: str, thing: Any) -> None:
@@ -99,7 +99,7 @@ def test_texts() -> None:
     assert reader.texts(root, "part") == ["a", "b", "c"]
     assert reader.texts(root, "empty") == []
     assert reader.text(root, "absent") is None
-    with pytest.raises(HDF5Error, match="attribute 'number' of '/' is no text"):
+    with pytest.raises(HDF5Error, match="attribute 'number' of '/' is not text"):
         reader.text(root, "number")
 
 
@@ -116,12 +116,12 @@ def test_newer_files() -> None:
     def many(file: Any) -> None:
         file.update({str(i): values for i in range(20)})
 
-    with pytest.raises(HDF5Error, match="'/' keeps its members in a form of newer"):
+    with pytest.raises(HDF5Error, match="'/' stores its members in a newer form"):
         Reader(written(many, libver="latest"))
 
 
 def refused(file: Any, kind: str) -> None:
-    """Writes what must be refused, as x."""
+    """Write what must be refused, as x."""
     values = np.arange(100.0)
     if kind == "soft link":
         file["y"], file["x"] = values, h5py.SoftLink("/y")

@@ -1,5 +1,5 @@
-"""Keras's files without Keras: what real Keras wrote is read, what Kurve writes comes
-back, and whatever else is refused with one error."""
+"""Keras's files without Keras: files of real Keras are read, files of Kurve round-trip,
+and everything else is refused with one error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kurve.layers import Dense, Dropout, Normalization
 from kurve.regularizers import L1, L1L2
 from kurve.saving import ModelFileError
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden" / "keras"
 FILES = ["sequential.keras", "sequential.h5", "functional.keras"]
 X = np.random.default_rng(1).normal(size=(24, 3))
 Y = X.sum(axis=1)
@@ -125,7 +125,7 @@ def full_model() -> Sequential:
 
 
 def state_of(model: Sequential) -> Any:
-    state = model._state
+    state = model._network.state
     assert state is not None
     assert model.optimizer is not None
     arrays = (state.params, state.buffers, state.slots, state.scalars)
@@ -138,7 +138,7 @@ def state_of(model: Sequential) -> Any:
 def test_round_trip(file: str, epochs: int, tmp_path: Path) -> None:
     model = full_model()
     model.fit(X, Y, epochs=epochs, batch_size=5, verbose=0)
-    model._training_state()
+    model._network.training_state()
     model.save(tmp_path / file)
     loaded = models.load_model(tmp_path / file)
     assert state_of(loaded) == state_of(model)
@@ -338,7 +338,7 @@ def test_files_of_keras_2(pairs: bool, tmp_path: Path) -> None:
     assert model.metrics_names == ["loss", "mae"]
     assert model.iterations == 17
     assert model.optimizer.learning_rate == 0.01
-    plan, state = model._plan, model._state
+    plan, state = model._network.plan, model._network.state
     read = [state.slots[k, s.offset : s.end] for s in plan.params for k in (0, 1)]
     for mine, other in zip(read, vectors, strict=True):
         assert np.array_equal(mine, other.ravel())
@@ -404,8 +404,8 @@ def with_adam(**changes: Any) -> dict[str, Any]:
 
 CONFIGS: dict[str, tuple[Any, str]] = {
     "lambda": (config_of(_lambda), r"layers\[1\] \(Lambda 'l'\) is a Lambda"),
-    "class of one's own": (config_of(_own), "Dense of 'my.code', a class of one's own"),
-    "registered": (config_of(_registered), "'my_package>Dense', a class of one's own"),
+    "custom class": (config_of(_own), "Dense of 'my.code', a custom class"),
+    "registered": (config_of(_registered), "'my_package>Dense', a custom class"),
     "unknown layer": (config_of(_lstm), "LSTM 'dense'.*does not have this class"),
     "only in Kurve": (
         config_of(dense_entry() | {"class_name": "FourierFeatures"}),
@@ -453,7 +453,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "two of one name": (config_of(dense_entry(), dense_entry()), "different names"),
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
-    "loss of one's own": (compiled(loss="my_loss"), "unknown loss.*compile=False"),
+    "custom loss": (compiled(loss="my_loss"), "unknown loss.*compile=False"),
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
     "optimizer": (compiled({"class_name": "Lion", "config": {}}), "optimizer Lion"),
     "average": (compiled(with_adam(use_ema=True)), "has use_ema=True"),
@@ -470,8 +470,8 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "not JSON": ('{"class_name": ', "config.json: Expecting value"),
     "no object": ("[]", "config.json: it is not an object"),
-    "twice": ('{"class_name": "A", "class_name": "B"}', "'class_name' is given twice"),
-    "NaN": ('{"class_name": NaN}', "NaN is no number"),
+    "twice": ('{"class_name": "A", "class_name": "B"}', "is a duplicate key"),
+    "NaN": ('{"class_name": NaN}', "NaN is not a number"),
     "deep": ('{"a":' * 40 + "1" + "}" * 40, "nests deeper than 32"),
     "empty": ({}, "the model has no class name"),
 }
@@ -521,7 +521,7 @@ def test_without_compile_a_loss_does_not_matter(tmp_path: Path) -> None:
         ({"extra.txt": b"x"}, "it has a member 'extra.txt'"),
         ({"../evil": b"x"}, r"it has a member '../evil'"),
         ({"/etc/passwd": b"x"}, "it has a member '/etc/passwd'"),
-        ({"model.weights.h5": b"not HDF5"}, "does not begin as an HDF5 file"),
+        ({"model.weights.h5": b"not HDF5"}, "does not start as an HDF5 file"),
         ({"metadata.json": b"[]"}, "metadata.json: it is not an object"),
     ],
 )
@@ -532,7 +532,7 @@ def test_refused_members(more: Any, message: str, tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, change: Any) -> Path:
-    """The file with the members' infos changed, or members left out, or doubled."""
+    """The file with members changed, left out or duplicated."""
     with zipfile.ZipFile(path) as archive:
         members = [(info, archive.read(info)) for info in archive.infolist()]
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
@@ -593,7 +593,7 @@ def test_compressed_members_are_read(tmp_path: Path) -> None:
 
 
 def test_hostile_shapes_take_no_memory(tmp_path: Path) -> None:
-    """A constant that the configuration makes as large as the input says."""
+    """A constant as large as the input shape in the configuration."""
     scaled = {
         "class_name": "Normalization",
         "config": {"name": "n", "axis": [-1], "mean": 0.0, "variance": 1.0},
@@ -642,8 +642,8 @@ def test_branches_are_refused(tmp_path: Path) -> None:
         ),
         ([first, layer("a", node("i", "i"))], "'a' of the functional"),
         ([first, layer("b", node("i"), node("b"))], "'b' of the functional"),
-        ([first, layer("a", node("i"))], "not one row"),
-        ([first, layer("b", node("a")), layer("a", node("b"))], "not one row"),
+        ([first, layer("a", node("i"))], "not one stack"),
+        ([first, layer("b", node("a")), layer("a", node("b"))], "not one stack"),
     ):
         config = {"name": "m", "layers": layers_, **outputs}
         given = {"module": "keras", "class_name": "Functional", "config": config}
@@ -691,7 +691,7 @@ def test_only_in_kurve(name: str, file: str, tmp_path: Path) -> None:
 
 
 def test_states_that_do_not_fit(tmp_path: Path) -> None:
-    """The model is read, with a fresh optimizer at the step that it was at."""
+    """The model is read, with a fresh optimizer at the same step."""
     model = Sequential([Input((3,)), Dense(2)])
     model.compile(optimizers.Adam(0.01), "mse")
     x = np.ones((8, 3))
@@ -730,7 +730,7 @@ def test_a_saved_model_is_no_file(tmp_path: Path) -> None:
 
 
 def test_weights_beside_a_layer_that_kurve_does_not_have(tmp_path: Path) -> None:
-    """What the refusal says to try."""
+    """The fix that the error suggests."""
     constraint = {"class_name": "MaxNorm", "config": {}}
     config = config_of(dense_entry(kernel_constraint=constraint))
     path = keras_file(tmp_path / "m.keras", config)
@@ -765,9 +765,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "m.keras").write_bytes(b"PK no zip")
     (tmp_path / "m.h5").write_bytes(b"")
     for name in ("m.keras", "m.h5"):
-        with pytest.raises(
-            ModelFileError, match="begins neither as a zip nor as an HDF5"
-        ):
+        with pytest.raises(ModelFileError, match="is neither a zip nor an HDF5"):
             models.load_model(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         models.load_model(tmp_path / "absent.keras")
@@ -804,7 +802,7 @@ def test_diverged_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading needs none; writing says what to install."""
+    """Reading does not need h5py; writing says what to install."""
     monkeypatch.setitem(sys.modules, "h5py", None)
     model = models.load_model(GOLDEN / "sequential.keras")
     with pytest.raises(ImportError, match=r"Try pip install 'kurve\[keras\]'"):

@@ -16,7 +16,7 @@ import pytest
 
 from kurve import models
 
-VERSIONS = Path(__file__).parent / "golden" / "versions"
+VERSIONS = Path(__file__).parents[2] / "golden" / "keras" / "versions"
 SLOW = r".*Nadam of Keras before 2\.11"
 NO_STATE = r".*state of the optimizer is left out.*the file has none"
 
@@ -50,7 +50,7 @@ def names(kind: str) -> list[str]:
 
 
 def loaded(file: str, compile: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
-    """The model, and what its version of Keras expects of it."""
+    """The model, and the results of its version of Keras."""
     version, name = file.split("/")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", SLOW)
@@ -117,13 +117,15 @@ def test_a_state_that_is_not_there_is_named(file: str) -> None:
     "file", [f for f in names("optimizer") if not is_without_state(f)]
 )
 def test_optimizers_go_on(file: str) -> None:
-    """Two more steps end where that Keras ended, which had not stopped in between."""
+    """Two more steps end where that Keras ended without stopping in between."""
     model, wanted = loaded(file)
     x, y = rows()
     assert_near(model.predict(x, verbose=0), wanted["predicted"], 2e-6)
     assert model.iterations == 3
     if file.startswith("keras-2.3.1"):
-        model._state.step += 1  # its formulas count the step that they are in twice
+        model._network.state.step += (
+            1  # its formulas count the step that they are in twice
+        )
     for _ in range(2):
         model.train_on_batch(x, y)
     moved = np.abs(wanted["after"] - wanted["predicted"]).max()
@@ -144,7 +146,9 @@ def part(file: str) -> float:
 def is_slow_nadam(file: str) -> bool:
     """Whether its Nadam has the schedule of Keras before 2.11."""
     legacy = "legacy-" in file or file.split("/")[0] in (
-        *("keras-2.3.1", "tf-1.15", "tf-2.8"),
+        "keras-2.3.1",
+        "tf-1.15",
+        "tf-2.8",
     )
     return legacy and "nadam" in file
 

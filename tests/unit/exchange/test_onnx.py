@@ -1,4 +1,4 @@
-"""ONNX models say what Kurve says: onnxruntime's answers beside Kurve's own."""
+"""ONNX models predict what Kurve predicts: onnxruntime compared with Kurve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ runtime = pytest.importorskip("onnxruntime", reason="ONNX models run on onnxrunt
 
 
 def run(model: Any, x: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
-    """What onnxruntime says of x."""
+    """onnxruntime's outputs for x."""
     path = folder / "model.onnx"
     model.export(path)
     options = runtime.SessionOptions()
@@ -73,7 +73,7 @@ def test_estimators(name: str, tmp_path: Path) -> None:
     bound = cases.BOUNDS.get(name, cases.CLOSE)
     assert_close(found["prediction"], mean.reshape(len(x), -1), bound)
     assert_close(found["deviation"], deviation.reshape(len(x), -1), bound)
-    assert ("quantiles" in found) == (model._likelihood == "quantile")
+    assert ("quantiles" in found) == (model.fitted_.head.likelihood == "quantile")
 
 
 def test_quantiles_are_the_ends_of_intervals(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_names_are_in_the_metadata(tmp_path: Path) -> None:
 
 
 def test_the_reference_evaluator_agrees(tmp_path: Path) -> None:
-    """Another reading of the same graph, by the format's own authors."""
+    """The same graph in the reference evaluator of the format's authors."""
     from onnx.reference import ReferenceEvaluator
 
     model = cases.estimator("gaussian, members")

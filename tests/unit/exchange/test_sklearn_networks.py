@@ -1,4 +1,4 @@
-"""scikit-learn's networks as models: equal predictions, and equal steps from there."""
+"""scikit-learn's networks as models: equal predictions, and equal further steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fitted(target: str, **arguments: Any) -> Any:
 
 
 def predictions(estimator: Any) -> np.ndarray:
-    """What a model's outputs must be."""
+    """The expected outputs of the model."""
     if not hasattr(estimator, "classes_"):
         return np.asarray(estimator.predict(X)).reshape(len(X), -1)
     p = estimator.predict_proba(X)
@@ -70,7 +70,7 @@ SOLVERS = {
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_steps(target: str, solver: str) -> None:
-    """Both go on with a fresh solver, a large penalty and the same batches."""
+    """Both continue with a fresh solver, a large penalty and the same batches."""
     estimator = fitted(
         target, **SOLVERS[solver], alpha=0.5, batch_size=20, shuffle=False
     )

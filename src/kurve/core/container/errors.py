@@ -1,4 +1,4 @@
-"""The one error of files."""
+"""The error of files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ MAX_TEXT = 400
 
 
 class ModelFileError(ValueError):
-    """A file that is damaged, of another format, or does not fit the model.
+    """A file is damaged, of another format, or does not fit the model.
 
-    field: what of the file is wrong: "header", "tensors.weights/dense/kernel",
+    field: which part of the file is wrong: "header", "tensors.weights/dense/kernel",
         "model.layers[2].config", ...
     """
 
@@ -18,11 +18,11 @@ class ModelFileError(ValueError):
 
 
 def damaged(path: str, field: str, what: str) -> ModelFileError:
-    """The error for a file that is not as it must be."""
+    """The error for an invalid file."""
     if len(what) > MAX_TEXT:
         what = f"{what[:MAX_TEXT]}..."
     return ModelFileError(
-        f"[load] {path!r} is not a whole Kurve file: {field}: {what}. "
+        f"[load] {path!r} is corrupt or not a Kurve file: {field}: {what}. "
         "Try an earlier copy.",
         field,
     )

@@ -1,16 +1,17 @@
-"""Files of named arrays beside a description in JSON: valid safetensors files, of which
-no byte can change unnoticed.
+"""Files of named arrays and a description in JSON: valid safetensors files, in which a
+change of any byte is detected.
 
     8 bytes   length of the header, little-endian
-    header    JSON in ASCII, filled with spaces to a multiple of 8 bytes:
+    header    JSON in ASCII, padded with spaces to a multiple of 8 bytes:
               {"__metadata__": {"sha256": D, "format": "kurve 2", "kurve": description,
                                 "sha256:NAME": SHA-256 of that array, ...},
                NAME: {"dtype", "shape", "data_offsets"}, ...}
     data      the arrays, little-endian, one after the other, no gaps
 
-D is the SHA-256 of the length and the header with 64 zeros in D's place. Every size is
-compared with the file's own before memory is taken, and reading executes nothing.
-Format: the safetensors specification; version 1 had no checksums.
+D is the SHA-256 of the length and the header with 64 zeros in place of D. Every size is
+checked against the size of the file before memory is allocated, and reading executes
+nothing.
+Format: the safetensors specification.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from kurve.core.files import named
 
 VERSION = 2
 MAX_HEADER = 1 << 24
-"""Bytes of the header, of which names of columns and their levels can be most; two
+"""Most bytes of the header. Names of columns and their levels may need many: two
 thousand names of sixty Chinese characters are a mebibyte in ASCII."""
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 MAX_NAME = 512
 MAX_HOLES = 64
-"""Most bytes of a file for each that is really on the disk; few bytes can lie about
-terabytes otherwise."""
+"""Largest ratio of a file's size to its bytes on the disk; otherwise a few bytes could
+claim terabytes."""
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
@@ -50,21 +51,27 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "U8": np.dtype("|u1"),
 }
-BEGIN = b'{"__metadata__":{"sha256":"'
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip file, such as a .keras file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, such as a .h5 file",
+}
+TEXT_BYTES = frozenset([*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0x100)])
+
+PREFIX = b'{"__metadata__":{"sha256":"'
 ZEROS = "0" * 64
 PIECE = 1 << 20
-"""Bytes that are read or written at once."""
+"""Number of bytes to read or write at once."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of a file: its first byte counted from the data's begin, and its
-    checksum (None in version 1)."""
+    """One array of a file: its first byte, counted from the start of the data, and its
+    checksum."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    begin: int
-    sha256: str | None
+    start: int
+    sha256: str
 
     @property
     def nbytes(self) -> int:
@@ -76,8 +83,17 @@ def read(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Description and arrays of a file.
 
+    Args:
+        path: of the file.
+
     Raises:
-        ModelFileError: anything about the file is not as it must be.
+        ModelFileError: the file is invalid in any way.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     with opened(path) as file:
         return file.info, {name: file.read(name) for name in file.entries}
@@ -86,10 +102,19 @@ def read(
 def read_header(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Description of a file, and what arrays it has; they are not read.
+    """Description and entries of a file; the arrays are not read.
+
+    Args:
+        path: of the file.
 
     Raises:
-        ModelFileError: the header, or the size of the file, is not as it must be.
+        ModelFileError: the header or the size of the file is invalid.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read_header("data.kurve")
+        >>> list(tensors)
+        ['a']
     """
     with opened(path) as file:
         return file.info, file.entries
@@ -97,14 +122,19 @@ def read_header(
 
 @entry
 def verify(path: str | os.PathLike[str]) -> None:
-    """Compare every byte of a file with its checksums, in little memory.
+    """Compare all bytes of a file with its checksums, in little memory.
+
+    Args:
+        path: of the file.
 
     Raises:
-        ModelFileError: they do not agree; a file of version 1, which has none.
+        ModelFileError: they differ.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> kurve.saving.verify("data.kurve")
     """
     with opened(path) as file:
-        if file.version == 1:
-            raise damaged(file.path, "sha256", "version 1 has no checksums")
         for name in file.entries:
             file.check(name)
 
@@ -114,8 +144,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
     """A file whose header has been checked, to read arrays from.
 
     Raises:
-        ModelFileError: the header, or the size of the file, is not as it must be.
-        OSError: the file is not there or cannot be read.
+        ModelFileError: the header or the size of the file is invalid.
+        OSError: the file does not exist or cannot be read.
     """
     with opened_file(path) as (file, size):
         yield Reader(os.fspath(path), file, size)
@@ -123,37 +153,56 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
 
 @contextmanager
 def opened_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """A regular file that is really on the disk, and its size.
+    """A regular file and its size.
 
     Raises:
-        ModelFileError: it is no file, or next to nothing of it is there.
-        OSError: the file is not there or cannot be read.
+        ModelFileError: it is not a regular file, or nearly all of it is holes.
+        OSError: the file does not exist or cannot be read.
     """
     name = os.fspath(path)
-    if not stat.S_ISREG(os.stat(name).st_mode):  # opening a device may change it
-        raise _no_file(name)
+    if not stat.S_ISREG(os.stat(name).st_mode):  # opening a device may affect it
+        raise _not_a_file(name)
     try:
-        # Not to wait for a pipe that has taken the file's place meanwhile.
+        # O_NONBLOCK: do not wait if a pipe has replaced the file in the meantime.
         handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with open(handle, "rb", buffering=1 << 16) as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise _no_file(name)
+                raise _not_a_file(name)
             _check_holes(name, handle, status.st_size)
             yield file, status.st_size
     except OSError as error:
         raise named(error, name) from error
 
 
-def _no_file(path: str) -> ModelFileError:
+def _not_a_file(path: str) -> ModelFileError:
     if os.path.isfile(os.path.join(path, "saved_model.pb")):
         return ModelFileError(
-            f"[load] {path!r} is a folder of TensorFlow, a SavedModel, which holds the "
-            "program of a model and not its layers. Try model.save('m.h5') in "
-            "the TensorFlow that can load it.",
+            f"[load] {path!r} is a TensorFlow SavedModel, which contains the program "
+            "of a model and not its layers. Try model.save('m.h5') in the TensorFlow "
+            "that can load it.",
             "file",
         )
     return damaged(path, "file", "it is a folder, pipe or device")
+
+
+def _refuse_other_formats(path: str, start: bytes) -> None:
+    """Refuse a file that is plainly something else, by its first 8 bytes: a length of
+    a header has zeros among them, which no text has."""
+    for magic, format in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise ModelFileError(
+                f"[load] {path!r} is {format}, not a Kurve file. Try "
+                "kurve.models.load_model(path) in Python if it is a model of Keras, "
+                "and its save('model.kurve').",
+                "header",
+            )
+    if len(start) == 8 and all(byte in TEXT_BYTES for byte in start):
+        raise ModelFileError(
+            f"[load] {path!r} is a text file, not a Kurve file. "
+            "Try the name of a file that `kurve fit` or `save` has written.",
+            "header",
+        )
 
 
 class Reader:
@@ -161,29 +210,26 @@ class Reader:
 
     info:    the description
     entries: the arrays by name, in their order
-    version: of the format
     """
 
     def __init__(self, path: str, file: BinaryIO, size: int) -> None:
         self.path, self._file = path, file
         start = file.read(8)
+        _refuse_other_formats(path, start)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
             raise damaged(
                 path,
                 "header",
-                f"its length is {length} of {size} bytes: cut off or not Kurve's",
+                f"its length is {length} of {size} bytes: truncated or not Kurve's",
             )
         header = file.read(length)
         if len(header) != length:
-            raise damaged(path, "header", "it is cut off")
-        self.version = 1
-        if header.startswith(BEGIN):
-            self.version = VERSION
-            _check_digest(path, start, header)
-        elif not header.startswith(b"{"):
-            raise damaged(path, "header", "it does not begin as a file of Kurve's")
-        # A long header is there once at a time.
+            raise damaged(path, "header", "it is truncated")
+        if not header.startswith(PREFIX):
+            raise damaged(path, "__metadata__", "Kurve did not write this file")
+        _check_digest(path, start, header)
+        # Only one copy of a long header is in memory at a time.
         text = header.decode("latin-1")
         del header
         try:
@@ -192,21 +238,21 @@ class Reader:
             raise damaged(path, "header", f"it cannot be read, {error}") from error
         del text
         if not isinstance(entries, dict):
-            raise damaged(path, "header", "it is no table")
-        described, sums = _metadata(path, self.version, entries)
-        if self.version > 1 and set(sums) != set(entries):
+            raise damaged(path, "header", "it must be an object")
+        described, sums = _metadata(path, entries)
+        if set(sums) != set(entries):
             name = next(name for name in entries if name not in sums)
             raise damaged(path, f"sha256:{name[:80]}", "it is missing")
         self.entries = _entries(path, entries, sums, size - 8 - length)
-        self.info = _info(path, self.version, described)
-        self._start = 8 + length
-        self._taken: set[str] = set()
+        self.info = _info(path, described)
+        self._data_start = 8 + length
+        self._claimed: set[str] = set()
 
     def read(self, name: str) -> np.ndarray:
-        """The array of that name, in memory of its own.
+        """The array of that name, newly allocated.
 
         Raises:
-            ModelFileError: its bytes are not those that its checksum is of.
+            ModelFileError: its checksum does not match.
         """
         entry = self.entries[name]
         array = np.empty(entry.shape, entry.dtype.newbyteorder("="))
@@ -214,60 +260,60 @@ class Reader:
         return array
 
     def read_into(self, name: str, array: np.ndarray) -> None:
-        """Read into an array of that shape and dtype that lies in one piece."""
+        """Read into a contiguous array of the same shape and dtype."""
         entry = self.entries[name]
         assert array.shape == entry.shape and array.flags.c_contiguous
         assert array.dtype == entry.dtype.newbyteorder("=")
-        self._walk(name, array.reshape(-1).view(np.uint8))
+        self._read_array(name, array.reshape(-1).view(np.uint8))
         if sys.byteorder == "big":
             array.byteswap(inplace=True)
 
-    def take(
+    def claim(
         self, name: str, shape: tuple[int | None, ...], dtype: Any = np.float32
     ) -> Entry:
-        """The entry of an array that must be there, once, with this dtype and shape;
-        None stands for any size of an axis."""
+        """The entry of an array that must exist with this dtype and shape, and that
+        nothing else has claimed; None stands for any size of an axis."""
         entry = self.entries.get(name)
         field = f"tensors.{name[:80]}"
-        if entry is None or name in self._taken:
+        if entry is None or name in self._claimed:
             raise damaged(self.path, field, "it is missing")
         fits = len(shape) == len(entry.shape) and all(
-            wanted in (None, size)
-            for wanted, size in zip(shape, entry.shape, strict=True)
+            expected in (None, size)
+            for expected, size in zip(shape, entry.shape, strict=True)
         )
         if not fits or entry.dtype.newbyteorder("=") != dtype:
-            wanted = f"{np.dtype(dtype)} {shape}"
-            what = f"it is {entry.dtype.name} {entry.shape}, and must be {wanted}"
+            expected = f"{np.dtype(dtype)} {shape}"
+            what = f"it is {entry.dtype.name} {entry.shape}, and must be {expected}"
             raise damaged(self.path, field, what)
-        self._taken.add(name)
+        self._claimed.add(name)
         return entry
 
-    def finish(self) -> None:
-        """Refuse arrays that nobody has taken."""
+    def expect_all_claimed(self) -> None:
+        """Refuse arrays that have not been claimed."""
         for name in self.entries:
-            if name not in self._taken:
-                what = "there is no place for it"
+            if name not in self._claimed:
+                what = "it is unknown"
                 raise damaged(self.path, f"tensors.{name[:80]}", what)
 
     def check(self, name: str) -> None:
-        """Compare an array with its checksum without keeping it."""
-        self._walk(name, None)
+        """Compare an array with its checksum, without keeping it in memory."""
+        self._read_array(name, None)
 
-    def _walk(self, name: str, into: np.ndarray | None) -> None:
+    def _read_array(self, name: str, into: np.ndarray | None) -> None:
         entry = self.entries[name]
-        self._file.seek(self._start + entry.begin)
+        self._file.seek(self._data_start + entry.start)
         buffer = np.empty(min(entry.nbytes, PIECE), np.uint8) if into is None else into
         digest, done = hashlib.sha256(), 0
         while done < entry.nbytes:
-            begin = 0 if into is None else done
-            piece = buffer[begin : begin + min(entry.nbytes - done, PIECE)]
+            start = 0 if into is None else done
+            piece = buffer[start : start + min(entry.nbytes - done, PIECE)]
             count = self._file.readinto(piece)  # type: ignore[attr-defined]
             if not count:
-                raise damaged(self.path, f"tensors.{name[:80]}", "it is cut off")
+                raise damaged(self.path, f"tensors.{name[:80]}", "it is truncated")
             digest.update(piece[:count].data)
             done += count
-        if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
-            what = "its SHA-256 is not that of its bytes"
+        if digest.hexdigest() != entry.sha256:
+            what = "its SHA-256 does not match"
             raise damaged(self.path, f"tensors.{name[:80]}", what)
 
 
@@ -275,17 +321,15 @@ class Reader:
 
 
 def _check_digest(path: str, start: bytes, header: bytes) -> None:
-    end = len(BEGIN) + 64
-    blank = hashlib.sha256(start + BEGIN + ZEROS.encode())
+    end = len(PREFIX) + 64
+    blank = hashlib.sha256(start + PREFIX + ZEROS.encode())
     blank.update(memoryview(header)[end:])
-    if blank.hexdigest().encode() != header[len(BEGIN) : end]:
-        raise damaged(path, "header", "its SHA-256 is not that of its bytes")
+    if blank.hexdigest().encode() != header[len(PREFIX) : end]:
+        raise damaged(path, "header", "its SHA-256 does not match")
 
 
-def _metadata(
-    path: str, version: int, header: dict[str, Any]
-) -> tuple[str, dict[str, str]]:
-    """The description's text, and the arrays' checksums by name."""
+def _metadata(path: str, header: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """The text of the description, and the checksums of the arrays by name."""
     metadata = header.pop("__metadata__", None)
     texts = isinstance(metadata, dict) and all(
         isinstance(value, str) for value in metadata.values()
@@ -293,10 +337,6 @@ def _metadata(
     if not texts or "kurve" not in metadata:
         raise damaged(path, "__metadata__", "Kurve did not write this file")
     described: str = metadata.pop("kurve")
-    if version == 1:
-        if metadata:
-            raise damaged(path, "__metadata__", "it does not begin with a checksum")
-        return described, {}
     del metadata["sha256"]
     if metadata.pop("format", None) != f"kurve {VERSION}":
         raise damaged(path, "format", f"it is not 'kurve {VERSION}'")
@@ -304,46 +344,46 @@ def _metadata(
     for key, value in metadata.items():
         name = key.removeprefix("sha256:")
         if name == key or name not in header:
-            raise damaged(path, "__metadata__", f"there is no place for {key[:80]!r}")
+            raise damaged(path, "__metadata__", f"{key[:80]!r} is unknown")
         sums[name] = value
     return described, sums
 
 
-def _info(path: str, version: int, text: str) -> dict[str, Any]:
+def _info(path: str, text: str) -> dict[str, Any]:
     try:
         info = parse(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, "kurve", f"it cannot be read, {error}") from error
     if not isinstance(info, dict):
-        raise damaged(path, "kurve", "it is no table")
-    if version == 1 and info.pop("format", None) != 1:
-        raise damaged(path, "format", "it is not 1, and there is no checksum")
+        raise damaged(path, "kurve", "it must be an object")
     return info
 
 
 def _entries(
     path: str, header: dict[str, Any], sums: dict[str, str], size: int
 ) -> dict[str, Entry]:
-    """The arrays, proven to lie one after the other in `size` bytes."""
+    """The arrays, checked to be contiguous in `size` bytes."""
     if len(header) > MAX_TENSORS:
         raise damaged(path, "tensors", f"there are more than {MAX_TENSORS}")
     entries: dict[str, Entry] = {}
     offset = 0
     for name, given in header.items():
-        entry = _entry(path, name, given, sums.get(name))
-        if entry.begin != offset:
+        entry = _entry(path, name, given, sums[name])
+        if entry.start != offset:
             raise damaged(path, f"tensors.{name[:80]}", "it overlaps or leaves a gap")
         offset += entry.nbytes
         if offset > size:
-            raise damaged(path, f"tensors.{name[:80]}", "it ends behind the file's end")
+            raise damaged(
+                path, f"tensors.{name[:80]}", "it ends after the end of the file"
+            )
         entries[name] = entry
     if offset != size:
-        raise damaged(path, "tensors", "there are bytes behind the last tensor")
+        raise damaged(path, "tensors", "there are bytes after the last tensor")
     return entries
 
 
-def _entry(path: str, name: str, given: Any, sha256: str | None) -> Entry:
-    """One array, its numbers proven to agree with one another."""
+def _entry(path: str, name: str, given: Any, sha256: str) -> Entry:
+    """One array, its dtype, shape and offsets checked to agree."""
     field = f"tensors.{name[:80]}"
     if not 0 < len(name) <= MAX_NAME:
         raise damaged(path, field, f"its name has {len(name)} characters")
@@ -353,38 +393,40 @@ def _entry(path: str, name: str, given: Any, sha256: str | None) -> Entry:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise damaged(path, f"{field}.dtype", f"it is not one of {', '.join(DTYPES)}")
     if not _are_sizes(shape) or len(shape) > MAX_RANK:
-        raise damaged(path, f"{field}.shape", "it is no shape")
+        raise damaged(path, f"{field}.shape", "it is not a shape")
     if not _are_sizes(offsets) or len(offsets) != 2:
-        raise damaged(path, f"{field}.data_offsets", "they are no two offsets")
+        raise damaged(path, f"{field}.data_offsets", "they must be two offsets")
     entry = Entry(DTYPES[dtype], tuple(shape), offsets[0], sha256)
     if offsets[1] - offsets[0] != entry.nbytes:
         raise damaged(path, f"{field}.data_offsets", "they do not fit the shape")
     return entry
 
 
-def _are_sizes(given: Any) -> bool:
-    return isinstance(given, list) and all(
-        type(size) is int and 0 <= size < 2**48 for size in given
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        type(size) is int and 0 <= size < 2**48 for size in values
     )
 
 
 def _check_holes(path: str, handle: int, size: int) -> None:
-    """Refuse a large file of which next to nothing is on the disk."""
+    """Refuse a large file that is nearly all holes."""
     if size <= PIECE or not hasattr(os, "SEEK_DATA"):
         return
-    found = place = 0
+    data_bytes = position = 0
     try:
         for _ in range(10_000):
-            begin = os.lseek(handle, place, os.SEEK_DATA)
-            place = os.lseek(handle, begin, os.SEEK_HOLE)
-            found += place - begin
-            if found * MAX_HOLES >= size:
+            start = os.lseek(handle, position, os.SEEK_DATA)
+            position = os.lseek(handle, start, os.SEEK_HOLE)
+            data_bytes += position - start
+            if data_bytes * MAX_HOLES >= size:
                 break
-    except OSError:  # no data any more, or a file system that knows no holes
+    except OSError:  # no more data, or a file system without holes
         pass
     else:
-        found = size
+        data_bytes = size
     finally:
         os.lseek(handle, 0, os.SEEK_SET)
-    if 0 < found * MAX_HOLES < size:
-        raise damaged(path, "file", f"all but {found} of its {size} bytes are holes")
+    if 0 < data_bytes * MAX_HOLES < size:
+        raise damaged(
+            path, "file", f"all but {data_bytes} of its {size} bytes are holes"
+        )

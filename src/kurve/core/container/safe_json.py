@@ -1,4 +1,4 @@
-"""JSON from a source that is not trusted: bounded before anything is made of it."""
+"""JSON from an untrusted source: its size is checked before it is parsed."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from typing import Any
 
 MAX_DEPTH = 32
 MAX_TOKENS = 100_000
-"""Most commas, colons and brackets. Each value takes memory of its own, up to 200 times
-the two bytes that it is written with."""
+"""Most commas, colons and brackets. A value may need 200 times the memory of the two
+bytes that it is written with."""
 
 MAX_DIGITS = 20
 
 _OTHERS = bytes(set(range(256)) - set(b"[]{},:"))
 _OPEN = b"[{"
 PIECE = 1 << 20
-"""Characters that are looked at together."""
+"""Number of characters that are checked together."""
 
 
 def parse(text: bytes | str) -> Any:
-    """The value that the text stands for.
+    """The value of a JSON text.
 
     Raises:
-        ValueError: not JSON in ASCII; deeper than `MAX_DEPTH`; more than `MAX_TOKENS`;
-            a key that is given twice; a number that is not finite or has more than
-            `MAX_DIGITS` digits before its point; half of a surrogate pair.
+        ValueError: not JSON in ASCII; nested deeper than `MAX_DEPTH`; more than
+            `MAX_TOKENS`; a duplicate key; a number that is not finite or has more than
+            `MAX_DIGITS` digits before its point; a lone surrogate.
     """
     if not text.isascii():
-        raise ValueError("it holds other bytes than ASCII")
+        raise ValueError("it is not ASCII")
     if isinstance(text, bytes):
         text = text.decode("ascii")
     _check_size(text)
     value = json.loads(
         text,
-        object_pairs_hook=_once,
+        object_pairs_hook=_unique,
         parse_constant=_constant,
-        parse_int=_whole,
+        parse_int=_integer,
         parse_float=_finite,
     )
     if "\\u" in text and not _is_text(value):
-        raise ValueError("half of a surrogate pair stands alone")
+        raise ValueError("it has a lone surrogate")
     return value
 
 
 def _check_size(text: str) -> None:
-    """Refuse what nests too deep or holds too many values, from its brackets alone."""
+    """Refuse text that is nested too deeply or has too many values, judging by its
+    brackets, commas and colons."""
     quotes = signs = depth = 0
     for outside, count in _outside(text):
         quotes += count
@@ -62,15 +63,15 @@ def _check_size(text: str) -> None:
 
 
 def _outside(text: str) -> Iterator[tuple[bytes, int]]:
-    """The brackets, commas and colons outside of strings, and the number of quotation
-    marks; piece by piece, for a copy of the whole would take memory."""
-    begin = inside = 0
-    while begin < len(text):
-        piece = text[begin : begin + PIECE]
-        begin += PIECE
+    """The brackets, commas and colons outside strings, and the number of quotation
+    marks, piece by piece: a copy of the whole text would need memory."""
+    start = inside = 0
+    while start < len(text):
+        piece = text[start : start + PIECE]
+        start += PIECE
         tail = len(piece) - len(piece.rstrip("\\"))
-        if tail % 2 and begin < len(text):  # it ends within an escape
-            piece, begin = piece[:-1], begin - 1
+        if tail % 2 and start < len(text):  # it ends within an escape sequence
+            piece, start = piece[:-1], start - 1
         plain = piece.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
         if not plain:
             continue
@@ -80,34 +81,34 @@ def _outside(text: str) -> Iterator[tuple[bytes, int]]:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether all strings in a value can be written in UTF-8."""
+    """Whether all strings in a value can be encoded in UTF-8."""
     if isinstance(value, dict):
         return all(_is_text(key) and _is_text(inner) for key, inner in value.items())
     if isinstance(value, list):
         return all(map(_is_text, value))
     if isinstance(value, str) and not value.isascii():
-        for begin in range(0, len(value), PIECE):
+        for start in range(0, len(value), PIECE):
             try:
-                value[begin : begin + PIECE].encode()
+                value[start : start + PIECE].encode()
             except UnicodeEncodeError:
                 return False
     return True
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
     for key, value in pairs:
-        if key in made:
-            raise ValueError(f"{key[:80]!r} is given twice")
-        made[key] = value
-    return made
+        if key in table:
+            raise ValueError(f"{key[:80]!r} is a duplicate key")
+        table[key] = value
+    return table
 
 
 def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         raise ValueError(f"a number has more than {MAX_DIGITS} digits")
     return int(text)

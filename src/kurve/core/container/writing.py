@@ -11,14 +11,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kurve.core.arguments import has_lone_surrogate
 from kurve.core.container.reading import (
-    BEGIN,
     DTYPES,
     MAX_HEADER,
     MAX_NAME,
     MAX_RANK,
     MAX_TENSORS,
     PIECE,
+    PREFIX,
     VERSION,
     ZEROS,
 )
@@ -33,17 +34,24 @@ def write(
     info: Mapping[str, Any],
     tensors: Mapping[str, np.ndarray],
 ) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Args:
-        info: the description, of what JSON can hold.
+        info: the description, of types that JSON has.
+        path: of the file.
         tensors: float32, float64, int64 or uint8 by name.
 
     Raises:
-        TypeError: another dtype, or a description that JSON cannot hold.
+        TypeError: another dtype, or a type that JSON does not have.
         ValueError: what `read` would refuse: names or a description that are too long,
             numbers in it that are not finite.
-        OSError: the file cannot be written; the old one is still there.
+        OSError: the file cannot be written; the old one is unchanged.
+
+    Example:
+        >>> kurve.saving.write("data.kurve", {"note": "mine"}, {"a": np.zeros(3)})
+        >>> info, tensors = kurve.saving.read("data.kurve")
+        >>> info["note"], tensors["a"].shape
+        ('mine', (3,))
     """
     arrays = {
         name: np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
@@ -52,28 +60,28 @@ def write(
     described, entries, sums, size = _checked("save", info, arrays)
     try:
         with replacing(path) as file:
-            file.write(bytes(8 + size))  # the header comes last: it holds the checksums
+            file.write(bytes(8 + size))  # the header comes last: it has the checksums
             for name, array in arrays.items():
                 sums[name] = _write_array(file, array)
             header = _header(described, entries, sums)
             length = len(header).to_bytes(8, "little")
             digest = hashlib.sha256(length + header).hexdigest().encode()
             file.seek(0)
-            file.write(length + BEGIN + digest + header[len(BEGIN) + 64 :])
+            file.write(length + PREFIX + digest + header[len(PREFIX) + 64 :])
     except OSError as error:
         raise named(error, path) from error
 
 
 def check(where: str, info: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Refuse what `write` would refuse, and write nothing."""
+    """Refuse what `write` would refuse, without writing."""
     _checked(where, info, tensors)
 
 
 def _checked(
     where: str, info: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> tuple[str, dict[str, Any], dict[str, str], int]:
-    """The description as text, the entries of the arrays, zeros for their checksums,
-    and the size of the header."""
+    """The text of the description, the entries of the arrays, zeros for their
+    checksums, and the size of the header."""
     entries: dict[str, Any] = {}
     offset = 0
     for name, array in arrays.items():
@@ -102,8 +110,8 @@ def _check_writable(where: str, name: str, array: np.ndarray) -> None:
             f"[{where}] arrays must be float32, float64, int64 or uint8. "
             f"Received: {name!r} of {array.dtype}. Try array.astype(np.float64)."
         )
-    fine = 0 < len(name) <= MAX_NAME and name != "__metadata__"
-    if not fine or array.ndim > MAX_RANK or any("\ud800" <= c < "\ue000" for c in name):
+    is_valid = 0 < len(name) <= MAX_NAME and name != "__metadata__"
+    if not is_valid or array.ndim > MAX_RANK or has_lone_surrogate(name):
         raise ValueError(
             f"[{where}] arrays must have names of at most {MAX_NAME} characters and at "
             f"most {MAX_RANK} axes. Received: {name[:80]!r}, shape {array.shape}. "
@@ -119,7 +127,7 @@ def _described(where: str, info: Mapping[str, Any]) -> str:
     except ValueError as error:
         raise ValueError(
             f"[{where}] the configuration cannot be written. Reason: {error}. Try "
-            "finite numbers, and less of them."
+            "finite numbers, and fewer of them."
         ) from error
     return text
 
@@ -135,7 +143,7 @@ def _plain(where: str, value: Any) -> Any:
 
 
 def _header(described: str, entries: dict[str, Any], sums: dict[str, str]) -> bytes:
-    """The header with zeros in the place of its own checksum."""
+    """The header, with zeros in place of its own checksum."""
     metadata = {"sha256": ZEROS, "format": f"kurve {VERSION}", "kurve": described}
     metadata |= {f"sha256:{name}": value for name, value in sums.items()}
     text = json.dumps({"__metadata__": metadata, **entries}, separators=(",", ":"))
@@ -143,12 +151,12 @@ def _header(described: str, entries: dict[str, Any], sums: dict[str, str]) -> by
 
 
 def _write_array(file: BinaryIO, array: np.ndarray) -> str:
-    """Write an array and return the SHA-256 of what was written, also if another thread
-    changes the array meanwhile."""
+    """Write an array and return the SHA-256 of what was written, even if another thread
+    changes the array in the meantime."""
     raw = array.reshape(-1).view(np.uint8)
     digest = hashlib.sha256()
-    for begin in range(0, len(raw), PIECE):
-        piece = raw[begin : begin + PIECE].tobytes()
+    for start in range(0, len(raw), PIECE):
+        piece = raw[start : start + PIECE].tobytes()
         digest.update(piece)
         file.write(piece)
     return digest.hexdigest()

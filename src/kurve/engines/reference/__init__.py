@@ -1,16 +1,16 @@
 """The reference engine: pure NumPy, written to be read.
 
-It is the living definition of every formula; the fast engines are tested against it. It
-computes in the dtype of `state.params`: float32 to be compared, float64 to check
+It is the definition of every formula; the fast engines are tested against it. It
+computes in the dtype of `state.params`: float32 for comparisons, float64 to check
 gradients against finite differences.
 
-* `activations`: relu and its kin.
+* `activations`: relu and the other nonlinear functions.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
 * `scaling`: standardization by batch and by sample.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
-* `metrics`: what is counted along the way.
+* `metrics`: what is accumulated during an epoch.
 """
 
 from __future__ import annotations
@@ -34,28 +34,10 @@ Target = tuple[np.ndarray | None, np.ndarray]
 
 
 class ReferenceProgram:
-    """A plan run by NumPy. What overflows shows in the results, not as a warning."""
+    """A plan run in NumPy. An overflow shows in the results, not as a warning."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-
-    @np.errstate(all="ignore")
-    def train(
-        self, state: State, batches: Batches, first: int, last: int, totals: np.ndarray
-    ) -> None:
-        assert batches.learning_rates is not None
-        for step in range(first, last):
-            learning_rate = float(batches.learning_rates[step])
-            counted = totals.copy()
-            loss, gradient, memories = self._gradient(state, batches, step, counted)
-            statistics = self._statistics(state, memories)
-            self._refuse_non_finite(
-                loss, gradient, statistics, state.step, learning_rate
-            )
-            after = self._updated(state, gradient, learning_rate)
-            for slot, value in statistics:
-                view(after.buffers, slot)[...] = value
-            _take_over(state, after, totals, counted)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -99,12 +81,29 @@ class ReferenceProgram:
         rows = iter(jacobian)
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
-            values, memories = self._forward(state, row, training=False)
+            values, caches = self._forward(state, row, training=False)
             y[i] = values[head.value][0]
             for slope in np.eye(y[i].size, dtype=dtype):
                 dy = slope.reshape(1, *head.shape)
-                next(rows)[:] = self._backward(state, {head.value: dy}, memories)
+                next(rows)[:] = self._backward(state, {head.value: dy}, caches)
         return y, jacobian
+
+    @np.errstate(all="ignore")
+    def _train(self, job: Job) -> None:
+        state, batches, totals = job.state, job.batches, job.totals
+        assert batches.learning_rates is not None
+        for step in range(job.first, job.last):
+            learning_rate = float(batches.learning_rates[step])
+            counted = totals.copy()
+            loss, gradient, caches = self._gradient(state, batches, step, counted)
+            statistics = self._statistics(state, caches)
+            self._refuse_non_finite(
+                loss, gradient, statistics, state.step, learning_rate
+            )
+            after = self._updated(state, gradient, learning_rate)
+            for slot, value in statistics:
+                view(after.buffers, slot)[...] = value
+            _commit(state, after, totals, counted)
 
     def _rows(
         self, state: State, batches: Batches, step: int
@@ -122,7 +121,7 @@ class ReferenceProgram:
         self, state: State, xs: Sequence[np.ndarray], training: bool
     ) -> tuple[list[np.ndarray], list[Cache]]:
         """All values, and what each op saves for the backward pass."""
-        values, memories = list(xs), []
+        values, caches = list(xs), []
         for i, op in enumerate(self.plan.ops):
             read = [values[v] for v in self.plan.reads(i)]
             if op.kind in OPS:
@@ -130,8 +129,8 @@ class ReferenceProgram:
             else:
                 y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
             values.append(y)
-            memories.append(cache)
-        return values, memories
+            caches.append(cache)
+        return values, caches
 
     def _loss(
         self, state: State, targets: list[Target], values: list[np.ndarray]
@@ -165,24 +164,24 @@ class ReferenceProgram:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
-        values, memories = self._forward(state, xs, training=True)
+        values, caches = self._forward(state, xs, training=True)
         loss, losses, gradients = self._loss(state, targets, values)
         self._count(loss, losses, targets, values, totals)
-        gradient = self._backward(state, gradients, memories)
+        gradient = self._backward(state, gradients, caches)
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
-        return loss, gradient, memories
+        return loss, gradient, caches
 
     def _backward(
-        self, state: State, gradients: dict[int, np.ndarray], memories: list[Cache]
+        self, state: State, gradients: dict[int, np.ndarray], caches: list[Cache]
     ) -> np.ndarray:
         """From the gradients of the heads' values to that of every trainable variable
         (P,). Where a value is read twice, or a variable used twice, gradients add."""
         gradients, first = dict(gradients), len(self.plan.inputs)
         gradient = np.zeros_like(state.params)
         for i in reversed(range(len(self.plan.ops))):
-            op, cache = self.plan.ops[i], memories[i]
+            op, cache = self.plan.ops[i], caches[i]
             if first + i not in gradients:
                 continue  # the loss does not depend on it
             dy = gradients.pop(first + i)
@@ -199,12 +198,12 @@ class ReferenceProgram:
         return gradient
 
     def _statistics(
-        self, state: State, memories: list[Cache]
+        self, state: State, caches: list[Cache]
     ) -> list[tuple[VariableSpec, np.ndarray]]:
-        """The buffers that the step writes, and what it writes."""
+        """The buffers that a step writes, with their new values."""
         return [
             (op.buffers[role], value)
-            for op, cache in zip(self.plan.ops, memories, strict=True)
+            for op, cache in zip(self.plan.ops, caches, strict=True)
             if op.kind in STATISTICS
             for role, value in STATISTICS[op.kind](op, cache, state).items()
         ]
@@ -212,7 +211,8 @@ class ReferenceProgram:
     def _updated(
         self, state: State, gradient: np.ndarray, learning_rate: float
     ) -> State:
-        """Clip, decay the weights, let the optimizer step; frozen variables stay."""
+        """The state after clipping, weight decay and the optimizer's step; frozen
+        variables stay as they are."""
         assert self.plan.optimizer is not None
         attrs = self.plan.optimizer.attrs
         trainable = [slot for slot in self.plan.params if slot.trainable]
@@ -292,11 +292,9 @@ class ReferenceProgram:
                 raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
 
 
-def _take_over(
-    state: State, after: State, totals: np.ndarray, sums: np.ndarray
-) -> None:
-    """Make `state` and `totals` what they are after a step. A Ctrl-C that comes between
-    two of these lines waits until all are done."""
+def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) -> None:
+    """Update `state` and `totals` after a step. A Ctrl-C that comes between two of
+    these lines takes effect after all of them."""
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:
@@ -333,10 +331,9 @@ class ReferenceEngine:
     def train(self, jobs: Sequence[Job]) -> list[NonFiniteError | None]:
         errors: list[NonFiniteError | None] = []
         for job in jobs:
+            assert isinstance(job.program, ReferenceProgram)
             try:
-                job.program.train(
-                    job.state, job.batches, job.first, job.last, job.totals
-                )
+                job.program._train(job)
                 errors.append(None)
             except NonFiniteError as error:
                 errors.append(error)

@@ -1,10 +1,10 @@
 """Elementwise activations and their derivatives, both as functions of z = x @ W + b.
 
-An activation must stand between two affine maps: (x A + a) B + b = x (A B) + (a B + b)
-is again one affine map, so without it a deep network is no better than a single layer.
+Two affine maps need an activation between them: (x A + a) B + b = x (A B) + (a B + b)
+is again an affine map, so without one a deep network is no better than a single layer.
 
-`alpha` is the activation's one number (the slope of leaky_relu, the scale of elu, the
-frequency of snake) and is passed to all alike.
+`alpha` is the parameter of some activations (the slope of leaky_relu, the scale of elu,
+the frequency of snake); all functions take it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def d_elu(z: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def selu(z: np.ndarray, alpha: float) -> np.ndarray:
-    """f(z) = scale elu(z), with the two numbers for which unit variance is a fixed
-    point. Source: Klambauer et al. 2017."""
+    """f(z) = scale elu(z), with the constants for which unit variance is a fixed point.
+    Source: Klambauer et al. 2017."""
     return SELU_SCALE * elu(z, SELU_ALPHA)
 
 
@@ -77,7 +77,7 @@ def d_selu(z: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def sigmoid(z: np.ndarray, alpha: float = 0.0) -> np.ndarray:
-    """f(z) = 1 / (1 + e^-z), written so that e is never raised to a large number."""
+    """f(z) = 1 / (1 + e^-z), written so that the exponential cannot overflow."""
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, e) / (1.0 + e)
 
@@ -142,7 +142,7 @@ def d_sin(z: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def _phase(z: np.ndarray, alpha: float) -> np.ndarray:
-    """alpha z, no larger than the largest number, so that it has a sine."""
+    """alpha z, clipped to the largest finite number, so that its sine is defined."""
     largest = np.finfo(z.dtype).max
     with np.errstate(over="ignore"):
         return np.clip(alpha * z, -largest, largest)

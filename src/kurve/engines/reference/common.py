@@ -1,4 +1,4 @@
-"""What the files of ops share: variables in flat vectors, planes, and types."""
+"""Shared by the modules of ops: variables in flat vectors, planes, and types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from kurve.engines.base import State
 from kurve.plan import Op, Shape
 
-Cache = Any  # what an op keeps from its forward for its backward
+Cache = Any  # what an op's forward pass saves for its backward pass
 Gradients = dict[str, np.ndarray]
 Arrays = Sequence[np.ndarray]
 
@@ -28,13 +28,13 @@ def view(vector: np.ndarray, slot: Any) -> np.ndarray:
 
 
 def total(x: np.ndarray, axis: int) -> np.ndarray:
-    """The sum along an axis, made in float64: NumPy adds up rows in one chain, and what
-    a chain of float32 loses grows with its length."""
+    """The sum along an axis, accumulated in float64: NumPy adds rows one after another,
+    and the error of such a sum in float32 grows with its length."""
     return np.asarray(x.sum(axis=axis, dtype=np.float64).astype(x.dtype))
 
 
 def plane(x: np.ndarray, shape: Shape) -> np.ndarray:
-    """A batch of samples (H, W, C) or (L, C) as (B, H, W, C), H = 1 for the latter."""
+    """A batch of samples (H, W, C) or (L, C) as (B, H, W, C); H = 1 for the latter."""
     return x.reshape(len(x), *plane_shape(shape))
 
 

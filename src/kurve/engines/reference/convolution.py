@@ -1,7 +1,7 @@
-"""Convolution: a sum over the kernel's positions.
+"""Convolution: a sum over the positions in the kernel.
 
 A kernel of one element is a dense layer at every pixel; a larger one is the sum of one
-such layer for each of its positions (i, j), each looking at pixels shifted by (i, j).
+such layer for each of its positions (i, j), applied to pixels shifted by (i, j).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dz = dy f'(z); for every position, of the pixels x that it sees:
+    """dz = dy f'(z); for every position, with the pixels x under it:
     dkernel[i, j] = x^T dz and dx += dz kernel[i, j]^T. Source: LeCun et al. 1989."""
     padded, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
@@ -69,7 +69,7 @@ def backward(
 
 
 def kernel_of(op: Op, state: State) -> np.ndarray:
-    """The kernel as (KH, KW, I / groups, O), whatever its layer."""
+    """The kernel as (KH, KW, I / groups, O), for depthwise layers too."""
     shape = (number(op, "kernel_h"), number(op, "kernel_w"), -1, op.out_shape[-1])
     return view(state.params, op.params["kernel"]).reshape(shape)
 
@@ -77,9 +77,9 @@ def kernel_of(op: Op, state: State) -> np.ndarray:
 def positions(
     op: Op, size: str = "kernel", places: Shape | None = None
 ) -> Iterator[tuple[int, int, Pixels]]:
-    """Each position (i, j) in a window, and the pixels of a padded plane that it sees
-    while the window takes all its places: as many as the output has pixels, or those
-    of another shape."""
+    """Each position (i, j) in a window, and the pixels of a padded plane under it as
+    the window moves over the plane: one for each pixel of the output, or of
+    `places`."""
     counts = plane_shape(places or op.out_shape)[:2]
     rows, columns = (
         [

@@ -1,4 +1,4 @@
-"""Pictures moved at random: translation, rotation and mirror images."""
+"""Images moved at random: translation, rotation and mirroring."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Tap = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y[h, w] = x at the place that (h, w) comes from, between pixels by interpolation:
-    a sum over the pixels near by, weighted. x (B, H, W, C) -> y the same."""
+    """y[h, w] = x at the position that (h, w) comes from, interpolated between pixels:
+    a weighted sum of the nearest pixels. x (B, H, W, C) -> y the same."""
     if not training:
         return x, None
     rows, columns = origins(op, drawn(op, state, len(x)))
@@ -34,19 +34,20 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """Each pixel gets the dy of all that it went into, by the same weights."""
+    """Each pixel gets the dy of all pixels that it contributed to, with the same
+    weights."""
     if cache is None:
         return dy, {}
     dx, batch = np.zeros(dy.shape), _numbers(len(dy))  # float64: sums may be long
     for h, w, weight, inside in cache:
-        share = (weight * inside).astype(dy.dtype)[..., None]
-        np.add.at(dx, (batch, h, w), share * dy)
+        factor = (weight * inside).astype(dy.dtype)[..., None]
+        np.add.at(dx, (batch, h, w), factor * dy)
     return dx.astype(dy.dtype), {}
 
 
 def drawn(op: Op, state: State, count: int) -> np.ndarray:
-    """Two numbers in (0, 1) for each picture, float64 (count, 2): picture b has words
-    4 b and 4 b + 1 of the step's stream."""
+    """Two numbers in (0, 1) for each image, float64 (count, 2): image b gets words 4 b
+    and 4 b + 1 of the step's stream."""
     purpose = rng.DROPOUT + int(op.attrs["stream"])
     numbers = rng.uniform(state.seed, purpose, state.step, 4 * count)
     return numbers.reshape(count, 4)[:, :2]
@@ -54,7 +55,7 @@ def drawn(op: Op, state: State, count: int) -> np.ndarray:
 
 def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row and column that each pixel (h, w) of the result comes from: float64
-    (B, H, W) each, from the two draws u and v of a picture.
+    (B, H, W) each, from the two draws u and v of an image.
 
     translation  h - dh, w - dw, with dh = H (height_low + (height_high - height_low) u)
                  and dw of the width by v
@@ -87,17 +88,18 @@ def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def taps(op: Op, rows: np.ndarray, columns: np.ndarray) -> list[Tap]:
-    """The pixels that the result is a sum of: row and column (B, H, W), weight, and
-    whether it is inside the picture, where fill_mode is "constant"; in the order
+    """The pixels whose weighted sum is the result: row and column (B, H, W), weight,
+    and whether it is inside the image (matters for fill_mode="constant"); in the order
     (upper, left), (upper, right), (lower, left), (lower, right)."""
     sides = []
-    for place, size in zip((rows, columns), op.in_shape, strict=False):
+    for position, size in zip((rows, columns), op.in_shape, strict=False):
         if op.attrs["interpolation"] == "nearest":
-            found = [(np.rint(place).astype(np.int64), np.ones_like(place))]
+            near = [(np.rint(position).astype(np.int64), np.ones_like(position))]
         else:
-            lower = np.floor(place).astype(np.int64)
-            found = [(lower, 1 - (place - lower)), (lower + 1, place - lower)]
-        sides.append([(*_pixel(op, index, size), weight) for index, weight in found])
+            lower = np.floor(position).astype(np.int64)
+            upper_weight = position - lower
+            near = [(lower, 1 - upper_weight), (lower + 1, upper_weight)]
+        sides.append([(*_pixel(op, index, size), weight) for index, weight in near])
     return [
         (h, w, weight_h * weight_w, inside_h & inside_w)
         for (h, inside_h, weight_h), (w, inside_w, weight_w) in itertools.product(
@@ -107,8 +109,8 @@ def taps(op: Op, rows: np.ndarray, columns: np.ndarray) -> list[Tap]:
 
 
 def _pixel(op: Op, index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel that stands for `index`, which may lie outside, and whether there is
-    one (there always is, but for fill_mode="constant")."""
+    """The pixel to read for `index`, which may lie outside, and whether to read one
+    (with fill_mode="constant" there is none outside)."""
     mode, inside = str(op.attrs["fill_mode"]), np.ones(index.shape, bool)
     if mode == "wrap":
         return index % size, inside

@@ -1,9 +1,9 @@
 """What each op computes, forward and backward.
 
-The chain rule, one op at a time: an op that maps x to y is handed dy = dL/dy and gives
-back dx = dL/dx, and dL/d(variable) for each of its variables. Arrays hold one sample a
-row of their first axis; `dense` and `softmax` work on the last axis, so the axes before
-it are flattened into rows.
+The chain rule, one op at a time: an op that maps x to y receives dy = dL/dy and returns
+dx = dL/dx, and dL/d(variable) for each of its variables. The first axis of an array
+counts the samples; `dense` and `softmax` work on the last axis, and the axes before it
+are flattened into rows.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def softmax_backward(
 def dropout_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """In training each element is dropped with probability `rate` and the others are
-    scaled by 1 / (1 - rate), so that the mean stays; rate 1 drops all of them.
+    """In training each element is set to 0 with probability `rate` and the others are
+    scaled by 1 / (1 - rate), which keeps the mean; rate 1 drops all of them.
     Source: Srivastava et al. 2014."""
     rate = float(op.attrs["rate"])
     if not training or rate == 0.0:
@@ -115,7 +115,7 @@ def dropout_forward(
     kept = words >= np.uint64(rate * 2**32)
     scale = x.dtype.type(1.0 / (1.0 - rate) if rate < 1.0 else 0.0)
     mask = np.where(kept, scale, x.dtype.type(0))
-    if shared > 1:  # a channel falls at all positions or at none
+    if shared > 1:  # a channel is dropped at all positions or at none
         mask = np.repeat(mask.reshape(len(x), 1, -1), shared, axis=1)
     mask = mask.reshape(x.shape)
     return x * mask, mask
@@ -130,8 +130,9 @@ def dropout_backward(
 def gaussian_noise_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """In training y = x + stddev n, n standard normal: elements 2k and 2k + 1 of the
-    batch get sqrt(-2 log u) cos(2 pi v) and sin, of the words u and v of those numbers.
+    """In training y = x + stddev n with n standard normal: elements 2k and 2k + 1 of
+    the batch get sqrt(-2 log u) cos(2 pi v) and sqrt(-2 log u) sin(2 pi v), with u and
+    v from the words of those numbers.
     Source: Box & Muller 1958."""
     if not training:
         return x, None
@@ -168,24 +169,25 @@ def normalization_forward(
 ) -> tuple[np.ndarray, Cache]:
     """y = (x - mean) / max(sqrt(variance), epsilon), or its inverse.
 
-    mean and variance (C,) repeat over the flattened sample.
+    mean and variance (C,) are repeated over the flattened sample.
     """
     mean = view(state.buffers, op.buffers["mean"])
     variance = view(state.buffers, op.buffers["variance"])
-    deviation = np.maximum(np.sqrt(variance), x.dtype.type(float(op.attrs["epsilon"])))
+    std = np.maximum(np.sqrt(variance), x.dtype.type(float(op.attrs["epsilon"])))
     columns = x.reshape(len(x), -1, mean.size)
     if op.attrs["invert"]:
-        y, slope = mean.ravel() + columns * deviation.ravel(), deviation
+        y, factor = mean.ravel() + columns * std.ravel(), std
     else:
-        y, slope = (columns - mean.ravel()) / deviation.ravel(), 1 / deviation
-    return y.reshape(x.shape), slope.ravel()
+        y, factor = (columns - mean.ravel()) / std.ravel(), 1 / std
+    return y.reshape(x.shape), factor.ravel()
 
 
 def normalization_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    slope = cache
-    return (dy.reshape(len(dy), -1, slope.size) * slope).reshape(dy.shape), {}
+    """dx = dy times the derivative, which is the factor of x."""
+    factor = cache
+    return (dy.reshape(len(dy), -1, factor.size) * factor).reshape(dy.shape), {}
 
 
 OPS: dict[str, tuple[Forward, Backward]] = {
@@ -215,4 +217,4 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
 """Those that take any number of inputs."""
 
 STATISTICS: dict[str, Statistics] = {"batch_normalization": scaling.batch_statistics}
-"""The ops with buffers that a step of training writes, and their new values."""
+"""The new values of the buffers that a training step writes, by kind of op."""

@@ -1,17 +1,17 @@
 """Losses: the value of every row and its derivative with respect to the prediction.
 
-A row is one sample, or one position of a sample whose output has more axes; it holds O
+A row is a sample, or a position in a sample whose output has more axes; it has O
 outputs. Each function takes y and p (R, O) and gives values (R,) and dvalues/dp (R, O).
 Losses with several outputs for each of T targets take y (R, T). The loss of a batch is
 the sum of weight x value over the rows, divided by R.
 
-At the ends of float32 every engine gives these answers:
+At the limits of float32 every engine gives these results:
 
-* An element's term is computed in the dtype of p and is infinite where that does not
-  hold it: a squared error of 1e20. |e|, log cosh e and a cross-entropy from logits are
-  no larger than their arguments, and finite up to the largest number.
+* The term of an element is computed in the dtype of p, and is infinite if it
+  overflows: a squared error of 1e20. |e|, log cosh e and a cross-entropy from logits
+  are no larger than their arguments, and finite up to the largest number.
 * The terms of a row are added up in float64, so a mean is finite if its terms are.
-* A class with y = 0 counts nothing, however small its probability: 0 log 0 = 0.
+* A class with y = 0 contributes nothing, however small its probability: 0 log 0 = 0.
 * NaN in p gives NaN.
 """
 
@@ -28,10 +28,11 @@ Result = tuple[np.ndarray, np.ndarray]
 Attrs = Mapping[str, float | int | str | bool]
 
 EPSILON = 1e-7
-"""Probabilities are kept this far from 0 and 1 before a logarithm, as Keras does."""
+"""Probabilities are clipped to this distance from 0 and 1 before a logarithm, as in
+Keras."""
 
 MIN_VARIANCE = 1e-6
-"""What keeps the variance of `gaussian_nll` off 0."""
+"""Keeps the variance of `gaussian_nll` above 0."""
 
 
 def mean_squared_error(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
@@ -127,7 +128,8 @@ def gaussian_nll(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
 
 
 def pinball(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> Result:
-    """max(q e, (q - 1) e) with e = y - p, smallest where p is the q-quantile of y.
+    """max(q e, (q - 1) e) with e = y - p, whose mean is smallest at the q-quantile of
+    y.
 
     p (R, T Q) holds all Q quantiles of the first target, then of the second, ...
     Source: Koenker & Bassett 1978.
@@ -147,13 +149,13 @@ def _mean(terms: np.ndarray) -> np.ndarray:
 
 
 def _sum(terms: np.ndarray) -> np.ndarray:
-    """Sum over the last axis, which stays: (R, 1), of the terms' dtype."""
+    """Sum over the last axis, which is kept: (R, 1), in the terms' dtype."""
     total = terms.sum(axis=-1, keepdims=True, dtype=np.float64)
     return np.asarray(total.astype(terms.dtype))
 
 
 def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p kept off 0 and 1, and 1 where it was not moved (the derivative of the clip)."""
+    """p clipped away from 0 and 1, and the derivative of the clip: 1 inside, else 0."""
     low, high = p.dtype.type(EPSILON), p.dtype.type(1.0) - p.dtype.type(EPSILON)
     return np.clip(p, low, high), ((p >= low) & (p <= high)).astype(p.dtype)
 

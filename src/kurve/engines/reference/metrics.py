@@ -1,7 +1,7 @@
 """Metrics: what a batch adds to a metric's float64 accumulators.
 
-Most metrics are weighted means of a value that every row has: accumulators
-[sum of weight x value, sum of weight]. A loss used as a metric is one of them.
+Most metrics, and every loss used as a metric, are weighted means of a value of each
+row, with the accumulators [sum of weight x value, sum of weight].
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from kurve.engines.reference.losses import LOSSES, Attrs, mean_squared_error
 
 
 def accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """Share of a row's outputs that are equal to their target."""
+    """Fraction of a row's outputs that equal their target."""
     return np.mean(y == p, axis=-1)
 
 
 def binary_accuracy(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    """Share of a row's outputs on the right side of the threshold."""
+    """Fraction of a row's outputs on the right side of the threshold."""
     return np.mean(y == (p > float(attrs["threshold"])), axis=-1)
 
 
@@ -50,8 +50,8 @@ def sparse_top_k_categorical_accuracy(
 
 
 def _among_largest(classes: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
-    own = np.take_along_axis(p, classes[:, None], axis=-1)
-    return np.sum(p > own, axis=-1) < int(attrs["k"])
+    true = np.take_along_axis(p, classes[:, None], axis=-1)
+    return np.sum(p > true, axis=-1) < int(attrs["k"])
 
 
 ROW_VALUES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], np.ndarray]] = {
@@ -61,7 +61,7 @@ ROW_VALUES: dict[str, Callable[[np.ndarray, np.ndarray, Attrs], np.ndarray]] = {
     "sparse_categorical_accuracy": sparse_categorical_accuracy,
     "top_k_categorical_accuracy": top_k_categorical_accuracy,
     "sparse_top_k_categorical_accuracy": sparse_top_k_categorical_accuracy,
-    # The root is taken of the total, by the metric.
+    # The metric takes the root of the mean.
     "root_mean_squared_error": lambda y, p, attrs: mean_squared_error(y, p, attrs)[0],
 }
 
@@ -91,12 +91,12 @@ def accumulate(
 def _add_spread(
     y: np.ndarray, p: np.ndarray, weights: np.ndarray, totals: np.ndarray
 ) -> None:
-    """Add rows to [W = sum w, then of each output M = sum w y / W,
+    """Add rows to [W = sum w, then for each output M = sum w y / W,
     S = sum w (y - M)^2 and sum w (y - p)^2].
 
-    The spreads of two parts and that of their means make the spread of both; sums of
-    squares about zero would lose it where the mean is large. An output that is always
-    the same has the spread 0. Source: Chan, Golub & LeVeque 1983.
+    S of two sets together is the sum of theirs and a term for the distance of their
+    means; sums of squares about zero would cancel if the mean is large. A constant
+    output has S = 0. Source: Chan, Golub & LeVeque 1983.
     """
     counted = weights != 0.0
     if not counted.any():
@@ -104,9 +104,10 @@ def _add_spread(
     y, p, w = y[counted], p[counted], weights[counted, None]
     mean, spread, residual = totals[1:].reshape(3, -1)
     weight = w.sum()
-    own = y[0] + (w * (y - y[0])).sum(axis=0) / weight
-    share = weight / (totals[0] + weight)
-    spread += (w * (y - own) ** 2).sum(axis=0) + totals[0] * share * (own - mean) ** 2
-    mean += (own - mean) * share
+    batch = y[0] + (w * (y - y[0])).sum(axis=0) / weight  # the mean of these rows
+    fraction = weight / (totals[0] + weight)
+    between = totals[0] * fraction * (batch - mean) ** 2
+    spread += (w * (y - batch) ** 2).sum(axis=0) + between
+    mean += (batch - mean) * fraction
     residual += (w * (y - p) ** 2).sum(axis=0)
     totals[0] += weight

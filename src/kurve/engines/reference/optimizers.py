@@ -1,7 +1,7 @@
 """Optimizers: from the gradient g to the next weights w.
 
-Gradient descent goes downhill: w <- w - learning_rate * g. The others differ in what
-they remember of earlier gradients (the slots, vectors as long as w).
+Gradient descent goes downhill: w <- w - learning_rate * g. The others also remember
+earlier gradients, in slots: vectors as long as w.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ Attrs = Mapping[str, float | int | str | bool]
 
 
 def sgd(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
+) -> None:
     """w <- w - lr g; with momentum w <- w + m, m <- momentum m - lr g (Polyak 1964)."""
     momentum = float(attrs["momentum"])
     if momentum == 0.0:
@@ -30,9 +35,14 @@ def sgd(
 
 
 def rmsprop(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
+) -> None:
     """v <- rho v + (1 - rho) g^2; w <- w - lr g / sqrt(v + epsilon).
 
     Source: Tieleman & Hinton 2012; centered: Graves 2013, equations 38 to 45.
@@ -55,9 +65,14 @@ def rmsprop(
 
 
 def adagrad(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
+) -> None:
     """a <- a + g^2; w <- w - lr g / sqrt(a + epsilon). Source: Duchi et al. 2011."""
     a = s[0]
     a += g**2
@@ -65,11 +80,16 @@ def adagrad(
 
 
 def adam(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
-    """m and v follow g and g^2 (exponential means); w <- w - alpha m / (sqrt(v) + eps)
-    with alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t), which undoes their start at 0.
+) -> None:
+    """w <- w - alpha m / (sqrt(v) + epsilon) with moving means m of g and v of g^2, and
+    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t), which corrects for their start at 0.
 
     Source: Kingma & Ba 2015, the form with "epsilon hat" at the end of section 2;
     amsgrad: Reddi, Kale & Kumar 2018.
@@ -86,9 +106,14 @@ def adam(
 
 
 def nadam(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
+) -> None:
     """Adam that looks one momentum step ahead; `scalars[0]` is the product of the
     momenta u_1 ... u_t. Source: Dozat 2016."""
     beta_1, beta_2 = float(attrs["beta_1"]), float(attrs["beta_2"])
@@ -104,9 +129,14 @@ def nadam(
 
 
 def adamax(
-    w: np.ndarray, g: np.ndarray, s: Slots, scalars: np.ndarray, lr: float, t: int,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    scalars: np.ndarray,
+    lr: float,
+    t: int,
     attrs: Attrs,
-) -> None:  # fmt: skip
+) -> None:
     """Adam with the largest recent |g| in place of sqrt(v). Source: Kingma & Ba 2015,
     section 7.1."""
     beta_1, beta_2 = float(attrs["beta_1"]), float(attrs["beta_2"])
@@ -127,11 +157,11 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
 
 
 def clip(gradients: list[np.ndarray], attrs: Attrs) -> None:
-    """Shorten the gradients of the variables in place, by one of three rules.
+    """Clip the gradients of the variables in place, by one of three rules.
 
-    clipvalue: each element into [-c, c]; clipnorm: each variable's gradient to length
-    c; global_clipnorm: all together to length c. Source: Pascanu et al. 2013.
-    Lengths are summed in float64, where no square overflows.
+    clipvalue: each element to [-c, c]; clipnorm: each variable's gradient to norm c;
+    global_clipnorm: all of them together to norm c. Source: Pascanu et al. 2013.
+    Norms are computed in float64, in which no square overflows.
     """
     if limit := float(attrs["clipvalue"]):
         for g in gradients:

@@ -1,4 +1,4 @@
-"""Samples made larger: zeros around them, or each element often."""
+"""Layers that enlarge a sample: zeros around it, or each element several times."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def pad_backward(
 def upsample_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = R x C^T for every channel, where R (P, H) and C (Q, W) say what share of each
-    row and column of x is in each of y."""
-    rows, columns = shares(op, x.dtype)
+    """y = R x C^T for every channel, where R (P, H) and C (Q, W) are the weights of the
+    rows and columns of x in those of y."""
+    rows, columns = weights(op, x.dtype)
     y = np.einsum("ph,bhwc,qw->bpqc", rows, plane(x, op.in_shape), columns)
     return y.reshape(len(x), *op.out_shape), (rows, columns)
 
@@ -52,17 +52,17 @@ def upsample_backward(
     return dx.reshape(len(dy), *op.in_shape), {}
 
 
-def shares(op: Op, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def weights(op: Op, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """R and C. "nearest": each element `size` times. "bilinear": the output's pixel i
     lies at (i + 1/2) / size - 1/2, between two of the input's, or beyond the last."""
-    made = []
+    both = []
     for axis, length in zip("hw", plane_shape(op.in_shape)[:2], strict=True):
         size = number(op, f"size_{axis}")
         i = np.arange(size * length)
         if op.attrs["interpolation"] == "nearest":
-            share = np.eye(length)[i // size]
+            weight = np.eye(length)[i // size]
         else:
             at = np.clip((i + 0.5) / size - 0.5, 0, length - 1)[:, None]
-            share = np.maximum(1 - np.abs(at - np.arange(length)), 0)
-        made.append(share.astype(dtype))
-    return made[0], made[1]
+            weight = np.maximum(1 - np.abs(at - np.arange(length)), 0)
+        both.append(weight.astype(dtype))
+    return both[0], both[1]

@@ -13,8 +13,8 @@ from kurve.plan import Op
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = the largest, or the mean, of the elements that a window sees; padding is
-    neither largest nor counted. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
+    """y = the largest, or the mean, of the elements in a window; padding is never the
+    largest and does not count. Source: LeCun et al. 1990; Riesenhuber & Poggio 1999.
 
     x (B, H, W, C) -> y (B, P, Q, C)
     """
@@ -24,8 +24,7 @@ def forward(
     padded = np.pad(pixels, pads(op), constant_values=fill)
     seen = np.stack([padded[where] for _, _, where in positions(op, "pool")])
     if largest:
-        winner = seen.argmax(axis=0)  # the first of equals
-        y, cache = seen.max(axis=0), winner
+        y, cache = seen.max(axis=0), seen.argmax(axis=0)  # the first of equals
     else:
         ones = np.pad(np.ones_like(pixels[:1]), pads(op))
         count = sum(ones[where] for _, _, where in positions(op, "pool"))
@@ -36,14 +35,14 @@ def forward(
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """To the first largest element of each window, or in equal shares to all."""
-    (kept, shape), dy_plane = cache, plane(dy, op.out_shape)
+    """dy goes to the first largest element of each window, or in equal parts to all."""
+    (saved, shape), dy_plane = cache, plane(dy, op.out_shape)
     dpadded = np.zeros(shape)  # float64: an element may lie in many windows
     for number, (_, _, where) in enumerate(positions(op, "pool")):
         if op.attrs["mode"] == "max":
-            dpadded[where] += dy_plane * (kept == number)
+            dpadded[where] += dy_plane * (saved == number)
         else:
-            dpadded[where] += dy_plane / kept
+            dpadded[where] += dy_plane / saved
     dx = inside(dpadded, op).astype(dy.dtype)
     return dx.reshape(len(dy), *op.in_shape), {}
 

@@ -14,39 +14,39 @@ def batch_forward(
 ) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon) in each channel.
 
-    In training, mean and (biased) variance of the batch; else, and where frozen, the
-    moving ones. Source: Ioffe & Szegedy 2015, algorithm 1.
+    Mean and (biased) variance are those of the batch in training, and otherwise, or if
+    frozen, the moving ones. Source: Ioffe & Szegedy 2015, algorithm 1.
     """
     rows = x.reshape(-1, x.shape[-1])
-    learns = training and not op.attrs["frozen"]
-    if learns:
+    from_batch = training and not op.attrs["frozen"]
+    if from_batch:
         mean, variance = moments(rows, axis=0)
     else:
         mean = view(state.buffers, op.buffers["moving_mean"])
         variance = view(state.buffers, op.buffers["moving_variance"])
-    slope = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
-    standard = (rows - mean) * slope
+    inverse = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
+    standard = (rows - mean) * inverse
     y = affine(op, standard, state).reshape(x.shape)
-    return y, (standard, slope, (mean, variance) if learns else None)
+    return y, (standard, inverse, (mean, variance) if from_batch else None)
 
 
 def batch_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dx = (n - mean(n) - x^ mean(n x^)) slope with n = gamma dy, the means over the
-    batch; dx = n slope where mean and variance did not depend on x."""
-    standard, slope, learned = cache
+    """dx = (n - mean(n) - x^ mean(n x^)) / std with n = gamma dy and means over the
+    batch; dx = n / std where mean and variance did not depend on x."""
+    standard, inverse, learned = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
     if learned is not None:
         by_mean, by_variance = (total(v, axis=0) / len(n) for v in (n, n * standard))
         n = n - by_mean - standard * by_variance
-    return (n * slope).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
+    return (n * inverse).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
 
 
 def batch_statistics(op: Op, cache: Cache, state: State) -> dict[str, np.ndarray]:
-    """The moving mean and variance after a step: moving momentum + batch (1 -
-    momentum). None where frozen."""
+    """The moving mean and variance after a step: moving * momentum + batch * (1 -
+    momentum). None of them if frozen."""
     _, _, learned = cache
     if learned is None:
         return {}
@@ -64,21 +64,21 @@ def layer_forward(
     variance of the last `size` elements together. Source: Ba, Kiros & Hinton 2016."""
     rows = x.reshape(-1, int(op.attrs["size"]))
     mean, variance = moments(rows, axis=1)
-    slope = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
-    standard = (rows - mean[:, None]) * slope[:, None]
-    return affine(op, standard, state).reshape(x.shape), (standard, slope[:, None])
+    inverse = 1 / np.sqrt(variance + x.dtype.type(float(op.attrs["epsilon"])))
+    standard = (rows - mean[:, None]) * inverse[:, None]
+    return affine(op, standard, state).reshape(x.shape), (standard, inverse[:, None])
 
 
 def layer_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """As `batch_backward`, the means over the elements standardized together."""
-    standard, slope = cache
+    """As `batch_backward`, with means over the elements standardized together."""
+    standard, inverse = cache
     dy_rows = dy.reshape(standard.shape)
     n = scaled(op, dy_rows, state)
     by_mean = n.mean(axis=1, keepdims=True)
     by_variance = standard * (n * standard).mean(axis=1, keepdims=True)
-    dx = (n - by_mean - by_variance) * slope
+    dx = (n - by_mean - by_variance) * inverse
     return dx.reshape(dy.shape), affine_gradients(op, dy_rows, standard)
 
 
@@ -105,7 +105,7 @@ def moments(rows: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def affine(op: Op, standard: np.ndarray, state: State) -> np.ndarray:
-    """gamma x^ + beta, each of them where the layer has it."""
+    """gamma x^ + beta, or without those that the layer does not have."""
     y = scaled(op, standard, state)
     if "beta" in op.params:
         y = y + view(state.params, op.params["beta"]).ravel()
@@ -125,7 +125,7 @@ def affine_gradients(op: Op, dy: np.ndarray, standard: np.ndarray) -> Gradients:
 
 
 def number_or_row(op: Op, role: str, state: State) -> np.ndarray | float:
-    """A number of the op, or a row (C,) of them that is a buffer."""
+    """A number of the op, or its buffer (C,)."""
     if role in op.buffers:
         return view(state.buffers, op.buffers[role])
     return state.params.dtype.type(float(op.attrs[role]))

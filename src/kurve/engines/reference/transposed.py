@@ -1,4 +1,4 @@
-"""Transposed convolution: each pixel lays a kernel into a larger image."""
+"""Transposed convolution: each pixel adds a kernel to a larger image."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from kurve.plan import Op
 def forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = f(z), z = bias + sum over h, w, i, j of x[h, w] kernel[i, j]^T, laid at
-    (h s + i d, w s + j d): what a convolution's backward does to its dz.
+    """y = f(z), z = bias + sum over h, w, i, j of x[h, w] kernel[i, j]^T, added at
+    (h s + i d, w s + j d), as the backward pass of a convolution does with its dz.
     Source: Zeiler et al. 2010.
 
     x (B, H, W, I), kernel (KH, KW, O, I), bias (O,) -> y (B, P, Q, O)
     """
     activation, _ = ACTIVATIONS[str(op.attrs["activation"])]
     kernel, pixels = kernel_of(op, state), plane(x, op.in_shape)
-    canvas, kept = canvas_of(op, len(x), x.dtype)
+    canvas, output = canvas_of(op, len(x), x.dtype)
     for i, j, reached in positions(op, places=op.in_shape):
         canvas[reached] += pixels @ kernel[i, j].T
     if "bias" in op.params:
-        kept += view(state.params, op.params["bias"])
-    z = kept.reshape(len(x), *op.out_shape)
+        output += view(state.params, op.params["bias"])
+    z = output.reshape(len(x), *op.out_shape)
     return activation(z, float(op.attrs["alpha"])), (pixels, z)
 
 
 def backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    """dz = dy f'(z); for every position, of the dz that it reached:
+    """dz = dy f'(z); for every position, with the dz that it contributed to:
     dx += dz kernel[i, j] and dkernel[i, j] = dz^T x."""
     pixels, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
     dz = dy * derivative(z, float(op.attrs["alpha"]))
     kernel = kernel_of(op, state)
     dkernel, dx = np.empty_like(kernel), np.zeros_like(pixels)
-    canvas, kept = canvas_of(op, len(dy), dz.dtype)
-    kept[...] = plane(dz, op.out_shape)
+    canvas, output = canvas_of(op, len(dy), dz.dtype)
+    output[...] = plane(dz, op.out_shape)
     rows_x = pixels.reshape(-1, pixels.shape[-1])
     for i, j, reached in positions(op, places=op.in_shape):
         dx += canvas[reached] @ kernel[i, j]
@@ -69,8 +69,8 @@ def kernel_of(op: Op, state: State) -> np.ndarray:
 
 
 def canvas_of(op: Op, count: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Zeros (count, ...) with room for all that pixels reach, and the output in them:
-    what is left once pad_* rows and columns are cropped (added, where negative)."""
+    """Zeros (count, ...) for the full output, and a view of the output in them: what is
+    left after cropping pad_* rows and columns (negative ones are added)."""
     _, (top, bottom), (left, right), _ = pads(op)
     height, width, outputs = plane_shape(op.out_shape)
     bottom, right = max(bottom, 0), max(right, 0)

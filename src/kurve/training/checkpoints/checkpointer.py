@@ -1,7 +1,7 @@
 """The checkpointer of a `fit` with checkpoints.
 
 with Checkpointer(options, model, hooks) as checkpointer:
-    checkpointer.validate(config)                  refuses what does not fit
+    checkpointer.validate(config)                  refuses a checkpoint of another call
     hooks.call("on_train_begin", {})
     progress = checkpointer.restore(progress)
     ...                                  epochs; `on_step_boundary` between whole steps
@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -38,28 +37,28 @@ if TYPE_CHECKING:
     from kurve.training.loop import FitConfig
     from kurve.training.trainer import Trainer
 
-SHARE = 0.01
-"""Most of the time that checkpoints may take where fit chooses when to write; those
-before the first step and after the last come on top."""
+MAX_FRACTION = 0.01
+"""Largest fraction of the time that checkpoints may take with save_freq="auto"; those
+before the first step and after the last are not counted."""
 
-AT_LEAST = 2.0
-"""Seconds between two of them, at least."""
+MIN_SECONDS = 2.0
+"""Least time between two checkpoints with save_freq="auto"."""
 
-LOOK = 0.03
-"""Seconds of steps after which the checkpointer looks at clock and signals."""
+POLL_SECONDS = 0.03
+"""Time of steps after which the checkpointer checks the clock and the signals."""
 
-READABLE = (KeyError, TypeError, ValueError, LookupError, ArithmeticError)
-"""What a file with other contents than `_content` writes makes of itself."""
+UNREADABLE = (KeyError, TypeError, ValueError, LookupError, ArithmeticError)
+"""The errors of reading a file with other contents than `_content` writes."""
 
 
 class Checkpointer(NullCheckpointer):
-    """Writes checkpoints of one `fit` of one model, and takes the last one up again.
+    """Writes checkpoints of one `fit` of one model, and resumes from the last one.
 
     Raises:
         CheckpointInUseError: another fit uses the folder.
         CheckpointError: the checkpoint is of another call, or cannot be read.
         OSError: the folder cannot be written to, before the first step. Later that is a
-            warning, and the fit goes on.
+            warning, and the fit continues.
     """
 
     def __init__(
@@ -72,20 +71,20 @@ class Checkpointer(NullCheckpointer):
         self.folder = Folder(options.backup_dir, 2 if options.double_checkpoint else 1)
         self.signals = Signals(lambda: hooks.calling)
         super().__init__(self.state.step)
-        self._held = ExitStack()
+        self._contexts = ExitStack()
         self._identity: dict[str, Any] = {}
         self._found: Content | None = None
         self._last: Content | None = None
         self._saved_at, self._saved_step, self._cost = time.perf_counter(), 0, 0.0
-        self._asked, self._asked_at = 0, 0.0
+        self._requested, self._requested_at = 0, 0.0
         self._pace = 0.0
 
     @property
     def state(self) -> State:
-        return self.model._built("fit")[1]
+        return self.model._network.require_built("fit")[1]
 
     def __enter__(self) -> Checkpointer:
-        self._held.enter_context(self.folder)
+        self._contexts.enter_context(self.folder)
         return self
 
     def __exit__(
@@ -94,15 +93,15 @@ class Checkpointer(NullCheckpointer):
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        self._held.close()
+        self._contexts.close()
 
-    # ---------------------------------------------------------------- taking up
+    # ---------------------------------------------------------------- resuming
 
     def validate(self, config: FitConfig) -> None:
         self._identity = {
             **identity(
-                self.model._ready_program().plan,
-                self.model.ready_engine().name,
+                self.model._network.program().plan,
+                self.model._network.chosen_engine().name,
                 config.data,
                 config.validation,
                 {
@@ -122,7 +121,7 @@ class Checkpointer(NullCheckpointer):
         try:
             before = dict(info["identity"])
             rates = [before["learning rate"], info["learning_rate"]]
-        except READABLE as error:
+        except UNREADABLE as error:
             raise self._unreadable(error) from error
         # A callback may have changed it before the fit of this process was interrupted.
         if self._identity["learning rate"] in rates:
@@ -130,22 +129,22 @@ class Checkpointer(NullCheckpointer):
         if what := difference(before, self._identity):
             raise CheckpointError(
                 f"[fit] the checkpoint in {self.folder.path!r} is of another call. "
-                f"Received: {what}. Try the call as it was, another folder, or delete "
-                "this one to begin anew."
+                f"Received: {what}. Try the same call as before, another folder, or "
+                "deleting this one to start over."
             )
         try:
             progress = self._progress(info, tensors)
             self.first_step = int(info["first_step"])
             finished = info["finished"] is not None
             reached = progress.epoch + progress.started
-        except READABLE as error:
+        except UNREADABLE as error:
             raise self._unreadable(error) from error
         self._warn_of_another_processor(info)
         self._identity = before | {"learning rate": rates[0]}
         self.resumes = True
         if config.epochs < reached:
             raise CheckpointError(
-                f"[fit] the checkpoint in {self.folder.path!r} has gone further. "
+                f"[fit] the checkpoint in {self.folder.path!r} is of a later epoch. "
                 f"Received: epochs={config.epochs}, and a checkpoint of epoch "
                 f"{reached}. Try epochs={reached}, or another folder."
             )
@@ -158,65 +157,65 @@ class Checkpointer(NullCheckpointer):
         if before != now:
             warn(
                 f"[fit] the checkpoint in {self.folder.path!r} was written on a "
-                f"processor with {before}, and this one has {now}: training goes on, "
-                "but sums may be rounded differently from here on.",
+                f"processor with {before}, and this one has {now}: training "
+                "continues, but sums may be rounded differently from now on.",
                 RuntimeWarning,
             )
 
     def _instruction_set(self) -> str | None:
-        """The one that the compiled engine uses; None for other engines."""
-        if self.model.ready_engine().name != "native":
+        """The instruction set of the compiled engine; None for other engines."""
+        if self.model._network.chosen_engine().name != "native":
             return None
         from kurve import _core
 
         return _core.isa()
 
     def restore(self, progress: TrainingProgress) -> TrainingProgress:
-        """Make model and callbacks those of the checkpoint that was found, if one was,
-        and return its place; else write the first one.
+        """Restore model and callbacks from the checkpoint, if there is one, and return
+        its progress; otherwise write the first checkpoint.
 
         Args:
-            progress: where the fit begins without a checkpoint.
+            progress: where the fit starts without a checkpoint.
         """
         if not self.finished:
-            self._held.enter_context(self.signals)
+            self._contexts.enter_context(self.signals)
         if self._found is None:
-            # Now, not after the first epoch: a state that no file can hold, or a folder
-            # that cannot be written to, shall end a fit that has not begun.
+            # Now, not after the first epoch: a state that files cannot hold, or a
+            # folder that cannot be written to, must end the fit before it starts.
             self._write(self._content(progress), time.perf_counter())
         else:
             info, tensors = self._found
             try:
                 progress = self._progress(info, tensors)
-                kept = info["callbacks"]
+                entries = info["callbacks"]
                 if self.finished:
-                    kept = info["finished"]["callbacks"]
+                    entries = info["finished"]["callbacks"]
                     tensors = tensors | {
                         name.removeprefix("finished/"): tensor
                         for name, tensor in tensors.items()
                         if name.startswith("finished/")
                     }
-                states = [decode(entry, tensors) for entry in kept]
-                self._take_state(info, tensors)
+                states = [decode(entry, tensors) for entry in entries]
+                self._restore_state(info, tensors)
                 for callback, state in zip(self.callbacks, states, strict=True):
                     callback.set_state(state)
-            except READABLE as error:
+            except UNREADABLE as error:
                 raise self._unreadable(error) from error
             self._found = None
             if self.hooks.params.get("verbose"):
-                print(self._where(progress))
+                print(self._message(progress))
         self._saved_at, self._saved_step = time.perf_counter(), self.state.step
         return progress
 
     def _progress(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     ) -> TrainingProgress:
-        position = info["progress"]
+        position = info["cursor"]
         progress = TrainingProgress(
             epoch=int(position["epoch"]),
             totals=tensors["totals"].copy(),
             test_totals=tensors["test_totals"].copy(),
-            started=bool(position["started"]),
+            started=bool(position["begun"]),
             done=int(position["done"]),
             non_finite=bool(position["non_finite"]),
             tested=int(position["tested"]),
@@ -229,7 +228,7 @@ class Checkpointer(NullCheckpointer):
                 raise ValueError(f"{name} has shape {have}, the model's {want}")
         return progress
 
-    def _take_state(
+    def _restore_state(
         self, info: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     ) -> None:
         model, state = self.model, self.state
@@ -237,7 +236,7 @@ class Checkpointer(NullCheckpointer):
         rate = self._rate_from(info["learning_rate"])
         for name in ("params", "buffers", "slots", "scalars"):
             getattr(state, name)[...] = tensors[name]
-        model._seed, state.step = seed, step
+        model._network.seed, state.step = seed, step
         model.stop_training = bool(info["stop_training"])
         assert model.optimizer is not None
         if rate is not None:
@@ -245,26 +244,26 @@ class Checkpointer(NullCheckpointer):
 
     def _unreadable(self, error: BaseException) -> CheckpointError:
         return CheckpointError(
-            f"[fit] the checkpoint in {self.folder.path!r} cannot be taken up. "
-            f"Received: {type(error).__name__}: {error}. "
-            "Try another folder, or delete this one to begin anew."
+            "[fit] training cannot resume from the checkpoint in "
+            f"{self.folder.path!r}. Received: {type(error).__name__}: {error}. "
+            "Try another folder, or deleting this one to start over."
         )
 
-    # ---------------------------------------------------------------- on the way
+    # ---------------------------------------------------------------- during training
 
     def steps_until_next(self, left: int) -> int:
-        count = max(1, int(self._pace * LOOK))
+        count = max(1, int(self._pace * POLL_SECONDS))
         if self._freq_is_steps:
             count = min(count, self._saved_step + self._freq - self.state.step)
-        self._asked = max(1, min(count, left))
-        self._asked_at = time.perf_counter()
-        return self._asked
+        self._requested = max(1, min(count, left))
+        self._requested_at = time.perf_counter()
+        return self._requested
 
     def on_step_boundary(self, progress: TrainingProgress) -> None:
         now = time.perf_counter()
-        if self._asked:
-            self._pace = self._asked / max(now - self._asked_at, 1e-9)
-            self._asked = 0
+        if self._requested:
+            self._pace = self._requested / max(now - self._requested_at, 1e-9)
+            self._requested = 0
         if self.signals.pending is not None:
             number = self.signals.pending
             self._save(progress)
@@ -275,8 +274,8 @@ class Checkpointer(NullCheckpointer):
             self._save(progress)
 
     def end(self, progress: TrainingProgress) -> None:
-        """Nothing is written yet: a kill before `finish` repeats the way from the last
-        checkpoint to the end."""
+        """Keep the state after the last epoch. Nothing is written yet: after a kill
+        before `finish`, the steps since the last checkpoint are repeated."""
         if self.options.delete_checkpoint:
             return
         info, tensors = self._content(progress)
@@ -285,8 +284,8 @@ class Checkpointer(NullCheckpointer):
         self._last = info, tensors
 
     def finish(self) -> None:
-        """Write that nothing is left to do, with what on_train_end has changed; or
-        delete the checkpoints."""
+        """Write the final checkpoint, with what on_train_end has changed, or delete the
+        checkpoints."""
         if self.options.delete_checkpoint:
             self.folder.delete()
         else:
@@ -297,7 +296,7 @@ class Checkpointer(NullCheckpointer):
         assert self._last is not None
         start, (info, tensors) = time.perf_counter(), self._last
         after: dict[str, np.ndarray] = {}
-        kept = [
+        callbacks = [
             encode(c.get_state(), f"finished/{i}", after)
             for i, c in enumerate(self.callbacks)
         ]
@@ -305,7 +304,7 @@ class Checkpointer(NullCheckpointer):
             if not np.array_equal(tensors[name], getattr(self.state, name)):
                 after[name] = getattr(self.state, name)
         tensors |= {f"finished/{name}": array for name, array in after.items()}
-        content = {**info, "finished": {"callbacks": kept}}, tensors
+        content = {**info, "finished": {"callbacks": callbacks}}, tensors
         self._try_to_write(lambda: content, start)
 
     @property
@@ -320,7 +319,7 @@ class Checkpointer(NullCheckpointer):
     def _is_due(self, progress: TrainingProgress, now: float) -> bool:
         freq = self.options.save_freq
         if freq == "auto":
-            return now - self._saved_at >= max(AT_LEAST, self._cost / SHARE)
+            return now - self._saved_at >= max(MIN_SECONDS, self._cost / MAX_FRACTION)
         if freq == "epoch":
             return not progress.started
         if freq is False:
@@ -333,8 +332,8 @@ class Checkpointer(NullCheckpointer):
         self._try_to_write(lambda: self._content(progress), time.perf_counter())
 
     def _try_to_write(self, make: Callable[[], Content], start: float) -> None:
-        """Write a checkpoint. Where that cannot be done, the one before stays, and the
-        training matters more."""
+        """Write a checkpoint. If that fails, the previous one stays and training
+        continues, which matters more."""
         try:
             self._write(make(), start)
         except (OSError, TypeError, ValueError) as error:
@@ -342,12 +341,12 @@ class Checkpointer(NullCheckpointer):
             self._cost = self._saved_at - start
             warn(
                 f"[fit] no checkpoint could be written to {self.folder.path!r}: "
-                f"{error}. Training goes on; the checkpoint before is as it was.",
+                f"{error}. Training continues; the previous checkpoint is unchanged.",
                 RuntimeWarning,
             )
 
     def _write(self, content: Content, start: float) -> None:
-        """Write a checkpoint, whose making began at `start`."""
+        """Write a checkpoint; `start` is when the work on it started."""
         self.folder.write(*content)
         self._saved_at, self._saved_step = time.perf_counter(), self.state.step
         self._cost = self._saved_at - start
@@ -362,13 +361,19 @@ class Checkpointer(NullCheckpointer):
             "totals": progress.totals,
             "test_totals": progress.test_totals,
         }
-        position = asdict(progress)
-        del position["totals"], position["test_totals"]
-        kept: dict[str, np.ndarray] = {}
+        position = {
+            "epoch": progress.epoch,
+            "begun": progress.started,
+            "done": progress.done,
+            "non_finite": progress.non_finite,
+            "tested": progress.tested,
+            "stopped": progress.stopped,
+        }
+        callback_tensors: dict[str, np.ndarray] = {}
         info = {
             "identity": self._identity,
             "instruction_set": self._instruction_set(),
-            "progress": position,
+            "cursor": position,
             "seed": state.seed,
             "step": state.step,
             "first_step": self.first_step,
@@ -376,14 +381,15 @@ class Checkpointer(NullCheckpointer):
             "stop_training": bool(model.stop_training),
             "callbacks": [
                 encode(
-                    callback.get_state(), f"callback {i} ({type(callback).__name__})",
-                    kept,
+                    callback.get_state(),
+                    f"callback {i} ({type(callback).__name__})",
+                    callback_tensors,
                 )
                 for i, callback in enumerate(self.callbacks)
             ],
             "finished": None,
-        }  # fmt: skip
-        return info, tensors | kept
+        }
+        return info, tensors | callback_tensors
 
     def _learning_rate(self) -> Any:
         """The learning rate, or the class and arguments of a schedule, as JSON."""
@@ -400,19 +406,19 @@ class Checkpointer(NullCheckpointer):
         return {"class_name": type(rate).__name__, "config": plain}
 
     def _rate_from(self, entry: Any) -> float | LearningRateSchedule | None:
-        """What to set the learning rate to; None where it is so already."""
+        """The learning rate to set; None if it is set already."""
         if entry == self._learning_rate():
             return None
         if isinstance(entry, dict):
             return CLASSES[entry["class_name"]](**entry["config"])
         return float(entry)
 
-    def _where(self, progress: TrainingProgress) -> str:
-        """What a user reads at the begin of a fit that goes on."""
+    def _message(self, progress: TrainingProgress) -> str:
+        """The message when a fit resumes."""
         found = f"Found a checkpoint in {self.folder.path!r}"
         if self.finished:
             return f"{found}: nothing is left to train."
         steps = (
             f", step {progress.done + 1}" if progress.started and progress.done else ""
         )
-        return f"{found}: going on at epoch {progress.epoch + 1}{steps}."
+        return f"{found}: resuming at epoch {progress.epoch + 1}{steps}."

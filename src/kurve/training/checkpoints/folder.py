@@ -1,7 +1,7 @@
-"""The folder of checkpoints: a lock, and two files that take turns.
+"""The folder of checkpoints: a lock, and two files that are written in turn.
 
-Each new checkpoint replaces the older of the two, whole or not at all, so that one is
-always left if the newest is damaged.
+Each new checkpoint atomically replaces the older of the two, so that one is always left
+if the newest is damaged.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Content = tuple[dict[str, Any], dict[str, np.ndarray]]
 class Folder:
     """A folder that one `fit` at a time uses; a context that holds its lock.
 
-    The kernel takes the lock back when the process ends, however it ends.
+    The kernel releases the lock when the process ends, however it ends.
 
     Args:
-        path: made if it is not there.
+        path: created if it does not exist.
         generations: 2, or 1 to keep the newest checkpoint only.
 
     Raises:
-        CheckpointInUseError: somebody else holds the lock.
+        CheckpointInUseError: another fit holds the lock.
         OSError: the folder cannot be made or written to.
     """
 
@@ -65,10 +65,10 @@ class Folder:
             self._lock = -1
 
     def newest(self) -> Content | None:
-        """The newest checkpoint that is whole, or None in a folder without any.
+        """The newest intact checkpoint, or None if there is no checkpoint.
 
         Raises:
-            CheckpointError: there are checkpoints, and none can be read.
+            CheckpointError: there are checkpoints, but none can be read.
         """
         found: list[tuple[int, str]] = []
         damaged: list[str] = []
@@ -88,8 +88,8 @@ class Folder:
                 continue
             if damaged:
                 warn(
-                    f"[fit] {damaged[0]}. Training goes on from the checkpoint before "
-                    "it.",
+                    f"[fit] {damaged[0]}. Training resumes from the previous "
+                    "checkpoint.",
                     RuntimeWarning,
                 )
             self._sequence, self._next = sequence, self._other(name)
@@ -98,7 +98,7 @@ class Folder:
             raise CheckpointError(
                 f"[fit] no checkpoint in {self.path!r} can be read. "
                 f"Received: {'; '.join(damaged)}. "
-                "Try another folder, or delete this one to begin anew."
+                "Try another folder, or deleting this one to start over."
             )
         return None
 
@@ -106,8 +106,8 @@ class Folder:
         """Write the next checkpoint in place of the older one.
 
         Raises:
-            OSError: of any operation, with the file's name; both checkpoints are there
-                as they were, or the new one is in place but maybe not on the disk.
+            OSError: of any operation, with the file's name; both checkpoints are
+                unchanged, or the new one is in place but may not be on the disk yet.
             ValueError: more than a file can hold.
         """
         content = {**info, "sequence": self._sequence + 1}
@@ -116,8 +116,8 @@ class Folder:
         self._next = self._other(self._next)
 
     def delete(self) -> None:
-        """Take away all that a `Folder` has made, and the folder if it is then empty.
-        What cannot be taken away stays."""
+        """Remove all files that a `Folder` has written, and the folder if it is empty
+        then. What cannot be removed stays."""
         with contextlib.suppress(OSError):
             left = [n for n in os.listdir(self.path) if is_temporary(n)]
             for name in (*FILES, *left, LOCK):
@@ -145,7 +145,7 @@ def _locked(folder: str) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it before may have taken the file away.
+            # The previous holder may have removed the file.
             if _same_file(handle, path):
                 return handle
         except OSError as error:

@@ -1,8 +1,8 @@
-"""What a call of `fit` must have in common with the one that a checkpoint is of.
+"""What a call of `fit` must have in common with the one that wrote the checkpoint.
 
-Two calls with the same identity compute the same bits from the same state. Names of
-layers, initializers and seeds are not in it: the state replaces what they decide. Nor
-is the number of epochs, which may grow.
+Two calls with the same identity compute the same bits from the same state. It does not
+contain names of layers, initializers and seeds, whose effects the state replaces, nor
+the number of epochs, which may grow.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def identity(
     arguments: Mapping[str, Any],
     callbacks: Sequence[object],
 ) -> dict[str, Any]:
-    """As JSON.
+    """The identity of a call, as JSON.
 
     Args:
         plan: with loss, metrics and optimizer.
-        data: rows and the bounds of a pass.
-        arguments: numbers of `fit` that are not in these.
+        data: rows, and bounds of the batches of a pass.
+        arguments: other arguments of `fit`.
     """
     found: dict[str, Any] = {
         "numerics version": NUMERICS,
@@ -60,7 +60,7 @@ def identity(
 
 
 def difference(before: Any, now: Any, place: str = "") -> str | None:
-    """The first thing in which two identities differ, in words; None if in nothing."""
+    """The first difference of two identities, in words; None if they are equal."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*now, *(k for k in before if k not in now)]:
             inner = f"{place}: {key}" if place else str(key)
@@ -87,7 +87,7 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """The plan without names and without the places in the flat vectors."""
+    """The plan without names and without offsets into the flat vectors."""
     return {
         "input shape": plan.input_shape,
         "layers": [

@@ -1,4 +1,4 @@
-"""Where a `fit` is, and what it asks of whoever keeps it."""
+"""How far a `fit` has come, and the interface of its checkpointer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingProgress:
-    """Where a `fit` is, in whole steps.
+    """How far a `fit` has come, in whole steps.
 
-    epoch:       number of the epoch that is under way, or is next
+    epoch:       number of the current epoch, or of the next one
     started:     whether its on_epoch_begin was called
-    done:        steps of it that are done
-    totals:      what these have added up to, as `Program.train` counts
-    non_finite:  whether the epoch ended because of a loss or gradient that is not
-    tested:      batches of its validation that are done; -1 before on_test_begin
-    test_totals: what these have added up to
-    stopped:     whether a callback has ended the training after the epoch before
+    done:        number of its steps that are done
+    totals:      their accumulators, as in `Engine.train`
+    non_finite:  whether it ended because the loss or a gradient was not finite
+    tested:      number of validation batches that are done; -1 before on_test_begin
+    test_totals: their accumulators
+    stopped:     whether a callback has ended the training after the previous epoch
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class TrainingProgress:
 
     @classmethod
     def at(cls, epoch: int, totals_size: int) -> TrainingProgress:
-        """Before an epoch; `totals_size` is that of the plan."""
+        """Before the given epoch; `totals_size` is the plan's."""
         return cls(epoch, np.zeros(totals_size), np.zeros(totals_size))
 
     def start_epoch(self) -> None:
@@ -54,13 +54,13 @@ class TrainingProgress:
 
 
 class NullCheckpointer:
-    """Keeps nothing: the checkpointer of a fit without checkpoints."""
+    """Does nothing: the checkpointer of a fit without checkpoints."""
 
     finished = False
-    """Whether the checkpoint found says that nothing is left to do."""
+    """Whether the checkpoint is of a finished fit."""
 
     resumes = False
-    """Whether there is a checkpoint to go on from."""
+    """Whether there is a checkpoint to resume from."""
 
     first_step = 0
     """Number of updates done before the first epoch."""
@@ -79,18 +79,18 @@ class NullCheckpointer:
     ) -> None: ...
 
     def validate(self, config: FitConfig) -> None:
-        """Called before anything is changed, to refuse what does not fit."""
+        """Called before anything is changed, to refuse a checkpoint of another call."""
 
     def restore(self, progress: TrainingProgress) -> TrainingProgress:
-        """Called after on_train_begin: where to go on, `progress` or further on."""
+        """Called after on_train_begin; returns where to start, `progress` or later."""
         return progress
 
     def steps_until_next(self, left: int) -> int:
-        """How many of the `left` steps to do before `on_step_boundary` is called."""
+        """Number of the remaining `left` steps to do before `on_step_boundary`."""
         return left
 
     def on_step_boundary(self, progress: TrainingProgress) -> None:
-        """Called between whole steps, after all that callbacks have to do there."""
+        """Called between steps, after the callbacks."""
 
     def end(self, progress: TrainingProgress) -> None:
         """Called after the last epoch, before on_train_end."""

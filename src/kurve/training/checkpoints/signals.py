@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C during a `fit` with checkpoints: both wait for a whole step.
+"""SIGTERM and Ctrl-C during a `fit` with checkpoints: both wait for the end of a step.
 
-The handlers note the signal and return, so that no step is torn; the fit looks between
-stretches of steps. While a callback runs, Ctrl-C raises at once, and SIGTERM waits for
-the callback for a while. A second signal of the kind ends everything at once.
+The handlers record the signal and return, so that no step is interrupted; the fit polls
+between steps. While a callback runs, Ctrl-C raises at once, and SIGTERM gives the
+callback some time. A second signal ends everything at once.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-PATIENCE = 1.0
-"""Seconds that SIGTERM waits for a callback."""
+GRACE_SECONDS = 1.0
+"""Time that SIGTERM gives a callback."""
 
-EXIT = 128 + signal.SIGTERM
-"""Status of a process that SIGTERM has ended, as shells count."""
+EXIT_STATUS = 128 + signal.SIGTERM
+"""Of a process that SIGTERM has ended, as shells report it."""
 
 
 class Signals:
-    """A context in which the main thread notes both signals. Elsewhere, and where the
-    program ignores one or has a handler of its own for Ctrl-C, nothing changes.
+    """A context in which the main thread records both signals. In other threads, and if
+    the program ignores one or has its own handler for Ctrl-C, nothing changes.
 
     Args:
         in_callback: whether a callback is running.
@@ -43,7 +43,7 @@ class Signals:
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 self._before[signal.SIGINT] = signal.default_int_handler
             for number in self._before:
-                signal.signal(number, self._note)
+                signal.signal(number, self._record)
         return self
 
     def __exit__(
@@ -54,40 +54,40 @@ class Signals:
     ) -> None:
         while self._before:
             number, before = self._before.popitem()
-            if signal.getsignal(number) == self._note:  # nobody has put in another
+            if signal.getsignal(number) == self._record:  # nobody has replaced it
                 signal.signal(number, before)
         self.pending = None
 
     def deliver(self) -> None:
-        """Do what the pending signal asks for, now that it can be done. Returns if it
-        is the program's own handler that takes it, and that returns.
+        """Handle the pending signal, if there is one. Returns only if the program's own
+        handler takes it and returns.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the fit ends.
+            KeyboardInterrupt, SystemExit: to end the fit.
         """
         number, self.pending = self.pending, None
         if number is None:
             return
-        own = self._before.get(number)
+        handler = self._before.get(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not callable(own):
-            raise SystemExit(EXIT)
-        own(number, None)
+        if not callable(handler):
+            raise SystemExit(EXIT_STATUS)
+        handler(number, None)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.pending is not None
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        repeated = self.pending is not None
         self.pending = number
-        if number == signal.SIGINT and (again or self._in_callback()):
+        if number == signal.SIGINT and (repeated or self._in_callback()):
             raise KeyboardInterrupt
-        if again:
-            raise SystemExit(EXIT)
+        if repeated:
+            raise SystemExit(EXIT_STATUS)
         if number == signal.SIGTERM and self._in_callback():
-            # Not threading.Thread: the program may be amid starting one, with a lock.
-            _thread.start_new_thread(self._insist, ())
+            # Not threading.Thread: the program may be starting one and hold its lock.
+            _thread.start_new_thread(self._resend_after_grace, ())
 
-    def _insist(self) -> None:
-        time.sleep(PATIENCE)
+    def _resend_after_grace(self) -> None:
+        time.sleep(GRACE_SECONDS)
         if self.pending is not None and self._in_callback():
             thread = threading.main_thread().ident
             assert thread is not None

@@ -1,4 +1,4 @@
-"""Python values of a closed set of types as JSON and tensors, and back with every bit.
+"""Python values of a closed set of types as JSON and tensors, and back, bit for bit.
 
 None, bool, int, str, finite float    as they are
 other floats                          {"$float": "nan"}
@@ -23,10 +23,10 @@ from kurve.core.container.reading import DTYPES, MAX_NAME
 Tensors = dict[str, np.ndarray]
 
 DEPTH = 8
-"""Levels of lists in lists; a file takes 32, and each may need three."""
+"""Most levels of nested lists; a file may have 32, and each may need three."""
 
 LONG = 8
-"""Numbers from which a list is a tensor: headers of files are short."""
+"""Length from which a list of numbers becomes a tensor: headers of files are short."""
 
 
 def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
@@ -36,7 +36,7 @@ def encode(value: Any, where: str, tensors: Tensors, depth: int = 0) -> Any:
         where: the value's name, for the error and the tensors' names.
 
     Raises:
-        TypeError: another type than those of the module's table.
+        TypeError: a type that is not in the table of the module.
     """
     if value is None or type(value) in (bool, str):
         return value
@@ -93,8 +93,8 @@ def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
     """The value that was encoded.
 
     Raises:
-        ValueError, KeyError, TypeError, ArithmeticError: what `encode` cannot have
-            written.
+        ValueError, KeyError, TypeError, ArithmeticError: `encode` cannot have written
+            the entry.
     """
     if isinstance(entry, list):
         return [decode(item, tensors) for item in entry]
@@ -119,12 +119,12 @@ def decode(entry: Any, tensors: Mapping[str, np.ndarray]) -> Any:
     if tag == "$scalar":
         dtype, bits = inner
         return np.frombuffer(bytes.fromhex(bits), _dtype(dtype), 1)[0]
-    raise ValueError(f"{tag} is no type of values")
+    raise ValueError(f"{tag} is not a type of values")
 
 
 def _array(array: np.ndarray, where: str, tensors: Tensors) -> dict[str, Any]:
-    """The entry of an array of any numbers; those of a type that files lack are kept
-    as bytes."""
+    """The entry of an array of numbers; types that files do not have are stored as
+    bytes."""
     dtype = array.dtype.newbyteorder("<")
     raw = np.ascontiguousarray(array, dtype)
     if dtype not in DTYPES.values():
@@ -146,7 +146,7 @@ def _read(entry: Any, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
 def _dtype(name: Any) -> np.dtype[Any]:
     dtype = np.dtype(str(name))
     if dtype.kind not in "fiub":
-        raise ValueError(f"{dtype} is no type of numbers")
+        raise ValueError(f"{dtype} is not a type of numbers")
     return dtype
 
 

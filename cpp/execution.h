@@ -1,0 +1,30 @@
+// What the calls of a Program share: their workspace, and the rows of a batch.
+#pragma once
+
+#include "program.h"
+#include "workspace.h"
+
+namespace kurve {
+
+// A workspace that no other call uses, returned at the end of the scope.
+class Program::WorkspaceLease {
+ public:
+  WorkspaceLease(const Program& program, int64_t batch, bool training);
+  ~WorkspaceLease();
+  WorkspaceLease(const WorkspaceLease&) = delete;
+  WorkspaceLease& operator=(const WorkspaceLease&) = delete;
+  Workspace& operator*() const { return *workspace_; }
+  Workspace* operator->() const { return workspace_.get(); }
+
+ private:
+  const Program& program_;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+// Throws unless the steps first..last-1 are within the bounds, and these within the
+// rows.
+void check_bounds(const Batches&, int64_t first, int64_t last);
+// Rows of the largest batch of these steps.
+int64_t largest_batch(const Batches&, int64_t first, int64_t last);
+
+}  // namespace kurve

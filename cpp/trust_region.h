@@ -1,0 +1,53 @@
+// Moré's trust region for formulas in Python: the loop of
+// kurve.solvers.trust_region.minimize, which explains it; here it only costs less time.
+#pragma once
+
+#include <cstdint>
+
+#include "linear.h"
+
+namespace kurve {
+
+// What Python computes; both may throw.
+struct ResidualFunction {
+  virtual ~ResidualFunction() = default;
+  // r (n,) = f(p) - y, whitened.
+  virtual void residuals(const double* p, double* r) = 0;
+  // columns (P, n), which hold differences, = J with all digits; width_factors (P,) as
+  // in Derivatives.adapt_widths.
+  virtual void jacobian(const double* p, const double* width_factors,
+                        double* columns) = 0;
+};
+
+// The constants of kurve.solvers.trust_region and kurve.solvers.derivatives; data_norm
+// is that of the whitened data.
+struct TrustRegionOptions {
+  double first_radius, approximate_until, comparable_until, last_step, last_change,
+      forward, central, data_norm;
+  int64_t max_steps, max_calls;
+};
+
+// Its numbers are those that kurve.solvers.trust_region translates.
+enum class StopReason { not_finite, converged, rounding, calls, derivative, steps };
+
+struct TrustRegionResult {
+  StopReason stop;
+  double offset, rate, curvature;
+  bool linear;
+  int64_t calls;
+};
+
+// On entry p is the start and the last of columns its residuals; on return they are
+// those of the end, with J and its multipliers, R of [J, r] and the norms of its
+// columns, and the scaled SVD: p (P,), columns (P + 1, n), multipliers (P + 1,),
+// r (P + 1, P + 1), norms (P + 1,), scale (P,).
+struct TrustRegionArrays {
+  int64_t n;
+  double *p, *columns, *multipliers, *r, *norms, *scale;
+  ScaledSvd svd;
+};
+
+TrustRegionResult minimize(ResidualFunction&, const TrustRegionOptions&,
+                           const TrustRegionArrays&);
+
+}  // namespace kurve

@@ -1,0 +1,261 @@
+"""Targets: what a network is trained on in place of y, and what must be learned of y
+for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve import losses
+from kurve.core.arrays import as_array, as_numbers, scalar
+from kurve.estimators import defaults
+from kurve.estimators.frames import names_of_targets
+from kurve.estimators.labels import of_one_kind, read_labels
+from kurve.estimators.scaling import Moments, Scaler
+from kurve.losses import Loss
+
+
+@dataclass
+class Targets:
+    """Targets as numbers.
+
+    values: (n, T) float64; class numbers (n, 1) for a classifier
+    flat:   whether they were given as (n,)
+    names:  of the targets, if they have any
+    """
+
+    values: np.ndarray
+    flat: bool
+    names: list[str] | None
+
+
+class TargetEncoder:
+    """Base class of `RealTargets` and `ClassTargets`."""
+
+    def read(self, where: str, y: Any) -> Targets:
+        """y as numbers.
+
+        Raises:
+            TypeError, ValueError: y that this kind of estimator cannot learn.
+        """
+        raise NotImplementedError
+
+    def allows_flat_inputs(self, y: Any) -> bool:
+        """Whether a one-dimensional X may stand for one column in `fit`."""
+        return False
+
+    def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Learn whatever scaling needs from all targets (n, T)."""
+
+    def learn_batch(self, y: Any, weights: np.ndarray | None) -> None:
+        """Learn from the targets of one of many batches."""
+        raise NotImplementedError
+
+    def finish_batches(self) -> None:
+        """Apply what `learn_batch` has collected."""
+
+    def row_weights(
+        self, y: np.ndarray, weights: np.ndarray | None
+    ) -> np.ndarray | None:
+        """The weights of the rows, class weights included."""
+        return weights
+
+    def scale(self, y: np.ndarray) -> np.ndarray:
+        """Targets (n, T) as the networks are trained on them, float32."""
+        raise NotImplementedError
+
+    def output_layer(self, likelihood: str) -> tuple[int, Loss]:
+        """Units of the output layer, and the loss.
+
+        Args:
+            likelihood: of a regressor.
+        """
+        raise NotImplementedError
+
+
+class RealTargets(TargetEncoder):
+    """Numbers, which are scaled.
+
+    Args:
+        scale: whether they are.
+        scaler: of the previous training that is continued, if any.
+    """
+
+    def __init__(self, scale: bool = True, scaler: Scaler | None = None) -> None:
+        self._scale, self._moments = scale, Moments()
+        self._continued = scaler is not None
+        self.scaler = scaler
+
+    def read(self, where: str, y: Any) -> Targets:
+        array = as_array(where, "y", y)
+        names = names_of_targets(y)
+        if array.dtype.kind in "OUST":
+            text = next((v for v in array.flat if isinstance(v, (str, bytes))), None)
+            if text is not None:
+                text = scalar(text)
+                raise ValueError(
+                    f"[{where}] y must hold real numbers. Received: {text!r} of type "
+                    f"{type(text).__name__}. Try kurve.Classifier for classes."
+                )
+        array = as_numbers(where, "y", y)
+        if array.ndim not in (1, 2) or array.size == 0:
+            raise ValueError(
+                f"[{where}] y must have shape (n,) or (n, outputs) and not be empty. "
+                f"Received: shape {array.shape}. Try y.reshape(len(y), -1)."
+            )
+        values = np.ascontiguousarray(array.reshape(len(array), -1), np.float64)
+        non_finite = ~np.isfinite(values)
+        if non_finite.any():
+            row, column = (int(i) for i in np.argwhere(non_finite)[0])
+            value = values[row, column]
+            place = f"y[{row}]" if array.ndim == 1 else f"y[{row}, {column}]"
+            kind = "NaN" if value != value else "infinity"
+            raise ValueError(
+                f"[{where}] y must be finite: Input y contains {kind}. Received: "
+                f"{place} = {value} ({int(non_finite.sum())} such values in all). "
+                "Try leaving these rows out."
+            )
+        return Targets(values, array.ndim == 1, names)
+
+    def allows_flat_inputs(self, y: Any) -> bool:
+        return as_array("fit", "y", y, missing=True).dtype.kind == "f"
+
+    def learn(self, y: np.ndarray, weights: np.ndarray | None) -> None:
+        if not self._continued:
+            self.scaler = Scaler.learn(y, weights, self._scale)
+
+    def learn_batch(self, y: Any, weights: np.ndarray | None) -> None:
+        self._moments.add(self.read("fit", y).values, weights)
+
+    def finish_batches(self) -> None:
+        if not self._continued:
+            self.scaler = self._moments.scaler(self._scale)
+
+    def scale(self, y: np.ndarray) -> np.ndarray:
+        assert self.scaler is not None
+        return self.scaler.forward(y)
+
+    def output_layer(self, likelihood: str) -> tuple[int, Loss]:
+        assert self.scaler is not None
+        targets = len(self.scaler.mean)
+        if likelihood == "gaussian":
+            return 2 * targets, losses.GaussianNLL(defaults.BETA)
+        if likelihood == "quantile":
+            quantiles = defaults.QUANTILES
+            return len(quantiles) * targets, losses.Pinball(quantiles)
+        return targets, losses.MeanSquaredError()
+
+
+class ClassTargets(TargetEncoder):
+    """Labels, which become class numbers.
+
+    Args:
+        class_weight: the classifier's argument.
+        classes: the labels in order, where they are known already.
+    """
+
+    def __init__(self, class_weight: Any, classes: np.ndarray | None = None) -> None:
+        self._class_weight = class_weight
+        self._known = classes is not None
+        self._classes = classes
+        self._counts: dict[Any, int] = {}
+        self._balance: np.ndarray | None = None
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels, in order."""
+        assert self._classes is not None
+        return self._classes
+
+    def read(self, where: str, y: Any) -> Targets:
+        labels, flat = read_labels(where, y)
+        classes = np.unique(labels) if self._classes is None else self._classes
+        if len(classes) < 2:
+            raise ValueError(
+                f"[{where}] y must have at least 2 classes. Received: "
+                f"{len(classes)} class, {classes.tolist()[0]!r}. "
+                "Try rows of other classes too."
+            )
+        kinds = {a.dtype.kind in "UO" for a in (classes, labels)}
+        if len(kinds) > 1:
+            raise _unknown(where, labels, 0, classes)
+        codes = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+        unknown = classes[codes] != labels
+        if unknown.any():
+            raise _unknown(where, labels, int(np.argmax(unknown)), classes)
+        self._classes = classes
+        return Targets(codes.astype(np.float64)[:, None], flat, names_of_targets(y))
+
+    def learn_batch(self, y: Any, weights: np.ndarray | None) -> None:
+        labels, counts = np.unique(read_labels("fit", y)[0], return_counts=True)
+        if self._known:
+            return
+        for label, count in zip(labels.tolist(), counts.tolist(), strict=True):
+            self._counts[label] = self._counts.get(label, 0) + count
+        before = [] if self._classes is None else self._classes.tolist()
+        both = np.array([*before, *labels.tolist()], object)
+        self._classes = np.unique(of_one_kind("fit", both))
+
+    def finish_batches(self) -> None:
+        if not self._known and isinstance(self._class_weight, str):
+            counts = np.array([self._counts[c] for c in self.classes.tolist()], float)
+            self._balance = counts.sum() / (len(counts) * counts)
+
+    def row_weights(
+        self, y: np.ndarray, weights: np.ndarray | None
+    ) -> np.ndarray | None:
+        if self._class_weight is None:
+            return weights
+        codes = y[:, 0].astype(np.int64)
+        weighted = self._class_weights(codes, weights)[codes]
+        weighted = weighted * (1.0 if weights is None else weights)
+        if not weighted.any():
+            raise ValueError(
+                "[fit] some rows must have a weight above 0. Received: class_weight="
+                f"{self._class_weight!r}, which is 0 for every class of y. "
+                "Try class_weight='balanced'."
+            )
+        return np.asarray(weighted)
+
+    def _class_weights(
+        self, codes: np.ndarray, weights: np.ndarray | None
+    ) -> np.ndarray:
+        """The weight of each class (classes,)."""
+        if self._balance is not None:
+            return self._balance
+        classes = self.classes.tolist()
+        if isinstance(self._class_weight, str):
+            counts = np.bincount(codes, weights, len(classes))
+            return np.where(counts > 0, 1.0 / np.maximum(counts, 1e-300), 0.0)
+        assert isinstance(self._class_weight, Mapping)
+        each = np.ones(len(classes))
+        for label, weight in self._class_weight.items():
+            if label not in classes:
+                raise ValueError(
+                    "[fit] class_weight must name classes that y has. Received: "
+                    f"{label!r}. Known: {classes!r}."
+                )
+            each[classes.index(label)] = weight
+        return each
+
+    def scale(self, y: np.ndarray) -> np.ndarray:
+        return np.asarray(y[:, 0] if len(self.classes) > 2 else y, np.float32)
+
+    def output_layer(self, likelihood: str) -> tuple[int, Loss]:
+        classes = len(self.classes)
+        if classes == 2:
+            return 1, losses.BinaryCrossentropy(from_logits=True)
+        return classes, losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _unknown(
+    where: str, labels: np.ndarray, row: int, classes: np.ndarray
+) -> ValueError:
+    return ValueError(
+        f"[{where}] y must hold known classes. Received: y[{row}] = "
+        f"{labels[row : row + 1].tolist()[0]!r}. Known: {classes.tolist()!r}. "
+        "Try fit with all classes."
+    )

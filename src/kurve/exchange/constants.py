@@ -1,0 +1,28 @@
+"""Constants that normalization layers have at inference, in the form in which writers
+of `export` need them. The formulas are those of `kurve.engines.reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kurve.plan import Op
+
+Arrays = Mapping[str, np.ndarray]
+"""The arrays of one operation, by role: float32."""
+
+
+def normalization(op: Op, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of `Normalization`: y = (x - mean) / deviation, or
+    y = x * deviation + mean if the op inverts."""
+    epsilon = np.float32(float(op.attrs["epsilon"]))
+    return arrays["mean"], np.maximum(np.sqrt(arrays["variance"]), epsilon)
+
+
+def batch_normalization(op: Op, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and factor of `BatchNormalization`: y = (x - mean) * factor + beta, where
+    factor = gamma / sqrt(variance + epsilon)."""
+    epsilon = np.float32(float(op.attrs["epsilon"]))
+    factor = 1 / np.sqrt(arrays["moving_variance"] + epsilon)
+    return arrays["moving_mean"], factor * arrays.get("gamma", np.float32(1))

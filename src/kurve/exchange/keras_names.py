@@ -1,0 +1,123 @@
+"""Names that Keras and Kurve do not share: classes that only one of them has, other
+names for the same thing, and arguments that change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+"""What a .keras file holds."""
+
+# ------------------------------------------------------ only Kurve has these
+
+KURVE_LAYERS = ("FourierFeatures",)
+KURVE_ACTIVATIONS = ("sin", "snake")
+KURVE_INITIALIZERS = ("SineUniform",)
+KURVE_LOSSES = ("GaussianNLL", "Pinball")
+KURVE_SCHEDULES = ("OneCycle",)
+
+# ------------------------------------------------------ other names in Keras
+
+ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
+    "ReLU": ("negative_slope",),
+    "LeakyReLU": ("alpha", "negative_slope"),
+    "ELU": ("alpha",),
+    "Softmax": (),
+}
+"""Keras's layers that are `Activation` in Kurve, with their arguments."""
+
+LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
+"""Other names of Keras's for losses."""
+
+METRIC_OF_LOSS = {
+    "MeanSquaredError": "MeanSquaredError",
+    "MeanAbsoluteError": "MeanAbsoluteError",
+    "LogCosh": "LogCoshError",
+    "BinaryCrossentropy": "BinaryCrossentropy",
+    "CategoricalCrossentropy": "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy": "SparseCategoricalCrossentropy",
+}
+"""Kurve's losses as metrics, with the name of Keras's class of metrics."""
+
+LOSS_OF_METRIC = {metric: loss for loss, metric in METRIC_OF_LOSS.items()}
+
+FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
+"""Keras's classes of losses and metrics that are functions."""
+
+OPTIMIZER_SLOTS = {
+    "sgd": ("momentum",),
+    "rmsprop": ("velocity", "momentum", "average_gradient"),
+    "adagrad": ("accumulator",),
+    "adam": ("momentum", "velocity", "velocity_hat"),
+    "nadam": ("momentum", "velocity"),
+    "adamax": ("momentum", "norm"),
+}
+"""Keras's names of an optimizer's vectors, in the order of Kurve's slots."""
+
+PAIRED_SLOTS = {"adam": 2, "nadam": 2, "adamax": 2}
+"""How many of an optimizer's vectors alternate, variable after variable; else one."""
+
+# ------------------------------------------------------ arguments without effect
+
+Values = dict[str, tuple[Any, ...]]
+"""Arguments that Kurve does not have, with the values that change nothing. None, which
+means "not requested", never changes anything."""
+
+LAYER_DEFAULTS: Values = {
+    "data_format": ("channels_last",),
+    "groups": (1,),  # of layers other than Conv1D and Conv2D
+    "synchronized": (False,),
+    "renorm": (False,),
+    "fused": (True, False),
+    "rms_scaling": (False,),
+    "autocast": (True, False),
+    "sparse": (False,),
+    "ragged": (False,),
+    "optional": (False,),
+}
+ACTIVATION_DEFAULTS: Values = {"axis": (-1, [-1]), "threshold": (0, 0.0)}
+INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
+OPTIMIZER_DEFAULTS: Values = {"use_ema": (False,)}
+LOSS_DEFAULTS: Values = {
+    "reduction": ("sum_over_batch_size", "auto", "mean"),
+    "axis": (-1,),
+    "dtype": ("float32",),
+    "class_aggregation": ("uniform_average",),
+    "num_regressors": (0,),
+}
+
+IGNORED_OF_LAYERS = (
+    "seed",
+    "batch_input_shape",
+    "batch_shape",
+    "input_shape",
+    "input_dtype",
+    "renorm_momentum",
+)
+"""Arguments that are read elsewhere or do not matter: Kurve's random numbers come from
+the model's seed."""
+
+_KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
+IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
+    "DepthwiseConv1D": _KERNEL,
+    "DepthwiseConv2D": _KERNEL,
+    "SeparableConv1D": _KERNEL,
+    "SeparableConv2D": _KERNEL,
+    "RandomRotation": ("value_range",),
+    "RandomTranslation": ("value_range",),
+    "RandomFlip": ("value_range",),
+}
+"""Further ones of single layers: Keras writes them, and its layer does not use them."""
+
+IGNORED_OF_OPTIMIZERS = (
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "jit_compile",
+    "is_legacy_optimizer",
+)
+
+NOT_WRITTEN = {
+    "SpatialDropout1D": ("trainable", "data_format"),
+    "SpatialDropout2D": ("trainable",),
+}
+"""Arguments of Kurve's layers that Keras's do not accept in a file."""

@@ -1,0 +1,108 @@
+"""Facts about each kind of operation, activation and loss.
+
+What a kind computes is written in `kurve.engines.reference`; here is what else has to
+be known of it to plan, to export, to choose a solver or to judge a fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class OperationFacts(NamedTuple):
+    """
+    affine:          y = A x + b in prediction, while its activation is linear
+    activated:       ends with the activation that `attrs` name; units lie on the last
+                     axis
+    training_only:   random in training, the identity in prediction
+    updates_buffers: a step of training updates its buffers, unless they are frozen
+    """
+
+    affine: bool = False
+    activated: bool = False
+    training_only: bool = False
+    updates_buffers: bool = False
+
+
+OPERATIONS: dict[str, OperationFacts] = {
+    "dense": OperationFacts(affine=True, activated=True),
+    "activation": OperationFacts(affine=True, activated=True),
+    "softmax": OperationFacts(),
+    "dropout": OperationFacts(affine=True, training_only=True),
+    "gaussian_noise": OperationFacts(affine=True, training_only=True),
+    "normalization": OperationFacts(affine=True),
+    "scale": OperationFacts(affine=True),
+    "conv": OperationFacts(affine=True, activated=True),
+    "conv_transpose": OperationFacts(affine=True, activated=True),
+    "pool": OperationFacts(),  # affine if its mode is "average"
+    "global_pool": OperationFacts(),  # the same
+    "reshape": OperationFacts(affine=True),
+    "map": OperationFacts(),  # any formula
+    "concatenate": OperationFacts(affine=True),
+    "pad": OperationFacts(affine=True),
+    "upsample": OperationFacts(affine=True),
+    "batch_normalization": OperationFacts(affine=True, updates_buffers=True),
+    "layer_normalization": OperationFacts(),
+    "affine_image": OperationFacts(affine=True, training_only=True),
+}
+
+TRAINING_ONLY = frozenset(
+    kind for kind, facts in OPERATIONS.items() if facts.training_only
+)
+
+
+class ActivationFacts(NamedTuple):
+    """
+    low, high:    range of its values; elu's lowest is -alpha
+    flatness:     of one that is flat at both ends: the derivative as a function of the
+                  value, over the largest derivative
+    second_order: with it, solvers that build on curvature are worth trying first
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    flatness: Callable[[Any], Any] | None = None
+    second_order: bool = False
+
+
+ACTIVATIONS: dict[str, ActivationFacts] = {
+    "linear": ActivationFacts(),
+    "relu": ActivationFacts(low=0.0),
+    "leaky_relu": ActivationFacts(),
+    "elu": ActivationFacts(),
+    "selu": ActivationFacts(low=-1.7581),
+    "gelu": ActivationFacts(low=-0.17, second_order=True),
+    "silu": ActivationFacts(low=-0.2785, second_order=True),
+    "sigmoid": ActivationFacts(0.0, 1.0, lambda a: 4.0 * a * (1.0 - a), True),
+    "tanh": ActivationFacts(-1.0, 1.0, lambda a: 1.0 - a**2, True),
+    "softplus": ActivationFacts(low=0.0, second_order=True),
+    "softsign": ActivationFacts(-1.0, 1.0, lambda a: (1.0 - abs(a)) ** 2),
+    "softmax": ActivationFacts(0.0, 1.0),
+    "sin": ActivationFacts(-1.0, 1.0, second_order=True),
+    "snake": ActivationFacts(),
+}
+
+
+class LossFacts(NamedTuple):
+    """
+    distribution: outputs are parameters of a distribution, not predictions of targets
+    robust:       grows no faster than the distance, so that outliers do not dominate
+    """
+
+    distribution: bool = False
+    robust: bool = False
+
+
+LOSSES: dict[str, LossFacts] = {
+    "mean_squared_error": LossFacts(),
+    "mean_absolute_error": LossFacts(robust=True),
+    "huber": LossFacts(robust=True),
+    "log_cosh": LossFacts(robust=True),
+    "binary_crossentropy": LossFacts(),
+    "categorical_crossentropy": LossFacts(),
+    "sparse_categorical_crossentropy": LossFacts(),
+    "gaussian_nll": LossFacts(distribution=True),
+    "pinball": LossFacts(distribution=True, robust=True),
+}

@@ -1,0 +1,117 @@
+"""Losses by name. Names, defaults and formulas are Keras's; the formulas are in
+`kurve.engines.reference.losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kurve.core import registry
+from kurve.core.entries import entry
+from kurve.errors import absent as _absent
+from kurve.errors import unknown_name
+from kurve.losses.base import Loss as Loss
+from kurve.losses.base import Rowwise as Rowwise
+from kurve.losses.base import weights_for as weights_for
+from kurve.losses.classes import BinaryCrossentropy as BinaryCrossentropy
+from kurve.losses.classes import CategoricalCrossentropy as CategoricalCrossentropy
+from kurve.losses.classes import GaussianNLL as GaussianNLL
+from kurve.losses.classes import Huber as Huber
+from kurve.losses.classes import LogCosh as LogCosh
+from kurve.losses.classes import MeanAbsoluteError as MeanAbsoluteError
+from kurve.losses.classes import MeanSquaredError as MeanSquaredError
+from kurve.losses.classes import Pinball as Pinball
+from kurve.losses.classes import (
+    SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+)
+from kurve.losses.functions import binary_crossentropy as binary_crossentropy
+from kurve.losses.functions import categorical_crossentropy as categorical_crossentropy
+from kurve.losses.functions import gaussian_nll as gaussian_nll
+from kurve.losses.functions import huber as huber
+from kurve.losses.functions import log_cosh as log_cosh
+from kurve.losses.functions import mean_absolute_error as mean_absolute_error
+from kurve.losses.functions import mean_squared_error as mean_squared_error
+from kurve.losses.functions import pinball as pinball
+from kurve.losses.functions import (
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+)
+
+CLASSES: dict[str, type[Loss]] = {
+    cls.__name__: cls
+    for cls in [
+        MeanSquaredError,
+        MeanAbsoluteError,
+        Huber,
+        LogCosh,
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+        GaussianNLL,
+        Pinball,
+    ]
+}
+
+BY_KIND = {cls.kind: cls for cls in CLASSES.values()}
+
+NAMES: dict[str, type[Loss]] = (
+    CLASSES
+    | BY_KIND
+    | {
+        "mse": MeanSquaredError,
+        "MSE": MeanSquaredError,
+        "mae": MeanAbsoluteError,
+        "MAE": MeanAbsoluteError,
+        "logcosh": LogCosh,
+        "bce": BinaryCrossentropy,
+        "BCE": BinaryCrossentropy,
+    }
+)
+
+
+@entry
+def get(identifier: Any) -> Any:
+    """The loss with that name, as in Keras: an object for the name of a class, else the
+    function, which gives the value of every row; None for None."""
+    if identifier is None:
+        return None
+    loss = as_loss(identifier)
+    if isinstance(identifier, Loss) or identifier in CLASSES:
+        return loss
+    return globals()[loss.kind]
+
+
+def as_loss(identifier: Any) -> Loss:
+    """The loss with that name, class or function of this module, with Keras's defaults.
+
+    Raises:
+        TypeError: a function or an object of another kind.
+        ValueError: an unknown name.
+    """
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        identifier = identifier()
+    if isinstance(identifier, Loss):
+        return identifier
+    identifier = getattr(identifier, "kind", identifier)
+    if isinstance(identifier, str):
+        if identifier in NAMES:
+            return NAMES[identifier]()
+        raise unknown_name("losses", "loss", identifier, NAMES)
+    raise TypeError(
+        "[losses] a loss must be a name or an object of kurve.losses, because engines "
+        f"need its derivative. Received: {identifier!r}. Try loss='mse'."
+    )
+
+
+def serialize(loss: Loss) -> dict[str, Any]:
+    """Class and configuration of a loss."""
+    return registry.entry(loss, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Loss:
+    """The loss of a `serialize`."""
+    cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
+    loss: Loss = cls(**config["config"])
+    return loss
+
+
+__getattr__ = _absent(__name__)

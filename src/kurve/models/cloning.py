@@ -1,0 +1,124 @@
+"""Copies of a model: exact ones, as `pickle` and `copy.deepcopy` make, and clones,
+which start from other initial weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve import layers as layer_classes
+from kurve.callbacks import History
+from kurve.core import registry, rng
+from kurve.engines import aligned_zeros
+from kurve.plan import Shape
+from kurve.training import Trainer
+from kurve.training.network import Network
+
+if TYPE_CHECKING:
+    from kurve.models.sequential import Sequential
+
+LayerState = tuple[Shape | None, list[np.ndarray | None]]
+"""The shape that a layer is built for and the values of its variables, None for those
+that its initializers give."""
+
+
+def clone(
+    model: Sequential, seed: int | None = None, keep_shapes: bool = True
+) -> Sequential:
+    """A new model with the same layers and, if there is one, `compile`. Its weights are
+    initial ones; what no training changes (the mean and variance of `Normalization`) is
+    copied.
+
+    Args:
+        seed: key of its random streams, and so of its initial weights; a new one by
+            default.
+        keep_shapes: False leaves the clone unbuilt and its input shape open.
+    """
+    from kurve.models.sequential import Sequential
+
+    network = model._network
+    with registry.collect_custom() as custom:
+        config = model.get_config()
+    layers: list[LayerState] = []
+    for layer in network.layers:
+        values = [v.numpy() if v.role == "buffer" else None for v in layer.variables]
+        keep_shape = keep_shapes or any(value is not None for value in values)
+        layers.append((layer.built_shape, values) if keep_shape else (None, []))
+    if not keep_shapes:
+        config["input_shape"] = None
+        for entry in config["layers"]:
+            entry["config"].pop("input_shape", None)
+    compilation = network.compilation
+    if compilation is not None:
+        optimizer = copy.deepcopy(compilation.optimizer)
+        compilation = replace(compilation, optimizer=optimizer)
+    new = Sequential.__new__(Sequential)
+    restore(
+        new,
+        {
+            "config": config,
+            "custom_objects": custom,
+            "seed": rng.next_seed() if seed is None else seed,
+            "layers": layers,
+            "compiled": compilation,
+            "training": None,
+            "history": None,
+        },
+    )
+    return new
+
+
+def snapshot(model: Sequential) -> dict[str, Any]:
+    """All that a model is, for `restore`."""
+    network, state = model._network, model._network.state
+    with registry.collect_custom() as custom:
+        config = model.get_config()
+    history = model.history
+    return {
+        "config": config,
+        "custom_objects": custom,
+        "seed": network.seed,
+        "layers": [
+            (layer.built_shape, [v.numpy() for v in layer.variables])
+            for layer in network.layers
+        ],
+        "compiled": network.compilation,
+        "training": None
+        if state is None
+        else (state.seed, state.step, state.slots.copy(), state.scalars.copy()),
+        "history": None
+        if history is None
+        else (list(history.epoch), dict(history.history)),
+    }
+
+
+def restore(model: Sequential, snapshot: Mapping[str, Any]) -> None:
+    """Make an object whose `__init__` has not run the model of a snapshot."""
+    Trainer.__init__(model)
+    config = snapshot["config"]
+    model.name = config["name"]
+    network = model._network = Network(snapshot["seed"], config.get("trainable", True))
+    with registry.custom_objects(snapshot["custom_objects"]):
+        layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
+    for layer, (shape, values) in zip(layers, snapshot["layers"], strict=True):
+        if shape is not None:
+            layer.build((None, *shape))
+        for variable, value in zip(layer.variables, values, strict=True):
+            if value is not None:
+                variable.assign(value)
+    model._put(config["input_shape"], layers)
+    network.set_compilation(snapshot["compiled"])
+    if snapshot["training"] is not None and network.state is not None:
+        seed, step, slots, scalars = snapshot["training"]
+        network.seed, network.state.step = seed, step
+        network.state.slots = aligned_zeros(slots.shape)
+        network.state.slots[...] = slots
+        network.state.scalars = scalars.copy()
+    if snapshot["history"] is not None:
+        history = model.history = History()
+        history.epoch, history.history = snapshot["history"]
+        history.set_model(model)

@@ -1,0 +1,317 @@
+"""The optimizers. Formulas are Keras's; `kurve.engines.reference.optimizers` computes
+them."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from kurve.optimizers.base import (
+    LARGEST,
+    ClippingArguments,
+    Optimizer,
+    OptimizerArguments,
+)
+from kurve.optimizers.schedules import LearningRateSchedule
+from kurve.plan import Attr
+
+
+class SGD(Optimizer):
+    """Gradient descent: w <- w - lr g.
+
+    With momentum, m <- momentum m - lr g and w <- w + m, or with `nesterov`
+    w <- w + momentum m - lr g.
+    Source: Robbins & Monro 1951, Polyak 1964, Nesterov 1983.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: in [0, 1].
+        nesterov: whether to use Nesterov's form of it.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.SGD(0.1, momentum=0.9, nesterov=True).momentum
+        0.9
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **common: Unpack[OptimizerArguments],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.momentum: float
+        self._set(0.0, 1.0, momentum=momentum)
+        self.nesterov: bool
+        self._flag(nesterov=nesterov)
+        self.slot_starts = (0.0,) if self.momentum else ()
+
+    def attrs(self) -> dict[str, Attr]:
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
+
+
+class RMSprop(Optimizer):
+    """w <- w - lr g / sqrt(v + epsilon), with v the moving mean of g^2.
+
+    With `centered`, the square of the moving mean of g is subtracted from v.
+    Source: Tieleman & Hinton 2012; Graves 2013.
+
+    Args:
+        learning_rate: a number or a schedule.
+        rho: decay of the moving means, in [0, 1].
+        momentum: in [0, 1]; 0 is none.
+        epsilon: at least 0.
+        centered: whether v is the variance of g.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.RMSprop(1e-3).rho
+        0.9
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **common: Unpack[OptimizerArguments],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.rho: float
+        self.momentum: float
+        self.epsilon: float
+        self._set(0.0, 1.0, rho=rho, momentum=momentum)
+        self._set(0.0, LARGEST, epsilon=epsilon)
+        self.centered: bool
+        self._flag(centered=centered)
+        self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "rho": self.rho,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "centered": self.centered,
+        }
+
+
+class Adagrad(Optimizer):
+    """w <- w - lr g / sqrt(a + epsilon), with a the sum of all g^2 so far.
+
+    Source: Duchi et al. 2011.
+
+    Args:
+        learning_rate: a number or a schedule.
+        initial_accumulator_value: a before the first step, at least 0.
+        epsilon: at least 0.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.Adagrad(0.1).initial_accumulator_value
+        0.1
+    """
+
+    kind = "adagrad"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **common: Unpack[OptimizerArguments],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.initial_accumulator_value: float
+        self.epsilon: float
+        self._set(
+            0.0,
+            LARGEST,
+            initial_accumulator_value=initial_accumulator_value,
+            epsilon=epsilon,
+        )
+        self.slot_starts = (self.initial_accumulator_value,)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "initial_accumulator_value": self.initial_accumulator_value,
+            "epsilon": self.epsilon,
+        }
+
+
+class _Moments(Optimizer):
+    """Optimizers that follow the mean of g and the size of g."""
+
+    slot_starts: tuple[float, ...] = (0.0, 0.0)
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **common: Unpack[OptimizerArguments],
+    ) -> None:
+        super().__init__(learning_rate, **common)
+        self.beta_1: float
+        self.beta_2: float
+        self.epsilon: float
+        self._set(0.0, 1.0 - 2.0**-24, beta_1=beta_1, beta_2=beta_2)
+        self._set(0.0, LARGEST, epsilon=epsilon)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+class Adam(_Moments):
+    """w <- w - alpha m / (sqrt(v) + epsilon), with m and v the moving means of g and
+    g^2.
+
+    alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t) at step t. As in Keras, epsilon takes
+    the place of the epsilon hat of section 2 in the paper.
+    Source: Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta_1, beta_2: decay of the moving means, in [0, 1).
+        epsilon: at least 0.
+        amsgrad: whether the largest v so far is used.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.Adam(1e-3, clipnorm=1.0).clipnorm
+        1.0
+    """
+
+    kind = "adam"
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Unpack[OptimizerArguments],
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
+        self.amsgrad: bool
+        self._flag(amsgrad=amsgrad)
+        self.slot_starts = (0.0,) * (2 + self.amsgrad)
+
+    def attrs(self) -> dict[str, Attr]:
+        return {**super().attrs(), "amsgrad": self.amsgrad}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    Source: Loshchilov & Hutter 2019.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta_1, beta_2: decay of the moving means, in [0, 1).
+        epsilon: at least 0.
+        amsgrad: see `Adam`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.AdamW(weight_decay=0.01).weight_decay
+        0.01
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **common: Unpack[ClippingArguments],
+    ) -> None:
+        if weight_decay is None:
+            raise ValueError(
+                "[AdamW] weight_decay must be a number. Received: weight_decay=None. "
+                "Try Adam, which has none, or weight_decay=0.004."
+            )
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=weight_decay,
+            **common,
+        )
+
+
+class Nadam(_Moments):
+    """Adam with Nesterov momentum: it looks one momentum step ahead.
+
+    Source: Dozat 2016.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta_1, beta_2: decay of the moving means, in [0, 1).
+        epsilon: at least 0.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.Nadam(1e-3).beta_1
+        0.9
+    """
+
+    kind = "nadam"
+    scalar_starts = (1.0,)
+
+
+class Adamax(_Moments):
+    """w <- w - lr / (1 - beta_1^t) m / (u + epsilon), with u the decayed maximum of
+    |g|.
+
+    Source: Kingma & Ba 2015, section 7.1.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta_1, beta_2: decay of the moving means, in [0, 1).
+        epsilon: at least 0.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or out of range.
+
+    Example:
+        >>> kurve.optimizers.Adamax(1e-3).beta_2
+        0.999
+    """
+
+    kind = "adamax"

@@ -1,0 +1,139 @@
+"""What a fitted model predicts for some rows, whatever the model and whatever the rows:
+Kurve's estimators or anything with `predict`; arrays or dataframes."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.core.arrays import as_array, as_numbers
+
+if TYPE_CHECKING:
+    from kurve.estimators.fitted import Prediction
+
+
+class Predictions:
+    """Everything a model predicts for some rows. Each answer is computed when it is
+    first needed, and only once; what the model cannot give is None.
+
+    Args:
+        model: with `predict`; a classifier has `classes_` and `predict_proba`.
+        x: rows that it can read.
+    """
+
+    def __init__(self, model: Any, x: Any) -> None:
+        self._model, self._x = model, x
+
+    @cached_property
+    def _of_regressor(self) -> Prediction | None:
+        """From one pass through the networks of a Regressor."""
+        from kurve.estimators.regressor import Regressor, prediction_of
+
+        if type(self._model) is not Regressor:  # a subclass may predict differently
+            return None
+        return prediction_of(self._model, self._x)
+
+    @cached_property
+    def classes(self) -> list[Any] | None:
+        """The classes of a classifier, in the order of its probabilities."""
+        classes = getattr(self._model, "classes_", None)
+        return None if classes is None else list(np.asarray(classes).tolist())
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """(n, classes) of a classifier."""
+        return np.asarray(call_quietly(self._model.predict_proba, self._x), float)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The classes (n,) that a classifier predicts."""
+        from kurve.estimators.classifier import Classifier
+
+        if type(self._model) is Classifier:
+            return self._model.classes_[self.probabilities.argmax(axis=1)]
+        return np.asarray(call_quietly(self._model.predict, self._x))
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray | None]:
+        if self._of_regressor is not None:
+            return self._of_regressor.mean, self._of_regressor.std
+        if takes(self._model.predict, "return_std"):
+            mean, std = self._model.predict(self._x, return_std=True)
+            return as_matrix(mean), as_matrix(std)
+        return as_matrix(call_quietly(self._model.predict, self._x)), None
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(n, outputs) of a regression."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> np.ndarray | None:
+        """(n, outputs) of a regression."""
+        return self._moments[1]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether `intervals` gives any."""
+        return callable(getattr(self._model, "predict_interval", None))
+
+    def intervals(self, coverage: float) -> np.ndarray:
+        """Low and high ends (n, outputs, 2) of a regression."""
+        if self._of_regressor is not None:
+            return self._of_regressor.intervals(coverage)
+        bounds = np.asarray(self._model.predict_interval(self._x, coverage=coverage))
+        return bounds.reshape(len(bounds), -1, 2)
+
+    @cached_property
+    def outside(self) -> np.ndarray | None:
+        """Which rows lie outside the training data: bool (n,)."""
+        if self._of_regressor is not None:
+            return self._of_regressor.outside
+        call = getattr(self._model, "extrapolates", None)
+        return np.asarray(call(self._x), bool) if callable(call) else None
+
+
+def takes(call: Any, name: str) -> bool:
+    """Whether a function has an argument of that name."""
+    return name in inspect.signature(call).parameters
+
+
+def call_quietly(call: Any, x: Any) -> Any:
+    """call(x), without a progress bar."""
+    return call(x, verbose=0) if takes(call, "verbose") else call(x)
+
+
+def as_matrix(values: Any) -> np.ndarray:
+    """float64 (n, outputs); (n,) is one output."""
+    array = as_numbers("assess", "y", values, np.float64)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def columns_of(x: Any) -> dict[str, np.ndarray]:
+    """The columns of an array (n, k), named x1, x2, ..., or of a dataframe, by name:
+    numbers and booleans unchanged, everything else as objects, None where missing."""
+    if hasattr(x, "columns") or hasattr(x, "column_names"):
+        import narwhals.stable.v1 as nw
+
+        frame = nw.from_native(x, eager_only=True)
+        return {name: _as_column(frame[name]) for name in frame.columns}
+    array = as_array("assess", "x", x)
+    array = array.reshape(len(array), -1)
+    return {f"x{j + 1}": array[:, j] for j in range(array.shape[1])}
+
+
+def _as_column(series: Any) -> np.ndarray:
+    if series.dtype.is_numeric():
+        missing = series.is_null().to_numpy()
+        if not missing.any():  # NumPy rounds integers beyond 2**53; frames refuse them
+            return np.asarray(series.to_numpy(), float)
+        numbers = np.array(series.fill_null(0).to_numpy(), float)
+        numbers[missing] = np.nan
+        return numbers
+    values = np.asarray(series.to_list(), dtype=object)
+    if series.null_count() == 0 and all(type(v) is bool for v in values[:1]):
+        return values.astype(bool)
+    return values

@@ -1,0 +1,283 @@
+"""A delimited file line by line: encoding, delimiter, names of columns, and the errors
+that say which line is at fault. Python's csv module reads it, slower than pyarrow."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from kurve.errors import TableError
+from kurve.tables.cells import NUMBER, SPACES, quoted
+from kurve.tables.encodings import (
+    ENCODINGS,
+    binary_format,
+    encoding_of,
+    has_byte_order_mark,
+)
+
+DELIMITERS = {"csv": None, "tsv": "\t"}
+CANDIDATES = ",;\t|"
+"""What may separate the columns of a .csv file; the header shows which one does."""
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+
+HEAD = 1 << 16
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+
+MAX_LINE = 1 << 28
+"""Bytes of a line, at most."""
+
+
+class Lines:
+    """The lines of a CSV or TSV file; see `kurve.tables.Delimited` for the arguments.
+
+    encoding, delimiter: as detected
+    header: the names as they stand in the file, if it has a header
+    names:  of the columns
+    """
+
+    def __init__(
+        self,
+        path: str,
+        stream: BinaryIO | None,
+        format: str,
+        delimiter: str | None,
+        encoding: str,
+        has_header: bool,
+    ) -> None:
+        self.path, self._stream = path, stream
+        head = self._head()
+        known = encoding_of(head, encoding)
+        if known is None:
+            raise self.error(
+                "the encoding must be one that Python knows",
+                repr(encoding),
+                f"one of {', '.join(ENCODINGS)}",
+            )
+        self.encoding = known
+        self._refuse_binary(head)
+        self.delimiter = delimiter or DELIMITERS[format] or self._sniff(head)
+        first = next(self.rows(), None)
+        if first is None:
+            raise self.error("the file must not be empty", "no line", "a header line")
+        line, cells = first
+        self.header = cells if has_header else None
+        self.names = [name.strip() for name in cells]
+        if not has_header:
+            self.names = [f"x{i + 1}" for i in range(len(cells))]
+        self._check_names(line)
+
+    # ---------------------------------------------------------------- reading
+
+    def open(self) -> Any:
+        """The decompressed bytes from the start, as a context manager."""
+        import pyarrow
+
+        if self._stream is not None:
+            self._stream.seek(0)
+            return _Unclosed(self._stream)
+        file = open(self.path, "rb")  # noqa: SIM115 (a context); any name, UTF-8 or not
+        compression = self._compression()
+        if compression is None:
+            return file
+        return pyarrow.CompressedInputStream(pyarrow.PythonFile(file), compression)
+
+    def size(self, limit: int) -> int:
+        """Bytes of the text, decompressed; counting may stop at `limit`."""
+        if self._stream is not None:
+            return self._stream.seek(0, os.SEEK_END)
+        if self._compression() is None:
+            return os.path.getsize(self.path)
+        size = 0
+        try:
+            with self.open() as file:
+                while size < limit and (piece := file.read(PIECE)):
+                    size += len(piece)
+        except OSError as error:
+            raise self.unreadable(error) from error
+        return size
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Line (where it starts, from 1) and cells of each row, the header included.
+
+        Raises:
+            TableError: bytes that do not belong to the encoding.
+        """
+        with self.open() as file:
+            raw = io.BufferedReader(_Raw(file))
+            encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+            text = io.TextIOWrapper(raw, encoding=encoding, newline="")
+            reader = csv.reader(text, delimiter=self.delimiter)
+            csv.field_size_limit(MAX_LINE)
+            line = 1
+            try:
+                for cells in reader:
+                    if cells:
+                        yield line, cells
+                    line = reader.line_num + 1
+            except UnicodeError:
+                raise self.wrong_encoding() from None
+            except OSError as error:
+                raise self.unreadable(error) from error
+            except csv.Error as error:
+                raise self.error(
+                    "the file must be a table", str(error), "other quotes", line
+                ) from None
+
+    def data_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """`rows` without the header."""
+        rows = self.rows()
+        if self.header is not None:
+            next(rows, None)
+        return rows
+
+    def _compression(self) -> str | None:
+        return COMPRESSIONS.get(os.path.splitext(self.path.lower())[1])
+
+    def _head(self) -> bytes:
+        """The first bytes."""
+        try:
+            with self.open() as file:
+                return bytes(file.read(HEAD))
+        except OSError as error:
+            raise self.unreadable(error) from error
+
+    def _sniff(self, head: bytes) -> str:
+        """The candidate that occurs most often in the first line, outside quotes."""
+        first = head.decode(self.encoding, "replace").lstrip("\ufeff\r\n")
+        first = (first.splitlines() or [""])[0]
+        unquoted = "".join(first.split('"')[::2])
+        return max(CANDIDATES, key=unquoted.count)
+
+    # ---------------------------------------------------------------- errors
+
+    def error(
+        self, rule: str, received: str, fix: str, line: int | None = None
+    ) -> TableError:
+        """`[read] file, line: rule. Received: ... Try ...`."""
+        where = self.path if line is None else f"{self.path}, line {line}"
+        return TableError(f"[read] {where}: {rule}. Received: {received}. Try {fix}.")
+
+    def unreadable(self, error: OSError) -> TableError:
+        """The error for a file that cannot be read or decompressed to its end."""
+        reason = error.strerror or " ".join(str(error).split())[:120]
+        return self.error(
+            "the file must be complete and readable", reason, "another copy of it"
+        )
+
+    def wrong_encoding(self) -> TableError:
+        """The error for the first bytes that do not belong to the encoding."""
+        offset = 0
+        wide = self.encoding in ("utf-16", "utf-32")
+        if wide and not has_byte_order_mark(self._head()):
+            fix = f'encoding "{self.encoding}-le" or "{self.encoding}-be"'
+            return self.error(
+                f"{self.encoding} text must start with a byte order mark", "none", fix
+            )
+        with self.open() as file:
+            for line, raw in enumerate(io.BufferedReader(_Raw(file)), 1):
+                try:
+                    raw.decode(self.encoding)
+                except UnicodeDecodeError as error:
+                    at = error.start
+                    before = raw[max(at - 12, 0) : at].decode(self.encoding, "replace")
+                    before = before.rsplit(self.delimiter, 1)[-1].rsplit("\n", 1)[-1]
+                    byte = f"byte 0x{raw[at]:02x} at offset {offset + at}"
+                    received = byte + (f", after {before!r}" if before else "")
+                    fix = 'one encoding for the whole file, or encoding "latin-1"'
+                    name = "utf-8" if self.encoding == "utf-8-sig" else self.encoding
+                    return self.error(f"all text must be {name}", received, fix, line)
+                offset += len(raw)
+        return self.error(
+            f"all text must be {self.encoding}", "other bytes", "another encoding"
+        )
+
+    def refuse_ragged_rows(self) -> None:
+        """Refuse the first row with more or fewer cells than the first line."""
+        try:
+            for line, cells in self.rows():
+                if len(cells) != len(self.names):
+                    raise self.error(
+                        f"each line must have {_columns(len(self.names))}, as the "
+                        "first has",
+                        _columns(len(cells)),
+                        "quotes around cells that hold the delimiter "
+                        f"{self.delimiter!r}, or the missing cells",
+                        line,
+                    )
+        except UnicodeError:
+            raise self.wrong_encoding() from None
+
+    def _refuse_binary(self, head: bytes) -> None:
+        """Refuse what is empty or not text."""
+        marked = has_byte_order_mark(head)
+        text = head.decode(self.encoding, "replace") if marked else ""
+        if not head.strip() or (text and not text.strip("\ufeff" + SPACES)):
+            raise self.error(
+                "the file must not be empty", f"{len(head)} bytes", "a header line"
+            )
+        if what := binary_format(head):
+            raise self.error("the file must be text", what, "its own format or CSV")
+        if b"\0" in head and not self.encoding.startswith(("utf-16", "utf-32")):
+            raise self.error(
+                "the file must be text",
+                f"byte 0x00 at offset {head.index(0)}",
+                "a CSV, TSV, Parquet or Feather file",
+            )
+
+    def _check_names(self, line: int) -> None:
+        seen: dict[str, int] = {}
+        for i, name in enumerate(self.names):
+            if name and name in seen:
+                raise self.error(
+                    "columns must have different names",
+                    f"{quoted(name)} for columns {seen[name] + 1} and {i + 1}",
+                    "another name for one of them",
+                    line,
+                )
+            seen[name] = i
+        numeric = all(re.fullmatch(NUMBER, name) for name in self.names)
+        if self.header is not None and numeric:
+            raise self.error(
+                "the first line must hold the columns' names",
+                "numbers only",
+                "a line of names, or reading without a header",
+                line,
+            )
+
+
+class _Unclosed(io.RawIOBase):
+    """A view of a stream; closing the view leaves the stream open."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
+
+
+class _Raw(io.RawIOBase):
+    """What `io.BufferedReader` needs, for any object that can read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _columns(count: int) -> str:
+    return f"{count} column" + ("" if count == 1 else "s")

@@ -1,0 +1,168 @@
+"""Imports point down: each module may import its own floor and those below it.
+
+The floors are those of the architecture, the lowest first. What counts is where an
+import stands: at import time it decides the order in which modules load; inside a
+function it lets a low object offer what a high room does (`model.diagnose`); under
+TYPE_CHECKING it is a hint for type checkers and never runs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import kurve
+
+FLOORS = (
+    ("_core",),
+    ("core", "errors", "scores", "config"),
+    ("kinds", "plan"),
+    ("engines",),
+    (
+        "layers",
+        "losses",
+        "metrics",
+        "optimizers",
+        "activations",
+        "initializers",
+        "regularizers",
+        "callbacks",
+        "data",
+        "utils",
+    ),
+    ("training",),
+    ("models", "saving"),
+    ("exchange",),
+    ("solvers",),
+    (
+        "assessment",
+        "inspection",
+        "predictions",
+        "diagnosis",
+        "plots",
+        "report",
+        "tables",
+        "datasets",
+    ),
+    ("estimators",),
+    ("kurve",),  # the package itself: its public names, its version
+    ("cli", "__main__"),
+)
+
+UPWARDS = {
+    ("kurve.exchange.c_heads", "kurve.estimators.defaults"): "QUANTILES",
+    ("kurve.exchange.onnx_model", "kurve.estimators.defaults"): "QUANTILES",
+    ("kurve.exchange.c_preamble", "kurve"): "__version__",
+    ("kurve.exchange.onnx_model", "kurve"): "__version__",
+    ("kurve.tables.roles", "kurve.estimators.columns"): "limits of categories",
+}
+"""Arrows upwards at import time that are still there, and what they are for."""
+
+FACADES = {
+    ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
+    ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
+    ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",
+    ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
+    ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
+    ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",
+    ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",
+    ("kurve.exchange.exported", "kurve.estimators.defaults"): "QUANTILES",
+    ("kurve.exchange.exported", "kurve.estimators.errors"): "not fitted",
+    ("kurve.predictions", "kurve.estimators.classifier"): "what a model can do",
+    ("kurve.predictions", "kurve.estimators.regressor"): "what a model can do",
+}
+"""Arrows upwards inside functions: what a low object offers for a high room."""
+
+SOURCE = Path(kurve.__file__).parent
+MODULES = {
+    ".".join(("kurve", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in SOURCE.rglob("*.py")
+}
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+
+Arrows = set[tuple[str, str]]
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """The modules of this package that an import statement names."""
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            name = alias.name
+        else:
+            assert node.level == 0, "imports are absolute"
+            name = f"{node.module}.{alias.name}"
+            if name not in MODULES and name != "kurve._core":
+                name = str(node.module)
+        if name.split(".")[0] == "kurve":
+            yield name
+
+
+def arrows(module: str) -> tuple[Arrows, Arrows, Arrows]:
+    """What a module imports: at import time, inside functions, for type checkers."""
+    at_import, late, hints = set[str](), set[str](), set[str]()
+
+    def visit(node: ast.AST, found: set[str]) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(imported(node))
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.body:
+                visit(child, hints)
+            for child in node.orelse:
+                visit(child, found)
+        else:
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            for child in ast.iter_child_nodes(node):
+                visit(child, late if inside else found)
+
+    visit(ast.parse(MODULES[module].read_text(encoding="utf-8")), at_import)
+    one, two, three = (
+        {(module, name) for name in names} for names in (at_import, late, hints)
+    )
+    return one, two, three
+
+
+AT_IMPORT, LATE, HINTS = (
+    set().union(*kind) for kind in zip(*map(arrows, MODULES), strict=True)
+)
+
+
+def upwards(found: Arrows) -> Arrows:
+    return {(a, b) for a, b in found if FLOOR[room(b)] > FLOOR[room(a)]}
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(module) for module in MODULES} | {"_core"} == set(FLOOR)
+
+
+def test_imports_point_down() -> None:
+    assert upwards(AT_IMPORT) == set(UPWARDS)
+
+
+def test_imports_inside_functions_point_down_but_for_facades() -> None:
+    assert upwards(LATE) - set(UPWARDS) == set(FACADES)
+
+
+def test_modules_import_in_no_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, name in AT_IMPORT:
+        graph.setdefault(module, set()).add(name)
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
+    assert set(order) >= {"kurve", "kurve.engines", "kurve._core"}
+
+
+def test_an_import_is_found_wherever_it_stands() -> None:
+    """The walk itself: one known arrow of each kind."""
+    assert ("kurve.engines.native", "kurve._core") in AT_IMPORT
+    assert ("kurve.models.facade", "kurve.diagnosis") in LATE
+    assert ("kurve.models.facade", "kurve.diagnosis.report") in HINTS

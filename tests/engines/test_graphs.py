@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve.engines import Batches, State
+from kurve.engines import Batches, Job, State, run_job
 from kurve.engines.base import Program
 from kurve.engines.reference import ReferenceEngine
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Spec, VariableSpec, aligned
+
+pytest.importorskip("kurve._core")
+from kurve.engines.native import NativeEngine
 
 ROWS = 6
 
@@ -176,9 +179,6 @@ SGD = {
 
 
 def native(plan: Plan) -> Program:
-    pytest.importorskip("kurve._core")
-    from kurve.engines.native import NativeEngine
-
     return NativeEngine().compile(plan)
 
 
@@ -203,8 +203,8 @@ def test_engines_agree(seed: int) -> None:
         assert found == pytest.approx(loss, rel=1e-5)
         close(slopes, gradient)
     totals = np.zeros(plan.totals_size), np.zeros(plan.totals_size)
-    reference.train(wide, batches, 0, 2, totals[0])
-    program.train(narrow, batches, 0, 2, totals[1])
+    run_job(ReferenceEngine(), Job(reference, wide, batches, 0, 2, totals[0]))
+    run_job(NativeEngine(), Job(program, narrow, batches, 0, 2, totals[1]))
     np.testing.assert_allclose(totals[1], totals[0], rtol=1e-4, atol=1e-6)
     close(narrow.params, wide.params)
     tested = np.zeros(plan.totals_size), np.zeros(plan.totals_size)

@@ -18,6 +18,7 @@ import kurve
 FLOORS = (
     ("_core",),
     ("core", "errors", "scores", "config"),
+    ("ops",),
     ("kinds", "plan"),
     ("engines",),
     (

@@ -7,12 +7,12 @@ import pytest
 
 from kurve import activations, kinds
 from kurve.engines.reference import activations as reference
-from kurve.engines.reference.layers import OPS, STATISTICS
+from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
 
 
 def test_kinds_are_those_of_the_reference_engine() -> None:
-    assert kinds.OPERATIONS.keys() == OPS.keys()
+    assert kinds.OPERATIONS.keys() == OPS.keys() | OPS_OF_SEVERAL.keys()
     assert kinds.LOSSES.keys() == LOSSES.keys()
     assert kinds.ACTIVATIONS.keys() == reference.ACTIVATIONS.keys() | {"softmax"}
     updating = {

@@ -25,7 +25,7 @@ using Attrs = std::map<std::string, std::variant<double, std::string>>;
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
 const std::string& text(const Attrs& attrs, const char* name);
-// An integer in [least, most]; by default up to what could still be allocated as
+// An integer in [min, max]; by default up to what could still be allocated as
 // floats.
 constexpr double max_integer = 1e9;
 int64_t integer(const Attrs& attrs, const char* name, int64_t min,

@@ -1,4 +1,5 @@
-// Elementwise activations and their derivatives; formulas as in kurve.activations.
+// Elementwise activations and their derivatives; formulas as in
+// kurve.engines.reference.activations.
 #pragma once
 
 constexpr float selu_alpha = 1.6732632423543772f, selu_scale = 1.0507009873554805f;

@@ -1,5 +1,6 @@
 // Clipping, penalties and the update, each in one pass over the flat vectors of a
-// variable. Formulas and slots as in kurve.optimizers, which follow Keras 3.
+// variable. Formulas and slots as in kurve.engines.reference.optimizers; a, b and c are
+// the slots in that order.
 #pragma once
 
 static void scale(float* x, float factor, int64_t n) {

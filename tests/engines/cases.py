@@ -11,13 +11,11 @@ from kurve import Input, Sequential, activations, losses, optimizers, utils
 from kurve.engines import Batches, State
 from kurve.layers import Dense, Layer
 
-ACTIVATIONS = [
+ACTIVATION_NAMES = [
     "linear",
     "relu",
     "leaky_relu",
-    activations.Activation("leaky_relu", 0.05),
     "elu",
-    activations.Activation("elu", 0.7),
     "selu",
     "gelu",
     "silu",
@@ -25,10 +23,17 @@ ACTIVATIONS = [
     "tanh",
     "softplus",
     "softsign",
+    "softmax",
     "sin",
     "snake",
+]
+"""All of them; softmax is the only one that is not elementwise."""
+
+ACTIVATIONS = [
+    *ACTIVATION_NAMES,
+    activations.Activation("leaky_relu", 0.05),
+    activations.Activation("elu", 0.7),
     activations.Activation("snake", 2.5),
-    "softmax",
 ]
 
 # Each loss, and an activation whose outputs it accepts.

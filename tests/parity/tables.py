@@ -6,6 +6,8 @@ from typing import Any
 
 from twins import Call, Case, call
 
+from tests.engines.cases import ACTIVATION_NAMES as ACTIVATION_NAMES
+
 
 def dense(units: int, activation: str | None = None, **more: Any) -> Call:
     return call("layers.Dense", units=units, activation=activation, **more)
@@ -14,23 +16,6 @@ def dense(units: int, activation: str | None = None, **more: Any) -> Call:
 def network(last: str | None = None, outputs: int = 2, **more: Any) -> list[Call]:
     return [dense(12, "tanh", **more), dense(8, "tanh", **more), dense(outputs, last)]
 
-
-ACTIVATION_NAMES = [
-    "linear",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "gelu",
-    "silu",
-    "sigmoid",
-    "tanh",
-    "softplus",
-    "softsign",
-    "softmax",
-    "sin",
-    "snake",
-]
 
 ACTIVATIONS = {
     name: Case(

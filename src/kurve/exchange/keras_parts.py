@@ -183,10 +183,11 @@ def activation_entry(activation: activations.Activation, what: str) -> Any:
     """The configuration of an activation, for Keras."""
     if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
-    if activation == activations.get(activation.name):
+    layers = {"leaky_relu": ("LeakyReLU", "negative_slope"), "elu": ("ELU", "alpha")}
+    is_default = activation == activations.get(activation.name)
+    if is_default or activation.name not in layers:  # the others do not use alpha
         return activation.name
-    argument = {"leaky_relu": "negative_slope", "elu": "alpha"}[activation.name]
-    layer = {"leaky_relu": "LeakyReLU", "elu": "ELU"}[activation.name]
+    layer, argument = layers[activation.name]
     return entry("keras.layers", layer, {argument: activation.alpha})
 
 

@@ -1,4 +1,4 @@
-"""What other rooms of the library do with a model, as methods of the model: files,
+"""What other parts of the package do with a model, as methods of the model: files,
 exports, diagnosis and summaries. Each imports its room when it is called."""
 
 from __future__ import annotations

@@ -12,27 +12,10 @@ import numpy as np
 import kurve
 from kurve import activations, layers, models
 from kurve.utils import set_random_seed
+from tests.engines.cases import ACTIVATION_NAMES
 from tests.engines.images import STACKS
 
-ACTIVATIONS = {
-    name: activations.get(name)
-    for name in (
-        "linear",
-        "relu",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "gelu",
-        "silu",
-        "sigmoid",
-        "tanh",
-        "softplus",
-        "softsign",
-        "softmax",
-        "sin",
-        "snake",
-    )
-} | {
+ACTIVATIONS = {name: activations.get(name) for name in ACTIVATION_NAMES} | {
     "leaky_relu of 0.03": activations.Activation("leaky_relu", 0.03),
     "elu of 0.7": activations.Activation("elu", 0.7),
     "snake of 2.5": activations.Activation("snake", 2.5),

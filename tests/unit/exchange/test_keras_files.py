@@ -807,3 +807,11 @@ def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = models.load_model(GOLDEN / "sequential.keras")
     with pytest.raises(ImportError, match=r"Try pip install 'kurve\[keras\]'"):
         model.save(tmp_path / "m.keras")
+
+
+def test_an_alpha_that_is_not_used_is_not_written(tmp_path: Path) -> None:
+    activation = kurve.activations.Activation("tanh", 0.5)
+    model = Sequential([Input((2,)), layers.Dense(1, activation)])
+    model.save(tmp_path / "m.keras")
+    again = models.load_model(tmp_path / "m.keras")
+    assert again.layers[-1].activation == kurve.activations.get("tanh")

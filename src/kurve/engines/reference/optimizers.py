@@ -88,7 +88,8 @@ def adam(
     t: int,
     attrs: Attrs,
 ) -> None:
-    """w <- w - alpha m / (sqrt(v) + epsilon) with moving means m of g and v of g^2, and
+    """m <- m + (1 - beta_1) (g - m), v <- v + (1 - beta_2) (g^2 - v), and
+    w <- w - alpha m / (sqrt(v) + epsilon) with
     alpha = lr sqrt(1 - beta_2^t) / (1 - beta_1^t), which corrects for their start at 0.
 
     Source: Kingma & Ba 2015, the form with "epsilon hat" at the end of section 2;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -23,6 +23,10 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
+from kurve.formulas.calls import TRIALS, graph_of, inferred
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2
 
@@ -54,109 +58,6 @@ class LayerArguments(NamedArguments, total=False):
     trainable: bool
 
 
-class Variable:
-    """An array of a layer. In a built model it is a view into a flat vector.
-
-    role: "param" (has a gradient), "statistic" (training writes it, such as the moving
-    mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
-    argument of the layer, not one of its weights).
-    """
-
-    def __init__(
-        self,
-        name: str,
-        shape: Shape,
-        initializer: initializers.Initializer,
-        role: str = "param",
-        regularizer: L1L2 | None = None,
-    ) -> None:
-        self.name, self.shape, self.role = name, shape, role
-        self.initializer, self.regularizer = initializer, regularizer
-        self._views: list[np.ndarray] = []
-
-    def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
-        """Write the value to `view`, or the initial one if there is no value yet."""
-        view[...] = (
-            self._views[-1]
-            if self._views
-            else initializers.draw(self.initializer, self.shape, seed, stream)
-        )
-
-    def bind(self, view: np.ndarray, instead_of: np.ndarray | None) -> None:
-        """Move to `view`, which already holds the value.
-
-        Buffers and constants, which no engine writes, may be in several models;
-        `assign` then writes to all of them.
-
-        Args:
-            instead_of: the flat vector that the model had before, if any.
-        """
-        self._views = [] if self.learned else self._views_outside(instead_of)
-        self._views.append(view)
-
-    def leave(self, vector: np.ndarray) -> None:
-        """Leave the model with that flat vector. If it is in no other model, the
-        variable keeps its value in its own memory."""
-        self._views = self._views_outside(vector) or [self.numpy()]
-
-    def _views_outside(self, vector: np.ndarray | None) -> list[np.ndarray]:
-        """The views into other flat vectors (such views have a base)."""
-        excluded = (None, None if vector is None else vector.base)
-        return [v for v in self._views if all(v.base is not base for base in excluded)]
-
-    @property
-    def learned(self) -> bool:
-        """Whether training changes it."""
-        return self.role in ("param", "statistic")
-
-    @property
-    def value(self) -> np.ndarray:
-        """The array itself, float32; to change it, use `assign`."""
-        if not self._views:
-            self._views.append(initializers.draw(self.initializer, self.shape))
-        return self._views[-1]
-
-    def reshaped(self, shape: Shape) -> Variable:
-        """A view of the same memory in another shape."""
-        other = Variable(self.name, shape, self.initializer, self.role)
-        other._views = [v.reshape(shape) for v in self._views or [self.value]]
-        return other
-
-    def numpy(self) -> np.ndarray:
-        """A copy of the value."""
-        return self.value.copy()
-
-    def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape.
-
-        Raises:
-            ValueError: another shape, or a value that is not finite.
-        """
-        array = as_numbers(self.name, "the new value", value, np.float32)
-        if array.shape != self.shape:
-            raise ValueError(
-                f"[{self.name}] the new value must have shape {self.shape}. "
-                f"Received: shape {array.shape}. Try value.reshape({self.shape})."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"[{self.name}] the new value must be finite. "
-                "Received: NaN or infinity. "
-                "Try weights from before training diverged."
-            )
-        if not self._views:  # do not draw initial values in vain
-            self._views.append(np.empty(self.shape, np.float32))
-        for view in self._views:
-            view[...] = array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.value, dtype=dtype)
-
-    def __repr__(self) -> str:
-        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
-        return f"<Variable {self.name}, shape={self.shape}, value={values}>"
-
-
 @entries
 class Layer(Entrance):
     """Base class of the layers: arguments, variables, shapes and operations.
@@ -174,7 +75,6 @@ class Layer(Entrance):
     """
 
     ignored = (
-        "call",
         "__call__",
         "compute_output_shape",
         "compute_output_spec",
@@ -208,44 +108,55 @@ class Layer(Entrance):
             None if input_shape is None else check_shape(type(self), input_shape)
         )
         self.built_shape: Shape | None = None
-        # The model whose flat vectors hold the variables.
-        self.owner: weakref.ref[Any] | None = None
         self._variables: list[Variable] = []
+        self._inbound_nodes: list[Node] = []
+        # The stack that it is in, which calls it when its input or output is asked for.
+        self._stack: Any = None
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Make the variables for inputs of this shape, (None, ...) with the batch axis.
+
+        Args:
+            input_shape: of the input; of several inputs, a list of shapes. Axes may be
+                None if the weights do not depend on them.
 
         Raises:
             ValueError: a shape that the layer cannot take, or has no weights for.
         """
-        _, sample = check_batch_shape(type(self), input_shape)
+        several = bool(input_shape) and isinstance(input_shape[0], (tuple, list))
+        shapes = list(input_shape) if several else [input_shape]
+        samples = [check_batch_shape(type(self), shape)[1] for shape in shapes]
+        self._build(samples if several else samples[0])
+
+    def _build(self, samples: Any) -> None:
+        """Make the variables for a sample's shape, or for those of several inputs."""
         if self.built:
-            self.check_input(sample)
+            self.check_input(samples)
         else:
+            shapes = [known(samples, sizes) for sizes in trials(samples)]
             try:
-                self.make_variables(sample)
+                for shape in shapes:
+                    made, self._variables = self._variables, []
+                    self.make_variables(shape)
+                    if made and [v.shape for v in made] != [
+                        v.shape for v in self._variables
+                    ]:
+                        raise ValueError(
+                            f"[{type(self).__name__}] the weights of {self.name!r} "
+                            "depend on an axis whose size is unknown. Received: "
+                            f"samples of shape {samples}. Try an Input with that size."
+                        )
             except (TypeError, ValueError):
                 self.unbuild()
                 raise
-        check_size(type(self), "output", self.output_sample_shape(sample))
-        self.built_shape = sample
+        if isinstance(samples, tuple) and None not in samples:
+            check_size(type(self), "output", self.output_sample_shape(samples))
+        self.built_shape = samples
 
-    def check_owner(self, model: object) -> None:
-        """Refuse a second model whose training would change this layer."""
-        owner = self.owner() if self.owner is not None else None
-        if owner in (None, model) or not any(v.learned for v in self._variables):
-            return
-        raise ValueError(
-            f"[Sequential] the layer {self.name!r} is in another model already, and a "
-            "layer's weights lie in the memory of its one model. Try a new layer and "
-            "new_layer.set_weights(layer.get_weights())."
-        )
-
-    def leave(self, params: np.ndarray, buffers: np.ndarray) -> None:
-        """Leave the model with those flat vectors, with the weights."""
-        self.owner = None
+    def leave(self, network: Any) -> None:
+        """Leave a model, with the weights."""
         for variable in self._variables:
-            variable.leave(params if variable.role == "param" else buffers)
+            variable.leave(network)
 
     def unbuild(self) -> None:
         """Drop the variables, after the model could not be built."""
@@ -258,8 +169,8 @@ class Layer(Entrance):
     def check_input(self, input_shape: Shape) -> None:
         """Refuse samples that do not fit the layer's variables. A layer without any
         takes what a new one would."""
-        self.output_sample_shape(input_shape)
-        if self._variables and input_shape != self.built_shape:
+        self.output_sample_shape(known(input_shape, TRIALS[0]))
+        if self._variables and not same_shape(input_shape, self.built_shape):
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
                 f"shape {self.built_shape}. Received: {input_shape}. Try a new layer."
@@ -267,7 +178,45 @@ class Layer(Entrance):
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         """Shape of one output sample."""
-        return input_shape
+        if not self.has_formula:
+            return input_shape
+        out = self._inferred(input_shape)
+        if not isinstance(out, KerasTensor):
+            raise TypeError(
+                f"[{type(self).__name__}] the layer has no single output. "
+                f"Received: {out!r}. Try layer(x) with Input(...) as x."
+            )
+        shape: Any = out.sample
+        return shape
+
+    def _inferred(self, samples: Any) -> Any:
+        """The symbolic output for inputs of these shapes."""
+        several = isinstance(samples, list)
+        tensors = [KerasTensor((None, *s)) for s in (samples if several else [samples])]
+        return inferred(self.run, (tensors if several else tensors[0],), {})
+
+    @property
+    def has_formula(self) -> bool:
+        """Whether it is written as a formula, `call`."""
+        return type(self).call is not Layer.call
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The formula of the layer, in functions of `kurve.ops`: a subclass may have
+        one in place of `lower`."""
+        raise NotImplementedError
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for tensors of a plan under construction, to which the layer's
+        operations are appended."""
+        graph = graph_of(args, kwargs)
+        assert graph is not None
+        if not self.has_formula:
+            (x,) = args
+            return graph.lowered(self, graph.as_tensor(x))
+        if not takes(self.call, "training"):
+            kwargs.pop("training", None)
+        with graph.within(self):
+            return self.call(*args, **kwargs)
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
@@ -305,7 +254,14 @@ class Layer(Entrance):
     ) -> tuple[int | None, ...]:
         """Shape (B, ...) of the output for an input (B, ...); B may be None."""
         batch, sample = check_batch_shape(type(self), input_shape)
-        return (batch, *self.output_sample_shape(sample))
+        return (batch, *self._output_sample(sample))
+
+    def _output_sample(self, sample: Any) -> tuple[int | None, ...]:
+        """Shape of one output sample; sizes that depend on unknown ones are None."""
+        if None not in sample:
+            return self.output_sample_shape(sample)
+        shapes = [self.output_sample_shape(known(sample, t)) for t in trials(sample)]
+        return tuple(a if a == b else None for a, b in zip(*shapes, strict=True))
 
     @property
     def built(self) -> bool:
@@ -329,7 +285,7 @@ class Layer(Entrance):
     def output_shape(self) -> tuple[int | None, ...] | None:
         if self.built_shape is None:
             return None
-        return (None, *self.output_sample_shape(self.built_shape))
+        return (None, *self._output_sample(self.built_shape))
 
     @property
     def variables(self) -> list[Variable]:
@@ -390,116 +346,227 @@ class Layer(Entrance):
     @entry
     def __call__(
         self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
-    ) -> np.ndarray:
-        """The layer's output for a batch x (B, ...), by the reference engine.
+    ) -> Any:
+        """The layer's output for a batch x (B, ...), by the reference engine; or, for a
+        symbolic tensor, the symbolic output.
 
         Args:
-            x: (B, ...).
-            others, mask: refused.
+            x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
+                layers of several inputs.
+            others: further inputs, for layers that take them.
+            mask: refused.
             training: whether the layer acts as in training; None is False. The default
                 is True for layers that move images, and False for the others.
 
         Raises:
-            TypeError: a second array or a mask.
+            TypeError: arguments that the layer does not take.
         """
-        from kurve.engines import State
-        from kurve.engines.reference.layers import OPS, STATISTICS
-
         where = type(self).__name__
         refuse_overrides(where, self)
-        refuse_graphs(where, x)
-        if others or mask is not None:
+        if (others and not self.has_formula) or mask is not None:
             raise TypeError(
                 f"[{where}] a layer is called with x alone and, by name, training; "
                 "there are no masks. Received: "
                 f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
                 "Try layer(x, training=True)."
             )
+        args = (x, *others)
+        for leaf in leaves(args):
+            if isinstance(leaf, KerasTensor):
+                return self._symbolic_call(args, training)
+            if isinstance(leaf, Tensor):
+                self._build_for(args)
+                return self.run(*args)
+        refuse_layers(where, x)
         if training is UNSAID:
             training = self.training_by_default
         training = training is not None and check_flag(where, "training", training)
-        y = as_numbers(where, "x", x, np.float32)
-        if y.ndim < 2:
-            raise ValueError(
-                f"[{where}] x must have a batch axis and at least one "
-                f"more. Received: x.shape={y.shape}. Try x.reshape(-1, 1)."
-            )
-        sample = check_shape(type(self), y.shape[1:])
-        if self.built:
-            self.check_input(sample)
-        else:
-            self.build((None, *sample))
-        plan, params, buffers = lower([self], sample)
+        return self._eager_call(args, training)
+
+    def _symbolic_call(self, args: tuple[Any, ...], training: Any) -> Any:
+        """The symbolic output, and a node of the user's graph."""
+        if not self.takes_several:
+            where, (x, *_) = type(self).__name__, args
+            if not isinstance(x, KerasTensor):
+                raise TypeError(
+                    f"[{where}] the layer takes one tensor. Received: {x!r}. "
+                    "Try Concatenate()([a, b]) first."
+                )
+        self._build_for(args)
+        kwargs = {} if training is UNSAID else {"training": training}
+        out = inferred(self.run, args, {})
+        Node(self, args, kwargs, out)
+        return out
+
+    def _build_for(self, args: tuple[Any, ...]) -> None:
+        """Build the layer for these tensors, if it is not built."""
+        first = args[0]
+        if isinstance(first, (list, tuple)):
+            self._build([part.sample for part in leaves(first)])
+        elif isinstance(first, (Tensor, KerasTensor)):
+            self._build(first.sample)
+
+    takes_several = False
+    """Whether it is called with a list of inputs."""
+
+    def _eager_call(self, args: tuple[Any, ...], training: bool) -> Any:
+        """The output for arrays."""
+        from kurve.engines import State
+        from kurve.engines.reference import ReferenceProgram
+        from kurve.engines.reference.layers import STATISTICS
+
+        where, (first, *others) = type(self).__name__, args
+        several = self.takes_several and isinstance(first, (list, tuple))
+        parts = [*first, *others] if several else [first, *others]
+        arrays = [as_numbers(where, "x", part, np.float32) for part in parts]
+        for array in arrays:
+            if array.ndim < 2 and not self.has_formula:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis and at least one "
+                    f"more. Received: x.shape={array.shape}. Try x.reshape(-1, 1)."
+                )
+        samples = [a.shape[1:] for a in arrays]
+        if not self.has_formula:
+            samples = [check_shape(type(self), s) for s in samples]
+        self._build(samples[: len(first)] if several else samples[0])
+        graph = Graph(samples)
+        tensors = graph.inputs
+        if several:
+            tensors = [tensors[: len(first)], *tensors[len(first) :]]
+        out = self.run(*tensors, training=training)
+        plan = graph.finish(list(leaves(out)))
         state = State(
-            _gather(plan.params, params),
-            _gather(plan.buffers, buffers),
+            gathered(plan.params, graph.params),
+            gathered(plan.buffers, graph.buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
             0,
             rng.next_seed(),
         )
+        values, caches = ReferenceProgram(plan).forward(state, arrays, training)
         updates: dict[str, np.ndarray] = {}
-        for op in plan.ops:
-            y, cache = OPS[op.kind][0](op, y, state, training)
+        for op, cache in zip(plan.ops, caches, strict=True):
             if training and op.kind in STATISTICS:
-                values = STATISTICS[op.kind](op, cache, state)
-                updates |= {op.buffers[role].name: v for role, v in values.items()}
-        for variable in buffers:
+                moved = STATISTICS[op.kind](op, cache, state)
+                updates |= {op.buffers[role].name: v for role, v in moved.items()}
+        for variable in graph.buffers:
             if variable.name in updates:
                 variable.assign(updates[variable.name])
-        return y
+        results = iter([values[head.value] for head in plan.heads])
+        return replaced(out, lambda _: next(results))
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's call in a model."""
+        args = self._one_node("input").args
+        return args[0] if len(args) == 1 else list(args)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's call in a model."""
+        return self._one_node("output").outputs
+
+    def _one_node(self, what: str) -> Node:
+        stack = None if self._stack is None else self._stack()
+        if not self._inbound_nodes and stack is not None:
+            stack._symbolic(what)
+        if not self._inbound_nodes:
+            raise AttributeError(
+                f"[{type(self).__name__}] the layer {self.name!r} has no {what} yet, "
+                f"because no model has called it. Received: {self!r}. Try layer(x) "
+                "with x = Input(shape=...)."
+            )
+        return self._inbound_nodes[0]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def refuse_graphs(where: str, x: Any) -> None:
-    """Refuse layers in place of data, as in Keras's functional API."""
+def takes(call: Any, name: str) -> bool:
+    """Whether a function has an argument of that name."""
+    parameters = inspect.signature(call).parameters
+    return name in parameters or any(
+        p.kind is p.VAR_KEYWORD for p in parameters.values()
+    )
+
+
+def trials(samples: Any) -> Sequence[tuple[int, ...]]:
+    """Sizes to try for unknown axes; a single one if all are known."""
+    return TRIALS if None in leaves(samples) else TRIALS[:1]
+
+
+def known(samples: Any, sizes: Sequence[int]) -> Any:
+    """A shape, or several, with sizes in place of unknown ones."""
+    if isinstance(samples, list):
+        return [known(sample, sizes) for sample in samples]
+    spare = iter((*sizes, *sizes, *sizes))
+    return tuple(next(spare) if s is None else s for s in samples)
+
+
+def same_shape(one: Any, other: Any) -> bool:
+    """Whether two shapes agree where both are known."""
+    if isinstance(one, list) or isinstance(other, list) or other is None:
+        return bool(one == other)
+    return len(one) == len(other) and all(
+        a == b or a is None or b is None for a, b in zip(one, other, strict=True)
+    )
+
+
+def refuse_layers(where: str, x: Any) -> None:
+    """Refuse layers in place of data or of tensors."""
     parts = x if isinstance(x, (list, tuple)) else [x]
     if any(isinstance(part, Layer) for part in parts):
-        raise NotImplementedError(
-            f"[{where}] models as graphs of layers (the functional API) are not there "
-            f"yet; models are stacks. Received: {x!r} in the place of data. "
-            "Try Sequential([Input((1,)), Dense(64, 'relu'), Dense(1)])."
+        raise TypeError(
+            f"[{where}] a layer is called with an array or a symbolic tensor. "
+            f"Received: {x!r}, a layer. Try {where}(...)(Input(shape=(1,)))."
         )
 
 
 def lower(
-    layers: Sequence[Layer], input_shape: Shape, trainable: bool = True
-) -> tuple[Plan, list[Variable], list[Variable]]:
+    layers: Sequence[Any], input_shape: Shape, trainable: bool = True
+) -> tuple[Plan, list[Any], list[Any]]:
     """The plan of a stack of built layers, and the variables of its two flat vectors,
     in the order of `plan.params` and `plan.buffers`.
 
     Args:
         trainable: False freezes the weights of all layers.
     """
-    ops: list[Op] = []
-    vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
-    variables: dict[bool, list[Variable]] = {True: [], False: []}
-    shape = input_shape
-    for index, layer in enumerate(layers):
-        slots = {}
+
+    def chain(tensors: list[Tensor]) -> list[Tensor]:
+        for layer in layers:
+            tensors = [layer.run(*tensors)]
+        return tensors
+
+    graph = Graph([input_shape], streams=streams_of(layers))
+    place_all(graph, layers, trainable)
+    plan = graph.finish(chain(graph.inputs))
+    return plan, graph.params, graph.buffers
+
+
+def all_layers(layers: Iterable[Any]) -> list[Any]:
+    """The layers, with those of models in the place of these; each once."""
+    found: dict[int, Any] = {}
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        for part in [layer] if inner is None else all_layers(inner.layers):
+            found.setdefault(id(part), part)
+    return list(found.values())
+
+
+def streams_of(layers: Sequence[Any]) -> dict[int, int]:
+    """The number of each layer, by its id: the key of its random streams."""
+    return {id(layer): i for i, layer in enumerate(all_layers(layers))}
+
+
+def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
+    """Give all variables a place in the flat vectors, layer after layer."""
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            place_all(graph, inner.layers, trainable and inner.trainable)
+            continue
         for variable in layer.variables:
-            is_param = variable.role == "param"
-            placed = vectors[is_param]
-            penalty = variable.regularizer or L1L2()
-            slot = VariableSpec(
-                variable.name,
-                variable.shape,
-                aligned(placed[-1].end) if placed else 0,
-                trainable and layer.trainable,
-                penalty.l1,
-                penalty.l2,
-            )
-            placed.append(slot)
-            variables[is_param].append(variable)
-            slots[variable.name.rpartition("/")[2]] = slot
-        ops += layer.lower(shape, slots, index)
-        shape = layer.output_sample_shape(shape)
-    plan = Plan.stack(
-        input_shape, shape, tuple(ops), tuple(vectors[True]), tuple(vectors[False])
-    )
-    return plan, variables[True], variables[False]
+            graph.place(variable, trainable and layer.trainable)
 
 
 def assign_all(
@@ -538,15 +605,18 @@ def assign_all(
 
 
 def check_shape(cls: type, shape: Any) -> Shape:
-    """The shape of one sample as a tuple of positive integers."""
+    """The shape of one sample as a tuple of positive integers, None where a size is
+    unknown."""
     axes = (shape,) if is_integer(shape) else shape
-    if not isinstance(axes, (tuple, list)) or not axes or not all(map(is_count, axes)):
+    if not isinstance(axes, (tuple, list)) or not all(
+        axis is None or is_count(axis) for axis in axes
+    ):
         raise ValueError(
             f"[{cls.__name__}] the shape of one sample must be a tuple of positive "
             f"integers, without the batch axis. Received: {shape!r}. "
             "Try input_shape=(1,) for one feature."
         )
-    return tuple(int(a) for a in axes)
+    return tuple(None if a is None else int(a) for a in axes)  # type: ignore[misc]
 
 
 def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
@@ -585,7 +655,7 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _gather(slots: Sequence[VariableSpec], variables: Sequence[Variable]) -> np.ndarray:
+def gathered(slots: Sequence[VariableSpec], variables: Sequence[Any]) -> np.ndarray:
     """A flat vector with the values of the variables."""
     vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
     for slot, variable in zip(slots, variables, strict=True):

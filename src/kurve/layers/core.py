@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from kurve import activations
 from kurve.core.arguments import is_number
 from kurve.core.entries import entry
+from kurve.formulas.tensor import KerasTensor, Node
 from kurve.layers.base import (
     Layer,
     LayerArguments,
@@ -45,6 +46,11 @@ class InputLayer(Layer):
         self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
     ) -> None:
         super().__init__(input_shape=check_shape(type(self), shape), **common)
+        self.built_shape = self.given_input_shape
+        Node(self, (), {}, KerasTensor(self.shape, name=self.name))
+
+    def check_input(self, input_shape: Any) -> None:
+        """Any shape: the layer is not called."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -58,11 +64,12 @@ def Input(
     *,
     name: str | None = None,
     **unused: Unpack[UnusedInputArguments],
-) -> InputLayer:
-    """The shape of one sample, without the batch axis.
+) -> KerasTensor:
+    """A symbolic tensor: an input of a model.
 
     Args:
-        shape: positive integers.
+        shape: of one sample, without the batch axis: positive integers, or None for
+            a size that may differ from batch to batch.
         name: made from the class if None.
         unused: Keras's other arguments, with their defaults.
 
@@ -74,7 +81,8 @@ def Input(
         >>> model.output_shape
         (None, 1)
     """
-    return InputLayer(shape, name=name, **unused)
+    tensor: KerasTensor = InputLayer(shape, name=name, **unused).output
+    return tensor
 
 
 class Activation(Layer):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kurve import data
-from kurve.layers.base import refuse_graphs
+from kurve.layers.base import refuse_layers
 from kurve.plan import Shape
 from kurve.training.network import Network
 
@@ -97,7 +97,7 @@ def one_array(
     """
     if isinstance(value, (list, tuple)):
         return _part(where, argument, value, sample_shape, rows)
-    refuse_graphs(where, value)
+    refuse_layers(where, value)
     if isinstance(value, Mapping):
         names = ", ".join(map(repr, list(value)[:5]))
         raise TypeError(
@@ -138,7 +138,7 @@ def _part(
             f"{', '.join(map(str, shapes))}. Try numpy.concatenate({argument}) if they "
             "are rows of one table."
         )
-    refuse_graphs(where, value)
+    refuse_layers(where, value)
     return value
 
 

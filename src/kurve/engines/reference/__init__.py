@@ -43,7 +43,7 @@ class ReferenceProgram:
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
             xs, targets = self._rows(state, batches, step)
-            values, _ = self._forward(state, xs, training=False)
+            values, _ = self.forward(state, xs, training=False)
             loss, losses, _ = self._loss(state, targets, values)
             self._count(loss, losses, targets, values, totals)
 
@@ -56,7 +56,7 @@ class ReferenceProgram:
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]
-            values, _ = self._forward(state, row, training=False)
+            values, _ = self.forward(state, row, training=False)
             for out, head in zip(outs, heads, strict=True):
                 out[i : i + 1] = values[head.value]
         return outs[0] if len(outs) == 1 else tuple(outs)
@@ -81,7 +81,7 @@ class ReferenceProgram:
         rows = iter(jacobian)
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
-            values, caches = self._forward(state, row, training=False)
+            values, caches = self.forward(state, row, training=False)
             y[i] = values[head.value][0]
             for slope in np.eye(y[i].size, dtype=dtype):
                 dy = slope.reshape(1, *head.shape)
@@ -117,7 +117,7 @@ class ReferenceProgram:
             targets.append((None if y is None else y[rows].astype(dtype), w))
         return xs, [(y, w.astype(dtype)) for y, w in targets]
 
-    def _forward(
+    def forward(
         self, state: State, xs: Sequence[np.ndarray], training: bool
     ) -> tuple[list[np.ndarray], list[Cache]]:
         """All values, and what each op saves for the backward pass."""
@@ -164,7 +164,7 @@ class ReferenceProgram:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
-        values, caches = self._forward(state, xs, training=True)
+        values, caches = self.forward(state, xs, training=True)
         loss, losses, gradients = self._loss(state, targets, values)
         self._count(loss, losses, targets, values, totals)
         gradient = self._backward(state, gradients, caches)

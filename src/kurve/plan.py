@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
@@ -98,6 +99,7 @@ class Op:
     e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
     (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
 
+    attrs: each an `Attr` or a tuple of integers.
     inputs: numbers of the values that it reads: the plan's inputs are the first values,
         then comes the output of each op. Empty: the output of the op before.
     more_shapes: of the inputs behind the first, whose shape is in_shape.
@@ -109,7 +111,7 @@ class Op:
     out_shape: Shape
     params: Mapping[str, VariableSpec] = field(default_factory=dict)
     buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
-    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     tape: Tape | None = None
     inputs: tuple[int, ...] = ()
     more_shapes: tuple[Shape, ...] = ()

@@ -82,6 +82,11 @@ class Op:
                    moving_variance (C,)
     layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
     normalization  standardized together)?    standardized together)
+    reduce                                    mode, axis, count (of axes from there
+                                              on, which out_shape may keep as 1)
+    cumsum                                    axis, reverse (from each element on)
+    permute                                   axes (those of the input, in order)
+    slice, place                              starts, sizes, steps
     affine_image                              what, its ranges, fill_mode, fill_value,
                                               interpolation, stream
 
@@ -92,6 +97,11 @@ class Op:
     largest element, row by row) or "average" (padding does not count). The pad_* of
     conv_transpose are cropped from its full output, (H - 1) stride + (kernel - 1)
     dilation + 1; at the bottom and right a negative one adds zeros instead.
+
+    reduce's mode is "sum", "mean", "prod", "logsumexp", "max", "min" (the gradient goes
+    to the first) or "argmax" (the number of the first; no gradient). Element i of an
+    axis of a slice is x[start + i step], 0 <= i < size; `place` is its adjoint: there
+    its elements stand among zeros. Steps may be negative, axes of 1 be left out.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`

@@ -16,9 +16,10 @@ INLINE void for_units(const Reduction& p, int64_t first, int64_t count, Body&& b
 }
 
 INLINE float largest_or_nan(vf x) {
-  float m = x[0];
-  for (int i = 1; i < L; i++) m = x[i] > m || x[i] != x[i] ? x[i] : m;
-  return m;
+  for (int half = L / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++)
+      x[i] = x[i + half] > x[i] || x[i + half] != x[i + half] ? x[i + half] : x[i];
+  return x[0];
 }
 INLINE float product(vf x) {
   for (int half = L / 2; half > 0; half /= 2)

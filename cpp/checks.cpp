@@ -64,8 +64,6 @@ void check(const Description& d) {
     check_shape(op.out_shape, "the output of " + op.layer);
     for (const Shape& shape : op.more_shapes)
       check_shape(shape, "the input of " + op.layer);
-    if (op.in_shape.empty() || op.out_shape.empty())
-      refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
   }

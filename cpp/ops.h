@@ -20,7 +20,7 @@
 namespace kurve {
 
 using Shape = std::vector<int64_t>;
-using Attrs = std::map<std::string, std::variant<double, std::string>>;
+using Attrs = std::map<std::string, std::variant<double, std::string, Shape>>;
 
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
@@ -30,6 +30,8 @@ const std::string& text(const Attrs& attrs, const char* name);
 constexpr double max_integer = 1e9;
 int64_t integer(const Attrs& attrs, const char* name, int64_t min,
                 double max = max_integer);
+// Integers in [-2^31, 2^31), so many.
+const Shape& integers(const Attrs& attrs, const char* name, size_t count);
 
 // The plan asks for something that this engine does not have.
 struct Unsupported : std::runtime_error {
@@ -101,6 +103,8 @@ inline int64_t work_of(std::initializer_list<int64_t> sizes) {
 
 // The index of the variable in this role.
 int variable_index(const std::map<std::string, int>& roles, const char* role);
+// The last axis of one of its shapes; throws where that has none.
+int64_t last_axis(const OpSpec&, const Shape& shape);
 // Throws unless the output has the shape of the input.
 void check_same_shape(const OpSpec&);
 // Throws that the shapes of the op do not fit `what`.

@@ -27,10 +27,15 @@
 #define KURVE_OPTIMIZERS(KIND) \
   KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)
 
+// How elements are reduced; of a tie, min, max and argmax take the first.
+#define KURVE_REDUCTIONS(KIND) \
+  KIND(sum) KIND(mean) KIND(max) KIND(min) KIND(prod) KIND(logsumexp) KIND(argmax)
+
 #define KURVE_OPS(KIND) \
   KIND(dense) KIND(activation) KIND(softmax) KIND(map) KIND(concatenate) KIND(normalization) KIND(reshape) \
   KIND(conv) KIND(conv_transpose) KIND(pool) KIND(global_pool) \
   KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
+  KIND(reduce) KIND(cumsum) KIND(permute) KIND(slice) KIND(place) \
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image)
 // clang-format on
 
@@ -53,6 +58,7 @@ KURVE_KINDS(Activation, KURVE_ACTIVATIONS)
 KURVE_KINDS(LossKind, KURVE_LOSSES)
 KURVE_KINDS(MetricKind, KURVE_METRICS)
 KURVE_KINDS(OptimizerKind, KURVE_OPTIMIZERS)
+KURVE_KINDS(ReductionKind, KURVE_REDUCTIONS)
 
 #undef KURVE_KINDS
 #undef KURVE_NAME

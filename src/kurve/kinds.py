@@ -41,6 +41,11 @@ OPERATIONS: dict[str, OperationFacts] = {
     "reshape": OperationFacts(affine=True),
     "map": OperationFacts(),  # any formula
     "concatenate": OperationFacts(affine=True),
+    "reduce": OperationFacts(),  # affine if its mode is "sum" or "mean"
+    "cumsum": OperationFacts(affine=True),
+    "permute": OperationFacts(affine=True),
+    "slice": OperationFacts(affine=True),
+    "place": OperationFacts(affine=True),
     "pad": OperationFacts(affine=True),
     "upsample": OperationFacts(affine=True),
     "batch_normalization": OperationFacts(affine=True, updates_buffers=True),

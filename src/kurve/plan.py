@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
@@ -81,6 +82,11 @@ class Op:
                    moving_variance (C,)
     layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
     normalization  standardized together)?    standardized together)
+    reduce                                    mode, axis, count (of axes from there
+                                              on, which out_shape may keep as 1)
+    cumsum                                    axis, reverse (from each element on)
+    permute                                   axes (those of the input, in order)
+    slice, place                              starts, sizes, steps
     affine_image                              what, its ranges, fill_mode, fill_value,
                                               interpolation, stream
 
@@ -92,12 +98,18 @@ class Op:
     conv_transpose are cropped from its full output, (H - 1) stride + (kernel - 1)
     dilation + 1; at the bottom and right a negative one adds zeros instead.
 
+    reduce's mode is "sum", "mean", "prod", "logsumexp", "max", "min" (the gradient goes
+    to the first) or "argmax" (the number of the first; no gradient). Element i of an
+    axis of a slice is x[start + i step], 0 <= i < size; `place` is its adjoint: there
+    its elements stand among zeros. Steps may be negative, axes of 1 be left out.
+
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
     positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
     e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
     (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
 
+    attrs: each an `Attr` or a tuple of integers.
     inputs: numbers of the values that it reads: the plan's inputs are the first values,
         then comes the output of each op. Empty: the output of the op before.
     more_shapes: of the inputs behind the first, whose shape is in_shape.
@@ -109,7 +121,7 @@ class Op:
     out_shape: Shape
     params: Mapping[str, VariableSpec] = field(default_factory=dict)
     buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
-    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     tape: Tape | None = None
     inputs: tuple[int, ...] = ()
     more_shapes: tuple[Shape, ...] = ()

@@ -17,6 +17,8 @@ def is_linear(op: Op) -> bool:
     """Whether the operation is an affine map in prediction."""
     if op.kind in ("pool", "global_pool"):
         return op.attrs["mode"] == "average"
+    if op.kind == "reduce":
+        return op.attrs["mode"] in ("sum", "mean")
     return OPERATIONS[op.kind].affine and activation_of(op) == "linear"
 
 

@@ -110,11 +110,14 @@ def _job(job: Job) -> _core.Job:
     )
 
 
-def _attrs(spec: Spec | Op) -> dict[str, float | str]:
-    return {
-        name: value if isinstance(value, str) else float(value)
-        for name, value in spec.attrs.items()
-    }
+def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
+    return {name: _attr(value) for name, value in spec.attrs.items()}
+
+
+def _attr(value: Any) -> float | str | Sequence[int]:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, str) else float(value)
 
 
 def _variable(v: VariableSpec) -> _core.VariableSpec:

@@ -231,9 +231,11 @@ def test_every_operation_and_activation_is_known() -> None:
     from kurve.exchange import c_functions, c_ops
 
     assert {*c_functions.ACTIVATIONS, "linear"} == set(ACTIVATIONS)
-    assert set(c_ops.OPS) == set(OPS)
+    # What only formulas and volumes consist of is refused.
+    others = {"reduce", "cumsum", "permute", "slice", "place"}
+    assert set(c_ops.OPS) == set(OPS) - others
     pytest.importorskip("onnx")
     from kurve.exchange import onnx_graph, onnx_ops
 
     assert set(onnx_graph.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(onnx_ops.OPS) == set(OPS)
+    assert set(onnx_ops.OPS) == set(OPS) - others

@@ -7,6 +7,7 @@ gradients against finite differences.
 * `activations`: relu and the other nonlinear functions.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
+* `moving`, `reducing`: other places and sums of elements along axes.
 * `scaling`: standardization by batch and by sample.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
@@ -345,6 +346,7 @@ def _as_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flatten the axes between the batch and the outputs: y (R, O) or (R, 1) class
     numbers, prediction (R, O), and each row the weight of its sample (R,)."""
-    rows_p = prediction.reshape(-1, prediction.shape[-1])
+    outputs = prediction.shape[-1] if prediction.ndim > 1 else 1
+    rows_p = prediction.reshape(-1, outputs)
     rows_w = np.repeat(weights, len(rows_p) // len(weights))
     return y.reshape(len(rows_p), -1), rows_p, rows_w

@@ -17,8 +17,10 @@ from kurve.engines.reference import (
     images,
     joining,
     maps,
+    moving,
     padding,
     pooling,
+    reducing,
     scaling,
     transposed,
 )
@@ -207,6 +209,11 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "batch_normalization": (scaling.batch_forward, scaling.batch_backward),
     "layer_normalization": (scaling.layer_forward, scaling.layer_backward),
     "scale": (scaling.scale_forward, scaling.scale_backward),
+    "reduce": (reducing.reduce_forward, reducing.reduce_backward),
+    "cumsum": (reducing.cumsum_forward, reducing.cumsum_backward),
+    "permute": (moving.permute_forward, moving.permute_backward),
+    "slice": (moving.slice_forward, moving.slice_backward),
+    "place": (moving.place_forward, moving.place_backward),
     "affine_image": (images.forward, images.backward),
 }
 

@@ -20,6 +20,7 @@ FLOORS = (
     ("core", "errors", "scores", "config"),
     ("ops",),
     ("kinds", "plan"),
+    ("formulas",),
     ("engines",),
     (
         "layers",

@@ -188,7 +188,7 @@ def test_output_shapes_keep_the_batch_axis() -> None:
     assert Dense(8).compute_output_shape((1, 4)) == (1, 8)
     assert Dense(8).compute_output_shape((None, 4)) == (None, 8)
     assert layers.Flatten().compute_output_shape([7, 2, 3]) == (7, 6)
-    for wrong in ((), 4, "x", (1.5, 4), (-1, 4), (2,), (None, None)):
+    for wrong in ((), 4, "x", (1.5, 4), (-1, 4), (2,)):
         with pytest.raises(ValueError, match=r"^\[Dense\] the shape of "):
             Dense(8).compute_output_shape(wrong)
 

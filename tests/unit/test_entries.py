@@ -255,7 +255,6 @@ def test_a_missing_argument() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (kurve, "Model"),
         (layers, "LSTM"),
         (losses, "Poisson"),
         (metrics, "AUC"),
@@ -277,19 +276,6 @@ def test_the_nearest_name_of_a_module() -> None:
         _ = layers.Con2D
     with pytest.raises(AttributeError, match=r"Did you mean 'layers'\?"):
         _ = kurve.layer
-
-
-GRAPHS: dict[str, Callable[[], Any]] = {
-    "layer": lambda: layers.Dense(3)(Input((1,))),
-    "layer of two": lambda: layers.Dense(3)([Input((1,)), Input((1,))]),
-    "model": lambda: line()(Input((2,))),
-}
-
-
-@pytest.mark.parametrize("name", GRAPHS)
-def test_the_functional_api_is_refused_by_name(name: str) -> None:
-    with pytest.raises(NotImplementedError, match=r"functional API.*Try Sequential\("):
-        GRAPHS[name]()
 
 
 def test_two_letters_that_are_swapped() -> None:

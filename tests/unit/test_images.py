@@ -436,14 +436,6 @@ def test_members_of_an_ensemble_have_averages_of_their_own(engine: str) -> None:
     assert averages(model) == trained
 
 
-def test_a_layer_with_averages_alone_has_one_owner() -> None:
-    bare = BatchNormalization(center=False, scale=False)
-    first = Sequential([Input((3,)), bare, Dense(1)])
-    with pytest.raises(ValueError, match="is in another model already"):
-        Sequential([Input((3,)), bare, Dense(1)])
-    assert first.built
-
-
 def test_batch_normalization_by_hand() -> None:
     """One step of a model whose update is 0: the averages are those of the formula."""
     x = np.random.default_rng(2).normal(3.0, 2.0, (40, 5, 2)).astype(np.float32)

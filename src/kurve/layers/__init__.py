@@ -22,6 +22,22 @@ from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
 from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.merging import Add as Add
+from kurve.layers.merging import Average as Average
+from kurve.layers.merging import Concatenate as Concatenate
+from kurve.layers.merging import Dot as Dot
+from kurve.layers.merging import Maximum as Maximum
+from kurve.layers.merging import Minimum as Minimum
+from kurve.layers.merging import Multiply as Multiply
+from kurve.layers.merging import Subtract as Subtract
+from kurve.layers.merging import add as add
+from kurve.layers.merging import average as average
+from kurve.layers.merging import concatenate as concatenate
+from kurve.layers.merging import dot as dot
+from kurve.layers.merging import maximum as maximum
+from kurve.layers.merging import minimum as minimum
+from kurve.layers.merging import multiply as multiply
+from kurve.layers.merging import subtract as subtract
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
@@ -54,45 +70,12 @@ GlobalAvgPool2D = GlobalAveragePooling2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in [
-        Dense,
-        Activation,
-        Dropout,
-        Normalization,
-        FourierFeatures,
-        Conv1D,
-        Conv2D,
-        DepthwiseConv1D,
-        DepthwiseConv2D,
-        SeparableConv1D,
-        SeparableConv2D,
-        MaxPooling1D,
-        MaxPooling2D,
-        AveragePooling1D,
-        AveragePooling2D,
-        GlobalMaxPooling1D,
-        GlobalMaxPooling2D,
-        GlobalAveragePooling1D,
-        GlobalAveragePooling2D,
-        Conv1DTranspose,
-        Conv2DTranspose,
-        Flatten,
-        Reshape,
-        ZeroPadding1D,
-        ZeroPadding2D,
-        UpSampling1D,
-        UpSampling2D,
-        BatchNormalization,
-        LayerNormalization,
-        Rescaling,
-        GaussianNoise,
-        SpatialDropout1D,
-        SpatialDropout2D,
-        RandomTranslation,
-        RandomRotation,
-        RandomFlip,
-    ]
+    for cls in list(globals().values())
+    if isinstance(cls, type)
+    and issubclass(cls, Layer)
+    and cls not in (Layer, InputLayer)
 }
+"""The layers by name: those that files may hold."""
 
 
 def serialize(layer: Layer) -> dict[str, _Any]:

@@ -200,10 +200,12 @@ class Layer(Entrance):
         """Whether it is written as a formula, `call`."""
         return type(self).call is not Layer.call
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def call(self, x: Any, **kwargs: Any) -> Any:
         """The formula of the layer, in functions of `kurve.ops`: a subclass may have
         one in place of `lower`."""
-        raise NotImplementedError
+        graph = graph_of(x)
+        assert graph is not None
+        return graph.lowered(self, graph.as_tensor(x))
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for tensors of a plan under construction, to which the layer's
@@ -211,8 +213,7 @@ class Layer(Entrance):
         graph = graph_of(args, kwargs)
         assert graph is not None
         if not self.has_formula:
-            (x,) = args
-            return graph.lowered(self, graph.as_tensor(x))
+            return self.call(*args)
         if not takes(self.call, "training"):
             kwargs.pop("training", None)
         with graph.within(self):
@@ -405,6 +406,9 @@ class Layer(Entrance):
             self._build([part.sample for part in leaves(first)])
         elif isinstance(first, (Tensor, KerasTensor)):
             self._build(first.sample)
+
+    takes_scalars = False
+    """Whether a sample may be a single number, of shape ()."""
 
     takes_several = False
     """Whether it is called with a list of inputs."""
@@ -608,8 +612,10 @@ def check_shape(cls: type, shape: Any) -> Shape:
     """The shape of one sample as a tuple of positive integers, None where a size is
     unknown."""
     axes = (shape,) if is_integer(shape) else shape
-    if not isinstance(axes, (tuple, list)) or not all(
-        axis is None or is_count(axis) for axis in axes
+    if (
+        not isinstance(axes, (tuple, list))
+        or not (axes or getattr(cls, "takes_scalars", False))
+        or not all(axis is None or is_count(axis) for axis in axes)
     ):
         raise ValueError(
             f"[{cls.__name__}] the shape of one sample must be a tuple of positive "

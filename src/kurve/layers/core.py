@@ -42,6 +42,8 @@ class InputLayer(Layer):
     `Input` makes one.
     """
 
+    takes_scalars = True
+
     def __init__(
         self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
     ) -> None:

@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kurve import layers as layer_classes
 from kurve.core import registry, rng
 from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
@@ -23,6 +22,7 @@ from kurve.layers.base import (
     check_shape,
 )
 from kurve.layers.core import InputLayer
+from kurve.models.configs import deserialize_operation, serialize_operation
 from kurve.models.model import Model
 from kurve.plan import Shape
 from kurve.training.network import Network
@@ -61,7 +61,9 @@ class Sequential(Model):
         trainable: bool = True,
         name: str | None = None,
     ) -> None:
-        if layers is not None and not isinstance(layers, Iterable):
+        if not (layers is None or isinstance(layers, Iterable)) or isinstance(
+            layers, KerasTensor
+        ):
             raise WrongKindError(
                 "[Sequential] layers must be a list. "
                 f"Received: {layers!r}. Try Sequential([Input(shape=(1,)), Dense(1)])."
@@ -222,7 +224,7 @@ class Sequential(Model):
             **({} if network.trainable else {"trainable": False}),
             "name": self.name,
             "input_shape": None if shape is None else list(shape),
-            "layers": [layer_classes.serialize(layer) for layer in network.layers],
+            "layers": [serialize_operation(layer) for layer in network.layers],
         }
 
     @classmethod
@@ -237,7 +239,7 @@ class Sequential(Model):
             custom_objects: custom classes by name.
         """
         with registry.custom_objects(custom_objects):
-            layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
+            layers = [deserialize_operation(entry) for entry in config["layers"]]
         model = cls(name=config["name"], trainable=config.get("trainable", True))
         model._put(config["input_shape"], layers)
         return model

@@ -605,10 +605,20 @@ def _reduced(
         out = x.sample[:first] + x.sample[first + count :]
         attrs: dict[str, Any] = {"mode": mode, "axis": first, "count": count}
         result = graph.op("reduce", [x], out, attrs=attrs, dtype=dtype)
-    if over_batch:
+    if over_batch and mode == "min":
+        flipped = elementwise("neg", result)
+        largest = graph.op(
+            "batch_reduce",
+            [flipped],
+            result.sample,
+            attrs={"mode": "max"},
+            batched=False,
+        )
+        result = elementwise("neg", largest)
+    elif over_batch:
         if mode not in ("mean", "sum", "max"):
             raise NotImplementedError(
-                f"[{mode}] only sums, means and maxima are taken over the batch axis. "
+                f"[{mode}] only sums, means, maxima and minima are taken over the batch axis. "
                 f"Received: a tensor of shape {x.shape}. Try one of the other axes."
             )
         result = graph.op(

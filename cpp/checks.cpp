@@ -49,10 +49,20 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
       refuse("the " + role + " of " + op.layer, "be one of its variables.");
 }
 
+// Whether samples without axes, single numbers, are refused.
+bool needs_axes(const std::string& kind) {
+  static const char* const takes_numbers[] = {
+      "map",  "reshape",  "activation",   "reduce", "permute", "slice",
+      "place", "variable", "batch_reduce", "random", "embedding"};
+  return std::find(std::begin(takes_numbers), std::end(takes_numbers), kind) ==
+         std::end(takes_numbers);
+}
+
 }  // namespace
 
 void check(const Description& d) {
   for (const Shape& shape : d.inputs) check_shape(shape, "an input");
+  for (const Shape& shape : d.targets) check_shape(shape, "a target");
   for (const Head& head : d.heads) {
     check_shape(head.shape, "an output");
     if (!(head.weight - head.weight == 0)) refuse("the weight of a loss", "be finite.");
@@ -64,6 +74,8 @@ void check(const Description& d) {
     check_shape(op.out_shape, "the output of " + op.layer);
     for (const Shape& shape : op.more_shapes)
       check_shape(shape, "the input of " + op.layer);
+    if ((op.in_shape.empty() || op.out_shape.empty()) && needs_axes(op.kind))
+      refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
   }

@@ -76,11 +76,14 @@ bool among_largest(const float* x, int64_t n, int64_t label, int64_t k) {
 
 Objective::Objective(const Shape& output_shape, const Spec* loss,
                      const std::vector<MetricSpec>& metrics,
-                     const std::vector<VariableSpec>& params)
+                     const std::vector<VariableSpec>& params, int64_t loss_values)
     : O_(output_shape.empty() ? 1 : output_shape.back()) {
   rows_ = product_of(output_shape) / O_;
   width_ = O_;
-  if (loss) {
+  if (loss && loss->kind == "rows") {
+    has_loss_ = true;
+    loss_values_ = loss_values;
+  } else if (loss) {
     if (!read_loss(*loss, loss_)) throw Unsupported("loss", loss->kind);
     has_loss_ = true;
     use_targets(targets_of(loss_, O_), loss->kind);
@@ -167,17 +170,18 @@ void Objective::row_losses(const Kernels& kernels, const Loss& loss, const Outpu
 }
 
 // Four chains, so that one addition need not wait for the last.
-Objective::Sum Objective::sum(const Outputs& o, const double* values,
-                              bool weighted) const {
+template <class T>
+Objective::Sum Objective::sum(const Outputs& o, const T* values, int64_t rows,
+                              bool weighted) {
   double s[4] = {}, w[4] = {};
-  int64_t R = o.batch * rows_;
+  int64_t R = o.batch * rows;
   if (!weighted || !o.weights) {
-    for (int64_t r = 0; r < R; r++) s[r % 4] += values[r];
+    for (int64_t r = 0; r < R; r++) s[r % 4] += double(values[r]);
     w[0] = double(R);
   } else {
     for (int64_t i = 0, r = 0; i < o.batch; i++)
-      for (int64_t k = 0; k < rows_; k++, r++) {
-        s[r % 4] += double(o.weights[i]) * values[r];
+      for (int64_t k = 0; k < rows; k++, r++) {
+        s[r % 4] += double(o.weights[i]) * double(values[r]);
         w[r % 4] += double(o.weights[i]);
       }
   }
@@ -186,8 +190,21 @@ Objective::Sum Objective::sum(const Outputs& o, const double* values,
 
 double Objective::loss(const Kernels& kernels, const Outputs& o, const Scratch& scratch,
                        float* dp) const {
+  if (loss_values_) return mean_of_rows(o, dp);
   row_losses(kernels, loss_, o, scratch, dp);
-  return sum(o, scratch.rows, true).value / double(o.batch * rows_);
+  return sum(o, scratch.rows, rows_, true).value / double(o.batch * rows_);
+}
+
+// Where o.p holds the loss of each row.
+double Objective::mean_of_rows(const Outputs& o, float* dp) const {
+  double count = double(o.batch * loss_values_);
+  if (dp) {
+    float factor = 1.0f / float(count);
+    for (int64_t b = 0; b < o.batch; b++)
+      std::fill_n(dp + b * loss_values_, loss_values_,
+                  o.weights ? o.weights[b] * factor : factor);
+  }
+  return sum(o, o.p, loss_values_, true).value / count;
 }
 
 double Objective::penalties(const Kernels& kernels, const float* params,
@@ -215,7 +232,7 @@ void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
     } else {
       row_accuracies(metric, o, scratch.rows);
     }
-    Sum s = sum(o, scratch.rows, metric.weighted);
+    Sum s = sum(o, scratch.rows, rows_, metric.weighted);
     totals[0] += s.value;
     totals[1] += s.weight;
     totals += 2;

@@ -34,11 +34,13 @@ struct Scratch {
 
 class Objective {
  public:
+  // The loss "rows" reads `loss_values` numbers per sample, each the loss of a row.
   Objective(const Shape& output_shape, const Spec* loss,
             const std::vector<MetricSpec>& metrics,
-            const std::vector<VariableSpec>& params);
+            const std::vector<VariableSpec>& params, int64_t loss_values);
 
   bool has_loss() const { return has_loss_; }
+  bool uses_target() const { return targets_known_; }
   int64_t target_size() const { return rows_ * width_; }  // per sample
   int64_t rows(int64_t batch) const { return batch * rows_; }
   int64_t totals_size() const { return totals_size_; }
@@ -72,7 +74,9 @@ class Objective {
   static Metric read_metric(const MetricSpec&);
   template <class Body>
   void in_pieces(int64_t batch, Body&& body) const;
-  Sum sum(const Outputs&, const double* values, bool weighted) const;
+  template <class T>
+  static Sum sum(const Outputs&, const T* values, int64_t rows, bool weighted);
+  double mean_of_rows(const Outputs&, float* dp) const;
   void row_losses(const Kernels&, const Loss&, const Outputs&, const Scratch&,
                   float* dp) const;
   void row_accuracies(const Metric&, const Outputs&, double* values) const;
@@ -82,6 +86,7 @@ class Objective {
   int64_t rows_, O_, totals_size_ = 2;
   int64_t width_;  // targets of a row: O; 1 where classes are numbers
   bool has_loss_ = false, targets_known_ = false;
+  int64_t loss_values_ = 0;  // per sample of the loss "rows"
   Loss loss_{};
   std::vector<Metric> metrics_;
   struct Penalty {

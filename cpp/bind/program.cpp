@@ -160,13 +160,15 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
   interruptible([&] { program.test(view, data, totals.data()); });
 }
 
-constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
+constexpr const char *wrong_shape = "x must have the shape (n, *input_shape).",
+                     *only_trains = "a plan whose ops compute a loss cannot predict.";
 
 // Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const std::vector<Samples>& x,
              const std::vector<Array<float>>& y) {
   check_sizes(program, params, buffers);
+  expect(program.predicts(), only_trains);
   State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
   int64_t n = 0;
   std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
@@ -185,6 +187,7 @@ void predict_one(const Program& program, const Vector<float>& params,
                  const Vector<float>& buffers, const Samples& x,
                  const Array<float>& y) {
   check_sizes(program, params, buffers);
+  expect(program.predicts(), only_trains);
   expect(program.inputs() == 1 && program.heads() == 1,
          "there must be an array for each input and output.");
   State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
@@ -205,6 +208,7 @@ void predict_one(const Program& program, const Vector<float>& params,
 void jacobian(const Program& program, const StateArrays& arrays,
               const std::vector<Samples>& x, Array<float> y, Matrix<float> out) {
   State view = arrays.view(program, 0, 0);
+  expect(program.predicts(), only_trains);
   expect(program.heads() == 1, "a jacobian needs a plan with one output.");
   int64_t n = 0, outputs = program.output_size();
   std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
@@ -285,11 +289,13 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](Head* self, int value, Shape shape, const Spec* loss,
-             std::vector<MetricSpec> metrics, double weight) {
-            new (self) Head{value, std::move(shape), loss, std::move(metrics), weight};
+             std::vector<MetricSpec> metrics, double weight, int rows) {
+            new (self)
+                Head{value, std::move(shape), loss, std::move(metrics), weight, rows};
           },
           nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
-          nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"));
+          nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"),
+          nb::arg("rows") = -1);
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),
@@ -309,12 +315,15 @@ void register_program(nb::module_& m) {
           "__init__",
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
-             std::vector<Head> heads, const Spec* optimizer) {
+             std::vector<Head> heads, const Spec* optimizer,
+             std::vector<Shape> targets) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
-                                std::move(buffers), std::move(heads), optimizer});
+                                std::move(buffers), std::move(heads), optimizer,
+                                std::move(targets)});
           },
           nb::arg("inputs"), nb::arg("ops"), nb::arg("params"), nb::arg("buffers"),
-          nb::arg("heads"), nb::arg("optimizer").none())
+          nb::arg("heads"), nb::arg("optimizer").none(),
+          nb::arg("targets") = std::vector<Shape>{})
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),

@@ -18,12 +18,14 @@ class OperationFacts(NamedTuple):
                      axis
     training_only:   random in training, the identity in prediction
     updates_buffers: a step of training updates its buffers, unless they are frozen
+    mixes_rows:      a sample's output depends on the whole batch, in prediction too
     """
 
     affine: bool = False
     activated: bool = False
     training_only: bool = False
     updates_buffers: bool = False
+    mixes_rows: bool = False
 
 
 OPERATIONS: dict[str, OperationFacts] = {

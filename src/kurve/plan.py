@@ -111,7 +111,8 @@ class Op:
 
     attrs: each an `Attr` or a tuple of integers.
     inputs: numbers of the values that it reads: the plan's inputs are the first values,
-        then comes the output of each op. Empty: the output of the op before.
+        then come its targets, then the output of each op. Empty: the output of the op
+        before.
     more_shapes: of the inputs behind the first, whose shape is in_shape.
     """
 
@@ -154,6 +155,9 @@ class Head:
 
     value: its number, see `Op.inputs`; an op of its own computes each head
     weight: of its loss in the sum of all
+    rows: of the loss "rows", the value whose elements are the loss of each row; ops
+        compute it, from any values. The loss of a batch is the sum of weight x element,
+        divided by the number of elements; a weight is that of a sample.
     """
 
     value: int
@@ -161,6 +165,12 @@ class Head:
     loss: Spec | None = None
     metrics: tuple[MetricSpec, ...] = ()
     weight: float = 1.0
+    rows: int | None = None
+
+    @property
+    def loss_value(self) -> int:
+        """The value that the loss is computed from."""
+        return self.value if self.rows is None else self.rows
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,8 @@ class Plan:
     computes one; a stack is the case where op i reads value i and computes value i + 1.
 
     inputs: shapes of the values that come from outside, of one sample
+    targets: shapes of each head's y, where ops read them too; empty where only fused
+        losses and metrics do
     """
 
     inputs: tuple[Shape, ...]
@@ -178,6 +190,27 @@ class Plan:
     buffers: tuple[VariableSpec, ...]
     heads: tuple[Head, ...]
     optimizer: Spec | None = None
+    targets: tuple[Shape, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.targets and len(self.targets) != len(self.heads):
+            raise ValueError(
+                "[plan] there must be a target for each head, or none. "
+                f"Received: {len(self.targets)} for {len(self.heads)} heads."
+            )
+        last = self.given + len(self.ops)
+        for head in self.heads:
+            by_ops = head.loss is not None and head.loss.kind == "rows"
+            if by_ops != (head.rows is not None):
+                raise ValueError(
+                    "[plan] the loss 'rows', and no other, must name the value of its "
+                    f"rows. Received: loss={head.loss}, rows={head.rows}."
+                )
+            if head.rows is not None and not self.given <= head.rows < last:
+                raise ValueError(
+                    "[plan] an op must compute the rows of a loss. "
+                    f"Received: rows={head.rows}."
+                )
 
     @classmethod
     def stack(
@@ -199,14 +232,19 @@ class Plan:
         """The values that an op reads."""
         if self.ops[index].inputs:
             return self.ops[index].inputs
-        return (len(self.inputs) + index - 1 if index else 0,)
+        return (self.given + index - 1 if index else 0,)
+
+    @property
+    def given(self) -> int:
+        """Number of values that come from outside: the inputs and the targets."""
+        return len(self.inputs) + len(self.targets)
 
     @property
     def is_stack(self) -> bool:
         """Whether each op reads the output of the one before, and nothing else."""
         return (
-            len(self.inputs) == len(self.heads) == 1
-            and self.heads[0].value == len(self.ops)
+            self.given == len(self.heads) == 1
+            and self.heads[0].value == self.heads[0].loss_value == len(self.ops)
             and all(self.reads(i) == (i,) for i in range(len(self.ops)))
         )
 
@@ -237,28 +275,72 @@ class Plan:
         optimizer: Spec | None = None,
     ) -> Plan:
         """The same plan of one output with another loss, metrics and optimizer."""
-        (head,) = self.heads
+        plan = self.predicting()
+        (head,) = plan.heads
         head = replace(head, loss=loss, metrics=metrics)
-        return replace(self, heads=(head,), optimizer=optimizer)
+        return replace(plan, heads=(head,), optimizer=optimizer)
+
+    def predicting(self) -> Plan:
+        """The plan that predicts: this one, or, where ops compute a loss, one of the
+        ops that lead to the heads' values, without losses, metrics and optimizer.
+
+        Raises:
+            ValueError: a head's value depends on a target or on other samples.
+        """
+        mixes = any(OPERATIONS[op.kind].mixes_rows for op in self.ops)
+        if not (self.targets or mixes or any(h.rows is not None for h in self.heads)):
+            return self
+        needed = {head.value for head in self.heads}
+        for i in reversed(range(len(self.ops))):
+            if self.given + i not in needed:
+                continue
+            needed.update(self.reads(i))
+            if OPERATIONS[self.ops[i].kind].mixes_rows:
+                raise ValueError(
+                    "[plan] outputs must depend on their own sample only. "
+                    f"Received: {self.ops[i].layer!r}, which {self.ops[i].kind!r} "
+                    "makes depend on the whole batch. Try it in a loss."
+                )
+        if needed.intersection(range(len(self.inputs), self.given)):
+            raise ValueError(
+                "[plan] outputs must not depend on targets, which a prediction lacks. "
+                "Received: an output that does. Try an input in place of the target."
+            )
+        place = {v: v for v in range(len(self.inputs))}
+        ops: list[Op] = []
+        for i in range(len(self.ops)):
+            if self.given + i in needed:
+                place[self.given + i] = len(self.inputs) + len(ops)
+                reads = tuple(place[v] for v in self.reads(i))
+                ops.append(replace(self.ops[i], inputs=reads))
+        heads = tuple(Head(place[head.value], head.shape) for head in self.heads)
+        return replace(self, ops=tuple(ops), heads=heads, optimizer=None, targets=())
 
     def deterministic(self) -> Plan:
         """The same without randomness: ops that act only in training are left out, and
         batch normalization uses its moving averages."""
         ops: list[Op] = []
-        place = list(range(len(self.inputs)))  # of each value, in the new plan
+        place = list(range(self.given))  # of each value, in the new plan
         for i, op in enumerate(self.ops):
             reads = tuple(place[v] for v in self.reads(i))
-            computed = reads[0] >= len(self.inputs)
-            is_head = any(h.value == len(place) for h in self.heads)
+            computed = reads[0] >= self.given
+            is_head = any(len(place) in (h.value, h.loss_value) for h in self.heads)
             facts = OPERATIONS[op.kind]
             if facts.training_only and (computed or not is_head):
                 place.append(reads[0])
                 continue
             if facts.updates_buffers:
                 op = replace(op, attrs={**op.attrs, "frozen": True})
-            place.append(len(self.inputs) + len(ops))
+            place.append(self.given + len(ops))
             ops.append(replace(op, inputs=reads))
-        heads = tuple(replace(head, value=place[head.value]) for head in self.heads)
+        heads = tuple(
+            replace(
+                head,
+                value=place[head.value],
+                rows=None if head.rows is None else place[head.rows],
+            )
+            for head in self.heads
+        )
         return replace(self, ops=tuple(ops), heads=heads)
 
     def part(self, first: int, last: int) -> Plan:

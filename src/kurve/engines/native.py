@@ -28,16 +28,9 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _core.Program(
-            [list(shape) for shape in plan.inputs],
-            [_op(op, plan) for op in plan.ops],
-            [_variable(variable) for variable in plan.params],
-            [_variable(variable) for variable in plan.buffers],
-            [_head(head) for head in plan.heads],
-            None
-            if plan.optimizer is None
-            else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
-        )
+        self._core = _program(plan)
+        predicting = plan.predicting()
+        self._predictor = self._core if predicting is plan else _program(predicting)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
@@ -48,10 +41,10 @@ class NativeProgram:
         if isinstance(x, tuple) or len(self.plan.heads) > 1:
             xs = x if isinstance(x, tuple) else (x,)
             ys = [np.empty((len(xs[0]), *h.shape), FLOAT32) for h in self.plan.heads]
-            self._core.predict(_floats(state.params), state.buffers, list(xs), ys)
+            self._predictor.predict(_floats(state.params), state.buffers, list(xs), ys)
             return ys[0] if len(ys) == 1 else tuple(ys)
         y = np.empty((len(x), *self._output_shape), FLOAT32)
-        self._core.predict_one(_floats(state.params), state.buffers, x, y)
+        self._predictor.predict_one(_floats(state.params), state.buffers, x, y)
         return y
 
     def gradient(
@@ -67,7 +60,7 @@ class NativeProgram:
         xs = x if isinstance(x, tuple) else (x,)
         y = np.empty((len(xs[0]), *self.plan.output_shape), np.float32)
         jacobian = np.empty((y.size, self.plan.params_size), np.float32)
-        self._core.jacobian(_state(state), list(xs), y, jacobian)
+        self._predictor.jacobian(_state(state), list(xs), y, jacobian)
         return y, jacobian
 
 
@@ -107,6 +100,20 @@ def _job(job: Job) -> _core.Job:
         job.first,
         job.last,
         job.totals,
+    )
+
+
+def _program(plan: Plan) -> _core.Program:
+    return _core.Program(
+        [list(shape) for shape in plan.inputs],
+        [_op(op, plan) for op in plan.ops],
+        [_variable(variable) for variable in plan.params],
+        [_variable(variable) for variable in plan.buffers],
+        [_head(head) for head in plan.heads],
+        None
+        if plan.optimizer is None
+        else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+        [list(shape) for shape in plan.targets],
     )
 
 
@@ -153,7 +160,8 @@ def _head(head: Head) -> _core.Head:
         _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
         for metric in head.metrics
     ]
-    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight)
+    rows = -1 if head.rows is None else head.rows
+    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight, rows)
 
 
 def _tape(tape: Tape) -> _core.Tape:

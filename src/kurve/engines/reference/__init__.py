@@ -31,7 +31,7 @@ from kurve.errors import NonFiniteError
 from kurve.plan import Plan, VariableSpec
 
 Target = tuple[np.ndarray | None, np.ndarray]
-"""Of a head: y, None where it has neither loss nor metrics, and samples' weights."""
+"""Of a head: y, None where nothing reads it, and samples' weights."""
 
 
 class ReferenceProgram:
@@ -39,17 +39,22 @@ class ReferenceProgram:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        predicting = plan.predicting()
+        self._predictor = self if predicting is plan else ReferenceProgram(predicting)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
             xs, targets = self._rows(state, batches, step)
-            values, _ = self.forward(state, xs, training=False)
+            given = self._given(xs, targets)
+            values, _ = self.forward(state, given, training=False)
             loss, losses, _ = self._loss(state, targets, values)
             self._count(loss, losses, targets, values, totals)
 
     @np.errstate(all="ignore")
     def predict(self, state: State, x: Any) -> Any:
+        if self._predictor is not self:
+            return self._predictor.predict(state, x)
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
         dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
@@ -72,6 +77,8 @@ class ReferenceProgram:
 
     @np.errstate(all="ignore")
     def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self._predictor is not self:
+            return self._predictor.jacobian(state, x)
         # The chain rule from one output of one sample back to every variable, again
         # and again: the slope at that output is 1, at the others 0.
         dtype = state.params.dtype
@@ -118,11 +125,19 @@ class ReferenceProgram:
             targets.append((None if y is None else y[rows].astype(dtype), w))
         return xs, [(y, w.astype(dtype)) for y, w in targets]
 
+    def _given(self, xs: list[np.ndarray], targets: list[Target]) -> list[np.ndarray]:
+        """The values that come from outside; NaN for a target that is not there."""
+        n, given = len(xs[0]), list(xs)
+        for shape, (y, _) in zip(self.plan.targets, targets, strict=False):
+            y = np.full((n, *shape), np.nan, xs[0].dtype) if y is None else y
+            given.append(y.reshape(n, *shape))
+        return given
+
     def forward(
-        self, state: State, xs: Sequence[np.ndarray], training: bool
+        self, state: State, given: Sequence[np.ndarray], training: bool
     ) -> tuple[list[np.ndarray], list[Cache]]:
         """All values, and what each op saves for the backward pass."""
-        values, caches = list(xs), []
+        values, caches = list(given), []
         for i, op in enumerate(self.plan.ops):
             read = [values[v] for v in self.plan.reads(i)]
             if op.kind in OPS:
@@ -137,20 +152,26 @@ class ReferenceProgram:
         self, state: State, targets: list[Target], values: list[np.ndarray]
     ) -> tuple[float, list[float], dict[int, np.ndarray]]:
         """Loss of a batch, weighted and with penalties; the loss of each head; and the
-        gradient of the first with respect to the heads' values."""
-        loss, losses, gradients = 0.0, [], {}
+        gradient of the first with respect to the values that losses read."""
+        loss, losses = 0.0, []
+        gradients: dict[int, np.ndarray] = {}
         for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
-            if head.loss is None or y is None:
+            if head.loss is None or (y is None and head.rows is None):
                 losses.append(0.0)
                 continue
-            prediction = values[head.value]
-            rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
-            rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
+            prediction = values[head.loss_value]
+            if y is None or head.rows is not None:
+                rows = prediction.ravel()
+                rows_w = np.repeat(weights, len(rows) // len(weights))
+                slope = np.ones((len(rows), 1), prediction.dtype)
+            else:
+                rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
+                rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
             losses.append(float(np.sum(rows_w * rows, dtype=np.float64) / len(rows)))
             loss += head.weight * losses[-1]
             slope = head.weight * slope * rows_w[:, None] / len(rows)
             dy = slope.astype(prediction.dtype).reshape(prediction.shape)
-            gradients[head.value] = dy
+            gradients[head.loss_value] = gradients.get(head.loss_value, 0.0) + dy
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             if slot.l1:
@@ -165,7 +186,7 @@ class ReferenceProgram:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
-        values, caches = self.forward(state, xs, training=True)
+        values, caches = self.forward(state, self._given(xs, targets), training=True)
         loss, losses, gradients = self._loss(state, targets, values)
         self._count(loss, losses, targets, values, totals)
         gradient = self._backward(state, gradients, caches)
@@ -177,9 +198,10 @@ class ReferenceProgram:
     def _backward(
         self, state: State, gradients: dict[int, np.ndarray], caches: list[Cache]
     ) -> np.ndarray:
-        """From the gradients of the heads' values to that of every trainable variable
-        (P,). Where a value is read twice, or a variable used twice, gradients add."""
-        gradients, first = dict(gradients), len(self.plan.inputs)
+        """From the gradients of the values that losses read to that of every trainable
+        variable (P,). Where a value is read twice, or a variable used twice, gradients
+        add."""
+        gradients, first = dict(gradients), self.plan.given
         gradient = np.zeros_like(state.params)
         for i in reversed(range(len(self.plan.ops))):
             op, cache = self.plan.ops[i], caches[i]
@@ -319,7 +341,8 @@ class ReferenceEngine:
         used: list[tuple[str, str, Container[str]]] = []
         ops = {**OPS, **OPS_OF_SEVERAL}
         used += [("layer", op.kind, ops) for op in plan.ops]
-        used += [("loss", h.loss.kind, LOSSES) for h in plan.heads if h.loss]
+        fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
+        used += [("loss", loss.kind, LOSSES) for loss in fused]
         used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
         used += [("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o]
         for what, kind, known in used:

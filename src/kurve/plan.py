@@ -275,7 +275,8 @@ class Plan:
         optimizer: Spec | None = None,
     ) -> Plan:
         """The same plan of one output with another loss, metrics and optimizer."""
-        plan = self.predicting()
+        by_ops = loss is not None and loss.kind == "rows"
+        plan = self if by_ops else self.predicting()
         (head,) = plan.heads
         head = replace(head, loss=loss, metrics=metrics)
         return replace(plan, heads=(head,), optimizer=optimizer)

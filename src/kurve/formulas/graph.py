@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from kurve.formulas.operators import Symbolic
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, Tape
-from kurve.plan import Attr, Head, Op, Plan, Shape, VariableSpec, aligned
+from kurve.plan import Attr, Head, Op, Plan, Shape, Spec, VariableSpec, aligned
 
 MOST_INPUTS = 16
 """Of one tape, variables included."""
@@ -330,16 +331,26 @@ class Graph:
 
     # ---------------------------------------------------------------- the plan
 
-    def finish(self, outputs: Sequence[Tensor]) -> Plan:
-        """The plan that computes these values."""
+    def finish(
+        self, outputs: Sequence[Tensor], rows: Sequence[Tensor | None] = ()
+    ) -> Plan:
+        """The plan that computes these values.
+
+        Args:
+            rows: of each output, the values of its loss, if operations compute it.
+        """
         outside = len(self.input_shapes) + len(self.target_shapes)
         seen: set[int] = set()
         heads = []
-        for tensor in outputs:
+        for tensor, loss in zip_longest(outputs, rows):
             if self.ops and (tensor.index < outside or tensor.index in seen):
                 tensor = self.op("reshape", [tensor], tensor.sample)
             seen.add(tensor.index)
-            heads.append(Head(tensor.index, tensor.sample))
+            head = Head(tensor.index, tensor.sample)
+            if loss is not None:
+                head = replace(head, loss=Spec("rows"), rows=loss.index)
+            heads.append(head)
+        self._refuse_batches(outputs)
         ops, heads = joined(self.ops, outside, heads)
         return Plan(
             self.input_shapes,
@@ -347,7 +358,23 @@ class Graph:
             tuple(self._vectors[True]),
             tuple(self._vectors[False]),
             tuple(heads),
+            targets=self.target_shapes,
         )
+
+    def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:
+        """Refuse predictions of a sample that depend on the other samples."""
+        outside = len(self.input_shapes) + len(self.target_shapes)
+        needed = {tensor.index for tensor in outputs}
+        for i in reversed(range(len(self.ops))):
+            if outside + i in needed:
+                op = self.ops[i]
+                needed.update(op.inputs)
+                if op.kind == "batch_reduce":
+                    raise ValueError(
+                        f"[{op.layer}] a prediction must not depend on the other "
+                        "samples of its batch. Received: a reduction over the batch "
+                        "axis. Try axis=-1, or the reduction in a loss."
+                    )
 
 
 class Constant:
@@ -418,6 +445,8 @@ def joined(
     count = [0] * (outside + len(ops))
     for head in heads:
         count[head.value] += 1
+        if head.rows is not None:
+            count[head.rows] += 1
     for i in reversed(range(len(ops))):
         if count[outside + i] or ops[i].kind == "random":
             for value in set(reads[i]):
@@ -459,7 +488,14 @@ def joined(
             inputs = ()
         place[outside + i] = outside + len(out)
         out.append(replace(op, inputs=inputs))
-    return out, [replace(head, value=place[head.value]) for head in heads]
+    return out, [
+        replace(
+            head,
+            value=place[head.value],
+            rows=None if head.rows is None else place[head.rows],
+        )
+        for head in heads
+    ]
 
 
 def _inlined(outer: Op, value: int, inner: Op) -> Op | None:

@@ -31,6 +31,17 @@ class Formula(Loss):
         """The value of every row, of tensors or arrays."""
         raise NotImplementedError
 
+    def traced(self, y_true: Any, y_pred: Any) -> Any:
+        """The rows as a tensor of a plan under construction."""
+        result = self.rows(y_true, y_pred)
+        if not hasattr(result, "index"):
+            raise TypeError(
+                f"[{self.name}] a loss must be computed from y_true and y_pred. "
+                f"Received: {result!r}. Try functions of kurve.ops, such as "
+                "ops.mean(ops.square(y_true - y_pred), axis=-1)."
+            )
+        return result
+
     def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
         y, p = self.paired(y_true, y_pred)
         with np.errstate(all="ignore"):

@@ -22,6 +22,7 @@ from kurve.layers.base import (
     trials,
 )
 from kurve.layers.core import InputLayer
+from kurve.losses import Formula, Loss
 from kurve.plan import Plan, Shape
 from kurve.training.structure import Structure
 
@@ -174,12 +175,28 @@ class Layout:
             layer.build((None, *shape))
             _, *shape = layer.compute_output_shape((None, *shape))
 
-    def lowered(self, samples: Sequence[Shape]) -> tuple[Plan, Graph]:
-        """The plan for inputs of these shapes, and the graph it was made from."""
-        graph = Graph(samples, streams=streams_of(self.layers))
+    def lowered(
+        self, samples: Sequence[Shape], losses: Sequence[Loss | None] = ()
+    ) -> tuple[Plan, Graph]:
+        """The plan for inputs of these shapes, and the graph it was made from.
+
+        Args:
+            losses: of the outputs; the plan computes those that are formulas.
+        """
+        targets: list[Shape] = []
+        if any(isinstance(loss, Formula) for loss in losses):
+            assert self.plan is not None
+            targets = [
+                head.shape if loss is None else loss.target_shape(head.shape)
+                for loss, head in zip(losses, self.plan.heads, strict=True)
+            ]
+        graph = Graph(samples, targets, streams_of(self.layers))
         place_all(graph, self.layers, self.trainable)
-        plan = graph.finish(self.trace(graph.inputs))
-        return plan, graph
+        outputs = self.trace(graph.inputs)
+        rows = []
+        for loss, y, p in zip(losses, graph.targets, outputs, strict=bool(targets)):
+            rows.append(loss.traced(y, p) if isinstance(loss, Formula) else None)
+        return graph.finish(outputs, rows), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
-from kurve.losses import Loss
+from kurve.losses import Formula, Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan, Shape
@@ -137,11 +137,19 @@ class Network(Layout):
             assert self.plan is not None
             plan = self.plan
             if self.compilation is not None:
+                plan = self.with_loss(self.compilation.loss)
                 self.metrics = self.compilation.metrics_for(plan.output_shape)
                 plan = self.compilation.completed(plan, self.metrics)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
+
+    def with_loss(self, loss: Loss) -> Plan:
+        """The plan, and what computes the loss if it is a formula."""
+        assert self.plan is not None
+        if isinstance(loss, Formula):
+            return self.lowered(self.plan.inputs, [loss])[0]
+        return self.plan
 
     # ---------------------------------------------------------------- training
 

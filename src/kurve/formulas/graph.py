@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -192,8 +192,19 @@ class Graph:
                 same = len(group) - 1
             places.append((group, same))
         batched = any(tensor.batched for tensor in values)
-        if not values:
-            values.append(self._source())
+        out = broadcast_shapes(operands, shapes, batched)
+        if shape is not None:
+            out = shape
+        if not values or not all(in_one_stretch(s, out) for s in shapes):
+            return self.map(
+                [
+                    self.readable(operand, s, out, bool(values))
+                    for operand, s in zip(operands, shapes, strict=True)
+                ],
+                write,
+                dtype,
+                shape,
+            )
         starts = {
             id(values): 0,
             id(params): len(values),
@@ -206,9 +217,6 @@ class Graph:
             for place in places
         ]
         tape = build.finish([_register(build, write(build, registers))])
-        out = broadcast_shapes(operands, shapes, batched)
-        if shape is not None:
-            out = shape
         return self.op(
             "map",
             values,
@@ -219,6 +227,27 @@ class Graph:
             batched=batched,
             dtype=dtype,
         )
+
+    def readable(self, operand: Any, shape: Shape, out: Shape, beside: bool) -> Any:
+        """An operand in a form that engines read: laid out, if its own axes are no
+        neighbours, and a tensor, if there is none beside it."""
+        if not in_one_stretch(shape, out):
+            return self.spread(self.as_tensor(operand), out)
+        return operand if beside else self.as_tensor(operand)
+
+    def spread(self, x: Tensor, out: Shape) -> Tensor:
+        """x repeated to a shape that has repeated axes between its own: these axes are
+        repeated behind the others, and then moved."""
+        sample = (1,) * (len(out) - len(x.sample)) + x.sample
+        own = [i for i, (s, o) in enumerate(zip(sample, out, strict=True)) if s == o]
+        other = [i for i in range(len(out)) if i not in own]
+        order = own + other
+        ones = tuple(out[i] for i in own) + (1,) * len(other)
+        wide = tuple(out[i] for i in order)
+        y = self.op("reshape", [x], ones, batched=x.batched)
+        y = self.map([y], lambda build, registers: registers[0], shape=wide)
+        axes = tuple(order.index(i) for i in range(len(out)))
+        return self.op("permute", [y], out, attrs={"axes": axes}, batched=x.batched)
 
     def as_tensor(self, operand: Any) -> Tensor:
         """A tensor of a variable, an array or a number."""
@@ -426,6 +455,16 @@ def broadcast_shapes(
     if batched and len(out) > most:
         raise _mismatch(operands)
     return out
+
+
+def in_one_stretch(shape: Shape, out: Shape) -> bool:
+    """Whether the axes that an operand has itself, and does not repeat, are neighbours:
+    what engines can read without laying it out."""
+    sample = (1,) * (len(out) - len(shape)) + tuple(shape)[
+        max(0, len(shape) - len(out)) :
+    ]
+    own = [s == o for s, o in zip(sample, out, strict=True) if o != 1]
+    return sum(b and not a for a, b in pairwise([False, *own])) <= 1
 
 
 def _mismatch(operands: Sequence[Any]) -> ValueError:

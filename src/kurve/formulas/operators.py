@@ -89,6 +89,9 @@ class Symbolic(Operators):
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise self._no_values("a NumPy array")
 
+    def __len__(self) -> int:
+        raise self._no_values("len()")
+
     def __iter__(self) -> Iterator[Any]:
         raise self._no_values("a loop over it")
 

@@ -18,6 +18,7 @@ from kurve.layers.base import (
     check_shape,
     known,
     place_all,
+    same_shape,
     streams_of,
     trials,
 )
@@ -25,6 +26,9 @@ from kurve.layers.core import InputLayer
 from kurve.losses import Formula, Loss
 from kurve.plan import Plan, Shape
 from kurve.training.structure import Structure
+
+MOST_PLANS = 8
+"""For other sizes of unknown axes, that are remembered."""
 
 
 class Layout:
@@ -55,6 +59,8 @@ class Layout:
         # The `trainable` flags of the plan.
         self._planned_flags: list[bool] = []
         self._trained_flags: list[bool] | None = None
+        # Plans and programs for other sizes of unknown axes, the newest last.
+        self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
         if structure is not None:
             self.layers = [o for o in structure.operations if hasattr(o, "variables")]
             self.input_shape = structure.flat_inputs[0].sample  # type: ignore[assignment]
@@ -253,6 +259,7 @@ class Layout:
         for variable, view in views:  # only now: an initializer may refuse a shape
             variable.bind(self, view)
         self.plan, self.state, self._program = plan, state, None
+        self._family.clear()
         self._planned_flags, self._trained_flags = self._trainable_flags(), None
         self.input_shape = input_shape or self.input_shape
 
@@ -308,6 +315,55 @@ class Layout:
             )
         return plan, state
 
+    # ---------------------------------------------------------------- sizes
+
+    @property
+    def declared(self) -> list[tuple[int | None, ...]]:
+        """The shapes of one sample of all inputs, None where a size is unknown."""
+        if self.structure is not None:
+            return [tensor.sample for tensor in self.structure.flat_inputs]
+        return [] if self.input_shape is None else [self.input_shape]
+
+    def adapt_to(self, samples: Sequence[Shape]) -> None:
+        """Use the plan for inputs of these shapes, if the model leaves sizes open.
+        Weights stay; the newest 8 plans are remembered."""
+        declared = self.declared
+        if self.plan is None or not any(None in shape for shape in declared):
+            return
+        wanted = tuple(tuple(sample) for sample in samples)
+        if self.plan.inputs == wanted or len(wanted) != len(declared):
+            return
+        if not all(same_shape(a, b) for a, b in zip(wanted, declared, strict=True)):
+            return  # whoever checks the data says so
+        family = self._family
+        family[self.plan.inputs] = (self.plan, self._program)
+        while len(family) > MOST_PLANS:
+            family.pop(next(iter(family)))
+        if wanted in family:
+            plan, program = family.pop(wanted)
+            self._move_buffers(plan, None)
+        else:
+            plan, graph = self.lowered(wanted)
+            program = None
+            self._move_buffers(plan, graph)
+        self.plan, self._program = plan, program
+
+    def _move_buffers(self, plan: Plan, graph: Graph | None) -> None:
+        """Lay the buffers out as the plan says: constants of formulas may depend on
+        sizes."""
+        state = self._state
+        assert state is not None and self.plan is not None
+        if plan.buffers == self.plan.buffers and not (graph and graph.constants):
+            return
+        if graph is None:
+            graph = self.lowered(plan.inputs)[1]
+        state.buffers = aligned_zeros((plan.buffers_size,))
+        for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
+            view = state.buffers[spec.offset : spec.end].reshape(spec.shape)
+            view[...] = variable.value
+            if not isinstance(variable, Constant):
+                variable.bind(self, view)
+
     # ---------------------------------------------------------------- changes
 
     def update_trainable(self) -> None:
@@ -320,6 +376,7 @@ class Layout:
         """Make a plan with the current `trainable` flags."""
         if self.plan is not None:
             self.plan = self.lowered(self.plan.inputs)[0]
+            self._family.clear()
             self._planned_flags = self._trainable_flags()
 
     def _trainable_flags(self) -> list[bool]:

@@ -103,6 +103,7 @@ class Network(Layout):
     def _forget_training(self) -> None:
         """Return to the state before the first update, except for the weights."""
         self._program = self._trained_flags = None
+        self._family.clear()
         if self.state is not None:
             self.state.slots = aligned_zeros((0, len(self.state.params)))
             self.state.scalars = np.zeros(0)

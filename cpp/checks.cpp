@@ -49,13 +49,14 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
       refuse("the " + role + " of " + op.layer, "be one of its variables.");
 }
 
-// Whether samples without axes, single numbers, are refused.
+// Whether samples must have axes: of the others some are single numbers.
 bool needs_axes(const std::string& kind) {
-  static const char* const takes_numbers[] = {
-      "map",  "reshape",  "activation",   "reduce", "permute", "slice",
-      "place", "variable", "batch_reduce", "random", "embedding"};
-  return std::find(std::begin(takes_numbers), std::end(takes_numbers), kind) ==
-         std::end(takes_numbers);
+  static const char* const kinds[] = {
+      "dense",       "softmax",        "normalization",       "scale",
+      "conv",        "pool",           "batch_normalization", "pad",
+      "global_pool", "conv_transpose", "layer_normalization", "upsample",
+      "affine_image"};
+  return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
 }  // namespace

@@ -64,7 +64,8 @@ class GraphBuilder {
       if (by_ops != (head.rows != -1) ||
           (by_ops && (head.rows < first || head.rows >= int(consumers_.size()))))
         throw std::invalid_argument(
-            "[native] the loss 'rows', and no other, must name rows that an op computes.");
+            "[native] the loss 'rows', and no other, must name rows that an op "
+            "computes.");
       if (by_ops) consumers_[size_t(head.rows)]++;
       losses_read_.push_back(by_ops ? head.rows : value);
     }
@@ -126,6 +127,11 @@ class GraphBuilder {
       for (int v : reads_[i]) {
         node.inputs.push_back(node_of_[size_t(v)]);
         node.widths.push_back(widths[size_t(v)]);
+      }
+      // Only the number of samples matters, which any input has.
+      if (spec.kind == "variable" || spec.kind == "random") {
+        node.inputs = {-1};
+        node.widths = {widths[0]};
       }
       node.adds.assign(node.inputs.size(), false);
       node_of_[value] = int(graph_.nodes.size());
@@ -280,8 +286,8 @@ class GraphBuilder {
   const Description& d_;
   std::vector<std::vector<int>> reads_;
   std::vector<int> consumers_, heads_, losses_read_;  // values
-  std::vector<int> node_of_;            // of each value
-  std::vector<const OpSpec*> specs_;    // of each node
+  std::vector<int> node_of_;                          // of each value
+  std::vector<const OpSpec*> specs_;                  // of each node
   std::vector<char> depends_on_trainable_;
   bool losses_ = false;  // some head has one, so that gradients come from those
   Graph graph_;

@@ -47,8 +47,8 @@ struct Graph {
   std::vector<int> heads;   // the node of each
   std::vector<int> losses;  // per head, the node that its loss reads, if it has one
   std::vector<char> reads_target;  // whether an op reads a head's target
-  int slots = 2;           // shared buffers, the last ones for gradients to be added
-  bool shares = false;     // some trainable variable is used twice
+  int slots = 2;        // shared buffers, the last ones for gradients to be added
+  bool shares = false;  // some trainable variable is used twice
   std::vector<int> unreached;  // trainable variables that the loss does not depend on
 };
 

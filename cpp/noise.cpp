@@ -78,8 +78,16 @@ class DropoutOp : public Op {
   int64_t shared_ = 1;
 };
 
-// y = x + stddev n in training; elements 2 k and 2 k + 1 of the batch come from two
-// words by the Box-Muller transform (1958).
+// Element k of four standard normal numbers: two words give two of them, by the
+// Box-Muller transform (1958).
+double normal(const uint32_t words[4], int64_t k) {
+  const uint32_t* pair = words + (k & 2);
+  double radius = std::sqrt(-2.0 * std::log(uniform(pair[0])));
+  double angle = 2.0 * M_PI * uniform(pair[1]);
+  return radius * (k % 2 ? std::sin(angle) : std::cos(angle));
+}
+
+// y = x + stddev n in training, n standard normal.
 class GaussianNoise : public Op {
  public:
   explicit GaussianNoise(const OpSpec& spec)
@@ -97,13 +105,8 @@ class GaussianNoise : public Op {
       for (int64_t i = task * task_size; i < end; i += 4) {
         uint32_t words[4];
         philox(ctx.seed, purpose_, ctx.step, uint32_t(i / 4), words);
-        for (int64_t k = 0; k < 4 && i + k < end; k++) {
-          const uint32_t* pair = words + (k & 2);
-          double radius = std::sqrt(-2.0 * std::log(uniform(pair[0])));
-          double angle = 2.0 * M_PI * uniform(pair[1]);
-          double noise = radius * (k % 2 ? std::sin(angle) : std::cos(angle));
-          y[i + k] = x[i + k] + float(stddev_ * noise);
-        }
+        for (int64_t k = 0; k < 4 && i + k < end; k++)
+          y[i + k] = x[i + k] + float(stddev_ * normal(words, k));
       }
     });
   }
@@ -117,8 +120,50 @@ class GaussianNoise : public Op {
   double stddev_;
 };
 
+// Random numbers for each sample; of the input only the number of samples is used.
+class Random : public Op {
+ public:
+  explicit Random(const OpSpec& spec)
+      : purpose_(layer_purpose + uint32_t(integer(spec.attrs, "stream", 0))) {
+    const std::string& distribution = text(spec.attrs, "distribution");
+    is_normal_ = distribution == "normal";
+    if (!is_normal_ && distribution != "uniform")
+      throw Unsupported("distribution", distribution);
+  }
+  void forward(const ExecContext& ctx, const float*, float* y, float*) const override {
+    int64_t start = ctx.first * out, end = start + ctx.batch * out;
+    int64_t blocks = (end + 3) / 4 - start / 4, size = task_size / 4;
+    parallel((blocks + size - 1) / size, blocks * element_cost * 16, [&](int64_t task) {
+      int64_t last = std::min(blocks, (task + 1) * size) + start / 4;
+      for (int64_t block = task * size + start / 4; block < last; block++) {
+        uint32_t words[4];
+        philox(ctx.seed, purpose_, ctx.step, uint32_t(block), words);
+        for (int64_t k = 0; k < 4; k++) {
+          int64_t e = block * 4 + k;
+          if (e >= start && e < end) y[e - start] = number_of(words, k);
+        }
+      }
+    });
+  }
+  void backward(const ExecContext&, const float*, const float*, const float*, float*,
+                const Derivative&) const override {}
+
+ private:
+  float number_of(const uint32_t words[4], int64_t k) const {
+    constexpr float most = 1 - 0x1p-24f;  // the largest below 1
+    return is_normal_ ? float(normal(words, k))
+                      : std::min(float(uniform(words[k])), most);
+  }
+
+  uint32_t purpose_;
+  bool is_normal_;
+};
+
 }  // namespace
 
+std::unique_ptr<Op> make_random(const OpSource& source) {
+  return std::make_unique<Random>(source.spec);
+}
 std::unique_ptr<Op> make_dropout(const OpSource& source) {
   return std::make_unique<DropoutOp>(source.spec);
 }

@@ -76,10 +76,10 @@ struct OpSpec {
   std::vector<int> inputs{};
   std::vector<Shape> more_shapes{};
 
-  // Of a map: its formula, the variables that are inputs behind x, and the gradient
-  // tape, whose outputs belong to the inputs `wanted`.
+  // Of a map: its formula, the variables and then the buffers that are inputs behind x,
+  // and the gradient tape, whose outputs belong to the inputs `wanted`.
   TapeSpec tape{}, gradient{};
-  std::vector<int> operands{}, wanted{};
+  std::vector<int> operands{}, constants{}, wanted{};
 };
 
 // The variables and the state that an update changes; slots (K, size).
@@ -132,6 +132,7 @@ struct ExecContext {
   bool training = false;
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
+  int64_t first = 0;  // in prediction: number of the batch's first row in all of x
 
   // Where set, backward leaves the gradients of variables to weight_task, and sets
   // `may_overflow` if its numbers are so large that such a gradient might overflow.
@@ -220,6 +221,10 @@ inline void check_overflow(const ExecContext& ctx, const float* g, int64_t n,
 // dx = dy times the derivative, n floats in tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
+
+// to (n,) = the sum over the batch of x (batch, n), in an order that depends on its
+// size.
+void sum_batch(const ExecContext&, const float* x, int64_t n, float* to);
 
 // Runs body(first, count) over n floats within one task, in chunks, until the call is
 // asked to stop.

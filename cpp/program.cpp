@@ -458,7 +458,9 @@ void Program::predict(const State& state, const Inputs* x, int64_t n,
     use_inputs(x, first, rows, *ws);
     float* outputs[most_heads];
     for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
-    forward(context(state, rows, *ws), *ws, outputs);
+    ExecContext p = context(state, rows, *ws);
+    p.first = first;
+    forward(p, *ws, outputs);
   });
 }
 
@@ -497,6 +499,7 @@ void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
     ExecContext p = context(state, std::min(block, n - first), *ws);
     if (stop_requested(work_of(p.batch))) return;
     p.saves = true;
+    p.first = first;
     use_inputs(x, first, p.batch, *ws);
     forward(p, *ws, nullptr);
     if (stopped()) return;

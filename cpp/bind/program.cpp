@@ -166,10 +166,10 @@ constexpr const char *wrong_shape = "x must have the shape (n, *input_shape).",
 // Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const std::vector<Samples>& x,
-             const std::vector<Array<float>>& y) {
+             const std::vector<Array<float>>& y, int64_t step, uint64_t seed) {
   check_sizes(program, params, buffers);
   expect(program.predicts(), only_trains);
-  State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
+  State view{params.data(), buffers.data(), nullptr, nullptr, step, seed};
   int64_t n = 0;
   std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
   expect(y.size() == program.heads(), "there must be an array for each output.");
@@ -206,8 +206,9 @@ void predict_one(const Program& program, const Vector<float>& params,
 }
 
 void jacobian(const Program& program, const StateArrays& arrays,
-              const std::vector<Samples>& x, Array<float> y, Matrix<float> out) {
-  State view = arrays.view(program, 0, 0);
+              const std::vector<Samples>& x, Array<float> y, Matrix<float> out,
+              int64_t step, uint64_t seed) {
+  State view = arrays.view(program, step, seed);
   expect(program.predicts(), only_trains);
   expect(program.heads() == 1, "a jacobian needs a plan with one output.");
   int64_t n = 0, outputs = program.output_size();
@@ -267,13 +268,16 @@ void register_program(nb::module_& m) {
       .def(
           "set_tape",
           [](OpSpec& op, TapeSpec tape, TapeSpec gradient, std::vector<int> operands,
-             std::vector<int> wanted) {
+             std::vector<int> constants, std::vector<int> wanted) {
             op.tape = std::move(tape), op.gradient = std::move(gradient);
-            op.operands = std::move(operands), op.wanted = std::move(wanted);
+            op.operands = std::move(operands), op.constants = std::move(constants);
+            op.wanted = std::move(wanted);
           },
-          nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"), nb::arg("wanted"),
-          "Of a map: its formula, which params are inputs behind x, the tape of the "
-          "gradient, and the inputs that its outputs belong to.");
+          nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"),
+          nb::arg("constants"), nb::arg("wanted"),
+          "Of a map: its formula, which params and then which buffers are inputs "
+          "behind "
+          "x, the tape of the gradient, and the inputs that its outputs belong to.");
   nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
                                   nb::arg("attrs"));
   nb::class_<MetricSpec>(m, "Metric")
@@ -328,7 +332,8 @@ void register_program(nb::module_& m) {
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),
            nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
-           nb::arg("y").noconvert(), "Write the outputs for x to y.")
+           nb::arg("y").noconvert(), nb::arg("step") = 0, nb::arg("seed") = 0,
+           "Write the outputs for x to y; step and seed are those of random ops.")
       .def("predict_one", &predict_one, nb::arg("params").noconvert(),
            nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
            nb::arg("y").noconvert(), "The same for one input and one output.")
@@ -336,7 +341,8 @@ void register_program(nb::module_& m) {
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
            "Loss of one step's batch; its gradient is written to out.")
       .def("jacobian", &jacobian, nb::arg("arrays"), nb::arg("x").noconvert(),
-           nb::arg("y").noconvert(), nb::arg("out").noconvert(),
+           nb::arg("y").noconvert(), nb::arg("out").noconvert(), nb::arg("step") = 0,
+           nb::arg("seed") = 0,
            "Write the outputs for x to y, their derivatives to out.");
 
   nb::class_<Job>(m, "Job", "The steps first..last-1 of a program's training.")

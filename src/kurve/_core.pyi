@@ -31,9 +31,9 @@ class Op:
     def set_inputs(self, inputs: Sequence[int], more_shapes: Sequence[Sequence[int]]) -> None:
         """The values that it reads, and the shapes of those behind the first."""
 
-    def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], wanted: Sequence[int]) -> None:
+    def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], constants: Sequence[int], wanted: Sequence[int]) -> None:
         """
-        Of a map: its formula, which params are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
+        Of a map: its formula, which params and then which buffers are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
         """
 
 class Spec:
@@ -62,8 +62,8 @@ class Program:
 
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
-    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]]) -> None:
-        """Write the outputs for x to y."""
+    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], step: int = 0, seed: int = 0) -> None:
+        """Write the outputs for x to y; step and seed are those of random ops."""
 
     def predict_one(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
         """The same for one input and one output."""
@@ -71,7 +71,7 @@ class Program:
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
         """Loss of one step's batch; its gradient is written to out."""
 
-    def jacobian(self, arrays: State, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    def jacobian(self, arrays: State, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], step: int = 0, seed: int = 0) -> None:
         """Write the outputs for x to y, their derivatives to out."""
 
 class Job:

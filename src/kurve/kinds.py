@@ -53,6 +53,11 @@ OPERATIONS: dict[str, OperationFacts] = {
     "batch_normalization": OperationFacts(affine=True, updates_buffers=True),
     "layer_normalization": OperationFacts(),
     "affine_image": OperationFacts(affine=True, training_only=True),
+    "matmul": OperationFacts(),
+    "embedding": OperationFacts(),
+    "variable": OperationFacts(affine=True),
+    "batch_reduce": OperationFacts(mixes_rows=True),
+    "random": OperationFacts(),
 }
 
 TRAINING_ONLY = frozenset(

@@ -61,7 +61,8 @@ class Op:
     dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
     activation                                activation, alpha  (elementwise)
     softmax                                   (over the last axis)
-    map            any                        (a tape: elementwise, of x and params)
+    map            any / any                  (a tape: elementwise, of its inputs, then
+                                              the params, then the buffers)
     dropout                                   rate, stream (number of the random
                                               stream), shared?
     gaussian_noise                            stddev, stream
@@ -89,6 +90,14 @@ class Op:
     slice, place                              starts, sizes, steps
     affine_image                              what, its ranges, fill_mode, fill_value,
                                               interpolation, stream
+    matmul                                    transpose_a, transpose_b  (of two values
+                                              (..., M, K) and (..., K, N))
+    embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
+    variable       any (one) / or any         (the same for each sample)
+    batch_reduce                              mode: "mean", "sum", "max"  (over all
+                                              samples of the batch, in losses)
+    random                                    distribution: "uniform" in (0, 1) or
+                                              "normal", stream  (in prediction too)
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
     _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
@@ -105,9 +114,11 @@ class Op:
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
-    positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
-    e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
-    (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
+    positions to a word, channel c of sample b takes word b C + c; uniform) or words
+    e & ~1 and e | 1 (gaussian_noise and normal: Box & Muller in float64), picture b
+    words 4 b and 4 b + 1 (affine_image: places and weights in float64). In prediction
+    the batch is all of x. Of the input of `variable` and `random` only the number of
+    samples matters. Formulas: `kurve.engines.reference`.
 
     attrs: each an `Attr` or a tuple of integers.
     inputs: numbers of the values that it reads: the plan's inputs are the first values,

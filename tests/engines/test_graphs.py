@@ -35,8 +35,8 @@ def tape(name: str, count: int, *after: str) -> Tape:
 
 
 class Graph:
-    """A random plan: dense layers, some of which share their variables, activations,
-    sums, products, concatenations and values that are read several times."""
+    """A random plan: dense layers, some of which share their variables, formulas,
+    products, tables, random numbers and values that are read several times."""
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -48,17 +48,23 @@ class Graph:
         self.open = set(range(len(self.inputs)))
         self.ops: list[Op] = []
         self.params: list[VariableSpec] = []
+        self.buffers: list[VariableSpec] = []
         self.kernels: list[dict[str, VariableSpec]] = []
         for _ in range(int(self.random.integers(3, 12))):
-            self.grow()
+            getattr(self, str(self.random.choice(GROWTHS)))(self.pick())
 
     def widths(self, most: int, count: int | None = None) -> tuple[Shape, ...]:
         count = int(self.random.integers(1, 4)) if count is None else count
         return tuple((int(n),) for n in self.random.integers(1, most + 1, count))
 
     def pick(self, shape: Shape | None = None, open: bool = True) -> int:
-        values = self.open if open else range(len(self.shapes))
-        fits = [v for v in values if shape in (None, self.shapes[v])]
+        """Some value of this shape, or of one axis."""
+        fits = [
+            v
+            for v, found in enumerate(self.shapes)
+            if (found == shape if shape else len(found) == 1)
+            and (v in self.open or not open)
+        ]
         return int(self.random.choice(fits))
 
     def op(
@@ -80,11 +86,11 @@ class Graph:
             self.open.add(len(self.shapes))
         self.shapes.append(shape)
 
-    def variable(self, name: str, shape: tuple[int, ...]) -> VariableSpec:
-        start = aligned(self.params[-1].end) if self.params else 0
+    def slot(self, vector: list[VariableSpec], name: str, shape: Shape) -> VariableSpec:
+        start = aligned(vector[-1].end) if vector else 0
         trainable = bool(self.random.random() < 0.9)
-        spec = VariableSpec(f"{len(self.params)}/{name}", shape, start, trainable)
-        self.params.append(spec)
+        spec = VariableSpec(f"{len(vector)}/{name}", shape, start, trainable)
+        vector.append(spec)
         return spec
 
     def dense(self, value: int, units: int, activation: str = "tanh") -> None:
@@ -94,36 +100,83 @@ class Graph:
             roles = known[int(self.random.integers(len(known)))]
         else:
             roles = {
-                "kernel": self.variable("kernel", (width, units)),
-                "bias": self.variable("bias", (units,)),
+                "kernel": self.slot(self.params, "kernel", (width, units)),
+                "bias": self.slot(self.params, "bias", (units,)),
             }
             self.kernels.append(roles)
         attrs = {"activation": activation, "alpha": 0.0}
         self.op("dense", [value], (units,), params=roles, attrs=attrs)
 
-    def grow(self) -> None:
-        value = self.pick()
+    def last(self) -> int:
+        return len(self.shapes) - 1
+
+    def reshaped(self, shape: Shape) -> int:
+        self.op("reshape", [self.last()], shape)
+        return self.last()
+
+    def layer(self, value: int) -> None:
+        name = self.random.choice(["tanh", "gelu", "linear"])
+        self.dense(value, int(self.random.integers(2, 5)), str(name))
+
+    def activation(self, value: int) -> None:
+        attrs = {"activation": "softplus", "alpha": 0.0}
+        self.op("activation", [value], self.shapes[value], attrs=attrs)
+
+    def formula(self, value: int) -> None:
+        shape, count = self.shapes[value], int(self.random.integers(2, 4))
+        reads = [value, *(self.pick(shape) for _ in range(count - 1))]
+        name = str(self.random.choice(["add", "mul"]))
+        self.op("map", reads, shape, tape=tape(name, count, "tanh"))
+
+    def concatenate(self, value: int) -> None:
+        other = self.pick()
+        total = (self.shapes[value][0] + self.shapes[other][0],)
+        self.op("concatenate", [value, other], total, attrs={"axis": 0})
+
+    def column(self, value: int) -> None:
         shape = self.shapes[value]
-        kind = self.random.choice(
-            ["dense", "dense", "activation", "add", "mul", "concatenate", "column"]
-        )
-        if kind == "dense":
-            name = self.random.choice(["tanh", "gelu", "linear"])
-            self.dense(value, int(self.random.integers(2, 5)), str(name))
-        elif kind == "activation":
-            attrs = {"activation": "softplus", "alpha": 0.0}
-            self.op("activation", [value], shape, attrs=attrs)
-        elif kind in ("add", "mul"):
-            count = int(self.random.integers(2, 4))
-            reads = [value, *(self.pick(shape) for _ in range(count - 1))]
-            self.op("map", reads, shape, tape=tape(str(kind), count, "tanh"))
-        elif kind == "concatenate":
-            other = self.pick()
-            total = (shape[0] + self.shapes[other][0],)
-            self.op("concatenate", [value, other], total, attrs={"axis": 0})
-        else:
-            slope = {"slope": self.variable("slope", shape)}
-            self.op("map", [value], shape, params=slope, tape=tape("mul", 2))
+        slots = {
+            "params": {"slope": self.slot(self.params, "slope", shape)},
+            "buffers": {"shift": self.slot(self.buffers, "shift", (1,))},
+        }
+        self.op("map", [value], shape, tape=tape("mul", 3), **slots)
+
+    def matmul(self, value: int) -> None:
+        L, M, K, N = (int(n) for n in self.random.integers(1, 4, 4))
+        transposed = self.random.random(2) < 0.5
+        reads = []
+        for (rows, columns), flag in zip(((M, K), (K, N)), transposed, strict=True):
+            self.dense(value, L * rows * columns)
+            reads.append(
+                self.reshaped((L, columns, rows) if flag else (L, rows, columns))
+            )
+        attrs = {"transpose_a": bool(transposed[0]), "transpose_b": bool(transposed[1])}
+        self.op("matmul", reads, (L, M, N), attrs=attrs)
+        self.reshaped((L * M * N,))
+        self.layer(self.last())
+
+    def embedding(self, value: int) -> None:
+        build, shape = Builder(RULES, 1), self.shapes[value]
+        index = build.op("floor", build.op("mul", 3.0, build.op("sigmoid", 0)))
+        self.op("map", [value], shape, tape=build.finish([index]))
+        table = {"embeddings": self.slot(self.params, "embeddings", (3, 2))}
+        self.op("embedding", [self.last()], (*shape, 2), params=table)
+        self.reshaped((2 * shape[0],))
+
+    def variable(self, value: int) -> None:
+        shape, constant = self.shapes[value], self.random.random() < 0.3
+        slot = self.slot(self.buffers if constant else self.params, "v", shape)
+        where = {"buffers" if constant else "params": {"v": slot}}
+        self.op("variable", [self.pick()], shape, **where)
+        reads = [value, self.last()]
+        self.op("map", reads, shape, tape=tape("mul", 2, "tanh"))
+
+    def noise(self, value: int) -> None:
+        shape = self.shapes[value]
+        distribution = str(self.random.choice(["uniform", "normal"]))
+        attrs = {"distribution": distribution, "stream": len(self.ops)}
+        self.op("random", [self.pick()], shape, attrs=attrs)
+        self.op("map", [value, self.last()], shape, tape=tape("mul", 2))
 
     def plan(self) -> Plan:
         """With one to three heads, one of which may have no loss, and losses of ops."""
@@ -134,7 +187,7 @@ class Graph:
             loss = None if h and self.random.random() < 0.3 else MSE
             metrics = (MetricSpec("mean_absolute_error"),) * int(loss is not None)
             weight = float(self.random.choice([1.0, 0.3]))
-            heads.append(Head(len(self.shapes) - 1, (units,), loss, metrics, weight))
+            heads.append(Head(self.last(), (units,), loss, metrics, weight))
         for h, target in enumerate(self.targets):
             if self.random.random() < 0.7:
                 heads[h] = self.by_ops(heads[h], len(self.inputs) + h, target)
@@ -142,7 +195,7 @@ class Graph:
             self.inputs,
             tuple(self.ops),
             tuple(self.params),
-            (),
+            tuple(self.buffers),
             tuple(heads),
             Spec("sgd", SGD),
             self.targets,
@@ -152,11 +205,18 @@ class Graph:
         """The head with a loss of ops: of the prediction, the target, and some value
         that may depend on other targets."""
         self.op("map", [head.value, target], shape, tape=tape("sub", 2))
-        self.op("map", [len(self.shapes) - 1], shape, tape=tape("softplus", 1))
+        self.op("map", [self.last()], shape, tape=tape("softplus", 1))
         if self.random.random() < 0.5:
-            reads = [len(self.shapes) - 1, self.pick(shape, open=False)]
+            reads = [self.last(), self.pick(shape, open=False)]
             self.op("map", reads, shape, tape=tape("mul", 2, "tanh"))
-        return replace(head, loss=Spec("rows"), rows=len(self.shapes) - 1)
+        if self.random.random() < 0.5:
+            mode = str(self.random.choice(["mean", "sum", "max"]))
+            reads = [self.last()]
+            self.op("batch_reduce", reads, shape, attrs={"mode": mode})
+            self.op("map", [*reads, self.last()], shape, tape=tape("mul", 2))
+        if shape == (1,):
+            self.op("map", [self.reshaped(())], (), tape=tape("softplus", 1))
+        return replace(head, loss=Spec("rows"), rows=self.last())
 
     def state(self, plan: Plan, dtype: Any = np.float32) -> State:
         params = np.zeros(plan.params_size, dtype)
@@ -164,9 +224,9 @@ class Graph:
         for spec in plan.params:
             values = random.uniform(-0.6, 0.6, spec.size).astype(np.float32)
             params[spec.offset : spec.end] = values
-        empty = np.zeros(0, dtype)
+        buffers = random.uniform(-1, 1, plan.buffers_size).astype(np.float32)
         slots = np.zeros((0, plan.params_size), dtype)
-        return State(params, empty, slots, np.zeros(0), 0, 7)
+        return State(params, buffers.astype(dtype), slots, np.zeros(0), 3, 7)
 
     def batches(self, plan: Plan, rates: bool = False) -> Batches:
         random = np.random.default_rng(2)
@@ -193,6 +253,8 @@ class Graph:
         return Batches(x, y, weights, order, bounds, learning_rates)
 
 
+GROWTHS = ["layer", "layer", "activation", "formula", "formula", "concatenate"]
+GROWTHS += ["column", "matmul", "embedding", "variable", "noise"]
 MSE = Spec("mean_squared_error")
 SGD = {
     "momentum": 0.0,

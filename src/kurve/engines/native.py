@@ -31,6 +31,7 @@ class NativeProgram:
         self._core = _program(plan)
         predicting = plan.predicting()
         self._predictor = self._core if predicting is plan else _program(predicting)
+        self._draws = any(op.kind == "random" for op in predicting.ops)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
@@ -38,10 +39,11 @@ class NativeProgram:
         )
 
     def predict(self, state: State, x: Any) -> Any:
-        if isinstance(x, tuple) or len(self.plan.heads) > 1:
+        if self._draws or isinstance(x, tuple) or len(self.plan.heads) > 1:
             xs = x if isinstance(x, tuple) else (x,)
             ys = [np.empty((len(xs[0]), *h.shape), FLOAT32) for h in self.plan.heads]
-            self._predictor.predict(_floats(state.params), state.buffers, list(xs), ys)
+            params, draws = _floats(state.params), (state.step, state.seed)
+            self._predictor.predict(params, state.buffers, list(xs), ys, *draws)
             return ys[0] if len(ys) == 1 else tuple(ys)
         y = np.empty((len(x), *self._output_shape), FLOAT32)
         self._predictor.predict_one(_floats(state.params), state.buffers, x, y)
@@ -60,7 +62,8 @@ class NativeProgram:
         xs = x if isinstance(x, tuple) else (x,)
         y = np.empty((len(xs[0]), *self.plan.output_shape), np.float32)
         jacobian = np.empty((y.size, self.plan.params_size), np.float32)
-        self._predictor.jacobian(_state(state), list(xs), y, jacobian)
+        draws = state.step, state.seed
+        self._predictor.jacobian(_state(state), list(xs), y, jacobian, *draws)
         return y, jacobian
 
 
@@ -150,7 +153,8 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         wanted = list(range(count))
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
         backward = gradient(op.tape, RULES, wanted)
-        lowered.set_tape(_tape(op.tape), _tape(backward), operands, wanted)
+        constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
+        lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
     return lowered
 
 

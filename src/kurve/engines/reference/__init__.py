@@ -9,6 +9,8 @@ gradients against finite differences.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
 * `moving`, `reducing`: other places and sums of elements along axes.
 * `scaling`: standardization by batch and by sample.
+* `maps`, `joining`, `products`: formulas, several values side by side, matrices.
+* `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
 * `metrics`: what is accumulated during an epoch.
@@ -16,7 +18,7 @@ gradients against finite differences.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +62,10 @@ class ReferenceProgram:
         dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
         heads = self.plan.heads
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
+        drawn = self._drawn(state, len(xs[0]))
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]
-            values, _ = self.forward(state, row, training=False)
+            values, _ = self.forward(state, row, False, _row(drawn, i))
             for out, head in zip(outs, heads, strict=True):
                 out[i : i + 1] = values[head.value]
         return outs[0] if len(outs) == 1 else tuple(outs)
@@ -86,10 +89,10 @@ class ReferenceProgram:
         (head,) = self.plan.heads
         y = np.empty((len(xs[0]), *head.shape), dtype)
         jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
-        rows = iter(jacobian)
+        rows, drawn = iter(jacobian), self._drawn(state, len(y))
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
-            values, caches = self.forward(state, row, training=False)
+            values, caches = self.forward(state, row, False, _row(drawn, i))
             y[i] = values[head.value][0]
             for slope in np.eye(y[i].size, dtype=dtype):
                 dy = slope.reshape(1, *head.shape)
@@ -133,14 +136,27 @@ class ReferenceProgram:
             given.append(y.reshape(n, *shape))
         return given
 
+    def _drawn(self, state: State, rows: int) -> dict[int, np.ndarray]:
+        """What the random ops draw for that many rows."""
+        x, forward = np.zeros(rows, state.params.dtype), OPS["random"][0]
+        ops = enumerate(self.plan.ops)
+        return {i: forward(o, x, state, False)[0] for i, o in ops if o.kind == "random"}
+
     def forward(
-        self, state: State, given: Sequence[np.ndarray], training: bool
+        self,
+        state: State,
+        given: Sequence[np.ndarray],
+        training: bool,
+        drawn: Mapping[int, np.ndarray] | None = None,
     ) -> tuple[list[np.ndarray], list[Cache]]:
-        """All values, and what each op saves for the backward pass."""
+        """All values, and what each op saves for the backward pass. `drawn` is what
+        random ops give, where these rows are a part of several."""
         values, caches = list(given), []
         for i, op in enumerate(self.plan.ops):
             read = [values[v] for v in self.plan.reads(i)]
-            if op.kind in OPS:
+            if drawn and i in drawn:
+                y, cache = drawn[i], read[0].shape
+            elif op.kind in OPS:
                 y, cache = OPS[op.kind][0](op, read[0], state, training)
             else:
                 y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
@@ -313,6 +329,10 @@ class ReferenceProgram:
         for slot in self.plan.params:
             if not np.isfinite(view(vector, slot)).all():
                 raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
+
+
+def _row(drawn: dict[int, np.ndarray], i: int) -> dict[int, np.ndarray]:
+    return {op: values[i : i + 1] for op, values in drawn.items()}
 
 
 def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) -> None:

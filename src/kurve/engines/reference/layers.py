@@ -13,6 +13,7 @@ import numpy as np
 from kurve.core import rng
 from kurve.engines.base import State
 from kurve.engines.reference import (
+    batch,
     convolution,
     images,
     joining,
@@ -21,7 +22,9 @@ from kurve.engines.reference import (
     padding,
     pooling,
     reducing,
+    products,
     scaling,
+    tables,
     transposed,
 )
 from kurve.engines.reference.activations import ACTIVATIONS
@@ -132,18 +135,10 @@ def dropout_backward(
 def gaussian_noise_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """In training y = x + stddev n with n standard normal: elements 2k and 2k + 1 of
-    the batch get sqrt(-2 log u) cos(2 pi v) and sqrt(-2 log u) sin(2 pi v), with u and
-    v from the words of those numbers.
-    Source: Box & Muller 1958."""
+    """In training y = x + stddev n with n standard normal."""
     if not training:
         return x, None
-    half = -(-x.size // 2)
-    purpose = rng.DROPOUT + int(op.attrs["stream"])
-    u, v = rng.uniform(state.seed, purpose, state.step, 2 * half).reshape(half, 2).T
-    radius, angle = np.sqrt(-2.0 * np.log(u)), 2.0 * np.pi * v
-    noise = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    noise = float(op.attrs["stddev"]) * noise.ravel()[: x.size].reshape(x.shape)
+    noise = float(op.attrs["stddev"]) * batch.normal(op, state, x.size).reshape(x.shape)
     return x + noise.astype(x.dtype), None
 
 
@@ -215,11 +210,16 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "slice": (moving.slice_forward, moving.slice_backward),
     "place": (moving.place_forward, moving.place_backward),
     "affine_image": (images.forward, images.backward),
+    "embedding": (tables.embedding_forward, tables.embedding_backward),
+    "variable": (tables.variable_forward, tables.variable_backward),
+    "batch_reduce": (batch.reduce_forward, batch.reduce_backward),
+    "random": (batch.random_forward, batch.random_backward),
 }
 
 OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "map": (maps.map_forward, maps.map_backward),
     "concatenate": (joining.concatenate_forward, joining.concatenate_backward),
+    "matmul": (products.matmul_forward, products.matmul_backward),
 }
 """Those that take any number of inputs."""
 

@@ -55,14 +55,9 @@ StridedCopy StridedCopy::inverse() const {
 namespace {
 
 // Square tiles: of both arrays, lines that are in the cache are used to their ends.
-void copy_plane(const Axis& rows, const Axis& columns, const float* from, float* to) {
+template <class Body>
+void each_element(const Axis& rows, const Axis& columns, Body&& body) {
   constexpr int64_t tile = 16;
-  constexpr int64_t line = 32;  // shorter ones are not worth a call
-  if (columns.from == 1 && columns.to == 1 && columns.size >= line) {
-    for (int64_t r = 0; r < rows.size; r++)
-      copy(from + r * rows.from, columns.size, to + r * rows.to);
-    return;
-  }
   for (int64_t r = 0; r < rows.size; r += tile) {
     int64_t last = std::min(rows.size, r + tile);
     if (columns.size > task_size && stop_requested((last - r) * columns.size * 4))
@@ -71,28 +66,51 @@ void copy_plane(const Axis& rows, const Axis& columns, const float* from, float*
       int64_t end = std::min(columns.size, c + tile);
       for (int64_t i = r; i < last; i++)
         for (int64_t j = c; j < end; j++)
-          to[i * rows.to + j * columns.to] = from[i * rows.from + j * columns.from];
+          body(i * rows.from + j * columns.from, i * rows.to + j * columns.to);
     }
   }
 }
 
 }  // namespace
 
-void StridedCopy::run(int64_t batch, const float* x, int64_t x_stride, float* y,
-                      int64_t y_stride) const {
+// Calls body(sample, from, to): where a plane of a sample begins.
+template <class Body>
+void StridedCopy::each_plane(int64_t batch, Body&& body) const {
   int64_t plane = rows_.size * columns_.size, planes = batch * outer_;
   int64_t size = std::max<int64_t>(1, 2 * task_size / plane);
   parallel((planes + size - 1) / size, planes * plane * 4, [&](int64_t task) {
     for (int64_t i = task * size; i < std::min(planes, (task + 1) * size); i++) {
-      const float* from = x + i / outer_ * x_stride + from_;
-      float* to = y + i / outer_ * y_stride + to_;
-      int64_t rest = i % outer_;
+      int64_t from = from_, to = to_, rest = i % outer_;
       for (size_t k = axes_.size(); k-- > 0; rest /= axes_[k].size) {
         from += rest % axes_[k].size * axes_[k].from;
         to += rest % axes_[k].size * axes_[k].to;
       }
-      copy_plane(rows_, columns_, from, to);
+      body(i / outer_, from, to);
     }
+  });
+}
+
+void StridedCopy::run(int64_t batch, const float* x, int64_t x_stride, float* y,
+                      int64_t y_stride) const {
+  constexpr int64_t line = 32;  // shorter ones are not worth a call
+  bool lines = columns_.from == 1 && columns_.to == 1 && columns_.size >= line;
+  each_plane(batch, [&](int64_t b, int64_t first, int64_t place) {
+    const float* from = x + b * x_stride + first;
+    float* to = y + b * y_stride + place;
+    if (!lines)
+      return each_element(rows_, columns_,
+                          [&](int64_t i, int64_t j) { to[j] = from[i]; });
+    for (int64_t r = 0; r < rows_.size; r++)
+      copy(from + r * rows_.from, columns_.size, to + r * rows_.to);
+  });
+}
+
+void StridedCopy::add(int64_t batch, const float* x, int64_t x_stride, float* y,
+                      int64_t y_stride) const {
+  each_plane(batch, [&](int64_t b, int64_t first, int64_t place) {
+    const float* from = x + b * x_stride + first;
+    float* to = y + b * y_stride + place;
+    each_element(rows_, columns_, [&](int64_t i, int64_t j) { to[j] += from[i]; });
   });
 }
 

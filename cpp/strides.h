@@ -26,8 +26,13 @@ class StridedCopy {
   // Of a batch whose samples are x_stride and y_stride apart.
   void run(int64_t batch, const float* x, int64_t x_stride, float* y,
            int64_t y_stride) const;
+  // The same added to y.
+  void add(int64_t batch, const float* x, int64_t x_stride, float* y,
+           int64_t y_stride) const;
 
  private:
+  template <class Body>
+  void each_plane(int64_t batch, Body&& body) const;
   std::vector<Axis> axes_;  // all but the last two
   Axis rows_{1, 0, 0}, columns_{1, 1, 1};
   int64_t from_, to_, outer_ = 1;

@@ -37,6 +37,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "normalization": OperationFacts(affine=True),
     "scale": OperationFacts(affine=True),
     "conv": OperationFacts(affine=True, activated=True),
+    "conv3d": OperationFacts(affine=True, activated=True),
     "conv_transpose": OperationFacts(affine=True, activated=True),
     "pool": OperationFacts(),  # affine if its mode is "average"
     "global_pool": OperationFacts(),  # the same

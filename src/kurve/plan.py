@@ -73,6 +73,8 @@ class Op:
                    O), bias (O,)?             dilation_*, pad_*, groups
     conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
                    bias (O,)?                 dilation_*, pad_*
+    conv3d         kernel (d, h, w, I /       activation, alpha, kernel_*, stride_*,
+                   groups, O), bias (O,)?     dilation_*, pad_*, groups
     pool                                      mode, pool_*, stride_*, pad_*
     global_pool                               mode  (of each channel)
     reshape                                   (row-major)
@@ -100,7 +102,8 @@ class Op:
                                               "normal", stream  (in prediction too)
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
-    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane. Those of
+    a volume (D, H, W, C) also stand for _d, and for _front and _back.
     A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
     mode is "max" (padding is never the maximum, and the gradient goes to the first
     largest element, row by row) or "average" (padding does not count). The pad_* of

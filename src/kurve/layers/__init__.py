@@ -12,6 +12,7 @@ from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
 from kurve.layers.convolution import Conv2D as Conv2D
+from kurve.layers.convolution import Conv3D as Conv3D
 from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
@@ -42,18 +43,25 @@ from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
 from kurve.layers.normalization import Normalization as Normalization
+from kurve.layers.padding import Cropping3D as Cropping3D
 from kurve.layers.padding import UpSampling1D as UpSampling1D
 from kurve.layers.padding import UpSampling2D as UpSampling2D
+from kurve.layers.padding import UpSampling3D as UpSampling3D
 from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
 from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
+from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
 from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
 from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
+from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
 from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
 from kurve.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+from kurve.layers.pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
 from kurve.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
 from kurve.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+from kurve.layers.pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
 from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
 from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
+from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
 from kurve.layers.reshaping import Flatten as Flatten
 from kurve.layers.reshaping import Reshape as Reshape
 from kurve.layers.scaling import BatchNormalization as BatchNormalization
@@ -62,11 +70,11 @@ from kurve.layers.scaling import Rescaling as Rescaling
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
 
-MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
-AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
-GlobalAvgPool1D = GlobalAveragePooling1D
-GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
+GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls

@@ -174,8 +174,9 @@ class _Conv(Convolving):
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {**self.attrs("kernel", input_shape), "groups": self.groups}
+        kind = "conv3d" if self.axes == 3 else "conv"
         return self.activated(
-            Op("conv", self.name, input_shape, shape, slots, attrs=attrs)
+            Op(kind, self.name, input_shape, shape, slots, attrs=attrs)
         )
 
 
@@ -238,3 +239,22 @@ class Conv2D(_Conv):
         >>> layer.kernel.shape
         (3, 3, 1, 8)
     """
+
+
+class Conv3D(_Conv):
+    """`Conv2D` along three axes: x (B, D, H, W, I), kernel (KD, KH, KW, I / groups, O)
+    -> y (B, P, Q, R, O).
+
+    Source: Ji, Xu, Yang & Yu 2013; defaults follow keras.layers.Conv3D.
+
+    Args: as `Conv2D`.
+
+    Raises:
+        ValueError: as `Conv2D`.
+
+    Example:
+        >>> kurve.layers.Conv3D(4, 3, padding="same")(np.ones((2, 6, 8, 8, 1))).shape
+        (2, 6, 8, 8, 4)
+    """
+
+    axes = 3

@@ -7,6 +7,7 @@ gradients against finite differences.
 * `activations`: relu and the other nonlinear functions.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
+* `convolution3d`: convolution of volumes.
 * `moving`, `reducing`: other places and sums of elements along axes.
 * `scaling`: standardization by batch and by sample.
 * `maps`, `joining`, `products`: formulas, several values side by side, matrices.

@@ -15,6 +15,7 @@ from kurve.engines.base import State
 from kurve.engines.reference import (
     batch,
     convolution,
+    convolution3d,
     images,
     joining,
     maps,
@@ -197,6 +198,7 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "reshape": (reshape_forward, reshape_backward),
     "conv": (convolution.forward, convolution.backward),
     "conv_transpose": (transposed.forward, transposed.backward),
+    "conv3d": (convolution3d.forward, convolution3d.backward),
     "pool": (pooling.forward, pooling.backward),
     "global_pool": (pooling.global_forward, pooling.global_backward),
     "pad": (padding.pad_forward, padding.pad_backward),

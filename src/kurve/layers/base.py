@@ -416,7 +416,7 @@ class Layer(Entrance):
     def _eager_call(self, args: tuple[Any, ...], training: bool) -> Any:
         """The output for arrays."""
         from kurve.engines import State
-        from kurve.engines.reference import ReferenceProgram
+        from kurve.engines.reference import run_forward
         from kurve.engines.reference.layers import STATISTICS
 
         where, (first, *others) = type(self).__name__, args
@@ -447,7 +447,7 @@ class Layer(Entrance):
             0,
             rng.next_seed(),
         )
-        values, caches = ReferenceProgram(plan).forward(state, arrays, training)
+        values, caches = run_forward(plan, state, arrays, training)
         updates: dict[str, np.ndarray] = {}
         for op, cache in zip(plan.ops, caches, strict=True):
             if training and op.kind in STATISTICS:

@@ -10,7 +10,7 @@ name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,9 +148,13 @@ class Network(Layout):
     def with_loss(self, loss: Loss) -> Plan:
         """The plan, and what computes the loss if it is a formula."""
         assert self.plan is not None
-        if isinstance(loss, Formula):
-            return self.lowered(self.plan.inputs, [loss])[0]
-        return self.plan
+        if not isinstance(loss, Formula):
+            return self.plan
+        plan, graph = self.lowered(self.plan.inputs, [loss])
+        if plan.buffers != self.plan.buffers:  # constants of the formula
+            self._move_buffers(plan, graph)
+            self.plan = replace(self.plan, buffers=plan.buffers)
+        return plan
 
     # ---------------------------------------------------------------- training
 

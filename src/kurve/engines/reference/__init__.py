@@ -50,7 +50,7 @@ class ReferenceProgram:
         for step in range(batches.steps):
             xs, targets = self._rows(state, batches, step)
             given = self._given(xs, targets)
-            values, _ = self.forward(state, given, training=False)
+            values, _ = self._forward(state, given, training=False)
             loss, losses, _ = self._loss(state, targets, values)
             self._count(loss, losses, targets, values, totals)
 
@@ -66,7 +66,7 @@ class ReferenceProgram:
         drawn = self._drawn(state, len(xs[0]))
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]
-            values, _ = self.forward(state, row, False, _row(drawn, i))
+            values, _ = self._forward(state, row, False, _row(drawn, i))
             for out, head in zip(outs, heads, strict=True):
                 out[i : i + 1] = values[head.value]
         return outs[0] if len(outs) == 1 else tuple(outs)
@@ -93,7 +93,7 @@ class ReferenceProgram:
         rows, drawn = iter(jacobian), self._drawn(state, len(y))
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
-            values, caches = self.forward(state, row, False, _row(drawn, i))
+            values, caches = self._forward(state, row, False, _row(drawn, i))
             y[i] = values[head.value][0]
             for slope in np.eye(y[i].size, dtype=dtype):
                 dy = slope.reshape(1, *head.shape)
@@ -143,7 +143,7 @@ class ReferenceProgram:
         ops = enumerate(self.plan.ops)
         return {i: forward(o, x, state, False)[0] for i, o in ops if o.kind == "random"}
 
-    def forward(
+    def _forward(
         self,
         state: State,
         given: Sequence[np.ndarray],
@@ -203,7 +203,7 @@ class ReferenceProgram:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
-        values, caches = self.forward(state, self._given(xs, targets), training=True)
+        values, caches = self._forward(state, self._given(xs, targets), training=True)
         loss, losses, gradients = self._loss(state, targets, values)
         self._count(loss, losses, targets, values, totals)
         gradient = self._backward(state, gradients, caches)
@@ -394,3 +394,11 @@ def _as_rows(
     rows_p = prediction.reshape(-1, outputs)
     rows_w = np.repeat(weights, len(rows_p) // len(weights))
     return y.reshape(len(rows_p), -1), rows_p, rows_w
+
+
+@np.errstate(all="ignore")
+def run_forward(
+    plan: Plan, state: State, xs: Sequence[np.ndarray], training: bool
+) -> tuple[list[np.ndarray], list[Cache]]:
+    """All values of a plan for a batch, and what each op saves for backward."""
+    return ReferenceProgram(plan)._forward(state, xs, training)

@@ -10,14 +10,28 @@ from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.callbacks.checkpoints import checked_freq
 from kurve.core.locks import exclusive_generator
-from kurve.core.overrides import refuse_overrides
+from kurve.core.overrides import is_own, refuse_overrides
 from kurve.core.progress import check_verbose
 from kurve.engines import Batches
 from kurve.errors import path_name
-from kurve.training.batching import check_count, evaluation_bounds, pass_bounds
+from kurve.training.batching import (
+    Division,
+    check_count,
+    evaluation_bounds,
+    pass_bounds,
+)
 from kurve.training.checkpoints.progress import NullCheckpointer
-from kurve.training.inputs import check_data, unpack_data
+from kurve.training.feeds import (
+    ArrayFeed,
+    Feed,
+    StreamFeed,
+    is_source,
+    refuse_beside_batches,
+    unpacked,
+)
+from kurve.training.inputs import Data, build_for, check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
+from kurve.utils import PyDataset
 
 if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
@@ -33,7 +47,7 @@ def fit_steps(
     verbose: str | int = "auto",
     callbacks: Callback | Iterable[Callback] | None = None,
     validation_split: float = 0.0,
-    validation_data: Sequence[Any] | None = None,
+    validation_data: Any = None,
     shuffle: bool = True,
     class_weight: Mapping[int, float] | None = None,
     sample_weight: Any = None,
@@ -67,60 +81,86 @@ def fit_steps(
     verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
-    x, y, weights = check_data("fit", network, x, y, sample_weight, class_weight)
-    validation = None
-    if validation_data is not None:
-        other_x, other_y, other_weights = unpack_data(
-            "fit", "validation_data", validation_data
+    data: Data | None = None
+    if is_source(x):
+        refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
+        if validation_split:
+            raise ValueError(
+                "[fit] validation_split needs rows, not batches. Received: "
+                f"validation_split={validation_split!r} and x of type "
+                f"{type(x).__name__}. Try validation_data."
+            )
+        training: Feed = StreamFeed(
+            "fit", "x", x, steps_per_epoch, "steps_per_epoch", bool(shuffle)
         )
-        validation = check_data(
-            "fit, validation_data",
-            network,
-            other_x,
-            other_y,
-            other_weights,
-            sample_shape=x.shape[1:],
+    else:
+        data = check_data("fit", network, x, y, sample_weight, class_weight)
+    shapes = None
+    if data is not None:
+        shapes = data.shapes
+    elif network.plan is None:
+        assert isinstance(training, StreamFeed)
+        first = unpacked("fit, batch 1 of x", training.peek())
+        shapes = check_data("fit, batch 1 of x", network, *first).shapes
+    elif isinstance(training, StreamFeed) and not training.resumable:
+        training.peek()  # an empty one ends the call before anything is changed
+    validation: Feed | None = None
+    rows_to_validate = None
+    if validation_data is not None and is_source(validation_data):
+        name = "validation_steps"
+        argument = "validation_data"
+        validation = StreamFeed(
+            "fit", argument, validation_data, validation_steps, name
         )
+    elif validation_data is not None:
+        given = unpack_data("fit", "validation_data", validation_data)
+        place = "fit, validation_data"
+        rows_to_validate = check_data(place, network, *given, shapes=shapes)
     elif validation_split:
-        count = _split(len(x), validation_split)
-        held_out = None if weights is None else weights[count:]
+        assert data is not None
+        count = _split(data.rows, validation_split)
+        rows_to_validate = data.part(count, data.rows)
         if class_weight is not None:  # class weights are for training only
-            held_out = None
-        validation = x[count:], y[count:], held_out
-        x, y = x[:count], y[:count]
-        weights = None if weights is None else weights[:count]
-    validation_batches = None
-    if validation is not None:
-        validation_batches = Batches(
-            *validation,
-            None,
-            evaluation_bounds(
-                len(validation[0]),
-                validation_batch_size or batch_size,
-                validation_steps,
-                "fit",
-            ),
-        )
-    bounds = pass_bounds(len(x), batch_size, steps_per_epoch)
-    steps = steps_per_epoch or len(bounds) - 1
+            rows_to_validate = rows_to_validate._replace(weights=None)
+        data = data.part(0, count)
+    if rows_to_validate is not None:
+        size = validation_batch_size or batch_size
+        count = rows_to_validate.rows
+        bounds = evaluation_bounds(count, size, validation_steps, "fit")
+        validation = ArrayFeed(Batches(*rows_to_validate, None, bounds))
+    if data is not None:
+        bounds = pass_bounds(data.rows, batch_size, steps_per_epoch)
+    if backup is not None:
+        for argument, feed in (("x", training if data is None else None),
+                               ("validation_data", validation)):  # fmt: skip
+            if isinstance(feed, StreamFeed):
+                _check_resumable(argument, feed)
 
     # The arguments are right: from here on the model changes.
     if network.plan is None:
-        model.build((None, *x.shape[1:]))
+        assert shapes is not None
+        build_for(model, shapes)
     network.training_state("fit")
     network.program()
     history = History()
+    if data is not None:
+        steps = steps_per_epoch or len(bounds) - 1
+        division = Division(data.rows, bounds, steps, bool(shuffle), 0, 0)
+        training = ArrayFeed(Batches(*data, None, bounds), division)
+    elif isinstance(training, StreamFeed):
+        training.check_for(network, class_weight)
+    if isinstance(validation, StreamFeed):
+        validation.check_for(network)
     hooks = CallbackList(
         [*callbacks, history],
         model,
-        {"epochs": epochs, "steps": steps, "verbose": verbose},
+        {"epochs": epochs, "steps": training.steps, "verbose": verbose},
     )
     config = FitConfig(
-        data=Batches(x, y, weights, None, bounds),
-        validation=validation_batches,
+        data=training,
+        validation=validation,
         epochs=epochs,
         initial_epoch=initial_epoch,
-        steps=steps,
         validation_freq=validation_freq,
         shuffle=bool(shuffle),
         verbose=verbose,
@@ -129,11 +169,16 @@ def fit_steps(
         loop = TrainingLoop(model, hooks, checkpointer, initial_epoch)
         checkpointer.validate(config)
         model.history, model.stop_training = history, False
-        if checkpointer.finished:
-            checkpointer.restore(loop.progress)
-        else:
-            yield from loop.run(config)
-        loop.check_last_update(config.data)
+        try:
+            if checkpointer.finished:
+                checkpointer.restore(loop.progress)
+            else:
+                yield from loop.run(config)
+            loop.check_last_update(config.data)
+        finally:
+            training.close()
+            if validation is not None:
+                validation.close()
     return history
 
 
@@ -163,6 +208,27 @@ def _checkpointer(
     from kurve.training.checkpoints.checkpointer import Checkpointer
 
     return Checkpointer(backup, model, hooks)
+
+
+def _check_resumable(argument: str, feed: StreamFeed) -> None:
+    """Refuse batches that a new process cannot have again."""
+    kind, what = type(feed.source), None
+    hooks = [
+        name
+        for name in ("on_epoch_begin", "on_epoch_end")
+        if is_own(kind) and getattr(kind, name, None) not in (
+            None, getattr(PyDataset, name))
+    ]  # fmt: skip
+    if not feed.resumable:
+        what = f"a {kind.__name__}, whose batches cannot be had again by number"
+    elif hooks:
+        what = f"a {kind.__name__} with its own {hooks[0]}"
+    if what is not None:
+        raise ValueError(
+            f"[fit] checkpoints need {argument} that gives the same batches again: "
+            f"arrays, or a kurve.utils.PyDataset without hooks. Received: {what}. "
+            "Try fit without checkpoints, or shuffle=True in the place of a hook."
+        )
 
 
 def _split(rows: int, fraction: Any) -> int:

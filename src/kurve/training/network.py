@@ -10,9 +10,8 @@ name.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,49 +20,10 @@ from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.layers.base import Layer, Variable, check_shape, lower
 from kurve.layers.core import InputLayer
-from kurve.losses import Loss
 from kurve.metrics import Metric
-from kurve.optimizers import Optimizer
 from kurve.plan import Plan, Shape
-
-
-@dataclass(frozen=True, eq=False)
-class Compilation:
-    """The arguments of `compile`; pickles and copies hold it as it is.
-
-    metrics: each with whether its rows count their sample weights
-    engine:  None for the default one
-    """
-
-    optimizer: Optimizer
-    loss: Loss
-    metrics: tuple[tuple[Metric, bool], ...]
-    engine: Engine | None
-
-    def metrics_for(self, output_shape: Shape) -> list[Metric]:
-        """The metrics, "accuracy" resolved to the one that fits the output."""
-        return [metric.resolve(self.loss, output_shape) for metric, _ in self.metrics]
-
-    def completed(self, plan: Plan, resolved: Sequence[Metric]) -> Plan:
-        """The plan with loss, metrics and optimizer."""
-        specs = tuple(
-            metric.spec(plan.output_shape, weighted)
-            for metric, (_, weighted) in zip(resolved, self.metrics, strict=True)
-        )
-        return plan.trained_with(self.loss.spec, specs, self.optimizer.spec)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Kurve's engines are stored by name."""
-        engine: Any = self.engine
-        if engine is not None and type(engine).__module__.startswith("kurve."):
-            engine = engine.name
-        return {**vars(self), "engine": engine}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        engine = state["engine"]
-        if type(engine) is str:
-            engine = get_engine(engine)
-        vars(self).update({**state, "engine": engine})
+from kurve.training.compilation import Compilation, Goal, LogNames
+from kurve.training.parts import Parts
 
 
 class Network:
@@ -73,7 +33,9 @@ class Network:
     input_shape:       of one sample; None while it is unknown
     plan, state:       what the layers are lowered to; None until the network is built
     compilation:       None before `compile`
-    metrics:           of the compilation, resolved once the network is built
+    metrics:           of all outputs, resolved once the network is built
+    input_structure, output_structure: names in the structure that the user gave; None
+                       of a single input or output
     engine:            the one that compiled `program()`
 
     Args:
@@ -88,9 +50,12 @@ class Network:
         self.state: State | None = None
         self.compilation: Compilation | None = None
         self.metrics: list[Metric] = []
+        self.input_structure: Any = None
+        self.output_structure: Any = None
         self.engine: Engine | None = None
         self._seed = seed
         self._program: Program | None = None
+        self._goals: tuple[tuple[str, ...], tuple[Goal, ...]] | None = None
         # The `trainable` flags of the plan, and those when training started after
         # `compile`.
         self._planned_flags: list[bool] = []
@@ -247,17 +212,59 @@ class Network:
 
     # ---------------------------------------------------------------- compiling
 
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs; "" of an unnamed one."""
+        return [""]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the layers that give the outputs; "" before there is one."""
+        return [self.layers[-1].name if self.layers else ""]
+
+    @property
+    def inputs(self) -> Parts:
+        return Parts("input", tuple(self.input_names), self.input_structure)
+
+    @property
+    def outputs(self) -> Parts:
+        return Parts("output", tuple(self.output_names), self.output_structure)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What the compilation says of each output.
+
+        Raises:
+            TypeError, ValueError: it does not fit the outputs.
+        """
+        names = tuple(self.output_names)
+        if self._goals is None or len(self._goals[0]) != len(names):
+            assert self.compilation is not None
+            self._goals = names, self.compilation.goals(self.outputs)
+        return self._goals[1]
+
+    @property
+    def log_names(self) -> LogNames:
+        """Names of losses and metrics in logs."""
+        return LogNames.of(self.goals, self.outputs)
+
     def compile(self, compilation: Compilation) -> None:
-        """Use a new compilation; resets the optimizer."""
+        """Use a new compilation; resets the optimizer.
+
+        Raises:
+            TypeError, ValueError: it does not fit the outputs; nothing was changed.
+        """
+        if self.output_names:
+            compilation.goals(self.outputs)
         self.set_compilation(compilation)
         self._forget_training()
         self._replan()
 
     def set_compilation(self, compilation: Compilation | None) -> None:
         """Use a compilation, but keep the optimizer's vectors."""
-        self.compilation = compilation
-        pairs = () if compilation is None else compilation.metrics
-        self.metrics = [metric for metric, _ in pairs]
+        self.compilation, self._goals, self.metrics = compilation, None, []
+        if compilation is not None and self.output_names:
+            self.metrics = [m for goal in self.goals for m, _ in goal.metrics]
 
     def forget_compile(self) -> None:
         """Return to the state before `compile`."""
@@ -301,8 +308,11 @@ class Network:
             assert self.plan is not None
             plan = self.plan
             if self.compilation is not None:
-                self.metrics = self.compilation.metrics_for(plan.output_shape)
-                plan = self.compilation.completed(plan, self.metrics)
+                goals = self.goals
+                pairs = zip(goals, plan.heads, strict=True)
+                resolved = [goal.resolved(head.shape) for goal, head in pairs]
+                self.metrics = [metric for each in resolved for metric in each]
+                plan = self.compilation.completed(plan, goals, resolved)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
@@ -355,10 +365,16 @@ class Network:
         """Loss and metrics from the engine's accumulators, sorted by name as Keras
         passes them to callbacks and users."""
         assert self._program is not None
-        logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
+        plan, names, rows = self._program.plan, self.log_names, totals[1]
+        logs = {"loss": float(totals[0] / rows) if rows else float("nan")}
         start = 2
-        specs = self._program.plan.metrics
-        for metric, spec in zip(self.metrics, specs, strict=True):
-            logs[metric.name] = metric.value(totals[start : start + spec.size])
+        if len(plan.heads) > 1:
+            for name, total in zip(names.losses, totals[start:], strict=False):
+                if name:
+                    logs[name] = float(total / rows) if rows else float("nan")
+            start += len(plan.heads)
+        specs = plan.metrics
+        for name, metric, spec in zip(names.metrics, self.metrics, specs, strict=True):
+            logs[name] = metric.value(totals[start : start + spec.size])
             start += spec.size
         return dict(sorted(logs.items()))

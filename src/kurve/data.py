@@ -87,10 +87,17 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
         TypeError, ValueError: as `as_samples`; a shape that would have to be broadcast;
             a value the loss cannot take (a class number that is too large, say).
     """
-    plain = type(y) is np.ndarray and y.dtype.kind in "fiub"
-    array = y if plain else as_numbers(where, "y", y)
-    given = array.shape
     target = loss.target_shape(output_shape)
+    if (
+        type(y) is np.ndarray
+        and y.dtype == FLOAT32
+        and y.shape[1:] == target
+        and y.flags.c_contiguous
+        and y.size
+    ):
+        return _allowed(where, y, y, loss, output_shape)
+    array = as_numbers(where, "y", y)
+    given = array.shape
     if array.ndim == len(target) + 2 and array.shape[-1] == 1 and loss.sparse:
         array = array[..., 0]
     if array.ndim == 1 and target == (1,):
@@ -108,8 +115,18 @@ def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.nda
             f"[{where}] y must not be empty. Received: y.shape={array.shape}. "
             "Try at least one row."
         )
-    targets = _cast(array, np.float32)
-    refuse_non_finite(where, "y", targets, array)
+    return _allowed(where, _cast(array, FLOAT32), array, loss, output_shape)
+
+
+def _allowed(
+    where: str,
+    targets: np.ndarray,
+    original: np.ndarray,
+    loss: Rowwise,
+    output_shape: Shape,
+) -> np.ndarray:
+    """The targets, whose values the loss must be able to take."""
+    refuse_non_finite(where, "y", targets, original)
     if isinstance(loss, Loss):
         loss.check_targets(where, targets, output_shape)
     return targets

@@ -215,6 +215,21 @@ class LogNames:
         return ["loss", *filter(None, self.losses), *ordered]
 
 
+class Goals(tuple[Goal, ...]):
+    """What a compilation says of each output of a model.
+
+    outputs, log_names: names of the outputs, and in logs
+    """
+
+    outputs: Parts
+    log_names: LogNames
+
+    def __new__(cls, compilation: Compilation, outputs: Parts) -> Goals:
+        goals = super().__new__(cls, compilation.goals(outputs))
+        goals.outputs, goals.log_names = outputs, LogNames.of(goals, outputs)
+        return goals
+
+
 def _free(name: str, taken: set[str]) -> str:
     """The name, with the first number that makes it different from those taken."""
     free, number = name, 1

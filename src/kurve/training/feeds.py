@@ -368,6 +368,8 @@ def batches_to_predict(
         ValueError: as `StreamFeed`.
     """
     feed = StreamFeed(where, "x", source, steps, "steps")
+    if not feed.resumable:
+        feed.peek()  # an empty one is refused
     feed.begin()
     try:
         for number, batch in enumerate(feed._batches, 1):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.callbacks.checkpoints import checked_freq
 from kurve.core.locks import exclusive_generator
-from kurve.core.overrides import is_own, refuse_overrides
+from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import check_verbose
 from kurve.engines import Batches
 from kurve.errors import path_name
+from kurve.plan import Shape
 from kurve.training.batching import (
     Division,
     check_count,
@@ -31,7 +33,7 @@ from kurve.training.feeds import (
 )
 from kurve.training.inputs import Data, build_for, check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
-from kurve.utils import PyDataset
+from kurve.training.network import Network
 
 if TYPE_CHECKING:
     from kurve.training.trainer import Trainer
@@ -81,60 +83,18 @@ def fit_steps(
     verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
-    data: Data | None = None
-    if is_source(x):
-        refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
-        if validation_split:
-            raise ValueError(
-                "[fit] validation_split needs rows, not batches. Received: "
-                f"validation_split={validation_split!r} and x of type "
-                f"{type(x).__name__}. Try validation_data."
-            )
-        training: Feed = StreamFeed(
-            "fit", "x", x, steps_per_epoch, "steps_per_epoch", bool(shuffle)
-        )
-    else:
-        data = check_data("fit", network, x, y, sample_weight, class_weight)
-    shapes = None
-    if data is not None:
-        shapes = data.shapes
-    elif network.plan is None:
-        assert isinstance(training, StreamFeed)
-        first = unpacked("fit, batch 1 of x", training.peek())
-        shapes = check_data("fit, batch 1 of x", network, *first).shapes
-    elif isinstance(training, StreamFeed) and not training.resumable:
-        training.peek()  # an empty one ends the call before anything is changed
-    validation: Feed | None = None
-    rows_to_validate = None
-    if validation_data is not None and is_source(validation_data):
-        name = "validation_steps"
-        argument = "validation_data"
-        validation = StreamFeed(
-            "fit", argument, validation_data, validation_steps, name
-        )
-    elif validation_data is not None:
-        given = unpack_data("fit", "validation_data", validation_data)
-        place = "fit, validation_data"
-        rows_to_validate = check_data(place, network, *given, shapes=shapes)
-    elif validation_split:
-        assert data is not None
-        count = _split(data.rows, validation_split)
-        rows_to_validate = data.part(count, data.rows)
-        if class_weight is not None:  # class weights are for training only
-            rows_to_validate = rows_to_validate._replace(weights=None)
-        data = data.part(0, count)
-    if rows_to_validate is not None:
-        size = validation_batch_size or batch_size
-        count = rows_to_validate.rows
-        bounds = evaluation_bounds(count, size, validation_steps, "fit")
-        validation = ArrayFeed(Batches(*rows_to_validate, None, bounds))
-    if data is not None:
-        bounds = pass_bounds(data.rows, batch_size, steps_per_epoch)
+    given = _Given(network, class_weight, batch_size, bool(shuffle))
+    training, shapes, held_out = given.to_train(
+        x, y, sample_weight, validation_split if validation_data is None else 0.0,
+        steps_per_epoch,
+    )  # fmt: skip
+    validation = given.to_validate(
+        held_out, validation_data, shapes, validation_batch_size, validation_steps
+    )
     if backup is not None:
-        for argument, feed in (("x", training if data is None else None),
-                               ("validation_data", validation)):  # fmt: skip
+        for feed in (training, validation):
             if isinstance(feed, StreamFeed):
-                _check_resumable(argument, feed)
+                _check_resumable(feed)
 
     # The arguments are right: from here on the model changes.
     if network.plan is None:
@@ -142,15 +102,11 @@ def fit_steps(
         build_for(model, shapes)
     network.training_state("fit")
     network.program()
-    history = History()
-    if data is not None:
-        steps = steps_per_epoch or len(bounds) - 1
-        division = Division(data.rows, bounds, steps, bool(shuffle), 0, 0)
-        training = ArrayFeed(Batches(*data, None, bounds), division)
-    elif isinstance(training, StreamFeed):
+    if isinstance(training, StreamFeed):
         training.check_for(network, class_weight)
     if isinstance(validation, StreamFeed):
         validation.check_for(network)
+    history = History()
     hooks = CallbackList(
         [*callbacks, history],
         model,
@@ -210,24 +166,111 @@ def _checkpointer(
     return Checkpointer(backup, model, hooks)
 
 
-def _check_resumable(argument: str, feed: StreamFeed) -> None:
+Shapes = Sequence[Shape] | None
+"""Of a sample of each input; None where the model is built."""
+
+
+@dataclass
+class _Given:
+    """What `fit` was given, from which its feeds are made. Nothing is changed."""
+
+    network: Network
+    class_weight: Mapping[int, float] | None
+    batch_size: int | None
+    shuffle: bool
+
+    def to_train(
+        self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
+    ) -> tuple[Feed, Shapes, Data | None]:
+        """The feed of the epochs, the shapes of samples, and the rows that are held
+        out for validation."""
+        if is_source(x):
+            refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
+            if split:
+                raise ValueError(
+                    "[fit] validation_split needs rows, not batches. Received: "
+                    f"validation_split={split!r} and x of type {type(x).__name__}. "
+                    "Try validation_data."
+                )
+            name = "steps_per_epoch"
+            feed = StreamFeed("fit", "x", x, steps, name, self.shuffle)
+            return feed, self._first_shapes(feed, self.class_weight), None
+        data = check_data("fit", self.network, x, y, sample_weight, self.class_weight)
+        held_out = None
+        if split:
+            count = _split(data.rows, split)
+            held_out = data.part(count, data.rows)
+            if self.class_weight is not None:  # class weights are for training only
+                held_out = held_out._replace(weights=None)
+            data = data.part(0, count)
+        bounds = pass_bounds(data.rows, self.batch_size, steps)
+        steps = steps or len(bounds) - 1
+        division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
+        return ArrayFeed(Batches(*data, None, bounds), division), data.shapes, held_out
+
+    def to_validate(
+        self,
+        held_out: Data | None,
+        data: Any,
+        shapes: Shapes,
+        batch_size: int | None,
+        steps: int | None,
+    ) -> Feed | None:
+        """The feed to validate with."""
+        name = "validation_data"
+        if data is not None and is_source(data):
+            feed = StreamFeed("fit", name, data, steps, "validation_steps")
+            self._first_shapes(feed, None, shapes)
+            return feed
+        if data is not None:
+            x, y, weights = unpack_data("fit", name, data)
+            held_out = check_data(
+                f"fit, {name}", self.network, x, y, weights, shapes=shapes
+            )
+        if held_out is None:
+            return None
+        size = batch_size or self.batch_size
+        bounds = evaluation_bounds(held_out.rows, size, steps, "fit")
+        return ArrayFeed(Batches(*held_out, None, bounds))
+
+    def _first_shapes(
+        self,
+        feed: StreamFeed,
+        class_weight: Mapping[int, float] | None,
+        shapes: Shapes = None,
+    ) -> Shapes:
+        """Check the first batch of a feed, so that a wrong one changes nothing; a
+        dataset is asked for it only if the model is not built."""
+        if feed.resumable and self.network.plan is not None:
+            return None
+        where = f"fit, batch 1 of {feed.argument}"
+        x, y, weights = unpacked(where, feed.peek())
+        return check_data(
+            where, self.network, x, y, weights, class_weight, shapes
+        ).shapes
+
+
+def _check_resumable(feed: StreamFeed) -> None:
     """Refuse batches that a new process cannot have again."""
     kind, what = type(feed.source), None
+    found = {
+        name: getattr(getattr(kind, name, None), "__module__", "kurve")
+        for name in ("on_epoch_begin", "on_epoch_end")
+    }
     hooks = [
         name
-        for name in ("on_epoch_begin", "on_epoch_end")
-        if is_own(kind) and getattr(kind, name, None) not in (
-            None, getattr(PyDataset, name))
-    ]  # fmt: skip
+        for name, module in found.items()
+        if module.partition(".")[0] not in ("kurve", "keras")
+    ]
     if not feed.resumable:
         what = f"a {kind.__name__}, whose batches cannot be had again by number"
     elif hooks:
         what = f"a {kind.__name__} with its own {hooks[0]}"
     if what is not None:
         raise ValueError(
-            f"[fit] checkpoints need {argument} that gives the same batches again: "
-            f"arrays, or a kurve.utils.PyDataset without hooks. Received: {what}. "
-            "Try fit without checkpoints, or shuffle=True in the place of a hook."
+            f"[fit] checkpoints need {feed.argument} that gives the same batches "
+            "again: arrays, or a kurve.utils.PyDataset without hooks. Received: "
+            f"{what}. Try fit without checkpoints, or shuffle=True for a hook."
         )
 
 

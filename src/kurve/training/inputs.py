@@ -147,7 +147,9 @@ class DataCheck:
     ) -> None:
         network.require_compiled(where)
         self.where, self.network, self.shapes = where, network, shapes
-        self.goals, self.outputs = network.goals, network.outputs
+        self.goals, self.outputs = network.goals, network.goals.outputs
+        plan = network.plan
+        self._heads = None if plan is None else [head.shape for head in plan.heads]
         for goal in self.goals:
             for metric, _ in goal.metrics:
                 if goal.loss is not None:
@@ -163,15 +165,12 @@ class DataCheck:
         """The rows in the form that engines take. Changes nothing."""
         where, goals, outputs = self.where, self.goals, self.outputs
         x = check_inputs(where, self.network, x, self.shapes)
-        rows = count_rows(x)
-        plan = self.network.plan
-        if plan is not None:
-            shapes = [head.shape for head in plan.heads]
-        else:
-            shapes = [self.network.output_shape_for(x.shape[1:])]
+        rows = len(x[0]) if isinstance(x, tuple) else len(x)
+        shapes = self._heads or [self.network.output_shape_for(x.shape[1:])]
         if len(goals) == 1:
             y = self._target(where, y, goals[0], shapes[0], rows)
-            data.check_same_length(where, x=_tuple(x)[0], y=y)
+            if len(y) != rows:
+                data.check_lengths(where, {"x": rows, "y": len(y)})
         else:
             y = self._targets(y, shapes, rows)
         if sample_weight is None and class_weight is None:

@@ -212,7 +212,7 @@ class TrainingLoop:
                 bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
         data.end()
-        if data.steps is None or data.ended:
+        if bar.target is None or data.ended:
             bar.target = progress.done
         return self._epoch_logs()
 

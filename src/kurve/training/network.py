@@ -22,7 +22,7 @@ from kurve.layers.base import Layer, Variable, check_shape, lower
 from kurve.layers.core import InputLayer
 from kurve.metrics import Metric
 from kurve.plan import Plan, Shape
-from kurve.training.compilation import Compilation, Goal, LogNames
+from kurve.training.compilation import Compilation, Goals
 from kurve.training.parts import Parts
 
 
@@ -55,7 +55,7 @@ class Network:
         self.engine: Engine | None = None
         self._seed = seed
         self._program: Program | None = None
-        self._goals: tuple[tuple[str, ...], tuple[Goal, ...]] | None = None
+        self._goals: tuple[Plan | None, Goals] | None = None
         # The `trainable` flags of the plan, and those when training started after
         # `compile`.
         self._planned_flags: list[bool] = []
@@ -231,22 +231,16 @@ class Network:
         return Parts("output", tuple(self.output_names), self.output_structure)
 
     @property
-    def goals(self) -> tuple[Goal, ...]:
+    def goals(self) -> Goals:
         """What the compilation says of each output.
 
         Raises:
             TypeError, ValueError: it does not fit the outputs.
         """
-        names = tuple(self.output_names)
-        if self._goals is None or len(self._goals[0]) != len(names):
+        if self._goals is None or self._goals[0] is not self.plan:
             assert self.compilation is not None
-            self._goals = names, self.compilation.goals(self.outputs)
+            self._goals = self.plan, Goals(self.compilation, self.outputs)
         return self._goals[1]
-
-    @property
-    def log_names(self) -> LogNames:
-        """Names of losses and metrics in logs."""
-        return LogNames.of(self.goals, self.outputs)
 
     def compile(self, compilation: Compilation) -> None:
         """Use a new compilation; resets the optimizer.
@@ -255,7 +249,7 @@ class Network:
             TypeError, ValueError: it does not fit the outputs; nothing was changed.
         """
         if self.output_names:
-            compilation.goals(self.outputs)
+            Goals(compilation, self.outputs)
         self.set_compilation(compilation)
         self._forget_training()
         self._replan()
@@ -365,7 +359,7 @@ class Network:
         """Loss and metrics from the engine's accumulators, sorted by name as Keras
         passes them to callbacks and users."""
         assert self._program is not None
-        plan, names, rows = self._program.plan, self.log_names, totals[1]
+        plan, names, rows = self._program.plan, self.goals.log_names, totals[1]
         logs = {"loss": float(totals[0] / rows) if rows else float("nan")}
         start = 2
         if len(plan.heads) > 1:

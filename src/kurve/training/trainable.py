@@ -88,8 +88,9 @@ class Trainable:
         compilation = self._network.compilation
         if compilation is None:
             return None
-        goals = self._network.goals if len(self._network.output_names) == 1 else ()
-        return goals[0].loss if goals else compilation.loss
+        if len(self._network.output_names) != 1:
+            return compilation.loss
+        return self._network.goals[0].loss
 
     @property
     def metrics(self) -> list[Metric]:
@@ -100,7 +101,11 @@ class Trainable:
     def metrics_names(self) -> list[str]:
         """Names of the values in the list that `evaluate` returns."""
         network = self._network
-        return ["loss"] if network.compilation is None else network.log_names.in_order
+        return (
+            ["loss"]
+            if network.compilation is None
+            else network.goals.log_names.in_order
+        )
 
     def compile(
         self,

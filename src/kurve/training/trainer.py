@@ -25,6 +25,7 @@ from kurve.core.locks import (
 )
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
+from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
 from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
@@ -213,6 +214,8 @@ class Trainer(Trainable):
                 first = unpacked("evaluate, batch 1 of x", feed.peek())
                 place = "evaluate, batch 1 of x"
                 self._build_for(check_data(place, network, *first).x)
+            elif not feed.resumable:
+                feed.peek()  # an empty one is refused
         else:
             data = check_data("evaluate", network, x, y, sample_weight)
             bounds = evaluation_bounds(data.rows, batch_size, steps, "evaluate")
@@ -229,7 +232,7 @@ class Trainer(Trainable):
             self._ready_program()
             loop = TrainingLoop(self, hooks)
             logs = loop.test(feed)
-            if feed.steps is None or feed.ended:
+            if bar.target is None or feed.ended:
                 bar.target = loop.progress.tested
             bar.finish(logs)
         finally:
@@ -271,18 +274,23 @@ class Trainer(Trainable):
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             network = self._network
-            if is_source(x):
+            plan, is_array = network.plan, type(x) is np.ndarray
+            if not is_array and is_source(x):
                 if steps is not None:
                     check_count("predict", "steps", steps, 1)
                 hooks = self._predict_hooks(callbacks, steps)
                 y = self._predicted(self._pieces(x, steps), steps, verbose, hooks)
                 check_still_readable(self, "predict", lock)
                 return self._structured(y)
-            if network.plan is None:
+            if plan is None:
                 x = check_inputs("predict", network, x)
                 self._build_for(x)
                 lock = check_readable(self, "predict")
-            x = check_inputs("predict", network, x)
+            if is_array and plan is not None and network.input_structure is None:
+                # A call for each of many single rows costs microseconds.
+                x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
+            else:
+                x = check_inputs("predict", network, x)
             if not verbose and not callbacks and batch_size is None and steps is None:
                 assert network.state is not None
                 y = self._ready_program().predict(network.state, x)

@@ -79,7 +79,7 @@ class Metric(losses.Rowwise, Entrance):
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.attrs()}
 
-    def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
+    def resolve(self, loss: losses.Loss | None, output_shape: Shape) -> Metric:
         """The metric that a model with that loss and output computes."""
         return self
 
@@ -456,8 +456,8 @@ class FittingAccuracy(Metric):
         if loss.outputs_per_target != 1:
             super().check_loss(where, loss)
 
-    def resolve(self, loss: losses.Loss, output_shape: Shape) -> Metric:
-        if loss.sparse:
+    def resolve(self, loss: losses.Loss | None, output_shape: Shape) -> Metric:
+        if loss is not None and loss.sparse:
             return SparseCategoricalAccuracy(self.name)
         if output_shape[-1] == 1:
             return BinaryAccuracy(self.name)

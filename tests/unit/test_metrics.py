@@ -213,7 +213,8 @@ def test_accuracy_in_files(tmp_path: Path) -> None:
     model = model_of(1, "binary_crossentropy", metrics=["acc", metrics.Accuracy("eq")])
     model.save(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve")
-    kinds = [type(metric).__name__ for metric, _ in again._network.compilation.metrics]
+    (goal,) = again._network.goals
+    kinds = [type(metric).__name__ for metric, _ in goal.metrics]
     assert kinds == ["FittingAccuracy", "Accuracy"]
     old = {"class_name": "Accuracy", "config": {"name": "accuracy"}}
     assert type(metrics.deserialize(old)) is metrics.FittingAccuracy

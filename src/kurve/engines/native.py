@@ -190,10 +190,11 @@ def _state(state: State) -> _core.State:
 
 
 def _batches(b: Batches) -> _core.Batches:
+    targets = b.targets
     return _core.Batches(
         list(b.inputs),
-        [y for y, _ in b.targets],
-        [weights for _, weights in b.targets],
+        [y for y, _ in targets],
+        [weights for _, weights in targets],
         b.order,
         b.bounds,
         b.learning_rates,

@@ -220,17 +220,26 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     compilation = model._network.compilation
     if compilation is None:
         return None
-    entries: dict[bool, list[Any]] = {False: [], True: []}
-    for metric, weighted in compilation.metrics:
-        entries[weighted].append(metric_entry(metric, model))
+    goals, labels = model._network.goals, model._network.outputs.labels
+    loss, listed = [], dict[bool, list[Any]]({False: [], True: []})
+    for goal in goals:
+        loss.append(None if goal.loss is None else loss_entry(goal.loss))
+        for wanted, entries in listed.items():
+            found = [m for m, weighted in goal.metrics if weighted is wanted]
+            entries.append([metric_entry(m, model) for m in found])
+    weights: Any = [goal.weight for goal in goals]
+
+    def by_output(values: list[Any]) -> Any:
+        return values[0] if len(goals) == 1 else dict(zip(labels, values, strict=True))
+
     return {
         "optimizer": optimizer_entry(compilation.optimizer),
-        "loss": loss_entry(compilation.loss),
-        "loss_weights": None,
-        "metrics": entries[False] or None,
-        "weighted_metrics": entries[True] or None,
+        "loss": by_output(loss),
+        "loss_weights": None if set(weights) == {1.0} else by_output(weights),
+        "metrics": by_output(listed[False]) if any(listed[False]) else None,
+        "weighted_metrics": by_output(listed[True]) if any(listed[True]) else None,
         "run_eagerly": False,
-        "steps_per_execution": 1,
+        "steps_per_execution": compilation.steps_per_execution,
         "jit_compile": False,
     }
 

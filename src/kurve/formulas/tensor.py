@@ -9,6 +9,7 @@ outputs)` follows the nodes back from its outputs.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -117,15 +118,20 @@ class FunctionCall:
 
 
 def leaves(structure: Any) -> Iterator[Any]:
-    """The parts of nested lists, tuples and dictionaries, in order."""
+    """The parts of nested lists, tuples and dictionaries, as Keras orders them."""
     if isinstance(structure, Mapping):
-        for part in structure.values():
-            yield from leaves(part)
+        for key in keys(structure):
+            yield from leaves(structure[key])
     elif isinstance(structure, (list, tuple)):
         for part in structure:
             yield from leaves(part)
     else:
         yield structure
+
+
+def keys(structure: Mapping[Any, Any]) -> list[Any]:
+    """The keys of a dictionary, sorted; of an ordered one as they were inserted."""
+    return list(structure if isinstance(structure, OrderedDict) else sorted(structure))
 
 
 def tensors_in(structure: Any) -> Iterator[KerasTensor]:
@@ -136,7 +142,8 @@ def tensors_in(structure: Any) -> Iterator[KerasTensor]:
 def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
     """A copy of a nested structure with other leaves."""
     if isinstance(structure, Mapping):
-        return {key: replaced(part, replace) for key, part in structure.items()}
+        pairs = [(key, replaced(structure[key], replace)) for key in keys(structure)]
+        return OrderedDict(pairs) if isinstance(structure, OrderedDict) else dict(pairs)
     if isinstance(structure, (list, tuple)):
         parts = [replaced(part, replace) for part in structure]
         if isinstance(structure, list):

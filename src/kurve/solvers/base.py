@@ -154,7 +154,7 @@ def _problem(
     network.update_trainable()
     _, state = network.require_built(where)
     # Without dropout: the loss must be a function of the parameters alone.
-    plan = network.with_loss(loss).deterministic()
+    plan = network.with_losses([loss]).deterministic()
     plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:

@@ -106,14 +106,14 @@ class Layout:
         """The names of the inputs."""
         if self.structure is not None:
             return self.structure.input_names
-        return ["input"]
+        return [""]
 
     @property
     def output_names(self) -> list[str]:
         """The names of the outputs: of the layers that give them."""
         if self.structure is not None:
             return self.structure.output_names
-        return [self.layers[-1].name] if self.layers else ["output"]
+        return [self.layers[-1].name if self.layers else ""]
 
     @property
     def input_structure(self) -> Any:

@@ -9,65 +9,26 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.losses import Formula, Loss
 from kurve.metrics import Metric
-from kurve.optimizers import Optimizer
-from kurve.plan import Plan, Shape
+from kurve.plan import Plan
+from kurve.training.compilation import Compilation, Goals
 from kurve.training.layout import Layout
+from kurve.training.parts import Parts
 from kurve.training.structure import Structure
-
-
-@dataclass(frozen=True, eq=False)
-class Compilation:
-    """The arguments of `compile`; pickles and copies hold it as it is.
-
-    metrics: each with whether its rows count their sample weights
-    engine:  None for the default one
-    """
-
-    optimizer: Optimizer
-    loss: Loss
-    metrics: tuple[tuple[Metric, bool], ...]
-    engine: Engine | None
-
-    def metrics_for(self, output_shape: Shape) -> list[Metric]:
-        """The metrics, "accuracy" resolved to the one that fits the output."""
-        return [metric.resolve(self.loss, output_shape) for metric, _ in self.metrics]
-
-    def completed(self, plan: Plan, resolved: Sequence[Metric]) -> Plan:
-        """The plan with loss, metrics and optimizer."""
-        specs = tuple(
-            metric.spec(plan.output_shape, weighted)
-            for metric, (_, weighted) in zip(resolved, self.metrics, strict=True)
-        )
-        return plan.trained_with(self.loss.spec, specs, self.optimizer.spec)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Kurve's engines are stored by name."""
-        engine: Any = self.engine
-        if engine is not None and type(engine).__module__.startswith("kurve."):
-            engine = engine.name
-        return {**vars(self), "engine": engine}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        engine = state["engine"]
-        if type(engine) is str:
-            engine = get_engine(engine)
-        vars(self).update({**state, "engine": engine})
 
 
 class Network(Layout):
     """A layout, and what training works on.
 
     compilation: None before `compile`
-    metrics:     of the compilation, resolved once the network is built
+    metrics:     of all outputs, resolved once the network is built
     engine:      the one that compiled `program()`
     """
 
@@ -78,22 +39,49 @@ class Network(Layout):
         self.compilation: Compilation | None = None
         self.metrics: list[Metric] = []
         self.engine: Engine | None = None
+        self._goals: tuple[Plan | None, Goals] | None = None
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
     # ---------------------------------------------------------------- compiling
 
+    @property
+    def inputs(self) -> Parts:
+        return Parts("input", tuple(self.input_names), self.input_structure)
+
+    @property
+    def outputs(self) -> Parts:
+        return Parts("output", tuple(self.output_names), self.output_structure)
+
+    @property
+    def goals(self) -> Goals:
+        """What the compilation says of each output.
+
+        Raises:
+            TypeError, ValueError: it does not fit the outputs.
+        """
+        if self._goals is None or self._goals[0] is not self.plan:
+            assert self.compilation is not None
+            self._goals = self.plan, Goals(self.compilation, self.outputs)
+        return self._goals[1]
+
     def compile(self, compilation: Compilation) -> None:
-        """Use a new compilation; resets the optimizer."""
+        """Use a new compilation; resets the optimizer.
+
+        Raises:
+            TypeError, ValueError: it does not fit the outputs; nothing was changed.
+        """
+        if self.output_names:
+            Goals(compilation, self.outputs)
         self.set_compilation(compilation)
         self._forget_training()
         self._replan()
 
     def set_compilation(self, compilation: Compilation | None) -> None:
         """Use a compilation, but keep the optimizer's vectors."""
-        self.compilation = compilation
-        pairs = () if compilation is None else compilation.metrics
-        self.metrics = [metric for metric, _ in pairs]
+        self.compilation, self._goals, self.metrics = compilation, None, []
+        if compilation is not None and self.output_names:
+            self.metrics = [m for goal in self.goals for m, _ in goal.metrics]
 
     def forget_compile(self) -> None:
         """Return to the state before `compile`."""
@@ -138,20 +126,23 @@ class Network(Layout):
             assert self.plan is not None
             plan = self.plan
             if self.compilation is not None:
-                plan = self.with_loss(self.compilation.loss)
-                self.metrics = self.compilation.metrics_for(plan.output_shape)
-                plan = self.compilation.completed(plan, self.metrics)
+                goals = self.goals
+                plan = self.with_losses([goal.loss for goal in goals])
+                pairs = zip(goals, plan.heads, strict=True)
+                resolved = [goal.resolved(head.shape) for goal, head in pairs]
+                self.metrics = [metric for each in resolved for metric in each]
+                plan = self.compilation.completed(plan, goals, resolved)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
 
-    def with_loss(self, loss: Loss) -> Plan:
-        """The plan, and what computes the loss if it is a formula."""
+    def with_losses(self, losses: Sequence[Loss | None]) -> Plan:
+        """The plan, and what computes the losses of its outputs that are formulas."""
         assert self.plan is not None
-        if not isinstance(loss, Formula):
+        if not any(isinstance(loss, Formula) for loss in losses):
             return self.plan
-        plan, graph = self.lowered(self.plan.inputs, [loss])
-        if plan.buffers != self.plan.buffers:  # constants of the formula
+        plan, graph = self.lowered(self.plan.inputs, losses)
+        if plan.buffers != self.plan.buffers:  # constants of formulas
             self._move_buffers(plan, graph)
             self.plan = replace(self.plan, buffers=plan.buffers)
         return plan
@@ -190,10 +181,16 @@ class Network(Layout):
         """Loss and metrics from the engine's accumulators, sorted by name as Keras
         passes them to callbacks and users."""
         assert self._program is not None
-        logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
+        plan, names, rows = self._program.plan, self.goals.log_names, totals[1]
+        logs = {"loss": float(totals[0] / rows) if rows else float("nan")}
         start = 2
-        specs = self._program.plan.metrics
-        for metric, spec in zip(self.metrics, specs, strict=True):
-            logs[metric.name] = metric.value(totals[start : start + spec.size])
+        if len(plan.heads) > 1:
+            for name, total in zip(names.losses, totals[start:], strict=False):
+                if name:
+                    logs[name] = float(total / rows) if rows else float("nan")
+            start += len(plan.heads)
+        specs = plan.metrics
+        for name, metric, spec in zip(names.metrics, self.metrics, specs, strict=True):
+            logs[name] = metric.value(totals[start : start + spec.size])
             start += spec.size
         return dict(sorted(logs.items()))

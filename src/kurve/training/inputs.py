@@ -115,6 +115,8 @@ def check_inputs(
 ) -> Any:
     """x in the form that engines take: an array, or a tuple of several inputs."""
     if network.plan is not None:
+        if network.has_open_sizes:
+            _adapt(network, x)
         shapes = network.plan.inputs
     if type(x) is np.ndarray and network.input_structure is None:
         shape = shapes[0] if shapes else None
@@ -133,6 +135,18 @@ def check_inputs(
     return tuple(found)
 
 
+def _adapt(network: Network, x: Any) -> None:
+    """Use the plan for the sizes of x, if the model leaves them open."""
+    try:
+        count = len(network.inputs.names)
+        parts = [x] if count == 1 else network.inputs.split("fit", "x", x)
+        if count == 1 and isinstance(x, (list, tuple)) and len(x) == 1:
+            parts = list(x) if np.ndim(x[0]) > len(network.declared[0]) else [x]
+        network.adapt_to([np.shape(part)[1:] for part in parts])
+    except (TypeError, ValueError):
+        return  # the checks that follow say what is wrong
+
+
 class DataCheck:
     """Checks rows for one network; an object for all batches of a call.
 
@@ -148,8 +162,6 @@ class DataCheck:
         network.require_compiled(where)
         self.where, self.network, self.shapes = where, network, shapes
         self.goals, self.outputs = network.goals, network.goals.outputs
-        plan = network.plan
-        self._heads = None if plan is None else [head.shape for head in plan.heads]
         for goal in self.goals:
             for metric, _ in goal.metrics:
                 if goal.loss is not None:
@@ -166,7 +178,10 @@ class DataCheck:
         where, goals, outputs = self.where, self.goals, self.outputs
         x = check_inputs(where, self.network, x, self.shapes)
         rows = len(x[0]) if isinstance(x, tuple) else len(x)
-        shapes = self._heads or [self.network.output_shape_for(x.shape[1:])]
+        if self.network.plan is not None:
+            shapes = [head.shape for head in self.network.plan.heads]
+        else:
+            shapes = [self.network.output_shape_for(x.shape[1:])]
         if len(goals) == 1:
             y = self._target(where, y, goals[0], shapes[0], rows)
             if len(y) != rows:

@@ -324,11 +324,16 @@ class Layout:
             return [tensor.sample for tensor in self.structure.flat_inputs]
         return [] if self.input_shape is None else [self.input_shape]
 
+    @property
+    def has_open_sizes(self) -> bool:
+        """Whether the model leaves sizes of its inputs open."""
+        return any(None in shape for shape in self.declared)
+
     def adapt_to(self, samples: Sequence[Shape]) -> None:
         """Use the plan for inputs of these shapes, if the model leaves sizes open.
         Weights stay; the newest 8 plans are remembered."""
         declared = self.declared
-        if self.plan is None or not any(None in shape for shape in declared):
+        if self.plan is None or not self.has_open_sizes:
             return
         wanted = tuple(tuple(sample) for sample in samples)
         if self.plan.inputs == wanted or len(wanted) != len(declared):

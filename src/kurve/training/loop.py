@@ -12,7 +12,7 @@ import numpy as np
 
 from kurve.callbacks import CallbackList, History
 from kurve.core.progress import ProgressBar
-from kurve.engines import Job
+from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
 from kurve.training.feeds import Feed, warn_ran_out
@@ -132,6 +132,14 @@ class TrainingLoop:
         hooks.call("on_train_end", logs)
         checkpointer.finish()
 
+    def _program_for(self, inputs: Sequence[np.ndarray]) -> Program:
+        """The program for inputs of these shapes."""
+        network = self.model._network
+        if network.has_open_sizes:
+            network.adapt_to([x.shape[1:] for x in inputs])
+            self.program = network.program()
+        return self.program
+
     def check_last_update(self, data: Feed) -> None:
         """Refuse weights with which the next step would fail: finite themselves after
         the last update, but with outputs that are not. Checks as many rows as a step
@@ -148,7 +156,8 @@ class TrainingLoop:
             rows = np.ascontiguousarray(rows)
         else:
             rows = tuple(map(np.ascontiguousarray, rows))
-        found = self.program.predict(state, rows)
+        given = rows if isinstance(rows, tuple) else (rows,)
+        found = self._program_for(given).predict(state, rows)
         # The first check is fast, but overflows too early.
         if all(
             math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all()
@@ -197,7 +206,8 @@ class TrainingLoop:
                     state.step, batches.steps - first
                 )
             try:
-                yield Job(self.program, state, batches, first, last, totals)
+                program = self._program_for(batches.inputs)
+                yield Job(program, state, batches, first, last, totals)
             except NonFiniteError as error:
                 if not hooks.handles_non_finite():
                     raise
@@ -246,7 +256,8 @@ class TrainingLoop:
             if by_batch and step % stride == 0:
                 hooks.call("on_test_batch_begin", step, {})
             count = last - first
-            self.program.test(self.state, batches.only(first, count), totals)
+            program = self._program_for(batches.inputs)
+            program.test(self.state, batches.only(first, count), totals)
             progress.tested += count
             if by_batch and self._completes_stride(progress.tested, data.steps):
                 logs = model._network.logs(totals)

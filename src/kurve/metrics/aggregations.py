@@ -119,7 +119,9 @@ class MeanMetricWrapper(Mean):
         self._fn, self._fn_kwargs = fn, kwargs
 
     @entry
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(  # type: ignore[override]
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Add a batch.
 
         Args:
@@ -144,14 +146,14 @@ def _of_samples(
     reduced to a number (a single value is a sample)."""
     v = as_numbers(where, "values", values, np.float64)
     if sample_weight is None:
-        w = np.ones(v.shape[:1])
+        w: np.ndarray = np.ones(v.shape[:1])
     else:
         w = as_numbers(where, "sample_weight", sample_weight, np.float64)
         if w.ndim == v.ndim + 1 and w.shape[-1] == 1:
             w = w[..., 0]
         if v.ndim == w.ndim + 1 and v.shape[-1] == 1:
             v = v[..., 0]
-    v = reduce(v, axis=tuple(range(w.ndim, v.ndim)))
+    v = np.asarray(reduce(v, axis=tuple(range(w.ndim, v.ndim))))
     try:
         w = np.broadcast_to(w, v.shape)
     except ValueError:

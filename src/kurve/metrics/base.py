@@ -92,7 +92,7 @@ class Metric(Entrance):
                 "in the first line of __init__."
             )
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        made = initializers.get("zeros" if initializer is None else initializer)
+        made = initializers.get(initializer) or initializers.Zeros()
         kind = _checked_dtype(where, dtype or self.dtype)
         value = initializers.draw(made, shape).astype(_numpy_dtype(kind))
         variable = MetricVariable(value, name or "variable")
@@ -253,6 +253,8 @@ class RowMetric(losses.Rowwise, Metric):
         where = type(self).__name__
         y, p = self._arranged(where, y_true, y_pred)
         self.check_output(where, p.shape[1:])
+        if self.whole_vectors and self.by_element and np.ndim(y_pred) == 1:
+            sample_weight = _one_row(sample_weight)
         each = self.by_element and _one_each(sample_weight, p.shape)
         if each:
             sample_weight = np.broadcast_to(np.asarray(sample_weight), p.shape)
@@ -331,6 +333,11 @@ def _plain(value: Any) -> Any:
     """A list in place of a tuple or an array, for files."""
     value = value.tolist() if isinstance(value, np.ndarray) else value
     return list(value) if isinstance(value, tuple) else value
+
+
+def _one_row(weights: Any) -> Any:
+    """Weights (n,) of a vector's elements as those of one row."""
+    return np.asarray(weights)[None] if np.ndim(weights) == 1 else weights
 
 
 def _one_each(weights: Any, shape: Shape) -> bool:

@@ -22,7 +22,7 @@ from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.layers.base import Layer, Variable, check_shape, lower
 from kurve.layers.core import InputLayer
 from kurve.losses import Loss
-from kurve.metrics import Metric
+from kurve.metrics import RowMetric
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan, Shape
 
@@ -37,14 +37,14 @@ class Compilation:
 
     optimizer: Optimizer
     loss: Loss
-    metrics: tuple[tuple[Metric, bool], ...]
+    metrics: tuple[tuple[RowMetric, bool], ...]
     engine: Engine | None
 
-    def metrics_for(self, output_shape: Shape) -> list[Metric]:
+    def metrics_for(self, output_shape: Shape) -> list[RowMetric]:
         """The metrics, "accuracy" resolved to the one that fits the output."""
         return [metric.resolve(self.loss, output_shape) for metric, _ in self.metrics]
 
-    def completed(self, plan: Plan, resolved: Sequence[Metric]) -> Plan:
+    def completed(self, plan: Plan, resolved: Sequence[RowMetric]) -> Plan:
         """The plan with loss, metrics and optimizer."""
         specs = tuple(
             metric.spec(plan.output_shape, weighted)
@@ -87,7 +87,7 @@ class Network:
         self.plan: Plan | None = None
         self.state: State | None = None
         self.compilation: Compilation | None = None
-        self.metrics: list[Metric] = []
+        self.metrics: list[RowMetric] = []
         self.engine: Engine | None = None
         self._seed = seed
         self._program: Program | None = None
@@ -351,7 +351,7 @@ class Network:
     def _trainable_flags(self) -> list[bool]:
         return [self.trainable, *[layer.trainable for layer in self.layers]]
 
-    def logs(self, totals: np.ndarray) -> dict[str, float]:
+    def logs(self, totals: np.ndarray) -> dict[str, Any]:
         """Loss and metrics from the engine's accumulators, sorted by name as Keras
         passes them to callbacks and users."""
         assert self._program is not None

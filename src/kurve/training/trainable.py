@@ -12,7 +12,7 @@ from kurve.core.locks import UNLOCKED, check_unlocked
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
 from kurve.losses import Loss
-from kurve.metrics import Metric
+from kurve.metrics import Metric, RowMetric
 from kurve.optimizers import Optimizer
 from kurve.training.network import Compilation, Network
 
@@ -166,7 +166,7 @@ class Trainable:
 
 def _metric_list(
     argument: str, given: Sequence[Any] | None, weighted: bool
-) -> list[tuple[Metric, bool]]:
+) -> list[tuple[RowMetric, bool]]:
     if given is not None and not isinstance(given, (list, tuple)):
         raise TypeError(
             f"[compile] {argument} must be a list, for the one output of a model. "

@@ -89,7 +89,7 @@ def kl_divergence(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:
     """sum of y log(y / p), both clipped to [1e-7, 1]. Source: Kullback & Leibler
     1951."""
     y, p = (np.clip(a, p.dtype.type(EPSILON), 1.0) for a in (y, p))
-    return np.sum(y * np.log(y / p), axis=-1, dtype=np.float64)
+    return np.asarray(np.sum(y * np.log(y / p), axis=-1, dtype=np.float64))
 
 
 def hinge(y: np.ndarray, p: np.ndarray, attrs: Attrs) -> np.ndarray:

@@ -39,8 +39,6 @@ METRIC_OF_LOSS = {
 }
 """Kurve's losses as metrics, with the name of Keras's class of metrics."""
 
-LOSS_OF_METRIC = {metric: loss for loss, metric in METRIC_OF_LOSS.items()}
-
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 """Keras's classes of losses and metrics that are functions."""
 
@@ -82,8 +80,6 @@ LOSS_DEFAULTS: Values = {
     "reduction": ("sum_over_batch_size", "auto", "mean"),
     "axis": (-1,),
     "dtype": ("float32",),
-    "class_aggregation": ("uniform_average",),
-    "num_regressors": (0,),
 }
 
 IGNORED_OF_LAYERS = (

@@ -461,7 +461,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         compiled(with_adam(learning_rate=-1.0)),
         "learning_rate must be at least 0",
     ),
-    "metric": (compiled(metrics=["auc"]), "unknown metric"),
+    "metric": (compiled(metrics=["kappa"]), "unknown metric"),
     "sum": (
         compiled(
             loss={"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}

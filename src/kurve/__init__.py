@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from kurve import estimators as estimators
     from kurve import inspection as inspection
     from kurve import plots as plots
+    from kurve import random as random
     from kurve import report as report
     from kurve import saving as saving
     from kurve import solvers as solvers
@@ -53,6 +54,7 @@ _LATER = {
     "inspection": "kurve.inspection",
     "lr_find": "kurve.models.learning_rates",
     "plots": "kurve.plots",
+    "random": "kurve.random",
     "report": "kurve.report",
     "saving": "kurve.saving",
     "solvers": "kurve.solvers",

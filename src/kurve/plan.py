@@ -62,8 +62,9 @@ class Op:
     softmax                                   (over the last axis)
     map            any                        (a tape: elementwise, of x and params)
     dropout                                   rate, stream (number of the random
-                                              stream), shared?
-    gaussian_noise                            stddev, stream
+                                              stream), seed?, shared?, channels?,
+                                              alpha?
+    gaussian_noise                            stddev, stream, seed?, multiply?
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
                    (C,)?                      not a buffer)
@@ -82,7 +83,7 @@ class Op:
     layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
     normalization  standardized together)?    standardized together)
     affine_image                              what, its ranges, fill_mode, fill_value,
-                                              interpolation, stream
+                                              interpolation, stream, seed?
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
     _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
@@ -93,8 +94,10 @@ class Op:
     dilation + 1; at the bottom and right a negative one adds zeros instead.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
-    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
-    positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
+    step), see `kurve.core.rng`; an op with a seed takes that in the place of the
+    model's. Element e of a batch takes word e (dropout; with `shared` positions to a
+    word, channel c of `channels` in block b of a batch takes word b channels + c, the
+    blocks being whole samples where channels is not given) or words e & ~1 and
     e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
     (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
 

@@ -32,6 +32,7 @@ FLOORS = (
         "callbacks",
         "data",
         "utils",
+        "random",
     ),
     ("training",),
     ("models", "saving"),

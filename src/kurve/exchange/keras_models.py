@@ -127,6 +127,8 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
     known = parts.arguments_of(layer_class)
+    if type(arguments.get("seed")) is not int:  # such as an object of Keras 3
+        arguments.pop("seed", None)
     parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
     for key, value in arguments.items():
         arguments[key] = _argument_from(key, value, f"{what}: {key}")

@@ -87,15 +87,13 @@ LOSS_DEFAULTS: Values = {
 }
 
 IGNORED_OF_LAYERS = (
-    "seed",
     "batch_input_shape",
     "batch_shape",
     "input_shape",
     "input_dtype",
     "renorm_momentum",
 )
-"""Arguments that are read elsewhere or do not matter: Kurve's random numbers come from
-the model's seed."""
+"""Arguments that are read elsewhere or do not matter."""
 
 _KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
 IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
@@ -106,6 +104,7 @@ IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
     "RandomRotation": ("value_range",),
     "RandomTranslation": ("value_range",),
     "RandomFlip": ("value_range",),
+    "RandomZoom": ("value_range",),
 }
 """Further ones of single layers: Keras writes them, and its layer does not use them."""
 

@@ -8,6 +8,7 @@ from kurve.errors import absent as _absent
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
+from kurve.layers.augmentation import RandomZoom as RandomZoom
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
@@ -22,6 +23,8 @@ from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
 from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.noise import AlphaDropout as AlphaDropout
+from kurve.layers.noise import GaussianDropout as GaussianDropout
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
@@ -86,11 +89,14 @@ CLASSES: dict[str, type[Layer]] = {
         LayerNormalization,
         Rescaling,
         GaussianNoise,
+        GaussianDropout,
+        AlphaDropout,
         SpatialDropout1D,
         SpatialDropout2D,
         RandomTranslation,
         RandomRotation,
         RandomFlip,
+        RandomZoom,
     ]
 }
 

@@ -13,6 +13,8 @@ from kurve import activations, initializers, regularizers
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
+    check_batch_size,
+    check_dtype,
     check_flag,
     check_name,
     is_count,
@@ -36,8 +38,6 @@ UNSAID: Any = object()
 class UnusedArguments(TypedDict, total=False):
     """Keras's arguments of every layer that do nothing here."""
 
-    dtype: str | None
-    autocast: bool
     activity_regularizer: None
 
 
@@ -45,7 +45,12 @@ class NamedArguments(UnusedArguments, total=False):
     """Arguments of layers that say themselves whether they are trainable."""
 
     name: str | None
+    dtype: Any
+    autocast: bool
     input_shape: Sequence[int] | int | None
+    input_dim: int | None
+    batch_input_shape: Sequence[int | None] | None
+    batch_size: int | None
 
 
 class LayerArguments(NamedArguments, total=False):
@@ -168,6 +173,12 @@ class Layer(Entrance):
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+        input_dim: n for input_shape=(n,).
+        batch_input_shape: input_shape with the batch axis before it: (None, 3).
+        batch_size: None or a positive integer; batches of any size fit.
+        dtype: None or "float32", in which engines compute. Another floating-point type
+            changes nothing and gets a warning.
+        autocast: True or False; no type is ever changed.
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
@@ -193,15 +204,42 @@ class Layer(Entrance):
     training_by_default = False
     """`training` in a call without it."""
 
+    drawn = 0
+    """How often a call by hand has drawn random numbers: their step."""
+
     def __init__(
         self,
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        autocast: bool = True,
         **unknown: Any,
     ) -> None:
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
+        check_dtype(where, dtype)
+        check_flag(where, "autocast", autocast)
+        check_batch_size(where, batch_size)
+        shapes = {
+            "input_shape": input_shape,
+            "input_dim": input_dim,
+            "batch_input_shape": batch_input_shape,
+        }
+        given = {key: value for key, value in shapes.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"[{where}] the shape of a sample must be given once. Received: "
+                f"{', '.join(f'{k}={v!r}' for k, v in given.items())}. Try input_shape "
+                "alone."
+            )
+        if batch_input_shape is not None:
+            input_shape = check_batch_shape(type(self), batch_input_shape)[1]
+        elif input_dim is not None:
+            input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
         self.given_input_shape = (
@@ -435,9 +473,10 @@ class Layer(Entrance):
             _gather(plan.buffers, buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
-            0,
+            self.drawn,
             rng.next_seed(),
         )
+        self.drawn += training
         updates: dict[str, np.ndarray] = {}
         for op in plan.ops:
             y, cache = OPS[op.kind][0](op, y, state, training)

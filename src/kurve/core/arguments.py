@@ -36,6 +36,7 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "num_regressors": (0,),
     "reduction": ("sum_over_batch_size", "mean"),
     "activity_regularizer": (None,),
+    "alpha_constraint": (None,),
     "beta_constraint": (None,),
     "bias_constraint": (None,),
     "depthwise_constraint": (None,),

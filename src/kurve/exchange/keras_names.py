@@ -19,12 +19,13 @@ KURVE_SCHEDULES = ("OneCycle",)
 # ------------------------------------------------------ other names in Keras
 
 ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
-    "ReLU": ("negative_slope",),
+    "ReLU": ("max_value", "negative_slope", "threshold"),
     "LeakyReLU": ("alpha", "negative_slope"),
     "ELU": ("alpha",),
-    "Softmax": (),
+    "Softmax": ("axis",),
+    "Identity": (),
 }
-"""Keras's layers that are `Activation` in Kurve, with their arguments."""
+"""Layers that may be the activation of another one, with their arguments."""
 
 LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
 """Other names of Keras's for losses."""
@@ -75,7 +76,6 @@ LAYER_DEFAULTS: Values = {
     "ragged": (False,),
     "optional": (False,),
 }
-ACTIVATION_DEFAULTS: Values = {"axis": (-1, [-1]), "threshold": (0, 0.0)}
 INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
 OPTIMIZER_DEFAULTS: Values = {"use_ema": (False,)}
 LOSS_DEFAULTS: Values = {

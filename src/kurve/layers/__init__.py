@@ -5,6 +5,12 @@ from typing import Any as _Any
 
 from kurve.core import registry as _registry
 from kurve.errors import absent as _absent
+from kurve.layers.activations import ELU as ELU
+from kurve.layers.activations import Identity as Identity
+from kurve.layers.activations import LeakyReLU as LeakyReLU
+from kurve.layers.activations import PReLU as PReLU
+from kurve.layers.activations import ReLU as ReLU
+from kurve.layers.activations import Softmax as Softmax
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -60,6 +66,12 @@ CLASSES: dict[str, type[Layer]] = {
     for cls in [
         Dense,
         Activation,
+        ReLU,
+        LeakyReLU,
+        PReLU,
+        ELU,
+        Softmax,
+        Identity,
         Dropout,
         Normalization,
         FourierFeatures,

@@ -441,7 +441,7 @@ class Layer(Entrance):
             TypeError: a second array or a mask.
         """
         from kurve.engines import State
-        from kurve.engines.reference.layers import OPS, STATISTICS
+        from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 
         where = type(self).__name__
         refuse_overrides(where, self)
@@ -479,6 +479,9 @@ class Layer(Entrance):
         self.drawn += training
         updates: dict[str, np.ndarray] = {}
         for op in plan.ops:
+            if op.kind in OPS_OF_SEVERAL:
+                y, cache = OPS_OF_SEVERAL[op.kind][0](op, [y], state, training)
+                continue
             y, cache = OPS[op.kind][0](op, y, state, training)
             if training and op.kind in STATISTICS:
                 values = STATISTICS[op.kind](op, cache, state)

@@ -17,6 +17,7 @@ from kurve.core.arguments import (
     name_of_dtype,
 )
 from kurve.core.entries import entry
+from kurve.layers.activations import AsLayer
 from kurve.layers.base import (
     Layer,
     LayerArguments,
@@ -157,7 +158,7 @@ def Input(
     return InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
 
 
-class Activation(Layer):
+class Activation(AsLayer):
     """y = f(x), element by element; softmax is taken over the last axis.
 
     Args:
@@ -182,14 +183,6 @@ class Activation(Layer):
     ) -> None:
         super().__init__(**common)
         self.activation = activation
-
-    def lower(
-        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
-    ) -> list[Op]:
-        if self.activation.name == "softmax":
-            return [Op("softmax", self.name, input_shape, input_shape)]
-        attrs = self.activation.attrs()
-        return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
 
 
 class Dropout(Layer):

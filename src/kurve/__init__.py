@@ -22,6 +22,7 @@ from kurve.models import Sequential as Sequential
 
 if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
+    from kurve import backend as backend
     from kurve import config as config
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
@@ -45,6 +46,7 @@ _LATER = {
     "Classifier": "kurve.estimators",
     "Regressor": "kurve.estimators",
     "assessment": "kurve.assessment",
+    "backend": "kurve.backend",
     "config": "kurve.config",
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -52,6 +53,11 @@ class SeedGenerator(Entrance):
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self._initial_seed, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The generator of a `get_config`, from its beginning."""
+        return cls(**config)
 
 
 __getattr__ = _absent(__name__)

@@ -33,6 +33,7 @@ FLOORS = (
         "data",
         "utils",
         "random",
+        "backend",
     ),
     ("training",),
     ("models", "saving"),

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers
+from kurve.config import DTypePolicy, dtype_policy
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
@@ -204,6 +205,9 @@ class Layer(Entrance):
     training_by_default = False
     """`training` in a call without it."""
 
+    dtype = compute_dtype = variable_dtype = "float32"
+    """What engines compute in, and weights are."""
+
     drawn = 0
     """How often a call by hand has drawn random numbers: their step."""
 
@@ -358,6 +362,11 @@ class Layer(Entrance):
     @entry
     def trainable(self, value: bool) -> None:
         self._trainable = check_flag(type(self).__name__, "trainable", value)
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """As Keras's: always float32."""
+        return dtype_policy()
 
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:

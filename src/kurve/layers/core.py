@@ -85,8 +85,8 @@ class InputLayer(Layer):
         if "batch" in key:
             size, value = check_batch_shape(type(self), value)
         self.batch_size = check_batch_size("Input", size)
-        self.input_dtype = check_input_dtype(dtype)
         super().__init__(input_shape=check_shape(type(self), value), **common)
+        self.dtype = check_input_dtype(dtype)
 
     @property
     def shape(self) -> tuple[int | None, ...]:

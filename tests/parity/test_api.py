@@ -14,7 +14,7 @@ from twins import keras
 
 import kurve
 
-LAYER = ["activity_regularizer", "dtype", "autocast"]
+LAYER = ["activity_regularizer"]
 OPTIMIZER = [
     "use_ema",
     "ema_momentum",
@@ -50,17 +50,9 @@ LACKING: dict[str, list[str]] = {
         "quantization_config",
     ],
     "layers.Activation": LAYER,
-    "layers.Dropout": [*LAYER, "noise_shape", "seed"],
+    "layers.Dropout": LAYER,
     "layers.Normalization": LAYER,
-    "Input": [
-        "batch_size",
-        "dtype",
-        "sparse",
-        "ragged",
-        "batch_shape",
-        "tensor",
-        "optional",
-    ],
+    "Input": [],
     **{f"optimizers.{name}": OPTIMIZER for name in shared("optimizers")},
     **{f"optimizers.schedules.{name}": [] for name in shared("optimizers.schedules")},
     **{f"losses.{name}": [] for name in shared("losses")},
@@ -111,13 +103,11 @@ ADDED = {
     "Sequential.fit": ["checkpoint", "checkpoint_freq"],
 } | {
     # Keras accepts it too, in **kwargs
-    f"layers.{name}": ["input_shape"]
+    f"layers.{name}": ["batch_input_shape", "batch_size", "input_dim", "input_shape"]
     for name in shared("layers")
 }
 
 OTHER_DEFAULTS = {
-    # required here, where Keras defaults to None and fails later
-    "Input": ["shape"],
     "Sequential.predict": ["x"],  # so that a misspelled name can be corrected
     "Sequential.predict_on_batch": ["x"],
     "Sequential.train_on_batch": ["y"],

@@ -20,6 +20,17 @@ def auto_name(cls: type) -> str:
 
 def unique_name(base: str) -> str:
     """`base`, or with a number if it has been given before."""
-    count = _names_given.get(base, 0)
-    _names_given[base] = count + 1
+    count = number_of(base)
     return f"{base}_{count}" if count else base
+
+
+def number_of(name: str) -> int:
+    """How often the name was asked for before."""
+    count = _names_given.get(name, 0)
+    _names_given[name] = count + 1
+    return count
+
+
+def forget_names() -> None:
+    """Begin to count again."""
+    _names_given.clear()

@@ -5,9 +5,16 @@ from typing import Any as _Any
 
 from kurve.core import registry as _registry
 from kurve.errors import absent as _absent
+from kurve.layers.activations import ELU as ELU
+from kurve.layers.activations import Identity as Identity
+from kurve.layers.activations import LeakyReLU as LeakyReLU
+from kurve.layers.activations import PReLU as PReLU
+from kurve.layers.activations import ReLU as ReLU
+from kurve.layers.activations import Softmax as Softmax
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
+from kurve.layers.augmentation import RandomZoom as RandomZoom
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
@@ -39,6 +46,8 @@ from kurve.layers.merging import maximum as maximum
 from kurve.layers.merging import minimum as minimum
 from kurve.layers.merging import multiply as multiply
 from kurve.layers.merging import subtract as subtract
+from kurve.layers.noise import AlphaDropout as AlphaDropout
+from kurve.layers.noise import GaussianDropout as GaussianDropout
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
@@ -73,8 +82,11 @@ from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
-GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
+GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls

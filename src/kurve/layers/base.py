@@ -10,9 +10,12 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers
+from kurve.config import DTypePolicy, dtype_policy
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
+    check_batch_size,
+    check_dtype,
     check_flag,
     check_name,
     is_count,
@@ -40,8 +43,6 @@ UNSAID: Any = object()
 class UnusedArguments(TypedDict, total=False):
     """Keras's arguments of every layer that do nothing here."""
 
-    dtype: str | None
-    autocast: bool
     activity_regularizer: None
 
 
@@ -49,7 +50,12 @@ class NamedArguments(UnusedArguments, total=False):
     """Arguments of layers that say themselves whether they are trainable."""
 
     name: str | None
+    dtype: Any
+    autocast: bool
     input_shape: Sequence[int] | int | None
+    input_dim: int | None
+    batch_input_shape: Sequence[int | None] | None
+    batch_size: int | None
 
 
 class LayerArguments(NamedArguments, total=False):
@@ -69,6 +75,12 @@ class Layer(Entrance):
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+        input_dim: n for input_shape=(n,).
+        batch_input_shape: input_shape with the batch axis before it: (None, 3).
+        batch_size: None or a positive integer; batches of any size fit.
+        dtype: None or "float32", in which engines compute. Another floating-point type
+            changes nothing and gets a warning.
+        autocast: True or False; no type is ever changed.
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
@@ -93,15 +105,45 @@ class Layer(Entrance):
     training_by_default = False
     """`training` in a call without it."""
 
+    dtype = compute_dtype = variable_dtype = "float32"
+    """What engines compute in, and weights are."""
+
+    drawn = 0
+    """How often a call by hand has drawn random numbers: their step."""
+
     def __init__(
         self,
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        autocast: bool = True,
         **unknown: Any,
     ) -> None:
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
+        check_dtype(where, dtype)
+        check_flag(where, "autocast", autocast)
+        check_batch_size(where, batch_size)
+        shapes = {
+            "input_shape": input_shape,
+            "input_dim": input_dim,
+            "batch_input_shape": batch_input_shape,
+        }
+        given = {key: value for key, value in shapes.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"[{where}] the shape of a sample must be given once. Received: "
+                f"{', '.join(f'{k}={v!r}' for k, v in given.items())}. Try input_shape "
+                "alone."
+            )
+        if batch_input_shape is not None:
+            input_shape = check_batch_shape(type(self), batch_input_shape)[1]
+        elif input_dim is not None:
+            input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
         self.given_input_shape = (
@@ -279,6 +321,11 @@ class Layer(Entrance):
         self._trainable = check_flag(type(self).__name__, "trainable", value)
 
     @property
+    def dtype_policy(self) -> DTypePolicy:
+        """As Keras's: always float32."""
+        return dtype_policy()
+
+    @property
     def input_shape(self) -> tuple[int | None, ...] | None:
         return None if self.built_shape is None else (None, *self.built_shape)
 
@@ -444,9 +491,10 @@ class Layer(Entrance):
             gathered(plan.buffers, graph.buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
-            0,
+            self.drawn,
             rng.next_seed(),
         )
+        self.drawn += training
         values, caches = run_forward(plan, state, arrays, training)
         updates: dict[str, np.ndarray] = {}
         for op, cache in zip(plan.ops, caches, strict=True):

@@ -33,6 +33,9 @@ def test_the_shape_of_the_first_layer(given: dict[str, Any]) -> None:
 class Policy:
     """Such as Keras's DTypePolicy."""
 
+    def __repr__(self) -> str:
+        return "Policy()"
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -165,14 +165,14 @@ class Map : public Op {
           {operand_of(shape, spec.out_shape, true), -1, 0, product_of(shape)});
     inputs_ = operands_.size();
     for (int slot : spec.operands) {
-      const VariableSpec& v = params.at(size_t(slot));
+      const VariableSpec& v = params[size_t(slot)];
       operands_.push_back({operand_of(v.shape, spec.out_shape, false), slot, v.offset,
                            v.size(), v.trainable});
       trainable = trainable || v.trainable;
     }
     variables_ = operands_.size();
     for (int slot : spec.constants) {
-      const VariableSpec& v = buffers.at(size_t(slot));
+      const VariableSpec& v = buffers[size_t(slot)];
       operands_.push_back(
           {operand_of(v.shape, spec.out_shape, false), slot, v.offset, v.size()});
     }

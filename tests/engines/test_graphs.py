@@ -435,6 +435,15 @@ def test_what_predicts() -> None:
     assert [op.layer for op in plan.predicting().ops] == ["y"]
     assert plan.predicting().is_stack
     assert plan.deterministic().heads[0].rows == 3
+    dense, loss = plan.ops
+    attrs = {"rate": 0.5, "stream": 1}
+    dropout = Op("dropout", "d", (1,), (1,), attrs=attrs, inputs=(2,))
+    rows = replace(loss, inputs=(3, 1))
+    head = replace(plan.heads[0], value=3, rows=4)
+    plan = hinge(ops=(dense, dropout, rows), heads=(head,)).deterministic()
+    assert [op.layer for op in plan.ops] == ["y", "l"]
+    assert (plan.heads[0].value, plan.heads[0].rows, plan.reads(1)) == (2, 3, (2, 1))
+    plan = hinge()
     assert plan.trained_with(MSE).loss == MSE
 
 

@@ -59,6 +59,13 @@ bool needs_axes(const std::string& kind) {
   return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 
+// The inputs of a map behind its values.
+void check_operands(const OpSpec& op, const std::vector<int>& slots, size_t variables) {
+  for (int slot : slots)
+    if (slot < 0 || size_t(slot) >= variables)
+      refuse("the variables of " + op.layer, "be among its variables.");
+}
+
 }  // namespace
 
 void check(const Description& d) {
@@ -79,6 +86,8 @@ void check(const Description& d) {
       refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
+    check_operands(op, op.operands, d.params.size());
+    check_operands(op, op.constants, d.buffers.size());
   }
 }
 

@@ -82,11 +82,12 @@ class GraphBuilder {
   }
 
  private:
-  // Elements of a batch lie as before a reshape, so it is left out; a convolution does
-  // the work of a max-pooling that alone reads it.
+  // Elements of a batch lie as before a reshape, so it is left out, but where both are
+  // outputs; a convolution does the work of a max-pooling that alone reads it.
   void add_nodes() {
     size_t first = size_t(given(d_)), inputs = d_.inputs.size();
     std::vector<int64_t> widths;
+    std::vector<char> gives_head;  // whether a node computes an output or a loss's rows
     node_of_.assign(consumers_.size(), 0);
     for (size_t k = 0; k < first; k++) {
       node_of_[k] = -1 - int(k);
@@ -111,9 +112,11 @@ class GraphBuilder {
       }
       widths.push_back(product_of(spec.out_shape));
       int source = node_of_[size_t(reads_[i][0])];
-      if (spec.kind == "reshape" && (source >= 0 || !is_head(value))) {
+      bool own = is_head(value) && (source < 0 || gives_head[size_t(source)]);
+      if (spec.kind == "reshape" && !own) {
         check_same_shape(spec);
         node_of_[value] = source;
+        if (is_head(value)) gives_head[size_t(source)] = true;
         continue;
       }
       OpSource op{spec, d_.params, d_.buffers};
@@ -135,6 +138,7 @@ class GraphBuilder {
       }
       node.adds.assign(node.inputs.size(), false);
       node_of_[value] = int(graph_.nodes.size());
+      gives_head.push_back(is_head(value) || (op.pool && is_head(value + 1)));
       specs_.push_back(&spec);
       graph_.nodes.push_back(std::move(node));
       if (op.pool) node_of_[value + 1] = node_of_[value], i++;

@@ -112,7 +112,7 @@ class CompiledTape {
     bool fits =
         spec.inputs >= 0 && spec.inputs <= Tape::most_inputs && !spec.outputs.empty() &&
         spec.outputs.size() <= size_t(Tape::most_outputs) && spec.code.size() <= 65536;
-    int registers = spec.inputs;
+    int64_t registers = spec.inputs;
     for (const auto& [name, arguments, value] : spec.code) {
       fits = fits && arity_of(micro_of(name)) == arguments.size();
       for (int a : arguments) fits = fits && a >= 0 && a < registers;
@@ -165,14 +165,14 @@ class Map : public Op {
           {operand_of(shape, spec.out_shape, true), -1, 0, product_of(shape)});
     inputs_ = operands_.size();
     for (int slot : spec.operands) {
-      const VariableSpec& v = params.at(size_t(slot));
+      const VariableSpec& v = params[size_t(slot)];
       operands_.push_back({operand_of(v.shape, spec.out_shape, false), slot, v.offset,
                            v.size(), v.trainable});
       trainable = trainable || v.trainable;
     }
     variables_ = operands_.size();
     for (int slot : spec.constants) {
-      const VariableSpec& v = buffers.at(size_t(slot));
+      const VariableSpec& v = buffers[size_t(slot)];
       operands_.push_back(
           {operand_of(v.shape, spec.out_shape, false), slot, v.offset, v.size()});
     }

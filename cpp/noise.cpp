@@ -106,13 +106,15 @@ class DropoutOp : public Op {
   int64_t shared_ = 1, channels_ = 1;
 };
 
-// Element k of four standard normal numbers: two words give two of them, by the
-// Box-Muller transform (1958).
-double normal(const uint32_t words[4], int64_t k) {
-  const uint32_t* pair = words + (k & 2);
-  double radius = std::sqrt(-2.0 * std::log(uniform(pair[0])));
-  double angle = 2.0 * M_PI * uniform(pair[1]);
-  return radius * (k % 2 ? std::sin(angle) : std::cos(angle));
+// Four standard normal numbers: two words give two of them, by the Box-Muller transform
+// (1958).
+void normal(const uint32_t words[4], double to[4]) {
+  for (int k = 0; k < 4; k += 2) {
+    double radius = std::sqrt(-2.0 * std::log(uniform(words[k])));
+    double angle = 2.0 * M_PI * uniform(words[k + 1]);
+    to[k] = radius * std::cos(angle);
+    to[k + 1] = radius * std::sin(angle);
+  }
 }
 
 // y = x + stddev n in training, or x (1 + stddev n) where the noise multiplies, n
@@ -139,9 +141,11 @@ class GaussianNoise : public Op {
       int64_t end = std::min(n, (task + 1) * task_size);
       for (int64_t i = task * task_size; i < end; i += 4) {
         uint32_t words[4];
+        double four[4];
         philox(stream_.key(ctx), stream_.purpose, ctx.step, uint32_t(i / 4), words);
+        normal(words, four);
         for (int64_t k = 0; k < 4 && i + k < end; k++) {
-          double noise = normal(words, k);
+          double noise = four[k];
           if (saves) {
             float factor = float(1.0 + stddev_ * noise);
             saved[i + k] = factor;
@@ -184,10 +188,15 @@ class Random : public Op {
       int64_t last = std::min(blocks, (task + 1) * size) + start / 4;
       for (int64_t block = task * size + start / 4; block < last; block++) {
         uint32_t words[4];
+        double numbers[4];
         philox(ctx.seed, purpose_, ctx.step, uint32_t(block), words);
+        if (is_normal_)
+          normal(words, numbers);
+        else
+          for (int k = 0; k < 4; k++) numbers[k] = std::min(uniform(words[k]), most);
         for (int64_t k = 0; k < 4; k++) {
           int64_t e = block * 4 + k;
-          if (e >= start && e < end) y[e - start] = number_of(words, k);
+          if (e >= start && e < end) y[e - start] = float(numbers[k]);
         }
       }
     });
@@ -196,11 +205,7 @@ class Random : public Op {
                 const Derivative&) const override {}
 
  private:
-  float number_of(const uint32_t words[4], int64_t k) const {
-    constexpr float most = 1 - 0x1p-24f;  // the largest below 1
-    return is_normal_ ? float(normal(words, k))
-                      : std::min(float(uniform(words[k])), most);
-  }
+  static constexpr double most = 1 - 0x1p-24;  // the largest float below 1
 
   uint32_t purpose_;
   bool is_normal_;

@@ -404,11 +404,46 @@ def test_a_loss_of_ops(engine: Any) -> None:
 EMPTY = (np.zeros(0), 0, 7)
 
 
+def test_outputs_in_several_shapes() -> None:
+    """An output, two more with the same numbers, and an input as an output."""
+    dense = {"activation": "tanh", "alpha": 0.0}
+    w = VariableSpec("w", (2, 4), 0)
+    ops = (
+        Op("dense", "d", (2,), (4,), {"kernel": w}, attrs=dense, inputs=(0,)),
+        Op("reshape", "r", (4,), (2, 2), inputs=(1,)),
+        Op("reshape", "s", (2, 2), (4,), inputs=(2,)),
+        Op("reshape", "x", (2,), (2,), inputs=(0,)),
+    )
+    shapes = [(4,), (2, 2), (4,), (2,)]
+    heads = tuple(Head(1 + k, shape, MSE) for k, shape in enumerate(shapes))
+    plan = Plan(((2,),), ops, (w,), (), heads, Spec("sgd", SGD))
+    graph = Graph(0)
+    batches = graph.batches(plan)
+    found = native(plan).gradient(graph.state(plan), batches, 0)
+    reference = ReferenceEngine().compile(plan)
+    wanted = reference.gradient(graph.state(plan, np.float64), batches, 0)
+    assert found[0] == pytest.approx(wanted[0], rel=1e-6)
+    close(found[1], wanted[1])
+    x = batches.inputs[0]
+    y, rows, again, same = native(plan).predict(graph.state(plan), x)
+    assert y.tobytes() == rows.tobytes() == again.tobytes()
+    assert same.tobytes() == x.tobytes()
+
+
 def test_what_predicts() -> None:
     plan = hinge()
     assert [op.layer for op in plan.predicting().ops] == ["y"]
     assert plan.predicting().is_stack
     assert plan.deterministic().heads[0].rows == 3
+    dense, loss = plan.ops
+    attrs = {"rate": 0.5, "stream": 1}
+    dropout = Op("dropout", "d", (1,), (1,), attrs=attrs, inputs=(2,))
+    rows = replace(loss, inputs=(3, 1))
+    head = replace(plan.heads[0], value=3, rows=4)
+    plan = hinge(ops=(dense, dropout, rows), heads=(head,)).deterministic()
+    assert [op.layer for op in plan.ops] == ["y", "l"]
+    assert (plan.heads[0].value, plan.heads[0].rows, plan.reads(1)) == (2, 3, (2, 1))
+    plan = hinge()
     assert plan.trained_with(MSE).loss == MSE
 
 

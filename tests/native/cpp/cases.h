@@ -60,6 +60,16 @@ inline Builder sequences() {
   return b;
 }
 
+// Numbers to rows of a table, products with each other, with a variable and with random
+// numbers; ops compute the loss.
+inline Builder words() {
+  Builder b({21});
+  b.embedding(256, 18).matmul(1, 1).softmax().whole({30, 21}).matmul(3, 4);
+  b.random("normal").matmul(5, 6).random("uniform").matmul(7, 8).flatten();
+  b.dense(5, "tanh").head().activation("softplus").batch_mean();
+  return b;
+}
+
 inline std::list<Case> all_cases() {
   const Spec mse{"mean_squared_error", {}};
   std::list<Case> cases;
@@ -145,6 +155,10 @@ inline std::list<Case> all_cases() {
 
   b = sequences();
   cases.emplace_back("sequences", b, mse, adam(), std::vector<MetricSpec>{}, 40, 17);
+
+  b = words();
+  cases.emplace_back("words", b, Spec{"rows", {}}, adam(), std::vector<MetricSpec>{},
+                     40, 17, true, true, true);
   return cases;
 }
 

@@ -59,11 +59,13 @@ class Conv3D : public Op {
                                            {each, 1, 1}},
                          (first * stride + at) * I, first * D * H * depth + s * each);
       copied_ += taps_.back().size();
+      back_.push_back(taps_.back().inverse());
     }
     to_volume_ = StridedCopy({{P, Q * O, Q * columns_ * O},
                               {Q, O, columns_ * O},
                               {columns_, P * Q * O, O},
                               {O, 1, 1}});
+    from_volume_ = to_volume_.inverse();
     trainable = conv_->trainable;
     saves = conv_->saves;
     rows = never_fused;
@@ -111,12 +113,11 @@ class Conv3D : public Op {
     own.scratch = d + round_up(ctx.batch * out);
     own.batch = ctx.batch * columns_;
     unfold(ctx.batch, x, u);
-    to_volume_.inverse().run(ctx.batch, dz, out, d, out);
+    from_volume_.run(ctx.batch, dz, out, d, out);
     conv_->backward(own, u, d, d, dx ? du : nullptr, {});
     if (!dx) return;
     clear_all(dx, ctx.batch * in);
-    for (const StridedCopy& tap : taps_)
-      tap.inverse().add(ctx.batch, du, unfolded_, dx, in);
+    for (const StridedCopy& tap : back_) tap.add(ctx.batch, du, unfolded_, dx, in);
     differentiate(ctx.kernels, before, dx, dx, ctx.batch * in);
   }
 
@@ -134,7 +135,7 @@ class Conv3D : public Op {
       own.gradient = to + b * stride;
       own.overflowing = overflowing.get();
       unfold(1, x + b * in, u);
-      to_volume_.inverse().run(1, dz + b * out, out, d, out);
+      from_volume_.run(1, dz + b * out, out, d, out);
       conv_->backward(own, u, d, d, nullptr, {});
     }
   }
@@ -151,8 +152,8 @@ class Conv3D : public Op {
   }
 
   std::unique_ptr<Op> conv_;
-  std::vector<StridedCopy> taps_;  // to the places of one tap, for all columns
-  StridedCopy to_volume_{{}};      // columns of y to y
+  std::vector<StridedCopy> taps_, back_;  // to the places of each tap, and from there
+  StridedCopy to_volume_{{}}, from_volume_{{}};  // of columns of y
   int64_t columns_, unfolded_, copied_ = 0;
   size_t variables_;
 };

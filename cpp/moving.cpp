@@ -58,10 +58,10 @@ namespace {
 template <class Body>
 void each_element(const Axis& rows, const Axis& columns, Body&& body) {
   constexpr int64_t tile = 16;
+  bool large = rows.size * columns.size > 4 * task_size;
   for (int64_t r = 0; r < rows.size; r += tile) {
     int64_t last = std::min(rows.size, r + tile);
-    if (columns.size > task_size && stop_requested((last - r) * columns.size * 4))
-      return;
+    if (large && stop_requested((last - r) * columns.size * 4)) return;
     for (int64_t c = 0; c < columns.size; c += tile) {
       int64_t end = std::min(columns.size, c + tile);
       for (int64_t i = r; i < last; i++)

@@ -40,7 +40,7 @@ def arguments(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", layers.CLASSES)
 def test_layers(name: str, tmp_path: Path) -> None:
-    shape = (6, 2) if "1D" in name else (6, 6, 2)
+    shape = (6,) * (3 if "3D" in name else 1 if "1D" in name else 2) + (2,)
     layer: Any = layers.CLASSES[name](**arguments(name))
     model = Sequential([Input(shape), layer, layers.Flatten(), layers.Dense(1)])
     model.compile("adam", "mse", engine="reference")

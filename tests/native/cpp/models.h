@@ -190,6 +190,51 @@ class Builder {
   Builder& noise(double stddev) {
     return op("gaussian_noise", 0, {}, {}, {{"stddev", stddev}, {"stream", stream()}});
   }
+  // A convolution of volumes without padding; the same size along each axis.
+  Builder& conv3d(int64_t size, int64_t filters, const char* activation) {
+    Shape kernel{size, size, size, shape_.back(), filters}, to = shape_;
+    std::map<std::string, int> params{
+        {"kernel", variable(d_.params, "kernel", kernel, 0, false)},
+        {"bias", variable(d_.params, "bias", {filters}, 0, false)}};
+    Attrs attrs = function(activation);
+    attrs["groups"] = 1.0;
+    for (const char* axis : {"_d", "_h", "_w"}) {
+      attrs[std::string("kernel") + axis] = double(size);
+      attrs[std::string("stride") + axis] = 1.0;
+      attrs[std::string("dilation") + axis] = 1.0;
+    }
+    for (const char* side : {"front", "back", "top", "bottom", "left", "right"})
+      attrs[std::string("pad_") + side] = 0.0;
+    for (int k = 0; k < 3; k++) to[k] -= size - 1;
+    to.back() = filters;
+    return reshaped("conv3d", to, params, {}, attrs);
+  }
+  // Along so many axes from one on, which are left out.
+  Builder& reduce(const char* mode, int64_t axis, int64_t count) {
+    Shape to = shape_;
+    to.erase(to.begin() + axis, to.begin() + axis + count);
+    return reshaped("reduce", to, {}, {},
+                    {{"mode", std::string(mode)},
+                     {"axis", double(axis)},
+                     {"count", double(count)}});
+  }
+  Builder& cumsum(int64_t axis, bool reverse) {
+    return op("cumsum", 0, {}, {},
+              {{"axis", double(axis)}, {"reverse", reverse ? 1.0 : 0.0}});
+  }
+  Builder& permute(Shape axes) {
+    Shape to;
+    for (int64_t axis : axes) to.push_back(shape_[size_t(axis)]);
+    return reshaped("permute", to, {}, {}, {{"axes", axes}});
+  }
+  Builder& slice(Shape starts, Shape sizes, Shape steps) {
+    return reshaped("slice", sizes, {}, {},
+                    {{"starts", starts}, {"sizes", sizes}, {"steps", steps}});
+  }
+  Builder& place(Shape to, Shape starts, Shape steps) {
+    return reshaped("place", to, {}, {},
+                    {{"starts", starts}, {"sizes", shape_}, {"steps", steps}});
+  }
   Builder& reshape(Shape to) { return reshaped("reshape", to, {}, {}, {}); }
   Builder& flatten() { return reshape({product_of(shape_)}); }
   Builder& embedding(int64_t rows, int64_t width) {

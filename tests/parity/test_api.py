@@ -120,8 +120,6 @@ OTHER_DEFAULTS = {
     "Input": ["shape"],
     "Sequential.predict": ["x"],  # so that a misspelled name can be corrected
     "Sequential.predict_on_batch": ["x"],
-    "Sequential.train_on_batch": ["y"],
-    "Sequential.test_on_batch": ["y"],
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, callbacks
+from kurve import Input, Sequential, callbacks, ensemble
 from kurve.errors import ModelBusyError, NonFiniteError
 from kurve.layers import Dense
 from kurve.utils import PyDataset, set_random_seed
@@ -527,3 +527,13 @@ def test_checkpoints_need_batches_by_number(
         with pytest.raises(ValueError, match="checkpoints need validation_data that"):
             model_of().fit(X, Y, validation_data=source(), **QUIET, **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_members_cannot_share_a_generator() -> None:
+    committee = ensemble(model_of(), 2)
+    with pytest.raises(TypeError, match=r"^\[fit\] members .* cannot share x, whose"):
+        committee.fit(batches(X, Y), verbose=0)
+    with pytest.raises(TypeError, match=r"cannot share validation_data, whose"):
+        committee.fit(X, Y, validation_data=batches(X, Y), verbose=0)
+    committee.fit(Numbered(), verbose=0)
+    assert all(member.iterations == STEPS for member in committee.members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import OrderedDict
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kurve import Input, Sequential, metrics
+from kurve import Input, Sequential, metrics, models
+from kurve.exchange import keras_training
 from kurve.layers import Dense
+from kurve.models import saving
+from kurve.models.fields import Field
 from kurve.training.parts import Parts, flatten, pack
 from tests.two_heads import TwoHeads, data
 
@@ -285,3 +289,51 @@ def test_a_compilation_can_be_copied() -> None:
         False,
         True,
     ]
+
+
+def described(model: Any) -> list[Any]:
+    return [
+        (
+            goal.loss and goal.loss.get_config(),
+            goal.weight,
+            [(metric.get_config(), weighted) for metric, weighted in goal.metrics],
+        )
+        for goal in model._network.goals
+    ]
+
+
+GIVEN: dict[str, Any] = {
+    "loss_weights": [0.5, 2.0],
+    "metrics": [["mae", "acc"], ["mse"]],
+    "weighted_metrics": [[], ["mae"]],
+}
+
+
+@pytest.mark.parametrize("loss", [["mse", "mae"], ["mse", None]])
+def test_files_hold_what_was_compiled_for_each_output(loss: Any) -> None:
+    model = compiled(loss, **GIVEN)
+    text = json.loads(json.dumps(saving.compile_entry(model)))
+    again = TwoHeads()
+    saving.compile_from(Field("a file", "compile", text), again)
+    assert described(again) == described(model)
+    text = json.loads(json.dumps(keras_training.compile_entry(model)))
+    found = keras_training.compiled_from(text)
+    assert found is not None
+    again.compile(
+        found.optimizer,
+        found.loss,
+        found.loss_weights,
+        found.metrics,
+        found.weighted_metrics,
+    )
+    assert described(again) == described(model)
+
+
+@pytest.mark.parametrize("file", ["m.kurve", "m.keras", "m.h5"])
+def test_files_hold_the_weight_of_the_only_loss(tmp_path: Any, file: str) -> None:
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("sgd", "mse", loss_weights=0.25, metrics=["mae"])
+    model.save(tmp_path / file)
+    again = models.load_model(tmp_path / file)
+    assert described(again) == described(model)
+    assert again.evaluate(A, Z, verbose=0) == model.evaluate(A, Z, verbose=0)

@@ -537,3 +537,24 @@ def test_members_cannot_share_a_generator() -> None:
         committee.fit(X, Y, validation_data=batches(X, Y), verbose=0)
     committee.fit(Numbered(), verbose=0)
     assert all(member.iterations == STEPS for member in committee.members)
+
+
+def test_a_data_set_of_tensors_without_a_length() -> None:
+    """As TensorFlow's: an iterable whose len() raises, of objects that NumPy reads."""
+
+    class Tensor:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array, self.shape = array, array.shape
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.array(self.array, dtype=dtype)
+
+    class Dataset(Iterable):
+        def __len__(self) -> int:
+            raise TypeError("The dataset length is unknown.")
+
+        def __iter__(self) -> Iterator[Any]:
+            return (tuple(map(Tensor, batch)) for batch in batches(X, Y))
+
+    model = model_of()
+    assert same(model, model.fit(Dataset(), epochs=2, **QUIET).history, expected(2))

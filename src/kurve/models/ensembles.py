@@ -79,7 +79,7 @@ class Ensemble:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         bootstrap: bool = False,
         callbacks: Callback | Iterable[Callback] | None = None,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kurve.core.arrays import is_frame
@@ -44,7 +43,6 @@ def _keys(structure: Mapping[Any, Any]) -> list[Any]:
     return list(structure if isinstance(structure, OrderedDict) else sorted(structure))
 
 
-@dataclass(frozen=True)
 class Parts:
     """The inputs or outputs of a model.
 
@@ -53,9 +51,10 @@ class Parts:
     structure: names in the structure that the user gave; None of a single one
     """
 
-    what: str
-    names: tuple[str, ...]
-    structure: Any = None
+    def __init__(
+        self, what: str, names: tuple[str, ...], structure: Any = None
+    ) -> None:
+        self.what, self.names, self.structure = what, names, structure
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kurve import Input, Sequential, metrics, models
+from kurve import Input, Sequential, callbacks, metrics, models
 from kurve.exchange import keras_training
 from kurve.layers import Dense
 from kurve.models import saving
@@ -337,3 +337,22 @@ def test_files_hold_the_weight_of_the_only_loss(tmp_path: Any, file: str) -> Non
     again = models.load_model(tmp_path / file)
     assert described(again) == described(model)
     assert again.evaluate(A, Z, verbose=0) == model.evaluate(A, Z, verbose=0)
+
+
+def test_callbacks_monitor_the_values_of_each_output(tmp_path: Any) -> None:
+    model = compiled(metrics=[["mae"], ["acc"]], weighted_metrics=[["mae"], []])
+    x, given = (X, T), {"epochs": 2, "verbose": 0, "validation_data": (X, T)}
+    for monitor, upwards in (
+        ("val_z_loss", False),
+        ("y_acc", True),
+        ("val_z_weighted_mae", False),
+    ):
+        stop = callbacks.EarlyStopping(monitor)
+        model.fit(*x, callbacks=[stop], **given)
+        assert stop._upwards() is upwards
+    with pytest.raises(ValueError, match=r"'val_z_acc'.*mean 'val_y_acc'\?"):
+        model.fit(*x, callbacks=[callbacks.EarlyStopping("val_z_acc")], **given)
+    log = callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    model.fit(*x, callbacks=[log], **given)
+    header = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"epoch", "y_acc", "val_z_weighted_mae"} <= set(header)

@@ -293,6 +293,12 @@ def test_validation_with_batches() -> None:
             X, Y, validation_data=source, validation_steps=steps, **given
         )
         assert found.history == wanted
+    given["validation_steps"] = 2
+    wanted = model_of().fit(X, Y, validation_data=(X, Y), **given).history
+    for again in (Numbered(), Iterable()):  # each validation starts anew
+        found = model_of().fit(X, Y, validation_data=again, **given)
+        assert found.history == wanted
+    del given["validation_steps"]
     with pytest.warns(UserWarning, match=r"validation_data ran out of batches"):
         found = model_of().fit(X, Y, validation_data=batches(X, Y), **given)
     assert len(found.history["val_loss"]) == 1 and len(found.history["loss"]) == 2
@@ -368,6 +374,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "split": (batches(X, Y), {"validation_split": 0.2}, ValueError, "needs rows, not"),
     "empty": (iter([]), {}, ValueError, "x must give one batch at least. Received: an"),
     "x alone": (iter([(X,)]), {}, TypeError, r"batch 1 of x\] a batch must be \(x, y"),
+    "None": (iter([None]), {}, TypeError, r"Received: a NoneType\. Try yield x, y"),
     "an array": (iter([X]), {}, TypeError, r"Received: a ndarray\. Try yield x, y"),
     "four": (iter([(X, Y, W, W)]), {}, TypeError, "Received: a tuple of 4 values"),
     "shape": (iter([(X, Y[:, :0])]), {}, ValueError, r"\[fit, batch 1 of x\] y must"),

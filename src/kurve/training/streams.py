@@ -27,6 +27,10 @@ Check = Callable[[str, Any, Any, Any], Data]
 """From a place for messages, x, y and sample_weight to checked rows."""
 
 
+END = object()
+"""In the place of a batch where there is none."""
+
+
 class StreamFeed(Feed):
     """Batches that an object of the user gives.
 
@@ -79,8 +83,8 @@ class StreamFeed(Feed):
                 self._first = [self.source[0]]
             else:
                 self._endless = self._forward()
-                first = next(self._endless, None)
-                if first is None:
+                first = next(self._endless, END)
+                if first is END:
                     raise self._empty()
                 self._first = [first]
         return self._first[0]
@@ -133,15 +137,16 @@ class StreamFeed(Feed):
             self._batches = self._of_dataset(epoch, done)
             return
         first, self._first = self._first, []
-        if self._endless is None or (self.given is None and not first):
+        starts = self.given is None or epoch == 0
+        if self._endless is None or (starts and not first):
             self._endless = self._forward()
         rest = self._endless
         most = None if self.given is None else self.given - done
         self._batches = itertools.islice(itertools.chain(first, rest), most)
 
     def take(self, count: int) -> Piece | None:
-        batch = next(self._batches, None)
-        if batch is None:
+        batch = next(self._batches, END)
+        if batch is END:
             if self.given is None and not self.resumable:
                 self.ended = isinstance(self.source, Iterator)
                 self.steps = None if self.ended else self.number

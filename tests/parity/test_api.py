@@ -110,8 +110,6 @@ ADDED = {
 OTHER_DEFAULTS = {
     "Sequential.predict": ["x"],  # so that a misspelled name can be corrected
     "Sequential.predict_on_batch": ["x"],
-    "Sequential.train_on_batch": ["y"],
-    "Sequential.test_on_batch": ["y"],
 }
 
 

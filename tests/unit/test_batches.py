@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, callbacks
+from kurve import Input, Sequential, callbacks, ensemble
 from kurve.errors import ModelBusyError, NonFiniteError
 from kurve.layers import Dense
 from kurve.utils import PyDataset, set_random_seed
@@ -293,6 +293,12 @@ def test_validation_with_batches() -> None:
             X, Y, validation_data=source, validation_steps=steps, **given
         )
         assert found.history == wanted
+    given["validation_steps"] = 2
+    wanted = model_of().fit(X, Y, validation_data=(X, Y), **given).history
+    for again in (Numbered(), Iterable()):  # each validation starts anew
+        found = model_of().fit(X, Y, validation_data=again, **given)
+        assert found.history == wanted
+    del given["validation_steps"]
     with pytest.warns(UserWarning, match=r"validation_data ran out of batches"):
         found = model_of().fit(X, Y, validation_data=batches(X, Y), **given)
     assert len(found.history["val_loss"]) == 1 and len(found.history["loss"]) == 2
@@ -368,6 +374,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "split": (batches(X, Y), {"validation_split": 0.2}, ValueError, "needs rows, not"),
     "empty": (iter([]), {}, ValueError, "x must give one batch at least. Received: an"),
     "x alone": (iter([(X,)]), {}, TypeError, r"batch 1 of x\] a batch must be \(x, y"),
+    "None": (iter([None]), {}, TypeError, r"Received: a NoneType\. Try yield x, y"),
     "an array": (iter([X]), {}, TypeError, r"Received: a ndarray\. Try yield x, y"),
     "four": (iter([(X, Y, W, W)]), {}, TypeError, "Received: a tuple of 4 values"),
     "shape": (iter([(X, Y[:, :0])]), {}, ValueError, r"\[fit, batch 1 of x\] y must"),
@@ -527,3 +534,34 @@ def test_checkpoints_need_batches_by_number(
         with pytest.raises(ValueError, match="checkpoints need validation_data that"):
             model_of().fit(X, Y, validation_data=source(), **QUIET, **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_members_cannot_share_a_generator() -> None:
+    committee = ensemble(model_of(), 2)
+    with pytest.raises(TypeError, match=r"^\[fit\] members .* cannot share x, whose"):
+        committee.fit(batches(X, Y), verbose=0)
+    with pytest.raises(TypeError, match=r"cannot share validation_data, whose"):
+        committee.fit(X, Y, validation_data=batches(X, Y), verbose=0)
+    committee.fit(Numbered(), verbose=0)
+    assert all(member.iterations == STEPS for member in committee.members)
+
+
+def test_a_data_set_of_tensors_without_a_length() -> None:
+    """As TensorFlow's: an iterable whose len() raises, of objects that NumPy reads."""
+
+    class Tensor:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array, self.shape = array, array.shape
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.array(self.array, dtype=dtype)
+
+    class Dataset(Iterable):
+        def __len__(self) -> int:
+            raise TypeError("The dataset length is unknown.")
+
+        def __iter__(self) -> Iterator[Any]:
+            return (tuple(map(Tensor, batch)) for batch in batches(X, Y))
+
+    model = model_of()
+    assert same(model, model.fit(Dataset(), epochs=2, **QUIET).history, expected(2))

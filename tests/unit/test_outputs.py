@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import OrderedDict
 from typing import Any
 
@@ -10,8 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kurve import Input, Sequential, metrics
+from kurve import Input, Sequential, callbacks, metrics, models
+from kurve.exchange import keras_training
 from kurve.layers import Dense
+from kurve.models import saving
+from kurve.models.fields import Field
 from kurve.training.parts import Parts, flatten, pack
 from tests.two_heads import TwoHeads, data
 
@@ -285,3 +289,70 @@ def test_a_compilation_can_be_copied() -> None:
         False,
         True,
     ]
+
+
+def described(model: Any) -> list[Any]:
+    return [
+        (
+            goal.loss and goal.loss.get_config(),
+            goal.weight,
+            [(metric.get_config(), weighted) for metric, weighted in goal.metrics],
+        )
+        for goal in model._network.goals
+    ]
+
+
+GIVEN: dict[str, Any] = {
+    "loss_weights": [0.5, 2.0],
+    "metrics": [["mae", "acc"], ["mse"]],
+    "weighted_metrics": [[], ["mae"]],
+}
+
+
+@pytest.mark.parametrize("loss", [["mse", "mae"], ["mse", None]])
+def test_files_hold_what_was_compiled_for_each_output(loss: Any) -> None:
+    model = compiled(loss, **GIVEN)
+    text = json.loads(json.dumps(saving.compile_entry(model)))
+    again = TwoHeads()
+    saving.compile_from(Field("a file", "compile", text), again)
+    assert described(again) == described(model)
+    text = json.loads(json.dumps(keras_training.compile_entry(model)))
+    found = keras_training.compiled_from(text)
+    assert found is not None
+    again.compile(
+        found.optimizer,
+        found.loss,
+        found.loss_weights,
+        found.metrics,
+        found.weighted_metrics,
+    )
+    assert described(again) == described(model)
+
+
+@pytest.mark.parametrize("file", ["m.kurve", "m.keras", "m.h5"])
+def test_files_hold_the_weight_of_the_only_loss(tmp_path: Any, file: str) -> None:
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile("sgd", "mse", loss_weights=0.25, metrics=["mae"])
+    model.save(tmp_path / file)
+    again = models.load_model(tmp_path / file)
+    assert described(again) == described(model)
+    assert again.evaluate(A, Z, verbose=0) == model.evaluate(A, Z, verbose=0)
+
+
+def test_callbacks_monitor_the_values_of_each_output(tmp_path: Any) -> None:
+    model = compiled(metrics=[["mae"], ["acc"]], weighted_metrics=[["mae"], []])
+    x, given = (X, T), {"epochs": 2, "verbose": 0, "validation_data": (X, T)}
+    for monitor, upwards in (
+        ("val_z_loss", False),
+        ("y_acc", True),
+        ("val_z_weighted_mae", False),
+    ):
+        stop = callbacks.EarlyStopping(monitor)
+        model.fit(*x, callbacks=[stop], **given)
+        assert stop._upwards() is upwards
+    with pytest.raises(ValueError, match=r"'val_z_acc'.*mean 'val_y_acc'\?"):
+        model.fit(*x, callbacks=[callbacks.EarlyStopping("val_z_acc")], **given)
+    log = callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    model.fit(*x, callbacks=[log], **given)
+    header = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"epoch", "y_acc", "val_z_weighted_mae"} <= set(header)

@@ -74,13 +74,14 @@ class Monitor(Callback):
     def _upwards(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
-        name = self.monitor.removeprefix("val_")
-        for metric in self.model.metrics:
-            if metric.name == name:
+        name, network = self.monitor.removeprefix("val_"), self.model._network
+        in_logs = network.goals.log_names
+        for metric, its_name in zip(network.metrics, in_logs.metrics, strict=True):
+            if its_name == name:
                 return bool(metric.direction == "up")
-        if name == "loss":
+        if name in ("loss", *in_logs.losses):
             return False
-        names = ["loss", *(metric.name for metric in self.model.metrics)]
+        names = in_logs.in_order
         known = [*names, *(f"val_{name}" for name in names)]
         raise ValueError(
             str(unknown_name(type(self).__name__, "monitor", self.monitor, known))

@@ -4,7 +4,7 @@ its schedule, loss, metrics."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +35,14 @@ _OLD_NADAM = (
 
 @dataclass(frozen=True)
 class Compiled:
-    """The arguments of `compile`."""
+    """The arguments of `compile`; of several outputs lists or dictionaries."""
 
     optimizer: Optimizer
-    loss: losses.Loss
-    metrics: list[Metric]
-    weighted_metrics: list[Metric]
+    loss: Any
+    loss_weights: Any
+    metrics: Any
+    weighted_metrics: Any
+    steps_per_execution: int
 
 
 # -------------------------------------------------------------------- reading
@@ -60,14 +62,27 @@ def compiled_from(config: Mapping[str, Any], version: str = "") -> Compiled | No
     loss = _of_one_output(config.get("loss"))
     if optimizer is None or loss is None:
         return None
-    if _of_one_output(config.get("loss_weights")) not in (None, [], {}, 1, 1.0):
-        raise ValueError("loss_weights are not read: there is one output")
+    steps = config.get("steps_per_execution")
     return Compiled(
         optimizer_from(optimizer, version),
-        loss_from(loss, "the loss"),
+        _by_output(loss, loss_from, "the loss"),
+        _of_one_output(config.get("loss_weights")) or None,
         _metrics_from(config.get("metrics"), "metrics"),
         _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
+        steps if isinstance(steps, int) else 1,
     )
+
+
+def _by_output(entry: Any, read: Callable[[Any, str], Any], what: str) -> Any:
+    """What lists and dictionaries by output hold, each read; None stays."""
+    if isinstance(entry, list):
+        return [_by_output(one, read, f"{what}[{i}]") for i, one in enumerate(entry)]
+    if isinstance(entry, Mapping) and "class_name" not in entry:
+        return {
+            name: _by_output(one, read, f"{what}[{name!r}]")
+            for name, one in entry.items()
+        }
+    return None if entry is None else read(entry, what)
 
 
 def _of_one_output(entry: Any) -> Any:
@@ -170,15 +185,16 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     return cls(**config)
 
 
-def _metrics_from(entry: Any, what: str) -> list[Metric]:
-    """A list of metrics, or of one such list for the one output."""
+def _metrics_from(entry: Any, what: str) -> Any:
+    """A list of metrics; of several outputs, lists by output."""
     entry = _of_one_output(entry)
     if entry is None:
         return []
-    entry = [entry] if isinstance(entry, str | Mapping) else entry
-    if not isinstance(entry, list) or len(entry) > 1000:
+    if isinstance(entry, str) or (isinstance(entry, Mapping) and "class_name" in entry):
+        entry = [entry]
+    if not isinstance(entry, list | Mapping) or len(entry) > 1000:
         raise ValueError(f"{what} is not a list of metrics")
-    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(entry)]
+    return _by_output(entry, metric_from, what)
 
 
 def metric_from(entry: Any, what: str) -> Metric:

@@ -252,7 +252,7 @@ def _goal_from(field: Field) -> Goal:
     loss = None
     if fields["loss"].value is not None:
         loss = fields["loss"].object(losses.deserialize, losses.serialize)
-    weight = fields["weight"].convert(float)
+    weight = fields["weight"].number()
     return Goal(loss, weight, _metrics_from(fields["metrics"]))
 
 

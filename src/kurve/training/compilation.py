@@ -20,7 +20,6 @@ WeightedMetric = tuple[RowMetric, bool]
 """A metric, and whether its rows count their sample weights."""
 
 
-@dataclass(frozen=True, eq=False)
 class Goal:
     """What one output is trained for.
 
@@ -29,9 +28,10 @@ class Goal:
     metrics: those of `metrics`, then those of `weighted_metrics`
     """
 
-    loss: Loss | None
-    weight: float
-    metrics: tuple[WeightedMetric, ...]
+    def __init__(
+        self, loss: Loss | None, weight: float, metrics: tuple[WeightedMetric, ...]
+    ) -> None:
+        self.loss, self.weight, self.metrics = loss, weight, metrics
 
     @property
     def rule(self) -> Loss | RowMetric | None:
@@ -172,7 +172,6 @@ class Compilation:
         vars(self).update({**state, "engine": engine})
 
 
-@dataclass(frozen=True)
 class LogNames:
     """The names of losses and metrics in logs, as in Keras.
 
@@ -180,13 +179,8 @@ class LogNames:
     metrics: of all outputs, one after the other
     """
 
-    losses: tuple[str, ...]
-    metrics: tuple[str, ...]
-
-    @classmethod
-    def of(cls, goals: Sequence[Goal], outputs: Parts) -> LogNames:
-        """Those for these goals. Metrics of a name that is taken get "weighted_" in
-        front, or a number behind."""
+    def __init__(self, goals: Sequence[Goal], outputs: Parts) -> None:
+        # Metrics of a name that is taken get "weighted_" in front, or a number behind.
         several = len(goals) > 1
         prefixes = [f"{label}_" if several else "" for label in outputs.labels]
         shown = sum(goal.loss is not None for goal in goals) > 1
@@ -204,7 +198,8 @@ class LogNames:
                         if weighted and name in taken:
                             name = f"{prefix}weighted_{metric.name}"
                         found[i, k] = _free(name, taken)
-        return cls(tuple(names), tuple(found[key] for key in sorted(found)))
+        self.losses = tuple(names)
+        self.metrics = tuple(found[key] for key in sorted(found))
 
     @property
     def in_order(self) -> list[str]:
@@ -226,7 +221,7 @@ class Goals(tuple[Goal, ...]):
 
     def __new__(cls, compilation: Compilation, outputs: Parts) -> Goals:
         goals = super().__new__(cls, compilation.goals(outputs))
-        goals.outputs, goals.log_names = outputs, LogNames.of(goals, outputs)
+        goals.outputs, goals.log_names = outputs, LogNames(goals, outputs)
         return goals
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kurve.callbacks import BackupAndRestore, Callback, CallbackList, History
@@ -23,19 +22,13 @@ from kurve.training.batching import (
     pass_bounds,
 )
 from kurve.training.checkpoints.progress import NullCheckpointer
-from kurve.training.feeds import (
-    ArrayFeed,
-    Feed,
-    StreamFeed,
-    is_source,
-    refuse_beside_batches,
-    unpacked,
-)
+from kurve.training.feeds import ArrayFeed, Feed, is_source
 from kurve.training.inputs import Data, build_for, check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
 from kurve.training.network import Network
 
 if TYPE_CHECKING:
+    from kurve.training.streams import StreamFeed
     from kurve.training.trainer import Trainer
 
 
@@ -93,8 +86,8 @@ def fit_steps(
     )
     if backup is not None:
         for feed in (training, validation):
-            if isinstance(feed, StreamFeed):
-                _check_resumable(feed)
+            if feed is not None:
+                feed.check_resumable()
 
     # The arguments are right: from here on the model changes.
     if network.plan is None:
@@ -102,9 +95,8 @@ def fit_steps(
         build_for(model, shapes)
     network.training_state("fit")
     network.program()
-    if isinstance(training, StreamFeed):
-        training.check_for(network, class_weight)
-    if isinstance(validation, StreamFeed):
+    training.check_for(network, class_weight)
+    if validation is not None:
         validation.check_for(network)
     history = History()
     hooks = CallbackList(
@@ -170,14 +162,18 @@ Shapes = Sequence[Shape] | None
 """Of a sample of each input; None where the model is built."""
 
 
-@dataclass
 class _Given:
     """What `fit` was given, from which its feeds are made. Nothing is changed."""
 
-    network: Network
-    class_weight: Mapping[int, float] | None
-    batch_size: int | None
-    shuffle: bool
+    def __init__(
+        self,
+        network: Network,
+        class_weight: Mapping[int, float] | None,
+        batch_size: int | None,
+        shuffle: bool,
+    ) -> None:
+        self.network, self.class_weight = network, class_weight
+        self.batch_size, self.shuffle = batch_size, shuffle
 
     def to_train(
         self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
@@ -185,6 +181,8 @@ class _Given:
         """The feed of the epochs, the shapes of samples, and the rows that are held
         out for validation."""
         if is_source(x):
+            from kurve.training.streams import StreamFeed, refuse_beside_batches
+
             refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
             if split:
                 raise ValueError(
@@ -219,6 +217,8 @@ class _Given:
         """The feed to validate with."""
         name = "validation_data"
         if data is not None and is_source(data):
+            from kurve.training.streams import StreamFeed
+
             feed = StreamFeed("fit", name, data, steps, "validation_steps")
             self._first_shapes(feed, None, shapes)
             return feed
@@ -243,35 +243,13 @@ class _Given:
         dataset is asked for it only if the model is not built."""
         if feed.resumable and self.network.plan is not None:
             return None
+        from kurve.training.streams import unpacked
+
         where = f"fit, batch 1 of {feed.argument}"
         x, y, weights = unpacked(where, feed.peek())
         return check_data(
             where, self.network, x, y, weights, class_weight, shapes
         ).shapes
-
-
-def _check_resumable(feed: StreamFeed) -> None:
-    """Refuse batches that a new process cannot have again."""
-    kind, what = type(feed.source), None
-    found = {
-        name: getattr(getattr(kind, name, None), "__module__", "kurve")
-        for name in ("on_epoch_begin", "on_epoch_end")
-    }
-    hooks = [
-        name
-        for name, module in found.items()
-        if module.partition(".")[0] not in ("kurve", "keras")
-    ]
-    if not feed.resumable:
-        what = f"a {kind.__name__}, whose batches cannot be had again by number"
-    elif hooks:
-        what = f"a {kind.__name__} with its own {hooks[0]}"
-    if what is not None:
-        raise ValueError(
-            f"[fit] checkpoints need {feed.argument} that gives the same batches "
-            "again: arrays, or a kurve.utils.PyDataset without hooks. Received: "
-            f"{what}. Try fit without checkpoints, or shuffle=True for a hook."
-        )
 
 
 def _split(rows: int, fraction: Any) -> int:

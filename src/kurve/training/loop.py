@@ -15,7 +15,7 @@ from kurve.core.progress import ProgressBar
 from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
-from kurve.training.feeds import Feed, warn_ran_out
+from kurve.training.feeds import Feed
 from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
@@ -105,7 +105,7 @@ class TrainingLoop:
                     found = yield from self._epoch(data, bar)
                     if data.ended and not progress.done:
                         progress.started = False
-                        warn_ran_out("fit", "x", data)
+                        data.warn_ran_out()
                         break
                     logs = found
                 else:
@@ -113,7 +113,7 @@ class TrainingLoop:
                 if config.validation is not None and config.validates(epoch):
                     results = self.test(config.validation)
                     if not progress.tested:
-                        warn_ran_out("fit", "validation_data", config.validation)
+                        config.validation.warn_ran_out()
                         results = {}
                     results = {f"val_{name}": v for name, v in results.items()}
                     logs = dict(sorted({**logs, **results}.items()))
@@ -126,7 +126,7 @@ class TrainingLoop:
             if self.model.stop_training:
                 break
             if data.ended and epoch + 1 < config.epochs:
-                warn_ran_out("fit", "x", data)
+                data.warn_ran_out()
                 break
         checkpointer.end(progress)
         hooks.call("on_train_end", logs)

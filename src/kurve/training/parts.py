@@ -9,7 +9,6 @@ ordered ones by insertion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kurve.core.arrays import is_frame
@@ -27,7 +26,6 @@ def pack(structure: Any, values: Sequence[Any]) -> Any:
     return replaced(structure, lambda _: next(rest))
 
 
-@dataclass(frozen=True)
 class Parts:
     """The inputs or outputs of a model.
 
@@ -36,9 +34,10 @@ class Parts:
     structure: names in the structure that the user gave; None of a single one
     """
 
-    what: str
-    names: tuple[str, ...]
-    structure: Any = None
+    def __init__(
+        self, what: str, names: tuple[str, ...], structure: Any = None
+    ) -> None:
+        self.what, self.names, self.structure = what, names, structure
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ Trainer that holds layers.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Never
 
 import numpy as np
@@ -29,27 +28,16 @@ from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
 from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
-from kurve.training.feeds import (
-    ArrayFeed,
-    Feed,
-    StreamFeed,
-    batches_to_predict,
-    is_source,
-    refuse_beside_batches,
-    unpacked,
-    warn_ran_out,
-)
+from kurve.training.feeds import ArrayFeed, Feed, is_source
 from kurve.training.fitting import fit_steps, run_to_completion
 from kurve.training.inputs import (
     Data,
     build_for,
     check_data,
     check_inputs,
-    count_rows,
-    take,
 )
 from kurve.training.loop import TrainingLoop
-from kurve.training.parts import pack
+from kurve.training.predicting import predict_batches, predict_rows, structured
 from kurve.training.trainable import Trainable
 
 
@@ -206,6 +194,12 @@ class Trainer(Trainable):
         network = self._network
         feed: Feed
         if is_source(x):
+            from kurve.training.streams import (
+                StreamFeed,
+                refuse_beside_batches,
+                unpacked,
+            )
+
             refuse_beside_batches("evaluate", x, y=y, sample_weight=sample_weight)
             if steps is not None:
                 check_count("evaluate", "steps", steps, 1)
@@ -222,8 +216,7 @@ class Trainer(Trainable):
             self._build_for(data.x)
             feed = ArrayFeed(Batches(*data, None, bounds))
         network.update_trainable()
-        if isinstance(feed, StreamFeed):
-            feed.check_for(network)
+        feed.check_for(network)
         hooks = CallbackList(
             as_list(callbacks, "evaluate"), self, {"steps": feed.steps}
         )
@@ -239,7 +232,7 @@ class Trainer(Trainable):
             bar.close()
             feed.close()
         if feed.ended and (steps is not None or not loop.progress.tested):
-            warn_ran_out("evaluate", "x", feed)
+            feed.warn_ran_out()
         return self._returned(logs, return_dict)
 
     def predict(
@@ -278,10 +271,9 @@ class Trainer(Trainable):
             if not is_array and is_source(x):
                 if steps is not None:
                     check_count("predict", "steps", steps, 1)
-                hooks = self._predict_hooks(callbacks, steps)
-                y = self._predicted(self._pieces(x, steps), steps, verbose, hooks)
+                y = predict_batches(self, x, steps, verbose, callbacks)
                 check_still_readable(self, "predict", lock)
-                return self._structured(y)
+                return structured(network, y)
             if plan is None:
                 x = check_inputs("predict", network, x)
                 self._build_for(x)
@@ -295,72 +287,18 @@ class Trainer(Trainable):
                 assert network.state is not None
                 y = self._ready_program().predict(network.state, x)
             else:
-                rows = count_rows(x)
-                bounds = evaluation_bounds(rows, batch_size, steps, "predict")
-                hooks = self._predict_hooks(callbacks, len(bounds) - 1)
-                pairs = list(pairwise(bounds.tolist()))
-                if "predict" not in hooks.per_batch:
-                    pairs = [(0, pairs[-1][1])]
-                pieces = (take(x, slice(*pair)) for pair in pairs)
-                y = self._predicted(pieces, len(bounds) - 1, verbose, hooks)
+                y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
             check_still_readable(self, "predict", lock)
-            return y if network.output_structure is None else self._structured(y)
+            return y if network.output_structure is None else structured(network, y)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
-    def _predict_hooks(
-        self, callbacks: Callback | Iterable[Callback] | None, steps: int | None
-    ) -> CallbackList:
-        return CallbackList(as_list(callbacks, "predict"), self, {"steps": steps})
-
-    def _pieces(self, source: Any, steps: int | None) -> Iterator[Any]:
-        """Checked x of each batch of a source, which builds the model."""
-        network = self._network
-        for number, x in enumerate(batches_to_predict(source, steps), 1):
-            x = check_inputs(f"predict, batch {number} of x", network, x)
-            self._build_for(x)
-            yield x
-
-    def _predicted(
-        self,
-        pieces: Iterable[Any],
-        steps: int | None,
-        verbose: int,
-        hooks: CallbackList,
-    ) -> Any:
-        """The outputs for checked pieces of x, with a progress bar and callbacks."""
-        network, found, by_batch = self._network, [], "predict" in hooks.per_batch
-        hooks.call("on_predict_begin", {})
-        bar = ProgressBar(steps, verbose=verbose, title=None)
-        try:
-            for step, x in enumerate(pieces):
-                if by_batch:
-                    hooks.call("on_predict_batch_begin", step, {})
-                program = self._ready_program()
-                assert network.state is not None
-                found.append(program.predict(network.state, x))
-                if by_batch:
-                    outputs = {"outputs": self._structured(found[-1])}
-                    hooks.call("on_predict_batch_end", step, outputs)
-            if steps is None:
-                bar.target = len(found)
-            bar.finish({})
-        finally:
-            bar.close()
-        hooks.call("on_predict_end", {})
-        if len(found) == 1:
-            return found[0]
-        if isinstance(found[0], tuple):
-            return tuple(map(np.concatenate, zip(*found, strict=True)))
-        return np.concatenate(found)
-
-    def _structured(self, y: Any) -> Any:
-        """The outputs in the structure of the model's; a list of one is that one."""
-        structure = self._network.output_structure
-        alone = isinstance(structure, (list, tuple)) and len(structure) == 1
-        if structure is None or (alone and not isinstance(y, tuple)):
-            return y
-        return pack(structure, y if isinstance(y, tuple) else (y,))
+    def _outputs(self, x: Any) -> Any:
+        """The outputs for checked x, as the engine gives them."""
+        self._build_for(x)
+        state = self._network.state
+        assert state is not None
+        return self._ready_program().predict(state, x)
 
     @entry
     @exclusive("train_on_batch")

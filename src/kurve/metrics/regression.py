@@ -10,24 +10,8 @@ import numpy as np
 from kurve import losses
 from kurve.core.arguments import is_count, is_integer
 from kurve.core.entries import warn
-from kurve.core.overrides import refuse_overrides
-from kurve.metrics.base import RowMetric
+from kurve.metrics.base import LossMetric, RowMetric
 from kurve.plan import Attr, Shape
-
-
-class LossMetric(RowMetric):
-    """A loss as a metric: its weighted mean over the rows."""
-
-    def __init__(
-        self, loss: losses.Loss, name: str | None = None, dtype: Any = None
-    ) -> None:
-        refuse_overrides("metrics", loss)
-        self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
-        self.outputs_per_target = loss.outputs_per_target
-        super().__init__(loss.name if name is None else name, dtype)
-
-    def attrs(self) -> dict[str, Attr]:
-        return self._loss.attrs()
 
 
 class MeanSquaredError(LossMetric):

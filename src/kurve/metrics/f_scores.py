@@ -34,7 +34,7 @@ class FBetaScore(RowMetric):
     Example:
         >>> score = kurve.metrics.FBetaScore("macro", beta=2.0, threshold=0.5)
         >>> round(score([[1, 0], [1, 1]], [[0.9, 0.8], [0.1, 0.9]]), 4)
-        0.7323
+        0.6944
     """
 
     kind = "class_counts"

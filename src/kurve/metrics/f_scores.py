@@ -51,7 +51,10 @@ class FBetaScore(RowMetric):
     ) -> None:
         super().__init__(name, dtype)
         where = type(self).__name__
-        if average not in (None, "micro", "macro", "weighted"):
+        if average is not None and (
+            not isinstance(average, str)
+            or average not in ("micro", "macro", "weighted")
+        ):
             raise ValueError(
                 f"[{where}] average must be None, 'micro', 'macro' or 'weighted'. "
                 f"Received: average={average!r}. Try average='macro'."

@@ -279,8 +279,10 @@ class R2Score(RowMetric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, dtype)
-        known = (None, "uniform_average", "variance_weighted_average")
-        if class_aggregation not in known:
+        if class_aggregation is not None and (
+            not isinstance(class_aggregation, str)
+            or class_aggregation not in ("uniform_average", "variance_weighted_average")
+        ):
             raise ValueError(
                 "[R2Score] class_aggregation must be None, 'uniform_average' or "
                 f"'variance_weighted_average'. Received: {class_aggregation!r}. "

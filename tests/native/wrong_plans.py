@@ -22,7 +22,7 @@ from kurve import _core
 from kurve.engines.native import _attrs
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
-from kurve.plan import Head, Op, Plan, Spec, VariableSpec
+from kurve.plan import Head, MetricSpec, Op, Plan, Spec, VariableSpec
 from tests.engines.images import STACKS, model_of
 from tests.engines.test_graphs import Graph
 from tests.native.plans import Builder, mse, optimizer, slots_of
@@ -101,6 +101,18 @@ def all_plans() -> list[tuple[dict[str, Any], int]]:
     dense.activation("elu").dense(4).softmax()
     sparse = Spec("sparse_categorical_crossentropy", {"from_logits": False})
     plans += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
+    thresholds = {"thresholds": 2, "threshold_0": 0.2, "threshold_1": 0.5}
+    matrix = {"classes": 3, "largest_target": True, "largest_output": True}
+    counts = (
+        MetricSpec("confusion", {**thresholds, "top_k": 2}, 6),
+        MetricSpec("confusion", {"thresholds": 5, "even": 1, "with_ends": 1}, 12),
+        MetricSpec("confusion", {**thresholds, "multi_label": 1}, 24, True),
+        MetricSpec("class_counts", {"threshold": 0.5}, 12),
+        MetricSpec("confusion_matrix", {**matrix, "ignore_class": 1}, 9),
+        MetricSpec("r2_score", {"counts_rows": 1}, 14),
+        MetricSpec("cosine_similarity"),
+    )
+    plans += [Builder(5).dense(4).plan(mse(), optimizer("sgd"), counts)] * 8
     outputs_per_target = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
     losses = [
         mse(),

@@ -135,8 +135,8 @@ WITH_ARGUMENTS = (
 )
 NAMES = [
     name
-    for name, cls in metrics.NAMES.items()
-    if cls not in (*BY_HAND_ALONE, *WITH_ARGUMENTS)
+    for name, title in metrics.NAMES.items()
+    if metrics.CLASSES[title] not in (*BY_HAND_ALONE, *WITH_ARGUMENTS)
 ]
 
 
@@ -150,7 +150,7 @@ def test_names(name: str) -> None:
     found = metrics.get(name)
     assert found is not None
     if name in metrics.NAMES:
-        assert type(found) is metrics.NAMES[name]
+        assert type(found) is metrics.CLASSES[metrics.NAMES[name]]
     else:
         assert found.name == found.kind
 

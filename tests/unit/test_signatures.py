@@ -37,7 +37,8 @@ CLASSES = sorted(
     {
         value
         for module in MODULES
-        for name, value in vars(module).items()
+        for name in dir(module)
+        for value in [getattr(module, name)]
         if inspect.isclass(value)
         and not name.startswith("_")
         and value.__module__.startswith(module.__name__)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +11,11 @@ from kurve.core.arguments import check_name
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
-from kurve.metrics.variables import MetricVariable
+from kurve.core.overrides import refuse_overrides
 from kurve.plan import Attr, MetricSpec, Shape
+
+if TYPE_CHECKING:
+    from kurve.metrics.variables import MetricVariable
 
 
 class Metric(Entrance):
@@ -83,6 +85,7 @@ class Metric(Entrance):
             RuntimeError: before `super().__init__()`.
         """
         from kurve import initializers
+        from kurve.metrics.variables import MetricVariable
 
         where = type(self).__name__
         if "_variables" not in vars(self):
@@ -305,6 +308,8 @@ class RowMetric(losses.Rowwise, Metric):
     def variables(self) -> list[MetricVariable]:
         """The accumulators: total and count of a mean; else one array, which is there
         once a batch has shown its size."""
+        from kurve.metrics.variables import MetricVariable
+
         totals = self._totals
         if totals is None and self.size((1, 1)) == 2:
             totals = self._totals = np.zeros(2)
@@ -327,6 +332,21 @@ class RowMetric(losses.Rowwise, Metric):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
+
+
+class LossMetric(RowMetric):
+    """A loss as a metric: its weighted mean over the rows."""
+
+    def __init__(
+        self, loss: losses.Loss, name: str | None = None, dtype: Any = None
+    ) -> None:
+        refuse_overrides("metrics", loss)
+        self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
+        self.outputs_per_target = loss.outputs_per_target
+        super().__init__(loss.name if name is None else name, dtype)
+
+    def attrs(self) -> dict[str, Attr]:
+        return self._loss.attrs()
 
 
 def _plain(value: Any) -> Any:
@@ -366,7 +386,13 @@ def _with_last(where: str, axis: int, a: np.ndarray, p: np.ndarray) -> np.ndarra
     return np.moveaxis(a, axis, -1)
 
 
-_DTYPES = re.compile(r"float(16|32|64)|bfloat16|u?int(8|16|32|64)|int|bool")
+_DTYPES = {
+    "bool",
+    "int",
+    "bfloat16",
+    *(f"float{bits}" for bits in (16, 32, 64)),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
 
 
 def _checked_dtype(where: str, dtype: Any) -> str:
@@ -378,7 +404,7 @@ def _checked_dtype(where: str, dtype: Any) -> str:
     name = "float32" if dtype is None else dtype
     for attribute in ("compute_dtype", "name", "__name__"):
         name = name if isinstance(name, str) else getattr(name, attribute, name)
-    if not isinstance(name, str) or not _DTYPES.fullmatch(name):
+    if not isinstance(name, str) or name not in _DTYPES:
         raise ValueError(
             f"[{where}] dtype must be the name of a type of numbers. "
             f"Received: dtype={dtype!r}. Try dtype='float32'."

@@ -34,7 +34,7 @@ class FBetaScore(RowMetric):
     Example:
         >>> score = kurve.metrics.FBetaScore("macro", beta=2.0, threshold=0.5)
         >>> round(score([[1, 0], [1, 1]], [[0.9, 0.8], [0.1, 0.9]]), 4)
-        0.7323
+        0.6944
     """
 
     kind = "class_counts"
@@ -51,7 +51,10 @@ class FBetaScore(RowMetric):
     ) -> None:
         super().__init__(name, dtype)
         where = type(self).__name__
-        if average not in (None, "micro", "macro", "weighted"):
+        if average is not None and (
+            not isinstance(average, str)
+            or average not in ("micro", "macro", "weighted")
+        ):
             raise ValueError(
                 f"[{where}] average must be None, 'micro', 'macro' or 'weighted'. "
                 f"Received: average={average!r}. Try average='macro'."

@@ -8,8 +8,8 @@ import numpy as np
 
 from kurve import losses
 from kurve.core.arguments import is_integer
-from kurve.metrics.base import RowMetric
-from kurve.metrics.regression import LossMetric, checked_axis
+from kurve.metrics.base import LossMetric, RowMetric
+from kurve.metrics.regression import checked_axis
 from kurve.plan import Attr
 
 
@@ -239,10 +239,12 @@ def checked_ignored(where: str, ignore_class: Any) -> int | None:
     Raises:
         ValueError: not an integer.
     """
-    if ignore_class is None or is_integer(ignore_class):
-        return None if ignore_class is None else int(ignore_class)
+    if ignore_class is None:
+        return None
+    if is_integer(ignore_class) and abs(int(ignore_class)) < 2**24:  # exact in float32
+        return int(ignore_class)
     raise ValueError(
-        f"[{where}] ignore_class must be a class number or None. "
+        f"[{where}] ignore_class must be a class number below 2^24, or None. "
         f"Received: ignore_class={ignore_class!r}. Try ignore_class=-1."
     )
 

@@ -10,24 +10,8 @@ import numpy as np
 from kurve import losses
 from kurve.core.arguments import is_count, is_integer
 from kurve.core.entries import warn
-from kurve.core.overrides import refuse_overrides
-from kurve.metrics.base import RowMetric
+from kurve.metrics.base import LossMetric, RowMetric
 from kurve.plan import Attr, Shape
-
-
-class LossMetric(RowMetric):
-    """A loss as a metric: its weighted mean over the rows."""
-
-    def __init__(
-        self, loss: losses.Loss, name: str | None = None, dtype: Any = None
-    ) -> None:
-        refuse_overrides("metrics", loss)
-        self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
-        self.outputs_per_target = loss.outputs_per_target
-        super().__init__(loss.name if name is None else name, dtype)
-
-    def attrs(self) -> dict[str, Attr]:
-        return self._loss.attrs()
 
 
 class MeanSquaredError(LossMetric):
@@ -295,8 +279,10 @@ class R2Score(RowMetric):
         dtype: Any = None,
     ) -> None:
         super().__init__(name, dtype)
-        known = (None, "uniform_average", "variance_weighted_average")
-        if class_aggregation not in known:
+        if class_aggregation is not None and (
+            not isinstance(class_aggregation, str)
+            or class_aggregation not in ("uniform_average", "variance_weighted_average")
+        ):
             raise ValueError(
                 "[R2Score] class_aggregation must be None, 'uniform_average' or "
                 f"'variance_weighted_average'. Received: {class_aggregation!r}. "

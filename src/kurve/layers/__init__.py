@@ -28,7 +28,13 @@ from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
 from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
 from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
+from kurve.layers.encoding import CategoryEncoding as CategoryEncoding
+from kurve.layers.encoding import Discretization as Discretization
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.hashing import HashedCrossing as HashedCrossing
+from kurve.layers.hashing import Hashing as Hashing
+from kurve.layers.lookup import IntegerLookup as IntegerLookup
+from kurve.layers.lookup import StringLookup as StringLookup
 from kurve.layers.noise import AlphaDropout as AlphaDropout
 from kurve.layers.noise import GaussianDropout as GaussianDropout
 from kurve.layers.noise import GaussianNoise as GaussianNoise

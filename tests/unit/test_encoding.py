@@ -99,6 +99,8 @@ MADE: dict[str, Callable[[], layers.Layer]] = {
     "category": lambda: layers.CategoryEncoding(3, "count"),
     "boundaries": lambda: layers.Discretization([0.0, 1.0], output_mode="one_hot"),
     "hashing": lambda: layers.Hashing(3, salt=(1, 2), mask_value=""),
+    "resizing": lambda: layers.Resizing(3, 4, pad_to_aspect_ratio=True),
+    "cropping": lambda: layers.CenterCrop(3, 4),
     "crossing": lambda: layers.HashedCrossing(3, "one_hot"),
     "integers": lambda: layers.IntegerLookup(vocabulary=[4, 2], num_oov_indices=3),
     "texts": lambda: layers.StringLookup(
@@ -228,6 +230,25 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "salt of numbers": (
         lambda: layers.IntegerLookup(salt=1),
         "[IntegerLookup] salt belongs to oov_method='farmhash'.",
+    ),
+    "size": (lambda: layers.Resizing(0, 3), "[Resizing] height must be an integer"),
+    "word": (
+        lambda: layers.Resizing(3, 3, "bicubic"),
+        "[Resizing] interpolation must be 'bilinear' or 'nearest', ",
+    ),
+    "both": (
+        lambda: layers.Resizing(
+            3, 3, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True
+        ),
+        "[Resizing] interpolation must be",
+    ),
+    "channels": (
+        lambda: layers.CenterCrop(3, 3, "channels_first"),
+        "[CenterCrop] data_format must be 'channels_last'.",
+    ),
+    "no image": (
+        lambda: layers.CenterCrop(3, 3)(np.ones((3, 3))),
+        "[CenterCrop] x must be an image (H, W, C) or several (B, H, W, C).",
     ),
     "token": (lambda: layers.StringLookup(mask_token=0), "[StringLookup] mask_token"),  # type: ignore[arg-type]
     "encoding": (

@@ -55,6 +55,8 @@ from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
 from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
 from kurve.layers.reshaping import Flatten as Flatten
 from kurve.layers.reshaping import Reshape as Reshape
+from kurve.layers.resizing import CenterCrop as CenterCrop
+from kurve.layers.resizing import Resizing as Resizing
 from kurve.layers.scaling import BatchNormalization as BatchNormalization
 from kurve.layers.scaling import LayerNormalization as LayerNormalization
 from kurve.layers.scaling import Rescaling as Rescaling

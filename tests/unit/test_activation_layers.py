@@ -56,6 +56,42 @@ def test_slopes_are_learned(engine: str) -> None:
     np.testing.assert_allclose(alpha, [[0.25, 3.0]], rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("Dense", {"units": 3}),
+        ("Conv1D", {"filters": 3, "kernel_size": 2}),
+        ("Conv2D", {"filters": 3, "kernel_size": 2}),
+        ("Conv1DTranspose", {"filters": 3, "kernel_size": 2}),
+        ("Conv2DTranspose", {"filters": 3, "kernel_size": 2}),
+        ("DepthwiseConv1D", {"kernel_size": 2}),
+        ("DepthwiseConv2D", {"kernel_size": 2}),
+        ("SeparableConv1D", {"filters": 3, "kernel_size": 2}),
+        ("SeparableConv2D", {"filters": 3, "kernel_size": 2}),
+    ],
+)
+def test_formulas_at_the_end_of_layers(
+    name: str, given: dict[str, Any], engine: str
+) -> None:
+    """As the same activation in a layer of its own, in predictions and training."""
+    shape = (5, 2) if "1D" in name else (5, 6, 2)
+    cls = getattr(layers, name)
+    x = np.random.default_rng(1).normal(size=(4, *shape)).astype(np.float32)
+    runs = []
+    for stack in (
+        [cls(**given, activation="mish")],
+        [cls(**given), layers.Activation("mish")],
+    ):
+        model = Sequential([Input(shape), *stack, layers.Flatten(), layers.Dense(1)])
+        draws = np.random.default_rng(2)
+        model.set_weights([draws.normal(size=w.shape) for w in model.get_weights()])
+        model.compile("sgd", "mse", engine=engine)
+        losses = [model.train_on_batch(x, np.ones((4, 1))) for _ in range(3)]
+        runs.append((losses, model.predict(x, verbose=0), *model.get_weights()))
+    for ours, theirs in zip(*runs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_layer_as_the_activation_of_another() -> None:
     dense = layers.Dense(2, activation=layers.ReLU(max_value=6.0))
     assert dense.activation == Activation("relu", max_value=6.0)

@@ -32,7 +32,7 @@ def compiled(loss: Any = "mse", made: TwoHeads | None = None, **given: Any) -> T
 
 def by_hand(model: TwoHeads) -> tuple[np.ndarray, np.ndarray]:
     """The outputs, in NumPy."""
-    kernel, bias, zk, zb, yk, yb = model._network.weights()
+    kernel, bias, zk, zb, yk, yb = model.get_weights()
     hidden = np.tanh(np.concatenate([A, B], axis=1) @ kernel + bias)
     return hidden @ zk + zb, hidden @ yk + yb
 
@@ -148,10 +148,10 @@ WRONG_DATA = {
 def test_data_that_do_not_fit_change_nothing(name: str) -> None:
     (x, y), given, kind, message = WRONG_DATA[name]
     model = compiled()
-    before = [w.copy() for w in model._network.weights()]
+    before = [w.copy() for w in model.get_weights()]
     with pytest.raises(kind, match=message):
         model.fit(x, y, verbose=0, **given)
-    assert all(map(np.array_equal, before, model._network.weights()))
+    assert all(map(np.array_equal, before, model.get_weights()))
     assert model.history is None and model.iterations == 0
 
 
@@ -188,11 +188,11 @@ def test_an_output_without_loss(engine: str) -> None:
     model = compiled(["mse", None], metrics=[None, ["mae"]])
     assert model.metrics_names == ["loss", "y_mae"]
     model = compiled(["mse", None])
-    kernel = model._network.weights()[4].copy()
+    kernel = model.get_weights()[4].copy()
     for y in ([Z], [Z, None], {"z": Z}, {"z": Z, "y": None}):
         history = model.fit(X, y, verbose=0).history
         assert list(history) == ["loss"]
-    assert np.array_equal(kernel, model._network.weights()[4])
+    assert np.array_equal(kernel, model.get_weights()[4])
     assert model.iterations == 4
 
 

@@ -1,6 +1,7 @@
 """Layers: names, arguments and shapes are Keras's."""
 
 from collections.abc import Mapping as _Mapping
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from kurve.core import registry as _registry
@@ -79,6 +80,16 @@ from kurve.layers.scaling import Rescaling as Rescaling
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
 
+if _TYPE_CHECKING:
+    from kurve.layers.encoding import CategoryEncoding as CategoryEncoding
+    from kurve.layers.encoding import Discretization as Discretization
+    from kurve.layers.hashing import HashedCrossing as HashedCrossing
+    from kurve.layers.hashing import Hashing as Hashing
+    from kurve.layers.lookup import IntegerLookup as IntegerLookup
+    from kurve.layers.lookup import StringLookup as StringLookup
+    from kurve.layers.resizing import CenterCrop as CenterCrop
+    from kurve.layers.resizing import Resizing as Resizing
+
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
@@ -111,4 +122,30 @@ def deserialize(config: _Mapping[str, _Any]) -> Layer:
     return layer
 
 
-__getattr__ = _absent(__name__)
+_LATER = {
+    "CategoryEncoding": "encoding",
+    "CenterCrop": "resizing",
+    "Discretization": "encoding",
+    "HashedCrossing": "hashing",
+    "Hashing": "hashing",
+    "IntegerLookup": "lookup",
+    "Resizing": "resizing",
+    "StringLookup": "lookup",
+}
+"""Where each name lives that is imported when it is first used: layers that are called
+on arrays, which no model needs."""
+
+_missing = _absent(__name__)
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        return _missing(name)
+    import importlib
+
+    module = importlib.import_module(f"kurve.layers.{_LATER[name]}")
+    return globals().setdefault(name, getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -9,8 +9,6 @@ from kurve import initializers, regularizers
 from kurve.activations import Activation
 from kurve.core.arguments import is_integer, is_number
 from kurve.layers.base import Layer, LayerArguments, Variable
-from kurve.ops.elementwise import RULES
-from kurve.ops.tape import Builder
 from kurve.plan import Op, Shape, VariableSpec
 
 
@@ -287,6 +285,9 @@ class PReLU(Layer):
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
+        from kurve.ops.elementwise import RULES
+        from kurve.ops.tape import Builder
+
         build = Builder(RULES, 2)
         below = build.op("relu", build.op("neg", 0))
         y = build.op("sub", build.op("relu", 0), build.op("mul", 1, below))

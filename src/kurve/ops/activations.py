@@ -12,18 +12,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Builder, Tape
 
 Write = Callable[..., int]
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Formula:
+class Formula(NamedTuple):
     """
     write:     (builder, register of z, **arguments) -> register of f(z)
     arguments: their defaults; `...` for one that must be given
@@ -33,7 +31,7 @@ class Formula:
     """
 
     write: Write
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = MappingProxyType({})
     range: Range | Callable[..., Range] = (-math.inf, math.inf)
     smooth: bool = False
     flatness: Callable[[Any], Any] | None = None
@@ -197,5 +195,7 @@ FORMULAS: dict[str, Formula] = {
 @functools.lru_cache(maxsize=256)
 def tape_of(name: str, arguments: tuple[tuple[str, Any], ...] = ()) -> Tape:
     """The tape of f(z), for one input."""
+    from kurve.ops.elementwise import RULES
+
     build = Builder(RULES, 1)
     return build.finish([FORMULAS[name].write(build, 0, **dict(arguments))])

@@ -117,7 +117,9 @@ constexpr int64_t unit_columns = 64;
 struct Reduction {
   ReductionKind kind;
   int64_t n, inner;
-  int64_t units_across() const { return (inner + unit_columns - 1) / unit_columns; }
+  [[gnu::always_inline]] int64_t units_across() const {
+    return (inner + unit_columns - 1) / unit_columns;
+  }
 };
 
 struct ImageKernels;

@@ -1,4 +1,4 @@
-"""Random functional models beside Keras: predictions, training, and weights by order."""
+"""Random functional models beside Keras: predictions, training, weights by order."""
 
 from __future__ import annotations
 

@@ -256,7 +256,6 @@ def test_a_missing_argument() -> None:
     ("module", "name"),
     [
         (layers, "LSTM"),
-        (losses, "Poisson"),
         (metrics, "Kappa"),
         (optimizers, "Ftrl"),
         (callbacks, "TensorBoard"),

@@ -328,6 +328,7 @@ def test_configuration_is_json(name: str) -> None:
         "Conv2D": {"filters": 3, "kernel_size": (2, 3), "strides": 2},
         "Conv3D": {"filters": 4, "kernel_size": (1, 2, 3), "groups": 2},
         "Cropping3D": {"cropping": (1, (0, 2), 0)},
+        "Dot": {"axes": [1, 2], "normalize": True},
         "ZeroPadding3D": {"padding": 2},
         "Conv1DTranspose": {"filters": 3, "kernel_size": 2},
         "Conv2DTranspose": {

@@ -118,7 +118,8 @@ def test_wrong_values(name: str) -> None:
 @pytest.mark.parametrize("make", [Input, layers.InputLayer])
 def test_input(make: Any, given: dict[str, Any], shown: Any) -> None:
     first = make(**given, name="data", optional=False, sparse=False)
-    assert first.batch_shape == shown and first.name == "data"
+    layer = first if isinstance(first, layers.InputLayer) else first._keras_history[0]
+    assert layer.batch_shape == shown and first.name == "data"
     model = Sequential([first, layers.Flatten(), layers.Dense(1)])
     assert model.input_shape == (None, 4, 2)
     assert model.predict(np.ones((3, 4, 2)), verbose=0).shape == (3, 1)

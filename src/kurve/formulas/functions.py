@@ -262,8 +262,7 @@ def reshape(x: Any, newshape: Sequence[int | None]) -> Any:
         math.prod(a for a in sample if a not in (-1, None)),
     )
     out = tuple(
-        total // builtins.max(known, 1) if a in (-1, None) else int(a)  # type: ignore[arg-type]
-        for a in sample
+        total // builtins.max(known, 1) if a in (-1, None) else int(a) for a in sample
     )
     if math.prod(out) != total or builtins.sum(a in (-1, None) for a in sample) > 1:
         raise ValueError(
@@ -280,7 +279,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """x with new axes of size 1."""
     graph = graph_of(x)
     if graph is None:
-        return np.expand_dims(as_array(x), axis)  # type: ignore[arg-type]
+        return np.expand_dims(as_array(x), axis)
     x = graph.as_tensor(x)
     axes = list(x.shape)
     news = [axis] if isinstance(axis, int) else list(axis)
@@ -296,7 +295,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     """x without axes of size 1: these, or all."""
     graph = graph_of(x)
     if graph is None:
-        return np.squeeze(as_array(x), axis)  # type: ignore[arg-type]
+        return np.squeeze(as_array(x), axis)
     x = graph.as_tensor(x)
     if axis is None:
         drop = {i for i, s in enumerate(x.shape) if s == 1}
@@ -566,7 +565,7 @@ def pad(
     out = tuple(
         s + before + after for s, (before, after) in zip(x.sample, widths, strict=True)
     )
-    attrs = {"starts": tuple(w[0] for w in widths), "steps": (1,) * len(out)}
+    attrs: Any = {"starts": tuple(w[0] for w in widths), "steps": (1,) * len(out)}
     y = graph.op("place", [x], out, attrs=attrs)
     if constant_values:
         inside = np.zeros(out, np.float32)
@@ -618,7 +617,8 @@ def _reduced(
     elif over_batch:
         if mode not in ("mean", "sum", "max"):
             raise NotImplementedError(
-                f"[{mode}] only sums, means, maxima and minima are taken over the batch axis. "
+                f"[{mode}] only sums, means and extremes are taken over the batch "
+                f"axis. "
                 f"Received: a tensor of shape {x.shape}. Try one of the other axes."
             )
         result = graph.op(
@@ -823,7 +823,7 @@ def _product(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             if not (vector_a and i == len(y.sample) - 2)
             and not (vector_b and i == len(y.sample) - 1)
         ]
-        y = reshape(y, ((-1,) if batched else ()) + tuple(shape))  # type: ignore[operator]
+        y = reshape(y, ((-1,) if batched else ()) + tuple(shape))
     return y
 
 
@@ -887,7 +887,9 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
     batch = next((t[0] for t, x in tensors if x.batched), "")
     if batch and out[0] != batch:
         raise _no_batch("einsum", a if a.batched else b)
-    sizes = dict(zip(ta, a.shape, strict=True)) | dict(zip(tb, b.shape, strict=True))
+    sizes: dict[str, Any] = dict(zip(ta, a.shape, strict=True)) | dict(
+        zip(tb, b.shape, strict=True)
+    )
     both = [c for c in ta if c in tb and c in out]
     summed = [c for c in ta if c in tb and c not in out]
     only_a = [c for c in ta if c not in tb]

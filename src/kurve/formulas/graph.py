@@ -18,7 +18,7 @@ import numpy as np
 from kurve.formulas.operators import Symbolic
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, Tape
-from kurve.plan import Attr, Head, Op, Plan, Shape, Spec, VariableSpec, aligned
+from kurve.plan import Head, Op, Plan, Shape, Spec, VariableSpec, aligned
 
 MOST_INPUTS = 16
 """Of one tape, variables included."""
@@ -117,7 +117,7 @@ class Graph:
         out_shape: Shape,
         params: Mapping[str, VariableSpec] | None = None,
         buffers: Mapping[str, VariableSpec] | None = None,
-        attrs: Mapping[str, Attr] | None = None,
+        attrs: Mapping[str, Any] | None = None,
         tape: Tape | None = None,
         batched: bool | None = None,
         dtype: str = "float32",

@@ -86,7 +86,7 @@ class Layer(Entrance):
         TypeError, ValueError: an unknown argument, or a bad value.
     """
 
-    ignored = (
+    ignored: tuple[str, ...] = (
         "__call__",
         "compute_output_shape",
         "compute_output_spec",
@@ -242,9 +242,10 @@ class Layer(Entrance):
         """Whether it is written as a formula, `call`."""
         return type(self).call is not Layer.call
 
-    def call(self, x: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """The formula of the layer, in functions of `kurve.ops`: a subclass may have
         one in place of `lower`."""
+        (x,) = args
         graph = graph_of(x)
         assert graph is not None
         return graph.lowered(self, graph.as_tensor(x))
@@ -481,7 +482,7 @@ class Layer(Entrance):
             samples = [check_shape(type(self), s) for s in samples]
         self._build(samples[: len(first)] if several else samples[0])
         graph = Graph(samples)
-        tensors = graph.inputs
+        tensors: Any = graph.inputs
         if several:
             tensors = [tensors[: len(first)], *tensors[len(first) :]]
         out = self.run(*tensors, training=training)

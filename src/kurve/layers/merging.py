@@ -22,6 +22,9 @@ class Merge(Layer):
     takes_scalars = True
     most: int | None = None
 
+    def __init__(self, **common: Unpack[LayerArguments]) -> None:
+        super().__init__(**common)
+
     def call(self, inputs: Any) -> Any:
         """One output of several tensors."""
         where = type(self).__name__

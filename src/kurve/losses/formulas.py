@@ -182,8 +182,8 @@ def _signs(y_true: Any) -> Any:
 
 
 class Hinge(_Plain):
-    """mean max(1 - y p, 0) over the outputs of a row, for labels -1 and 1 (or, in all of
-    the batch, 0 and 1).
+    """mean max(1 - y p, 0) over the outputs of a row, for labels -1 and 1 (or 0 and 1
+    in all of the batch).
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
 
@@ -343,8 +343,8 @@ class Dice(_Along):
 
 
 class Tversky(_Along):
-    """1 - TP / (TP + alpha FP + beta FN + 1e-7), with TP = sum(y p), FP = sum(y (1 - p))
-    and FN = sum((1 - y) p), over these axes or over the whole batch.
+    """1 - TP / (TP + alpha FP + beta FN + 1e-7), TP = sum(y p), FP = sum(y (1 - p)) and
+    FN = sum((1 - y) p), over these axes or over the whole batch.
 
     Shapes: y_true and y_pred (B, ..., O) -> one number.
     Source: Salehi et al. 2017, with Keras's names of the two errors.

@@ -25,7 +25,7 @@ LayerState = tuple[Any, list[np.ndarray | None]]
 that its initializers give."""
 
 
-def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> Model:
+def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> Any:
     """A new model with the same layers and, if there is one, `compile`. Its weights are
     initial ones; what no training changes (the mean and variance of `Normalization`) is
     copied.
@@ -91,7 +91,7 @@ def snapshot(model: Model) -> dict[str, Any]:
     }
 
 
-def restore(model: Model, snapshot: Mapping[str, Any]) -> None:
+def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     """Make an object whose `__init__` has not run the model of a snapshot."""
     config, seed = snapshot["config"], snapshot["seed"]
     model._start(config["name"])

@@ -177,11 +177,11 @@ class Model(Facade, Layer):
     def build(self, input_shape: Any = None) -> None:
         """Does nothing: a model of inputs and outputs is built."""
 
-    def _build_for(self, x: Any) -> None:  # type: ignore[override]
+    def _build_for(self, x: Any) -> None:
         if self._network.plan is None:
             self._build_from(x)
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, x: Any = None, training: bool | None = None, **unknown: Any
     ) -> Any:
         """The outputs: symbolic for symbolic tensors, else `predict` without a progress

@@ -256,7 +256,7 @@ def _goal_from(field: Field) -> Goal:
     return Goal(loss, weight, _metrics_from(fields["metrics"]))
 
 
-def _metrics_from(field: Field) -> tuple[tuple[metrics.Metric, bool], ...]:
+def _metrics_from(field: Field) -> Any:
     pairs = []
     for item in field.items():
         entry = item.table("weighted", "metric")

@@ -57,7 +57,7 @@ class Sequential(Model):
 
     def __init__(
         self,
-        layers: Sequence[Layer] | None = None,
+        layers: Sequence[Any] | None = None,
         trainable: bool = True,
         name: str | None = None,
     ) -> None:
@@ -111,7 +111,7 @@ class Sequential(Model):
             tensors.append(layer(tensors[-1]))
         return Structure(tensors[0], tensors[len(layers)])
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: Any) -> None:
         """Append a layer.
 
         Raises:

@@ -63,7 +63,7 @@ class Layout:
         self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
         if structure is not None:
             self.layers = [o for o in structure.operations if hasattr(o, "variables")]
-            self.input_shape = structure.flat_inputs[0].sample  # type: ignore[assignment]
+            self.input_shape = structure.flat_inputs[0].sample
 
     @property
     def state(self) -> State | None:

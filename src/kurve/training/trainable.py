@@ -21,7 +21,7 @@ from kurve.training.network import Network
 class Trainable:
     """A model that can be compiled."""
 
-    ignored = (
+    ignored: tuple[str, ...] = (
         "call",
         "__call__",
         "train_step",

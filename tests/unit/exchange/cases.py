@@ -112,6 +112,10 @@ def sequential(name: str) -> models.Sequential:
     return SEQUENTIALS[name]()
 
 
+# Volumes are not exported.
+PLANES = [name for name, stack in STACKS.items() if len(stack.shape) < 4]
+
+
 def of_images(name: str) -> models.Sequential:
     """A stack of image layers without the final dense layer, with statistics other than
     0 and 1."""

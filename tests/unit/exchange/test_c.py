@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import kurve
-from tests.engines.images import STACKS
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -130,7 +129,7 @@ def test_layers(name: str, tmp_path: Path) -> None:
     check(model, x, [model.predict(x, verbose=0)], tmp_path)
 
 
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", cases.PLANES)
 def test_images(name: str, tmp_path: Path) -> None:
     model = cases.of_images(name)
     x = cases.rows_of(model.input_shape, 6)

@@ -21,6 +21,19 @@ class Formula(Loss):
     """Base class: `rows` is the formula, in functions of `kurve.ops`.
 
     What it gives, a number a row or one for the whole batch, is weighted and averaged.
+
+    Args:
+        name, reduction, dtype: see `Loss`.
+
+    Raises:
+        ValueError: as `Loss`.
+
+    Example:
+        >>> class Fourth(kurve.losses.Formula):
+        ...     def rows(self, y_true, y_pred):
+        ...         return ((y_true - y_pred) ** 4).mean(axis=-1)
+        >>> Fourth()(np.zeros((1, 1)), np.full((1, 1), 2.0))
+        16.0
     """
 
     @property

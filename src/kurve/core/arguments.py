@@ -29,8 +29,10 @@ MOST = 2**40
 """The largest length or count, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
+    "aggregation": ("none", None, "mean", "sum", "only_first_replica"),
     "auto_scale_loss": (True, False),
     "axis": (-1,),
+    "constraint": (None,),
     "class_aggregation": ("uniform_average",),
     "ignore_class": (None,),
     "num_regressors": (0,),
@@ -57,6 +59,7 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "noise_shape": (None,),
     "optional": (False,),
     "output_axes": (None,),
+    "overwrite_with_gradient": (False,),
     "pointwise_constraint": (None,),
     "quantization_config": (None,),
     "jit_compile": ("auto", True, False, None),

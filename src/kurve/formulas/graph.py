@@ -66,6 +66,12 @@ class Tensor(Symbolic):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    @property
+    def _where(self) -> str:
+        """The call that is being traced, for messages."""
+        layers = self.graph._layers
+        return f"{type(layers[-1]).__name__}.call" if layers else "Tensor"
+
     def __len__(self) -> int:
         if not self.shape or self.shape[0] is None:
             raise self._no_values("len()")
@@ -98,6 +104,7 @@ class Graph:
         self._streams = dict(streams or {})  # id of a layer -> its number
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
+        self.losses: list[Tensor] = []
 
     # ---------------------------------------------------------------- values
 
@@ -357,6 +364,25 @@ class Graph:
             for op in layer.lower(x.sample, slots, stream):
                 y = self._append(replace(op, inputs=(y.index,)), x.batched)
         return y
+
+    def add_loss(self, tensor: Tensor) -> None:
+        """Add a value to the loss: its elements are summed."""
+        self.losses.append(tensor)
+
+    def mark(self) -> Any:
+        """Where the graph stands."""
+        return len(self.ops), dict(self._calls), len(self.losses)
+
+    def back_to(self, mark: Any) -> None:
+        """Forget the operations since a mark."""
+        count, self._calls, losses = mark
+        del self.ops[count:], self.losses[losses:]
+        del self._shapes[self.given + count :]
+
+    @property
+    def given(self) -> int:
+        """The number of values from outside."""
+        return len(self.input_shapes) + len(self.target_shapes)
 
     # ---------------------------------------------------------------- the plan
 

@@ -116,16 +116,18 @@ class Normalization(Layer):
         if self.given_mean is not None and self.given_variance is not None:
             mean = self._fitting("mean", self.given_mean, input_shape)
             variance = self._fitting("variance", self.given_variance, input_shape)
-            self.adapt_mean = self.add_weight("mean", kept, mean, "constant")
+            self.adapt_mean = self.add_weight(kept, mean, name="mean", role="constant")
             self.adapt_variance = self.add_weight(
-                "variance", kept, variance, "constant"
+                kept, variance, name="variance", role="constant"
             )
             return
         zeros, ones = initializers.Zeros(), initializers.Ones()
-        self.adapt_mean = self.add_weight("mean", kept, zeros, "buffer")
-        self.adapt_variance = self.add_weight("variance", kept, ones, "buffer")
+        self.adapt_mean = self.add_weight(kept, zeros, name="mean", role="buffer")
+        self.adapt_variance = self.add_weight(
+            kept, ones, name="variance", role="buffer"
+        )
         # Keras has a third weight that it never uses; lists of weights stay compatible.
-        self.add_weight("count", (), zeros, "buffer")
+        self.add_weight((), zeros, name="count", role="buffer")
 
     def _fitting(
         self, name: str, given: np.ndarray, input_shape: Shape

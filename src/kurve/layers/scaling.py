@@ -73,16 +73,16 @@ class _Standardizing(Layer):
     def add_gamma_and_beta(self, shape: Shape) -> None:
         if self.scale:
             self.gamma = self.add_weight(
-                "gamma",
                 shape,
                 self.gamma_initializer,
+                name="gamma",
                 regularizer=self.gamma_regularizer,
             )
         if self.center:
             self.beta = self.add_weight(
-                "beta",
                 shape,
                 self.beta_initializer,
+                name="beta",
                 regularizer=self.beta_regularizer,
             )
 
@@ -182,10 +182,13 @@ class BatchNormalization(_Standardizing):
         shape = input_shape[-1:]
         self.add_gamma_and_beta(shape)
         self.moving_mean = self.add_weight(
-            "moving_mean", shape, self.moving_mean_initializer, "statistic"
+            shape, self.moving_mean_initializer, name="moving_mean", role="statistic"
         )
         self.moving_variance = self.add_weight(
-            "moving_variance", shape, self.moving_variance_initializer, "statistic"
+            shape,
+            self.moving_variance_initializer,
+            name="moving_variance",
+            role="statistic",
         )
 
     def check_input(self, input_shape: Shape) -> None:
@@ -383,7 +386,7 @@ class Rescaling(Layer):
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if isinstance(value, tuple):
                 constant = initializers.Constant(value)
-                self.add_weight(name, (len(value),), constant, "constant")
+                self.add_weight((len(value),), constant, name=name, role="constant")
 
     def check_input(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)

@@ -16,6 +16,7 @@ from kurve.layers.base import (
     Variable,
     all_layers,
     check_shape,
+    flags_of,
     known,
     place_all,
     same_shape,
@@ -385,8 +386,4 @@ class Layout:
             self._planned_flags = self._trainable_flags()
 
     def _trainable_flags(self) -> list[bool]:
-        flags = [self.trainable]
-        for layer in self.layers:
-            inner = getattr(layer, "_network", None)
-            flags += [layer.trainable] if inner is None else inner._trainable_flags()
-        return flags
+        return [self.trainable, *flags_of(self.layers)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -373,9 +374,9 @@ class Layer(Entrance):
         if name is None:
             count = sum("/variable" in v.name for v in self._variables)
             name = f"variable_{count}" if count else "variable"
-        outer = [layer.name for layer in _inside if layer is not self]
+        outer = [layer for layer in _inside if layer is not self]
         variable = Variable(
-            "/".join([*outer, self.name, check_name(where, name)]),
+            "/".join([*_path([*outer, self]), check_name(where, name)]),
             tuple(int(axis) for axis in axes),  # type: ignore[arg-type]
             initializers.of_weight(initializer),
             role,
@@ -740,6 +741,25 @@ class Layer(Entrance):
 _inside: list[Layer] = []
 """The layers of one's own whose `build` or `call` is running: their names come before
 those of weights that are made there."""
+
+
+def _path(layers: Sequence[Layer]) -> list[str]:
+    """Names for the weights of the last of these layers, each a part of the one before:
+    the name of the first, then of attributes, which are the same in each copy."""
+    names = [layers[0].name]
+    for outer, part in itertools.pairwise(layers):
+        names.append(_attribute_of(part, outer) or part.name)
+    return names
+
+
+def _attribute_of(part: Layer, outer: Layer) -> str | None:
+    for name, value in vars(outer).items():
+        if isinstance(value, (Layer, list, tuple, Mapping)):
+            for place, leaf in enumerate(leaves(value)):
+                if leaf is part:
+                    name = name.lstrip("_")
+                    return name if value is part else f"{name}_{place}"
+    return None
 
 
 class _Place:

@@ -17,12 +17,17 @@ from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
+from kurve.layers.cropping import Cropping1D as Cropping1D
+from kurve.layers.cropping import Cropping2D as Cropping2D
 from kurve.layers.dense import Dense as Dense
 from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
 from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
 from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
+from kurve.layers.einsum import EinsumDense as EinsumDense
+from kurve.layers.embedding import Embedding as Embedding
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.function import Lambda as Lambda
 from kurve.layers.merging import Add as Add
 from kurve.layers.merging import Average as Average
 from kurve.layers.merging import Concatenate as Concatenate
@@ -44,6 +49,9 @@ from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
 from kurve.layers.normalization import Normalization as Normalization
 from kurve.layers.padding import Cropping3D as Cropping3D
+from kurve.layers.normalizing import GroupNormalization as GroupNormalization
+from kurve.layers.normalizing import RMSNormalization as RMSNormalization
+from kurve.layers.normalizing import UnitNormalization as UnitNormalization
 from kurve.layers.padding import UpSampling1D as UpSampling1D
 from kurve.layers.padding import UpSampling2D as UpSampling2D
 from kurve.layers.padding import UpSampling3D as UpSampling3D
@@ -63,10 +71,13 @@ from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
 from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
 from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
 from kurve.layers.reshaping import Flatten as Flatten
+from kurve.layers.reshaping import Permute as Permute
+from kurve.layers.reshaping import RepeatVector as RepeatVector
 from kurve.layers.reshaping import Reshape as Reshape
 from kurve.layers.scaling import BatchNormalization as BatchNormalization
 from kurve.layers.scaling import LayerNormalization as LayerNormalization
 from kurve.layers.scaling import Rescaling as Rescaling
+from kurve.layers.softmax import Softmax as Softmax
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
 

@@ -5,6 +5,8 @@ from typing import Any as _Any
 
 from kurve.core import registry as _registry
 from kurve.errors import absent as _absent
+from kurve.layers.attention import AdditiveAttention as AdditiveAttention
+from kurve.layers.attention import Attention as Attention
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -28,6 +30,8 @@ from kurve.layers.einsum import EinsumDense as EinsumDense
 from kurve.layers.embedding import Embedding as Embedding
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
 from kurve.layers.function import Lambda as Lambda
+from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
+from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
 from kurve.layers.merging import Add as Add
 from kurve.layers.merging import Average as Average
 from kurve.layers.merging import Concatenate as Concatenate

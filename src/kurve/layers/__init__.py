@@ -50,6 +50,7 @@ from kurve.layers.merging import subtract as subtract
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
+from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
 from kurve.layers.normalization import Normalization as Normalization
 from kurve.layers.normalizing import GroupNormalization as GroupNormalization
 from kurve.layers.normalizing import RMSNormalization as RMSNormalization
@@ -58,6 +59,7 @@ from kurve.layers.padding import UpSampling1D as UpSampling1D
 from kurve.layers.padding import UpSampling2D as UpSampling2D
 from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
 from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
+from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
 from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
 from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
 from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
@@ -76,6 +78,8 @@ from kurve.layers.scaling import Rescaling as Rescaling
 from kurve.layers.softmax import Softmax as Softmax
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+from kurve.layers.wrapping import TimeDistributed as TimeDistributed
+from kurve.layers.wrapping import Wrapper as Wrapper
 
 MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
 AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
@@ -88,7 +92,7 @@ CLASSES: dict[str, type[Layer]] = {
     for cls in list(globals().values())
     if isinstance(cls, type)
     and issubclass(cls, Layer)
-    and cls not in (Layer, InputLayer)
+    and cls not in (Layer, InputLayer, Wrapper)
 }
 """The layers by name: those that files may hold."""
 

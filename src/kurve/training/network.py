@@ -147,7 +147,7 @@ class Network(Layout):
     def with_loss(self, loss: Loss) -> Plan:
         """The plan, and what computes the loss if it is a formula."""
         assert self.plan is not None
-        if isinstance(loss, Formula):
+        if isinstance(loss, Formula) or self.penalized:
             return self.lowered(self.plan.inputs, [loss])[0]
         return self.plan
 
@@ -186,7 +186,7 @@ class Network(Layout):
         passes them to callbacks and users."""
         assert self._program is not None
         logs = {"loss": float(totals[0] / totals[1]) if totals[1] else float("nan")}
-        start = 2
+        start = self._program.plan.metrics_start
         specs = self._program.plan.metrics
         for metric, spec in zip(self.metrics, specs, strict=True):
             logs[metric.name] = metric.value(totals[start : start + spec.size])

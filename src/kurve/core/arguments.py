@@ -37,7 +37,6 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "ignore_class": (None,),
     "num_regressors": (0,),
     "reduction": ("sum_over_batch_size", "mean"),
-    "activity_regularizer": (None,),
     "autocast": (True,),
     "batch_shape": (None,),
     "batch_size": (None,),

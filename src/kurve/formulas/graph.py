@@ -367,7 +367,28 @@ class Graph:
 
     def add_loss(self, tensor: Tensor) -> None:
         """Add a value to the loss: its elements are summed."""
-        self.losses.append(tensor)
+        from kurve.formulas import functions as ops
+
+        total = ops.sum(tensor)
+        if total.batched:  # of no axis but the batch's
+            total = ops.sum(total, 0)
+        zero = ops.zeros_like(ops.sum(self._source(), list(range(1, 1 + self._rank))))
+        self.losses.append(zero + total)
+
+    def penalize(self, tensor: Tensor, l1: float, l2: float) -> None:
+        """Add l1 |y| + l2 y^2, summed over each sample and averaged over samples."""
+        from kurve.formulas import functions as ops
+
+        terms = l1 * ops.absolute(tensor) if l1 else 0.0
+        if l2:
+            terms = terms + l2 * ops.square(tensor)
+        if isinstance(terms, Tensor):
+            axes = list(range(1, len(tensor.sample) + 1))
+            self.losses.append(ops.sum(terms, axes) if axes else terms)
+
+    @property
+    def _rank(self) -> int:
+        return len(self.input_shapes[0])
 
     def mark(self) -> Any:
         """Where the graph stands."""
@@ -387,13 +408,22 @@ class Graph:
     # ---------------------------------------------------------------- the plan
 
     def finish(
-        self, outputs: Sequence[Tensor], rows: Sequence[Tensor | None] = ()
+        self,
+        outputs: Sequence[Tensor],
+        rows: Sequence[Tensor | None] = (),
+        penalized: bool = False,
     ) -> Plan:
         """The plan that computes these values.
 
         Args:
             rows: of each output, the values of its loss, if operations compute it.
+            penalized: whether the plan computes what layers add to the loss.
         """
+        penalty = None
+        if penalized and self.losses:
+            penalty = self.losses[0]
+            for tensor in self.losses[1:]:
+                penalty = self.elementwise("add", penalty, tensor)
         outside = len(self.input_shapes) + len(self.target_shapes)
         seen: set[int] = set()
         heads = []
@@ -406,7 +436,10 @@ class Graph:
                 head = replace(head, loss=Spec("rows"), rows=loss.index)
             heads.append(head)
         self._refuse_batches(outputs)
+        if penalty is not None:
+            heads.append(Head(penalty.index, penalty.sample))
         ops, heads = joined(self.ops, outside, heads)
+        value = heads.pop().value if penalty is not None else None
         return Plan(
             self.input_shapes,
             tuple(ops),
@@ -414,6 +447,7 @@ class Graph:
             tuple(self._vectors[False]),
             tuple(heads),
             targets=self.target_shapes,
+            penalty=value,
         )
 
     def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:

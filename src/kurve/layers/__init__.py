@@ -51,6 +51,7 @@ from kurve.layers.merging import subtract as subtract
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
+from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
 from kurve.layers.normalization import Normalization as Normalization
 from kurve.layers.padding import Cropping3D as Cropping3D
 from kurve.layers.normalizing import GroupNormalization as GroupNormalization
@@ -62,6 +63,7 @@ from kurve.layers.padding import UpSampling3D as UpSampling3D
 from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
 from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
 from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
+from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
 from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
 from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
 from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
@@ -84,6 +86,8 @@ from kurve.layers.scaling import Rescaling as Rescaling
 from kurve.layers.softmax import Softmax as Softmax
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+from kurve.layers.wrapping import TimeDistributed as TimeDistributed
+from kurve.layers.wrapping import Wrapper as Wrapper
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
@@ -96,7 +100,7 @@ CLASSES: dict[str, type[Layer]] = {
     for cls in list(globals().values())
     if isinstance(cls, type)
     and issubclass(cls, Layer)
-    and cls not in (Layer, InputLayer)
+    and cls not in (Layer, InputLayer, Wrapper)
 }
 """The layers by name: those that files may hold."""
 

@@ -45,8 +45,8 @@ def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
 class Attention(Layer):
     """y = softmax(scores) value, with scores = query key^T.
 
-    Shapes:   [query (B, T, D), value (B, S, V), key (B, S, D)] -> y (B, T, V); without a
-              key, it is the value
+    Shapes:   [query (B, T, D), value (B, S, V), key (B, S, D)] -> y (B, T, V); without
+              a key, it is the value
     Source:   Luong et al. 2015; defaults follow keras.layers.Attention.
 
     Args:

@@ -47,13 +47,13 @@ class UnusedArguments(TypedDict, total=False):
 
     dtype: str | None
     autocast: bool
-    activity_regularizer: None
 
 
 class NamedArguments(UnusedArguments, total=False):
     """Arguments of layers that say themselves whether they are trainable."""
 
     name: str | None
+    activity_regularizer: str | L1L2 | None
     input_shape: Sequence[int] | int | None
 
 
@@ -76,6 +76,8 @@ class Layer(Entrance):
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+        activity_regularizer: name or object of `kurve.regularizers`: a penalty of the
+            output, averaged over the samples of a batch, that is added to the loss.
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
@@ -119,12 +121,14 @@ class Layer(Entrance):
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
+        activity_regularizer: str | L1L2 | None = None,
         **unknown: Any,
     ) -> None:
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
@@ -286,6 +290,20 @@ class Layer(Entrance):
         operations are appended."""
         graph = graph_of(args, kwargs)
         assert graph is not None
+        y = self._called(graph, args, kwargs)
+        self.penalize(graph, y)
+        return y
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Add the penalty of the output to the loss."""
+        if self.activity_regularizer is not None:
+            for leaf in leaves(y):
+                if isinstance(leaf, Tensor):
+                    penalty = self.activity_regularizer
+                    graph.penalize(leaf, penalty.l1, penalty.l2)
+
+    def _called(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The output of `call`."""
         if not self.has_formula:
             return self.call(*args)
         by_mode = takes(self.call, "training")
@@ -509,6 +527,9 @@ class Layer(Entrance):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
+        if self.activity_regularizer is not None:
+            penalty = regularizers.serialize(self.activity_regularizer)
+            config["activity_regularizer"] = penalty
         for name in self.arguments:
             config[name] = _plain(getattr(self, name))
         if type(self).get_config is Layer.get_config and is_own(type(self)):

@@ -11,6 +11,7 @@ import numpy as np
 from kurve import initializers, regularizers
 from kurve.core.arguments import check_flag, is_count, is_integer
 from kurve.formulas import functions as ops
+from kurve.formulas.graph import Graph
 from kurve.layers.attention import AttentionArguments, allowed, refuse_masks
 from kurve.layers.base import Layer
 from kurve.layers.core import Dropout
@@ -80,6 +81,7 @@ class _Heads(Layer):
             self.kernel_regularizer,
             self.bias_regularizer,
             name=name,
+            activity_regularizer=self.activity_regularizer,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -275,6 +277,9 @@ class MultiHeadAttention(_Heads):
             y = y * self._gate_dense(query)
         y = self._output_dense(y)
         return (y, weights) if return_attention_scores else y
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Nothing: the linear maps do it."""
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""

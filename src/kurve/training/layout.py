@@ -55,6 +55,8 @@ class Layout:
         self.plan: Plan | None = None
         self.shares_variables = False
         self._state: State | None = None
+        # Whether layers add terms to the loss.
+        self.penalized = False
         self._seed = seed
         self._program: Program | None = None
         # The `trainable` flags of the plan.
@@ -188,7 +190,8 @@ class Layout:
         """The plan for inputs of these shapes, and the graph it was made from.
 
         Args:
-            losses: of the outputs; the plan computes those that are formulas.
+            losses: of the outputs; the plan computes those that are formulas, and what
+                layers add to the loss.
         """
         targets: list[Shape] = []
         if any(isinstance(loss, Formula) for loss in losses):
@@ -203,7 +206,8 @@ class Layout:
         rows = []
         for loss, y, p in zip(losses, graph.targets, outputs, strict=bool(targets)):
             rows.append(loss.traced(y, p) if isinstance(loss, Formula) else None)
-        return graph.finish(outputs, rows), graph
+        self.penalized = bool(graph.losses)
+        return graph.finish(outputs, rows, penalized=bool(losses)), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""

@@ -184,15 +184,18 @@ class Layer(Entrance):
     def _make_variables(self, samples: Any) -> None:
         """`make_variables`, with sizes in place of unknown ones: the weights must not
         depend on them."""
-        for shape in [known(samples, sizes) for sizes in trials(samples)]:
-            made, self._variables = self._variables, []
-            self.make_variables(shape)
-            if made and [v.shape for v in made] != [v.shape for v in self._variables]:
-                raise ValueError(
-                    f"[{type(self).__name__}] the weights of {self.name!r} "
-                    "depend on an axis whose size is unknown. Received: "
-                    f"samples of shape {samples}. Try an Input with that size."
-                )
+        before, found = self._variables, []
+        for sizes in trials(samples):
+            self._variables = []
+            self.make_variables(known(samples, sizes))
+            found.append(self._variables)
+        self._variables = [*before, *found[-1]]
+        if [v.shape for v in found[0]] != [v.shape for v in found[-1]]:
+            raise ValueError(
+                f"[{type(self).__name__}] the weights of {self.name!r} "
+                "depend on an axis whose size is unknown. Received: "
+                f"samples of shape {samples}. Try an Input with that size."
+            )
 
     _building = False
     """Whether `build` of a subclass is running."""

@@ -10,8 +10,8 @@ from kurve.regularizers import L1L2
 
 
 class ActivityRegularization(Layer):
-    """y = x, with l1 sum |x| + l2 sum x^2, averaged over the samples of a batch, added to
-    the loss.
+    """y = x, with l1 sum |x| + l2 sum x^2, averaged over the samples of a batch, as a
+    term of the loss.
 
     Source: defaults follow keras.layers.ActivityRegularization.
 

@@ -105,6 +105,7 @@ class Graph:
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
         self.losses: list[Tensor] = []
+        self.stream = 0  # of random numbers, of the layer that is being called
 
     # ---------------------------------------------------------------- values
 
@@ -347,10 +348,12 @@ class Graph:
         call = self._calls.get(id(layer), 0)
         self._calls[id(layer)] = call + 1
         self._layers.append(layer)
+        before_it, self.stream = self.stream, number + call * STREAM_OF_CALL
         try:
-            yield number + call * STREAM_OF_CALL
+            yield self.stream
         finally:
             self._layers.pop()
+            self.stream = before_it
             Graph.current = before
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:

@@ -80,6 +80,11 @@ from kurve.layers.reshaping import Flatten as Flatten
 from kurve.layers.reshaping import Permute as Permute
 from kurve.layers.reshaping import RepeatVector as RepeatVector
 from kurve.layers.reshaping import Reshape as Reshape
+from kurve.layers.resizing import CenterCrop as CenterCrop
+from kurve.layers.resizing import RandomBrightness as RandomBrightness
+from kurve.layers.resizing import RandomContrast as RandomContrast
+from kurve.layers.resizing import RandomCrop as RandomCrop
+from kurve.layers.resizing import Resizing as Resizing
 from kurve.layers.scaling import BatchNormalization as BatchNormalization
 from kurve.layers.scaling import LayerNormalization as LayerNormalization
 from kurve.layers.scaling import Rescaling as Rescaling

@@ -113,9 +113,7 @@ CASES: dict[str, Case] = {
     "BatchNormalization 1": case(lambda k: k.BatchNormalization(1), (4, 5, 3)),
     "BatchNormalization 2": case(lambda k: k.BatchNormalization(axis=2), (4, 5, 3)),
     "Normalization 1": case(
-        lambda k: k.Normalization(
-            1, mean=[[1.0], [2.0], [3.0]], variance=[[1.0], [2.0], [4.0]]
-        ),
+        lambda k: k.Normalization(1, [1.0, 2.0, 3.0], [1.0, 2.0, 4.0]),
         (3, 4),
     ),
     "EinsumDense": case(

@@ -30,7 +30,8 @@ class Normalization(Layer):
     Args:
         axis: the axis or axes with a mean each: -1 (each feature), None (one mean for
             all), or a tuple of axes.
-        mean, variance: given instead of `adapt`; numbers, or arrays (C,).
+        mean, variance: given instead of `adapt`; numbers, or arrays of the sizes of
+            these axes.
         invert: undo the scaling: y = mean + x * sqrt(variance).
         name, trainable, input_shape: see `Layer`.
 
@@ -142,7 +143,8 @@ class Normalization(Layer):
         kept = self._kept_shape(input_shape)
         shown = self._shown_shape(input_shape)
         try:
-            full = np.broadcast_to(given, shown)
+            fits = given.ndim <= len(kept)
+            full = np.broadcast_to(given, kept if fits else shown)
         except ValueError:
             raise ValueError(
                 f"[Normalization] {name} must be one number, or have shape {kept} to "

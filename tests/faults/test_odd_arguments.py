@@ -167,7 +167,6 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
     ("make", "argument"),
     [
         (lambda **a: layers.Dense(1, **a), "kernel_constraint"),
-        (lambda **a: layers.Dense(1, **a), "activity_regularizer"),
         (lambda **a: layers.Dropout(0.5, **a), "noise_shape"),
         (lambda **a: layers.RandomFlip(**a), "seed"),
         (lambda **a: layers.BatchNormalization(**a), "synchronized"),

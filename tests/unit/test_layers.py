@@ -128,7 +128,7 @@ def test_adapt(shape: tuple[int, ...], axis: Any) -> None:
     x = X.reshape(shape)
     axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
     kept = sorted(a % len(shape) for a in axes)
-    if kept != list(range(len(shape) - len(kept), len(shape))) or 0 in kept:
+    if 0 in kept or len(set(kept)) < len(axes):
         with pytest.raises(
             ValueError, match=r"^\[Normalization\] axis must .*Received"
         ):

@@ -4,7 +4,7 @@ from collections.abc import Mapping as _Mapping
 from typing import Any as _Any
 
 from kurve.core import registry as _registry
-from kurve.errors import absent as _absent
+from kurve.layers.absent import attribute as _attribute
 from kurve.layers.attention import AdditiveAttention as AdditiveAttention
 from kurve.layers.attention import Attention as Attention
 from kurve.layers.augmentation import RandomFlip as RandomFlip
@@ -96,6 +96,11 @@ from kurve.layers.wrapping import Wrapper as Wrapper
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
+Convolution1D, Convolution2D = Conv1D, Conv2D
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
+AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
 GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
@@ -123,4 +128,4 @@ def deserialize(config: _Mapping[str, _Any]) -> Layer:
     return layer
 
 
-__getattr__ = _absent(__name__)
+__getattr__ = _attribute

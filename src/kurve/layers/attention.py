@@ -79,7 +79,7 @@ class Attention(Layer):
         super().__init__(**common)
         where = type(self).__name__
         self.use_scale = check_flag(where, "use_scale", use_scale)
-        if score_mode not in ("dot", "concat"):
+        if not isinstance(score_mode, str) or score_mode not in ("dot", "concat"):
             raise ValueError(
                 f"[{where}] score_mode must be 'dot' or 'concat'. "
                 f"Received: score_mode={score_mode!r}. Try 'dot'."

@@ -111,6 +111,9 @@ class Layer(Entrance):
         if inspect.isfunction(build) and not hasattr(cls, "fit"):
             cls.build = _outer_build(build)  # type: ignore[method-assign]
 
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+    """The arguments of the constructor."""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self._given = (args, kwargs)
@@ -178,7 +181,8 @@ class Layer(Entrance):
                         part.unbuild()
                 raise
         if isinstance(samples, tuple) and None not in samples and not shapes:
-            check_size(type(self), "output", self._output_sample(samples))
+            shape: Any = self._output_sample(samples)
+            check_size(type(self), "output", shape)
         self.built_shape = samples
 
     def _make_variables(self, samples: Any) -> None:
@@ -281,12 +285,12 @@ class Layer(Entrance):
         """Whether it is written as a formula, `call`."""
         return type(self).call is not Layer.call
 
-    def call(self, x: Any, **kwargs: Any) -> Any:
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """The formula of the layer, in functions of `kurve.ops`: a subclass may have
         one in place of `lower`."""
-        graph = graph_of(x)
+        graph = graph_of(args)
         assert graph is not None
-        return graph.lowered(self, graph.as_tensor(x))
+        return graph.lowered(self, graph.as_tensor(args[0]))
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for tensors of a plan under construction, to which the layer's
@@ -437,7 +441,7 @@ class Layer(Entrance):
         if self.has_formula and is_own(type(self)):
             infer = functools.partial(Layer.output_sample_shape, self)
         if None not in leaves(sample):
-            return infer(sample)  # type: ignore[no-any-return]
+            return infer(sample)
         shapes = [infer(known(sample, t)) for t in trials(sample)]
         return tuple(a if a == b else None for a, b in zip(*shapes, strict=True))
 
@@ -613,7 +617,7 @@ class Layer(Entrance):
             )
         for leaf in leaves((args, named)):
             if isinstance(leaf, KerasTensor):
-                return self._symbolic_call(args, named, training)
+                return self._recorded_call(args, named, training)
             if isinstance(leaf, Tensor):
                 self._build_for(args, named)
                 if training is not UNSAID:
@@ -625,7 +629,7 @@ class Layer(Entrance):
         training = training is not None and check_flag(where, "training", training)
         return self._eager_call(args, named, training)
 
-    def _symbolic_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
+    def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
         """The symbolic output, and a node of the user's graph."""
         if not self.takes_several and not (self.has_formula and is_own(type(self))):
             where, x = type(self).__name__, args[0] if args else None

@@ -12,8 +12,8 @@ import numpy as np
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import is_count
 from kurve.formulas import functions as ops
-from kurve.formulas.calls import graph_of
 from kurve.layers.base import Layer, Variable
+from kurve.layers.core import Activation
 from kurve.layers.dense import DenseArguments
 from kurve.plan import Shape
 
@@ -98,6 +98,9 @@ class EinsumDense(Layer):
             )
         self.bias_axes = bias_axes
         self.activation = activation
+        self._activating = None
+        if self.activation.name != "linear":
+            self._activating = Activation(self.activation, name="activation")
         self.kernel_initializer = initializers.of_weight(kernel_initializer)
         self.bias_initializer = initializers.of_weight(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
@@ -144,7 +147,7 @@ class EinsumDense(Layer):
         z = ops.einsum(f"{a},{w}->{y}", x, self.kernel)
         if self.bias is not None:
             z = z + self.bias
-        return activated(self.activation, z)
+        return self._activating(z) if self._activating is not None else z
 
     def _lettered(self, shape: Any) -> tuple[str, str, str]:
         """The three terms, with letters for `...`."""
@@ -215,14 +218,3 @@ class _ByFans(initializers.Initializer):
         )
         moved = drawn.reshape([shape[i] for i in order])
         return np.transpose(moved, [order.index(i) for i in range(len(shape))])
-
-
-def activated(activation: activations.Activation, x: Any) -> Any:
-    """An activation of a tensor."""
-    if activation.name == "linear":
-        return x
-    if activation.name == "softmax":
-        return ops.softmax(x)
-    graph = graph_of(x)
-    assert graph is not None
-    return graph.op("activation", [x], x.sample, attrs=activation.attrs())

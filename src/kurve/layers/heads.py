@@ -177,7 +177,7 @@ class MultiHeadAttention(_Heads):
         self.value_dim = self._count("value_dim", value)
         sizes = (output_shape,) if is_integer(output_shape) else output_shape
         self.output_sizes = (
-            None if not sizes else tuple(self._count("output_shape", n) for n in sizes)  # type: ignore[union-attr]
+            None if not sizes else tuple(self._count("output_shape", n) for n in sizes)
         )
         axes = (attention_axes,) if is_integer(attention_axes) else attention_axes
         if axes is not None and not (
@@ -199,7 +199,9 @@ class MultiHeadAttention(_Heads):
             bias_regularizer,
         )
 
-    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
         """Make the linear maps."""
         key_shape = value_shape if key_shape is None else key_shape
         rank = len(query_shape)
@@ -362,7 +364,9 @@ class GroupQueryAttention(_Heads):
             bias_regularizer,
         )
 
-    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
         """Make the linear maps."""
         key_shape = value_shape if key_shape is None else key_shape
         queries = [self.num_query_heads, self.head_dim]

@@ -33,8 +33,15 @@ class ActivityRegularization(Layer):
     def __init__(
         self, l1: float = 0.0, l2: float = 0.0, **common: Unpack[LayerArguments]
     ) -> None:
-        super().__init__(**{**common, "activity_regularizer": L1L2(l1, l2)})
-        self.l1, self.l2 = self.activity_regularizer.l1, self.activity_regularizer.l2  # type: ignore[union-attr]
+        if common.get("activity_regularizer") is not None:
+            raise ValueError(
+                "[ActivityRegularization] the penalty is l1 and l2. "
+                f"Received: activity_regularizer={common['activity_regularizer']!r} "
+                "too. Try l1 and l2 alone."
+            )
+        super().__init__(**common)
+        self.activity_regularizer = L1L2(l1, l2)
+        self.l1, self.l2 = self.activity_regularizer.l1, self.activity_regularizer.l2
 
     def call(self, x: Any) -> Any:
         """The input."""

@@ -17,6 +17,7 @@ from kurve.formulas.calls import graph_of
 from kurve.layers.augmentation import AugmentationArguments
 from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images
+from kurve.plan import Attr
 
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -124,7 +125,8 @@ class Resizing(_Sized):
     ) -> None:
         super().__init__(data_format, **common)
         self._size(height, width)
-        if interpolation not in INTERPOLATIONS or antialias:
+        known = isinstance(interpolation, str) and interpolation in INTERPOLATIONS
+        if not known or check_flag("Resizing", "antialias", antialias):
             raise NotImplementedError(
                 "[Resizing] interpolation must be 'bilinear' or 'nearest', without "
                 f"antialias. Received: interpolation={interpolation!r}, "
@@ -143,7 +145,9 @@ class Resizing(_Sized):
                 "[Resizing] only one of crop_to_aspect_ratio and pad_to_aspect_ratio "
                 "can be True. Received: both. Try one."
             )
-        if fill_mode != "constant" or not is_number(fill_value):
+        if not (
+            isinstance(fill_mode, str) and fill_mode == "constant"
+        ) or not is_number(fill_value):
             raise ValueError(
                 "[Resizing] fill_mode must be 'constant', and fill_value a finite "
                 f"number. Received: fill_mode={fill_mode!r}, fill_value="
@@ -216,7 +220,7 @@ def _uniform(x: Any, count: int) -> Any:
     """Numbers in (0, 1) for each image, (B, count), others in each step."""
     graph = graph_of(x)
     assert graph is not None
-    attrs = {"distribution": "uniform", "stream": graph.stream}
+    attrs: dict[str, Attr] = {"distribution": "uniform", "stream": graph.stream}
     return graph.op("random", [x], (count,), attrs=attrs)
 
 
@@ -291,7 +295,7 @@ class _Colors(Images):
     ) -> None:
         super().__init__(data_format, **common)
         where, (least, most) = type(self).__name__, self.bounds
-        ends = self._both(factor) if is_number(factor) else factor
+        ends: Any = self._both(float(factor)) if is_number(factor) else factor  # type: ignore[arg-type]
         if (
             not isinstance(ends, (list, tuple))
             or len(ends) != 2

@@ -29,8 +29,8 @@ WHY: dict[str, str] = {
             "HashedCrossing",
             "IntegerLookup",
         ),
-        "engines compute with numbers. Try numpy.unique(words, return_inverse=True), and "
-        "Embedding for the numbers it gives",
+        "engines compute with numbers. Try numpy.unique(words, return_inverse=True), "
+        "and Embedding for the numbers it gives",
     ),
     **dict.fromkeys(
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),

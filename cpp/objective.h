@@ -1,30 +1,9 @@
 // The loss, its penalties and the metrics of a plan.
 #pragma once
 
-#include <optional>
-
-#include "ops.h"
+#include "metrics.h"
 
 namespace kurve {
-
-struct Spec {
-  std::string kind;
-  Attrs attrs;
-};
-
-struct MetricSpec : Spec {
-  int64_t size = 2;
-  bool weighted = false;
-};
-
-// Predictions of one batch and their targets. Rows are B x the output's leading axes;
-// weights count samples.
-struct Outputs {
-  const float* p;        // (rows, O)
-  const float* y;        // (rows, width)
-  const float* weights;  // (B,) or null
-  int64_t batch;
-};
 
 // Scratch memory, (rows, O) floats and (rows,) doubles.
 struct Scratch {
@@ -61,26 +40,18 @@ class Objective {
                    double* totals) const;
 
  private:
-  struct Metric {
-    MetricKind kind{};
-    std::optional<Loss> loss;  // whose mean the metric is; `kind` is then unused
-    double threshold = 0.5;
-    int64_t k = 1;
-    bool weighted = false;
-  };
   struct Sum {
     double value, weight;
   };
-  static Metric read_metric(const MetricSpec&);
   template <class Body>
   void in_pieces(int64_t batch, Body&& body) const;
   template <class T>
   static Sum sum(const Outputs&, const T* values, int64_t rows, bool weighted);
   double mean_of_rows(const Outputs&, float* dp) const;
+  Sum sum_without(const Outputs&, const double* values, bool weighted,
+                  float ignored) const;
   void row_losses(const Kernels&, const Loss&, const Outputs&, const Scratch&,
                   float* dp) const;
-  void row_accuracies(const Metric&, const Outputs&, double* values) const;
-  void add_r2(const Metric&, const Outputs&, double* totals) const;
   void use_targets(int64_t width, const std::string& kind);
 
   int64_t rows_, O_, totals_size_ = 2;

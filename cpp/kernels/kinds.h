@@ -17,12 +17,16 @@
   KIND(categorical_crossentropy) KIND(sparse_categorical_crossentropy) \
   KIND(gaussian_nll) KIND(pinball)
 
-// Besides these, every loss is a metric.
+// Metrics that are a mean over rows, as every loss is too, and those that count.
 #define KURVE_METRICS(KIND) \
   KIND(root_mean_squared_error) KIND(accuracy) KIND(binary_accuracy) \
   KIND(categorical_accuracy) KIND(sparse_categorical_accuracy) \
   KIND(top_k_categorical_accuracy) KIND(sparse_top_k_categorical_accuracy) \
-  KIND(r2_score)
+  KIND(among_first) KIND(mean_absolute_percentage_error) \
+  KIND(mean_squared_logarithmic_error) KIND(poisson) KIND(kl_divergence) KIND(hinge) \
+  KIND(squared_hinge) KIND(categorical_hinge) KIND(cosine_similarity) \
+  KIND(pearson_correlation) KIND(concordance_correlation) \
+  KIND(r2_score) KIND(confusion) KIND(class_counts) KIND(confusion_matrix)
 
 #define KURVE_OPTIMIZERS(KIND) \
   KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)

@@ -23,12 +23,14 @@ from kurve.models import Sequential as Sequential
 
 if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
+    from kurve import backend as backend
     from kurve import config as config
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
     from kurve import inspection as inspection
     from kurve import plots as plots
+    from kurve import random as random
     from kurve import report as report
     from kurve import saving as saving
     from kurve import solvers as solvers
@@ -45,6 +47,7 @@ _LATER = {
     "Classifier": "kurve.estimators",
     "Regressor": "kurve.estimators",
     "assessment": "kurve.assessment",
+    "backend": "kurve.backend",
     "config": "kurve.config",
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
@@ -54,6 +57,7 @@ _LATER = {
     "inspection": "kurve.inspection",
     "lr_find": "kurve.models.learning_rates",
     "plots": "kurve.plots",
+    "random": "kurve.random",
     "report": "kurve.report",
     "saving": "kurve.saving",
     "solvers": "kurve.solvers",

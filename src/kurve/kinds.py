@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kurve.ops.activations import FORMULAS
+
 
 class OperationFacts(NamedTuple):
     """
@@ -93,8 +95,16 @@ ACTIVATIONS: dict[str, ActivationFacts] = {
     "softplus": ActivationFacts(low=0.0, second_order=True),
     "softsign": ActivationFacts(-1.0, 1.0, lambda a: (1.0 - abs(a)) ** 2),
     "softmax": ActivationFacts(0.0, 1.0),
+    "log_softmax": ActivationFacts(high=0.0),
+    "glu": ActivationFacts(),
+    "sparsemax": ActivationFacts(0.0, 1.0),
     "sin": ActivationFacts(-1.0, 1.0, second_order=True),
     "snake": ActivationFacts(),
+}
+ACTIVATIONS |= {
+    name: ActivationFacts(*formula.range_of({}), formula.flatness, formula.smooth)
+    for name, formula in FORMULAS.items()
+    if name not in ACTIVATIONS
 }
 
 

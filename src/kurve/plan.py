@@ -64,8 +64,9 @@ class Op:
     map            any / any                  (a tape: elementwise, of its inputs, then
                                               the params, then the buffers)
     dropout                                   rate, stream (number of the random
-                                              stream), shared?
-    gaussian_noise                            stddev, stream
+                                              stream), seed?, shared?, channels?,
+                                              alpha?
+    gaussian_noise                            stddev, stream, seed?, multiply?
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
                    (C,)?                      not a buffer)
@@ -91,7 +92,7 @@ class Op:
     permute                                   axes (those of the input, in order)
     slice, place                              starts, sizes, steps
     affine_image                              what, its ranges, fill_mode, fill_value,
-                                              interpolation, stream
+                                              interpolation, stream, seed?
     matmul                                    transpose_a, transpose_b  (of two values
                                               (..., M, K) and (..., K, N))
     embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
@@ -116,8 +117,10 @@ class Op:
     its elements stand among zeros. Steps may be negative, axes of 1 be left out.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
-    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
-    positions to a word, channel c of sample b takes word b C + c; uniform) or words
+    step), see `kurve.core.rng`; an op with a seed takes that in the place of the
+    model's. Element e of a batch takes word e (uniform; dropout: with `shared`
+    positions to a word, channel c of `channels` in block b of a batch takes word b
+    channels + c, the blocks being whole samples where channels is not given) or words
     e & ~1 and e | 1 (gaussian_noise and normal: Box & Muller in float64), picture b
     words 4 b and 4 b + 1 (affine_image: places and weights in float64). In prediction
     the batch is all of x. Of the input of `variable` and `random` only the number of

@@ -167,10 +167,8 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
     ("make", "argument"),
     [
         (lambda **a: layers.Dense(1, **a), "kernel_constraint"),
-        (lambda **a: layers.Dropout(0.5, **a), "noise_shape"),
-        (lambda **a: layers.RandomFlip(**a), "seed"),
         (lambda **a: layers.BatchNormalization(**a), "synchronized"),
-        (lambda **a: Input((2,), **a), "batch_size"),
+        (lambda **a: Input((2,), **a), "sparse"),
         (lambda **a: losses.MeanSquaredError(**a), "reduction"),
         (lambda **a: losses.BinaryCrossentropy(**a), "axis"),
         (lambda **a: losses.SparseCategoricalCrossentropy(**a), "ignore_class"),

@@ -33,6 +33,8 @@ FLOORS = (
         "callbacks",
         "data",
         "utils",
+        "random",
+        "backend",
     ),
     ("training",),
     ("models", "saving"),

@@ -257,7 +257,7 @@ def test_a_missing_argument() -> None:
     [
         (layers, "LSTM"),
         (losses, "Poisson"),
-        (metrics, "AUC"),
+        (metrics, "Kappa"),
         (optimizers, "Ftrl"),
         (callbacks, "TensorBoard"),
         (utils, "get_file"),
@@ -327,7 +327,8 @@ def test_objects_show_their_arguments() -> None:
     shown = {
         initializers.RandomNormal(stddev=0.1): "RandomNormal(mean=0.0, stddev=0.1)",
         losses.Huber(delta=2.0): "Huber(name='huber', delta=2.0)",
-        metrics.R2Score(): "R2Score(name='r2_score')",
+        metrics.R2Score(): "R2Score(name='r2_score', "
+        "class_aggregation='uniform_average', num_regressors=0)",
         optimizers.schedules.CosineDecay(0.1, 10): "CosineDecay(",
         layers.Dense(1, name="a"): "<Dense name=a, built=False>",
     }

@@ -16,6 +16,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Dropout": {"rate": 0.5},
     "FourierFeatures": {"frequencies": 2},
     "GaussianNoise": {"stddev": 0.1},
+    "GaussianDropout": {"rate": 0.2, "seed": 3},
+    "AlphaDropout": {"rate": 0.2},
     "Rescaling": {"scale": 0.5},
     "Reshape": {"target_shape": (-1, 2)},
     "SpatialDropout1D": {"rate": 0.5},
@@ -23,6 +25,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "RandomFlip": {},
     "RandomRotation": {"factor": 0.1},
     "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
+    "RandomZoom": {"height_factor": 0.1},
 }
 
 

@@ -137,7 +137,8 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: compiled(metrics=[Counting()]),
     ),
     "metric without formula": ("NoMetric", lambda: compiled(metrics=[NoMetric()])),
-    "variables": ("NoMetric", lambda: NoMetric().add_variable((2,))),
+    "metric by hand": ("NoMetric without update_state", lambda: NoMetric()(Y, Y)),
+    "metric, result": ("NoMetric without result", lambda: NoMetric().result()),
     "optimizer": ("Stays.update_step", lambda: compiled(optimizer=Stays())),
     "optimizer without formula": (
         "NoOptimizer",

@@ -43,7 +43,7 @@ class Monitor(Callback):
 
     def current(self, logs: Logs | None) -> float | None:
         """The monitored value, or None with a warning."""
-        value = (logs or {}).get(self.monitor)
+        value: Any = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
                 f"[{type(self).__name__}] the logs have no value {self.monitor!r} to "
@@ -51,6 +51,12 @@ class Monitor(Callback):
                 "Try validation_split=0.2 for values that start with val_.",
                 RuntimeWarning,
                 stacklevel=2,
+            )
+        elif np.ndim(value):
+            raise ValueError(
+                f"[{type(self).__name__}] the monitored value must be one number. "
+                f"Received: {len(value)} of them for {self.monitor!r}. "
+                "Try a metric of all classes together, such as F1Score('macro')."
             )
         return value
 

@@ -19,7 +19,6 @@ from kurve.exchange.keras_names import (
     KURVE_SCHEDULES,
     LOSS_DEFAULTS,
     LOSS_NAMES,
-    LOSS_OF_METRIC,
     METRIC_OF_LOSS,
     OPTIMIZER_DEFAULTS,
 )
@@ -188,24 +187,22 @@ def metric_from(entry: Any, what: str) -> Metric:
     if name is not None:
         return metrics.as_metric(name)
     name, config = parts.opened(entry, what)
-    if name in LOSS_OF_METRIC:
-        title = config.pop("name", None)
-        config.pop("fn", None)  # the function of the class
-        return LossMetric(_loss_of(LOSS_OF_METRIC[name], config, what), title)
-    function = (
-        parts.function_name(config.get("fn")) if name in FUNCTION_WRAPPERS else None
-    )
-    if function is not None and function not in (*losses.NAMES, *LOSS_NAMES):
-        name = type(metrics.as_metric(function)).__name__
-    elif name in losses.CLASSES or name in FUNCTION_WRAPPERS:
-        return LossMetric(_loss_of(name, config, what))
-    config.pop("fn", None)
-    if name not in metrics.CLASSES:
-        raise ValueError(f"{what} is {name}, which Kurve does not have")
-    cls = metrics.CLASSES[name]
-    known = parts.arguments_of(cls) - LOSS_DEFAULTS.keys()
-    parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
-    return cls(**config)
+    fn = config.pop("fn", None) if name in FUNCTION_WRAPPERS else None
+    if fn is not None:
+        function = parts.function_name(fn)
+        if function is None:
+            raise ValueError(f"{what} is a custom function")
+        metric = metrics.as_metric(LOSS_NAMES.get(function, function))
+        metric.name = config.get("name", metric.name)
+        return metric
+    config.pop("fn", None)  # the function of the class
+    if name in metrics.CLASSES:
+        config.pop("dtype", None)  # accumulators are float64
+        cls = metrics.CLASSES[name]
+        known = parts.arguments_of(cls) - {"fn", "loss"}
+        parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
+        return cls(**config)
+    return LossMetric(_loss_of(name, config, what))
 
 
 # -------------------------------------------------------------------- writing

@@ -5,11 +5,17 @@ from typing import Any as _Any
 
 from kurve.core import registry as _registry
 from kurve.layers.absent import attribute as _attribute
+from kurve.layers.activations import ELU as ELU
+from kurve.layers.activations import Identity as Identity
+from kurve.layers.activations import LeakyReLU as LeakyReLU
+from kurve.layers.activations import PReLU as PReLU
+from kurve.layers.activations import ReLU as ReLU
 from kurve.layers.attention import AdditiveAttention as AdditiveAttention
 from kurve.layers.attention import Attention as Attention
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
+from kurve.layers.augmentation import RandomZoom as RandomZoom
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
 from kurve.layers.convolution import Conv1D as Conv1D
@@ -48,15 +54,17 @@ from kurve.layers.merging import maximum as maximum
 from kurve.layers.merging import minimum as minimum
 from kurve.layers.merging import multiply as multiply
 from kurve.layers.merging import subtract as subtract
+from kurve.layers.noise import AlphaDropout as AlphaDropout
+from kurve.layers.noise import GaussianDropout as GaussianDropout
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
 from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
 from kurve.layers.normalization import Normalization as Normalization
-from kurve.layers.padding import Cropping3D as Cropping3D
 from kurve.layers.normalizing import GroupNormalization as GroupNormalization
 from kurve.layers.normalizing import RMSNormalization as RMSNormalization
 from kurve.layers.normalizing import UnitNormalization as UnitNormalization
+from kurve.layers.padding import Cropping3D as Cropping3D
 from kurve.layers.padding import UpSampling1D as UpSampling1D
 from kurve.layers.padding import UpSampling2D as UpSampling2D
 from kurve.layers.padding import UpSampling3D as UpSampling3D
@@ -96,14 +104,14 @@ from kurve.layers.wrapping import Wrapper as Wrapper
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
-Convolution1D, Convolution2D = Conv1D, Conv2D
 Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
-MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
-AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
-GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
+GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 
 CLASSES: dict[str, type[Layer]] = {
     cls.__name__: cls

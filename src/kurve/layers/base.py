@@ -12,9 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from kurve import activations, initializers, regularizers
+from kurve.config import DTypePolicy, dtype_policy
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
+    check_batch_size,
+    check_dtype,
     check_flag,
     check_name,
     check_unused,
@@ -45,8 +48,6 @@ UNSAID: Any = object()
 class UnusedArguments(TypedDict, total=False):
     """Keras's arguments of every layer that do nothing here."""
 
-    dtype: str | None
-    autocast: bool
 
 
 class NamedArguments(UnusedArguments, total=False):
@@ -54,7 +55,12 @@ class NamedArguments(UnusedArguments, total=False):
 
     name: str | None
     activity_regularizer: str | L1L2 | None
+    dtype: Any
+    autocast: bool
     input_shape: Sequence[int] | int | None
+    input_dim: int | None
+    batch_input_shape: Sequence[int | None] | None
+    batch_size: int | None
 
 
 class LayerArguments(NamedArguments, total=False):
@@ -78,6 +84,12 @@ class Layer(Entrance):
         input_shape: shape of one sample, for the first layer of a model.
         activity_regularizer: name or object of `kurve.regularizers`: a penalty of the
             output, averaged over the samples of a batch, that is added to the loss.
+        input_dim: n for input_shape=(n,).
+        batch_input_shape: input_shape with the batch axis before it: (None, 3).
+        batch_size: None or a positive integer; batches of any size fit.
+        dtype: None or "float32", in which engines compute. Another floating-point type
+            changes nothing and gets a warning.
+        autocast: True or False; no type is ever changed.
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
@@ -119,16 +131,46 @@ class Layer(Entrance):
         self._given = (args, kwargs)
         return self
 
+    dtype = compute_dtype = variable_dtype = "float32"
+    """What engines compute in, and weights are."""
+
+    drawn = 0
+    """How often a call by hand has drawn random numbers: their step."""
+
     def __init__(
         self,
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
         activity_regularizer: str | L1L2 | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        autocast: bool = True,
         **unknown: Any,
     ) -> None:
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
+        check_dtype(where, dtype)
+        check_flag(where, "autocast", autocast)
+        check_batch_size(where, batch_size)
+        shapes = {
+            "input_shape": input_shape,
+            "input_dim": input_dim,
+            "batch_input_shape": batch_input_shape,
+        }
+        given = {key: value for key, value in shapes.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"[{where}] the shape of a sample must be given once. Received: "
+                f"{', '.join(f'{k}={v!r}' for k, v in given.items())}. Try input_shape "
+                "alone."
+            )
+        if batch_input_shape is not None:
+            input_shape = check_batch_shape(type(self), batch_input_shape)[1]
+        elif input_dim is not None:
+            input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -472,6 +514,11 @@ class Layer(Entrance):
             part.trainable = self._trainable
 
     @property
+    def dtype_policy(self) -> DTypePolicy:
+        """As Keras's: always float32."""
+        return dtype_policy()
+
+    @property
     def input_shape(self) -> tuple[int | None, ...] | None:
         return None if self.built_shape is None else (None, *self.built_shape)
 
@@ -724,9 +771,10 @@ class Layer(Entrance):
             gathered(plan.buffers, graph.buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
-            0,
+            self.drawn,
             rng.next_seed(),
         )
+        self.drawn += training
         values, caches = run_forward(plan, state, arrays, training)
         updates: dict[int, np.ndarray] = {}
         for op, cache in zip(plan.ops, caches, strict=True):

@@ -78,14 +78,11 @@ class Convolving(Sliding):
             )
 
     def activated(self, op: Op, *, last: bool = True) -> list[Op]:
-        """`op` with the activation fused into it, if it is the layer's last op; softmax
-        is a separate op."""
-        soft = self.activation.name == "softmax"
-        fused = self.activation if last and not soft else activations.linear
-        ops = [replace(op, attrs={**fused.attrs(), **op.attrs})]
-        if last and soft:
-            ops.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
-        return ops
+        """`op` and, if it is the layer's last op, the activation: fused into it, or an
+        op of its own."""
+        chosen = self.activation if last else activations.linear
+        op = replace(op, attrs={**chosen.attrs(), **op.attrs})
+        return [op, *chosen.ops(op.layer, op.out_shape)]
 
 
 class _Conv(Convolving):

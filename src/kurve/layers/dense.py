@@ -118,9 +118,6 @@ class Dense(Layer):
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
-        soft = self.activation.name == "softmax"
-        fused = activations.linear if soft else self.activation
-        ops = [Op("dense", self.name, input_shape, shape, slots, attrs=fused.attrs())]
-        if soft:
-            ops.append(Op("softmax", self.name, shape, shape))
-        return ops
+        attrs = self.activation.attrs()
+        dense = Op("dense", self.name, input_shape, shape, slots, attrs=attrs)
+        return [dense, *self.activation.ops(self.name, shape)]

@@ -11,12 +11,12 @@ from kurve.core.arguments import is_number
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
 from kurve.losses import Loss
-from kurve.metrics import Metric
+from kurve.metrics import RowMetric
 from kurve.optimizers import Optimizer
 from kurve.plan import Plan
 from kurve.training.parts import Parts, flatten
 
-WeightedMetric = tuple[Metric, bool]
+WeightedMetric = tuple[RowMetric, bool]
 """A metric, and whether its rows count their sample weights."""
 
 
@@ -34,13 +34,13 @@ class Goal:
     metrics: tuple[WeightedMetric, ...]
 
     @property
-    def rule(self) -> Loss | Metric | None:
+    def rule(self) -> Loss | RowMetric | None:
         """What says which targets fit; None where there are none."""
         if self.loss is not None:
             return self.loss
         return self.metrics[0][0] if self.metrics else None
 
-    def resolved(self, shape: tuple[int, ...]) -> list[Metric]:
+    def resolved(self, shape: tuple[int, ...]) -> list[RowMetric]:
         """The metrics, "accuracy" resolved to the one that fits the output."""
         return [metric.resolve(self.loss, shape) for metric, _ in self.metrics]
 
@@ -141,7 +141,7 @@ class Compilation:
         return [1.0 if weight is None else float(weight) for weight in split]
 
     def completed(
-        self, plan: Plan, goals: Iterable[Goal], resolved: Iterable[Sequence[Metric]]
+        self, plan: Plan, goals: Iterable[Goal], resolved: Iterable[Sequence[RowMetric]]
     ) -> Plan:
         """The plan with losses, metrics and optimizer.
 
@@ -268,7 +268,7 @@ def _metrics(argument: str, given: Any) -> Any:
     return found
 
 
-def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[Metric]]:
+def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetric]]:
     """The metrics of each output."""
     count = len(outputs.names)
     if not given:

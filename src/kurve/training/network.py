@@ -16,7 +16,7 @@ import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.losses import Formula, Loss
-from kurve.metrics import Metric
+from kurve.metrics import RowMetric
 from kurve.plan import Plan
 from kurve.training.compilation import Compilation, Goals
 from kurve.training.layout import Layout
@@ -37,7 +37,7 @@ class Network(Layout):
     ) -> None:
         super().__init__(seed, trainable, structure)
         self.compilation: Compilation | None = None
-        self.metrics: list[Metric] = []
+        self.metrics: list[RowMetric] = []
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         # The `trainable` flags when training started after `compile`.

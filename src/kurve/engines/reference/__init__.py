@@ -306,7 +306,7 @@ class ReferenceProgram:
                 continue
             rows_y, rows_p, rows_w = _as_rows(y, values[head.value], weights)
             for metric in head.metrics:
-                w = rows_w if metric.weighted else np.ones_like(rows_w)
+                w = rows_w if metric.weighted else None
                 part = totals[start : start + metric.size]
                 accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
                 start += metric.size

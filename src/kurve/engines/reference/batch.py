@@ -8,7 +8,7 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.engines.base import State
-from kurve.engines.reference.common import Cache, Gradients, total
+from kurve.engines.reference.common import Cache, Gradients, stream_of, total
 from kurve.plan import Op
 
 MOST_UNIFORM = 1.0 - 2.0**-24
@@ -50,8 +50,7 @@ def normal(op: Op, state: State, count: int) -> np.ndarray:
 
 
 def _uniform(op: Op, state: State, count: int) -> np.ndarray:
-    purpose = rng.DROPOUT + int(op.attrs["stream"])
-    return rng.uniform(state.seed, purpose, state.step, count)
+    return rng.uniform(*stream_of(op, state), count)
 
 
 def random_forward(

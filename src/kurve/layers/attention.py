@@ -10,16 +10,10 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag
+from kurve.core.arguments import check_flag, check_seed
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout
-
-
-class AttentionArguments(LayerArguments, total=False):
-    """Keras's arguments of all."""
-
-    seed: None
 
 
 def refuse_masks(where: str, **masks: Any) -> None:
@@ -53,6 +47,7 @@ class Attention(Layer):
         use_scale: whether scores are multiplied with a weight.
         score_mode: "dot", or "concat" for weight * sum(tanh(query + key)).
         dropout: share of the weights of values that training drops, in [0, 1].
+        seed: of what is dropped: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -67,14 +62,15 @@ class Attention(Layer):
     """
 
     takes_several = True
-    arguments: tuple[str, ...] = ("use_scale", "score_mode", "dropout")
+    arguments: tuple[str, ...] = ("use_scale", "score_mode", "dropout", "seed")
 
     def __init__(
         self,
         use_scale: bool = False,
         score_mode: str = "dot",
         dropout: float = 0.0,
-        **common: Unpack[AttentionArguments],
+        seed: int | None = None,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**common)
         where = type(self).__name__
@@ -85,7 +81,8 @@ class Attention(Layer):
                 f"Received: score_mode={score_mode!r}. Try 'dot'."
             )
         self.score_mode = score_mode
-        self.dropping = Dropout(dropout)
+        self.seed = check_seed(where, seed)
+        self.dropping = Dropout(dropout, seed=self.seed)
         self.dropout = self.dropping.rate
         self.scale: Variable | None = None
         self.concat_score_weight: Variable | None = None
@@ -147,7 +144,7 @@ class AdditiveAttention(Attention):
 
     Args:
         use_scale: whether there is the weight `scale`.
-        dropout, name, trainable, input_shape: see `Attention`.
+        dropout, seed, name, trainable, input_shape: see `Attention`.
 
     Raises:
         ValueError, NotImplementedError: see `Attention`.
@@ -158,15 +155,16 @@ class AdditiveAttention(Attention):
         (2, 3, 4)
     """
 
-    arguments = ("use_scale", "dropout")
+    arguments = ("use_scale", "dropout", "seed")
 
     def __init__(
         self,
         use_scale: bool = True,
         dropout: float = 0.0,
-        **common: Unpack[AttentionArguments],
+        seed: int | None = None,
+        **common: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(use_scale, "dot", dropout, **common)
+        super().__init__(use_scale, "dot", dropout, seed, **common)
 
     def build(self, input_shape: Any) -> None:
         """Make the scale."""

@@ -9,16 +9,16 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import check_flag, is_count, is_integer
+from kurve.core.arguments import check_flag, check_seed, is_count, is_integer
 from kurve.formulas import functions as ops
 from kurve.formulas.graph import Graph
-from kurve.layers.attention import AttentionArguments, allowed, refuse_masks
-from kurve.layers.base import Layer
+from kurve.layers.attention import allowed, refuse_masks
+from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import Dropout
 from kurve.layers.einsum import EinsumDense
 
 
-class HeadArguments(AttentionArguments, total=False):
+class HeadArguments(LayerArguments, total=False):
     """Keras's arguments of both."""
 
     flash_attention: None
@@ -41,9 +41,11 @@ class _Heads(Layer):
         bias_initializer: Any,
         kernel_regularizer: Any,
         bias_regularizer: Any,
+        seed: Any,
     ) -> None:
         where = type(self).__name__
-        self._dropout_layer = Dropout(dropout)
+        self.seed = check_seed(where, seed)
+        self._dropout_layer = Dropout(dropout, seed=self.seed)
         self.dropout = self._dropout_layer.rate
         self.use_bias = check_flag(where, "use_bias", use_bias)
         self.use_gate = check_flag(where, "use_gate", use_gate)
@@ -122,6 +124,7 @@ class MultiHeadAttention(_Heads):
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
         use_gate: whether heads are multiplied with a sigmoid of a linear map of query.
+        seed: of what is dropped: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -151,6 +154,7 @@ class MultiHeadAttention(_Heads):
         "kernel_regularizer",
         "bias_regularizer",
         "use_gate",
+        "seed",
     )
 
     def __init__(
@@ -168,6 +172,7 @@ class MultiHeadAttention(_Heads):
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
         use_gate: bool = False,
+        seed: int | None = None,
         **common: Unpack[HeadArguments],
     ) -> None:
         super().__init__(**common)
@@ -197,6 +202,7 @@ class MultiHeadAttention(_Heads):
             bias_initializer,
             kernel_regularizer,
             bias_regularizer,
+            seed,
         )
 
     def build(  # type: ignore[override]
@@ -301,7 +307,7 @@ class GroupQueryAttention(_Heads):
         head_dim, num_query_heads, num_key_value_heads: at least 1; the heads of keys
             divide those of queries.
         dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, use_gate: see `MultiHeadAttention`.
+            kernel_regularizer, bias_regularizer, use_gate, seed: see `MultiHeadAttention`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -326,6 +332,7 @@ class GroupQueryAttention(_Heads):
         "kernel_regularizer",
         "bias_regularizer",
         "use_gate",
+        "seed",
     )
 
     def __init__(
@@ -341,6 +348,7 @@ class GroupQueryAttention(_Heads):
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
         use_gate: bool = False,
+        seed: int | None = None,
         **common: Unpack[HeadArguments],
     ) -> None:
         super().__init__(**common)
@@ -362,6 +370,7 @@ class GroupQueryAttention(_Heads):
             bias_initializer,
             kernel_regularizer,
             bias_regularizer,
+            seed,
         )
 
     def build(  # type: ignore[override]

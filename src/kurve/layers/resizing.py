@@ -11,10 +11,10 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, is_count, is_number
+from kurve.core import rng
+from kurve.core.arguments import check_flag, check_seed, is_count, is_number
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of
-from kurve.layers.augmentation import AugmentationArguments
 from kurve.layers.base import LayerArguments
 from kurve.layers.windows import Images
 from kurve.plan import Attr
@@ -216,11 +216,13 @@ class CenterCrop(_Sized):
         return resized(window, self.height, self.width, "bilinear")
 
 
-def _uniform(x: Any, count: int) -> Any:
+def _uniform(x: Any, count: int, seed: int | None) -> Any:
     """Numbers in (0, 1) for each image, (B, count), others in each step."""
     graph = graph_of(x)
     assert graph is not None
     attrs: dict[str, Attr] = {"distribution": "uniform", "stream": graph.stream}
+    if seed is not None:
+        attrs |= {"stream": 0, "seed": seed & rng.LARGEST_SEED}
     return graph.op("random", [x], (count,), attrs=attrs)
 
 
@@ -233,6 +235,7 @@ class RandomCrop(_Sized):
 
     Args:
         height, width: of the output.
+        seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
@@ -245,17 +248,19 @@ class RandomCrop(_Sized):
     """
 
     training_by_default = True
-    arguments = ("height", "width", "data_format")
+    arguments = ("height", "width", "seed", "data_format")
 
     def __init__(
         self,
         height: int,
         width: int,
+        seed: int | None = None,
         data_format: str | None = None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self._size(height, width)
+        self.seed = check_seed("RandomCrop", seed)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """The window."""
@@ -264,7 +269,7 @@ class RandomCrop(_Sized):
         if not training or h <= self.height or w <= self.width:
             window = cropped(x, self.height, self.width)
             return resized(window, self.height, self.width, "bilinear")
-        at = _uniform(x, 2)
+        at = _uniform(x, 2, self.seed)
         rows = _window(ops.get_item(at, (slice(None), slice(0, 1))), h, self.height)
         columns = _window(ops.get_item(at, (slice(None), slice(1, 2))), w, self.width)
         y = ops.einsum("bai,bijc->bajc", rows, x)
@@ -283,17 +288,19 @@ class _Colors(Images):
     """Shared by both: a factor and the range of values."""
 
     training_by_default = True
-    arguments = ("factor", "value_range", "data_format")
+    arguments = ("factor", "value_range", "seed", "data_format")
     bounds = (-1.0, 1.0)
 
     def __init__(
         self,
         factor: float | Sequence[float],
         value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
         data_format: str | None = None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
+        self.seed = check_seed(type(self).__name__, seed)
         where, (least, most) = type(self).__name__, self.bounds
         ends: Any = self._both(float(factor)) if is_number(factor) else factor  # type: ignore[arg-type]
         if (
@@ -326,7 +333,7 @@ class _Colors(Images):
         self.check_axes(tuple(x.shape[1:]))
         if not training:
             return x
-        y = self.changed(x, ops.reshape(_uniform(x, 1), (-1, 1, 1, 1)))
+        y = self.changed(x, ops.reshape(_uniform(x, 1, self.seed), (-1, 1, 1, 1)))
         low, high = self.value_range
         return ops.clip(y, float(low), float(high))
 
@@ -344,6 +351,7 @@ class RandomBrightness(_Colors):
     Args:
         factor: (low, high), in [-1, 1]; a number stands for (-factor, factor).
         value_range: of the values of images.
+        seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
@@ -374,6 +382,7 @@ class RandomContrast(_Colors):
     Args:
         factor: (low, high), in [0, 1]; a number stands for both.
         value_range: of the values of images.
+        seed: an integer, or None for the model's.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.formulas import functions as ops
-from kurve.layers.base import Layer, LayerArguments, Variable
+from kurve.layers.base import Layer, UnusedArguments, Variable
 
 
-class EmbeddingArguments(LayerArguments, total=False):
-    """Keras's arguments of `Embedding`."""
+class EmbeddingArguments(UnusedArguments, total=False):
+    """Arguments of every layer, without the input_dim of old, and Keras's."""
 
+    name: str | None
+    trainable: bool
+    dtype: Any
+    autocast: bool
+    activity_regularizer: str | regularizers.L1L2 | None
+    input_shape: Sequence[int] | int | None
     embeddings_constraint: None
     lora_rank: None
     lora_alpha: None

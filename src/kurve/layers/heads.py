@@ -307,7 +307,8 @@ class GroupQueryAttention(_Heads):
         head_dim, num_query_heads, num_key_value_heads: at least 1; the heads of keys
             divide those of queries.
         dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, use_gate, seed: see `MultiHeadAttention`.
+            kernel_regularizer, bias_regularizer, use_gate, seed: see
+            `MultiHeadAttention`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

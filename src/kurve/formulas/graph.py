@@ -431,7 +431,9 @@ class Graph:
         seen: set[int] = set()
         heads = []
         for tensor, loss in zip_longest(outputs, rows):
-            if self.ops and (tensor.index < outside or tensor.index in seen):
+            if (self.ops or self._calls) and (
+                tensor.index < outside or tensor.index in seen
+            ):
                 tensor = self.op("reshape", [tensor], tensor.sample)
             seen.add(tensor.index)
             head = Head(tensor.index, tensor.sample)

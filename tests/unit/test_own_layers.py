@@ -200,7 +200,7 @@ TIMES = np.ones((2, 3, 4), np.float32)
         ),
         (
             lambda: layers.Resizing(3, 3, interpolation="bicubic"),
-            NotImplementedError,
+            ValueError,
             "'bilinear' or 'nearest'",
         ),
         (lambda: layers.RandomContrast(2.0), ValueError, r"factor must .* in \[0, 1\]"),

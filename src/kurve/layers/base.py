@@ -206,6 +206,8 @@ class Layer(Entrance):
         """
         if self.built:
             self.check_input(samples)
+            if self.has_formula:
+                return  # the call will tell
         else:
             new = [part for part in self.parts if not part.built]
             try:
@@ -678,7 +680,7 @@ class Layer(Entrance):
 
     def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
         """The symbolic output, and a node of the user's graph."""
-        if not self.takes_several and not (self.has_formula and is_own(type(self))):
+        if not self.takes_several and not self._takes_any:
             where, x = type(self).__name__, args[0] if args else None
             if args and not isinstance(x, KerasTensor):
                 raise TypeError(
@@ -711,6 +713,11 @@ class Layer(Entrance):
             if _samples_in(value) is not None
         }
         self._build(samples, shapes)
+
+    @property
+    def _takes_any(self) -> bool:
+        """Whether it may be called with any structure of tensors: the formula says."""
+        return self.has_formula and is_own(type(self))
 
     takes_scalars = False
     """Whether a sample may be a single number, of shape ()."""
@@ -897,8 +904,7 @@ def _holds_arrays(value: Any, layer: Layer) -> bool:
     """Whether a structure, given to a layer of one's own, is one of arrays."""
     parts = list(leaves(value))
     return (
-        layer.has_formula
-        and (is_own(type(layer)) or isinstance(value, Mapping))
+        (layer._takes_any or isinstance(value, Mapping))
         and bool(parts)
         and all(isinstance(part, np.ndarray) and part.ndim for part in parts)
     )

@@ -56,8 +56,8 @@ class Lambda(Layer):
         self.given = dict(arguments or {})
 
     @property
-    def takes_several(self) -> bool:  # type: ignore[override]
-        """Whether a list is taken for several inputs: it may be."""
+    def _takes_any(self) -> bool:
+        """Whether it may be called with any structure of tensors: it may."""
         return True
 
     def call(self, x: Any, training: bool | None = None) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
-from kurve.core.arguments import MOST, check_flag, is_count, is_number
+from kurve.core.arguments import MOST, check_flag, is_count, is_integer, is_number
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.scaling import StandardizingArguments
@@ -161,7 +161,7 @@ class GroupNormalization(Layer):
         **common: Unpack[StandardizingArguments],
     ) -> None:
         where = "GroupNormalization"
-        if not is_count(groups) and groups != -1:
+        if not is_count(groups) and not (is_integer(groups) and groups == -1):
             raise ValueError(
                 f"[{where}] groups must be an integer from 1 to {MOST}, or -1. "
                 f"Received: groups={groups!r}. Try groups=4."

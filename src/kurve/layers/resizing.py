@@ -90,8 +90,8 @@ class Resizing(_Sized):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: a size below 1, both ratios, or another mode.
-        NotImplementedError: another interpolation, or antialias=True.
+        ValueError: a size below 1, both ratios, another mode or interpolation, or
+            antialias=True.
 
     Example:
         >>> kurve.layers.Resizing(4, 6)(np.ones((2, 8, 8, 3))).shape
@@ -127,7 +127,7 @@ class Resizing(_Sized):
         self._size(height, width)
         known = isinstance(interpolation, str) and interpolation in INTERPOLATIONS
         if not known or check_flag("Resizing", "antialias", antialias):
-            raise NotImplementedError(
+            raise ValueError(
                 "[Resizing] interpolation must be 'bilinear' or 'nearest', without "
                 f"antialias. Received: interpolation={interpolation!r}, "
                 f"antialias={antialias!r}. Try 'bilinear'."

@@ -77,6 +77,7 @@ NEEDED: dict[str, Any] = {
 OTHER_INPUTS = {
     "Attention",
     "AdditiveAttention",
+    "Dot",
     "EinsumDense",
     "Embedding",
     "GroupQueryAttention",

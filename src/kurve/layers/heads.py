@@ -180,11 +180,11 @@ class MultiHeadAttention(_Heads):
         self.key_dim = self._count("key_dim", key_dim)
         value = key_dim if value_dim is None else value_dim
         self.value_dim = self._count("value_dim", value)
-        sizes = (output_shape,) if is_integer(output_shape) else output_shape
+        sizes: Any = (output_shape,) if is_integer(output_shape) else output_shape
         self.output_sizes = (
             None if not sizes else tuple(self._count("output_shape", n) for n in sizes)
         )
-        axes = (attention_axes,) if is_integer(attention_axes) else attention_axes
+        axes: Any = (attention_axes,) if is_integer(attention_axes) else attention_axes
         if axes is not None and not (
             isinstance(axes, (list, tuple)) and all(map(is_integer, axes))
         ):
@@ -192,7 +192,7 @@ class MultiHeadAttention(_Heads):
                 "[MultiHeadAttention] attention_axes must be integers. Received: "
                 f"attention_axes={attention_axes!r}. Try None."
             )
-        self.attention_axes = None if axes is None else tuple(int(a) for a in axes)  # type: ignore[arg-type]
+        self.attention_axes = None if axes is None else tuple(int(a) for a in axes)
         self._start(
             dropout,
             use_bias,

@@ -181,7 +181,7 @@ class Model(Facade, Layer):
         if self._network.plan is None:
             self._build_from(x)
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self, x: Any = None, training: bool | None = None, **unknown: Any
     ) -> Any:
         """The outputs: symbolic for symbolic tensors, else `predict` without a progress

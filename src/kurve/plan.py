@@ -199,6 +199,8 @@ class Plan:
     inputs: shapes of the values that come from outside, of one sample
     targets: shapes of each head's y, where ops read them too; empty where only fused
         losses and metrics do
+    penalty: number of a value that ops compute, whose mean over its elements is added
+        to the loss; no weight of a sample counts there
     """
 
     inputs: tuple[Shape, ...]
@@ -208,6 +210,7 @@ class Plan:
     heads: tuple[Head, ...]
     optimizer: Spec | None = None
     targets: tuple[Shape, ...] = ()
+    penalty: int | None = None
 
     def __post_init__(self) -> None:
         if self.targets and len(self.targets) != len(self.heads):
@@ -216,6 +219,11 @@ class Plan:
                 f"Received: {len(self.targets)} for {len(self.heads)} heads."
             )
         last = self.given + len(self.ops)
+        if self.penalty is not None and not self.given <= self.penalty < last:
+            raise ValueError(
+                "[plan] an op must compute the penalty. "
+                f"Received: penalty={self.penalty}."
+            )
         for head in self.heads:
             by_ops = head.loss is not None and head.loss.kind == "rows"
             if by_ops != (head.rows is not None):
@@ -293,7 +301,7 @@ class Plan:
     ) -> Plan:
         """The same plan of one output with another loss, metrics and optimizer."""
         by_ops = loss is not None and loss.kind == "rows"
-        plan = self if by_ops else self.predicting()
+        plan = self if by_ops or self.penalty is not None else self.predicting()
         (head,) = plan.heads
         head = replace(head, loss=loss, metrics=metrics)
         return replace(plan, heads=(head,), optimizer=optimizer)
@@ -306,7 +314,8 @@ class Plan:
             ValueError: a head's value depends on a target or on other samples.
         """
         mixes = any(OPERATIONS[op.kind].mixes_rows for op in self.ops)
-        if not (self.targets or mixes or any(h.rows is not None for h in self.heads)):
+        by_ops = self.penalty is not None or any(h.rows is not None for h in self.heads)
+        if not (self.targets or mixes or by_ops):
             return self
         needed = {head.value for head in self.heads}
         for i in reversed(range(len(self.ops))):
@@ -332,7 +341,42 @@ class Plan:
                 reads = tuple(place[v] for v in self.reads(i))
                 ops.append(replace(self.ops[i], inputs=reads))
         heads = tuple(Head(place[head.value], head.shape) for head in self.heads)
-        return replace(self, ops=tuple(ops), heads=heads, optimizer=None, targets=())
+        return replace(
+            self,
+            ops=tuple(ops),
+            heads=heads,
+            optimizer=None,
+            targets=(),
+            penalty=None,
+        )
+
+    def with_penalty_as_head(self) -> Plan:
+        """The same, with the penalty as the loss of a further head, which has neither
+        targets nor weights: for engines that know heads only."""
+        if self.penalty is None:
+            return self
+        ops, heads, penalty = self.ops, self.heads, self.penalty
+        if self.targets:  # each head has one: values behind it move
+            first = self.given
+            ops = tuple(
+                replace(op, inputs=tuple(v + (v >= first) for v in self.reads(i)))
+                for i, op in enumerate(ops)
+            )
+            heads = tuple(
+                replace(
+                    head,
+                    value=head.value + (head.value >= first),
+                    rows=None if head.rows is None else head.rows + 1,
+                )
+                for head in heads
+            )
+            penalty += 1
+        shape = self.ops[self.penalty - self.given].out_shape
+        head = Head(penalty, shape, Spec("rows"), rows=penalty)
+        targets = (*self.targets, (1,)) if self.targets else ()
+        return replace(
+            self, ops=ops, heads=(*heads, head), targets=targets, penalty=None
+        )
 
     def deterministic(self) -> Plan:
         """The same without randomness: ops that act only in training are left out, and
@@ -342,7 +386,9 @@ class Plan:
         for i, op in enumerate(self.ops):
             reads = tuple(place[v] for v in self.reads(i))
             computed = reads[0] >= self.given
-            is_head = any(len(place) in (h.value, h.loss_value) for h in self.heads)
+            is_head = len(place) == self.penalty or any(
+                len(place) in (h.value, h.loss_value) for h in self.heads
+            )
             facts = OPERATIONS[op.kind]
             if facts.training_only and (computed or not is_head):
                 place.append(reads[0])
@@ -359,7 +405,8 @@ class Plan:
             )
             for head in self.heads
         )
-        return replace(self, ops=tuple(ops), heads=heads)
+        penalty = None if self.penalty is None else place[self.penalty]
+        return replace(self, ops=tuple(ops), heads=heads, penalty=penalty)
 
     def part(self, first: int, last: int) -> Plan:
         """The operations first..last-1 by themselves, to predict with the same
@@ -381,8 +428,13 @@ class Plan:
     def totals_size(self) -> int:
         """Length of the accumulator vector: loss (2), the loss of each head where there
         are several (1 each), then each metric's share."""
-        losses = len(self.heads) if len(self.heads) > 1 else 0
-        return 2 + losses + sum(metric.size for metric in self.metrics)
+        return self.metrics_start + sum(metric.size for metric in self.metrics)
+
+    @property
+    def metrics_start(self) -> int:
+        """Where the shares of metrics begin in that vector."""
+        losses = len(self.heads) + (self.penalty is not None)
+        return 2 + (losses if losses > 1 else 0)
 
 
 def aligned(offset: int) -> int:

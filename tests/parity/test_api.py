@@ -14,7 +14,7 @@ from twins import keras
 
 import kurve
 
-LAYER = ["activity_regularizer"]
+LAYER: list[str] = []
 OPTIMIZER = [
     "use_ema",
     "ema_momentum",

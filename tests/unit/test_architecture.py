@@ -65,6 +65,7 @@ UPWARDS = {
 """Arrows upwards at import time that are still there, and what they are for."""
 
 FACADES = {
+    ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",

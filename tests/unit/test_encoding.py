@@ -99,8 +99,6 @@ MADE: dict[str, Callable[[], layers.Layer]] = {
     "category": lambda: layers.CategoryEncoding(3, "count"),
     "boundaries": lambda: layers.Discretization([0.0, 1.0], output_mode="one_hot"),
     "hashing": lambda: layers.Hashing(3, salt=(1, 2), mask_value=""),
-    "resizing": lambda: layers.Resizing(3, 4, pad_to_aspect_ratio=True),
-    "cropping": lambda: layers.CenterCrop(3, 4),
     "crossing": lambda: layers.HashedCrossing(3, "one_hot"),
     "integers": lambda: layers.IntegerLookup(vocabulary=[4, 2], num_oov_indices=3),
     "texts": lambda: layers.StringLookup(
@@ -240,7 +238,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: layers.Resizing(
             3, 3, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True
         ),
-        "[Resizing] interpolation must be",
+        "[Resizing] only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be",
     ),
     "channels": (
         lambda: layers.CenterCrop(3, 3, "channels_first"),
@@ -248,7 +246,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no image": (
         lambda: layers.CenterCrop(3, 3)(np.ones((3, 3))),
-        "[CenterCrop] x must be an image (H, W, C) or several (B, H, W, C).",
+        "[CenterCrop] layer 'center_crop' expected samples of shape (height, width, ch",
     ),
     "token": (lambda: layers.StringLookup(mask_token=0), "[StringLookup] mask_token"),  # type: ignore[arg-type]
     "encoding": (

@@ -28,14 +28,14 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _program(plan)
+        self._core = _program(plan.with_penalty_as_head())
         predicting = plan.predicting()
         self._predictor = self._core if predicting is plan else _program(predicting)
         self._draws = any(op.kind == "random" for op in predicting.ops)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
-            _state(state), state.step, state.seed, _batches(batches), totals
+            _state(state), state.step, state.seed, _batches(batches, self.plan), totals
         )
 
     def predict(self, state: State, x: Any) -> Any:
@@ -54,7 +54,12 @@ class NativeProgram:
     ) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.plan.params_size, np.float32)
         loss = self._core.gradient(
-            _state(state), state.step, state.seed, _batches(batches), step, gradient
+            _state(state),
+            state.step,
+            state.seed,
+            _batches(batches, self.plan),
+            step,
+            gradient,
         )
         return loss, gradient
 
@@ -99,7 +104,7 @@ def _job(job: Job) -> _core.Job:
         _state(state),
         state.step,
         state.seed,
-        _batches(job.batches),
+        _batches(job.batches, job.program.plan),
         job.first,
         job.last,
         job.totals,
@@ -189,8 +194,10 @@ def _state(state: State) -> _core.State:
     return _core.State(params, state.buffers, state.slots, state.scalars)
 
 
-def _batches(b: Batches) -> _core.Batches:
-    targets = b.targets
+def _batches(b: Batches, plan: Plan) -> _core.Batches:
+    targets = list(b.targets)
+    if plan.penalty is not None:
+        targets.append((None, None))
     return _core.Batches(
         list(b.inputs),
         [y for y, _ in targets],

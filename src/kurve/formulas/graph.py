@@ -66,6 +66,12 @@ class Tensor(Symbolic):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    @property
+    def _where(self) -> str:
+        """The call that is being traced, for messages."""
+        layers = self.graph._layers
+        return f"{type(layers[-1]).__name__}.call" if layers else "Tensor"
+
     def __len__(self) -> int:
         if not self.shape or self.shape[0] is None:
             raise self._no_values("len()")
@@ -98,6 +104,8 @@ class Graph:
         self._streams = dict(streams or {})  # id of a layer -> its number
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
+        self.losses: list[Tensor] = []
+        self.stream = 0  # of random numbers, of the layer that is being called
 
     # ---------------------------------------------------------------- values
 
@@ -340,10 +348,12 @@ class Graph:
         call = self._calls.get(id(layer), 0)
         self._calls[id(layer)] = call + 1
         self._layers.append(layer)
+        before_it, self.stream = self.stream, number + call * STREAM_OF_CALL
         try:
-            yield number + call * STREAM_OF_CALL
+            yield self.stream
         finally:
             self._layers.pop()
+            self.stream = before_it
             Graph.current = before
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
@@ -358,21 +368,72 @@ class Graph:
                 y = self._append(replace(op, inputs=(y.index,)), x.batched)
         return y
 
+    def add_loss(self, tensor: Tensor) -> None:
+        """Add a value to the loss: its elements are summed."""
+        from kurve.formulas import functions as ops
+
+        total = ops.sum(tensor)
+        if total.batched:  # of no axis but the batch's
+            total = ops.sum(total, 0)
+        zero = ops.zeros_like(ops.sum(self._source(), list(range(1, 1 + self._rank))))
+        self.losses.append(zero + total)
+
+    def penalize(self, tensor: Tensor, l1: float, l2: float) -> None:
+        """Add l1 |y| + l2 y^2, summed over each sample and averaged over samples."""
+        from kurve.formulas import functions as ops
+
+        terms = l1 * ops.absolute(tensor) if l1 else 0.0
+        if l2:
+            terms = terms + l2 * ops.square(tensor)
+        if isinstance(terms, Tensor):
+            axes = list(range(1, len(tensor.sample) + 1))
+            self.losses.append(ops.sum(terms, axes) if axes else terms)
+
+    @property
+    def _rank(self) -> int:
+        return len(self.input_shapes[0])
+
+    def mark(self) -> Any:
+        """Where the graph stands."""
+        return len(self.ops), dict(self._calls), len(self.losses)
+
+    def back_to(self, mark: Any) -> None:
+        """Forget the operations since a mark."""
+        count, self._calls, losses = mark
+        del self.ops[count:], self.losses[losses:]
+        del self._shapes[self.given + count :]
+
+    @property
+    def given(self) -> int:
+        """The number of values from outside."""
+        return len(self.input_shapes) + len(self.target_shapes)
+
     # ---------------------------------------------------------------- the plan
 
     def finish(
-        self, outputs: Sequence[Tensor], rows: Sequence[Tensor | None] = ()
+        self,
+        outputs: Sequence[Tensor],
+        rows: Sequence[Tensor | None] = (),
+        penalized: bool = False,
     ) -> Plan:
         """The plan that computes these values.
 
         Args:
             rows: of each output, the values of its loss, if operations compute it.
+            penalized: whether the plan computes what layers add to the loss.
         """
+        penalty = None
+        if penalized and self.losses:
+            penalty = self.losses[0]
+            for tensor in self.losses[1:]:
+                penalty = self.elementwise("add", penalty, tensor)
         outside = len(self.input_shapes) + len(self.target_shapes)
         seen: set[int] = set()
         heads = []
         for tensor, loss in zip_longest(outputs, rows):
-            if self.ops and (tensor.index < outside or tensor.index in seen):
+            if (self.ops or self._calls) and (
+                tensor.index < outside or tensor.index in seen
+            ):
                 tensor = self.op("reshape", [tensor], tensor.sample)
             seen.add(tensor.index)
             head = Head(tensor.index, tensor.sample)
@@ -380,7 +441,10 @@ class Graph:
                 head = replace(head, loss=Spec("rows"), rows=loss.index)
             heads.append(head)
         self._refuse_batches(outputs)
+        if penalty is not None:
+            heads.append(Head(penalty.index, penalty.sample))
         ops, heads = joined(self.ops, outside, heads)
+        value = heads.pop().value if penalty is not None else None
         return Plan(
             self.input_shapes,
             tuple(ops),
@@ -388,6 +452,7 @@ class Graph:
             tuple(self._vectors[False]),
             tuple(heads),
             targets=self.target_shapes,
+            penalty=value,
         )
 
     def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:

@@ -95,9 +95,13 @@ class Symbolic(Operators):
     def __iter__(self) -> Iterator[Any]:
         raise self._no_values("a loop over it")
 
+    @property
+    def _where(self) -> str:
+        return type(self).__name__
+
     def _no_values(self, what: str) -> TypeError:
         return TypeError(
-            f"[{type(self).__name__}] {what} needs values, and a symbolic tensor has "
+            f"[{self._where}] {what} needs values, and a symbolic tensor has "
             f"none before the model runs. Received: {self!r}. Try functions of "
             "kurve.ops (such as ops.where for a condition), or "
             "Model(inputs, outputs).predict(x)."

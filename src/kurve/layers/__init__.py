@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from kurve.core import registry as _registry
-from kurve.errors import absent as _absent
+from kurve.layers.absent import attribute as _attribute
 from kurve.layers.activations import ELU as ELU
 from kurve.layers.activations import Identity as Identity
 from kurve.layers.activations import LeakyReLU as LeakyReLU
 from kurve.layers.activations import PReLU as PReLU
 from kurve.layers.activations import ReLU as ReLU
-from kurve.layers.activations import Softmax as Softmax
+from kurve.layers.attention import AdditiveAttention as AdditiveAttention
+from kurve.layers.attention import Attention as Attention
 from kurve.layers.augmentation import RandomFlip as RandomFlip
 from kurve.layers.augmentation import RandomRotation as RandomRotation
 from kurve.layers.augmentation import RandomTranslation as RandomTranslation
@@ -25,12 +26,19 @@ from kurve.layers.core import Activation as Activation
 from kurve.layers.core import Dropout as Dropout
 from kurve.layers.core import Input as Input
 from kurve.layers.core import InputLayer as InputLayer
+from kurve.layers.cropping import Cropping1D as Cropping1D
+from kurve.layers.cropping import Cropping2D as Cropping2D
 from kurve.layers.dense import Dense as Dense
 from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
 from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
 from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
+from kurve.layers.einsum import EinsumDense as EinsumDense
+from kurve.layers.embedding import Embedding as Embedding
 from kurve.layers.fourier import FourierFeatures as FourierFeatures
+from kurve.layers.function import Lambda as Lambda
+from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
+from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
 from kurve.layers.merging import Add as Add
 from kurve.layers.merging import Average as Average
 from kurve.layers.merging import Concatenate as Concatenate
@@ -52,7 +60,11 @@ from kurve.layers.noise import GaussianDropout as GaussianDropout
 from kurve.layers.noise import GaussianNoise as GaussianNoise
 from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
 from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
+from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
 from kurve.layers.normalization import Normalization as Normalization
+from kurve.layers.normalizing import GroupNormalization as GroupNormalization
+from kurve.layers.normalizing import RMSNormalization as RMSNormalization
+from kurve.layers.normalizing import UnitNormalization as UnitNormalization
 from kurve.layers.padding import Cropping3D as Cropping3D
 from kurve.layers.padding import UpSampling1D as UpSampling1D
 from kurve.layers.padding import UpSampling2D as UpSampling2D
@@ -60,6 +72,7 @@ from kurve.layers.padding import UpSampling3D as UpSampling3D
 from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
 from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
 from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
+from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
 from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
 from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
 from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
@@ -73,12 +86,22 @@ from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
 from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
 from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
 from kurve.layers.reshaping import Flatten as Flatten
+from kurve.layers.reshaping import Permute as Permute
+from kurve.layers.reshaping import RepeatVector as RepeatVector
 from kurve.layers.reshaping import Reshape as Reshape
+from kurve.layers.resizing import CenterCrop as CenterCrop
+from kurve.layers.resizing import RandomBrightness as RandomBrightness
+from kurve.layers.resizing import RandomContrast as RandomContrast
+from kurve.layers.resizing import RandomCrop as RandomCrop
+from kurve.layers.resizing import Resizing as Resizing
 from kurve.layers.scaling import BatchNormalization as BatchNormalization
 from kurve.layers.scaling import LayerNormalization as LayerNormalization
 from kurve.layers.scaling import Rescaling as Rescaling
+from kurve.layers.softmax import Softmax as Softmax
 from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
 from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+from kurve.layers.wrapping import TimeDistributed as TimeDistributed
+from kurve.layers.wrapping import Wrapper as Wrapper
 
 if _TYPE_CHECKING:
     from kurve.layers.encoding import CategoryEncoding as CategoryEncoding
@@ -87,8 +110,6 @@ if _TYPE_CHECKING:
     from kurve.layers.hashing import Hashing as Hashing
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
-    from kurve.layers.resizing import CenterCrop as CenterCrop
-    from kurve.layers.resizing import Resizing as Resizing
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
@@ -105,7 +126,7 @@ CLASSES: dict[str, type[Layer]] = {
     for cls in list(globals().values())
     if isinstance(cls, type)
     and issubclass(cls, Layer)
-    and cls not in (Layer, InputLayer)
+    and cls not in (Layer, InputLayer, Wrapper)
 }
 """The layers by name: those that files may hold."""
 
@@ -125,23 +146,19 @@ def deserialize(config: _Mapping[str, _Any]) -> Layer:
 
 _LATER = {
     "CategoryEncoding": "encoding",
-    "CenterCrop": "resizing",
     "Discretization": "encoding",
     "HashedCrossing": "hashing",
     "Hashing": "hashing",
     "IntegerLookup": "lookup",
-    "Resizing": "resizing",
     "StringLookup": "lookup",
 }
 """Where each name lives that is imported when it is first used: layers that are called
 on arrays, which no model needs."""
 
-_missing = _absent(__name__)
-
 
 def __getattr__(name: str) -> _Any:
     if name not in _LATER:
-        return _missing(name)
+        return _attribute(name)
     import importlib
 
     module = importlib.import_module(f"kurve.layers.{_LATER[name]}")

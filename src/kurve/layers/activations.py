@@ -161,46 +161,6 @@ class ELU(AsLayer):
         return Activation("elu", self.alpha)
 
 
-class Softmax(AsLayer):
-    """y_i = e^x_i / sum of e^x_j over the last axis.
-
-    Source: Bridle 1990; arguments follow keras.layers.Softmax.
-
-    Args:
-        axis: -1, the last one.
-        name, trainable, input_shape: see `Layer`.
-
-    Raises:
-        ValueError: another axis.
-
-    Example:
-        >>> kurve.layers.Softmax()([[0.0, 0.0]])
-        array([[0.5, 0.5]], dtype=float32)
-    """
-
-    arguments = ("axis",)
-
-    def __init__(
-        self, axis: int | Sequence[int] = -1, **common: Unpack[LayerArguments]
-    ) -> None:
-        super().__init__(**common)
-        axes: list[Any] = list(axis) if isinstance(axis, (list, tuple)) else [axis]
-        if len(axes) != 1 or not is_integer(axes[0]):
-            raise ValueError(
-                "[Softmax] axis must be an integer, the last axis. "
-                f"Received: axis={axis!r}. Try axis=-1."
-            )
-        self.axis = int(axes[0])
-
-    @property
-    def activation(self) -> Activation:
-        return Activation("softmax", axis=self.axis)
-
-    def output_sample_shape(self, input_shape: Shape) -> Shape:
-        self.activation.ops(self.name, input_shape)  # refuses another axis
-        return input_shape
-
-
 class PReLUArguments(LayerArguments, total=False):
     """Keras's arguments of `PReLU`."""
 
@@ -268,9 +228,9 @@ class PReLU(Layer):
 
     def make_variables(self, input_shape: Shape) -> None:
         self.alpha = self.add_weight(
-            "alpha",
             self.alpha_shape(input_shape),
             self.alpha_initializer,
+            name="alpha",
             regularizer=self.alpha_regularizer,
         )
 

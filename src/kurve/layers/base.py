@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +20,7 @@ from kurve.core.arguments import (
     check_dtype,
     check_flag,
     check_name,
+    check_unused,
     is_count,
     is_integer,
     refuse_arguments,
@@ -25,10 +28,12 @@ from kurve.core.arguments import (
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.naming import auto_name
-from kurve.core.overrides import refuse_overrides
+from kurve.core.overrides import is_own, refuse_overrides
+from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2
@@ -43,13 +48,12 @@ UNSAID: Any = object()
 class UnusedArguments(TypedDict, total=False):
     """Keras's arguments of every layer that do nothing here."""
 
-    activity_regularizer: None
-
 
 class NamedArguments(UnusedArguments, total=False):
     """Arguments of layers that say themselves whether they are trainable."""
 
     name: str | None
+    activity_regularizer: str | L1L2 | None
     dtype: Any
     autocast: bool
     input_shape: Sequence[int] | int | None
@@ -68,13 +72,17 @@ class LayerArguments(NamedArguments, total=False):
 class Layer(Entrance):
     """Base class of the layers: arguments, variables, shapes and operations.
 
-    A custom layer overrides `lower` and, where they apply, `make_variables` and
-    `output_sample_shape`.
+    A layer of one's own has `call`, a formula in functions of `kurve.ops` and in other
+    layers, which may be its attributes; and, if it has weights, `build`, which makes
+    them by `add_weight`. `call` runs once for each model, on tensors without values:
+    it cannot ask for numbers.
 
     Args:
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+        activity_regularizer: name or object of `kurve.regularizers`: a penalty of the
+            output, averaged over the samples of a batch, that is added to the loss.
         input_dim: n for input_shape=(n,).
         batch_input_shape: input_shape with the batch axis before it: (None, 3).
         batch_size: None or a positive integer; batches of any size fit.
@@ -84,17 +92,20 @@ class Layer(Entrance):
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
+
+    Example:
+        >>> class Scale(kurve.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.w = self.add_weight((input_shape[-1],), "ones", name="w")
+        ...
+        ...     def call(self, x):
+        ...         return x * self.w
+        >>> Scale()(np.ones((1, 3)))
+        array([[1., 1., 1.]], dtype=float32)
     """
 
-    ignored: tuple[str, ...] = (
-        "__call__",
-        "compute_output_shape",
-        "compute_output_spec",
-        "compute_mask",
-    )
-    instead = (
-        "a layer of kurve.layers, or a custom one with lower() and make_variables()"
-    )
+    ignored = ("__call__", "compute_mask")
+    instead = "a layer of kurve.layers, or one of your own with call()"
 
     arguments: tuple[str, ...] = ()
     """Attributes for `get_config`, by their names in `__init__`."""
@@ -104,6 +115,20 @@ class Layer(Entrance):
 
     training_by_default = False
     """`training` in a call without it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        build = vars(cls).get("build")
+        if inspect.isfunction(build) and not hasattr(cls, "fit"):
+            cls.build = _outer_build(build)  # type: ignore[method-assign]
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+    """The arguments of the constructor."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self._given = (args, kwargs)
+        return self
 
     dtype = compute_dtype = variable_dtype = "float32"
     """What engines compute in, and weights are."""
@@ -116,6 +141,7 @@ class Layer(Entrance):
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
+        activity_regularizer: str | L1L2 | None = None,
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
@@ -146,6 +172,7 @@ class Layer(Entrance):
             input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
@@ -165,52 +192,111 @@ class Layer(Entrance):
         Raises:
             ValueError: a shape that the layer cannot take, or has no weights for.
         """
-        several = bool(input_shape) and isinstance(input_shape[0], (tuple, list))
-        shapes = list(input_shape) if several else [input_shape]
-        samples = [check_batch_shape(type(self), shape)[1] for shape in shapes]
-        self._build(samples if several else samples[0])
+        if self._building:  # by a subclass's build()
+            self._make_variables(_sample_of(type(self), input_shape))
+        else:
+            self._build(_sample_of(type(self), input_shape))
 
-    def _build(self, samples: Any) -> None:
-        """Make the variables for a sample's shape, or for those of several inputs."""
+    def _build(self, samples: Any, shapes: Mapping[str, Any] | None = None) -> None:
+        """Make the variables for a sample's shape, or for those of several inputs.
+
+        Args:
+            shapes: what a `build` of several arguments takes, by name.
+        """
         if self.built:
             self.check_input(samples)
+            if self.has_formula:
+                return  # the call will tell
         else:
-            shapes = [known(samples, sizes) for sizes in trials(samples)]
+            new = [part for part in self.parts if not part.built]
             try:
-                for shape in shapes:
-                    made, self._variables = self._variables, []
-                    self.make_variables(shape)
-                    if made and [v.shape for v in made] != [
-                        v.shape for v in self._variables
-                    ]:
-                        raise ValueError(
-                            f"[{type(self).__name__}] the weights of {self.name!r} "
-                            "depend on an axis whose size is unknown. Received: "
-                            f"samples of shape {samples}. Try an Input with that size."
-                        )
+                if type(self).build is Layer.build:
+                    self._make_variables(samples)
+                else:
+                    self._build_as_written(samples, shapes)
+                new = [part for part in self.parts if not part.built]
+                if self.has_formula and new and not shapes:
+                    self._inferred(samples)
             except (TypeError, ValueError):
-                self.unbuild()
+                self.built_shape, self._variables = None, []
+                for part in new:
+                    if not hasattr(part, "_network"):
+                        part.unbuild()
                 raise
-        if isinstance(samples, tuple) and None not in samples:
-            check_size(type(self), "output", self.output_sample_shape(samples))
+        if isinstance(samples, tuple) and None not in samples and not shapes:
+            shape: Any = self._output_sample(samples)
+            check_size(type(self), "output", shape)
         self.built_shape = samples
+
+    def _make_variables(self, samples: Any) -> None:
+        """`make_variables`, with sizes in place of unknown ones: the weights must not
+        depend on them."""
+        before, found = self._variables, []
+        for sizes in trials(samples):
+            self._variables = []
+            self.make_variables(known(samples, sizes))
+            found.append(self._variables)
+        self._variables = [*before, *found[-1]]
+        if [v.shape for v in found[0]] != [v.shape for v in found[-1]]:
+            raise ValueError(
+                f"[{type(self).__name__}] the weights of {self.name!r} "
+                "depend on an axis whose size is unknown. Received: "
+                f"samples of shape {samples}. Try an Input with that size."
+            )
+
+    _building = False
+    """Whether `build` of a subclass is running."""
+
+    def _build_as_written(
+        self, samples: Any, shapes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Call `build` of a subclass with shapes that have a batch axis."""
+        self._building = True
+        _inside.append(self)
+        try:
+            if shapes:
+                names = inspect.signature(self.build).parameters
+                self.build(**{k: v for k, v in shapes.items() if k in names})
+            else:
+                self.build(replaced_shapes(samples))
+        finally:
+            self._building = False
+            _inside.pop()
+
+    @property
+    def parts(self) -> list[Any]:
+        """The layers that are attributes of this one, also in lists and dictionaries,
+        in order."""
+        found: dict[int, Any] = {}
+        for value in vars(self).values():
+            if isinstance(value, (Layer, list, tuple, Mapping)):
+                for part in leaves(value):
+                    if isinstance(part, Layer) and part is not self:
+                        found.setdefault(id(part), part)
+        return list(found.values())
 
     def leave(self, network: Any) -> None:
         """Leave a model, with the weights."""
-        for variable in self._variables:
+        for variable in self.variables:
             variable.leave(network)
 
     def unbuild(self) -> None:
         """Drop the variables, after the model could not be built."""
         self.built_shape, self._variables = None, []
+        for part in self.parts:
+            if not hasattr(part, "_network"):
+                part.unbuild()
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""
-        self.output_sample_shape(input_shape)  # refuses a wrong shape
+        if not self.has_formula:
+            self.output_sample_shape(input_shape)  # refuses a wrong shape
 
     def check_input(self, input_shape: Shape) -> None:
         """Refuse samples that do not fit the layer's variables. A layer without any
         takes what a new one would."""
+        if type(self).build is not Layer.build and self.has_formula:
+            return  # the formula will tell
         self.output_sample_shape(known(input_shape, TRIALS[0]))
         if self._variables and not same_shape(input_shape, self.built_shape):
             raise ValueError(
@@ -245,22 +331,42 @@ class Layer(Entrance):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The formula of the layer, in functions of `kurve.ops`: a subclass may have
         one in place of `lower`."""
-        (x,) = args
-        graph = graph_of(x)
+        graph = graph_of(args)
         assert graph is not None
-        return graph.lowered(self, graph.as_tensor(x))
+        return graph.lowered(self, graph.as_tensor(args[0]))
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for tensors of a plan under construction, to which the layer's
         operations are appended."""
         graph = graph_of(args, kwargs)
         assert graph is not None
+        y = self._called(graph, args, kwargs)
+        self.penalize(graph, y)
+        return y
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Add the penalty of the output to the loss."""
+        if self.activity_regularizer is not None:
+            for leaf in leaves(y):
+                if isinstance(leaf, Tensor):
+                    penalty = self.activity_regularizer
+                    graph.penalize(leaf, penalty.l1, penalty.l2)
+
+    def _called(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The output of `call`."""
         if not self.has_formula:
             return self.call(*args)
-        if not takes(self.call, "training"):
+        by_mode = takes(self.call, "training")
+        if not by_mode or kwargs.get("training", UNSAID) is None:
             kwargs.pop("training", None)
-        with graph.within(self):
-            return self.call(*args, **kwargs)
+        _inside.append(self)
+        try:
+            with graph.within(self):
+                if by_mode and "training" not in kwargs:
+                    return in_both_modes(graph, self.call, args, kwargs)
+                return self.call(*args, **kwargs)
+        finally:
+            _inside.pop()
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
@@ -279,19 +385,91 @@ class Layer(Entrance):
 
     def add_weight(
         self,
-        name: str,
-        shape: Shape,
-        initializer: initializers.Initializer,
-        role: str = "param",
-        regularizer: L1L2 | None = None,
+        shape: Sequence[int] | int | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: None = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+        *,
+        role: str | None = None,
     ) -> Variable:
-        """Declare a variable."""
-        check_size(type(self), name, shape)
+        """Make a weight, in `build`.
+
+        Args:
+            shape: of the weight; () is one number.
+            initializer: name or object of `kurve.initializers`; by default
+                "glorot_uniform", or "zeros" for integers.
+            dtype: None or "float32".
+            trainable: whether training changes it.
+            autocast, aggregation, overwrite_with_gradient: Keras's defaults.
+            regularizer: name or object of `kurve.regularizers`, or None.
+            constraint: None.
+            name: by default "variable", with a number where there are several.
+            role: see `Variable`; it says more than `trainable`.
+
+        Raises:
+            TypeError, ValueError: a shape that is none, or an unknown name.
+        """
+        where = f"{type(self).__name__}.add_weight"
+        if isinstance(shape, str):
+            raise ValueError(
+                f"[{where}] the shape comes first, and the name is given by name. "
+                f"Received: add_weight({shape!r}, ...). "
+                f"Try add_weight(shape, name={shape!r})."
+            )
+        check_unused(
+            where,
+            constraint=constraint,
+            aggregation=aggregation,
+            overwrite_with_gradient=overwrite_with_gradient,
+        )
+        axes = (shape,) if is_integer(shape) else () if shape is None else tuple(shape)  # type: ignore[arg-type]
+        if not all(is_count(axis) for axis in axes):
+            raise ValueError(
+                f"[{where}] the shape must be a tuple of positive integers. "
+                f"Received: shape={shape!r}. Try an Input of known sizes."
+            )
+        check_size(type(self), name or "weight", axes)  # type: ignore[arg-type]
+        if initializer is None and "int" in str(dtype):
+            initializer = "zeros"
+        if role is None:
+            role = "param" if check_flag(where, "trainable", trainable) else "buffer"
+        if name is None:
+            count = sum("/variable" in v.name for v in self._variables)
+            name = f"variable_{count}" if count else "variable"
+        outer = [layer for layer in _inside if layer is not self]
         variable = Variable(
-            f"{self.name}/{name}", shape, initializer, role, regularizer
+            "/".join([*_path([*outer, self]), check_name(where, name)]),
+            tuple(int(axis) for axis in axes),  # type: ignore[arg-type]
+            initializers.of_weight(initializer),
+            role,
+            regularizers.get(regularizer),
         )
         self._variables.append(variable)
         return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss of models that hold this layer, in `call`.
+
+        Args:
+            loss: a tensor; its elements are summed.
+
+        Raises:
+            RuntimeError: outside of `call`.
+        """
+        graph = Graph.current
+        if graph is None:
+            raise RuntimeError(
+                f"[{type(self).__name__}] add_loss is for call(), whose tensors it "
+                f"takes. Received: {loss!r}. Try it in call(self, x)."
+            )
+        for part in leaves(loss):
+            graph.add_loss(graph.as_tensor(part))
 
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
@@ -302,14 +480,27 @@ class Layer(Entrance):
 
     def _output_sample(self, sample: Any) -> tuple[int | None, ...]:
         """Shape of one output sample; sizes that depend on unknown ones are None."""
-        if None not in sample:
-            return self.output_sample_shape(sample)
-        shapes = [self.output_sample_shape(known(sample, t)) for t in trials(sample)]
+        infer: Any = self.output_sample_shape
+        if self.has_formula and is_own(type(self)):
+            infer = functools.partial(Layer.output_sample_shape, self)
+        if None not in leaves(sample):
+            return infer(sample)
+        shapes = [infer(known(sample, t)) for t in trials(sample)]
         return tuple(a if a == b else None for a, b in zip(*shapes, strict=True))
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The symbolic output for symbolic tensors, without a call in a model."""
+        self._build_for(args, kwargs)
+        return inferred(self.run, args, kwargs)
 
     @property
     def built(self) -> bool:
+        """Whether it has its weights."""
         return self.built_shape is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Keras's `build` ends with `self.built = True`; here the call of it knows."""
 
     @property
     def trainable(self) -> bool:
@@ -320,6 +511,8 @@ class Layer(Entrance):
     @entry
     def trainable(self, value: bool) -> None:
         self._trainable = check_flag(type(self).__name__, "trainable", value)
+        for part in self.parts:
+            part.trainable = self._trainable
 
     @property
     def dtype_policy(self) -> DTypePolicy:
@@ -337,21 +530,33 @@ class Layer(Entrance):
         return (None, *self._output_sample(self.built_shape))
 
     @property
+    def own_variables(self) -> list[Variable]:
+        """The variables without those of its parts, trainable ones first."""
+        return sorted(self._variables, key=lambda v: v.role != "param")
+
+    @property
     def variables(self) -> list[Variable]:
-        """All variables, including constants."""
-        return list(self._variables)
+        """All variables, including constants, and those of its parts."""
+        if not self.parts:
+            return self.own_variables
+        found = {id(v): v for v in self.own_variables}
+        for part in self.parts:
+            found.update((id(v), v) for v in part.variables)
+        return list(found.values())
 
     @property
     def weights(self) -> list[Variable]:
-        return [v for v in self._variables if v.role != "constant"]
+        return [v for v in self.variables if v.role != "constant"]
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if v.role == "param" and self.trainable]
+        found = {id(v): v for v, trainable in placements([self], True) if trainable}
+        return [v for v in found.values() if v.role == "param"]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if v.role != "param" or not self.trainable]
+        trainable = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trainable]
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
@@ -377,9 +582,34 @@ class Layer(Entrance):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
+        if self.activity_regularizer is not None:
+            penalty = regularizers.serialize(self.activity_regularizer)
+            config["activity_regularizer"] = penalty
         for name in self.arguments:
             config[name] = _plain(getattr(self, name))
+        if type(self).get_config is Layer.get_config and is_own(type(self)):
+            config.update(self._own_arguments(config))
         return config
+
+    def _own_arguments(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that a class without `get_config` was made with."""
+        args, kwargs = self._given
+        signature = inspect.signature(type(self).__init__)
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        own: dict[str, Any] = {}
+        for name, value in list(given.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD or name in known:
+                continue
+            if any(not _is_plain(leaf) for leaf in leaves(value)):
+                raise NotImplementedError(
+                    f"[{type(self).__name__}] the layer needs a get_config, because an "
+                    f"argument of it is no number or text. Received: {name}={value!r}. "
+                    "Try get_config() with the arguments that it was made with."
+                )
+            own[name] = _plain(value)
+        return own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -394,7 +624,12 @@ class Layer(Entrance):
 
     @entry
     def __call__(
-        self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
+        self,
+        x: Any = UNSAID,
+        *others: Any,
+        training: bool | None = UNSAID,
+        mask: None = None,
+        **named: Any,
     ) -> Any:
         """The layer's output for a batch x (B, ...), by the reference engine; or, for a
         symbolic tensor, the symbolic output.
@@ -402,7 +637,7 @@ class Layer(Entrance):
         Args:
             x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
                 layers of several inputs.
-            others: further inputs, for layers that take them.
+            others, named: further inputs and arguments, for layers that take them.
             mask: refused.
             training: whether the layer acts as in training; None is False. The default
                 is True for layers that move images, and False for the others.
@@ -412,6 +647,9 @@ class Layer(Entrance):
         """
         where = type(self).__name__
         refuse_overrides(where, self)
+        for name in named:
+            if not takes(self.call, name) or not self.has_formula:
+                raise unknown_argument(type(self).call, name, where)
         if (others and not self.has_formula) or mask is not None:
             raise TypeError(
                 f"[{where}] a layer is called with x alone and, by name, training; "
@@ -419,41 +657,66 @@ class Layer(Entrance):
                 f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
                 "Try layer(x, training=True)."
             )
-        args = (x, *others)
-        for leaf in leaves(args):
+        args = others if x is UNSAID else (x, *others)
+        if not args and not named:
+            raise TypeError(
+                f"[{where}] a layer is called with x. Received: no arguments. "
+                f"Try {where}(...)(x)."
+            )
+        for leaf in leaves((args, named)):
             if isinstance(leaf, KerasTensor):
-                return self._symbolic_call(args, training)
+                return self._recorded_call(args, named, training)
             if isinstance(leaf, Tensor):
-                self._build_for(args)
-                return self.run(*args)
+                self._build_for(args, named)
+                if training is not UNSAID:
+                    named["training"] = training
+                return self.run(*args, **named)
         refuse_layers(where, x)
         if training is UNSAID:
             training = self.training_by_default
         training = training is not None and check_flag(where, "training", training)
-        return self._eager_call(args, training)
+        return self._eager_call(args, named, training)
 
-    def _symbolic_call(self, args: tuple[Any, ...], training: Any) -> Any:
+    def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
         """The symbolic output, and a node of the user's graph."""
-        if not self.takes_several:
-            where, (x, *_) = type(self).__name__, args
-            if not isinstance(x, KerasTensor):
+        if not self.takes_several and not self._takes_any:
+            where, x = type(self).__name__, args[0] if args else None
+            if args and not isinstance(x, KerasTensor):
                 raise TypeError(
                     f"[{where}] the layer takes one tensor. Received: {x!r}. "
                     "Try Concatenate()([a, b]) first."
                 )
-        self._build_for(args)
-        kwargs = {} if training is UNSAID else {"training": training}
-        out = inferred(self.run, args, {})
+        self._build_for(args, named)
+        out = inferred(self.run, args, named)
+        kwargs = named if training is UNSAID else {**named, "training": training}
         Node(self, args, kwargs, out)
         return out
 
-    def _build_for(self, args: tuple[Any, ...]) -> None:
+    def _build_for(self, args: Any, named: Mapping[str, Any] | None = None) -> None:
         """Build the layer for these tensors, if it is not built."""
-        first = args[0]
-        if isinstance(first, (list, tuple)):
-            self._build([part.sample for part in leaves(first)])
-        elif isinstance(first, (Tensor, KerasTensor)):
-            self._build(first.sample)
+        first = args[0] if args else next(iter((named or {}).values()))
+        samples = _samples_in(first)
+        if samples is None:
+            return
+        if self.built or type(self).build is Layer.build:
+            self._build(samples)
+            return
+        parameters = inspect.signature(self.build).parameters
+        if len(parameters) < 2:
+            self._build(samples)
+            return
+        given = inspect.signature(self.call).bind_partial(*args, **(named or {}))
+        shapes = {
+            f"{name}_shape": replaced_shapes(_samples_in(value))
+            for name, value in given.arguments.items()
+            if _samples_in(value) is not None
+        }
+        self._build(samples, shapes)
+
+    @property
+    def _takes_any(self) -> bool:
+        """Whether it may be called with any structure of tensors: the formula says."""
+        return self.has_formula and is_own(type(self))
 
     takes_scalars = False
     """Whether a sample may be a single number, of shape ()."""
@@ -461,31 +724,53 @@ class Layer(Entrance):
     takes_several = False
     """Whether it is called with a list of inputs."""
 
-    def _eager_call(self, args: tuple[Any, ...], training: bool) -> Any:
+    def _eager_call(
+        self, args: tuple[Any, ...], named: dict[str, Any], training: bool
+    ) -> Any:
         """The output for arrays."""
         from kurve.engines import State
         from kurve.engines.reference import run_forward
         from kurve.engines.reference.layers import STATISTICS
 
-        where, (first, *others) = type(self).__name__, args
-        several = self.takes_several and isinstance(first, (list, tuple))
-        parts = [*first, *others] if several else [first, *others]
-        arrays = [as_numbers(where, "x", part, np.float32) for part in parts]
+        where = type(self).__name__
+        arrays: list[np.ndarray] = []
+
+        def held(value: Any) -> Any:
+            """An argument with the number of an array in the place of each."""
+            several = isinstance(value, (list, tuple, Mapping)) and (
+                self.takes_several or _holds_arrays(value, self)
+            )
+            if several:
+                return replaced(value, held)
+            if self.has_formula and (value is None or isinstance(value, (bool, str))):
+                return value
+            arrays.append(as_numbers(where, "x", value, np.float32))
+            return _Place(len(arrays) - 1)
+
+        args, named = tuple(map(held, args)), {k: held(v) for k, v in named.items()}
         for array in arrays:
             if array.ndim < 2 and not self.has_formula:
                 raise ValueError(
                     f"[{where}] x must have a batch axis and at least one "
                     f"more. Received: x.shape={array.shape}. Try x.reshape(-1, 1)."
                 )
+            if not array.ndim:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis. Received: a number. "
+                    "Try an array."
+                )
         samples = [a.shape[1:] for a in arrays]
         if not self.has_formula:
             samples = [check_shape(type(self), s) for s in samples]
-        self._build(samples[: len(first)] if several else samples[0])
         graph = Graph(samples)
-        tensors: Any = graph.inputs
-        if several:
-            tensors = [tensors[: len(first)], *tensors[len(first) :]]
-        out = self.run(*tensors, training=training)
+        tensors = graph.inputs
+
+        def tensor(leaf: Any) -> Any:
+            return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
+
+        args, named = replaced(args, tensor), replaced(named, tensor)
+        self._build_for(args, named)
+        out = self.run(*args, **named, training=training)
         plan = graph.finish(list(leaves(out)))
         state = State(
             gathered(plan.params, graph.params),
@@ -497,14 +782,14 @@ class Layer(Entrance):
         )
         self.drawn += training
         values, caches = run_forward(plan, state, arrays, training)
-        updates: dict[str, np.ndarray] = {}
+        updates: dict[int, np.ndarray] = {}
         for op, cache in zip(plan.ops, caches, strict=True):
             if training and op.kind in STATISTICS:
                 moved = STATISTICS[op.kind](op, cache, state)
-                updates |= {op.buffers[role].name: v for role, v in moved.items()}
-        for variable in graph.buffers:
-            if variable.name in updates:
-                variable.assign(updates[variable.name])
+                updates |= {op.buffers[role].offset: v for role, v in moved.items()}
+        for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
+            if spec.offset in updates:
+                variable.assign(updates[spec.offset])
         results = iter([values[head.value] for head in plan.heads])
         return replaced(out, lambda _: next(results))
 
@@ -535,11 +820,108 @@ class Layer(Entrance):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+_inside: list[Layer] = []
+"""The layers of one's own whose `build` or `call` is running: their names come before
+those of weights that are made there."""
+
+
+def _path(layers: Sequence[Layer]) -> list[str]:
+    """Names for the weights of the last of these layers, each a part of the one before:
+    the name of the first, then of attributes, which are the same in each copy."""
+    names = [layers[0].name]
+    for outer, part in itertools.pairwise(layers):
+        names.append(_attribute_of(part, outer) or part.name)
+    return names
+
+
+def _attribute_of(part: Layer, outer: Layer) -> str | None:
+    for name, value in vars(outer).items():
+        if isinstance(value, (Layer, list, tuple, Mapping)):
+            for place, leaf in enumerate(leaves(value)):
+                if leaf is part:
+                    name = name.lstrip("_")
+                    return name if value is part else f"{name}_{place}"
+    return None
+
+
+class _Place:
+    """Stands for the array of that number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _outer_build(build: Any) -> Any:
+    """A subclass's `build` as its users call it: it checks, and calls the one written,
+    unless the layer has its weights."""
+
+    @functools.wraps(build)
+    def outer(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self._building:
+            build(self, *args, **kwargs)
+            return
+        given = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        shapes = {k: v for k, v in list(given.items())[1:] if v is not None}
+        first = _sample_of(type(self), next(iter(shapes.values())))
+        several = len(inspect.signature(build).parameters) > 2
+        self._build(first, shapes if several else None)
+
+    return outer
+
+
+def _sample_of(cls: type, input_shape: Any) -> Any:
+    """The shape of one sample, or those of several inputs, without the batch axis."""
+    if isinstance(input_shape, Mapping):
+        return {k: _sample_of(cls, shape) for k, shape in input_shape.items()}
+    if input_shape and isinstance(input_shape[0], (tuple, list)):
+        return [_sample_of(cls, shape) for shape in input_shape]
+    return check_batch_shape(cls, input_shape)[1]
+
+
+def replaced_shapes(samples: Any) -> Any:
+    """Shapes of samples with the batch axis before them."""
+    if isinstance(samples, Mapping):
+        return {k: replaced_shapes(sample) for k, sample in samples.items()}
+    if isinstance(samples, list):
+        return [replaced_shapes(sample) for sample in samples]
+    return (None, *samples)
+
+
+def _samples_in(value: Any) -> Any:
+    """The shapes of the samples of tensors in their structure; None if it has none."""
+    if isinstance(value, (Tensor, KerasTensor)):
+        return value.sample
+    if isinstance(value, Mapping):
+        return {k: _samples_in(part) for k, part in value.items()}
+    if isinstance(value, (list, tuple)) and value:
+        parts = [_samples_in(part) for part in value]
+        return None if None in parts else parts
+    return None
+
+
+def _holds_arrays(value: Any, layer: Layer) -> bool:
+    """Whether a structure, given to a layer of one's own, is one of arrays."""
+    parts = list(leaves(value))
+    return (
+        (layer._takes_any or isinstance(value, Mapping))
+        and bool(parts)
+        and all(isinstance(part, np.ndarray) and part.ndim for part in parts)
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON, or `_plain`, can hold an argument."""
+    return value is None or isinstance(
+        value,
+        (bool, int, float, str, activations.Activation, initializers.Initializer, L1L2),
+    )
+
+
 def takes(call: Any, name: str) -> bool:
     """Whether a function has an argument of that name."""
     parameters = inspect.signature(call).parameters
-    return name in parameters or any(
-        p.kind is p.VAR_KEYWORD for p in parameters.values()
+    return name in parameters or (
+        name != "training" and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     )
 
 
@@ -552,6 +934,8 @@ def known(samples: Any, sizes: Sequence[int]) -> Any:
     """A shape, or several, with sizes in place of unknown ones."""
     if isinstance(samples, list):
         return [known(sample, sizes) for sample in samples]
+    if isinstance(samples, Mapping):
+        return {k: known(sample, sizes) for k, sample in samples.items()}
     spare = iter((*sizes, *sizes, *sizes))
     return tuple(next(spare) if s is None else s for s in samples)
 
@@ -613,13 +997,35 @@ def streams_of(layers: Sequence[Any]) -> dict[int, int]:
 
 def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
     """Give all variables a place in the flat vectors, layer after layer."""
+    for variable, flag in placements(layers, trainable):
+        graph.place(variable, flag)
+
+
+def placements(
+    layers: Iterable[Any], trainable: bool
+) -> Iterator[tuple[Variable, bool]]:
+    """The variables of layers, models and their parts, and whether they are trained."""
     for layer in layers:
         inner = getattr(layer, "_network", None)
         if inner is not None:
-            place_all(graph, inner.layers, trainable and inner.trainable)
+            yield from placements(inner.layers, trainable and inner.trainable)
             continue
-        for variable in layer.variables:
-            graph.place(variable, trainable and layer.trainable)
+        flag = trainable and layer.trainable
+        for variable in layer.own_variables:
+            yield variable, flag
+        yield from placements(layer.parts, flag)
+
+
+def flags_of(layers: Iterable[Any]) -> list[bool]:
+    """The `trainable` flags of layers, models and their parts."""
+    flags: list[bool] = []
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            flags += [inner.trainable, *flags_of(inner.layers)]
+        else:
+            flags += [layer.trainable, *flags_of(layer.parts)]
+    return flags
 
 
 def assign_all(

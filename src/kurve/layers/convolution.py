@@ -71,9 +71,9 @@ class Convolving(Sliding):
     def add_bias(self, filters: int) -> None:
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias",
                 (filters,),
                 self.bias_initializer,
+                name="bias",
                 regularizer=self.bias_regularizer,
             )
 
@@ -149,9 +149,9 @@ class _Conv(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, input_shape[-1] // self.groups, self.filters),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         self.add_bias(self.filters)

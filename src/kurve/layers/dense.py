@@ -89,16 +89,16 @@ class Dense(Layer):
 
     def make_variables(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
-            "kernel",
             (input_shape[-1], self.units),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias",
                 (self.units,),
                 self.bias_initializer,
+                name="bias",
                 regularizer=self.bias_regularizer,
             )
 

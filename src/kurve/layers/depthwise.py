@@ -66,9 +66,9 @@ class _DepthwiseConv(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         filters = self.output_sample_shape(input_shape)[-1]
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, input_shape[-1], self.depth_multiplier),
             self.depthwise_initializer,
+            name="kernel",
             regularizer=self.depthwise_regularizer,
         )
         self.add_bias(filters)
@@ -194,15 +194,15 @@ class _SeparableConv(Convolving):
         self.output_sample_shape(input_shape)
         channels, ones = input_shape[-1], (1,) * self.axes
         self.depthwise_kernel = self.add_weight(
-            "depthwise_kernel",
             (*self.kernel_size, channels, self.depth_multiplier),
             self.depthwise_initializer,
+            name="depthwise_kernel",
             regularizer=self.depthwise_regularizer,
         )
         self.pointwise_kernel = self.add_weight(
-            "pointwise_kernel",
             (*ones, channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer,
+            name="pointwise_kernel",
             regularizer=self.pointwise_regularizer,
         )
         self.add_bias(self.filters)

@@ -216,6 +216,22 @@ class SpatialDropout1D(_SpatialDropout):
         super().__init__(rate, data_format, seed, **common)
 
 
+class SpatialDropout3D(_SpatialDropout):
+    """`SpatialDropout2D` for volumes (B, D, H, W, C).
+
+    Args: as `SpatialDropout2D`.
+
+    Raises:
+        ValueError: as `SpatialDropout2D`.
+
+    Example:
+        >>> kurve.layers.SpatialDropout3D(0.5)(np.ones((2, 3, 4, 4, 1))).shape
+        (2, 3, 4, 4, 1)
+    """
+
+    axes = 3
+
+
 class SpatialDropout2D(_SpatialDropout):
     """`Dropout` of whole channels.
 

@@ -83,9 +83,9 @@ class _ConvTranspose(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, self.filters, input_shape[-1]),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         self.add_bias(self.filters)

@@ -196,6 +196,7 @@ class Model(Facade, Layer):
                 if isinstance(leaf, KerasTensor):
                     return self._symbolic_call((x,), {})
                 if isinstance(leaf, Tensor):
+                    self._build_like(x)
                     return self.run(x)
         return Trainer.__call__(self, x, training, **unknown)
 

@@ -16,6 +16,7 @@ from kurve.layers.base import (
     Variable,
     all_layers,
     check_shape,
+    flags_of,
     known,
     place_all,
     same_shape,
@@ -54,6 +55,8 @@ class Layout:
         self.plan: Plan | None = None
         self.shares_variables = False
         self._state: State | None = None
+        # Whether layers add terms to the loss.
+        self.penalized = False
         self._seed = seed
         self._program: Program | None = None
         # The `trainable` flags of the plan.
@@ -187,7 +190,8 @@ class Layout:
         """The plan for inputs of these shapes, and the graph it was made from.
 
         Args:
-            losses: of the outputs; the plan computes those that are formulas.
+            losses: of the outputs; the plan computes those that are formulas, and what
+                layers add to the loss.
         """
         targets: list[Shape] = []
         if any(isinstance(loss, Formula) for loss in losses):
@@ -202,7 +206,8 @@ class Layout:
         rows = []
         for loss, y, p in zip(losses, graph.targets, outputs, strict=bool(targets)):
             rows.append(loss.traced(y, p) if isinstance(loss, Formula) else None)
-        return graph.finish(outputs, rows), graph
+        self.penalized = bool(graph.losses)
+        return graph.finish(outputs, rows, penalized=bool(losses)), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""
@@ -385,8 +390,4 @@ class Layout:
             self._planned_flags = self._trainable_flags()
 
     def _trainable_flags(self) -> list[bool]:
-        flags = [self.trainable]
-        for layer in self.layers:
-            inner = getattr(layer, "_network", None)
-            flags += [layer.trainable] if inner is None else inner._trainable_flags()
-        return flags
+        return [self.trainable, *flags_of(self.layers)]

@@ -139,7 +139,8 @@ class Network(Layout):
     def with_losses(self, losses: Sequence[Loss | None]) -> Plan:
         """The plan, and what computes the losses of its outputs that are formulas."""
         assert self.plan is not None
-        if not any(isinstance(loss, Formula) for loss in losses):
+        by_ops = any(isinstance(loss, Formula) for loss in losses)
+        if not by_ops and not self.penalized:
             return self.plan
         plan, graph = self.lowered(self.plan.inputs, losses)
         if plan.buffers != self.plan.buffers:  # constants of formulas
@@ -188,7 +189,7 @@ class Network(Layout):
             for name, total in zip(names.losses, totals[start:], strict=False):
                 if name:
                     logs[name] = float(total / rows) if rows else float("nan")
-            start += len(plan.heads)
+        start = plan.metrics_start
         specs = plan.metrics
         for name, metric, spec in zip(names.metrics, self.metrics, specs, strict=True):
             logs[name] = metric.value(totals[start : start + spec.size])

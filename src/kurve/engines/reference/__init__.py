@@ -189,6 +189,12 @@ class ReferenceProgram:
             slope = head.weight * slope * rows_w[:, None] / len(rows)
             dy = slope.astype(prediction.dtype).reshape(prediction.shape)
             gradients[head.loss_value] = gradients.get(head.loss_value, 0.0) + dy
+        if self.plan.penalty is not None:
+            value = values[self.plan.penalty]
+            losses.append(float(np.mean(value, dtype=np.float64)))
+            loss += losses[-1]
+            dy = np.full_like(value, 1.0 / value.size)
+            gradients[self.plan.penalty] = gradients.get(self.plan.penalty, 0.0) + dy
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             if slot.l1:

@@ -97,7 +97,7 @@ class Model(Facade, Layer):
         return list(self._network.layers)
 
     @property
-    def built(self) -> bool:
+    def built(self) -> bool:  # type: ignore[override]
         return self._network.plan is not None
 
     @property

@@ -25,6 +25,22 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softsign": F.softsign,
     "softmax": lambda z: torch.softmax(z, -1),
     "sin": torch.sin,
+    "exponential": torch.exp,
+    "mish": F.mish,
+    "relu6": F.relu6,
+    "hard_sigmoid": lambda z: torch.clamp(z + 3.0, 0.0, 6.0) / 6.0,
+    "hard_silu": F.hardswish,
+    "hard_tanh": F.hardtanh,
+    "celu": F.celu,
+    "log_sigmoid": F.logsigmoid,
+    "hard_shrink": F.hardshrink,
+    "soft_shrink": F.softshrink,
+    "tanh_shrink": F.tanhshrink,
+    "squareplus": lambda z: (z + torch.sqrt(z * z + 4.0)) / 2.0,
+    "sparse_plus": lambda z: torch.where(
+        z <= -1.0, 0.0 * z, torch.where(z < 1.0, (z + 1.0) ** 2 / 4.0, z)
+    ),
+    "sparse_sigmoid": lambda z: torch.clamp((z + 1.0) / 2.0, 0.0, 1.0),
     "snake": lambda z: z + torch.sin(z) ** 2,
 }
 

@@ -171,8 +171,8 @@ class Resizing(_Sized):
             h, w = x.shape[1:3]
             rows = max(h, int(w * self.height / self.width))
             columns = max(w, int(h * self.width / self.height))
-            top, left = int((rows - h) / 2), int((columns - w) / 2)
-            sides = ((0, 0), (top, rows - h - top), (left, columns - w - left), (0, 0))
+            top, left = (rows - h) // 2, (columns - w) // 2
+            sides = ((0, 0), (top, top), (left, left), (0, 0))  # as Keras: no odd one
             x = ops.pad(x, sides, "constant", self.fill_value)
         return resized(x, self.height, self.width, self.interpolation)
 

@@ -66,8 +66,8 @@ class Formula(Loss):
             if str(error).startswith("["):
                 raise
             raise ValueError(
-                f"[{type(self).__name__}] the formula must fit the shapes of y_true and "
-                f"y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
+                f"[{type(self).__name__}] the formula must fit the shapes of y_true "
+                f"and y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
                 f"{self.attrs()}. Try axis=-1."
             ) from None
 
@@ -82,8 +82,10 @@ class Formula(Loss):
         from kurve.losses.base import weights_for
 
         values = np.asarray(self._rows(y_true, y_pred), np.float64)
-        if not values.ndim:
-            values = np.broadcast_to(values, (len(y_pred),))
+        if not values.ndim and sample_weight is not None:  # one value for the batch
+            where = type(self).__name__
+            rows = np.shape(y_pred)[: max(np.ndim(sample_weight), 1)]
+            return float(values * np.mean(weights_for(where, sample_weight, rows)))
         weights = weights_for(type(self).__name__, sample_weight, values.shape)
         return float(np.sum(weights * values) / values.size) if values.size else 0.0
 

@@ -23,6 +23,10 @@ struct Description {
   std::vector<VariableSpec> params, buffers;
   std::vector<Head> heads;
   const Spec* optimizer = nullptr;
+  // Of an optimizer that does more than its kind says: see Optimizer.
+  std::vector<UpdateSpec> updates{};
+  int slots = 0;
+  int64_t every = 1;
 };
 
 // kurve.engines.base.State and Batches, as pointers.

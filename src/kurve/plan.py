@@ -20,9 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
+
+if TYPE_CHECKING:
+    from kurve.ops.formula import Formula
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
@@ -33,7 +37,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """A variable: its position in a flat vector, and what the update needs to know."""
+    """A variable: its position in a flat vector, and what the update needs to know.
+
+    constraint: from the value after an update to the value that it is set to
+    """
 
     name: str
     shape: Shape
@@ -41,6 +48,7 @@ class VariableSpec:
     trainable: bool = True
     l1: float = 0.0
     l2: float = 0.0
+    constraint: Formula | None = None
 
     @property
     def size(self) -> int:
@@ -126,6 +134,48 @@ class Spec:
 
     kind: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A formula that changes a variable.
+
+    Its inputs are the value, the gradient and the variable's part of each of `slots`
+    (of which it may use the first elements only), then two numbers: the learning rate
+    and the number of the update, from 1. Its outputs are the new value and slots.
+    """
+
+    formula: Formula
+    slots: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the optimizer does with one variable.
+
+    decays: whether weight decay is part of it
+    rule:   a formula instead of the one that the optimizer's kind names
+    after:  a formula behind it: averages, constraints
+    """
+
+    decays: bool = True
+    rule: Rule | None = None
+    after: Rule | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerSpec(Spec):
+    """An optimizer that does more than its kind's formula.
+
+    updates: of each of the plan's params
+    slots:   number of all of them
+    every:   gradients are added up, in the last slot, for that many steps; then their
+             mean is applied
+    """
+
+    updates: tuple[Update, ...] = ()
+    slots: int = 0
+    every: int = 1
 
 
 @dataclass(frozen=True)

@@ -43,15 +43,11 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "bias_constraint": (None,),
     "depthwise_constraint": (None,),
     "dtype": (None, "float32"),
-    "ema_momentum": (0.99,),
-    "ema_overwrite_frequency": (None,),
     "from_sorted_ids": (False,),
     "gamma_constraint": (None,),
-    "gradient_accumulation_steps": (None,),
     "input_axes": (None,),
     "input_tensor": (None,),
     "kernel_constraint": (None,),
-    "loss_scale_factor": (None,),
     "lora_alpha": (None,),
     "lora_rank": (None,),
     "noise_shape": (None,),
@@ -72,7 +68,6 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "steps_per_execution": (1, None),
     "synchronized": (False,),
     "tensor": (None,),
-    "use_ema": (False,),
 }
 """Keras's arguments for features that Kurve does not have, with the values that have no
 effect in Keras either: these are accepted, so that calls written for Keras work."""

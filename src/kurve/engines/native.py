@@ -17,7 +17,7 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
-from kurve.plan import Head, Op, Plan, Spec, VariableSpec
+from kurve.plan import Head, Op, OptimizerSpec, Plan, Rule, Spec, VariableSpec
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -37,6 +37,7 @@ class NativeProgram:
             None
             if plan.optimizer is None
             else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+            *_updates(plan.optimizer),
         )
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
@@ -151,6 +152,24 @@ def _head(head: Head) -> _core.Head:
         for metric in head.metrics
     ]
     return _core.Head(head.value, list(head.shape), loss, metrics, head.weight)
+
+
+def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
+    """What an optimizer does with each variable, its slots, and steps an update."""
+    if not isinstance(optimizer, OptimizerSpec):
+        return [], 0, 1
+    from kurve.engines.formulas import lowered
+
+    def rule(given: Rule | None) -> _core.Rule | None:
+        if given is None:
+            return None
+        return _core.Rule(lowered(given.formula), list(given.slots))
+
+    updates = [
+        _core.Update(update.decays, rule(update.rule), rule(update.after))
+        for update in optimizer.updates
+    ]
+    return updates, optimizer.slots, optimizer.every
 
 
 def _tape(tape: Tape) -> _core.Tape:

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from kurve.optimizers.base import (
@@ -10,8 +11,8 @@ from kurve.optimizers.base import (
     ClippingArguments,
     Optimizer,
     OptimizerArguments,
+    Rate,
 )
-from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr
 
 
@@ -40,7 +41,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.01,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         **common: Unpack[OptimizerArguments],
@@ -50,7 +51,7 @@ class SGD(Optimizer):
         self._set(0.0, 1.0, momentum=momentum)
         self.nesterov: bool
         self._flag(nesterov=nesterov)
-        self.slot_starts = (0.0,) if self.momentum else ()
+        self.own_slots = {"momentum": 0.0} if self.momentum else {}
 
     def attrs(self) -> dict[str, Attr]:
         return {"momentum": self.momentum, "nesterov": self.nesterov}
@@ -79,10 +80,11 @@ class RMSprop(Optimizer):
     """
 
     kind = "rmsprop"
+    interleaved = 1
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
@@ -97,7 +99,10 @@ class RMSprop(Optimizer):
         self._set(0.0, LARGEST, epsilon=epsilon)
         self.centered: bool
         self._flag(centered=centered)
-        self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
+        names = ["velocity"]
+        names += ["momentum"] * (self.momentum > 0)
+        names += ["average_gradient"] * self.centered
+        self.own_slots = dict.fromkeys(names, 0.0)
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -131,7 +136,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
         **common: Unpack[OptimizerArguments],
@@ -145,7 +150,7 @@ class Adagrad(Optimizer):
             initial_accumulator_value=initial_accumulator_value,
             epsilon=epsilon,
         )
-        self.slot_starts = (self.initial_accumulator_value,)
+        self.own_slots = {"accumulator": self.initial_accumulator_value}
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -157,11 +162,11 @@ class Adagrad(Optimizer):
 class _Moments(Optimizer):
     """Optimizers that follow the mean of g and the size of g."""
 
-    slot_starts: tuple[float, ...] = (0.0, 0.0)
+    own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -206,10 +211,11 @@ class Adam(_Moments):
     """
 
     kind = "adam"
+    interleaved = 2
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -219,7 +225,8 @@ class Adam(_Moments):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self.amsgrad: bool
         self._flag(amsgrad=amsgrad)
-        self.slot_starts = (0.0,) * (2 + self.amsgrad)
+        if self.amsgrad:
+            self.own_slots = {**_Moments.own_slots, "velocity_hat": 0.0}
 
     def attrs(self) -> dict[str, Attr]:
         return {**super().attrs(), "amsgrad": self.amsgrad}
@@ -247,7 +254,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -315,3 +322,4 @@ class Adamax(_Moments):
     """
 
     kind = "adamax"
+    own_slots: Mapping[str, float] = {"momentum": 0.0, "norm": 0.0}

@@ -50,7 +50,8 @@ class Compilation:
             metric.spec(plan.output_shape, weighted)
             for metric, (_, weighted) in zip(resolved, self.metrics, strict=True)
         )
-        return plan.trained_with(self.loss.spec, specs, self.optimizer.spec)
+        optimizer = self.optimizer.spec_for(plan.params)
+        return plan.trained_with(self.loss.spec, specs, optimizer)
 
     def __getstate__(self) -> dict[str, Any]:
         """Kurve's engines are stored by name."""
@@ -256,6 +257,8 @@ class Network:
     def set_compilation(self, compilation: Compilation | None) -> None:
         """Use a compilation, but keep the optimizer's vectors."""
         self.compilation = compilation
+        if compilation is not None:
+            compilation.optimizer._network = weakref.ref(self)
         pairs = () if compilation is None else compilation.metrics
         self.metrics = [metric for metric, _ in pairs]
 

@@ -141,6 +141,11 @@ class Trainable:
         )
         if isinstance(loss, (list, tuple)) and len(loss) == 1:
             loss = loss[0]
+        if optimizer is None:
+            raise TypeError(
+                "[compile] an optimizer is needed. Received: optimizer=None. "
+                "Try compile(optimizer='adam', loss='mse')."
+            )
         new_optimizer, new_loss = optimizers.get(optimizer), losses.as_loss(loss)
         given = _metric_list("metrics", metrics, False)
         given += _metric_list("weighted_metrics", weighted_metrics, True)

@@ -25,7 +25,7 @@ from kurve.optimizers.values import (
     Iterations,
     LearningRate,
     SlotVariable,
-    variables_of,
+    slot_views,
 )
 from kurve.plan import Attr, Spec, VariableSpec
 
@@ -204,7 +204,8 @@ class Optimizer(Entrance):
     def slot_shapes(
         self, name: str, shape: tuple[int, ...]
     ) -> dict[str, tuple[int, ...] | None]:
-        """Of each of the formula's slots, for that variable; None where it has none."""
+        """Of each of the formula's slots, for that variable; None where it has none, ()
+        where Keras's files have a number instead."""
         return dict.fromkeys(self.own_slots, shape)
 
     def decay_of(self, name: str, shape: tuple[int, ...]) -> float | None:
@@ -316,28 +317,24 @@ class Optimizer(Entrance):
         network = self._owner()
         return None if network is None else network.state
 
-    def _updates(self) -> int:
-        """The number of updates done."""
-        state = self._state()
-        return state.step // (self.gradient_accumulation_steps or 1) if state else 0
-
     @property
     def iterations(self) -> Iterations:
         """The number of updates done in the model that it was compiled for."""
-        return Iterations(self, self._updates())
+        return Iterations(self, self.gradient_accumulation_steps or 1)
 
     @property
     def variables(self) -> list[Any]:
         """The number of steps, the learning rate (unless it is a schedule) and, once
         training has started, the vectors, in Keras's order."""
-        found: list[Any] = [self.iterations]
+        found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
         network, state = self._owner(), self._state()
         if state is None or len(state.slots) != len(self.slot_starts):
             return found
-        arrays = variables_of(self, network.plan.params, state.slots)
-        return found + [SlotVariable(name, view) for name, view in arrays]
+        arrays = slot_views(self, network.plan.params, state.slots)
+        numbers = [("variable", state.scalars[i, ...]) for i in range(len(state.scalars))]
+        return found + [SlotVariable(name, view) for name, view in arrays + numbers]
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles belong to no model yet."""

@@ -126,7 +126,7 @@ class Adafactor(Optimizer):
         self, name: str, shape: tuple[int, ...]
     ) -> dict[str, tuple[int, ...] | None]:
         if len(shape) < 2:
-            return {"r": None, "c": None, "velocity": shape}
+            return {"r": (), "c": (), "velocity": shape}  # Keras keeps a 0 of each
         return {"r": shape[:-1], "c": (*shape[:-2], shape[-1]), "velocity": shape}
 
     def formula(self, terms: Terms) -> Any:

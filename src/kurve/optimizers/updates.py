@@ -72,7 +72,7 @@ def _update(optimizer: Optimizer, spec: VariableSpec) -> Update:
 def _rule(optimizer: Optimizer, spec: VariableSpec, decays: bool) -> Rule:
     shape = spec.shape or (1,)
     shapes = optimizer.slot_shapes(spec.name, shape)
-    used = {name: k for k, name in enumerate(shapes) if shapes[name] is not None}
+    used = {name: k for k, name in enumerate(shapes) if shapes[name]}
     decay = optimizer.decay_of(spec.name, shape) if decays else None
 
     def formula(value: Symbol, gradient: Symbol, *more: Symbol) -> list[Any]:

@@ -104,13 +104,17 @@ class Iterations(_Live, int):
 
     name, dtype = "iteration", "int64"
 
-    def __new__(cls, optimizer: Optimizer, value: int) -> Iterations:
-        count = int.__new__(cls, value)
-        count._optimizer = optimizer
+    def __new__(cls, optimizer: Optimizer, every: int) -> Iterations:
+        state = optimizer._state()
+        count = int.__new__(cls, 0 if state is None else state.step // every)
+        count._optimizer, count._every = optimizer, every
         return count
 
+    _every: int  # steps an update
+
     def _now(self) -> int:
-        return self._optimizer._updates()
+        state = self._optimizer._state()
+        return 0 if state is None else int(state.step) // self._every
 
     def __index__(self) -> int:
         return self._now()
@@ -123,7 +127,7 @@ class Iterations(_Live, int):
                 "[optimizer] iterations can be set to a number of at least 0 once the "
                 f"model is built. Received: {value!r}. Try model.build first."
             )
-        state.step = count
+        state.step = count * self._every
 
 
 class SlotVariable:
@@ -168,10 +172,10 @@ class SlotVariable:
         return f"<SlotVariable {self.name}, shape={self.shape}>"
 
 
-def variables_of(
+def slot_views(
     optimizer: Optimizer, params: Sequence[Any], slots: np.ndarray
 ) -> list[tuple[str, np.ndarray]]:
-    """Name and view of each array of the optimizer, in Keras's order."""
+    """Name and view of each vector of the optimizer, in Keras's order."""
     names = optimizer.slot_names
     found = []
     for k, spec, shape in optimizer.places([p for p in params if p.trainable]):

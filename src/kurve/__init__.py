@@ -4,6 +4,7 @@ import typing as _typing
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
+from kurve import constraints as constraints
 from kurve import errors as errors
 from kurve import initializers as initializers
 from kurve import layers as layers
@@ -65,6 +66,7 @@ _NOW = (
     "Sequential",
     "activations",
     "callbacks",
+    "constraints",
     "errors",
     "get_engine",
     "get_threads",

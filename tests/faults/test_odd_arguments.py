@@ -166,7 +166,6 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
-        (lambda **a: layers.Dense(1, **a), "kernel_constraint"),
         (lambda **a: layers.Dense(1, **a), "activity_regularizer"),
         (lambda **a: layers.Dropout(0.5, **a), "noise_shape"),
         (lambda **a: layers.RandomFlip(**a), "seed"),
@@ -177,7 +176,6 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
         (lambda **a: losses.SparseCategoricalCrossentropy(**a), "ignore_class"),
         (lambda **a: metrics.MeanSquaredError(**a), "dtype"),
         (lambda **a: metrics.R2Score(**a), "class_aggregation"),
-        (lambda **a: optimizers.Adam(**a), "use_ema"),
     ],
 )
 def test_what_is_not_there_is_named(make: Callable[..., Any], argument: str) -> None:

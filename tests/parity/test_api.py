@@ -15,13 +15,6 @@ from twins import keras
 import kurve
 
 LAYER = ["activity_regularizer", "dtype", "autocast"]
-OPTIMIZER = [
-    "use_ema",
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "loss_scale_factor",
-    "gradient_accumulation_steps",
-]
 
 KURVE_ONLY = {
     "layers": ["FourierFeatures"],
@@ -43,8 +36,6 @@ def shared(path: str) -> list[str]:
 LACKING: dict[str, list[str]] = {
     "layers.Dense": [
         *LAYER,
-        "kernel_constraint",
-        "bias_constraint",
         "lora_rank",
         "lora_alpha",
         "quantization_config",
@@ -61,11 +52,12 @@ LACKING: dict[str, list[str]] = {
         "tensor",
         "optional",
     ],
-    **{f"optimizers.{name}": OPTIMIZER for name in shared("optimizers")},
+    **{f"optimizers.{name}": [] for name in shared("optimizers")},
     **{f"optimizers.schedules.{name}": [] for name in shared("optimizers.schedules")},
     **{f"losses.{name}": [] for name in shared("losses")},
     **{f"metrics.{name}": [] for name in kurve.metrics.CLASSES},
     **{f"initializers.{name}": [] for name in shared("initializers")},
+    **{f"constraints.{name}": [] for name in shared("constraints")},
     **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
     "callbacks.Callback": [],
     "callbacks.History": [],

@@ -29,6 +29,7 @@ FLOORS = (
         "activations",
         "initializers",
         "regularizers",
+        "constraints",
         "callbacks",
         "data",
         "utils",

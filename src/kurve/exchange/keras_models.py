@@ -126,7 +126,7 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
     if cls in KURVE_LAYERS or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
-    known = parts.arguments_of(layer_class)
+    known = parts.arguments_of(layer_class) | {*layer_class.constrained.values()}
     parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
     for key, value in arguments.items():
         arguments[key] = _argument_from(key, value, f"{what}: {key}")
@@ -143,6 +143,8 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.initializer_from(value, what)
     if key.endswith("_regularizer"):
         return parts.regularizer_from(value, what)
+    if key.endswith("_constraint"):
+        return parts.constraint_from(value, what)
     value = parts.unwrapped(value)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
@@ -345,6 +347,8 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
         return parts.initializer_entry(value, what)
     if key.endswith("_regularizer"):
         return parts.regularizer_entry(value)
+    if key.endswith("_constraint"):
+        return parts.constraint_entry(value, what)
     return config[key]
 
 

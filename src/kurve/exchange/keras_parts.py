@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve import activations, initializers, regularizers
+from kurve import activations, constraints, initializers, regularizers
 from kurve.exchange.keras_names import (
     ACTIVATION_DEFAULTS,
     ACTIVATION_LAYERS,
@@ -251,6 +251,36 @@ def regularizer_entry(
         return None
     name = type(regularizer).__name__
     return entry("keras.regularizers", name, regularizer.get_config())
+
+
+# -------------------------------------------------------------------- constraints
+
+
+def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
+    """Kurve's constraint for a name or an object of Keras."""
+    if value is None or isinstance(value, str):
+        return constraints.get(value)
+    name, config = opened(value, what)
+    if name not in constraints.CLASSES:
+        raise ValueError(f"{what} is {name}, which Kurve does not have")
+    axis = unwrapped(config.pop("axis", 0))
+    cls = constraints.CLASSES[name]
+    drop_defaults(config, what, {}, arguments_of(cls))
+    numbers = {key: number(config, key, 0.0, what) for key in config}
+    takes_axis = "axis" in arguments_of(cls)
+    return cls(**numbers, **({"axis": axis} if takes_axis else {}))
+
+
+def constraint_entry(
+    constraint: constraints.Constraint | None, what: str
+) -> dict[str, Any] | None:
+    """The configuration of a constraint, for Keras."""
+    if constraint is None:
+        return None
+    name = type(constraint).__name__
+    if constraints.CLASSES.get(name) is not type(constraint):
+        raise ValueError(f"{what} has the constraint {name}")
+    return entry("keras.constraints", name, constraint.get_config())
 
 
 def _short(value: Any) -> str:

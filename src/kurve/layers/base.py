@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 
-from kurve import activations, initializers, regularizers
+from kurve import activations, constraints, initializers, regularizers
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
@@ -69,9 +70,11 @@ class Variable:
         initializer: initializers.Initializer,
         role: str = "param",
         regularizer: L1L2 | None = None,
+        constraint: constraints.Constraint | None = None,
     ) -> None:
         self.name, self.shape, self.role = name, shape, role
         self.initializer, self.regularizer = initializer, regularizer
+        self.constraint = constraint
         self._views: list[np.ndarray] = []
 
     def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
@@ -187,6 +190,9 @@ class Layer(Entrance):
     arguments: tuple[str, ...] = ()
     """Attributes for `get_config`, by their names in `__init__`."""
 
+    constrained: Mapping[str, str] = MappingProxyType({})
+    """Which argument is the constraint of a variable: {"bias": "bias_constraint"}."""
+
     unused = tuple(UnusedArguments.__annotations__)
     """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
@@ -200,6 +206,8 @@ class Layer(Entrance):
         input_shape: Sequence[int] | int | None = None,
         **unknown: Any,
     ) -> None:
+        for argument in self.constrained.values():
+            setattr(self, argument, constraints.get(unknown.pop(argument, None)))
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
@@ -294,8 +302,9 @@ class Layer(Entrance):
     ) -> Variable:
         """Declare a variable."""
         check_size(type(self), name, shape)
+        constraint = getattr(self, self.constrained.get(name, ""), None)
         variable = Variable(
-            f"{self.name}/{name}", shape, initializer, role, regularizer
+            f"{self.name}/{name}", shape, initializer, role, regularizer, constraint
         )
         self._variables.append(variable)
         return variable
@@ -372,7 +381,7 @@ class Layer(Entrance):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
-        for name in self.arguments:
+        for name in (*self.arguments, *self.constrained.values()):
             config[name] = _plain(getattr(self, name))
         return config
 
@@ -382,8 +391,10 @@ class Layer(Entrance):
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
-                penalty = name.endswith("_regularizer")
-                kind = regularizers if penalty else initializers
+                kind: Any = initializers
+                if name.endswith(("_regularizer", "_constraint")):
+                    penalty = name.endswith("_regularizer")
+                    kind = regularizers if penalty else constraints
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
@@ -482,7 +493,7 @@ def lower(
         for variable in layer.variables:
             is_param = variable.role == "param"
             placed = vectors[is_param]
-            penalty = variable.regularizer or L1L2()
+            penalty, rule = variable.regularizer or L1L2(), variable.constraint
             slot = VariableSpec(
                 variable.name,
                 variable.shape,
@@ -490,6 +501,7 @@ def lower(
                 trainable and layer.trainable,
                 penalty.l1,
                 penalty.l2,
+                None if rule is None else constraints.formula(rule, variable.shape),
             )
             placed.append(slot)
             variables[is_param].append(variable)
@@ -582,6 +594,8 @@ def _plain(value: Any) -> Any:
         return initializers.serialize(value)
     if isinstance(value, L1L2):
         return regularizers.serialize(value)
+    if isinstance(value, constraints.Constraint):
+        return constraints.serialize(value)
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 

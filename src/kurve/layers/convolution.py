@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from kurve import activations, initializers, regularizers
+from kurve.constraints import Constraint
 from kurve.core.arguments import check_flag
 from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
@@ -16,10 +17,13 @@ from kurve.plan import Op, Shape, VariableSpec
 class ConvolutionArguments(LayerArguments, total=False):
     """Keras's arguments of convolutions."""
 
-    kernel_constraint: None
-    bias_constraint: None
-    depthwise_constraint: None
-    pointwise_constraint: None
+    bias_constraint: str | Constraint | None
+
+
+class KernelArguments(ConvolutionArguments, total=False):
+    """Keras's arguments of layers with one kernel."""
+
+    kernel_constraint: str | Constraint | None
 
 
 class Convolving(Sliding):
@@ -106,6 +110,10 @@ class _Conv(Convolving):
         "kernel_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     def __init__(
         self,
@@ -122,7 +130,7 @@ class _Conv(Convolving):
         bias_initializer: str | initializers.Initializer = "zeros",
         kernel_regularizer: str | regularizers.L1L2 | None = None,
         bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Unpack[ConvolutionArguments],
+        **common: Unpack[KernelArguments],
     ) -> None:
         super().__init__(
             kernel_size,
@@ -224,7 +232,7 @@ class Conv2D(_Conv):
         groups: the channels are divided into this many groups, each with its own
             kernels.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
-            bias_regularizer: see `Dense`.
+            bias_regularizer, kernel_constraint, bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Unpack
 
 from kurve import activations, initializers, regularizers
+from kurve.constraints import Constraint
 from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
@@ -14,8 +15,8 @@ from kurve.plan import Op, Shape, VariableSpec
 class DenseArguments(LayerArguments, total=False):
     """Keras's arguments of `Dense`."""
 
-    kernel_constraint: None
-    bias_constraint: None
+    kernel_constraint: str | Constraint | None
+    bias_constraint: str | Constraint | None
     lora_rank: None
     lora_alpha: None
     quantization_config: None
@@ -35,6 +36,7 @@ class Dense(Layer):
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -57,6 +59,11 @@ class Dense(Layer):
         "kernel_regularizer",
         "bias_regularizer",
     )
+
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     activation = activations.Chosen()
 

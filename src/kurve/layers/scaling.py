@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from kurve import initializers, regularizers
+from kurve.constraints import Constraint
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, LayerArguments, Variable
@@ -18,12 +19,17 @@ from kurve.plan import Attr, Op, Shape, VariableSpec
 class StandardizingArguments(LayerArguments, total=False):
     """Keras's arguments of both layers."""
 
-    beta_constraint: None
-    gamma_constraint: None
+    beta_constraint: str | Constraint | None
+    gamma_constraint: str | Constraint | None
 
 
 class _Standardizing(Layer):
     """Shared by the two: y = gamma * standardized x + beta."""
+
+    constrained: Mapping[str, str] = {
+        "gamma": "gamma_constraint",
+        "beta": "beta_constraint",
+    }
 
     def __init__(
         self,
@@ -116,8 +122,8 @@ class BatchNormalization(_Standardizing):
         epsilon: added to the variance, at least 0.
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer, moving_mean_initializer,
-            moving_variance_initializer, beta_regularizer, gamma_regularizer: name or
-            object.
+            moving_variance_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint: name or object.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -244,7 +250,8 @@ class LayerNormalization(_Standardizing):
     Args:
         axis: -1, or trailing axes such as (-2, -1): those standardized together.
         epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer: see `BatchNormalization`.
+            gamma_regularizer, beta_constraint, gamma_constraint: see
+            `BatchNormalization`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

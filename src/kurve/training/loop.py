@@ -119,6 +119,7 @@ class TrainingLoop:
             if self.model.stop_training:
                 break
         checkpointer.end(progress)
+        self.model._network.use_average()
         hooks.call("on_train_end", logs)
         checkpointer.finish()
 
@@ -155,9 +156,12 @@ class TrainingLoop:
         hooks, progress = self.hooks, self.progress
         assert model.optimizer is not None
         totals = progress.totals
-        batches.learning_rates = model.optimizer.learning_rates(
-            state.step - progress.done, batches.steps
-        )
+        batches.learning_rates = np.empty(batches.steps, np.float32)
+        step_by_step = "train" in hooks.per_batch
+        if not step_by_step:
+            batches.learning_rates[progress.done :] = model.optimizer.learning_rates(
+                state.step, batches.steps - progress.done
+            )
         before, start = progress.done, time.perf_counter()
         while (
             progress.done < batches.steps
@@ -166,11 +170,11 @@ class TrainingLoop:
         ):
             done = progress.done
             left = batches.steps - done
-            if "train" in hooks.per_batch:
+            if step_by_step:
                 left = 1
                 hooks.call("on_train_batch_begin", done, {})
                 batches.learning_rates[done:] = model.optimizer.learning_rates(
-                    state.step, batches.steps - done
+                    state.step, 1
                 )
             elif bar.wants_updates:
                 pace = (done - before) / max(time.perf_counter() - start, 1e-9)
@@ -185,7 +189,7 @@ class TrainingLoop:
                 model.stop_training = progress.non_finite = True
                 break
             progress.done += count
-            if "train" in hooks.per_batch:
+            if step_by_step:
                 hooks.call("on_train_batch_end", done, model._network.logs(totals))
             if bar.wants_updates:
                 bar.update(progress.done, model._network.logs(totals))

@@ -330,6 +330,19 @@ class Network:
             state.scalars = np.asarray(optimizer.scalar_starts, np.float64)
         return state
 
+    def use_average(self) -> None:
+        """Set the trained weights to their moving average, if the optimizer keeps
+        one."""
+        optimizer = None if self.compilation is None else self.compilation.optimizer
+        if optimizer is None or self.state is None or self.plan is None:
+            return
+        if optimizer.use_ema and self.state.step:
+            average = self.state.slots[optimizer.slot_names.index("average")]
+            for spec in self.plan.params:
+                if spec.trainable:
+                    part = slice(spec.offset, spec.end)
+                    self.state.params[part] = average[part]
+
     def check_trainable(self, where: str) -> None:
         """Refuse to train if a `trainable` has changed since training started."""
         if self._trained_flags not in (None, self._trainable_flags()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,8 +69,11 @@ class Trainable:
         state, plan = self._network.state, self._network.plan
         if state is None or plan is None or not state.step:
             return 0
-        trained = sum(spec.size for spec in plan.params if spec.trainable)
-        return len(state.slots) * trained + len(state.scalars) + 2
+        assert self.optimizer is not None
+        trained = [spec for spec in plan.params if spec.trainable]
+        places = self.optimizer.places(trained) if len(state.slots) else []
+        vectors = sum(math.prod(shape) for _, _, shape in places)
+        return vectors + len(state.scalars) + 2
 
     @property
     def compiled(self) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from kurve.engines import Batches
 from kurve.engines.base import NUMERICS
-from kurve.plan import Plan
+from kurve.plan import OptimizerSpec, Plan, Spec
 
 
 def identity(
@@ -110,8 +110,18 @@ def _described(plan: Plan) -> dict[str, Any]:
         ],
         "loss": plan.loss and asdict(plan.loss),
         "metrics": [asdict(metric) for metric in plan.metrics],
-        "optimizer": plan.optimizer and asdict(plan.optimizer),
+        "optimizer": plan.optimizer and _optimizer(plan.optimizer),
     }
+
+
+def _optimizer(spec: Spec) -> dict[str, Any]:
+    """Kind and numbers of an optimizer, and the formulas that it adds to them."""
+    found: dict[str, Any] = {"kind": spec.kind, "attrs": dict(spec.attrs)}
+    if isinstance(spec, OptimizerSpec):
+        found |= {"slots": spec.slots, "every": spec.every}
+        text = repr(spec.updates).encode()
+        found["formulas"] = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    return found
 
 
 def _hash(array: np.ndarray) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from kurve.core.arguments import MOST
 from kurve.optimizers.base import LARGEST, Optimizer, OptimizerArguments, Rate
-from kurve.optimizers.updates import Terms
 from kurve.plan import Attr
+
+if TYPE_CHECKING:
+    from kurve.optimizers.updates import Terms
 
 
 class Adadelta(Optimizer):

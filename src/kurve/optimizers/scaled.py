@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from kurve.optimizers.base import (
     Rate,
 )
 from kurve.optimizers.classes import _Moments
-from kurve.optimizers.updates import Terms
 from kurve.plan import Attr
+
+if TYPE_CHECKING:
+    from kurve.optimizers.updates import Terms
 
 
 class Lamb(_Moments):

@@ -24,10 +24,12 @@ class SGD(Optimizer):
     Source: Robbins & Monro 1951, Polyak 1964, Nesterov 1983.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         momentum: in [0, 1].
         nesterov: whether to use Nesterov's form of it.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -64,12 +66,14 @@ class RMSprop(Optimizer):
     Source: Tieleman & Hinton 2012; Graves 2013.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         rho: decay of the moving means, in [0, 1].
         momentum: in [0, 1]; 0 is none.
         epsilon: at least 0.
         centered: whether v is the variance of g.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -119,10 +123,12 @@ class Adagrad(Optimizer):
     Source: Duchi et al. 2011.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         initial_accumulator_value: a before the first step, at least 0.
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -196,11 +202,13 @@ class Adam(_Moments):
     Source: Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
         amsgrad: whether the largest v so far is used.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -238,11 +246,13 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter 2019.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
         amsgrad: see `Adam`.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -284,10 +294,12 @@ class Nadam(_Moments):
     Source: Dozat 2016.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -308,10 +320,12 @@ class Adamax(_Moments):
     Source: Kingma & Ba 2015, section 7.1.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.

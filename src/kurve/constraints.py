@@ -25,8 +25,8 @@ class Constraint(Entrance):
     """Base class, and the constraint that changes nothing.
 
     One of your own computes the new weights in `__call__`, with operators and NumPy's
-    elementwise functions, sums and means. It is called once, when a model is built, with
-    a symbol in place of the weights, so it must be a formula: `numpy.where`, not `if`.
+    elementwise functions, sums and means. It is called when a model is built, with a
+    symbol in place of the weights, so it must be a formula: `numpy.where`, not `if`.
 
     Example:
         >>> class Halved(kurve.constraints.Constraint):

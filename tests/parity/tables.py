@@ -100,7 +100,7 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Ftrl penalties": (
         "Ftrl",
         {
-            "learning_rate": 0.5,
+            "learning_rate": 0.2,
             "learning_rate_power": -0.3,
             "l1_regularization_strength": 0.01,
             "l2_regularization_strength": 0.02,

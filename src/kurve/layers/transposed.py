@@ -7,7 +7,7 @@ from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
-from kurve.layers.convolution import KernelArguments, Convolving
+from kurve.layers.convolution import Convolving, KernelArguments
 from kurve.layers.windows import Sizes, Window, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 

@@ -147,7 +147,9 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         """The result of one more step."""
         given = [_register(self._steps, self._inputs, a) for a in arguments]
         registers = tuple(x.register for x in given)
-        return _add(self._steps, self._inputs, Step(name, registers, shape, 0.0, options))
+        return _add(
+            self._steps, self._inputs, Step(name, registers, shape, 0.0, options)
+        )
 
     def op(self, name: str, *arguments: Any) -> Symbol:
         """An elementwise operation of `RULES`."""
@@ -193,7 +195,9 @@ class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
         if ufunc is np.matmul and method == "__call__" and not more:
             return _matmul(*inputs)
         if name is None or method != "__call__" or more:
-            raise TypeError(f"[formula] numpy.{ufunc.__name__} is not one of a formula.")
+            raise TypeError(
+                f"[formula] numpy.{ufunc.__name__} is not one of a formula."
+            )
         return self.op(name, *inputs)
 
     def __array_function__(
@@ -238,7 +242,9 @@ def _matmul(a: Any, b: Any) -> Symbol:
     parts = [x.x if isinstance(x, _Transposed) else x for x in (a, b)]
     if not all(isinstance(x, Symbol) and x.ndim == 2 for x in parts):
         raise TypeError("[formula] a product must be of two matrices.")
-    left, right = (x.shape[::-1] if t else x.shape for x, t in zip(parts, flags))
+    left, right = (
+        x.shape[::-1] if t else x.shape for x, t in zip(parts, flags, strict=True)
+    )
     if left[1] != right[0]:
         raise TypeError(f"[formula] {left} and {right} cannot be multiplied.")
     symbol: Symbol = parts[0]

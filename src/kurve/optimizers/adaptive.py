@@ -1,4 +1,4 @@
-"""Optimizers whose formulas are elementwise: Adadelta, Ftrl, Lion, ScheduleFreeAdamW."""
+"""Optimizers with elementwise formulas: Adadelta, Ftrl, Lion, ScheduleFreeAdamW."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Adadelta(Optimizer):
 
 
 class Ftrl(Optimizer):
-    """"Follow the regularized leader": each weight is the minimum of all linear losses
+    """ "Follow the regularized leader": each weight is the minimum of all linear losses
     so far, with penalties.
 
     With n the sum of g^2 from `initial_accumulator_value` on and s = n^-power:

@@ -333,7 +333,9 @@ class Optimizer(Entrance):
         if state is None or len(state.slots) != len(self.slot_starts):
             return found
         arrays = slot_views(self, network.plan.params, state.slots)
-        numbers = [("variable", state.scalars[i, ...]) for i in range(len(state.scalars))]
+        numbers = [
+            ("variable", state.scalars[i, ...]) for i in range(len(state.scalars))
+        ]
         return found + [SlotVariable(name, view) for name, view in arrays + numbers]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -116,9 +116,6 @@ class Iterations(_Live, int):
         state = self._optimizer._state()
         return 0 if state is None else int(state.step) // self._every
 
-    def __index__(self) -> int:
-        return self._now()
-
     def assign(self, value: Any) -> None:
         state = self._optimizer._state()
         count = int(as_numbers("assign", "value", value))

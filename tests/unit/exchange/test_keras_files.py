@@ -430,9 +430,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         "computes in 'mixed_float16'",
     ),
     "constraint": (
-        config_of(
-            dense_entry(kernel_constraint={"class_name": "Evil", "config": {}})
-        ),
+        config_of(dense_entry(kernel_constraint={"class_name": "Evil", "config": {}})),
         "kernel_constraint is Evil, which Kurve does not have",
     ),
     "argument": (
@@ -739,7 +737,9 @@ def test_weights_beside_a_layer_that_kurve_does_not_have(tmp_path: Path) -> None
     constraint = {"class_name": "Evil", "config": {}}
     config = config_of(dense_entry(kernel_constraint=constraint))
     path = keras_file(tmp_path / "m.keras", config)
-    with pytest.raises(ModelFileError, match=r"kernel_constraint is Evil.*load_weights"):
+    with pytest.raises(
+        ModelFileError, match=r"kernel_constraint is Evil.*load_weights"
+    ):
         models.load_model(path)
     model = Sequential([Input((3,)), Dense(1)])
     model.load_weights(path)

@@ -170,7 +170,7 @@ CLASSES: dict[str, type[Constraint]] = {
     cls.__name__: cls for cls in [MaxNorm, NonNeg, UnitNorm, MinMaxNorm, Constraint]
 }
 
-_TABLE: dict[str, Callable[[], Constraint]] = CLASSES | {
+_TABLE: Mapping[str, Callable[[], Constraint]] = CLASSES | {
     "max_norm": MaxNorm,
     "non_neg": NonNeg,
     "unit_norm": UnitNorm,

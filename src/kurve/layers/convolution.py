@@ -42,7 +42,7 @@ class Convolving(Sliding):
         use_bias: bool,
         bias_initializer: str | initializers.Initializer,
         bias_regularizer: str | regularizers.L1L2 | None,
-        **common: Unpack[ConvolutionArguments],
+        **common: Any,
     ) -> None:
         super().__init__(
             ("kernel_size", kernel_size),

@@ -30,17 +30,17 @@ class Terms:
     def __init__(
         self,
         spec: VariableSpec,
-        value: Symbol,
-        gradient: Symbol,
+        value: Any,
+        gradient: Any,
         slots: dict[str, Any],
-        rate: Symbol,
-        step: Symbol,
+        rate: Any,
+        step: Any,
         decay: float | None,
     ) -> None:
-        self.name, self.shape = spec.name, value.shape
+        self.name, self.shape = spec.name, spec.shape or (1,)
         self.undecayed, self.gradient = value, gradient
         self.slots, self.rate, self.step = slots, rate, step
-        self.value: Any = value - value * decay * rate if decay else value
+        self.value = value - value * decay * rate if decay else value
 
 
 def spec_of(optimizer: Optimizer, params: Sequence[VariableSpec]) -> OptimizerSpec:

@@ -1,5 +1,5 @@
-// A tape of the plan with a place for every register, and how arrays are spread over its
-// elements.
+// A tape of the plan with a place for every register, and how arrays are spread over
+// its elements.
 #pragma once
 
 #include <algorithm>

@@ -5,16 +5,16 @@
 
 namespace kurve {
 
-// Registers are the inputs, then the results of the steps. Of shape () they are numbers,
-// float64; else arrays.
+// Registers are the inputs, then the results of the steps. Of shape () they are
+// numbers, float64; else arrays.
 struct FormulaSpec {
   struct Step {
     enum Kind { number, tape, sum, matmul, reshape } kind;
     std::vector<int> arguments;
-    std::string name{};   // number: the operation, or "constant" with `value`
+    std::string name{};  // number: the operation, or "constant" with `value`
     double value = 0;
-    TapeSpec code{};      // tape: its results are as many registers
-    Shape shape{};        // of each result
+    TapeSpec code{};             // tape: its results are as many registers
+    Shape shape{};               // of each result
     std::vector<int> options{};  // sum: the axes; matmul: which sides are transposed
   };
   std::vector<Shape> inputs;
@@ -48,9 +48,9 @@ class Formula {
   const Shape& shape(int r) const { return shapes_[size_t(r)]; }
 
   FormulaSpec spec_;
-  std::vector<Shape> shapes_;          // of each register
-  std::vector<int64_t> places_;        // of each, in scratch; -1: it needs none
-  std::vector<CompiledTape> tapes_;    // of each step that has one
+  std::vector<Shape> shapes_;        // of each register
+  std::vector<int64_t> places_;      // of each, in scratch; -1: it needs none
+  std::vector<CompiledTape> tapes_;  // of each step that has one
   std::vector<std::vector<Operand>> operands_;  // of those, without data
   int64_t scratch_ = 0, work_ = 0;
 };

@@ -32,6 +32,8 @@ struct Scratch {
   double* rows;
 };
 
+class Formula;
+
 class Objective {
  public:
   Objective(const Shape& output_shape, const Spec* loss,
@@ -88,7 +90,10 @@ class Objective {
     int variable;
     int64_t offset, size;
     float l1, l2;
+    std::shared_ptr<const Formula> formula;  // null: none
   };
+  double penalty_by_formula(const Kernels&, const Penalty&, const float* w,
+                            float* gradient) const;
   std::vector<Penalty> penalties_;
 };
 

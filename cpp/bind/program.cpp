@@ -243,7 +243,13 @@ void register_program(nb::module_& m) {
   nb::class_<VariableSpec>(m, "VariableSpec")
       .def(nb::init<std::string, Shape, int64_t, bool, double, double>(),
            nb::arg("name"), nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"),
-           nb::arg("l1"), nb::arg("l2"));
+           nb::arg("l1"), nb::arg("l2"))
+      .def(
+          "set_penalty",
+          [](VariableSpec& v, const FormulaSpec& formula) {
+            v.penalty = std::make_shared<const FormulaSpec>(formula);
+          },
+          nb::arg("formula"), "A formula from the value to its gradient and a number.");
   nb::class_<TapeSpec>(m, "Tape").def(
       nb::init<int, std::vector<std::tuple<std::string, std::vector<int>, double>>,
                std::vector<int>>(),
@@ -314,8 +320,13 @@ void register_program(nb::module_& m) {
           "matmul",
           [](FormulaSpec& f, std::vector<int> of, std::vector<int> transposed,
              Shape shape) {
-            f.steps.push_back({Step::matmul, std::move(of), "", 0, {},
-                               std::move(shape), std::move(transposed)});
+            f.steps.push_back({Step::matmul,
+                               std::move(of),
+                               "",
+                               0,
+                               {},
+                               std::move(shape),
+                               std::move(transposed)});
           },
           nb::arg("of"), nb::arg("transposed"), nb::arg("shape"))
       .def(

@@ -22,6 +22,9 @@ def available_isas() -> list[str]:
 class VariableSpec:
     def __init__(self, name: str, shape: Sequence[int], offset: int, trainable: bool, l1: float, l2: float) -> None: ...
 
+    def set_penalty(self, formula: Formula) -> None:
+        """A formula from the value to its gradient and a number."""
+
 class Tape:
     def __init__(self, inputs: int, code: Sequence[tuple[str, Sequence[int], float]], outputs: Sequence[int]) -> None: ...
 

@@ -39,6 +39,7 @@ Shape = tuple[int, ...]
 class VariableSpec:
     """A variable: its position in a flat vector, and what the update needs to know.
 
+    penalty: from the value to its gradient and the penalty, an array (1,)
     constraint: from the value after an update to the value that it is set to
     """
 
@@ -49,6 +50,7 @@ class VariableSpec:
     l1: float = 0.0
     l2: float = 0.0
     constraint: Formula | None = None
+    penalty: Formula | None = None
 
     @property
     def size(self) -> int:

@@ -229,6 +229,8 @@ _sgd = call("optimizers.SGD", learning_rate=0.05, momentum=0.5)
 _l1 = call("regularizers.L1", l1=0.003)
 _l2 = call("regularizers.L2", l2=0.01)
 _l1_l2 = call("regularizers.L1L2", l1=0.002, l2=0.01)
+_rows = call("regularizers.OrthogonalRegularizer", factor=0.3)
+_columns = call("regularizers.OrthogonalRegularizer", factor=0.2, mode="columns")
 _scaled = call("layers.Normalization", mean=[0.25, -0.5, 0], variance=[0.5, 2, 1])
 _max_norm = call("constraints.MaxNorm", max_value=0.9, axis=1)
 _min_max_norm = call("constraints.MinMaxNorm", min_value=0.5, max_value=0.8, rate=0.3)
@@ -268,6 +270,11 @@ STRUCTURES = {
         network(kernel_regularizer=_l1_l2, bias_regularizer=_l1), optimizer=_sgd
     ),
     "l2 by name": Case(network(kernel_regularizer="l2"), optimizer=_sgd),
+    "orthogonal": Case(network(kernel_regularizer=_rows), optimizer=_sgd),
+    "orthogonal columns": Case(
+        [dense(12, "tanh", kernel_regularizer=_columns), dense(2)],
+        optimizer="adam",
+    ),
     "frozen": Case([dense(12, "tanh"), dense(8, "tanh", trainable=False), dense(2)]),
     "frozen with penalty": Case(
         [

@@ -58,7 +58,7 @@ LACKING: dict[str, list[str]] = {
     **{f"metrics.{name}": [] for name in kurve.metrics.CLASSES},
     **{f"initializers.{name}": [] for name in shared("initializers")},
     **{f"constraints.{name}": [] for name in shared("constraints")},
-    **{f"regularizers.{name}": [] for name in ("L1", "L2", "L1L2")},
+    **{f"regularizers.{name}": [] for name in kurve.regularizers.CLASSES},
     "callbacks.Callback": [],
     "callbacks.History": [],
     "callbacks.EarlyStopping": [],

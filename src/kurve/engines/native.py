@@ -119,7 +119,13 @@ def _attrs(spec: Spec | Op) -> dict[str, float | str]:
 
 
 def _variable(v: VariableSpec) -> _core.VariableSpec:
-    return _core.VariableSpec(v.name, list(v.shape), v.offset, v.trainable, v.l1, v.l2)
+    shape = list(v.shape)
+    spec = _core.VariableSpec(v.name, shape, v.offset, v.trainable, v.l1, v.l2)
+    if v.penalty is not None:
+        from kurve.engines.formulas import lowered
+
+        spec.set_penalty(lowered(v.penalty))
+    return spec
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:

@@ -346,7 +346,7 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
     if key.endswith("_initializer"):
         return parts.initializer_entry(value, what)
     if key.endswith("_regularizer"):
-        return parts.regularizer_entry(value)
+        return parts.regularizer_entry(value, what)
     if key.endswith("_constraint"):
         return parts.constraint_entry(value, what)
     return config[key]

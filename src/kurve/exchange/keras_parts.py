@@ -231,7 +231,7 @@ def initializer_entry(
 # -------------------------------------------------------------------- regularizers
 
 
-def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
+def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
     """Kurve's regularizer for a name or an object of Keras."""
     if value is None or isinstance(value, str):
         return regularizers.get(value)
@@ -239,17 +239,22 @@ def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
     if name not in regularizers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     return regularizers.CLASSES[name](
-        **{key: number(config, key, 0.0, what) for key in config}
+        **{
+            key: config[key] if key == "mode" else number(config, key, 0.0, what)
+            for key in config
+        }
     )
 
 
 def regularizer_entry(
-    regularizer: regularizers.L1L2 | None,
+    regularizer: regularizers.Regularizer | None, what: str
 ) -> dict[str, Any] | None:
     """The configuration of a regularizer, for Keras."""
     if regularizer is None:
         return None
     name = type(regularizer).__name__
+    if regularizers.CLASSES.get(name) is not type(regularizer):
+        raise ValueError(f"{what} has the regularizer {name}")
     return entry("keras.regularizers", name, regularizer.get_config())
 
 

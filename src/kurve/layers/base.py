@@ -25,7 +25,7 @@ from kurve.core.entries import Entrance, entries, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
-from kurve.regularizers import L1L2
+from kurve.regularizers import L1L2, Regularizer
 
 MOST_ELEMENTS = 2**48
 """Of one variable or of one sample: far more than any memory holds."""
@@ -69,7 +69,7 @@ class Variable:
         shape: Shape,
         initializer: initializers.Initializer,
         role: str = "param",
-        regularizer: L1L2 | None = None,
+        regularizer: Regularizer | None = None,
         constraint: constraints.Constraint | None = None,
     ) -> None:
         self.name, self.shape, self.role = name, shape, role
@@ -298,7 +298,7 @@ class Layer(Entrance):
         shape: Shape,
         initializer: initializers.Initializer,
         role: str = "param",
-        regularizer: L1L2 | None = None,
+        regularizer: Regularizer | None = None,
     ) -> Variable:
         """Declare a variable."""
         check_size(type(self), name, shape)
@@ -493,15 +493,18 @@ def lower(
         for variable in layer.variables:
             is_param = variable.role == "param"
             placed = vectors[is_param]
-            penalty, rule = variable.regularizer or L1L2(), variable.constraint
+            penalty, rule = variable.regularizer, variable.constraint
+            plain = penalty if isinstance(penalty, L1L2) else L1L2()
+            other = None if isinstance(penalty, L1L2) else penalty
             slot = VariableSpec(
                 variable.name,
                 variable.shape,
                 aligned(placed[-1].end) if placed else 0,
                 trainable and layer.trainable,
-                penalty.l1,
-                penalty.l2,
+                plain.l1,
+                plain.l2,
                 None if rule is None else constraints.formula(rule, variable.shape),
+                None if other is None else regularizers.formula(other, variable.shape),
             )
             placed.append(slot)
             variables[is_param].append(variable)
@@ -592,7 +595,7 @@ def _plain(value: Any) -> Any:
         return activations.to_config(value)
     if isinstance(value, initializers.Initializer):
         return initializers.serialize(value)
-    if isinstance(value, L1L2):
+    if isinstance(value, Regularizer):
         return regularizers.serialize(value)
     if isinstance(value, constraints.Constraint):
         return constraints.serialize(value)

@@ -112,12 +112,18 @@ def trace(inputs: Sequence[Shape], function: Callable[..., Sequence[Any]]) -> Fo
 
 def apply(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
     """The outputs of a formula within another one."""
+    registers = replayed(formula, symbols)
+    return [registers[o] for o in formula.outputs]
+
+
+def replayed(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
+    """All registers of a formula within another one."""
     registers = list(symbols)
     for step in formula.steps:
         given = [registers[a] for a in step.arguments]
         moved = replace(step, arguments=tuple(x.register for x in given))
         registers.append(_add(symbols[0]._steps, symbols[0]._inputs, moved))
-    return [registers[o] for o in formula.outputs]
+    return registers
 
 
 class Symbol(np.lib.mixins.NDArrayOperatorsMixin):

@@ -151,9 +151,9 @@ def _check(fit: FitProblem) -> None:
             "Try kurve.solvers.lbfgs, or fit with Adam."
         )
     for slot in fit.slots:
-        if slot.l1:
+        if slot.l1 or slot.penalty is not None:
             raise ValueError(
-                f"[{where}] penalties must be squares. Received: an L1 regularizer of "
+                f"[{where}] penalties must be squares. Received: another penalty of "
                 f"{slot.name}. Try regularizers.L2, or kurve.solvers.lbfgs."
             )
 

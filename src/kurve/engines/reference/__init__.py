@@ -25,7 +25,7 @@ from kurve.engines.reference.common import Cache, view
 from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
-from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip
+from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip, penalty
 from kurve.errors import NonFiniteError
 from kurve.plan import OptimizerSpec, Plan, Spec, Update, VariableSpec
 
@@ -156,6 +156,8 @@ class ReferenceProgram:
                 loss += slot.l1 * float(np.sum(np.abs(w), dtype=np.float64))
             if slot.l2:
                 loss += slot.l2 * float(np.sum(np.square(w, dtype=np.float64)))
+            if slot.penalty is not None:
+                loss += float(penalty(slot.penalty, w)[1].item())
         return loss, losses, gradients
 
     def _gradient(
@@ -171,6 +173,8 @@ class ReferenceProgram:
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
+            if slot.penalty is not None:
+                g += penalty(slot.penalty, w)[0].reshape(w.shape)
         return loss, gradient, caches
 
     def _backward(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from kurve.ops.formula import run
+from kurve.ops.formula import Formula, run
 from kurve.plan import Rule
 
 Slots = np.ndarray
@@ -175,6 +175,11 @@ def apply_rule(
     results = run(rule.formula, [*arrays, np.float64(lr), np.float64(t)])
     for x, result in zip([flat[0], *flat[2:]], results, strict=True):
         x[:] = np.ravel(result)
+
+
+def penalty(formula: Formula, w: np.ndarray) -> list[np.ndarray]:
+    """The gradient of a penalty and the penalty itself; see `VariableSpec.penalty`."""
+    return run(formula, [w.reshape(formula.inputs[0])])
 
 
 def clip(gradients: list[np.ndarray], attrs: Attrs) -> None:

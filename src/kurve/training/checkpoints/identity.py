@@ -17,7 +17,7 @@ import numpy as np
 
 from kurve.engines import Batches
 from kurve.engines.base import NUMERICS
-from kurve.plan import OptimizerSpec, Plan, Spec
+from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
 
 def identity(
@@ -101,6 +101,7 @@ def _described(plan: Plan) -> dict[str, Any]:
                         "trainable": slot.trainable,
                         "l1": slot.l1,
                         "l2": slot.l2,
+                        **_penalty(slot),
                     }
                     for role, slot in {**op.params, **op.buffers}.items()
                 },
@@ -112,6 +113,14 @@ def _described(plan: Plan) -> dict[str, Any]:
         "metrics": [asdict(metric) for metric in plan.metrics],
         "optimizer": plan.optimizer and _optimizer(plan.optimizer),
     }
+
+
+def _penalty(slot: VariableSpec) -> dict[str, str]:
+    """The formula of a penalty that l1 and l2 are not enough for."""
+    if slot.penalty is None:
+        return {}
+    text = repr(slot.penalty).encode()
+    return {"penalty": f"sha256:{hashlib.sha256(text).hexdigest()}"}
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:

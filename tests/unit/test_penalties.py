@@ -92,7 +92,7 @@ def test_files(tmp_path: Path) -> None:
         [Input((4,)), layers.Dense(3, kernel_regularizer="orthogonal_regularizer")]
     )
     model.compile("adam", "mse")
-    model.fit(W, W[:, :3], verbose=0)
+    model.fit(W @ W.T, W, verbose=0)
     for name in ("m.kurve", "m.keras"):
         model.save(tmp_path / name)
         found = models.load_model(tmp_path / name).layers[0].kernel_regularizer
@@ -120,5 +120,5 @@ def test_solvers_of_squares_refuse_them() -> None:
     given = {"kernel_regularizer": OrthogonalRegularizer()}
     model = Sequential([Input((4,)), layers.Dense(3, **given)])
     with pytest.raises(ValueError, match="penalties must be squares"):
-        solvers.levenberg_marquardt(model, W, W[:, :3])
+        solvers.levenberg_marquardt(model, W @ W.T, W)
     assert regularizers.get(None) is None

@@ -4,7 +4,6 @@ import typing as _typing
 
 from kurve import activations as activations
 from kurve import callbacks as callbacks
-from kurve import constraints as constraints
 from kurve import errors as errors
 from kurve import initializers as initializers
 from kurve import layers as layers
@@ -24,6 +23,7 @@ from kurve.models import Sequential as Sequential
 if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
     from kurve import config as config
+    from kurve import constraints as constraints
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
@@ -46,6 +46,7 @@ _LATER = {
     "Regressor": "kurve.estimators",
     "assessment": "kurve.assessment",
     "config": "kurve.config",
+    "constraints": "kurve.constraints",
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
     "diagnosis": "kurve.diagnosis",
@@ -66,7 +67,6 @@ _NOW = (
     "Sequential",
     "activations",
     "callbacks",
-    "constraints",
     "errors",
     "get_engine",
     "get_threads",

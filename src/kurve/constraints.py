@@ -47,6 +47,18 @@ class Constraint(Entrance):
     def from_config(cls, config: Mapping[str, Any]) -> Constraint:
         return cls(**config)
 
+    def serialized(self) -> dict[str, Any]:
+        """Class and configuration, see `serialize`."""
+        return serialize(self)
+
+    def formula_for(self, shape: tuple[int, ...]) -> Formula:
+        """What it does with weights of that shape, for engines.
+
+        Raises:
+            ValueError: it is no formula, or its result has another shape.
+        """
+        return formula(self, shape)
+
 
 class MaxNorm(Constraint):
     """Norms of at most max_value: w * clip(|w|, 0, max_value) / (|w| + 1e-7).

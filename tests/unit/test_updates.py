@@ -41,7 +41,13 @@ MAKERS: dict[str, Callable[[], Optimizer]] = {
 
 def model_of(optimizer: Any, seed: int = 1, **dense: Any) -> Sequential:
     kurve.utils.set_random_seed(seed)
-    model = Sequential([Input((3,)), layers.Dense(6, "tanh", **dense), layers.Dense(2)])
+    model = Sequential(
+        [
+            Input((3,)),
+            layers.Dense(6, "tanh", name="dense", **dense),
+            layers.Dense(2, name="out"),
+        ]
+    )
     model.compile(optimizer, "mse")
     return model
 

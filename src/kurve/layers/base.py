@@ -6,11 +6,11 @@ import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from kurve import activations, constraints, initializers, regularizers
+from kurve import activations, initializers, regularizers
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
@@ -26,6 +26,9 @@ from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2, Regularizer
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 MOST_ELEMENTS = 2**48
 """Of one variable or of one sample: far more than any memory holds."""
@@ -70,7 +73,7 @@ class Variable:
         initializer: initializers.Initializer,
         role: str = "param",
         regularizer: Regularizer | None = None,
-        constraint: constraints.Constraint | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.name, self.shape, self.role = name, shape, role
         self.initializer, self.regularizer = initializer, regularizer
@@ -207,7 +210,8 @@ class Layer(Entrance):
         **unknown: Any,
     ) -> None:
         for argument in self.constrained.values():
-            setattr(self, argument, constraints.get(unknown.pop(argument, None)))
+            given = unknown.pop(argument, None)
+            setattr(self, argument, None if given is None else _constraint(given))
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
@@ -381,8 +385,11 @@ class Layer(Entrance):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
-        for name in (*self.arguments, *self.constrained.values()):
+        for name in self.arguments:
             config[name] = _plain(getattr(self, name))
+        for name in self.constrained.values():
+            value = getattr(self, name)
+            config[name] = None if value is None else value.serialized()
         return config
 
     @classmethod
@@ -391,10 +398,10 @@ class Layer(Entrance):
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
-                kind: Any = initializers
-                if name.endswith(("_regularizer", "_constraint")):
-                    penalty = name.endswith("_regularizer")
-                    kind = regularizers if penalty else constraints
+                if name.endswith("_constraint"):
+                    continue  # its own constructor takes it
+                penalty = name.endswith("_regularizer")
+                kind = regularizers if penalty else initializers
                 arguments[name] = kind.deserialize(value)
         return cls(**arguments)
 
@@ -464,6 +471,13 @@ class Layer(Entrance):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+def _constraint(given: Any) -> Constraint | None:
+    """The constraint of an argument."""
+    from kurve import constraints
+
+    return constraints.get(given)
+
+
 def refuse_graphs(where: str, x: Any) -> None:
     """Refuse layers in place of data, as in Keras's functional API."""
     parts = x if isinstance(x, (list, tuple)) else [x]
@@ -503,7 +517,7 @@ def lower(
                 trainable and layer.trainable,
                 plain.l1,
                 plain.l2,
-                None if rule is None else constraints.formula(rule, variable.shape),
+                None if rule is None else rule.formula_for(variable.shape),
                 None if other is None else regularizers.formula(other, variable.shape),
             )
             placed.append(slot)
@@ -597,8 +611,6 @@ def _plain(value: Any) -> Any:
         return initializers.serialize(value)
     if isinstance(value, Regularizer):
         return regularizers.serialize(value)
-    if isinstance(value, constraints.Constraint):
-        return constraints.serialize(value)
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 

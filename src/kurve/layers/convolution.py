@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.constraints import Constraint
 from kurve.core.arguments import check_flag
 from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class ConvolutionArguments(LayerArguments, total=False):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.constraints import Constraint
 from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class DenseArguments(LayerArguments, total=False):

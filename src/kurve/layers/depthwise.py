@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
-from kurve.constraints import Constraint
 from kurve.layers.base import Variable
 from kurve.layers.convolution import ConvolutionArguments, Convolving
 from kurve.layers.windows import Sizes
 from kurve.plan import Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class DepthwiseArguments(ConvolutionArguments, total=False):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from kurve import initializers, regularizers
-from kurve.constraints import Constraint
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Attr, Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class StandardizingArguments(LayerArguments, total=False):

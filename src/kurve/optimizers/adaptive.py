@@ -143,7 +143,8 @@ class Ftrl(Optimizer):
         }
 
     def formula(self, terms: Terms) -> Any:
-        w, g, rate = terms.value, terms.gradient, terms.rate
+        w, g, moves = terms.value, terms.gradient, terms.rate > 0.0
+        rate = np.where(moves, terms.rate, 1.0)
         n, z = terms.slots["accumulator"], terms.slots["linear"]
         l1, power = self.l1_regularization_strength, -self.learning_rate_power
         l2 = self.l2_regularization_strength + self.beta / (2.0 * rate)
@@ -151,7 +152,8 @@ class Ftrl(Optimizer):
         after = n + np.square(g)
         z = z + (slope - (after**power - n**power) / rate * w)
         terms.slots["accumulator"], terms.slots["linear"] = after, z
-        return (np.clip(z, -l1, l1) - z) / (after**power / rate + 2.0 * l2)
+        after = (np.clip(z, -l1, l1) - z) / (after**power / rate + 2.0 * l2)
+        return np.where(moves, after, w)  # 0 changes nothing
 
 
 class Lion(Optimizer):

@@ -21,16 +21,11 @@ from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
 from kurve.optimizers import schedules
 from kurve.optimizers.schedules import LearningRateSchedule
-from kurve.optimizers.values import (
-    Iterations,
-    LearningRate,
-    SlotVariable,
-    slot_views,
-)
 from kurve.plan import Attr, Spec, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.optimizers.updates import Terms
+    from kurve.optimizers.values import Iterations
 
 Rate = float | LearningRateSchedule | Callable[[], float]
 """What a learning rate may be."""
@@ -320,12 +315,16 @@ class Optimizer(Entrance):
     @property
     def iterations(self) -> Iterations:
         """The number of updates done in the model that it was compiled for."""
+        from kurve.optimizers.values import Iterations
+
         return Iterations(self, self.gradient_accumulation_steps or 1)
 
     @property
     def variables(self) -> list[Any]:
         """The number of steps, the learning rate (unless it is a schedule) and, once
         training has started, the vectors, in Keras's order."""
+        from kurve.optimizers.values import Iterations, SlotVariable, slot_views
+
         found: list[Any] = [Iterations(self, 1)]
         if isinstance(self._learning_rate, float):
             found.append(self.learning_rate)
@@ -346,16 +345,20 @@ class Optimizer(Entrance):
     def learning_rate(self) -> Any:
         """The learning rate, schedule or function, which can be set at any time. A
         number also has Keras's `assign`, `numpy` and `value`."""
+        from kurve.optimizers.values import LearningRate
+
         rate = self._learning_rate
         return LearningRate(self, rate) if isinstance(rate, float) else rate
 
     @learning_rate.setter
     @entry
     def learning_rate(self, value: Any) -> None:
-        if isinstance(value, LearningRateSchedule) or (
-            callable(value) and not isinstance(value, type)
-        ):
+        if isinstance(value, LearningRateSchedule):
             self._learning_rate: Any = value
+            return
+        if callable(value) and not isinstance(value, type):
+            self._check_function(value)
+            self._learning_rate = value
             return
         checked = self._number("learning_rate", value, -LARGEST, LARGEST)
         if checked is None or checked < 0.0:
@@ -364,6 +367,23 @@ class Optimizer(Entrance):
                 f"Received: {value!r}. Try learning_rate=0.001."
             )
         self._learning_rate = checked
+
+    def _check_function(self, function: Any) -> None:
+        """Refuse a function that needs arguments."""
+        import inspect
+
+        try:
+            signature = inspect.signature(function)
+        except ValueError:  # of C
+            return
+        try:
+            signature.bind()
+        except TypeError as error:
+            raise TypeError(
+                f"[{type(self).__name__}] a function as learning_rate must take no "
+                f"arguments. Received: {_name(function)}{signature}. Try a schedule of "
+                "one's own: a kurve.optimizers.schedules.LearningRateSchedule."
+            ) from error
 
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """The learning rates of updates first, first + 1, ...: float32 (count,).

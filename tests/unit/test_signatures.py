@@ -10,6 +10,7 @@ import pytest
 import kurve
 from kurve import (
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
@@ -22,6 +23,7 @@ from kurve.optimizers import schedules
 
 MODULES = (
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
@@ -37,7 +39,8 @@ CLASSES = sorted(
     {
         value
         for module in MODULES
-        for name, value in vars(module).items()
+        for name in dir(module)
+        for value in [getattr(module, name)]
         if inspect.isclass(value)
         and not name.startswith("_")
         and value.__module__.startswith(module.__name__)

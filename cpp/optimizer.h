@@ -11,7 +11,7 @@ struct Bounds {
   double momentum = 0;
 };
 
-// kurve.plan.Rule and Update: formulas that change a variable.
+// kurve.ops.formula.Rule and Update: formulas that change a variable.
 struct RuleSpec {
   FormulaSpec formula;
   std::vector<int> slots;

@@ -26,7 +26,7 @@ from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
 
 if TYPE_CHECKING:
-    from kurve.ops.formula import Formula
+    from kurve.ops.formula import Formula, Update
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
@@ -136,33 +136,6 @@ class Spec:
 
     kind: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A formula that changes a variable.
-
-    Its inputs are the value, the gradient and the variable's part of each of `slots`
-    (of which it may use the first elements only), then two numbers: the learning rate
-    and the number of the update, from 1. Its outputs are the new value and slots.
-    """
-
-    formula: Formula
-    slots: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Update:
-    """What the optimizer does with one variable.
-
-    decays: whether weight decay is part of it
-    rule:   a formula instead of the one that the optimizer's kind names
-    after:  a formula behind it: averages, constraints
-    """
-
-    decays: bool = True
-    rule: Rule | None = None
-    after: Rule | None = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ ODD: list[Any] = [
 NEEDED: dict[str, Any] = {
     **dict.fromkeys(("units", "filters", "kernel_size"), 2),
     **dict.fromkeys(("factor", "height_factor", "width_factor", "stddev"), 0.1),
-    **dict.fromkeys(("decay_steps", "total_steps"), 10),
+    **dict.fromkeys(("decay_steps", "first_decay_steps", "total_steps"), 10),
     **dict.fromkeys(("initial_learning_rate", "max_learning_rate"), 0.1),
     **{"rate": 0.5, "scale": 0.5, "decay_rate": 0.9, "activation": "relu"},
     **{"target_shape": (-1,), "boundaries": [1], "values": [0.1, 0.2]},

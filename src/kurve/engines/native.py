@@ -7,7 +7,7 @@ Python lowers a plan once; each call then passes the arrays of a `State` and of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
-from kurve.plan import Head, Op, OptimizerSpec, Plan, Rule, Spec, VariableSpec
+from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.ops.formula import Rule
 
 FLOAT32 = np.dtype(np.float32)
 

@@ -63,6 +63,33 @@ class Formula:
         return self.steps[register - inputs].shape
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A formula that changes a variable.
+
+    Its inputs are the value, the gradient and the variable's part of each of `slots`
+    (of which it may use the first elements only), then two numbers: the learning rate
+    and the number of the update, from 1. Its outputs are the new value and slots.
+    """
+
+    formula: Formula
+    slots: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the optimizer does with one variable.
+
+    decays: whether weight decay is part of it
+    rule:   a formula instead of the one that the optimizer's kind names
+    after:  a formula behind it: averages, constraints
+    """
+
+    decays: bool = True
+    rule: Rule | None = None
+    after: Rule | None = None
+
+
 def run(formula: Formula, inputs: Sequence[Any]) -> list[Any]:
     """The outputs, in NumPy. Of shape () are the numbers, float64."""
     arrays = [np.asarray(x) for x, s in zip(inputs, formula.inputs, strict=True) if s]

@@ -225,19 +225,20 @@ class Muon(Optimizer):
         below = 1.0 - 2.0**-24
         self._set(0.0, below, adam_beta_1=adam_beta_1, adam_beta_2=adam_beta_2)
         self._set(0.0, LARGEST, epsilon=epsilon, adam_lr_ratio=adam_lr_ratio)
-        self._set(-LARGEST, LARGEST, muon_a=muon_a, muon_b=muon_b, muon_c=muon_c)
+        self._set(-100.0, 100.0, muon_a=muon_a, muon_b=muon_b, muon_c=muon_c)
         self._set(0.0, 1.0, momentum=momentum)
         self._flag(nesterov=nesterov, exclude_embeddings=exclude_embeddings)
         self.adam_weight_decay = self._number(
             "adam_weight_decay", adam_weight_decay, 0.0, LARGEST
         )
-        self.rms_rate = self._number("rms_rate", rms_rate, -LARGEST, LARGEST)
+        self.rms_rate = self._number("rms_rate", rms_rate, 0.0, LARGEST)
         if not is_count(ns_steps) or ns_steps > 20:
             raise ValueError(
                 "[Muon] ns_steps must be an integer from 1 to 20. "
                 f"Received: {ns_steps!r}. Try ns_steps=5."
             )
         self.ns_steps = int(ns_steps)
+        self._check_iteration()
         self.exclude_layers = _patterns(exclude_layers)
 
     def attrs(self) -> dict[str, Attr]:
@@ -262,6 +263,21 @@ class Muon(Optimizer):
             "adam_weight_decay": self.adam_weight_decay,
             "rms_rate": self.rms_rate,
         }
+
+    def _check_iteration(self) -> None:
+        """Refuse coefficients for which singular values, at most 1, do not stay
+        small."""
+        for k in range(1, 21):
+            x = k / 20.0
+            for _ in range(self.ns_steps):
+                x = x * (self.muon_a + x * x * (self.muon_b + x * x * self.muon_c))
+                if not -100.0 < x < 100.0:
+                    raise ValueError(
+                        "[Muon] x (muon_a + muon_b x^2 + muon_c x^4) must stay small for"
+                        " x of at most 1, ns_steps times. Received: "
+                        f"muon_a={self.muon_a}, muon_b={self.muon_b}, "
+                        f"muon_c={self.muon_c}. Try Keras's: 3.4445, -4.775, 2.0315."
+                    )
 
     def _is_adam(self, name: str, shape: tuple[int, ...]) -> bool:
         if len(shape) != 2 or (self.exclude_embeddings and "embedding" in name.lower()):

@@ -419,7 +419,9 @@ class CosineDecayRestarts(LearningRateSchedule):
         self.t_mul, self.m_mul, self.alpha = t_mul, m_mul, alpha
 
     def __call__(self, step: Any) -> np.ndarray:
-        s = np.asarray(step, dtype=np.float64) / self.first_decay_steps
+        step = np.asarray(step, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            s = np.minimum(step / self.first_decay_steps, 1e15)
         if self.t_mul == 1.0:
             restarts = np.floor(s)
             s = s - restarts

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kurve.ops.formula import Symbol, apply, trace
-from kurve.plan import OptimizerSpec, Rule, Update, VariableSpec
+from kurve.ops.formula import Rule, Symbol, Update, apply, trace
+from kurve.plan import OptimizerSpec, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.optimizers.base import Optimizer

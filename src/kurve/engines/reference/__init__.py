@@ -27,7 +27,8 @@ from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
 from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip, penalty
 from kurve.errors import NonFiniteError
-from kurve.plan import OptimizerSpec, Plan, Spec, Update, VariableSpec
+from kurve.ops.formula import Update
+from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
 Target = tuple[np.ndarray | None, np.ndarray]
 """Of a head: y, None where it has neither loss nor metrics, and samples' weights."""

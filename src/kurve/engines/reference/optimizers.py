@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from kurve.ops.formula import Formula, run
-from kurve.plan import Rule
+from kurve.ops.formula import Formula, Rule, run
 
 Slots = np.ndarray
 Attrs = Mapping[str, float | int | str | bool]
@@ -168,7 +167,7 @@ def apply_rule(
     lr: float,
     t: int,
 ) -> None:
-    """Changes w and the slots by a formula; see `kurve.plan.Rule`."""
+    """Changes w and the slots by a formula; see `Rule`."""
     shapes = rule.formula.inputs
     flat = [w, g, *(s[k][: math.prod(shapes[2 + i])] for i, k in enumerate(rule.slots))]
     arrays = [x.reshape(form) for x, form in zip(flat, shapes, strict=False)]

@@ -273,8 +273,8 @@ class Muon(Optimizer):
                 x = x * (self.muon_a + x * x * (self.muon_b + x * x * self.muon_c))
                 if not -100.0 < x < 100.0:
                     raise ValueError(
-                        "[Muon] x (muon_a + muon_b x^2 + muon_c x^4) must stay small for"
-                        " x of at most 1, ns_steps times. Received: "
+                        "[Muon] x (muon_a + muon_b x^2 + muon_c x^4) must stay small "
+                        "for x of at most 1, ns_steps times. Received: "
                         f"muon_a={self.muon_a}, muon_b={self.muon_b}, "
                         f"muon_c={self.muon_c}. Try Keras's: 3.4445, -4.775, 2.0315."
                     )

@@ -153,8 +153,8 @@ def _check(fit: FitProblem) -> None:
     for slot in fit.slots:
         if slot.l1 or slot.penalty is not None:
             raise ValueError(
-                f"[{where}] penalties must be squares. Received: another penalty of "
-                f"{slot.name}. Try regularizers.L2, or kurve.solvers.lbfgs."
+                f"[{where}] penalties must be squares. Received: an L1 or another "
+                f"regularizer of {slot.name}. Try regularizers.L2, or kurve.solvers.lbfgs."
             )
 
 

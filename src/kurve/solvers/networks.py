@@ -154,7 +154,8 @@ def _check(fit: FitProblem) -> None:
         if slot.l1 or slot.penalty is not None:
             raise ValueError(
                 f"[{where}] penalties must be squares. Received: an L1 or another "
-                f"regularizer of {slot.name}. Try regularizers.L2, or kurve.solvers.lbfgs."
+                f"regularizer of {slot.name}. "
+                "Try regularizers.L2, or kurve.solvers.lbfgs."
             )
 
 

@@ -49,10 +49,28 @@ void check_roles(const OpSpec& op, const std::map<std::string, int>& roles,
       refuse("the " + role + " of " + op.layer, "be one of its variables.");
 }
 
+// Whether samples must have axes: of the others some are single numbers.
+bool needs_axes(const std::string& kind) {
+  static const char* const kinds[] = {
+      "dense",       "softmax",        "normalization",       "scale",
+      "conv",        "pool",           "batch_normalization", "pad",
+      "global_pool", "conv_transpose", "layer_normalization", "upsample",
+      "affine_image"};
+  return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
+}
+
+// The inputs of a map behind its values.
+void check_operands(const OpSpec& op, const std::vector<int>& slots, size_t variables) {
+  for (int slot : slots)
+    if (slot < 0 || size_t(slot) >= variables)
+      refuse("the variables of " + op.layer, "be among its variables.");
+}
+
 }  // namespace
 
 void check(const Description& d) {
   for (const Shape& shape : d.inputs) check_shape(shape, "an input");
+  for (const Shape& shape : d.targets) check_shape(shape, "a target");
   for (const Head& head : d.heads) {
     check_shape(head.shape, "an output");
     if (!(head.weight - head.weight == 0)) refuse("the weight of a loss", "be finite.");
@@ -64,10 +82,12 @@ void check(const Description& d) {
     check_shape(op.out_shape, "the output of " + op.layer);
     for (const Shape& shape : op.more_shapes)
       check_shape(shape, "the input of " + op.layer);
-    if (op.in_shape.empty() || op.out_shape.empty())
+    if ((op.in_shape.empty() || op.out_shape.empty()) && needs_axes(op.kind))
       refuse("the shapes of " + op.layer, "have at least one axis.");
     check_roles(op, op.params, d.params.size());
     check_roles(op, op.buffers, d.buffers.size());
+    check_operands(op, op.operands, d.params.size());
+    check_operands(op, op.constants, d.buffers.size());
   }
 }
 

@@ -112,7 +112,7 @@ class CompiledTape {
     bool fits =
         spec.inputs >= 0 && spec.inputs <= Tape::most_inputs && !spec.outputs.empty() &&
         spec.outputs.size() <= size_t(Tape::most_outputs) && spec.code.size() <= 65536;
-    int registers = spec.inputs;
+    int64_t registers = spec.inputs;
     for (const auto& [name, arguments, value] : spec.code) {
       fits = fits && arity_of(micro_of(name)) == arguments.size();
       for (int a : arguments) fits = fits && a >= 0 && a < registers;

@@ -26,10 +26,13 @@ class Slots {
   std::vector<bool> used_;
 };
 
+// Values that come from outside.
+int given(const Description& d) { return int(d.inputs.size() + d.targets.size()); }
+
 // The values that each op of the plan reads, a stack's filled in.
 std::vector<std::vector<int>> inputs_of(const Description& d) {
   std::vector<std::vector<int>> inputs;
-  int first = int(d.inputs.size());
+  int first = given(d);
   for (size_t i = 0; i < d.ops.size(); i++) {
     const OpSpec& spec = d.ops[i];
     std::vector<int> reads = spec.inputs;
@@ -44,8 +47,11 @@ std::vector<std::vector<int>> inputs_of(const Description& d) {
 class GraphBuilder {
  public:
   explicit GraphBuilder(const Description& d) : d_(d), reads_(inputs_of(d)) {
-    int first = int(d.inputs.size());
-    consumers_.assign(d.inputs.size() + d.ops.size(), 0);
+    int first = given(d);
+    if (!d.targets.empty() && d.targets.size() != d.heads.size())
+      throw std::invalid_argument(
+          "[native] there must be a target for each output, or none.");
+    consumers_.assign(size_t(first) + d.ops.size(), 0);
     for (const auto& reads : reads_)
       for (int v : reads) consumers_[size_t(v)]++;
     for (const Head& head : d.heads) {
@@ -54,6 +60,14 @@ class GraphBuilder {
         throw std::invalid_argument("[native] an output must be computed by an op.");
       consumers_[size_t(value)]++;
       heads_.push_back(value);
+      bool by_ops = head.loss && head.loss->kind == "rows";
+      if (by_ops != (head.rows != -1) ||
+          (by_ops && (head.rows < first || head.rows >= int(consumers_.size()))))
+        throw std::invalid_argument(
+            "[native] the loss 'rows', and no other, must name rows that an op "
+            "computes.");
+      if (by_ops) consumers_[size_t(head.rows)]++;
+      losses_read_.push_back(by_ops ? head.rows : value);
     }
   }
 
@@ -68,16 +82,22 @@ class GraphBuilder {
   }
 
  private:
-  // Elements of a batch lie as before a reshape, so it is left out; a convolution does
-  // the work of a max-pooling that alone reads it.
+  // Elements of a batch lie as before a reshape, so it is left out, but where both are
+  // outputs; a convolution does the work of a max-pooling that alone reads it.
   void add_nodes() {
-    size_t first = d_.inputs.size();
+    size_t first = size_t(given(d_)), inputs = d_.inputs.size();
     std::vector<int64_t> widths;
+    std::vector<char> gives_head;  // whether a node computes an output or a loss's rows
     node_of_.assign(consumers_.size(), 0);
     for (size_t k = 0; k < first; k++) {
       node_of_[k] = -1 - int(k);
-      widths.push_back(product_of(d_.inputs[k]));
+      widths.push_back(product_of(k < inputs ? d_.inputs[k] : d_.targets[k - inputs]));
     }
+    graph_.reads_target.assign(d_.heads.size(), false);
+    for (const auto& reads : reads_)
+      for (int v : reads)
+        if (size_t(v) >= inputs && size_t(v) < first)
+          graph_.reads_target[size_t(v) - inputs] = true;
     for (size_t i = 0; i < d_.ops.size(); i++) {
       const OpSpec& spec = d_.ops[i];
       size_t value = first + i;
@@ -92,9 +112,11 @@ class GraphBuilder {
       }
       widths.push_back(product_of(spec.out_shape));
       int source = node_of_[size_t(reads_[i][0])];
-      if (spec.kind == "reshape" && (source >= 0 || !is_head(value))) {
+      bool own = is_head(value) && (source < 0 || gives_head[size_t(source)]);
+      if (spec.kind == "reshape" && !own) {
         check_same_shape(spec);
         node_of_[value] = source;
+        if (is_head(value)) gives_head[size_t(source)] = true;
         continue;
       }
       OpSource op{spec, d_.params, d_.buffers};
@@ -109,8 +131,14 @@ class GraphBuilder {
         node.inputs.push_back(node_of_[size_t(v)]);
         node.widths.push_back(widths[size_t(v)]);
       }
+      // Only the number of samples matters, which any input has.
+      if (spec.kind == "variable" || spec.kind == "random") {
+        node.inputs = {-1};
+        node.widths = {widths[0]};
+      }
       node.adds.assign(node.inputs.size(), false);
       node_of_[value] = int(graph_.nodes.size());
+      gives_head.push_back(is_head(value) || (op.pool && is_head(value + 1)));
       specs_.push_back(&spec);
       graph_.nodes.push_back(std::move(node));
       if (op.pool) node_of_[value + 1] = node_of_[value], i++;
@@ -120,7 +148,10 @@ class GraphBuilder {
   }
 
   bool is_head(size_t value) const {
-    return std::find(heads_.begin(), heads_.end(), int(value)) != heads_.end();
+    auto among = [&](const std::vector<int>& values) {
+      return std::find(values.begin(), values.end(), int(value)) != values.end();
+    };
+    return among(heads_) || among(losses_read_);
   }
 
   void add_heads() {
@@ -133,6 +164,15 @@ class GraphBuilder {
       graph_.nodes[size_t(i)].head = int(h);
       graph_.heads.push_back(i);
     }
+    for (size_t h = 0; h < heads_.size(); h++) {
+      int i = node_of_[size_t(losses_read_[h])];
+      graph_.losses.push_back(i);
+      if (!d_.heads[h].loss) continue;
+      if (i < 0 || graph_.nodes[size_t(i)].gives_loss)
+        throw std::invalid_argument(
+            "[native] each loss must read what an op of its own computes.");
+      graph_.nodes[size_t(i)].gives_loss = true;
+    }
   }
 
   void find_needed() {
@@ -141,7 +181,7 @@ class GraphBuilder {
                           [](const Head& h) { return h.loss != nullptr; });
     std::vector<char> reached(nodes.size(), false);
     for (size_t h = 0; h < heads_.size(); h++)
-      if (d_.heads[h].loss || !losses_) reached[size_t(graph_.heads[h])] = true;
+      if (d_.heads[h].loss || !losses_) reached[size_t(graph_.losses[h])] = true;
     for (size_t i = nodes.size(); i-- > 0;)
       for (int v : nodes[i].inputs)
         if (reached[i] && v >= 0) reached[size_t(v)] = true;
@@ -162,14 +202,14 @@ class GraphBuilder {
     std::vector<size_t> last(nodes.size(), 0);
     for (size_t i = 0; i < nodes.size(); i++) {
       int v = nodes[i].inputs[0];
-      bool passes = nodes[i].op->identity_at_inference && nodes[i].head < 0;
+      bool passes = nodes[i].op->identity_at_inference && nodes[i].is_inner();
       root[i] = !passes ? int(i) : v < 0 ? -1 : root[size_t(v)];
       for (int input : nodes[i].inputs)
         if (input >= 0 && root[size_t(input)] >= 0)
           last[size_t(root[size_t(input)])] = i;
     }
     for (size_t i = 0; i < nodes.size(); i++)
-      if (nodes[i].head >= 0 && root[i] >= 0) last[size_t(root[i])] = nodes.size();
+      if (!nodes[i].is_inner() && root[i] >= 0) last[size_t(root[i])] = nodes.size();
     Slots slots;
     std::set<size_t> live;
     for (size_t i = 0; i < nodes.size(); i++) {
@@ -197,10 +237,10 @@ class GraphBuilder {
     std::vector<char> written(nodes.size(), false);
     int most_adds = 0;
     for (size_t h = heads_.size(); h-- > 0;) {
-      Node& node = nodes[size_t(graph_.heads[h])];
+      Node& node = nodes[size_t(graph_.losses[h])];
       if (!node.needed || (losses_ && !d_.heads[h].loss)) continue;
       node.gradient_slot = slots.take();
-      written[size_t(graph_.heads[h])] = true;
+      written[size_t(graph_.losses[h])] = true;
     }
     for (size_t i = nodes.size(); i-- > 0;) {
       Node& node = nodes[i];
@@ -215,7 +255,7 @@ class GraphBuilder {
         if (!written[size_t(v)]) from.gradient_slot = slots.take();
         written[size_t(v)] = true;
         from.defers_derivative =
-            consumers[size_t(v)] == 1 && from.head < 0 && node.inputs.size() == 1;
+            consumers[size_t(v)] == 1 && from.is_inner() && node.inputs.size() == 1;
       }
       slots.give_back(node.gradient_slot);
       most_adds = std::max(most_adds, adds);
@@ -249,9 +289,9 @@ class GraphBuilder {
 
   const Description& d_;
   std::vector<std::vector<int>> reads_;
-  std::vector<int> consumers_, heads_;  // values
-  std::vector<int> node_of_;            // of each value
-  std::vector<const OpSpec*> specs_;    // of each node
+  std::vector<int> consumers_, heads_, losses_read_;  // values
+  std::vector<int> node_of_;                          // of each value
+  std::vector<const OpSpec*> specs_;                  // of each node
   std::vector<char> depends_on_trainable_;
   bool losses_ = false;  // some head has one, so that gradients come from those
   Graph graph_;

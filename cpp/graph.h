@@ -9,10 +9,13 @@ namespace kurve {
 
 struct Node {
   std::unique_ptr<Op> op;
-  // What it reads: the outputs of nodes, or -1 - k for input k of the plan.
+  // What it reads: the outputs of nodes, or -1 - k for input k of the plan, behind
+  // which come its targets.
   std::vector<int> inputs;
   std::vector<int64_t> widths;  // of those, floats per sample
   int head = -1;                // the output of the plan that it computes
+  bool gives_loss = false;      // a loss reads its output
+  bool is_inner() const { return head < 0 && !gives_loss; }
 
   // Numbers of shared buffers: of its output in inference, of its output's gradient in
   // training. Buffers are taken again as soon as nobody reads them any more.
@@ -41,9 +44,11 @@ constexpr size_t most_heads = 64;
 
 struct Graph {
   std::vector<Node> nodes;
-  std::vector<int> heads;  // the node of each
-  int slots = 2;           // shared buffers, the last ones for gradients to be added
-  bool shares = false;     // some trainable variable is used twice
+  std::vector<int> heads;   // the node of each
+  std::vector<int> losses;  // per head, the node that its loss reads, if it has one
+  std::vector<char> reads_target;  // whether an op reads a head's target
+  int slots = 2;        // shared buffers, the last ones for gradients to be added
+  bool shares = false;  // some trainable variable is used twice
   std::vector<int> unreached;  // trainable variables that the loss does not depend on
 };
 

@@ -8,10 +8,11 @@
 namespace kurve {
 namespace {
 
-// y = f(x, variables) element by element.
+// y = f(x, variables, constants) element by element.
 class Map : public Op {
  public:
-  Map(const OpSpec& spec, const std::vector<VariableSpec>& params)
+  Map(const OpSpec& spec, const std::vector<VariableSpec>& params,
+      const std::vector<VariableSpec>& buffers)
       : forward_(spec.tape), backward_(spec.gradient) {
     int64_t n = product_of(spec.out_shape);
     operands_.push_back({operand_of(spec.in_shape, spec.out_shape, true), -1, 0,
@@ -21,13 +22,19 @@ class Map : public Op {
           {operand_of(shape, spec.out_shape, true), -1, 0, product_of(shape)});
     inputs_ = operands_.size();
     for (int slot : spec.operands) {
-      const VariableSpec& v = params.at(size_t(slot));
+      const VariableSpec& v = params[size_t(slot)];
       operands_.push_back({operand_of(v.shape, spec.out_shape, false), slot, v.offset,
                            v.size(), v.trainable});
       trainable = trainable || v.trainable;
     }
+    variables_ = operands_.size();
+    for (int slot : spec.constants) {
+      const VariableSpec& v = buffers[size_t(slot)];
+      operands_.push_back(
+          {operand_of(v.shape, spec.out_shape, false), slot, v.offset, v.size()});
+    }
     for (int k : spec.wanted) {
-      if (k < 0 || k >= int(operands_.size()))
+      if (k < 0 || k >= int(variables_))
         throw std::invalid_argument("[native] a tape of the plan is not valid.");
       wanted_.push_back(k);
     }
@@ -104,7 +111,8 @@ class Map : public Op {
   }
 
  private:
-  // Where an input of the tape comes from: an input of the op (slot -1), or a variable.
+  // Where an input of the tape comes from: an input of the op (slot -1), a variable or
+  // a buffer.
   struct Source {
     Operand operand;
     int slot;
@@ -118,7 +126,9 @@ class Map : public Op {
     for (size_t k = 0; k < operands_.size(); k++) {
       const Source& v = operands_[k];
       inputs.push_back(v.operand);
-      inputs.back().data = v.slot < 0 ? x[k] : ctx.params + v.offset;
+      inputs.back().data = v.slot < 0       ? x[k]
+                           : k < variables_ ? ctx.params + v.offset
+                                            : ctx.buffers + v.offset;
       if (v.slot >= 0) inputs.back().outer = n;
     }
     return inputs;
@@ -180,14 +190,15 @@ class Map : public Op {
 
   CompiledTape forward_, backward_;
   std::vector<Source> operands_;
-  size_t inputs_ = 1;  // of the op, the first operands
+  // Operands: the inputs of the op, then the variables, then the buffers.
+  size_t inputs_ = 1, variables_;
   std::vector<int> wanted_;
 };
 
 }  // namespace
 
 std::unique_ptr<Op> make_map(const OpSource& source) {
-  return std::make_unique<Map>(source.spec, source.params);
+  return std::make_unique<Map>(source.spec, source.params, source.buffers);
 }
 
 }  // namespace kurve

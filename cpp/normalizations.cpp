@@ -82,7 +82,7 @@ class BatchNormalization : public ScaleAndShift {
  public:
   BatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
                      const std::vector<VariableSpec>& buffers)
-      : ScaleAndShift(spec, params, spec.in_shape.back()),
+      : ScaleAndShift(spec, params, last_axis(spec, spec.in_shape)),
         momentum_(number(spec.attrs, "momentum")),
         epsilon_(float(number(spec.attrs, "epsilon"))),
         frozen_(number(spec.attrs, "frozen") != 0) {
@@ -281,7 +281,7 @@ class LayerNormalization : public ScaleAndShift {
 class Scale : public Op {
  public:
   Scale(const OpSpec& spec, const std::vector<VariableSpec>& buffers)
-      : C_(spec.in_shape.back()) {
+      : C_(last_axis(spec, spec.in_shape)) {
     for (int k = 0; k < 2; k++) {
       const char* role = k ? "offset" : "scale";
       if (auto found = spec.buffers.find(role); found != spec.buffers.end()) {

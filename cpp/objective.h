@@ -1,30 +1,9 @@
 // The loss, its penalties and the metrics of a plan.
 #pragma once
 
-#include <optional>
-
-#include "ops.h"
+#include "metrics.h"
 
 namespace kurve {
-
-struct Spec {
-  std::string kind;
-  Attrs attrs;
-};
-
-struct MetricSpec : Spec {
-  int64_t size = 2;
-  bool weighted = false;
-};
-
-// Predictions of one batch and their targets. Rows are B x the output's leading axes;
-// weights count samples.
-struct Outputs {
-  const float* p;        // (rows, O)
-  const float* y;        // (rows, width)
-  const float* weights;  // (B,) or null
-  int64_t batch;
-};
 
 // Scratch memory, (rows, O) floats and (rows,) doubles.
 struct Scratch {
@@ -36,11 +15,13 @@ class Formula;
 
 class Objective {
  public:
+  // The loss "rows" reads `loss_values` numbers per sample, each the loss of a row.
   Objective(const Shape& output_shape, const Spec* loss,
             const std::vector<MetricSpec>& metrics,
-            const std::vector<VariableSpec>& params);
+            const std::vector<VariableSpec>& params, int64_t loss_values);
 
   bool has_loss() const { return has_loss_; }
+  bool uses_target() const { return targets_known_; }
   int64_t target_size() const { return rows_ * width_; }  // per sample
   int64_t rows(int64_t batch) const { return batch * rows_; }
   int64_t totals_size() const { return totals_size_; }
@@ -61,29 +42,24 @@ class Objective {
                    double* totals) const;
 
  private:
-  struct Metric {
-    MetricKind kind{};
-    std::optional<Loss> loss;  // whose mean the metric is; `kind` is then unused
-    double threshold = 0.5;
-    int64_t k = 1;
-    bool weighted = false;
-  };
   struct Sum {
     double value, weight;
   };
-  static Metric read_metric(const MetricSpec&);
   template <class Body>
   void in_pieces(int64_t batch, Body&& body) const;
-  Sum sum(const Outputs&, const double* values, bool weighted) const;
+  template <class T>
+  static Sum sum(const Outputs&, const T* values, int64_t rows, bool weighted);
+  double mean_of_rows(const Outputs&, float* dp) const;
+  Sum sum_without(const Outputs&, const double* values, bool weighted,
+                  float ignored) const;
   void row_losses(const Kernels&, const Loss&, const Outputs&, const Scratch&,
                   float* dp) const;
-  void row_accuracies(const Metric&, const Outputs&, double* values) const;
-  void add_r2(const Metric&, const Outputs&, double* totals) const;
   void use_targets(int64_t width, const std::string& kind);
 
   int64_t rows_, O_, totals_size_ = 2;
   int64_t width_;  // targets of a row: O; 1 where classes are numbers
   bool has_loss_ = false, targets_known_ = false;
+  int64_t loss_values_ = 0;  // per sample of the loss "rows"
   Loss loss_{};
   std::vector<Metric> metrics_;
   struct Penalty {

@@ -36,12 +36,31 @@ const std::string& text(const Attrs& attrs, const char* name) {
   return std::get<std::string>(found->second);
 }
 
+const Shape& integers(const Attrs& attrs, const char* name, size_t count) {
+  auto found = attrs.find(name);
+  if (found == attrs.end() || !std::holds_alternative<Shape>(found->second))
+    throw std::invalid_argument("[native] the plan lacks the integers '" +
+                                std::string(name) + "'.");
+  const Shape& value = std::get<Shape>(found->second);
+  if (value.size() != count || !std::all_of(value.begin(), value.end(), [](int64_t v) {
+        return v >= INT32_MIN && v <= INT32_MAX;
+      }))
+    throw std::invalid_argument("[native] the plan's '" + std::string(name) +
+                                "' must be an integer for each axis.");
+  return value;
+}
+
 int variable_index(const std::map<std::string, int>& roles, const char* role) {
   auto found = roles.find(role);
   if (found == roles.end())
     throw std::invalid_argument("[native] the plan lacks the variable '" +
                                 std::string(role) + "'.");
   return found->second;
+}
+
+int64_t last_axis(const OpSpec& spec, const Shape& shape) {
+  if (shape.empty()) refuse_shapes(spec, "its last axis");
+  return shape.back();
 }
 
 void check_same_shape(const OpSpec& spec) {
@@ -126,7 +145,7 @@ class Elementwise : public Op {
 
 class Softmax : public Op {
  public:
-  explicit Softmax(const OpSpec& spec) : O_(spec.out_shape.back()) {
+  explicit Softmax(const OpSpec& spec) : O_(last_axis(spec, spec.out_shape)) {
     check_same_shape(spec);
   }
   void forward(const ExecContext& ctx, const float* x, float* y,
@@ -185,7 +204,7 @@ class NormalizationOp : public Op {
   bool invert_;
 };
 
-// Only for a plan that has no other op: programs drop reshapes.
+// Only where an output needs a place of its own: programs drop other reshapes.
 class Reshape : public Op {
  public:
   explicit Reshape(const OpSpec& spec) { check_same_shape(spec); }

@@ -20,7 +20,7 @@
 namespace kurve {
 
 using Shape = std::vector<int64_t>;
-using Attrs = std::map<std::string, std::variant<double, std::string>>;
+using Attrs = std::map<std::string, std::variant<double, std::string, Shape>>;
 
 int64_t product_of(const Shape& shape);
 double number(const Attrs& attrs, const char* name);
@@ -30,6 +30,8 @@ const std::string& text(const Attrs& attrs, const char* name);
 constexpr double max_integer = 1e9;
 int64_t integer(const Attrs& attrs, const char* name, int64_t min,
                 double max = max_integer);
+// Integers in [-2^31, 2^31), so many.
+const Shape& integers(const Attrs& attrs, const char* name, size_t count);
 
 // The plan asks for something that this engine does not have.
 struct Unsupported : std::runtime_error {
@@ -77,10 +79,10 @@ struct OpSpec {
   std::vector<int> inputs{};
   std::vector<Shape> more_shapes{};
 
-  // Of a map: its formula, the variables that are inputs behind x, and the gradient
-  // tape, whose outputs belong to the inputs `wanted`.
+  // Of a map: its formula, the variables and then the buffers that are inputs behind x,
+  // and the gradient tape, whose outputs belong to the inputs `wanted`.
   TapeSpec tape{}, gradient{};
-  std::vector<int> operands{}, wanted{};
+  std::vector<int> operands{}, constants{}, wanted{};
 };
 
 // The variables and the state that an update changes; slots (K, size).
@@ -104,6 +106,8 @@ inline int64_t work_of(std::initializer_list<int64_t> sizes) {
 
 // The index of the variable in this role.
 int variable_index(const std::map<std::string, int>& roles, const char* role);
+// The last axis of one of its shapes; throws where that has none.
+int64_t last_axis(const OpSpec&, const Shape& shape);
 // Throws unless the output has the shape of the input.
 void check_same_shape(const OpSpec&);
 // Throws that the shapes of the op do not fit `what`.
@@ -131,6 +135,7 @@ struct ExecContext {
   bool training = false;
   bool saves = false;  // forward saves outputs and derivatives for backward
   uint64_t seed = 0, step = 0;
+  int64_t first = 0;  // in prediction: number of the batch's first row in all of x
 
   // Where set, backward leaves the gradients of variables to weight_task, and sets
   // `may_overflow` if its numbers are so large that such a gradient might overflow.
@@ -219,6 +224,10 @@ inline void check_overflow(const ExecContext& ctx, const float* g, int64_t n,
 // dx = dy times the derivative, n floats in tasks of whole vectors.
 void differentiate(const Kernels&, const Derivative&, const float* dy, float* dx,
                    int64_t n);
+
+// to (n,) = the sum over the batch of x (batch, n), in an order that depends on its
+// size.
+void sum_batch(const ExecContext&, const float* x, int64_t n, float* to);
 
 // Runs body(first, count) over n floats within one task, in chunks, until the call is
 // asked to stop.

@@ -34,7 +34,8 @@ Program::Program(const Description& d)
       buffers_(d.buffers),
       graph_(std::make_unique<const Graph>(graph_of(d))),
       params_size_(vector_size(d.params)),
-      buffers_size_(vector_size(d.buffers)) {
+      buffers_size_(vector_size(d.buffers)),
+      predicts_(d.targets.empty() && graph_->losses == graph_->heads) {
   if (d.inputs.empty() || d.heads.empty() || d.heads.size() > most_heads)
     throw std::invalid_argument(
         "[native] a plan must have inputs and up to 64 outputs.");
@@ -54,8 +55,15 @@ Program::Program(const Description& d)
     // The penalties are counted once, whatever the number of heads.
     static const std::vector<VariableSpec> none;
     bool first = objectives_.empty();
-    objectives_.emplace_back(head.shape, head.loss, head.metrics,
-                             first ? d.params : none);
+    size_t h = objectives_.size();
+    const Objective& o = objectives_.emplace_back(
+        head.shape, head.loss, head.metrics, first ? d.params : none,
+        graph_->nodes[size_t(graph_->losses[h])].op->out);
+    target_sizes_.push_back(d.targets.empty() ? o.target_size()
+                                              : product_of(d.targets[h]));
+    if (o.uses_target() && target_sizes_.back() != o.target_size())
+      throw std::invalid_argument(
+          "[native] a target must have the size that its loss and metrics read.");
     penalties = penalties || objectives_.back().has_penalties();
     output_sizes_.push_back(product_of(head.shape));
     loss_weights_.push_back(float(head.weight));
@@ -155,6 +163,10 @@ bool Program::has_loss() const {
                      [](const Objective& o) { return o.has_loss(); });
 }
 
+bool Program::uses_target(size_t h) const {
+  return objectives_[h].uses_target() || graph_->reads_target[h];
+}
+
 // Samples first..first+n-1: floats where they lie, bytes as floats.
 void Program::use_inputs(const Inputs* x, int64_t first, int64_t n,
                          Workspace& ws) const {
@@ -186,6 +198,7 @@ int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
       const Targets& t = b.targets[h];
       ws.targets[h] = {t.y ? t.y + first * target_size(h) : nullptr,
                        t.weights ? t.weights + first : nullptr};
+      ws.x_at[inputs() + h] = ws.targets[h].y;
     }
     return batch;
   }
@@ -214,9 +227,11 @@ int64_t Program::gather(const Batches& b, int64_t step, Workspace& ws) const {
     }
   });
   for (size_t k = 0; k < inputs(); k++) ws.x_at[k] = ws.x[k];
-  for (size_t h = 0; h < heads(); h++)
+  for (size_t h = 0; h < heads(); h++) {
     ws.targets[h] = {b.targets[h].y ? ws.y[h] : nullptr,
                      b.targets[h].weights ? ws.weights[h] : nullptr};
+    ws.x_at[inputs() + h] = ws.targets[h].y;
+  }
   return batch;
 }
 
@@ -250,7 +265,7 @@ void Program::forward(const ExecContext& ctx, Workspace& ws,
     const Node& node = graph_->nodes[i];
     const float* x = value_at(ws, node.inputs[0]);
     if (node.op->identity_at_inference && !ctx.training && !ctx.saves &&
-        (node.head < 0 || !outputs)) {
+        node.is_inner()) {
       ws.value[i] = x;
       continue;
     }
@@ -378,7 +393,7 @@ double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) con
   double total = 0;
   for (size_t h = 0; h < heads(); h++) {
     if (!objectives_[h].has_loss()) continue;
-    size_t i = size_t(graph_->heads[h]);
+    size_t i = size_t(graph_->losses[h]);
     const Targets& t = ws.targets[h];
     float* dz = nullptr;
     if (training && graph_->nodes[i].needed) dz = gradient_at(ctx, ws, i);
@@ -387,7 +402,7 @@ double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) con
     ws.losses[h] = loss;
     total += double(loss_weights_[h]) * loss;
     if (dz && loss_weights_[h] != 1)
-      kernels_.scale(dz, loss_weights_[h], ctx.batch * output_size(h));
+      kernels_.scale(dz, loss_weights_[h], ctx.batch * graph_->nodes[i].op->out);
   }
   return total;
 }
@@ -444,7 +459,9 @@ void Program::predict(const State& state, const Inputs* x, int64_t n,
     use_inputs(x, first, rows, *ws);
     float* outputs[most_heads];
     for (size_t h = 0; h < heads(); h++) outputs[h] = y[h] + first * output_size(h);
-    forward(context(state, rows, *ws), *ws, outputs);
+    ExecContext p = context(state, rows, *ws);
+    p.first = first;
+    forward(p, *ws, outputs);
   });
 }
 
@@ -483,6 +500,7 @@ void Program::jacobian(const State& state, const Inputs* x, int64_t n, float* y,
     ExecContext p = context(state, std::min(block, n - first), *ws);
     if (stop_requested(work_of(p.batch))) return;
     p.saves = true;
+    p.first = first;
     use_inputs(x, first, p.batch, *ws);
     forward(p, *ws, nullptr);
     if (stopped()) return;

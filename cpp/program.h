@@ -15,6 +15,7 @@ struct Head {
   const Spec* loss = nullptr;
   std::vector<MetricSpec> metrics{};
   double weight = 1;  // of its loss in the sum of all
+  int rows = -1;      // of the loss "rows": the value that holds the loss of each row
 };
 
 struct Description {
@@ -23,6 +24,7 @@ struct Description {
   std::vector<VariableSpec> params, buffers;
   std::vector<Head> heads;
   const Spec* optimizer = nullptr;
+  std::vector<Shape> targets{};  // of each head, where ops read them; or empty
   // Of an optimizer that does more than its kind says: see Optimizer.
   std::vector<UpdateSpec> updates{};
   int slots = 0;
@@ -46,7 +48,7 @@ struct Inputs {
   const uint8_t* bytes = nullptr;
 };
 
-// What a head is trained with; y is null where it has neither loss nor metrics.
+// What a head is trained with; y is null where nothing reads it.
 struct Targets {
   const float *y, *weights;  // weights may be null
 };
@@ -85,17 +87,18 @@ class Program {
   size_t heads() const { return objectives_.size(); }
   int64_t input_size(size_t k = 0) const { return input_sizes_[k]; }
   int64_t output_size(size_t h = 0) const { return output_sizes_[h]; }
-  int64_t target_size(size_t h = 0) const { return objectives_[h].target_size(); }
+  int64_t target_size(size_t h = 0) const { return target_sizes_[h]; }
   int64_t params_size() const { return params_size_; }
   int64_t buffers_size() const { return buffers_size_; }
   // The sum of the losses and the rows; each head's loss, if there are several; then
   // the accumulators of every head's metrics.
   int64_t totals_size() const { return totals_size_; }
   bool has_loss() const;
-  // Whether a head has a loss or metrics.
-  bool uses_target(size_t h) const {
-    return objectives_[h].has_loss() || objectives_[h].totals_size() > 2;
-  }
+  // Whether a head's target is read: by its loss, its metrics or an op.
+  bool uses_target(size_t h) const;
+  // Whether outputs can be had by themselves: not where ops compute a loss, or read
+  // targets.
+  bool predicts() const { return predicts_; }
   const Optimizer* optimizer() const { return optimizer_.get(); }
   // Multiply-adds that stand for the cost of a step, or of an epoch, of so many rows.
   int64_t work_of(int64_t rows) const;
@@ -142,8 +145,9 @@ class Program {
   const Kernels& kernels_;
   std::vector<VariableSpec> params_, buffers_;
   std::unique_ptr<const Graph> graph_;
-  std::vector<int64_t> input_sizes_, output_sizes_;
+  std::vector<int64_t> input_sizes_, output_sizes_, target_sizes_;
   int64_t params_size_, buffers_size_, totals_size_ = 2;
+  bool predicts_;
   int64_t widest_ = 0;       // of any op's input or output
   int64_t work_ = 0;         // multiply-adds per sample
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables

@@ -3,9 +3,9 @@
 #include <cmath>
 #include <vector>
 
-#include "philox.h"
 #include "pool.h"
 #include "shapes.h"
+#include "stream.h"
 
 namespace kurve {
 namespace {
@@ -168,9 +168,9 @@ class Affine : public Op {
  public:
   explicit Affine(const OpSpec& spec)
       : image_(image_of(spec.in_shape)),
-        purpose_(layer_purpose + uint32_t(integer(spec.attrs, "stream", 0))),
+        stream_(spec.attrs),
         fill_(float(number(spec.attrs, "fill_value"))) {
-    what_ = choose(spec, "what", {"translation", "rotation", "flip"});
+    what_ = choose(spec, "what", {"translation", "rotation", "flip", "zoom"});
     mode_ = Mode(choose(spec, "fill_mode", {"constant", "nearest", "reflect", "wrap"}));
     bilinear_ = choose(spec, "interpolation", {"nearest", "bilinear"}) == 1;
     auto range = [&](const char* low, const char* high, double* to) {
@@ -180,9 +180,10 @@ class Affine : public Op {
         throw std::invalid_argument("[native] the ranges of " + spec.layer +
                                     " are too large.");
     };
-    if (what_ == 0) {
+    if (what_ == 0 || what_ == 3) {
       range("height_low", "height_high", range_[0]);
       range("width_low", "width_high", range_[1]);
+      together_ = what_ == 3 && number(spec.attrs, "together") != 0;
     } else if (what_ == 1) {
       range("angle_low", "angle_high", range_[0]);
     } else {
@@ -244,14 +245,17 @@ class Affine : public Op {
     double shift[2];      // translation
     double cosine, sine;  // rotation
     bool mirror[2];       // flip
+    double zoom[2];       // zoom: below 1 enlarges
   };
   Motion motion(const ExecContext& ctx, int64_t b) const {
     uint32_t words[4];
-    philox(ctx.seed, purpose_, ctx.step, uint32_t(b), words);
+    philox(stream_.key(ctx), stream_.purpose, ctx.step, uint32_t(b), words);
     double u = uniform(words[0]), v = uniform(words[1]);
     Motion m{};
     m.shift[0] = double(image_.H) * (range_[0][0] + range_[0][1] * u);
     m.shift[1] = double(image_.W) * (range_[1][0] + range_[1][1] * v);
+    m.zoom[0] = 1 + (range_[0][0] + range_[0][1] * u);
+    m.zoom[1] = together_ ? m.zoom[0] : 1 + (range_[1][0] + range_[1][1] * v);
     double angle = range_[0][0] + range_[0][1] * u;
     m.cosine = std::cos(angle), m.sine = std::sin(angle);
     m.mirror[1] = u < 0.5 && mirrors_[0];  // of the column
@@ -267,6 +271,9 @@ class Affine : public Op {
       double a = h - max_h / 2, b = w - max_w / 2;
       place[0] = max_h / 2 + a * m.cosine + b * m.sine;
       place[1] = max_w / 2 - a * m.sine + b * m.cosine;
+    } else if (what_ == 3) {
+      place[0] = max_h / 2 + (h - max_h / 2) * m.zoom[0];
+      place[1] = max_w / 2 + (w - max_w / 2) * m.zoom[1];
     } else {
       place[0] = m.mirror[0] ? max_h - h : h;
       place[1] = m.mirror[1] ? max_w - w : w;
@@ -323,9 +330,10 @@ class Affine : public Op {
   }
 
   Image image_;
-  uint32_t purpose_;
+  Stream stream_;
   float fill_;
   int what_;
+  bool together_ = false;  // both axes are zoomed by one draw
   Mode mode_;
   bool bilinear_, mirrors_[2] = {};
   double range_[2][2] = {};  // lowest value, and width of the range

@@ -26,7 +26,7 @@ inline float* allocate(size_t bytes) {
 
 struct Workspace {
   // The batch at work: its rows where they lie, and memory for those that are gathered.
-  std::vector<const float*> x_at;
+  std::vector<const float*> x_at;  // of each input, then of each target
   std::vector<Targets> targets;
   std::vector<float*> x, y, weights;
 
@@ -71,7 +71,7 @@ struct Workspace {
     value.assign(nodes, nullptr);
     slots.assign(size_t(sizes.graph.slots), nullptr);
     x.assign(sizes.inputs.size(), nullptr);
-    x_at.assign(sizes.inputs.size(), nullptr);
+    x_at.assign(sizes.inputs.size() + sizes.targets.size(), nullptr);
     y.assign(sizes.targets.size(), nullptr);
     weights.assign(sizes.targets.size(), nullptr);
     targets.assign(sizes.targets.size(), {nullptr, nullptr});

@@ -160,14 +160,16 @@ void test(const Program& program, const StateArrays& arrays, int64_t step,
   interruptible([&] { program.test(view, data, totals.data()); });
 }
 
-constexpr const char* wrong_shape = "x must have the shape (n, *input_shape).";
+constexpr const char *wrong_shape = "x must have the shape (n, *input_shape).",
+                     *only_trains = "a plan whose ops compute a loss cannot predict.";
 
 // Takes no State: creating one would cost as much as predicting a single row.
 void predict(const Program& program, const Vector<float>& params,
              const Vector<float>& buffers, const std::vector<Samples>& x,
-             const std::vector<Array<float>>& y) {
+             const std::vector<Array<float>>& y, int64_t step, uint64_t seed) {
   check_sizes(program, params, buffers);
-  State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
+  expect(program.predicts(), only_trains);
+  State view{params.data(), buffers.data(), nullptr, nullptr, step, seed};
   int64_t n = 0;
   std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
   expect(y.size() == program.heads(), "there must be an array for each output.");
@@ -185,6 +187,7 @@ void predict_one(const Program& program, const Vector<float>& params,
                  const Vector<float>& buffers, const Samples& x,
                  const Array<float>& y) {
   check_sizes(program, params, buffers);
+  expect(program.predicts(), only_trains);
   expect(program.inputs() == 1 && program.heads() == 1,
          "there must be an array for each input and output.");
   State view{params.data(), buffers.data(), nullptr, nullptr, 0, 0};
@@ -203,8 +206,10 @@ void predict_one(const Program& program, const Vector<float>& params,
 }
 
 void jacobian(const Program& program, const StateArrays& arrays,
-              const std::vector<Samples>& x, Array<float> y, Matrix<float> out) {
-  State view = arrays.view(program, 0, 0);
+              const std::vector<Samples>& x, Array<float> y, Matrix<float> out,
+              int64_t step, uint64_t seed) {
+  State view = arrays.view(program, step, seed);
+  expect(program.predicts(), only_trains);
   expect(program.heads() == 1, "a jacobian needs a plan with one output.");
   int64_t n = 0, outputs = program.output_size();
   std::vector<Inputs> samples = inputs(x, program, wrong_shape, n);
@@ -269,13 +274,16 @@ void register_program(nb::module_& m) {
       .def(
           "set_tape",
           [](OpSpec& op, TapeSpec tape, TapeSpec gradient, std::vector<int> operands,
-             std::vector<int> wanted) {
+             std::vector<int> constants, std::vector<int> wanted) {
             op.tape = std::move(tape), op.gradient = std::move(gradient);
-            op.operands = std::move(operands), op.wanted = std::move(wanted);
+            op.operands = std::move(operands), op.constants = std::move(constants);
+            op.wanted = std::move(wanted);
           },
-          nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"), nb::arg("wanted"),
-          "Of a map: its formula, which params are inputs behind x, the tape of the "
-          "gradient, and the inputs that its outputs belong to.");
+          nb::arg("tape"), nb::arg("gradient"), nb::arg("operands"),
+          nb::arg("constants"), nb::arg("wanted"),
+          "Of a map: its formula, which params and then which buffers are inputs "
+          "behind "
+          "x, the tape of the gradient, and the inputs that its outputs belong to.");
   nb::class_<Spec>(m, "Spec").def(nb::init<std::string, Attrs>(), nb::arg("kind"),
                                   nb::arg("attrs"));
   nb::class_<MetricSpec>(m, "Metric")
@@ -362,11 +370,13 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](Head* self, int value, Shape shape, const Spec* loss,
-             std::vector<MetricSpec> metrics, double weight) {
-            new (self) Head{value, std::move(shape), loss, std::move(metrics), weight};
+             std::vector<MetricSpec> metrics, double weight, int rows) {
+            new (self)
+                Head{value, std::move(shape), loss, std::move(metrics), weight, rows};
           },
           nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
-          nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"));
+          nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"),
+          nb::arg("rows") = -1);
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),
@@ -387,20 +397,23 @@ void register_program(nb::module_& m) {
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
              std::vector<Head> heads, const Spec* optimizer,
-             std::vector<UpdateSpec> updates, int slots, int64_t every) {
+             std::vector<Shape> targets, std::vector<UpdateSpec> updates, int slots,
+             int64_t every) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
                                 std::move(buffers), std::move(heads), optimizer,
-                                std::move(updates), slots, every});
+                                std::move(targets), std::move(updates), slots, every});
           },
           nb::arg("inputs"), nb::arg("ops"), nb::arg("params"), nb::arg("buffers"),
           nb::arg("heads"), nb::arg("optimizer").none(),
+          nb::arg("targets") = std::vector<Shape>{},
           nb::arg("updates") = std::vector<UpdateSpec>(), nb::arg("slots") = 0,
           nb::arg("every") = 1)
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),
            nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
-           nb::arg("y").noconvert(), "Write the outputs for x to y.")
+           nb::arg("y").noconvert(), nb::arg("step") = 0, nb::arg("seed") = 0,
+           "Write the outputs for x to y; step and seed are those of random ops.")
       .def("predict_one", &predict_one, nb::arg("params").noconvert(),
            nb::arg("buffers").noconvert(), nb::arg("x").noconvert(),
            nb::arg("y").noconvert(), "The same for one input and one output.")
@@ -408,7 +421,8 @@ void register_program(nb::module_& m) {
            nb::arg("batches"), nb::arg("which"), nb::arg("out").noconvert(),
            "Loss of one step's batch; its gradient is written to out.")
       .def("jacobian", &jacobian, nb::arg("arrays"), nb::arg("x").noconvert(),
-           nb::arg("y").noconvert(), nb::arg("out").noconvert(),
+           nb::arg("y").noconvert(), nb::arg("out").noconvert(), nb::arg("step") = 0,
+           nb::arg("seed") = 0,
            "Write the outputs for x to y, their derivatives to out.");
 
   nb::class_<Job>(m, "Job", "The steps first..last-1 of a program's training.")

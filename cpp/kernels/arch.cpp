@@ -41,6 +41,7 @@ namespace {
 #include "conv_backward.inl.h"
 #include "depthwise.inl.h"
 #include "pooling.inl.h"
+#include "reduce.inl.h"
 #include "resample.inl.h"
 #include "sparse.inl.h"
 #include "standardize.inl.h"
@@ -98,6 +99,9 @@ const Kernels NAME(KURVE_ARCH) = {
     .dropout = dropout,
     .normalize = normalize,
     .normalize_backward = normalize_backward,
+    .reduce = reduce,
+    .reduce_backward = reduce_backward,
+    .running_sum = running_sum,
     .loss = loss,
     .scale = scale,
     .clamp = clamp,

@@ -17,21 +17,31 @@
   KIND(categorical_crossentropy) KIND(sparse_categorical_crossentropy) \
   KIND(gaussian_nll) KIND(pinball)
 
-// Besides these, every loss is a metric.
+// Metrics that are a mean over rows, as every loss is too, and those that count.
 #define KURVE_METRICS(KIND) \
   KIND(root_mean_squared_error) KIND(accuracy) KIND(binary_accuracy) \
   KIND(categorical_accuracy) KIND(sparse_categorical_accuracy) \
   KIND(top_k_categorical_accuracy) KIND(sparse_top_k_categorical_accuracy) \
-  KIND(r2_score)
+  KIND(among_first) KIND(mean_absolute_percentage_error) \
+  KIND(mean_squared_logarithmic_error) KIND(poisson) KIND(kl_divergence) KIND(hinge) \
+  KIND(squared_hinge) KIND(categorical_hinge) KIND(cosine_similarity) \
+  KIND(pearson_correlation) KIND(concordance_correlation) \
+  KIND(r2_score) KIND(confusion) KIND(class_counts) KIND(confusion_matrix)
 
 #define KURVE_OPTIMIZERS(KIND) \
   KIND(sgd) KIND(rmsprop) KIND(adagrad) KIND(adam) KIND(nadam) KIND(adamax)
+
+// How elements are reduced; of a tie, min, max and argmax take the first.
+#define KURVE_REDUCTIONS(KIND) \
+  KIND(sum) KIND(mean) KIND(max) KIND(min) KIND(prod) KIND(logsumexp) KIND(argmax)
 
 #define KURVE_OPS(KIND) \
   KIND(dense) KIND(activation) KIND(softmax) KIND(map) KIND(concatenate) KIND(normalization) KIND(reshape) \
   KIND(conv) KIND(conv_transpose) KIND(pool) KIND(global_pool) \
   KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
-  KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image)
+  KIND(reduce) KIND(cumsum) KIND(permute) KIND(slice) KIND(place) KIND(conv3d) \
+  KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image) \
+  KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random)
 // clang-format on
 
 namespace kurve {
@@ -53,6 +63,7 @@ KURVE_KINDS(Activation, KURVE_ACTIVATIONS)
 KURVE_KINDS(LossKind, KURVE_LOSSES)
 KURVE_KINDS(MetricKind, KURVE_METRICS)
 KURVE_KINDS(OptimizerKind, KURVE_OPTIMIZERS)
+KURVE_KINDS(ReductionKind, KURVE_REDUCTIONS)
 
 #undef KURVE_KINDS
 #undef KURVE_NAME

@@ -52,7 +52,7 @@ struct Tiling {
   explicit Tiling(const Product& p) {
     // Reading B^T by rows avoids its transposition, but costs a sum over the lanes for
     // each element of C.
-    if (p.b_transposed ? p.K >= 8 * p.M && p.M <= 64 : p.N == 1 && p.a_step == 1)
+    if (p.a_step == 1 && (p.b_transposed ? p.K >= 8 * p.M && p.M <= 64 : p.N == 1))
       method = dots;
     else if (!p.b_transposed && p.M <= skinny_rows)
       method = skinny;

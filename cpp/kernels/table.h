@@ -111,6 +111,17 @@ struct Dropout {
   float scale;
 };
 
+// Reductions and running sums along the axis n of x (outer, n, inner), in units: a unit
+// is up to `unit_columns` of the inner columns at one outer position.
+constexpr int64_t unit_columns = 64;
+struct Reduction {
+  ReductionKind kind;
+  int64_t n, inner;
+  [[gnu::always_inline]] int64_t units_across() const {
+    return (inner + unit_columns - 1) / unit_columns;
+  }
+};
+
 struct ImageKernels;
 
 struct Kernels {
@@ -147,6 +158,16 @@ struct Kernels {
   void (*normalize)(const Normalization&, const float* x, float* y, int64_t rows);
   void (*normalize_backward)(const Normalization&, const float* dy, float* dx,
                              int64_t rows);
+
+  // The units first..first+count-1. y (outer, inner); backward overwrites dx. A sum's
+  // order depends on n, and on whether inner is 1.
+  void (*reduce)(const Reduction&, const float* x, float* y, int64_t first,
+                 int64_t count);
+  void (*reduce_backward)(const Reduction&, const float* x, const float* y,
+                          const float* dy, float* dx, int64_t first, int64_t count);
+  // y (outer, n, inner): of the elements up to each, or from each on.
+  void (*running_sum)(const Reduction&, bool reverse, const float* x, float* y,
+                      int64_t first, int64_t count);
 
   // Loss of each row and, unless dp is null, its gradient (unweighted); y is (rows, O),
   // (rows,) for sparse kinds, or (rows, T) where O is a multiple of T; scratch holds

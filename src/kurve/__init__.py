@@ -18,10 +18,12 @@ from kurve.engines import get_threads as get_threads
 from kurve.engines import set_engine as set_engine
 from kurve.engines import set_threads as set_threads
 from kurve.layers import Input as Input
+from kurve.models import Model as Model
 from kurve.models import Sequential as Sequential
 
 if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
+    from kurve import backend as backend
     from kurve import config as config
     from kurve import constraints as constraints
     from kurve import datasets as datasets
@@ -29,6 +31,7 @@ if _typing.TYPE_CHECKING:
     from kurve import estimators as estimators
     from kurve import inspection as inspection
     from kurve import plots as plots
+    from kurve import random as random
     from kurve import report as report
     from kurve import saving as saving
     from kurve import solvers as solvers
@@ -45,6 +48,7 @@ _LATER = {
     "Classifier": "kurve.estimators",
     "Regressor": "kurve.estimators",
     "assessment": "kurve.assessment",
+    "backend": "kurve.backend",
     "config": "kurve.config",
     "constraints": "kurve.constraints",
     "curve_fit": "kurve.solvers",
@@ -55,6 +59,7 @@ _LATER = {
     "inspection": "kurve.inspection",
     "lr_find": "kurve.models.learning_rates",
     "plots": "kurve.plots",
+    "random": "kurve.random",
     "report": "kurve.report",
     "saving": "kurve.saving",
     "solvers": "kurve.solvers",
@@ -64,6 +69,7 @@ _LATER = {
 
 _NOW = (
     "Input",
+    "Model",
     "Sequential",
     "activations",
     "callbacks",

@@ -29,21 +29,21 @@ class Tape:
     def __init__(self, inputs: int, code: Sequence[tuple[str, Sequence[int], float]], outputs: Sequence[int]) -> None: ...
 
 class Op:
-    def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str]) -> None: ...
+    def __init__(self, kind: str, layer: str, in_shape: Sequence[int], out_shape: Sequence[int], params: Mapping[str, int], buffers: Mapping[str, int], attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
 
     def set_inputs(self, inputs: Sequence[int], more_shapes: Sequence[Sequence[int]]) -> None:
         """The values that it reads, and the shapes of those behind the first."""
 
-    def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], wanted: Sequence[int]) -> None:
+    def set_tape(self, tape: Tape, gradient: Tape, operands: Sequence[int], constants: Sequence[int], wanted: Sequence[int]) -> None:
         """
-        Of a map: its formula, which params are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
+        Of a map: its formula, which params and then which buffers are inputs behind x, the tape of the gradient, and the inputs that its outputs belong to.
         """
 
 class Spec:
-    def __init__(self, kind: str, attrs: Mapping[str, float | str]) -> None: ...
+    def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
 
 class Metric:
-    def __init__(self, kind: str, attrs: Mapping[str, float | str], size: int, weighted: bool) -> None: ...
+    def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]], size: int, weighted: bool) -> None: ...
 
 class Formula:
     """A formula of whole arrays, step by step."""
@@ -73,7 +73,7 @@ class Update:
 class Head:
     """An output of a plan."""
 
-    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float) -> None: ...
+    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float, rows: int = -1) -> None: ...
 
 class State:
     """The arrays of a kurve.engines.base.State."""
@@ -86,12 +86,12 @@ class Batches:
     def __init__(self, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | None], weights: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None], order: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, bounds: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], learning_rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> None: ...
 
 class Program:
-    def __init__(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], heads: Sequence[Head], optimizer: Spec | None, updates: Sequence[Update] = [], slots: int = 0, every: int = 1) -> None: ...
+    def __init__(self, inputs: Sequence[Sequence[int]], ops: Sequence[Op], params: Sequence[VariableSpec], buffers: Sequence[VariableSpec], heads: Sequence[Head], optimizer: Spec | None, targets: Sequence[Sequence[int]] = [], updates: Sequence[Update] = [], slots: int = 0, every: int = 1) -> None: ...
 
     def test(self, arrays: State, step: int, seed: int, batches: Batches, totals: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu')]) -> None: ...
 
-    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]]) -> None:
-        """Write the outputs for x to y."""
+    def predict(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]], step: int = 0, seed: int = 0) -> None:
+        """Write the outputs for x to y; step and seed are those of random ops."""
 
     def predict_one(self, params: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], buffers: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')]) -> None:
         """The same for one input and one output."""
@@ -99,7 +99,7 @@ class Program:
     def gradient(self, arrays: State, step: int, seed: int, batches: Batches, which: int, out: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> float:
         """Loss of one step's batch; its gradient is written to out."""
 
-    def jacobian(self, arrays: State, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    def jacobian(self, arrays: State, x: Sequence[Annotated[NDArray[numpy.float32], dict(order='C', device='cpu', writable=False)] | Annotated[NDArray[numpy.uint8], dict(order='C', device='cpu', writable=False)]], y: Annotated[NDArray[numpy.float32], dict(order='C', device='cpu')], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], step: int = 0, seed: int = 0) -> None:
         """Write the outputs for x to y, their derivatives to out."""
 
 class Job:

@@ -1,4 +1,5 @@
-"""Activations by name. The formulas are in `kurve.engines.reference.activations`.
+"""Activations by name. The formulas are in `kurve.ops.activations`, and those that
+engines have fused into their products in `kurve.engines.reference.activations`.
 
 Each is an object to pass to a layer, `Dense(8, activation=activations.relu)`, or to
 call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
@@ -7,93 +8,363 @@ call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
-from kurve.errors import unknown_name
+from kurve.errors import unknown_argument, unknown_name
 from kurve.kinds import ACTIVATIONS
-from kurve.plan import Attr
+from kurve.ops.activations import FORMULAS, tape_of
+from kurve.plan import Attr, Op, Shape
 
 NAMES = tuple(ACTIVATIONS)
 LARGEST = float(np.finfo(np.float32).max)
 
+FUSED = frozenset(
+    {"linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid"}
+    | {"tanh", "softplus", "softsign", "sin", "snake"}
+)
+"""Those that are part of other ops, without arguments or with alpha alone."""
 
-@dataclass(frozen=True)
+ALONG_AN_AXIS = ("softmax", "log_softmax", "glu", "sparsemax")
+"""Those that are not elementwise. Engines have softmax over the last axis."""
+
+ARGUMENTS: dict[str, Mapping[str, Any]] = {
+    "leaky_relu": {"alpha": 0.2},
+    "elu": {"alpha": 1.0},
+    "snake": {"alpha": 1.0},
+    **{name: {"axis": -1} for name in ALONG_AN_AXIS},
+    **{name: formula.arguments for name, formula in FORMULAS.items()},
+}
+"""The arguments of each, with their defaults; `...` for one that must be given."""
+
+
 class Activation:
-    """An activation: a name and a parameter.
+    """An activation: a name and its arguments. Equal ones are equal.
 
     Args:
         name: such as "relu".
-        alpha: the slope of leaky_relu, the scale of elu, the frequency of snake; the
-            others do not use it.
+        alpha: the slope of leaky_relu, the scale of elu and celu, the frequency of
+            snake; the others do not use it.
+        arguments: those of Keras's function, by name: negative_slope, max_value and
+            threshold of relu, approximate of gelu, threshold of the shrinking ones,
+            threshold and default_value of threshold, b of squareplus, axis of softmax.
 
     Raises:
         ValueError: an unknown name; an alpha that is not finite or, for snake, not in
-            [1e-30, 1e30].
+            [1e-30, 1e30]; another bad value.
+        TypeError: an unknown argument.
 
     Example:
         >>> kurve.activations.Activation("leaky_relu", 0.1)([-1.0, 2.0])
         array([-0.1,  2. ], dtype=float32)
+        >>> kurve.activations.Activation("relu", max_value=1.0)([-1.0, 2.0])
+        array([0., 1.], dtype=float32)
     """
 
     name: str
-    alpha: float = 0.0
+    arguments: tuple[tuple[str, Any], ...]
+    """Those that are not the default, in the order of Keras's function."""
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or self.name not in NAMES:
-            raise unknown_name("activations", "activation", self.name, NAMES)
-        if not is_number(self.alpha) or abs(self.alpha) > LARGEST:
-            raise ValueError(
-                f"[{self.name}] alpha must be a finite number. "
-                f"Received: alpha={self.alpha!r}. Try alpha=0.2."
-            )
-        if self.name == "snake" and not 1e-30 <= self.alpha <= 1e30:
-            raise ValueError(
-                "[snake] alpha must be in [1e-30, 1e30]: the wave that is added has "
-                f"the period pi / alpha. Received: alpha={self.alpha!r}. Try alpha=1.0."
-            )
+    def __init__(self, name: str, alpha: Any = None, **arguments: Any) -> None:
+        if not isinstance(name, str) or name not in NAMES:
+            raise unknown_name("activations", "activation", name, NAMES)
+        known = ARGUMENTS.get(name, {})
+        if name == "leaky_relu" and "negative_slope" in arguments:
+            alpha = arguments.pop("negative_slope")
+        if alpha is not None:
+            _check_number(name, "alpha", alpha)
+            if "alpha" in known:  # the others do not use it
+                arguments["alpha"] = alpha
+        for key, value in arguments.items():
+            if key not in known:
+                raise unknown_argument(_call_of(known), key, name)
+            _check(name, key, value)
+        if name == "relu" and _is_leaky(arguments):
+            name, arguments = "leaky_relu", {"alpha": arguments["negative_slope"]}
+            known = ARGUMENTS[name]
+        object.__setattr__(self, "name", name)
+        given = tuple(
+            (key, _plain(arguments[key]))
+            for key, default in known.items()
+            if key in arguments and not _same(arguments[key], default)
+        )
+        object.__setattr__(self, "arguments", given)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(
+            f"[{self.name}] an activation does not change. Received: {name}={value!r}. "
+            f"Try Activation({self.name!r}, ...)."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Activation):
+            return NotImplemented
+        return (self.name, self.arguments) == (other.name, other.arguments)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get, (to_config(self),)
+
+    def __repr__(self) -> str:
+        shown = "".join(f", {key}={value!r}" for key, value in self.arguments)
+        return f"Activation({self.name!r}{shown})"
+
+    @property
+    def __name__(self) -> str:
+        """Of the function, as in Keras."""
+        return self.name
+
+    @property
+    def alpha(self) -> float:
+        """Its value or default; 0 where there is none."""
+        defaults = ARGUMENTS.get(self.name, {})
+        return float(dict(self.arguments).get("alpha", defaults.get("alpha", 0.0)))
+
+    def having(self, **arguments: Any) -> Activation:
+        """The same with other arguments."""
+        return Activation(self.name, **{**dict(self.arguments), **arguments})
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether it can be part of another op."""
+        return self.name in FUSED and all(key == "alpha" for key, _ in self.arguments)
 
     def attrs(self) -> dict[str, Attr]:
-        """The activation in a plan."""
+        """Of an op that ends with it, if it is fused; else with none."""
+        if not self.is_fused:
+            return linear.attrs()
         return {"activation": self.name, "alpha": self.alpha}
 
-    @entry
-    def __call__(self, x: Any) -> np.ndarray:
-        """The activation of every element of x; softmax goes over the last axis."""
-        from kurve.engines.reference.activations import ACTIVATIONS as FORMULAS
+    def ops(self, layer: str, shape: Shape) -> list[Op]:
+        """The op that computes it by itself for samples of that shape; none where it is
+        fused into the op before it.
 
+        Raises:
+            ValueError: another axis than the last, an argument that is missing.
+            NotImplementedError: an activation that engines do not have.
+        """
+        if self.is_fused:
+            return []
+        if self.name == "softmax":
+            axis = dict(self.arguments).get("axis", -1)
+            if axis not in (-1, len(shape)):
+                raise ValueError(
+                    f"[softmax] axis must be the last one of samples of shape {shape}. "
+                    f"Received: axis={axis}. Try axis=-1."
+                )
+            return [Op("softmax", layer, shape, shape)]
+        if self.name not in FORMULAS:
+            raise NotImplementedError(
+                f"[{self.name}] engines do not have this activation yet. "
+                f"Received: {self.name!r} in the layer {layer!r}. "
+                f"Try activations.{self.name}(x) on an array."
+            )
+        return [
+            Op("map", layer, shape, shape, attrs=self._facts(), tape=self.checked())
+        ]
+
+    def _facts(self) -> dict[str, Attr]:
+        """What diagnosis has to know of a formula's op."""
+        arguments = {k: v for k, v in self.arguments if v is not None}
+        return {"activation": self.name, **arguments}
+
+    def checked(self) -> Any:
+        """The tape of its formula.
+
+        Raises:
+            ValueError: an argument is missing.
+        """
+        given = dict(self.arguments)
+        known = FORMULAS[self.name].arguments
+        missing = [k for k, v in known.items() if v is ... and k not in given]
+        if missing:
+            example = ", ".join(f"{key}=0.0" for key in known)
+            raise ValueError(
+                f"[{self.name}] the arguments {' and '.join(known)} must be given. "
+                f"Received: no {missing[0]}. Try Activation({self.name!r}, {example})."
+            )
+        return tape_of(self.name, tuple(sorted({**known, **given}.items())))
+
+    @entry
+    def __call__(self, x: Any, *values: Any, **arguments: Any) -> np.ndarray:
+        """The activation of every element of x; softmax goes over the last axis.
+
+        Args:
+            x: numbers.
+            values, arguments: those of Keras's function, for this call.
+        """
+        if values or arguments:
+            names = list(ARGUMENTS.get(self.name, {}))
+            if len(values) > len(names):
+                raise TypeError(
+                    f"[{self.name}] there are {len(names)} arguments beside x. "
+                    f"Received: {len(values)}. Try {self.name}(x)."
+                )
+            given = {**dict(zip(names, values, strict=False)), **arguments}
+            result: np.ndarray = self.having(**given)(x)
+            return result
         z = as_numbers(self.name, "x", x)
         if not np.issubdtype(z.dtype, np.floating):
             z = z.astype(np.float32)
-        if self.name == "softmax":
-            e = np.exp(z - z.max(axis=-1, keepdims=True))
-            return np.asarray(e / e.sum(axis=-1, keepdims=True))
-        return FORMULAS[self.name][0](z, self.alpha)
+        if self.name in ALONG_AN_AXIS:
+            return _along(self.name, z, dict(self.arguments).get("axis", -1))
+        if self.is_fused:
+            from kurve.engines.reference.activations import ACTIVATIONS as KERNELS
+
+            return KERNELS[self.name][0](z, self.alpha)
+        from kurve.ops.elementwise import RULES
+        from kurve.ops.tape import run
+
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            return np.asarray(run(self.checked(), RULES, [z])[0])
+
+
+def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
+    """An activation that is not elementwise, along an axis of z."""
+    if z.ndim == 0 or not -z.ndim <= axis < z.ndim:
+        raise ValueError(
+            f"[{name}] axis must be one of x. Received: axis={axis} for "
+            f"x.shape={z.shape}. Try axis=-1."
+        )
+    if name == "glu":  # Dauphin et al. 2017
+        if z.shape[axis] % 2:
+            raise ValueError(
+                "[glu] the axis is divided into two halves. Received: a length of "
+                f"{z.shape[axis]}. Try an even number of units."
+            )
+        half, gate = np.split(z, 2, axis)
+        return np.asarray(half * sigmoid(gate))
+    shifted = z - z.max(axis=axis, keepdims=True)
+    if name == "sparsemax":
+        return _sparsemax(shifted, axis)
+    e = np.exp(shifted)
+    total = e.sum(axis=axis, keepdims=True)
+    if name == "log_softmax":
+        return np.asarray(shifted - np.log(total))
+    return np.asarray(e / total)
+
+
+def _sparsemax(z: np.ndarray, axis: int) -> np.ndarray:
+    """The point of the probability simplex that is nearest to z. Source: Martins &
+    Astudillo 2016, algorithm 1."""
+    z = np.moveaxis(z, axis, -1)
+    ordered = -np.sort(-z, axis=-1)
+    number = np.arange(1, z.shape[-1] + 1)
+    sums = np.cumsum(ordered, axis=-1)
+    count = (1 + number * ordered > sums).sum(axis=-1, keepdims=True)
+    level = (np.take_along_axis(sums, count - 1, axis=-1) - 1) / count
+    return np.moveaxis(np.maximum(z - level, 0).astype(z.dtype), -1, axis)
+
+
+def _check(name: str, key: str, value: Any) -> None:
+    """Refuse a bad value of an argument."""
+    if key == "axis":
+        if not is_integer(value):
+            raise ValueError(
+                f"[{name}] axis must be an integer. Received: axis={value!r}. "
+                "Try axis=-1."
+            )
+    elif key == "approximate":
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(
+                f"[{name}] approximate must be True or False. "
+                f"Received: approximate={value!r}. Try approximate=True."
+            )
+    elif key != "max_value" or value is not None:
+        _check_number(name, key, value)
+
+
+def _check_number(name: str, key: str, value: Any) -> None:
+    if not is_number(value) or abs(value) > LARGEST:
+        raise ValueError(
+            f"[{name}] {key} must be a finite number. "
+            f"Received: {key}={value!r}. Try {key}=0.2."
+        )
+    if name == "snake" and not 1e-30 <= value <= 1e30:
+        raise ValueError(
+            "[snake] alpha must be in [1e-30, 1e30]: the wave that is added has "
+            f"the period pi / alpha. Received: alpha={value!r}. Try alpha=1.0."
+        )
+    if (name == "celu" and value == 0) or (name == "squareplus" and value < 0):
+        rule = "not be 0" if name == "celu" else "be at least 0"
+        raise ValueError(
+            f"[{name}] {key} must {rule}. Received: {key}={value!r}. Try {key}=1.0."
+        )
+
+
+def _is_leaky(arguments: Mapping[str, Any]) -> bool:
+    """Whether these arguments make relu the fused leaky_relu."""
+    rest = {k: v for k, v in arguments.items() if k != "negative_slope"}
+    return arguments.get("negative_slope", 0.0) != 0.0 and all(
+        _same(value, FORMULAS["relu"].arguments[key]) for key, value in rest.items()
+    )
+
+
+def _same(value: Any, default: Any) -> bool:
+    return default is not ... and (value is default or value == default)
+
+
+def _plain(value: Any) -> Any:
+    """In Python's own types."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    return int(value) if is_integer(value) else None if value is None else float(value)
+
+
+def _call_of(known: Mapping[str, Any]) -> Any:
+    """A function with these arguments, to suggest the nearest of them."""
+    import inspect
+
+    def call(**arguments: Any) -> None: ...
+
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY) for k in known]
+    )
+    return call
 
 
 linear = Activation("linear")
 relu = Activation("relu")
-leaky_relu = Activation("leaky_relu", 0.2)
-elu = Activation("elu", 1.0)
+leaky_relu = Activation("leaky_relu")
+elu = Activation("elu")
 selu = Activation("selu")
 gelu = Activation("gelu")
-silu = Activation("silu")
+silu = swish = Activation("silu")
 sigmoid = Activation("sigmoid")
 tanh = Activation("tanh")
 softplus = Activation("softplus")
 softsign = Activation("softsign")
 softmax = Activation("softmax")
 sin = Activation("sin")
-snake = Activation("snake", 1.0)
+snake = Activation("snake")
+exponential = Activation("exponential")
+mish = Activation("mish")
+relu6 = Activation("relu6")
+hard_sigmoid = Activation("hard_sigmoid")
+hard_silu = hard_swish = Activation("hard_silu")
+hard_tanh = Activation("hard_tanh")
+hard_shrink = Activation("hard_shrink")
+soft_shrink = Activation("soft_shrink")
+tanh_shrink = Activation("tanh_shrink")
+threshold = Activation("threshold")
+celu = Activation("celu")
+log_sigmoid = Activation("log_sigmoid")
+sparse_plus = Activation("sparse_plus")
+sparse_sigmoid = Activation("sparse_sigmoid")
+squareplus = Activation("squareplus")
+log_softmax = Activation("log_softmax")
+glu = Activation("glu")
+sparsemax = Activation("sparsemax")
 
 _TABLE: dict[str, Activation] = {name: globals()[name] for name in NAMES}
-_TABLE["swish"] = silu
+_TABLE |= {"swish": silu, "hard_swish": hard_silu}
 
 
 class Chosen:
@@ -111,7 +382,8 @@ class Chosen:
 
 @entry
 def get(identifier: Any) -> Activation:
-    """The activation with that name, or of a `to_config`; None is linear.
+    """The activation with that name, of a `to_config`, or of a layer that is one, such
+    as `layers.ReLU(max_value=6.0)`; None is linear.
 
     Raises:
         ValueError: an unknown name.
@@ -125,8 +397,12 @@ def get(identifier: Any) -> Activation:
         if identifier in _TABLE:
             return _TABLE[identifier]
         raise unknown_name("activations", "activation", identifier, _TABLE)
-    if isinstance(identifier, Mapping) and {"name", "alpha"} <= set(identifier):
-        return replace(get(identifier["name"]), alpha=identifier["alpha"])
+    if isinstance(identifier, Mapping) and len(identifier) > 1 and "name" in identifier:
+        arguments = {k: v for k, v in identifier.items() if k != "name"}
+        return get(identifier["name"]).having(**arguments)
+    if getattr(identifier, "is_activation", False):  # a layer
+        chosen: Activation = identifier.activation
+        return chosen
     raise TypeError(
         "[activations] an activation must be a name or an object of "
         "kurve.activations, because engines need its derivative. "
@@ -135,10 +411,14 @@ def get(identifier: Any) -> Activation:
 
 
 def to_config(activation: Activation) -> str | dict[str, Any]:
-    """What `get` needs for an equal activation: its name, if alpha is the default."""
-    if activation == _TABLE[activation.name]:
+    """What `get` needs for an equal activation: its name, and the arguments that are
+    not the default."""
+    if not activation.arguments:
         return activation.name
-    return {"name": activation.name, "alpha": activation.alpha}
+    return {"name": activation.name, **dict(activation.arguments)}
 
+
+serialize = to_config
+deserialize = get
 
 __getattr__ = _absent(__name__)

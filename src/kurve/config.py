@@ -1,8 +1,18 @@
-"""Settings of the process, with Keras's names."""
+"""Settings of the process, with Keras's names.
+
+Engines compute in float32, with channels last and with 1e-7 where Keras has its
+epsilon. What would set them to anything else is refused, or warned of.
+"""
 
 from __future__ import annotations
 
-from kurve.core.entries import filtering
+from typing import Any
+
+from kurve.core.arguments import check_dtype, is_number, name_of_dtype
+from kurve.core.entries import entry, filtering
+from kurve.errors import absent as _absent
+
+EPSILON = 1e-7
 
 
 def enable_traceback_filtering() -> None:
@@ -37,3 +47,180 @@ def is_traceback_filtering_enabled() -> bool:
         True
     """
     return filtering[0]
+
+
+def backend() -> str:
+    """The name of what computes.
+
+    Example:
+        >>> kurve.config.backend()
+        'kurve'
+    """
+    return "kurve"
+
+
+def floatx() -> str:
+    """The type that engines compute in.
+
+    Example:
+        >>> kurve.config.floatx()
+        'float32'
+    """
+    return "float32"
+
+
+@entry
+def set_floatx(value: Any) -> None:
+    """Accept "float32".
+
+    Args:
+        value: name of a type.
+
+    Raises:
+        ValueError: another type.
+
+    Example:
+        >>> kurve.config.set_floatx("float32")
+    """
+    if name_of_dtype(value) != "float32":
+        raise ValueError(
+            "[set_floatx] engines compute in float32. "
+            f"Received: {value!r}. Try set_floatx('float32')."
+        )
+
+
+def epsilon() -> float:
+    """The small number of losses and metrics, such as the distance from 0 and 1 that
+    probabilities are kept at.
+
+    Example:
+        >>> kurve.config.epsilon()
+        1e-07
+    """
+    return EPSILON
+
+
+@entry
+def set_epsilon(value: float) -> None:
+    """Accept 1e-7.
+
+    Args:
+        value: a number.
+
+    Raises:
+        ValueError: another number.
+
+    Example:
+        >>> kurve.config.set_epsilon(1e-7)
+    """
+    if not is_number(value) or value != EPSILON:
+        raise ValueError(
+            "[set_epsilon] engines compute with 1e-7. "
+            f"Received: {value!r}. Try set_epsilon(1e-7)."
+        )
+
+
+def image_data_format() -> str:
+    """The order of an image's axes.
+
+    Example:
+        >>> kurve.config.image_data_format()
+        'channels_last'
+    """
+    return "channels_last"
+
+
+@entry
+def set_image_data_format(data_format: str) -> None:
+    """Accept "channels_last".
+
+    Args:
+        data_format: the order of an image's axes.
+
+    Raises:
+        ValueError: another order.
+
+    Example:
+        >>> kurve.config.set_image_data_format("channels_last")
+    """
+    if data_format != "channels_last":
+        raise ValueError(
+            "[set_image_data_format] data_format must be 'channels_last'. "
+            f"Received: {data_format!r}. Try channels last, with "
+            "x.transpose(0, 2, 3, 1) for images whose channels come first."
+        )
+
+
+class DTypePolicy:
+    """The type that a layer computes in. It is always float32.
+
+    Args:
+        name: "float32"; another floating-point type gets a warning.
+
+    Raises:
+        ValueError: not a floating-point type.
+
+    Example:
+        >>> kurve.config.DTypePolicy("float32").compute_dtype
+        'float32'
+    """
+
+    compute_dtype = variable_dtype = name = "float32"
+
+    def __init__(self, name: Any = "float32") -> None:
+        check_dtype("DTypePolicy", name)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def __repr__(self) -> str:
+        return f'<DTypePolicy "{self.name}">'
+
+
+def dtype_policy() -> DTypePolicy:
+    """The type that layers compute in.
+
+    Example:
+        >>> kurve.config.dtype_policy()
+        <DTypePolicy "float32">
+    """
+    return DTypePolicy()
+
+
+@entry
+def set_dtype_policy(policy: Any) -> None:
+    """Accept "float32". Another floating-point type changes nothing and gets a warning.
+
+    Args:
+        policy: a name or a policy.
+
+    Raises:
+        ValueError: not a floating-point type.
+
+    Example:
+        >>> kurve.config.set_dtype_policy("float32")
+    """
+    check_dtype("set_dtype_policy", policy)
+
+
+@entry
+def enable_unsafe_deserialization() -> None:
+    """Refused: no file can make Kurve run code.
+
+    Raises:
+        NotImplementedError: always.
+
+    Example:
+        >>> try:
+        ...     kurve.config.enable_unsafe_deserialization()
+        ... except NotImplementedError:
+        ...     print("no")
+        no
+    """
+    raise NotImplementedError(
+        "[enable_unsafe_deserialization] code in a model file is never run. "
+        "Received: a call. Try load_model(file, custom_objects={'MyLayer': MyLayer})."
+    )
+
+
+__getattr__ = _absent(__name__)

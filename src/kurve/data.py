@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kurve.core.arrays import as_numbers
-from kurve.losses import Loss
+from kurve.losses import Loss, Rowwise
 from kurve.plan import Shape
 
 FLOAT32 = np.dtype(np.float32)
@@ -79,16 +79,25 @@ def as_samples(
     return samples
 
 
-def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarray:
-    """`y` as an array (n, *target_shape) for a loss and a model's output.
+def as_targets(where: str, y: Any, loss: Rowwise, output_shape: Shape) -> np.ndarray:
+    """`y` as an array (n, *target_shape) for a loss (or a metric, of an output without
+    loss) and a model's output.
 
     Raises:
         TypeError, ValueError: as `as_samples`; a shape that would have to be broadcast;
             a value the loss cannot take (a class number that is too large, say).
     """
+    target = loss.target_shape(output_shape)
+    if (
+        type(y) is np.ndarray
+        and y.dtype == FLOAT32
+        and y.shape[1:] == target
+        and y.flags.c_contiguous
+        and y.size
+    ):
+        return _allowed(where, y, y, loss, output_shape)
     array = as_numbers(where, "y", y)
     given = array.shape
-    target = loss.target_shape(output_shape)
     if array.ndim == len(target) + 2 and array.shape[-1] == 1 and loss.sparse:
         array = array[..., 0]
     if array.ndim == 1 and target == (1,):
@@ -106,9 +115,20 @@ def as_targets(where: str, y: Any, loss: Loss, output_shape: Shape) -> np.ndarra
             f"[{where}] y must not be empty. Received: y.shape={array.shape}. "
             "Try at least one row."
         )
-    targets = _cast(array, np.float32)
-    refuse_non_finite(where, "y", targets, array)
-    loss.check_targets(where, targets, output_shape)
+    return _allowed(where, _cast(array, FLOAT32), array, loss, output_shape)
+
+
+def _allowed(
+    where: str,
+    targets: np.ndarray,
+    original: np.ndarray,
+    loss: Rowwise,
+    output_shape: Shape,
+) -> np.ndarray:
+    """The targets, whose values the loss must be able to take."""
+    refuse_non_finite(where, "y", targets, original)
+    if isinstance(loss, Loss):
+        loss.check_targets(where, targets, output_shape)
     return targets
 
 
@@ -176,7 +196,11 @@ def class_weights(
 
 def check_same_length(where: str, **arrays: np.ndarray) -> None:
     """Refuse arrays with different numbers of rows."""
-    lengths = {name: len(array) for name, array in arrays.items()}
+    check_lengths(where, {name: len(array) for name, array in arrays.items()})
+
+
+def check_lengths(where: str, lengths: Mapping[str, int]) -> None:
+    """Refuse different numbers of rows, given by the arrays' names."""
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"len({name})={n}" for name, n in lengths.items())
         raise ValueError(
@@ -242,7 +266,7 @@ def _shape_fix(argument: str, array: np.ndarray, sample_shape: Shape) -> str:
 
 
 def _target_fix(
-    array: np.ndarray, loss: Loss, target: Shape, output_shape: Shape
+    array: np.ndarray, loss: Rowwise, target: Shape, output_shape: Shape
 ) -> str:
     one_each = array.shape[1:] in ((), (1,))
     if one_each and len(output_shape) > 1:

@@ -7,8 +7,8 @@ one with a seed gives the same values wherever it is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from kurve.core.arguments import (
     is_integer,
     is_number,
 )
+from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
@@ -82,6 +83,40 @@ class Initializer(Entrance):
 
     def get_config(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The initializer of a `get_config`."""
+        return cls(**config)
+
+    def clone(self) -> Self:
+        """An equal one."""
+        return self.from_config(self.get_config())
+
+    @staticmethod
+    def of_function(function: Callable[..., Any]) -> type[Initializer]:
+        """The custom class, one for each function (shape, dtype=None) -> values."""
+        if function not in _of_functions:
+            name = getattr(function, "__name__", type(function).__name__)
+            given: dict[str, Any] = (
+                {"dtype": "float32"} if _takes_dtype(function) else {}
+            )
+            _of_functions[function] = type(
+                name if name.isidentifier() else "initializer",
+                (Initializer,),
+                {"__call__": lambda self, shape: function(shape, **given)},
+            )
+        return _of_functions[function]
+
+
+def _takes_dtype(function: Callable[..., Any]) -> bool:
+    import inspect
+
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == "dtype" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+_of_functions: dict[Callable[..., Any], type[Initializer]] = {}
 
 
 class Zeros(Initializer):
@@ -146,6 +181,34 @@ class Constant(Initializer):
 
     def get_config(self) -> dict[str, Any]:
         return {"value": np.asarray(self.value).tolist()}
+
+
+class Identity(Initializer):
+    """`gain` times the identity matrix, with zeros where a matrix is not square.
+
+    Args:
+        gain: a finite number.
+
+    Raises:
+        ValueError: gain is not finite; a variable that is not a matrix.
+
+    Example:
+        >>> kurve.initializers.Identity(2.0)((2, 3))
+        array([[2., 0., 0.],
+               [0., 2., 0.]], dtype=float32)
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        _check_numbers(self, gain=gain)
+        self.gain = gain
+
+    def values(self, shape: Shape, seed: int, stream: int) -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(
+                "[Identity] the variable must be a matrix. "
+                f"Received: shape={shape}. Try 'zeros'."
+            )
+        return self.gain * np.eye(*shape)
 
 
 class RandomUniform(Initializer):
@@ -504,6 +567,7 @@ _ALL: list[type[Initializer]] = [
     Zeros,
     Ones,
     Constant,
+    Identity,
     RandomUniform,
     RandomNormal,
     TruncatedNormal,
@@ -529,21 +593,38 @@ _TABLE: dict[str, type[Initializer]] = (
     CLASSES
     | {_snake(name): cls for name, cls in CLASSES.items()}
     | {"uniform": RandomUniform, "normal": RandomNormal, "zero": Zeros, "one": Ones}
+    | {"IdentityInitializer": Identity, "OrthogonalInitializer": Orthogonal}
 )
 
 
 @entry
 def get(identifier: Any) -> Initializer | None:
-    """The initializer with that name, with Keras's defaults; None for None."""
+    """An initializer: of a name, with Keras's defaults, of a class or a configuration;
+    of an array, whose values it gives; of a function (shape, dtype=None) -> values.
+    None for None.
+
+    Raises:
+        ValueError: an unknown name, an array that is not finite.
+        TypeError: none of these.
+    """
     if identifier is None or isinstance(identifier, Initializer):
         return identifier
     if isinstance(identifier, str):
         cls = lookup("initializers", "initializer", identifier, _TABLE)
         initializer: Initializer = cls()
         return initializer
+    if isinstance(identifier, Mapping) and {"class_name", "config"} <= set(identifier):
+        return deserialize(identifier)
+    if isinstance(identifier, (np.ndarray, np.generic)):
+        return Constant(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Initializer):
+        return identifier()
+    if callable(identifier) and not isinstance(identifier, type):
+        return Initializer.of_function(identifier)()
     raise TypeError(
-        "[initializers] an initializer must be a name or an object of "
-        f"kurve.initializers. Received: {identifier!r}. Try 'glorot_uniform'."
+        "[initializers] an initializer must be a name, an object of "
+        "kurve.initializers, an array, or a function (shape, dtype=None). "
+        f"Received: {identifier!r}. Try 'glorot_uniform'."
     )
 
 
@@ -564,7 +645,9 @@ def draw(
     cls = type(initializer)
     if cls.__call__ is Initializer.__call__:
         return initializer(shape, seed, stream)
-    values = np.asarray(initializer(shape), np.float32)
+    values = as_numbers(
+        cls.__name__, "the initial values", initializer(shape), np.float32
+    )
     if values.shape != shape:
         raise ValueError(
             f"[{cls.__name__}] the initial values must have shape {shape}. "
@@ -600,7 +683,7 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer of a `serialize`."""
     cls = registry.find(
-        "initializers", "initializer", config["class_name"], CLASSES, Initializer
+        "initializers", "initializer", config["class_name"], _TABLE, Initializer
     )
     initializer: Initializer = cls(**config["config"])
     return initializer
@@ -617,7 +700,8 @@ def _fans(shape: Shape) -> dict[str, float]:
     return {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
 
 
-zeros, ones, constant = Zeros, Ones, Constant
+zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 random_uniform, random_normal, truncated_normal = (
     RandomUniform,
     RandomNormal,

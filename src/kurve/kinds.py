@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kurve.ops.activations import FORMULAS
+
 
 class OperationFacts(NamedTuple):
     """
@@ -18,12 +20,14 @@ class OperationFacts(NamedTuple):
                      axis
     training_only:   random in training, the identity in prediction
     updates_buffers: a step of training updates its buffers, unless they are frozen
+    mixes_rows:      a sample's output depends on the whole batch, in prediction too
     """
 
     affine: bool = False
     activated: bool = False
     training_only: bool = False
     updates_buffers: bool = False
+    mixes_rows: bool = False
 
 
 OPERATIONS: dict[str, OperationFacts] = {
@@ -35,17 +39,28 @@ OPERATIONS: dict[str, OperationFacts] = {
     "normalization": OperationFacts(affine=True),
     "scale": OperationFacts(affine=True),
     "conv": OperationFacts(affine=True, activated=True),
+    "conv3d": OperationFacts(affine=True, activated=True),
     "conv_transpose": OperationFacts(affine=True, activated=True),
     "pool": OperationFacts(),  # affine if its mode is "average"
     "global_pool": OperationFacts(),  # the same
     "reshape": OperationFacts(affine=True),
     "map": OperationFacts(),  # any formula
     "concatenate": OperationFacts(affine=True),
+    "reduce": OperationFacts(),  # affine if its mode is "sum" or "mean"
+    "cumsum": OperationFacts(affine=True),
+    "permute": OperationFacts(affine=True),
+    "slice": OperationFacts(affine=True),
+    "place": OperationFacts(affine=True),
     "pad": OperationFacts(affine=True),
     "upsample": OperationFacts(affine=True),
     "batch_normalization": OperationFacts(affine=True, updates_buffers=True),
     "layer_normalization": OperationFacts(),
     "affine_image": OperationFacts(affine=True, training_only=True),
+    "matmul": OperationFacts(),
+    "embedding": OperationFacts(),
+    "variable": OperationFacts(affine=True),
+    "batch_reduce": OperationFacts(mixes_rows=True),
+    "random": OperationFacts(),
 }
 
 TRAINING_ONLY = frozenset(
@@ -80,8 +95,16 @@ ACTIVATIONS: dict[str, ActivationFacts] = {
     "softplus": ActivationFacts(low=0.0, second_order=True),
     "softsign": ActivationFacts(-1.0, 1.0, lambda a: (1.0 - abs(a)) ** 2),
     "softmax": ActivationFacts(0.0, 1.0),
+    "log_softmax": ActivationFacts(high=0.0),
+    "glu": ActivationFacts(),
+    "sparsemax": ActivationFacts(0.0, 1.0),
     "sin": ActivationFacts(-1.0, 1.0, second_order=True),
     "snake": ActivationFacts(),
+}
+ACTIVATIONS |= {
+    name: ActivationFacts(*formula.range_of({}), formula.flatness, formula.smooth)
+    for name, formula in FORMULAS.items()
+    if name not in ACTIVATIONS
 }
 
 

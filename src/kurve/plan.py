@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
@@ -70,10 +70,12 @@ class Op:
     dense          kernel (I, O), bias (O,)?  activation, alpha  (elementwise, fused)
     activation                                activation, alpha  (elementwise)
     softmax                                   (over the last axis)
-    map            any                        (a tape: elementwise, of x and params)
+    map            any / any                  (a tape: elementwise, of its inputs, then
+                                              the params, then the buffers)
     dropout                                   rate, stream (number of the random
-                                              stream), shared?
-    gaussian_noise                            stddev, stream
+                                              stream), seed?, shared?, channels?,
+                                              alpha?
+    gaussian_noise                            stddev, stream, seed?, multiply?
     normalization  mean (C,), variance (C,)   invert, epsilon
     scale          / scale (C,)?, offset      scale, offset  (numbers, for each that is
                    (C,)?                      not a buffer)
@@ -81,6 +83,8 @@ class Op:
                    O), bias (O,)?             dilation_*, pad_*, groups
     conv_transpose kernel (h, w, O, I),       activation, alpha, kernel_*, stride_*,
                    bias (O,)?                 dilation_*, pad_*
+    conv3d         kernel (d, h, w, I /       activation, alpha, kernel_*, stride_*,
+                   groups, O), bias (O,)?     dilation_*, pad_*, groups
     pool                                      mode, pool_*, stride_*, pad_*
     global_pool                               mode  (of each channel)
     reshape                                   (row-major)
@@ -91,25 +95,50 @@ class Op:
                    moving_variance (C,)
     layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
     normalization  standardized together)?    standardized together)
+    reduce                                    mode, axis, count (of axes from there
+                                              on, which out_shape may keep as 1)
+    cumsum                                    axis, reverse (from each element on)
+    permute                                   axes (those of the input, in order)
+    slice, place                              starts, sizes, steps
     affine_image                              what, its ranges, fill_mode, fill_value,
-                                              interpolation, stream
+                                              interpolation, stream, seed?
+    matmul                                    transpose_a, transpose_b  (of two values
+                                              (..., M, K) and (..., K, N))
+    embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
+    variable       any (one) / or any         (the same for each sample)
+    batch_reduce                              mode: "mean", "sum", "max"  (over all
+                                              samples of the batch, in losses)
+    random                                    distribution: "uniform" in (0, 1) or
+                                              "normal", stream  (in prediction too)
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
-    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane.
+    _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane. Those of
+    a volume (D, H, W, C) also stand for _d, and for _front and _back.
     A depthwise kernel (h, w, I, M) is the same memory as (h, w, 1, I M), groups = I.
     mode is "max" (padding is never the maximum, and the gradient goes to the first
     largest element, row by row) or "average" (padding does not count). The pad_* of
     conv_transpose are cropped from its full output, (H - 1) stride + (kernel - 1)
     dilation + 1; at the bottom and right a negative one adds zeros instead.
 
-    Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
-    step), see `kurve.core.rng`. Element e of a batch takes word e (dropout; `shared`
-    positions to a word, channel c of sample b takes word b C + c) or words e & ~1 and
-    e | 1 (gaussian_noise: Box & Muller in float64), picture b words 4 b and 4 b + 1
-    (affine_image: places and weights in float64). Formulas: `kurve.engines.reference`.
+    reduce's mode is "sum", "mean", "prod", "logsumexp", "max", "min" (the gradient goes
+    to the first) or "argmax" (the number of the first; no gradient). Element i of an
+    axis of a slice is x[start + i step], 0 <= i < size; `place` is its adjoint: there
+    its elements stand among zeros. Steps may be negative, axes of 1 be left out.
 
+    Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
+    step), see `kurve.core.rng`; an op with a seed takes that in the place of the
+    model's. Element e of a batch takes word e (uniform; dropout: with `shared`
+    positions to a word, channel c of `channels` in block b of a batch takes word b
+    channels + c, the blocks being whole samples where channels is not given) or words
+    e & ~1 and e | 1 (gaussian_noise and normal: Box & Muller in float64), picture b
+    words 4 b and 4 b + 1 (affine_image: places and weights in float64). In prediction
+    the batch is all of x. Of the input of `variable` and `random` only the number of
+    samples matters. Formulas: `kurve.engines.reference`.
+
+    attrs: each an `Attr` or a tuple of integers.
     inputs: numbers of the values that it reads: the plan's inputs are the first values,
-        then comes the output of each op. Empty: the output of the op before.
+        then come its targets, then the output of each op. Empty: the output of the op
+        before.
     more_shapes: of the inputs behind the first, whose shape is in_shape.
     """
 
@@ -119,7 +148,7 @@ class Op:
     out_shape: Shape
     params: Mapping[str, VariableSpec] = field(default_factory=dict)
     buffers: Mapping[str, VariableSpec] = field(default_factory=dict)
-    attrs: Mapping[str, Attr] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     tape: Tape | None = None
     inputs: tuple[int, ...] = ()
     more_shapes: tuple[Shape, ...] = ()
@@ -167,6 +196,9 @@ class Head:
 
     value: its number, see `Op.inputs`; an op of its own computes each head
     weight: of its loss in the sum of all
+    rows: of the loss "rows", the value whose elements are the loss of each row; ops
+        compute it, from any values. The loss of a batch is the sum of weight x element,
+        divided by the number of elements; a weight is that of a sample.
     """
 
     value: int
@@ -174,6 +206,12 @@ class Head:
     loss: Spec | None = None
     metrics: tuple[MetricSpec, ...] = ()
     weight: float = 1.0
+    rows: int | None = None
+
+    @property
+    def loss_value(self) -> int:
+        """The value that the loss is computed from."""
+        return self.value if self.rows is None else self.rows
 
 
 @dataclass(frozen=True)
@@ -183,6 +221,10 @@ class Plan:
     computes one; a stack is the case where op i reads value i and computes value i + 1.
 
     inputs: shapes of the values that come from outside, of one sample
+    targets: shapes of each head's y, where ops read them too; empty where only fused
+        losses and metrics do
+    penalty: number of a value that ops compute, whose mean over its elements is added
+        to the loss; no weight of a sample counts there
     """
 
     inputs: tuple[Shape, ...]
@@ -191,6 +233,33 @@ class Plan:
     buffers: tuple[VariableSpec, ...]
     heads: tuple[Head, ...]
     optimizer: Spec | None = None
+    targets: tuple[Shape, ...] = ()
+    penalty: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.targets and len(self.targets) != len(self.heads):
+            raise ValueError(
+                "[plan] there must be a target for each head, or none. "
+                f"Received: {len(self.targets)} for {len(self.heads)} heads."
+            )
+        last = self.given + len(self.ops)
+        if self.penalty is not None and not self.given <= self.penalty < last:
+            raise ValueError(
+                "[plan] an op must compute the penalty. "
+                f"Received: penalty={self.penalty}."
+            )
+        for head in self.heads:
+            by_ops = head.loss is not None and head.loss.kind == "rows"
+            if by_ops != (head.rows is not None):
+                raise ValueError(
+                    "[plan] the loss 'rows', and no other, must name the value of its "
+                    f"rows. Received: loss={head.loss}, rows={head.rows}."
+                )
+            if head.rows is not None and not self.given <= head.rows < last:
+                raise ValueError(
+                    "[plan] an op must compute the rows of a loss. "
+                    f"Received: rows={head.rows}."
+                )
 
     @classmethod
     def stack(
@@ -212,14 +281,19 @@ class Plan:
         """The values that an op reads."""
         if self.ops[index].inputs:
             return self.ops[index].inputs
-        return (len(self.inputs) + index - 1 if index else 0,)
+        return (self.given + index - 1 if index else 0,)
+
+    @property
+    def given(self) -> int:
+        """Number of values that come from outside: the inputs and the targets."""
+        return len(self.inputs) + len(self.targets)
 
     @property
     def is_stack(self) -> bool:
         """Whether each op reads the output of the one before, and nothing else."""
         return (
-            len(self.inputs) == len(self.heads) == 1
-            and self.heads[0].value == len(self.ops)
+            self.given == len(self.heads) == 1
+            and self.heads[0].value == self.heads[0].loss_value == len(self.ops)
             and all(self.reads(i) == (i,) for i in range(len(self.ops)))
         )
 
@@ -250,29 +324,113 @@ class Plan:
         optimizer: Spec | None = None,
     ) -> Plan:
         """The same plan of one output with another loss, metrics and optimizer."""
-        (head,) = self.heads
+        by_ops = loss is not None and loss.kind == "rows"
+        plan = self if by_ops or self.penalty is not None else self.predicting()
+        (head,) = plan.heads
         head = replace(head, loss=loss, metrics=metrics)
-        return replace(self, heads=(head,), optimizer=optimizer)
+        return replace(plan, heads=(head,), optimizer=optimizer)
+
+    def predicting(self) -> Plan:
+        """The plan that predicts: this one, or, where ops compute a loss, one of the
+        ops that lead to the heads' values, without losses, metrics and optimizer.
+
+        Raises:
+            ValueError: a head's value depends on a target or on other samples.
+        """
+        mixes = any(OPERATIONS[op.kind].mixes_rows for op in self.ops)
+        by_ops = self.penalty is not None or any(h.rows is not None for h in self.heads)
+        if not (self.targets or mixes or by_ops):
+            return self
+        needed = {head.value for head in self.heads}
+        for i in reversed(range(len(self.ops))):
+            if self.given + i not in needed:
+                continue
+            needed.update(self.reads(i))
+            if OPERATIONS[self.ops[i].kind].mixes_rows:
+                raise ValueError(
+                    "[plan] outputs must depend on their own sample only. "
+                    f"Received: {self.ops[i].layer!r}, which {self.ops[i].kind!r} "
+                    "makes depend on the whole batch. Try it in a loss."
+                )
+        if needed.intersection(range(len(self.inputs), self.given)):
+            raise ValueError(
+                "[plan] outputs must not depend on targets, which a prediction lacks. "
+                "Received: an output that does. Try an input in place of the target."
+            )
+        place = {v: v for v in range(len(self.inputs))}
+        ops: list[Op] = []
+        for i in range(len(self.ops)):
+            if self.given + i in needed:
+                place[self.given + i] = len(self.inputs) + len(ops)
+                reads = tuple(place[v] for v in self.reads(i))
+                ops.append(replace(self.ops[i], inputs=reads))
+        heads = tuple(Head(place[head.value], head.shape) for head in self.heads)
+        return replace(
+            self,
+            ops=tuple(ops),
+            heads=heads,
+            optimizer=None,
+            targets=(),
+            penalty=None,
+        )
+
+    def with_penalty_as_head(self) -> Plan:
+        """The same, with the penalty as the loss of a further head, which has neither
+        targets nor weights: for engines that know heads only."""
+        if self.penalty is None:
+            return self
+        ops, heads, penalty = self.ops, self.heads, self.penalty
+        if self.targets:  # each head has one: values behind it move
+            first = self.given
+            ops = tuple(
+                replace(op, inputs=tuple(v + (v >= first) for v in self.reads(i)))
+                for i, op in enumerate(ops)
+            )
+            heads = tuple(
+                replace(
+                    head,
+                    value=head.value + (head.value >= first),
+                    rows=None if head.rows is None else head.rows + 1,
+                )
+                for head in heads
+            )
+            penalty += 1
+        shape = self.ops[self.penalty - self.given].out_shape
+        head = Head(penalty, shape, Spec("rows"), rows=penalty)
+        targets = (*self.targets, (1,)) if self.targets else ()
+        return replace(
+            self, ops=ops, heads=(*heads, head), targets=targets, penalty=None
+        )
 
     def deterministic(self) -> Plan:
         """The same without randomness: ops that act only in training are left out, and
         batch normalization uses its moving averages."""
         ops: list[Op] = []
-        place = list(range(len(self.inputs)))  # of each value, in the new plan
+        place = list(range(self.given))  # of each value, in the new plan
         for i, op in enumerate(self.ops):
             reads = tuple(place[v] for v in self.reads(i))
-            computed = reads[0] >= len(self.inputs)
-            is_head = any(h.value == len(place) for h in self.heads)
+            computed = reads[0] >= self.given
+            is_head = len(place) == self.penalty or any(
+                len(place) in (h.value, h.loss_value) for h in self.heads
+            )
             facts = OPERATIONS[op.kind]
             if facts.training_only and (computed or not is_head):
                 place.append(reads[0])
                 continue
             if facts.updates_buffers:
                 op = replace(op, attrs={**op.attrs, "frozen": True})
-            place.append(len(self.inputs) + len(ops))
+            place.append(self.given + len(ops))
             ops.append(replace(op, inputs=reads))
-        heads = tuple(replace(head, value=place[head.value]) for head in self.heads)
-        return replace(self, ops=tuple(ops), heads=heads)
+        heads = tuple(
+            replace(
+                head,
+                value=place[head.value],
+                rows=None if head.rows is None else place[head.rows],
+            )
+            for head in self.heads
+        )
+        penalty = None if self.penalty is None else place[self.penalty]
+        return replace(self, ops=tuple(ops), heads=heads, penalty=penalty)
 
     def part(self, first: int, last: int) -> Plan:
         """The operations first..last-1 by themselves, to predict with the same
@@ -294,8 +452,13 @@ class Plan:
     def totals_size(self) -> int:
         """Length of the accumulator vector: loss (2), the loss of each head where there
         are several (1 each), then each metric's share."""
-        losses = len(self.heads) if len(self.heads) > 1 else 0
-        return 2 + losses + sum(metric.size for metric in self.metrics)
+        return self.metrics_start + sum(metric.size for metric in self.metrics)
+
+    @property
+    def metrics_start(self) -> int:
+        """Where the shares of metrics begin in that vector."""
+        losses = len(self.heads) + (self.penalty is not None)
+        return 2 + (losses if losses > 1 else 0)
 
 
 def aligned(offset: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import is_count
+from kurve.core.arguments import check_flag, is_count, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.naming import forget_names
 from kurve.core.rng import set_random_seed as set_random_seed
 from kurve.errors import absent as _absent
 
@@ -57,6 +60,228 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         )
     one_hot: np.ndarray = np.eye(count)[classes.astype(np.int64)]
     return one_hot
+
+
+class PyDataset:
+    """Base class of data that are made batch by batch, by number. A subclass has
+    `__getitem__`, which returns a batch (x, y) or (x, y, sample_weight), and `__len__`,
+    the number of batches.
+
+    `fit` takes the batches in a new order in each pass, unless shuffle=False, and can
+    be resumed from checkpoints if the dataset has no hooks of its own.
+
+    Args:
+        workers: above 1, so many threads make batches in advance; they are used in
+            order all the same.
+        use_multiprocessing: accepted; workers are threads either way.
+        max_queue_size: the most batches made in advance.
+
+    Example:
+        >>> class Squares(kurve.utils.PyDataset):
+        ...     def __len__(self):
+        ...         return 10
+        ...     def __getitem__(self, index):
+        ...         x = np.random.default_rng(index).uniform(-1.0, 1.0, (32, 1))
+        ...         return x, x**2
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> history = model.fit(Squares(workers=2), epochs=3, verbose=0)
+        >>> model.iterations
+        30
+    """
+
+    workers = 1
+    use_multiprocessing = False
+    max_queue_size = 10
+
+    def __init__(
+        self,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        max_queue_size: int = 10,
+    ) -> None:
+        self.workers, self.max_queue_size = workers, max_queue_size
+        self.use_multiprocessing = use_multiprocessing
+
+    def __getitem__(self, index: int) -> Any:
+        """The batch of that number, from 0."""
+        raise NotImplementedError(
+            f"[{type(self).__name__}] a dataset needs a __getitem__(self, index) that "
+            f"returns a batch. Received: {self!r} without one. Try return x, y."
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        count = self.num_batches
+        numbers = itertools.count() if count is None else range(count)
+        return (self[index] for index in numbers)
+
+    @property
+    def num_batches(self) -> int | None:
+        """Number of batches; None for a dataset without end, whose subclass overrides
+        this."""
+        if not hasattr(self, "__len__"):
+            raise NotImplementedError(
+                f"[{type(self).__name__}] a dataset needs the number of its batches. "
+                f"Received: {self!r} without one. "
+                "Try def __len__(self): return 100."
+            )
+        return len(self)
+
+    def on_epoch_begin(self) -> None:
+        """Called before each epoch."""
+
+    def on_epoch_end(self) -> None:
+        """Called after each epoch."""
+
+
+Sequence = PyDataset
+
+
+@entry
+def normalize(x: Any, axis: int = -1, order: float = 2) -> np.ndarray:
+    """x divided by its norm along an axis; rows of zeros stay zeros.
+
+    Args:
+        x: numbers.
+        axis: along which the norm is taken.
+        order: of the norm, as in numpy.linalg.norm.
+
+    Raises:
+        ValueError: an axis that x does not have.
+
+    Example:
+        >>> kurve.utils.normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
+        array([[0.6, 0.8],
+               [0. , 0. ]])
+    """
+    array = np.atleast_1d(as_numbers("normalize", "x", x))
+    if not is_integer(axis) or not -array.ndim <= axis < array.ndim:
+        raise ValueError(
+            f"[normalize] axis must be one of x. Received: axis={axis!r} for x.shape="
+            f"{array.shape}. Try axis=-1."
+        )
+    norm = np.linalg.norm(array, order, axis, keepdims=True)
+    return np.asarray(array / np.where(norm == 0, 1, norm).astype(norm.dtype))
+
+
+@entry
+def pad_sequences(
+    sequences: Any,
+    maxlen: int | None = None,
+    dtype: Any = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: Any = 0.0,
+) -> np.ndarray:
+    """Sequences of different lengths as one array (n, maxlen, ...).
+
+    Args:
+        sequences: n sequences of numbers, or of arrays of one shape.
+        maxlen: the length; that of the longest by default.
+        dtype: of the array.
+        padding: where `value` is added: "pre" or "post".
+        truncating: where longer sequences are cut off: "pre" or "post".
+        value: what is added.
+
+    Raises:
+        TypeError: not sequences.
+        ValueError: other words, or elements of different shapes.
+
+    Example:
+        >>> kurve.utils.pad_sequences([[1], [2, 3]])
+        array([[0, 1],
+               [2, 3]], dtype=int32)
+    """
+    for name, word in (("padding", padding), ("truncating", truncating)):
+        if word not in ("pre", "post"):
+            raise ValueError(
+                f"[pad_sequences] {name} must be 'pre' or 'post'. "
+                f"Received: {name}={word!r}. Try {name}='post'."
+            )
+    if maxlen is not None and not is_count(maxlen):
+        raise ValueError(
+            "[pad_sequences] maxlen must be None or a positive integer. "
+            f"Received: maxlen={maxlen!r}. Try maxlen=100."
+        )
+    if not all(hasattr(part, "__len__") for part in (sequences, *sequences)):
+        raise TypeError(
+            "[pad_sequences] sequences must be a list of sequences. "
+            f"Received: {sequences!r:.80}. Try [[1, 2], [3]]."
+        )
+    longest = max(map(len, sequences), default=0) if maxlen is None else maxlen
+    arrays = [np.asarray(part, dtype) for part in sequences]
+    shapes = {array.shape[1:] for array in arrays if len(array)}
+    if len(shapes) > 1:
+        raise ValueError(
+            "[pad_sequences] the elements of all sequences must have one shape. "
+            f"Received: {sorted(shapes)}. Try sequences of numbers."
+        )
+    whole = np.full((len(arrays), longest, *next(iter(shapes), ())), value, dtype)
+    for row, array in zip(whole, arrays, strict=True):
+        kept = array[-longest:] if truncating == "pre" else array[:longest]
+        if len(kept):
+            place = slice(-len(kept), None) if padding == "pre" else slice(len(kept))
+            row[place] = kept
+    return whole
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """What `fit` takes, as a tuple; x alone where it is all.
+
+    Args:
+        x, y, sample_weight: data, or None.
+
+    Example:
+        >>> kurve.utils.pack_x_y_sample_weight(1, 2)
+        (1, 2)
+    """
+    if y is None:
+        return (x,) if isinstance(x, (tuple, list)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+@entry
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of a `pack_x_y_sample_weight`, None for what is missing.
+
+    Args:
+        data: x, or a tuple of up to three.
+
+    Raises:
+        ValueError: more than three.
+
+    Example:
+        >>> kurve.utils.unpack_x_y_sample_weight((1, 2))
+        (1, 2, None)
+    """
+    parts = tuple(data) if isinstance(data, (tuple, list)) else (data,)
+    if len(parts) > 3:
+        raise ValueError(
+            "[unpack_x_y_sample_weight] data must be x, (x, y) or (x, y, "
+            f"sample_weight). Received: {len(parts)} parts. Try (x, y)."
+        )
+    x, y, weight = (*parts, None, None, None)[:3]
+    return x, y, weight
+
+
+@entry
+def clear_session(free_memory: bool = True) -> None:
+    """Let names of layers and models begin again: dense, dense_1, ... Models stay as
+    they are: memory is freed when nothing refers to them.
+
+    Args:
+        free_memory: True or False, which changes nothing.
+
+    Raises:
+        TypeError: another value.
+
+    Example:
+        >>> kurve.utils.clear_session()
+        >>> kurve.layers.Dense(1).name
+        'dense'
+    """
+    check_flag("clear_session", "free_memory", free_memory)
+    forget_names()
 
 
 __getattr__ = _absent(__name__)

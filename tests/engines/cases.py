@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from kurve import Input, Sequential, activations, losses, optimizers, utils
+from kurve.activations import FUSED
 from kurve.engines import Batches, State
 from kurve.layers import Dense, Layer
+from kurve.ops.activations import FORMULAS
 
 ACTIVATION_NAMES = [
     "linear",
@@ -27,10 +29,26 @@ ACTIVATION_NAMES = [
     "sin",
     "snake",
 ]
-"""All of them; softmax is the only one that is not elementwise."""
+"""All that engines have a kernel for; softmax is the only one that is not
+elementwise."""
+
+FORMULA_NAMES = [name for name in FORMULAS if name not in (*FUSED, "threshold")]
+"""Those that are tapes, with their defaults."""
+
+FORMULA_ACTIVATIONS = [
+    *FORMULA_NAMES,
+    activations.Activation("relu", max_value=0.7, negative_slope=0.2, threshold=0.1),
+    activations.Activation("relu", max_value=0.7),
+    activations.Activation("gelu", approximate=True),
+    activations.Activation("celu", 0.4),
+    activations.Activation("squareplus", b=0.3),
+    activations.Activation("soft_shrink", threshold=0.2),
+    activations.Activation("threshold", threshold=0.1, default_value=-0.3),
+]
 
 ACTIVATIONS = [
     *ACTIVATION_NAMES,
+    *FORMULA_ACTIVATIONS,
     activations.Activation("leaky_relu", 0.05),
     activations.Activation("elu", 0.7),
     activations.Activation("snake", 2.5),
@@ -60,7 +78,7 @@ def name_of(case: object) -> str:
         loss, output = case
         return f"{loss.kind}-{output}"
     if isinstance(case, activations.Activation):
-        return f"{case.name}({case.alpha})"
+        return str(case)
     if isinstance(case, optimizers.Optimizer):
         return type(case).__name__
     return str(case)

@@ -11,11 +11,14 @@ from kurve import Sequential
 from kurve.layers import (
     AveragePooling1D,
     AveragePooling2D,
+    AveragePooling3D,
     BatchNormalization,
     Conv1D,
     Conv1DTranspose,
     Conv2D,
     Conv2DTranspose,
+    Conv3D,
+    Cropping3D,
     Dense,
     DepthwiseConv1D,
     DepthwiseConv2D,
@@ -23,12 +26,15 @@ from kurve.layers import (
     GaussianNoise,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
     Layer,
     LayerNormalization,
     MaxPooling1D,
     MaxPooling2D,
+    MaxPooling3D,
     RandomFlip,
     RandomRotation,
     RandomTranslation,
@@ -40,8 +46,10 @@ from kurve.layers import (
     SpatialDropout2D,
     UpSampling1D,
     UpSampling2D,
+    UpSampling3D,
     ZeroPadding1D,
     ZeroPadding2D,
+    ZeroPadding3D,
 )
 from tests.engines.cases import compiled
 
@@ -53,7 +61,7 @@ class Stack(NamedTuple):
     shape: tuple[int, ...] = (7, 6, 4)
 
 
-SEQUENCE = (9, 4)
+SEQUENCE, VOLUME = (9, 4), (5, 4, 6, 2)
 STACKS = {
     "conv": Stack(lambda: [Conv2D(5, 3, activation="tanh")]),
     "conv, no bias": Stack(lambda: [Conv2D(5, (2, 3), use_bias=False)]),
@@ -116,6 +124,41 @@ STACKS = {
         lambda: [Conv2DTranspose(2, (3, 2), dilation_rate=(1, 2))]
     ),
     "transposed 1-D": Stack(lambda: [Conv1DTranspose(3, 3, 2, "same")], SEQUENCE),
+    "conv 3-D": Stack(lambda: [Conv3D(3, (3, 2, 3), activation="tanh")], VOLUME),
+    "conv 3-D, same": Stack(
+        lambda: [Conv3D(4, (2, 3, 4), (2, 1, 3), "same", activation="gelu")], VOLUME
+    ),
+    "conv 3-D, dilation": Stack(
+        lambda: [Conv3D(3, 2, padding="same", dilation_rate=(3, 1, 2))], VOLUME
+    ),
+    "conv 3-D, strides": Stack(
+        lambda: [Conv3D(3, (1, 2, 2), (3, 2, 4), "same", use_bias=False)], VOLUME
+    ),
+    "conv 3-D, groups": Stack(
+        lambda: [Conv3D(4, 1), Conv3D(6, 3, padding="same", groups=2)], VOLUME
+    ),
+    "conv 3-D, along one axis": Stack(
+        lambda: [Conv3D(2, (1, 1, 3)), Conv3D(2, (1, 3, 1)), Conv3D(2, (3, 1, 1))],
+        VOLUME,
+    ),
+    "conv 3-D, frozen": Stack(
+        lambda: [Conv3D(3, 2, trainable=False), Conv3D(3, 2, activation="softmax")],
+        VOLUME,
+    ),
+    "max pooling 3-D": Stack(lambda: [MaxPooling3D()], VOLUME),
+    "max pooling 3-D, same": Stack(
+        lambda: [MaxPooling3D((2, 3, 3), (1, 2, 1), "same")], VOLUME
+    ),
+    "average pooling 3-D": Stack(
+        lambda: [AveragePooling3D((3, 2, 4), 2, "same")], VOLUME
+    ),
+    "global max 3-D": Stack(lambda: [GlobalMaxPooling3D(keepdims=True)], VOLUME),
+    "global average 3-D": Stack(lambda: [GlobalAveragePooling3D()], VOLUME),
+    "cropping 3-D": Stack(lambda: [Cropping3D(((1, 2), (0, 1), (2, 0)))], VOLUME),
+    "padding 3-D": Stack(
+        lambda: [ZeroPadding3D(((1, 0), (0, 2), (1, 1))), Conv3D(2, 3)], VOLUME
+    ),
+    "upsampling 3-D": Stack(lambda: [UpSampling3D((2, 1, 3)), Conv3D(2, 3)], VOLUME),
     "padding": Stack(lambda: [ZeroPadding2D(((0, 2), (1, 0))), Conv2D(2, 3)]),
     "padding 1-D": Stack(lambda: [ZeroPadding1D((2, 1)), Conv1D(2, 3)], SEQUENCE),
     "upsampling": Stack(lambda: [UpSampling2D((2, 3)), Conv2D(2, 3)]),
@@ -177,7 +220,7 @@ STACKS = {
 def model_of(stack: Stack, engine: str, outputs: int = 2) -> Sequential:
     """The stack between a 1 x 1 convolution, whose gradient shows that of the stack's
     input, and a dense layer."""
-    first = Conv1D if len(stack.shape) == 2 else Conv2D
+    first = {2: Conv1D, 3: Conv2D, 4: Conv3D}[len(stack.shape)]
     head: list[Layer] = [Flatten(), Dense(outputs)]
     layers = [first(stack.shape[-1], 1, activation="tanh"), *stack.make(), *head]
     return compiled(engine, layers, stack.shape)

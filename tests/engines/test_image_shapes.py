@@ -48,10 +48,13 @@ def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
                 "MaxPooling1D",
                 "AveragePooling2D",
                 "AveragePooling1D",
+                "Conv3D",
+                "MaxPooling3D",
+                "AveragePooling3D",
             ]
         )
     )
-    axes = 2 if "2D" in kind else 1
+    axes = next(axes for axes in (1, 2, 3) if f"{axes}D" in kind)
     many = st.tuples(*[st.integers(1, 4)] * axes)
     size, strides = draw(many), draw(many)
     paddings = ["valid", "same"] + ["causal"] * (kind == "Conv1D")
@@ -67,7 +70,7 @@ def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
         given_["use_bias"] = draw(st.booleans())
         if draw(st.booleans()):
             given_["strides"], given_["dilation_rate"] = 1, draw(many)
-    if kind in ("Conv2D", "Conv1D"):
+    if kind in ("Conv1D", "Conv2D", "Conv3D"):
         groups = draw(st.sampled_from([1, 1, 2, 3]))
         given_["groups"], given_["filters"] = groups, groups * draw(FEW)
         channels *= groups
@@ -80,7 +83,8 @@ def windows(draw: st.DrawFn) -> tuple[str, dict[str, Any], tuple[int, ...]]:
             axes if given_["strides"] == 1 else 1
         )
         given_["output_padding"] = tuple(draw(st.integers(0, m - 1)) for m in most)
-    return kind, given_, (*draw(st.tuples(*[LENGTH] * axes)), channels)
+    lengths = draw(st.tuples(*[LENGTH if axes < 3 else st.integers(1, 6)] * axes))
+    return kind, given_, (*lengths, channels)
 
 
 def made(kind: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> Layer:
@@ -101,7 +105,7 @@ def model_of(
     engine: str, window: tuple[str, dict[str, Any], tuple[int, ...]]
 ) -> Sequential:
     kind, arguments, shape = window
-    first = layers.Conv2D if len(shape) == 3 else layers.Conv1D
+    first = {2: layers.Conv1D, 3: layers.Conv2D, 4: layers.Conv3D}[len(shape)]
     stack = [first(shape[-1], 1, activation="tanh"), made(kind, arguments, shape)]
     return compiled(engine, [*stack, layers.Flatten(), layers.Dense(2)], shape)
 

@@ -103,7 +103,8 @@ def _of_model(model: Any) -> bytes:
     history = None if model.history is None else repr(model.history.history)
     compiled = None
     if model.optimizer is not None:
-        shown = [metrics.serialize(m) for m, _ in model._network.compilation.metrics]
+        (goal,) = model._network.goals
+        shown = [metrics.serialize(m) for m, _ in goal.metrics]
         compiled = (model.optimizer.get_config(), model.loss.get_config(), shown)
     arrays = (state.params, state.buffers, state.slots, state.scalars)
     text = repr((model.get_config(), state.seed, state.step, history, compiled))

@@ -23,11 +23,13 @@ from kurve.layers import (
     Conv1D,
     Conv2D,
     Conv2DTranspose,
+    Conv3D,
     Dense,
     DepthwiseConv2D,
     Dropout,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
     Layer,
     MaxPooling2D,
     RandomRotation,
@@ -186,6 +188,7 @@ def test_long_calls_end(soak: bool, promise: Promise) -> None:
 
 
 IMAGE, PICTURE, SEQUENCE = (1000, 1000, 16), (3000, 3000, 3), (1_000_000, 16)
+VOLUME = (100, 100, 100, 16)
 # Samples of which one alone takes the engine seconds.
 HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
     "convolution": (IMAGE, lambda: [Conv2D(16, 1), Conv2D(16, 11, padding="same")]),
@@ -205,6 +208,7 @@ HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
             MaxPooling2D(7, 2),
         ],
     ),
+    "volume": (VOLUME, lambda: [Conv3D(16, 1), Conv3D(16, 5, padding="same")]),
     "sequence": (SEQUENCE, lambda: [Conv1D(16, 1), Conv1D(32, 63, padding="same")]),
 }
 
@@ -212,8 +216,9 @@ HUGE: dict[str, tuple[tuple[int, ...], Callable[[], list[Layer]]]] = {
 @pytest.mark.parametrize("name", HUGE)
 def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     shape, make = HUGE[name]
-    flat = GlobalAveragePooling1D() if len(shape) == 2 else GlobalAveragePooling2D()
-    model = Sequential([Input(shape), *make(), flat, Dense(1)])
+    averages = [GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D]
+    flat = averages[len(shape) - 2]
+    model = Sequential([Input(shape), *make(), flat(), Dense(1)])
     model.compile("adam", "mse")
     x = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     y, instants = np.ones(1), np.random.default_rng(10)

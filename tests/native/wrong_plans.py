@@ -20,8 +20,11 @@ import numpy as np
 
 from kurve import _core
 from kurve.engines.native import _attrs
-from kurve.plan import Op, Plan, Spec, VariableSpec
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import Tape, gradient
+from kurve.plan import Head, MetricSpec, Op, Plan, Spec, VariableSpec
 from tests.engines.images import STACKS, model_of
+from tests.engines.test_graphs import Graph
 from tests.native.plans import Builder, mse, optimizer, slots_of
 
 INTEGERS = [0, -1, 1, 2, 3, 7, 16, 64, 1000, 2**31 - 1, 2**31, 2**40, 2**62, -(2**40)]
@@ -53,7 +56,24 @@ def plain(plan: Plan) -> dict[str, Any]:
         params = {role: plan.params.index(s) for role, s in op.params.items()}
         buffers = {role: plan.buffers.index(s) for role, s in op.buffers.items()}
         shapes = list(op.in_shape), list(op.out_shape)
-        return [op.kind, op.layer, *shapes, params, buffers, _attrs(op)]
+        reads = [list(op.inputs), [list(shape) for shape in op.more_shapes]]
+        parts = [op.kind, op.layer, *shapes, params, buffers, _attrs(op), reads]
+        if op.tape is None:
+            return [*parts, None]
+        slots = list(params.values()), list(buffers.values())
+        wanted = list(range(len(op.in_shapes) + len(params)))
+        backward = tape(gradient(op.tape, RULES, wanted))
+        return [*parts, [tape(op.tape), backward, *slots, wanted]]
+
+    def tape(tape: Tape) -> list[Any]:
+        code = [[step.name, list(step.arguments), step.value] for step in tape.code]
+        return [tape.inputs, code, list(tape.outputs)]
+
+    def head(h: Head) -> list[Any]:
+        value = -1 if plan.is_stack else h.value
+        metrics = [[m.kind, _attrs(m), m.size, m.weighted] for m in h.metrics]
+        rows = -1 if h.rows is None else h.rows
+        return [value, list(h.shape), spec(h.loss), metrics, h.weight, rows]
 
     def slot(s: VariableSpec) -> list[Any]:
         return [s.name, list(s.shape), s.offset, s.trainable, s.l1, s.l2]
@@ -62,13 +82,12 @@ def plain(plan: Plan) -> dict[str, Any]:
         return None if spec is None else [spec.kind, _attrs(spec)]
 
     return {
-        "input": list(plan.input_shape),
-        "output": list(plan.output_shape),
+        "inputs": [list(shape) for shape in plan.inputs],
+        "targets": [list(shape) for shape in plan.targets],
+        "heads": [head(h) for h in plan.heads],
         "ops": [op(o) for o in plan.ops],
         "params": [slot(s) for s in plan.params],
         "buffers": [slot(s) for s in plan.buffers],
-        "loss": spec(plan.loss),
-        "metrics": [[m.kind, _attrs(m), m.size, m.weighted] for m in plan.metrics],
         "optimizer": spec(plan.optimizer),
     }
 
@@ -82,6 +101,18 @@ def all_plans() -> list[tuple[dict[str, Any], int]]:
     dense.activation("elu").dense(4).softmax()
     sparse = Spec("sparse_categorical_crossentropy", {"from_logits": False})
     plans += [dense.plan(sparse, optimizer("nadam", clipnorm=1.0))] * 8
+    thresholds = {"thresholds": 2, "threshold_0": 0.2, "threshold_1": 0.5}
+    matrix = {"classes": 3, "largest_target": True, "largest_output": True}
+    counts = (
+        MetricSpec("confusion", {**thresholds, "top_k": 2}, 6),
+        MetricSpec("confusion", {"thresholds": 5, "even": 1, "with_ends": 1}, 12),
+        MetricSpec("confusion", {**thresholds, "multi_label": 1}, 24, True),
+        MetricSpec("class_counts", {"threshold": 0.5}, 12),
+        MetricSpec("confusion_matrix", {**matrix, "ignore_class": 1}, 9),
+        MetricSpec("r2_score", {"counts_rows": 1}, 14),
+        MetricSpec("cosine_similarity"),
+    )
+    plans += [Builder(5).dense(4).plan(mse(), optimizer("sgd"), counts)] * 8
     outputs_per_target = {"quantiles": 2, "quantile_0": 0.1, "quantile_1": 0.9}
     losses = [
         mse(),
@@ -92,6 +123,7 @@ def all_plans() -> list[tuple[dict[str, Any], int]]:
         Builder(5).dense(8, "snake").dense(4).plan(loss, optimizer("rmsprop"))
         for loss in losses * 4
     ]
+    plans += [Graph(seed).plan() for seed in range(len(plans))]
     return [(plain(plan), slots_of(plan.optimizer)) for plan in plans]
 
 
@@ -142,21 +174,33 @@ def mutate(chance: random.Random, plan: dict[str, Any], words: list[str]) -> Non
 
 
 def program_of(plan: dict[str, Any]) -> _core.Program:
+    def op(parts: list[Any]) -> _core.Op:
+        *plain, reads, tapes = parts
+        made = _core.Op(*plain)
+        if reads:
+            made.set_inputs(*reads)
+        if tapes:
+            forward, backward, *slots = tapes
+            made.set_tape(tape(forward), tape(backward), *slots)
+        return made
+
+    def tape(parts: list[Any]) -> _core.Tape:
+        inputs, code, outputs = parts
+        return _core.Tape(inputs, [tuple(step) for step in code], outputs)
+
+    def head(parts: list[Any]) -> _core.Head:
+        value, shape, loss, metrics, *rest = parts
+        made = [metric and _core.Metric(*metric) for metric in metrics]
+        return _core.Head(value, shape, loss and _core.Spec(*loss), made, *rest)
+
     return _core.Program(
-        [plan["input"]],
-        [op and _core.Op(*op) for op in plan["ops"]],
+        plan["inputs"],
+        [part and op(part) for part in plan["ops"]],
         [slot and _core.VariableSpec(*slot) for slot in plan["params"]],
         [slot and _core.VariableSpec(*slot) for slot in plan["buffers"]],
-        [
-            _core.Head(
-                -1,
-                plan["output"],
-                plan["loss"] and _core.Spec(*plan["loss"]),
-                [metric and _core.Metric(*metric) for metric in plan["metrics"]],
-                1.0,
-            )
-        ],
+        [part and head(part) for part in plan["heads"]],
         plan["optimizer"] and _core.Spec(*plan["optimizer"]),
+        plan["targets"],
     )
 
 
@@ -178,39 +222,53 @@ def run(chance: random.Random, plan: dict[str, Any], slots: int) -> int:
         return np.ones(some(-(-min(end, MAX_SIZE) // 16) * 16), np.float32)
 
     n, rng = 3, np.random.default_rng(0)
-    inputs, outputs = (min(math.prod(plan[k]), MAX_SIZE) for k in ("input", "output"))
+    heads = plan["heads"]
+    inputs = [min(math.prod(shape), MAX_SIZE) for shape in plan["inputs"]]
+    outputs = [min(math.prod(head[1]), MAX_SIZE) for head in heads]
     params, buffers = vector(plan["params"]), vector(plan["buffers"])
     state = _core.State(
         params, buffers, np.zeros((some(slots), len(params)), "f"), np.ones(some(1))
     )
-    x = rng.normal(size=(n, some(inputs))).astype(np.float32)
-    totals = np.zeros(2 + sum(min(m[2], MAX_SIZE) for m in plan["metrics"]))
-    y = np.zeros((n, some(outputs)), np.float32)
+    x = [rng.normal(size=(n, some(size))).astype(np.float32) for size in inputs]
+    sizes = [min(m[2], MAX_SIZE) for head in heads for m in head[3]]
+    losses = len(heads) if len(heads) > 1 else 0
+    totals = np.zeros(2 + losses + sum(sizes))
+    y = [np.zeros((n, some(size)), np.float32) for size in outputs]
     bounds = np.array(chance.choice([[0, 2, 3], [0, 3], [0, 4], [3, 1], [0]]), np.int64)
     order = np.array(chance.choice([[0, 1, 2], [2, 2, 9], [-1, 0, 1]]), np.int64)
-    targets = [y.size, n, n * outputs // 2, n * outputs // plan["output"][-1]]
+    wanted = plan["targets"] or [head[1] for head in heads]
     done = 0
-    for size in [*targets, -1]:
-        target = np.ones((abs(size),), np.float32)
+    for size_of in (
+        math.prod,
+        lambda shape: 1,
+        lambda shape: math.prod(shape[:-1]),
+        lambda shape: math.prod(shape) // 2,
+        lambda shape: 0,
+    ):
+        targets: list[np.ndarray | None] = [
+            np.ones(n * min(size_of(shape), MAX_SIZE), np.float32) for shape in wanted
+        ]
+        if chance.random() < 0.1:
+            targets[chance.randrange(len(targets))] = None
         batches = _core.Batches(
-            [x],
-            [target],
-            [chance.choice([None, np.ones(some(n), np.float32)])],
+            x,
+            targets,
+            [chance.choice([None, np.ones(some(n), np.float32)]) for _ in heads],
             chance.choice([None, order]),
             bounds,
             np.full(some(len(bounds) - 1), 0.01, np.float32),
         )
         which = chance.choice([0, 0, 1, -1, 2**40])
         gradient = np.empty(some(len(params)), np.float32)
-        rows = min(n * outputs, 100)
+        rows = min(n * outputs[0], 100)
         jacobian = np.empty((some(rows), len(params)), np.float32)
         owner = type("Owner", (), {"step": 0})()
         jobs = [_core.Job(program, owner, state, 0, 1, batches, 0, which + 1, totals)]
         calls = [
-            (program.predict, params, buffers, [x], [y]),
+            (program.predict, params, buffers, x, y),
             (program.test, state, 0, 1, batches, totals),
             (program.gradient, state, 0, 1, batches, which, gradient),
-            (program.jacobian, state, [x], y, jacobian),
+            (program.jacobian, state, x, y[0], jacobian),
             (_core.train, chance.choice([jobs, [None], [*jobs, None]])),
         ]
         for call, *arguments in calls:

@@ -11,7 +11,7 @@ def layer(name: str, **arguments: object) -> Call:
     return call(f"layers.{name}", **arguments)
 
 
-IMAGE, SEQUENCE = (7, 6, 4), (9, 4)
+IMAGE, SEQUENCE, VOLUME = (7, 6, 4), (9, 4), (5, 4, 6, 2)
 
 
 class ImageCase(NamedTuple):
@@ -29,6 +29,10 @@ def conv(**more: object) -> ImageCase:
 def conv1(**more: object) -> ImageCase:
     given = {"filters": 6, "kernel_size": 3, **more}
     return ImageCase([layer("Conv1D", **given)], SEQUENCE)
+
+
+def volumes(name: str, **more: object) -> ImageCase:
+    return ImageCase([layer(name, **more)], VOLUME)
 
 
 def transposed(**more: object) -> ImageCase:
@@ -133,6 +137,29 @@ CASES = {
     "GlobalMaxPooling1D": ImageCase(
         [layer("GlobalMaxPooling1D", keepdims=True)], SEQUENCE
     ),
+    "Conv3D": volumes("Conv3D", filters=3, kernel_size=(3, 2, 3), activation="tanh"),
+    "Conv3D same": volumes(
+        "Conv3D", filters=3, kernel_size=(2, 3, 4), strides=(2, 1, 3), padding="same"
+    ),
+    "Conv3D dilation": volumes(
+        "Conv3D", filters=4, kernel_size=2, dilation_rate=(2, 1, 3), groups=2
+    ),
+    "Conv3D penalty": volumes(
+        "Conv3D", filters=2, kernel_size=2, use_bias=False, kernel_regularizer="l2"
+    ),
+    "MaxPooling3D": volumes("MaxPooling3D"),
+    "MaxPooling3D same": volumes(
+        "MaxPool3D", pool_size=(2, 3, 3), strides=(1, 2, 1), padding="same"
+    ),
+    "AveragePooling3D": volumes("AveragePooling3D", pool_size=(2, 1, 3), strides=1),
+    "AveragePooling3D same": volumes(
+        "AvgPool3D", pool_size=3, strides=1, padding="same"
+    ),
+    "GlobalMaxPooling3D": volumes("GlobalMaxPooling3D"),
+    "GlobalAveragePooling3D kept": volumes("GlobalAveragePooling3D", keepdims=True),
+    "ZeroPadding3D": volumes("ZeroPadding3D", padding=((1, 0), (0, 2), (1, 1))),
+    "Cropping3D": volumes("Cropping3D", cropping=((1, 2), (0, 1), (2, 0))),
+    "UpSampling3D": volumes("UpSampling3D", size=(2, 1, 3)),
     "Reshape": ImageCase([layer("Reshape", target_shape=(3, -1, 2))]),
     "ZeroPadding2D": ImageCase([layer("ZeroPadding2D"), *conv().layers]),
     "ZeroPadding2D pairs": ImageCase(

@@ -6,7 +6,10 @@ from typing import Any
 
 from twins import Call, Case, call
 
-from tests.engines.cases import ACTIVATION_NAMES as ACTIVATION_NAMES
+from tests.engines.cases import ACTIVATION_NAMES as KERNEL_NAMES
+from tests.engines.cases import FORMULA_NAMES
+
+ACTIVATION_NAMES = [*KERNEL_NAMES, *FORMULA_NAMES]
 
 
 def dense(units: int, activation: str | None = None, **more: Any) -> Call:
@@ -30,6 +33,36 @@ ACTIVATIONS = {
         optimizer=call("optimizers.SGD", learning_rate=0.05),
     )
     for name in ["relu", "tanh", "softmax", "sin", "snake"]
+}
+
+_SLOPE = call("initializers.Constant", value=0.25)
+_ALL = {"max_value": 0.75, "negative_slope": 0.25, "threshold": 0.125}
+LAYERS = {
+    name: Case(
+        [dense(12), call(f"layers.{path}", **arguments), dense(2)],
+        optimizer=call("optimizers.SGD", learning_rate=0.05),
+        input_shape=(4, 3),
+    )
+    for name, path, arguments in [
+        ("ReLU", "ReLU", {}),
+        ("ReLU of slope", "ReLU", {"negative_slope": 0.2}),
+        ("ReLU of all", "ReLU", _ALL),
+        ("ReLU6", "ReLU", {"max_value": 6.0}),
+        ("LeakyReLU", "LeakyReLU", {}),
+        ("ELU", "ELU", {"alpha": 0.7}),
+        ("Softmax", "Softmax", {}),
+        ("PReLU", "PReLU", {"alpha_initializer": _SLOPE}),
+        ("PReLU shared", "PReLU", {"alpha_initializer": _SLOPE, "shared_axes": [1]}),
+        (
+            "PReLU with penalty",
+            "PReLU",
+            {
+                "alpha_initializer": _SLOPE,
+                "alpha_regularizer": call("regularizers.L2", l2=0.01),
+            },
+        ),
+        ("Identity", "Identity", {}),
+    ]
 }
 
 _LOSSES: dict[str, tuple[Any, str, str | None]] = {
@@ -321,6 +354,7 @@ CASES = {
     f"{kind}: {name}": case
     for kind, table in {
         "activation": ACTIVATIONS,
+        "layer": LAYERS,
         "loss": LOSSES,
         "optimizer": OPTIMIZERS,
         "schedule": SCHEDULES,

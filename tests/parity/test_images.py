@@ -23,7 +23,7 @@ TOLERANCE = TOLERANCES["float32"]
 
 def build(library: Any, case: ImageCase) -> Any:
     channels = case.input_shape[-1]
-    first = "Conv1D" if len(case.input_shape) == 2 else "Conv2D"
+    first = f"Conv{len(case.input_shape) - 1}D"
     layers = [
         call("Input", shape=case.input_shape),
         layer(first, filters=channels, kernel_size=1, activation="tanh"),

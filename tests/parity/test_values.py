@@ -153,8 +153,10 @@ def test_metric(name: str, weighted: bool) -> None:
             )
     assert ours.name == theirs.name
     assert ours.result() == pytest.approx(float(theirs.result()), rel=1e-5)
-    ours.reset_state()
-    assert np.isnan(ours.result())
+    for metric in (ours, theirs):
+        metric.reset_state()
+    if type(ours) is not kurve.metrics.R2Score:  # unknown here, an error in Keras
+        assert ours.result() == float(theirs.result()) == 0.0
 
 
 @pytest.mark.parametrize("name", SCHEDULE_CALLS)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kurve import activations
+from kurve import Input, Sequential, activations, layers
 from kurve.activations import Activation
 
 POINTS = [-80.0, -20.0, -3.0, -1.0, -0.1, -1e-8, 0.0, 1e-8, 0.3, 1.0, 2.5, 20.0, 80.0]
@@ -35,11 +39,28 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "softsign": lambda x: x / (1.0 + abs(x)),
     "sin": math.sin,
     "snake": lambda x: x + math.sin(x) ** 2,
+    "exponential": math.exp,
+    "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
+    "relu6": lambda x: min(max(x, 0.0), 6.0),
+    "hard_sigmoid": lambda x: min(max(x / 6.0 + 0.5, 0.0), 1.0),
+    "hard_silu": lambda x: x * min(max(x / 6.0 + 0.5, 0.0), 1.0),
+    "hard_swish": lambda x: x * min(max(x / 6.0 + 0.5, 0.0), 1.0),
+    "hard_tanh": lambda x: min(max(x, -1.0), 1.0),
+    "hard_shrink": lambda x: x if abs(x) > 0.5 else 0.0,
+    "soft_shrink": lambda x: math.copysign(max(abs(x) - 0.5, 0.0), x),
+    "tanh_shrink": lambda x: x - math.tanh(x),
+    "celu": lambda x: x if x > 0 else math.expm1(x),
+    "log_sigmoid": lambda x: -math.log1p(math.exp(-x)),
+    "sparse_plus": lambda x: x if x > 1 else 0.0 if x < -1 else 0.25 * (x + 1) ** 2,
+    "sparse_sigmoid": lambda x: min(max((x + 1) / 2, 0.0), 1.0),
+    "squareplus": lambda x: (x + math.sqrt(x * x + 4.0)) / 2,
 }
+NEEDS_ARGUMENTS = {"threshold"}
 
 
 def test_every_activation_has_a_formula_here() -> None:
-    assert FORMULAS.keys() | {"softmax"} == activations._TABLE.keys()
+    others = {*activations.ALONG_AN_AXIS, *NEEDS_ARGUMENTS}
+    assert FORMULAS.keys() | others == activations._TABLE.keys()
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -57,8 +78,14 @@ def test_values(name: str) -> None:
 @pytest.mark.parametrize("name", FORMULAS)
 def test_far_from_zero_nothing_overflows(name: str) -> None:
     """Warnings are errors here, and the largest inputs give finite outputs."""
-    ends = np.array([-3e38, -1e4, 1e4, 3e38], np.float32)
+    most = {"exponential": 80.0, "squareplus": 1e19}.get(name, 3e38)
+    ends = np.array([-most, -min(most, 1e4), min(most, 1e4), most], np.float32)
     assert np.isfinite(activations.get(name)(ends)).all()
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_nan_stays_nan(name: str) -> None:
+    assert np.isnan(activations.get(name)(np.array([np.nan]))).all()
 
 
 def test_softmax() -> None:
@@ -111,11 +138,113 @@ def test_snake_of_any_alpha(alpha: float) -> None:
         *activations._TABLE.values(),
         Activation("leaky_relu", 0.05),
         Activation("snake", 3.0),
+        Activation("relu", max_value=6, threshold=np.float32(0.5)),
+        Activation("gelu", approximate=True),
+        Activation("threshold", threshold=1.0, default_value=-1.0),
+        Activation("softmax", axis=1),
     ],
     ids=str,
 )
 def test_config_round_trip(activation: Activation) -> None:
-    assert activations.get(activations.to_config(activation)) == activation
+    config = json.loads(json.dumps(activations.to_config(activation)))
+    assert activations.get(config) == activation
+    assert pickle.loads(pickle.dumps(activation)) == activation
+    assert hash(copy.deepcopy(activation)) == hash(activation)
+    assert eval(repr(activation), {"Activation": Activation}) == activation
+
+
+def test_arguments_in_a_call() -> None:
+    """By position and by name, as of Keras's functions."""
+    x = np.array([-2.0, 0.5, 2.0, 9.0])
+    relu, leaky = activations.relu, activations.leaky_relu
+    np.testing.assert_allclose(relu(x, 0.5), [-1.0, 0.5, 2.0, 9.0])
+    np.testing.assert_allclose(relu(x, max_value=6.0), [0.0, 0.5, 2.0, 6.0])
+    np.testing.assert_allclose(relu(x, 0.5, 6.0, 1.0), [-1.5, -0.25, 2.0, 6.0])
+    np.testing.assert_allclose(relu(x, threshold=1.0), [0.0, 0.0, 2.0, 9.0])
+    np.testing.assert_allclose(leaky(x, 0.5), leaky(x, negative_slope=0.5))
+    np.testing.assert_allclose(activations.threshold(x, 1.0, 7.0), [7.0, 7.0, 2.0, 9.0])
+    np.testing.assert_allclose(
+        activations.elu(x, alpha=2.0)[:1], [2.0 * math.expm1(-2.0)]
+    )
+    assert (relu(x) == activations.get("relu")(x)).all()
+
+
+def test_arguments_that_make_another_activation() -> None:
+    """relu with a slope is the leaky_relu that engines have fused."""
+    assert Activation("relu", negative_slope=0.1) == Activation("leaky_relu", 0.1)
+    assert Activation("relu", max_value=None, threshold=0) == activations.relu
+    assert Activation("relu", 0.7) == activations.relu  # alpha is not used
+
+
+def test_activations_along_an_axis() -> None:
+    x = np.random.default_rng(1).normal(size=(3, 4, 6))
+    log = activations.log_softmax(x, axis=1)
+    np.testing.assert_allclose(np.exp(log).sum(axis=1), np.ones((3, 6)))
+    np.testing.assert_allclose(log, np.log(activations.softmax(x, axis=1)))
+    gated = activations.glu(x, axis=-1)
+    np.testing.assert_allclose(gated, x[..., :3] * activations.sigmoid(x[..., 3:]))
+    sparse = activations.sparsemax(5 * x)
+    np.testing.assert_allclose(sparse.sum(axis=-1), np.ones((3, 4)))
+    # On the support x - y is one number, and elsewhere x is below it (KKT).
+    for row, y in zip(5 * x.reshape(-1, 6), sparse.reshape(-1, 6), strict=True):
+        level = (row - y)[y > 0]
+        np.testing.assert_allclose(level, level[0])
+        assert (row[y == 0] <= level[0]).all() and (y >= 0).all()
+    for name in ("log_softmax", "glu", "sparsemax"):
+        with pytest.raises(NotImplementedError, match=rf"^\[{name}\] engines do not"):
+            Sequential([Input((4,)), layers.Dense(4, name)])
+
+
+WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "no threshold": (
+        lambda: layers.Activation("threshold")(np.ones((1, 2))),
+        ValueError,
+        "[threshold] the arguments threshold and default_value must be given. Received:"
+        " no threshold. Try Activation('threshold', threshold=0.0, default_value=0.0).",
+    ),
+    "argument": (
+        lambda: Activation("relu", max_valeu=6.0),
+        TypeError,
+        "[relu] unknown argument. Received: 'max_valeu'. Did you mean 'max_value'?",
+    ),
+    "number": (
+        lambda: Activation("relu", max_value="6"),
+        ValueError,
+        "[relu] max_value must be a finite number. Received: max_value='6'.",
+    ),
+    "flag": (lambda: activations.gelu([1.0], 1), TypeError, "[gelu] approximate must"),
+    "celu": (lambda: Activation("celu", 0.0), ValueError, "[celu] alpha must not be 0"),
+    "root": (
+        lambda: Activation("squareplus", b=-1.0),
+        ValueError,
+        "[squareplus] b must be at least 0.",
+    ),
+    "many": (
+        lambda: activations.tanh([1.0], 2.0),
+        TypeError,
+        "[tanh] there are 0 arguments beside x. Received: 1.",
+    ),
+    "axis": (lambda: activations.softmax([1.0], 3), ValueError, "[softmax] axis must"),
+    "axis of a layer": (
+        lambda: layers.Activation(Activation("softmax", axis=1))(np.ones((1, 2, 3))),
+        ValueError,
+        "[softmax] axis must be the last one of samples of shape (2, 3).",
+    ),
+    "odd": (lambda: activations.glu(np.ones((2, 3))), ValueError, "[glu] the axis is"),
+    "assignment": (
+        lambda: setattr(activations.relu, "alpha", 2.0),
+        AttributeError,
+        "[relu] an activation does not change. Received: alpha=2.0.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments(name: str) -> None:
+    make, kind, text = WRONG[name]
+    with pytest.raises(kind) as error:
+        make()
+    assert str(error.value).startswith(text)
 
 
 def test_get() -> None:

@@ -20,6 +20,7 @@ FLOORS = (
     ("core", "errors", "scores", "config"),
     ("ops",),
     ("kinds", "plan"),
+    ("formulas",),
     ("engines",),
     (
         "layers",
@@ -33,6 +34,8 @@ FLOORS = (
         "callbacks",
         "data",
         "utils",
+        "random",
+        "backend",
     ),
     ("training",),
     ("models", "saving"),
@@ -63,6 +66,7 @@ UPWARDS = {
 """Arrows upwards at import time that are still there, and what they are for."""
 
 FACADES = {
+    ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",

@@ -326,6 +326,10 @@ def test_configuration_is_json(name: str) -> None:
     given: dict[str, Any] = {
         "Conv1D": {"filters": 3, "kernel_size": 2, "kernel_regularizer": "l2"},
         "Conv2D": {"filters": 3, "kernel_size": (2, 3), "strides": 2},
+        "Conv3D": {"filters": 4, "kernel_size": (1, 2, 3), "groups": 2},
+        "Cropping3D": {"cropping": (1, (0, 2), 0)},
+        "Dot": {"axes": [1, 2], "normalize": True},
+        "ZeroPadding3D": {"padding": 2},
         "Conv1DTranspose": {"filters": 3, "kernel_size": 2},
         "Conv2DTranspose": {
             "filters": 3,
@@ -346,6 +350,9 @@ def test_configuration_is_json(name: str) -> None:
         "Reshape": {"target_shape": (3, -1)},
         "Rescaling": {"scale": [1.0, 2.0], "offset": 1},
         "GaussianNoise": {"stddev": 0.3},
+        "GaussianDropout": {"rate": 0.2, "seed": 5},
+        "AlphaDropout": {"rate": 0.2, "noise_shape": [None, 1, 3]},
+        "RandomZoom": {"height_factor": (-0.1, 0.2), "width_factor": 0.1},
         "RandomTranslation": {"height_factor": 0.1, "width_factor": (0.0, 0.2)},
         "RandomRotation": {"factor": 0.1, "fill_value": 2},
         "LayerNormalization": {"axis": (-2, -1)},
@@ -434,14 +441,6 @@ def test_members_of_an_ensemble_have_averages_of_their_own(engine: str) -> None:
     committee.fit(BYTES, CLASSES, verbose=0)
     assert len({averages(member) for member in committee.members}) == 2
     assert averages(model) == trained
-
-
-def test_a_layer_with_averages_alone_has_one_owner() -> None:
-    bare = BatchNormalization(center=False, scale=False)
-    first = Sequential([Input((3,)), bare, Dense(1)])
-    with pytest.raises(ValueError, match="is in another model already"):
-        Sequential([Input((3,)), bare, Dense(1)])
-    assert first.built
 
 
 def test_batch_normalization_by_hand() -> None:

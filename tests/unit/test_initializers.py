@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kurve import initializers, utils
+from kurve import Sequential, initializers, layers, models, random, utils
 from kurve.initializers import Initializer
 
 FAN_IN, FAN_OUT = 300, 200
@@ -162,3 +165,71 @@ def test_config_keeps_arguments() -> None:
     assert initializers.get(None) is None
     made = initializers.of_weight(None)
     assert type(made) is initializers.GlorotUniform  # as Keras's add_weight does
+
+
+def test_identity() -> None:
+    given = initializers.get("identity")((3, 2))
+    np.testing.assert_array_equal(given, [[1, 0], [0, 1], [0, 0]])
+    assert isinstance(initializers.IdentityInitializer(), initializers.Identity)
+    with pytest.raises(
+        ValueError, match=r"^\[Identity\] the variable must be a matrix"
+    ):
+        initializers.Identity()((3,))
+
+
+@pytest.mark.parametrize("name", sorted(initializers.CLASSES))
+def test_from_config_and_clone(name: str) -> None:
+    made = initializers.CLASSES[name]()
+    config = json.loads(json.dumps(made.get_config()))
+    for other in (type(made).from_config(config), made.clone()):
+        assert type(other) is type(made) and other.get_config() == made.get_config()
+
+
+def test_get_of_a_class_a_configuration_and_an_array() -> None:
+    assert isinstance(initializers.get(initializers.HeNormal), initializers.HeNormal)
+    keras = {
+        "module": "keras.initializers",
+        "class_name": "RandomNormal",
+        "config": {"mean": 0.5, "stddev": 0.0, "seed": None},
+        "registered_name": None,
+    }
+    assert (initializers.get(keras)((2, 2)) == 0.5).all()
+    values = np.arange(6.0).reshape(2, 3)
+    layer = layers.Dense(3, kernel_initializer=values)
+    assert (layer(np.eye(2)) == values).all()
+    with pytest.raises(ValueError, match="must fit a variable of shape"):
+        layers.Dense(4, kernel_initializer=values)(np.eye(2))
+    with pytest.raises(TypeError, match=r"or a function \(shape, dtype=None\)"):
+        initializers.get(3)
+    with pytest.raises(TypeError, match="must be a name"):
+        initializers.get(dict)
+
+
+def thirds(shape: Any, dtype: Any = None) -> Any:
+    return np.full(shape, 1 / 3, dtype)
+
+
+def test_a_function_gives_the_values(tmp_path: Path) -> None:
+    """By itself, in a clone, and in a file with custom_objects."""
+    two = layers.Dense(1, bias_initializer=lambda shape, dtype: 2)
+    with pytest.raises(ValueError, match="must have shape"):
+        two(np.ones((1, 3)))
+    first = layers.Dense(2, kernel_initializer=thirds, input_shape=(3,))
+    model = Sequential([first])
+    assert (model.get_weights()[0] == np.float32(1 / 3)).all()
+    config = model.get_config()
+    copy = Sequential.from_config(config, custom_objects={"thirds": thirds})
+    assert type(copy.layers[0].kernel_initializer).__name__ == "thirds"
+    model.save(tmp_path / "m.kurve")
+    again = models.load_model(tmp_path / "m.kurve", {"thirds": thirds})
+    assert (again.get_weights()[0] == np.float32(1 / 3)).all()
+    with pytest.raises(ValueError, match="custom_objects"):
+        models.load_model(tmp_path / "m.kurve")
+
+
+def test_seed_generators_give_each_initializer_its_own_seed() -> None:
+    seeds = random.SeedGenerator(3)
+    first, second = (initializers.HeNormal(seed=seeds) for _ in range(2))
+    assert first.seed != second.seed
+    again = initializers.HeNormal(seed=random.SeedGenerator(3))
+    assert (again((4, 4)) == first((4, 4))).all()

@@ -128,7 +128,7 @@ def test_adapt(shape: tuple[int, ...], axis: Any) -> None:
     x = X.reshape(shape)
     axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
     kept = sorted(a % len(shape) for a in axes)
-    if kept != list(range(len(shape) - len(kept), len(shape))) or 0 in kept:
+    if 0 in kept or len(set(kept)) < len(axes):
         with pytest.raises(
             ValueError, match=r"^\[Normalization\] axis must .*Received"
         ):
@@ -144,7 +144,8 @@ def test_adapt(shape: tuple[int, ...], axis: Any) -> None:
     np.testing.assert_allclose(layer.mean.numpy(), mean, rtol=1e-5)
     np.testing.assert_array_equal(layer.adapt_mean.value, layer.mean.value.squeeze())
     layer.mean.assign(mean + 1.0)
-    np.testing.assert_allclose(layer(x), y - 1.0 / x.std(axis=over), atol=1e-4)
+    off = 1.0 / x.std(axis=over, keepdims=True)
+    np.testing.assert_allclose(layer(x), y - off, atol=1e-4)
 
 
 def test_normalization_edges() -> None:

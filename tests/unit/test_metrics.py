@@ -91,7 +91,6 @@ def test_value(name: str, weighted: bool) -> None:
     """In one batch or in several, the same number."""
     make, y, p, formula = CASES[name]
     metric, w = make(), W if weighted else np.ones(N)
-    assert math.isnan(metric.result())
     given = w if weighted else None
     assert metric(y, p, given) == pytest.approx(formula(w), rel=2e-6)
     metric.reset_state()
@@ -107,8 +106,11 @@ def test_r2_extremes() -> None:
     assert metrics.R2Score()(np.ones((3, 1)), y) == 0.0, "a y that never changes"
 
 
-def test_weights_of_zero_have_no_mean() -> None:
-    assert math.isnan(metrics.MeanSquaredError()(Y, P, np.zeros(N)))
+def test_a_mean_of_nothing_is_zero() -> None:
+    """As in Keras; an R2 of nothing is unknown."""
+    assert metrics.MeanSquaredError().result() == 0.0
+    assert metrics.MeanSquaredError()(Y, P, np.zeros(N)) == 0.0
+    assert math.isnan(metrics.R2Score()(Y, P, np.zeros(N)))
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - {"huber"}))  # saved as its loss
@@ -120,7 +122,25 @@ def test_config_round_trip(name: str) -> None:
     assert again.spec((O,)) == metric.spec((O,))
 
 
-@pytest.mark.parametrize("name", [*metrics._TABLE, *losses.NAMES])
+BY_HAND_ALONE = (metrics.Mean, metrics.Sum, metrics.MeanMetricWrapper)
+WITH_ARGUMENTS = (
+    metrics.IoU,
+    metrics.MeanIoU,
+    metrics.OneHotIoU,
+    metrics.OneHotMeanIoU,
+    metrics.PrecisionAtRecall,
+    metrics.RecallAtPrecision,
+    metrics.SensitivityAtSpecificity,
+    metrics.SpecificityAtSensitivity,
+)
+NAMES = [
+    name
+    for name, title in metrics.NAMES.items()
+    if metrics.CLASSES[title] not in (*BY_HAND_ALONE, *WITH_ARGUMENTS)
+]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *losses.NAMES])
 def test_names(name: str) -> None:
     """In `compile` a string stays the name under which the metric is logged; by itself
     it names the class, whose default name it has. Both as in Keras."""
@@ -129,9 +149,18 @@ def test_names(name: str) -> None:
     assert first is not second
     found = metrics.get(name)
     assert found is not None
-    assert found.name == (found.kind if name != "accuracy" else "accuracy")
-    if name in metrics._TABLE:
-        assert type(found) is metrics._TABLE[name]
+    if name in metrics.NAMES:
+        assert type(found) is metrics.CLASSES[metrics.NAMES[name]]
+    else:
+        assert found.name == found.kind
+
+
+def test_names_of_what_takes_no_part_in_models() -> None:
+    for name in ("Mean", "sum", metrics.Mean()):
+        with pytest.raises(NotImplementedError, match="no formula that engines know"):
+            metrics.as_metric(name)
+    with pytest.raises(TypeError, match=r"^\[MeanIoU\] the arguments must be num_cl"):
+        metrics.get("mean_io_u")
 
 
 def test_an_object_is_copied() -> None:
@@ -179,7 +208,7 @@ def test_weights_by_hand(shape: tuple[int, ...]) -> None:
             text = r"^\[MeanSquaredError\] sample_weight must have shape .*Received:"
             with pytest.raises(ValueError, match=text):
                 call(y, p, sample_weight=np.ones(form))
-    assert math.isnan(metric.result())
+    assert metric.result() == 0.0
 
 
 def test_accuracy_counts_equal_numbers(engine: str) -> None:
@@ -213,7 +242,8 @@ def test_accuracy_in_files(tmp_path: Path) -> None:
     model = model_of(1, "binary_crossentropy", metrics=["acc", metrics.Accuracy("eq")])
     model.save(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve")
-    kinds = [type(metric).__name__ for metric, _ in again._network.compilation.metrics]
+    (goal,) = again._network.goals
+    kinds = [type(metric).__name__ for metric, _ in goal.metrics]
     assert kinds == ["FittingAccuracy", "Accuracy"]
     old = {"class_name": "Accuracy", "config": {"name": "accuracy"}}
     assert type(metrics.deserialize(old)) is metrics.FittingAccuracy

@@ -124,7 +124,7 @@ def test_a_failed_add_changes_nothing(engine: str) -> None:
 
 def test_a_failed_build_changes_nothing() -> None:
     model = Sequential([Dense(2), Normalization(axis=7)])
-    with pytest.raises(ValueError, match="axis must name trailing axes"):
+    with pytest.raises(ValueError, match="axis must name axes of the input"):
         model.build((None, 3))
     assert not model.built
     assert not model.layers[0].built

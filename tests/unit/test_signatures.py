@@ -32,8 +32,8 @@ MODULES = (
     regularizers,
     schedules,
 )
-BASES = {layers.Layer, optimizers.Optimizer}
-"""Custom classes hand what they do not know on to these, which refuse it."""
+BASES = {layers.Layer, optimizers.Optimizer, metrics.MeanMetricWrapper}
+"""They are handed what others do not know, and refuse it or give it to a function."""
 
 CLASSES = sorted(
     {

@@ -391,12 +391,12 @@ def test_lists_of_one_are_their_array(engine: str) -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (((X, Y) for _ in range(2)), r"\[fit\] x .*generators .*train_on_batch"),
-        (zip([X], [Y], strict=True), r"\[fit\] x .*generators .*of type zip"),
+        (((X, Y) for _ in range(2)), r"\[fit\] y must be part of the batches"),
+        (zip([X], [Y], strict=True), r"\[fit\] y .*beside x of type zip"),
         ({"a": X, "b": X}, r"\[fit\] x must be one array.*'a', 'b'.*column_stack"),
         (
             [X, X],
-            r"\[fit\] x .*several inputs.*list of 2 arrays .*\(30, 2\), \(30, 2\)",
+            r"\[fit\] x .*has one input.*list of 2 arrays .*\(30, 2\), \(30, 2\)",
         ),
     ],
 )
@@ -416,15 +416,14 @@ def test_arguments_of_compile_that_change_nothing() -> None:
     plain = model_of().fit(X, Y, verbose=0).history
     for given in (
         {"loss_weights": None, "run_eagerly": True, "jit_compile": True},
-        {"loss_weights": [1.0], "steps_per_execution": 1, "auto_scale_loss": False},
+        {"loss_weights": [1.0], "steps_per_execution": 4, "auto_scale_loss": False},
+        {"steps_per_execution": "auto", "jit_compile": False},
     ):
         assert model_of(**given).fit(X, Y, verbose=0).history == plain
     assert model_of(loss=["mse"]).fit(X, Y, verbose=0).history == plain
     nested = model_of(metrics=[["mae"]])
     assert nested.metrics_names == ["loss", "mae"]
     for name, value in (
-        ("loss_weights", 2.0),
-        ("steps_per_execution", 10),
         ("jit_compile", "no"),
         ("run_eagerly", "yes"),
         ("auto_scale_loss", None),

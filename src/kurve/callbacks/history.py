@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from kurve.callbacks.base import Callback, Logs
+from kurve.core.progress import mean_of
 from kurve.errors import path_name
 
 
@@ -29,10 +30,11 @@ class History(Callback):
     def __init__(self) -> None:
         super().__init__()
         self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[Any]] = {}
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name}={v:.4g}" for name, v in self.last_logs().items())
+        numbers = {name: mean_of(value) for name, value in self.last_logs().items()}
+        last = ", ".join(f"{name}={value:.4g}" for name, value in numbers.items())
         return f"<History, epochs={len(self.epoch)}, last=({last})>"
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

@@ -43,7 +43,7 @@ class Monitor(Callback):
 
     def current(self, logs: Logs | None) -> float | None:
         """The monitored value, or None with a warning."""
-        value = (logs or {}).get(self.monitor)
+        value: Any = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
                 f"[{type(self).__name__}] the logs have no value {self.monitor!r} to "
@@ -51,6 +51,12 @@ class Monitor(Callback):
                 "Try validation_split=0.2 for values that start with val_.",
                 RuntimeWarning,
                 stacklevel=2,
+            )
+        elif np.ndim(value):
+            raise ValueError(
+                f"[{type(self).__name__}] the monitored value must be one number. "
+                f"Received: {len(value)} of them for {self.monitor!r}. "
+                "Try a metric of all classes together, such as F1Score('macro')."
             )
         return value
 
@@ -68,13 +74,14 @@ class Monitor(Callback):
     def _upwards(self) -> bool:
         if self.mode != "auto":
             return self.mode == "max"
-        name = self.monitor.removeprefix("val_")
-        for metric in self.model.metrics:
-            if metric.name == name:
+        name, network = self.monitor.removeprefix("val_"), self.model._network
+        in_logs = network.goals.log_names
+        for metric, its_name in zip(network.metrics, in_logs.metrics, strict=True):
+            if its_name == name:
                 return bool(metric.direction == "up")
-        if name == "loss":
+        if name in ("loss", *in_logs.losses):
             return False
-        names = ["loss", *(metric.name for metric in self.model.metrics)]
+        names = in_logs.in_order
         known = [*names, *(f"val_{name}" for name in names)]
         raise ValueError(
             str(unknown_name(type(self).__name__, "monitor", self.monitor, known))

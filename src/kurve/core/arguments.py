@@ -29,37 +29,33 @@ MOST = 2**40
 """The largest length or count, far beyond any memory."""
 
 UNUSED: dict[str, tuple[Any, ...]] = {
+    "aggregation": ("none", None, "mean", "sum", "only_first_replica"),
     "auto_scale_loss": (True, False),
     "axis": (-1,),
     "class_aggregation": ("uniform_average",),
     "ignore_class": (None,),
     "num_regressors": (0,),
     "reduction": ("sum_over_batch_size", "mean"),
-    "activity_regularizer": (None,),
-    "autocast": (True,),
-    "batch_shape": (None,),
-    "batch_size": (None,),
     "dtype": (None, "float32"),
+    "flash_attention": (None, False),
     "from_sorted_ids": (False,),
+    "gptq_unpacked_column_size": (None,),
     "input_axes": (None,),
     "input_tensor": (None,),
     "lora_alpha": (None,),
     "lora_rank": (None,),
-    "noise_shape": (None,),
     "optional": (False,),
     "output_axes": (None,),
+    "overwrite_with_gradient": (False,),
     "quantization_config": (None,),
     "jit_compile": ("auto", True, False, None),
-    "loss_weights": (None, 1, 1.0, [1], [1.0]),
     "ragged": (None, False),
     "renorm": (False,),
     "renorm_clipping": (None,),
     "renorm_momentum": (0.99,),
     "rms_scaling": (False,),
     "run_eagerly": (False, True, None),
-    "seed": (None,),
     "sparse": (None, False),
-    "steps_per_execution": (1, None),
     "synchronized": (False,),
     "tensor": (None,),
 }
@@ -85,6 +81,20 @@ def is_number(value: Any) -> bool:
 def is_count(value: Any, low: int = 1) -> bool:
     """Whether it is an integer from `low` to `MOST`."""
     return is_integer(value) and low <= value <= MOST
+
+
+def check_batch_size(where: str, batch_size: Any) -> int | None:
+    """The number of rows that a model is described for, or None for any.
+
+    Raises:
+        ValueError: not a positive integer.
+    """
+    if batch_size is None or is_count(batch_size):
+        return None if batch_size is None else int(batch_size)
+    raise ValueError(
+        f"[{where}] batch_size must be None or a positive integer. "
+        f"Received: batch_size={batch_size!r}. Try batch_size=None."
+    )
 
 
 def check_flag(where: str, name: str, value: Any) -> bool:
@@ -132,17 +142,64 @@ def has_lone_surrogate(text: str) -> bool:
 
 
 def check_seed(where: str, seed: Any) -> int | None:
-    """A seed of random numbers, or None.
+    """A seed of random numbers, or None. A `SeedGenerator`, Kurve's or Keras's, gives
+    the next of its seeds.
 
     Raises:
-        TypeError: not an integer.
+        TypeError: none of these.
     """
     if seed is None or is_integer(seed):
         return None if seed is None else int(seed)
+    if type(seed).__name__ == "SeedGenerator":
+        from kurve.core.rng import seed_of
+
+        return seed_of(seed.next())
     raise TypeError(
         f"[{where}] seed must be an integer or None. "
         f"Received: seed={seed!r} of type {type(seed).__name__}. Try seed=1."
     )
+
+
+FLOATS = ("float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
+"""Types to compute in that Keras has and Kurve does not."""
+
+_warned_of: set[str] = set()
+
+
+def check_dtype(where: str, dtype: Any) -> None:
+    """Check the type that a part of a model is asked to compute in: a name, a type of
+    NumPy or a policy of Keras's. Another floating-point type than float32 gets a
+    warning, one in a process.
+
+    Raises:
+        ValueError: not a floating-point type.
+    """
+    name = name_of_dtype(dtype)
+    if name in (None, "float32"):
+        return
+    if name not in FLOATS:
+        raise ValueError(
+            f"[{where}] dtype must be a floating-point type, because engines compute "
+            f"in float32. Received: dtype={dtype!r}. Try dtype='float32'."
+        )
+    if name not in _warned_of:
+        from kurve.core.entries import warn
+
+        _warned_of.add(name)
+        warn(
+            f"[{where}] engines compute in float32. Received: dtype={dtype!r}, which "
+            "changes nothing. Try dtype=None."
+        )
+
+
+def name_of_dtype(dtype: Any) -> str | None:
+    """Keras's name of a type: of the name itself, a type of NumPy, or a policy."""
+    name = getattr(dtype, "name", dtype)
+    if isinstance(name, Mapping):  # a policy in a configuration
+        name = name.get("config", {}).get("name")
+    if isinstance(name, type):
+        name = name.__name__ if name.__module__ != "builtins" else np.dtype(name).name
+    return name if name is None or isinstance(name, str) else repr(name)
 
 
 def refuse_arguments(cls: type, given: Mapping[str, Any]) -> None:

@@ -7,10 +7,30 @@ import re
 _names_given: dict[str, int] = {}
 
 
+def snake_case(name: str) -> str:
+    """The name of a class in Keras's spelling: dense, max_pooling2d, f1_score, ..."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
 def auto_name(cls: type) -> str:
     """Keras's default name: dense, dense_1, ..., max_pooling2d, ..., adam, ..."""
-    base = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
-    base = re.sub("([a-z])([A-Z])", r"\1_\2", base).lower()
-    count = _names_given.get(base, 0)
-    _names_given[base] = count + 1
+    return unique_name(snake_case(cls.__name__))
+
+
+def unique_name(base: str) -> str:
+    """`base`, or with a number if it has been given before."""
+    count = number_of(base)
     return f"{base}_{count}" if count else base
+
+
+def number_of(name: str) -> int:
+    """How often the name was asked for before."""
+    count = _names_given.get(name, 0)
+    _names_given[name] = count + 1
+    return count
+
+
+def forget_names() -> None:
+    """Begin to count again."""
+    _names_given.clear()

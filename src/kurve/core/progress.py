@@ -42,8 +42,15 @@ def format_value(value: float) -> str:
 
 
 def format_logs(logs: Mapping[str, Any]) -> str:
-    """Each log after a dash: " - loss: 0.1234 - mae: 0.2345"."""
-    return "".join(f" - {key}: {format_value(float(logs[key]))}" for key in logs)
+    """Each log after a dash: " - loss: 0.1234 - mae: 0.2345". Of a metric with several
+    numbers the mean, as in Keras."""
+    values = {key: format_value(mean_of(value)) for key, value in logs.items()}
+    return "".join(f" - {key}: {value}" for key, value in values.items())
+
+
+def mean_of(value: Any) -> float:
+    """A log as one number: the mean of a metric that has several."""
+    return float(value.mean()) if hasattr(value, "mean") else float(value)
 
 
 def format_step_time(seconds: float) -> str:

@@ -23,14 +23,14 @@ _collected: ContextVar[dict[str, type] | None] = ContextVar("collected", default
 
 @contextmanager
 def custom_objects(given: Mapping[str, type] | None) -> Iterator[None]:
-    """Let `find` know these classes too; None adds none.
+    """Let `find` know these classes, and functions that stand for one; None adds none.
 
     Raises:
-        TypeError: not a mapping from names to classes.
+        TypeError: not a mapping from names to classes or functions.
     """
     are_classes = given is None or (
         isinstance(given, Mapping)
-        and all(isinstance(k, str) and isinstance(v, type) for k, v in given.items())
+        and all(isinstance(k, str) and callable(v) for k, v in given.items())
     )
     if not are_classes:
         raise TypeError(
@@ -93,9 +93,12 @@ def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type)
             "custom_objects. Received: no such class. "
             f"Try custom_objects={{{name!r}: {name}}}."
         )
-    if not issubclass(given[name], base):
-        raise TypeError(
-            f"[{where}] the {what} {name!r} must be a subclass of {base.__name__}. "
-            f"Received: {given[name]!r} in custom_objects."
-        )
-    return given[name]
+    found = given[name]
+    if isinstance(found, type) and issubclass(found, base):
+        return found
+    if not isinstance(found, type) and hasattr(base, "of_function"):
+        return base.of_function(found)
+    raise TypeError(
+        f"[{where}] the {what} {name!r} must be a subclass of {base.__name__}. "
+        f"Received: {found!r} in custom_objects."
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,11 @@ from kurve.core.entries import entry
 PERMUTATION = 1  # stream = number of the pass over the data
 INITIALIZER = 2  # stream = number of the variable in the model
 RESAMPLE = 3  # stream = 0
+GENERATOR = 4  # stream = how often a SeedGenerator was asked
 DROPOUT = 0x10000  # + number of the op; stream = optimizer step
+
+LARGEST_SEED = 2**53 - 1
+"""Of an op in a plan, whose numbers are float64."""
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -106,6 +111,14 @@ def resample_counts(seed: int, count: int) -> np.ndarray:
     int64 (count,)."""
     drawn = uniform(seed, RESAMPLE, 0, count) * count
     return np.bincount(drawn.astype(np.int64), minlength=count)
+
+
+def seed_of(pair: Any) -> int:
+    """One seed of 53 bits for what `SeedGenerator.next` gives: a seed and how often it
+    was asked."""
+    first, count = (int(number) for number in np.asarray(pair).ravel())
+    low, high = philox(first, GENERATOR, count, 2)
+    return (int(low) | int(high) << 32) & LARGEST_SEED
 
 
 _seed_source: dict[str, int] = {}

@@ -8,9 +8,9 @@ import numpy as np
 
 from kurve.diagnosis import ops
 from kurve.diagnosis.context import GOOD, Context
-from kurve.diagnosis.ops import activation_of, is_linear
+from kurve.diagnosis.ops import activation_of, ends_with_activation, is_linear
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import ACTIVATIONS, LOSSES, OPERATIONS
+from kurve.kinds import ACTIVATIONS, LOSSES
 from kurve.plan import Op
 
 LARGE = 5.0
@@ -148,7 +148,9 @@ def dead_units(context: Context) -> Iterator[Finding]:
         return
     dead: dict[str, float] = {}
     for op, out in _hidden(context):
-        if activation_of(op) == "relu":
+        if activation_of(op) in ("relu", "relu6") and not op.attrs.get(
+            "negative_slope"
+        ):
             dead[op.layer] = float((_units(out).max(axis=0) <= 0).mean())
     worst = max(dead.values(), default=0.0)
     if worst > DEAD:
@@ -199,7 +201,7 @@ def _severity_of_units(context: Context, fraction: float) -> str:
 def _hidden(context: Context) -> Iterator[tuple[Op, np.ndarray]]:
     """Operations before the last one that end with an activation, and their outputs."""
     for op, out in list(zip(context.ops, context.op_outputs, strict=True))[:-1]:
-        if OPERATIONS[op.kind].activated:
+        if ends_with_activation(op):
             yield op, out
 
 

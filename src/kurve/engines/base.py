@@ -93,7 +93,9 @@ class Batches:
     @property
     def targets(self) -> tuple[tuple[np.ndarray | None, np.ndarray | None], ...]:
         """y and weights of each head."""
-        y = self.y if isinstance(self.y, tuple) else (self.y,)
+        if not isinstance(self.y, tuple):
+            return ((self.y, self.weights),)
+        y = self.y
         several = isinstance(self.weights, tuple)
         weights = self.weights if several else (self.weights,) * len(y)
         return tuple(zip(y, weights, strict=True))

@@ -31,31 +31,25 @@ class NativeProgram:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._output_shape = plan.output_shape
-        self._core = _core.Program(
-            [list(shape) for shape in plan.inputs],
-            [_op(op, plan) for op in plan.ops],
-            [_variable(variable) for variable in plan.params],
-            [_variable(variable) for variable in plan.buffers],
-            [_head(head) for head in plan.heads],
-            None
-            if plan.optimizer is None
-            else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
-            *_updates(plan.optimizer),
-        )
+        self._core = _program(plan.with_penalty_as_head())
+        predicting = plan.predicting()
+        self._predictor = self._core if predicting is plan else _program(predicting)
+        self._draws = any(op.kind == "random" for op in predicting.ops)
 
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         self._core.test(
-            _state(state), state.step, state.seed, _batches(batches), totals
+            _state(state), state.step, state.seed, _batches(batches, self.plan), totals
         )
 
     def predict(self, state: State, x: Any) -> Any:
-        if isinstance(x, tuple) or len(self.plan.heads) > 1:
+        if self._draws or isinstance(x, tuple) or len(self.plan.heads) > 1:
             xs = x if isinstance(x, tuple) else (x,)
             ys = [np.empty((len(xs[0]), *h.shape), FLOAT32) for h in self.plan.heads]
-            self._core.predict(_floats(state.params), state.buffers, list(xs), ys)
+            params, draws = _floats(state.params), (state.step, state.seed)
+            self._predictor.predict(params, state.buffers, list(xs), ys, *draws)
             return ys[0] if len(ys) == 1 else tuple(ys)
         y = np.empty((len(x), *self._output_shape), FLOAT32)
-        self._core.predict_one(_floats(state.params), state.buffers, x, y)
+        self._predictor.predict_one(_floats(state.params), state.buffers, x, y)
         return y
 
     def gradient(
@@ -63,7 +57,12 @@ class NativeProgram:
     ) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.plan.params_size, np.float32)
         loss = self._core.gradient(
-            _state(state), state.step, state.seed, _batches(batches), step, gradient
+            _state(state),
+            state.step,
+            state.seed,
+            _batches(batches, self.plan),
+            step,
+            gradient,
         )
         return loss, gradient
 
@@ -71,7 +70,8 @@ class NativeProgram:
         xs = x if isinstance(x, tuple) else (x,)
         y = np.empty((len(xs[0]), *self.plan.output_shape), np.float32)
         jacobian = np.empty((y.size, self.plan.params_size), np.float32)
-        self._core.jacobian(_state(state), list(xs), y, jacobian)
+        draws = state.step, state.seed
+        self._predictor.jacobian(_state(state), list(xs), y, jacobian, *draws)
         return y, jacobian
 
 
@@ -107,18 +107,36 @@ def _job(job: Job) -> _core.Job:
         _state(state),
         state.step,
         state.seed,
-        _batches(job.batches),
+        _batches(job.batches, job.program.plan),
         job.first,
         job.last,
         job.totals,
     )
 
 
-def _attrs(spec: Spec | Op) -> dict[str, float | str]:
-    return {
-        name: value if isinstance(value, str) else float(value)
-        for name, value in spec.attrs.items()
-    }
+def _program(plan: Plan) -> _core.Program:
+    return _core.Program(
+        [list(shape) for shape in plan.inputs],
+        [_op(op, plan) for op in plan.ops],
+        [_variable(variable) for variable in plan.params],
+        [_variable(variable) for variable in plan.buffers],
+        [_head(head) for head in plan.heads],
+        None
+        if plan.optimizer is None
+        else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
+        [list(shape) for shape in plan.targets],
+        *_updates(plan.optimizer),
+    )
+
+
+def _attrs(spec: Spec | Op) -> dict[str, float | str | Sequence[int]]:
+    return {name: _attr(value) for name, value in spec.attrs.items()}
+
+
+def _attr(value: Any) -> float | str | Sequence[int]:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, str) else float(value)
 
 
 def _variable(v: VariableSpec) -> _core.VariableSpec:
@@ -150,7 +168,8 @@ def _op(op: Op, plan: Plan) -> _core.Op:
         wanted = list(range(count))
         wanted += [i for i, v in enumerate(op.params.values(), count) if v.trainable]
         backward = gradient(op.tape, RULES, wanted)
-        lowered.set_tape(_tape(op.tape), _tape(backward), operands, wanted)
+        constants = [plan.buffers.index(slot) for slot in op.buffers.values()]
+        lowered.set_tape(_tape(op.tape), _tape(backward), operands, constants, wanted)
     return lowered
 
 
@@ -160,7 +179,8 @@ def _head(head: Head) -> _core.Head:
         _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
         for metric in head.metrics
     ]
-    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight)
+    rows = -1 if head.rows is None else head.rows
+    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight, rows)
 
 
 def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
@@ -202,11 +222,14 @@ def _state(state: State) -> _core.State:
     return _core.State(params, state.buffers, state.slots, state.scalars)
 
 
-def _batches(b: Batches) -> _core.Batches:
+def _batches(b: Batches, plan: Plan) -> _core.Batches:
+    targets = list(b.targets)
+    if plan.penalty is not None:
+        targets.append((None, None))
     return _core.Batches(
         list(b.inputs),
-        [y for y, _ in b.targets],
-        [weights for _, weights in b.targets],
+        [y for y, _ in targets],
+        [weights for _, weights in targets],
         b.order,
         b.bounds,
         b.learning_rates,

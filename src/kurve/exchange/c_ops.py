@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from kurve.exchange import c_images as images
-from kurve.exchange import constants
+from kurve.exchange import c_tapes, constants
 from kurve.exchange.c_functions import Activations, Arrays, CFunction, repeated
 from kurve.kinds import TRAINING_ONLY
 from kurve.plan import Op
@@ -90,4 +90,5 @@ OPS: dict[str, Callable[[Activations, Op, Arrays], CFunction | None]] = {
     "batch_normalization": images.batch_normalization,
     "layer_normalization": images.layer_normalization,
     "scale": images.scale,
+    "map": c_tapes.map_,
 }

@@ -54,6 +54,7 @@ class Network:
                 op.kind,
                 op.in_shape,
                 op.out_shape,
+                op.tape,
                 tuple(sorted(op.attrs.items())),
                 tuple((role, array.shape) for role, array in arrays.items()),
             )

@@ -267,8 +267,10 @@ def _trained(
     model.compile(
         compiled.optimizer,
         compiled.loss,
+        loss_weights=compiled.loss_weights,
         metrics=compiled.metrics,
         weighted_metrics=compiled.weighted_metrics,
+        steps_per_execution=compiled.steps_per_execution,
     )
     with _reading("optimizer"):
         named = arrays_of(reader)

@@ -16,14 +16,13 @@ from kurve import layers as kurve_layers
 from kurve.core.arguments import has_lone_surrogate
 from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_names import (
-    ACTIVATION_LAYERS,
     IGNORED_OF_LAYER,
     IGNORED_OF_LAYERS,
     KURVE_LAYERS,
     LAYER_DEFAULTS,
     NOT_WRITTEN,
 )
-from kurve.layers import Activation, Layer
+from kurve.layers import Layer
 from kurve.models import Sequential
 
 MAX_LAYERS = 10_000
@@ -120,13 +119,12 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
         raise ValueError(f"{what} has trainable={common['trainable']!r}")
     for key in (*IGNORED_OF_LAYERS, *IGNORED_OF_LAYER.get(cls, ())):
         arguments.pop(key, None)
-    if cls in ACTIVATION_LAYERS:
-        activation = parts.activation_of_layer(cls, arguments, what)
-        return Activation(activation, **common)
     if cls in KURVE_LAYERS or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
     known = parts.arguments_of(layer_class) | {*layer_class.constrained.values()}
+    if type(arguments.get("seed")) is not int:  # such as an object of Keras 3
+        arguments.pop("seed", None)
     parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
     for key, value in arguments.items():
         arguments[key] = _argument_from(key, value, f"{what}: {key}")

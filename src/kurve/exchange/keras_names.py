@@ -19,12 +19,13 @@ KURVE_SCHEDULES = ("OneCycle",)
 # ------------------------------------------------------ other names in Keras
 
 ACTIVATION_LAYERS: dict[str, tuple[str, ...]] = {
-    "ReLU": ("negative_slope",),
+    "ReLU": ("max_value", "negative_slope", "threshold"),
     "LeakyReLU": ("alpha", "negative_slope"),
     "ELU": ("alpha",),
-    "Softmax": (),
+    "Softmax": ("axis",),
+    "Identity": (),
 }
-"""Keras's layers that are `Activation` in Kurve, with their arguments."""
+"""Layers that may be the activation of another one, with their arguments."""
 
 LOSS_NAMES = {"huber_loss": "huber", "BCE": "bce"}
 """Other names of Keras's for losses."""
@@ -38,8 +39,6 @@ METRIC_OF_LOSS = {
     "SparseCategoricalCrossentropy": "SparseCategoricalCrossentropy",
 }
 """Kurve's losses as metrics, with the name of Keras's class of metrics."""
-
-LOSS_OF_METRIC = {metric: loss for loss, metric in METRIC_OF_LOSS.items()}
 
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 """Keras's classes of losses and metrics that are functions."""
@@ -62,26 +61,21 @@ LAYER_DEFAULTS: Values = {
     "ragged": (False,),
     "optional": (False,),
 }
-ACTIVATION_DEFAULTS: Values = {"axis": (-1, [-1]), "threshold": (0, 0.0)}
 INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
 LOSS_DEFAULTS: Values = {
     "reduction": ("sum_over_batch_size", "auto", "mean"),
     "axis": (-1,),
     "dtype": ("float32",),
-    "class_aggregation": ("uniform_average",),
-    "num_regressors": (0,),
 }
 
 IGNORED_OF_LAYERS = (
-    "seed",
     "batch_input_shape",
     "batch_shape",
     "input_shape",
     "input_dtype",
     "renorm_momentum",
 )
-"""Arguments that are read elsewhere or do not matter: Kurve's random numbers come from
-the model's seed."""
+"""Arguments that are read elsewhere or do not matter."""
 
 _KERNEL = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")
 IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
@@ -92,6 +86,7 @@ IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
     "RandomRotation": ("value_range",),
     "RandomTranslation": ("value_range",),
     "RandomFlip": ("value_range",),
+    "RandomZoom": ("value_range",),
 }
 """Further ones of single layers: Keras writes them, and its layer does not use them."""
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Container, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kurve import activations, constraints, initializers, regularizers
+from kurve import activations, constraints, initializers, layers, regularizers
 from kurve.exchange.keras_names import (
-    ACTIVATION_DEFAULTS,
     ACTIVATION_LAYERS,
     INITIALIZER_DEFAULTS,
     KURVE_ACTIVATIONS,
@@ -164,31 +162,28 @@ def activation_of_layer(
     name: str, config: dict[str, Any], what: str
 ) -> activations.Activation:
     """The activation that is equal to such a layer."""
-    drop_defaults(config, what, ACTIVATION_DEFAULTS, ACTIVATION_LAYERS[name])
-    if name == "Softmax":
-        return activations.softmax
-    if name == "ELU":
-        return replace(activations.elu, alpha=number(config, "alpha", 1.0, what))
-    if name == "ReLU":
-        slope = number(config, "negative_slope", 0.0, what)
-        if slope == 0.0:
-            return activations.relu
-    else:
-        slope = number({"alpha": 0.3, **config}, "alpha", 0.3, what)
-        slope = number(config, "negative_slope", slope, what)
-    return replace(activations.leaky_relu, alpha=slope)
+    drop_defaults(config, what, {}, ACTIVATION_LAYERS[name])
+    arguments = {key: unwrapped(value) for key, value in config.items()}
+    try:
+        return activations.get(getattr(layers, name)(**arguments))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def activation_entry(activation: activations.Activation, what: str) -> Any:
-    """The configuration of an activation, for Keras."""
+    """The configuration of an activation, for Keras: a name or, with arguments, a layer
+    that is equal."""
     if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
-    layers = {"leaky_relu": ("LeakyReLU", "negative_slope"), "elu": ("ELU", "alpha")}
-    is_default = activation == activations.get(activation.name)
-    if is_default or activation.name not in layers:  # the others do not use alpha
+    if not activation.arguments:
         return activation.name
-    layer, argument = layers[activation.name]
-    return entry("keras.layers", layer, {argument: activation.alpha})
+    classes = {"leaky_relu": "LeakyReLU", "elu": "ELU", "relu": "ReLU"}
+    if activation.name not in {**classes, "softmax": "Softmax"}:
+        raise ValueError(f"{what} has {activation!r} as a part of it")
+    cls = classes.get(activation.name, "Softmax")
+    names = {"alpha": "negative_slope"} if cls == "LeakyReLU" else {}
+    config = {names.get(k, k): value for k, value in activation.arguments}
+    return entry("keras.layers", cls, config)
 
 
 # -------------------------------------------------------------------- initializers

@@ -4,7 +4,7 @@ its schedule, loss, metrics."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from kurve.exchange.keras_names import (
     KURVE_SCHEDULES,
     LOSS_DEFAULTS,
     LOSS_NAMES,
-    LOSS_OF_METRIC,
     METRIC_OF_LOSS,
 )
 from kurve.metrics import LossMetric, Metric
@@ -35,12 +34,14 @@ _OLD_NADAM = (
 
 @dataclass(frozen=True)
 class Compiled:
-    """The arguments of `compile`."""
+    """The arguments of `compile`; of several outputs lists or dictionaries."""
 
     optimizer: Optimizer
-    loss: losses.Loss
-    metrics: list[Metric]
-    weighted_metrics: list[Metric]
+    loss: Any
+    loss_weights: Any
+    metrics: Any
+    weighted_metrics: Any
+    steps_per_execution: int
 
 
 # -------------------------------------------------------------------- reading
@@ -60,14 +61,27 @@ def compiled_from(config: Mapping[str, Any], version: str = "") -> Compiled | No
     loss = _of_one_output(config.get("loss"))
     if optimizer is None or loss is None:
         return None
-    if _of_one_output(config.get("loss_weights")) not in (None, [], {}, 1, 1.0):
-        raise ValueError("loss_weights are not read: there is one output")
+    steps = config.get("steps_per_execution")
     return Compiled(
         optimizer_from(optimizer, version),
-        loss_from(loss, "the loss"),
+        _by_output(loss, loss_from, "the loss"),
+        _of_one_output(config.get("loss_weights")) or None,
         _metrics_from(config.get("metrics"), "metrics"),
         _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
+        steps if isinstance(steps, int) else 1,
     )
+
+
+def _by_output(entry: Any, read: Callable[[Any, str], Any], what: str) -> Any:
+    """What lists and dictionaries by output hold, each read; None stays."""
+    if isinstance(entry, list):
+        return [_by_output(one, read, f"{what}[{i}]") for i, one in enumerate(entry)]
+    if isinstance(entry, Mapping) and "class_name" not in entry:
+        return {
+            name: _by_output(one, read, f"{what}[{name!r}]")
+            for name, one in entry.items()
+        }
+    return None if entry is None else read(entry, what)
 
 
 def _of_one_output(entry: Any) -> Any:
@@ -169,15 +183,16 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     return cls(**config)
 
 
-def _metrics_from(entry: Any, what: str) -> list[Metric]:
-    """A list of metrics, or of one such list for the one output."""
+def _metrics_from(entry: Any, what: str) -> Any:
+    """A list of metrics; of several outputs, lists by output."""
     entry = _of_one_output(entry)
     if entry is None:
         return []
-    entry = [entry] if isinstance(entry, str | Mapping) else entry
-    if not isinstance(entry, list) or len(entry) > 1000:
+    if isinstance(entry, str) or (isinstance(entry, Mapping) and "class_name" in entry):
+        entry = [entry]
+    if not isinstance(entry, list | Mapping) or len(entry) > 1000:
         raise ValueError(f"{what} is not a list of metrics")
-    return [metric_from(item, f"{what}[{i}]") for i, item in enumerate(entry)]
+    return _by_output(entry, metric_from, what)
 
 
 def metric_from(entry: Any, what: str) -> Metric:
@@ -186,24 +201,22 @@ def metric_from(entry: Any, what: str) -> Metric:
     if name is not None:
         return metrics.as_metric(name)
     name, config = parts.opened(entry, what)
-    if name in LOSS_OF_METRIC:
-        title = config.pop("name", None)
-        config.pop("fn", None)  # the function of the class
-        return LossMetric(_loss_of(LOSS_OF_METRIC[name], config, what), title)
-    function = (
-        parts.function_name(config.get("fn")) if name in FUNCTION_WRAPPERS else None
-    )
-    if function is not None and function not in (*losses.NAMES, *LOSS_NAMES):
-        name = type(metrics.as_metric(function)).__name__
-    elif name in losses.CLASSES or name in FUNCTION_WRAPPERS:
-        return LossMetric(_loss_of(name, config, what))
-    config.pop("fn", None)
-    if name not in metrics.CLASSES:
-        raise ValueError(f"{what} is {name}, which Kurve does not have")
-    cls = metrics.CLASSES[name]
-    known = parts.arguments_of(cls) - LOSS_DEFAULTS.keys()
-    parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
-    return cls(**config)
+    fn = config.pop("fn", None) if name in FUNCTION_WRAPPERS else None
+    if fn is not None:
+        function = parts.function_name(fn)
+        if function is None:
+            raise ValueError(f"{what} is a custom function")
+        metric = metrics.as_metric(LOSS_NAMES.get(function, function))
+        metric.name = config.get("name", metric.name)
+        return metric
+    config.pop("fn", None)  # the function of the class
+    if name in metrics.CLASSES:
+        config.pop("dtype", None)  # accumulators are float64
+        cls = metrics.CLASSES[name]
+        known = parts.arguments_of(cls) - {"fn", "loss"}
+        parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
+        return cls(**config)
+    return LossMetric(_loss_of(name, config, what))
 
 
 # -------------------------------------------------------------------- writing
@@ -218,17 +231,26 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     compilation = model._network.compilation
     if compilation is None:
         return None
-    entries: dict[bool, list[Any]] = {False: [], True: []}
-    for metric, weighted in compilation.metrics:
-        entries[weighted].append(metric_entry(metric, model))
+    goals, labels = model._network.goals, model._network.outputs.labels
+    loss, listed = [], dict[bool, list[Any]]({False: [], True: []})
+    for goal in goals:
+        loss.append(None if goal.loss is None else loss_entry(goal.loss))
+        for wanted, entries in listed.items():
+            found = [m for m, weighted in goal.metrics if weighted is wanted]
+            entries.append([metric_entry(m, model) for m in found])
+    weights: Any = [goal.weight for goal in goals]
+
+    def by_output(values: list[Any]) -> Any:
+        return values[0] if len(goals) == 1 else dict(zip(labels, values, strict=True))
+
     return {
         "optimizer": optimizer_entry(compilation.optimizer),
-        "loss": loss_entry(compilation.loss),
-        "loss_weights": None,
-        "metrics": entries[False] or None,
-        "weighted_metrics": entries[True] or None,
+        "loss": by_output(loss),
+        "loss_weights": None if set(weights) == {1.0} else by_output(weights),
+        "metrics": by_output(listed[False]) if any(listed[False]) else None,
+        "weighted_metrics": by_output(listed[True]) if any(listed[True]) else None,
         "run_eagerly": False,
-        "steps_per_execution": 1,
+        "steps_per_execution": compilation.steps_per_execution,
         "jit_compile": False,
     }
 

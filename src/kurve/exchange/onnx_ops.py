@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kurve.exchange import constants
+from kurve.exchange import constants, onnx_tapes
 from kurve.exchange import onnx_images as images
 from kurve.exchange.onnx_graph import Arrays, Graph, activated
 from kurve.kinds import TRAINING_ONLY
@@ -56,4 +56,5 @@ OPS: dict[str, Callable[[Graph, Op, Arrays, str], str]] = {
     "batch_normalization": images.batch_normalization,
     "layer_normalization": images.layer_normalization,
     "scale": images.scale,
+    "map": onnx_tapes.map_,
 }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kurve import losses, optimizers, regularizers
-from kurve.layers import Dense, Input, Layer, Normalization
+from kurve.layers import Dense, Input, Normalization
 from kurve.models import Sequential
 
 ACTIVATIONS = {
@@ -42,7 +42,7 @@ def from_sklearn(estimator: Any) -> Sequential:
     rows = _batch_size(network)
     # scikit-learn's penalty is alpha / (2 n) |W|^2, added to its own loss.
     l2 = factor * float(network.alpha) / (2.0 * rows) if rows else 0.0
-    layers: list[Layer] = [Input((kernels[0].shape[0],))]
+    layers: list[Any] = [Input((kernels[0].shape[0],))]
     if scaler is not None:
         layers.append(Normalization(mean=scaler[0], variance=scaler[1]))
     layers += [

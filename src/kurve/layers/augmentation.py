@@ -10,20 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import check_seed, is_number
 from kurve.layers.base import LayerArguments
+from kurve.layers.core import random_stream
 from kurve.layers.windows import Images
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
 Factor = float | Sequence[float]
 FILL_MODES = ("reflect", "wrap", "constant", "nearest")
 INTERPOLATIONS = ("bilinear", "nearest")
-
-
-class AugmentationArguments(LayerArguments, total=False):
-    """Keras's arguments of layers that move images."""
-
-    seed: None
 
 
 class _Moving(Images):
@@ -39,9 +34,10 @@ class _Moving(Images):
         self,
         fill_mode: str,
         interpolation: str,
+        seed: Any,
         fill_value: float,
         data_format: str | None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.fill_mode = self._one_of("fill_mode", fill_mode, FILL_MODES)
@@ -54,6 +50,7 @@ class _Moving(Images):
                 f"Received: fill_value={fill_value!r}. Try fill_value=0.0."
             )
         self.fill_value = float(fill_value)
+        self.seed = check_seed(type(self).__name__, seed)
 
     def _one_of(self, name: str, value: Any, known: tuple[str, ...]) -> str:
         if not isinstance(value, str) or value not in known:
@@ -94,7 +91,7 @@ class _Moving(Images):
             "fill_mode": self.fill_mode,
             "fill_value": self.fill_value,
             "interpolation": self.interpolation,
-            "stream": index,
+            **random_stream(self.seed, index),
         }
         return [Op("affine_image", self.name, input_shape, input_shape, attrs=attrs)]
 
@@ -113,6 +110,7 @@ class RandomTranslation(_Moving):
             "wrap" (a b c d | a b c d), "constant" (fill_value) or "nearest" (a a a |
             a b c d | d d d).
         interpolation: "bilinear" or "nearest".
+        seed: see `Dropout`.
         fill_value: a number.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
@@ -131,6 +129,7 @@ class RandomTranslation(_Moving):
         "width_factor",
         "fill_mode",
         "interpolation",
+        "seed",
         "fill_value",
         "data_format",
     )
@@ -141,12 +140,14 @@ class RandomTranslation(_Moving):
         width_factor: Factor,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
-        *,
+        seed: Any = None,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
+        super().__init__(
+            fill_mode, interpolation, seed, fill_value, data_format, **common
+        )
         self.height_factor = self._range("height_factor", height_factor)
         self.width_factor = self._range("width_factor", width_factor)
 
@@ -169,7 +170,8 @@ class RandomRotation(_Moving):
     Args:
         factor: the largest angle as a fraction of a full turn, or (low, high); positive
             is counterclockwise.
-        fill_mode, interpolation, fill_value, data_format: see `RandomTranslation`.
+        fill_mode, interpolation, seed, fill_value, data_format: see
+            `RandomTranslation`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -181,24 +183,107 @@ class RandomRotation(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = ("factor", "fill_mode", "interpolation", "fill_value", "data_format")
+    arguments = (
+        "factor",
+        "fill_mode",
+        "interpolation",
+        "seed",
+        "fill_value",
+        "data_format",
+    )
 
     def __init__(
         self,
         factor: Factor,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
-        *,
+        seed: Any = None,
         fill_value: float = 0.0,
         data_format: str | None = None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
-        super().__init__(fill_mode, interpolation, fill_value, data_format, **common)
+        super().__init__(
+            fill_mode, interpolation, seed, fill_value, data_format, **common
+        )
         self.factor = self._range("factor", factor)
 
     def ranges(self) -> dict[str, Attr]:
         low, high = (2.0 * math.pi * end for end in self.factor)
         return {"what": "rotation", "angle_low": low, "angle_high": high}
+
+
+class RandomZoom(_Moving):
+    """In training, enlarges or shrinks each image about its centre by a random factor.
+
+    Shapes: x (B, H, W, C) -> y the same.
+    Source: defaults follow keras.layers.RandomZoom.
+
+    Args:
+        height_factor: the largest change of the height as a fraction of it, in (-1, 1],
+            or (low, high); positive shows more of what is beyond the border, negative
+            enlarges.
+        width_factor: the same for the width; None keeps the proportions.
+        fill_mode, interpolation, seed, fill_value, data_format: see
+            `RandomTranslation`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a factor outside (-1, 1], an unknown name.
+
+    Example:
+        >>> layer = kurve.layers.RandomZoom(0.2)
+        >>> layer(np.ones((2, 28, 28, 1)), training=True).shape
+        (2, 28, 28, 1)
+    """
+
+    arguments = (
+        "height_factor",
+        "width_factor",
+        "fill_mode",
+        "interpolation",
+        "seed",
+        "fill_value",
+        "data_format",
+    )
+
+    def __init__(
+        self,
+        height_factor: Factor,
+        width_factor: Factor | None = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Any = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(
+            fill_mode, interpolation, seed, fill_value, data_format, **common
+        )
+        self.height_factor = self._zoom("height_factor", height_factor)
+        self.width_factor = (
+            None if width_factor is None else self._zoom("width_factor", width_factor)
+        )
+
+    def _zoom(self, name: str, factor: Any) -> tuple[float, float]:
+        low, high = self._range(name, factor)
+        if low <= -1.0:
+            raise ValueError(
+                f"[RandomZoom] {name} must be above -1, where an image becomes one "
+                f"pixel. Received: {name}={factor!r}. Try {name}=0.2."
+            )
+        return low, high
+
+    def ranges(self) -> dict[str, Attr]:
+        width = self.width_factor or self.height_factor
+        return {
+            "what": "zoom",
+            "height_low": self.height_factor[0],
+            "height_high": self.height_factor[1],
+            "width_low": width[0],
+            "width_high": width[1],
+            "together": self.width_factor is None,
+        }
 
 
 class RandomFlip(_Moving):
@@ -211,6 +296,7 @@ class RandomFlip(_Moving):
     Args:
         mode: "horizontal" (left and right are swapped), "vertical" or
             "horizontal_and_vertical".
+        seed: see `Dropout`.
         data_format: None or "channels_last".
         name, trainable, input_shape: see `Layer`.
 
@@ -223,16 +309,16 @@ class RandomFlip(_Moving):
         (2, 28, 28, 1)
     """
 
-    arguments = ("mode", "data_format")
+    arguments = ("mode", "seed", "data_format")
 
     def __init__(
         self,
         mode: str = "horizontal_and_vertical",
-        *,
+        seed: Any = None,
         data_format: str | None = None,
-        **common: Unpack[AugmentationArguments],
+        **common: Unpack[LayerArguments],
     ) -> None:
-        super().__init__("nearest", "nearest", 0.0, data_format, **common)
+        super().__init__("nearest", "nearest", seed, 0.0, data_format, **common)
         known = ("horizontal_and_vertical", "horizontal", "vertical")
         self.mode = self._one_of("mode", mode, known)
 

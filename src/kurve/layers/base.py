@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import math
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from kurve import activations, initializers, regularizers
+from kurve.config import DTypePolicy, dtype_policy
 from kurve.core import rng
 from kurve.core.arguments import (
     TypedDict,
+    check_batch_size,
+    check_dtype,
     check_flag,
     check_name,
+    check_unused,
     is_count,
     is_integer,
     refuse_arguments,
@@ -23,7 +29,13 @@ from kurve.core.arguments import (
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.naming import auto_name
-from kurve.core.overrides import refuse_overrides
+from kurve.core.overrides import is_own, refuse_overrides
+from kurve.errors import unknown_argument
+from kurve.formulas.calls import TRIALS, graph_of, inferred
+from kurve.formulas.graph import Graph, Tensor
+from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.modes import in_both_modes
+from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
 from kurve.regularizers import L1L2, Regularizer
 
@@ -40,16 +52,18 @@ UNSAID: Any = object()
 class UnusedArguments(TypedDict, total=False):
     """Keras's arguments of every layer that do nothing here."""
 
-    dtype: str | None
-    autocast: bool
-    activity_regularizer: None
-
 
 class NamedArguments(UnusedArguments, total=False):
     """Arguments of layers that say themselves whether they are trainable."""
 
     name: str | None
+    activity_regularizer: str | L1L2 | None
+    dtype: Any
+    autocast: bool
     input_shape: Sequence[int] | int | None
+    input_dim: int | None
+    batch_input_shape: Sequence[int | None] | None
+    batch_size: int | None
 
 
 class LayerArguments(NamedArguments, total=False):
@@ -58,137 +72,44 @@ class LayerArguments(NamedArguments, total=False):
     trainable: bool
 
 
-class Variable:
-    """An array of a layer. In a built model it is a view into a flat vector.
-
-    role: "param" (has a gradient), "statistic" (training writes it, such as the moving
-    mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
-    argument of the layer, not one of its weights).
-    """
-
-    def __init__(
-        self,
-        name: str,
-        shape: Shape,
-        initializer: initializers.Initializer,
-        role: str = "param",
-        regularizer: Regularizer | None = None,
-        constraint: Constraint | None = None,
-    ) -> None:
-        self.name, self.shape, self.role = name, shape, role
-        self.initializer, self.regularizer = initializer, regularizer
-        self.constraint = constraint
-        self._views: list[np.ndarray] = []
-
-    def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
-        """Write the value to `view`, or the initial one if there is no value yet."""
-        view[...] = (
-            self._views[-1]
-            if self._views
-            else initializers.draw(self.initializer, self.shape, seed, stream)
-        )
-
-    def bind(self, view: np.ndarray, instead_of: np.ndarray | None) -> None:
-        """Move to `view`, which already holds the value.
-
-        Buffers and constants, which no engine writes, may be in several models;
-        `assign` then writes to all of them.
-
-        Args:
-            instead_of: the flat vector that the model had before, if any.
-        """
-        self._views = [] if self.learned else self._views_outside(instead_of)
-        self._views.append(view)
-
-    def leave(self, vector: np.ndarray) -> None:
-        """Leave the model with that flat vector. If it is in no other model, the
-        variable keeps its value in its own memory."""
-        self._views = self._views_outside(vector) or [self.numpy()]
-
-    def _views_outside(self, vector: np.ndarray | None) -> list[np.ndarray]:
-        """The views into other flat vectors (such views have a base)."""
-        excluded = (None, None if vector is None else vector.base)
-        return [v for v in self._views if all(v.base is not base for base in excluded)]
-
-    @property
-    def learned(self) -> bool:
-        """Whether training changes it."""
-        return self.role in ("param", "statistic")
-
-    @property
-    def value(self) -> np.ndarray:
-        """The array itself, float32; to change it, use `assign`."""
-        if not self._views:
-            self._views.append(initializers.draw(self.initializer, self.shape))
-        return self._views[-1]
-
-    def reshaped(self, shape: Shape) -> Variable:
-        """A view of the same memory in another shape."""
-        other = Variable(self.name, shape, self.initializer, self.role)
-        other._views = [v.reshape(shape) for v in self._views or [self.value]]
-        return other
-
-    def numpy(self) -> np.ndarray:
-        """A copy of the value."""
-        return self.value.copy()
-
-    def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape.
-
-        Raises:
-            ValueError: another shape, or a value that is not finite.
-        """
-        array = as_numbers(self.name, "the new value", value, np.float32)
-        if array.shape != self.shape:
-            raise ValueError(
-                f"[{self.name}] the new value must have shape {self.shape}. "
-                f"Received: shape {array.shape}. Try value.reshape({self.shape})."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"[{self.name}] the new value must be finite. "
-                "Received: NaN or infinity. "
-                "Try weights from before training diverged."
-            )
-        if not self._views:  # do not draw initial values in vain
-            self._views.append(np.empty(self.shape, np.float32))
-        for view in self._views:
-            view[...] = array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.value, dtype=dtype)
-
-    def __repr__(self) -> str:
-        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
-        return f"<Variable {self.name}, shape={self.shape}, value={values}>"
-
-
 @entries
 class Layer(Entrance):
     """Base class of the layers: arguments, variables, shapes and operations.
 
-    A custom layer overrides `lower` and, where they apply, `make_variables` and
-    `output_sample_shape`.
+    A layer of one's own has `call`, a formula in functions of `kurve.ops` and in other
+    layers, which may be its attributes; and, if it has weights, `build`, which makes
+    them by `add_weight`. `call` runs once for each model, on tensors without values:
+    it cannot ask for numbers.
 
     Args:
         name: unique in a model; made from the class if None.
         trainable: whether training changes the weights.
         input_shape: shape of one sample, for the first layer of a model.
+        activity_regularizer: name or object of `kurve.regularizers`: a penalty of the
+            output, averaged over the samples of a batch, that is added to the loss.
+        input_dim: n for input_shape=(n,).
+        batch_input_shape: input_shape with the batch axis before it: (None, 3).
+        batch_size: None or a positive integer; batches of any size fit.
+        dtype: None or "float32", in which engines compute. Another floating-point type
+            changes nothing and gets a warning.
+        autocast: True or False; no type is ever changed.
 
     Raises:
         TypeError, ValueError: an unknown argument, or a bad value.
+
+    Example:
+        >>> class Scale(kurve.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.w = self.add_weight((input_shape[-1],), "ones", name="w")
+        ...
+        ...     def call(self, x):
+        ...         return x * self.w
+        >>> Scale()(np.ones((1, 3)))
+        array([[1., 1., 1.]], dtype=float32)
     """
 
-    ignored = (
-        "call",
-        "__call__",
-        "compute_output_shape",
-        "compute_output_spec",
-        "compute_mask",
-    )
-    instead = (
-        "a layer of kurve.layers, or a custom one with lower() and make_variables()"
-    )
+    ignored: tuple[str, ...] = ("__call__", "compute_mask")
+    instead = "a layer of kurve.layers, or one of your own with call()"
 
     arguments: tuple[str, ...] = ()
     """Attributes for `get_config`, by their names in `__init__`."""
@@ -202,11 +123,37 @@ class Layer(Entrance):
     training_by_default = False
     """`training` in a call without it."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        build = vars(cls).get("build")
+        if inspect.isfunction(build) and not hasattr(cls, "fit"):
+            cls.build = _outer_build(build)  # type: ignore[method-assign]
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
+    """The arguments of the constructor."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self._given = (args, kwargs)
+        return self
+
+    dtype = compute_dtype = variable_dtype = "float32"
+    """What engines compute in, and weights are."""
+
+    drawn = 0
+    """How often a call by hand has drawn random numbers: their step."""
+
     def __init__(
         self,
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int] | int | None = None,
+        activity_regularizer: str | L1L2 | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        autocast: bool = True,
         **unknown: Any,
     ) -> None:
         for argument in self.constrained.values():
@@ -214,64 +161,154 @@ class Layer(Entrance):
             setattr(self, argument, None if given is None else _constraint(given))
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
+        check_dtype(where, dtype)
+        check_flag(where, "autocast", autocast)
+        check_batch_size(where, batch_size)
+        shapes = {
+            "input_shape": input_shape,
+            "input_dim": input_dim,
+            "batch_input_shape": batch_input_shape,
+        }
+        given = {key: value for key, value in shapes.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(
+                f"[{where}] the shape of a sample must be given once. Received: "
+                f"{', '.join(f'{k}={v!r}' for k, v in given.items())}. Try input_shape "
+                "alone."
+            )
+        if batch_input_shape is not None:
+            input_shape = check_batch_shape(type(self), batch_input_shape)[1]
+        elif input_dim is not None:
+            input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
+        self.activity_regularizer = _of_outputs(where, activity_regularizer)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
         self.built_shape: Shape | None = None
-        # The model whose flat vectors hold the variables.
-        self.owner: weakref.ref[Any] | None = None
         self._variables: list[Variable] = []
+        self._inbound_nodes: list[Node] = []
+        # The stack that it is in, which calls it when its input or output is asked for.
+        self._stack: Any = None
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Make the variables for inputs of this shape, (None, ...) with the batch axis.
+
+        Args:
+            input_shape: of the input; of several inputs, a list of shapes. Axes may be
+                None if the weights do not depend on them.
 
         Raises:
             ValueError: a shape that the layer cannot take, or has no weights for.
         """
-        _, sample = check_batch_shape(type(self), input_shape)
-        if self.built:
-            self.check_input(sample)
+        if self._building:  # by a subclass's build()
+            self._make_variables(_sample_of(type(self), input_shape))
         else:
+            self._build(_sample_of(type(self), input_shape))
+
+    def _build(self, samples: Any, shapes: Mapping[str, Any] | None = None) -> None:
+        """Make the variables for a sample's shape, or for those of several inputs.
+
+        Args:
+            shapes: what a `build` of several arguments takes, by name.
+        """
+        if self.built:
+            self.check_input(samples)
+            if self.has_formula:
+                return  # the call will tell
+        else:
+            new = [part for part in self.parts if not part.built]
             try:
-                self.make_variables(sample)
+                if type(self).build is Layer.build:
+                    self._make_variables(samples)
+                else:
+                    self._build_as_written(samples, shapes)
+                new = [part for part in self.parts if not part.built]
+                if self.has_formula and new and not shapes:
+                    self._inferred(samples)
             except (TypeError, ValueError):
-                self.unbuild()
+                self.built_shape, self._variables = None, []
+                for part in new:
+                    if not hasattr(part, "_network"):
+                        part.unbuild()
                 raise
-        check_size(type(self), "output", self.output_sample_shape(sample))
-        self.built_shape = sample
+        if isinstance(samples, tuple) and None not in samples and not shapes:
+            shape: Any = self._output_sample(samples)
+            check_size(type(self), "output", shape)
+        self.built_shape = samples
 
-    def check_owner(self, model: object) -> None:
-        """Refuse a second model whose training would change this layer."""
-        owner = self.owner() if self.owner is not None else None
-        if owner in (None, model) or not any(v.learned for v in self._variables):
-            return
-        raise ValueError(
-            f"[Sequential] the layer {self.name!r} is in another model already, and a "
-            "layer's weights lie in the memory of its one model. Try a new layer and "
-            "new_layer.set_weights(layer.get_weights())."
-        )
+    def _make_variables(self, samples: Any) -> None:
+        """`make_variables`, with sizes in place of unknown ones: the weights must not
+        depend on them."""
+        before, found = self._variables, []
+        for sizes in trials(samples):
+            self._variables = []
+            self.make_variables(known(samples, sizes))
+            found.append(self._variables)
+        self._variables = [*before, *found[-1]]
+        if [v.shape for v in found[0]] != [v.shape for v in found[-1]]:
+            raise ValueError(
+                f"[{type(self).__name__}] the weights of {self.name!r} "
+                "depend on an axis whose size is unknown. Received: "
+                f"samples of shape {samples}. Try an Input with that size."
+            )
 
-    def leave(self, params: np.ndarray, buffers: np.ndarray) -> None:
-        """Leave the model with those flat vectors, with the weights."""
-        self.owner = None
-        for variable in self._variables:
-            variable.leave(params if variable.role == "param" else buffers)
+    _building = False
+    """Whether `build` of a subclass is running."""
+
+    def _build_as_written(
+        self, samples: Any, shapes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Call `build` of a subclass with shapes that have a batch axis."""
+        self._building = True
+        _inside.append(self)
+        try:
+            if shapes:
+                names = inspect.signature(self.build).parameters
+                self.build(**{k: v for k, v in shapes.items() if k in names})
+            else:
+                self.build(replaced_shapes(samples))
+        finally:
+            self._building = False
+            _inside.pop()
+
+    @property
+    def parts(self) -> list[Any]:
+        """The layers that are attributes of this one, also in lists and dictionaries,
+        in order."""
+        found: dict[int, Any] = {}
+        for value in vars(self).values():
+            if isinstance(value, (Layer, list, tuple, Mapping)):
+                for part in leaves(value):
+                    if isinstance(part, Layer) and part is not self:
+                        found.setdefault(id(part), part)
+        return list(found.values())
+
+    def leave(self, network: Any) -> None:
+        """Leave a model, with the weights."""
+        for variable in self.variables:
+            variable.leave(network)
 
     def unbuild(self) -> None:
         """Drop the variables, after the model could not be built."""
         self.built_shape, self._variables = None, []
+        for part in self.parts:
+            if not hasattr(part, "_network"):
+                part.unbuild()
 
     def make_variables(self, input_shape: Shape) -> None:
         """Call `add_weight` for each variable; `input_shape` is that of one sample."""
-        self.output_sample_shape(input_shape)  # refuses a wrong shape
+        if not self.has_formula:
+            self.output_sample_shape(input_shape)  # refuses a wrong shape
 
     def check_input(self, input_shape: Shape) -> None:
         """Refuse samples that do not fit the layer's variables. A layer without any
         takes what a new one would."""
-        self.output_sample_shape(input_shape)
-        if self._variables and input_shape != self.built_shape:
+        if type(self).build is not Layer.build and self.has_formula:
+            return  # the formula will tell
+        self.output_sample_shape(known(input_shape, TRIALS[0]))
+        if self._variables and not same_shape(input_shape, self.built_shape):
             raise ValueError(
                 f"[{type(self).__name__}] layer {self.name!r} was built for samples of "
                 f"shape {self.built_shape}. Received: {input_shape}. Try a new layer."
@@ -279,7 +316,67 @@ class Layer(Entrance):
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         """Shape of one output sample."""
-        return input_shape
+        if not self.has_formula:
+            return input_shape
+        out = self._inferred(input_shape)
+        if not isinstance(out, KerasTensor):
+            raise TypeError(
+                f"[{type(self).__name__}] the layer has no single output. "
+                f"Received: {out!r}. Try layer(x) with Input(...) as x."
+            )
+        shape: Any = out.sample
+        return shape
+
+    def _inferred(self, samples: Any) -> Any:
+        """The symbolic output for inputs of these shapes."""
+        several = isinstance(samples, list)
+        tensors = [KerasTensor((None, *s)) for s in (samples if several else [samples])]
+        return inferred(self.run, (tensors if several else tensors[0],), {})
+
+    @property
+    def has_formula(self) -> bool:
+        """Whether it is written as a formula, `call`."""
+        return type(self).call is not Layer.call
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The formula of the layer, in functions of `kurve.ops`: a subclass may have
+        one in place of `lower`."""
+        graph = graph_of(args)
+        assert graph is not None
+        return graph.lowered(self, graph.as_tensor(args[0]))
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for tensors of a plan under construction, to which the layer's
+        operations are appended."""
+        graph = graph_of(args, kwargs)
+        assert graph is not None
+        y = self._called(graph, args, kwargs)
+        self.penalize(graph, y)
+        return y
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Add the penalty of the output to the loss."""
+        if self.activity_regularizer is not None:
+            for leaf in leaves(y):
+                if isinstance(leaf, Tensor):
+                    penalty = self.activity_regularizer
+                    graph.penalize(leaf, penalty.l1, penalty.l2)
+
+    def _called(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The output of `call`."""
+        if not self.has_formula:
+            return self.call(*args)
+        by_mode = takes(self.call, "training")
+        if not by_mode or kwargs.get("training", UNSAID) is None:
+            kwargs.pop("training", None)
+        _inside.append(self)
+        try:
+            with graph.within(self):
+                if by_mode and "training" not in kwargs:
+                    return in_both_modes(graph, self.call, args, kwargs)
+                return self.call(*args, **kwargs)
+        finally:
+            _inside.pop()
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
@@ -298,31 +395,125 @@ class Layer(Entrance):
 
     def add_weight(
         self,
-        name: str,
-        shape: Shape,
-        initializer: initializers.Initializer,
-        role: str = "param",
-        regularizer: Regularizer | None = None,
+        shape: Sequence[int] | int | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+        *,
+        role: str | None = None,
     ) -> Variable:
-        """Declare a variable."""
-        check_size(type(self), name, shape)
-        constraint = getattr(self, self.constrained.get(name, ""), None)
+        """Make a weight, in `build`.
+
+        Args:
+            shape: of the weight; () is one number.
+            initializer: name or object of `kurve.initializers`; by default
+                "glorot_uniform", or "zeros" for integers.
+            dtype: None or "float32".
+            trainable: whether training changes it.
+            autocast, aggregation, overwrite_with_gradient: Keras's defaults.
+            regularizer: name or object of `kurve.regularizers`, or None.
+            constraint: name or object of `kurve.constraints`; None for that which
+                `constrained` names, if any.
+            name: by default "variable", with a number where there are several.
+            role: see `Variable`; it says more than `trainable`.
+
+        Raises:
+            TypeError, ValueError: a shape that is none, or an unknown name.
+        """
+        where = f"{type(self).__name__}.add_weight"
+        if isinstance(shape, str):
+            raise ValueError(
+                f"[{where}] the shape comes first, and the name is given by name. "
+                f"Received: add_weight({shape!r}, ...). "
+                f"Try add_weight(shape, name={shape!r})."
+            )
+        check_unused(
+            where,
+            aggregation=aggregation,
+            overwrite_with_gradient=overwrite_with_gradient,
+        )
+        axes = (shape,) if is_integer(shape) else () if shape is None else tuple(shape)  # type: ignore[arg-type]
+        if not all(is_count(axis) for axis in axes):
+            raise ValueError(
+                f"[{where}] the shape must be a tuple of positive integers. "
+                f"Received: shape={shape!r}. Try an Input of known sizes."
+            )
+        check_size(type(self), name or "weight", axes)  # type: ignore[arg-type]
+        if initializer is None and "int" in str(dtype):
+            initializer = "zeros"
+        if role is None:
+            role = "param" if check_flag(where, "trainable", trainable) else "buffer"
+        if name is None:
+            count = sum("/variable" in v.name for v in self._variables)
+            name = f"variable_{count}" if count else "variable"
+        if constraint is None:
+            constraint = getattr(self, self.constrained.get(name, ""), None)
+        outer = [layer for layer in _inside if layer is not self]
         variable = Variable(
-            f"{self.name}/{name}", shape, initializer, role, regularizer, constraint
+            "/".join([*_path([*outer, self]), check_name(where, name)]),
+            tuple(int(axis) for axis in axes),  # type: ignore[arg-type]
+            initializers.of_weight(initializer),
+            role,
+            regularizers.get(regularizer),
+            None if constraint is None else _constraint(constraint),
         )
         self._variables.append(variable)
         return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss of models that hold this layer, in `call`.
+
+        Args:
+            loss: a tensor; its elements are summed.
+
+        Raises:
+            RuntimeError: outside of `call`.
+        """
+        graph = Graph.current
+        if graph is None:
+            raise RuntimeError(
+                f"[{type(self).__name__}] add_loss is for call(), whose tensors it "
+                f"takes. Received: {loss!r}. Try it in call(self, x)."
+            )
+        for part in leaves(loss):
+            graph.add_loss(graph.as_tensor(part))
 
     def compute_output_shape(
         self, input_shape: Sequence[int | None]
     ) -> tuple[int | None, ...]:
         """Shape (B, ...) of the output for an input (B, ...); B may be None."""
         batch, sample = check_batch_shape(type(self), input_shape)
-        return (batch, *self.output_sample_shape(sample))
+        return (batch, *self._output_sample(sample))
+
+    def _output_sample(self, sample: Any) -> tuple[int | None, ...]:
+        """Shape of one output sample; sizes that depend on unknown ones are None."""
+        infer: Any = self.output_sample_shape
+        if self.has_formula and is_own(type(self)):
+            infer = functools.partial(Layer.output_sample_shape, self)
+        if None not in leaves(sample):
+            return infer(sample)
+        shapes = [infer(known(sample, t)) for t in trials(sample)]
+        return tuple(a if a == b else None for a, b in zip(*shapes, strict=True))
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The symbolic output for symbolic tensors, without a call in a model."""
+        self._build_for(args, kwargs)
+        return inferred(self.run, args, kwargs)
 
     @property
     def built(self) -> bool:
+        """Whether it has its weights."""
         return self.built_shape is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Keras's `build` ends with `self.built = True`; here the call of it knows."""
 
     @property
     def trainable(self) -> bool:
@@ -333,6 +524,13 @@ class Layer(Entrance):
     @entry
     def trainable(self, value: bool) -> None:
         self._trainable = check_flag(type(self).__name__, "trainable", value)
+        for part in self.parts:
+            part.trainable = self._trainable
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """As Keras's: always float32."""
+        return dtype_policy()
 
     @property
     def input_shape(self) -> tuple[int | None, ...] | None:
@@ -342,24 +540,36 @@ class Layer(Entrance):
     def output_shape(self) -> tuple[int | None, ...] | None:
         if self.built_shape is None:
             return None
-        return (None, *self.output_sample_shape(self.built_shape))
+        return (None, *self._output_sample(self.built_shape))
+
+    @property
+    def own_variables(self) -> list[Variable]:
+        """The variables without those of its parts, trainable ones first."""
+        return sorted(self._variables, key=lambda v: v.role != "param")
 
     @property
     def variables(self) -> list[Variable]:
-        """All variables, including constants."""
-        return list(self._variables)
+        """All variables, including constants, and those of its parts."""
+        if not self.parts:
+            return self.own_variables
+        found = {id(v): v for v in self.own_variables}
+        for part in self.parts:
+            found.update((id(v), v) for v in part.variables)
+        return list(found.values())
 
     @property
     def weights(self) -> list[Variable]:
-        return [v for v in self._variables if v.role != "constant"]
+        return [v for v in self.variables if v.role != "constant"]
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if v.role == "param" and self.trainable]
+        found = {id(v): v for v, trainable in placements([self], True) if trainable}
+        return [v for v in found.values() if v.role == "param"]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if v.role != "param" or not self.trainable]
+        trainable = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trainable]
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
@@ -385,12 +595,37 @@ class Layer(Entrance):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         if self.given_input_shape is not None:
             config["input_shape"] = list(self.given_input_shape)
+        if self.activity_regularizer is not None:
+            penalty = regularizers.serialize(self.activity_regularizer)
+            config["activity_regularizer"] = penalty
         for name in self.arguments:
             config[name] = _plain(getattr(self, name))
         for name in self.constrained.values():
             value = getattr(self, name)
             config[name] = None if value is None else value.serialized()
+        if type(self).get_config is Layer.get_config and is_own(type(self)):
+            config.update(self._own_arguments(config))
         return config
+
+    def _own_arguments(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that a class without `get_config` was made with."""
+        args, kwargs = self._given
+        signature = inspect.signature(type(self).__init__)
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        own: dict[str, Any] = {}
+        for name, value in list(given.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD or name in known:
+                continue
+            if any(not _is_plain(leaf) for leaf in leaves(value)):
+                raise NotImplementedError(
+                    f"[{type(self).__name__}] the layer needs a get_config, because an "
+                    f"argument of it is no number or text. Received: {name}={value!r}. "
+                    "Try get_config() with the arguments that it was made with."
+                )
+            own[name] = _plain(value)
+        return own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -407,65 +642,197 @@ class Layer(Entrance):
 
     @entry
     def __call__(
-        self, x: Any, *others: Any, training: bool | None = UNSAID, mask: None = None
-    ) -> np.ndarray:
-        """The layer's output for a batch x (B, ...), by the reference engine.
+        self,
+        x: Any = UNSAID,
+        *others: Any,
+        training: bool | None = UNSAID,
+        mask: None = None,
+        **named: Any,
+    ) -> Any:
+        """The layer's output for a batch x (B, ...), by the reference engine; or, for a
+        symbolic tensor, the symbolic output.
 
         Args:
-            x: (B, ...).
-            others, mask: refused.
+            x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
+                layers of several inputs.
+            others, named: further inputs and arguments, for layers that take them.
+            mask: refused.
             training: whether the layer acts as in training; None is False. The default
                 is True for layers that move images, and False for the others.
 
         Raises:
-            TypeError: a second array or a mask.
+            TypeError: arguments that the layer does not take.
         """
-        from kurve.engines import State
-        from kurve.engines.reference.layers import OPS, STATISTICS
-
         where = type(self).__name__
         refuse_overrides(where, self)
-        refuse_graphs(where, x)
-        if others or mask is not None:
+        for name in named:
+            if not takes(self.call, name) or not self.has_formula:
+                raise unknown_argument(type(self).call, name, where)
+        if (others and not self.has_formula) or mask is not None:
             raise TypeError(
                 f"[{where}] a layer is called with x alone and, by name, training; "
                 "there are no masks. Received: "
                 f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
                 "Try layer(x, training=True)."
             )
+        args = others if x is UNSAID else (x, *others)
+        if not args and not named:
+            raise TypeError(
+                f"[{where}] a layer is called with x. Received: no arguments. "
+                f"Try {where}(...)(x)."
+            )
+        for leaf in leaves((args, named)):
+            if isinstance(leaf, KerasTensor):
+                return self._recorded_call(args, named, training)
+            if isinstance(leaf, Tensor):
+                self._build_for(args, named)
+                if training is not UNSAID:
+                    named["training"] = training
+                return self.run(*args, **named)
+        refuse_layers(where, x)
         if training is UNSAID:
             training = self.training_by_default
         training = training is not None and check_flag(where, "training", training)
-        y = as_numbers(where, "x", x, np.float32)
-        if y.ndim < 2:
-            raise ValueError(
-                f"[{where}] x must have a batch axis and at least one "
-                f"more. Received: x.shape={y.shape}. Try x.reshape(-1, 1)."
+        return self._eager_call(args, named, training)
+
+    def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
+        """The symbolic output, and a node of the user's graph."""
+        if not self.takes_several and not self._takes_any:
+            where, x = type(self).__name__, args[0] if args else None
+            if args and not isinstance(x, KerasTensor):
+                raise TypeError(
+                    f"[{where}] the layer takes one tensor. Received: {x!r}. "
+                    "Try Concatenate()([a, b]) first."
+                )
+        self._build_for(args, named)
+        out = inferred(self.run, args, named)
+        kwargs = named if training is UNSAID else {**named, "training": training}
+        Node(self, args, kwargs, out)
+        return out
+
+    def _build_for(self, args: Any, named: Mapping[str, Any] | None = None) -> None:
+        """Build the layer for these tensors, if it is not built."""
+        first = args[0] if args else next(iter((named or {}).values()))
+        samples = _samples_in(first)
+        if samples is None:
+            return
+        if self.built or type(self).build is Layer.build:
+            self._build(samples)
+            return
+        parameters = inspect.signature(self.build).parameters
+        if len(parameters) < 2:
+            self._build(samples)
+            return
+        given = inspect.signature(self.call).bind_partial(*args, **(named or {}))
+        shapes = {
+            f"{name}_shape": replaced_shapes(_samples_in(value))
+            for name, value in given.arguments.items()
+            if _samples_in(value) is not None
+        }
+        self._build(samples, shapes)
+
+    @property
+    def _takes_any(self) -> bool:
+        """Whether it may be called with any structure of tensors: the formula says."""
+        return self.has_formula and is_own(type(self))
+
+    takes_scalars = False
+    """Whether a sample may be a single number, of shape ()."""
+
+    takes_several = False
+    """Whether it is called with a list of inputs."""
+
+    def _eager_call(
+        self, args: tuple[Any, ...], named: dict[str, Any], training: bool
+    ) -> Any:
+        """The output for arrays."""
+        from kurve.engines import State
+        from kurve.engines.reference import run_forward
+        from kurve.engines.reference.layers import STATISTICS
+
+        where = type(self).__name__
+        arrays: list[np.ndarray] = []
+
+        def held(value: Any) -> Any:
+            """An argument with the number of an array in the place of each."""
+            several = isinstance(value, (list, tuple, Mapping)) and (
+                self.takes_several or _holds_arrays(value, self)
             )
-        sample = check_shape(type(self), y.shape[1:])
-        if self.built:
-            self.check_input(sample)
-        else:
-            self.build((None, *sample))
-        plan, params, buffers = lower([self], sample)
+            if several:
+                return replaced(value, held)
+            if self.has_formula and (value is None or isinstance(value, (bool, str))):
+                return value
+            arrays.append(as_numbers(where, "x", value, np.float32))
+            return _Place(len(arrays) - 1)
+
+        args, named = tuple(map(held, args)), {k: held(v) for k, v in named.items()}
+        for array in arrays:
+            if array.ndim < 2 and not self.has_formula:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis and at least one "
+                    f"more. Received: x.shape={array.shape}. Try x.reshape(-1, 1)."
+                )
+            if not array.ndim:
+                raise ValueError(
+                    f"[{where}] x must have a batch axis. Received: a number. "
+                    "Try an array."
+                )
+        samples = [a.shape[1:] for a in arrays]
+        if not self.has_formula:
+            samples = [check_shape(type(self), s) for s in samples]
+        graph = Graph(samples)
+        tensors = graph.inputs
+
+        def tensor(leaf: Any) -> Any:
+            return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
+
+        args, named = replaced(args, tensor), replaced(named, tensor)
+        self._build_for(args, named)
+        out = self.run(*args, **named, training=training)
+        plan = graph.finish(list(leaves(out)))
         state = State(
-            _gather(plan.params, params),
-            _gather(plan.buffers, buffers),
+            gathered(plan.params, graph.params),
+            gathered(plan.buffers, graph.buffers),
             np.zeros((0, plan.params_size), np.float32),
             np.zeros(0),
-            0,
+            self.drawn,
             rng.next_seed(),
         )
-        updates: dict[str, np.ndarray] = {}
-        for op in plan.ops:
-            y, cache = OPS[op.kind][0](op, y, state, training)
+        self.drawn += training
+        values, caches = run_forward(plan, state, arrays, training)
+        updates: dict[int, np.ndarray] = {}
+        for op, cache in zip(plan.ops, caches, strict=True):
             if training and op.kind in STATISTICS:
-                values = STATISTICS[op.kind](op, cache, state)
-                updates |= {op.buffers[role].name: v for role, v in values.items()}
-        for variable in buffers:
-            if variable.name in updates:
-                variable.assign(updates[variable.name])
-        return y
+                moved = STATISTICS[op.kind](op, cache, state)
+                updates |= {op.buffers[role].offset: v for role, v in moved.items()}
+        for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
+            if spec.offset in updates:
+                variable.assign(updates[spec.offset])
+        results = iter([values[head.value] for head in plan.heads])
+        return replaced(out, lambda _: next(results))
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's call in a model."""
+        args = self._one_node("input").args
+        return args[0] if len(args) == 1 else list(args)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's call in a model."""
+        return self._one_node("output").outputs
+
+    def _one_node(self, what: str) -> Node:
+        stack = None if self._stack is None else self._stack()
+        if not self._inbound_nodes and stack is not None:
+            stack._symbolic(what)
+        if not self._inbound_nodes:
+            raise AttributeError(
+                f"[{type(self).__name__}] the layer {self.name!r} has no {what} yet, "
+                f"because no model has called it. Received: {self!r}. Try layer(x) "
+                "with x = Input(shape=...)."
+            )
+        return self._inbound_nodes[0]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -478,57 +845,232 @@ def _constraint(given: Any) -> Constraint | None:
     return constraints.get(given)
 
 
-def refuse_graphs(where: str, x: Any) -> None:
-    """Refuse layers in place of data, as in Keras's functional API."""
+def _of_outputs(where: str, given: Any) -> L1L2 | None:
+    """The penalty of outputs of an argument."""
+    penalty = regularizers.get(given)
+    if penalty is None or isinstance(penalty, L1L2):
+        return penalty
+    raise TypeError(
+        f"[{where}] activity_regularizer must be an L1L2 of kurve.regularizers, "
+        f"because other penalties are formulas of weights. Received: {penalty!r}. "
+        "Try add_loss in call() of a layer of your own."
+    )
+
+
+_inside: list[Layer] = []
+"""The layers of one's own whose `build` or `call` is running: their names come before
+those of weights that are made there."""
+
+
+def _path(layers: Sequence[Layer]) -> list[str]:
+    """Names for the weights of the last of these layers, each a part of the one before:
+    the name of the first, then of attributes, which are the same in each copy."""
+    names = [layers[0].name]
+    for outer, part in itertools.pairwise(layers):
+        names.append(_attribute_of(part, outer) or part.name)
+    return names
+
+
+def _attribute_of(part: Layer, outer: Layer) -> str | None:
+    for name, value in vars(outer).items():
+        if isinstance(value, (Layer, list, tuple, Mapping)):
+            for place, leaf in enumerate(leaves(value)):
+                if leaf is part:
+                    name = name.lstrip("_")
+                    return name if value is part else f"{name}_{place}"
+    return None
+
+
+class _Place:
+    """Stands for the array of that number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _outer_build(build: Any) -> Any:
+    """A subclass's `build` as its users call it: it checks, and calls the one written,
+    unless the layer has its weights."""
+
+    @functools.wraps(build)
+    def outer(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self._building:
+            build(self, *args, **kwargs)
+            return
+        given = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        shapes = {k: v for k, v in list(given.items())[1:] if v is not None}
+        first = _sample_of(type(self), next(iter(shapes.values())))
+        several = len(inspect.signature(build).parameters) > 2
+        self._build(first, shapes if several else None)
+
+    return outer
+
+
+def _sample_of(cls: type, input_shape: Any) -> Any:
+    """The shape of one sample, or those of several inputs, without the batch axis."""
+    if isinstance(input_shape, Mapping):
+        return {k: _sample_of(cls, shape) for k, shape in input_shape.items()}
+    if input_shape and isinstance(input_shape[0], (tuple, list)):
+        return [_sample_of(cls, shape) for shape in input_shape]
+    return check_batch_shape(cls, input_shape)[1]
+
+
+def replaced_shapes(samples: Any) -> Any:
+    """Shapes of samples with the batch axis before them."""
+    if isinstance(samples, Mapping):
+        return {k: replaced_shapes(sample) for k, sample in samples.items()}
+    if isinstance(samples, list):
+        return [replaced_shapes(sample) for sample in samples]
+    return (None, *samples)
+
+
+def _samples_in(value: Any) -> Any:
+    """The shapes of the samples of tensors in their structure; None if it has none."""
+    if isinstance(value, (Tensor, KerasTensor)):
+        return value.sample
+    if isinstance(value, Mapping):
+        return {k: _samples_in(part) for k, part in value.items()}
+    if isinstance(value, (list, tuple)) and value:
+        parts = [_samples_in(part) for part in value]
+        return None if None in parts else parts
+    return None
+
+
+def _holds_arrays(value: Any, layer: Layer) -> bool:
+    """Whether a structure, given to a layer of one's own, is one of arrays."""
+    parts = list(leaves(value))
+    return (
+        (layer._takes_any or isinstance(value, Mapping))
+        and bool(parts)
+        and all(isinstance(part, np.ndarray) and part.ndim for part in parts)
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON, or `_plain`, can hold an argument."""
+    return value is None or isinstance(
+        value,
+        (
+            bool,
+            int,
+            float,
+            str,
+            activations.Activation,
+            initializers.Initializer,
+            Regularizer,
+        ),
+    )
+
+
+def takes(call: Any, name: str) -> bool:
+    """Whether a function has an argument of that name."""
+    parameters = inspect.signature(call).parameters
+    return name in parameters or (
+        name != "training" and any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    )
+
+
+def trials(samples: Any) -> Sequence[tuple[int, ...]]:
+    """Sizes to try for unknown axes; a single one if all are known."""
+    return TRIALS if None in leaves(samples) else TRIALS[:1]
+
+
+def known(samples: Any, sizes: Sequence[int]) -> Any:
+    """A shape, or several, with sizes in place of unknown ones."""
+    if isinstance(samples, list):
+        return [known(sample, sizes) for sample in samples]
+    if isinstance(samples, Mapping):
+        return {k: known(sample, sizes) for k, sample in samples.items()}
+    spare = iter((*sizes, *sizes, *sizes))
+    return tuple(next(spare) if s is None else s for s in samples)
+
+
+def same_shape(one: Any, other: Any) -> bool:
+    """Whether two shapes agree where both are known."""
+    if isinstance(one, list) or isinstance(other, list) or other is None:
+        return bool(one == other)
+    return len(one) == len(other) and all(
+        a == b or a is None or b is None for a, b in zip(one, other, strict=True)
+    )
+
+
+def refuse_layers(where: str, x: Any) -> None:
+    """Refuse layers in place of data or of tensors."""
     parts = x if isinstance(x, (list, tuple)) else [x]
     if any(isinstance(part, Layer) for part in parts):
-        raise NotImplementedError(
-            f"[{where}] models as graphs of layers (the functional API) are not there "
-            f"yet; models are stacks. Received: {x!r} in the place of data. "
-            "Try Sequential([Input((1,)), Dense(64, 'relu'), Dense(1)])."
+        raise TypeError(
+            f"[{where}] a layer is called with an array or a symbolic tensor. "
+            f"Received: {x!r}, a layer. Try {where}(...)(Input(shape=(1,)))."
         )
 
 
 def lower(
-    layers: Sequence[Layer], input_shape: Shape, trainable: bool = True
-) -> tuple[Plan, list[Variable], list[Variable]]:
+    layers: Sequence[Any], input_shape: Shape, trainable: bool = True
+) -> tuple[Plan, list[Any], list[Any]]:
     """The plan of a stack of built layers, and the variables of its two flat vectors,
     in the order of `plan.params` and `plan.buffers`.
 
     Args:
         trainable: False freezes the weights of all layers.
     """
-    ops: list[Op] = []
-    vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
-    variables: dict[bool, list[Variable]] = {True: [], False: []}
-    shape = input_shape
-    for index, layer in enumerate(layers):
-        slots = {}
-        for variable in layer.variables:
-            is_param = variable.role == "param"
-            placed = vectors[is_param]
-            penalty, rule = variable.regularizer, variable.constraint
-            plain = penalty if isinstance(penalty, L1L2) else L1L2()
-            other = None if isinstance(penalty, L1L2) else penalty
-            slot = VariableSpec(
-                variable.name,
-                variable.shape,
-                aligned(placed[-1].end) if placed else 0,
-                trainable and layer.trainable,
-                plain.l1,
-                plain.l2,
-                None if rule is None else rule.formula_for(variable.shape),
-                None if other is None else regularizers.formula(other, variable.shape),
-            )
-            placed.append(slot)
-            variables[is_param].append(variable)
-            slots[variable.name.rpartition("/")[2]] = slot
-        ops += layer.lower(shape, slots, index)
-        shape = layer.output_sample_shape(shape)
-    plan = Plan.stack(
-        input_shape, shape, tuple(ops), tuple(vectors[True]), tuple(vectors[False])
-    )
-    return plan, variables[True], variables[False]
+
+    def chain(tensors: list[Tensor]) -> list[Tensor]:
+        for layer in layers:
+            tensors = [layer.run(*tensors)]
+        return tensors
+
+    graph = Graph([input_shape], streams=streams_of(layers))
+    place_all(graph, layers, trainable)
+    plan = graph.finish(chain(graph.inputs))
+    return plan, graph.params, graph.buffers
+
+
+def all_layers(layers: Iterable[Any]) -> list[Any]:
+    """The layers, with those of models in the place of these; each once."""
+    found: dict[int, Any] = {}
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        for part in [layer] if inner is None else all_layers(inner.layers):
+            found.setdefault(id(part), part)
+    return list(found.values())
+
+
+def streams_of(layers: Sequence[Any]) -> dict[int, int]:
+    """The number of each layer, by its id: the key of its random streams."""
+    return {id(layer): i for i, layer in enumerate(all_layers(layers))}
+
+
+def place_all(graph: Graph, layers: Iterable[Any], trainable: bool) -> None:
+    """Give all variables a place in the flat vectors, layer after layer."""
+    for variable, flag in placements(layers, trainable):
+        graph.place(variable, flag)
+
+
+def placements(
+    layers: Iterable[Any], trainable: bool
+) -> Iterator[tuple[Variable, bool]]:
+    """The variables of layers, models and their parts, and whether they are trained."""
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            yield from placements(inner.layers, trainable and inner.trainable)
+            continue
+        flag = trainable and layer.trainable
+        for variable in layer.own_variables:
+            yield variable, flag
+        yield from placements(layer.parts, flag)
+
+
+def flags_of(layers: Iterable[Any]) -> list[bool]:
+    """The `trainable` flags of layers, models and their parts."""
+    flags: list[bool] = []
+    for layer in layers:
+        inner = getattr(layer, "_network", None)
+        if inner is not None:
+            flags += [inner.trainable, *flags_of(inner.layers)]
+        else:
+            flags += [layer.trainable, *flags_of(layer.parts)]
+    return flags
 
 
 def assign_all(
@@ -567,15 +1109,20 @@ def assign_all(
 
 
 def check_shape(cls: type, shape: Any) -> Shape:
-    """The shape of one sample as a tuple of positive integers."""
+    """The shape of one sample as a tuple of positive integers, None where a size is
+    unknown."""
     axes = (shape,) if is_integer(shape) else shape
-    if not isinstance(axes, (tuple, list)) or not axes or not all(map(is_count, axes)):
+    if (
+        not isinstance(axes, (tuple, list))
+        or not (axes or getattr(cls, "takes_scalars", False))
+        or not all(axis is None or is_count(axis) for axis in axes)
+    ):
         raise ValueError(
             f"[{cls.__name__}] the shape of one sample must be a tuple of positive "
             f"integers, without the batch axis. Received: {shape!r}. "
             "Try input_shape=(1,) for one feature."
         )
-    return tuple(int(a) for a in axes)
+    return tuple(None if a is None else int(a) for a in axes)  # type: ignore[misc]
 
 
 def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
@@ -614,7 +1161,7 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _gather(slots: Sequence[VariableSpec], variables: Sequence[Variable]) -> np.ndarray:
+def gathered(slots: Sequence[VariableSpec], variables: Sequence[Any]) -> np.ndarray:
     """A flat vector with the values of the variables."""
     vector = np.zeros(aligned(slots[-1].end) if slots else 0, np.float32)
     for slot, variable in zip(slots, variables, strict=True):

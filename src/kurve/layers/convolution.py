@@ -43,7 +43,7 @@ class Convolving(Sliding):
         activation: str | activations.Activation | None,
         use_bias: bool,
         bias_initializer: str | initializers.Initializer,
-        bias_regularizer: str | regularizers.L1L2 | None,
+        bias_regularizer: str | regularizers.Regularizer | None,
         **common: Any,
     ) -> None:
         super().__init__(
@@ -77,21 +77,18 @@ class Convolving(Sliding):
     def add_bias(self, filters: int) -> None:
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias",
                 (filters,),
                 self.bias_initializer,
+                name="bias",
                 regularizer=self.bias_regularizer,
             )
 
     def activated(self, op: Op, *, last: bool = True) -> list[Op]:
-        """`op` with the activation fused into it, if it is the layer's last op; softmax
-        is a separate op."""
-        soft = self.activation.name == "softmax"
-        fused = self.activation if last and not soft else activations.linear
-        ops = [replace(op, attrs={**fused.attrs(), **op.attrs})]
-        if last and soft:
-            ops.append(Op("softmax", op.layer, op.out_shape, op.out_shape))
-        return ops
+        """`op` and, if it is the layer's last op, the activation: fused into it, or an
+        op of its own."""
+        chosen = self.activation if last else activations.linear
+        op = replace(op, attrs={**chosen.attrs(), **op.attrs})
+        return [op, *chosen.ops(op.layer, op.out_shape)]
 
 
 class _Conv(Convolving):
@@ -130,8 +127,8 @@ class _Conv(Convolving):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[KernelArguments],
     ) -> None:
         super().__init__(
@@ -162,9 +159,9 @@ class _Conv(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, input_shape[-1] // self.groups, self.filters),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         self.add_bias(self.filters)
@@ -184,8 +181,9 @@ class _Conv(Convolving):
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {**self.attrs("kernel", input_shape), "groups": self.groups}
+        kind = "conv3d" if self.axes == 3 else "conv"
         return self.activated(
-            Op("conv", self.name, input_shape, shape, slots, attrs=attrs)
+            Op(kind, self.name, input_shape, shape, slots, attrs=attrs)
         )
 
 
@@ -248,3 +246,22 @@ class Conv2D(_Conv):
         >>> layer.kernel.shape
         (3, 3, 1, 8)
     """
+
+
+class Conv3D(_Conv):
+    """`Conv2D` along three axes: x (B, D, H, W, I), kernel (KD, KH, KW, I / groups, O)
+    -> y (B, P, Q, R, O).
+
+    Source: Ji, Xu, Yang & Yu 2013; defaults follow keras.layers.Conv3D.
+
+    Args: as `Conv2D`.
+
+    Raises:
+        ValueError: as `Conv2D`.
+
+    Example:
+        >>> kurve.layers.Conv3D(4, 3, padding="same")(np.ones((2, 6, 8, 8, 1))).shape
+        (2, 6, 8, 8, 4)
+    """
+
+    axes = 3

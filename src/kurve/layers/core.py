@@ -2,82 +2,174 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kurve import activations
-from kurve.core.arguments import is_number
+from kurve.core import rng
+from kurve.core.arguments import (
+    check_batch_size,
+    check_seed,
+    check_unused,
+    is_count,
+    is_number,
+    name_of_dtype,
+)
 from kurve.core.entries import entry
+from kurve.formulas.tensor import KerasTensor, Node
+from kurve.layers.activations import AsLayer
 from kurve.layers.base import (
     Layer,
     LayerArguments,
     UnusedArguments,
+    check_batch_shape,
     check_shape,
 )
-from kurve.plan import Op, Shape, VariableSpec
+from kurve.plan import Attr, Op, Shape, VariableSpec
 
 
-class UnusedInputArguments(UnusedArguments, total=False):
-    """Keras's arguments of `Input`, and whether it is trainable."""
-
-    trainable: bool
-    batch_size: None
-    sparse: bool | None
-    ragged: bool | None
-    batch_shape: None
-    tensor: None
-    input_tensor: None
-    optional: bool
-
-
-class InputArguments(UnusedInputArguments, total=False):
+class InputArguments(UnusedArguments, total=False):
     """Arguments of `InputLayer` beside the shape."""
 
     name: str | None
+    trainable: bool
+    autocast: bool
+    sparse: bool | None
+    ragged: bool | None
+    input_tensor: None
+    optional: bool
 
 
 class InputLayer(Layer):
     """Gives the shape of one sample. It computes nothing and is not in `model.layers`;
     `Input` makes one.
+
+    Args: as `Input`, with `input_tensor` for `tensor`.
+
+    Raises:
+        ValueError: as `Input`.
+
+    Example:
+        >>> kurve.layers.InputLayer(batch_shape=(32, 3)).batch_shape
+        (32, 3)
     """
 
+    takes_scalars = True
+
     def __init__(
-        self, shape: Sequence[int] | int, **common: Unpack[InputArguments]
+        self,
+        shape: Sequence[int] | int | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        input_shape: Sequence[int] | int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        **common: Unpack[InputArguments],
     ) -> None:
-        super().__init__(input_shape=check_shape(type(self), shape), **common)
+        shapes = {
+            "shape": shape,
+            "batch_shape": batch_shape,
+            "input_shape": input_shape,
+            "batch_input_shape": batch_input_shape,
+        }
+        given = {key: value for key, value in shapes.items() if value is not None}
+        if len(given) != 1 or (batch_size is not None and "batch" in next(iter(given))):
+            if batch_size is not None:
+                given["batch_size"] = batch_size
+            shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+            raise ValueError(
+                "[Input] the shape must be given once, as shape, with batch_size or "
+                "without, or as batch_shape. "
+                f"Received: {shown or 'no shape'}. Try Input(shape=(1,))."
+            )
+        (key, value), size = next(iter(given.items())), batch_size
+        if "batch" in key:
+            size, value = check_batch_shape(type(self), value)
+        self.batch_size = check_batch_size("Input", size)
+        super().__init__(input_shape=check_shape(type(self), value), **common)
+        self.dtype = check_input_dtype(dtype)
+        self.built_shape = self.given_input_shape
+        Node(self, (), {}, KerasTensor(self.shape, str(self.dtype), name=self.name))
+
+    def check_input(self, input_shape: Any) -> None:
+        """Any shape: the layer is not called."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
+        """(None, ...): batches of any size fit."""
         assert self.given_input_shape is not None
         return (None, *self.given_input_shape)
+
+    @property
+    def batch_shape(self) -> tuple[int | None, ...]:
+        """The shape with the number of rows that was given, if one was."""
+        return (self.batch_size, *self.shape[1:])
+
+
+NUMBERS = ("float", "int", "uint", "bool", "bfloat")
+
+
+def check_input_dtype(dtype: Any) -> str:
+    """The type of the numbers that a model is given. They are converted to float32,
+    images of uint8 batch by batch.
+
+    Raises:
+        ValueError: not a type of numbers.
+    """
+    name = name_of_dtype(dtype) or "float32"
+    if name.rstrip("0123456789") not in NUMBERS:
+        raise ValueError(
+            "[Input] dtype must be a type of numbers. "
+            f"Received: dtype={dtype!r}. Try dtype='float32'."
+        )
+    return name
 
 
 @entry
 def Input(
-    shape: Sequence[int] | int,
-    *,
+    shape: Sequence[int] | int | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
-    **unused: Unpack[UnusedInputArguments],
-) -> InputLayer:
-    """The shape of one sample, without the batch axis.
+    tensor: None = None,
+    optional: bool = False,
+) -> KerasTensor:
+    """A symbolic tensor: an input of a model.
 
     Args:
-        shape: positive integers.
+        shape: of one sample, without the batch axis: positive integers, or None for
+            a size that may differ from batch to batch.
+        batch_size: None or the number of rows that `batch_shape` shows; batches of any
+            size fit.
+        dtype: type of the numbers that come in, which are converted to float32.
+        sparse, ragged: None or False: arrays are dense.
+        batch_shape: shape with the batch axis before it, in place of both.
         name: made from the class if None.
-        unused: Keras's other arguments, with their defaults.
+        tensor: None.
+        optional: False: an input must be given.
 
     Raises:
-        ValueError: not a tuple of positive integers.
+        ValueError: no shape or two, not positive integers, or another value.
 
     Example:
         >>> model = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)])
         >>> model.output_shape
         (None, 1)
     """
-    return InputLayer(shape, name=name, **unused)
+    check_unused(
+        "Input", sparse=sparse, ragged=ragged, tensor=tensor, optional=optional
+    )
+    layer = InputLayer(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
+    made: KerasTensor = layer.output
+    return made
 
 
-class Activation(Layer):
+class Activation(AsLayer):
     """y = f(x), element by element; softmax is taken over the last axis.
 
     Args:
@@ -103,36 +195,29 @@ class Activation(Layer):
         super().__init__(**common)
         self.activation = activation
 
-    def lower(
-        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
-    ) -> list[Op]:
-        if self.activation.name == "softmax":
-            return [Op("softmax", self.name, input_shape, input_shape)]
-        attrs = self.activation.attrs()
-        return [Op("activation", self.name, input_shape, input_shape, attrs=attrs)]
-
-
-class DropoutArguments(LayerArguments, total=False):
-    """Keras's arguments of `Dropout`."""
-
-    noise_shape: None
-    seed: None
-
 
 class Dropout(Layer):
     """In training, sets each element to 0 with probability `rate` and scales the others
     by 1 / (1 - rate); in prediction it does nothing.
 
     Which elements are dropped depends only on the model's seed, the layer's position
-    and the step, so that a repeated or resumed run drops the same ones.
+    and the step, so that a repeated or resumed run drops the same ones. With a seed it
+    depends only on that and the step (when the layer is called directly, on how often
+    it was called in training): layers with the same seed drop the same elements.
     Source: Srivastava et al. 2014.
 
     Args:
         rate: in [0, 1]; with 1 everything is dropped.
+        noise_shape: shape of the mask, with the batch axis: None or the input's size
+            for an axis with numbers of its own, 1 for one along which they are shared:
+            (None, 1, 8) drops a feature in all steps. The axes of 1 must follow each
+            other; the batch axis cannot be one.
+        seed: an integer, a `SeedGenerator`, or None for the model's.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: rate outside [0, 1].
+        ValueError: rate outside [0, 1], a noise_shape that does not fit.
+        TypeError: a seed of another type.
 
     Example:
         >>> x = np.ones((1, 4))
@@ -142,17 +227,79 @@ class Dropout(Layer):
         True
     """
 
-    arguments = ("rate",)
+    arguments = ("rate", "noise_shape", "seed")
 
-    def __init__(self, rate: float, **common: Unpack[DropoutArguments]) -> None:
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: Any = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
         super().__init__(**common)
         self.rate = checked_rate(type(self), rate)
+        self.noise_shape = checked_noise_shape(type(self), noise_shape)
+        self.seed = check_seed(type(self).__name__, seed)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        shared_axes(type(self), self.noise_shape, input_shape)
+        return input_shape
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
-        attrs = {"rate": self.rate, "stream": index}
+        shared = shared_axes(type(self), self.noise_shape, input_shape)
+        attrs = {"rate": self.rate, **shared, **random_stream(self.seed, index)}
         return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+def checked_noise_shape(cls: type, noise_shape: Any) -> tuple[int | None, ...] | None:
+    """Sizes of a mask's axes, each an integer or None."""
+    if noise_shape is None:
+        return None
+    if not isinstance(noise_shape, (list, tuple)) or not all(
+        one is None or is_count(one) for one in noise_shape
+    ):
+        raise ValueError(
+            f"[{cls.__name__}] noise_shape must be None or a sequence of None and "
+            f"positive integers, with the batch axis. Received: noise_shape="
+            f"{noise_shape!r}. Try noise_shape=(None, 1, 8)."
+        )
+    return tuple(None if one is None else int(one) for one in noise_shape)
+
+
+def shared_axes(
+    cls: type, noise_shape: tuple[Any, ...] | None, input_shape: Shape
+) -> dict[str, Attr]:
+    """The attributes `shared` and `channels` of a dropout with that noise_shape."""
+    if noise_shape is None:
+        return {}
+    rows, *given = noise_shape or (None,)
+    fits = rows is None or (is_count(rows) and rows > 1)
+    fits = fits and len(given) == len(input_shape)
+    sizes = list(zip(given, input_shape, strict=False))
+    fits = fits and all(one in (None, 1, size) for one, size in sizes)
+    axes = [axis for axis, one in enumerate(given) if one == 1]
+    first, last = (axes[0], axes[-1] + 1) if axes else (0, 0)
+    if not fits or any(one != 1 and size > 1 for one, size in sizes[first:last]):
+        example = (None, *(1 for _ in input_shape[:-1]), input_shape[-1])
+        raise ValueError(
+            f"[{cls.__name__}] noise_shape must have the batch axis, None, and for "
+            "every other axis None, its size, or 1 where a mask is shared; axes "
+            f"of 1 must follow each other. Received: noise_shape={noise_shape} for "
+            f"samples of shape {input_shape}. Try noise_shape={example}."
+        )
+    shared = math.prod(input_shape[first:last])
+    if shared == 1:
+        return {}
+    return {"shared": shared, "channels": math.prod(input_shape[last:])}
+
+
+def random_stream(seed: int | None, index: int) -> dict[str, Attr]:
+    """Where the random numbers of the layer at that position come from, in a plan."""
+    if seed is None:
+        return {"stream": index}
+    return {"stream": 0, "seed": seed & rng.LARGEST_SEED}
 
 
 def checked_rate(cls: type, rate: Any) -> float:

@@ -76,8 +76,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[DenseArguments],
     ) -> None:
         if not is_count(units):
@@ -98,16 +98,16 @@ class Dense(Layer):
 
     def make_variables(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
-            "kernel",
             (input_shape[-1], self.units),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         if self.use_bias:
             self.bias = self.add_weight(
-                "bias",
                 (self.units,),
                 self.bias_initializer,
+                name="bias",
                 regularizer=self.bias_regularizer,
             )
 
@@ -127,9 +127,6 @@ class Dense(Layer):
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
-        soft = self.activation.name == "softmax"
-        fused = activations.linear if soft else self.activation
-        ops = [Op("dense", self.name, input_shape, shape, slots, attrs=fused.attrs())]
-        if soft:
-            ops.append(Op("softmax", self.name, shape, shape))
-        return ops
+        attrs = self.activation.attrs()
+        dense = Op("dense", self.name, input_shape, shape, slots, attrs=attrs)
+        return [dense, *self.activation.ops(self.name, shape)]

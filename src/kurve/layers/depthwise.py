@@ -61,8 +61,8 @@ class _DepthwiseConv(Convolving):
         use_bias: bool = True,
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        depthwise_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[DepthwiseArguments],
     ) -> None:
         super().__init__(
@@ -85,9 +85,9 @@ class _DepthwiseConv(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         filters = self.output_sample_shape(input_shape)[-1]
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, input_shape[-1], self.depth_multiplier),
             self.depthwise_initializer,
+            name="kernel",
             regularizer=self.depthwise_regularizer,
         )
         self.add_bias(filters)
@@ -189,9 +189,9 @@ class _SeparableConv(Convolving):
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         pointwise_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        pointwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        depthwise_regularizer: str | regularizers.Regularizer | None = None,
+        pointwise_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[SeparableArguments],
     ) -> None:
         super().__init__(
@@ -219,15 +219,15 @@ class _SeparableConv(Convolving):
         self.output_sample_shape(input_shape)
         channels, ones = input_shape[-1], (1,) * self.axes
         self.depthwise_kernel = self.add_weight(
-            "depthwise_kernel",
             (*self.kernel_size, channels, self.depth_multiplier),
             self.depthwise_initializer,
+            name="depthwise_kernel",
             regularizer=self.depthwise_regularizer,
         )
         self.pointwise_kernel = self.add_weight(
-            "pointwise_kernel",
             (*ones, channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer,
+            name="pointwise_kernel",
             regularizer=self.pointwise_regularizer,
         )
         self.add_bias(self.filters)

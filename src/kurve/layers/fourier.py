@@ -96,8 +96,8 @@ class FourierFeatures(Layer):
                 )
             waves = initializers.Constant(self.given)
         shape = (input_shape[-1], 2 * self.count)
-        self.kernel = self.add_weight("kernel", shape, _Twice(waves))
-        self.bias = self.add_weight("bias", shape[1:], _Phases())
+        self.kernel = self.add_weight(shape, _Twice(waves), name="kernel")
+        self.bias = self.add_weight(shape[1:], _Phases(), name="bias")
 
     def adapt(self, x: Any, y: Any) -> None:
         """Find the frequencies that stand out in y(x).

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
-from kurve.core.arguments import is_number
+from kurve.core.arguments import check_seed, is_number
 from kurve.layers.base import Layer, LayerArguments
-from kurve.layers.core import checked_rate
+from kurve.layers.core import (
+    checked_noise_shape,
+    checked_rate,
+    random_stream,
+    shared_axes,
+)
 from kurve.layers.windows import Images
-from kurve.plan import Attr, Op, Shape, VariableSpec
-
-
-class NoiseArguments(LayerArguments, total=False):
-    """Keras's arguments of layers that draw random numbers."""
-
-    seed: None
+from kurve.plan import Op, Shape, VariableSpec
 
 
 class GaussianNoise(Layer):
@@ -27,6 +26,7 @@ class GaussianNoise(Layer):
 
     Args:
         stddev: standard deviation, in [0, 1].
+        seed: see `Dropout`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -37,9 +37,11 @@ class GaussianNoise(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
-    arguments = ("stddev",)
+    arguments = ("stddev", "seed")
 
-    def __init__(self, stddev: float, **common: Unpack[NoiseArguments]) -> None:
+    def __init__(
+        self, stddev: float, seed: Any = None, **common: Unpack[LayerArguments]
+    ) -> None:
         if not is_number(stddev) or not 0.0 <= stddev <= 1.0:
             raise ValueError(
                 "[GaussianNoise] stddev must be in [0, 1]. "
@@ -47,27 +49,131 @@ class GaussianNoise(Layer):
             )
         super().__init__(**common)
         self.stddev = float(stddev)
+        self.seed = check_seed("GaussianNoise", seed)
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
-        attrs: dict[str, Attr] = {"stddev": self.stddev, "stream": index}
+        attrs = {"stddev": self.stddev, **random_stream(self.seed, index)}
         return [Op("gaussian_noise", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class GaussianDropout(Layer):
+    """In training, multiplies each element with normal noise of mean 1 and standard
+    deviation sqrt(rate / (1 - rate)), that of a dropout; in prediction it does nothing.
+
+    Source: Srivastava et al. 2014, section 10; defaults follow
+            keras.layers.GaussianDropout.
+
+    Args:
+        rate: in [0, 1).
+        seed: see `Dropout`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: rate outside [0, 1).
+
+    Example:
+        >>> kurve.layers.GaussianDropout(0.1)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    arguments = ("rate", "seed")
+
+    def __init__(
+        self, rate: float, seed: Any = None, **common: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(**common)
+        self.rate = _below_1(type(self), rate)
+        self.seed = check_seed("GaussianDropout", seed)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
+    ) -> list[Op]:
+        attrs = {
+            "stddev": math.sqrt(self.rate / (1.0 - self.rate)),
+            "multiply": True,
+            **random_stream(self.seed, index),
+        }
+        return [Op("gaussian_noise", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+class AlphaDropout(Layer):
+    """In training, sets each element to the lowest value of selu with probability
+    `rate`, and scales and shifts all so that mean 0 and variance 1 stay; in prediction
+    it does nothing. For networks with the activation "selu".
+
+    Source: Klambauer et al. 2017, section "Alpha Dropout"; defaults follow
+            keras.layers.AlphaDropout.
+
+    Args:
+        rate: in [0, 1).
+        noise_shape, seed: see `Dropout`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: rate outside [0, 1), a noise_shape that does not fit.
+
+    Example:
+        >>> kurve.layers.AlphaDropout(0.1)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    arguments = ("rate", "noise_shape", "seed")
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: Any = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**common)
+        self.rate = _below_1(type(self), rate)
+        self.noise_shape = checked_noise_shape(type(self), noise_shape)
+        self.seed = check_seed("AlphaDropout", seed)
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        shared_axes(type(self), self.noise_shape, input_shape)
+        return input_shape
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
+    ) -> list[Op]:
+        attrs = {
+            "rate": self.rate,
+            "alpha": True,
+            **shared_axes(type(self), self.noise_shape, input_shape),
+            **random_stream(self.seed, index),
+        }
+        return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
+
+
+def _below_1(cls: type, rate: Any) -> float:
+    """A share of elements to drop, in [0, 1)."""
+    if not is_number(rate) or not 0.0 <= rate < 1.0:
+        raise ValueError(
+            f"[{cls.__name__}] rate must be in [0, 1). "
+            f"Received: rate={rate!r}. Try {cls.__name__}(0.1)."
+        )
+    return float(rate)
 
 
 class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
 
-    arguments = ("rate", "data_format")
+    arguments = ("rate", "data_format", "seed")
 
     def __init__(
         self,
         rate: float,
         data_format: str | None = None,
-        **common: Unpack[NoiseArguments],
+        seed: Any = None,
+        **common: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **common)
         self.rate = checked_rate(type(self), rate)
+        self.seed = check_seed(type(self).__name__, seed)
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
         self.check_axes(input_shape)
@@ -77,14 +183,18 @@ class _SpatialDropout(Images):
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shared = math.prod(input_shape[:-1])
-        attrs: dict[str, Attr] = {"rate": self.rate, "stream": index, "shared": shared}
+        attrs = {
+            "rate": self.rate,
+            "shared": shared,
+            **random_stream(self.seed, index),
+        }
         return [Op("dropout", self.name, input_shape, input_shape, attrs=attrs)]
 
 
 class SpatialDropout1D(_SpatialDropout):
     """`SpatialDropout2D` for sequences (B, L, C).
 
-    Args: as `SpatialDropout2D`.
+    Args: as `SpatialDropout2D`, seed before data_format.
 
     Raises:
         ValueError: as `SpatialDropout2D`.
@@ -95,6 +205,31 @@ class SpatialDropout1D(_SpatialDropout):
     """
 
     axes = 1
+
+    def __init__(
+        self,
+        rate: float,
+        seed: Any = None,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(rate, data_format, seed, **common)
+
+
+class SpatialDropout3D(_SpatialDropout):
+    """`SpatialDropout2D` for volumes (B, D, H, W, C).
+
+    Args: as `SpatialDropout2D`.
+
+    Raises:
+        ValueError: as `SpatialDropout2D`.
+
+    Example:
+        >>> kurve.layers.SpatialDropout3D(0.5)(np.ones((2, 3, 4, 4, 1))).shape
+        (2, 3, 4, 4, 1)
+    """
+
+    axes = 3
 
 
 class SpatialDropout2D(_SpatialDropout):
@@ -109,6 +244,7 @@ class SpatialDropout2D(_SpatialDropout):
     Args:
         rate: in [0, 1].
         data_format: None or "channels_last".
+        seed: see `Dropout`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

@@ -10,6 +10,8 @@ import numpy as np
 from kurve import initializers
 from kurve.core.arguments import check_flag, is_integer
 from kurve.layers.base import Layer, LayerArguments, Variable
+from kurve.layers.scaling import moved_to_the_end
+from kurve.layers.softmax import places
 from kurve.plan import Op, Shape, VariableSpec
 
 EPSILON = 1e-7
@@ -27,14 +29,15 @@ class Normalization(Layer):
 
     Args:
         axis: the axis or axes with a mean each: -1 (each feature), None (one mean for
-            all), or a tuple of trailing axes.
-        mean, variance: given instead of `adapt`; numbers, or arrays (C,).
+            all), or a tuple of axes.
+        mean, variance: given instead of `adapt`; numbers, or arrays of the sizes of
+            these axes.
         invert: undo the scaling: y = mean + x * sqrt(variance).
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: only one of mean and variance, a negative variance, or an axis that
-            is not a trailing one.
+            samples do not have.
 
     Example:
         >>> layer = kurve.layers.Normalization()
@@ -107,42 +110,48 @@ class Normalization(Layer):
                 "Try adapt(x) first."
             )
         variable: Variable = getattr(self, f"adapt_{name}")
-        rank = len(self.built_shape) + 1
-        ones = (1,) * (rank - len(variable.shape))
-        return variable.reshaped(ones + variable.shape)
+        return variable.reshaped(self._shown_shape(self.built_shape))
+
+    def _shown_shape(self, input_shape: Shape) -> Shape:
+        """The shape that broadcasts with a batch of samples of this shape."""
+        kept = self._places(input_shape)
+        sizes = (n if i in kept else 1 for i, n in enumerate(input_shape))
+        return (1, *sizes)
 
     def make_variables(self, input_shape: Shape) -> None:
         kept = self._kept_shape(input_shape)
         if self.given_mean is not None and self.given_variance is not None:
             mean = self._fitting("mean", self.given_mean, input_shape)
             variance = self._fitting("variance", self.given_variance, input_shape)
-            self.adapt_mean = self.add_weight("mean", kept, mean, "constant")
+            self.adapt_mean = self.add_weight(kept, mean, name="mean", role="constant")
             self.adapt_variance = self.add_weight(
-                "variance", kept, variance, "constant"
+                kept, variance, name="variance", role="constant"
             )
             return
         zeros, ones = initializers.Zeros(), initializers.Ones()
-        self.adapt_mean = self.add_weight("mean", kept, zeros, "buffer")
-        self.adapt_variance = self.add_weight("variance", kept, ones, "buffer")
+        self.adapt_mean = self.add_weight(kept, zeros, name="mean", role="buffer")
+        self.adapt_variance = self.add_weight(
+            kept, ones, name="variance", role="buffer"
+        )
         # Keras has a third weight that it never uses; lists of weights stay compatible.
-        self.add_weight("count", (), zeros, "buffer")
+        self.add_weight((), zeros, name="count", role="buffer")
 
     def _fitting(
         self, name: str, given: np.ndarray, input_shape: Shape
     ) -> initializers.Constant:
         """The given numbers in the shape that samples of this shape need."""
         kept = self._kept_shape(input_shape)
-        shown = (1,) * (len(input_shape) + 1 - len(kept)) + kept
+        shown = self._shown_shape(input_shape)
         try:
-            np.broadcast_to(given, shown)
-            extra = max(given.ndim - len(kept), 0)  # axes of length 1
-            return initializers.Constant(given.reshape(given.shape[extra:]))
+            fits = given.ndim <= len(kept)
+            full = np.broadcast_to(given, kept if fits else shown)
         except ValueError:
             raise ValueError(
                 f"[Normalization] {name} must be one number, or have shape {kept} to "
                 f"fit samples of shape {input_shape}. Received: {name} of shape "
                 f"{given.shape}. Try adapt(x)."
             ) from None
+        return initializers.Constant(full.reshape(kept))
 
     def adapt(self, data: Any) -> None:
         """Compute mean and variance from data (n, ...); 1-D data is one feature.
@@ -169,8 +178,8 @@ class Normalization(Layer):
         ):
             data = _joined(data)
         x = as_samples("adapt", "data", data, None, np.float64)
-        kept = len(self._kept_shape(x.shape[1:]))
-        axes = tuple(range(x.ndim - kept))
+        kept = self._places(x.shape[1:])
+        axes = tuple(a for a in range(x.ndim) if a - 1 not in kept)
         with np.errstate(over="ignore"):
             moments = [
                 moment.astype(np.float32)
@@ -200,34 +209,29 @@ class Normalization(Layer):
         self._kept_shape(input_shape)
         return input_shape
 
+    def _places(self, input_shape: Shape) -> list[int]:
+        """The axes of a sample with a mean each, in order."""
+        if not self.axis:
+            return []
+        shape = (None, *input_shape)
+        return [a - 1 for a in places("Normalization", self.axis, shape)]
+
     def _kept_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the mean, which a sample flattened in C order repeats."""
-        rank = len(input_shape) + 1
-        kept = sorted(a % rank for a in self.axis if -rank <= a < rank)
-        trailing = list(range(rank - len(kept), rank))
-        if len(kept) != len(self.axis) or kept != trailing or 0 in kept:
-            raise ValueError(
-                "[Normalization] axis must name trailing axes, such as -1 or (-2, -1), "
-                f"or be None. Received: axis={self.axis} for samples of shape "
-                f"{input_shape}. Try axis=-1 with that axis moved to the end."
-            )
-        return tuple(input_shape[a - 1] for a in kept)
+        """Shape of the mean."""
+        return tuple(input_shape[a] for a in self._places(input_shape))
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         buffers = {role: slots[role] for role in ("mean", "variance")}
         attrs = {"invert": self.invert, "epsilon": EPSILON}
-        return [
-            Op(
-                "normalization",
-                self.name,
-                input_shape,
-                input_shape,
-                buffers=buffers,
-                attrs=attrs,
-            )
-        ]
+
+        def at_the_end(shape: Shape) -> list[Op]:
+            kind = "normalization"
+            return [Op(kind, self.name, shape, shape, buffers=buffers, attrs=attrs)]
+
+        axes = self._places(input_shape)
+        return moved_to_the_end(self.name, input_shape, axes, at_the_end)
 
     def get_config(self) -> dict[str, Any]:
         given_mean, given_variance = self.given_mean, self.given_variance

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from kurve.core.arguments import check_flag
 from kurve.layers.base import LayerArguments
-from kurve.layers.windows import Images, Sizes, Sliding
+from kurve.layers.windows import Images, Sizes, Sliding, of_volumes, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
 
@@ -41,6 +41,12 @@ class _Pooling(Sliding):
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
+        if self.axes == 3:
+            pads = self.zeros(input_shape)
+            width = plane_attrs("pool", self.windows[2:], pads[2:])
+            rest = plane_attrs("pool", self.windows[:2], pads[:2])
+            op = Op("pool", self.name, input_shape, shape, attrs={"mode": self.mode})
+            return of_volumes(op, width, rest)
         attrs = {**self.attrs("pool", input_shape), "mode": self.mode}
         return [Op("pool", self.name, input_shape, shape, attrs=attrs)]
 
@@ -154,7 +160,15 @@ class _GlobalPooling(Images):
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         attrs = {"mode": self.mode}
-        return [Op("global_pool", self.name, input_shape, shape, attrs=attrs)]
+        if self.axes < 3:
+            return [Op("global_pool", self.name, input_shape, shape, attrs=attrs)]
+        d, h, w, c = input_shape
+        image = (d * h, w, c)
+        return [
+            Op("reshape", self.name, input_shape, image),
+            Op("global_pool", self.name, image, (c,), attrs=attrs),
+            Op("reshape", self.name, (c,), shape),
+        ]
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
@@ -234,3 +248,69 @@ class GlobalAveragePooling2D(_GlobalPooling):
     """
 
     mode = "average"
+
+
+class MaxPooling3D(_Pooling):
+    """`MaxPooling2D` along three axes: x (B, D, H, W, C) -> y (B, P, Q, R, C).
+
+    Args: as `MaxPooling2D`.
+
+    Raises:
+        ValueError: as `MaxPooling2D`.
+
+    Example:
+        >>> x = np.arange(8.0).reshape(1, 2, 2, 2, 1)
+        >>> kurve.layers.MaxPooling3D(2)(x).ravel()
+        array([7.], dtype=float32)
+    """
+
+    axes, mode = 3, "max"
+
+
+class AveragePooling3D(_Pooling):
+    """`AveragePooling2D` along three axes: x (B, D, H, W, C) -> y (B, P, Q, R, C).
+
+    Args: as `MaxPooling2D`.
+
+    Raises:
+        ValueError: as `MaxPooling2D`.
+
+    Example:
+        >>> x = np.arange(8.0).reshape(1, 2, 2, 2, 1)
+        >>> kurve.layers.AveragePooling3D(2)(x).ravel()
+        array([3.5], dtype=float32)
+    """
+
+    axes, mode = 3, "average"
+
+
+class GlobalMaxPooling3D(_GlobalPooling):
+    """The largest element of each channel: x (B, D, H, W, C) -> y (B, C).
+
+    Args: as `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: as `GlobalMaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.GlobalMaxPooling3D()(np.arange(8.0).reshape(1, 2, 2, 2, 1))
+        array([[7.]], dtype=float32)
+    """
+
+    axes, mode = 3, "max"
+
+
+class GlobalAveragePooling3D(_GlobalPooling):
+    """The mean of each channel: x (B, D, H, W, C) -> y (B, C).
+
+    Args: as `GlobalMaxPooling2D`.
+
+    Raises:
+        ValueError: as `GlobalMaxPooling2D`.
+
+    Example:
+        >>> kurve.layers.GlobalAveragePooling3D()(np.arange(8.0).reshape(1, 2, 2, 2, 1))
+        array([[3.5]], dtype=float32)
+    """
+
+    axes, mode = 3, "average"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from kurve.core.arguments import is_count, is_integer
+from kurve.core.arguments import MOST, is_count, is_integer
+from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.windows import is_last
 from kurve.plan import Op, Shape, VariableSpec
@@ -98,3 +99,86 @@ class Reshape(Layer):
     ) -> list[Op]:
         shape = self.output_sample_shape(input_shape)
         return [Op("reshape", self.name, input_shape, shape)]
+
+
+class Permute(Layer):
+    """A sample's axes in another order: y[b, j, i] = x[b, i, j] for dims=(2, 1).
+
+    Args:
+        dims: axes of the input, counted from 1, in the order of the output's.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: dims that do not name each axis once; when built: samples of
+            another number of axes.
+
+    Example:
+        >>> kurve.layers.Permute((2, 1))(np.ones((5, 2, 3))).shape
+        (5, 3, 2)
+    """
+
+    arguments = ("dims",)
+
+    def __init__(self, dims: Sequence[int], **common: Unpack[LayerArguments]) -> None:
+        super().__init__(**common)
+        axes = tuple(dims) if isinstance(dims, (list, tuple)) else ()
+        if not axes or not all(map(is_integer, axes)):
+            axes = (0,)
+        if sorted(axes) != list(range(1, len(axes) + 1)):
+            raise ValueError(
+                "[Permute] dims must name each axis of a sample once, counted from 1. "
+                f"Received: dims={dims!r}. Try Permute((2, 1))."
+            )
+        self.dims = tuple(int(axis) for axis in axes)
+
+    def call(self, x: Any) -> Any:
+        """The axes in their new order."""
+        if len(x.shape) != len(self.dims) + 1:
+            raise ValueError(
+                f"[Permute] layer {self.name!r} takes samples of {len(self.dims)} "
+                f"axes. Received: x.shape={x.shape}. Try dims for each axis."
+            )
+        return ops.transpose(x, (0, *self.dims))
+
+
+class RepeatVector(Layer):
+    """Each sample n times: x (B, C) -> y (B, n, C).
+
+    Args:
+        n: at least 1.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: n is no integer.
+        ValueError: n below 1; when built: samples of more axes than one.
+
+    Example:
+        >>> kurve.layers.RepeatVector(2)([[1.0, 3.0]])
+        array([[[1., 3.],
+                [1., 3.]]], dtype=float32)
+    """
+
+    arguments = ("n",)
+
+    def __init__(self, n: int, **common: Unpack[LayerArguments]) -> None:
+        super().__init__(**common)
+        if not is_integer(n):
+            raise TypeError(
+                "[RepeatVector] n must be an integer. "
+                f"Received: n={n!r}. Try RepeatVector(3)."
+            )
+        if not is_count(n):
+            raise ValueError(
+                f"[RepeatVector] n must be from 1 to {MOST}. "
+                f"Received: n={n!r}. Try RepeatVector(3)."
+            )
+        self.n = int(n)
+
+    def call(self, x: Any) -> Any:
+        """The copies."""
+        if len(x.shape) != 2:
+            raise ValueError(
+                f"[RepeatVector] layer {self.name!r} takes samples of one axis. "
+                f"Received: x.shape={x.shape}. Try Flatten before it."
+            )
+        return ops.repeat(ops.expand_dims(x, 1), self.n, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -12,10 +12,32 @@ from kurve import initializers, regularizers
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, LayerArguments, Variable
+from kurve.layers.softmax import places
 from kurve.plan import Attr, Op, Shape, VariableSpec
 
 if TYPE_CHECKING:
     from kurve.constraints import Constraint
+
+
+def moved_to_the_end(
+    name: str,
+    sample: Shape,
+    axes: Sequence[int],
+    lower: Callable[[Shape], list[Op]],
+) -> list[Op]:
+    """The operations of `lower` on samples whose `axes` stand at the end; where they
+    are elsewhere, they are moved there, and back afterwards."""
+    order = [i for i in range(len(sample)) if i not in axes] + list(axes)
+    if order == sorted(order):
+        return lower(sample)
+    inner = tuple(sample[i] for i in order)
+    back = tuple(order.index(i) for i in range(len(sample)))
+    there = Op("permute", name, sample, inner, attrs={"axes": tuple(order)})
+    return [
+        there,
+        *lower(inner),
+        Op("permute", name, inner, sample, attrs={"axes": back}),
+    ]
 
 
 class StandardizingArguments(LayerArguments, total=False):
@@ -40,8 +62,8 @@ class _Standardizing(Layer):
         scale: bool,
         beta_initializer: str | initializers.Initializer,
         gamma_initializer: str | initializers.Initializer,
-        beta_regularizer: str | regularizers.L1L2 | None,
-        gamma_regularizer: str | regularizers.L1L2 | None,
+        beta_regularizer: str | regularizers.Regularizer | None,
+        gamma_regularizer: str | regularizers.Regularizer | None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -81,16 +103,16 @@ class _Standardizing(Layer):
     def add_gamma_and_beta(self, shape: Shape) -> None:
         if self.scale:
             self.gamma = self.add_weight(
-                "gamma",
                 shape,
                 self.gamma_initializer,
+                name="gamma",
                 regularizer=self.gamma_regularizer,
             )
         if self.center:
             self.beta = self.add_weight(
-                "beta",
                 shape,
                 self.beta_initializer,
+                name="beta",
                 regularizer=self.beta_regularizer,
             )
 
@@ -108,7 +130,7 @@ class BatchNormalization(_Standardizing):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, for each channel by
     itself.
 
-    In training, mean and variance are those of the batch, over all axes but the last.
+    In training, mean and variance are those of the batch, over all axes but `axis`.
     The moving ones follow when the step's update is applied: moving = moving * momentum
     + batch * (1 - momentum). Prediction uses the moving ones, and so does training with
     trainable=False.
@@ -119,7 +141,7 @@ class BatchNormalization(_Standardizing):
     Source:   Ioffe & Szegedy 2015; defaults follow keras.layers.BatchNormalization.
 
     Args:
-        axis: the last one: -1.
+        axis: that of the channels, counted with the batch axis.
         momentum: of the moving mean and variance, in [0, 1).
         epsilon: added to the variance, at least 0.
         center, scale: whether there is a beta, a gamma.
@@ -129,7 +151,8 @@ class BatchNormalization(_Standardizing):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: momentum or epsilon out of range; another axis.
+        ValueError: momentum or epsilon out of range; when built: an axis that samples
+            do not have.
 
     Example:
         >>> layer = kurve.layers.BatchNormalization(epsilon=0.0)
@@ -162,8 +185,8 @@ class BatchNormalization(_Standardizing):
         gamma_initializer: str | initializers.Initializer = "ones",
         moving_mean_initializer: str | initializers.Initializer = "zeros",
         moving_variance_initializer: str | initializers.Initializer = "ones",
-        beta_regularizer: str | regularizers.L1L2 | None = None,
-        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[BatchNormalizationArguments],
     ) -> None:
         super().__init__(
@@ -186,19 +209,21 @@ class BatchNormalization(_Standardizing):
         self.moving_variance: Variable
 
     def make_variables(self, input_shape: Shape) -> None:
-        self.output_sample_shape(input_shape)
-        shape = input_shape[-1:]
+        shape = (input_shape[self._place(input_shape)],)
         self.add_gamma_and_beta(shape)
         self.moving_mean = self.add_weight(
-            "moving_mean", shape, self.moving_mean_initializer, "statistic"
+            shape, self.moving_mean_initializer, name="moving_mean", role="statistic"
         )
         self.moving_variance = self.add_weight(
-            "moving_variance", shape, self.moving_variance_initializer, "statistic"
+            shape,
+            self.moving_variance_initializer,
+            name="moving_variance",
+            role="statistic",
         )
 
     def check_input(self, input_shape: Shape) -> None:
         channels = self.moving_mean.shape[0]
-        if input_shape[-1] != channels:
+        if input_shape[self._place(input_shape)] != channels:
             raise ValueError(
                 f"[BatchNormalization] layer {self.name!r} was built for {channels} "
                 f"channels. Received: samples of shape {input_shape}. "
@@ -206,12 +231,13 @@ class BatchNormalization(_Standardizing):
             )
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
-        if self.axis not in (-1, len(input_shape)):
-            raise ValueError(
-                f"[BatchNormalization] axis must be the last one. Received: "
-                f"axis={self.axis!r} for samples of shape {input_shape}. Try axis=-1."
-            )
+        self._place(input_shape)
         return input_shape
+
+    def _place(self, input_shape: Shape) -> int:
+        """The axis of the channels, of a sample."""
+        (axis,) = places("BatchNormalization", self.axis, (None, *input_shape))
+        return axis - 1
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
@@ -222,17 +248,15 @@ class BatchNormalization(_Standardizing):
             "epsilon": self.epsilon,
             "frozen": not self.trainable,
         }
-        return [
-            Op(
-                "batch_normalization",
-                self.name,
-                input_shape,
-                input_shape,
-                params={k: slot for k, slot in slots.items() if k not in moving},
-                buffers={k: slots[k] for k in moving},
-                attrs=attrs,
-            )
-        ]
+        params = {k: slot for k, slot in slots.items() if k not in moving}
+        buffers = {k: slots[k] for k in moving}
+
+        def at_the_end(shape: Shape) -> list[Op]:
+            kind = "batch_normalization"
+            return [Op(kind, self.name, shape, shape, params, buffers, attrs)]
+
+        axes = [self._place(input_shape)]
+        return moved_to_the_end(self.name, input_shape, axes, at_the_end)
 
 
 class LayerNormalizationArguments(StandardizingArguments, total=False):
@@ -250,14 +274,14 @@ class LayerNormalization(_Standardizing):
     Source:   Ba, Kiros & Hinton 2016; defaults follow keras.layers.LayerNormalization.
 
     Args:
-        axis: -1, or trailing axes such as (-2, -1): those standardized together.
+        axis: the axis, or several: those standardized together.
         epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
             gamma_regularizer, beta_constraint, gamma_constraint: see
             `BatchNormalization`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: epsilon out of range; axes that are not the last ones.
+        ValueError: epsilon out of range; when built: axes that samples do not have.
 
     Example:
         >>> kurve.layers.LayerNormalization(epsilon=0.0)([[1.0, 3.0], [10.0, 30.0]])
@@ -284,8 +308,8 @@ class LayerNormalization(_Standardizing):
         scale: bool = True,
         beta_initializer: str | initializers.Initializer = "zeros",
         gamma_initializer: str | initializers.Initializer = "ones",
-        beta_regularizer: str | regularizers.L1L2 | None = None,
-        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[LayerNormalizationArguments],
     ) -> None:
         super().__init__(
@@ -319,30 +343,27 @@ class LayerNormalization(_Standardizing):
         self._together(input_shape)
         return input_shape
 
+    def _places(self, input_shape: Shape) -> list[int]:
+        """The axes of a sample that are standardized together, in order."""
+        shape = (None, *input_shape)
+        return [a - 1 for a in places("LayerNormalization", self.axis, shape)]
+
     def _together(self, input_shape: Shape) -> Shape:
         """Shape of the elements that are standardized together."""
-        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
-        rank = len(input_shape) + 1
-        named = sorted(a % rank for a in axes if -rank <= a < rank)
-        if (
-            len(named) != len(axes)
-            or named != list(range(rank - len(named), rank))
-            or named[0] == 0
-        ):
-            raise ValueError(
-                "[LayerNormalization] axis must name the last axes, such as -1 or "
-                f"(-2, -1). Received: axis={self.axis!r} for samples of shape "
-                f"{input_shape}. Try axis=-1."
-            )
-        return input_shape[-len(named) :]
+        return tuple(input_shape[a] for a in self._places(input_shape))
 
     def lower(
         self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
     ) -> list[Op]:
         size = math.prod(self._together(input_shape))
         attrs: dict[str, Attr] = {"epsilon": self.epsilon, "size": size}
-        shapes = (input_shape, input_shape)
-        return [Op("layer_normalization", self.name, *shapes, slots, attrs=attrs)]
+
+        def at_the_end(shape: Shape) -> list[Op]:
+            kind = "layer_normalization"
+            return [Op(kind, self.name, shape, shape, slots, attrs=attrs)]
+
+        axes = self._places(input_shape)
+        return moved_to_the_end(self.name, input_shape, axes, at_the_end)
 
 
 class Rescaling(Layer):
@@ -392,7 +413,7 @@ class Rescaling(Layer):
         for name, value in (("scale", self.scale), ("offset", self.offset)):
             if isinstance(value, tuple):
                 constant = initializers.Constant(value)
-                self.add_weight(name, (len(value),), constant, "constant")
+                self.add_weight((len(value),), constant, name=name, role="constant")
 
     def check_input(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)

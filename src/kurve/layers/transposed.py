@@ -48,8 +48,8 @@ class _ConvTranspose(Convolving):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[KernelArguments],
     ) -> None:
         super().__init__(
@@ -87,9 +87,9 @@ class _ConvTranspose(Convolving):
     def make_variables(self, input_shape: Shape) -> None:
         self.output_sample_shape(input_shape)
         self.kernel = self.add_weight(
-            "kernel",
             (*self.kernel_size, self.filters, input_shape[-1]),
             self.kernel_initializer,
+            name="kernel",
             regularizer=self.kernel_regularizer,
         )
         self.add_bias(self.filters)

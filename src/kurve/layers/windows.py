@@ -1,7 +1,9 @@
 """Layers that slide a window over the axes between the batch and the channels.
 
-A sample is (length, channels) for a layer with one axis and (height, width, channels)
-for one with two. Engines only know two axes: a sequence is an image of height 1.
+A sample is (length, channels) for a layer with one axis, (height, width, channels) for
+one with two and (depth, height, width, channels) for one with three. To engines, a
+sequence is an image of height 1, and a volume, but for its convolution, two images: see
+`of_volumes`.
 """
 
 from __future__ import annotations
@@ -12,10 +14,20 @@ from typing import Any
 
 from kurve.core.arguments import is_integer
 from kurve.layers.base import Layer
-from kurve.plan import Attr, Shape
+from kurve.plan import Attr, Op, Shape
 
-AXES = {1: "length, channels", 2: "height, width, channels"}
+AXES = {
+    1: "length, channels",
+    2: "height, width, channels",
+    3: "depth, height, width, channels",
+}
 """The axes of a sample, by their number without the channels."""
+
+_CHANNELS_LAST = {
+    1: "x.transpose(0, 2, 1) for sequences",
+    2: "x.transpose(0, 2, 3, 1) for images",
+    3: "x.transpose(0, 2, 3, 4, 1) for volumes",
+}
 
 WIDEST = 2**31 - 1
 """The largest size, stride or dilation: engines hold them in 32 bits."""
@@ -72,7 +84,7 @@ class Images(Layer):
             raise ValueError(
                 f"[{type(self).__name__}] data_format must be 'channels_last'. "
                 f"Received: data_format={data_format!r}. Try channels last, with "
-                "x.transpose(0, 2, 3, 1) for images whose channels come first."
+                f"{_CHANNELS_LAST[self.axes]} whose channels come first."
             )
         super().__init__(**common)
         self.data_format = "channels_last"
@@ -164,23 +176,24 @@ class Sliding(Images):
             )
         return found
 
+    def zeros(self, input_shape: Shape) -> list[tuple[int, int]]:
+        """Their numbers before and after each axis."""
+        axes = zip(self.windows, input_shape, strict=False)
+        return [window.pads(length, self.padding) for window, length in axes]
+
     def attrs(self, size: str, input_shape: Shape) -> dict[str, Attr]:
         """The window for the plan, with its size under that name."""
-        pads = [
-            window.pads(length, self.padding)
-            for window, length in zip(self.windows, input_shape, strict=False)
-        ]
-        return plane_attrs(size, self.windows, pads)
+        return plane_attrs(size, self.windows, self.zeros(input_shape))
 
 
 def plane_attrs(
     size: str, windows: Sequence[Window], pads: Sequence[tuple[int, int]]
 ) -> dict[str, Attr]:
-    """A window and the zeros around it, with two axes even if it has one."""
+    """A window and the zeros around it, with at least two axes."""
     if len(windows) == 1:
         windows, pads = [Window(1, 1), *windows], [(0, 0), *pads]
     attrs: dict[str, Attr] = {}
-    for axis, window in zip("hw", windows, strict=True):
+    for axis, window in zip("dhw"[-len(windows) :], windows, strict=True):
         attrs |= {f"{size}_{axis}": window.size, f"stride_{axis}": window.stride}
         if size == "kernel":
             attrs[f"dilation_{axis}"] = window.dilation
@@ -188,15 +201,38 @@ def plane_attrs(
 
 
 def pad_attrs(pads: Sequence[tuple[int, int]]) -> dict[str, Attr]:
-    """Numbers of elements around a plane; the `pads` of a single axis are those of its
-    width."""
-    (top, bottom), (left, right) = ([(0, 0), *pads])[-2:]
-    return {
-        "pad_top": top,
-        "pad_bottom": bottom,
-        "pad_left": left,
-        "pad_right": right,
-    }
+    """Numbers of elements around a plane or volume; the `pads` of a single axis are
+    those of its width."""
+    attrs: dict[str, Attr] = {}
+    axes = (("front", "back"), ("top", "bottom"), ("left", "right"))
+    pads = [(0, 0), *pads] if len(pads) == 1 else pads
+    for names, numbers in zip(axes[-len(pads) :], pads, strict=True):
+        attrs |= {f"pad_{name}": n for name, n in zip(names, numbers, strict=True)}
+    return attrs
+
+
+def of_volumes(op: Op, width: dict[str, Attr], rest: dict[str, Attr]) -> list[Op]:
+    """The ops that do on volumes (D, H, W, C) what `op` does on each axis by itself:
+    along the width of images (D H, W, C), then along both axes of (D, H, W C).
+
+    Args:
+        op: its shapes are those of the volumes.
+        width, rest: its attributes along the width, and along the other two axes.
+    """
+    (d, h, w, c), across = op.in_shape, op.out_shape[2]
+    lines, wide = (d * h, w, c), (d * h, across, c)
+    first, last = (d, h, across * c), (*op.out_shape[:2], across * c)
+
+    def part(kind: str, before: Shape, after: Shape, **attrs: Any) -> Op:
+        return Op(kind, op.layer, before, after, attrs=attrs)
+
+    return [
+        part("reshape", op.in_shape, lines),
+        part(op.kind, lines, wide, **op.attrs, **width),
+        part("reshape", wide, first),
+        part(op.kind, first, last, **op.attrs, **rest),
+        part("reshape", last, op.out_shape),
+    ]
 
 
 def integers(

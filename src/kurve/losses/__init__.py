@@ -10,6 +10,7 @@ from kurve.core import registry
 from kurve.core.entries import entry
 from kurve.errors import absent as _absent
 from kurve.errors import unknown_name
+from kurve.losses import formulas as _formulas
 from kurve.losses.base import Loss as Loss
 from kurve.losses.base import Rowwise as Rowwise
 from kurve.losses.base import weights_for as weights_for
@@ -24,6 +25,31 @@ from kurve.losses.classes import Pinball as Pinball
 from kurve.losses.classes import (
     SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
 )
+from kurve.losses.formulas import (
+    BinaryFocalCrossentropy as BinaryFocalCrossentropy,
+)
+from kurve.losses.formulas import (
+    CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+)
+from kurve.losses.formulas import (
+    CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
+)
+from kurve.losses.formulas import CategoricalHinge as CategoricalHinge
+from kurve.losses.formulas import CosineSimilarity as CosineSimilarity
+from kurve.losses.formulas import Dice as Dice
+from kurve.losses.formulas import Formula as Formula
+from kurve.losses.formulas import FunctionLoss as FunctionLoss
+from kurve.losses.formulas import Hinge as Hinge
+from kurve.losses.formulas import KLDivergence as KLDivergence
+from kurve.losses.formulas import (
+    MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+)
+from kurve.losses.formulas import (
+    MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+)
+from kurve.losses.formulas import Poisson as Poisson
+from kurve.losses.formulas import SquaredHinge as SquaredHinge
+from kurve.losses.formulas import Tversky as Tversky
 from kurve.losses.functions import binary_crossentropy as binary_crossentropy
 from kurve.losses.functions import categorical_crossentropy as categorical_crossentropy
 from kurve.losses.functions import gaussian_nll as gaussian_nll
@@ -48,8 +74,12 @@ CLASSES: dict[str, type[Loss]] = {
         SparseCategoricalCrossentropy,
         GaussianNLL,
         Pinball,
+        *_formulas.CLASSES,
     ]
 }
+
+for _cls in _formulas.CLASSES:
+    globals()[_cls.kind] = _formulas.row_function(_cls)
 
 BY_KIND = {cls.kind: cls for cls in CLASSES.values()}
 
@@ -64,6 +94,13 @@ NAMES: dict[str, type[Loss]] = (
         "logcosh": LogCosh,
         "bce": BinaryCrossentropy,
         "BCE": BinaryCrossentropy,
+        "mape": MeanAbsolutePercentageError,
+        "MAPE": MeanAbsolutePercentageError,
+        "msle": MeanSquaredLogarithmicError,
+        "MSLE": MeanSquaredLogarithmicError,
+        "kld": KLDivergence,
+        "KLD": KLDivergence,
+        "kullback_leibler_divergence": KLDivergence,
     }
 )
 
@@ -96,6 +133,8 @@ def as_loss(identifier: Any) -> Loss:
         if identifier in NAMES:
             return NAMES[identifier]()
         raise unknown_name("losses", "loss", identifier, NAMES)
+    if callable(identifier):
+        return FunctionLoss(identifier)
     raise TypeError(
         "[losses] a loss must be a name or an object of kurve.losses, because engines "
         f"need its derivative. Received: {identifier!r}. Try loss='mse'."

@@ -19,6 +19,7 @@ class Rowwise:
     outputs_per_target: number of outputs for each target.
     """
 
+    name: str
     sparse = False
     outputs_per_target = 1
 

@@ -127,6 +127,8 @@ class LogCosh(_Plain):
 class _CrossEntropy(Loss):
     """Cross-entropies, from probabilities or, more accurately, from logits."""
 
+    _warned = False
+
     def __init__(
         self,
         from_logits: bool = False,
@@ -153,15 +155,18 @@ class _CrossEntropy(Loss):
         }
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
-        bad = (y < 0) | (y > 1)
-        if bad.any():
-            position = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"[{where}] {self.kind} needs targets between 0 and 1, because they "
-                f"are probabilities. Received: y[{', '.join(map(str, position))}] = "
-                f"{y[position]:g}. Try loss='mse' for numbers, or "
-                "'sparse_categorical_crossentropy' for class numbers."
-            )
+        """Warns of targets outside [0, 1], once."""
+        if self._warned or (y.min() >= 0.0 and y.max() <= 1.0):
+            return
+        self._warned = True
+        position = tuple(int(i) for i in np.argwhere((y < 0) | (y > 1))[0])
+        warn(
+            f"[{where}] {self.kind} has targets outside [0, 1], which are no "
+            "probabilities: its formula is taken as it is, with -y log p, as policy "
+            "gradients want it, and has no lowest value. Received: "
+            f"y[{', '.join(map(str, position))}] = {y[position]:g}. Try loss='mse' "
+            "for numbers, or 'sparse_categorical_crossentropy' for class numbers."
+        )
 
 
 class BinaryCrossentropy(_CrossEntropy):
@@ -177,7 +182,8 @@ class BinaryCrossentropy(_CrossEntropy):
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: label_smoothing out of range; targets outside [0, 1].
+        ValueError: label_smoothing out of range.
+        UserWarning: targets outside [0, 1].
 
     Example:
         >>> round(kurve.losses.BinaryCrossentropy()([[1.0]], [[0.5]]), 4)
@@ -202,7 +208,8 @@ class CategoricalCrossentropy(_CrossEntropy):
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: label_smoothing out of range; targets outside [0, 1].
+        ValueError: label_smoothing out of range.
+        UserWarning: targets outside [0, 1].
 
     Example:
         >>> loss = kurve.losses.CategoricalCrossentropy()

@@ -1,8 +1,9 @@
-"""Models: layers in a row, and where they come from."""
+"""Models: graphs and stacks of layers, and where they come from."""
 
 from kurve.errors import absent as _absent
 from kurve.models.files import from_sklearn as from_sklearn
 from kurve.models.files import load_model as load_model
+from kurve.models.model import Model as Model
 from kurve.models.sequential import Sequential as Sequential
 
 __getattr__ = _absent(__name__)

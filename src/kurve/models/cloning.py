@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import layers as layer_classes
 from kurve.callbacks import History
 from kurve.core import registry, rng
 from kurve.engines import aligned_zeros
-from kurve.plan import Shape
-from kurve.training import Trainer
+from kurve.layers.base import all_layers
+from kurve.models.configs import deserialize_operation, structure_from
 from kurve.training.network import Network
 
 if TYPE_CHECKING:
-    from kurve.models.sequential import Sequential
+    from kurve.models.model import Model
 
-LayerState = tuple[Shape | None, list[np.ndarray | None]]
+LayerState = tuple[Any, list[np.ndarray | None]]
 """The shape that a layer is built for and the values of its variables, None for those
 that its initializers give."""
 
 
-def clone(
-    model: Sequential, seed: int | None = None, keep_shapes: bool = True
-) -> Sequential:
+def clone(model: Model, seed: int | None = None, keep_shapes: bool = True) -> Any:
     """A new model with the same layers and, if there is one, `compile`. Its weights are
     initial ones; what no training changes (the mean and variance of `Normalization`) is
     copied.
@@ -38,17 +35,15 @@ def clone(
             default.
         keep_shapes: False leaves the clone unbuilt and its input shape open.
     """
-    from kurve.models.sequential import Sequential
-
     network = model._network
     with registry.collect_custom() as custom:
         config = model.get_config()
     layers: list[LayerState] = []
-    for layer in network.layers:
+    for layer in all_layers(network.layers):
         values = [v.numpy() if v.role == "buffer" else None for v in layer.variables]
         keep_shape = keep_shapes or any(value is not None for value in values)
         layers.append((layer.built_shape, values) if keep_shape else (None, []))
-    if not keep_shapes:
+    if not keep_shapes and network.structure is None:
         config["input_shape"] = None
         for entry in config["layers"]:
             entry["config"].pop("input_shape", None)
@@ -56,7 +51,7 @@ def clone(
     if compilation is not None:
         optimizer = copy.deepcopy(compilation.optimizer)
         compilation = replace(compilation, optimizer=optimizer)
-    new = Sequential.__new__(Sequential)
+    new = type(model).__new__(type(model))
     restore(
         new,
         {
@@ -72,7 +67,7 @@ def clone(
     return new
 
 
-def snapshot(model: Sequential) -> dict[str, Any]:
+def snapshot(model: Model) -> dict[str, Any]:
     """All that a model is, for `restore`."""
     network, state = model._network, model._network.state
     with registry.collect_custom() as custom:
@@ -84,7 +79,7 @@ def snapshot(model: Sequential) -> dict[str, Any]:
         "seed": network.seed,
         "layers": [
             (layer.built_shape, [v.numpy() for v in layer.variables])
-            for layer in network.layers
+            for layer in all_layers(network.layers)
         ],
         "compiled": network.compilation,
         "training": None
@@ -96,21 +91,30 @@ def snapshot(model: Sequential) -> dict[str, Any]:
     }
 
 
-def restore(model: Sequential, snapshot: Mapping[str, Any]) -> None:
+def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     """Make an object whose `__init__` has not run the model of a snapshot."""
-    Trainer.__init__(model)
-    config = snapshot["config"]
-    model.name = config["name"]
-    network = model._network = Network(snapshot["seed"], config.get("trainable", True))
+    config, seed = snapshot["config"], snapshot["seed"]
+    model._start(config["name"])
+    trainable = config.get("trainable", True)
     with registry.custom_objects(snapshot["custom_objects"]):
-        layers = [layer_classes.deserialize(entry) for entry in config["layers"]]
-    for layer, (shape, values) in zip(layers, snapshot["layers"], strict=True):
-        if shape is not None:
-            layer.build((None, *shape))
+        if "input_layers" in config:
+            structure = structure_from(config)
+            network = model._network = Network(seed, trainable, structure)
+            layers = network.layers
+        else:
+            layers = [deserialize_operation(entry) for entry in config["layers"]]
+            network = model._network = Network(seed, trainable)
+    states = snapshot["layers"]
+    for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
+        if shape is not None and not layer.built:
+            layer._build(shape)
         for variable, value in zip(layer.variables, values, strict=True):
             if value is not None:
                 variable.assign(value)
-    model._put(config["input_shape"], layers)
+    if network.structure is None:
+        model._put(config["input_shape"], layers)
+    else:
+        network.lay_out()
     network.set_compilation(snapshot["compiled"])
     if snapshot["training"] is not None and network.state is not None:
         seed, step, slots, scalars = snapshot["training"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -79,7 +79,7 @@ class Ensemble:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         bootstrap: bool = False,
         callbacks: Callback | Iterable[Callback] | None = None,
@@ -114,6 +114,13 @@ class Ensemble:
                 "checkpoint or BackupAndRestore for an ensemble. Try member.fit(..., "
                 "checkpoint=f'member-{i}') for one after the other."
             )
+        for name, given in (("x", x), *arguments.items()):
+            if isinstance(given, Iterator):
+                raise TypeError(
+                    f"[fit] members that train side by side cannot share {name}, "
+                    f"whose batches come once. Received: {name} of type "
+                    f"{type(given).__name__}. Try a kurve.utils.PyDataset."
+                )
         epochs = int(arguments.get("epochs", 1)) - int(
             arguments.get("initial_epoch", 0)
         )

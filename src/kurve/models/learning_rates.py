@@ -16,7 +16,7 @@ from kurve.errors import NonFiniteError
 from kurve.models import Sequential
 from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds, check_count
-from kurve.training.inputs import check_data
+from kurve.training.inputs import check_data, count_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,16 +92,16 @@ def lr_find(
             f"{min_learning_rate!r} and {max_learning_rate!r}. Try 1e-7 and 10."
         )
     x, y, weights = check_data("lr_find", model._network, x, y, sample_weight)
-    bounds = batch_bounds(len(x), batch_size, "lr_find")
+    bounds = batch_bounds(count_rows(x), batch_size, "lr_find")
 
     trained = _clone(model, x)
     state, program = trained._network.training_state(), trained._network.program()
     engine = trained._network.engine
     assert engine is not None
-    order, bounds = Division(len(x), bounds, steps, True, state.seed, 0).epoch(0)
+    order, bounds = Division(count_rows(x), bounds, steps, True, state.seed, 0).epoch(0)
     rates = np.geomspace(min_learning_rate, max_learning_rate, steps)
     batches = Batches(x, y, weights, order, bounds, rates.astype(np.float32))
-    rows = np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64)
+    rows = np.linspace(0, count_rows(x) - 1, min(count_rows(x), ROWS)).astype(np.int64)
     monitored = Batches(x, y, weights, rows, np.array([0, len(rows)]))
 
     def loss_now() -> float:

@@ -4,7 +4,8 @@ kind      "model", or "weights" for these alone
 model     Sequential.get_config()
 seed      key of all random streams of the model
 step      number of updates done
-compile   null, or optimizer, loss, metrics and engine
+compile   null, or optimizer, loss, metrics and engine; "outputs" with loss, weight
+          and metrics of each in their place, where there are several or a weight
 
 weights/LAYER/NAME    float32, in the order of `model.weights`
 optimizer/slots       (K, P) float32, as in `kurve.engines.State`
@@ -30,6 +31,7 @@ from kurve.core.container.writing import write
 from kurve.errors import path_name
 from kurve.layers.base import Variable, check_shape
 from kurve.models.fields import Field
+from kurve.training.compilation import Goal
 
 if TYPE_CHECKING:
     from kurve.models import Sequential
@@ -215,27 +217,52 @@ def read_network(
 
 def compile_from(field: Field, model: Sequential) -> None:
     """Compile the model as described."""
-    fields = field.table("optimizer", "loss", "metrics", "engine")
+    several = isinstance(field.value, dict) and "outputs" in field.value
+    keys = ("outputs",) if several else ("loss", "metrics")
+    fields = field.table("optimizer", *keys, "engine")
     optimizer = fields["optimizer"].object(optimizers.deserialize, optimizers.serialize)
     fields["optimizer"].convert(lambda _: optimizer.learning_rates(0, 1))
-    loss = fields["loss"].object(losses.deserialize, losses.serialize)
-    by_weighting: dict[bool, list[metrics.Metric]] = {False: [], True: []}
-    for item in fields["metrics"].items():
-        entry = item.table("weighted", "metric")
-        metric = entry["metric"].object(metrics.deserialize, metrics.serialize)
-        by_weighting[entry["weighted"].boolean()].append(metric)
     engine = fields["engine"].value
     if engine is not None and fields["engine"].text() not in _ENGINES:
         raise fields["engine"].error(f"it is none of {', '.join(_ENGINES)}")
+    if several:
+        goals = [_goal_from(item) for item in fields["outputs"].items()]
+    else:
+        loss = fields["loss"].object(losses.deserialize, losses.serialize)
+        goals = [Goal(loss, 1.0, _metrics_from(fields["metrics"]))]
+    by_weighting: dict[bool, list[list[metrics.Metric]]] = {
+        wanted: [[m for m, weighted in goal.metrics if weighted is wanted]
+                 for goal in goals]
+        for wanted in (False, True)
+    }  # fmt: skip
     field.convert(
         lambda _: model.compile(
             optimizer,
-            loss,
+            [goal.loss for goal in goals],
+            loss_weights=[goal.weight for goal in goals],
             metrics=by_weighting[False],
             weighted_metrics=by_weighting[True],
             engine=engine,
         )
     )
+
+
+def _goal_from(field: Field) -> Goal:
+    fields = field.table("loss", "weight", "metrics")
+    loss = None
+    if fields["loss"].value is not None:
+        loss = fields["loss"].object(losses.deserialize, losses.serialize)
+    weight = fields["weight"].number()
+    return Goal(loss, weight, _metrics_from(fields["metrics"]))
+
+
+def _metrics_from(field: Field) -> Any:
+    pairs = []
+    for item in field.items():
+        entry = item.table("weighted", "metric")
+        metric = entry["metric"].object(metrics.deserialize, metrics.serialize)
+        pairs.append((metric, entry["weighted"].boolean()))
+    return tuple(pairs)
 
 
 def read_training(file: Reader, model: Sequential, prefix: str) -> None:
@@ -309,13 +336,23 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     if compilation is None:
         return None
     name = None if compilation.engine is None else compilation.engine.name
+    outputs = [
+        {
+            "loss": None if goal.loss is None else losses.serialize(goal.loss),
+            "weight": goal.weight,
+            "metrics": [
+                {"weighted": weighted, "metric": metrics.serialize(metric)}
+                for metric, weighted in goal.metrics
+            ],
+        }
+        for goal in model._network.goals
+    ]
+    described: dict[str, Any] = {"outputs": outputs}
+    if len(outputs) == 1 and outputs[0]["weight"] == 1.0:
+        described = {key: outputs[0][key] for key in ("loss", "metrics")}
     return {
         "optimizer": optimizers.serialize(compilation.optimizer),
-        "loss": losses.serialize(compilation.loss),
-        "metrics": [
-            {"weighted": weighted, "metric": metrics.serialize(metric)}
-            for metric, weighted in compilation.metrics
-        ],
+        **described,
         "engine": name if name in _ENGINES else None,
     }
 

@@ -152,9 +152,9 @@ def _problem(
 ) -> FitProblem:
     network = model._network
     network.update_trainable()
-    network_plan, state = network.require_built(where)
+    _, state = network.require_built(where)
     # Without dropout: the loss must be a function of the parameters alone.
-    plan = network_plan.deterministic()
+    plan = network.with_losses([loss]).deterministic()
     plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:

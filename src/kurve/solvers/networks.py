@@ -142,6 +142,11 @@ def _check(fit: FitProblem) -> None:
             f"solves least-squares problems. Received: {fit.loss.name}. "
             "Try kurve.solvers.lbfgs, which takes any loss."
         )
+    if fit.model._network.penalized:
+        raise ValueError(
+            f"[{where}] penalties must be on weights. Received: a layer that adds to "
+            "the loss, such as by activity_regularizer. Try kurve.solvers.lbfgs."
+        )
     count = len(fit.free)
     if count > MAX_PARAMETERS:
         raise ValueError(

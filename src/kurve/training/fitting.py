@@ -14,12 +14,21 @@ from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import check_verbose
 from kurve.engines import Batches
 from kurve.errors import path_name
-from kurve.training.batching import check_count, evaluation_bounds, pass_bounds
+from kurve.plan import Shape
+from kurve.training.batching import (
+    Division,
+    check_count,
+    evaluation_bounds,
+    pass_bounds,
+)
 from kurve.training.checkpoints.progress import NullCheckpointer
-from kurve.training.inputs import check_data, unpack_data
+from kurve.training.feeds import ArrayFeed, Feed, is_source
+from kurve.training.inputs import Data, build_for, check_data, unpack_data
 from kurve.training.loop import FitConfig, TrainingLoop, TrainingRun
+from kurve.training.network import Network
 
 if TYPE_CHECKING:
+    from kurve.training.streams import StreamFeed
     from kurve.training.trainer import Trainer
 
 
@@ -33,7 +42,7 @@ def fit_steps(
     verbose: str | int = "auto",
     callbacks: Callback | Iterable[Callback] | None = None,
     validation_split: float = 0.0,
-    validation_data: Sequence[Any] | None = None,
+    validation_data: Any = None,
     shuffle: bool = True,
     class_weight: Mapping[int, float] | None = None,
     sample_weight: Any = None,
@@ -67,60 +76,39 @@ def fit_steps(
     verbose = check_verbose(verbose, "fit")
     callbacks = as_list(callbacks, "fit")
     backup = _backup(checkpoint, checkpoint_freq, callbacks)
-    x, y, weights = check_data("fit", network, x, y, sample_weight, class_weight)
-    validation = None
-    if validation_data is not None:
-        other_x, other_y, other_weights = unpack_data(
-            "fit", "validation_data", validation_data
-        )
-        validation = check_data(
-            "fit, validation_data",
-            network,
-            other_x,
-            other_y,
-            other_weights,
-            sample_shape=x.shape[1:],
-        )
-    elif validation_split:
-        count = _split(len(x), validation_split)
-        held_out = None if weights is None else weights[count:]
-        if class_weight is not None:  # class weights are for training only
-            held_out = None
-        validation = x[count:], y[count:], held_out
-        x, y = x[:count], y[:count]
-        weights = None if weights is None else weights[:count]
-    validation_batches = None
-    if validation is not None:
-        validation_batches = Batches(
-            *validation,
-            None,
-            evaluation_bounds(
-                len(validation[0]),
-                validation_batch_size or batch_size,
-                validation_steps,
-                "fit",
-            ),
-        )
-    bounds = pass_bounds(len(x), batch_size, steps_per_epoch)
-    steps = steps_per_epoch or len(bounds) - 1
+    given = _Given(network, class_weight, batch_size, bool(shuffle))
+    training, shapes, held_out = given.to_train(
+        x, y, sample_weight, validation_split if validation_data is None else 0.0,
+        steps_per_epoch,
+    )  # fmt: skip
+    validation = given.to_validate(
+        held_out, validation_data, shapes, validation_batch_size, validation_steps
+    )
+    if backup is not None:
+        for feed in (training, validation):
+            if feed is not None:
+                feed.check_resumable()
 
     # The arguments are right: from here on the model changes.
     if network.plan is None:
-        model.build((None, *x.shape[1:]))
+        assert shapes is not None
+        build_for(model, shapes)
     network.training_state("fit")
     network.program()
+    training.check_for(network, class_weight)
+    if validation is not None:
+        validation.check_for(network)
     history = History()
     hooks = CallbackList(
         [*callbacks, history],
         model,
-        {"epochs": epochs, "steps": steps, "verbose": verbose},
+        {"epochs": epochs, "steps": training.steps, "verbose": verbose},
     )
     config = FitConfig(
-        data=Batches(x, y, weights, None, bounds),
-        validation=validation_batches,
+        data=training,
+        validation=validation,
         epochs=epochs,
         initial_epoch=initial_epoch,
-        steps=steps,
         validation_freq=validation_freq,
         shuffle=bool(shuffle),
         verbose=verbose,
@@ -129,11 +117,16 @@ def fit_steps(
         loop = TrainingLoop(model, hooks, checkpointer, initial_epoch)
         checkpointer.validate(config)
         model.history, model.stop_training = history, False
-        if checkpointer.finished:
-            checkpointer.restore(loop.progress)
-        else:
-            yield from loop.run(config)
-        loop.check_last_update(config.data)
+        try:
+            if checkpointer.finished:
+                checkpointer.restore(loop.progress)
+            else:
+                yield from loop.run(config)
+            loop.check_last_update(config.data)
+        finally:
+            training.close()
+            if validation is not None:
+                validation.close()
     return history
 
 
@@ -163,6 +156,100 @@ def _checkpointer(
     from kurve.training.checkpoints.checkpointer import Checkpointer
 
     return Checkpointer(backup, model, hooks)
+
+
+Shapes = Sequence[Shape] | None
+"""Of a sample of each input; None where the model is built."""
+
+
+class _Given:
+    """What `fit` was given, from which its feeds are made. Nothing is changed."""
+
+    def __init__(
+        self,
+        network: Network,
+        class_weight: Mapping[int, float] | None,
+        batch_size: int | None,
+        shuffle: bool,
+    ) -> None:
+        self.network, self.class_weight = network, class_weight
+        self.batch_size, self.shuffle = batch_size, shuffle
+
+    def to_train(
+        self, x: Any, y: Any, sample_weight: Any, split: float, steps: int | None
+    ) -> tuple[Feed, Shapes, Data | None]:
+        """The feed of the epochs, the shapes of samples, and the rows that are held
+        out for validation."""
+        if is_source(x):
+            from kurve.training.streams import StreamFeed, refuse_beside_batches
+
+            refuse_beside_batches("fit", x, y=y, sample_weight=sample_weight)
+            if split:
+                raise ValueError(
+                    "[fit] validation_split needs rows, not batches. Received: "
+                    f"validation_split={split!r} and x of type {type(x).__name__}. "
+                    "Try validation_data."
+                )
+            name = "steps_per_epoch"
+            feed = StreamFeed("fit", "x", x, steps, name, self.shuffle)
+            return feed, self._first_shapes(feed, self.class_weight), None
+        data = check_data("fit", self.network, x, y, sample_weight, self.class_weight)
+        held_out = None
+        if split:
+            count = _split(data.rows, split)
+            held_out = data.part(count, data.rows)
+            if self.class_weight is not None:  # class weights are for training only
+                held_out = held_out._replace(weights=None)
+            data = data.part(0, count)
+        bounds = pass_bounds(data.rows, self.batch_size, steps)
+        steps = steps or len(bounds) - 1
+        division = Division(data.rows, bounds, steps, self.shuffle, 0, 0)
+        return ArrayFeed(Batches(*data, None, bounds), division), data.shapes, held_out
+
+    def to_validate(
+        self,
+        held_out: Data | None,
+        data: Any,
+        shapes: Shapes,
+        batch_size: int | None,
+        steps: int | None,
+    ) -> Feed | None:
+        """The feed to validate with."""
+        name = "validation_data"
+        if data is not None and is_source(data):
+            from kurve.training.streams import StreamFeed
+
+            feed = StreamFeed("fit", name, data, steps, "validation_steps")
+            self._first_shapes(feed, None, shapes)
+            return feed
+        if data is not None:
+            x, y, weights = unpack_data("fit", name, data)
+            held_out = check_data(
+                f"fit, {name}", self.network, x, y, weights, shapes=shapes
+            )
+        if held_out is None:
+            return None
+        size = batch_size or self.batch_size
+        bounds = evaluation_bounds(held_out.rows, size, steps, "fit")
+        return ArrayFeed(Batches(*held_out, None, bounds))
+
+    def _first_shapes(
+        self,
+        feed: StreamFeed,
+        class_weight: Mapping[int, float] | None,
+        shapes: Shapes = None,
+    ) -> Shapes:
+        """Check the first batch of a feed, so that a wrong one changes nothing; a
+        dataset is asked for it only if the model is not built."""
+        if feed.resumable and self.network.plan is not None:
+            return None
+        from kurve.training.streams import unpacked
+
+        where = f"fit, batch 1 of {feed.argument}"
+        x, y, weights = unpacked(where, feed.peek())
+        return check_data(
+            where, self.network, x, y, weights, class_weight, shapes
+        ).shapes
 
 
 def _split(rows: int, fraction: Any) -> int:

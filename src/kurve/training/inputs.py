@@ -1,17 +1,74 @@
-"""The data arguments of `fit`, `evaluate` and the others: arrays, lists of one array as
-Keras accepts them, and pairs of x and y. Anything else is refused by its kind."""
+"""The data arguments of `fit`, `evaluate` and the others: arrays, for several inputs or
+outputs in the structures that Keras accepts. Anything else is refused by its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kurve import data
-from kurve.layers.base import refuse_graphs
+from kurve.layers.base import refuse_layers
 from kurve.plan import Shape
+from kurve.training.compilation import Goal
 from kurve.training.network import Network
+from kurve.training.parts import Parts, pack
+
+if TYPE_CHECKING:
+    from kurve.training.trainable import Trainable
+
+
+class Data(NamedTuple):
+    """Checked rows: of several inputs or outputs each is a tuple, see
+    `kurve.engines.Batches`."""
+
+    x: Any
+    y: Any
+    weights: Any
+
+    @property
+    def rows(self) -> int:
+        return count_rows(self.x)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Of a sample of each input."""
+        return tuple(x.shape[1:] for x in _tuple(self.x))
+
+    def part(self, first: int, last: int) -> Data:
+        """The rows first..last-1."""
+        return Data(*(_taken(one, slice(first, last)) for one in self))
+
+
+def count_rows(x: Any) -> int:
+    """Number of rows of checked x."""
+    return len(x[0]) if isinstance(x, tuple) else len(x)
+
+
+def take(x: Any, rows: slice) -> Any:
+    """Some rows of checked x."""
+    return _taken(x, rows)
+
+
+def _taken(part: Any, rows: slice) -> Any:
+    if isinstance(part, tuple):
+        return tuple(_taken(one, rows) for one in part)
+    return None if part is None else part[rows]
+
+
+def _tuple(part: Any) -> tuple[Any, ...]:
+    return part if isinstance(part, tuple) else (part,)
+
+
+def build_for(model: Trainable, shapes: Sequence[Shape]) -> None:
+    """Build a model for inputs of these shapes."""
+    full: list[Any] = [(None, *shape) for shape in shapes]
+    structure = model._network.input_structure
+    if structure is not None:
+        model.build(pack(structure, full))
+    else:
+        model.build(full[0] if len(full) == 1 else full)
 
 
 def unpack_data(
@@ -41,40 +98,198 @@ def check_data(
     y: Any,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
-    sample_shape: Shape | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    shapes: Sequence[Shape] | None = None,
+) -> Data:
     """x, y and weights in the form that engines take. Changes nothing.
 
     Args:
         network: compiled.
-        sample_shape: the shape that an unbuilt network will be built for, if known.
+        shapes: of a sample of each input that an unbuilt network will be built for, if
+            known.
     """
-    compilation, plan = network.require_compiled(where), network.plan
-    loss = compilation.loss
-    if plan is not None:
-        sample_shape = plan.input_shape
-    x = one_array(where, "x", x, sample_shape)
-    x = data.as_samples(where, "x", x, sample_shape, keep_bytes=True)
-    if plan is not None:
-        output = plan.output_shape
-    else:
-        output = network.output_shape_for(x.shape[1:])
-    y = one_array(where, "y", y, None, len(x))
-    y = data.as_targets(where, y, loss, output)
-    data.check_same_length(where, x=x, y=y)
-    weights = None
-    if sample_weight is not None and class_weight is not None:
-        raise ValueError(
-            f"[{where}] only one of sample_weight and class_weight can be given. "
-            "Received: both. Try their product as sample_weight."
-        )
-    if sample_weight is not None:
-        weights = data.as_weights(where, sample_weight, len(x))
-    if class_weight is not None:
-        weights = data.class_weights(where, class_weight, y, loss.sparse)
-    for metric, _ in compilation.metrics:
-        metric.check_loss(where, loss)
-    return x, y, weights
+    return DataCheck(where, network, shapes)(x, y, sample_weight, class_weight)
+
+
+def check_inputs(
+    where: str, network: Network, x: Any, shapes: Sequence[Shape] | None = None
+) -> Any:
+    """x in the form that engines take: an array, or a tuple of several inputs."""
+    if network.plan is not None:
+        if network.has_open_sizes:
+            _adapt(network, x)
+        shapes = network.plan.inputs
+    if type(x) is np.ndarray and network.input_structure is None:
+        shape = shapes[0] if shapes else None
+        return data.as_samples(where, "x", x, shape, keep_bytes=True)
+    inputs = network.inputs
+    if len(inputs.names) == 1:
+        return _input(where, inputs, x, shapes[0] if shapes else None)
+    refuse_layers(where, x)
+    found = []
+    for i, one in enumerate(inputs.split(where, "x", x)):
+        place = inputs.where(where, i)
+        shape = shapes[i] if shapes else None
+        one = one_array(place, "x", one, shape)
+        found.append(data.as_samples(place, "x", one, shape, keep_bytes=True))
+    _check_lengths(where, "x", inputs, found)
+    return tuple(found)
+
+
+def _adapt(network: Network, x: Any) -> None:
+    """Use the plan for the sizes of x, if the model leaves them open."""
+    try:
+        count = len(network.inputs.names)
+        parts = [x] if count == 1 else network.inputs.split("fit", "x", x)
+        if count == 1 and isinstance(x, (list, tuple)) and len(x) == 1:
+            parts = list(x) if np.ndim(x[0]) > len(network.declared[0]) else [x]
+        network.adapt_to([np.shape(part)[1:] for part in parts])
+    except (TypeError, ValueError):
+        return  # the checks that follow say what is wrong
+
+
+class DataCheck:
+    """Checks rows for one network; an object for all batches of a call.
+
+    Args:
+        where: for messages: the method. May be set.
+        network: compiled.
+        shapes: see `check_data`.
+    """
+
+    def __init__(
+        self, where: str, network: Network, shapes: Sequence[Shape] | None = None
+    ) -> None:
+        network.require_compiled(where)
+        self.where, self.network, self.shapes = where, network, shapes
+        self.goals, self.outputs = network.goals, network.goals.outputs
+        for goal in self.goals:
+            for metric, _ in goal.metrics:
+                if goal.loss is not None:
+                    metric.check_loss(where, goal.loss)
+
+    def __call__(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Data:
+        """The rows in the form that engines take. Changes nothing."""
+        where, goals, outputs = self.where, self.goals, self.outputs
+        x = check_inputs(where, self.network, x, self.shapes)
+        rows = len(x[0]) if isinstance(x, tuple) else len(x)
+        if self.network.plan is not None:
+            shapes = [head.shape for head in self.network.plan.heads]
+        else:
+            shapes = [self.network.output_shape_for(x.shape[1:])]
+        if len(goals) == 1:
+            y = self._target(where, y, goals[0], shapes[0], rows)
+            if len(y) != rows:
+                data.check_lengths(where, {"x": rows, "y": len(y)})
+        else:
+            y = self._targets(y, shapes, rows)
+        if sample_weight is None and class_weight is None:
+            return Data(x, y, None)
+        if sample_weight is not None and class_weight is not None:
+            raise ValueError(
+                f"[{where}] only one of sample_weight and class_weight can be given. "
+                "Received: both. Try their product as sample_weight."
+            )
+        if sample_weight is not None:
+            return Data(x, y, _weights(where, outputs, sample_weight, rows))
+        loss = goals[0].loss
+        if len(goals) > 1 or loss is None:
+            raise ValueError(
+                f"[{where}] class_weight is for models of one output. Received: "
+                f"class_weight for the outputs {', '.join(map(repr, outputs.labels))}. "
+                "Try sample_weight."
+            )
+        assert class_weight is not None
+        return Data(x, y, data.class_weights(where, class_weight, y, loss.sparse))
+
+    def _target(
+        self, where: str, y: Any, goal: Goal, shape: Shape, rows: int
+    ) -> np.ndarray:
+        """y of one output."""
+        assert goal.rule is not None
+        if type(y) is not np.ndarray:
+            names = self.outputs.names
+            if isinstance(y, Mapping) and len(names) == 1 and set(y) == {*names}:
+                y = y[names[0]]
+            y = one_array(where, "y", y, None, rows)
+        return data.as_targets(where, y, goal.rule, shape)
+
+    def _targets(
+        self, y: Any, shapes: Sequence[Shape], rows: int
+    ) -> tuple[np.ndarray | None, ...]:
+        """y of each of several outputs; None where nothing needs it."""
+        where, outputs = self.where, self.outputs
+        unused = [goal.rule is None for goal in self.goals]
+        refuse_layers(where, y)
+        given = outputs.split(where, "y", y, unused)
+        found = []
+        for i, (one, goal, shape) in enumerate(
+            zip(given, self.goals, shapes, strict=True)
+        ):
+            place = outputs.where(where, i)
+            found.append(
+                None if unused[i] else self._target(place, one, goal, shape, rows)
+            )
+        _check_lengths(where, "y", outputs, found, rows)
+        return tuple(found)
+
+
+def _input(where: str, inputs: Parts, x: Any, shape: Shape | None) -> np.ndarray:
+    """The array of a single input."""
+    if type(x) is not np.ndarray:
+        if isinstance(x, Mapping) and set(x) == {*inputs.names} | {*inputs.labels}:
+            (x,) = x.values()
+        x = one_array(where, "x", x, shape)
+    return data.as_samples(where, "x", x, shape, keep_bytes=True)
+
+
+def _weights(where: str, outputs: Parts, given: Any, rows: int) -> Any:
+    """The weights of the rows: one array for all outputs, or a tuple."""
+    if len(outputs.names) == 1:
+        if isinstance(given, Mapping) and set(given) == {*outputs.names}:
+            (given,) = given.values()
+        if isinstance(given, (list, tuple)) and len(given) == 1 and np.ndim(given[0]):
+            (given,) = given
+        return data.as_weights(where, given, rows)
+    of_numbers = isinstance(given, (list, tuple)) and not any(
+        one is None or np.ndim(one) for one in given
+    )
+    if of_numbers or not isinstance(given, (list, tuple, Mapping)):
+        return data.as_weights(where, given, rows)
+    count = len(outputs.names)
+    optional = [False] * count
+    split = outputs.split(where, "sample_weight", given, optional)
+    return tuple(
+        None if one is None else data.as_weights(outputs.where(where, i), one, rows)
+        for i, one in enumerate(split)
+    )
+
+
+def _check_lengths(
+    where: str,
+    argument: str,
+    parts: Parts,
+    arrays: Sequence[np.ndarray | None],
+    rows: int | None = None,
+) -> None:
+    """Refuse arrays of different numbers of rows.
+
+    Args:
+        rows: those of x, if these are the targets.
+    """
+    lengths = {
+        f"{argument}[{label!r}]": len(array)
+        for label, array in zip(parts.labels, arrays, strict=True)
+        if array is not None
+    }
+    if rows is not None:
+        lengths = {"x": rows, **lengths}
+    data.check_lengths(where, lengths)
 
 
 def one_array(
@@ -97,21 +312,21 @@ def one_array(
     """
     if isinstance(value, (list, tuple)):
         return _part(where, argument, value, sample_shape, rows)
-    refuse_graphs(where, value)
+    refuse_layers(where, value)
     if isinstance(value, Mapping):
         names = ", ".join(map(repr, list(value)[:5]))
         raise TypeError(
-            f"[{where}] {argument} must be one array, because a model has one input "
-            f"and one output. Received: a {type(value).__name__} with {names}. "
+            f"[{where}] {argument} must be one array, because the model has one "
+            f"{'output' if argument == 'y' else 'input'}. "
+            f"Received: a {type(value).__name__} with {names}. "
             f"Try numpy.column_stack(list({argument}.values())) for columns."
         )
     is_array = any(hasattr(value, n) for n in ("__array__", "__getitem__", "shape"))
     if isinstance(value, Iterable) and not is_array:
         raise TypeError(
-            f"[{where}] {argument} must be one array with a row for every sample; "
-            "batches from generators and data sets are not supported yet. Received: an "
-            f"object of type {type(value).__name__}. Try numpy.concatenate of all "
-            "batches, or model.train_on_batch(x, y) for each."
+            f"[{where}] {argument} must be one array with a row for every sample. "
+            f"Received: an object of type {type(value).__name__}. Try numpy.array of "
+            "its parts; fit, evaluate and predict take batches from generators."
         )
     return value
 
@@ -133,12 +348,12 @@ def _part(
         return value[0]
     if sample_shape is not None and len(value) > 1 and all(complete):
         raise ValueError(
-            f"[{where}] {argument} must be one array; models of several inputs are not "
-            f"supported yet. Received: a list of {len(value)} arrays of shapes "
+            f"[{where}] {argument} must be one array, because the model has one input. "
+            f"Received: a list of {len(value)} arrays of shapes "
             f"{', '.join(map(str, shapes))}. Try numpy.concatenate({argument}) if they "
             "are rows of one table."
         )
-    refuse_graphs(where, value)
+    refuse_layers(where, value)
     return value
 
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from kurve.callbacks import CallbackList, History
 from kurve.core.progress import ProgressBar
-from kurve.engines import Batches, Job
+from kurve.engines import Job, Program
 from kurve.errors import NonFiniteError
-from kurve.training.batching import Division
 from kurve.training.checkpoints.progress import NullCheckpointer, TrainingProgress
+from kurve.training.feeds import Feed
 from kurve.training.trainable import Trainable
 
 REDRAW_SECONDS = 0.1
+MANY = 2**62
+"""Stands for an unknown number of steps."""
 MOST_CHECKED = 1024
 """Rows that are checked after the last update."""
 NO_CHECKPOINTS = NullCheckpointer()
@@ -32,17 +34,16 @@ throws back) and returns the history. So several can run side by side."""
 class FitConfig:
     """The checked arguments of a `fit`.
 
-    data:       all rows, and the bounds of the batches of one pass over them
-    validation: likewise, or None
-    epochs, initial_epoch, steps: numbers of the last and first epoch, steps per epoch
+    data:       the batches of the epochs
+    validation: those to validate with, or None
+    epochs, initial_epoch: numbers of the last and first epoch
     validation_freq, shuffle, verbose: as given to `fit`
     """
 
-    data: Batches
-    validation: Batches | None
+    data: Feed
+    validation: Feed | None
     epochs: int
     initial_epoch: int
-    steps: int
     validation_freq: int | Sequence[int]
     shuffle: bool
     verbose: int
@@ -73,6 +74,9 @@ class TrainingLoop:
         self.model, self.hooks, self.checkpointer = model, hooks, checkpointer
         self.program = model._network.program()
         _, self.state = model._network.require_built("fit")
+        compilation = model._network.require_compiled("fit")
+        self.stride = compilation.steps_per_execution
+        """Steps from one call of a batch hook to the next."""
         self.progress = TrainingProgress.at(epoch, self.program.plan.totals_size)
         self.first_step = self.state.step
 
@@ -85,14 +89,7 @@ class TrainingLoop:
         self.progress = progress = checkpointer.restore(self.progress)
         logs = hooks.last_logs()
         data = config.data
-        division = Division(
-            rows=len(data.x),
-            bounds=data.bounds,
-            steps=config.steps,
-            shuffle=config.shuffle,
-            seed=self.state.seed,
-            first_step=checkpointer.first_step,
-        )
+        data.permuted_from(checkpointer.first_step, self.state.seed)
         for epoch in range(
             progress.epoch, config.epochs if not progress.stopped else 0
         ):
@@ -100,14 +97,24 @@ class TrainingLoop:
                 hooks.call("on_epoch_begin", epoch, {})
                 self.model._network.check_trainable("fit")
                 progress.start_epoch()
-            order, bounds = division.epoch(epoch - config.initial_epoch)
-            batches = Batches(data.x, data.y, data.weights, order, bounds)
             title = f"Epoch {epoch + 1}/{config.epochs}"
-            bar = ProgressBar(division.steps, verbose=config.verbose, title=title)
+            bar = ProgressBar(data.steps, verbose=config.verbose, title=title)
             try:
-                logs = yield from self._epoch(batches, bar)
+                if progress.tested < 0:
+                    data.begin(epoch - config.initial_epoch, progress.done)
+                    found = yield from self._epoch(data, bar)
+                    if data.ended and not progress.done:
+                        progress.started = False
+                        data.warn_ran_out()
+                        break
+                    logs = found
+                else:
+                    logs = self._epoch_logs()
                 if config.validation is not None and config.validates(epoch):
                     results = self.test(config.validation)
+                    if not progress.tested:
+                        config.validation.warn_ran_out()
+                        results = {}
                     results = {f"val_{name}": v for name, v in results.items()}
                     logs = dict(sorted({**logs, **results}.items()))
                 bar.finish(logs)
@@ -118,12 +125,23 @@ class TrainingLoop:
             checkpointer.on_step_boundary(progress)
             if self.model.stop_training:
                 break
+            if data.ended and epoch + 1 < config.epochs:
+                data.warn_ran_out()
+                break
         checkpointer.end(progress)
         self.model._network.use_average()
         hooks.call("on_train_end", logs)
         checkpointer.finish()
 
-    def check_last_update(self, data: Batches) -> None:
+    def _program_for(self, inputs: Sequence[np.ndarray]) -> Program:
+        """The program for inputs of these shapes."""
+        network = self.model._network
+        if network.has_open_sizes:
+            network.adapt_to([x.shape[1:] for x in inputs])
+            self.program = network.program()
+        return self.program
+
+    def check_last_update(self, data: Feed) -> None:
         """Refuse weights with which the next step would fail: finite themselves after
         the last update, but with outputs that are not. Checks as many rows as a step
         has, spread over the data.
@@ -134,11 +152,18 @@ class TrainingLoop:
         state, step = self.state, self.state.step
         if step == self.first_step or self.progress.non_finite:
             return
-        count = min(int(data.bounds[1] - data.bounds[0]), MOST_CHECKED)
-        rows = np.ascontiguousarray(data.x[:: len(data.x) // count][:count])
-        outputs = self.program.predict(state, rows)
+        rows = data.probe(MOST_CHECKED)
+        if not isinstance(rows, tuple):
+            rows = np.ascontiguousarray(rows)
+        else:
+            rows = tuple(map(np.ascontiguousarray, rows))
+        given = rows if isinstance(rows, tuple) else (rows,)
+        found = self._program_for(given).predict(state, rows)
         # The first check is fast, but overflows too early.
-        if math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all():
+        if all(
+            math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all()
+            for outputs in (found if isinstance(found, tuple) else (found,))
+        ):
             return
         assert self.model.optimizer is not None
         rate = self.model.optimizer.current_learning_rate(step)
@@ -148,74 +173,100 @@ class TrainingLoop:
         print(f"\nThe last update was too large: {error.what} is not finite.")
 
     def _epoch(
-        self, batches: Batches, bar: ProgressBar
+        self, data: Feed, bar: ProgressBar
     ) -> Generator[Job, None, dict[str, float]]:
         """Run the steps of an epoch from `progress.done` on, in as few engine calls as
-        callbacks, progress bar and checkpointer allow; return the epoch's logs."""
+        callbacks, progress bar, checkpointer and data allow; return the epoch's
+        logs."""
         model, state = self.model, self.state
-        hooks, progress = self.hooks, self.progress
+        hooks, progress, stride = self.hooks, self.progress, self.stride
         assert model.optimizer is not None
-        totals = progress.totals
-        batches.learning_rates = np.empty(batches.steps, np.float32)
-        step_by_step = "train" in hooks.per_batch
-        if not step_by_step:
-            batches.learning_rates[progress.done :] = model.optimizer.learning_rates(
-                state.step, batches.steps - progress.done
-            )
+        rates_of, totals = model.optimizer.learning_rates, progress.totals
+        by_batch = "train" in hooks.per_batch
         before, start = progress.done, time.perf_counter()
-        while (
-            progress.done < batches.steps
-            and not model.stop_training
-            and progress.tested < 0
-        ):
+        while not model.stop_training:
             done = progress.done
-            left = batches.steps - done
-            if step_by_step:
-                left = 1
-                hooks.call("on_train_batch_begin", done, {})
-                batches.learning_rates[done:] = model.optimizer.learning_rates(
-                    state.step, 1
-                )
+            if done == data.steps and data.resumable:
+                break
+            left = MANY if data.steps is None else data.steps - done
+            if by_batch:
+                left = stride - done % stride
             elif bar.wants_updates:
                 pace = (done - before) / max(time.perf_counter() - start, 1e-9)
                 left = min(left, max(1, int(pace * REDRAW_SECONDS)))
-            count = self.checkpointer.steps_until_next(left)
+            piece = data.take(max(self.checkpointer.steps_until_next(left), 1))
+            if piece is None:
+                break
+            batches, first, last = piece
+            if by_batch and done % stride == 0:
+                hooks.call("on_train_batch_begin", done, {})
+            if batches.learning_rates is None:
+                batches.learning_rates = np.empty(batches.steps, np.float32)
+                if not by_batch:
+                    batches.learning_rates[first:] = rates_of(
+                        state.step, batches.steps - first
+                    )
+            if by_batch:
+                batches.learning_rates[first:last] = rates_of(state.step, last - first)
             try:
-                yield Job(self.program, state, batches, done, done + count, totals)
+                program = self._program_for(batches.inputs)
+                yield Job(program, state, batches, first, last, totals)
             except NonFiniteError as error:
                 if not hooks.handles_non_finite():
                     raise
                 print(f"\nTraining ends early: {error.what} is not finite.")
                 model.stop_training = progress.non_finite = True
                 break
-            progress.done += count
-            if step_by_step:
-                hooks.call("on_train_batch_end", done, model._network.logs(totals))
+            progress.done += last - first
+            if by_batch and self._completes_stride(progress.done, data.steps):
+                logs = model._network.logs(totals)
+                hooks.call("on_train_batch_end", progress.done - 1, logs)
             if bar.wants_updates:
                 bar.update(progress.done, model._network.logs(totals))
             self.checkpointer.on_step_boundary(progress)
-        logs = model._network.logs(totals)
-        return {**logs, "loss": float("nan")} if progress.non_finite else logs
+        data.end()
+        if bar.target is None or data.ended:
+            bar.target = progress.done
+        return self._epoch_logs()
 
-    def test(self, batches: Batches) -> dict[str, float]:
+    def _completes_stride(self, done: int, steps: int | None) -> bool:
+        return done % self.stride == 0 or done == steps
+
+    def _epoch_logs(self) -> dict[str, float]:
+        logs = self.model._network.logs(self.progress.totals)
+        return {**logs, "loss": float("nan")} if self.progress.non_finite else logs
+
+    def test(self, data: Feed) -> dict[str, float]:
         """Loss and metrics of all batches, from `progress.tested` on."""
         model, hooks, progress = self.model, self.hooks, self.progress
-        totals = progress.test_totals
+        totals, stride = progress.test_totals, self.stride
+        by_batch = "test" in hooks.per_batch
         if progress.tested < 0:
             hooks.call("on_test_begin", {})
             progress.start_test()
-        while progress.tested < batches.steps:
+        data.begin(0, progress.tested)
+        while True:
             step = progress.tested
-            left = batches.steps - step
-            if "test" in hooks.per_batch:
-                left = 1
+            if step == data.steps and data.resumable:
+                break
+            left = MANY if data.steps is None else data.steps - step
+            if by_batch:
+                left = stride - step % stride
+            piece = data.take(max(self.checkpointer.steps_until_next(left), 1))
+            if piece is None:
+                break
+            batches, first, last = piece
+            if by_batch and step % stride == 0:
                 hooks.call("on_test_batch_begin", step, {})
-            count = self.checkpointer.steps_until_next(left)
-            self.program.test(self.state, batches.only(step, count), totals)
+            count = last - first
+            program = self._program_for(batches.inputs)
+            program.test(self.state, batches.only(first, count), totals)
             progress.tested += count
-            if "test" in hooks.per_batch:
-                hooks.call("on_test_batch_end", step, model._network.logs(totals))
+            if by_batch and self._completes_stride(progress.tested, data.steps):
+                logs = model._network.logs(totals)
+                hooks.call("on_test_batch_end", progress.tested - 1, logs)
             self.checkpointer.on_step_boundary(progress)
+        data.end()
         logs = model._network.logs(totals)
         hooks.call("on_test_end", logs)
         return logs

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from kurve import losses, metrics, optimizers
-from kurve.core.arguments import check_unused
+from kurve import optimizers
+from kurve.core.arguments import check_unused, is_count
 from kurve.core.entries import entries
 from kurve.core.locks import UNLOCKED, check_unlocked
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Engine, get_engine
-from kurve.losses import Loss
 from kurve.metrics import Metric
 from kurve.optimizers import Optimizer
-from kurve.training.network import Compilation, Network
+from kurve.training.compilation import Compilation
+from kurve.training.network import Network
 
 
 @entries
 class Trainable:
     """A model that can be compiled."""
 
-    ignored = (
+    ignored: tuple[str, ...] = (
         "call",
         "__call__",
         "train_step",
@@ -86,10 +86,15 @@ class Trainable:
         return None if compilation is None else compilation.optimizer
 
     @property
-    def loss(self) -> Loss | None:
-        """The one given to `compile`."""
+    def loss(self) -> Any:
+        """The one given to `compile`; of several outputs, a list or a dictionary if
+        that was given."""
         compilation = self._network.compilation
-        return None if compilation is None else compilation.loss
+        if compilation is None:
+            return None
+        if len(self._network.output_names) != 1:
+            return compilation.loss
+        return self._network.goals[0].loss
 
     @property
     def metrics(self) -> list[Metric]:
@@ -98,35 +103,52 @@ class Trainable:
 
     @property
     def metrics_names(self) -> list[str]:
-        return ["loss", *(metric.name for metric in self._network.metrics)]
+        """Names of the values in the list that `evaluate` returns."""
+        network = self._network
+        return (
+            ["loss"]
+            if network.compilation is None
+            else network.goals.log_names.in_order
+        )
 
     def compile(
         self,
         optimizer: str | Optimizer = "rmsprop",
         loss: Any = None,
         loss_weights: Any = None,
-        metrics: Sequence[Any] | None = None,
-        weighted_metrics: Sequence[Any] | None = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        steps_per_execution: int | str = 1,
         jit_compile: str | bool = "auto",
         auto_scale_loss: bool = True,
         engine: str | Engine | None = None,
     ) -> None:
         """Choose how to train. Resets the optimizer.
 
+        A model of several outputs is trained to a sum of losses, one for each output
+        that has one. "By output" means a list with one value for each output, or a
+        dictionary by the outputs' names.
+
         Args:
             optimizer: name or object of `kurve.optimizers`.
-            loss: name or object of `kurve.losses`.
-            metrics: names or objects of `kurve.metrics`; each row has weight 1.
+            loss: name or object of `kurve.losses`, for all outputs; or losses by
+                output, None for an output without one.
+            loss_weights: what each loss is multiplied with in the sum: by output, or a
+                number for all.
+            metrics: names or objects of `kurve.metrics`; each row has weight 1. Of
+                several outputs, lists by output.
             weighted_metrics: the same, but each row has its sample weight.
-            loss_weights, run_eagerly, steps_per_execution, jit_compile,
-                auto_scale_loss: Keras's; only values without effect are accepted.
+            steps_per_execution: callbacks are called after this many batches instead of
+                each one.
+            run_eagerly, jit_compile, auto_scale_loss: accepted without effect: the
+                engine is always compiled.
             engine: "native", "reference" or an engine; None for the default
                 (`kurve.set_engine`).
 
         Raises:
-            ValueError: an unknown name, with the nearest known ones.
+            TypeError, ValueError: an unknown name, with the nearest known ones; values
+                that do not fit the outputs.
             ModelBusyError: during training.
         """
         check_unlocked(self, "compile")
@@ -137,51 +159,30 @@ class Trainable:
             )
         check_unused(
             "compile",
-            loss_weights=loss_weights,
             run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
-        if isinstance(loss, (list, tuple)) and len(loss) == 1:
-            loss = loss[0]
         if optimizer is None:
             raise TypeError(
                 "[compile] an optimizer is needed. Received: optimizer=None. "
                 "Try compile(optimizer='adam', loss='mse')."
             )
-        new_optimizer, new_loss = optimizers.get(optimizer), losses.as_loss(loss)
-        given = _metric_list("metrics", metrics, False)
-        given += _metric_list("weighted_metrics", weighted_metrics, True)
-        for part in (new_optimizer, new_loss, *(metric for metric, _ in given)):
-            refuse_overrides("compile", part)
-        taken = {"loss"}
-        for metric, weighted in given:
-            if weighted and metric.name in taken:
-                metric.name = f"weighted_{metric.name}"
-            base, number = metric.name, 1
-            while metric.name in taken:
-                metric.name, number = f"{base}_{number}", number + 1
-            taken.add(metric.name)
+        if steps_per_execution in ("auto", None):
+            steps_per_execution = 1
+        if not is_count(steps_per_execution):
+            raise ValueError(
+                "[compile] steps_per_execution must be an integer of at least 1. "
+                f"Received: steps_per_execution={steps_per_execution!r}. Try 1."
+            )
         self._network.compile(
-            Compilation(
-                new_optimizer,
-                new_loss,
-                tuple(given),
+            Compilation.of(
+                optimizers.get(optimizer),
+                loss,
+                loss_weights,
+                metrics,
+                weighted_metrics,
                 get_engine(engine) if engine is not None else None,
+                int(steps_per_execution),
             )
         )
-
-
-def _metric_list(
-    argument: str, given: Sequence[Any] | None, weighted: bool
-) -> list[tuple[Metric, bool]]:
-    if given is not None and not isinstance(given, (list, tuple)):
-        raise TypeError(
-            f"[compile] {argument} must be a list, for the one output of a model. "
-            f"Received: {given!r}. "
-            f"Try {argument}={['mae'] if isinstance(given, Mapping) else [given]!r}."
-        )
-    if given and len(given) == 1 and isinstance(given[0], (list, tuple)):
-        given = given[0]
-    return [(metrics.as_metric(metric), weighted) for metric in given or []]

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Never
 
 import numpy as np
 
-from kurve import data
 from kurve.callbacks import Callback, CallbackList, History
 from kurve.callbacks.base import as_list
 from kurve.core.entries import entry, shown
@@ -26,12 +24,20 @@ from kurve.core.locks import (
 )
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
+from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
-from kurve.training.batching import ONE_BATCH, evaluation_bounds
+from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
+from kurve.training.feeds import ArrayFeed, Feed, is_source
 from kurve.training.fitting import fit_steps, run_to_completion
-from kurve.training.inputs import check_data, one_array
+from kurve.training.inputs import (
+    Data,
+    build_for,
+    check_data,
+    check_inputs,
+)
 from kurve.training.loop import TrainingLoop
+from kurve.training.predicting import predict_batches, predict_rows, structured
 from kurve.training.trainable import Trainable
 
 
@@ -55,7 +61,7 @@ class Trainer(Trainable):
         verbose: str | int = "auto",
         callbacks: Callback | Iterable[Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
@@ -70,25 +76,40 @@ class Trainer(Trainable):
     ) -> History:
         """Train the model.
 
+        Data for several inputs or outputs are given as a list in their order, as a
+        dictionary (or the columns of a data frame) by their names, or in the structure
+        that the model was made with.
+
+        In the place of arrays, x and validation_data may be objects that give batches
+        (x, y) or (x, y, sample_weight): a generator or another iterator, which goes on
+        from epoch to epoch; a `kurve.utils.PyDataset`; or an iterable that starts anew,
+        such as a data set of TensorFlow or a DataLoader of torch. y, sample_weight and
+        validation_split are not given then; batch_size has no effect, and shuffle only
+        on a PyDataset. A generator without end needs steps_per_epoch. If the batches
+        end before the epochs do, training ends with a warning.
+
         Args:
             x: (n, *input_shape); (n,) is one feature.
             y: (n, *output_shape); (n,) is one output; class numbers (n,) for a sparse
-                loss.
+                loss. None for an output without loss and metrics.
             batch_size: rows a step; 32 if neither this nor steps_per_epoch is given.
             epochs: number of the last epoch (not how many, where initial_epoch > 0).
             verbose: 0 silent, 1 progress bar, 2 one line an epoch, "auto" is 1.
             callbacks: see `kurve.callbacks`.
             validation_split: fraction of the rows, taken from the end before
                 shuffling, that is held out for validation.
-            validation_data: (x, y) or (x, y, sample_weight) to validate with instead.
+            validation_data: (x, y) or (x, y, sample_weight) to validate with instead,
+                or batches.
             shuffle: whether each pass takes the rows in a new order.
-            class_weight: weight of each class's rows in training, by class number; the
-                validation counts each row once.
-            sample_weight: (n,), the factor of each row's loss.
+            class_weight: weight of each class's rows in training, by class number, for
+                one output; the validation counts each row once.
+            sample_weight: (n,), the factor of each row's loss, for all outputs; or one
+                for each output.
             initial_epoch: number of the first epoch.
             steps_per_epoch: divides the rows into this many nearly equal batches; with
                 batch_size too, an epoch is this many batches of that size and the next
-                one continues where it stopped.
+                one continues where it stopped. Where x gives batches, how many of them
+                are an epoch.
             validation_steps: number of batches of the validation; None for all.
             validation_batch_size: rows a batch of the validation.
             validation_freq: validate every this many epochs, or after the epochs
@@ -99,6 +120,8 @@ class Trainer(Trainable):
                 history at once. Only `epochs` may grow between the calls. The
                 checkpoint replaces the model's weights and seed. SIGTERM (the process
                 then exits with status 143) and Ctrl-C write one too.
+                Of data that give batches, only a PyDataset without hooks of its own can
+                be resumed.
             checkpoint_freq: when to write: "auto" (every 2 s, or less often if that
                 would take more than 1 % of the time), "epoch", or a number of steps.
 
@@ -157,30 +180,59 @@ class Trainer(Trainable):
         """Loss and metrics on the given data.
 
         Args:
-            x, y, sample_weight, batch_size, verbose, callbacks: see `fit`.
+            x, y, sample_weight, batch_size, verbose, callbacks: see `fit`; x may give
+                batches.
             steps: number of batches; None for all.
             return_dict: return a dictionary by name.
 
         Returns:
-            The loss; with metrics, a list [loss, metrics...].
+            The loss; with metrics or several losses a list of values, named by
+            `metrics_names`.
         """
         self._network.require_compiled("evaluate")
         verbose = check_verbose(verbose, "evaluate")
-        x, y, weights = check_data("evaluate", self._network, x, y, sample_weight)
-        bounds = evaluation_bounds(len(x), batch_size, steps, "evaluate")
-        self._build_for(x)
-        self._network.update_trainable()
-        batches = Batches(x, y, weights, None, bounds)
+        network = self._network
+        feed: Feed
+        if is_source(x):
+            from kurve.training.streams import (
+                StreamFeed,
+                refuse_beside_batches,
+                unpacked,
+            )
+
+            refuse_beside_batches("evaluate", x, y=y, sample_weight=sample_weight)
+            if steps is not None:
+                check_count("evaluate", "steps", steps, 1)
+            feed = StreamFeed("evaluate", "x", x, steps, "steps")
+            if network.plan is None:
+                first = unpacked("evaluate, batch 1 of x", feed.peek())
+                place = "evaluate, batch 1 of x"
+                self._build_for(check_data(place, network, *first).x)
+            elif not feed.resumable:
+                feed.peek()  # an empty one is refused
+        else:
+            data = check_data("evaluate", network, x, y, sample_weight)
+            bounds = evaluation_bounds(data.rows, batch_size, steps, "evaluate")
+            self._build_for(data.x)
+            feed = ArrayFeed(Batches(*data, None, bounds))
+        network.update_trainable()
+        feed.check_for(network)
         hooks = CallbackList(
-            as_list(callbacks, "evaluate"), self, {"steps": batches.steps}
+            as_list(callbacks, "evaluate"), self, {"steps": feed.steps}
         )
-        bar = ProgressBar(batches.steps, verbose=verbose, title=None)
+        bar = ProgressBar(feed.steps, verbose=verbose, title=None)
         try:
             self._ready_program()
-            logs = TrainingLoop(self, hooks).test(batches)
+            loop = TrainingLoop(self, hooks)
+            logs = loop.test(feed)
+            if bar.target is None or feed.ended:
+                bar.target = loop.progress.tested
             bar.finish(logs)
         finally:
             bar.close()
+            feed.close()
+        if feed.ended and (steps is not None or not loop.progress.tested):
+            feed.warn_ran_out()
         return self._returned(logs, return_dict)
 
     def predict(
@@ -191,13 +243,15 @@ class Trainer(Trainable):
         steps: int | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         **unknown: Never,
-    ) -> np.ndarray:
-        """The model's output for x (n, *input_shape): float32 (n, *output_shape).
+    ) -> Any:
+        """The model's output for x (n, *input_shape): float32 (n, *output_shape); of
+        several outputs a list, or the structure that the model was made with.
 
         A row's bits do not depend on the batch it is in.
 
         Args:
-            x: (n, *input_shape); (n,) is one feature.
+            x: (n, *input_shape); (n,) is one feature. Of several inputs as in `fit`; or
+                an object that gives batches x, (x,) or (x, y).
             batch_size, steps: rows at a time, and how many times; None is all.
             verbose: "auto", 0, 1 or 2; 1 shows a progress bar.
             callbacks: called at the start and end, and for each batch.
@@ -213,64 +267,45 @@ class Trainer(Trainable):
             lock = check_readable(self, "predict")
             verbose = check_verbose(verbose, "predict")
             network = self._network
-            if type(x) is not np.ndarray:
-                shape = None if network.plan is None else network.plan.input_shape
-                x = one_array("predict", "x", x, shape)
-            if network.plan is None:
-                x = data.as_samples("predict", "x", x, None, keep_bytes=True)
+            plan, is_array = network.plan, type(x) is np.ndarray
+            if not is_array and is_source(x):
+                if steps is not None:
+                    check_count("predict", "steps", steps, 1)
+                y = predict_batches(self, x, steps, verbose, callbacks)
+                check_still_readable(self, "predict", lock)
+                return structured(network, y)
+            if plan is None:
+                x = check_inputs("predict", network, x)
                 self._build_for(x)
                 lock = check_readable(self, "predict")
-            plan, state = network.plan, network.state
-            assert plan is not None and state is not None
-            x = data.as_samples("predict", "x", x, plan.input_shape, keep_bytes=True)
+            if is_array and plan is not None and network.input_structure is None:
+                # A call for each of many single rows costs microseconds.
+                x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
+            else:
+                x = check_inputs("predict", network, x)
             if not verbose and not callbacks and batch_size is None and steps is None:
-                y = self._ready_program().predict(state, x)
-                check_still_readable(self, "predict", lock)
-                return y
-            bounds = evaluation_bounds(len(x), batch_size, steps, "predict")
-            y = self._predict_batches(x[: int(bounds[-1])], bounds, verbose, callbacks)
+                assert network.state is not None
+                y = self._ready_program().predict(network.state, x)
+            else:
+                y = predict_rows(self, x, batch_size, steps, verbose, callbacks)
             check_still_readable(self, "predict", lock)
-            return y
+            return y if network.output_structure is None else structured(network, y)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
-    def _predict_batches(
-        self,
-        x: np.ndarray,
-        bounds: np.ndarray,
-        verbose: int,
-        callbacks: Callback | Iterable[Callback] | None,
-    ) -> np.ndarray:
-        """The output for checked rows, with a progress bar and callbacks."""
-        _, state = self._network.require_built("predict")
-        program = self._ready_program()
-        hooks = CallbackList(
-            as_list(callbacks, "predict"), self, {"steps": len(bounds) - 1}
-        )
-        hooks.call("on_predict_begin", {})
-        bar = ProgressBar(len(bounds) - 1, verbose=verbose, title=None)
-        try:
-            if "predict" in hooks.per_batch:
-                parts = []
-                for step, (first, last) in enumerate(pairwise(bounds)):
-                    hooks.call("on_predict_batch_begin", step, {})
-                    parts.append(program.predict(state, x[first:last]))
-                    hooks.call("on_predict_batch_end", step, {"outputs": parts[-1]})
-                y = np.concatenate(parts)
-            else:
-                y = program.predict(state, x)
-            bar.finish({})
-        finally:
-            bar.close()
-        hooks.call("on_predict_end", {})
-        return y
+    def _outputs(self, x: Any) -> Any:
+        """The outputs for checked x, as the engine gives them."""
+        self._build_for(x)
+        state = self._network.state
+        assert state is not None
+        return self._ready_program().predict(state, x)
 
     @entry
     @exclusive("train_on_batch")
     def train_on_batch(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
@@ -278,47 +313,51 @@ class Trainer(Trainable):
         """One update with all rows of x and y.
 
         Args:
-            x, y: the batch.
-            sample_weight: (n,), or None.
+            x, y: the batch, see `fit`.
+            sample_weight: (n,), or None; or one for each output.
             class_weight: from class number to weight, or None.
             return_dict: whether to return the values by name.
 
         Returns:
-            The loss before the update; with metrics, a list [loss, metrics...]. All
-            are of this batch alone.
+            The loss before the update; with metrics or several losses a list of values,
+            named by `metrics_names`. All are of this batch alone.
         """
         self._network.require_compiled("train_on_batch")
-        x, y, weights = check_data(
+        data = check_data(
             "train_on_batch", self._network, x, y, sample_weight, class_weight
         )
-        self._build_for(x)
+        self._build_for(data.x)
         state = self._network.training_state("train_on_batch")
         program, engine = self._ready_program(), self._network.engine
         assert self.optimizer is not None and engine is not None
         rates = self.optimizer.learning_rates(state.step, 1)
-        batches = Batches(x, y, weights, None, np.array([0, len(x)]), rates)
+        batches = Batches(*data, None, np.array([0, data.rows]), rates)
         totals = np.zeros(program.plan.totals_size)
         run_job(engine, Job(program, state, batches, 0, 1, totals))
         return self._returned(self._network.logs(totals), return_dict)
 
     @entry
     def test_on_batch(
-        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
         """Loss and metrics of one batch, without an update.
 
         Args:
-            x, y: the batch.
-            sample_weight: (n,), or None.
+            x, y: the batch, see `fit`.
+            sample_weight: (n,), or None; or one for each output.
             return_dict: whether to return the values by name.
         """
         return self.evaluate(x, y, ONE_BATCH, 0, sample_weight, return_dict=return_dict)
 
-    def predict_on_batch(self, x: Any = None, **unknown: Never) -> np.ndarray:
+    def predict_on_batch(self, x: Any = None, **unknown: Never) -> Any:
         """`predict` without a progress bar.
 
         Args:
-            x: (n, *input_shape).
+            x: (n, *input_shape); of several inputs as in `fit`.
             unknown: refused by name.
         """
         try:
@@ -330,7 +369,7 @@ class Trainer(Trainable):
 
     def __call__(
         self, x: Any = None, training: bool | None = None, **unknown: Never
-    ) -> np.ndarray:
+    ) -> Any:
         """`predict` without a progress bar.
 
         Args:
@@ -353,14 +392,14 @@ class Trainer(Trainable):
 
     # ---------------------------------------------------------------- the inside
 
-    def _build_for(self, x: np.ndarray) -> None:
-        """Build the model for samples such as x, unless it is built."""
+    def _build_for(self, x: Any) -> None:
+        """Build the model for checked x, unless it is built."""
         if self._network.plan is None:
             self._build_from(x)
 
     @modifies
-    def _build_from(self, x: np.ndarray) -> None:
-        self.build((None, *x.shape[1:]))
+    def _build_from(self, x: Any) -> None:
+        build_for(self, Data(x, None, None).shapes)
 
     def _ready_program(self) -> Program:
         """The network's program. Methods that it would never call are refused when it

@@ -60,6 +60,28 @@ inline Builder sequences() {
   return b;
 }
 
+// Numbers to rows of a table, products with each other, with a variable and with random
+// numbers; ops compute the loss.
+inline Builder words() {
+  Builder b({21});
+  b.embedding(256, 18).matmul(1, 1).softmax().whole({30, 21}).matmul(3, 4);
+  b.random("normal").matmul(5, 6).random("uniform").matmul(7, 8).flatten();
+  b.dense(5, "tanh").head().activation("softplus").batch_mean();
+  return b;
+}
+
+// Volumes, and elements that are reduced or change places.
+inline Builder volumes() {
+  Builder b({5, 6, 7, 3});
+  b.conv3d(1, 5, "tanh").conv3d(2, 19, "gelu").reduce("max", 1, 1);
+  b.permute({1, 2, 0}).cumsum(1, true).slice({5, 1, 3}, {6, 18, 2}, {-1, 1, -3});
+  b.place({9, 20, 4}, {7, 0, 3}, {-1, 1, -2}).cumsum(2, false).permute({0, 2, 1});
+  b.reduce("logsumexp", 1, 1).dense(33, "tanh").reduce("mean", 0, 1).dense(40, "tanh");
+  b.reshape({4, 10}).reduce("prod", 0, 1).reshape({2, 5}).reduce("min", 1, 1);
+  b.dense(18, "relu").reshape({3, 6}).reduce("sum", 1, 1).dense(2, "linear");
+  return b;
+}
+
 inline std::list<Case> all_cases() {
   const Spec mse{"mean_squared_error", {}};
   std::list<Case> cases;
@@ -145,6 +167,12 @@ inline std::list<Case> all_cases() {
 
   b = sequences();
   cases.emplace_back("sequences", b, mse, adam(), std::vector<MetricSpec>{}, 40, 17);
+
+  b = words();
+  cases.emplace_back("words", b, Spec{"rows", {}}, adam(), std::vector<MetricSpec>{},
+                     40, 17, true, true, true);
+  b = volumes();
+  cases.emplace_back("volumes", b, mse, adam(), std::vector<MetricSpec>{}, 15, 7);
   return cases;
 }
 

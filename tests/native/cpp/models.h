@@ -69,7 +69,9 @@ struct Moves {
 // such a builder in Python; this one needs neither Python nor files.
 class Builder {
  public:
-  explicit Builder(Shape input) : shape_(input) { d_.inputs = {std::move(input)}; }
+  explicit Builder(Shape input) : shape_(input), shapes_{input} {
+    d_.inputs = {std::move(input)};
+  }
 
   Builder& dense(int64_t units, const char* activation, double l2 = 0,
                  bool frozen = false) {
@@ -188,12 +190,93 @@ class Builder {
   Builder& noise(double stddev) {
     return op("gaussian_noise", 0, {}, {}, {{"stddev", stddev}, {"stream", stream()}});
   }
+  // A convolution of volumes without padding; the same size along each axis.
+  Builder& conv3d(int64_t size, int64_t filters, const char* activation) {
+    Shape kernel{size, size, size, shape_.back(), filters}, to = shape_;
+    std::map<std::string, int> params{
+        {"kernel", variable(d_.params, "kernel", kernel, 0, false)},
+        {"bias", variable(d_.params, "bias", {filters}, 0, false)}};
+    Attrs attrs = function(activation);
+    attrs["groups"] = 1.0;
+    for (const char* axis : {"_d", "_h", "_w"}) {
+      attrs[std::string("kernel") + axis] = double(size);
+      attrs[std::string("stride") + axis] = 1.0;
+      attrs[std::string("dilation") + axis] = 1.0;
+    }
+    for (const char* side : {"front", "back", "top", "bottom", "left", "right"})
+      attrs[std::string("pad_") + side] = 0.0;
+    for (int k = 0; k < 3; k++) to[k] -= size - 1;
+    to.back() = filters;
+    return reshaped("conv3d", to, params, {}, attrs);
+  }
+  // Along so many axes from one on, which are left out.
+  Builder& reduce(const char* mode, int64_t axis, int64_t count) {
+    Shape to = shape_;
+    to.erase(to.begin() + axis, to.begin() + axis + count);
+    return reshaped("reduce", to, {}, {},
+                    {{"mode", std::string(mode)},
+                     {"axis", double(axis)},
+                     {"count", double(count)}});
+  }
+  Builder& cumsum(int64_t axis, bool reverse) {
+    return op("cumsum", 0, {}, {},
+              {{"axis", double(axis)}, {"reverse", reverse ? 1.0 : 0.0}});
+  }
+  Builder& permute(Shape axes) {
+    Shape to;
+    for (int64_t axis : axes) to.push_back(shape_[size_t(axis)]);
+    return reshaped("permute", to, {}, {}, {{"axes", axes}});
+  }
+  Builder& slice(Shape starts, Shape sizes, Shape steps) {
+    return reshaped("slice", sizes, {}, {},
+                    {{"starts", starts}, {"sizes", sizes}, {"steps", steps}});
+  }
+  Builder& place(Shape to, Shape starts, Shape steps) {
+    return reshaped("place", to, {}, {},
+                    {{"starts", starts}, {"sizes", shape_}, {"steps", steps}});
+  }
   Builder& reshape(Shape to) { return reshaped("reshape", to, {}, {}, {}); }
   Builder& flatten() { return reshape({product_of(shape_)}); }
+  Builder& embedding(int64_t rows, int64_t width) {
+    Shape to = shape_;
+    to.push_back(width);
+    int table = variable(d_.params, "embeddings", {rows, width}, 0, false);
+    return reshaped("embedding", to, {{"embeddings", table}}, {}, {});
+  }
+  Builder& whole(Shape to) {
+    int v = variable(d_.params, "v", to, 0, false);
+    return reshaped("variable", to, {{"v", v}}, {}, {});
+  }
+  Builder& random(const char* distribution) {
+    Attrs attrs{{"stream", stream()}, {"distribution", std::string(distribution)}};
+    return reshaped("random", shape_, {}, {}, attrs);
+  }
+  // Of two values, by their numbers; b is transposed.
+  Builder& matmul(int a, int b) {
+    Shape left = shapes_[size_t(a)], right = shapes_[size_t(b)], to = left;
+    to.back() = right[right.size() - 2];
+    reshaped("matmul", to, {}, {}, {{"transpose_a", 0.0}, {"transpose_b", 1.0}});
+    OpSpec& op = d_.ops.back();
+    op.in_shape = left, op.inputs = {a, b}, op.more_shapes = {right};
+    return *this;
+  }
+  // The output so far is the head; ops that follow compute its loss.
+  Builder& head() {
+    d_.heads = {{.value = last(), .shape = shape_}};
+    return *this;
+  }
+  Builder& batch_mean() {
+    return op("batch_reduce", 0, {}, {}, {{"mode", std::string("mean")}});
+  }
+  int last() const { return int(shapes_.size()) - 1; }
 
   Description description() {
-    d_.heads = {{.shape = shape_}};
-    return d_;
+    Description d = d_;
+    if (d.heads.empty())
+      d.heads = {{.shape = shape_}};
+    else
+      d.heads[0].rows = last();
+    return d;
   }
 
  private:
@@ -250,11 +333,13 @@ class Builder {
     d_.ops.push_back({kind, "op_" + std::to_string(d_.ops.size()), shape_, to,
                       std::move(params), std::move(buffers), std::move(attrs)});
     shape_ = std::move(to);
+    shapes_.push_back(shape_);
     return *this;
   }
 
   Description d_;
   Shape shape_;
+  std::vector<Shape> shapes_;  // of all values
 };
 
 inline Spec optimizer(const char* kind, Attrs attrs) {

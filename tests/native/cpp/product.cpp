@@ -86,11 +86,15 @@ bool check(int64_t M, int64_t N, int64_t K) {
   gradient.a_row = 1;
   gradient.a_step = M;
   gradient.after = Product::check;
+  Product turned = gradient;  // both transposed
+  turned.b_row = K;
+  turned.b_transposed = true;
+  turned.after = Product::activate;
   Product update = gradient;
   update.after = Product::update;
   update.step = &sgd;
   bool good = true;
-  for (const Product& p : {forward, backward, gradient, update}) {
+  for (const Product& p : {forward, backward, gradient, turned, update}) {
     if (p.after == Product::update && update_width(K) == 0) continue;  // K too large
     double error = difference(p, w);
     if (error <= bound) continue;

@@ -12,13 +12,14 @@ import numpy as np
 import kurve
 from kurve import activations, layers, models
 from kurve.utils import set_random_seed
-from tests.engines.cases import ACTIVATION_NAMES
+from tests.engines.cases import ACTIVATION_NAMES, FORMULA_ACTIVATIONS
 from tests.engines.images import STACKS
 
 ACTIVATIONS = {name: activations.get(name) for name in ACTIVATION_NAMES} | {
     "leaky_relu of 0.03": activations.Activation("leaky_relu", 0.03),
     "elu of 0.7": activations.Activation("elu", 0.7),
     "snake of 2.5": activations.Activation("snake", 2.5),
+    **{str(chosen): activations.get(chosen) for chosen in FORMULA_ACTIVATIONS},
 }
 
 
@@ -34,6 +35,8 @@ def of_activation(name: str) -> models.Sequential:
             layers.Dense(2, activation=chosen),
         ]
     )
+    if name == "exponential":  # of an exponential of an exponential
+        model.set_weights([w / 5 for w in model.get_weights()])
     return perturbed(model)
 
 
@@ -107,6 +110,10 @@ SEQUENTIALS: dict[str, Callable[[], models.Sequential]] = {
 def sequential(name: str) -> models.Sequential:
     set_random_seed(1)
     return SEQUENTIALS[name]()
+
+
+# Volumes are not exported.
+PLANES = [name for name, stack in STACKS.items() if len(stack.shape) < 4]
 
 
 def of_images(name: str) -> models.Sequential:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engines.images import STACKS
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -44,7 +43,7 @@ def test_layers(name: str, engine: str, tmp_path: Path) -> None:
     assert_close(run(model, x, tmp_path)["output"], model.predict(x, verbose=0))
 
 
-@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("name", cases.PLANES)
 def test_images(name: str, tmp_path: Path) -> None:
     model = cases.of_images(name)
     x = cases.rows_of(model.input_shape, 6)

@@ -228,12 +228,18 @@ def test_export_changes_nothing() -> None:
 def test_every_operation_and_activation_is_known() -> None:
     from kurve.engines.reference.activations import ACTIVATIONS
     from kurve.engines.reference.layers import OPS
-    from kurve.exchange import c_functions, c_ops
+    from kurve.exchange import c_functions, c_ops, c_tapes
+    from kurve.ops.elementwise import RULES
 
     assert {*c_functions.ACTIVATIONS, "linear"} == set(ACTIVATIONS)
-    assert set(c_ops.OPS) == set(OPS)
+    # What only formulas and volumes consist of is refused.
+    others = {"reduce", "cumsum", "permute", "slice", "place", "conv3d"}
+    others |= {"embedding", "variable", "batch_reduce", "random"}
+    assert set(c_ops.OPS) == {*OPS, "map"} - others
+    assert c_tapes.EXPRESSIONS.keys() | {"constant"} == RULES.keys()
     pytest.importorskip("onnx")
-    from kurve.exchange import onnx_graph, onnx_ops
+    from kurve.exchange import onnx_graph, onnx_ops, onnx_tapes
 
     assert set(onnx_graph.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(onnx_ops.OPS) == set(OPS)
+    assert set(onnx_ops.OPS) == {*OPS, "map"} - others
+    assert onnx_tapes.NODES.keys() | {"constant"} == RULES.keys()

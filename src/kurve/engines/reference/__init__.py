@@ -7,7 +7,11 @@ gradients against finite differences.
 * `activations`: relu and the other nonlinear functions.
 * `layers`: y = A x + b and the chain rule.
 * `convolution`, `transposed`, `pooling`, `padding`, `images`: the same for images.
+* `convolution3d`: convolution of volumes.
+* `moving`, `reducing`: other places and sums of elements along axes.
 * `scaling`: standardization by batch and by sample.
+* `maps`, `joining`, `products`: formulas, several values side by side, matrices.
+* `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.
 * `metrics`: what is accumulated during an epoch.
@@ -15,7 +19,7 @@ gradients against finite differences.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +35,7 @@ from kurve.ops.formula import Update
 from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
 Target = tuple[np.ndarray | None, np.ndarray]
-"""Of a head: y, None where it has neither loss nor metrics, and samples' weights."""
+"""Of a head: y, None where nothing reads it, and samples' weights."""
 
 
 class ReferenceProgram:
@@ -39,25 +43,31 @@ class ReferenceProgram:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        predicting = plan.predicting()
+        self._predictor = self if predicting is plan else ReferenceProgram(predicting)
 
     @np.errstate(all="ignore")
     def test(self, state: State, batches: Batches, totals: np.ndarray) -> None:
         for step in range(batches.steps):
             xs, targets = self._rows(state, batches, step)
-            values, _ = self._forward(state, xs, training=False)
+            given = self._given(xs, targets)
+            values, _ = self._forward(state, given, training=False)
             loss, losses, _ = self._loss(state, targets, values)
             self._count(loss, losses, targets, values, totals)
 
     @np.errstate(all="ignore")
     def predict(self, state: State, x: Any) -> Any:
+        if self._predictor is not self:
+            return self._predictor.predict(state, x)
         # One row after the other: a matrix product of many rows may round a row
         # differently than a product of one.
         dtype, xs = state.params.dtype, x if isinstance(x, tuple) else (x,)
         heads = self.plan.heads
         outs = [np.empty((len(xs[0]), *head.shape), dtype) for head in heads]
+        drawn = self._drawn(state, len(xs[0]))
         for i in range(len(xs[0])):
             row = [x[i : i + 1].astype(dtype) for x in xs]
-            values, _ = self._forward(state, row, training=False)
+            values, _ = self._forward(state, row, False, _row(drawn, i))
             for out, head in zip(outs, heads, strict=True):
                 out[i : i + 1] = values[head.value]
         return outs[0] if len(outs) == 1 else tuple(outs)
@@ -72,6 +82,8 @@ class ReferenceProgram:
 
     @np.errstate(all="ignore")
     def jacobian(self, state: State, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self._predictor is not self:
+            return self._predictor.jacobian(state, x)
         # The chain rule from one output of one sample back to every variable, again
         # and again: the slope at that output is 1, at the others 0.
         dtype = state.params.dtype
@@ -79,10 +91,10 @@ class ReferenceProgram:
         (head,) = self.plan.heads
         y = np.empty((len(xs[0]), *head.shape), dtype)
         jacobian = np.empty((y.size, len(state.params)), state.params.dtype)
-        rows = iter(jacobian)
+        rows, drawn = iter(jacobian), self._drawn(state, len(y))
         for i in range(len(y)):
             row = [a[i : i + 1] for a in xs]
-            values, caches = self._forward(state, row, training=False)
+            values, caches = self._forward(state, row, False, _row(drawn, i))
             y[i] = values[head.value][0]
             for slope in np.eye(y[i].size, dtype=dtype):
                 dy = slope.reshape(1, *head.shape)
@@ -118,14 +130,35 @@ class ReferenceProgram:
             targets.append((None if y is None else y[rows].astype(dtype), w))
         return xs, [(y, w.astype(dtype)) for y, w in targets]
 
+    def _given(self, xs: list[np.ndarray], targets: list[Target]) -> list[np.ndarray]:
+        """The values that come from outside; NaN for a target that is not there."""
+        n, given = len(xs[0]), list(xs)
+        for shape, (y, _) in zip(self.plan.targets, targets, strict=False):
+            y = np.full((n, *shape), np.nan, xs[0].dtype) if y is None else y
+            given.append(y.reshape(n, *shape))
+        return given
+
+    def _drawn(self, state: State, rows: int) -> dict[int, np.ndarray]:
+        """What the random ops draw for that many rows."""
+        x, forward = np.zeros(rows, state.params.dtype), OPS["random"][0]
+        ops = enumerate(self.plan.ops)
+        return {i: forward(o, x, state, False)[0] for i, o in ops if o.kind == "random"}
+
     def _forward(
-        self, state: State, xs: Sequence[np.ndarray], training: bool
+        self,
+        state: State,
+        given: Sequence[np.ndarray],
+        training: bool,
+        drawn: Mapping[int, np.ndarray] | None = None,
     ) -> tuple[list[np.ndarray], list[Cache]]:
-        """All values, and what each op saves for the backward pass."""
-        values, caches = list(xs), []
+        """All values, and what each op saves for the backward pass. `drawn` is what
+        random ops give, where these rows are a part of several."""
+        values, caches = list(given), []
         for i, op in enumerate(self.plan.ops):
             read = [values[v] for v in self.plan.reads(i)]
-            if op.kind in OPS:
+            if drawn and i in drawn:
+                y, cache = drawn[i], read[0].shape
+            elif op.kind in OPS:
                 y, cache = OPS[op.kind][0](op, read[0], state, training)
             else:
                 y, cache = OPS_OF_SEVERAL[op.kind][0](op, read, state, training)
@@ -137,20 +170,32 @@ class ReferenceProgram:
         self, state: State, targets: list[Target], values: list[np.ndarray]
     ) -> tuple[float, list[float], dict[int, np.ndarray]]:
         """Loss of a batch, weighted and with penalties; the loss of each head; and the
-        gradient of the first with respect to the heads' values."""
-        loss, losses, gradients = 0.0, [], {}
+        gradient of the first with respect to the values that losses read."""
+        loss, losses = 0.0, []
+        gradients: dict[int, np.ndarray] = {}
         for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
-            if head.loss is None or y is None:
+            if head.loss is None or (y is None and head.rows is None):
                 losses.append(0.0)
                 continue
-            prediction = values[head.value]
-            rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
-            rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
+            prediction = values[head.loss_value]
+            if y is None or head.rows is not None:
+                rows = prediction.ravel()
+                rows_w = np.repeat(weights, len(rows) // len(weights))
+                slope = np.ones((len(rows), 1), prediction.dtype)
+            else:
+                rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
+                rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
             losses.append(float(np.sum(rows_w * rows, dtype=np.float64) / len(rows)))
             loss += head.weight * losses[-1]
             slope = head.weight * slope * rows_w[:, None] / len(rows)
             dy = slope.astype(prediction.dtype).reshape(prediction.shape)
-            gradients[head.value] = dy
+            gradients[head.loss_value] = gradients.get(head.loss_value, 0.0) + dy
+        if self.plan.penalty is not None:
+            value = values[self.plan.penalty]
+            losses.append(float(np.mean(value, dtype=np.float64)))
+            loss += losses[-1]
+            dy = np.full_like(value, 1.0 / value.size)
+            gradients[self.plan.penalty] = gradients.get(self.plan.penalty, 0.0) + dy
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w = view(state.params, slot)
             if slot.l1:
@@ -167,7 +212,7 @@ class ReferenceProgram:
         """Forward, loss, and the chain rule from the loss back to every variable; and
         what the ops saved."""
         xs, targets = self._rows(state, batches, step)
-        values, caches = self._forward(state, xs, training=True)
+        values, caches = self._forward(state, self._given(xs, targets), training=True)
         loss, losses, gradients = self._loss(state, targets, values)
         self._count(loss, losses, targets, values, totals)
         gradient = self._backward(state, gradients, caches)
@@ -181,9 +226,10 @@ class ReferenceProgram:
     def _backward(
         self, state: State, gradients: dict[int, np.ndarray], caches: list[Cache]
     ) -> np.ndarray:
-        """From the gradients of the heads' values to that of every trainable variable
-        (P,). Where a value is read twice, or a variable used twice, gradients add."""
-        gradients, first = dict(gradients), len(self.plan.inputs)
+        """From the gradients of the values that losses read to that of every trainable
+        variable (P,). Where a value is read twice, or a variable used twice, gradients
+        add."""
+        gradients, first = dict(gradients), self.plan.given
         gradient = np.zeros_like(state.params)
         for i in reversed(range(len(self.plan.ops))):
             op, cache = self.plan.ops[i], caches[i]
@@ -278,7 +324,7 @@ class ReferenceProgram:
                 continue
             rows_y, rows_p, rows_w = _as_rows(y, values[head.value], weights)
             for metric in head.metrics:
-                w = rows_w if metric.weighted else np.ones_like(rows_w)
+                w = rows_w if metric.weighted else None
                 part = totals[start : start + metric.size]
                 accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
                 start += metric.size
@@ -308,6 +354,10 @@ class ReferenceProgram:
         for slot in self.plan.params:
             if not np.isfinite(view(vector, slot)).all():
                 raise NonFiniteError(f"the {what} of {slot.name}", step, learning_rate)
+
+
+def _row(drawn: dict[int, np.ndarray], i: int) -> dict[int, np.ndarray]:
+    return {op: values[i : i + 1] for op, values in drawn.items()}
 
 
 def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) -> None:
@@ -343,7 +393,8 @@ class ReferenceEngine:
         used: list[tuple[str, str, Container[str]]] = []
         ops = {**OPS, **OPS_OF_SEVERAL}
         used += [("layer", op.kind, ops) for op in plan.ops]
-        used += [("loss", h.loss.kind, LOSSES) for h in plan.heads if h.loss]
+        fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
+        used += [("loss", loss.kind, LOSSES) for loss in fused]
         used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
         if plan.optimizer is not None and not _has_rules(plan.optimizer):
             used.append(("optimizer", plan.optimizer.kind, OPTIMIZERS))
@@ -371,6 +422,15 @@ def _as_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Flatten the axes between the batch and the outputs: y (R, O) or (R, 1) class
     numbers, prediction (R, O), and each row the weight of its sample (R,)."""
-    rows_p = prediction.reshape(-1, prediction.shape[-1])
+    outputs = prediction.shape[-1] if prediction.ndim > 1 else 1
+    rows_p = prediction.reshape(-1, outputs)
     rows_w = np.repeat(weights, len(rows_p) // len(weights))
     return y.reshape(len(rows_p), -1), rows_p, rows_w
+
+
+@np.errstate(all="ignore")
+def run_forward(
+    plan: Plan, state: State, xs: Sequence[np.ndarray], training: bool
+) -> tuple[list[np.ndarray], list[Cache]]:
+    """All values of a plan for a batch, and what each op saves for backward."""
+    return ReferenceProgram(plan)._forward(state, xs, training)

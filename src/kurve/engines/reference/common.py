@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve.core import rng
 from kurve.engines.base import State
 from kurve.plan import Op, Shape
 
@@ -25,6 +26,13 @@ Statistics = Callable[[Op, Cache, State], dict[str, np.ndarray]]
 def view(vector: np.ndarray, slot: Any) -> np.ndarray:
     """One variable inside its flat vector, without a copy."""
     return vector[slot.offset : slot.end].reshape(slot.shape)
+
+
+def stream_of(op: Op, state: State) -> tuple[int, int, int]:
+    """Key, purpose and stream of the op's random numbers in this step, for
+    `kurve.core.rng`: the key is a seed of the op's own, or the model's."""
+    key = int(op.attrs.get("seed", state.seed))
+    return key, rng.DROPOUT + int(op.attrs["stream"]), state.step
 
 
 def total(x: np.ndarray, axis: int) -> np.ndarray:

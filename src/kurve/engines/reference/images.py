@@ -8,7 +8,7 @@ import numpy as np
 
 from kurve.core import rng
 from kurve.engines.base import State
-from kurve.engines.reference.common import Cache, Gradients
+from kurve.engines.reference.common import Cache, Gradients, stream_of
 from kurve.plan import Op
 
 Tap = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -48,8 +48,7 @@ def backward(
 def drawn(op: Op, state: State, count: int) -> np.ndarray:
     """Two numbers in (0, 1) for each image, float64 (count, 2): image b gets words 4 b
     and 4 b + 1 of the step's stream."""
-    purpose = rng.DROPOUT + int(op.attrs["stream"])
-    numbers = rng.uniform(state.seed, purpose, state.step, 4 * count)
+    numbers = rng.uniform(*stream_of(op, state), 4 * count)
     return numbers.reshape(count, 4)[:, :2]
 
 
@@ -60,6 +59,8 @@ def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     translation  h - dh, w - dw, with dh = H (height_low + (height_high - height_low) u)
                  and dw of the width by v
     rotation     about the centre by angle_low + (angle_high - angle_low) u
+    zoom         about the centre by 1 + height_low + (height_high - height_low) u, and
+                 the width by v or, together, by u
     flip         the column mirrored where u < 1/2, the row where v < 1/2
     """
     height, width, _ = op.in_shape
@@ -79,6 +80,12 @@ def origins(op: Op, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         columns = (
             middle_w - (h - middle_h) * np.sin(angle) + (w - middle_w) * np.cos(angle)
         )
+    elif what == "zoom":
+        middle_h, middle_w = (height - 1) / 2, (width - 1) / 2
+        zoom_h = 1 + _between(op, "height", u)
+        zoom_w = zoom_h if op.attrs["together"] else 1 + _between(op, "width", v)
+        rows = middle_h + (h - middle_h) * zoom_h + 0 * w
+        columns = middle_w + (w - middle_w) * zoom_w + 0 * h
     else:
         mirror_w = (u < 0.5) & bool(op.attrs["horizontal"])
         mirror_h = (v < 0.5) & bool(op.attrs["vertical"])

@@ -8,21 +8,33 @@ are flattened into rows.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kurve.core import rng
 from kurve.engines.base import State
 from kurve.engines.reference import (
+    batch,
     convolution,
+    convolution3d,
     images,
     joining,
     maps,
+    moving,
     padding,
     pooling,
+    products,
+    reducing,
     scaling,
+    tables,
     transposed,
 )
-from kurve.engines.reference.activations import ACTIVATIONS
+from kurve.engines.reference.activations import (
+    ACTIVATIONS,
+    SELU_ALPHA,
+    SELU_SCALE,
+)
 from kurve.engines.reference.common import (
     Backward,
     BackwardMany,
@@ -31,6 +43,7 @@ from kurve.engines.reference.common import (
     ForwardMany,
     Gradients,
     Statistics,
+    stream_of,
     total,
     view,
 )
@@ -105,20 +118,29 @@ def dropout_forward(
 ) -> tuple[np.ndarray, Cache]:
     """In training each element is set to 0 with probability `rate` and the others are
     scaled by 1 / (1 - rate), which keeps the mean; rate 1 drops all of them.
-    Source: Srivastava et al. 2014."""
+    Source: Srivastava et al. 2014. With `alpha`, what is dropped becomes l, the lowest
+    value of selu, and y = a x + b or a l + b with a = ((1 - rate) (1 + rate l^2))^-1/2
+    and b = -a l rate, which keep mean and variance. Source: Klambauer et al. 2017."""
     rate = float(op.attrs["rate"])
     if not training or rate == 0.0:
         return x, None
-    purpose = rng.DROPOUT + int(op.attrs["stream"])
     shared = int(op.attrs.get("shared", 1))
-    words = rng.philox(state.seed, purpose, state.step, x.size // shared)
+    channels = int(op.attrs.get("channels", math.prod(op.in_shape) // shared))
+    words = rng.philox(*stream_of(op, state), x.size // shared)
     kept = words >= np.uint64(rate * 2**32)
-    scale = x.dtype.type(1.0 / (1.0 - rate) if rate < 1.0 else 0.0)
-    mask = np.where(kept, scale, x.dtype.type(0))
-    if shared > 1:  # a channel is dropped at all positions or at none
-        mask = np.repeat(mask.reshape(len(x), 1, -1), shared, axis=1)
+    scale = 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
+    if op.attrs.get("alpha"):
+        low = -SELU_ALPHA * SELU_SCALE
+        scale = ((1.0 - rate) * (1.0 + rate * low**2)) ** -0.5
+    mask = np.where(kept, x.dtype.type(scale), x.dtype.type(0))
+    if shared > 1:  # a channel is dropped at all positions of its block or at none
+        mask = np.repeat(mask.reshape(-1, 1, channels), shared, axis=1)
     mask = mask.reshape(x.shape)
-    return x * mask, mask
+    y = x * mask
+    if op.attrs.get("alpha"):
+        shift = -scale * low * rate
+        y = y + np.where(mask != 0, shift, scale * low + shift).astype(x.dtype)
+    return y, mask
 
 
 def dropout_backward(
@@ -130,25 +152,21 @@ def dropout_backward(
 def gaussian_noise_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """In training y = x + stddev n with n standard normal: elements 2k and 2k + 1 of
-    the batch get sqrt(-2 log u) cos(2 pi v) and sqrt(-2 log u) sin(2 pi v), with u and
-    v from the words of those numbers.
-    Source: Box & Muller 1958."""
+    """In training y = x + stddev n with n standard normal; with `multiply`, y = x (1 +
+    stddev n). Source: Srivastava et al. 2014, section 10."""
     if not training:
         return x, None
-    half = -(-x.size // 2)
-    purpose = rng.DROPOUT + int(op.attrs["stream"])
-    u, v = rng.uniform(state.seed, purpose, state.step, 2 * half).reshape(half, 2).T
-    radius, angle = np.sqrt(-2.0 * np.log(u)), 2.0 * np.pi * v
-    noise = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    noise = float(op.attrs["stddev"]) * noise.ravel()[: x.size].reshape(x.shape)
+    noise = float(op.attrs["stddev"]) * batch.normal(op, state, x.size).reshape(x.shape)
+    if op.attrs.get("multiply"):
+        factor = (1.0 + noise).astype(x.dtype)
+        return x * factor, factor
     return x + noise.astype(x.dtype), None
 
 
 def gaussian_noise_backward(
     op: Op, dy: np.ndarray, cache: Cache, state: State
 ) -> tuple[np.ndarray, Gradients]:
-    return dy, {}
+    return (dy if cache is None else dy * cache), {}
 
 
 def reshape_forward(
@@ -200,6 +218,7 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "reshape": (reshape_forward, reshape_backward),
     "conv": (convolution.forward, convolution.backward),
     "conv_transpose": (transposed.forward, transposed.backward),
+    "conv3d": (convolution3d.forward, convolution3d.backward),
     "pool": (pooling.forward, pooling.backward),
     "global_pool": (pooling.global_forward, pooling.global_backward),
     "pad": (padding.pad_forward, padding.pad_backward),
@@ -207,12 +226,22 @@ OPS: dict[str, tuple[Forward, Backward]] = {
     "batch_normalization": (scaling.batch_forward, scaling.batch_backward),
     "layer_normalization": (scaling.layer_forward, scaling.layer_backward),
     "scale": (scaling.scale_forward, scaling.scale_backward),
+    "reduce": (reducing.reduce_forward, reducing.reduce_backward),
+    "cumsum": (reducing.cumsum_forward, reducing.cumsum_backward),
+    "permute": (moving.permute_forward, moving.permute_backward),
+    "slice": (moving.slice_forward, moving.slice_backward),
+    "place": (moving.place_forward, moving.place_backward),
     "affine_image": (images.forward, images.backward),
+    "embedding": (tables.embedding_forward, tables.embedding_backward),
+    "variable": (tables.variable_forward, tables.variable_backward),
+    "batch_reduce": (batch.reduce_forward, batch.reduce_backward),
+    "random": (batch.random_forward, batch.random_backward),
 }
 
 OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "map": (maps.map_forward, maps.map_backward),
     "concatenate": (joining.concatenate_forward, joining.concatenate_backward),
+    "matmul": (products.matmul_forward, products.matmul_backward),
 }
 """Those that take any number of inputs."""
 

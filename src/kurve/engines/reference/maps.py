@@ -12,9 +12,11 @@ from kurve.plan import Op
 
 
 def _inputs(op: Op, xs: Arrays, state: State) -> list[np.ndarray]:
-    """The inputs, then the variables, in the order of the tape's inputs."""
+    """The inputs, the variables and the constants: the tape's inputs."""
     batched = [_aligned(x, op) for x in xs]
-    return [*batched, *(view(state.params, slot) for slot in op.params.values())]
+    variables = [view(state.params, slot) for slot in op.params.values()]
+    constants = [view(state.buffers, slot) for slot in op.buffers.values()]
+    return [*batched, *variables, *constants]
 
 
 def _aligned(x: np.ndarray, op: Op) -> np.ndarray:
@@ -38,11 +40,11 @@ def map_backward(
     """dx = dy df/dx, summed over the elements that each number was repeated for."""
     assert op.tape is not None
     inputs = _inputs(op, cache, state)
-    backward = gradient(op.tape, RULES, range(len(inputs)))
-    found = run(backward, RULES, [*inputs, dy])
+    wanted = range(len(inputs) - len(op.buffers))
+    found = run(gradient(op.tape, RULES, wanted), RULES, [*inputs, dy])
     parts = [
         unbroadcast(np.broadcast_to(g, dy.shape), a.shape)
-        for g, a in zip(found, inputs, strict=True)
+        for g, a in zip(found, inputs, strict=False)
     ]
     count = len(cache)
     dxs = [part.reshape(x.shape) for part, x in zip(parts, cache, strict=False)]

@@ -105,7 +105,7 @@ class Checkpointer(NullCheckpointer):
                 config.data,
                 config.validation,
                 {
-                    "steps": config.steps,
+                    "steps": config.data.steps,
                     "shuffle": config.shuffle,
                     "initial_epoch": config.initial_epoch,
                     "validation_freq": config.validation_freq,

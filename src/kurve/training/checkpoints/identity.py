@@ -13,18 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from kurve.engines import Batches
 from kurve.engines.base import NUMERICS
 from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
+from kurve.training.feeds import Feed
 
 
 def identity(
     plan: Plan,
     engine: str,
-    data: Batches,
-    validation: Batches | None,
+    data: Feed,
+    validation: Feed | None,
     arguments: Mapping[str, Any],
     callbacks: Sequence[object],
 ) -> dict[str, Any]:
@@ -32,29 +30,19 @@ def identity(
 
     Args:
         plan: with loss, metrics and optimizer.
-        data: rows, and bounds of the batches of a pass.
+        data: the batches of the epochs, and those to validate with.
         arguments: other arguments of `fit`.
     """
+    described = data.described()
     found: dict[str, Any] = {
         "numerics version": NUMERICS,
         "engine": engine,
         "model": _described(plan),
-        "data": {"x": _hash(data.x), "y": _hash(data.y), "weights": None},
-        "validation": None,
-        "arguments": {**arguments, "batches": _hash(data.bounds)},
+        "data": {k: v for k, v in described.items() if k != "batches"},
+        "validation": None if validation is None else validation.described(),
+        "arguments": {**arguments, "batches": described["batches"]},
         "callbacks": [type(callback).__name__ for callback in callbacks],
     }
-    if data.weights is not None:
-        found["data"]["weights"] = _hash(data.weights)
-    if validation is not None:
-        found["validation"] = {
-            "x": _hash(validation.x),
-            "y": _hash(validation.y),
-            "weights": None
-            if validation.weights is None
-            else _hash(validation.weights),
-            "batches": _hash(validation.bounds),
-        }
     plain: dict[str, Any] = json.loads(json.dumps(found, default=str))
     return plain
 
@@ -88,7 +76,12 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
 
 def _described(plan: Plan) -> dict[str, Any]:
     """The plan without names and without offsets into the flat vectors."""
+    graph: dict[str, Any] = {}
+    if not plan.is_stack:
+        graph = {"inputs": plan.inputs, "heads": [asdict(head) for head in plan.heads]}
+        graph["reads"] = [plan.reads(i) for i in range(len(plan.ops))]
     return {
+        **graph,
         "input shape": plan.input_shape,
         "layers": [
             {
@@ -131,15 +124,6 @@ def _optimizer(spec: Spec) -> dict[str, Any]:
         text = repr(spec.updates).encode()
         found["formulas"] = f"sha256:{hashlib.sha256(text).hexdigest()}"
     return found
-
-
-def _hash(array: np.ndarray) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array in C order."""
-    return {
-        "shape": list(array.shape),
-        "dtype": array.dtype.str,
-        "values": f"sha256:{hashlib.sha256(array.data).hexdigest()}",
-    }
 
 
 def _shown(value: Any) -> str:

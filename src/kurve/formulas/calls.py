@@ -1,0 +1,138 @@
+"""Calls of functions: on arrays, on symbolic tensors, and while a plan is built."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.tensor import FunctionCall, KerasTensor, Node, leaves, replaced
+from kurve.ops.elementwise import RULES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""The functions by name: those that files may hold."""
+
+
+def function(call: F) -> F:
+    """Decorator of a function of `kurve.ops`."""
+
+    @functools.wraps(call)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        for leaf in leaves((args, kwargs)):
+            if isinstance(leaf, KerasTensor):
+                return recorded(
+                    FunctionCall(wrapped, kwargs.pop("name", None)), args, kwargs
+                )
+        return call(*args, **kwargs)
+
+    FUNCTIONS[call.__name__] = wrapped
+    return wrapped  # type: ignore[return-value]
+
+
+def recorded(operation: Any, args: Sequence[Any], kwargs: Any) -> Any:
+    """The symbolic result of an operation, which becomes a node of the user's graph."""
+    out = inferred(operation.run, args, kwargs)
+    Node(operation, args, kwargs, out)
+    return out
+
+
+TRIALS = ((97, 61), (89, 67))
+"""Sizes that stand for unknown ones while shapes are inferred, in turn: what differs in
+the results is unknown too."""
+
+
+def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a call gives for symbolic tensors: the structure with symbolic tensors of
+    the right shapes. The call is traced in a graph that is thrown away."""
+    results = []
+    unknown = any(
+        None in leaf.sample
+        for leaf in leaves((args, kwargs))
+        if isinstance(leaf, KerasTensor)
+    )
+    for sizes in TRIALS if unknown else TRIALS[:1]:
+        shapes: list[tuple[int, ...]] = []
+        order: dict[int, int] = {}
+        dtypes: list[str] = []
+        for leaf in leaves((args, kwargs)):
+            if isinstance(leaf, KerasTensor) and id(leaf) not in order:
+                order[id(leaf)] = len(shapes)
+                spare = iter(sizes * 4)
+                shapes.append(
+                    tuple(next(spare) if s is None else s for s in leaf.sample)
+                )
+                dtypes.append(leaf.dtype)
+        graph = Graph(shapes)
+        inputs = graph.inputs
+        for tensor, dtype in zip(inputs, dtypes, strict=True):
+            tensor.dtype = dtype
+
+        def swap(leaf: Any, inputs: list[Tensor] = inputs, order: Any = order) -> Any:
+            return inputs[order[id(leaf)]] if isinstance(leaf, KerasTensor) else leaf
+
+        results.append(run(*replaced(args, swap), **replaced(kwargs, swap)))
+    flat = [list(leaves(result)) for result in results]
+    numbers = iter(range(len(flat[0])))
+
+    def symbolic(leaf: Any) -> Any:
+        position = next(numbers)
+        if not isinstance(leaf, Tensor):
+            return leaf
+        alternatives = [other[position].shape for other in flat]
+        shape = tuple(
+            s if all(s == o for o in others) else None
+            for s, *others in zip(*alternatives, strict=True)
+        )
+        return KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
+
+    return replaced(results[0], symbolic)
+
+
+def graph_of(*operands: Any) -> Graph | None:
+    """The plan under construction that the operands belong to, if any."""
+    for leaf in leaves(operands):
+        if isinstance(leaf, Tensor):
+            return leaf.graph
+    if Graph.current is not None and any(
+        is_variable(leaf) for leaf in leaves(operands)
+    ):
+        return Graph.current
+    return None
+
+
+def as_array(x: Any) -> Any:
+    if is_variable(x):
+        return x.value
+    if isinstance(x, np.ndarray) and x.dtype == np.float64:
+        return x
+    return x if isinstance(x, (int, float, np.ndarray, np.generic)) else np.asarray(x)
+
+
+def elementwise(name: str, *operands: Any, dtype: str = "float32") -> Any:
+    graph = graph_of(*operands)
+    if graph is not None:
+        return graph.elementwise(name, *operands, dtype=dtype)
+    arrays = [as_array(x) for x in operands]
+    with np.errstate(all="ignore"):
+        if name in INEXACT:
+            arrays = [
+                a
+                if np.issubdtype(np.asarray(a).dtype, np.inexact)
+                else np.asarray(a, np.float32)
+                for a in arrays
+            ]
+        result = RULES[name].compute(*arrays)
+    return np.asarray(result, bool) if dtype == "bool" else result
+
+
+INEXACT = frozenset(RULES) - {
+    "add", "sub", "mul", "neg", "square", "abs", "sign", "max", "min", "mod", "pow",
+    "relu", "where", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not",
+    "isfinite", "isnan", "stop_gradient",
+}  # fmt: skip
+"""Operations whose result is no integer, whatever their arguments are."""

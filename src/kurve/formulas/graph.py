@@ -1,0 +1,660 @@
+"""A plan under construction: layers and functions append operations to it.
+
+Tensors of a graph have values only in the engine; what Python knows is their shape.
+Elementwise functions become tapes, and `finish` joins neighbouring ones, so that a
+formula runs as one pass over its elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise, zip_longest
+from typing import Any
+
+import numpy as np
+
+from kurve import regularizers
+from kurve.formulas.operators import Symbolic
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import MOST_LIVE, Builder, Tape
+from kurve.plan import Head, Op, Plan, Shape, Spec, VariableSpec, aligned
+from kurve.regularizers import L1L2
+
+MOST_INPUTS = 16
+"""Of one tape, variables included."""
+
+MOST_STEPS = 256
+"""Instructions of a tape that was joined from several."""
+
+STREAM_OF_CALL = 1 << 16
+"""Random streams of a layer's second call start here, of its third at twice that."""
+
+
+class Tensor(Symbolic):
+    """A value of a plan under construction.
+
+    sample:  its shape for each sample
+    batched: False where all samples have the same value, such as a weight: its shape
+             then has no batch axis
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        index: int,
+        sample: Shape,
+        batched: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        self.graph, self.index, self.sample = graph, index, sample
+        self.batched, self.dtype = batched, dtype
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        return (None, *self.sample) if self.batched else self.sample
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def _where(self) -> str:
+        """The call that is being traced, for messages."""
+        layers = self.graph._layers
+        return f"{type(layers[-1]).__name__}.call" if layers else "Tensor"
+
+    def __len__(self) -> int:
+        if not self.shape or self.shape[0] is None:
+            raise self._no_values("len()")
+        return self.shape[0]
+
+
+class Graph:
+    """Operations in the order of their calls, and the variables that they name.
+
+    inputs, targets: shapes of one sample of what comes from outside
+    training:        whether it is traced for training
+    """
+
+    current: Graph | None = None
+    """The graph that is being traced: variables in formulas are values of it."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Shape],
+        targets: Sequence[Shape] = (),
+        streams: Mapping[int, int] | None = None,
+    ) -> None:
+        self.input_shapes, self.target_shapes = tuple(inputs), tuple(targets)
+        self.ops: list[Op] = []
+        self._shapes: list[Shape] = [*self.input_shapes, *self.target_shapes]
+        self._specs: dict[int, VariableSpec] = {}
+        self._variables: dict[bool, list[Any]] = {True: [], False: []}
+        self._vectors: dict[bool, list[VariableSpec]] = {True: [], False: []}
+        self._layers: list[Any] = []
+        self._streams = dict(streams or {})  # id of a layer -> its number
+        self._calls: dict[int, int] = {}
+        self.constants: list[tuple[VariableSpec, np.ndarray]] = []
+        self.losses: list[Tensor] = []
+        self.stream = 0  # of random numbers, of the layer that is being called
+
+    # ---------------------------------------------------------------- values
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return [Tensor(self, i, s) for i, s in enumerate(self.input_shapes)]
+
+    @property
+    def targets(self) -> list[Tensor]:
+        first = len(self.input_shapes)
+        return [Tensor(self, first + i, s) for i, s in enumerate(self.target_shapes)]
+
+    def op(
+        self,
+        kind: str,
+        inputs: Sequence[Tensor],
+        out_shape: Shape,
+        params: Mapping[str, VariableSpec] | None = None,
+        buffers: Mapping[str, VariableSpec] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        tape: Tape | None = None,
+        batched: bool | None = None,
+        dtype: str = "float32",
+    ) -> Tensor:
+        """Append an operation; its value."""
+        first, *others = inputs
+        op = Op(
+            kind,
+            self._layers[-1].name if self._layers else kind,
+            first.sample,
+            out_shape,
+            params or {},
+            buffers or {},
+            attrs or {},
+            tape,
+            tuple(tensor.index for tensor in inputs),
+            tuple(tensor.sample for tensor in others),
+        )
+        if batched is None:
+            batched = any(tensor.batched for tensor in inputs)
+        return self._append(op, batched, dtype)
+
+    def _append(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+        self.ops.append(op)
+        self._shapes.append(op.out_shape)
+        return Tensor(self, len(self._shapes) - 1, op.out_shape, batched, dtype)
+
+    def elementwise(self, name: str, *operands: Any, dtype: str = "float32") -> Tensor:
+        """An elementwise operation on tensors, variables, arrays and numbers."""
+        return self.map(
+            operands, lambda build, registers: build.op(name, *registers), dtype
+        )
+
+    def map(
+        self,
+        operands: Sequence[Any],
+        write: Callable[[Builder, list[Any]], int],
+        dtype: str = "float32",
+        shape: Shape | None = None,
+    ) -> Tensor:
+        """The tape that `write` builds from a register of each operand (numbers stay
+        numbers), as one operation whose operands broadcast as NumPy's do.
+
+        Args:
+            shape: of a sample of the result, if it is larger than the operands say.
+        """
+        places: list[Any] = []  # of each operand: (group, position) or a number
+        values: list[Tensor] = []
+        params: list[VariableSpec] = []
+        buffers: list[VariableSpec] = []
+        shapes: list[Shape] = []
+        for operand in operands:
+            if not isinstance(operand, (Tensor, int, float)) and is_variable(operand):
+                spec = self.place(operand)
+                group = params if operand.role == "param" else buffers
+                shapes.append(operand.shape)
+            elif isinstance(operand, Tensor):
+                self.check_own(operand)
+                group, spec = values, operand  # type: ignore[assignment]
+                shapes.append(operand.sample)
+            else:
+                array = np.asarray(operand)
+                if array.size == 1:
+                    shapes.append((1,) * array.ndim)
+                    places.append(float(array.reshape(())))
+                    continue
+                group, spec = buffers, self.constant(array)
+                shapes.append(array.shape)
+            same = next((k for k, item in enumerate(group) if item is spec), None)
+            if same is None:
+                group.append(spec)
+                same = len(group) - 1
+            places.append((group, same))
+        batched = any(tensor.batched for tensor in values)
+        out = broadcast_shapes(operands, shapes, batched)
+        if shape is not None:
+            out = shape
+        if not values or not all(in_one_stretch(s, out) for s in shapes):
+            return self.map(
+                [
+                    self.readable(operand, s, out, bool(values))
+                    for operand, s in zip(operands, shapes, strict=True)
+                ],
+                write,
+                dtype,
+                shape,
+            )
+        starts = {
+            id(values): 0,
+            id(params): len(values),
+            id(buffers): len(values) + len(params),
+        }
+        count = len(values) + len(params) + len(buffers)
+        build = Builder(RULES, count)
+        registers = [
+            place if isinstance(place, float) else starts[id(place[0])] + place[1]
+            for place in places
+        ]
+        tape = build.finish([_register(build, write(build, registers))])
+        return self.op(
+            "map",
+            values,
+            out,
+            {f"input_{i}": spec for i, spec in enumerate(params)},
+            {f"constant_{i}": spec for i, spec in enumerate(buffers)},
+            tape=tape,
+            batched=batched,
+            dtype=dtype,
+        )
+
+    def readable(self, operand: Any, shape: Shape, out: Shape, beside: bool) -> Any:
+        """An operand in a form that engines read: laid out, if its own axes are no
+        neighbours, and a tensor, if there is none beside it."""
+        if not in_one_stretch(shape, out):
+            return self.spread(self.as_tensor(operand), out)
+        return operand if beside else self.as_tensor(operand)
+
+    def spread(self, x: Tensor, out: Shape) -> Tensor:
+        """x repeated to a shape that has repeated axes between its own: these axes are
+        repeated behind the others, and then moved."""
+        sample = (1,) * (len(out) - len(x.sample)) + x.sample
+        own = [i for i, (s, o) in enumerate(zip(sample, out, strict=True)) if s == o]
+        other = [i for i in range(len(out)) if i not in own]
+        order = own + other
+        ones = tuple(out[i] for i in own) + (1,) * len(other)
+        wide = tuple(out[i] for i in order)
+        y = self.op("reshape", [x], ones, batched=x.batched)
+        y = self.map([y], lambda build, registers: registers[0], shape=wide)
+        axes = tuple(order.index(i) for i in range(len(out)))
+        return self.op("permute", [y], out, attrs={"axes": axes}, batched=x.batched)
+
+    def as_tensor(self, operand: Any) -> Tensor:
+        """A tensor of a variable, an array or a number."""
+        if isinstance(operand, Tensor):
+            self.check_own(operand)
+            return operand
+        if is_variable(operand):
+            spec, role = self.place(operand), operand.role
+        else:
+            array = np.asarray(operand, np.float32)
+            if array.size == 1:
+                value = float(array.reshape(()))
+                source = self._source()
+                tape = Builder(RULES, 1)
+                return self.op(
+                    "map",
+                    [source],
+                    array.shape,
+                    tape=tape.finish([tape.constant(value)]),
+                    batched=False,
+                )
+            spec, role = self.constant(array), "buffer"
+        named = {"value": spec}
+        params, buffers = (named, {}) if role == "param" else ({}, named)
+        return self.op(
+            "variable", [self._source()], spec.shape, params, buffers, batched=False
+        )
+
+    def _source(self) -> Tensor:
+        """A value that tells the batch's size."""
+        return Tensor(self, 0, self._shapes[0])
+
+    def check_own(self, tensor: Tensor) -> None:
+        if tensor.graph is not self:
+            raise ValueError(
+                "[tensor] a tensor belongs to the call in which it was made. "
+                f"Received: {tensor!r} of another one. Try to return it from call(), "
+                "and not to keep it in an attribute."
+            )
+
+    # ---------------------------------------------------------------- variables
+
+    def place(self, variable: Any, trainable: bool = True) -> VariableSpec:
+        """Where a variable lies in the flat vectors; it gets a place if it has none."""
+        spec = self._specs.get(id(variable))
+        if spec is None:
+            is_param = variable.role == "param"
+            vector = self._vectors[is_param]
+            penalty, rule = variable.regularizer, variable.constraint
+            plain = penalty if isinstance(penalty, L1L2) else L1L2()
+            other = None if penalty is plain else penalty
+            spec = VariableSpec(
+                variable.name,
+                variable.shape,
+                aligned(vector[-1].end) if vector else 0,
+                trainable,
+                plain.l1,
+                plain.l2,
+                None if rule is None else rule.formula_for(variable.shape),
+                None if other is None else regularizers.formula(other, variable.shape),
+            )
+            vector.append(spec)
+            self._variables[is_param].append(variable)
+            self._specs[id(variable)] = spec
+        return spec
+
+    def constant(self, array: np.ndarray) -> VariableSpec:
+        """A buffer that holds an array of a formula."""
+        array = np.asarray(array, np.float32)
+        for spec, known in self.constants:
+            if known.shape == array.shape and known.tobytes() == array.tobytes():
+                return spec
+        held = Constant(f"constant_{len(self.constants)}", array)
+        spec = self.place(held, False)
+        self.constants.append((spec, array))
+        return spec
+
+    @property
+    def params(self) -> list[Any]:
+        """The variables of the vector of parameters, in order."""
+        return self._variables[True]
+
+    @property
+    def buffers(self) -> list[Any]:
+        return self._variables[False]
+
+    # ---------------------------------------------------------------- layers
+
+    @contextmanager
+    def within(self, layer: Any) -> Iterator[int]:
+        """A context for a layer's call; gives the number of its random stream."""
+        before, Graph.current = Graph.current, self
+        number = self._streams.setdefault(id(layer), len(self._streams))
+        call = self._calls.get(id(layer), 0)
+        self._calls[id(layer)] = call + 1
+        self._layers.append(layer)
+        before_it, self.stream = self.stream, number + call * STREAM_OF_CALL
+        try:
+            yield self.stream
+        finally:
+            self._layers.pop()
+            self.stream = before_it
+            Graph.current = before
+
+    def lowered(self, layer: Any, x: Tensor) -> Tensor:
+        """Append the operations of a layer that has `lower`."""
+        with self.within(layer) as stream:
+            slots = {
+                variable.name.rpartition("/")[2]: self.place(variable)
+                for variable in layer.variables
+            }
+            y = x
+            for op in layer.lower(x.sample, slots, stream):
+                y = self._append(replace(op, inputs=(y.index,)), x.batched)
+        return y
+
+    def add_loss(self, tensor: Tensor) -> None:
+        """Add a value to the loss: its elements are summed."""
+        from kurve.formulas import functions as ops
+
+        total = ops.sum(tensor)
+        if total.batched:  # of no axis but the batch's
+            total = ops.sum(total, 0)
+        zero = ops.zeros_like(ops.sum(self._source(), list(range(1, 1 + self._rank))))
+        self.losses.append(zero + total)
+
+    def penalize(self, tensor: Tensor, l1: float, l2: float) -> None:
+        """Add l1 |y| + l2 y^2, summed over each sample and averaged over samples."""
+        from kurve.formulas import functions as ops
+
+        terms = l1 * ops.absolute(tensor) if l1 else 0.0
+        if l2:
+            terms = terms + l2 * ops.square(tensor)
+        if isinstance(terms, Tensor):
+            axes = list(range(1, len(tensor.sample) + 1))
+            self.losses.append(ops.sum(terms, axes) if axes else terms)
+
+    @property
+    def _rank(self) -> int:
+        return len(self.input_shapes[0])
+
+    def mark(self) -> Any:
+        """Where the graph stands."""
+        return len(self.ops), dict(self._calls), len(self.losses)
+
+    def back_to(self, mark: Any) -> None:
+        """Forget the operations since a mark."""
+        count, self._calls, losses = mark
+        del self.ops[count:], self.losses[losses:]
+        del self._shapes[self.given + count :]
+
+    @property
+    def given(self) -> int:
+        """The number of values from outside."""
+        return len(self.input_shapes) + len(self.target_shapes)
+
+    # ---------------------------------------------------------------- the plan
+
+    def finish(
+        self,
+        outputs: Sequence[Tensor],
+        rows: Sequence[Tensor | None] = (),
+        penalized: bool = False,
+    ) -> Plan:
+        """The plan that computes these values.
+
+        Args:
+            rows: of each output, the values of its loss, if operations compute it.
+            penalized: whether the plan computes what layers add to the loss.
+        """
+        penalty = None
+        if penalized and self.losses:
+            penalty = self.losses[0]
+            for tensor in self.losses[1:]:
+                penalty = self.elementwise("add", penalty, tensor)
+        outside = len(self.input_shapes) + len(self.target_shapes)
+        seen: set[int] = set()
+        heads = []
+        for tensor, loss in zip_longest(outputs, rows):
+            if (self.ops or self._calls) and (
+                tensor.index < outside or tensor.index in seen
+            ):
+                tensor = self.op("reshape", [tensor], tensor.sample)
+            seen.add(tensor.index)
+            head = Head(tensor.index, tensor.sample)
+            if loss is not None:
+                head = replace(head, loss=Spec("rows"), rows=loss.index)
+            heads.append(head)
+        self._refuse_batches(outputs)
+        if penalty is not None:
+            heads.append(Head(penalty.index, penalty.sample))
+        ops, heads = joined(self.ops, outside, heads)
+        value = heads.pop().value if penalty is not None else None
+        return Plan(
+            self.input_shapes,
+            tuple(ops),
+            tuple(self._vectors[True]),
+            tuple(self._vectors[False]),
+            tuple(heads),
+            targets=self.target_shapes,
+            penalty=value,
+        )
+
+    def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:
+        """Refuse predictions of a sample that depend on the other samples."""
+        outside = len(self.input_shapes) + len(self.target_shapes)
+        needed = {tensor.index for tensor in outputs}
+        for i in reversed(range(len(self.ops))):
+            if outside + i in needed:
+                op = self.ops[i]
+                needed.update(op.inputs)
+                if op.kind == "batch_reduce":
+                    raise ValueError(
+                        f"[{op.layer}] a prediction must not depend on the other "
+                        "samples of its batch. Received: a reduction over the batch "
+                        "axis. Try axis=-1, or the reduction in a loss."
+                    )
+
+
+class Constant:
+    """An array of a formula, in the vector of buffers."""
+
+    role = "constant"
+    regularizer = constraint = None
+
+    def __init__(self, name: str, value: np.ndarray) -> None:
+        self.name, self.value, self.shape = name, value, value.shape
+
+
+def is_variable(part: Any) -> bool:
+    return hasattr(part, "role") and hasattr(part, "regularizer")
+
+
+def _register(build: Builder, result: Any) -> int:
+    return build.constant(result) if isinstance(result, float) else result
+
+
+def broadcast_shapes(
+    operands: Sequence[Any], shapes: Sequence[Shape], batched: bool
+) -> Shape:
+    """The shape of a sample of a result.
+
+    Args:
+        shapes: of a sample of each operand; of an operand without a batch axis, its
+            shape, whose first axis may stand for the batch if it is 1.
+    """
+    ranks = [
+        len(shape)
+        for operand, shape in zip(operands, shapes, strict=True)
+        if isinstance(operand, Tensor) and operand.batched
+    ]
+    most = max(ranks, default=0)
+    fitted = []
+    for operand, shape in zip(operands, shapes, strict=True):
+        own = isinstance(operand, Tensor) and operand.batched
+        if batched and own and len(shape) < most:
+            # NumPy would align the batch axis with another one.
+            raise _mismatch(operands)
+        if batched and not own and len(shape) == most + 1 and shape[0] == 1:
+            shape = shape[1:]
+        fitted.append(shape)
+    try:
+        out = np.broadcast_shapes(*fitted)
+    except ValueError:
+        raise _mismatch(operands) from None
+    if batched and len(out) > most:
+        raise _mismatch(operands)
+    return out
+
+
+def in_one_stretch(shape: Shape, out: Shape) -> bool:
+    """Whether the axes that an operand has itself, and does not repeat, are neighbours:
+    what engines can read without laying it out."""
+    sample = (1,) * (len(out) - len(shape)) + tuple(shape)[
+        max(0, len(shape) - len(out)) :
+    ]
+    own = [s == o for s, o in zip(sample, out, strict=True) if o != 1]
+    return sum(b and not a for a, b in pairwise([False, *own])) <= 1
+
+
+def _mismatch(operands: Sequence[Any]) -> ValueError:
+    shapes = ", ".join(str(getattr(o, "shape", np.shape(o))) for o in operands)
+    return ValueError(
+        "[ops] the shapes must broadcast: from the last axis on, sizes are equal or "
+        f"1. Received: {shapes}. Try ops.reshape or ops.expand_dims."
+    )
+
+
+def joined(
+    ops: Sequence[Op], outside: int, heads: Sequence[Head]
+) -> tuple[list[Op], list[Head]]:
+    """The same plan without values that nobody reads, and with each chain of maps of
+    one shape as a single one."""
+    reads = [list(op.inputs) for op in ops]
+    count = [0] * (outside + len(ops))
+    for head in heads:
+        count[head.value] += 1
+        if head.rows is not None:
+            count[head.rows] += 1
+    for i in reversed(range(len(ops))):
+        if count[outside + i] or ops[i].kind == "random":
+            for value in set(reads[i]):
+                count[value] += 1
+    new: list[Op | None] = [
+        op if count[outside + i] else None for i, op in enumerate(ops)
+    ]
+    for i, op in enumerate(ops):
+        if new[i] is None or op.kind != "map":
+            continue
+        again = True
+        while again:
+            again = False
+            current = new[i]
+            assert current is not None
+            for value in current.inputs:
+                inner = new[value - outside] if value >= outside else None
+                if (
+                    inner is None
+                    or inner.kind != "map"
+                    or count[value] != 1
+                    or inner.out_shape != current.out_shape
+                ):
+                    continue
+                both = _inlined(current, value, inner)
+                if both is not None:
+                    for other in set(inner.inputs) & set(current.inputs):
+                        count[other] -= 1
+                    new[i], new[value - outside], again = both, None, True
+                    break
+    place = list(range(outside)) + [0] * len(ops)
+    out: list[Op] = []
+    for i, op in enumerate(new):  # type: ignore[assignment]
+        if op is None:
+            continue
+        inputs = tuple(place[v] for v in op.inputs)
+        # A stack says nothing: each op reads the one before.
+        if inputs == ((outside + len(out) - 1,) if out else (0,)):
+            inputs = ()
+        place[outside + i] = outside + len(out)
+        out.append(replace(op, inputs=inputs))
+    return out, [
+        replace(
+            head,
+            value=place[head.value],
+            rows=None if head.rows is None else place[head.rows],
+        )
+        for head in heads
+    ]
+
+
+def _inlined(outer: Op, value: int, inner: Op) -> Op | None:
+    """One map in place of two, or None if it would be too large."""
+    values: list[int] = []
+    shapes: list[Shape] = []
+    for op in (inner, outer):
+        for v, shape in zip(op.inputs, op.in_shapes, strict=True):
+            if v not in values and not (op is outer and v == value):
+                values.append(v)
+                shapes.append(shape)
+    params = _united(inner.params, outer.params)
+    buffers = _united(inner.buffers, outer.buffers)
+    count = len(values) + len(params) + len(buffers)
+    if count > MOST_INPUTS or len(values) == 0:
+        return None
+    build = Builder(RULES, count)
+
+    def registers(op: Op) -> list[int]:
+        own = [values.index(v) if v in values else -1 for v in op.inputs]
+        own += [len(values) + params.index(s) for s in op.params.values()]
+        first = len(values) + len(params)
+        return own + [first + buffers.index(s) for s in op.buffers.values()]
+
+    assert inner.tape is not None and outer.tape is not None
+    (register,) = build.inline(inner.tape, registers(inner))
+    arguments = registers(outer)
+    for k, v in enumerate(outer.inputs):
+        if v == value:
+            arguments[k] = register
+    tape = build.finish(build.inline(outer.tape, arguments))
+    if len(tape.code) > MOST_STEPS or tape.live() > MOST_LIVE:
+        return None
+    return replace(
+        outer,
+        in_shape=shapes[0],
+        more_shapes=tuple(shapes[1:]),
+        inputs=tuple(values),
+        params={f"input_{i}": spec for i, spec in enumerate(params)},
+        buffers={f"constant_{i}": spec for i, spec in enumerate(buffers)},
+        tape=tape,
+    )
+
+
+def _united(
+    first: Mapping[str, VariableSpec], second: Mapping[str, VariableSpec]
+) -> list[VariableSpec]:
+    united: list[VariableSpec] = []
+    for spec in (*first.values(), *second.values()):
+        if spec not in united:
+            united.append(spec)
+    return united

@@ -1,0 +1,108 @@
+"""Python's operators on symbolic values and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def _function(name: str, swapped: bool = False) -> Callable[..., Any]:
+    """The operator that calls a function of `kurve.formulas.functions`."""
+
+    def operate(self: Any, *others: Any) -> Any:
+        from kurve.formulas import functions
+
+        arguments = (*others, self) if swapped else (self, *others)
+        return getattr(functions, name)(*arguments)
+
+    return operate
+
+
+class Operators:
+    """Arithmetic, comparison and indexing, element by element as NumPy's."""
+
+    __array_priority__ = 1000
+    """NumPy leaves operators between an array and this object to the object."""
+
+    __add__ = _function("add")
+    __radd__ = _function("add", swapped=True)
+    __sub__ = _function("subtract")
+    __rsub__ = _function("subtract", swapped=True)
+    __mul__ = _function("multiply")
+    __rmul__ = _function("multiply", swapped=True)
+    __truediv__ = _function("divide")
+    __rtruediv__ = _function("divide", swapped=True)
+    __floordiv__ = _function("floor_divide")
+    __rfloordiv__ = _function("floor_divide", swapped=True)
+    __mod__ = _function("mod")
+    __rmod__ = _function("mod", swapped=True)
+    __pow__ = _function("power")
+    __rpow__ = _function("power", swapped=True)
+    __matmul__ = _function("matmul")
+    __rmatmul__ = _function("matmul", swapped=True)
+    __neg__ = _function("negative")
+    __abs__ = _function("absolute")
+    __lt__ = _function("less")
+    __le__ = _function("less_equal")
+    __gt__ = _function("greater")
+    __ge__ = _function("greater_equal")
+    __and__ = _function("logical_and")
+    __or__ = _function("logical_or")
+    __invert__ = _function("logical_not")
+    __getitem__ = _function("get_item")
+
+
+class Symbolic(Operators):
+    """A tensor without values, which NumPy's functions take as those of `kurve.ops`."""
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
+    ) -> Any:
+        return self._through(
+            ufunc.__name__, inputs, kwargs if method == "__call__" else None
+        )
+
+    def __array_function__(
+        self, function: Any, types: Any, args: Any, kwargs: Any
+    ) -> Any:
+        return self._through(function.__name__, args, kwargs)
+
+    def _through(self, name: str, args: Any, kwargs: Any) -> Any:
+        from kurve.formulas.calls import FUNCTIONS
+
+        if name not in FUNCTIONS or kwargs is None:
+            raise TypeError(
+                f"[numpy] numpy.{name} needs values, and a symbolic tensor has none. "
+                f"Received: {self!r}. Try functions of kurve.ops."
+            )
+        return FUNCTIONS[name](*args, **kwargs)
+
+    def __bool__(self) -> bool:
+        raise self._no_values("a condition")
+
+    def __float__(self) -> float:
+        raise self._no_values("float()")
+
+    def __int__(self) -> int:
+        raise self._no_values("int()")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._no_values("a NumPy array")
+
+    def __len__(self) -> int:
+        raise self._no_values("len()")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self._no_values("a loop over it")
+
+    @property
+    def _where(self) -> str:
+        return type(self).__name__
+
+    def _no_values(self, what: str) -> TypeError:
+        return TypeError(
+            f"[{self._where}] {what} needs values, and a symbolic tensor has "
+            f"none before the model runs. Received: {self!r}. Try functions of "
+            "kurve.ops (such as ops.where for a condition), or "
+            "Model(inputs, outputs).predict(x)."
+        )

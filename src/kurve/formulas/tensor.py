@@ -1,0 +1,154 @@
+"""The graph that a user builds: symbolic tensors, and the calls that made them.
+
+    x = Input((4,))              a KerasTensor, made by a node of an InputLayer
+    y = Dense(8)(x)              a KerasTensor, made by a node of the Dense layer
+
+A layer that is called twice has two nodes, which share its weights. `Model(inputs,
+outputs)` follows the nodes back from its outputs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kurve.core.naming import unique_name
+from kurve.formulas.operators import Symbolic
+
+
+class History(NamedTuple):
+    """What made a tensor: output `tensor_index` of a node of an operation."""
+
+    operation: Any
+    node_index: int
+    tensor_index: int
+
+    @property
+    def node(self) -> Node:
+        node: Node = self.operation._inbound_nodes[self.node_index]
+        return node
+
+
+class KerasTensor(Symbolic):
+    """A tensor without values: what a layer will compute from a model's inputs.
+
+    Functions of `kurve.ops`, operators and layers take it and give another one.
+
+    Args:
+        shape: with the batch axis, (None, ...).
+        dtype: "float32", "int32" or "bool".
+        name: made up if None.
+    """
+
+    _keras_history: History
+
+    def __init__(
+        self,
+        shape: Sequence[int | None],
+        dtype: str = "float32",
+        name: str | None = None,
+    ) -> None:
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.name = unique_name("keras_tensor") if name is None else name
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def sample(self) -> tuple[int | None, ...]:
+        """The shape of one sample."""
+        return self.shape[1:]
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Node:
+    """One call of an operation (a layer, a model or a function).
+
+    args, kwargs: of the call, symbolic tensors among them
+    outputs:      the structure of tensors that it gave
+    """
+
+    def __init__(
+        self, operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
+    ) -> None:
+        self.operation, self.outputs = operation, out
+        self.args, self.kwargs = tuple(args), dict(kwargs)
+        self.input_tensors = list(tensors_in((self.args, self.kwargs)))
+        index = len(operation._inbound_nodes)
+        operation._inbound_nodes.append(self)
+        for i, tensor in enumerate(tensors_in(out)):
+            tensor._keras_history = History(operation, index, i)
+
+    @property
+    def is_input(self) -> bool:
+        return not self.input_tensors
+
+    @property
+    def parents(self) -> list[Node]:
+        """The nodes that made its input tensors."""
+        return [tensor._keras_history.node for tensor in self.input_tensors]
+
+
+class FunctionCall:
+    """A function of `kurve.ops` as an operation of a user's graph: no layer, no
+    weights."""
+
+    def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
+        self.function = function
+        self.name = name or unique_name(function.__name__)
+        self._inbound_nodes: list[Node] = []
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The result for tensors of a plan under construction."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.function.__name__} name={self.name}>"
+
+
+def leaves(structure: Any) -> Iterator[Any]:
+    """The parts of nested lists, tuples and dictionaries, as Keras orders them."""
+    if isinstance(structure, Mapping):
+        for key in keys(structure):
+            yield from leaves(structure[key])
+    elif isinstance(structure, (list, tuple)):
+        for part in structure:
+            yield from leaves(part)
+    else:
+        yield structure
+
+
+def keys(structure: Mapping[Any, Any]) -> list[Any]:
+    """The keys of a dictionary, sorted; of an ordered one as they were inserted."""
+    return list(structure if isinstance(structure, OrderedDict) else sorted(structure))
+
+
+def tensors_in(structure: Any) -> Iterator[KerasTensor]:
+    """The symbolic tensors in a nested structure."""
+    return (leaf for leaf in leaves(structure) if isinstance(leaf, KerasTensor))
+
+
+def replaced(structure: Any, replace: Callable[[Any], Any]) -> Any:
+    """A copy of a nested structure with other leaves."""
+    if isinstance(structure, Mapping):
+        pairs = [(key, replaced(structure[key], replace)) for key in keys(structure)]
+        return OrderedDict(pairs) if isinstance(structure, OrderedDict) else dict(pairs)
+    if isinstance(structure, (list, tuple)):
+        parts = [replaced(part, replace) for part in structure]
+        if isinstance(structure, list):
+            return parts
+        return (
+            type(structure)(*parts) if hasattr(structure, "_fields") else tuple(parts)
+        )
+    return replace(structure)

@@ -1,0 +1,47 @@
+"""Layers of Keras's that are not here, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kurve.errors import no_attribute
+
+WHY: dict[str, str] = {
+    **dict.fromkeys(
+        ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+        "recurrence over images is work for large machines. Try TimeDistributed("
+        "Conv2D(...)) and pooling over time",
+    ),
+    "SpectralNormalization": (
+        "its power iteration changes weights in a forward pass. Try "
+        "kernel_regularizer='l2'"
+    ),
+    **dict.fromkeys(
+        ("MelSpectrogram", "STFTSpectrogram"),
+        "there are no Fourier transforms in a model. Try scipy.signal.stft of the data "
+        "before fit",
+    ),
+    "TextVectorization": (
+        "engines compute with numbers. Try StringLookup of the split words, and "
+        "Embedding for the numbers it gives"
+    ),
+    **dict.fromkeys(
+        ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),
+        "engines cannot run other libraries. Try a subclass of Layer with call()",
+    ),
+    "InputSpec": "shapes are checked by build and call. Try an error in build()",
+}
+"""By name; each sentence ends without its full stop."""
+
+
+def attribute(name: str) -> Any:
+    """The `__getattr__` of `kurve.layers`.
+
+    Raises:
+        AttributeError: always; it says why, or suggests the nearest names.
+    """
+    if name in WHY:
+        raise AttributeError(
+            f"[kurve.layers] there is no {name}: {WHY[name]}. Received: {name!r}."
+        )
+    raise no_attribute("kurve.layers", name)

@@ -1,0 +1,179 @@
+"""Attention: each element of a sequence asks the others, and takes a mean of them.
+
+Source of all: Vaswani et al. 2017 and Bahdanau et al. 2015; names and defaults follow
+Keras. There are no masks yet, but for the causal one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import numpy as np
+
+from kurve.core.arguments import check_flag, check_seed
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, LayerArguments, Variable
+from kurve.layers.core import Dropout
+
+
+def refuse_masks(where: str, **masks: Any) -> None:
+    """Refuse masks by their names."""
+    for name, mask in masks.items():
+        if mask is not None:
+            raise NotImplementedError(
+                f"[{where}] there are no masks yet, but for use_causal_mask=True. "
+                f"Received: {name}={mask!r}. Try {name}=None."
+            )
+
+
+def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
+    """Which keys each query may see, (queries, keys), or None for all."""
+    distance = np.arange(queries)[:, None] - np.arange(keys)
+    if causal and window is not None:
+        return (distance >= 0) & (abs(distance) < window)
+    if causal:
+        return distance >= 0
+    return None if window is None else abs(distance) < window
+
+
+class Attention(Layer):
+    """y = softmax(scores) value, with scores = query key^T.
+
+    Shapes:   [query (B, T, D), value (B, S, V), key (B, S, D)] -> y (B, T, V); without
+              a key, it is the value
+    Source:   Luong et al. 2015; defaults follow keras.layers.Attention.
+
+    Args:
+        use_scale: whether scores are multiplied with a weight.
+        score_mode: "dot", or "concat" for weight * sum(tanh(query + key)).
+        dropout: share of the weights of values that training drops, in [0, 1].
+        seed: of what is dropped: an integer, or None for the model's.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: another score_mode, or a dropout outside [0, 1]; when called: other
+            than two or three inputs.
+        NotImplementedError: when called: a mask.
+
+    Example:
+        >>> q, v = np.ones((2, 3, 4)), np.ones((2, 5, 4))
+        >>> kurve.layers.Attention()([q, v]).shape
+        (2, 3, 4)
+    """
+
+    takes_several = True
+    arguments: tuple[str, ...] = ("use_scale", "score_mode", "dropout", "seed")
+
+    def __init__(
+        self,
+        use_scale: bool = False,
+        score_mode: str = "dot",
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**common)
+        where = type(self).__name__
+        self.use_scale = check_flag(where, "use_scale", use_scale)
+        if not isinstance(score_mode, str) or score_mode not in ("dot", "concat"):
+            raise ValueError(
+                f"[{where}] score_mode must be 'dot' or 'concat'. "
+                f"Received: score_mode={score_mode!r}. Try 'dot'."
+            )
+        self.score_mode = score_mode
+        self.seed = check_seed(where, seed)
+        self.dropping = Dropout(dropout, seed=self.seed)
+        self.dropout = self.dropping.rate
+        self.scale: Variable | None = None
+        self.concat_score_weight: Variable | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of scores."""
+        if self.use_scale:
+            self.scale = self.add_weight((), "ones", name="scale")
+        if self.score_mode == "concat":
+            self.concat_score_weight = self.add_weight(
+                (), "ones", name="concat_score_weight"
+            )
+
+    def call(
+        self,
+        inputs: Any,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """The formula.
+
+        Args:
+            inputs: [query, value] or [query, value, key].
+            return_attention_scores: whether to return the weights of values as well.
+            use_causal_mask: whether element t sees only elements up to t.
+        """
+        where = type(self).__name__
+        if not isinstance(inputs, (list, tuple)) or len(inputs) not in (2, 3):
+            raise ValueError(
+                f"[{where}] the layer takes [query, value] or [query, value, key]. "
+                f"Received: {inputs!r}. Try {where}()([x, x])."
+            )
+        query, value = inputs[:2]
+        key = inputs[2] if len(inputs) == 3 else value
+        scores = self.scores(query, key)
+        seen = allowed(query.shape[-2], key.shape[-2], None, use_causal_mask)
+        if seen is not None:
+            scores = ops.where(seen.astype(np.float32), scores, scores - 1e9)
+        weights = ops.softmax(scores)
+        y = ops.matmul(self.dropping(weights) if self.dropout else weights, value)
+        return (y, weights) if return_attention_scores else y
+
+    def scores(self, query: Any, key: Any) -> Any:
+        """How well each key answers each query, (B, T, S)."""
+        if self.score_mode == "dot":
+            y = ops.matmul(query, ops.swapaxes(key, -2, -1))
+            return y if self.scale is None else y * self.scale
+        both = ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
+        if self.scale is not None:
+            both = both * self.scale
+        return ops.sum(ops.tanh(both), -1) * self.concat_score_weight
+
+
+class AdditiveAttention(Attention):
+    """`Attention` with scores = sum(scale * tanh(query + key)).
+
+    Shapes:   as `Attention`, of equal last axes; scale (D,)
+    Source:   Bahdanau et al. 2015; defaults follow keras.layers.AdditiveAttention.
+
+    Args:
+        use_scale: whether there is the weight `scale`.
+        dropout, seed, name, trainable, input_shape: see `Attention`.
+
+    Raises:
+        ValueError, NotImplementedError: see `Attention`.
+
+    Example:
+        >>> q, v = np.ones((2, 3, 4)), np.ones((2, 5, 4))
+        >>> kurve.layers.AdditiveAttention()([q, v]).shape
+        (2, 3, 4)
+    """
+
+    arguments = ("use_scale", "dropout", "seed")
+
+    def __init__(
+        self,
+        use_scale: bool = True,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(use_scale, "dot", dropout, seed, **common)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the scale."""
+        if self.use_scale:
+            self.scale = self.add_weight(
+                (input_shape[0][-1],), "glorot_uniform", name="scale"
+            )
+
+    def scores(self, query: Any, key: Any) -> Any:
+        """How well each key answers each query, (B, T, S)."""
+        both = ops.tanh(ops.expand_dims(query, -2) + ops.expand_dims(key, -3))
+        return ops.sum(both if self.scale is None else both * self.scale, -1)

@@ -1,0 +1,106 @@
+"""Sequences and images without their borders."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from kurve.core.arguments import is_count
+from kurve.formulas import functions as ops
+from kurve.layers.base import LayerArguments
+from kurve.layers.windows import Images
+
+
+class _Cropping(Images):
+    """Shared by both: how many elements are left out at each end of each axis."""
+
+    _sides: tuple[tuple[int, int], ...]
+
+    def call(self, x: Any) -> Any:
+        """What is inside."""
+        self.check_axes(tuple(x.shape[1:]))
+        key = [slice(None)]
+        for (first, last), size in zip(self._sides, x.shape[1:], strict=False):
+            if first + last >= size:
+                raise ValueError(
+                    f"[{type(self).__name__}] layer {self.name!r} must leave some of "
+                    f"each axis. Received: cropping={self.cropping}, x.shape="  # type: ignore[attr-defined]
+                    f"{x.shape}. Try smaller numbers."
+                )
+            key.append(slice(first, size - last))
+        return ops.get_item(x, tuple(key))
+
+
+def _pair(where: str, value: Any, given: Any) -> tuple[int, int]:
+    pair = (value, value) if is_count(value, 0) else value
+    if (
+        not isinstance(pair, (list, tuple))
+        or len(pair) != 2
+        or not all(is_count(n, 0) for n in pair)
+    ):
+        raise ValueError(
+            f"[{where}] cropping must be an integer of at least 0, or a pair of them "
+            f"for each axis. Received: cropping={given!r}. Try cropping=1."
+        )
+    return int(pair[0]), int(pair[1])
+
+
+class Cropping1D(_Cropping):
+    """A sequence without its ends: x (B, L, C) -> y (B, L - first - last, C).
+
+    Args:
+        cropping: how many elements are left out at the start and at the end; an integer
+            stands for both.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: other than one or two integers of at least 0; when built: nothing
+            would be left.
+
+    Example:
+        >>> kurve.layers.Cropping1D((1, 2))(np.ones((2, 8, 3))).shape
+        (2, 5, 3)
+    """
+
+    axes = 1
+    arguments = ("cropping",)
+
+    def __init__(
+        self, cropping: Any = (1, 1), **common: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(**common)
+        self.cropping = _pair("Cropping1D", cropping, cropping)
+        self._sides = (self.cropping,)
+
+
+class Cropping2D(_Cropping):
+    """An image without its border: x (B, H, W, C) -> y (B, H - top - bottom, W - left -
+    right, C).
+
+    Args:
+        cropping: ((top, bottom), (left, right)); a pair (h, w) stands for the same at
+            both ends, and an integer for all four.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: other numbers, or below 0; when built: nothing would be left.
+
+    Example:
+        >>> kurve.layers.Cropping2D(((1, 0), (2, 2)))(np.ones((2, 8, 8, 3))).shape
+        (2, 7, 4, 3)
+    """
+
+    arguments = ("cropping", "data_format")
+
+    def __init__(
+        self,
+        cropping: Any = ((0, 0), (0, 0)),
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        each = (cropping, cropping) if is_count(cropping, 0) else cropping
+        if not isinstance(each, (list, tuple)) or len(each) != 2:
+            each = (None, None)
+        self.cropping = tuple(_pair("Cropping2D", one, cropping) for one in each)
+        self._sides = self.cropping

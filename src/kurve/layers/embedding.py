@@ -1,0 +1,116 @@
+"""Vectors for numbers of words, users, categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+from kurve import initializers, regularizers
+from kurve.core.arguments import MOST, check_flag, is_count
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, UnusedArguments, Variable
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
+
+class EmbeddingArguments(UnusedArguments, total=False):
+    """Arguments of every layer, without the input_dim of old, and Keras's."""
+
+    name: str | None
+    trainable: bool
+    dtype: Any
+    autocast: bool
+    activity_regularizer: str | regularizers.L1L2 | None
+    input_shape: Sequence[int] | int | None
+    embeddings_constraint: str | Constraint | None
+    lora_rank: None
+    lora_alpha: None
+    quantization_config: None
+
+
+class Embedding(Layer):
+    """y = embeddings[x]: a vector for each number from 0 to input_dim - 1.
+
+    Shapes:   x (B, ...), integers; embeddings (N, D) -> y (B, ..., D)
+    Backward: each row of dembeddings is the sum of dy where x names it
+    Source:   defaults follow keras.layers.Embedding.
+
+    Args:
+        input_dim: N, one more than the largest number in x.
+        output_dim: D.
+        embeddings_initializer, embeddings_regularizer, embeddings_constraint: name or
+            object.
+        mask_zero: False: there are no masks yet.
+        weights: the embeddings, or a list that holds them, or None.
+        input_length: an older argument without effect.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: sizes below 1, or weights of another shape.
+        NotImplementedError: mask_zero=True.
+
+    Example:
+        >>> layer = kurve.layers.Embedding(3, 2, weights=[[0, 1], [2, 3], [4, 5]])
+        >>> layer(np.array([[2, 0]]))
+        array([[[4., 5.],
+                [0., 1.]]], dtype=float32)
+    """
+
+    takes_scalars = True
+    arguments = (
+        "input_dim",
+        "output_dim",
+        "embeddings_initializer",
+        "embeddings_regularizer",
+        "mask_zero",
+    )
+    constrained: Mapping[str, str] = {"embeddings": "embeddings_constraint"}
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: str | initializers.Initializer = "uniform",
+        embeddings_regularizer: str | regularizers.Regularizer | None = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        input_length: int | None = None,
+        **common: Unpack[EmbeddingArguments],
+    ) -> None:
+        for name, value in (("input_dim", input_dim), ("output_dim", output_dim)):
+            if not is_count(value):
+                raise ValueError(
+                    f"[Embedding] {name} must be an integer from 1 to {MOST}. "
+                    f"Received: {name}={value!r}. Try Embedding(1000, 16)."
+                )
+        super().__init__(**common)
+        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
+        self.embeddings_initializer = initializers.of_weight(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.mask_zero = check_flag("Embedding", "mask_zero", mask_zero)
+        if self.mask_zero:
+            raise NotImplementedError(
+                "[Embedding] there are no masks yet. Received: mask_zero=True. "
+                "Try mask_zero=False."
+            )
+        self.embeddings: Variable
+        if weights is not None:
+            self.build((None, 1))
+            alone = isinstance(weights, (list, tuple)) and len(weights) == 1
+            self.set_weights(weights if alone else [weights])
+
+    def make_variables(self, input_shape: Any) -> None:
+        self.embeddings = self.add_weight(
+            (self.input_dim, self.output_dim),
+            self.embeddings_initializer,
+            name="embeddings",
+            regularizer=self.embeddings_regularizer,
+        )
+
+    def check_input(self, input_shape: Any) -> None:
+        """Any shape: each number has its vector."""
+
+    def call(self, x: Any) -> Any:
+        """The vectors."""
+        return ops.take(self.embeddings, ops.cast(x, "int32"), 0)

@@ -1,0 +1,319 @@
+"""Layers that turn categories into numbers, called on arrays before a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from kurve.core.arguments import check_unused, is_count, is_number
+from kurve.core.arrays import as_numbers
+from kurve.layers.base import Layer, NamedArguments
+from kurve.plan import Op, Shape, VariableSpec
+
+MODES = ("int", "one_hot", "multi_hot", "count")
+
+
+class EncodingArguments(NamedArguments, total=False):
+    """Arguments of layers that are called on arrays."""
+
+    trainable: bool
+    sparse: bool
+
+
+class Encoding(Layer):
+    """Base class. Such a layer is called on arrays, before a model:
+    `model.fit(layer(x), y)`."""
+
+    def __init__(self, **common: Unpack[EncodingArguments]) -> None:
+        check_unused(type(self).__name__, sparse=common.pop("sparse", False))
+        super().__init__(**common)
+
+    def lower(
+        self, input_shape: Shape, slots: Mapping[str, VariableSpec], index: int
+    ) -> list[Op]:
+        return self.refuse_model()
+
+    def output_sample_shape(self, input_shape: Shape) -> Shape:
+        return self.refuse_model()
+
+    def refuse_model(self) -> Any:
+        """Refuse to be a layer of a model."""
+        raise ValueError(
+            f"[{type(self).__name__}] this layer is called on arrays, before a model. "
+            f"Received: the layer {self.name!r} in a model. Try model.fit(layer(x), y)."
+        )
+
+    def mode(self, given: Any, known: Sequence[str] = MODES) -> str:
+        """The output_mode, by its present name."""
+        given = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(str(given), given)
+        if given not in known:
+            raise ValueError(
+                f"[{type(self).__name__}] output_mode must be one of "
+                f"{', '.join(map(repr, known))}. "
+                f"Received: output_mode={given!r}. Try output_mode={known[0]!r}."
+            )
+        return str(given)
+
+    def count(self, name: str, value: Any, low: int = 1) -> int:
+        if not is_count(value, low):
+            raise ValueError(
+                f"[{type(self).__name__}] {name} must be an integer of at least {low}. "
+                f"Received: {name}={value!r}. Try {name}=10."
+            )
+        return int(value)
+
+
+def encoded(
+    indices: np.ndarray, mode: str, depth: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Numbers from 0 to depth - 1 as asked for: the numbers ("int"); a row with a 1 for
+    each ("one_hot"; a last axis of 1 is replaced); for each sample of them a row with a
+    1 for those in it ("multi_hot") or how often each is in it ("count"). Other numbers
+    have no place in a row.
+
+    Args:
+        weights: in a count, what each number counts.
+    """
+    if mode == "int":
+        return indices
+    if indices.ndim == 0:
+        indices = indices[None]
+    if mode == "one_hot" and indices.ndim > 1 and indices.shape[-1] == 1:
+        indices = indices[..., 0]
+    hot = (indices[..., None] == np.arange(depth)).astype(np.float32)
+    if mode == "one_hot":
+        return hot
+    axis = min(1, indices.ndim - 1)
+    if mode == "multi_hot":
+        return np.asarray(hot.max(axis=axis, initial=0.0))
+    if weights is not None:
+        hot = hot * weights[..., None]
+    return np.asarray(hot.sum(axis=axis, dtype=np.float32))
+
+
+def as_integers(where: str, x: Any) -> np.ndarray:
+    """Whole numbers as int64.
+
+    Raises:
+        ValueError: other numbers.
+    """
+    array = as_numbers(where, "x", x)
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int64)
+    if not (whole == array).all():
+        raise ValueError(
+            f"[{where}] x must hold whole numbers. "
+            f"Received: {array[whole != array].flat[0]}. Try x.astype(int)."
+        )
+    return np.asarray(whole)
+
+
+class CategoryEncoding(Encoding):
+    """Class numbers as rows of zeros and ones, or of counts.
+
+    Shapes: x (..., L) -> y (..., num_tokens); "one_hot": x (B, 1) -> y (B,
+            num_tokens), and any other x -> y (*x.shape, num_tokens)
+    Source: arguments and values follow keras.layers.CategoryEncoding.
+
+    Args:
+        num_tokens: how many classes there are, at least 1.
+        output_mode: "one_hot": a row for each number; "multi_hot": a row for each
+            sample, with a 1 for each class in it; "count": how often it is in it.
+        sparse: False.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a number that is not a class, an unknown mode.
+
+    Example:
+        >>> kurve.layers.CategoryEncoding(3)([[0, 1], [2, 2]])
+        array([[1., 1., 0.],
+               [0., 0., 1.]], dtype=float32)
+    """
+
+    arguments = ("num_tokens", "output_mode")
+
+    def __init__(
+        self,
+        num_tokens: int,
+        output_mode: str = "multi_hot",
+        **common: Unpack[EncodingArguments],
+    ) -> None:
+        super().__init__(**common)
+        self.num_tokens = self.count("num_tokens", num_tokens)
+        self.output_mode = self.mode(output_mode, MODES[1:])
+
+    def __call__(  # type: ignore[override]
+        self, x: Any, count_weights: Any = None
+    ) -> np.ndarray:
+        """The encoded x.
+
+        Args:
+            x: whole numbers from 0 to num_tokens - 1.
+            count_weights: with "count", what each number counts.
+        """
+        indices, weights = as_integers("CategoryEncoding", x), None
+        if ((indices < 0) | (indices >= self.num_tokens)).any():
+            wrong = indices[(indices < 0) | (indices >= self.num_tokens)].flat[0]
+            raise ValueError(
+                f"[CategoryEncoding] x must be from 0 to {self.num_tokens - 1}. "
+                f"Received: {wrong}. Try num_tokens={max(wrong + 1, 1)}."
+            )
+        if count_weights is not None:
+            if self.output_mode != "count":
+                raise ValueError(
+                    "[CategoryEncoding] count_weights belong to output_mode='count'. "
+                    f"Received: output_mode={self.output_mode!r}. "
+                    "Try output_mode='count'."
+                )
+            weights = as_numbers("CategoryEncoding", "count_weights", count_weights)
+            if weights.shape != indices.shape:
+                raise ValueError(
+                    "[CategoryEncoding] count_weights must have the shape of x, "
+                    f"{indices.shape}. Received: shape {weights.shape}. "
+                    "Try one weight for each number."
+                )
+        return encoded(indices, self.output_mode, self.num_tokens, weights)
+
+
+class Discretization(Encoding):
+    """Numbers as the numbers of the bins that they lie in.
+
+    y = how many boundaries are at most x. `adapt` finds boundaries between bins of
+    about equally many numbers, from a summary with relative error epsilon.
+
+    Source: arguments and values follow keras.layers.Discretization.
+
+    Args:
+        bin_boundaries: increasing numbers between the bins.
+        num_bins: how many bins `adapt` is to make; one of the two must be given.
+        epsilon: the accuracy of `adapt`, in (0, 1).
+        output_mode: "int", "one_hot", "multi_hot" or "count", see `CategoryEncoding`.
+        sparse: False.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: neither of the two or both, or boundaries that do not increase.
+
+    Example:
+        >>> kurve.layers.Discretization([0.0, 1.0])([[-0.5, 0.0, 7.0]])
+        array([[0, 1, 2]], dtype=int32)
+    """
+
+    arguments = ("bin_boundaries", "num_bins", "epsilon", "output_mode")
+
+    def __init__(
+        self,
+        bin_boundaries: Sequence[float] | None = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
+        output_mode: str = "int",
+        **common: Unpack[EncodingArguments],
+    ) -> None:
+        super().__init__(**common)
+        if (bin_boundaries is None) == (num_bins is None):
+            raise ValueError(
+                "[Discretization] either bin_boundaries or num_bins must be given. "
+                f"Received: bin_boundaries={bin_boundaries!r}, num_bins={num_bins!r}. "
+                "Try num_bins=10 and layer.adapt(x)."
+            )
+        if not is_number(epsilon) or not 0.0 < epsilon < 1.0:
+            raise ValueError(
+                "[Discretization] epsilon must be in (0, 1). "
+                f"Received: epsilon={epsilon!r}. Try epsilon=0.01."
+            )
+        self.num_bins = None if num_bins is None else self.count("num_bins", num_bins)
+        self.epsilon, self.output_mode = float(epsilon), self.mode(output_mode)
+        self.bin_boundaries: tuple[float, ...] | None = None
+        if bin_boundaries is not None:
+            array = as_numbers("Discretization", "bin_boundaries", bin_boundaries)
+            if array.ndim != 1 or not (np.diff(array) > 0).all():
+                raise ValueError(
+                    "[Discretization] bin_boundaries must increase. "
+                    f"Received: {bin_boundaries!r}. Try [0.0, 1.0]."
+                )
+            self.bin_boundaries = tuple(array.tolist())
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Discretization:
+        """The layer of a `get_config`, adapted if it was."""
+        given = dict(config)
+        if given.get("num_bins") is None or given.get("bin_boundaries") is None:
+            return cls(**given)
+        boundaries = given.pop("bin_boundaries")
+        layer = cls(**given)
+        layer.bin_boundaries = tuple(boundaries)
+        return layer
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Find the boundaries.
+
+        Args:
+            data: an array, or batches of numbers one after another.
+            steps: how many batches are taken; None for all.
+
+        Raises:
+            ValueError: the boundaries were given, or there are no finite numbers.
+        """
+        if self.num_bins is None:
+            raise ValueError(
+                "[Discretization] adapt needs num_bins in the place of bin_boundaries. "
+                f"Received: bin_boundaries={self.bin_boundaries}. Try num_bins=10."
+            )
+        values = np.zeros(0, np.float32)
+        weights = values
+        for batch in batches(data, steps):
+            new = np.sort(as_numbers("adapt", "data", batch, np.float32).ravel())
+            if not new.size or not np.isfinite(new).all():
+                raise ValueError(
+                    "[adapt] data must be finite numbers. Received: an array of shape "
+                    f"{new.shape}. Try data without NaN."
+                )
+            step = max(new.size * self.epsilon, 1.0)
+            new = new[int(step - 1) :: int(step)]
+            values = np.concatenate([new, values])
+            weights = np.concatenate([np.full_like(new, step), weights])
+            order = np.argsort(values)
+            values, weights = _compressed(values[order], weights[order], self.epsilon)
+        boundaries, _ = _compressed(values, weights, 1.0 / self.num_bins)
+        self.bin_boundaries = tuple(boundaries[:-1].tolist())
+
+    def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
+        """The bins of x."""
+        if self.bin_boundaries is None:
+            raise ValueError(
+                "[Discretization] there are no bins yet. "
+                "Received: a call. Try layer.adapt(x)."
+            )
+        bins = np.digitize(as_numbers("Discretization", "x", x), self.bin_boundaries)
+        depth = len(self.bin_boundaries) + 1
+        return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
+
+
+def _compressed(
+    values: np.ndarray, weights: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """About 1 / epsilon of the sorted values, at equal steps of the summed weights."""
+    if len(values) * epsilon < 1:
+        return values, weights
+    shares = epsilon + np.arange(0.0, 1.0, epsilon)
+    total = weights.cumsum()
+    chosen = np.interp(shares, total / total[-1], values)
+    reached = np.interp(shares, total / total[-1], total)
+    steps = np.diff(reached, prepend=0.0)
+    return chosen.astype(np.float32), steps.astype(np.float32)
+
+
+def batches(data: Any, steps: int | None) -> list[Any]:
+    """The batches of an iterable, or the one that an array is."""
+    if isinstance(data, np.ndarray) or not hasattr(data, "__iter__"):
+        return [data]
+    if isinstance(data, (list, tuple)) and not any(
+        isinstance(part, np.ndarray) for part in data
+    ):
+        return [data]
+    if steps is None:
+        return list(data)
+    return [part for _, part in zip(range(steps), data, strict=False)]

@@ -1,0 +1,440 @@
+"""Attention of several heads: each asks in a projection of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from kurve import initializers, regularizers
+from kurve.core.arguments import check_flag, check_seed, is_count, is_integer
+from kurve.formulas import functions as ops
+from kurve.formulas.graph import Graph
+from kurve.layers.attention import allowed, refuse_masks
+from kurve.layers.base import Layer, LayerArguments
+from kurve.layers.core import Dropout
+from kurve.layers.einsum import EinsumDense
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
+
+class HeadArguments(LayerArguments, total=False):
+    """Keras's arguments of both."""
+
+    flash_attention: None
+    kernel_constraint: str | Constraint | None
+    bias_constraint: str | Constraint | None
+
+
+class _Heads(Layer):
+    """Shared by both: projections, scores and the mean of values."""
+
+    takes_several = True
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
+
+    def _start(
+        self,
+        dropout: float,
+        use_bias: bool,
+        use_gate: bool,
+        sliding_window: int | None,
+        kernel_initializer: Any,
+        bias_initializer: Any,
+        kernel_regularizer: Any,
+        bias_regularizer: Any,
+        seed: Any,
+    ) -> None:
+        where = type(self).__name__
+        self.seed = check_seed(where, seed)
+        self._dropout_layer = Dropout(dropout, seed=self.seed)
+        self.dropout = self._dropout_layer.rate
+        self.use_bias = check_flag(where, "use_bias", use_bias)
+        self.use_gate = check_flag(where, "use_gate", use_gate)
+        if sliding_window is not None and not is_count(sliding_window):
+            raise ValueError(
+                f"[{where}] sliding_window must be None or an integer of at least 1. "
+                f"Received: sliding_window={sliding_window!r}. Try None."
+            )
+        self.sliding_window = sliding_window
+        self.kernel_initializer = initializers.of_weight(kernel_initializer)
+        self.bias_initializer = initializers.of_weight(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+
+    def _count(self, name: str, value: Any) -> int:
+        if not is_count(value):
+            raise ValueError(
+                f"[{type(self).__name__}] {name} must be an integer of at least 1. "
+                f"Received: {name}={value!r}. Try {name}=2."
+            )
+        return int(value)
+
+    def projection(
+        self, equation: str, sizes: Sequence[int], name: str, gate: bool = False
+    ) -> EinsumDense:
+        """A dense layer whose last axes have these sizes."""
+        out = equation.partition("->")[2]
+        return EinsumDense(
+            equation,
+            (*[None] * (len(out) - 1 - len(sizes)), *sizes),
+            "sigmoid" if gate else None,
+            out[len(out) - len(sizes) :] if self.use_bias else None,
+            self.kernel_initializer,
+            self.bias_initializer,
+            self.kernel_regularizer,
+            self.bias_regularizer,
+            name=name,
+            activity_regularizer=self.activity_regularizer,
+            **{name: getattr(self, name) for name in self.constrained.values()},
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The output; `attention_mask` and the other masks are refused.
+
+        Args:
+            args: query, value and, if it is not the value, key.
+            kwargs: return_attention_scores, use_causal_mask, training; the inputs by
+                name.
+
+        Raises:
+            NotImplementedError: a mask.
+        """
+        masks = ("query_mask", "value_mask", "key_mask", "attention_mask")
+        found = {name: kwargs.pop(name, None) for name in masks}
+        refuse_masks(type(self).__name__, **found)
+        return super().__call__(*args, **kwargs)
+
+
+class MultiHeadAttention(_Heads):
+    """y = out(concatenated heads), each head softmax(q k^T / sqrt(key_dim)) v of linear
+    maps q, k and v of query, key and value.
+
+    Shapes:   query (B, T, Q), value (B, S, V), key (B, S, K) -> y (B, T, Q); kernels
+              query (Q, heads, key_dim), key (K, heads, key_dim), value (V, heads,
+              value_dim), attention_output (heads, value_dim, Q)
+    Source:   Vaswani et al. 2017; defaults follow keras.layers.MultiHeadAttention.
+
+    Args:
+        num_heads, key_dim: at least 1.
+        value_dim: as key_dim if None.
+        dropout: share of the weights of values that training drops, in [0, 1].
+        use_bias: whether the linear maps have biases.
+        output_shape: last axes of y; by default those of the query.
+        attention_axes: axes along which elements see each other; by default all but
+            the first and the last.
+        sliding_window: how near a key must be to be seen; None for any.
+        kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
+        kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
+        use_gate: whether heads are multiplied with a sigmoid of a linear map of query.
+        seed: of what is dropped: an integer, or None for the model's.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: sizes below 1; inputs that do not fit each other.
+        NotImplementedError: when called: a mask.
+
+    Example:
+        >>> x = np.ones((2, 5, 4))
+        >>> layer = kurve.layers.MultiHeadAttention(num_heads=2, key_dim=3)
+        >>> layer(x, x).shape
+        (2, 5, 4)
+        >>> y, scores = layer(x, x, return_attention_scores=True, use_causal_mask=True)
+        >>> scores.shape
+        (2, 2, 5, 5)
+    """
+
+    arguments = (
+        "num_heads",
+        "key_dim",
+        "value_dim",
+        "dropout",
+        "use_bias",
+        "attention_axes",
+        "sliding_window",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
+        "use_gate",
+        "seed",
+    )
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        output_shape: int | Sequence[int] | None = None,
+        attention_axes: int | Sequence[int] | None = None,
+        sliding_window: int | None = None,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **common: Unpack[HeadArguments],
+    ) -> None:
+        super().__init__(**common)
+        self.num_heads = self._count("num_heads", num_heads)
+        self.key_dim = self._count("key_dim", key_dim)
+        value = key_dim if value_dim is None else value_dim
+        self.value_dim = self._count("value_dim", value)
+        sizes: Any = (output_shape,) if is_integer(output_shape) else output_shape
+        self.output_sizes = (
+            None if not sizes else tuple(self._count("output_shape", n) for n in sizes)
+        )
+        axes: Any = (attention_axes,) if is_integer(attention_axes) else attention_axes
+        if axes is not None and not (
+            isinstance(axes, (list, tuple)) and all(map(is_integer, axes))
+        ):
+            raise ValueError(
+                "[MultiHeadAttention] attention_axes must be integers. Received: "
+                f"attention_axes={attention_axes!r}. Try None."
+            )
+        self.attention_axes = None if axes is None else tuple(int(a) for a in axes)
+        self._start(
+            dropout,
+            use_bias,
+            use_gate,
+            sliding_window,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            seed,
+        )
+
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
+        """Make the linear maps."""
+        key_shape = value_shape if key_shape is None else key_shape
+        rank = len(query_shape)
+        if len(value_shape) != rank or value_shape[1:-1] != key_shape[1:-1]:
+            raise ValueError(
+                "[MultiHeadAttention] query, value and key must have equally many axes,"
+                " and value and key the same ones but the last. Received: "
+                f"{query_shape}, {value_shape}, {key_shape}. Try key=value."
+            )
+        free = "abcdefgh"[: rank - 1]
+        into = f"{free}x,xyz->{free}yz"
+        keys, values = [self.num_heads, self.key_dim], [self.num_heads, self.value_dim]
+        # In this order, which is that of the weights.
+        self._query_dense = self.projection(into, keys, "query")
+        self._query_dense.build(query_shape)
+        self._key_dense = self.projection(into, keys, "key")
+        self._key_dense.build(key_shape)
+        if self.use_gate:
+            self._gate_dense = self.projection(into, values, "gate", gate=True)
+            self._gate_dense.build(query_shape)
+        self._value_dense = self.projection(into, values, "value")
+        self._value_dense.build(value_shape)
+        sizes = self.output_sizes or (query_shape[-1],)
+        out = "uvw"[: len(sizes)]
+        self._output_dense = self.projection(
+            f"{free}yz,yz{out}->{free}{out}", sizes, "attention_output"
+        )
+        self._output_dense.build((*query_shape[:-1], *values))
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """The formula.
+
+        Args:
+            query, value, key: see the class; key is value if None.
+            return_attention_scores: whether to return the weights of values as well.
+            use_causal_mask: whether element t sees only elements up to t.
+        """
+        rank = len(query.shape) + 1  # with the axis of heads
+        axes = self.attention_axes or tuple(range(1, rank - 2))
+        axes = tuple(a if a >= 0 else rank - 1 + a for a in axes)
+        key = value if key is None else key
+        q = self._query_dense(query) * (1.0 / math.sqrt(self.key_dim))
+        k, v = self._key_dense(key), self._value_dense(value)
+        # Axes that see each other have other letters in keys and values.
+        at_query = "abcdefghijklm"[:rank]
+        others = iter("nopqrstuvwxyz")
+        at_key = "".join(
+            next(others) if i in axes else c for i, c in enumerate(at_query)
+        )
+        stay = [c for i, c in enumerate(at_query[:-1]) if i not in axes]
+        both = "".join(
+            [*stay, *(at_query[a] for a in axes), *(at_key[a] for a in axes)]
+        )
+        scores = ops.einsum(f"{at_key},{at_query}->{both}", k, q)
+        seen = allowed(
+            query.shape[1], value.shape[1], self.sliding_window, use_causal_mask
+        )
+        if seen is not None:
+            scores = ops.where(seen.astype(np.float32), scores, -1e9)
+        if len(axes) == 1:
+            weights = ops.softmax(scores)
+        else:
+            last = list(range(len(both) - len(axes), len(both)))
+            weights = ops.exp(scores - ops.logsumexp(scores, last, True))
+        dropped = self._dropout_layer(weights) if self.dropout else weights
+        y = ops.einsum(f"{both},{at_key}->{at_query}", dropped, v)
+        if self.use_gate:
+            y = y * self._gate_dense(query)
+        y = self._output_dense(y)
+        return (y, weights) if return_attention_scores else y
+
+    def penalize(self, graph: Graph, y: Any) -> None:
+        """Nothing: the linear maps do it."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer."""
+        sizes = self.output_sizes
+        shape = None if sizes is None else list(sizes)
+        return {**super().get_config(), "output_shape": shape}
+
+
+class GroupQueryAttention(_Heads):
+    """`MultiHeadAttention` in which several heads of queries share the keys and values
+    of one.
+
+    Shapes:   query (B, T, D), value (B, S, D), key (B, S, D) -> y (B, T, D)
+    Source:   Ainslie et al. 2023; defaults follow keras.layers.GroupQueryAttention.
+
+    Args:
+        head_dim, num_query_heads, num_key_value_heads: at least 1; the heads of keys
+            divide those of queries.
+        dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
+            kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint,
+            use_gate, seed: see `MultiHeadAttention`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: sizes below 1, or heads that do not divide.
+        NotImplementedError: when called: a mask.
+
+    Example:
+        >>> x = np.ones((2, 5, 4))
+        >>> kurve.layers.GroupQueryAttention(3, 4, 2)(x, x).shape
+        (2, 5, 4)
+    """
+
+    arguments = (
+        "head_dim",
+        "num_query_heads",
+        "num_key_value_heads",
+        "dropout",
+        "use_bias",
+        "sliding_window",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
+        "use_gate",
+        "seed",
+    )
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **common: Unpack[HeadArguments],
+    ) -> None:
+        super().__init__(**common)
+        self.head_dim = self._count("head_dim", head_dim)
+        self.num_query_heads = self._count("num_query_heads", num_query_heads)
+        heads = self._count("num_key_value_heads", num_key_value_heads)
+        self.num_key_value_heads = heads
+        if self.num_query_heads % heads:
+            raise ValueError(
+                "[GroupQueryAttention] num_key_value_heads must divide "
+                f"num_query_heads. Received: {heads} and {num_query_heads}. Try 1."
+            )
+        self._start(
+            dropout,
+            use_bias,
+            use_gate,
+            sliding_window,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            seed,
+        )
+
+    def build(  # type: ignore[override]
+        self, query_shape: Any, value_shape: Any, key_shape: Any = None
+    ) -> None:
+        """Make the linear maps."""
+        key_shape = value_shape if key_shape is None else key_shape
+        queries = [self.num_query_heads, self.head_dim]
+        keys = [self.num_key_value_heads, self.head_dim]
+        into = "abx,xyz->abyz"
+        # In this order, which is that of the weights.
+        self._query_dense = self.projection(into, queries, "query")
+        self._query_dense.build(query_shape)
+        self._key_dense = self.projection(into, keys, "key")
+        self._key_dense.build(key_shape)
+        if self.use_gate:
+            self._gate_dense = self.projection(into, queries, "gate", gate=True)
+            self._gate_dense.build(query_shape)
+        self._value_dense = self.projection(into, keys, "value")
+        self._value_dense.build(value_shape)
+        self._output_dense = self.projection(
+            "abyz,yzu->abu", [query_shape[-1]], "attention_output"
+        )
+        self._output_dense.build((*query_shape[:-1], *queries))
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        return_attention_scores: bool = False,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """The formula.
+
+        Args:
+            query, value, key, return_attention_scores, use_causal_mask: see
+                `MultiHeadAttention`.
+        """
+        times = self.num_query_heads // self.num_key_value_heads
+        key = value if key is None else key
+        q = self._query_dense(query) * (1.0 / math.sqrt(self.head_dim))
+        k = ops.repeat(self._key_dense(key), times, 2)
+        v = ops.repeat(self._value_dense(value), times, 2)
+        scores = ops.einsum("bquh,bkuh->buqk", q, k)
+        seen = allowed(
+            query.shape[1], value.shape[1], self.sliding_window, use_causal_mask
+        )
+        if seen is not None:
+            scores = ops.where(seen.astype(np.float32), scores, -1e9)
+        weights = ops.softmax(scores)
+        dropped = self._dropout_layer(weights) if self.dropout else weights
+        y = ops.einsum("buqk,bkuh->bquh", dropped, v)
+        if self.use_gate:
+            y = y * self._gate_dense(query)
+        y = self._output_dense(y)
+        return (y, weights) if return_attention_scores else y

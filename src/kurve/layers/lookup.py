@@ -1,0 +1,504 @@
+"""Layers that number the values of a vocabulary, called on arrays before a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from kurve.core.arguments import check_flag, is_integer
+from kurve.core.arrays import as_numbers
+from kurve.errors import MissingFileError
+from kurve.layers.encoding import (
+    Encoding,
+    EncodingArguments,
+    as_integers,
+    batches,
+    encoded,
+)
+from kurve.layers.hashing import as_texts, checked_salt, hashed
+
+LOOKUP_MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+
+
+class _Lookup(Encoding):
+    """Base class. Index 0 stands for the mask token, if there is one in the mode "int";
+    the next num_oov_indices for values that are not in the vocabulary; then follow the
+    values of the vocabulary."""
+
+    arguments: tuple[str, ...] = (
+        "max_tokens",
+        "num_oov_indices",
+        "mask_token",
+        "oov_token",
+        "vocabulary",
+        "idf_weights",
+        "invert",
+        "output_mode",
+        "pad_to_max_tokens",
+    )
+
+    def __init__(
+        self,
+        max_tokens: int | None,
+        num_oov_indices: int,
+        mask_token: Any,
+        oov_token: Any,
+        vocabulary: Any,
+        idf_weights: Any,
+        invert: bool,
+        output_mode: str,
+        pad_to_max_tokens: bool,
+        salt: Any,
+        **common: Unpack[EncodingArguments],
+    ) -> None:
+        super().__init__(**common)
+        where = type(self).__name__
+        if max_tokens is not None:
+            max_tokens = self.count("max_tokens", max_tokens, 2)
+        self.max_tokens = max_tokens
+        self.num_oov_indices = self.count("num_oov_indices", num_oov_indices, 0)
+        self.mask_token, self.oov_token = mask_token, oov_token
+        self.invert = check_flag(where, "invert", invert)
+        self.output_mode = self.mode(output_mode, LOOKUP_MODES)
+        self.pad_to_max_tokens = check_flag(
+            where, "pad_to_max_tokens", pad_to_max_tokens
+        )
+        self.salt = checked_salt(where, salt)
+        self._refuse(
+            self.invert and self.output_mode != "int",
+            "invert belongs to output_mode='int'",
+            f"output_mode={output_mode!r}",
+            "output_mode='int'",
+        )
+        self._refuse(
+            self.pad_to_max_tokens and max_tokens is None,
+            "pad_to_max_tokens needs max_tokens",
+            "max_tokens=None",
+            "max_tokens=100",
+        )
+        self._tokens: list[Any] = []
+        self._fixed = vocabulary is not None
+        self.idf_weights: tuple[float, ...] | None = None
+        if self._fixed:
+            self.set_vocabulary(vocabulary, idf_weights)
+        else:
+            self._refuse(
+                idf_weights is not None,
+                "idf_weights belong to a vocabulary",
+                "idf_weights alone",
+                "vocabulary=[...]",
+            )
+
+    def _refuse(self, wrong: bool, rule: str, received: str, fix: str) -> None:
+        if wrong:
+            where = type(self).__name__
+            raise ValueError(f"[{where}] {rule}. Received: {received}. Try {fix}.")
+
+    # ------------------------------------------------------------ what differs
+
+    def _values(self, x: Any) -> np.ndarray:
+        """x as an array of values that the vocabulary can hold."""
+        raise NotImplementedError
+
+    def _line(self, text: str) -> Any:
+        """The value that a line of a file stands for."""
+        raise NotImplementedError
+
+    def _outside(self, values: np.ndarray) -> np.ndarray:
+        """A number from 0 to num_oov_indices - 1 for values that are not known."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ the vocabulary
+
+    @property
+    def _masks(self) -> int:
+        return int(self.mask_token is not None and self.output_mode == "int")
+
+    @property
+    def _start(self) -> int:
+        """The index of the first value of the vocabulary."""
+        return self._masks + self.num_oov_indices
+
+    @property
+    def vocabulary(self) -> list[Any] | None:
+        """The values without the special ones, for `get_config`."""
+        return list(self._tokens) or None
+
+    def vocabulary_size(self) -> int:
+        """How many indices there are, the special ones included."""
+        return self._start + len(self._tokens)
+
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
+        """The value of each index.
+
+        Args:
+            include_special_tokens: whether the mask and the unknown stand before.
+        """
+        special = [self.mask_token] * self._masks
+        special += [self.oov_token] * self.num_oov_indices
+        return [*(special if include_special_tokens else []), *self._tokens]
+
+    def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
+        """Replace the vocabulary.
+
+        Args:
+            vocabulary: different values, or the path of a text file with one a line.
+                Special tokens may stand before them.
+            idf_weights: in the mode "tf_idf", a weight for each of them.
+
+        Raises:
+            ValueError: nothing, a value twice, or weights that do not fit.
+        """
+        if isinstance(vocabulary, (str, Path)):
+            tokens = [self._line(line) for line in _lines(vocabulary)]
+        else:
+            tokens = self._values(vocabulary).tolist()
+        special = self.get_vocabulary()[: self._start]
+        if special and tokens[: self._start] == special:
+            tokens = tokens[self._start :]
+        twice = [token for token, count in Counter(tokens).items() if count > 1]
+        self._refuse(
+            not tokens or bool(twice),
+            "the vocabulary must hold different values",
+            f"{twice[0]!r} twice" if twice else "nothing",
+            "sorted(set(values))",
+        )
+        reserved = [self.mask_token] * (self.mask_token is not None)
+        reserved += [self.oov_token] * self.invert
+        self._refuse(
+            any(token in tokens for token in reserved),
+            "special tokens must stand at the beginning of a vocabulary, all in the "
+            f"order {special}, or not be in it",
+            f"a vocabulary of {len(tokens)} values with one of them",
+            "a vocabulary without them",
+        )
+        room = None if self.max_tokens is None else self.max_tokens - self._start
+        self._refuse(
+            room is not None and len(tokens) > room,
+            f"max_tokens={self.max_tokens} leaves room for {room} values",
+            f"{len(tokens)} values",
+            "a larger max_tokens",
+        )
+        needs, given = self.output_mode == "tf_idf", idf_weights is not None
+        self._refuse(
+            needs != given,
+            "idf_weights must be given with output_mode='tf_idf', and with no other",
+            f"output_mode={self.output_mode!r}",
+            "adapt(data), which computes them",
+        )
+        if given:
+            array = as_numbers(type(self).__name__, "idf_weights", idf_weights)
+            weights = array.astype(np.float32).ravel()
+            if len(weights) == len(tokens):
+                mean = weights.mean(dtype=np.float32)
+                weights = np.concatenate([np.full(self._start, mean), weights])
+            self._refuse(
+                len(weights) != self._start + len(tokens),
+                "there must be a weight for each value",
+                f"{len(array)} weights for {len(tokens)} values",
+                "one for each",
+            )
+            self.idf_weights = tuple(weights.tolist())
+        self._tokens = tokens
+
+    def adapt(self, data: Any, steps: int | None = None) -> None:
+        """Learn the vocabulary: all values, the most frequent first and, of equally
+        frequent ones, the last in the alphabet first.
+
+        Args:
+            data: an array or nested list of values, or batches of them.
+            steps: how many batches are taken; None for all.
+
+        Raises:
+            ValueError: a vocabulary was given.
+        """
+        self._refuse(
+            self._fixed,
+            "adapt would replace the vocabulary that was given",
+            f"{len(self._tokens)} values",
+            f"{type(self).__name__}() without a vocabulary",
+        )
+        counts, documents, rows = Counter[Any](), Counter[Any](), 0
+        for batch in batches(data, steps):
+            values = self._values(batch)
+            values = values.reshape(-1, 1) if values.ndim < 2 else values
+            counts.update(values.ravel().tolist())
+            rows += len(values)
+            if self.output_mode == "tf_idf":
+                for row in values.reshape(len(values), -1):
+                    documents.update(set(row.tolist()))
+        for token in (self.mask_token, self.oov_token):
+            counts.pop(token, None)
+
+        def rank(token: Any) -> tuple[int, Any]:
+            return counts[token], token.encode() if isinstance(token, str) else token
+
+        tokens = sorted(counts, key=rank, reverse=True)
+        if self.max_tokens is not None:
+            tokens = tokens[: self.max_tokens - self._start]
+        self._tokens = tokens
+        if self.output_mode == "tf_idf":
+            known = np.array([documents[token] for token in tokens], np.float64)
+            weights = np.log(1 + rows / (1 + known)).astype(np.float32)
+            start = np.full(self._start, weights.mean(dtype=np.float32))
+            self.idf_weights = tuple(np.concatenate([start, weights]).tolist())
+
+    # ------------------------------------------------------------ the call
+
+    def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
+        """The indices of x, encoded as output_mode says; or its values, if inverted."""
+        self._refuse(
+            not self._tokens,
+            "there is no vocabulary yet",
+            "a call",
+            "layer.adapt(x) or vocabulary=[...]",
+        )
+        if self.invert:
+            return self._values_of(as_integers(type(self).__name__, x))
+        indices = self._indices_of(self._values(x))
+        if self.output_mode == "int":
+            return indices
+        depth = self.vocabulary_size()
+        if self.pad_to_max_tokens and self.max_tokens is not None:
+            depth = self.max_tokens
+        if self.output_mode != "tf_idf":
+            return encoded(indices, self.output_mode, depth)
+        weights = np.zeros(depth, np.float32)
+        weights[: self.vocabulary_size()] = self.idf_weights
+        return encoded(indices, "count", depth) * weights
+
+    def _indices_of(self, values: np.ndarray) -> np.ndarray:
+        """-1 for a masked value that has no index."""
+        known = {token: self._start + i for i, token in enumerate(self._tokens)}
+        found = [known.get(value, -1) for value in values.ravel().tolist()]
+        indices = np.array(found, np.int64).reshape(values.shape)
+        unknown = indices < 0
+        if self.mask_token is not None:
+            masked = values == self.mask_token
+            unknown &= ~masked
+            indices[masked] = 0 if self._masks else -1
+        if unknown.any():
+            self._refuse(
+                self.num_oov_indices == 0,
+                "all values must be in the vocabulary, because num_oov_indices=0",
+                f"{values[unknown].tolist()[0]!r}",
+                "num_oov_indices=1",
+            )
+            outside = self._outside(values[unknown])
+            indices[unknown] = self._masks + outside
+        return indices
+
+    def _values_of(self, indices: np.ndarray) -> np.ndarray:
+        table = np.array(self.get_vocabulary(), object)
+        inside = (indices >= 0) & (indices < len(table))
+        values = np.full(indices.shape, self.oov_token, object)
+        values[inside] = table[indices[inside]]
+        return values
+
+
+def _lines(path: str | Path) -> list[str]:
+    """The lines of a text file."""
+    if not Path(path).is_file():
+        raise MissingFileError(
+            f"[vocabulary] there is no such file. Received: {str(path)!r}. "
+            "Try a list of values."
+        )
+    return Path(path).read_text("utf-8").splitlines()
+
+
+class IntegerLookup(_Lookup):
+    """Whole numbers as indices of a vocabulary of numbers.
+
+    Source: arguments and indices follow keras.layers.IntegerLookup.
+
+    Args:
+        max_tokens: the most indices, special ones included; None for any number.
+        num_oov_indices: indices for numbers that are not in the vocabulary; with 0 they
+            are an error, and several are chosen by the remainder of a division.
+        mask_token: None, or a number that has index 0, or none in other modes than
+            "int".
+        oov_token: what indices of unknown numbers are when inverted.
+        vocabulary: different numbers, or the path of a text file; None for `adapt`.
+        vocabulary_dtype: "int64".
+        idf_weights: a weight for each, in the mode "tf_idf".
+        invert: whether indices are turned back into numbers.
+        output_mode: "int", "one_hot", "multi_hot", "count" or "tf_idf" (a count times
+            log(1 + rows / (1 + rows with the value))), see `CategoryEncoding`.
+        sparse: False.
+        pad_to_max_tokens: whether rows have max_tokens columns.
+        oov_method: "floormod", or "farmhash" for the hash of `Hashing`.
+        salt: see `Hashing`; belongs to "farmhash".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a bad value, or a vocabulary that does not fit.
+
+    Example:
+        >>> layer = kurve.layers.IntegerLookup(vocabulary=[12, 36, 1138])
+        >>> layer([[12, 36], [7, 1138]])
+        array([[1, 2],
+               [0, 3]])
+    """
+
+    arguments = (*_Lookup.arguments, "oov_method", "salt")
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: int | None = None,
+        oov_token: int | None = -1,
+        vocabulary: Any = None,
+        vocabulary_dtype: str = "int64",
+        idf_weights: Sequence[float] | None = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        oov_method: str = "floormod",
+        salt: int | Sequence[int] | None = None,
+        **common: Unpack[EncodingArguments],
+    ) -> None:
+        for name, token in (("mask_token", mask_token), ("oov_token", oov_token)):
+            self._refuse(
+                token is not None and not is_integer(token),
+                f"{name} must be a whole number or None",
+                f"{name}={token!r}",
+                f"{name}=-1",
+            )
+        self._refuse(
+            vocabulary_dtype != "int64",
+            "vocabulary_dtype can only be 'int64'",
+            f"vocabulary_dtype={vocabulary_dtype!r}",
+            "vocabulary_dtype='int64'",
+        )
+        self._refuse(
+            oov_method not in ("floormod", "farmhash"),
+            "oov_method must be 'floormod' or 'farmhash'",
+            f"oov_method={oov_method!r}",
+            "oov_method='floormod'",
+        )
+        self._refuse(
+            salt is not None and oov_method != "farmhash",
+            "salt belongs to oov_method='farmhash'",
+            f"oov_method={oov_method!r}",
+            "oov_method='farmhash'",
+        )
+        self.oov_method = oov_method
+        super().__init__(
+            max_tokens,
+            num_oov_indices,
+            mask_token,
+            oov_token,
+            vocabulary,
+            idf_weights,
+            invert,
+            output_mode,
+            pad_to_max_tokens,
+            salt,
+            **common,
+        )
+
+    def _values(self, x: Any) -> np.ndarray:
+        return as_integers("IntegerLookup", x)
+
+    def _line(self, text: str) -> int:
+        return int(text)
+
+    def _outside(self, values: np.ndarray) -> np.ndarray:
+        if self.oov_method == "farmhash":
+            texts = as_texts("IntegerLookup", values)
+            return hashed(texts, self.num_oov_indices, self.salt)
+        return np.asarray(values % self.num_oov_indices)
+
+    def _values_of(self, indices: np.ndarray) -> np.ndarray:
+        values = super()._values_of(indices)
+        return values if self.oov_token is None else values.astype(np.int64)
+
+
+class StringLookup(_Lookup):
+    """Text as indices of a vocabulary.
+
+    Source: arguments and indices follow keras.layers.StringLookup.
+
+    Args:
+        max_tokens, idf_weights, invert, output_mode, sparse, pad_to_max_tokens: see
+            `IntegerLookup`.
+        num_oov_indices: indices for text that is not in the vocabulary; with 0 it is an
+            error, and several are chosen by the hash of `Hashing`.
+        mask_token, oov_token: text or None, see `IntegerLookup`.
+        vocabulary: different texts, or the path of a text file; None for `adapt`.
+        encoding: "utf-8".
+        salt: see `Hashing`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a bad value, or a vocabulary that does not fit.
+        TypeError: values that are not text.
+
+    Example:
+        >>> layer = kurve.layers.StringLookup()
+        >>> layer.adapt([["b", "a"], ["b", "c"]])
+        >>> layer.get_vocabulary()
+        ['[UNK]', 'b', 'c', 'a']
+        >>> layer(["a", "x"])
+        array([3, 0])
+    """
+
+    arguments = (*_Lookup.arguments, "encoding", "salt")
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: str | None = None,
+        oov_token: str | None = "[UNK]",
+        vocabulary: Any = None,
+        idf_weights: Sequence[float] | None = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        encoding: str = "utf-8",
+        salt: int | Sequence[int] | None = None,
+        **common: Unpack[EncodingArguments],
+    ) -> None:
+        for name, token in (("mask_token", mask_token), ("oov_token", oov_token)):
+            self._refuse(
+                token is not None and not isinstance(token, str),
+                f"{name} must be text or None",
+                f"{name}={token!r}",
+                f"{name}='[UNK]'",
+            )
+        self._refuse(
+            encoding not in ("utf-8", "utf8", "UTF-8"),
+            "encoding can only be 'utf-8'",
+            f"encoding={encoding!r}",
+            "encoding='utf-8'",
+        )
+        self.encoding = "utf-8"
+        super().__init__(
+            max_tokens,
+            num_oov_indices,
+            mask_token,
+            oov_token,
+            vocabulary,
+            idf_weights,
+            invert,
+            output_mode,
+            pad_to_max_tokens,
+            salt,
+            **common,
+        )
+
+    def _values(self, x: Any) -> np.ndarray:
+        texts = as_texts("StringLookup", x)
+        return np.frompyfunc(lambda text: text.decode("utf-8", "replace"), 1, 1)(texts)
+
+    def _line(self, text: str) -> str:
+        return text
+
+    def _outside(self, values: np.ndarray) -> np.ndarray:
+        return hashed(as_texts("StringLookup", values), self.num_oov_indices, self.salt)

@@ -1,0 +1,381 @@
+"""Layers that join several inputs into one output, and functions that call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+from kurve.core.arguments import check_flag, is_integer
+from kurve.core.entries import entry
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, LayerArguments
+
+
+class Merge(Layer):
+    """Shared by all: a list of at least two inputs.
+
+    Inputs of fewer axes get axes of size 1 behind the batch axis; then shapes broadcast
+    as NumPy's do.
+    """
+
+    takes_several = True
+    takes_scalars = True
+    most: int | None = None
+
+    def __init__(self, **common: Unpack[LayerArguments]) -> None:
+        super().__init__(**common)
+
+    def call(self, inputs: Any) -> Any:
+        """One output of several tensors."""
+        where = type(self).__name__
+        if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
+            raise ValueError(
+                f"[{where}] the layer takes a list of at least two tensors. "
+                f"Received: {inputs!r}. Try {where}()([a, b])."
+            )
+        if self.most is not None and len(inputs) > self.most:
+            raise ValueError(
+                f"[{where}] the layer takes {self.most} tensors. "
+                f"Received: {len(inputs)}. Try one after the other."
+            )
+        return self.merge(list(inputs))
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The formula of a list of tensors."""
+        raise NotImplementedError
+
+    def check_input(self, input_shape: Any) -> None:
+        """Any shapes: the layer has no weights."""
+
+    def one_by_one(self, inputs: list[Any], function: Callable[[Any, Any], Any]) -> Any:
+        """function(function(a, b), c)..., after giving all the same number of axes."""
+        most = max(len(x.shape) for x in inputs)
+        shapes = [x.shape for x in inputs]
+        total = None
+        for x in inputs:
+            for _ in range(most - len(x.shape)):
+                x = ops.expand_dims(x, 1)
+            try:
+                total = x if total is None else function(total, x)
+            except ValueError:
+                raise ValueError(
+                    f"[{type(self).__name__}] the inputs must have shapes that "
+                    "broadcast: from the last axis on, sizes are equal or 1. "
+                    f"Received: {', '.join(map(str, shapes))}. "
+                    "Try a Dense layer that brings them to one size."
+                ) from None
+        return total
+
+
+class Add(Merge):
+    """y = a + b + ..., element by element.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a single input, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Add()([np.ones((1, 2)), np.ones((1, 2))])
+        array([[2., 2.]], dtype=float32)
+    """
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The sum."""
+        return self.one_by_one(inputs, ops.add)
+
+
+class Subtract(Merge):
+    """y = a - b, of two inputs.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: other than two inputs, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Subtract()([np.ones((1, 2)), np.ones((1, 2))])
+        array([[0., 0.]], dtype=float32)
+    """
+
+    most = 2
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The difference."""
+        return self.one_by_one(inputs, ops.subtract)
+
+
+class Multiply(Merge):
+    """y = a b ..., element by element.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a single input, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Multiply()([np.full((1, 2), 3.0), np.full((1, 2), 2.0)])
+        array([[6., 6.]], dtype=float32)
+    """
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The product."""
+        return self.one_by_one(inputs, ops.multiply)
+
+
+class Average(Merge):
+    """y = (a + b + ...) / n, element by element.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a single input, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Average()([np.full((1, 2), 3.0), np.full((1, 2), 2.0)])
+        array([[2.5, 2.5]], dtype=float32)
+    """
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The mean."""
+        return ops.divide(self.one_by_one(inputs, ops.add), float(len(inputs)))
+
+
+class Maximum(Merge):
+    """y = max(a, b, ...), element by element; a tie shares the gradient.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a single input, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Maximum()([np.full((1, 2), 3.0), np.full((1, 2), 2.0)])
+        array([[3., 3.]], dtype=float32)
+    """
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The largest."""
+        return self.one_by_one(inputs, ops.maximum)
+
+
+class Minimum(Merge):
+    """y = min(a, b, ...), element by element; a tie shares the gradient.
+
+    Args:
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a single input, or shapes that do not broadcast.
+
+    Example:
+        >>> kurve.layers.Minimum()([np.full((1, 2), 3.0), np.full((1, 2), 2.0)])
+        array([[2., 2.]], dtype=float32)
+    """
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The smallest."""
+        return self.one_by_one(inputs, ops.minimum)
+
+
+class Concatenate(Merge):
+    """The inputs side by side along an axis.
+
+    Args:
+        axis: counted with the batch axis, which is 0 and cannot be joined along.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: an axis that is no integer.
+        ValueError: shapes that differ in another axis.
+
+    Example:
+        >>> kurve.layers.Concatenate()([np.ones((1, 2)), np.zeros((1, 1))])
+        array([[1., 1., 0.]], dtype=float32)
+    """
+
+    arguments = ("axis",)
+
+    def __init__(self, axis: int = -1, **common: Unpack[LayerArguments]) -> None:
+        super().__init__(**common)
+        if not is_integer(axis):
+            raise TypeError(
+                f"[Concatenate] axis must be an integer. Received: axis={axis!r}. "
+                "Try axis=-1."
+            )
+        self.axis = int(axis)
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The inputs along `axis`."""
+        return ops.concatenate(inputs, self.axis)
+
+
+class Dot(Merge):
+    """The product of two inputs over one axis of each, sample by sample: for vectors
+    y = sum(a b), (B, 1).
+
+    Args:
+        axes: counted with the batch axis: one for both, or a pair.
+        normalize: whether the inputs are first divided by their norms along `axes`,
+            which gives the cosine similarity.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: axes that are no integers.
+        ValueError: other than two inputs, or axes of different sizes.
+
+    Example:
+        >>> kurve.layers.Dot(axes=1)([np.ones((1, 3)), np.full((1, 3), 2.0)])
+        array([[6.]], dtype=float32)
+    """
+
+    arguments = ("axes", "normalize")
+    most = 2
+
+    def __init__(
+        self,
+        axes: int | Sequence[int],
+        normalize: bool = False,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(**common)
+        pair = (axes, axes) if is_integer(axes) else axes
+        if (
+            not isinstance(pair, (list, tuple))
+            or len(pair) != 2
+            or not all(map(is_integer, pair))
+        ):
+            raise TypeError(
+                "[Dot] axes must be an integer or a pair of integers. "
+                f"Received: axes={axes!r}. Try axes=1."
+            )
+        self.axes = axes if is_integer(axes) else tuple(pair)
+        self.normalize = check_flag("Dot", "normalize", normalize)
+
+    def merge(self, inputs: list[Any]) -> Any:
+        """The product over `axes`."""
+        pair: Any = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
+        names = []
+        for x, axis in zip(inputs, pair, strict=True):
+            count = len(x.shape)
+            if not -count <= axis < count or axis % count == 0:
+                raise ValueError(
+                    "[Dot] axes must be those of the inputs, without the batch axis. "
+                    f"Received: axes={self.axes} for shapes "
+                    f"{', '.join(str(i.shape) for i in inputs)}. Try axes=-1."
+                )
+            names.append(axis % count)
+        (a, b), (i, j) = inputs, names
+        if a.shape[i] != b.shape[j]:
+            raise ValueError(
+                "[Dot] the two axes must have equal sizes. Received: axes="
+                f"{self.axes} of shapes {a.shape} and {b.shape}. Try other axes."
+            )
+        if self.normalize:
+            a, b = ops.normalize(a, i), ops.normalize(b, j)
+        first = "abcdefgh"[: len(a.shape)]
+        second = "a" + "ijklmnop"[: len(b.shape) - 1]
+        second = second[:j] + first[i] + second[j + 1 :]
+        rest = first[:i] + first[i + 1 :] + (second[:j] + second[j + 1 :])[1:]
+        y = ops.einsum(f"{first},{second}->{rest}", a, b)
+        return ops.expand_dims(y, 1) if len(rest) == 1 else y
+
+
+@entry
+def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Add()(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Add(**kwargs)(inputs)
+
+
+@entry
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Subtract()(inputs)`.
+
+    Args:
+        inputs: two tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Subtract(**kwargs)(inputs)
+
+
+@entry
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Multiply()(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Multiply(**kwargs)(inputs)
+
+
+@entry
+def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Average()(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Average(**kwargs)(inputs)
+
+
+@entry
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Maximum()(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Maximum(**kwargs)(inputs)
+
+
+@entry
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """`Minimum()(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        kwargs: of the layer.
+    """
+    return Minimum(**kwargs)(inputs)
+
+
+@entry
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    """`Concatenate(axis)(inputs)`.
+
+    Args:
+        inputs: tensors or arrays.
+        axis: see `Concatenate`.
+        kwargs: of the layer.
+    """
+    return Concatenate(axis=axis, **kwargs)(inputs)
+
+
+@entry
+def dot(
+    inputs: Sequence[Any],
+    axes: int | Sequence[int],
+    normalize: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """`Dot(axes, normalize)(inputs)`.
+
+    Args:
+        inputs: two tensors or arrays.
+        axes, normalize: see `Dot`.
+        kwargs: of the layer.
+    """
+    return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)

@@ -1,0 +1,54 @@
+"""A penalty on what a layer passes on."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, LayerArguments
+from kurve.regularizers import L1L2
+
+
+class ActivityRegularization(Layer):
+    """y = x, with l1 sum |x| + l2 sum x^2, averaged over the samples of a batch, as a
+    term of the loss.
+
+    Source: defaults follow keras.layers.ActivityRegularization.
+
+    Args:
+        l1, l2: strengths, at least 0.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: not finite, or below 0.
+
+    Example:
+        >>> kurve.layers.ActivityRegularization(l2=0.1)([[1.0, 2.0]])
+        array([[1., 2.]], dtype=float32)
+    """
+
+    takes_scalars = True
+    arguments = ("l1", "l2")
+
+    def __init__(
+        self, l1: float = 0.0, l2: float = 0.0, **common: Unpack[LayerArguments]
+    ) -> None:
+        if common.get("activity_regularizer") is not None:
+            raise ValueError(
+                "[ActivityRegularization] the penalty is l1 and l2. "
+                f"Received: activity_regularizer={common['activity_regularizer']!r} "
+                "too. Try l1 and l2 alone."
+            )
+        super().__init__(**common)
+        self.activity_regularizer = L1L2(l1, l2)
+        self.l1, self.l2 = self.activity_regularizer.l1, self.activity_regularizer.l2
+
+    def call(self, x: Any) -> Any:
+        """The input."""
+        return ops.reshape(x, (-1, *x.shape[1:]))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer."""
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return config

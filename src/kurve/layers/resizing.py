@@ -1,0 +1,414 @@
+"""Images of other sizes, and of other brightness and contrast.
+
+Resizing is a product with a matrix for the rows and one for the columns, which engines
+differentiate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from kurve.core import rng
+from kurve.core.arguments import check_flag, check_seed, is_count, is_number
+from kurve.formulas import functions as ops
+from kurve.formulas.calls import graph_of
+from kurve.formulas.tensor import KerasTensor
+from kurve.layers.base import UNSAID, LayerArguments
+from kurve.layers.windows import Images
+from kurve.plan import Attr
+
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+def resized(x: Any, height: int, width: int, interpolation: str) -> Any:
+    """Images of another size; the centers of pixels keep their relative places."""
+    y = x
+    if x.shape[1] != height:
+        rows = _weights(x.shape[1], height, interpolation)
+        y = ops.einsum("ai,bijc->bajc", rows, y)
+    if x.shape[2] != width:
+        columns = _weights(x.shape[2], width, interpolation)
+        y = ops.einsum("aj,bijc->biac", columns, y)
+    return y
+
+
+def _weights(size: int, new: int, interpolation: str) -> np.ndarray:
+    """What each old pixel of an axis counts in each new one, (new, size)."""
+    at = (np.arange(new) + 0.5) * (size / new)
+    matrix = np.zeros((new, size))
+    rows = np.arange(new)
+    if interpolation == "nearest":
+        matrix[rows, np.minimum(np.floor(at), size - 1).astype(int)] = 1.0
+    else:
+        at = np.clip(at - 0.5, 0.0, size - 1.0)
+        low = np.floor(at).astype(int)
+        np.add.at(matrix, (rows, low), 1.0 - (at - low))
+        np.add.at(matrix, (rows, np.minimum(low + 1, size - 1)), at - low)
+    return matrix.astype(np.float32)
+
+
+def cropped(x: Any, height: int, width: int) -> Any:
+    """The largest window in the middle with the proportions of this size."""
+    h, w = x.shape[1:3]
+    rows = max(min(h, int(w * height / width)), 1)
+    columns = max(min(w, int(h * width / height)), 1)
+    top, left = int((h - rows) / 2), int((w - columns) / 2)
+    return ops.get_item(
+        x, (slice(None), slice(top, top + rows), slice(left, left + columns))
+    )
+
+
+class _Sized(Images):
+    """Shared by all that give images of one size."""
+
+    def __call__(self, x: Any = UNSAID, *others: Any, **named: Any) -> Any:
+        """Those of images x (B, H, W, C), or of one image, an array (H, W, C)."""
+        alone = getattr(x, "ndim", None) == 3 and not isinstance(x, KerasTensor)
+        y = super().__call__(x[None] if alone else x, *others, **named)
+        return y[0] if alone else y
+
+    def _size(self, height: Any, width: Any) -> None:
+        for name, value in (("height", height), ("width", width)):
+            if not is_count(value):
+                raise ValueError(
+                    f"[{type(self).__name__}] {name} must be an integer of at least 1. "
+                    f"Received: {name}={value!r}. Try {name}=32."
+                )
+        self.height, self.width = int(height), int(width)
+
+
+class Resizing(_Sized):
+    """Images of another size: x (B, H, W, C) -> y (B, height, width, C).
+
+    Source: defaults follow keras.layers.Resizing.
+
+    Args:
+        height, width: of the output.
+        interpolation: "bilinear" or "nearest".
+        crop_to_aspect_ratio: whether images are first cropped to the proportions of the
+            output.
+        pad_to_aspect_ratio: whether they are first padded to them.
+        fill_mode, fill_value: "constant", and the number to pad with.
+        antialias: False.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a size below 1, both ratios, another mode or interpolation, or
+            antialias=True.
+
+    Example:
+        >>> kurve.layers.Resizing(4, 6)(np.ones((2, 8, 8, 3))).shape
+        (2, 4, 6, 3)
+    """
+
+    arguments = (
+        "height",
+        "width",
+        "interpolation",
+        "crop_to_aspect_ratio",
+        "pad_to_aspect_ratio",
+        "fill_mode",
+        "fill_value",
+        "antialias",
+        "data_format",
+    )
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self._size(height, width)
+        known = isinstance(interpolation, str) and interpolation in INTERPOLATIONS
+        if not known or check_flag("Resizing", "antialias", antialias):
+            raise ValueError(
+                "[Resizing] interpolation must be 'bilinear' or 'nearest', without "
+                f"antialias. Received: interpolation={interpolation!r}, "
+                f"antialias={antialias!r}. Try 'bilinear'."
+            )
+        self.interpolation, self.antialias = interpolation, False
+        where = "Resizing"
+        self.crop_to_aspect_ratio = check_flag(
+            where, "crop_to_aspect_ratio", crop_to_aspect_ratio
+        )
+        self.pad_to_aspect_ratio = check_flag(
+            where, "pad_to_aspect_ratio", pad_to_aspect_ratio
+        )
+        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
+            raise ValueError(
+                "[Resizing] only one of crop_to_aspect_ratio and pad_to_aspect_ratio "
+                "can be True. Received: both. Try one."
+            )
+        if not (
+            isinstance(fill_mode, str) and fill_mode == "constant"
+        ) or not is_number(fill_value):
+            raise ValueError(
+                "[Resizing] fill_mode must be 'constant', and fill_value a finite "
+                f"number. Received: fill_mode={fill_mode!r}, fill_value="
+                f"{fill_value!r}. Try fill_value=0.0."
+            )
+        self.fill_mode, self.fill_value = fill_mode, float(fill_value)
+
+    def call(self, x: Any) -> Any:
+        """The images in their new size."""
+        self.check_axes(tuple(x.shape[1:]))
+        if self.crop_to_aspect_ratio:
+            x = cropped(x, self.height, self.width)
+        elif self.pad_to_aspect_ratio:
+            h, w = x.shape[1:3]
+            rows = max(h, int(w * self.height / self.width))
+            columns = max(w, int(h * self.width / self.height))
+            top, left = int((rows - h) / 2), int((columns - w) / 2)
+            sides = ((0, 0), (top, rows - h - top), (left, columns - w - left), (0, 0))
+            x = ops.pad(x, sides, "constant", self.fill_value)
+        return resized(x, self.height, self.width, self.interpolation)
+
+
+class CenterCrop(_Sized):
+    """The middle of images: x (B, H, W, C) -> y (B, height, width, C). Smaller images
+    are cropped to the proportions of the output, and resized.
+
+    Source: defaults follow keras.layers.CenterCrop.
+
+    Args:
+        height, width: of the output.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a size below 1.
+
+    Example:
+        >>> kurve.layers.CenterCrop(4, 6)(np.ones((2, 8, 8, 3))).shape
+        (2, 4, 6, 3)
+    """
+
+    arguments = ("height", "width", "data_format")
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self._size(height, width)
+
+    def call(self, x: Any) -> Any:
+        """The middle."""
+        self.check_axes(tuple(x.shape[1:]))
+        h, w = x.shape[1:3]
+        if h >= self.height and w >= self.width:
+            top, left = (h - self.height) // 2, (w - self.width) // 2
+            rows, columns = (
+                slice(top, top + self.height),
+                slice(left, left + self.width),
+            )
+            return ops.get_item(x, (slice(None), rows, columns))
+        window = cropped(x, self.height, self.width)
+        return resized(window, self.height, self.width, "bilinear")
+
+
+def _uniform(x: Any, count: int, seed: int | None) -> Any:
+    """Numbers in (0, 1) for each image, (B, count), others in each step."""
+    graph = graph_of(x)
+    assert graph is not None
+    attrs: dict[str, Attr] = {"distribution": "uniform", "stream": graph.stream}
+    if seed is not None:
+        attrs |= {"stream": 0, "seed": seed & rng.LARGEST_SEED}
+    return graph.op("random", [x], (count,), attrs=attrs)
+
+
+class RandomCrop(_Sized):
+    """In training, a window anywhere in each image: x (B, H, W, C) -> y (B, height,
+    width, C). In prediction, and of smaller images, the largest one in the middle with
+    the proportions of the output, resized.
+
+    Source: defaults follow keras.layers.RandomCrop.
+
+    Args:
+        height, width: of the output.
+        seed: an integer, or None for the model's.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a size below 1.
+
+    Example:
+        >>> kurve.layers.RandomCrop(4, 6)(np.ones((2, 8, 8, 3))).shape
+        (2, 4, 6, 3)
+    """
+
+    training_by_default = True
+    arguments = ("height", "width", "seed", "data_format")
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self._size(height, width)
+        self.seed = check_seed("RandomCrop", seed)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """The window."""
+        self.check_axes(tuple(x.shape[1:]))
+        h, w = x.shape[1:3]
+        if not training or h <= self.height or w <= self.width:
+            window = cropped(x, self.height, self.width)
+            return resized(window, self.height, self.width, "bilinear")
+        at = _uniform(x, 2, self.seed)
+        rows = _window(ops.get_item(at, (slice(None), slice(0, 1))), h, self.height)
+        columns = _window(ops.get_item(at, (slice(None), slice(1, 2))), w, self.width)
+        y = ops.einsum("bai,bijc->bajc", rows, x)
+        return ops.einsum("baj,bijc->biac", columns, y)
+
+
+def _window(at: Any, size: int, new: int) -> Any:
+    """A matrix (B, new, size) that chooses elements side by side; `at` in (0, 1) says
+    where."""
+    start = ops.reshape(ops.floor(at * float(size - new + 1)), (-1, 1, 1))
+    ahead = np.arange(size)[None, :] - np.arange(new)[:, None]
+    return ops.cast(ops.equal(start, ahead.astype(np.float32)), "float32")
+
+
+class _Colors(Images):
+    """Shared by both: a factor and the range of values."""
+
+    training_by_default = True
+    arguments = ("factor", "value_range", "seed", "data_format")
+    bounds = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        factor: float | Sequence[float],
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(data_format, **common)
+        self.seed = check_seed(type(self).__name__, seed)
+        where, (least, most) = type(self).__name__, self.bounds
+        ends: Any = self._both(float(factor)) if is_number(factor) else factor  # type: ignore[arg-type]
+        if (
+            not isinstance(ends, (list, tuple))
+            or len(ends) != 2
+            or not all(is_number(end) and least <= end <= most for end in ends)
+        ):
+            raise ValueError(
+                f"[{where}] factor must be a number, or a pair of them, in "
+                f"[{least:g}, {most:g}]. Received: factor={factor!r}. Try factor=0.2."
+            )
+        self.factor = (float(ends[0]), float(ends[1]))
+        if (
+            not isinstance(value_range, (list, tuple))
+            or len(value_range) != 2
+            or not all(map(is_number, value_range))
+        ):
+            raise ValueError(
+                f"[{where}] value_range must be two numbers. "
+                f"Received: value_range={value_range!r}. Try (0, 255)."
+            )
+        low, high = sorted(value_range)
+        self.value_range = (low, high)
+
+    def _both(self, factor: float) -> tuple[float, float]:
+        return (-abs(factor), abs(factor))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """The images, changed in training."""
+        self.check_axes(tuple(x.shape[1:]))
+        if not training:
+            return x
+        y = self.changed(x, ops.reshape(_uniform(x, 1, self.seed), (-1, 1, 1, 1)))
+        low, high = self.value_range
+        return ops.clip(y, float(low), float(high))
+
+    def changed(self, x: Any, uniform: Any) -> Any:
+        """The images, changed by a number in (0, 1) each."""
+        raise NotImplementedError
+
+
+class RandomBrightness(_Colors):
+    """In training, adds to each image a number between low and high times the width of
+    `value_range`, and clips to that range; in prediction it does nothing.
+
+    Source: defaults follow keras.layers.RandomBrightness.
+
+    Args:
+        factor: (low, high), in [-1, 1]; a number stands for (-factor, factor).
+        value_range: of the values of images.
+        seed: an integer, or None for the model's.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a factor outside [-1, 1], or another value_range.
+
+    Example:
+        >>> x = np.full((1, 2, 2, 1), 100.0)
+        >>> y = kurve.layers.RandomBrightness((0.2, 0.2))(x)
+        >>> bool(np.allclose(y, 151.0))
+        True
+    """
+
+    def changed(self, x: Any, uniform: Any) -> Any:
+        """Brighter or darker."""
+        low, high = self.factor
+        width = float(self.value_range[1] - self.value_range[0])
+        return x + (uniform * (high - low) + low) * width
+
+
+class RandomContrast(_Colors):
+    """In training, y = mean + (x - mean) f, with the mean of each channel of an image
+    and f between 1 - low and 1 + high, clipped to `value_range`; in prediction it does
+    nothing.
+
+    Source: defaults follow keras.layers.RandomContrast.
+
+    Args:
+        factor: (low, high), in [0, 1]; a number stands for both.
+        value_range: of the values of images.
+        seed: an integer, or None for the model's.
+        data_format: None or "channels_last".
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: a factor outside [0, 1], or another value_range.
+
+    Example:
+        >>> x = np.array([100.0, 200.0]).reshape(1, 1, 2, 1)
+        >>> kurve.layers.RandomContrast(0.0)(x).ravel()
+        array([100., 200.], dtype=float32)
+    """
+
+    bounds = (0.0, 1.0)
+
+    def _both(self, factor: float) -> tuple[float, float]:
+        return (factor, factor)
+
+    def changed(self, x: Any, uniform: Any) -> Any:
+        """More or less of what differs from the mean."""
+        low, high = self.factor
+        mean = ops.mean(x, [1, 2], True)
+        return (x - mean) * (uniform * (low + high) + (1.0 - low)) + mean

@@ -1,0 +1,79 @@
+"""Softmax over any axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+from kurve.core.arguments import is_integer
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, LayerArguments
+
+
+class Softmax(Layer):
+    """y = exp(x) / sum(exp(x)), with the sum over some axes.
+
+    Args:
+        axis: the axis, or several, counted with the batch axis.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        TypeError: axes that are no integers.
+        ValueError: when built: axes that samples do not have.
+
+    Example:
+        >>> kurve.layers.Softmax()([[0.0, 0.0]])
+        array([[0.5, 0.5]], dtype=float32)
+    """
+
+    arguments = ("axis",)
+
+    def __init__(
+        self, axis: int | Sequence[int] = -1, **common: Unpack[LayerArguments]
+    ) -> None:
+        super().__init__(**common)
+        self.axis = checked_axes("Softmax", axis)
+
+    def call(self, x: Any) -> Any:
+        """The formula."""
+        axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        if len(axes) == 1:
+            return ops.softmax(x, axes[0])
+        return ops.exp(x - ops.logsumexp(x, axes, True))
+
+
+def checked_axes(where: str, axis: Any) -> int | tuple[int, ...]:
+    """An axis as an integer, several as a tuple.
+
+    Raises:
+        TypeError: neither.
+    """
+    if is_integer(axis):
+        return int(axis)
+    if isinstance(axis, (list, tuple)) and axis and all(map(is_integer, axis)):
+        return tuple(int(a) for a in axis)
+    raise TypeError(
+        f"[{where}] axis must be an integer or several of them. "
+        f"Received: axis={axis!r}. Try axis=-1."
+    )
+
+
+def places(where: str, axis: int | tuple[int, ...], x: Any) -> list[int]:
+    """The axes counted from the start, in order.
+
+    Args:
+        x: a tensor or its shape with the batch axis.
+
+    Raises:
+        ValueError: the batch axis, one that is not there, or one twice.
+    """
+    shape = tuple(x.shape if hasattr(x, "shape") else x)
+    given = [axis] if isinstance(axis, int) else list(axis)
+    rank = len(shape)
+    found = sorted(a % rank for a in given if -rank <= a < rank)
+    if len(set(found)) != len(given) or 0 in found:
+        raise ValueError(
+            f"[{where}] axis must name axes of the input other than that of the "
+            f"batch. Received: axis={axis} for shape {shape}. Try axis=-1."
+        )
+    return found

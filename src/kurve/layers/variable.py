@@ -1,0 +1,152 @@
+"""The variables of layers: views into the flat vectors of the models they are in."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve import initializers
+from kurve.core.arrays import as_numbers
+from kurve.formulas.operators import Operators
+from kurve.plan import Shape
+from kurve.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
+
+class Variable(Operators):
+    """An array of a layer. In a built model it is a view into a flat vector.
+
+    A layer may be in several models (an encoder alone, and with its decoder). Each has
+    the variable in a vector of its own; the newest value is in the model that trained
+    last, and the others copy it before they use it.
+
+    role: "param" (has a gradient), "statistic" (training writes it, such as the moving
+    mean of `BatchNormalization`), "buffer" (neither) or "constant" (a buffer that is an
+    argument of the layer, not one of its weights).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        initializer: initializers.Initializer,
+        role: str = "param",
+        regularizer: Regularizer | None = None,
+        constraint: Constraint | None = None,
+    ) -> None:
+        self.name, self.shape, self.role = name, shape, role
+        self.initializer, self.regularizer = initializer, regularizer
+        self.constraint = constraint
+        # The models that it is in with its view in each; the last one is the newest.
+        self._views: list[tuple[weakref.ref[Any] | None, np.ndarray]] = []
+
+    def write_to(self, view: np.ndarray, seed: int, stream: int) -> None:
+        """Write the value to `view`, or the initial one if there is no value yet."""
+        view[...] = (
+            self._views[-1][1]
+            if self._views
+            else initializers.draw(self.initializer, self.shape, seed, stream)
+        )
+
+    def bind(self, owner: Any, view: np.ndarray) -> None:
+        """Lie in a model, in `view`, which already holds the value."""
+        self._views = [
+            (ref, other)
+            for ref, other in self._views
+            if ref is not None and ref() not in (None, owner)
+        ]
+        self._views.append((weakref.ref(owner), view))
+        if len(self._views) > 1:
+            for ref, _ in self._views:
+                model = None if ref is None else ref()
+                if model is not None:
+                    model.shares_variables = True
+
+    def leave(self, owner: Any) -> None:
+        """Leave a model. If it is in no other, it keeps its value in memory of its
+        own."""
+        value = self.numpy()
+        self._views = [
+            (ref, view)
+            for ref, view in self._views
+            if ref is None or ref() is not owner
+        ] or [(None, value)]
+
+    def pull(self, owner: Any) -> None:
+        """Copy the newest value into a model's vector."""
+        newest_owner, newest = self._views[-1]
+        if newest_owner is not None and newest_owner() is owner:
+            return
+        for ref, view in self._views:
+            if ref is not None and ref() is owner:
+                view[...] = newest
+
+    def push(self, owner: Any) -> None:
+        """Take a model's value for the newest one from now on."""
+        self._views.sort(key=lambda item: item[0] is not None and item[0]() is owner)
+
+    @property
+    def learned(self) -> bool:
+        """Whether training changes it."""
+        return self.role in ("param", "statistic")
+
+    @property
+    def value(self) -> np.ndarray:
+        """The array itself, float32; to change it, use `assign`."""
+        if not self._views:
+            drawn = initializers.draw(self.initializer, self.shape)
+            self._views.append((None, drawn))
+        return self._views[-1][1]
+
+    @property
+    def dtype(self) -> str:
+        return "float32"
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def reshaped(self, shape: Shape) -> Variable:
+        """A view of the same memory in another shape."""
+        other = Variable(self.name, shape, self.initializer, self.role)
+        views = self._views or [(None, self.value)]
+        other._views = [(ref, view.reshape(shape)) for ref, view in views]
+        return other
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value."""
+        return self.value.copy()
+
+    def assign(self, value: Any) -> None:
+        """Replace the value by one of the same shape.
+
+        Raises:
+            ValueError: another shape, or a value that is not finite.
+        """
+        array = as_numbers(self.name, "the new value", value, np.float32)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"[{self.name}] the new value must have shape {self.shape}. "
+                f"Received: shape {array.shape}. Try value.reshape({self.shape})."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"[{self.name}] the new value must be finite. "
+                "Received: NaN or infinity. "
+                "Try weights from before training diverged."
+            )
+        if not self._views:  # do not draw initial values in vain
+            self._views.append((None, np.empty(self.shape, np.float32)))
+        for _, view in self._views:
+            view[...] = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.value, threshold=20, edgeitems=2, precision=4)
+        return f"<Variable {self.name}, shape={self.shape}, value={values}>"

@@ -1,0 +1,102 @@
+"""Layers around another layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, Unpack
+
+from kurve.formulas import functions as ops
+from kurve.layers.base import Layer, LayerArguments
+from kurve.layers.core import Activation
+from kurve.layers.dense import Dense
+
+
+class Wrapper(Layer):
+    """Base class of layers around another layer, whose weights are theirs.
+
+    Args:
+        layer: the inner one; a model may be one.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: not a layer.
+
+    Example:
+        >>> class Twice(kurve.layers.Wrapper):
+        ...     def call(self, x):
+        ...         return self.layer(self.layer(x))
+        >>> Twice(kurve.layers.Dense(3))(np.ones((2, 3))).shape
+        (2, 3)
+    """
+
+    def __init__(self, layer: Layer, **common: Unpack[LayerArguments]) -> None:
+        if not isinstance(layer, Layer):
+            raise ValueError(
+                f"[{type(self).__name__}] layer must be a layer. "
+                f"Received: layer={layer!r}. Try {type(self).__name__}(Dense(8))."
+            )
+        super().__init__(**common)
+        self.layer = layer
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer."""
+        from kurve.models.configs import serialize_operation
+
+        return {**super().get_config(), "layer": serialize_operation(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer of a `get_config`."""
+        from kurve.models.configs import deserialize_operation
+
+        layer = deserialize_operation(config["layer"])
+        rest = {name: value for name, value in config.items() if name != "layer"}
+        return super().from_config({**rest, "layer": layer})
+
+
+class TimeDistributed(Wrapper):
+    """The inner layer for each element of the first axis: y[:, t] = layer(x[:, t]).
+
+    Args:
+        layer: the inner one; a model may be one.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: not a layer; when built: samples of fewer axes than two.
+        NotImplementedError: when built: the inner layer has moving statistics, as
+            `BatchNormalization` has.
+
+    Example:
+        >>> inner = kurve.layers.Conv2D(4, 3)
+        >>> kurve.layers.TimeDistributed(inner)(np.ones((2, 5, 8, 8, 1))).shape
+        (2, 5, 6, 6, 4)
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Build the inner layer."""
+        self._check(input_shape)
+        self.layer.build((input_shape[0], *input_shape[2:]))
+        for variable in self.layer.variables:
+            if variable.role == "statistic":
+                raise NotImplementedError(
+                    "[TimeDistributed] a layer with moving statistics cannot be "
+                    f"repeated in a step. Received: {self.layer!r} with "
+                    f"{variable.name}. Try it without TimeDistributed."
+                )
+
+    def call(self, x: Any) -> Any:
+        """The outputs, side by side."""
+        self._check(x.shape)
+        if type(self.layer) in (Dense, Activation):  # of the last axis, or elementwise
+            return self.layer(x)
+        steps = [
+            self.layer(ops.get_item(x, (slice(None), t))) for t in range(x.shape[1])
+        ]
+        return ops.stack(steps, 1)
+
+    def _check(self, shape: Any) -> None:
+        if len(shape) < 3:
+            raise ValueError(
+                f"[TimeDistributed] layer {self.name!r} takes samples of at least two "
+                f"axes. Received: shape {tuple(shape)}. Try {self.layer!r} alone."
+            )

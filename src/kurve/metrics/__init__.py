@@ -1,0 +1,323 @@
+"""Metrics by name. Names and formulas are Keras's; how a batch updates a metric is in
+`kurve.engines.reference.metrics`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kurve import losses
+from kurve.core import registry
+from kurve.core.entries import entry
+from kurve.core.naming import snake_case
+from kurve.core.overrides import refuse_overrides
+from kurve.errors import no_attribute, unknown_name
+from kurve.metrics.base import LossMetric as LossMetric
+from kurve.metrics.base import Metric as Metric
+from kurve.metrics.base import RowMetric as RowMetric
+
+if TYPE_CHECKING:
+    from kurve.metrics.accuracies import Accuracy as Accuracy
+    from kurve.metrics.accuracies import BinaryAccuracy as BinaryAccuracy
+    from kurve.metrics.accuracies import CategoricalAccuracy as CategoricalAccuracy
+    from kurve.metrics.accuracies import FittingAccuracy as FittingAccuracy
+    from kurve.metrics.accuracies import (
+        SparseCategoricalAccuracy as SparseCategoricalAccuracy,
+    )
+    from kurve.metrics.accuracies import (
+        SparseTopKCategoricalAccuracy as SparseTopKCategoricalAccuracy,
+    )
+    from kurve.metrics.accuracies import (
+        TopKCategoricalAccuracy as TopKCategoricalAccuracy,
+    )
+    from kurve.metrics.aggregations import Mean as Mean
+    from kurve.metrics.aggregations import MeanMetricWrapper as MeanMetricWrapper
+    from kurve.metrics.aggregations import Sum as Sum
+    from kurve.metrics.areas import AUC as AUC
+    from kurve.metrics.confusion import confusion_matrix as confusion_matrix
+    from kurve.metrics.f_scores import F1Score as F1Score
+    from kurve.metrics.f_scores import FBetaScore as FBetaScore
+    from kurve.metrics.functions import binary_accuracy as binary_accuracy
+    from kurve.metrics.functions import categorical_accuracy as categorical_accuracy
+    from kurve.metrics.functions import (
+        concordance_correlation as concordance_correlation,
+    )
+    from kurve.metrics.functions import pearson_correlation as pearson_correlation
+    from kurve.metrics.functions import (
+        sparse_categorical_accuracy as sparse_categorical_accuracy,
+    )
+    from kurve.metrics.functions import (
+        sparse_top_k_categorical_accuracy as sparse_top_k_categorical_accuracy,
+    )
+    from kurve.metrics.functions import (
+        top_k_categorical_accuracy as top_k_categorical_accuracy,
+    )
+    from kurve.metrics.iou import BinaryIoU as BinaryIoU
+    from kurve.metrics.iou import IoU as IoU
+    from kurve.metrics.iou import MeanIoU as MeanIoU
+    from kurve.metrics.iou import OneHotIoU as OneHotIoU
+    from kurve.metrics.iou import OneHotMeanIoU as OneHotMeanIoU
+    from kurve.metrics.probabilistic import BinaryCrossentropy as BinaryCrossentropy
+    from kurve.metrics.probabilistic import (
+        CategoricalCrossentropy as CategoricalCrossentropy,
+    )
+    from kurve.metrics.probabilistic import CategoricalHinge as CategoricalHinge
+    from kurve.metrics.probabilistic import Hinge as Hinge
+    from kurve.metrics.probabilistic import KLDivergence as KLDivergence
+    from kurve.metrics.probabilistic import Poisson as Poisson
+    from kurve.metrics.probabilistic import (
+        SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+    )
+    from kurve.metrics.probabilistic import SquaredHinge as SquaredHinge
+    from kurve.metrics.regression import (
+        ConcordanceCorrelation as ConcordanceCorrelation,
+    )
+    from kurve.metrics.regression import CosineSimilarity as CosineSimilarity
+    from kurve.metrics.regression import LogCoshError as LogCoshError
+    from kurve.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
+    from kurve.metrics.regression import (
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+    )
+    from kurve.metrics.regression import MeanSquaredError as MeanSquaredError
+    from kurve.metrics.regression import (
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+    )
+    from kurve.metrics.regression import PearsonCorrelation as PearsonCorrelation
+    from kurve.metrics.regression import R2Score as R2Score
+    from kurve.metrics.regression import RootMeanSquaredError as RootMeanSquaredError
+    from kurve.metrics.thresholds import FalseNegatives as FalseNegatives
+    from kurve.metrics.thresholds import FalsePositives as FalsePositives
+    from kurve.metrics.thresholds import Precision as Precision
+    from kurve.metrics.thresholds import Recall as Recall
+    from kurve.metrics.thresholds import TrueNegatives as TrueNegatives
+    from kurve.metrics.thresholds import TruePositives as TruePositives
+    from kurve.metrics.tradeoffs import PrecisionAtRecall as PrecisionAtRecall
+    from kurve.metrics.tradeoffs import RecallAtPrecision as RecallAtPrecision
+    from kurve.metrics.tradeoffs import (
+        SensitivityAtSpecificity as SensitivityAtSpecificity,
+    )
+    from kurve.metrics.tradeoffs import (
+        SpecificityAtSensitivity as SpecificityAtSensitivity,
+    )
+
+_LATER = {
+    name: module
+    for module, names in {
+        "accuracies": (
+            "Accuracy",
+            "BinaryAccuracy",
+            "CategoricalAccuracy",
+            "FittingAccuracy",
+            "SparseCategoricalAccuracy",
+            "SparseTopKCategoricalAccuracy",
+            "TopKCategoricalAccuracy",
+        ),
+        "regression": (
+            "ConcordanceCorrelation",
+            "CosineSimilarity",
+            "LogCoshError",
+            "MeanAbsoluteError",
+            "MeanAbsolutePercentageError",
+            "MeanSquaredError",
+            "MeanSquaredLogarithmicError",
+            "PearsonCorrelation",
+            "R2Score",
+            "RootMeanSquaredError",
+        ),
+        "aggregations": (
+            "Mean",
+            "MeanMetricWrapper",
+            "Sum",
+        ),
+        "areas": ("AUC",),
+        "confusion": ("confusion_matrix",),
+        "f_scores": (
+            "F1Score",
+            "FBetaScore",
+        ),
+        "functions": (
+            "binary_accuracy",
+            "categorical_accuracy",
+            "concordance_correlation",
+            "pearson_correlation",
+            "sparse_categorical_accuracy",
+            "sparse_top_k_categorical_accuracy",
+            "top_k_categorical_accuracy",
+        ),
+        "iou": (
+            "BinaryIoU",
+            "IoU",
+            "MeanIoU",
+            "OneHotIoU",
+            "OneHotMeanIoU",
+        ),
+        "probabilistic": (
+            "BinaryCrossentropy",
+            "CategoricalCrossentropy",
+            "CategoricalHinge",
+            "Hinge",
+            "KLDivergence",
+            "Poisson",
+            "SparseCategoricalCrossentropy",
+            "SquaredHinge",
+        ),
+        "thresholds": (
+            "FalseNegatives",
+            "FalsePositives",
+            "Precision",
+            "Recall",
+            "TrueNegatives",
+            "TruePositives",
+        ),
+        "tradeoffs": (
+            "PrecisionAtRecall",
+            "RecallAtPrecision",
+            "SensitivityAtSpecificity",
+            "SpecificityAtSensitivity",
+        ),
+    }.items()
+    for name in names
+}
+"""Where each name lives that is imported when it is first used: most models need few
+metrics, and all would take a tenth of the time of `import kurve`."""
+
+
+class _Classes(Mapping[str, type[Metric]]):
+    """The metrics by name; a class is imported when it is first asked for."""
+
+    names = tuple(
+        name for name in _LATER if name[0].isupper() and name != "FittingAccuracy"
+    )
+
+    def __getitem__(self, name: str) -> type[Metric]:
+        if name not in self.names:
+            raise KeyError(name)
+        cls: type[Metric] = globals().get(name) or __getattr__(name)
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+CLASSES = _Classes()
+
+NAMES: dict[str, str] = {
+    **{name: name for name in CLASSES},
+    **{snake_case(name): name for name in CLASSES},
+    "mse": "MeanSquaredError",
+    "MSE": "MeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "MAE": "MeanAbsoluteError",
+    "rmse": "RootMeanSquaredError",
+    "mape": "MeanAbsolutePercentageError",
+    "MAPE": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+    "MSLE": "MeanSquaredLogarithmicError",
+    "bce": "BinaryCrossentropy",
+    "BCE": "BinaryCrossentropy",
+    "r2": "R2Score",
+}
+"""What `get` takes, and the names of the classes."""
+
+
+@entry
+def get(identifier: Any) -> Metric | None:
+    """The metric of that name or class, as in Keras. A loss is also a metric; None
+    gives None.
+
+    Raises:
+        TypeError: a function or an object of another kind.
+        ValueError: an unknown name.
+    """
+    if isinstance(identifier, Mapping):
+        identifier = deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Metric | losses.Loss):
+        identifier = identifier()
+    if identifier is None or isinstance(identifier, Metric):
+        return identifier
+    if isinstance(identifier, losses.Loss):
+        return LossMetric(identifier)
+    name = getattr(identifier, "kind", identifier)
+    if not isinstance(name, str):
+        raise TypeError(
+            "[metrics] a metric must be a name or an object of kurve.metrics. "
+            f"Received: {identifier!r}. Try metrics=['mae']."
+        )
+    if name in NAMES:
+        return CLASSES[NAMES[name]]()
+    if name in losses.NAMES:
+        return LossMetric(losses.as_loss(name))
+    raise unknown_name("metrics", "metric", name, [*NAMES, "acc", *losses.NAMES])
+
+
+def as_metric(identifier: Any) -> RowMetric:
+    """The metric, always a new object, for an item of the lists in `compile`.
+
+    A text is kept as the name under which the metric is logged; "accuracy" and "acc"
+    stand for the accuracy that matches the model.
+
+    Raises:
+        TypeError, ValueError: see `get`.
+        NotImplementedError: a metric that engines do not know.
+    """
+    if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
+        from kurve.metrics.accuracies import FittingAccuracy
+
+        return FittingAccuracy(identifier)
+    metric = copy.copy(get(identifier))
+    if metric is None:
+        raise TypeError(
+            "[metrics] a metric must be a name or an object of kurve.metrics. "
+            "Received: None. Try metrics=['mae']."
+        )
+    refuse_overrides("compile", metric)
+    assert isinstance(metric, RowMetric)
+    if isinstance(identifier, str):
+        metric.name = identifier
+    return metric
+
+
+def _in_files() -> dict[str, type[Metric]]:
+    """Files of Kurve before 0.1.0 have "Accuracy" for what is now FittingAccuracy."""
+    from kurve.metrics.accuracies import Accuracy, FittingAccuracy
+
+    return {"Accuracy": FittingAccuracy, "EqualAccuracy": Accuracy}
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """Class and configuration of a metric."""
+    if type(metric) is LossMetric:
+        config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        return {"class_name": "LossMetric", "config": config}
+    for name, cls in _in_files().items():
+        if type(metric) is cls:
+            return {"class_name": name, "config": metric.get_config()}
+    return registry.entry(metric, CLASSES)
+
+
+def deserialize(config: Mapping[str, Any]) -> Metric:
+    """The metric that `serialize` has described."""
+    name, arguments = config["class_name"], config["config"]
+    if name == "LossMetric":
+        return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
+    cls = _in_files().get(name) if isinstance(name, str) else None
+    cls = cls or registry.find("metrics", "metric", name, CLASSES, Metric)
+    metric: Metric = cls(**arguments)
+    return metric
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise no_attribute(__name__, name, __dir__())
+    import importlib
+
+    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
+    return globals().setdefault(name, getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return sorted([*_LATER, *(name for name in globals() if name[0] != "_")])

@@ -1,0 +1,416 @@
+"""The base classes of metrics: of all, and of those that engines know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve import losses
+from kurve.core.arguments import check_name
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import Entrance, entry
+from kurve.core.naming import auto_name
+from kurve.core.overrides import refuse_overrides
+from kurve.plan import Attr, MetricSpec, Shape
+
+if TYPE_CHECKING:
+    from kurve.metrics.variables import MetricVariable
+
+
+class Metric(Entrance):
+    """Base class of metrics; subclasses with `update_state` and `result` of their own
+    are computed by hand:
+
+        class Positives(kurve.metrics.Metric):
+            def __init__(self, name="positives", **common):
+                super().__init__(name=name, **common)
+                self.count = self.add_weight(name="count")
+
+            def update_state(self, y_true, y_pred, sample_weight=None):
+                self.count.assign_add((y_pred > 0).sum())
+
+            def result(self):
+                return float(self.count)
+
+    Models update their metrics inside the engine, and take those of `kurve.metrics`.
+
+    Args:
+        dtype: a name of Keras's, which is kept. Kurve accumulates in float64.
+        name: in logs; by default from the class, as in Keras: auc, auc_1, ...
+
+    Raises:
+        TypeError: a name that is not text.
+        ValueError: an unknown dtype.
+
+    Example:
+        >>> kurve.metrics.Mean(name="loss")([1.0, 3.0])
+        2.0
+    """
+
+    kind = ""
+    direction = "down"
+    ignored = ("update_state", "result", "reset_state")
+    instead = "metrics=['mae'], or to count by hand: metric(y, model.predict(x))"
+
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        where = type(self).__name__
+        self._dtype = _checked_dtype(where, dtype)
+        self.name = auto_name(type(self)) if name is None else check_name(where, name)
+        self._variables: list[MetricVariable] = []
+
+    @property
+    def dtype(self) -> str:
+        """The name of the type asked for."""
+        return self._dtype
+
+    def add_variable(
+        self,
+        shape: Any,
+        initializer: Any,
+        dtype: Any = None,
+        aggregation: str | None = None,
+        name: str | None = None,
+    ) -> MetricVariable:
+        """An array that `reset_state` sets to zeros.
+
+        Args:
+            shape: its shape; an integer is a vector's length.
+            initializer: name or object of `kurve.initializers`; zeros if None.
+            dtype: by default that of the metric.
+            aggregation: Keras's, for several devices; not used.
+            name: for people.
+
+        Raises:
+            RuntimeError: before `super().__init__()`.
+        """
+        from kurve import initializers
+        from kurve.metrics.variables import MetricVariable
+
+        where = type(self).__name__
+        if "_variables" not in vars(self):
+            raise RuntimeError(
+                f"[{where}] variables are added after super().__init__(), which gives "
+                "the metric its name. Received: none yet. Try super().__init__() "
+                "in the first line of __init__."
+            )
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        made = initializers.get(initializer) or initializers.Zeros()
+        kind = _checked_dtype(where, dtype or self.dtype)
+        value = initializers.draw(made, shape).astype(_numpy_dtype(kind))
+        variable = MetricVariable(value, name or "variable")
+        self._variables.append(variable)
+        return variable
+
+    def add_weight(
+        self,
+        shape: Any = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> MetricVariable:
+        """`add_variable`, of a single number by default."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    @property
+    def variables(self) -> list[MetricVariable]:
+        """Those that were added, and those of metrics among the attributes."""
+        inner = [m for m in vars(self).values() if isinstance(m, Metric)]
+        return [*self._variables, *(v for m in inner for v in m.variables)]
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Add a batch."""
+        raise NotImplementedError(self._without("update_state"))
+
+    def result(self) -> Any:
+        """The metric over all batches since `reset_state`."""
+        raise NotImplementedError(self._without("result"))
+
+    def _without(self, method: str) -> str:
+        where = type(self).__name__
+        return (
+            f"[{where}] a metric of one's own needs update_state and result. Received: "
+            f"a {where} without {method}. Try def {method}(self, ...)."
+        )
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        for variable in self.variables:
+            variable.assign(0)
+
+    @entry
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; dtype only where it is not Keras's default."""
+        given = {} if self.dtype == "float32" else {"dtype": self.dtype}
+        return {"name": self.name, **given}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The metric with that `get_config`."""
+        return cls(**config)
+
+
+class RowMetric(losses.Rowwise, Metric):
+    """A metric that engines know: a formula of float64 accumulators, to which batches
+    of rows are added. A weighted mean over rows, unless a subclass overrides `value`.
+
+        metric.update_state(y_true, y_pred)
+        metric.result()
+        metric.reset_state()
+
+    arguments: names of the constructor's, besides name and dtype, and of attributes.
+    axis: that of y_pred and y_true which holds the outputs of a row.
+    whole_vectors: whether y_pred (n,) is one row with n outputs, rather than n rows.
+    by_element: whether by hand each output of a row may have its own weight.
+    """
+
+    arguments: tuple[str, ...] = ()
+    axis = -1
+    whole_vectors = False
+    by_element = False
+
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(dtype, name)
+        self._totals: np.ndarray | None = None
+
+    def attrs(self) -> dict[str, Attr]:
+        """The constants of the formula, for the plan."""
+        return {}
+
+    def size(self, output_shape: Shape) -> int:
+        """Number of float64 accumulators."""
+        return 2
+
+    def check_output(self, where: str, output_shape: Shape) -> None:
+        """Refuse outputs of a shape that this metric cannot use.
+
+        Raises:
+            ValueError: the message says which it needs.
+        """
+
+    def check_loss(self, where: str, loss: losses.Loss) -> None:
+        """Refuse a loss whose targets this metric cannot use.
+
+        Raises:
+            ValueError: one needs class numbers, the other a number for each output.
+        """
+        if self.sparse != loss.sparse:
+            needs = "class numbers" if self.sparse else "a number for every output"
+            raise ValueError(
+                f"[{where}] the metric {self.name!r} needs {needs} as targets, unlike "
+                f"the loss {loss.name!r}. Try metrics=['accuracy']."
+            )
+        if self.outputs_per_target != loss.outputs_per_target:
+            raise ValueError(
+                f"[{where}] the metric {self.name!r} needs {self.outputs_per_target} "
+                f"outputs for each target, and the loss {loss.name!r} "
+                f"{loss.outputs_per_target}. Try compile without this metric."
+            )
+
+    def spec(self, output_shape: Shape, weighted: bool = False) -> MetricSpec:
+        """The metric in a plan.
+
+        Raises:
+            ValueError: it does not fit the output.
+        """
+        if self.axis not in (-1, len(output_shape)):
+            raise ValueError(
+                f"[{type(self).__name__}] the axis of the outputs must be the last one "
+                f"in a model. Received: axis={self.axis} for outputs of shape "
+                f"(n, {', '.join(map(str, output_shape))}). Try axis=-1."
+            )
+        self.check_output(type(self).__name__, output_shape)
+        return MetricSpec(self.kind, self.attrs(), self.size(output_shape), weighted)
+
+    def value(self, totals: np.ndarray) -> Any:
+        """The metric from its accumulators: a number, or an array (classes,) or
+        (thresholds,). 0 without rows, as in Keras."""
+        return float(totals[0] / totals[1]) if totals[1] else 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            **{name: _plain(getattr(self, name)) for name in self.arguments},
+        }
+
+    def resolve(self, loss: losses.Loss | None, output_shape: Shape) -> RowMetric:
+        """The metric that a model with that loss and output computes."""
+        return self
+
+    @entry
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Args:
+            y_true: (B, ..., O), or class numbers (B, ...) for a sparse metric.
+            y_pred: (B, ..., O); (B,) is one output for each sample.
+            sample_weight: a number, (B,), or a weight for each row, (B, ...).
+
+        Raises:
+            ValueError: shapes that do not match each other or the previous batch.
+        """
+        where = type(self).__name__
+        y, p = self._arranged(where, y_true, y_pred)
+        self.check_output(where, p.shape[1:])
+        if self.whole_vectors and self.by_element and np.ndim(y_pred) == 1:
+            sample_weight = _one_row(sample_weight)
+        each = self.by_element and _one_each(sample_weight, p.shape)
+        if each:
+            sample_weight = np.broadcast_to(np.asarray(sample_weight), p.shape)
+        weights = None
+        if sample_weight is not None:
+            shape = p.shape if each else p.shape[:-1]
+            weights = losses.weights_for(where, sample_weight, shape)
+            weights = weights.reshape((-1, p.shape[-1]) if each else -1)
+        size = self.size(p.shape)
+        if self._totals is not None and len(self._totals) != size:
+            raise ValueError(
+                f"[{where}] all batches must have as many outputs. Received: "
+                f"y_pred.shape={p.shape} after batches of other outputs. "
+                "Try reset_state() first."
+            )
+        rows = p.reshape(-1, p.shape[-1])
+        totals = np.zeros(size) if self._totals is None else self._totals
+        self._add(y.reshape(len(rows), -1), rows, weights, totals)
+        self._totals = totals
+
+    def _arranged(
+        self, where: str, y_true: Any, y_pred: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and predictions in matching shapes, a row's outputs in the last
+        axis."""
+        p = np.atleast_1d(as_numbers(where, "y_pred", y_pred, np.float32))
+        y = as_numbers(where, "y_true", y_true, np.float32)
+        if p.ndim == 1:
+            p = p[None] if self.whole_vectors else p[:, None]
+            y = y[None] if self.whole_vectors and y.ndim < 2 else y
+        y, p = _with_last(where, self.axis, y, p), _with_last(where, self.axis, p, p)
+        return self.paired(y, p)
+
+    def _add(
+        self,
+        y: np.ndarray,
+        p: np.ndarray,
+        weights: np.ndarray | None,
+        totals: np.ndarray,
+    ) -> None:
+        """Add rows y (R, T), p (R, O), with weights (R,) or (R, O) if any."""
+        from kurve.engines.reference.metrics import accumulate
+
+        with np.errstate(all="ignore"):
+            accumulate(self.kind, self.attrs(), y, p, weights, totals)
+
+    @property
+    def variables(self) -> list[MetricVariable]:
+        """The accumulators: total and count of a mean; else one array, which is there
+        once a batch has shown its size."""
+        from kurve.metrics.variables import MetricVariable
+
+        totals = self._totals
+        if totals is None and self.size((1, 1)) == 2:
+            totals = self._totals = np.zeros(2)
+        if totals is None or len(totals) != 2:
+            return [] if totals is None else [MetricVariable(totals, "totals")]
+        parts = zip((totals[:1], totals[1:]), ("total", "count"), strict=True)
+        return [MetricVariable(part.reshape(()), name) for part, name in parts]
+
+    def result(self) -> Any:
+        """The metric over all batches since `reset_state`: a number, or an array for
+        metrics of several classes or thresholds."""
+        totals = self._totals
+        return self.value(np.zeros(self.size((1, 1))) if totals is None else totals)
+
+    def reset_state(self) -> None:
+        """Forget all batches."""
+        self._totals = None
+
+    @entry
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+
+class LossMetric(RowMetric):
+    """A loss as a metric: its weighted mean over the rows."""
+
+    def __init__(
+        self, loss: losses.Loss, name: str | None = None, dtype: Any = None
+    ) -> None:
+        refuse_overrides("metrics", loss)
+        self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
+        self.outputs_per_target = loss.outputs_per_target
+        super().__init__(loss.name if name is None else name, dtype)
+
+    def attrs(self) -> dict[str, Attr]:
+        return self._loss.attrs()
+
+
+def _plain(value: Any) -> Any:
+    """A list in place of a tuple or an array, for files."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _one_row(weights: Any) -> Any:
+    """Weights (n,) of a vector's elements as those of one row."""
+    return np.asarray(weights)[None] if np.ndim(weights) == 1 else weights
+
+
+def _one_each(weights: Any, shape: Shape) -> bool:
+    """Whether there is a weight for each output, or for each of a row's."""
+    given = np.shape(weights)
+    return (
+        len(given) == len(shape)
+        and given[-1] == shape[-1] > 1
+        and all(a in (1, b) for a, b in zip(given, shape, strict=True))
+    )
+
+
+def _with_last(where: str, axis: int, a: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """`a` with that axis of p as the last; targets without the axis stay as they are.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+    if axis == -1 or a.ndim < p.ndim:
+        return a
+    if not -a.ndim <= axis < a.ndim:
+        raise ValueError(
+            f"[{where}] axis must be one of y_pred. Received: axis={axis} and "
+            f"y_pred.shape={p.shape}. Try axis=-1."
+        )
+    return np.moveaxis(a, axis, -1)
+
+
+_DTYPES = {
+    "bool",
+    "int",
+    "bfloat16",
+    *(f"float{bits}" for bits in (16, 32, 64)),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
+
+
+def _checked_dtype(where: str, dtype: Any) -> str:
+    """The name of a dtype, or of a policy of Keras's; "float32" for None.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    name = "float32" if dtype is None else dtype
+    for attribute in ("compute_dtype", "name", "__name__"):
+        name = name if isinstance(name, str) else getattr(name, attribute, name)
+    if not isinstance(name, str) or name not in _DTYPES:
+        raise ValueError(
+            f"[{where}] dtype must be the name of a type of numbers. "
+            f"Received: dtype={dtype!r}. Try dtype='float32'."
+        )
+    return name
+
+
+def _numpy_dtype(name: str) -> np.dtype:
+    return np.dtype({"bfloat16": "float32", "int": "int32"}.get(name, name))

@@ -1,0 +1,83 @@
+"""Metrics as functions: the value of every row or output, float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kurve.core.arrays import as_numbers
+from kurve.core.entries import entry
+from kurve.metrics.accuracies import (
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from kurve.metrics.base import RowMetric
+from kurve.metrics.regression import ConcordanceCorrelation, PearsonCorrelation
+
+
+def _rows(metric: RowMetric, y_true: Any, y_pred: Any) -> np.ndarray:
+    from kurve.engines.reference.metrics import ROW_VALUES
+
+    where = metric.kind
+    p = as_numbers(where, "y_pred", y_pred, np.float32)
+    y, p = metric._arranged(where, y_true, p[None] if p.ndim == 1 else p)
+    rows = p.reshape(-1, p.shape[-1])
+    with np.errstate(all="ignore"):
+        values = ROW_VALUES[metric.kind](y.reshape(len(rows), -1), rows, metric.attrs())
+    shape = p.shape[:-1] if np.ndim(y_pred) > 1 else ()
+    return np.asarray(values, np.float32).reshape(shape)
+
+
+@entry
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> np.ndarray:
+    """Whether each output is on the correct side of the threshold, as 0 or 1.
+
+    Args:
+        y_true, y_pred: (...) of the same shape.
+        threshold: outputs above it are 1.
+    """
+    y = as_numbers("binary_accuracy", "y_true", y_true, np.float32)
+    p = as_numbers("binary_accuracy", "y_pred", y_pred, np.float32)
+    return np.asarray(y == (p > threshold), np.float32)
+
+
+@entry
+def categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+    """`CategoricalAccuracy` of every row."""
+    return _rows(CategoricalAccuracy(), y_true, y_pred)
+
+
+@entry
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> np.ndarray:
+    """`SparseCategoricalAccuracy` of every row."""
+    return _rows(SparseCategoricalAccuracy(), y_true, y_pred)
+
+
+@entry
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> np.ndarray:
+    """`TopKCategoricalAccuracy` of every row."""
+    return _rows(TopKCategoricalAccuracy(k), y_true, y_pred)
+
+
+@entry
+def sparse_top_k_categorical_accuracy(
+    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
+) -> np.ndarray:
+    """`SparseTopKCategoricalAccuracy` of every row."""
+    metric = SparseTopKCategoricalAccuracy(k, from_sorted_ids=from_sorted_ids)
+    return _rows(metric, y_true, y_pred)
+
+
+@entry
+def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
+    """`PearsonCorrelation` of every row."""
+    return _rows(PearsonCorrelation(axis=axis), y_true, y_pred)
+
+
+@entry
+def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
+    """`ConcordanceCorrelation` of every row."""
+    return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)

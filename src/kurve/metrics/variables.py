@@ -1,0 +1,83 @@
+"""What metrics of one's own accumulate in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kurve.plan import Shape
+
+
+class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that a metric of one's own accumulates in, see `Metric.add_variable`.
+
+    Arithmetic with it gives arrays; `assign`, `assign_add` and `assign_sub` change it.
+
+    Args:
+        value: the first value.
+        name: for people.
+    """
+
+    def __init__(self, value: np.ndarray, name: str = "variable") -> None:
+        self.name = name
+        self.value = value
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype.name
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value."""
+        return self.value.copy()
+
+    def assign(self, value: Any) -> np.ndarray:
+        """Replace the value by one of the same shape, and return it.
+
+        Raises:
+            ValueError: another shape.
+        """
+        new = np.asarray(value, self.value.dtype)
+        if new.shape not in (self.shape, ()):
+            raise ValueError(
+                f"[{self.name}] the value must have shape {self.shape}. "
+                f"Received: shape {new.shape}. Try np.zeros({self.shape})."
+            )
+        self.value[...] = new
+        return self.value
+
+    def assign_add(self, value: Any) -> np.ndarray:
+        """Add to the value."""
+        return self.assign(self.value + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> np.ndarray:
+        """Subtract from the value."""
+        return self.assign(self.value - np.asarray(value))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.array(self.value, dtype)
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **given: Any
+    ) -> Any:
+        plain = [x.value if isinstance(x, MetricVariable) else x for x in inputs]
+        return getattr(ufunc, method)(*plain, **given)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __repr__(self) -> str:
+        return f"MetricVariable({self.value!r}, name={self.name!r})"

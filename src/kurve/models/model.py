@@ -1,0 +1,378 @@
+"""Models: what layers, called on symbolic tensors, lead from inputs to outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.core import registry, rng
+from kurve.core.arguments import check_flag, check_name, is_integer
+from kurve.core.entries import entries
+from kurve.core.locks import modifies, reads
+from kurve.core.naming import auto_name, unique_name
+from kurve.data import as_samples
+from kurve.errors import lookup
+from kurve.formulas.calls import graph_of, inferred
+from kurve.formulas.graph import Tensor
+from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.layers.base import Layer, Variable, all_layers, assign_all
+from kurve.models.facade import Facade
+from kurve.training import Trainer
+from kurve.training.network import Network
+from kurve.training.structure import Structure
+
+
+@entries
+class Model(Facade, Layer):
+    """A graph of layers, from one or several inputs to one or several outputs.
+
+    Layers that are called on symbolic tensors give symbolic tensors; `Model(inputs,
+    outputs)` is what leads from the ones to the others. A layer that is called twice
+    has its weights once, and so has one that is in several models: what one model
+    learns, the others know. A model is called like a layer, in other models.
+
+    Args:
+        inputs: symbolic tensors, such as `Input` gives: one, or a list, tuple or
+            dictionary of them.
+        outputs: symbolic tensors that depend on these inputs only, in the structure
+            that `predict` is to return.
+        trainable: see the property.
+        name: by default from the class.
+
+    Raises:
+        TypeError: something other than symbolic tensors.
+        ValueError: an output that needs another input, or two layers of one name.
+
+    Example:
+        >>> from kurve.layers import Add, Dense
+        >>> x = kurve.Input((4,))
+        >>> h = Dense(8, "relu")(x)
+        >>> y = Dense(1)(Add()([h, Dense(8, "relu")(h)]))
+        >>> model = kurve.Model(x, y)
+        >>> model.predict(np.zeros((2, 4)), verbose=0).shape
+        (2, 1)
+    """
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        *,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> None:
+        where = type(self).__name__
+        if inputs is None or outputs is None:
+            raise NotImplementedError(
+                f"[{where}] a model is made of inputs and outputs; models with a "
+                "call() of their own are not supported yet. Received: "
+                f"inputs={inputs!r}, outputs={outputs!r}. Try Model(x, y) with "
+                "x = Input(shape=(1,)) and y = Dense(1)(x)."
+            )
+        self._start(name)
+        trainable = check_flag(where, "trainable", trainable)
+        structure = Structure(inputs, outputs)
+        self._network = Network(rng.next_seed(), trainable, structure)
+        self._network.lay_out()
+
+    def _start(self, name: str | None) -> None:
+        """What all models have, before their network."""
+        Trainer.__init__(self)
+        where = type(self).__name__
+        if name is None:
+            name = "functional" if type(self) is Model else None
+            self.name = unique_name(name) if name else auto_name(type(self))
+        else:
+            self.name = check_name(where, name)
+        self._inbound_nodes = []
+        self.given_input_shape = None
+
+    # ---------------------------------------------------------------- structure
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in the order of their weights."""
+        return list(self._network.layers)
+
+    @property  # type: ignore[misc]
+    def built(self) -> bool:
+        return self._network.plan is not None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights. Setting it also sets it for all layers;
+        while it is False, no weight is trained, whatever the layers say.
+
+        The first training after `compile` fixes the flags of model and layers. If they
+        change later, `fit` asks for another `compile`.
+        """
+        return self._network.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        flag = check_flag("Sequential", "trainable", value)
+        self._network.trainable = flag
+        for layer in self._network.layers:
+            layer.trainable = flag
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic inputs, in a list."""
+        return list(self._symbolic("inputs").flat_inputs)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic outputs, in a list."""
+        return list(self._symbolic("outputs").flat_outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, as they were given."""
+        return self._symbolic("input").inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, as they were given."""
+        return self._symbolic("output").outputs
+
+    def _symbolic(self, name: str) -> Structure:
+        structure = self._network.structure
+        assert structure is not None, name
+        return structure
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs, in order."""
+        return self._network.input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs, in order: of the layers that give them."""
+        return self._network.output_names
+
+    @property
+    def input_shape(self) -> Any:
+        """(None, ...) with the batch axis, in the structure of the inputs."""
+        return replaced(self.input, lambda tensor: tensor.shape)
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, ...) with the batch axis, in the structure of the outputs."""
+        return replaced(self.output, lambda tensor: tensor.shape)
+
+    @property
+    def built_shape(self) -> Any:  # type: ignore[override]
+        """The shape of one sample of the first input; None while it is unknown."""
+        return self._network.input_shape
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes of the outputs for inputs of these shapes, with the batch axis."""
+        several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+        tensors = [KerasTensor(s) for s in (input_shape if several else [input_shape])]
+        x = tensors if several else tensors[0]
+        return replaced(inferred(self.run, (x,), {}), lambda tensor: tensor.shape)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Does nothing: a model of inputs and outputs is built."""
+
+    def _build_for(self, x: Any) -> None:  # type: ignore[override]
+        if self._network.plan is None:
+            self._build_from(x)
+
+    def __call__(  # type: ignore[override]
+        self, x: Any = None, training: bool | None = None, **unknown: Any
+    ) -> Any:
+        """The outputs: symbolic for symbolic tensors, else `predict` without a progress
+        bar.
+
+        Args:
+            x: as `predict` takes it, or symbolic tensors.
+            training: None or False; only layers can be called in training mode.
+        """
+        if not isinstance(x, np.ndarray):
+            for leaf in leaves(x):
+                if isinstance(leaf, KerasTensor):
+                    return self._symbolic_call((x,), {})
+                if isinstance(leaf, Tensor):
+                    self._build_like(x)
+                    return self.run(x)
+        return Trainer.__call__(self, x, training, **unknown)
+
+    def _symbolic_call(self, args: tuple[Any, ...], training: Any) -> Any:
+        (x,) = args
+        self._build_like(x)
+        out = inferred(self.run, args, {})
+        Node(self, args, {}, out)
+        return out
+
+    def _build_like(self, x: Any) -> None:
+        """Build the model for symbolic inputs, if it is not built."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs for tensors of a plan under construction."""
+        graph = graph_of(args, kwargs)
+        assert graph is not None
+        x = args[0]
+        structure = self._network.structure
+        tensors = list(leaves(x))
+        if structure is not None:
+            if isinstance(structure.inputs, Mapping) and isinstance(x, Mapping):
+                tensors = [x[name] for name in structure.inputs]
+            if len(tensors) != len(structure.flat_inputs):
+                raise ValueError(
+                    f"[{type(self).__name__}] the model {self.name!r} has "
+                    f"{len(structure.flat_inputs)} inputs. Received: {len(tensors)}. "
+                    f"Try a list of {', '.join(structure.input_names)}."
+                )
+        found = iter(self._network.trace(tensors))
+        if structure is None:
+            return next(found)
+        return replaced(structure.outputs, lambda _: next(found))
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name or index."""
+        layers = self._network.layers
+        if index is not None:
+            n = len(layers)
+            if not is_integer(index) or not -n <= index < n:
+                raise ValueError(
+                    f"[get_layer] index must be an integer from {-n} to {n - 1}, for "
+                    f"the {n} layers. Received: index={index!r}. Try model.layers."
+                )
+            return layers[index]
+        layer: Layer = lookup(
+            "get_layer", "layer", name, {layer.name: layer for layer in layers}
+        )
+        return layer
+
+    # ---------------------------------------------------------------- weights
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, constants included."""
+        return self._network.variables
+
+    @property
+    def weights(self) -> list[Variable]:
+        return [v for layer in all_layers(self._network.layers) for v in layer.weights]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        return _unique(self._network.layers, "trainable_weights")
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return self.weights
+        return _unique(self._network.layers, "non_trainable_weights")
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    @reads
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, layer after layer: kernel, bias, kernel, ..."""
+        self._network.require_built("get_weights")
+        return [v.numpy() for v in self.weights]
+
+    @modifies
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights, or none if one does not fit.
+
+        Raises:
+            RuntimeError: the model is not built.
+            ValueError: another number of arrays, another shape, or not finite.
+        """
+        self._network.require_built("set_weights")
+        assign_all(f"model {self.name!r}", self.weights, weights)
+
+    def count_params(self) -> int:
+        """Number of weights' elements.
+
+        Raises:
+            RuntimeError: the model is not built.
+        """
+        self._network.require_built("count_params")
+        return sum(layer.count_params() for layer in all_layers(self._network.layers))
+
+    @reads
+    def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """The output of every layer for x (n, *input_shape), by the layer's name, in
+        inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
+
+        Raises:
+            RuntimeError: the model is not built.
+            TypeError, ValueError: bad input.
+        """
+        plan, state = self._network.require_built("layer_outputs")
+        x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
+        engine, outputs = self._network.chosen_engine(), {}
+        for i, op in enumerate(plan.ops):
+            x = engine.compile(plan.part(i, i + 1)).predict(state, x)
+            outputs[op.layer] = x
+        return outputs
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    # ---------------------------------------------------------------- copies
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration, from which `from_config` makes an equal model without its
+        weights."""
+        from kurve.models.configs import functional_config
+
+        return functional_config(self)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        custom_objects: Mapping[str, type] | None = None,
+    ) -> Any:
+        """A new model from `get_config`.
+
+        Args:
+            custom_objects: custom classes by name.
+        """
+        from kurve.models.configs import structure_from
+
+        with registry.custom_objects(custom_objects):
+            structure = structure_from(config)
+        return cls(
+            structure.inputs,
+            structure.outputs,
+            trainable=config.get("trainable", True),
+            name=config["name"],
+        )
+
+    def clone(self) -> Any:
+        """A new model with the same layers and, if there is one, `compile`, and with
+        other initial weights. What no training changes (the mean and variance of
+        `Normalization`) is copied."""
+        from kurve.models import cloning
+
+        return cloning.clone(self)
+
+    @reads
+    def __getstate__(self) -> dict[str, Any]:
+        """For `pickle` and `copy.deepcopy`: configuration, weights, `compile` and the
+        optimizer's vectors. Of the history, the numbers."""
+        from kurve.models import cloning
+
+        return cloning.snapshot(self)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from kurve.models import cloning
+
+        cloning.restore(self, state)
+
+
+def _unique(layers: Sequence[Any], attribute: str) -> list[Variable]:
+    """The weights of layers, each once."""
+    found = {id(v): v for layer in layers for v in getattr(layer, attribute)}
+    return list(found.values())

@@ -1,0 +1,63 @@
+"""Seeds of random numbers, with Keras's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from kurve.core import rng
+from kurve.core.arguments import check_name, check_seed
+from kurve.core.entries import Entrance, entries
+from kurve.core.naming import auto_name
+from kurve.errors import absent as _absent
+
+
+@entries
+class SeedGenerator(Entrance):
+    """A seed that is another one each time it is used: for layers, initializers.
+
+    Args:
+        seed: an integer, or None for a new one.
+        name: made from the class if None.
+
+    Raises:
+        TypeError: a seed that is not an integer.
+
+    Example:
+        >>> seeds = kurve.random.SeedGenerator(1)
+        >>> first = kurve.initializers.RandomNormal(seed=seeds)
+        >>> second = kurve.initializers.RandomNormal(seed=seeds)
+        >>> bool((first((2,)) == second((2,))).any())
+        False
+    """
+
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+        given = check_seed("SeedGenerator", seed)
+        self.name = (
+            auto_name(type(self)) if name is None else check_name("SeedGenerator", name)
+        )
+        self._initial_seed = given
+        self._seed = rng.next_seed() if given is None else given % 2**64
+        self._count = 0
+
+    @property
+    def initial_seed(self) -> int | None:
+        return self._initial_seed
+
+    def next(self, ordered: bool = True) -> np.ndarray:
+        """The seed and how often it was asked for: uint64 (2,)."""
+        self._count += 1
+        return np.array([self._seed, self._count - 1], np.uint64)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self._initial_seed, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The generator of a `get_config`, from its beginning."""
+        return cls(**config)
+
+
+__getattr__ = _absent(__name__)

@@ -1,0 +1,304 @@
+"""The arguments of `compile`, and what they mean for each output of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kurve import losses, metrics
+from kurve.core.arguments import is_number
+from kurve.core.overrides import refuse_overrides
+from kurve.engines import Engine, get_engine
+from kurve.losses import Loss
+from kurve.metrics import RowMetric
+from kurve.optimizers import Optimizer
+from kurve.plan import Plan
+from kurve.training.parts import Parts, flatten
+
+WeightedMetric = tuple[RowMetric, bool]
+"""A metric, and whether its rows count their sample weights."""
+
+
+class Goal:
+    """What one output is trained for.
+
+    loss:    None where it has none
+    weight:  of its loss in the sum of all
+    metrics: those of `metrics`, then those of `weighted_metrics`
+    """
+
+    def __init__(
+        self, loss: Loss | None, weight: float, metrics: tuple[WeightedMetric, ...]
+    ) -> None:
+        self.loss, self.weight, self.metrics = loss, weight, metrics
+
+    @property
+    def rule(self) -> Loss | RowMetric | None:
+        """What says which targets fit; None where there are none."""
+        if self.loss is not None:
+            return self.loss
+        return self.metrics[0][0] if self.metrics else None
+
+    def resolved(self, shape: tuple[int, ...]) -> list[RowMetric]:
+        """The metrics, "accuracy" resolved to the one that fits the output."""
+        return [metric.resolve(self.loss, shape) for metric, _ in self.metrics]
+
+
+@dataclass(frozen=True, eq=False)
+class Compilation:
+    """The arguments of `compile`; pickles and copies hold it as it is.
+
+    loss:             for all outputs, or a list or dictionary by output; names are
+                      replaced by objects, None is no loss
+    metrics, weighted_metrics: a list for the one output, else a list of lists or a
+                      dictionary of lists; likewise
+    loss_weights:     a number for all outputs, a list or a dictionary; None for 1
+    engine:           None for the default one
+    steps_per_execution: steps from one call of the batch hooks to the next
+    """
+
+    optimizer: Optimizer
+    loss: Any
+    metrics: Any = None
+    weighted_metrics: Any = None
+    engine: Engine | None = None
+    loss_weights: Any = None
+    steps_per_execution: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        optimizer: Optimizer,
+        loss: Any,
+        loss_weights: Any,
+        metrics: Any,
+        weighted_metrics: Any,
+        engine: Engine | None,
+        steps_per_execution: int,
+    ) -> Compilation:
+        """From the arguments, names replaced by objects.
+
+        Raises:
+            TypeError, ValueError, NotImplementedError: a bad one.
+        """
+        if not _is_list(loss) and not isinstance(loss, Mapping):
+            loss = losses.as_loss(loss)
+        else:
+            loss = _each(loss, lambda one: one if one is None else losses.as_loss(one))
+        if all(one is None for one in flatten(loss)):
+            raise ValueError(
+                "[compile] a loss is needed for one output at least. "
+                f"Received: loss={loss!r}. Try loss='mse'."
+            )
+        if _is_list(loss) and len(loss) == 1:
+            loss = loss[0]
+        for part in (optimizer, *flatten(loss)):
+            if part is not None:
+                refuse_overrides("compile", part)
+        _check_weights(loss_weights)
+        return cls(
+            optimizer,
+            loss,
+            _metrics("metrics", metrics),
+            _metrics("weighted_metrics", weighted_metrics),
+            engine,
+            loss_weights,
+            steps_per_execution,
+        )
+
+    def goals(self, outputs: Parts) -> tuple[Goal, ...]:
+        """What each output is trained for.
+
+        Raises:
+            TypeError, ValueError: names or numbers of values that do not fit the
+                outputs.
+        """
+        count = len(outputs.names)
+        loss = self._losses(outputs)
+        weights = self._weights(outputs)
+        plain = _of_outputs("metrics", self.metrics, outputs)
+        weighted = _of_outputs("weighted_metrics", self.weighted_metrics, outputs)
+        goals = []
+        for i in range(count):
+            pairs = [(metric, False) for metric in plain[i]]
+            pairs += [(metric, True) for metric in weighted[i]]
+            goals.append(Goal(loss[i], weights[i], tuple(pairs)))
+        return tuple(goals)
+
+    def _losses(self, outputs: Parts) -> list[Loss | None]:
+        if isinstance(self.loss, Loss):
+            return [self.loss] * len(outputs.names)
+        return _split(
+            outputs, "loss", self.loss, [outputs.is_dict] * len(outputs.names)
+        )
+
+    def _weights(self, outputs: Parts) -> list[float]:
+        count, given = len(outputs.names), self.loss_weights
+        if given is None or is_number(given):
+            return [1.0 if given is None else float(given)] * count
+        split = _split(outputs, "loss_weights", given, [True] * count)
+        return [1.0 if weight is None else float(weight) for weight in split]
+
+    def completed(
+        self, plan: Plan, goals: Iterable[Goal], resolved: Iterable[Sequence[RowMetric]]
+    ) -> Plan:
+        """The plan with losses, metrics and optimizer.
+
+        Args:
+            resolved: the metrics of each output, see `Goal.resolved`.
+        """
+        heads = []
+        for head, goal, chosen in zip(plan.heads, goals, resolved, strict=True):
+            specs = tuple(
+                metric.spec(head.shape, weighted)
+                for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True)
+            )
+            loss = None if goal.loss is None else goal.loss.spec
+            heads.append(replace(head, loss=loss, metrics=specs, weight=goal.weight))
+        optimizer = self.optimizer.spec_for(plan.params)
+        return replace(plan, heads=tuple(heads), optimizer=optimizer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Kurve's engines are stored by name."""
+        engine: Any = self.engine
+        if engine is not None and type(engine).__module__.startswith("kurve."):
+            engine = engine.name
+        return {**vars(self), "engine": engine}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        engine = state["engine"]
+        if type(engine) is str:
+            engine = get_engine(engine)
+        vars(self).update({**state, "engine": engine})
+
+
+class LogNames:
+    """The names of losses and metrics in logs, as in Keras.
+
+    losses:  of each output, "" where it is not shown: where there is one loss only
+    metrics: of all outputs, one after the other
+    """
+
+    def __init__(self, goals: Sequence[Goal], outputs: Parts) -> None:
+        # Metrics of a name that is taken get "weighted_" in front, or a number behind.
+        several = len(goals) > 1
+        prefixes = [f"{label}_" if several else "" for label in outputs.labels]
+        shown = sum(goal.loss is not None for goal in goals) > 1
+        taken = {"loss"}
+        names = [
+            _free(f"{prefix}loss", taken) if shown and goal.loss is not None else ""
+            for prefix, goal in zip(prefixes, goals, strict=True)
+        ]
+        found: dict[tuple[int, int], str] = {}
+        for pass_weighted in (False, True):  # so that weighted ones give way
+            for i, (prefix, goal) in enumerate(zip(prefixes, goals, strict=True)):
+                for k, (metric, weighted) in enumerate(goal.metrics):
+                    if weighted is pass_weighted:
+                        name = prefix + metric.name
+                        if weighted and name in taken:
+                            name = f"{prefix}weighted_{metric.name}"
+                        found[i, k] = _free(name, taken)
+        self.losses = tuple(names)
+        self.metrics = tuple(found[key] for key in sorted(found))
+
+    @property
+    def in_order(self) -> list[str]:
+        """The order in which `evaluate` returns the values: the loss, the loss of each
+        output, the metrics; those of several outputs sorted by name."""
+        several = len(self.losses) > 1
+        ordered = sorted(self.metrics) if several else list(self.metrics)
+        return ["loss", *filter(None, self.losses), *ordered]
+
+
+class Goals(tuple[Goal, ...]):
+    """What a compilation says of each output of a model.
+
+    outputs, log_names: names of the outputs, and in logs
+    """
+
+    outputs: Parts
+    log_names: LogNames
+
+    def __new__(cls, compilation: Compilation, outputs: Parts) -> Goals:
+        goals = super().__new__(cls, compilation.goals(outputs))
+        goals.outputs, goals.log_names = outputs, LogNames(goals, outputs)
+        return goals
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with the first number that makes it different from those taken."""
+    free, number = name, 1
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    taken.add(free)
+    return free
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _each(value: Any, make: Any) -> Any:
+    """The structure with each leaf replaced."""
+    if isinstance(value, Mapping):
+        return {key: _each(one, make) for key, one in value.items()}
+    if _is_list(value):
+        return [_each(one, make) for one in value]
+    return make(value)
+
+
+def _metrics(argument: str, given: Any) -> Any:
+    """The argument with objects in the place of names."""
+    if given is None:
+        return None
+    if not isinstance(given, (list, tuple, Mapping)):
+        raise TypeError(
+            f"[compile] {argument} must be a list, or a dictionary by output. "
+            f"Received: {given!r}. Try {argument}={[given]!r}."
+        )
+    found = _each(given, lambda one: None if one is None else metrics.as_metric(one))
+    for metric in flatten(found):
+        if metric is not None:
+            refuse_overrides("compile", metric)
+    return found
+
+
+def _of_outputs(argument: str, given: Any, outputs: Parts) -> list[list[RowMetric]]:
+    """The metrics of each output."""
+    count = len(outputs.names)
+    if not given:
+        return [[] for _ in range(count)]
+    if count == 1:
+        return [[metric for metric in _leaves(given) if metric is not None]]
+    split = _split(outputs, argument, given, [True] * count)
+    return [[m for m in _leaves(each) if m is not None] for each in split]
+
+
+def _leaves(value: Any) -> list[Any]:
+    """All leaves, dictionaries in their own order."""
+    if isinstance(value, Mapping):
+        return [leaf for one in value.values() for leaf in _leaves(one)]
+    if _is_list(value):
+        return [leaf for one in value for leaf in _leaves(one)]
+    return [value]
+
+
+def _split(
+    outputs: Parts, argument: str, given: Any, optional: Sequence[bool]
+) -> list[Any]:
+    """A value for each output; lists must have one for each."""
+    if outputs.names == ("",) and len(given) == 1:  # before the first layer
+        return list(given.values()) if isinstance(given, Mapping) else list(given)
+    if _is_list(given):
+        optional = [False] * len(outputs.names)
+    return outputs.split("compile", argument, given, optional)
+
+
+def _check_weights(given: Any) -> None:
+    for weight in flatten(given):
+        if weight is not None and not is_number(weight):
+            raise ValueError(
+                "[compile] loss_weights must be finite numbers, one for each output. "
+                f"Received: loss_weights={given!r}. Try loss_weights=[1.0, 0.5]."
+            )

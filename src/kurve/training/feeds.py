@@ -1,0 +1,142 @@
+"""Where `fit` and `evaluate` take their batches from: rows in memory, or an object of
+the user that gives one batch after the other, see `kurve.training.streams`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any
+
+import numpy as np
+
+from kurve.engines import Batches
+from kurve.training.batching import Division
+from kurve.training.inputs import count_rows, take
+from kurve.training.network import Network
+
+Piece = tuple[Batches, int, int]
+"""Batches, and the first and last + 1 of those to do."""
+
+
+class Feed:
+    """Batches of a `fit` or `evaluate`.
+
+    steps:     of an epoch; None if unknown
+    ended:     whether no batches are left for another epoch
+    resumable: whether any batch can be had again, by its number
+    """
+
+    steps: int | None
+    ended = False
+    resumable = True
+
+    def check_for(
+        self, network: Network, class_weight: Mapping[int, float] | None = None
+    ) -> None:
+        """Check the batches that are still to come for a built network."""
+
+    def check_resumable(self) -> None:
+        """Refuse batches that a new process cannot have again."""
+
+    def warn_ran_out(self) -> None:
+        """Warn of batches that have ended too early."""
+
+    def begin(self, epoch: int = 0, done: int = 0) -> None:
+        """Start an epoch, of which some steps are done already."""
+
+    def take(self, count: int) -> Piece | None:
+        """At most so many of the next batches; None at the end of the epoch."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Called after the last batch of an epoch."""
+
+    def close(self) -> None:
+        """Called when nothing will be taken any more, also after errors."""
+
+    def permuted_from(self, first_step: int, seed: int) -> None:
+        """Set what keys the order of the rows, see `Division`."""
+
+    def probe(self, most: int) -> Any:
+        """As many rows of x as a step has, or `most`, to try the model on."""
+        raise NotImplementedError
+
+    def described(self) -> dict[str, Any]:
+        """The identity of the batches of a pass, for checkpoints."""
+        raise NotImplementedError
+
+
+class ArrayFeed(Feed):
+    """Rows in memory.
+
+    Args:
+        data: all rows, and the bounds of the batches of one pass over them.
+        division: into epochs; None for one pass in order.
+    """
+
+    def __init__(self, data: Batches, division: Division | None = None) -> None:
+        self.data, self.division = data, division
+        self.steps = data.steps if division is None else division.steps
+        self.batches, self.done = data, 0
+
+    def begin(self, epoch: int = 0, done: int = 0) -> None:
+        self.done = done
+        if self.division is not None:
+            order, bounds = self.division.epoch(epoch)
+            data = self.data
+            self.batches = Batches(data.x, data.y, data.weights, order, bounds)
+
+    def take(self, count: int) -> Piece | None:
+        first = self.done
+        self.done = min(first + count, self.batches.steps)
+        return (self.batches, first, self.done) if self.done > first else None
+
+    def described(self) -> dict[str, Any]:
+        data = self.data
+        return {
+            "x": _hash(data.x),
+            "y": _hash(data.y),
+            "weights": _hash(data.weights),
+            "batches": _hash(data.bounds),
+        }
+
+    def permuted_from(self, first_step: int, seed: int) -> None:
+        assert self.division is not None
+        self.division.first_step, self.division.seed = first_step, seed
+
+    def probe(self, most: int) -> Any:
+        data = self.data
+        count = min(int(data.bounds[1] - data.bounds[0]), most)
+        every = slice(None, None, count_rows(data.x) // count)
+        return take(take(data.x, every), slice(count))
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether it is a `PyDataset`, Kurve's or Keras's, or has its methods."""
+    return hasattr(x, "__getitem__") and callable(getattr(x, "on_epoch_end", None))
+
+
+def is_source(x: Any) -> bool:
+    """Whether it gives batches rather than being data: an iterator or generator, a
+    `PyDataset`, or an iterable that is no container of values, such as a data set of
+    TensorFlow or a DataLoader of torch. Imports nothing."""
+    if type(x) is np.ndarray or isinstance(x, (list, tuple, str, bytes, Mapping, Set)):
+        return False
+    if is_dataset(x) or isinstance(x, Iterator):
+        return True
+    is_data = any(hasattr(x, n) for n in ("__array__", "__getitem__", "shape"))
+    return isinstance(x, Iterable) and not is_data
+
+
+def _hash(part: Any) -> Any:
+    """Shape, dtype and SHA-256 of an array in C order; of a tuple, of each."""
+    if part is None:
+        return None
+    if isinstance(part, tuple):
+        return [_hash(one) for one in part]
+    import hashlib  # only checkpoints need it
+
+    return {
+        "shape": list(part.shape),
+        "dtype": part.dtype.str,
+        "values": f"sha256:{hashlib.sha256(part.data).hexdigest()}",
+    }

@@ -1,0 +1,393 @@
+"""From layers to a plan and its state: where all weights of a model lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from kurve.core.overrides import refuse_overrides
+from kurve.engines import Program, State, aligned_zeros
+from kurve.formulas.graph import Constant, Graph, Tensor
+from kurve.formulas.tensor import leaves
+from kurve.layers.base import (
+    Variable,
+    all_layers,
+    check_shape,
+    flags_of,
+    known,
+    place_all,
+    same_shape,
+    streams_of,
+    trials,
+)
+from kurve.layers.core import InputLayer
+from kurve.losses import Formula, Loss
+from kurve.plan import Plan, Shape
+from kurve.training.structure import Structure
+
+MOST_PLANS = 8
+"""For other sizes of unknown axes, that are remembered."""
+
+
+class Layout:
+    """Layers, in a row or with a structure, and what they are lowered to.
+
+    layers, trainable: layers and models; `trainable=False` freezes all weights
+    structure:         None for a stack
+    input_shape:       of one sample of the first input; None while it is unknown
+    plan, state:       None until the network is built
+    shares_variables:  whether a layer is in another model too
+
+    Args:
+        seed: key of all random streams.
+    """
+
+    def __init__(
+        self, seed: int, trainable: bool = True, structure: Structure | None = None
+    ) -> None:
+        self.layers: list[Any] = []
+        self.structure = structure
+        self.trainable = trainable
+        self.input_shape: Shape | None = None
+        self.plan: Plan | None = None
+        self.shares_variables = False
+        self._state: State | None = None
+        # Whether layers add terms to the loss.
+        self.penalized = False
+        self._seed = seed
+        self._program: Program | None = None
+        # The `trainable` flags of the plan.
+        self._planned_flags: list[bool] = []
+        self._trained_flags: list[bool] | None = None
+        # Plans and programs for other sizes of unknown axes, the newest last.
+        self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
+        if structure is not None:
+            self.layers = [o for o in structure.operations if hasattr(o, "variables")]
+            self.input_shape = structure.flat_inputs[0].sample
+
+    @property
+    def state(self) -> State | None:
+        """What training changes. Weights that another model has trained are copied
+        from there first."""
+        if self.shares_variables and self._state is not None:
+            for variable in self.variables:
+                variable.pull(self)
+        return self._state
+
+    @state.setter
+    def state(self, state: State | None) -> None:
+        self._state = state
+
+    def claim_shared(self) -> None:
+        """Make this network's weights the newest ones, because training starts."""
+        if self.shares_variables:
+            for variable in self.variables:
+                if variable.learned:
+                    variable.push(self)
+
+    @property
+    def seed(self) -> int:
+        """The key of all random streams."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._seed = seed
+        if self._state is not None:
+            self._state.seed = seed
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables, constants included, layer after layer, each once."""
+        return [v for layer in all_layers(self.layers) for v in layer.variables]
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs."""
+        if self.structure is not None:
+            return self.structure.input_names
+        return [""]
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs: of the layers that give them."""
+        if self.structure is not None:
+            return self.structure.output_names
+        return [self.layers[-1].name if self.layers else ""]
+
+    @property
+    def input_structure(self) -> Any:
+        """None for one input, else a list, tuple or dictionary of names."""
+        return self._named(self.structure and self.structure.inputs, self.input_names)
+
+    @property
+    def output_structure(self) -> Any:
+        """None for one output, else a list, tuple or dictionary of names."""
+        return self._named(self.structure and self.structure.outputs, self.output_names)
+
+    def _named(self, structure: Any, names: list[str]) -> Any:
+        if not isinstance(structure, (list, tuple, dict)):
+            return None
+        from kurve.formulas.tensor import replaced
+
+        rest = iter(names)
+        return replaced(structure, lambda _: next(rest))
+
+    # ---------------------------------------------------------------- building
+
+    def put(self, input_shape: Sequence[int] | None, layers: Sequence[Any]) -> None:
+        """Set all layers of an empty network at once; nothing is built.
+
+        Raises:
+            ValueError: two layers have the same name, or the shape is invalid.
+        """
+        taken: set[str] = set()
+        for layer in layers:
+            refuse_overrides("Sequential", layer)
+            if layer.name in taken:
+                raise ValueError(
+                    "[Sequential] layers must have different names. "
+                    f"Received: {layer.name!r} twice."
+                )
+            taken.add(layer.name)
+        if input_shape is not None:
+            self.input_shape = check_shape(InputLayer, input_shape)
+        elif layers:
+            self.input_shape = layers[0].given_input_shape
+        self.layers = list(layers)
+
+    def build(self, input_shape: Shape) -> None:
+        """Place all layers in flat vectors, with initial weights for those that are not
+        built; resets the optimizer.
+
+        Raises:
+            TypeError, ValueError: a layer does not fit; all layers are unchanged.
+        """
+        new = [layer for layer in all_layers(self.layers) if not layer.built]
+        try:
+            self.declare(input_shape)
+            self.lay_out(input_shape)
+        except (TypeError, ValueError):
+            for layer in new:
+                layer.unbuild()
+            raise
+
+    def declare(self, input_shape: Shape) -> None:
+        """Let the layers declare their variables; no memory is allocated yet."""
+        if self.structure is not None:
+            return  # they have been called
+        shape: Sequence[int | None] = input_shape
+        for layer in self.layers:
+            layer.build((None, *shape))
+            _, *shape = layer.compute_output_shape((None, *shape))
+
+    def lowered(
+        self, samples: Sequence[Shape], losses: Sequence[Loss | None] = ()
+    ) -> tuple[Plan, Graph]:
+        """The plan for inputs of these shapes, and the graph it was made from.
+
+        Args:
+            losses: of the outputs; the plan computes those that are formulas, and what
+                layers add to the loss.
+        """
+        targets: list[Shape] = []
+        if any(isinstance(loss, Formula) for loss in losses):
+            assert self.plan is not None
+            targets = [
+                head.shape if loss is None else loss.target_shape(head.shape)
+                for loss, head in zip(losses, self.plan.heads, strict=True)
+            ]
+        graph = Graph(samples, targets, streams_of(self.layers))
+        place_all(graph, self.layers, self.trainable)
+        outputs = self.trace(graph.inputs)
+        rows = []
+        for loss, y, p in zip(losses, graph.targets, outputs, strict=bool(targets)):
+            rows.append(loss.traced(y, p) if isinstance(loss, Formula) else None)
+        self.penalized = bool(graph.losses)
+        return graph.finish(outputs, rows, penalized=bool(losses)), graph
+
+    def trace(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The outputs for tensors of a plan under construction."""
+        if self.structure is not None:
+            return self.structure.run(tensors)
+        for layer in self.layers:
+            tensors = list(leaves(layer.run(*tensors)))
+        return tensors
+
+    def samples(self, input_shape: Shape | None = None) -> list[Shape]:
+        """The shapes of one sample of all inputs, unknown sizes replaced."""
+        if self.structure is not None and input_shape is None:
+            shapes = [tensor.sample for tensor in self.structure.flat_inputs]
+        elif self.structure is not None:
+            assert input_shape is not None
+            others = [tensor.sample for tensor in self.structure.flat_inputs[1:]]
+            shapes = [input_shape, *others]
+        else:
+            shapes = [input_shape or self.input_shape or ()]
+        found: list[Shape] = known(shapes, trials(shapes)[0])
+        return found
+
+    def lay_out(self, input_shape: Shape | None = None, values: bool = True) -> None:
+        """Move all variables into two flat vectors, and initialize those without a
+        value.
+
+        Args:
+            input_shape: of a sample of the first input.
+            values: False if the caller writes all weights itself.
+        """
+        plan, graph = self.lowered(self.samples(input_shape))
+        state = State(
+            aligned_zeros((plan.params_size,)),
+            aligned_zeros((plan.buffers_size,)),
+            aligned_zeros((0, plan.params_size)),
+            np.zeros(0),
+            0,
+            self.seed,
+        )
+        streams = {id(v): i for i, v in enumerate(self.variables)}
+        views = []
+        for vector, specs, variables in (
+            (state.params, plan.params, graph.params),
+            (state.buffers, plan.buffers, graph.buffers),
+        ):
+            for spec, variable in zip(specs, variables, strict=True):
+                view = vector[spec.offset : spec.end].reshape(spec.shape)
+                if isinstance(variable, Constant):
+                    view[...] = variable.value
+                    continue
+                if values or variable.role == "constant":
+                    variable.write_to(view, self.seed, streams[id(variable)])
+                views.append((variable, view))
+        for variable, view in views:  # only now: an initializer may refuse a shape
+            variable.bind(self, view)
+        self.plan, self.state, self._program = plan, state, None
+        self._family.clear()
+        self._planned_flags, self._trained_flags = self._trainable_flags(), None
+        self.input_shape = input_shape or self.input_shape
+
+    def output_shape_for(self, input_shape: Shape) -> Shape:
+        """Shape of one output for samples of this shape. Builds nothing."""
+        shape: Sequence[int | None] = input_shape
+        for layer in self.layers:
+            _, *shape = layer.compute_output_shape((None, *shape))
+        return tuple(int(size or 0) for size in shape)
+
+    def pop(self) -> Any:
+        """Remove the last layer, with its weights, and return it."""
+        layer = self.layers.pop()
+        if self._state is not None:
+            for part in all_layers([layer]):
+                part.leave(self)
+        if not self.layers:
+            self._unbuild()
+        elif self.plan is not None:
+            self.build(self.plan.input_shape)
+        return layer
+
+    @contextmanager
+    def unbuilt_on_error(self) -> Iterator[None]:
+        """A context that unbuilds the network after an error, unless it was built
+        before."""
+        built, input_shape = self.plan is not None, self.input_shape
+        new = [layer for layer in all_layers(self.layers) if not layer.built]
+        try:
+            yield
+        except Exception:
+            if not built:
+                for layer in new:
+                    layer.unbuild()
+                self._unbuild()
+                self.input_shape = input_shape
+            raise
+
+    def _unbuild(self) -> None:
+        self.plan = self.state = self._program = None
+
+    def require_built(self, where: str) -> tuple[Plan, State]:
+        """Plan and state.
+
+        Raises:
+            RuntimeError: the network is not built.
+        """
+        plan, state = self.plan, self.state
+        if plan is None or state is None:
+            raise RuntimeError(
+                f"[{where}] the model is not built, so it has no weights yet. Try fit "
+                "first, model.build((None, 1)), or Input(shape=(1,)) as first layer."
+            )
+        return plan, state
+
+    # ---------------------------------------------------------------- sizes
+
+    @property
+    def declared(self) -> list[tuple[int | None, ...]]:
+        """The shapes of one sample of all inputs, None where a size is unknown."""
+        if self.structure is not None:
+            return [tensor.sample for tensor in self.structure.flat_inputs]
+        return [] if self.input_shape is None else [self.input_shape]
+
+    @property
+    def has_open_sizes(self) -> bool:
+        """Whether the model leaves sizes of its inputs open."""
+        return any(None in shape for shape in self.declared)
+
+    def adapt_to(self, samples: Sequence[Shape]) -> None:
+        """Use the plan for inputs of these shapes, if the model leaves sizes open.
+        Weights stay; the newest 8 plans are remembered."""
+        declared = self.declared
+        if self.plan is None or not self.has_open_sizes:
+            return
+        wanted = tuple(tuple(sample) for sample in samples)
+        if self.plan.inputs == wanted or len(wanted) != len(declared):
+            return
+        if not all(same_shape(a, b) for a, b in zip(wanted, declared, strict=True)):
+            return  # whoever checks the data says so
+        family = self._family
+        family[self.plan.inputs] = (self.plan, self._program)
+        while len(family) > MOST_PLANS:
+            family.pop(next(iter(family)))
+        if wanted in family:
+            plan, program = family.pop(wanted)
+            self._move_buffers(plan, None)
+        else:
+            plan, graph = self.lowered(wanted)
+            program = None
+            self._move_buffers(plan, graph)
+        self.plan, self._program = plan, program
+
+    def _move_buffers(self, plan: Plan, graph: Graph | None) -> None:
+        """Lay the buffers out as the plan says: constants of formulas may depend on
+        sizes."""
+        state = self._state
+        assert state is not None and self.plan is not None
+        if plan.buffers == self.plan.buffers and not (graph and graph.constants):
+            return
+        if graph is None:
+            graph = self.lowered(plan.inputs)[1]
+        state.buffers = aligned_zeros((plan.buffers_size,))
+        for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
+            view = state.buffers[spec.offset : spec.end].reshape(spec.shape)
+            view[...] = variable.value
+            if not isinstance(variable, Constant):
+                variable.bind(self, view)
+
+    # ---------------------------------------------------------------- changes
+
+    def update_trainable(self) -> None:
+        """Update the plan if a `trainable` has changed since it was made."""
+        if self._planned_flags != self._trainable_flags():
+            self._program = None
+            self._replan()
+
+    def _replan(self) -> None:
+        """Make a plan with the current `trainable` flags."""
+        if self.plan is not None:
+            self.plan = self.lowered(self.plan.inputs)[0]
+            self._family.clear()
+            self._planned_flags = self._trainable_flags()
+
+    def _trainable_flags(self) -> list[bool]:
+        return [self.trainable, *flags_of(self.layers)]

@@ -1,0 +1,170 @@
+"""The inputs or outputs of a model: their names, and how values are given for each.
+
+Values for several parts come in the structure that the model was made with, as a list
+in the order of the parts, or as a dictionary (or the columns of a data frame) by name.
+Structures are flattened as in Keras: lists in order, dictionaries by sorted keys,
+ordered ones by insertion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kurve.core.arrays import is_frame
+from kurve.formulas.tensor import keys, leaves, replaced
+
+
+def flatten(structure: Any) -> list[Any]:
+    """The leaves of nested lists, tuples and dictionaries."""
+    return list(leaves(structure))
+
+
+def pack(structure: Any, values: Sequence[Any]) -> Any:
+    """The structure with other leaves, in the order of `flatten`."""
+    rest = iter(values)
+    return replaced(structure, lambda _: next(rest))
+
+
+class Parts:
+    """The inputs or outputs of a model.
+
+    what:      "input" or "output"
+    names:     of each, in order; "" where it is not known
+    structure: names in the structure that the user gave; None of a single one
+    """
+
+    def __init__(
+        self, what: str, names: tuple[str, ...], structure: Any = None
+    ) -> None:
+        self.what, self.names, self.structure = what, names, structure
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each is called in messages and logs: the keys of a dictionary, else the
+        names of the layers."""
+        if self.is_dict:
+            return tuple(map(str, keys(self.structure)))
+        return self.names
+
+    @property
+    def is_dict(self) -> bool:
+        """Whether the structure is a dictionary with one part for each key."""
+        return isinstance(self.structure, Mapping) and len(self.structure) == len(
+            self.names
+        )
+
+    def where(self, where: str, index: int) -> str:
+        """`where` for a message about one part."""
+        if len(self.names) == 1:
+            return where
+        return f"{where}, {self.what} {self.labels[index]!r}"
+
+    def split(
+        self, where: str, argument: str, value: Any, optional: Sequence[bool] = ()
+    ) -> list[Any]:
+        """A value for each part.
+
+        Args:
+            where, argument: for messages.
+            optional: which parts may be left out; their value is None then.
+
+        Raises:
+            TypeError: one value where several are needed.
+            ValueError: names that are missing or unknown, another number of values.
+        """
+        optional = list(optional) or [False] * len(self.names)
+        if is_frame(value):
+            columns = getattr(value, "columns", None)
+            columns = value.column_names if columns is None else columns
+            value = {name: value[name] for name in columns}
+        if isinstance(value, Mapping):
+            return self._by_name(where, argument, value, optional)
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"[{where}] {argument} must have one value for each of the "
+                f"{len(self.names)} {self.what}s {self._listed}. Received: an object "
+                f"of type {type(value).__name__}. "
+                f"Try {argument}={self._form}."
+            )
+        if self.structure is not None and _fits(self.structure, value):
+            return _up_to(self.structure, value)
+        needed = [i for i, one in enumerate(optional) if not one]
+        if len(value) == len(self.names):
+            return list(value)
+        if len(value) == len(needed) and needed:
+            found = dict(zip(needed, value, strict=True))
+            return [found.get(i) for i in range(len(self.names))]
+        raise ValueError(
+            f"[{where}] {argument} must have one value for each of the "
+            f"{len(self.names)} {self.what}s {self._listed}. Received: "
+            f"{len(value)} values. "
+            f"Try {argument}={self._form}."
+        )
+
+    def _by_name(
+        self,
+        where: str,
+        argument: str,
+        value: Mapping[Any, Any],
+        optional: Sequence[bool],
+    ) -> list[Any]:
+        if self.structure is not None and _fits(self.structure, value):
+            return _up_to(self.structure, value)
+        labels = self.labels
+        if self.is_dict and not set(value) <= set(labels):
+            labels = self.names if set(value) <= set(self.names) else labels
+        missing = [
+            name
+            for name, free in zip(labels, optional, strict=True)
+            if name not in value and not free
+        ]
+        unknown = [name for name in value if name not in labels]
+        if missing or unknown:
+            problem = [f"{', '.join(map(repr, names))} {what}" for names, what in (
+                (missing, "missing"), (unknown, "unknown")) if names]  # fmt: skip
+            raise ValueError(
+                f"[{where}] {argument} must have one value for each of the "
+                f"{self.what}s {self._listed}. Received: {' and '.join(problem)}. "
+                f"Try {argument}={self._form}."
+            )
+        return [value.get(name) for name in labels]
+
+    @property
+    def _form(self) -> str:
+        return "{" + ", ".join(f"{label!r}: ..." for label in self.labels) + "}"
+
+    @property
+    def _listed(self) -> str:
+        return ", ".join(map(repr, self.labels))
+
+
+def _up_to(structure: Any, value: Any) -> list[Any]:
+    """The parts of a value in the places of the structure's leaves."""
+    if isinstance(structure, Mapping):
+        return [
+            leaf
+            for key in keys(structure)
+            for leaf in _up_to(structure[key], value[key])
+        ]
+    if isinstance(structure, (list, tuple)):
+        pairs = zip(structure, value, strict=True)
+        return [leaf for one, part in pairs for leaf in _up_to(one, part)]
+    return [value]
+
+
+def _fits(structure: Any, value: Any) -> bool:
+    """Whether a value is nested like the structure; its leaves may be anything."""
+    if isinstance(structure, Mapping):
+        return (
+            isinstance(value, Mapping)
+            and set(value) == set(structure)
+            and all(_fits(structure[key], value[key]) for key in structure)
+        )
+    if isinstance(structure, (list, tuple)):
+        return (
+            isinstance(value, (list, tuple))
+            and len(value) == len(structure)
+            and all(map(_fits, structure, value))
+        )
+    return True

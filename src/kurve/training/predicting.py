@@ -1,0 +1,99 @@
+"""`predict` with a progress bar and callbacks, of rows or of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kurve.callbacks import Callback, CallbackList
+from kurve.callbacks.base import as_list
+from kurve.core.progress import ProgressBar
+from kurve.training.batching import evaluation_bounds
+from kurve.training.inputs import check_inputs, count_rows, take
+from kurve.training.network import Network
+from kurve.training.parts import pack
+
+if TYPE_CHECKING:
+    from kurve.training.trainer import Trainer
+
+Callbacks = Callback | Iterable[Callback] | None
+
+
+def predict_rows(
+    model: Trainer,
+    x: Any,
+    batch_size: int | None,
+    steps: int | None,
+    verbose: int,
+    callbacks: Callbacks,
+) -> Any:
+    """The outputs for checked x. Without hooks for each batch it is one call."""
+    bounds = evaluation_bounds(count_rows(x), batch_size, steps, "predict").tolist()
+    count = len(bounds) - 1
+    hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": count})
+    if "predict" not in hooks.per_batch:
+        bounds = [0, bounds[-1]]
+    pieces = (take(x, slice(*pair)) for pair in pairwise(bounds))
+    return _predicted(model, pieces, count, verbose, hooks)
+
+
+def predict_batches(
+    model: Trainer, source: Any, steps: int | None, verbose: int, callbacks: Callbacks
+) -> Any:
+    """The outputs for the batches of an object that gives them."""
+    from kurve.training.streams import batches_to_predict
+
+    def pieces() -> Iterator[Any]:
+        for number, x in enumerate(batches_to_predict(source, steps), 1):
+            where = f"predict, batch {number} of x"
+            yield check_inputs(where, model._network, x)
+
+    hooks = CallbackList(as_list(callbacks, "predict"), model, {"steps": steps})
+    return _predicted(model, pieces(), steps, verbose, hooks)
+
+
+def structured(network: Network, y: Any) -> Any:
+    """An engine's outputs in the structure of the model's; a list of one is that
+    one."""
+    structure = network.output_structure
+    alone = isinstance(structure, (list, tuple)) and len(structure) == 1
+    if structure is None or (alone and not isinstance(y, tuple)):
+        return y
+    return pack(structure, y if isinstance(y, tuple) else (y,))
+
+
+def _predicted(
+    model: Trainer,
+    pieces: Iterable[Any],
+    steps: int | None,
+    verbose: int,
+    hooks: CallbackList,
+) -> Any:
+    """The outputs for checked pieces of x, one after the other."""
+    found, by_batch = [], "predict" in hooks.per_batch
+    hooks.call("on_predict_begin", {})
+    bar = ProgressBar(steps, verbose=verbose, title=None)
+    try:
+        for step, x in enumerate(pieces):
+            if by_batch:
+                hooks.call("on_predict_batch_begin", step, {})
+            found.append(model._outputs(x))
+            if by_batch:
+                outputs = {"outputs": structured(model._network, found[-1])}
+                hooks.call("on_predict_batch_end", step, outputs)
+            if bar.wants_updates:
+                bar.update(step + 1, {})
+        if steps is None:
+            bar.target = len(found)
+        bar.finish({})
+    finally:
+        bar.close()
+    hooks.call("on_predict_end", {})
+    if len(found) == 1:
+        return found[0]
+    if isinstance(found[0], tuple):
+        return tuple(map(np.concatenate, zip(*found, strict=True)))
+    return np.concatenate(found)

@@ -1,0 +1,312 @@
+"""Objects of the user that give `fit`, `evaluate` and `predict` one batch after the
+other.
+
+kind of object                         an epoch without steps_per_epoch, and with it
+iterator, generator                    all that is left; the next so many batches
+`PyDataset`, by index                  all its batches; as many of its endless passes
+iterable (tf.data, torch DataLoader)   likewise
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve.core.entries import warn
+from kurve.engines import Batches
+from kurve.training.batching import Division
+from kurve.training.feeds import Feed, Piece, is_dataset
+from kurve.training.inputs import Data, DataCheck, take
+from kurve.training.network import Network
+
+Check = Callable[[str, Any, Any, Any], Data]
+"""From a place for messages, x, y and sample_weight to checked rows."""
+
+
+END = object()
+"""In the place of a batch where there is none."""
+
+
+class StreamFeed(Feed):
+    """Batches that an object of the user gives.
+
+    Args:
+        where, argument: for messages.
+        source: see `is_source`.
+        steps: batches of an epoch; None for one pass.
+        name: of the argument that sets the steps.
+        shuffle: whether a `PyDataset` gives its batches in a new order in each pass.
+
+    Raises:
+        ValueError: an endless dataset without steps, or an empty one.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        argument: str,
+        source: Any,
+        steps: int | None,
+        name: str,
+        shuffle: bool = False,
+    ) -> None:
+        self.where, self.argument, self.source = where, argument, source
+        self.given, self.steps, self.shuffle = steps, steps, shuffle
+        self.check: Check | None = None  # of each batch, once the model is built
+        self.seed = self.first_step = 0  # of the permutations
+        self.resumable = is_dataset(source)
+        self.number = 0
+        self._batches: Iterator[Any] = iter(())
+        self._endless: Iterator[Any] | None = None
+        self._first: list[Any] = []
+        self._last: Data | None = None
+        self._length = length(source)
+        if self.resumable and steps is None and self._length is None:
+            raise ValueError(
+                f"[{where}] {name} is needed for a dataset without end. Received: "
+                f"{argument} of type {type(source).__name__}, whose num_batches is "
+                f"None. Try {name}=100."
+            )
+        if self.resumable and self._length == 0:
+            raise self._empty()
+        if self.steps is None:
+            self.steps = self._length
+
+    def peek(self) -> Any:
+        """The first batch, which the first epoch gives again."""
+        if not self._first:
+            if self.resumable:
+                self._first = [self.source[0]]
+            else:
+                self._endless = self._forward()
+                first = next(self._endless, END)
+                if first is END:
+                    raise self._empty()
+                self._first = [first]
+        return self._first[0]
+
+    def check_for(
+        self, network: Network, class_weight: Mapping[int, float] | None = None
+    ) -> None:
+        check = DataCheck(self.where, network)
+
+        def checked(place: str, x: Any, y: Any, sample_weight: Any) -> Data:
+            check.where = place
+            return check(x, y, sample_weight, class_weight)
+
+        self.check = checked
+
+    def check_resumable(self) -> None:
+        kind, what = type(self.source), None
+        found = {
+            name: getattr(getattr(kind, name, None), "__module__", "kurve")
+            for name in ("on_epoch_begin", "on_epoch_end")
+        }
+        hooks = [
+            name
+            for name, module in found.items()
+            if module.partition(".")[0] not in ("kurve", "keras")
+        ]
+        if not self.resumable:
+            what = f"a {kind.__name__}, whose batches cannot be had again by number"
+        elif hooks:
+            what = f"a {kind.__name__} with its own {hooks[0]}"
+        if what is not None:
+            raise ValueError(
+                f"[fit] checkpoints need {self.argument} that gives the same batches "
+                "again: arrays, or a kurve.utils.PyDataset without hooks. Received: "
+                f"{what}. Try fit without checkpoints, or shuffle=True for a hook."
+            )
+
+    def warn_ran_out(self) -> None:
+        wanted = "more epochs" if self.given is None else f"{self.given} batches"
+        warn(
+            f"[{self.where}] {self.argument} ran out of batches, and {wanted} were to "
+            f"come. Received: {self.number} batches from a "
+            f"{type(self.source).__name__}. Try a generator without end and a number "
+            "of steps, or kurve.utils.PyDataset."
+        )
+
+    def begin(self, epoch: int = 0, done: int = 0) -> None:
+        self.number = done
+        if self.resumable:
+            self._batches = self._of_dataset(epoch, done)
+            return
+        first, self._first = self._first, []
+        starts = self.given is None or epoch == 0
+        if self._endless is None or (starts and not first):
+            self._endless = self._forward()
+        rest = self._endless
+        most = None if self.given is None else self.given - done
+        self._batches = itertools.islice(itertools.chain(first, rest), most)
+
+    def take(self, count: int) -> Piece | None:
+        batch = next(self._batches, END)
+        if batch is END:
+            if self.given is None and not self.resumable:
+                self.ended = isinstance(self.source, Iterator)
+                self.steps = None if self.ended else self.number
+            elif self.given is not None and self.number < self.given:
+                self.ended = True
+            return None
+        assert self.check is not None
+        self.number += 1
+        where = f"{self.where}, batch {self.number} of {self.argument}"
+        data = self.check(where, *unpacked(where, batch))
+        self._last = data
+        bounds = np.array((0, data.rows))
+        return Batches(data.x, data.y, data.weights, None, bounds), 0, 1
+
+    def end(self) -> None:
+        if self.resumable:
+            self.source.on_epoch_end()
+
+    def close(self) -> None:
+        for batches in (self._batches, self._endless):
+            if isinstance(batches, Generator) and batches is not self.source:
+                batches.close()
+
+    def permuted_from(self, first_step: int, seed: int) -> None:
+        self.first_step, self.seed = first_step, seed
+
+    def probe(self, most: int) -> Any:
+        assert self._last is not None
+        return take(self._last.x, slice(most))
+
+    def described(self) -> dict[str, Any]:
+        return {"dataset": type(self.source).__name__, "batches": self._length}
+
+    def _empty(self) -> ValueError:
+        return ValueError(
+            f"[{self.where}] {self.argument} must give one batch at least. Received: "
+            f"an empty {type(self.source).__name__}. Try a new one, if it was used "
+            "before."
+        )
+
+    def _forward(self) -> Iterator[Any]:
+        """The batches of an iterator, or of an iterable: one pass, or with steps
+        endless ones."""
+        if isinstance(self.source, Iterator):
+            return self.source
+        return self._passes()
+
+    def _passes(self) -> Iterator[Any]:
+        while True:
+            empty = True
+            for batch in self.source:
+                empty = False
+                yield batch
+            if self.given is None or empty:
+                return
+
+    def _of_dataset(self, epoch: int, done: int) -> Iterator[Any]:
+        """The batches of one epoch of a `PyDataset`, by their numbers."""
+        source, steps = self.source, self.steps
+        assert steps is not None
+        if hasattr(source, "on_epoch_begin"):
+            source.on_epoch_begin()
+        indices: Iterable[int] = range(epoch * steps + done, (epoch + 1) * steps)
+        if self._length is not None:
+            bounds = np.arange(self._length + 1)
+            division = Division(
+                self._length, bounds, steps, self.shuffle, self.seed, self.first_step
+            )
+            order, ends = division.epoch(epoch)
+            indices = (ends[:-1] if order is None else order)[done:].tolist()
+        workers = getattr(source, "workers", 1)
+        if workers > 1:
+            ahead = max(workers, getattr(source, "max_queue_size", 10))
+            return _prefetched(source, indices, workers, ahead)
+        return map(source.__getitem__, indices)
+
+
+def _prefetched(
+    source: Any, indices: Iterable[int], workers: int, ahead: int
+) -> Iterator[Any]:
+    """The items in order, made by threads, at most `ahead` of them in advance."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers, "kurve-batches") as pool:
+        waiting = deque[Any]()
+        try:
+            for index in indices:
+                waiting.append(pool.submit(source.__getitem__, index))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for item in waiting:
+                item.cancel()
+
+
+def length(source: Any) -> int | None:
+    """Number of batches of a pass, where it is known."""
+    sized = hasattr(source, "__len__")
+    try:
+        if is_dataset(source) and (not sized or hasattr(source, "num_batches")):
+            number = source.num_batches
+        else:
+            number = len(source) if sized else None
+    except (TypeError, NotImplementedError):  # a length that is not known
+        return None
+    return None if number is None else int(number)
+
+
+def refuse_beside_batches(where: str, x: Any, **given: Any) -> None:
+    """Refuse arguments that the batches themselves hold."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"[{where}] {name} must be part of the batches where x gives batches. "
+                f"Received: {name} beside x of type {type(x).__name__}. "
+                "Try batches (x, y) or (x, y, sample_weight)."
+            )
+
+
+def unpacked(where: str, batch: Any, x_only: bool = False) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight of a batch: (x,), (x, y) or (x, y, sample_weight).
+
+    Args:
+        x_only: whether x alone is enough; an array or dictionary is x then.
+
+    Raises:
+        TypeError: something else.
+    """
+    if isinstance(batch, (tuple, list)) and (2 - x_only) <= len(batch) <= 3:
+        x, y, weights = (*batch, None, None)[:3]
+        return x, y, weights
+    if x_only and not isinstance(batch, (tuple, list)):
+        return batch, None, None
+    what = f"a {type(batch).__name__}"
+    if isinstance(batch, (tuple, list)):
+        what += f" of {len(batch)} values"
+    form = "x or (x,)" if x_only else "(x, y) or (x, y, sample_weight)"
+    raise TypeError(
+        f"[{where}] a batch must be {form}. Received: {what}. "
+        f"Try yield {'(x,)' if x_only else 'x, y'}."
+    )
+
+
+def batches_to_predict(
+    source: Any, steps: int | None, where: str = "predict"
+) -> Iterator[Any]:
+    """x of each batch of a source, at most `steps`.
+
+    Raises:
+        ValueError: as `StreamFeed`.
+    """
+    feed = StreamFeed(where, "x", source, steps, "steps")
+    if not feed.resumable:
+        feed.peek()  # an empty one is refused
+    feed.begin()
+    try:
+        for number, batch in enumerate(feed._batches, 1):
+            yield unpacked(f"{where}, batch {number} of x", batch, x_only=True)[0]
+    finally:
+        feed.close()
+    feed.end()

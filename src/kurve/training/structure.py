@@ -1,0 +1,141 @@
+"""The structure of a functional model: the calls between its inputs and its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kurve.formulas.graph import Tensor
+from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+
+
+class Structure:
+    """Calls in an order in which they can be run.
+
+    inputs, outputs: nested structures of symbolic tensors
+    nodes:           the calls, inputs first
+    operations:      layers, models and functions in Keras's order, which is that of the
+                     weights: by the distance from the outputs, the farthest first, then
+                     as they are met on the way back from the outputs
+
+    Raises:
+        TypeError: something that is no symbolic tensor.
+        ValueError: an output that the inputs do not lead to, two layers of one name, or
+            an input that is given twice.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        for what, structure in (("inputs", inputs), ("outputs", outputs)):
+            parts = list(leaves(structure))
+            if not parts or not all(isinstance(part, KerasTensor) for part in parts):
+                raise TypeError(
+                    f"[Model] {what} must be symbolic tensors, such as Input gives, or "
+                    "a list or a dictionary of them. "
+                    f"Received: {what}={structure!r}. Try x = Input(shape=(1,)) and "
+                    "Model(x, Dense(1)(x))."
+                )
+        self.flat_inputs = list(leaves(inputs))
+        self.flat_outputs = list(leaves(outputs))
+        if len({id(tensor) for tensor in self.flat_inputs}) < len(self.flat_inputs):
+            raise ValueError(
+                "[Model] each input must be given once. "
+                f"Received: inputs={inputs!r}. Try one Input for each."
+            )
+        self.nodes, first_met = self._visited()
+        self.operations = self._ordered(first_met)
+        names: set[str] = set()
+        for operation in self.operations:
+            if operation.name in names:
+                raise ValueError(
+                    "[Model] layers must have different names. Received: two of the "
+                    f"name {operation.name!r}. Try name='{operation.name}_2'."
+                )
+            names.add(operation.name)
+
+    def _visited(self) -> tuple[list[Node], dict[int, int]]:
+        """The calls, each after those that it needs; and when each operation was first
+        met on the way back, by its id."""
+        known = {id(tensor) for tensor in self.flat_inputs}
+        nodes: list[Node] = []
+        done: set[int] = set()
+        first_met: dict[int, int] = {}
+        # Depth first, without recursion: models may be deep. An entry is a node, and
+        # whether its parents have been visited.
+        for output in self.flat_outputs:
+            stack = [(output, False)]
+            while stack:
+                tensor, after = stack.pop()
+                node = tensor._keras_history.node
+                if id(node) in done:
+                    continue
+                if after:
+                    done.add(id(node))
+                    nodes.append(node)
+                    continue
+                if id(tensor) in known and not node.is_input:
+                    continue  # an input inside another model's graph
+                if node.is_input and id(tensor) not in known:
+                    raise ValueError(
+                        "[Model] an output needs an input that is not among the "
+                        f"model's inputs. Received: the input "
+                        f"{node.operation.name!r} is missing from inputs="
+                        f"{[t._keras_history.operation.name for t in self.flat_inputs]}"
+                        f". Try it there."
+                    )
+                first_met.setdefault(id(node.operation), len(first_met))
+                stack.append((tensor, True))
+                stack += [(t, False) for t in reversed(node.input_tensors)]
+        return nodes, first_met
+
+    def _ordered(self, first_met: dict[int, int]) -> list[Any]:
+        inside = {id(node) for node in self.nodes}
+        node_depth: dict[int, int] = {}
+        depth_of: dict[int, int] = {}
+        by_id: dict[int, Any] = {}
+        for node in reversed(self.nodes):
+            key = id(node.operation)
+            by_id[key] = node.operation
+            depth = max(node_depth.get(id(node), 0), depth_of.get(key, 0))
+            node_depth[id(node)] = depth_of[key] = depth
+            for parent in node.parents:
+                if id(parent) in inside:
+                    node_depth[id(parent)] = max(
+                        depth + 1, node_depth.get(id(parent), 0)
+                    )
+        for tensor in self.flat_inputs:
+            operation, key = tensor._keras_history.operation, 0
+            key = id(operation)
+            if key not in by_id and tensor._keras_history.node.is_input:
+                by_id[key], depth_of[key], first_met[key] = operation, 0, -1
+        order = sorted(by_id, key=lambda key: (-depth_of[key], first_met[key]))
+        return [by_id[key] for key in order]
+
+    def run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs for tensors of a plan under construction."""
+        values = {id(k): t for k, t in zip(self.flat_inputs, tensors, strict=True)}
+
+        def value(leaf: Any) -> Any:
+            return values[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+        for node in self.nodes:
+            if node.is_input:
+                continue
+            args, kwargs = replaced(node.args, value), replaced(node.kwargs, value)
+            out = node.operation.run(*args, **kwargs)
+            for k, t in zip(leaves(node.outputs), leaves(out), strict=True):
+                values.setdefault(id(k), t)
+        return [values[id(tensor)] for tensor in self.flat_outputs]
+
+    @property
+    def input_names(self) -> list[str]:
+        return [tensor._keras_history.operation.name for tensor in self.flat_inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Of the operations that give the outputs; numbered where one gives several."""
+        names = [tensor._keras_history.operation.name for tensor in self.flat_outputs]
+        return [
+            f"{name}_{names[:i].count(name)}" if names.index(name) < i else name
+            for i, name in enumerate(names)
+        ]

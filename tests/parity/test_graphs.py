@@ -1,0 +1,130 @@
+"""Random functional models beside Keras: predictions, training, weights by order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import kurve
+
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+WIDTH = 6
+
+
+def random_model(library: Any, seed: int) -> Any:
+    """A model of 1 to 3 inputs, 3 to 12 layers, shared and nested ones, 1 to 3 heads:
+    the same for both libraries."""
+    draw = np.random.default_rng(seed)
+    layers = library.layers
+    inputs = [
+        library.Input((int(draw.integers(2, 5)),), name=f"in_{i}")
+        for i in range(draw.integers(1, 4))
+    ]
+    values = [layers.Dense(WIDTH, name=f"first_{i}")(x) for i, x in enumerate(inputs)]
+    shared = [layers.Dense(WIDTH, "tanh", name=f"shared_{i}") for i in range(2)]
+    inner = nested(library, draw)
+
+    def pick() -> Any:
+        return values[int(draw.integers(len(values)))]
+
+    def merged(i: int) -> Any:
+        name = MERGES[int(draw.integers(len(MERGES)))]
+        a, b = pick(), pick()
+        return getattr(layers, name)(name=f"{name}_{i}".lower())([a, b])
+
+    makers: list[Callable[[int], Any]] = [
+        lambda i: layers.Dense(WIDTH, "relu", name=f"dense_{i}")(pick()),
+        lambda i: layers.Activation("sigmoid", name=f"act_{i}")(pick()),
+        lambda i: layers.LayerNormalization(name=f"norm_{i}")(pick()),
+        lambda i: shared[int(draw.integers(2))](pick()),
+        lambda i: inner(pick()),
+        merged,
+        merged,
+        lambda i: layers.Dense(WIDTH, name=f"joined_{i}")(
+            layers.Concatenate(name=f"concatenate_{i}")([pick(), pick()])
+        ),
+    ]
+    for i in range(draw.integers(3, 13)):
+        values.append(makers[int(draw.integers(len(makers)))](i))
+    heads = [
+        layers.Dense(int(draw.integers(1, 4)), name=f"out_{i}")(values[-1 - i])
+        for i in range(draw.integers(1, 4))
+    ]
+    return library.Model(inputs, heads if len(heads) > 1 else heads[0])
+
+
+def nested(library: Any, draw: np.random.Generator) -> Any:
+    """A model that is called like a layer."""
+    layers = library.layers
+    if draw.integers(2):
+        return library.Sequential(
+            [
+                library.Input((WIDTH,)),
+                layers.Dense(4, "relu", name="inner_a"),
+                layers.Dense(WIDTH, name="inner_b"),
+            ],
+            name="inner",
+        )
+    x = library.Input((WIDTH,), name="inner_in")
+    h = layers.Dense(WIDTH, "tanh", name="inner_a")(x)
+    return library.Model(x, layers.Add(name="inner_add")([x, h]), name="inner")
+
+
+def pair(seed: int) -> tuple[Any, Any]:
+    """Keras's model and Kurve's, with the same weights in the same order."""
+    theirs, ours = random_model(keras, seed), random_model(kurve, seed)
+    assert [w.shape for w in theirs.weights] == [w.shape for w in ours.weights]
+    assert [layer.name for layer in theirs.layers] == [
+        layer.name for layer in ours.layers
+    ]
+    ours.set_weights(theirs.get_weights())
+    return theirs, ours
+
+
+def data_for(model: Any, rows: int, seed: int) -> tuple[Any, Any]:
+    """Inputs and targets."""
+    draw = np.random.default_rng(seed)
+
+    def arrays(shapes: Any) -> Any:
+        if isinstance(shapes, tuple):
+            return draw.normal(size=(rows, *shapes[1:])).astype(np.float32)
+        return [arrays(shape) for shape in shapes]
+
+    return arrays([t.shape for t in model.inputs]), arrays(
+        [t.shape for t in model.outputs]
+    )
+
+
+def listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_graphs(seed: int, engine: str) -> None:
+    kurve.set_engine(engine)
+    theirs, ours = pair(seed)
+    x, y = data_for(theirs, 40, seed)
+    for a, b in zip(
+        listed(theirs.predict(x, verbose=0)),
+        listed(ours.predict(x, verbose=0)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(b, a, atol=1e-6 * max(1.0, np.abs(a).max()))
+    weights = [0.5, 2.0, 1.0][: len(y)] if len(y) > 1 else None
+    losses = ["mse", "mae", "mse"][: len(y)] if len(y) > 1 else "mse"
+    histories = []
+    for model, optimizer in ((theirs, keras.optimizers), (ours, kurve.optimizers)):
+        model.compile(optimizer.SGD(0.01), losses, loss_weights=weights)
+        fitted = model.fit(x, y, batch_size=10, epochs=5, shuffle=False, verbose=0)
+        histories.append(fitted.history)
+    assert set(histories[0]) == set(histories[1])
+    for name in histories[0]:
+        np.testing.assert_allclose(
+            histories[1][name], histories[0][name], rtol=1e-4, err_msg=name
+        )
+    for a, b in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-4)

@@ -1,0 +1,278 @@
+"""Models as graphs of layers: structure, sharing, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Input, Model, Sequential
+from kurve.layers import (
+    Add,
+    BatchNormalization,
+    Concatenate,
+    Conv1D,
+    Dense,
+    Dot,
+    Dropout,
+    GlobalAveragePooling1D,
+    Multiply,
+)
+
+X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+
+
+def residual() -> Model:
+    x = Input((4,), name="x")
+    h = Dense(6, "tanh", name="hidden")(x)
+    return Model(
+        x, Dense(1, name="out")(Add(name="sum")([h, Dense(6, name="skip")(x)]))
+    )
+
+
+def test_a_network_with_a_skip_is_its_formula(engine: str) -> None:
+    kurve.set_engine(engine)
+    model = residual()
+    w1, b1, w2, b2, w3, b3 = model.get_weights()
+    expected = (np.tanh(X @ w1 + b1) + X @ w2 + b2) @ w3 + b3
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-6)
+
+
+def test_training_lowers_the_loss_and_copies_go_on_alike(engine: str) -> None:
+    kurve.set_engine(engine)
+    model, y = residual(), X.sum(axis=1)
+    model.compile("adam", "mse")
+    losses = model.fit(X, y, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        other.fit(X, y, epochs=3, verbose=0)
+        twin = copy.deepcopy(model)
+        twin.fit(X, y, epochs=3, verbose=0)
+        for a, b in zip(other.get_weights(), twin.get_weights(), strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_a_layer_called_twice_has_its_weights_once() -> None:
+    x, layer = Input((4,)), Dense(4)
+    model = Model(x, layer(layer(x)))
+    assert [w.shape for w in model.weights] == [(4, 4), (4,)]
+    assert model.count_params() == 20
+    w, b = model.get_weights()
+    expected = (X @ w + b) @ w + b
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-5)
+
+
+def test_models_that_share_layers_share_what_they_learn() -> None:
+    x = Input((4,))
+    code = Dense(2, name="code")(x)
+    encoder, autoencoder = Model(x, code), Model(x, Dense(4, name="back")(code))
+    autoencoder.compile("sgd", "mse")
+    before = encoder.predict(X, verbose=0)
+    autoencoder.fit(X, X, epochs=2, verbose=0)
+    after = encoder.predict(X, verbose=0)
+    assert not np.allclose(before, after)
+    inner = Model(x, code)  # made later: the newest weights
+    np.testing.assert_array_equal(inner.predict(X, verbose=0), after)
+    encoder.compile("sgd", "mse")
+    encoder.fit(X, np.ones((8, 2)), epochs=2, verbose=0)
+    kernel, bias = autoencoder.get_layer("code").get_weights()
+    np.testing.assert_allclose(
+        encoder.predict(X, verbose=0), X @ kernel + bias, atol=1e-6
+    )
+    np.testing.assert_array_equal(encoder.get_weights()[0], kernel)
+    autoencoder.set_weights([np.zeros_like(w) for w in autoencoder.get_weights()])
+    assert not encoder.predict(X, verbose=0).any()
+
+
+def test_averages_of_a_shared_layer_are_shared() -> None:
+    norm = BatchNormalization()
+    first = Sequential([Input((4,)), norm, Dense(1)])
+    second = Sequential([Input((4,)), norm, Dense(1)])
+    first.compile("sgd", "mse")
+    first.fit(X, X[:, 0], verbose=0)
+    mean = second.get_layer(norm.name).moving_mean.numpy()
+    assert mean.any()
+    np.testing.assert_array_equal(mean, first.get_weights()[2])
+
+
+def test_freezing_a_model_freezes_its_layers_in_others() -> None:
+    x = Input((4,))
+    body = Model(x, Dense(3, "relu")(x), name="body")
+    model = Model(x, Dense(1)(body(x)))
+    body.trainable = False
+    assert len(model.trainable_weights) == 2
+    model.compile("sgd", "mse")
+    before = [w.numpy() for w in body.weights]
+    model.fit(X, X[:, 0], verbose=0)
+    for a, b in zip(before, body.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_in_a_stack_and_a_stack_in_a_model() -> None:
+    inner = Sequential([Input((4,)), Dense(3, "relu"), Dense(4)], name="inner")
+    outer = Sequential([inner, Dense(2)])
+    assert outer.output_shape == (None, 2)
+    assert len(outer.weights) == 6
+    hidden = inner.predict(X, verbose=0)
+    w, b = outer.get_weights()[-2:]
+    np.testing.assert_allclose(outer.predict(X, verbose=0), hidden @ w + b, atol=1e-6)
+    unbuilt = Sequential([Dense(3), Dense(1)])
+    x = Input((4,))
+    assert Model(x, unbuilt(x)).output_shape == (None, 1)
+
+
+def test_models_of_what_lies_between() -> None:
+    model = Sequential([Input((4,)), Dense(3, "tanh"), Dense(2), Dense(1)])
+    middle = Model(model.input, model.layers[1].output)
+    np.testing.assert_allclose(
+        middle.predict(X, verbose=0),
+        list(model.layer_outputs(X).values())[1],
+        atol=1e-6,
+    )
+    graph = residual()
+    hidden = Model(graph.input, graph.get_layer("hidden").output)
+    assert hidden.output_shape == (None, 6)
+    tail = Model(graph.get_layer("sum").output, graph.output)
+    np.testing.assert_allclose(
+        tail.predict(
+            Model(graph.input, graph.get_layer("sum").output).predict(X, verbose=0),
+            verbose=0,
+        ),
+        graph.predict(X, verbose=0),
+        atol=1e-6,
+    )
+
+
+def test_operators_and_functions_on_symbolic_tensors(engine: str) -> None:
+    kurve.set_engine(engine)
+    x = Input((4,))
+    y = 2.0 * x[:, :2] - abs(x[:, 2:]) / (1.0 + x[:, :2] ** 2)
+    z = np.exp(-(y**2)) + np.where(y > 0.0, y, 0.1 * y)
+    model = Model(x, z)
+    a = 2.0 * X[:, :2] - np.abs(X[:, 2:]) / (1.0 + X[:, :2] ** 2)
+    expected = np.exp(-(a**2)) + np.where(a > 0.0, a, 0.1 * a)
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-5)
+
+
+def test_dropout_that_is_called_twice_drops_twice_differently() -> None:
+    x, drop = Input((50,)), Dropout(0.5)
+    ones = np.ones((4, 50), np.float32)
+    model = Model(x, Concatenate()([drop(x), drop(x)]))
+    model.compile(kurve.optimizers.SGD(1.0), "mse")
+    assert model.predict(ones, verbose=0).all()
+    twice = Model(x, Dense(1, use_bias=False)(model(x)))
+    twice.compile(kurve.optimizers.SGD(1.0), "mae")
+    twice.set_weights([np.zeros((100, 1))])
+    twice.train_on_batch(ones[:1], np.ones((1, 1)))
+    kept = twice.get_weights()[0].ravel() != 0
+    assert 10 < kept[:50].sum() < 40 and (kept[:50] != kept[50:]).any()
+
+
+def test_sizes_that_are_left_open() -> None:
+    x = Input((None, 3))
+    h = Conv1D(4, 3, padding="same", activation="relu")(x)
+    model = Model(x, Dense(1)(GlobalAveragePooling1D()(h)))
+    assert model.input_shape == (None, None, 3) and h.shape == (None, None, 4)
+    model.compile("adam", "mse")
+    draw = np.random.default_rng(1)
+    for steps in (10, 25, 10):
+        data = draw.normal(size=(6, steps, 3))
+        model.fit(data, np.ones(6), epochs=2, verbose=0)
+        assert model.predict(data, verbose=0).shape == (6, 1)
+        alone = model.predict(data[:1], verbose=0)
+        assert alone.tobytes() == model.predict(data, verbose=0)[:1].tobytes()
+    with pytest.raises(ValueError, match=r"\[predict\] x must have shape"):
+        model.predict(draw.normal(size=(6, 10, 2)), verbose=0)
+
+
+def test_what_python_needs_values_for_says_so() -> None:
+    x = Input((2,))
+    for call in (bool, float, int, list, np.asarray, len):
+        with pytest.raises(
+            TypeError, match=r"needs values.*Try functions of kurve\.ops"
+        ):
+            call(x)
+
+
+def unconnected() -> Any:
+    return Model(Input((4,), name="a"), Dense(1)(Input((4,), name="b")))
+
+
+def two_of_one_name() -> Any:
+    x = Input((4,))
+    return Model(x, Add()([Dense(2, name="d")(x), Dense(2, name="d")(x)]))
+
+
+WRONG: dict[str, tuple[str, Callable[[], Any]]] = {
+    "input that is missing": (r"\[Model\] an output needs an input.*'b'", unconnected),
+    "two layers of one name": (r"layers must have different names", two_of_one_name),
+    "arrays for tensors": (
+        r"\[Model\] inputs must be symbolic tensors",
+        lambda: Model(X, Dense(1)(Input((4,)))),
+    ),
+    "a layer for a tensor": (
+        r"\[Model\] outputs must be symbolic tensors",
+        lambda: Model(Input((4,)), Dense(1)),
+    ),
+    "shapes that do not merge": (
+        r"\[Add\] the inputs must have shapes that broadcast",
+        lambda: Add()([Input((3,)), Input((4,))]),
+    ),
+    "concatenated along another axis": (
+        r"\[concatenate\] the shapes must agree",
+        lambda: Concatenate(1)([Input((3, 2)), Input((3, 4))]),
+    ),
+    "along the batch": (
+        r"the batch axis must stay",
+        lambda: Concatenate(0)([Input((3,)), Input((3,))]),
+    ),
+    "one input for a merge": (
+        r"\[Add\] the layer takes a list of at least two",
+        lambda: Add()(Input((3,))),
+    ),
+    "two for a layer of one": (
+        r"\[Dense\] the layer takes one tensor",
+        lambda: Dense(1)([Input((3,)), Input((3,))]),
+    ),
+    "dot of different sizes": (
+        r"\[Dot\] the two axes must have equal sizes",
+        lambda: Dot(1)([Input((3,)), Input((4,))]),
+    ),
+    "another width for a layer's second call": (
+        r"\[Dense\] layer .* expected the last axis",
+        lambda: [layer(Input((n,))) for layer in [Dense(2)] for n in (3, 4)],
+    ),
+    "a layer on a layer": (r"a layer\. Try", lambda: Dense(1)(Dense(2))),
+    "no outputs": (
+        r"\[Model\] a model is made of inputs and outputs",
+        lambda: Model(Input((3,))),
+    ),
+    "the same input twice": (
+        r"\[Model\] each input must be given once",
+        lambda: (lambda x: Model([x, x], Multiply()([x, x])))(Input((3,))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_graphs(name: str) -> None:
+    text, make = WRONG[name]
+    with pytest.raises(
+        (ValueError, TypeError, NotImplementedError), match=text
+    ) as caught:
+        make()
+    assert "Received: " in str(caught.value) and "Try " in str(caught.value)
+
+
+def test_a_deep_model_is_no_recursion() -> None:
+    x = Input((2,))
+    y = x
+    for _ in range(1500):
+        y = Dense(2)(y)
+    model = Model(x, y)
+    assert len(model.layers) == 1501 and model.predict(np.ones((1, 2))).shape == (1, 2)

@@ -39,6 +39,17 @@ class Regularizer(Entrance):
         """The penalty of one array."""
         raise NotImplementedError
 
+    def terms_for(self, shape: tuple[int, ...]) -> tuple[float, float, Formula | None]:
+        """l1, l2, and the formula of any other penalty, for engines.
+
+        Args:
+            shape: of the weights.
+
+        Raises:
+            ValueError: it is no formula, or its result is not a number.
+        """
+        return 0.0, 0.0, formula(self, shape)
+
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal regularizer."""
         return {}
@@ -86,6 +97,10 @@ class L1L2(Regularizer):
         """The penalty of one array."""
         w = as_numbers(type(self).__name__, "w", w)
         return float(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(w**2))
+
+    def terms_for(self, shape: tuple[int, ...]) -> tuple[float, float, Formula | None]:
+        """Its two numbers: see `Regularizer`."""
+        return self.l1, self.l2, None
 
     def get_config(self) -> dict[str, float]:
         return {"l1": self.l1, "l2": self.l2}

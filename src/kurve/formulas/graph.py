@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from kurve import regularizers
 from kurve.formulas.operators import Symbolic
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, Tape
 from kurve.plan import Head, Op, Plan, Shape, Spec, VariableSpec, aligned
-from kurve.regularizers import L1L2
 
 MOST_INPUTS = 16
 """Of one tape, variables included."""
@@ -307,17 +305,19 @@ class Graph:
             is_param = variable.role == "param"
             vector = self._vectors[is_param]
             penalty, rule = variable.regularizer, variable.constraint
-            plain = penalty if isinstance(penalty, L1L2) else L1L2()
-            other = None if penalty is plain else penalty
+            shape = variable.shape
+            l1, l2, other = (
+                (0, 0, None) if penalty is None else penalty.terms_for(shape)
+            )
             spec = VariableSpec(
                 variable.name,
-                variable.shape,
+                shape,
                 aligned(vector[-1].end) if vector else 0,
                 trainable,
-                plain.l1,
-                plain.l2,
-                None if rule is None else rule.formula_for(variable.shape),
-                None if other is None else regularizers.formula(other, variable.shape),
+                l1,
+                l2,
+                None if rule is None else rule.formula_for(shape),
+                other,
             )
             vector.append(spec)
             self._variables[is_param].append(variable)

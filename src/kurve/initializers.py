@@ -162,7 +162,8 @@ class Constant(Initializer):
             array = np.asarray(value, np.float64)
         except (TypeError, ValueError, OverflowError):
             array = np.array(np.nan)
-        if isinstance(value, (str, bytes)) or not np.isfinite(array).all():
+        once = array[tuple(slice(None if s else 1) for s in array.strides)]
+        if isinstance(value, (str, bytes)) or not np.isfinite(once).all():
             raise ValueError(
                 "[Constant] value must be a finite number, or an array of them. "
                 f"Received: value={value!r}. Try Constant(0.5)."

@@ -130,14 +130,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "epsilon=-1. Try epsilon=0.001.",
     ),
     "batch axis": (
-        lambda: BatchNormalization(axis=1).build((None, 4, 4, 2)),
-        "[BatchNormalization] axis must be the last one. Received: axis=1 for samples "
-        "of shape (4, 4, 2). Try axis=-1.",
+        lambda: BatchNormalization(axis=4).build((None, 4, 4, 2)),
+        "[BatchNormalization] axis must name axes of the input other than that of the "
+        "batch. Received: axis=4 for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "layer axis": (
-        lambda: layers.LayerNormalization(axis=[1, 3]).build((None, 4, 4, 2)),
-        "[LayerNormalization] axis must name the last axes, such as -1 or (-2, -1). "
-        "Received: axis=(1, 3) for samples of shape (4, 4, 2). Try axis=-1.",
+        lambda: layers.LayerNormalization(axis=[0, 3]).build((None, 4, 4, 2)),
+        "[LayerNormalization] axis must name axes of the input other than that of the "
+        "batch. Received: axis=(0, 3) for shape (None, 4, 4, 2). Try axis=-1.",
     ),
     "zero padding": (
         lambda: layers.ZeroPadding2D((1, 2, 3)),
@@ -320,7 +320,9 @@ def test_labels_out_of_range_are_refused() -> None:
     assert model.iterations == 0
 
 
-@pytest.mark.parametrize("name", layers.CLASSES)
+@pytest.mark.parametrize(
+    "name", [n for n in layers.CLASSES if n not in ("Lambda", "TimeDistributed")]
+)
 def test_configuration_is_json(name: str) -> None:
     """And makes an equal layer; arguments that JSON does not have are refused."""
     given: dict[str, Any] = {
@@ -346,6 +348,22 @@ def test_configuration_is_json(name: str) -> None:
         "Dropout": {"rate": 0.2},
         "SpatialDropout1D": {"rate": 0.2},
         "SpatialDropout2D": {"rate": 0.2, "name": "drop"},
+        "SpatialDropout3D": {"rate": 0.2},
+        "CenterCrop": {"height": 3, "width": 4},
+        "EinsumDense": {"equation": "ab,bc->ac", "output_shape": 3},
+        "Embedding": {"input_dim": 5, "output_dim": 2},
+        "GroupQueryAttention": {
+            "head_dim": 2,
+            "num_query_heads": 4,
+            "num_key_value_heads": 2,
+        },
+        "MultiHeadAttention": {"num_heads": 2, "key_dim": 3, "dropout": 0.1},
+        "Permute": {"dims": (2, 1)},
+        "RandomBrightness": {"factor": 0.1},
+        "RandomContrast": {"factor": (0.1, 0.2)},
+        "RandomCrop": {"height": 3, "width": 4, "seed": 1},
+        "RepeatVector": {"n": 3},
+        "Resizing": {"height": 3, "width": 4, "fill_value": 2.0},
         "FourierFeatures": {"frequencies": 3},
         "Reshape": {"target_shape": (3, -1)},
         "Rescaling": {"scale": [1.0, 2.0], "offset": 1},

@@ -503,7 +503,7 @@ class Layer(Entrance):
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The symbolic output for symbolic tensors, without a call in a model."""
-        self._build_for(args, kwargs)
+        self._build_for_call(args, kwargs)
         return inferred(self.run, args, kwargs)
 
     @property
@@ -685,7 +685,7 @@ class Layer(Entrance):
             if isinstance(leaf, KerasTensor):
                 return self._recorded_call(args, named, training)
             if isinstance(leaf, Tensor):
-                self._build_for(args, named)
+                self._build_for_call(args, named)
                 if training is not UNSAID:
                     named["training"] = training
                 return self.run(*args, **named)
@@ -704,13 +704,15 @@ class Layer(Entrance):
                     f"[{where}] the layer takes one tensor. Received: {x!r}. "
                     "Try Concatenate()([a, b]) first."
                 )
-        self._build_for(args, named)
+        self._build_for_call(args, named)
         out = inferred(self.run, args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
         Node(self, args, kwargs, out)
         return out
 
-    def _build_for(self, args: Any, named: Mapping[str, Any] | None = None) -> None:
+    def _build_for_call(
+        self, args: Any, named: Mapping[str, Any] | None = None
+    ) -> None:
         """Build the layer for these tensors, if it is not built."""
         first = args[0] if args else next(iter((named or {}).values()))
         samples = _samples_in(first)
@@ -787,7 +789,7 @@ class Layer(Entrance):
             return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
 
         args, named = replaced(args, tensor), replaced(named, tensor)
-        self._build_for(args, named)
+        self._build_for_call(args, named)
         out = self.run(*args, **named, training=training)
         plan = graph.finish(list(leaves(out)))
         state = State(

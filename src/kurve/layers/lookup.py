@@ -81,9 +81,9 @@ class _Lookup(Encoding):
             "max_tokens=100",
         )
         self._tokens: list[Any] = []
-        self._fixed = vocabulary is not None
+        self._is_given = vocabulary is not None
         self.idf_weights: tuple[float, ...] | None = None
-        if self._fixed:
+        if self._is_given:
             self.set_vocabulary(vocabulary, idf_weights)
         else:
             self._refuse(
@@ -217,7 +217,7 @@ class _Lookup(Encoding):
             ValueError: a vocabulary was given.
         """
         self._refuse(
-            self._fixed,
+            self._is_given,
             "adapt would replace the vocabulary that was given",
             f"{len(self._tokens)} values",
             f"{type(self).__name__}() without a vocabulary",

@@ -3,11 +3,13 @@ of the plan, forward and backward. Adding one touches this file alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
@@ -57,8 +59,17 @@ class Formula(Loss):
 
     def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
         y, p = self.paired(y_true, y_pred)
-        with np.errstate(all="ignore"):
-            return np.asarray(self.rows(y, p))
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(self.rows(y, p))
+        except (ValueError, OverflowError) as error:
+            if str(error).startswith("["):
+                raise
+            raise ValueError(
+                f"[{type(self).__name__}] the formula must fit the shapes of y_true and "
+                f"y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
+                f"{self.attrs()}. Try axis=-1."
+            ) from None
 
     @entry
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
@@ -278,10 +289,10 @@ class _Along(Formula):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        self.axis = axis
+        self.axis = _axis(self, axis, several=True)
 
     def attrs(self) -> dict[str, Attr]:
-        return {"axis": self.axis}  # type: ignore[dict-item]
+        return {"axis": self.axis}
 
 
 class CosineSimilarity(_Along):
@@ -311,12 +322,12 @@ class CosineSimilarity(_Along):
         dtype: str | None = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
+        self.axis = _axis(self, axis)
 
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The formula."""
-        axis = -1 if self.axis is None else self.axis
-        y, p = ops.normalize(y_true, axis), ops.normalize(y_pred, axis)
-        return -ops.sum(y * p, axis=axis)
+        y, p = ops.normalize(y_true, self.axis), ops.normalize(y_pred, self.axis)
+        return -ops.sum(y * p, axis=self.axis)
 
 
 class Dice(_Along):
@@ -387,7 +398,8 @@ class Tversky(_Along):
         dtype: str | None = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
-        self.alpha, self.beta = alpha, beta
+        self.alpha = _number(self, "alpha", alpha)
+        self.beta = _number(self, "beta", beta)
 
     def attrs(self) -> dict[str, Attr]:
         return {"alpha": self.alpha, "beta": self.beta, **super().attrs()}
@@ -399,6 +411,43 @@ class Tversky(_Along):
         second = ops.sum(y_pred * (1.0 - y_true), axis=self.axis)
         total = both + first * self.alpha + second * self.beta + EPSILON
         return 1.0 - both / total
+
+
+def _number(loss: Loss, name: str, value: Any, most: float = math.inf) -> float:
+    """A number from 0 to `most`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if is_number(value) and 0.0 <= value <= min(most, _LARGEST):
+        return float(value)
+    until = "of at least 0" if most == math.inf else f"in [0, {most:g}]"
+    raise ValueError(
+        f"[{type(loss).__name__}] {name} must be a number {until}. "
+        f"Received: {name}={value!r}. Try {name}=0.5."
+    )
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _axis(loss: Loss, value: Any, several: bool = False) -> Any:
+    """An axis; with `several` also a tuple of them, or None for all.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if is_integer(value):
+        return int(value)
+    if several and value is None:
+        return None
+    if several and isinstance(value, (list, tuple)) and all(map(is_integer, value)):
+        return tuple(int(axis) for axis in value)
+    raise ValueError(
+        f"[{type(loss).__name__}] axis must be an integer"
+        f"{', a tuple of them or None' if several else ''}. "
+        f"Received: axis={value!r}. Try axis=-1."
+    )
 
 
 def _smoothed(y_true: Any, smoothing: float, share: float) -> Any:
@@ -443,9 +492,14 @@ class BinaryFocalCrossentropy(Formula):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        self.apply_class_balancing, self.alpha = apply_class_balancing, alpha
-        self.gamma, self.from_logits = gamma, from_logits
-        self.label_smoothing, self.axis = label_smoothing, axis
+        self.apply_class_balancing = check_flag(
+            type(self).__name__, "apply_class_balancing", apply_class_balancing
+        )
+        self.alpha = _number(self, "alpha", alpha, 1.0)
+        self.gamma = _number(self, "gamma", gamma)
+        self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
+        self.label_smoothing = _number(self, "label_smoothing", label_smoothing, 1.0)
+        self.axis = _axis(self, axis)
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -485,7 +539,7 @@ class CategoricalFocalCrossentropy(Formula):
         reduction, name, dtype: see `Loss`.
 
     Raises:
-        ValueError: as `Loss`.
+        ValueError: a negative alpha or gamma, and as `Loss`.
 
     Example:
         >>> loss = kurve.losses.CategoricalFocalCrossentropy()
@@ -507,8 +561,16 @@ class CategoricalFocalCrossentropy(Formula):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        self.alpha, self.gamma, self.from_logits = alpha, gamma, from_logits
-        self.label_smoothing, self.axis = label_smoothing, axis
+        several = isinstance(alpha, (list, tuple, np.ndarray)) and np.size(alpha) > 0
+        self.alpha: Any = (
+            tuple(_number(self, "alpha", one) for one in np.ravel(alpha).tolist())
+            if several
+            else _number(self, "alpha", alpha)
+        )
+        self.gamma = _number(self, "gamma", gamma)
+        self.from_logits = check_flag(type(self).__name__, "from_logits", from_logits)
+        self.label_smoothing = _number(self, "label_smoothing", label_smoothing, 1.0)
+        self.axis = _axis(self, axis)
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -525,9 +587,7 @@ class CategoricalFocalCrossentropy(Formula):
         p = ops.softmax(y_pred, self.axis) if self.from_logits else y_pred
         p = p / ops.sum(p, axis=self.axis, keepdims=True)
         p = ops.clip(p, EPSILON, 1.0 - EPSILON)
-        alpha = self.alpha
-        if not isinstance(alpha, (int, float)):
-            alpha = np.asarray(alpha, np.float32)
+        alpha = np.asarray(self.alpha, np.float32)
         factor = ops.power(1.0 - p, self.gamma) * alpha
         return ops.sum(factor * (-y * ops.log(p)), axis=self.axis)
 
@@ -563,7 +623,7 @@ class CategoricalGeneralizedCrossEntropy(Formula):
         dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if not 0.0 < q < 1.0:
+        if not is_number(q) or not 0.0 < q < 1.0:
             raise ValueError(
                 "[CategoricalGeneralizedCrossEntropy] q must be in (0, 1). "
                 f"Received: q={q!r}. Try q=0.5."
@@ -620,6 +680,12 @@ class FunctionLoss(Formula):
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The user's formula."""
         return self.function(y_true, y_pred)
+
+    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
+        """What it raises is the user's."""
+        y, p = self.paired(y_true, y_pred)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.rows(y, p))
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         """Both as float32 arrays, of any shapes."""

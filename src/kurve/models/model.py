@@ -96,8 +96,8 @@ class Model(Facade, Layer):
         """The layers, in the order of their weights."""
         return list(self._network.layers)
 
-    @property  # type: ignore[misc]
-    def built(self) -> bool:
+    @property
+    def built(self) -> bool:  # type: ignore[override]
         return self._network.plan is not None
 
     @property
@@ -177,7 +177,7 @@ class Model(Facade, Layer):
     def build(self, input_shape: Any = None) -> None:
         """Does nothing: a model of inputs and outputs is built."""
 
-    def _build_for(self, x: Any) -> None:  # type: ignore[override]
+    def _build_for(self, x: Any) -> None:
         if self._network.plan is None:
             self._build_from(x)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, constraints, layers, solvers
+from kurve import Input, Model, Sequential, constraints, layers, regularizers, solvers
 from kurve.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
 W = np.array([[3.0, 0.1], [4.0, -0.1]])
@@ -54,6 +54,19 @@ LAYERS: list[tuple[Callable[..., Any], tuple[int, ...], dict[str, str]]] = [
     ),
     (lambda **a: layers.BatchNormalization(**a), (4,), {"gamma": "gamma"}),
     (lambda **a: layers.LayerNormalization(**a), (4,), {"beta": "beta"}),
+    (lambda **a: layers.Conv3D(3, 2, **a), (3, 3, 3, 2), {"kernel": "kernel"}),
+    (lambda **a: layers.Embedding(4, 3, **a), (4,), {"embeddings": "embeddings"}),
+    (lambda **a: layers.PReLU(**a), (4,), {"alpha": "alpha"}),
+    (
+        lambda **a: layers.GroupNormalization(2, **a),
+        (4,),
+        {"gamma": "gamma", "beta": "beta"},
+    ),
+    (
+        lambda **a: layers.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d", **a),
+        (2, 4),
+        {"kernel": "kernel", "bias": "bias"},
+    ),
 ]
 
 
@@ -65,7 +78,7 @@ def test_every_layer(
     does not; its configuration says so."""
     given = {f"{argument}_constraint": "non_neg" for argument in names.values()}
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(8, *shape))
+    x = np.abs(rng.normal(size=(8, *shape)))
     for arguments in ({}, given):
         model = Sequential([Input(shape), make(**arguments)])
         layer = model.layers[0]
@@ -83,6 +96,76 @@ def test_every_layer(
         for argument in names.values():
             found = getattr(again, f"{argument}_constraint")
             assert type(found) is (NonNeg if arguments else type(None))
+
+
+def shared_twice(**arguments: Any) -> tuple[Any, Any]:
+    """A model of two inputs, whose layer is called on both, and that layer."""
+    layer = layers.Dense(2, **arguments)
+    a, b = Input((2,)), Input((2,))
+    return Model([a, b], layers.Add()([layer(a), layer(b)])), layer
+
+
+def test_a_layer_that_is_called_twice(engine: str) -> None:
+    """Once after each update, however many calls there are; so is its penalty."""
+    model, layer = shared_twice(
+        kernel_constraint=Halved(), kernel_regularizer=regularizers.L2(0.5)
+    )
+    layer.set_weights([W, [0.0, 0.0]])
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 0.0
+    zeros = np.zeros((3, 2))
+    loss = model.train_on_batch([zeros, zeros], zeros)
+    np.testing.assert_allclose(loss, 0.5 * np.sum(W**2), rtol=1e-6)
+    np.testing.assert_allclose(layer.kernel.value, [[1.5, 0.1], [2.0, -0.1]])
+
+
+class Fourth(regularizers.Regularizer):
+    """A penalty of one's own."""
+
+    def __call__(self, w: Any) -> Any:
+        return 0.1 * np.sum(w**4.0)
+
+
+def test_a_penalty_of_ones_own_in_a_graph(engine: str) -> None:
+    model, layer = shared_twice(kernel_regularizer=Fourth())
+    layer.set_weights([W, [0.0, 0.0]])
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 0.01
+    zeros = np.zeros((3, 2))
+    loss = model.train_on_batch([zeros, zeros], zeros)
+    np.testing.assert_allclose(loss, 0.1 * np.sum(W**4), rtol=1e-6)
+    np.testing.assert_allclose(layer.kernel.value, W - 0.004 * W**3, rtol=1e-6)
+
+
+def test_attention_hands_them_to_its_parts(engine: str) -> None:
+    layer = layers.MultiHeadAttention(2, 3, kernel_constraint="non_neg")
+    again = type(layer).from_config(layer.get_config())
+    x = Input((3, 4))
+    model = Model(x, again(x, x))
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.ones((2, 3, 4)), np.ones((2, 3, 4)))
+    kernels = [w for w in again.weights if w.name.endswith("kernel")]
+    assert len(kernels) == 4 and min(w.value.min() for w in kernels) >= 0.0
+
+
+class Weighing(layers.Layer):
+    """A layer of one's own, with a constraint of its weight."""
+
+    def build(self, input_shape: Any) -> None:
+        self.w = self.add_weight(
+            (input_shape[-1],), "ones", name="w", constraint="unit_norm"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x * self.w
+
+
+def test_of_a_weight_of_ones_own_layer(engine: str) -> None:
+    layer = Weighing()
+    model = Sequential([Input((4,)), layer])
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.ones((2, 4)), np.ones((2, 4)))
+    np.testing.assert_allclose(layer.w.value, 0.5 * np.ones(4), rtol=1e-6)
 
 
 def test_frozen_weights_are_left_alone(engine: str) -> None:

@@ -66,8 +66,8 @@ class Formula(Loss):
             if str(error).startswith("["):
                 raise
             raise ValueError(
-                f"[{type(self).__name__}] the formula must fit the shapes of y_true and "
-                f"y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
+                f"[{type(self).__name__}] the formula must fit the shapes of y_true "
+                f"and y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
                 f"{self.attrs()}. Try axis=-1."
             ) from None
 

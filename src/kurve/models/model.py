@@ -96,8 +96,8 @@ class Model(Facade, Layer):
         """The layers, in the order of their weights."""
         return list(self._network.layers)
 
-    @property
-    def built(self) -> bool:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def built(self) -> bool:
         return self._network.plan is not None
 
     @property

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "formula.h"
 #include "pool.h"
 
 namespace kurve {
@@ -25,8 +26,30 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     totals_size_ += spec.size;
   }
   for (size_t i = 0; i < params.size(); i++)
-    if (const VariableSpec& s = params[i]; s.trainable && (s.l1 != 0 || s.l2 != 0))
-      penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2)});
+    if (const VariableSpec& s = params[i];
+        s.trainable && (s.l1 != 0 || s.l2 != 0 || s.penalty)) {
+      penalties_.push_back({int(i), s.offset, s.size(), float(s.l1), float(s.l2), {}});
+      if (!s.penalty) continue;
+      auto formula = std::make_shared<const Formula>(*s.penalty);
+      if (formula->inputs() != 1 || formula->outputs() != 2 ||
+          formula->input_size(0) != s.size() || formula->output_size(0) != s.size() ||
+          formula->output_size(1) != 1 || s.penalty->inputs[0].empty())
+        throw std::invalid_argument("[native] the penalty of " + s.name +
+                                    " must fit the variable.");
+      penalties_.back().formula = std::move(formula);
+    }
+}
+
+// Adds its gradient, unless that is null; returns the penalty.
+double Objective::penalty_by_formula(const Kernels& kernels, const Penalty& p,
+                                     const float* w, float* gradient) const {
+  std::vector<float> scratch(size_t(p.formula->scratch())), slope(size_t(p.size));
+  Formula::Value input{w, 0};
+  float value = 0;
+  float* outputs[] = {slope.data(), &value};
+  p.formula->run(kernels, &input, scratch.data(), outputs);
+  for (int64_t i = 0; gradient && i < p.size; i++) gradient[i] += slope[size_t(i)];
+  return double(value);
 }
 
 void Objective::use_targets(int64_t width, const std::string& kind) {
@@ -125,6 +148,9 @@ double Objective::penalties(const Kernels& kernels, const float* params,
     const float* w = params + p.offset;
     if (p.l1 != 0) total += double(p.l1) * kernels.sum_of_magnitudes(w, p.size);
     if (p.l2 != 0) total += double(p.l2) * kernels.sum_of_squares(w, p.size);
+    if (p.formula)
+      total +=
+          penalty_by_formula(kernels, p, w, gradient ? gradient + p.offset : nullptr);
     if (gradient && !kernels.penalize(gradient + p.offset, w, p.l1, p.l2, p.size))
       overflowing[p.variable].store(true);
   }

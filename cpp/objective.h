@@ -11,6 +11,8 @@ struct Scratch {
   double* rows;
 };
 
+class Formula;
+
 class Objective {
  public:
   // The loss "rows" reads `loss_values` numbers per sample, each the loss of a row.
@@ -64,7 +66,10 @@ class Objective {
     int variable;
     int64_t offset, size;
     float l1, l2;
+    std::shared_ptr<const Formula> formula;  // null: none
   };
+  double penalty_by_formula(const Kernels&, const Penalty&, const float* w,
+                            float* gradient) const;
   std::vector<Penalty> penalties_;
 };
 

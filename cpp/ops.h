@@ -47,6 +47,8 @@ std::optional<Kind> kind_named(const std::string& name) {
   return Kind(found - std::begin(names));
 }
 
+struct FormulaSpec;
+
 // A variable's place in a flat vector.
 struct VariableSpec {
   std::string name;
@@ -54,6 +56,7 @@ struct VariableSpec {
   int64_t offset = 0;
   bool trainable = true;
   double l1 = 0, l2 = 0;
+  std::shared_ptr<const FormulaSpec> penalty{};  // w -> gradient, penalty
   int64_t size() const { return product_of(shape); }
 };
 

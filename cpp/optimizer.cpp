@@ -13,16 +13,73 @@ namespace kurve {
 // them.
 constexpr int64_t piece_size = 8192;
 
-Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) {
+namespace {
+
+[[noreturn]] void refuse_updates() {
+  throw std::invalid_argument(
+      "[native] the updates of a plan must fit its variables and slots.");
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params,
+                     const std::vector<UpdateSpec>& updates, int slots, int64_t every)
+    : clipnorm_(number(spec.attrs, "clipnorm")),
+      clipvalue_(number(spec.attrs, "clipvalue")),
+      global_clipnorm_(number(spec.attrs, "global_clipnorm")) {
+  for (const UpdateSpec& update : updates) rules_ = rules_ || update.rule;
+  if (!rules_) read_kind(spec);
+  max_step_ = max_step();
+  for (const VariableSpec& s : params) {
+    if (!s.trainable) continue;
+    for (int64_t first = 0; first < s.size(); first += piece_size)
+      pieces_.push_back(
+          {variables_, s.offset + first, std::min(piece_size, s.size() - first)});
+    floats_ += s.size();
+    variables_++;
+  }
+  if (updates.empty()) return;
+  if (updates.size() != params.size() || slots < slots_ + (every > 1) ||
+      slots > max_slots || every < 1)
+    refuse_updates();
+  slots_ = slots, every_ = every;
+  for (size_t i = 0; i < params.size(); i++) {
+    const VariableSpec& s = params[i];
+    if (!s.trainable) continue;
+    if (rules_ && !updates[i].rule) refuse_updates();
+    updates_.push_back({s.offset, s.size(), updates[i].decays,
+                        read_rule(updates[i].rule, s.size()),
+                        read_rule(updates[i].after, s.size())});
+  }
+}
+
+std::optional<Optimizer::Rule> Optimizer::read_rule(const std::optional<RuleSpec>& spec,
+                                                    int64_t size) {
+  if (!spec) return std::nullopt;
+  Rule rule{Formula(spec->formula), spec->slots};
+  const Formula& f = rule.formula;
+  size_t count = rule.slots.size();
+  bool fits = f.inputs() == count + 4 && f.outputs() == count + 1 &&
+              f.input_size(0) == size && f.input_size(1) == size &&
+              f.output_size(0) == size && spec->formula.inputs[count + 2].empty() &&
+              spec->formula.inputs[count + 3].empty();
+  for (size_t k = 0; fits && k < count; k++)
+    fits = rule.slots[k] >= 0 && rule.slots[k] < slots_ &&
+           f.input_size(2 + k) <= size && f.output_size(1 + k) == f.input_size(2 + k);
+  for (size_t k = 0; fits && k < count + 2; k++)
+    fits = !spec->formula.inputs[k].empty();
+  if (!fits) refuse_updates();
+  formula_scratch_ = std::max(formula_scratch_, f.scratch());
+  return rule;
+}
+
+void Optimizer::read_kind(const Spec& spec) {
   std::optional<OptimizerKind> kind = kind_named<OptimizerKind>(spec.kind);
   if (!kind) throw Unsupported("optimizer", spec.kind);
   auto get = [&](const char* name) { return number(spec.attrs, name); };
   UpdateParams& u = fixed_;
   u.kind = *kind;
   u.decay = float(get("weight_decay"));
-  clipnorm_ = get("clipnorm");
-  clipvalue_ = get("clipvalue");
-  global_clipnorm_ = get("global_clipnorm");
   switch (u.kind) {
     case OptimizerKind::sgd:
       u.momentum = float(get("momentum"));
@@ -54,15 +111,6 @@ Optimizer::Optimizer(const Spec& spec, const std::vector<VariableSpec>& params) 
   if (u.kind != OptimizerKind::sgd) u.epsilon = float(get("epsilon"));
   if (u.kind == OptimizerKind::adamax) momentum_ = 0;
   if (u.momentum_on) momentum_ = u.kind == OptimizerKind::sgd ? 0 : 1;
-  max_step_ = max_step();
-  for (const VariableSpec& s : params) {
-    if (!s.trainable) continue;
-    for (int64_t first = 0; first < s.size(); first += piece_size)
-      pieces_.push_back(
-          {variables_, s.offset + first, std::min(piece_size, s.size() - first)});
-    floats_ += s.size();
-    variables_++;
-  }
 }
 
 // From the formulas in kernels/optimizer.inl.h. The m of Adam and Nadam is a mean of
@@ -88,6 +136,7 @@ double Optimizer::max_step() const {
 }
 
 bool Optimizer::cannot_overflow(float learning_rate, const Bounds& bounds) const {
+  if (!updates_.empty()) return false;
   double lr = double(learning_rate), decay = double(fixed_.decay);
   return decay <= 1 && decay * lr <= 1 && 2 * lr * max_step_ + bounds.momentum <= 1e30;
 }
@@ -146,6 +195,10 @@ void Optimizer::clip(const Kernels& kernels, float* gradient, double* scratch) c
 UpdateParams Optimizer::params_for_step(double* scalars, int64_t step,
                                         float learning_rate) const {
   UpdateParams u = fixed_;
+  if (every_ > 1) {
+    if ((step + 1) % every_ != 0) return u;
+    step /= every_;
+  }
   double t = double(step + 1), lr = double(learning_rate);
   double rest_1 = 1 - std::pow(beta_1_, t), rest_2 = 1 - std::pow(beta_2_, t);
   u.lr = learning_rate;
@@ -162,15 +215,60 @@ UpdateParams Optimizer::params_for_step(double* scalars, int64_t step,
   return u;
 }
 
-void Optimizer::apply(const Kernels& kernels, const UpdateTarget& target,
-                      float* gradient, double* scratch) const {
-  clip(kernels, gradient, scratch);
+// Adds to the gradients of the steps before; `due`, to their mean.
+void Optimizer::accumulate(const UpdateTarget& target, float* gradient,
+                           bool due) const {
+  float *sums = target.slots + (slots_ - 1) * target.size, count = float(every_);
   in_pieces([&](const Piece& p, size_t) {
-    float* slots[3] = {};
-    target.locate(p.offset, slots);
-    kernels.update(target.settings, target.params + p.offset, gradient + p.offset,
-                   slots, p.size);
+    float *g = gradient + p.offset, *sum = sums + p.offset;
+    for (int64_t i = 0; i < p.size; i++) {
+      float total = sum[i] + g[i];
+      sum[i] = due ? 0 : total;
+      if (due) g[i] = total / count;
+    }
   });
+}
+
+void Optimizer::run(const Kernels& kernels, const Rule& rule, const Update& update,
+                    const UpdateTarget& target, float* gradient, float* scratch,
+                    int64_t step, float learning_rate) const {
+  Formula::Value inputs[max_slots + 4];
+  float* outputs[max_slots + 1] = {target.params + update.offset};
+  size_t count = rule.slots.size();
+  inputs[0].array = outputs[0];
+  inputs[1].array = gradient + update.offset;
+  for (size_t k = 0; k < count; k++) {
+    outputs[1 + k] = target.slots + rule.slots[k] * target.size + update.offset;
+    inputs[2 + k].array = outputs[1 + k];
+  }
+  inputs[2 + count].number = double(learning_rate);
+  inputs[3 + count].number = double(step / every_ + 1);
+  rule.formula.run(kernels, inputs, scratch, outputs);
+}
+
+void Optimizer::apply(const Kernels& kernels, const UpdateTarget& target,
+                      float* gradient, double* scratch, float* formula_scratch,
+                      int64_t step, float learning_rate) const {
+  bool due = (step + 1) % every_ == 0;
+  if (every_ > 1) accumulate(target, gradient, due);
+  if (due) clip(kernels, gradient, scratch);
+  if (due && !rules_)
+    in_pieces([&](const Piece& p, size_t) {
+      float* slots[max_slots] = {};
+      target.locate(p.offset, slots);
+      UpdateParams settings = target.settings;
+      if (!updates_.empty() && !updates_[size_t(p.variable)].decays) settings.decay = 0;
+      kernels.update(settings, target.params + p.offset, gradient + p.offset, slots,
+                     p.size);
+    });
+  for (const Update& u : updates_) {
+    auto run_rule = [&](const std::optional<Rule>& rule) {
+      if (rule)
+        run(kernels, *rule, u, target, gradient, formula_scratch, step, learning_rate);
+    };
+    if (due) run_rule(u.rule);
+    run_rule(u.after);
+  }
 }
 
 }  // namespace kurve

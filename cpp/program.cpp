@@ -70,7 +70,9 @@ Program::Program(const Description& d)
     totals_size_ += objectives_.back().totals_size() - 2;
   }
   if (heads() > 1) totals_size_ += int64_t(heads());
-  if (d.optimizer) optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params);
+  if (d.optimizer)
+    optimizer_ = std::make_unique<Optimizer>(*d.optimizer, d.params, d.updates, d.slots,
+                                             d.every);
   if (optimizer_ && optimizer_->can_fuse() && !penalties && !graph_->shares &&
       graph_->unreached.empty())
     fused_batch_ = fused_rows / rows;
@@ -99,8 +101,7 @@ Program::WorkspaceLease::WorkspaceLease(const Program& program, int64_t batch,
     workspace_->overflowing =
         std::make_unique<std::atomic<bool>[]>(program.params_.size());
     workspace_->totals.resize(size_t(program.totals_size()));
-    if (program.optimizer_)
-      workspace_->clipping.resize(size_t(program.optimizer_->scratch()));
+    if (program.optimizer_) workspace_->reserve_for(*program.optimizer_);
   }
   try {
     std::vector<int64_t> targets;

@@ -25,6 +25,10 @@ struct Description {
   std::vector<Head> heads;
   const Spec* optimizer = nullptr;
   std::vector<Shape> targets{};  // of each head, where ops read them; or empty
+  // Of an optimizer that does more than its kind says: see Optimizer.
+  std::vector<UpdateSpec> updates{};
+  int slots = 0;
+  int64_t every = 1;
 };
 
 // kurve.engines.base.State and Batches, as pointers.

@@ -113,7 +113,8 @@ std::string Program::update(State& state, const ExecContext& ctx, UpdateMode mod
     fused.update = &target;
     run_weight_tasks(fused, ws);
   } else {
-    optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data());
+    optimizer_->apply(kernels_, target, ws.gradient, ws.clipping.data(),
+                      ws.formulas.data(), state.step, learning_rate);
   }
   if (mode == UpdateMode::checked) {
     const VariableSpec* variable = first_nonfinite(state.params);

@@ -42,6 +42,7 @@ struct Workspace {
   std::vector<double> totals;                        // after the step under way
   std::vector<double> losses;                        // of each head, of a batch
   std::vector<double> clipping;                      // the optimizer's scratch
+  std::vector<float> formulas;                       // that of its formulas
   Bounds bounds;                                     // of the state that is trained
 
   struct Sizes {  // floats per sample but for `params`
@@ -52,6 +53,11 @@ struct Workspace {
     const Graph& graph;
     const Kernels& kernels;
   };
+
+  void reserve_for(const Optimizer& optimizer) {
+    clipping.resize(size_t(optimizer.scratch()));
+    formulas.resize(size_t(optimizer.formula_scratch()));
+  }
 
   void reserve(int64_t batch, bool training, const Sizes& sizes) {
     if (batch <= batch_ && (training_ || !training)) return;

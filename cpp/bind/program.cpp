@@ -248,7 +248,13 @@ void register_program(nb::module_& m) {
   nb::class_<VariableSpec>(m, "VariableSpec")
       .def(nb::init<std::string, Shape, int64_t, bool, double, double>(),
            nb::arg("name"), nb::arg("shape"), nb::arg("offset"), nb::arg("trainable"),
-           nb::arg("l1"), nb::arg("l2"));
+           nb::arg("l1"), nb::arg("l2"))
+      .def(
+          "set_penalty",
+          [](VariableSpec& v, const FormulaSpec& formula) {
+            v.penalty = std::make_shared<const FormulaSpec>(formula);
+          },
+          nb::arg("formula"), "A formula from the value to its gradient and a number.");
   nb::class_<TapeSpec>(m, "Tape").def(
       nb::init<int, std::vector<std::tuple<std::string, std::vector<int>, double>>,
                std::vector<int>>(),
@@ -289,6 +295,77 @@ void register_program(nb::module_& m) {
           },
           nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
 
+  using Step = FormulaSpec::Step;
+  nb::class_<FormulaSpec>(m, "Formula", "A formula of whole arrays, step by step.")
+      .def(
+          "__init__",
+          [](FormulaSpec* self, std::vector<Shape> inputs) {
+            new (self) FormulaSpec{std::move(inputs), {}, {}};
+          },
+          nb::arg("inputs"))
+      .def(
+          "number",
+          [](FormulaSpec& f, std::string name, std::vector<int> arguments,
+             double value) {
+            f.steps.push_back({Step::number, std::move(arguments), name, value});
+          },
+          nb::arg("name"), nb::arg("arguments"), nb::arg("value"))
+      .def(
+          "tape",
+          [](FormulaSpec& f, std::vector<int> arguments, TapeSpec code, Shape shape) {
+            f.steps.push_back({Step::tape, std::move(arguments), "", 0, std::move(code),
+                               std::move(shape)});
+          },
+          nb::arg("arguments"), nb::arg("code"), nb::arg("shape"))
+      .def(
+          "sum",
+          [](FormulaSpec& f, int of, std::vector<int> axes, Shape shape) {
+            f.steps.push_back(
+                {Step::sum, {of}, "", 0, {}, std::move(shape), std::move(axes)});
+          },
+          nb::arg("of"), nb::arg("axes"), nb::arg("shape"))
+      .def(
+          "matmul",
+          [](FormulaSpec& f, std::vector<int> of, std::vector<int> transposed,
+             Shape shape) {
+            f.steps.push_back({Step::matmul,
+                               std::move(of),
+                               "",
+                               0,
+                               {},
+                               std::move(shape),
+                               std::move(transposed)});
+          },
+          nb::arg("of"), nb::arg("transposed"), nb::arg("shape"))
+      .def(
+          "reshape",
+          [](FormulaSpec& f, int of, Shape shape) {
+            f.steps.push_back({Step::reshape, {of}, "", 0, {}, std::move(shape)});
+          },
+          nb::arg("of"), nb::arg("shape"))
+      .def(
+          "finish",
+          [](FormulaSpec& f, std::vector<int> outputs) {
+            f.outputs = std::move(outputs);
+          },
+          nb::arg("outputs"));
+  nb::class_<RuleSpec>(m, "Rule").def(
+      "__init__",
+      [](RuleSpec* self, const FormulaSpec& formula, std::vector<int> slots) {
+        new (self) RuleSpec{formula, std::move(slots)};
+      },
+      nb::arg("formula"), nb::arg("slots"));
+  nb::class_<UpdateSpec>(m, "Update", "What is done with one of the params.")
+      .def(
+          "__init__",
+          [](UpdateSpec* self, bool decays, const RuleSpec* rule,
+             const RuleSpec* after) {
+            new (self) UpdateSpec{decays};
+            if (rule) self->rule = *rule;
+            if (after) self->after = *after;
+          },
+          nb::arg("decays"), nb::arg("rule").none(), nb::arg("after").none());
+
   nb::class_<Head>(m, "Head", "An output of a plan.")
       .def(
           "__init__",
@@ -320,14 +397,17 @@ void register_program(nb::module_& m) {
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
              std::vector<Head> heads, const Spec* optimizer,
-             std::vector<Shape> targets) {
+             std::vector<Shape> targets, std::vector<UpdateSpec> updates, int slots,
+             int64_t every) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
                                 std::move(buffers), std::move(heads), optimizer,
-                                std::move(targets)});
+                                std::move(targets), std::move(updates), slots, every});
           },
           nb::arg("inputs"), nb::arg("ops"), nb::arg("params"), nb::arg("buffers"),
           nb::arg("heads"), nb::arg("optimizer").none(),
-          nb::arg("targets") = std::vector<Shape>{})
+          nb::arg("targets") = std::vector<Shape>{},
+          nb::arg("updates") = std::vector<UpdateSpec>(), nb::arg("slots") = 0,
+          nb::arg("every") = 1)
       .def("test", &test, nb::arg("arrays"), nb::arg("step"), nb::arg("seed"),
            nb::arg("batches"), nb::arg("totals").noconvert())
       .def("predict", &predict, nb::arg("params").noconvert(),

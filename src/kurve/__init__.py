@@ -25,6 +25,7 @@ if _typing.TYPE_CHECKING:
     from kurve import assessment as assessment
     from kurve import backend as backend
     from kurve import config as config
+    from kurve import constraints as constraints
     from kurve import datasets as datasets
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
@@ -49,6 +50,7 @@ _LATER = {
     "assessment": "kurve.assessment",
     "backend": "kurve.backend",
     "config": "kurve.config",
+    "constraints": "kurve.constraints",
     "curve_fit": "kurve.solvers",
     "datasets": "kurve.datasets",
     "diagnosis": "kurve.diagnosis",

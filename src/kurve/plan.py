@@ -20,10 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kurve.kinds import OPERATIONS
 from kurve.ops.tape import Tape
+
+if TYPE_CHECKING:
+    from kurve.ops.formula import Formula, Update
 
 ALIGNMENT = 16
 """Variables start at multiples of this many float32 (64 bytes, one cache line)."""
@@ -34,7 +37,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """A variable: its position in a flat vector, and what the update needs to know."""
+    """A variable: its position in a flat vector, and what the update needs to know.
+
+    penalty: from the value to its gradient and the penalty, an array (1,)
+    constraint: from the value after an update to the value that it is set to
+    """
 
     name: str
     shape: Shape
@@ -42,6 +49,8 @@ class VariableSpec:
     trainable: bool = True
     l1: float = 0.0
     l2: float = 0.0
+    constraint: Formula | None = None
+    penalty: Formula | None = None
 
     @property
     def size(self) -> int:
@@ -156,6 +165,21 @@ class Spec:
 
     kind: str
     attrs: Mapping[str, Attr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec(Spec):
+    """An optimizer that does more than its kind's formula.
+
+    updates: of each of the plan's params
+    slots:   number of all of them
+    every:   gradients are added up, in the last slot, for that many steps; then their
+             mean is applied
+    """
+
+    updates: tuple[Update, ...] = ()
+    slots: int = 0
+    every: int = 1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,12 +16,52 @@ from kurve.core.overrides import refuse_overrides
 from kurve.errors import absent as _absent
 from kurve.errors import lookup
 
+if TYPE_CHECKING:
+    from kurve.ops.formula import Formula
+
 LARGEST = float(np.finfo(np.float32).max)
+
+
+class Regularizer(Entrance):
+    """Base class. One of your own computes the penalty, a number, in `__call__`, with
+    operators and NumPy's elementwise functions, sums and means. It is called when a
+    model is built, with a symbol in place of the weights, so it must be a formula:
+    `numpy.where`, not `if`.
+
+    Example:
+        >>> class Fourth(kurve.regularizers.Regularizer):
+        ...     def __call__(self, w):
+        ...         return 0.01 * np.sum(w**4.0)
+        >>> layer = kurve.layers.Dense(1, kernel_regularizer=Fourth())
+    """
+
+    def __call__(self, w: Any) -> Any:
+        """The penalty of one array."""
+        raise NotImplementedError
+
+    def terms_for(self, shape: tuple[int, ...]) -> tuple[float, float, Formula | None]:
+        """l1, l2, and the formula of any other penalty, for engines.
+
+        Args:
+            shape: of the weights.
+
+        Raises:
+            ValueError: it is no formula, or its result is not a number.
+        """
+        return 0.0, 0.0, formula(self, shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal regularizer."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Regularizer:
+        return cls(**config)
 
 
 @entries
 @dataclass(frozen=True)
-class L1L2(Entrance):
+class L1L2(Regularizer):
     """Penalty l1 * sum |w| + l2 * sum w^2, added to the loss.
 
     Source: Tibshirani 1996 (l1), Hoerl & Kennard 1970 (l2).
@@ -57,6 +97,10 @@ class L1L2(Entrance):
         """The penalty of one array."""
         w = as_numbers(type(self).__name__, "w", w)
         return float(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(w**2))
+
+    def terms_for(self, shape: tuple[int, ...]) -> tuple[float, float, Formula | None]:
+        """Its two numbers: see `Regularizer`."""
+        return self.l1, self.l2, None
 
     def get_config(self) -> dict[str, float]:
         return {"l1": self.l1, "l2": self.l2}
@@ -104,11 +148,91 @@ class L2(L1L2):
         return {"l2": self.l2}
 
 
+class OrthogonalRegularizer(Regularizer):
+    """Penalty on rows or columns of a matrix that are not orthogonal to each other:
+    factor times the mean |cosine| of all pairs.
+
+    Source: Brock et al. 2017; the formula is that of
+    keras.regularizers.OrthogonalRegularizer.
+
+    Args:
+        factor: strength, at least 0.
+        mode: "rows" or "columns".
+
+    Raises:
+        ValueError: not finite, or below 0; another mode; at use, not a matrix.
+
+    Example:
+        >>> kurve.regularizers.OrthogonalRegularizer(1.0)([[1.0, 0.0], [3.0, 4.0]])
+        0.6
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if not is_number(factor) or not 0.0 <= factor <= LARGEST:
+            raise ValueError(
+                "[OrthogonalRegularizer] factor must be finite and at least 0. "
+                f"Received: {factor!r}. Try factor=0.01."
+            )
+        lookup("OrthogonalRegularizer", "mode", mode, {"rows": 0, "columns": 0})
+        self.factor, self.mode = float(factor), mode
+
+    def __call__(self, w: Any) -> Any:
+        from kurve.ops.formula import Symbol
+
+        symbolic = isinstance(w, Symbol)
+        w = w if symbolic else as_numbers(type(self).__name__, "w", w)
+        if len(w.shape) != 2:
+            raise ValueError(
+                "[OrthogonalRegularizer] the weights must be a matrix. Received: shape "
+                f"{w.shape}. Try it as kernel_regularizer of Dense."
+            )
+        axis = 1 if self.mode == "rows" else 0
+        squares = np.sum(np.square(w), axis=axis, keepdims=True)
+        root = np.maximum(np.sqrt(squares), 1e-7)
+        unit = w / root
+        products = unit @ unit.T if axis else unit.T @ unit
+        # Without the diagonal, which is not a pair.
+        total = np.sum(np.abs(products)) - np.sum(np.square(unit))
+        size = products.shape[0]
+        penalty = total * (self.factor * 0.5 / max(size * (size - 1) / 2, 1))
+        return penalty if symbolic else round(float(penalty), 12)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor, "mode": self.mode}
+
+
+def formula(regularizer: Regularizer, shape: tuple[int, ...]) -> Formula:
+    """The penalty of weights of that shape and its gradient, for engines.
+
+    Raises:
+        ValueError: it is no formula, or its result is not a number.
+    """
+    from kurve.ops.formula import trace
+    from kurve.ops.formula_gradient import with_gradient
+
+    shape, name = shape or (1,), type(regularizer).__name__
+    try:
+        found = trace([shape], lambda w: (regularizer(w),))
+        if found.shape(found.outputs[0]) != ():
+            raise TypeError(f"the penalty has shape {found.shape(found.outputs[0])}.")
+        return with_gradient(found)
+    except Exception as error:
+        raise ValueError(
+            f"[{name}] a penalty must be a number that is a formula of weights of "
+            f"shape {shape}, with operators and NumPy's functions. "
+            f"Received: {type(error).__name__}: {error} Try kurve.regularizers.L2."
+        ) from error
+
+
 l1, l2, l1_l2 = L1, L2, L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 
-CLASSES: dict[str, type[L1L2]] = {cls.__name__: cls for cls in [L1, L2, L1L2]}
+CLASSES: dict[str, type[Regularizer]] = {
+    cls.__name__: cls for cls in [L1, L2, L1L2, OrthogonalRegularizer]
+}
 
-_TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
+_TABLE: Mapping[str, Callable[[], Regularizer]] = CLASSES | {
+    "orthogonal_regularizer": OrthogonalRegularizer,
     "l1": L1,
     "l2": L2,
     "l1l2": L1L2,
@@ -117,15 +241,22 @@ _TABLE: dict[str, Callable[[], L1L2]] = CLASSES | {
 
 
 @entry
-def get(identifier: str | L1L2 | None) -> L1L2 | None:
-    """The regularizer with that name, with Keras's defaults; None for None."""
+def get(identifier: str | Mapping[str, Any] | Regularizer | None) -> Regularizer | None:
+    """The regularizer with that name, with Keras's defaults, or of a `serialize`; None
+    for None."""
     if identifier is None:
         return None
     if isinstance(identifier, L1L2):
         refuse_overrides("regularizers", identifier)
         return identifier
+    if isinstance(identifier, Regularizer):
+        return identifier
+    if isinstance(identifier, Mapping) and "class_name" in identifier:
+        return deserialize(identifier)
     if isinstance(identifier, str):
-        regularizer: L1L2 = lookup("regularizers", "regularizer", identifier, _TABLE)()
+        regularizer: Regularizer = lookup(
+            "regularizers", "regularizer", identifier, _TABLE
+        )()
         return regularizer
     raise TypeError(
         "[regularizers] a regularizer must be a name or an object of "
@@ -133,17 +264,17 @@ def get(identifier: str | L1L2 | None) -> L1L2 | None:
     )
 
 
-def serialize(regularizer: L1L2) -> dict[str, Any]:
+def serialize(regularizer: Regularizer) -> dict[str, Any]:
     """Class and configuration of a regularizer."""
     return registry.entry(regularizer, CLASSES)
 
 
-def deserialize(config: Mapping[str, Any]) -> L1L2:
+def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer of a `serialize`."""
     cls = registry.find(
-        "regularizers", "regularizer", config["class_name"], CLASSES, L1L2
+        "regularizers", "regularizer", config["class_name"], CLASSES, Regularizer
     )
-    regularizer: L1L2 = cls(**config["config"])
+    regularizer: Regularizer = cls(**config["config"])
     return regularizer
 
 

@@ -57,6 +57,16 @@ OPTIMIZERS = [
     (optimizers.Nadam, {}),
     (optimizers.Adamax, {}),
 ]
+FORMULAS = [
+    (optimizers.Adadelta, {}),
+    (optimizers.Ftrl, {"l1_regularization_strength": 0.01, "beta": 0.1}),
+    (optimizers.Lamb, {"weight_decay": 0.1}),
+    (optimizers.Adafactor, {}),
+    (optimizers.Muon, {"ns_steps": 3}),
+    (optimizers.ScheduleFreeAdamW, {"warmup_steps": 5}),
+    (optimizers.Adam, {"use_ema": True, "ema_overwrite_frequency": 3}),
+    (optimizers.Nadam, {"gradient_accumulation_steps": 3, "weight_decay": 0.1}),
+]
 CONSTANT_SLOPES = (losses.MeanAbsoluteError, losses.Huber, losses.Pinball)
 BY_ROW = [(losses.GaussianNLL(beta=0.5), "linear")]
 """Losses whose gradient is not the derivative of their value, which differences cannot
@@ -255,7 +265,7 @@ def test_one_gradient(activation: Any, loss: tuple[losses.Loss, str]) -> None:
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
-@pytest.mark.parametrize(("optimizer", "arguments"), OPTIMIZERS, ids=str)
+@pytest.mark.parametrize(("optimizer", "arguments"), OPTIMIZERS + FORMULAS, ids=str)
 def test_every_optimizer_with_every_clip(
     optimizer: type[optimizers.Optimizer],
     arguments: dict[str, Any],

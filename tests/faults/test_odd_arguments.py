@@ -67,7 +67,7 @@ ODD: list[Any] = [
 NEEDED: dict[str, Any] = {
     **dict.fromkeys(("units", "filters", "kernel_size"), 2),
     **dict.fromkeys(("factor", "height_factor", "width_factor", "stddev"), 0.1),
-    **dict.fromkeys(("decay_steps", "total_steps"), 10),
+    **dict.fromkeys(("decay_steps", "first_decay_steps", "total_steps"), 10),
     **dict.fromkeys(("initial_learning_rate", "max_learning_rate"), 0.1),
     **{"rate": 0.5, "scale": 0.5, "decay_rate": 0.9, "activation": "relu"},
     **{"target_shape": (-1,), "boundaries": [1], "values": [0.1, 0.2]},
@@ -200,14 +200,12 @@ def test_odd_values_work_or_are_refused(cls: Any, use: Callable[[Any], Any]) -> 
 @pytest.mark.parametrize(
     ("make", "argument"),
     [
-        (lambda **a: layers.Dense(1, **a), "kernel_constraint"),
         (lambda **a: layers.BatchNormalization(**a), "synchronized"),
         (lambda **a: Input((2,), **a), "sparse"),
         (lambda **a: losses.MeanSquaredError(**a), "reduction"),
         (lambda **a: losses.BinaryCrossentropy(**a), "axis"),
         (lambda **a: losses.SparseCategoricalCrossentropy(**a), "ignore_class"),
         (lambda **a: losses.MeanSquaredError(**a), "dtype"),
-        (lambda **a: optimizers.Adam(**a), "use_ema"),
     ],
 )
 def test_what_is_not_there_is_named(make: Callable[..., Any], argument: str) -> None:

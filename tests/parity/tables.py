@@ -128,6 +128,27 @@ _OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "AdamW amsgrad": ("AdamW", {"amsgrad": True, "weight_decay": 0.05}),
     "Nadam": ("Nadam", {}),
     "Adamax": ("Adamax", {}),
+    "Adadelta": ("Adadelta", {"learning_rate": 1.0}),
+    "Ftrl": ("Ftrl", {"learning_rate": 0.5}),
+    "Ftrl penalties": (
+        "Ftrl",
+        {
+            "learning_rate": 0.2,
+            "learning_rate_power": -0.3,
+            "l1_regularization_strength": 0.01,
+            "l2_regularization_strength": 0.02,
+            "l2_shrinkage_regularization_strength": 0.03,
+            "beta": 0.1,
+        },
+    ),
+    "Lion": ("Lion", {"learning_rate": 2e-4}),
+    "Lamb": ("Lamb", {}),
+    "Adafactor": ("Adafactor", {"learning_rate": 0.02}),
+    "Muon": ("Muon", {"rms_rate": None}),
+    "Muon plain": (
+        "Muon",
+        {"nesterov": False, "rms_rate": None, "ns_steps": 3, "adam_lr_ratio": 0.5},
+    ),
 }
 COMMON: dict[str, dict[str, float]] = {
     "": {},
@@ -142,6 +163,31 @@ OPTIMIZERS = {
     )
     for name, (kind, arguments) in _OPTIMIZERS.items()
     for extra, common in COMMON.items()
+}
+MORE: dict[str, dict[str, Any]] = {
+    " average": {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 7},
+    " average at the end": {"use_ema": True},
+    " accumulated": {"gradient_accumulation_steps": 3},
+    " both": {
+        "gradient_accumulation_steps": 4,
+        "use_ema": True,
+        "ema_momentum": 0.7,
+        "ema_overwrite_frequency": 3,
+        "clipnorm": 0.1,
+        "weight_decay": 0.1,
+    },
+    " scaled loss": {"loss_scale_factor": 8.0},
+}
+"""Arguments that change when and to what the weights are set."""
+OPTIMIZERS["Muon scaled"] = Case(network(), optimizer=call("optimizers.Muon"))
+OPTIMIZERS |= {
+    name + extra: Case(
+        network(),
+        optimizer=call(f"optimizers.{kind}", **{**arguments, **more}),
+    )
+    for name in ("SGD momentum", "Adam", "Nadam", "Lamb", "Adafactor")
+    for kind, arguments in [_OPTIMIZERS[name]]
+    for extra, more in MORE.items()
 }
 
 _decay = {"initial_learning_rate": 0.05, "decay_steps": 30, "decay_rate": 0.5}
@@ -164,6 +210,23 @@ SCHEDULE_CALLS = {
         warmup_target=0.05,
         warmup_steps=20,
         alpha=0.02,
+    ),
+    "polynomial": call(
+        "PolynomialDecay", initial_learning_rate=0.05, decay_steps=60, power=0.5
+    ),
+    "polynomial cycle": call(
+        "PolynomialDecay", initial_learning_rate=0.05, decay_steps=30, cycle=True
+    ),
+    "restarts": call(
+        "CosineDecayRestarts", initial_learning_rate=0.05, first_decay_steps=13
+    ),
+    "restarts of one length": call(
+        "CosineDecayRestarts",
+        initial_learning_rate=0.05,
+        first_decay_steps=23,
+        t_mul=1.0,
+        m_mul=0.8,
+        alpha=0.1,
     ),
 }
 SCHEDULE_CALLS = {
@@ -199,7 +262,11 @@ _sgd = call("optimizers.SGD", learning_rate=0.05, momentum=0.5)
 _l1 = call("regularizers.L1", l1=0.003)
 _l2 = call("regularizers.L2", l2=0.01)
 _l1_l2 = call("regularizers.L1L2", l1=0.002, l2=0.01)
+_rows = call("regularizers.OrthogonalRegularizer", factor=0.3)
+_columns = call("regularizers.OrthogonalRegularizer", factor=0.2, mode="columns")
 _scaled = call("layers.Normalization", mean=[0.25, -0.5, 0], variance=[0.5, 2, 1])
+_max_norm = call("constraints.MaxNorm", max_value=0.9, axis=1)
+_min_max_norm = call("constraints.MinMaxNorm", min_value=0.5, max_value=0.8, rate=0.3)
 _inverse = call("layers.Normalization", mean=0.5, variance=2.0, invert=True)
 STRUCTURES = {
     "sample_weight": Case(network(), optimizer=_sgd, weights=1.0),
@@ -236,6 +303,11 @@ STRUCTURES = {
         network(kernel_regularizer=_l1_l2, bias_regularizer=_l1), optimizer=_sgd
     ),
     "l2 by name": Case(network(kernel_regularizer="l2"), optimizer=_sgd),
+    "orthogonal": Case(network(kernel_regularizer=_rows), optimizer=_sgd),
+    "orthogonal columns": Case(
+        [dense(12, "tanh", kernel_regularizer=_columns), dense(2)],
+        optimizer="adam",
+    ),
     "frozen": Case([dense(12, "tanh"), dense(8, "tanh", trainable=False), dense(2)]),
     "frozen with penalty": Case(
         [
@@ -248,6 +320,15 @@ STRUCTURES = {
     "frozen, global_clipnorm": Case(
         [dense(12, "tanh", trainable=False), dense(8, "tanh"), dense(2)],
         optimizer=call("optimizers.Adam", global_clipnorm=0.1, weight_decay=0.1),
+    ),
+    "max norm": Case(network(kernel_constraint=_max_norm), optimizer=_sgd),
+    "unit norm, no negative bias": Case(
+        network(kernel_constraint="unit_norm", bias_constraint="non_neg"),
+        optimizer=_sgd,
+    ),
+    "min-max norm, average": Case(
+        network(kernel_constraint=_min_max_norm),
+        optimizer=call("optimizers.Adam", use_ema=True, ema_overwrite_frequency=5),
     ),
     "no bias": Case(network(use_bias=False), optimizer=_sgd),
     "(B, T, F)": Case(network(), optimizer=_sgd, input_shape=(5, 3)),

@@ -20,7 +20,10 @@ STEPS = 20
 PREDICTIONS, LOSSES = 1e-6, 1e-5  # of the largest output; of a loss
 EVERY = [(name, "m.keras") for name in CASES]
 EVERY += [
-    (name, "m.h5") for name in CASES if not name.endswith(tuple(filter(None, COMMON)))
+    (name, "m.h5")
+    for name in CASES
+    # (Of an .h5 file Keras does not know its own Lamb by name.)
+    if not name.endswith(tuple(filter(None, COMMON))) and "Lamb" not in name
 ]
 
 

@@ -128,3 +128,37 @@ def test_random_graphs(seed: int, engine: str) -> None:
         )
     for a, b in zip(theirs.get_weights(), ours.get_weights(), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Lamb", "Adafactor"])
+def test_constraints_and_penalties(optimizer: str, engine: str) -> None:
+    """Of a layer that is called twice, with a moving average of all weights."""
+    kurve.set_engine(engine)
+    pairs = []
+    for library in (keras, kurve):
+        layers = library.layers
+        shared = layers.Dense(
+            4,
+            "tanh",
+            kernel_constraint=library.constraints.MaxNorm(0.8),
+            kernel_regularizer=library.regularizers.OrthogonalRegularizer(0.1),
+            bias_constraint="non_neg",
+        )
+        a, b = library.Input((3,)), library.Input((3,))
+        joined = layers.Concatenate()([shared(a), shared(b)])
+        y = layers.EinsumDense("ab,bc->ac", 2, kernel_constraint="unit_norm")(joined)
+        pairs.append(library.Model([a, b], y))
+    theirs, ours = pairs
+    ours.set_weights(theirs.get_weights())
+    x, y = data_for(theirs, 40, 3)
+    fitted = []
+    for model, library in ((theirs, keras), (ours, kurve)):
+        made = getattr(library.optimizers, optimizer)(
+            0.02, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=6
+        )
+        model.compile(made, "mse")
+        history = model.fit(x, y, batch_size=10, epochs=5, shuffle=False, verbose=0)
+        fitted.append(history.history["loss"])
+    np.testing.assert_allclose(fitted[1], fitted[0], rtol=1e-4)
+    for one, other in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-4)

@@ -30,7 +30,11 @@ def test_float32(name: str, engine: str) -> None:
     assert_equal_runs(ours, keras_run(name), TOLERANCES["float32"])
 
 
-@pytest.mark.parametrize("name", CASES)
+FLOAT32_IN_KERAS = "optimizer: Muon scaled"
+"""Keras takes the root of the size of a matrix in float32 always."""
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != FLOAT32_IN_KERAS])
 def test_formula_in_float64(name: str) -> None:
     """In float64, where a wrong constant or order shows at once."""
     with precision("float64"):

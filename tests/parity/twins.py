@@ -185,7 +185,8 @@ def plan_and_state(case: Case, model: Any) -> tuple[Any, State, Any]:
     plan, params, buffers = lower(model.layers, case.input_shape)
     optimizer, loss = make(kurve, case.optimizer), make(kurve, case.loss)
     optimizer = kurve.optimizers.get(optimizer)
-    plan = plan.trained_with(kurve.losses.as_loss(loss).spec, (), optimizer.spec)
+    spec = optimizer.spec_for(plan.params)
+    plan = plan.trained_with(kurve.losses.as_loss(loss).spec, (), spec)
 
     def gather(slots: Any, variables: Any, size: int) -> np.ndarray:
         vector = np.zeros(size)

@@ -30,6 +30,7 @@ FLOORS = (
         "activations",
         "initializers",
         "regularizers",
+        "constraints",
         "callbacks",
         "data",
         "utils",

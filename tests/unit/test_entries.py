@@ -257,7 +257,7 @@ def test_a_missing_argument() -> None:
     [
         (layers, "LSTM"),
         (metrics, "Kappa"),
-        (optimizers, "Ftrl"),
+        (optimizers, "LossScaleOptimizer"),
         (callbacks, "TensorBoard"),
         (utils, "get_file"),
     ],

@@ -10,9 +10,10 @@ import pytest
 
 from kurve import Input, Sequential, optimizers, utils
 from kurve.core import naming
-from kurve.engines.reference.optimizers import OPTIMIZERS, clip
+from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip
 from kurve.layers import Dense
 from kurve.optimizers import Optimizer, schedules
+from kurve.plan import OptimizerSpec, VariableSpec
 
 Gradient = Callable[[np.ndarray], np.ndarray]
 
@@ -24,11 +25,15 @@ def descend(
     w = np.array(start, np.float64)
     slots = np.tile(np.array(optimizer.slot_starts)[:, None], (1, len(w)))
     scalars = np.array(optimizer.scalar_starts)
-    spec = optimizer.spec
+    spec = optimizer.spec_for([VariableSpec("w", (len(w),), 0)])
+    rule = spec.updates[0].rule if isinstance(spec, OptimizerSpec) else None
     for step in range(steps):
         rate = optimizer.current_learning_rate(step)
         g = gradient(w)
-        OPTIMIZERS[spec.kind](w, g, slots, scalars, rate, step + 1, spec.attrs)
+        if rule is not None:
+            apply_rule(rule, w, g, slots, rate, step + 1)
+        else:
+            OPTIMIZERS[spec.kind](w, g, slots, scalars, rate, step + 1, spec.attrs)
     return w
 
 
@@ -57,6 +62,11 @@ CASES: list[tuple[type[Optimizer], dict[str, Any], float, float]] = [
     (optimizers.AdamW, {"weight_decay": 0.0}, 0.05, 0.01),
     (optimizers.Nadam, {}, 0.05, 0.01),
     (optimizers.Adamax, {}, 0.1, 0.02),
+    (optimizers.Adadelta, {}, 100.0, 1.0),
+    (optimizers.Lion, {}, 0.01, 1e-3),
+    (optimizers.Lamb, {}, 0.05, 0.01),
+    (optimizers.Adafactor, {}, 0.1, 0.02),
+    (optimizers.ScheduleFreeAdamW, {}, 0.2, 0.02),
 ]
 IDS = [f"{case[0].__name__} {case[1]}" for case in CASES]
 
@@ -79,6 +89,14 @@ def test_rosenbrock(
     np.testing.assert_allclose(w, [1.0, 1.0], atol=0.05)
 
 
+def test_ftrl() -> None:
+    """Its weights are a function of the rate, which therefore stays the same."""
+    w = descend(optimizers.Ftrl(1.0), parabola, [0.0, 0.0], 2000)
+    np.testing.assert_allclose(w, [3.0, -2.0], atol=1e-3)
+    sparse = optimizers.Ftrl(1.0, l1_regularization_strength=1000.0)
+    assert not descend(sparse, parabola, [0.0, 0.0], 10).any()
+
+
 U1, U2 = 0.9 * (1 - 0.5 * 0.96), 0.9 * (1 - 0.5 * 0.96**2)
 FIRST_STEPS = [
     (optimizers.SGD, {}, 0.2),
@@ -96,6 +114,12 @@ FIRST_STEPS = [
     ),
     (optimizers.Adamax, {}, 0.1),
     (optimizers.Nadam, {}, 0.05 * (0.2 * U2 / (1 - U1 * U2) + 2)),
+    (optimizers.Adadelta, {}, 0.1 * 2 * np.sqrt(1e-7 / (0.2 + 1e-7))),
+    (optimizers.Ftrl, {}, 1 - (4.1**0.5 - 0.1**0.5 - 0.2) / 4.1**0.5),
+    (optimizers.Lion, {}, 0.1),
+    (optimizers.Lamb, {}, 0.1),
+    (optimizers.Adafactor, {}, 0.1),
+    (optimizers.ScheduleFreeAdamW, {}, 0.1),
 ]
 
 
@@ -144,15 +168,20 @@ def test_weight_decay_is_decoupled(engine: str) -> None:
     assert model.get_weights()[0][0, 0] == pytest.approx(0.95**2, rel=1e-6)
 
 
+RATES = {"Adagrad": 2.0, "Adadelta": 50.0, "Ftrl": 2.0, "ScheduleFreeAdamW": 1.0}
+
+
 @pytest.mark.parametrize("name", sorted(optimizers.CLASSES))
 def test_every_optimizer_fits_a_line(engine: str, name: str) -> None:
     """Through the public API, with clipping and a schedule."""
     utils.set_random_seed(1)
     x = np.linspace(-1.0, 1.0, 32)
-    model = Sequential([Input((1,)), Dense(1)])
-    rate = 2.0 if name == "Adagrad" else 0.1
-    falling = schedules.CosineDecay(rate, 400)
-    decay = {"weight_decay": 0.0} if name == "AdamW" else {}
+    # (Lamb's steps are fractions of a weight: it does not change its sign.)
+    model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")])
+    rate = RATES.get(name, 0.1)
+    falling = rate if name == "Ftrl" else schedules.CosineDecay(rate, 400)
+    decay = {"weight_decay": 0.0} if name in ("AdamW", "Muon") else {}
+    decay |= {"adam_weight_decay": None} if name == "Muon" else {}
     made = optimizers.CLASSES[name](falling, global_clipnorm=1.0, **decay)
     model.compile(made, "mse")
     history = model.fit(x, 2.0 * x - 0.5, batch_size=8, epochs=100, verbose=0)

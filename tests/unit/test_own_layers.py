@@ -162,7 +162,7 @@ TIMES = np.ones((2, 3, 4), np.float32)
         (weighs("w", (3,)), ValueError, "the name is given by name"),
         (weighs((3, None)), ValueError, "must be a tuple of positive integers"),
         (weighs((3,), "seven"), ValueError, "unknown initializer"),
-        (weighs((3,), constraint="x"), ValueError, "constraint can only be None"),
+        (weighs((3,), constraint="x"), ValueError, "unknown constraint"),
         (lambda: layers.Layer()(X), NotImplementedError, "which operations"),
         (lambda: layers.Dense(1)(X, key=X), TypeError, "unknown argument"),
         (lambda: layers.Dense(1)(), TypeError, "is called with x"),

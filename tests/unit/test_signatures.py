@@ -10,6 +10,7 @@ import pytest
 import kurve
 from kurve import (
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
@@ -22,6 +23,7 @@ from kurve.optimizers import schedules
 
 MODULES = (
     callbacks,
+    constraints,
     initializers,
     layers,
     losses,
@@ -77,7 +79,8 @@ def test_unpacked_arguments_have_a_default() -> None:
             assert parameters(cls)[name].default is not inspect.Parameter.empty
     layer = parameters(layers.Layer)
     names = set(unpacked(layers.Dense.__init__))
-    assert names <= set(layer) | set(UNUSED)
+    constraints = set(layers.Dense.constrained.values())
+    assert names <= set(layer) | set(UNUSED) | constraints
 
 
 def test_a_layer_that_is_called_has_the_signature_of_its_call() -> None:

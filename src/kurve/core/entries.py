@@ -91,6 +91,7 @@ class _Signature:
                 for parameter in inspect.signature(base.__init__).parameters.values()
                 if parameter.name in names
             }
+            defaults |= {n: None for n in names if n.endswith("_constraint")}
             defaults |= {name: UNUSED[name][0] for name in names if name in UNUSED}
             parameters[-1:] = [
                 inspect.Parameter(

@@ -7,7 +7,7 @@ Python lowers a plan once; each call then passes the arrays of a `State` and of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from kurve.engines.base import Batches, Job, State
 from kurve.errors import NonFiniteError
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
-from kurve.plan import Head, Op, Plan, Spec, VariableSpec
+from kurve.plan import Head, Op, OptimizerSpec, Plan, Spec, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.ops.formula import Rule
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -122,6 +125,7 @@ def _program(plan: Plan) -> _core.Program:
         if plan.optimizer is None
         else _core.Spec(plan.optimizer.kind, _attrs(plan.optimizer)),
         [list(shape) for shape in plan.targets],
+        *_updates(plan.optimizer),
     )
 
 
@@ -136,7 +140,13 @@ def _attr(value: Any) -> float | str | Sequence[int]:
 
 
 def _variable(v: VariableSpec) -> _core.VariableSpec:
-    return _core.VariableSpec(v.name, list(v.shape), v.offset, v.trainable, v.l1, v.l2)
+    shape = list(v.shape)
+    spec = _core.VariableSpec(v.name, shape, v.offset, v.trainable, v.l1, v.l2)
+    if v.penalty is not None:
+        from kurve.engines.formulas import lowered
+
+        spec.set_penalty(lowered(v.penalty))
+    return spec
 
 
 def _op(op: Op, plan: Plan) -> _core.Op:
@@ -171,6 +181,24 @@ def _head(head: Head) -> _core.Head:
     ]
     rows = -1 if head.rows is None else head.rows
     return _core.Head(head.value, list(head.shape), loss, metrics, head.weight, rows)
+
+
+def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:
+    """What an optimizer does with each variable, its slots, and steps an update."""
+    if not isinstance(optimizer, OptimizerSpec):
+        return [], 0, 1
+    from kurve.engines.formulas import lowered
+
+    def rule(given: Rule | None) -> _core.Rule | None:
+        if given is None:
+            return None
+        return _core.Rule(lowered(given.formula), list(given.slots))
+
+    updates = [
+        _core.Update(update.decays, rule(update.rule), rule(update.after))
+        for update in optimizer.updates
+    ]
+    return updates, optimizer.slots, optimizer.every
 
 
 def _tape(tape: Tape) -> _core.Tape:

@@ -122,7 +122,7 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
     if cls in KURVE_LAYERS or cls not in kurve_layers.CLASSES:
         raise ValueError(f"{what}: Kurve does not have this class of layer")
     layer_class = kurve_layers.CLASSES[cls]
-    known = parts.arguments_of(layer_class)
+    known = parts.arguments_of(layer_class) | {*layer_class.constrained.values()}
     if type(arguments.get("seed")) is not int:  # such as an object of Keras 3
         arguments.pop("seed", None)
     parts.drop_defaults(arguments, what, LAYER_DEFAULTS, known)
@@ -141,6 +141,8 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.initializer_from(value, what)
     if key.endswith("_regularizer"):
         return parts.regularizer_from(value, what)
+    if key.endswith("_constraint"):
+        return parts.constraint_from(value, what)
     value = parts.unwrapped(value)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
@@ -342,7 +344,9 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
     if key.endswith("_initializer"):
         return parts.initializer_entry(value, what)
     if key.endswith("_regularizer"):
-        return parts.regularizer_entry(value)
+        return parts.regularizer_entry(value, what)
+    if key.endswith("_constraint"):
+        return parts.constraint_entry(value, what)
     return config[key]
 
 

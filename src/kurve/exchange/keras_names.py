@@ -43,19 +43,6 @@ METRIC_OF_LOSS = {
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 """Keras's classes of losses and metrics that are functions."""
 
-OPTIMIZER_SLOTS = {
-    "sgd": ("momentum",),
-    "rmsprop": ("velocity", "momentum", "average_gradient"),
-    "adagrad": ("accumulator",),
-    "adam": ("momentum", "velocity", "velocity_hat"),
-    "nadam": ("momentum", "velocity"),
-    "adamax": ("momentum", "norm"),
-}
-"""Keras's names of an optimizer's vectors, in the order of Kurve's slots."""
-
-PAIRED_SLOTS = {"adam": 2, "nadam": 2, "adamax": 2}
-"""How many of an optimizer's vectors alternate, variable after variable; else one."""
-
 # ------------------------------------------------------ arguments without effect
 
 Values = dict[str, tuple[Any, ...]]
@@ -75,7 +62,6 @@ LAYER_DEFAULTS: Values = {
     "optional": (False,),
 }
 INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
-OPTIMIZER_DEFAULTS: Values = {"use_ema": (False,)}
 LOSS_DEFAULTS: Values = {
     "reduction": ("sum_over_batch_size", "auto", "mean"),
     "axis": (-1,),
@@ -105,8 +91,6 @@ IGNORED_OF_LAYER: dict[str, tuple[str, ...]] = {
 """Further ones of single layers: Keras writes them, and its layer does not use them."""
 
 IGNORED_OF_OPTIMIZERS = (
-    "ema_momentum",
-    "ema_overwrite_frequency",
     "jit_compile",
     "is_legacy_optimizer",
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve import activations, initializers, layers, regularizers
+from kurve import activations, constraints, initializers, layers, regularizers
 from kurve.exchange.keras_names import (
     ACTIVATION_LAYERS,
     INITIALIZER_DEFAULTS,
@@ -226,7 +226,7 @@ def initializer_entry(
 # -------------------------------------------------------------------- regularizers
 
 
-def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
+def regularizer_from(value: Any, what: str) -> regularizers.Regularizer | None:
     """Kurve's regularizer for a name or an object of Keras."""
     if value is None or isinstance(value, str):
         return regularizers.get(value)
@@ -234,18 +234,53 @@ def regularizer_from(value: Any, what: str) -> regularizers.L1L2 | None:
     if name not in regularizers.CLASSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     return regularizers.CLASSES[name](
-        **{key: number(config, key, 0.0, what) for key in config}
+        **{
+            key: config[key] if key == "mode" else number(config, key, 0.0, what)
+            for key in config
+        }
     )
 
 
 def regularizer_entry(
-    regularizer: regularizers.L1L2 | None,
+    regularizer: regularizers.Regularizer | None, what: str
 ) -> dict[str, Any] | None:
     """The configuration of a regularizer, for Keras."""
     if regularizer is None:
         return None
     name = type(regularizer).__name__
+    if regularizers.CLASSES.get(name) is not type(regularizer):
+        raise ValueError(f"{what} has the regularizer {name}")
     return entry("keras.regularizers", name, regularizer.get_config())
+
+
+# -------------------------------------------------------------------- constraints
+
+
+def constraint_from(value: Any, what: str) -> constraints.Constraint | None:
+    """Kurve's constraint for a name or an object of Keras."""
+    if value is None or isinstance(value, str):
+        return constraints.get(value)
+    name, config = opened(value, what)
+    if name not in constraints.CLASSES:
+        raise ValueError(f"{what} is {name}, which Kurve does not have")
+    axis = unwrapped(config.pop("axis", 0))
+    cls = constraints.CLASSES[name]
+    drop_defaults(config, what, {}, arguments_of(cls))
+    numbers = {key: number(config, key, 0.0, what) for key in config}
+    takes_axis = "axis" in arguments_of(cls)
+    return cls(**numbers, **({"axis": axis} if takes_axis else {}))
+
+
+def constraint_entry(
+    constraint: constraints.Constraint | None, what: str
+) -> dict[str, Any] | None:
+    """The configuration of a constraint, for Keras."""
+    if constraint is None:
+        return None
+    name = type(constraint).__name__
+    if constraints.CLASSES.get(name) is not type(constraint):
+        raise ValueError(f"{what} has the constraint {name}")
+    return entry("keras.constraints", name, constraint.get_config())
 
 
 def _short(value: Any) -> str:

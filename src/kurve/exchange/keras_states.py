@@ -20,7 +20,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Reader
-from kurve.exchange.keras_names import PAIRED_SLOTS
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer
 from kurve.plan import VariableSpec
@@ -69,17 +68,17 @@ def restore(
     if not vectors and state.step == 0:
         return
     trained = [slot for slot in plan.params if slot.trainable]
-    count = len(optimizer.slot_starts)
-    vectors = _used(optimizer.kind, vectors, count, len(trained))
-    order = _order(optimizer.kind, vectors, count, trained)
+    vectors = _used(optimizer, vectors, len(trained))
+    order = _order(optimizer, vectors, trained)
     values = [reader.array(dataset, dataset.shape) for _, dataset in vectors]
     for (name, _), value in zip(vectors, values, strict=True):
         if not np.isfinite(value).all():
             raise StateError(f"{name!r} is not finite")
     product = [_product(optimizer, named, numbers, state.step)]
     state = model._network.training_state()
-    for (k, slot), value in zip(order, values, strict=True):
-        state.slots[k, slot.offset : slot.end] = value.ravel()
+    for (k, slot, shape), value in zip(order, values, strict=True):
+        end = slot.offset + math.prod(shape)
+        state.slots[k, slot.offset : end] = value.ravel()
     state.scalars[:] = product[: len(state.scalars)]
 
 
@@ -102,44 +101,40 @@ def _read_rate(
 
 
 def _used(
-    kind: str, vectors: list[tuple[str, Dataset]], slots: int, count: int
+    optimizer: Optimizer, vectors: list[tuple[str, Dataset]], count: int
 ) -> list[tuple[str, Dataset]]:
     """The vectors without those that Keras writes and never uses."""
+    slots = len(optimizer.slot_names)
     if slots == 0 and len(vectors) == count:  # of SGD without momentum
         return []
     others = vectors[slots * count :]
-    if kind == "adam" and all(dataset.shape == (1,) for _, dataset in others):
+    adam = optimizer.kind == "adam"
+    if adam and all(dataset.shape == (1,) for _, dataset in others):
         return vectors[: slots * count]  # Keras 2.3: vhat without amsgrad
     return vectors
 
 
+Places = list[tuple[int, VariableSpec, tuple[int, ...]]]
+
+
 def _order(
-    kind: str,
+    optimizer: Optimizer,
     vectors: Sequence[tuple[str, Dataset]],
-    count: int,
     trained: list[VariableSpec],
-) -> list[tuple[int, VariableSpec]]:
-    """Slot and variable of each vector, by their names and shapes."""
+) -> Places:
+    """Slot, variable and shape of each vector, by their names and shapes."""
     shapes = [dataset.shape for _, dataset in vectors]
-    orders = [places(kind, count, trained), places("", count, trained)]
+    orders = [optimizer.places(trained), optimizer.places(trained, 1)]
+    orders = [[place for place in order if place[2] != ()] for order in orders]
     if _one_after_the_other(vectors):
         orders.reverse()
     for order in orders:
-        if [slot.shape for _, slot in order] == shapes:
+        if [shape for _, _, shape in order] == shapes:
             return order
     raise StateError(
-        f"it has {len(vectors)} vectors, and must have {count * len(trained)} of the "
+        f"it has {len(vectors)} vectors, and must have {len(orders[0])} of the "
         f"shapes of {len(trained)} weights"
     )
-
-
-def places(
-    kind: str, count: int, trained: Sequence[VariableSpec]
-) -> list[tuple[int, VariableSpec]]:
-    """Slot and variable of each vector, in Keras's order."""
-    pair = min(PAIRED_SLOTS.get(kind, 1), count)
-    first = [(k, slot) for slot in trained for k in range(pair)]
-    return first + [(k, slot) for k in range(pair, count) for slot in trained]
 
 
 def _one_after_the_other(named: Sequence[tuple[str, Dataset]]) -> bool:

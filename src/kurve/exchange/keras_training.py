@@ -20,7 +20,6 @@ from kurve.exchange.keras_names import (
     LOSS_DEFAULTS,
     LOSS_NAMES,
     METRIC_OF_LOSS,
-    OPTIMIZER_DEFAULTS,
 )
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
@@ -122,8 +121,7 @@ def optimizer_from(entry: Any, version: str = "") -> Optimizer:
         decay = 0.0
         if old:
             warn(_OLD_NADAM)
-    known = parts.arguments_of(cls) - OPTIMIZER_DEFAULTS.keys()
-    parts.drop_defaults(config, what, OPTIMIZER_DEFAULTS, known)
+    parts.drop_defaults(config, what, {}, parts.arguments_of(cls))
     if config.get("epsilon", 0.0) is None:  # Keras's default
         del config["epsilon"]
     rate: Any = parts.unwrapped(config.get("learning_rate", 0.001))

@@ -17,10 +17,9 @@ import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_names import OPTIMIZER_SLOTS
-from kurve.exchange.keras_states import places
 from kurve.layers.base import Layer, Variable
 from kurve.optimizers import Optimizer
+from kurve.optimizers.values import slot_views
 from kurve.plan import Plan
 
 if TYPE_CHECKING:
@@ -195,11 +194,7 @@ def optimizer_arrays(
     named = [("iteration", np.array(step, integer))]
     if isinstance(optimizer.learning_rate, float):
         named.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
-    trained = [slot for slot in plan.params if slot.trainable]
-    for k, slot in places(optimizer.kind, len(slots), trained):
-        name = f"{slot.name.replace('/', '_')}_{OPTIMIZER_SLOTS[optimizer.kind][k]}"
-        value = slots[k, slot.offset : slot.end].reshape(slot.shape)
-        named.append((name, value))
+    named += slot_views(optimizer, plan.params, slots)
     named += [(f"variable_{i}", np.array(value)) for i, value in enumerate(scalars)]
     return [(f"{optimizer.name}/{name}", value) for name, value in named]
 

@@ -304,14 +304,20 @@ class Graph:
         if spec is None:
             is_param = variable.role == "param"
             vector = self._vectors[is_param]
-            penalty = variable.regularizer
+            penalty, rule = variable.regularizer, variable.constraint
+            shape = variable.shape
+            l1, l2, other = (
+                (0, 0, None) if penalty is None else penalty.terms_for(shape)
+            )
             spec = VariableSpec(
                 variable.name,
-                variable.shape,
+                shape,
                 aligned(vector[-1].end) if vector else 0,
                 trainable,
-                getattr(penalty, "l1", 0.0),
-                getattr(penalty, "l2", 0.0),
+                l1,
+                l2,
+                None if rule is None else rule.formula_for(shape),
+                other,
             )
             vector.append(spec)
             self._variables[is_param].append(variable)
@@ -475,7 +481,7 @@ class Constant:
     """An array of a formula, in the vector of buffers."""
 
     role = "constant"
-    regularizer = None
+    regularizer = constraint = None
 
     def __init__(self, name: str, value: np.ndarray) -> None:
         self.name, self.value, self.shape = name, value, value.shape

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.activations import Activation
 from kurve.core.arguments import is_integer, is_number
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class AsLayer(Layer):
@@ -164,7 +167,7 @@ class ELU(AsLayer):
 class PReLUArguments(LayerArguments, total=False):
     """Keras's arguments of `PReLU`."""
 
-    alpha_constraint: None
+    alpha_constraint: str | Constraint | None
 
 
 class PReLU(Layer):
@@ -177,6 +180,7 @@ class PReLU(Layer):
     Args:
         alpha_initializer: name or object of `kurve.initializers`.
         alpha_regularizer: name or object of `kurve.regularizers`.
+        alpha_constraint: name or object of `kurve.constraints`.
         shared_axes: axes along which there is one slope, counted with the batch axis:
             [1, 2] for one of each channel of an image.
         name, trainable, input_shape: see `Layer`.
@@ -193,11 +197,12 @@ class PReLU(Layer):
     """
 
     arguments = ("alpha_initializer", "alpha_regularizer", "shared_axes")
+    constrained: Mapping[str, str] = {"alpha": "alpha_constraint"}
 
     def __init__(
         self,
         alpha_initializer: str | initializers.Initializer = "Zeros",
-        alpha_regularizer: str | regularizers.L1L2 | None = None,
+        alpha_regularizer: str | regularizers.Regularizer | None = None,
         shared_axes: int | Sequence[int] | None = None,
         **common: Unpack[PReLUArguments],
     ) -> None:

@@ -7,7 +7,8 @@ import inspect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -36,7 +37,10 @@ from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
-from kurve.regularizers import L1L2
+from kurve.regularizers import L1L2, Regularizer
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 MOST_ELEMENTS = 2**48
 """Of one variable or of one sample: far more than any memory holds."""
@@ -110,6 +114,9 @@ class Layer(Entrance):
     arguments: tuple[str, ...] = ()
     """Attributes for `get_config`, by their names in `__init__`."""
 
+    constrained: Mapping[str, str] = MappingProxyType({})
+    """Which argument is the constraint of a variable: {"bias": "bias_constraint"}."""
+
     unused = tuple(UnusedArguments.__annotations__)
     """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
@@ -149,6 +156,9 @@ class Layer(Entrance):
         autocast: bool = True,
         **unknown: Any,
     ) -> None:
+        for argument in self.constrained.values():
+            given = unknown.pop(argument, None)
+            setattr(self, argument, None if given is None else _constraint(given))
         refuse_arguments(type(self), unknown)
         where = type(self).__name__
         check_dtype(where, dtype)
@@ -172,7 +182,7 @@ class Layer(Entrance):
             input_shape = check_shape(type(self), (input_dim,))
         self.name = auto_name(type(self)) if name is None else check_name(where, name)
         self.trainable = trainable
-        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.activity_regularizer = _of_outputs(where, activity_regularizer)
         self.given_input_shape = (
             None if input_shape is None else check_shape(type(self), input_shape)
         )
@@ -391,7 +401,7 @@ class Layer(Entrance):
         trainable: bool = True,
         autocast: bool = True,
         regularizer: Any = None,
-        constraint: None = None,
+        constraint: Any = None,
         aggregation: str = "none",
         overwrite_with_gradient: bool = False,
         name: str | None = None,
@@ -408,7 +418,8 @@ class Layer(Entrance):
             trainable: whether training changes it.
             autocast, aggregation, overwrite_with_gradient: Keras's defaults.
             regularizer: name or object of `kurve.regularizers`, or None.
-            constraint: None.
+            constraint: name or object of `kurve.constraints`; None for that which
+                `constrained` names, if any.
             name: by default "variable", with a number where there are several.
             role: see `Variable`; it says more than `trainable`.
 
@@ -424,7 +435,6 @@ class Layer(Entrance):
             )
         check_unused(
             where,
-            constraint=constraint,
             aggregation=aggregation,
             overwrite_with_gradient=overwrite_with_gradient,
         )
@@ -442,6 +452,8 @@ class Layer(Entrance):
         if name is None:
             count = sum("/variable" in v.name for v in self._variables)
             name = f"variable_{count}" if count else "variable"
+        if constraint is None:
+            constraint = getattr(self, self.constrained.get(name, ""), None)
         outer = [layer for layer in _inside if layer is not self]
         variable = Variable(
             "/".join([*_path([*outer, self]), check_name(where, name)]),
@@ -449,6 +461,7 @@ class Layer(Entrance):
             initializers.of_weight(initializer),
             role,
             regularizers.get(regularizer),
+            None if constraint is None else _constraint(constraint),
         )
         self._variables.append(variable)
         return variable
@@ -587,6 +600,9 @@ class Layer(Entrance):
             config["activity_regularizer"] = penalty
         for name in self.arguments:
             config[name] = _plain(getattr(self, name))
+        for name in self.constrained.values():
+            value = getattr(self, name)
+            config[name] = None if value is None else value.serialized()
         if type(self).get_config is Layer.get_config and is_own(type(self)):
             config.update(self._own_arguments(config))
         return config
@@ -617,6 +633,8 @@ class Layer(Entrance):
         arguments = dict(config)
         for name, value in config.items():
             if isinstance(value, Mapping) and "class_name" in value:
+                if name.endswith("_constraint"):
+                    continue  # its own constructor takes it
                 penalty = name.endswith("_regularizer")
                 kind = regularizers if penalty else initializers
                 arguments[name] = kind.deserialize(value)
@@ -822,6 +840,25 @@ class Layer(Entrance):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+def _constraint(given: Any) -> Constraint | None:
+    """The constraint of an argument."""
+    from kurve import constraints
+
+    return constraints.get(given)
+
+
+def _of_outputs(where: str, given: Any) -> L1L2 | None:
+    """The penalty of outputs of an argument."""
+    penalty = regularizers.get(given)
+    if penalty is None or isinstance(penalty, L1L2):
+        return penalty
+    raise TypeError(
+        f"[{where}] activity_regularizer must be an L1L2 of kurve.regularizers, "
+        f"because other penalties are formulas of weights. Received: {penalty!r}. "
+        "Try add_loss in call() of a layer of your own."
+    )
+
+
 _inside: list[Layer] = []
 """The layers of one's own whose `build` or `call` is running: their names come before
 those of weights that are made there."""
@@ -915,7 +952,15 @@ def _is_plain(value: Any) -> bool:
     """Whether JSON, or `_plain`, can hold an argument."""
     return value is None or isinstance(
         value,
-        (bool, int, float, str, activations.Activation, initializers.Initializer, L1L2),
+        (
+            bool,
+            int,
+            float,
+            str,
+            activations.Activation,
+            initializers.Initializer,
+            Regularizer,
+        ),
     )
 
 
@@ -1113,7 +1158,7 @@ def _plain(value: Any) -> Any:
         return activations.to_config(value)
     if isinstance(value, initializers.Initializer):
         return initializers.serialize(value)
-    if isinstance(value, L1L2):
+    if isinstance(value, Regularizer):
         return regularizers.serialize(value)
     return [_plain(part) for part in value] if isinstance(value, tuple) else value
 

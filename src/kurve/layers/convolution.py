@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import check_flag
@@ -12,14 +12,20 @@ from kurve.layers.base import LayerArguments, Variable
 from kurve.layers.windows import Sizes, Sliding, integers
 from kurve.plan import Op, Shape, VariableSpec
 
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
 
 class ConvolutionArguments(LayerArguments, total=False):
     """Keras's arguments of convolutions."""
 
-    kernel_constraint: None
-    bias_constraint: None
-    depthwise_constraint: None
-    pointwise_constraint: None
+    bias_constraint: str | Constraint | None
+
+
+class KernelArguments(ConvolutionArguments, total=False):
+    """Keras's arguments of layers with one kernel."""
+
+    kernel_constraint: str | Constraint | None
 
 
 class Convolving(Sliding):
@@ -37,8 +43,8 @@ class Convolving(Sliding):
         activation: str | activations.Activation | None,
         use_bias: bool,
         bias_initializer: str | initializers.Initializer,
-        bias_regularizer: str | regularizers.L1L2 | None,
-        **common: Unpack[ConvolutionArguments],
+        bias_regularizer: str | regularizers.Regularizer | None,
+        **common: Any,
     ) -> None:
         super().__init__(
             ("kernel_size", kernel_size),
@@ -103,6 +109,10 @@ class _Conv(Convolving):
         "kernel_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     def __init__(
         self,
@@ -117,9 +127,9 @@ class _Conv(Convolving):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Unpack[ConvolutionArguments],
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        **common: Unpack[KernelArguments],
     ) -> None:
         super().__init__(
             kernel_size,
@@ -222,7 +232,7 @@ class Conv2D(_Conv):
         groups: the channels are divided into this many groups, each with its own
             kernels.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
-            bias_regularizer: see `Dense`.
+            bias_regularizer, kernel_constraint, bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

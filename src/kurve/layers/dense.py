@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.plan import Op, Shape, VariableSpec
 
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
 
 class DenseArguments(LayerArguments, total=False):
     """Keras's arguments of `Dense`."""
 
-    kernel_constraint: None
-    bias_constraint: None
+    kernel_constraint: str | Constraint | None
+    bias_constraint: str | Constraint | None
     lora_rank: None
     lora_alpha: None
     quantization_config: None
@@ -35,6 +38,7 @@ class Dense(Layer):
         use_bias: whether there is a bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -58,6 +62,11 @@ class Dense(Layer):
         "bias_regularizer",
     )
 
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
+
     activation = activations.Chosen()
 
     def __init__(
@@ -67,8 +76,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[DenseArguments],
     ) -> None:
         if not is_count(units):

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
 from kurve.layers.convolution import ConvolutionArguments, Convolving
 from kurve.layers.windows import Sizes
 from kurve.plan import Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
+
+class DepthwiseArguments(ConvolutionArguments, total=False):
+    """Keras's arguments of layers with a depthwise kernel."""
+
+    depthwise_constraint: str | Constraint | None
+
+
+class SeparableArguments(DepthwiseArguments, total=False):
+    """Keras's arguments of layers with both kernels."""
+
+    pointwise_constraint: str | Constraint | None
 
 
 class _DepthwiseConv(Convolving):
@@ -29,6 +44,10 @@ class _DepthwiseConv(Convolving):
         "depthwise_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "kernel": "depthwise_constraint",
+        "bias": "bias_constraint",
+    }
 
     def __init__(
         self,
@@ -42,9 +61,9 @@ class _DepthwiseConv(Convolving):
         use_bias: bool = True,
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Unpack[ConvolutionArguments],
+        depthwise_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        **common: Unpack[DepthwiseArguments],
     ) -> None:
         super().__init__(
             kernel_size,
@@ -116,7 +135,8 @@ class DepthwiseConv2D(_DepthwiseConv):
         kernel_size, strides, padding, data_format, dilation_rate: see `Conv2D`.
         depth_multiplier: M, at least 1.
         activation, use_bias, depthwise_initializer, bias_initializer,
-            depthwise_regularizer, bias_regularizer: see `Dense`.
+            depthwise_regularizer, bias_regularizer, depthwise_constraint,
+            bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -149,6 +169,11 @@ class _SeparableConv(Convolving):
         "pointwise_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "depthwise_kernel": "depthwise_constraint",
+        "pointwise_kernel": "pointwise_constraint",
+        "bias": "bias_constraint",
+    }
 
     def __init__(
         self,
@@ -164,10 +189,10 @@ class _SeparableConv(Convolving):
         depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
         pointwise_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        depthwise_regularizer: str | regularizers.L1L2 | None = None,
-        pointwise_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Unpack[ConvolutionArguments],
+        depthwise_regularizer: str | regularizers.Regularizer | None = None,
+        pointwise_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        **common: Unpack[SeparableArguments],
     ) -> None:
         super().__init__(
             kernel_size,
@@ -266,7 +291,8 @@ class SeparableConv2D(_SeparableConv):
         depth_multiplier: M, at least 1.
         activation, use_bias, depthwise_initializer, pointwise_initializer,
             bias_initializer, depthwise_regularizer, pointwise_regularizer,
-            bias_regularizer: see `Dense`.
+            bias_regularizer, depthwise_constraint, pointwise_constraint,
+            bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

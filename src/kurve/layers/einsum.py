@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -41,6 +41,7 @@ class EinsumDense(Layer):
         bias_axes: the axes of y along which there is a bias; None for no bias.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -63,6 +64,10 @@ class EinsumDense(Layer):
         "kernel_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     activation = activations.Chosen()
 
@@ -74,8 +79,8 @@ class EinsumDense(Layer):
         bias_axes: str | None = None,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[EinsumDenseArguments],
     ) -> None:
         super().__init__(**common)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Unpack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from kurve import initializers, regularizers
 from kurve.core.arguments import MOST, check_flag, is_count
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, UnusedArguments, Variable
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class EmbeddingArguments(UnusedArguments, total=False):
@@ -20,7 +23,7 @@ class EmbeddingArguments(UnusedArguments, total=False):
     autocast: bool
     activity_regularizer: str | regularizers.L1L2 | None
     input_shape: Sequence[int] | int | None
-    embeddings_constraint: None
+    embeddings_constraint: str | Constraint | None
     lora_rank: None
     lora_alpha: None
     quantization_config: None
@@ -36,7 +39,8 @@ class Embedding(Layer):
     Args:
         input_dim: N, one more than the largest number in x.
         output_dim: D.
-        embeddings_initializer, embeddings_regularizer: name or object.
+        embeddings_initializer, embeddings_regularizer, embeddings_constraint: name or
+            object.
         mask_zero: False: there are no masks yet.
         weights: the embeddings, or a list that holds them, or None.
         input_length: an older argument without effect.
@@ -61,13 +65,14 @@ class Embedding(Layer):
         "embeddings_regularizer",
         "mask_zero",
     )
+    constrained: Mapping[str, str] = {"embeddings": "embeddings_constraint"}
 
     def __init__(
         self,
         input_dim: int,
         output_dim: int,
         embeddings_initializer: str | initializers.Initializer = "uniform",
-        embeddings_regularizer: str | regularizers.L1L2 | None = None,
+        embeddings_regularizer: str | regularizers.Regularizer | None = None,
         mask_zero: bool = False,
         weights: Any = None,
         input_length: int | None = None,

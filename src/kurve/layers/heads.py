@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Unpack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -17,19 +17,26 @@ from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import Dropout
 from kurve.layers.einsum import EinsumDense
 
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
+
 
 class HeadArguments(LayerArguments, total=False):
     """Keras's arguments of both."""
 
     flash_attention: None
-    kernel_constraint: None
-    bias_constraint: None
+    kernel_constraint: str | Constraint | None
+    bias_constraint: str | Constraint | None
 
 
 class _Heads(Layer):
     """Shared by both: projections, scores and the mean of values."""
 
     takes_several = True
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     def _start(
         self,
@@ -84,6 +91,7 @@ class _Heads(Layer):
             self.bias_regularizer,
             name=name,
             activity_regularizer=self.activity_regularizer,
+            **{name: getattr(self, name) for name in self.constrained.values()},
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -123,6 +131,7 @@ class MultiHeadAttention(_Heads):
         sliding_window: how near a key must be to be seen; None for any.
         kernel_initializer, bias_initializer: name or object of `kurve.initializers`.
         kernel_regularizer, bias_regularizer: name or object of `kurve.regularizers`.
+        kernel_constraint, bias_constraint: name or object of `kurve.constraints`.
         use_gate: whether heads are multiplied with a sigmoid of a linear map of query.
         seed: of what is dropped: an integer, or None for the model's.
         name, trainable, input_shape: see `Layer`.
@@ -169,8 +178,8 @@ class MultiHeadAttention(_Heads):
         sliding_window: int | None = None,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         use_gate: bool = False,
         seed: int | None = None,
         **common: Unpack[HeadArguments],
@@ -307,8 +316,8 @@ class GroupQueryAttention(_Heads):
         head_dim, num_query_heads, num_key_value_heads: at least 1; the heads of keys
             divide those of queries.
         dropout, use_bias, sliding_window, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, use_gate, seed: see
-            `MultiHeadAttention`.
+            kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint,
+            use_gate, seed: see `MultiHeadAttention`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -346,8 +355,8 @@ class GroupQueryAttention(_Heads):
         sliding_window: int | None = None,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
         use_gate: bool = False,
         seed: int | None = None,
         **common: Unpack[HeadArguments],

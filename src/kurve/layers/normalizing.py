@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from kurve import initializers, regularizers
@@ -122,8 +122,8 @@ class GroupNormalization(Layer):
         axis: that of the channels.
         epsilon: added to the variance, at least 0.
         center, scale: whether there is a beta, a gamma.
-        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer: name
-            or object.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint: name or object.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -146,6 +146,10 @@ class GroupNormalization(Layer):
         "beta_regularizer",
         "gamma_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "gamma": "gamma_constraint",
+        "beta": "beta_constraint",
+    }
 
     def __init__(
         self,
@@ -156,8 +160,8 @@ class GroupNormalization(Layer):
         scale: bool = True,
         beta_initializer: str | initializers.Initializer = "zeros",
         gamma_initializer: str | initializers.Initializer = "ones",
-        beta_regularizer: str | regularizers.L1L2 | None = None,
-        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[StandardizingArguments],
     ) -> None:
         where = "GroupNormalization"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from kurve.core.arrays import as_numbers
 from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.softmax import places
 from kurve.plan import Attr, Op, Shape, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 def moved_to_the_end(
@@ -40,12 +43,17 @@ def moved_to_the_end(
 class StandardizingArguments(LayerArguments, total=False):
     """Keras's arguments of both layers."""
 
-    beta_constraint: None
-    gamma_constraint: None
+    beta_constraint: str | Constraint | None
+    gamma_constraint: str | Constraint | None
 
 
 class _Standardizing(Layer):
     """Shared by the two: y = gamma * standardized x + beta."""
+
+    constrained: Mapping[str, str] = {
+        "gamma": "gamma_constraint",
+        "beta": "beta_constraint",
+    }
 
     def __init__(
         self,
@@ -54,8 +62,8 @@ class _Standardizing(Layer):
         scale: bool,
         beta_initializer: str | initializers.Initializer,
         gamma_initializer: str | initializers.Initializer,
-        beta_regularizer: str | regularizers.L1L2 | None,
-        gamma_regularizer: str | regularizers.L1L2 | None,
+        beta_regularizer: str | regularizers.Regularizer | None,
+        gamma_regularizer: str | regularizers.Regularizer | None,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -138,8 +146,8 @@ class BatchNormalization(_Standardizing):
         epsilon: added to the variance, at least 0.
         center, scale: whether there is a beta, a gamma.
         beta_initializer, gamma_initializer, moving_mean_initializer,
-            moving_variance_initializer, beta_regularizer, gamma_regularizer: name or
-            object.
+            moving_variance_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint: name or object.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -177,8 +185,8 @@ class BatchNormalization(_Standardizing):
         gamma_initializer: str | initializers.Initializer = "ones",
         moving_mean_initializer: str | initializers.Initializer = "zeros",
         moving_variance_initializer: str | initializers.Initializer = "ones",
-        beta_regularizer: str | regularizers.L1L2 | None = None,
-        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[BatchNormalizationArguments],
     ) -> None:
         super().__init__(
@@ -268,7 +276,8 @@ class LayerNormalization(_Standardizing):
     Args:
         axis: the axis, or several: those standardized together.
         epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
-            gamma_regularizer: see `BatchNormalization`.
+            gamma_regularizer, beta_constraint, gamma_constraint: see
+            `BatchNormalization`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
@@ -299,8 +308,8 @@ class LayerNormalization(_Standardizing):
         scale: bool = True,
         beta_initializer: str | initializers.Initializer = "zeros",
         gamma_initializer: str | initializers.Initializer = "ones",
-        beta_regularizer: str | regularizers.L1L2 | None = None,
-        gamma_regularizer: str | regularizers.L1L2 | None = None,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
         **common: Unpack[LayerNormalizationArguments],
     ) -> None:
         super().__init__(

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from kurve import activations, initializers, regularizers
 from kurve.layers.base import Variable
-from kurve.layers.convolution import ConvolutionArguments, Convolving
+from kurve.layers.convolution import Convolving, KernelArguments
 from kurve.layers.windows import Sizes, Window, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -30,6 +30,10 @@ class _ConvTranspose(Convolving):
         "kernel_regularizer",
         "bias_regularizer",
     )
+    constrained: Mapping[str, str] = {
+        "kernel": "kernel_constraint",
+        "bias": "bias_constraint",
+    }
 
     def __init__(
         self,
@@ -44,9 +48,9 @@ class _ConvTranspose(Convolving):
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
-        kernel_regularizer: str | regularizers.L1L2 | None = None,
-        bias_regularizer: str | regularizers.L1L2 | None = None,
-        **common: Unpack[ConvolutionArguments],
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        **common: Unpack[KernelArguments],
     ) -> None:
         super().__init__(
             kernel_size,
@@ -159,7 +163,7 @@ class Conv2DTranspose(_ConvTranspose):
         output_padding: rows and columns beyond the smallest output that a `Conv2D`
             could have come from, below strides; None for the P above.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
-            bias_regularizer: see `Dense`.
+            bias_regularizer, kernel_constraint, bias_constraint: see `Dense`.
         name, trainable, input_shape: see `Layer`.
 
     Raises:

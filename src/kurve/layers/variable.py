@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from kurve import initializers
 from kurve.core.arrays import as_numbers
 from kurve.formulas.operators import Operators
 from kurve.plan import Shape
-from kurve.regularizers import L1L2
+from kurve.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from kurve.constraints import Constraint
 
 
 class Variable(Operators):
@@ -32,10 +35,12 @@ class Variable(Operators):
         shape: Shape,
         initializer: initializers.Initializer,
         role: str = "param",
-        regularizer: L1L2 | None = None,
+        regularizer: Regularizer | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.name, self.shape, self.role = name, shape, role
         self.initializer, self.regularizer = initializer, regularizer
+        self.constraint = constraint
         # The models that it is in with its view in each; the last one is the newest.
         self._views: list[tuple[weakref.ref[Any] | None, np.ndarray]] = []
 

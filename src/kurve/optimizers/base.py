@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from kurve.core.arguments import (
     TypedDict,
     check_flag,
     check_name,
+    is_count,
     is_integer,
     refuse_arguments,
 )
@@ -19,7 +21,14 @@ from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own
 from kurve.optimizers import schedules
 from kurve.optimizers.schedules import LearningRateSchedule
-from kurve.plan import Attr, Spec
+from kurve.plan import Attr, Spec, VariableSpec
+
+if TYPE_CHECKING:
+    from kurve.optimizers.updates import Terms
+    from kurve.optimizers.values import Iterations
+
+Rate = float | LearningRateSchedule | Callable[[], float]
+"""What a learning rate may be."""
 
 LARGEST = float(np.finfo(np.float32).max)
 USUAL = {
@@ -34,26 +43,41 @@ USUAL = {
     "epsilon": 1e-7,
     "beta_1": 0.9,
     "beta_2": 0.999,
+    "ema_momentum": 0.99,
+    "loss_scale_factor": 1024.0,
+    "learning_rate_power": -0.5,
+    "l1_regularization_strength": 0.01,
+    "l2_regularization_strength": 0.01,
+    "l2_shrinkage_regularization_strength": 0.01,
+    "beta": 0.1,
+    "beta_2_decay": -0.8,
+    "epsilon_1": 1e-30,
+    "epsilon_2": 1e-3,
+    "clip_threshold": 1.0,
+    "warmup_steps": 100,
+    "adam_beta_1": 0.9,
+    "adam_beta_2": 0.999,
+    "adam_weight_decay": 0.004,
+    "adam_lr_ratio": 1.0,
+    "muon_a": 3.4445,
+    "muon_b": -4.775,
+    "muon_c": 2.0315,
+    "rms_rate": 0.2,
 }
 """Values that error messages suggest."""
 
 
-class UnusedArguments(TypedDict, total=False):
-    """Keras's arguments of every optimizer that do nothing here."""
-
-    use_ema: bool
-    ema_momentum: float
-    ema_overwrite_frequency: None
-    loss_scale_factor: None
-    gradient_accumulation_steps: None
-
-
-class ClippingArguments(UnusedArguments, total=False):
+class ClippingArguments(TypedDict, total=False):
     """Arguments of optimizers with a weight decay of their own."""
 
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
+    gradient_accumulation_steps: int | None
     name: str | None
 
 
@@ -67,21 +91,28 @@ class Optimizer(Entrance):
     """Base class of the optimizers.
 
     Args:
-        learning_rate: a number of at least 0, or a schedule of `optimizers.schedules`.
+        learning_rate: a number of at least 0, a schedule of `optimizers.schedules`, or
+            a function without arguments, called before each update.
         weight_decay: fraction of each weight, times the learning rate, that every
             update subtracts first (decoupled: Loshchilov & Hutter 2019); None is none.
         clipnorm: largest norm of each variable's gradient.
         clipvalue: largest absolute value of each element of a gradient.
         global_clipnorm: largest norm of all gradients together.
+        use_ema: whether a moving average of the weights is kept, which takes their
+            place at the end of `fit`.
+        ema_momentum: decay of that average, in [0, 1].
+        ema_overwrite_frequency: the average takes the place of the weights also after
+            every this many updates; None for the end of `fit` only.
+        loss_scale_factor: Keras multiplies the loss with it, and divides the gradients
+            by it; here it changes nothing, because float32 does not need it.
+        gradient_accumulation_steps: updates the weights once in this many steps, at
+            least 2, with the mean of their gradients.
         name: made from the class if None.
 
     Raises:
         TypeError: an argument that is not a number.
         ValueError: a number out of range, or more than one way of clipping.
     """
-
-    unused = tuple(UnusedArguments.__annotations__)
-    """Keras's arguments that do nothing here, see `kurve.core.arguments.UNUSED`."""
 
     kind = ""
     ignored = (
@@ -95,16 +126,26 @@ class Optimizer(Entrance):
         "learning_rate",
     )
     instead = "an optimizer of kurve.optimizers, or a learning rate schedule"
-    slot_starts: tuple[float, ...] = ()
+
+    own_slots: Mapping[str, float] = MappingProxyType({})
+    """Keras's names of the vectors that the formula keeps, with their first value."""
+    interleaved: int | None = None
+    """How many of them alternate in Keras's files, variable after variable; None is
+    all."""
     scalar_starts: tuple[float, ...] = ()
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule,
+        learning_rate: Rate,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         **unknown: Any,
     ) -> None:
@@ -126,17 +167,198 @@ class Optimizer(Entrance):
                 f"clipvalue={clipvalue}, global_clipnorm={global_clipnorm}. "
                 "Try the one that matters most."
             )
+        self.use_ema: bool
+        self._flag(use_ema=use_ema)
+        self.ema_momentum: float
+        self._set(0.0, 1.0, ema_momentum=ema_momentum)
+        self.ema_overwrite_frequency = self._count(
+            "ema_overwrite_frequency", ema_overwrite_frequency, 1
+        )
+        self.loss_scale_factor = self._number(
+            "loss_scale_factor", loss_scale_factor, 0.0, LARGEST
+        )
+        self.gradient_accumulation_steps = self._count(
+            "gradient_accumulation_steps", gradient_accumulation_steps, 2
+        )
+        self.excluded_names: frozenset[str] = frozenset()
+        self.excluded_patterns: tuple[str, ...] = ()
+        self._network: Any = None
+
+    # ---------------------------------------------------------------- the formula
+
+    def formula(self, terms: Terms) -> Any:
+        """The new value of a variable, where the engines have no formula of this kind.
+        It is written with NumPy's functions on the terms, and sets `terms.slots`."""
+        raise NotImplementedError
 
     @property
-    def learning_rate(self) -> float | LearningRateSchedule:
-        """The learning rate or schedule, which can be set at any time."""
-        return self._learning_rate
+    def has_formula(self) -> bool:
+        """Whether it is `formula` that engines compute."""
+        return type(self).formula is not Optimizer.formula
+
+    def slot_shapes(
+        self, name: str, shape: tuple[int, ...]
+    ) -> dict[str, tuple[int, ...] | None]:
+        """Of each of the formula's slots, for that variable; None where it has none, ()
+        where Keras's files have a number instead."""
+        return dict.fromkeys(self.own_slots, shape)
+
+    def decay_of(self, name: str, shape: tuple[int, ...]) -> float | None:
+        """The weight decay of that variable, unless it is excluded."""
+        return self.weight_decay
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """Keras's names of all vectors that the engines keep."""
+        average = ("average",) * self.use_ema
+        adding = ("gradient_accumulator",) * bool(self.gradient_accumulation_steps)
+        return (*self.own_slots, *average, *adding)
+
+    @property
+    def slot_starts(self) -> tuple[float, ...]:
+        """Their values before the first step."""
+        extra = len(self.slot_names) - len(self.own_slots)
+        return (*self.own_slots.values(), *(0.0,) * extra)
+
+    def places(
+        self, trained: Sequence[VariableSpec], interleaved: int | None = None
+    ) -> list[tuple[int, VariableSpec, tuple[int, ...]]]:
+        """Number of the slot, variable and shape of each array, in Keras's order.
+
+        Args:
+            interleaved: as the attribute; None is the optimizer's own.
+        """
+        own = list(self.own_slots)
+        pair = self.interleaved if interleaved is None else interleaved
+        pair = len(own) if pair is None else min(pair, len(own))
+        order = [(k, v) for k in range(len(own), len(self.slot_names)) for v in trained]
+        order += [(k, v) for v in trained for k in range(pair)]
+        order += [(k, v) for k in range(pair, len(own)) for v in trained]
+        found = []
+        for k, v in order:
+            shape = v.shape
+            if k < len(own) and self.has_formula:
+                here = self.slot_shapes(v.name, v.shape)[own[k]]
+                if here is None:
+                    continue
+                shape = here
+            found.append((k, v, shape))
+        return found
+
+    def spec_for(self, params: Sequence[VariableSpec]) -> Spec:
+        """The optimizer in a plan with these variables."""
+        more = self.use_ema or self.gradient_accumulation_steps or self.has_formula
+        excludes = self.excluded_names or self.excluded_patterns
+        if more or excludes or any(v.constraint is not None for v in params):
+            from kurve.optimizers.updates import spec_of
+
+            return spec_of(self, params)
+        return self.spec
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Any] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
+        """Leave some variables out of the weight decay, before training starts. As in
+        Keras, files do not hold this choice.
+
+        Args:
+            var_list: variables of the model, such as `layer.bias`.
+            var_names: patterns that are looked for in their names, such as "bias".
+
+        Raises:
+            TypeError: not variables, or not names.
+            ValueError: a pattern that is not a regular expression, or training has
+                started.
+        """
+        import re
+
+        network = self._owner()
+        if network is not None and network.is_ready:
+            raise ValueError(
+                f"[{type(self).__name__}] weight decay can be chosen before training "
+                "starts. Received: a model in training. Try model.compile(...) again."
+            )
+        names, patterns = list(var_list or ()), list(var_names or ())
+        if not all(isinstance(getattr(v, "name", None), str) for v in names):
+            raise TypeError(
+                f"[{type(self).__name__}] var_list must hold variables. "
+                f"Received: {var_list!r}. Try var_list=[layer.bias]."
+            )
+        if isinstance(var_names, str) or not all(isinstance(p, str) for p in patterns):
+            raise TypeError(
+                f"[{type(self).__name__}] var_names must be a list of names. "
+                f"Received: {var_names!r}. Try var_names=['bias']."
+            )
+        try:
+            for pattern in patterns:
+                re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"[{type(self).__name__}] var_names must be regular expressions. "
+                f"Received: {var_names!r}. Try var_names=['bias']."
+            ) from error
+        self.excluded_names = frozenset(v.name for v in names)
+        self.excluded_patterns = tuple(patterns)
+
+    # ---------------------------------------------------------------- its variables
+
+    def _owner(self) -> Any:
+        """The network that it was last compiled for, if that is alive."""
+        return None if self._network is None else self._network()
+
+    def _state(self) -> Any:
+        network = self._owner()
+        return None if network is None else network.state
+
+    @property
+    def iterations(self) -> Iterations:
+        """The number of updates done in the model that it was compiled for."""
+        from kurve.optimizers.values import Iterations
+
+        return Iterations(self, self.gradient_accumulation_steps or 1)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The number of steps, the learning rate (unless it is a schedule) and, once
+        training has started, the vectors, in Keras's order."""
+        from kurve.optimizers.values import Iterations, SlotVariable, slot_views
+
+        found: list[Any] = [Iterations(self, 1)]
+        if isinstance(self._learning_rate, float):
+            found.append(self.learning_rate)
+        network, state = self._owner(), self._state()
+        if state is None or len(state.slots) != len(self.slot_starts):
+            return found
+        arrays = slot_views(self, network.plan.params, state.slots)
+        numbers = [
+            ("variable", state.scalars[i, ...]) for i in range(len(state.scalars))
+        ]
+        return found + [SlotVariable(name, view) for name, view in arrays + numbers]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles belong to no model yet."""
+        return {**vars(self), "_network": None}
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate, schedule or function, which can be set at any time. A
+        number also has Keras's `assign`, `numpy` and `value`."""
+        from kurve.optimizers.values import LearningRate
+
+        rate = self._learning_rate
+        return LearningRate(self, rate) if isinstance(rate, float) else rate
 
     @learning_rate.setter
     @entry
-    def learning_rate(self, value: float | LearningRateSchedule) -> None:
+    def learning_rate(self, value: Any) -> None:
         if isinstance(value, LearningRateSchedule):
-            self._learning_rate: float | LearningRateSchedule = value
+            self._learning_rate: Any = value
+            return
+        if callable(value) and not isinstance(value, type):
+            self._check_function(value)
+            self._learning_rate = value
             return
         checked = self._number("learning_rate", value, -LARGEST, LARGEST)
         if checked is None or checked < 0.0:
@@ -146,29 +368,49 @@ class Optimizer(Entrance):
             )
         self._learning_rate = checked
 
+    def _check_function(self, function: Any) -> None:
+        """Refuse a function that needs arguments."""
+        import inspect
+
+        try:
+            signature = inspect.signature(function)
+        except ValueError:  # of C
+            return
+        try:
+            signature.bind()
+        except TypeError as error:
+            raise TypeError(
+                f"[{type(self).__name__}] a function as learning_rate must take no "
+                f"arguments. Received: {_name(function)}{signature}. Try a schedule of "
+                "one's own: a kurve.optimizers.schedules.LearningRateSchedule."
+            ) from error
+
     def learning_rates(self, first: int, count: int) -> np.ndarray:
         """The learning rates of updates first, first + 1, ...: float32 (count,).
 
         Raises:
             ValueError: the schedule gives a number that is not finite or is negative.
         """
-        if not isinstance(self._learning_rate, LearningRateSchedule):
-            rates = np.empty(count, np.float32)
-            rates.fill(self._learning_rate)  # np.full takes four times as long
-            return rates
-        steps = np.arange(first, first + count)
         schedule: Any = self._learning_rate
-        if is_own(type(schedule)):  # takes a single step, as Keras calls it
-            rates = np.array([float(schedule(step)) for step in steps], np.float64)
+        if isinstance(schedule, float):
+            rates = np.empty(count, np.float32)
+            rates.fill(schedule)  # np.full takes four times as long
+            return rates
+        where = type(self).__name__
+        steps = np.arange(first, first + count)
+        if not isinstance(schedule, LearningRateSchedule):  # a function
+            rates = np.array([_one(where, schedule()) for _ in steps], np.float64)
+        elif is_own(type(schedule)):  # takes a single step, as Keras calls it
+            rates = np.array([_one(where, schedule(s)) for s in steps], np.float64)
         else:
             rates = np.asarray(schedule(steps), np.float64)
         bad = ~np.isfinite(rates) | (rates < 0)
         if rates.shape != (count,) or bad.any():
             shown = rates[bad][0] if rates.shape == (count,) else rates.shape
             raise ValueError(
-                f"[{type(self).__name__}] the schedule must give one finite learning "
+                f"[{where}] the schedule must give one finite learning "
                 f"rate of at least 0 a step. Received: {shown} from "
-                f"{type(self._learning_rate).__name__} at steps {first}.."
+                f"{_name(schedule)} at steps {first}.."
                 f"{first + count - 1}."
             )
         return rates.astype(np.float32)
@@ -196,30 +438,50 @@ class Optimizer(Entrance):
         )
 
     def __repr__(self) -> str:
-        shown = {**self.get_config(), "learning_rate": self._learning_rate}
+        shown = {**self._config(), "learning_rate": self._learning_rate}
+        if not self.use_ema:
+            del shown["ema_momentum"]
         args = [f"{k}={v!r}" for k, v in shown.items() if v not in (None, False)]
         return f"{type(self).__name__}({', '.join(args)})"
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of an equal optimizer."""
+        """The arguments of an equal optimizer.
+
+        Raises:
+            ValueError: the learning rate is a function, which no file can hold.
+        """
         rate: Any = self._learning_rate
         if isinstance(rate, LearningRateSchedule):
             rate = schedules.serialize(rate)
+        elif not isinstance(rate, float):
+            raise ValueError(
+                f"[{type(self).__name__}] a learning rate that is a function cannot "
+                f"be saved. Received: {_name(rate)}. Try a schedule of "
+                "kurve.optimizers.schedules, or one of your own."
+            )
+        return {**self._config(), "learning_rate": rate}
+
+    def _config(self) -> dict[str, Any]:
         return {
-            "learning_rate": rate,
+            "learning_rate": None,
             "name": self.name,
             "weight_decay": self.weight_decay,
             "clipnorm": self.clipnorm,
             "clipvalue": self.clipvalue,
             "global_clipnorm": self.global_clipnorm,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
+            "ema_overwrite_frequency": self.ema_overwrite_frequency,
+            "loss_scale_factor": self.loss_scale_factor,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
             **self.attrs(),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Optimizer:
         config = dict(config)
-        rate = config["learning_rate"]
-        if isinstance(rate, dict):
+        rate = config.get("learning_rate")
+        if isinstance(rate, Mapping):
             config["learning_rate"] = schedules.deserialize(rate)
         return cls(**config)
 
@@ -246,6 +508,16 @@ class Optimizer(Entrance):
             )
         return float(value)
 
+    def _count(self, name: str, value: int | None, low: int) -> int | None:
+        """A number of steps, or None."""
+        if value is None or is_count(value, low):
+            return None if value is None else int(value)
+        kind = TypeError if not is_integer(value) else ValueError
+        raise kind(
+            f"[{type(self).__name__}] {name} must be an integer of at least {low}, or "
+            f"None. Received: {value!r}. Try {name}={10 * low}."
+        )
+
     def _set(self, low: float, high: float, **numbers: float) -> None:
         for name, value in numbers.items():
             if value is None:
@@ -258,3 +530,21 @@ class Optimizer(Entrance):
     def _flag(self, **flags: bool) -> None:
         for name, value in flags.items():
             setattr(self, name, check_flag(type(self).__name__, name, value))
+
+
+def _one(where: str, rate: Any) -> float:
+    """The number that a schedule or function has given."""
+    try:
+        return float(np.asarray(rate, np.float64).item())
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"[{where}] a learning rate must be a number. Received: {rate!r} of type "
+            f"{type(rate).__name__}, which the schedule gave. Try float(...)."
+        ) from error
+
+
+def _name(schedule: Any) -> str:
+    """A schedule or function, in messages."""
+    if isinstance(schedule, LearningRateSchedule):
+        return type(schedule).__name__
+    return str(getattr(schedule, "__qualname__", type(schedule).__name__))

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Unpack
 
 from kurve.optimizers.base import (
@@ -10,8 +11,8 @@ from kurve.optimizers.base import (
     ClippingArguments,
     Optimizer,
     OptimizerArguments,
+    Rate,
 )
-from kurve.optimizers.schedules import LearningRateSchedule
 from kurve.plan import Attr
 
 
@@ -23,10 +24,12 @@ class SGD(Optimizer):
     Source: Robbins & Monro 1951, Polyak 1964, Nesterov 1983.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         momentum: in [0, 1].
         nesterov: whether to use Nesterov's form of it.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -40,7 +43,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.01,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         **common: Unpack[OptimizerArguments],
@@ -50,7 +53,7 @@ class SGD(Optimizer):
         self._set(0.0, 1.0, momentum=momentum)
         self.nesterov: bool
         self._flag(nesterov=nesterov)
-        self.slot_starts = (0.0,) if self.momentum else ()
+        self.own_slots = {"momentum": 0.0} if self.momentum else {}
 
     def attrs(self) -> dict[str, Attr]:
         return {"momentum": self.momentum, "nesterov": self.nesterov}
@@ -63,12 +66,14 @@ class RMSprop(Optimizer):
     Source: Tieleman & Hinton 2012; Graves 2013.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         rho: decay of the moving means, in [0, 1].
         momentum: in [0, 1]; 0 is none.
         epsilon: at least 0.
         centered: whether v is the variance of g.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -79,10 +84,11 @@ class RMSprop(Optimizer):
     """
 
     kind = "rmsprop"
+    interleaved = 1
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
@@ -97,7 +103,10 @@ class RMSprop(Optimizer):
         self._set(0.0, LARGEST, epsilon=epsilon)
         self.centered: bool
         self._flag(centered=centered)
-        self.slot_starts = (0.0,) * (1 + (self.momentum > 0) + self.centered)
+        names = ["velocity"]
+        names += ["momentum"] * (self.momentum > 0)
+        names += ["average_gradient"] * self.centered
+        self.own_slots = dict.fromkeys(names, 0.0)
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -114,10 +123,12 @@ class Adagrad(Optimizer):
     Source: Duchi et al. 2011.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         initial_accumulator_value: a before the first step, at least 0.
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -131,7 +142,7 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
         **common: Unpack[OptimizerArguments],
@@ -145,7 +156,7 @@ class Adagrad(Optimizer):
             initial_accumulator_value=initial_accumulator_value,
             epsilon=epsilon,
         )
-        self.slot_starts = (self.initial_accumulator_value,)
+        self.own_slots = {"accumulator": self.initial_accumulator_value}
 
     def attrs(self) -> dict[str, Attr]:
         return {
@@ -157,11 +168,11 @@ class Adagrad(Optimizer):
 class _Moments(Optimizer):
     """Optimizers that follow the mean of g and the size of g."""
 
-    slot_starts: tuple[float, ...] = (0.0, 0.0)
+    own_slots: Mapping[str, float] = {"momentum": 0.0, "velocity": 0.0}
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -191,11 +202,13 @@ class Adam(_Moments):
     Source: Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
         amsgrad: whether the largest v so far is used.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -206,10 +219,11 @@ class Adam(_Moments):
     """
 
     kind = "adam"
+    interleaved = 2
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -219,7 +233,8 @@ class Adam(_Moments):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self.amsgrad: bool
         self._flag(amsgrad=amsgrad)
-        self.slot_starts = (0.0,) * (2 + self.amsgrad)
+        if self.amsgrad:
+            self.own_slots = {**_Moments.own_slots, "velocity_hat": 0.0}
 
     def attrs(self) -> dict[str, Attr]:
         return {**super().attrs(), "amsgrad": self.amsgrad}
@@ -231,11 +246,13 @@ class AdamW(Adam):
     Source: Loshchilov & Hutter 2019.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
         amsgrad: see `Adam`.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -247,7 +264,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float | LearningRateSchedule = 0.001,
+        learning_rate: Rate = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
@@ -277,10 +294,12 @@ class Nadam(_Moments):
     Source: Dozat 2016.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -301,10 +320,12 @@ class Adamax(_Moments):
     Source: Kingma & Ba 2015, section 7.1.
 
     Args:
-        learning_rate: a number or a schedule.
+        learning_rate: a number, a schedule or a function.
         beta_1, beta_2: decay of the moving means, in [0, 1).
         epsilon: at least 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, name: see `Optimizer`.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: see `Optimizer`.
 
     Raises:
         TypeError, ValueError: an argument of the wrong kind or out of range.
@@ -315,3 +336,4 @@ class Adamax(_Moments):
     """
 
     kind = "adamax"
+    own_slots: Mapping[str, float] = {"momentum": 0.0, "norm": 0.0}

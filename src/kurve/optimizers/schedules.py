@@ -307,6 +307,137 @@ class OneCycle(LearningRateSchedule):
         )
 
 
+class PolynomialDecay(LearningRateSchedule):
+    """(initial - end) (1 - step / decay_steps)^power + end, constant from decay_steps
+    on.
+
+    With `cycle`, decay_steps is first multiplied with the least integer for which it
+    reaches the step, so that the rate rises again at each multiple of it.
+
+    Args:
+        initial_learning_rate: the rate at step 0, at least 0.
+        decay_steps: above 0.
+        end_learning_rate: the last rate, at least 0.
+        power: at least 0; 1 is a straight line.
+        cycle: whether the decay starts anew.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.PolynomialDecay(0.1, 100, 0.0)
+        >>> rate([0, 50, 200])
+        array([0.1 , 0.05, 0.  ])
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str | None = None,
+    ) -> None:
+        _check_positive(self, decay_steps=decay_steps)
+        _check_positive(
+            self,
+            zero=True,
+            initial_learning_rate=initial_learning_rate,
+            end_learning_rate=end_learning_rate,
+            power=power,
+        )
+        self._label(name)
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps, self.end_learning_rate = decay_steps, end_learning_rate
+        self.power = power
+        self.cycle = check_flag("PolynomialDecay", "cycle", cycle)
+
+    def __call__(self, step: Any) -> np.ndarray:
+        step = np.asarray(step, dtype=np.float64)
+        length: Any = self.decay_steps
+        if self.cycle:
+            length = length * np.maximum(np.ceil(step / length), 1.0)
+        else:
+            step = np.minimum(step, length)
+        fall = self.initial_learning_rate - self.end_learning_rate
+        rate = fall * (1.0 - step / length) ** self.power
+        return np.asarray(rate + self.end_learning_rate)
+
+
+class CosineDecayRestarts(LearningRateSchedule):
+    """Half cosines, one after the other: the first takes `first_decay_steps`, each
+    further one t_mul times as many and starts at m_mul times the rate.
+
+    rate = initial ((1 - alpha) m_mul^i (1 + cos(pi s)) / 2 + alpha) at the fraction s
+    of half cosine i.
+    Source: Loshchilov & Hutter 2017 (SGDR).
+
+    Args:
+        initial_learning_rate: at least 0.
+        first_decay_steps: above 0.
+        t_mul: at least 1.
+        m_mul: at least 0.
+        alpha: the last rate as a fraction of the initial one, at least 0.
+        name: a label without an effect, as in Keras.
+
+    Raises:
+        ValueError: a number out of range.
+
+    Example:
+        >>> rate = kurve.optimizers.schedules.CosineDecayRestarts(0.1, 100)
+        >>> rate([0, 50, 100, 200, 300])
+        array([0.1 , 0.05, 0.1 , 0.05, 0.1 ])
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str | None = None,
+    ) -> None:
+        _check_positive(self, first_decay_steps=first_decay_steps)
+        _check_positive(
+            self,
+            zero=True,
+            initial_learning_rate=initial_learning_rate,
+            m_mul=m_mul,
+            alpha=alpha,
+        )
+        if not is_number(t_mul) or t_mul < 1.0:
+            raise ValueError(
+                "[CosineDecayRestarts] t_mul must be finite and at least 1. "
+                f"Received: {t_mul!r}. Try t_mul=2.0."
+            )
+        self._label(name)
+        self.initial_learning_rate = initial_learning_rate
+        self.first_decay_steps = first_decay_steps
+        self.t_mul, self.m_mul, self.alpha = t_mul, m_mul, alpha
+
+    def __call__(self, step: Any) -> np.ndarray:
+        step = np.asarray(step, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            s = np.minimum(step / self.first_decay_steps, 1e15)
+        if self.t_mul == 1.0:
+            restarts = np.floor(s)
+            s = s - restarts
+        else:
+            # The first i take (t_mul^i - 1) / (t_mul - 1) of the first one's steps. Of
+            # a logarithm that should be an integer, rounding may leave less.
+            growth = self.t_mul - 1.0
+            exact = np.log1p(s * growth) / math.log(self.t_mul)
+            restarts = np.floor(exact + 1e-12)
+            power = self.t_mul**restarts
+            s = np.maximum((s - (power - 1.0) / growth) / power, 0.0)
+        cosine = 0.5 * self.m_mul**restarts * (1.0 + np.cos(math.pi * s))
+        decayed = (1.0 - self.alpha) * cosine + self.alpha
+        return np.asarray(self.initial_learning_rate * decayed)
+
+
 def _cosine(a: float, b: float, s: Any) -> Any:
     return b + (a - b) * 0.5 * (1.0 + np.cos(math.pi * s))
 
@@ -324,6 +455,8 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
         InverseTimeDecay,
         PiecewiseConstantDecay,
         CosineDecay,
+        PolynomialDecay,
+        CosineDecayRestarts,
         OneCycle,
     ]
 }

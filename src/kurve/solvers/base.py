@@ -162,6 +162,12 @@ def _problem(
             f"[{where}] the model has nothing to train. Received: {model!r}. "
             "Try a Dense layer, or trainable=True."
         )
+    for slot in slots:
+        if slot.constraint is not None:
+            raise ValueError(
+                f"[{where}] weights must be free of constraints, which only optimizers "
+                f"apply. Received: a constraint of {slot.name}. Try model.fit."
+            )
     free = np.concatenate([np.arange(slot.offset, slot.end) for slot in slots])
     program = network.chosen_engine().compile(plan)
     trial = replace(state, params=state.params.copy())

@@ -156,10 +156,11 @@ def _check(fit: FitProblem) -> None:
             "Try kurve.solvers.lbfgs, or fit with Adam."
         )
     for slot in fit.slots:
-        if slot.l1:
+        if slot.l1 or slot.penalty is not None:
             raise ValueError(
-                f"[{where}] penalties must be squares. Received: an L1 regularizer of "
-                f"{slot.name}. Try regularizers.L2, or kurve.solvers.lbfgs."
+                f"[{where}] penalties must be squares. Received: an L1 or another "
+                f"regularizer of {slot.name}. "
+                "Try regularizers.L2, or kurve.solvers.lbfgs."
             )
 
 

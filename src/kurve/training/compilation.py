@@ -156,7 +156,8 @@ class Compilation:
             )
             loss = None if goal.loss is None else goal.loss.spec
             heads.append(replace(head, loss=loss, metrics=specs, weight=goal.weight))
-        return replace(plan, heads=tuple(heads), optimizer=self.optimizer.spec)
+        optimizer = self.optimizer.spec_for(plan.params)
+        return replace(plan, heads=tuple(heads), optimizer=optimizer)
 
     def __getstate__(self) -> dict[str, Any]:
         """Kurve's engines are stored by name."""

@@ -129,6 +129,7 @@ class TrainingLoop:
                 data.warn_ran_out()
                 break
         checkpointer.end(progress)
+        self.model._network.use_average()
         hooks.call("on_train_end", logs)
         checkpointer.finish()
 
@@ -200,11 +201,13 @@ class TrainingLoop:
             if by_batch and done % stride == 0:
                 hooks.call("on_train_batch_begin", done, {})
             if batches.learning_rates is None:
-                batches.learning_rates = rates_of(state.step - first, batches.steps)
-            elif by_batch:
-                batches.learning_rates[first:] = rates_of(
-                    state.step, batches.steps - first
-                )
+                batches.learning_rates = np.empty(batches.steps, np.float32)
+                if not by_batch:
+                    batches.learning_rates[first:] = rates_of(
+                        state.step, batches.steps - first
+                    )
+            if by_batch:
+                batches.learning_rates[first:last] = rates_of(state.step, last - first)
             try:
                 program = self._program_for(batches.inputs)
                 yield Job(program, state, batches, first, last, totals)

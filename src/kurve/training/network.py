@@ -9,6 +9,7 @@ name.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -80,8 +81,10 @@ class Network(Layout):
     def set_compilation(self, compilation: Compilation | None) -> None:
         """Use a compilation, but keep the optimizer's vectors."""
         self.compilation, self._goals, self.metrics = compilation, None, []
-        if compilation is not None and self.output_names:
-            self.metrics = [m for goal in self.goals for m, _ in goal.metrics]
+        if compilation is not None:
+            compilation.optimizer._network = weakref.ref(self)
+            if self.output_names:
+                self.metrics = [m for goal in self.goals for m, _ in goal.metrics]
 
     def forget_compile(self) -> None:
         """Return to the state before `compile`."""
@@ -168,6 +171,19 @@ class Network(Layout):
             state.slots[...] = np.asarray(starts, np.float32)[:, None]
             state.scalars = np.asarray(optimizer.scalar_starts, np.float64)
         return state
+
+    def use_average(self) -> None:
+        """Set the trained weights to their moving average, if the optimizer keeps
+        one."""
+        optimizer = None if self.compilation is None else self.compilation.optimizer
+        if optimizer is None or self.state is None or self.plan is None:
+            return
+        if optimizer.use_ema and self.state.step:
+            average = self.state.slots[optimizer.slot_names.index("average")]
+            for spec in self.plan.params:
+                if spec.trainable:
+                    part = slice(spec.offset, spec.end)
+                    self.state.params[part] = average[part]
 
     def check_trainable(self, where: str) -> None:
         """Refuse to train if a `trainable` has changed since training started."""

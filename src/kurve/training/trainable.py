@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,8 +69,11 @@ class Trainable:
         state, plan = self._network.state, self._network.plan
         if state is None or plan is None or not state.step:
             return 0
-        trained = sum(spec.size for spec in plan.params if spec.trainable)
-        return len(state.slots) * trained + len(state.scalars) + 2
+        assert self.optimizer is not None
+        trained = [spec for spec in plan.params if spec.trainable]
+        places = self.optimizer.places(trained) if len(state.slots) else []
+        vectors = sum(math.prod(shape) for _, _, shape in places)
+        return vectors + len(state.scalars) + 2
 
     @property
     def compiled(self) -> bool:
@@ -159,6 +163,11 @@ class Trainable:
             jit_compile=jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
+        if optimizer is None:
+            raise TypeError(
+                "[compile] an optimizer is needed. Received: optimizer=None. "
+                "Try compile(optimizer='adam', loss='mse')."
+            )
         if steps_per_execution in ("auto", None):
             steps_per_execution = 1
         if not is_count(steps_per_execution):

@@ -430,8 +430,8 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         "computes in 'mixed_float16'",
     ),
     "constraint": (
-        config_of(dense_entry(kernel_constraint={"class_name": "MaxNorm"})),
-        "kernel_constraint=.*which Kurve does not have",
+        config_of(dense_entry(kernel_constraint={"class_name": "Evil", "config": {}})),
+        "kernel_constraint is Evil, which Kurve does not have",
     ),
     "argument": (
         config_of(dense_entry(colour=3)),
@@ -455,8 +455,11 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
     "custom loss": (compiled(loss="my_loss"), "unknown loss"),
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
-    "optimizer": (compiled({"class_name": "Lion", "config": {}}), "optimizer Lion"),
-    "average": (compiled(with_adam(use_ema=True)), "has use_ema=True"),
+    "optimizer": (
+        compiled({"class_name": "LossScaleOptimizer", "config": {}}),
+        "optimizer LossScaleOptimizer",
+    ),
+    "average": (compiled(with_adam(use_ema=3)), "use_ema must be True or False"),
     "rate": (
         compiled(with_adam(learning_rate=-1.0)),
         "learning_rate must be at least 0",
@@ -731,10 +734,12 @@ def test_a_saved_model_is_no_file(tmp_path: Path) -> None:
 
 def test_weights_beside_a_layer_that_kurve_does_not_have(tmp_path: Path) -> None:
     """The fix that the error suggests."""
-    constraint = {"class_name": "MaxNorm", "config": {}}
+    constraint = {"class_name": "Evil", "config": {}}
     config = config_of(dense_entry(kernel_constraint=constraint))
     path = keras_file(tmp_path / "m.keras", config)
-    with pytest.raises(ModelFileError, match=r"kernel_constraint=.*load_weights"):
+    with pytest.raises(
+        ModelFileError, match=r"kernel_constraint is Evil.*load_weights"
+    ):
         models.load_model(path)
     model = Sequential([Input((3,)), Dense(1)])
     model.load_weights(path)

@@ -29,9 +29,10 @@ from kurve.engines.reference.common import Cache, view
 from kurve.engines.reference.layers import OPS, OPS_OF_SEVERAL, STATISTICS
 from kurve.engines.reference.losses import LOSSES
 from kurve.engines.reference.metrics import KINDS, accumulate
-from kurve.engines.reference.optimizers import OPTIMIZERS, clip
+from kurve.engines.reference.optimizers import OPTIMIZERS, apply_rule, clip, penalty
 from kurve.errors import NonFiniteError
-from kurve.plan import Plan, VariableSpec
+from kurve.ops.formula import Update
+from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
 Target = tuple[np.ndarray | None, np.ndarray]
 """Of a head: y, None where nothing reads it, and samples' weights."""
@@ -201,6 +202,8 @@ class ReferenceProgram:
                 loss += slot.l1 * float(np.sum(np.abs(w), dtype=np.float64))
             if slot.l2:
                 loss += slot.l2 * float(np.sum(np.square(w, dtype=np.float64)))
+            if slot.penalty is not None:
+                loss += float(penalty(slot.penalty, w)[1].item())
         return loss, losses, gradients
 
     def _gradient(
@@ -216,6 +219,8 @@ class ReferenceProgram:
         for slot in (slot for slot in self.plan.params if slot.trainable):
             w, g = view(state.params, slot), view(gradient, slot)
             g += slot.l1 * np.sign(w) + 2.0 * slot.l2 * w
+            if slot.penalty is not None:
+                g += penalty(slot.penalty, w)[0].reshape(w.shape)
         return loss, gradient, caches
 
     def _backward(
@@ -259,28 +264,41 @@ class ReferenceProgram:
     ) -> State:
         """The state after clipping, weight decay and the optimizer's step; frozen
         variables stay as they are."""
-        assert self.plan.optimizer is not None
-        attrs = self.plan.optimizer.attrs
-        trainable = [slot for slot in self.plan.params if slot.trainable]
-        clip([view(gradient, slot) for slot in trainable], attrs)
+        optimizer = self.plan.optimizer
+        assert optimizer is not None
+        attrs = optimizer.attrs
+        every, updates = 1, (Update(),) * len(self.plan.params)
+        if isinstance(optimizer, OptimizerSpec):
+            every, updates = optimizer.every, optimizer.updates
+        trained = [
+            (slot, slice(slot.offset, slot.end), update)
+            for slot, update in zip(self.plan.params, updates, strict=True)
+            if slot.trainable
+        ]
         params, buffers, slots, scalars = (
             vector.copy()
             for vector in (state.params, state.buffers, state.slots, state.scalars)
         )
-        for slot in trainable:
-            part = slice(slot.offset, slot.end)
-            w = params[part]
-            w -= w * float(attrs["weight_decay"]) * learning_rate
-            scalars = state.scalars.copy()  # every variable sees the same step
-            OPTIMIZERS[self.plan.optimizer.kind](
-                w,
-                gradient[part],
-                slots[:, part],
-                scalars,
-                learning_rate,
-                state.step + 1,
-                attrs,
-            )
+        due = (state.step + 1) % every == 0
+        numbers = (learning_rate, state.step // every + 1)
+        if every > 1:
+            slots[-1] += gradient
+            if due:
+                gradient = slots[-1] / every
+                slots[-1] = 0.0
+        if due:
+            clip([view(gradient, slot) for slot, _, _ in trained], attrs)
+        for _, part, update in trained:
+            w, g, own = params[part], gradient[part], slots[:, part]
+            if due and update.rule is not None:
+                apply_rule(update.rule, w, g, own, *numbers)
+            elif due:
+                if update.decays:
+                    w -= w * float(attrs["weight_decay"]) * learning_rate
+                scalars = state.scalars.copy()  # every variable sees the same step
+                OPTIMIZERS[optimizer.kind](w, g, own, scalars, *numbers, attrs)
+            if update.after is not None:
+                apply_rule(update.after, w, g, own, *numbers)
         for vector in (params, *slots):
             self._refuse("update", vector, state.step, learning_rate)
         return State(params, buffers, slots, scalars, state.step + 1, state.seed)
@@ -359,6 +377,13 @@ def _commit(state: State, after: State, totals: np.ndarray, sums: np.ndarray) ->
         raise interrupt
 
 
+def _has_rules(optimizer: Spec) -> bool:
+    """Whether it is formulas that change the variables."""
+    return isinstance(optimizer, OptimizerSpec) and any(
+        update.rule is not None for update in optimizer.updates
+    )
+
+
 class ReferenceEngine:
     """Runs plans in NumPy; see the module."""
 
@@ -371,7 +396,8 @@ class ReferenceEngine:
         fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
         used += [("loss", loss.kind, LOSSES) for loss in fused]
         used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
-        used += [("optimizer", o.kind, OPTIMIZERS) for o in [plan.optimizer] if o]
+        if plan.optimizer is not None and not _has_rules(plan.optimizer):
+            used.append(("optimizer", plan.optimizer.kind, OPTIMIZERS))
         for what, kind, known in used:
             if kind not in known:
                 raise NotImplementedError(

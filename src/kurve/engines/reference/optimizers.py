@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from kurve.ops.formula import Formula, Rule, run
+
 Slots = np.ndarray
 Attrs = Mapping[str, float | int | str | bool]
 
@@ -155,6 +157,28 @@ OPTIMIZERS: dict[str, Callable[..., None]] = {
     "nadam": nadam,
     "adamax": adamax,
 }
+
+
+def apply_rule(
+    rule: Rule,
+    w: np.ndarray,
+    g: np.ndarray,
+    s: Slots,
+    lr: float,
+    t: int,
+) -> None:
+    """Changes w and the slots by a formula; see `Rule`."""
+    shapes = rule.formula.inputs
+    flat = [w, g, *(s[k][: math.prod(shapes[2 + i])] for i, k in enumerate(rule.slots))]
+    arrays = [x.reshape(form) for x, form in zip(flat, shapes, strict=False)]
+    results = run(rule.formula, [*arrays, np.float64(lr), np.float64(t)])
+    for x, result in zip([flat[0], *flat[2:]], results, strict=True):
+        x[:] = np.ravel(result)
+
+
+def penalty(formula: Formula, w: np.ndarray) -> list[np.ndarray]:
+    """The gradient of a penalty and the penalty itself; see `VariableSpec.penalty`."""
+    return run(formula, [w.reshape(formula.inputs[0])])
 
 
 def clip(gradients: list[np.ndarray], attrs: Attrs) -> None:

@@ -279,7 +279,9 @@ class Checkpointer(NullCheckpointer):
         if self.options.delete_checkpoint:
             return
         info, tensors = self._content(progress)
-        if any(overrides(callback, "on_train_end") for callback in self.callbacks):
+        assert self.model.optimizer is not None
+        changes = self.model.optimizer.use_ema
+        if changes or any(overrides(c, "on_train_end") for c in self.callbacks):
             tensors = {name: tensor.copy() for name, tensor in tensors.items()}
         self._last = info, tensors
 
@@ -395,8 +397,10 @@ class Checkpointer(NullCheckpointer):
         """The learning rate, or the class and arguments of a schedule, as JSON."""
         assert self.model.optimizer is not None
         rate = self.model.optimizer.learning_rate
+        if isinstance(rate, float):
+            return float(rate)
         if not isinstance(rate, LearningRateSchedule):
-            return rate
+            return {"function": getattr(rate, "__qualname__", type(rate).__name__)}
         config = rate.get_config()
         plain = {
             k: v

@@ -7,13 +7,14 @@ the number of epochs, which may grow.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from kurve.engines.base import NUMERICS
-from kurve.plan import Plan
+from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 from kurve.training.feeds import Feed
 
 
@@ -93,6 +94,7 @@ def _described(plan: Plan) -> dict[str, Any]:
                         "trainable": slot.trainable,
                         "l1": slot.l1,
                         "l2": slot.l2,
+                        **_penalty(slot),
                     }
                     for role, slot in {**op.params, **op.buffers}.items()
                 },
@@ -102,8 +104,26 @@ def _described(plan: Plan) -> dict[str, Any]:
         ],
         "loss": plan.loss and asdict(plan.loss),
         "metrics": [asdict(metric) for metric in plan.metrics],
-        "optimizer": plan.optimizer and asdict(plan.optimizer),
+        "optimizer": plan.optimizer and _optimizer(plan.optimizer),
     }
+
+
+def _penalty(slot: VariableSpec) -> dict[str, str]:
+    """The formula of a penalty that l1 and l2 are not enough for."""
+    if slot.penalty is None:
+        return {}
+    text = repr(slot.penalty).encode()
+    return {"penalty": f"sha256:{hashlib.sha256(text).hexdigest()}"}
+
+
+def _optimizer(spec: Spec) -> dict[str, Any]:
+    """Kind and numbers of an optimizer, and the formulas that it adds to them."""
+    found: dict[str, Any] = {"kind": spec.kind, "attrs": dict(spec.attrs)}
+    if isinstance(spec, OptimizerSpec):
+        found |= {"slots": spec.slots, "every": spec.every}
+        text = repr(spec.updates).encode()
+        found["formulas"] = f"sha256:{hashlib.sha256(text).hexdigest()}"
+    return found
 
 
 def _shown(value: Any) -> str:

@@ -1,0 +1,331 @@
+"""Formulas of whole arrays: what an optimizer does with a variable, or a constraint.
+
+A `Formula` is data, as a tape is, but its registers have shapes: besides elementwise
+operations, which broadcast as NumPy's do, it has sums over axes, products of matrices
+and reshapes. A register of shape () is a number and computed in float64; arrays have
+the type of the variable.
+
+`trace` writes one down while a Python function computes with `Symbol`s: operators,
+NumPy's elementwise functions, and `sum`, `mean`, `clip`, `where`, `matmul` of NumPy.
+
+    >>> twice = trace([(2, 3)], lambda w: (w + np.sum(w),))
+    >>> run(twice, [np.ones((2, 3))])[0][0]
+    array([7., 7., 7.])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kurve.ops.elementwise import RULES
+
+Shape = tuple[int, ...]
+
+MOST_STEPS = 400
+"""Of one formula; engines keep a register for each."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation: one of `RULES`, or one of these.
+
+    constant  value
+    sum       over the axes of `options`, which stay with size 1
+    matmul    of two matrices, each transposed where `options` says so
+    reshape   to `shape`
+    """
+
+    name: str
+    arguments: tuple[int, ...]
+    shape: Shape
+    value: float = 0.0
+    options: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Registers are the inputs, then the result of each step."""
+
+    inputs: tuple[Shape, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[int, ...]
+
+    def shape(self, register: int) -> Shape:
+        """Of a register."""
+        inputs = len(self.inputs)
+        if register < inputs:
+            return self.inputs[register]
+        return self.steps[register - inputs].shape
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A formula that changes a variable.
+
+    Its inputs are the value, the gradient and the variable's part of each of `slots`
+    (of which it may use the first elements only), then two numbers: the learning rate
+    and the number of the update, from 1. Its outputs are the new value and slots.
+    """
+
+    formula: Formula
+    slots: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the optimizer does with one variable.
+
+    decays: whether weight decay is part of it
+    rule:   a formula instead of the one that the optimizer's kind names
+    after:  a formula behind it: averages, constraints
+    """
+
+    decays: bool = True
+    rule: Rule | None = None
+    after: Rule | None = None
+
+
+def run(formula: Formula, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs, in NumPy. Of shape () are the numbers, float64."""
+    arrays = [np.asarray(x) for x, s in zip(inputs, formula.inputs, strict=True) if s]
+    dtype = arrays[0].dtype if arrays else np.dtype(np.float64)
+    registers = list(inputs)
+    for step in formula.steps:
+        given = [registers[a] for a in step.arguments]
+        if step.name == "constant":
+            result: Any = np.float64(step.value)
+        elif step.name == "sum":
+            total = np.sum(given[0], step.options, np.float64, keepdims=True)
+            result = total.reshape(step.shape)
+            result = result.astype(dtype) if step.shape else result[()]
+        elif step.name == "matmul":
+            a, b = (x.T if t else x for x, t in zip(given, step.options, strict=True))
+            result = a @ b
+        elif step.name == "reshape":
+            result = given[0].reshape(step.shape)
+        else:
+            if step.shape:  # numbers are rounded where they meet an array
+                given = [np.asarray(x).astype(dtype, copy=False) for x in given]
+            else:
+                given = [np.float64(x) for x in given]
+            result = RULES[step.name].compute(*given)
+            if step.shape:
+                result = np.broadcast_to(result, step.shape)
+        registers.append(result)
+    return [registers[o] for o in formula.outputs]
+
+
+def trace(inputs: Sequence[Shape], function: Callable[..., Sequence[Any]]) -> Formula:
+    """The formula that the function computes from a `Symbol` for each input.
+
+    Raises:
+        TypeError: it uses something that formulas do not have; the message names it.
+    """
+    steps: list[Step] = []
+    symbols = [Symbol(steps, len(inputs), i, shape) for i, shape in enumerate(inputs)]
+    outputs = [_register(steps, len(inputs), x) for x in function(*symbols)]
+    if len(steps) > MOST_STEPS:
+        raise TypeError(
+            f"[formula] a formula must have at most {MOST_STEPS} operations. "
+            f"Received: {len(steps)}."
+        )
+    return Formula(tuple(inputs), tuple(steps), tuple(o.register for o in outputs))
+
+
+def apply(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
+    """The outputs of a formula within another one."""
+    registers = replayed(formula, symbols)
+    return [registers[o] for o in formula.outputs]
+
+
+def replayed(formula: Formula, symbols: Sequence[Symbol]) -> list[Symbol]:
+    """All registers of a formula within another one."""
+    registers = list(symbols)
+    for step in formula.steps:
+        given = [registers[a] for a in step.arguments]
+        moved = replace(step, arguments=tuple(x.register for x in given))
+        registers.append(_add(symbols[0]._steps, symbols[0]._inputs, moved))
+    return registers
+
+
+class Symbol(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array or number of a formula, while it is written down."""
+
+    def __init__(
+        self, steps: list[Step], inputs: int, register: int, shape: Shape
+    ) -> None:
+        self._steps, self._inputs = steps, inputs
+        self.register, self.shape = register, shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def step(
+        self,
+        name: str,
+        arguments: Sequence[Any],
+        shape: Shape,
+        options: tuple[int, ...] = (),
+    ) -> Symbol:
+        """The result of one more step."""
+        given = [_register(self._steps, self._inputs, a) for a in arguments]
+        registers = tuple(x.register for x in given)
+        return _add(
+            self._steps, self._inputs, Step(name, registers, shape, 0.0, options)
+        )
+
+    def op(self, name: str, *arguments: Any) -> Symbol:
+        """An elementwise operation of `RULES`."""
+        shapes = [getattr(a, "shape", ()) for a in arguments]
+        return self.step(name, arguments, np.broadcast_shapes(*shapes))
+
+    def reshape(self, *shape: Any) -> Symbol:
+        """The same elements in another shape."""
+        given = shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape
+        new = np.empty(self.shape, np.int8).reshape(given).shape
+        return self.step("reshape", [self], new)
+
+    @property
+    def T(self) -> _Transposed:
+        """Of a matrix, as an argument of a product."""
+        return _Transposed(self)
+
+    def __matmul__(self, other: Any) -> Symbol:
+        return _matmul(self, other)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Symbol:
+        """The sum over some axes, or all."""
+        axes = range(self.ndim) if axis is None else np.atleast_1d(axis).tolist()
+        if not self.shape or any(not -self.ndim <= a < self.ndim for a in axes):
+            raise TypeError(
+                f"[formula] a sum must be over axes of an array of shape {self.shape}. "
+                f"Received: axis={axis}."
+            )
+        options = tuple(sorted({a % self.ndim for a in axes}))
+        kept = tuple(1 if i in options else n for i, n in enumerate(self.shape))
+        left = tuple(n for i, n in enumerate(self.shape) if i not in options)
+        return self.step("sum", [self], kept if keepdims else left, options)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Symbol:
+        """The mean over some axes, or all."""
+        total = self.sum(axis, keepdims)
+        return total / (self.size / max(total.size, 1))
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **more: Any
+    ) -> Symbol:
+        name = _UFUNCS.get(ufunc.__name__)
+        if ufunc is np.matmul and method == "__call__" and not more:
+            return _matmul(*inputs)
+        if name is None or method != "__call__" or more:
+            raise TypeError(
+                f"[formula] numpy.{ufunc.__name__} is not one of a formula."
+            )
+        return self.op(name, *inputs)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: Any, more: Any
+    ) -> Symbol:
+        known: dict[Any, Callable[..., Symbol]] = {
+            np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
+            np.mean: lambda x, axis=None, keepdims=False: x.mean(axis, keepdims),
+            np.reshape: lambda x, shape: x.reshape(shape),
+            np.where: lambda c, a, b: self.op("where", c, a, b),
+            np.clip: lambda x, low, high: self.op("min", self.op("max", x, low), high),
+        }
+        if function not in known:
+            raise TypeError(
+                f"[formula] numpy.{function.__name__} is not one of a formula."
+            )
+        return known[function](*args, **more)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "[formula] the numbers of a formula are not known while it is written "
+            "down. Received: `if` or `and` on one. Try numpy.where."
+        )
+
+    def __repr__(self) -> str:
+        return f"<Symbol of shape {self.shape}>"
+
+
+class _Transposed:
+    """A matrix whose rows are the columns of `x`."""
+
+    def __init__(self, x: Symbol) -> None:
+        self.x = x
+        self.T = x
+
+    def __matmul__(self, other: Any) -> Symbol:
+        return _matmul(self, other)
+
+
+def _matmul(a: Any, b: Any) -> Symbol:
+    flags = tuple(int(isinstance(x, _Transposed)) for x in (a, b))
+    parts = [x.x if isinstance(x, _Transposed) else x for x in (a, b)]
+    if not all(isinstance(x, Symbol) and x.ndim == 2 for x in parts):
+        raise TypeError("[formula] a product must be of two matrices.")
+    left, right = (
+        x.shape[::-1] if t else x.shape for x, t in zip(parts, flags, strict=True)
+    )
+    if left[1] != right[0]:
+        raise TypeError(f"[formula] {left} and {right} cannot be multiplied.")
+    symbol: Symbol = parts[0]
+    return symbol.step("matmul", parts, (left[0], right[1]), flags)
+
+
+_UFUNCS = {name: name for name in RULES} | {
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "true_divide": "div",
+    "negative": "neg",
+    "power": "pow",
+    "float_power": "pow",
+    "remainder": "mod",
+    "absolute": "abs",
+    "maximum": "max",
+    "minimum": "min",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "equal": "eq",
+    "not_equal": "ne",
+    "logical_and": "and",
+    "logical_or": "or",
+    "logical_not": "not",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "invert": "not",
+    "rint": "round",
+}
+"""Operations by the names of NumPy's elementwise functions."""
+
+
+def _add(steps: list[Step], inputs: int, step: Step) -> Symbol:
+    steps.append(step)
+    return Symbol(steps, inputs, inputs + len(steps) - 1, step.shape)
+
+
+def _register(steps: list[Step], inputs: int, value: Any) -> Symbol:
+    """The symbol itself, or that of a constant."""
+    if isinstance(value, Symbol):
+        if value._steps is steps:
+            return value
+    elif np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.generic)):
+        return _add(steps, inputs, Step("constant", (), (), float(value)))
+    raise TypeError(
+        "[formula] a formula must be of its own arrays and of numbers. "
+        f"Received: {value!r}."
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, layers, models
+from kurve import Input, Model, Sequential, layers, models
 
 NEEDED: dict[str, dict[str, Any]] = {
     "Activation": {"activation": "gelu"},
@@ -22,6 +22,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "SpatialDropout2D": {"rate": 0.5},
     "RandomFlip": {},
     "RandomRotation": {"factor": 0.1},
+    "Dot": {"axes": 1},
     "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
 }
 
@@ -35,7 +36,9 @@ def arguments(name: str) -> dict[str, Any]:
     return {"filters": 2, "kernel_size": 3} if "Conv" in name else {}
 
 
-@pytest.mark.parametrize("name", layers.CLASSES)
+@pytest.mark.parametrize(
+    "name", [n for n, cls in layers.CLASSES.items() if not cls.takes_several]
+)
 def test_layers(name: str, tmp_path: Path) -> None:
     shape = (6, 2) if "1D" in name else (6, 6, 2)
     layer: Any = layers.CLASSES[name](**arguments(name))
@@ -49,3 +52,18 @@ def test_layers(name: str, tmp_path: Path) -> None:
     for one in (model, again):
         one.fit(x, np.ones(4), verbose=0)
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, cls in layers.CLASSES.items() if cls.takes_several]
+)
+def test_layers_of_several_inputs(name: str, tmp_path: Path) -> None:
+    a, b = Input((3,)), Input((3,))
+    merged = layers.CLASSES[name](**arguments(name))([layers.Dense(3)(a), b])
+    model = Model([a, b], layers.Dense(1)(merged))
+    model.save(tmp_path / "m.kurve")
+    again = models.load_model(tmp_path / "m.kurve")
+    assert again.get_config() == model.get_config()
+    assert again._network.plan == model._network.plan
+    for one, other in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -213,6 +213,8 @@ class Layer(Entrance):
         graph = graph_of(args, kwargs)
         assert graph is not None
         if not self.has_formula:
+            if self._variables:
+                self.check_input(args[0].sample)
             return self.call(*args)
         if not takes(self.call, "training"):
             kwargs.pop("training", None)

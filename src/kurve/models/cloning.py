@@ -14,7 +14,7 @@ from kurve.callbacks import History
 from kurve.core import registry, rng
 from kurve.engines import aligned_zeros
 from kurve.layers.base import all_layers
-from kurve.models.configs import deserialize_operation, structure_from
+from kurve.models.configs import model_from
 from kurve.training.network import Network
 
 if TYPE_CHECKING:
@@ -98,11 +98,11 @@ def restore(model: Model, snapshot: Mapping[str, Any]) -> None:
     trainable = config.get("trainable", True)
     with registry.custom_objects(snapshot["custom_objects"]):
         if "input_layers" in config:
-            structure = structure_from(config)
+            structure = model_from(config)._network.structure
             network = model._network = Network(seed, trainable, structure)
             layers = network.layers
         else:
-            layers = [deserialize_operation(entry) for entry in config["layers"]]
+            layers = model_from(config)._network.layers
             network = model._network = Network(seed, trainable)
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):

@@ -77,6 +77,14 @@ class Model(Facade, Layer):
         self._network = Network(rng.next_seed(), trainable, structure)
         self._network.lay_out()
 
+    @classmethod
+    def _of(cls, structure: Structure, trainable: bool, name: str) -> Any:
+        """A model that has no memory for its weights yet."""
+        model = cls.__new__(cls)
+        model._start(name)
+        model._network = Network(rng.next_seed(), trainable, structure)
+        return model
+
     def _start(self, name: str | None) -> None:
         """What all models have, before their network."""
         Trainer.__init__(self)
@@ -338,15 +346,18 @@ class Model(Facade, Layer):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import structure_from
+        from kurve.models.configs import model_from
 
         with registry.custom_objects(custom_objects):
-            structure = structure_from(config)
+            model = model_from(config)
+        structure = model._network.structure
+        if structure is None:
+            return model
         return cls(
             structure.inputs,
             structure.outputs,
-            trainable=config.get("trainable", True),
-            name=config["name"],
+            trainable=model.trainable,
+            name=model.name,
         )
 
     def clone(self) -> Any:

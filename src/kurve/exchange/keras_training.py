@@ -220,6 +220,12 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     compilation = model._network.compilation
     if compilation is None:
         return None
+    if len(model._network.output_names) > 1:
+        warn(
+            "[save] the loss and the metrics of a model of several outputs are not "
+            f"saved. Received: {model!r}. Try load_model and then compile."
+        )
+        return None
     entries: dict[bool, list[Any]] = {False: [], True: []}
     for metric, weighted in compilation.metrics:
         entries[weighted].append(metric_entry(metric, model))

@@ -7,9 +7,10 @@ A graph:  {"name", "layers": [{"class_name", "config", "name", "inbound_nodes"},
 
 and "trainable": false where it is. An inbound node is a call, {"args": [...], "kwargs":
 {...}}, in which a symbolic tensor stands as {"class_name": "__keras_tensor__",
-"config": {"shape", "dtype", "keras_history": [name, node, tensor]}}, and a tuple as {"class_name":
-"__tuple__", "items": [...]}. Nodes of a layer are counted within the model. A model is a layer, of class "Functional" or "Sequential",
-a function of `kurve.ops` one of class "Function".
+"config": {"shape", "dtype", "keras_history": [name, node, tensor]}}, and a tuple as
+{"class_name": "__tuple__", "items": [...]}. Nodes of a layer are counted within the
+model. A model is a layer, of class "Functional" or "Sequential", a function of
+`kurve.ops` one of class "Function".
 
 Models are read without memory for their weights (`Layout.lay_out` takes it), and with
 limits, so that a file cannot ask for more than it is worth.

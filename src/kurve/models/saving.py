@@ -6,8 +6,8 @@ seed      key of all random streams of the model
 step      number of updates done
 compile   null, or optimizer, loss, metrics and engine
 
-weights/LAYER/NAME    float32, in the order of `model.weights`; where a model is a layer,
-                      weights/MODEL/LAYER/NAME
+weights/LAYER/NAME    float32, in the order of `model.weights`; of a model that is a
+                      layer, weights/MODEL/LAYER/NAME
 optimizer/slots       (K, P) float32, as in `kurve.engines.State`
 optimizer/scalars     (J,) float64
 history/NAME          (epochs,) float64, what `fit` returned last

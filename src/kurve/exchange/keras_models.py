@@ -210,8 +210,8 @@ def _source(node: Any) -> str | None:
         place = config.get("keras_history") if isinstance(config, Mapping) else None
     else:
         place = node[0] if isinstance(node, list) and len(node) == 1 else None
-        if isinstance(place, list) and len(place) == 4 and place.pop():
-            return None
+        if isinstance(place, list) and len(place) == 4 and not place[3]:
+            place = place[:3]
     if not isinstance(place, list) or len(place) != 3 or place[1:] != [0, 0]:
         return None
     return place[0] if isinstance(place[0], str) else None

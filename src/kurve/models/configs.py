@@ -179,6 +179,15 @@ def model_from(config: Field | Mapping[str, Any], depth: int = 0) -> Model:
         return _stack(config, depth)
 
 
+def built(model: Model) -> Model:
+    """The model with memory for its weights, and initial values, where the shape of its
+    input is known."""
+    network = model._network
+    if network.layers and network.input_shape is not None and network.plan is None:
+        network.lay_out()
+    return model
+
+
 def _stack(config: Field, depth: int) -> Model:
     from kurve.models.sequential import Sequential
 

@@ -346,19 +346,27 @@ class Model(Facade, Layer):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import model_from
+        from kurve.models.configs import built, model_from
 
         with registry.custom_objects(custom_objects):
             model = model_from(config)
         structure = model._network.structure
         if structure is None:
-            return model
+            return built(model)
         return cls(
             structure.inputs,
             structure.outputs,
             trainable=model.trainable,
             name=model.name,
         )
+
+    def to_json(self) -> str:
+        """The configuration as text, for `kurve.models.model_from_json`."""
+        import json
+
+        from kurve.models.configs import serialize_operation
+
+        return json.dumps(serialize_operation(self))
 
     def clone(self) -> Any:
         """A new model with the same layers and, if there is one, `compile`, and with

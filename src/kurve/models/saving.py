@@ -340,8 +340,23 @@ def _weight_names(model: Any) -> list[str]:
     return [found[id(variable)] for variable in model.weights]
 
 
+def _counted(layers: Sequence[Any]) -> int:
+    """The number of weights, counted in each model by itself."""
+    networks = [(layer, getattr(layer, "_network", None)) for layer in layers]
+    return sum(
+        len(layer.weights) if inner is None else _counted(inner.layers)
+        for layer, inner in networks
+    )
+
+
 def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
     weights = model.weights
+    if _counted(model._network.layers) > len(weights):
+        raise ValueError(
+            f"[{where}] a layer must be in one model, not in more than one of the "
+            f"models in {model.name!r}, because files hold each model by itself. "
+            "Received: weights of two of them. Try a model around that layer."
+        )
     names = _weight_names(model)
     tensors = dict(zip(names, [v.value for v in weights], strict=True))
     if len(tensors) < len(weights):

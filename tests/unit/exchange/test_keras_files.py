@@ -652,7 +652,7 @@ def test_graphs_that_are_corrupt(tmp_path: Path) -> None:
         ([first, layer("b", {"args": 1, "kwargs": {}})], "arguments are no list"),
         ([first, layer("b", {"args": [{"class_name": "Evil"}], "kwargs": {}})], "Evil"),
         ([first, layer("b", [["i", 0]])], "no list of tensors"),
-        ([first, layer("b", [["i", 0, 0, {"mask": 1}]]), layer("c")], "called with"),
+        ([first, layer("b", [["i", 0, 0, {"mask": 1}]])], "called with"),
     ):
         config = {"name": "m", "layers": layers_, **outputs}
         given = {"module": "keras", "class_name": "Functional", "config": config}
@@ -664,7 +664,7 @@ def test_graphs_of_keras_2(tmp_path: Path) -> None:
     """Calls as lists, and those of models counted from 1."""
 
     def entry(cls: str, name: str, nodes: Any, **config: Any) -> dict[str, Any]:
-        config = {"name": name, **config}
+        config = {"name": name, "trainable": True, **config}
         return {
             "class_name": cls,
             "name": name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -277,3 +278,21 @@ def test_depth() -> None:
         }
     with pytest.raises(ValueError, match="nested deeper than 32"):
         keras_graphs.model_of(config)
+
+
+@pytest.mark.parametrize("line_length", [90, 108, 140])
+@pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
+def test_summaries(
+    make: Callable[[Any], Made], line_length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = []
+    for library in (Ours, Theirs):
+        lines: list[str] = []
+        make(library)[0].summary(
+            line_length, print_fn=lines.append, expand_nested=True, show_trainable=True
+        )
+        # Names that were made differ in their numbers.
+        text = re.sub(r"_\d+", "", "\n".join(lines))
+        shown.append([" ".join(x.split()) for x in text.split("\n") if x.strip()])
+    assert shown[0] == shown[1]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import kurve
 from kurve import Input, Model, Sequential, models
 from kurve.formulas import functions as ops
 from kurve.layers import Add, BatchNormalization, Concatenate, Dense, Dropout
+from kurve.plots import graphs
 from kurve.saving import ModelFileError
 
 RNG = np.random.default_rng(8)
@@ -193,3 +196,76 @@ def test_json() -> None:
             models.model_from_json(text)
     with pytest.raises(TypeError, match="must be text"):
         models.model_from_json(3)  # type: ignore[arg-type]
+
+
+def test_pictures(tmp_path: Path) -> None:
+    for model in (graph(), several(), Sequential([Input((3,)), Dense(2)])):
+        for rankdir in graphs.DIRECTIONS:
+            picture = kurve.utils.plot_model(
+                model,
+                tmp_path / "m.svg",
+                show_shapes=True,
+                show_dtype=True,
+                show_layer_names=True,
+                rankdir=rankdir,
+                expand_nested=rankdir in ("TB", "LR"),
+                show_layer_activations=True,
+                show_trainable=True,
+            )
+            root = ElementTree.fromstring((tmp_path / "m.svg").read_text())
+            texts = [
+                e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}text")
+            ]
+            for layer in model.layers:
+                assert any(layer.name in text for text in texts)
+            # Boxes lie inside the picture, and not on each other.
+            places = [
+                (b.x - w / 2, b.y - h / 2, b.x + w / 2, b.y + h / 2)
+                for b, w, h in [(b, b.width, b.height) for b in picture.boxes]
+            ]
+            for i, (left, top, right, bottom) in enumerate(places):
+                assert 0 <= left < right <= picture.size[0]
+                assert 0 <= top < bottom <= picture.size[1]
+                for other in places[:i]:
+                    assert (
+                        right < other[0]
+                        or other[2] < left
+                        or bottom < other[1]
+                        or other[3] < top
+                    )
+    kurve.utils.plot_model(graph(), tmp_path / "m.png", dpi=50)
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = graph(), tmp_path / "m.svg"
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"to_file": tmp_path / "m.pdf"}, r"end in \.svg or \.png"),
+        ({"rankdir": "XY"}, "one of TB"),
+        ({"dpi": 0}, "from 10 to 2000"),
+        ({"model": 3}, "must be a model"),
+        ({"show_shapes": "yes"}, "must be True or False"),
+    ]
+    for arguments, message in wrong:
+        with pytest.raises((TypeError, ValueError), match=message):
+            kurve.utils.plot_model(**{"model": model, "to_file": path, **arguments})
+    assert not path.exists()
+    with pytest.raises(AttributeError, match="without Graphviz"):
+        _ = kurve.utils.model_to_dot  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"Try to_file='model\.svg'"):
+        kurve.utils.plot_model(model, tmp_path / "m.png")
+
+
+def test_summaries() -> None:
+    lines: list[str] = []
+    graph().summary(120, print_fn=lines.append, layer_range=["c", "sum"])
+    (text,) = lines
+    assert "c (Concatenate)" in text and "sum" in text
+    assert "shared (Dense)" not in text and "n (Batch" not in text
+    assert "Connected to" in text and "s[0][0], shared[0][0]" in text
+    assert "Connected to" in graph()._repr_html_()
+    with pytest.raises(ValueError, match="names of layers"):
+        graph().summary(layer_range=["nobody", "c"])
+    with pytest.raises(ValueError, match="must be two names"):
+        graph().summary(layer_range="c")

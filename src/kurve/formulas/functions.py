@@ -585,7 +585,11 @@ def pad(
     out = tuple(
         s + before + after for s, (before, after) in zip(x.sample, widths, strict=True)
     )
-    attrs = {"starts": tuple(w[0] for w in widths), "steps": (1,) * len(out)}
+    attrs = {
+        "starts": tuple(w[0] for w in widths),
+        "sizes": x.sample,
+        "steps": (1,) * len(out),
+    }
     y = graph.op("place", [x], out, attrs=attrs)
     if constant_values:
         spend(elements=math.prod(out))

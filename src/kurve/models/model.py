@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
+from kurve.plan import Head
 from kurve.training import Trainer
 from kurve.training.network import Network
 from kurve.training.structure import Structure
@@ -316,12 +318,40 @@ class Model(Facade, Layer):
             TypeError, ValueError: bad input.
         """
         plan, state = self._network.require_built("layer_outputs")
+        if not plan.is_stack:
+            return self._graph_outputs(x)
         x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
         engine, outputs = self._network.chosen_engine(), {}
         for i, op in enumerate(plan.ops):
             x = engine.compile(plan.part(i, i + 1)).predict(state, x)
             outputs[op.layer] = x
         return outputs
+
+    def _graph_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """`layer_outputs` where layers do not simply follow each other: the output of
+        each one's last call."""
+        plan, state = self._network.require_built("layer_outputs")
+        parts = [x] if isinstance(x, np.ndarray) else x
+        if isinstance(parts, Mapping):
+            parts = [parts[name] for name in self.input_names if name in parts]
+        if len(plan.inputs) == 1 and len(parts) != 1:
+            parts = [x]
+        if len(parts) != len(plan.inputs):
+            raise ValueError(
+                f"[layer_outputs] the model has {len(plan.inputs)} inputs. Received: "
+                f"{len(parts)}. Try a list of {', '.join(self.input_names)}."
+            )
+        arrays = tuple(
+            as_samples("layer_outputs", "x", part, shape, keep_bytes=True)
+            for part, shape in zip(parts, plan.inputs, strict=True)
+        )
+        last = {op.layer: (plan.given + i, op) for i, op in enumerate(plan.ops)}
+        heads = tuple(Head(value, op.out_shape) for value, op in last.values())
+        program = self._network.chosen_engine().compile(
+            replace(plan.predicting(), heads=heads)
+        )
+        y: Any = program.predict(state, arrays if len(arrays) > 1 else arrays[0])
+        return dict(zip(last, y if len(heads) > 1 else [y], strict=True))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

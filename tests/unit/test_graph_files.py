@@ -269,3 +269,68 @@ def test_summaries() -> None:
         graph().summary(layer_range=["nobody", "c"])
     with pytest.raises(ValueError, match="must be two names"):
         graph().summary(layer_range="c")
+
+
+def test_layer_outputs() -> None:
+    model = trained()
+    outputs = model.layer_outputs(X)
+    np.testing.assert_array_equal(outputs["y"], model.predict(X, verbose=0))
+    tower = Model(model.input, model.get_layer("c").output)
+    np.testing.assert_allclose(
+        outputs["c"], tower.predict(X, verbose=0), rtol=1e-6, atol=1e-6
+    )
+    both = several().layer_outputs({"a": X, "b": X[:, :2]})
+    np.testing.assert_array_equal(both["c"], np.hstack([X, X[:, :2]]))
+    with pytest.raises(ValueError, match="the model has 2 inputs"):
+        several().layer_outputs([X])
+
+
+def test_what_graphs_cannot_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be a stack of layers"):
+        trained().diagnose(X, Y)
+    with pytest.raises(ValueError, match="C file holds a stack"):
+        trained().export(tmp_path / "m.c")
+    assert not (tmp_path / "m.c").exists()
+
+
+def test_a_functional_stack_is_exported_to_c(tmp_path: Path) -> None:
+    x = Input((4,))
+    Model(x, Dense(1)(Dense(3, "tanh")(x))).export(tmp_path / "m.c")
+    assert (tmp_path / "m.c").read_text().startswith("/*")
+
+
+def test_solvers_and_searches() -> None:
+    """They take a graph of one input and one output like a stack."""
+    model = graph()
+    model.compile("adam", "mse")
+    start = float(np.mean((model.predict(X, verbose=0)[:, 0] - Y) ** 2))
+    assert kurve.lr_find(model, X, Y, steps=50).suggestion > 0.0
+    for solver in (kurve.solvers.lbfgs, kurve.solvers.levenberg_marquardt):
+        chosen = Sequential([Input((4,)), Model(*block()), Dense(1)])
+        first = float(np.mean((chosen.predict(X, verbose=0)[:, 0] - Y) ** 2))
+        solver(chosen, X, Y)
+        last = float(np.mean((chosen.predict(X, verbose=0)[:, 0] - Y) ** 2))
+        assert last < 0.5 * first
+    members = kurve.ensemble(model, 2)
+    members.fit(X, Y, epochs=30, batch_size=8, verbose=0)
+    error = float(np.mean((members.predict(X)[:, 0] - Y) ** 2))
+    assert error < start
+
+
+def block() -> tuple[Any, Any]:
+    x = Input((4,))
+    return x, Add()([x, Dense(4, "tanh")(Dense(4, "tanh")(x))])
+
+
+def test_what_takes_one_output_says_so() -> None:
+    model, x = several(), [X, X[:, :2]]
+    for call, where in (
+        (lambda: kurve.lr_find(model, x, Y), "lr_find"),
+        (lambda: kurve.ensemble(model), "ensemble"),
+        (lambda: kurve.solvers.lbfgs(model, x, Y), "lbfgs"),
+        (lambda: kurve.plots.plot_fit(model, x, Y), "plot_fit"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"\[{where}\] the model must have one in"
+        ):
+            call()

@@ -206,11 +206,11 @@ def restore(model: Model, snapshot: Mapping[str, Any]) -> None:
     trainable = config.get("trainable", True)
     with registry.custom_objects(snapshot["custom_objects"]):
         if "input_layers" in config:
-            structure = model_from(config)._network.structure
+            structure = model_from(config, seed=seed)._network.structure
             network = model._network = Network(seed, trainable, structure)
             layers = network.layers
         else:
-            layers = model_from(config)._network.layers
+            layers = model_from(config, seed=seed)._network.layers
             network = model._network = Network(seed, trainable)
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):

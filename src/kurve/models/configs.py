@@ -161,8 +161,14 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- reading
 
 
-def model_from(config: Field | Mapping[str, Any], depth: int = 0) -> Model:
+def model_from(
+    config: Field | Mapping[str, Any], depth: int = 0, seed: int | None = None
+) -> Model:
     """The model of a configuration, without memory for weights.
+
+    Args:
+        depth: of the models around it.
+        seed: key of its random streams; a new one if None.
 
     Raises:
         ModelFileError: it is no configuration of a model: a class or function that is
@@ -175,8 +181,8 @@ def model_from(config: Field | Mapping[str, Any], depth: int = 0) -> Model:
         raise config.error(f"models are nested deeper than {MOST_DEPTH}")
     with limited(MOST_OPERATIONS, MOST_ELEMENTS):
         if isinstance(config.value, Mapping) and "input_layers" in config.value:
-            return _functional(config, depth)
-        return _stack(config, depth)
+            return _functional(config, depth, seed)
+        return _stack(config, depth, seed)
 
 
 def built(model: Model) -> Model:
@@ -188,19 +194,19 @@ def built(model: Model) -> Model:
     return model
 
 
-def _stack(config: Field, depth: int) -> Model:
+def _stack(config: Field, depth: int, seed: int | None) -> Model:
     from kurve.models.sequential import Sequential
 
     fields = config.table("name", "input_shape", "layers", optional=("trainable",))
     trainable = "trainable" not in fields or fields["trainable"].boolean()
     fields["name"].text()
     model: Sequential = fields["name"].convert(
-        lambda name: Sequential(name=name, trainable=trainable)
+        lambda name: Sequential._of(None, trainable, name, seed)
     )
     shape = None
     if fields["input_shape"].value is not None:
         shape = sample_shape(fields["input_shape"])
-    parsed = [_operation(entry, depth) for entry in fields["layers"].items()]
+    parsed = [_operation(entry, depth, seed) for entry in fields["layers"].items()]
     fields["layers"].convert(lambda _: model._set(shape, parsed))
     return model
 
@@ -215,12 +221,12 @@ def sample_shape(field: Field) -> tuple[int | None, ...]:
     return tuple(sizes)
 
 
-def _operation(entry: Field, depth: int) -> Any:
+def _operation(entry: Field, depth: int, seed: int | None) -> Any:
     """The layer, model or function of {"class_name", "config"}."""
     fields = entry.table("class_name", "config")
     name, config = fields["class_name"].value, fields["config"]
     if name in ("Functional", "Sequential"):
-        model = model_from(config, depth + 1)
+        model = model_from(config, depth + 1, seed)
         if (name == "Sequential") != (model._network.structure is None):
             raise fields["class_name"].error("the configuration is of another class")
         return model
@@ -238,7 +244,7 @@ class _Call:
     needs: set[tuple[str, int, int]] = field(default_factory=set)
 
 
-def _functional(config: Field, depth: int) -> Model:
+def _functional(config: Field, depth: int, seed: int | None) -> Model:
     from kurve.models.model import Model
 
     fields = config.table(
@@ -252,7 +258,7 @@ def _functional(config: Field, depth: int) -> Model:
     for entry in fields["layers"].items():
         parts = entry.table("class_name", "config", "name", "inbound_nodes")
         name = parts["name"].text()
-        operation = _named_operation(entry, parts, depth)
+        operation = _named_operation(entry, parts, depth, seed)
         if operation.name != name or name in operations:
             raise parts["name"].error("it is not the name of one layer")
         operations[name] = operation
@@ -280,11 +286,13 @@ def _functional(config: Field, depth: int) -> Model:
 
     inputs, outputs = ends(fields["input_layers"]), ends(fields["output_layers"])
     return fields["name"].convert(
-        lambda name: Model._of(Structure(inputs, outputs), trainable, name)
+        lambda name: Model._of(Structure(inputs, outputs), trainable, name, seed)
     )
 
 
-def _named_operation(entry: Field, parts: Mapping[str, Field], depth: int) -> Any:
+def _named_operation(
+    entry: Field, parts: Mapping[str, Field], depth: int, seed: int | None
+) -> Any:
     """The layer, model, function or input of an entry of a graph."""
     name, config = parts["class_name"].value, parts["config"]
     if name == "Function":
@@ -300,7 +308,7 @@ def _named_operation(entry: Field, parts: Mapping[str, Field], depth: int) -> An
         shape = sample_shape(given["shape"])
         return config.convert(lambda c: InputLayer(shape, name=c["name"]))
     bare = {"class_name": name, "config": config.value}
-    return _operation(Field(entry.path, entry.name, bare), depth)
+    return _operation(Field(entry.path, entry.name, bare), depth, seed)
 
 
 def _make(

@@ -18,6 +18,7 @@ from kurve.errors import lookup
 from kurve.formulas.calls import graph_of, inferred
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.kinds import TRAINING_ONLY
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
 from kurve.plan import Head
@@ -80,11 +81,19 @@ class Model(Facade, Layer):
         self._network.lay_out()
 
     @classmethod
-    def _of(cls, structure: Structure, trainable: bool, name: str) -> Any:
-        """A model that has no memory for its weights yet."""
+    def _of(
+        cls,
+        structure: Structure | None,
+        trainable: bool,
+        name: str,
+        seed: int | None = None,
+    ) -> Any:
+        """A model that has no memory for its weights yet; an empty stack without a
+        structure."""
         model = cls.__new__(cls)
         model._start(name)
-        model._network = Network(rng.next_seed(), trainable, structure)
+        seed = rng.next_seed() if seed is None else seed
+        model._network = Network(seed, trainable, structure)
         return model
 
     def _start(self, name: str | None) -> None:
@@ -345,13 +354,24 @@ class Model(Facade, Layer):
             as_samples("layer_outputs", "x", part, shape, keep_bytes=True)
             for part, shape in zip(parts, plan.inputs, strict=True)
         )
-        last = {op.layer: (plan.given + i, op) for i, op in enumerate(plan.ops)}
-        heads = tuple(Head(value, op.out_shape) for value, op in last.values())
-        program = self._network.chosen_engine().compile(
-            replace(plan.predicting(), heads=heads)
-        )
-        y: Any = program.predict(state, arrays if len(arrays) > 1 else arrays[0])
-        return dict(zip(last, y if len(heads) > 1 else [y], strict=True))
+        # Operations that change no number have no output of their own.
+        source = list(range(plan.given))
+        for i, op in enumerate(plan.ops):
+            same = op.kind == "reshape" or op.kind in TRAINING_ONLY
+            source.append(source[plan.reads(i)[0]] if same else plan.given + i)
+        last = {op.layer: plan.given + i for i, op in enumerate(plan.ops)}
+        values = dict(enumerate(arrays))
+        needed = sorted({source[v] for v in last.values()} - set(values))
+        shapes = [plan.ops[v - plan.given].out_shape for v in needed]
+        heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
+        if heads:
+            program = self._network.chosen_engine().compile(replace(plan, heads=heads))
+            y: Any = program.predict(state, arrays if len(arrays) > 1 else arrays[0])
+            values.update(zip(needed, y if len(heads) > 1 else [y], strict=True))
+        return {
+            layer: values[source[v]].reshape(-1, *plan.ops[v - plan.given].out_shape)
+            for layer, v in last.items()
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

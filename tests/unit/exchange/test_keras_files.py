@@ -660,6 +660,19 @@ def test_graphs_that_are_corrupt(tmp_path: Path) -> None:
             models.load_model(keras_file(tmp_path / "m.keras", given))
 
 
+def test_a_graph_of_keras(tmp_path: Path) -> None:
+    """Written once by Keras, and kept."""
+    with np.load(GOLDEN / "expected_graph.npz") as found:
+        a, b, expected = found["a"], found["b"], found["prediction"]
+    model = models.load_model(GOLDEN / "graph.keras")
+    model.save(tmp_path / "again.keras")
+    for one in (model, models.load_model(tmp_path / "again.keras")):
+        network = one._network
+        program = kurve.get_engine("reference").compile(network.plan)
+        y = program.predict(network.state, (a, b))
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_graphs_of_keras_2(tmp_path: Path) -> None:
     """Calls as lists, and those of models counted from 1."""
 

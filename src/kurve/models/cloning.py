@@ -220,7 +220,8 @@ def restore(model: Model, snapshot: Mapping[str, Any]) -> None:
             if value is not None:
                 variable.assign(value)
     if network.structure is None:
-        model._put(config["input_shape"], layers)
+        stack: Any = model
+        stack._put(config["input_shape"], layers)
     else:
         network.lay_out()
     network.set_compilation(snapshot["compiled"])

@@ -203,7 +203,7 @@ def _stack(config: Field, depth: int, seed: int | None) -> Model:
     model: Sequential = fields["name"].convert(
         lambda name: Sequential._of(None, trainable, name, seed)
     )
-    shape = None
+    shape: Any = None
     if fields["input_shape"].value is not None:
         shape = sample_shape(fields["input_shape"])
     parsed = [_operation(entry, depth, seed) for entry in fields["layers"].items()]
@@ -305,7 +305,7 @@ def _named_operation(
     if name == "InputLayer":
         given = config.table("name", "shape", "dtype")
         given["name"].text()
-        shape = sample_shape(given["shape"])
+        shape: Any = sample_shape(given["shape"])
         return config.convert(lambda c: InputLayer(shape, name=c["name"]))
     bare = {"class_name": name, "config": config.value}
     return _operation(Field(entry.path, entry.name, bare), depth, seed)

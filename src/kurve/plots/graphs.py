@@ -160,10 +160,10 @@ def _ranked(drawing: Drawing) -> None:
                         stack.append((target, False))
     place = {box: i for i, box in enumerate(reversed(order))}
     forward = [(s, t) for s, t in drawing.edges if place[s] < place[t]]
-    for box in drawing.boxes:
-        box.rank = 0
+    boxes = drawing.boxes
+    for one in boxes:
+        one.rank = 0
     for source, target in sorted(forward, key=lambda edge: place[edge[0]]):
-        boxes = drawing.boxes
         boxes[target].rank = max(boxes[target].rank, boxes[source].rank + 1)
 
 
@@ -201,7 +201,7 @@ def _draw(
         for source in sources:
             for target in ends[key][0]:
                 drawing.edges[source, target] = None
-    outputs = []
+    outputs: list[int] = []
     for tensor in structure.flat_outputs:
         key = id(tensor._keras_history.operation)
         outputs += ends.get(id(tensor), ends.get(key))[1]  # type: ignore[index]
@@ -285,7 +285,7 @@ def _lines(operation: Any, shown: Shown, given: Any, shapes: Any) -> list[str]:
         lines.append(f"output: {'?' if shapes is None else _shape(shapes)}")
     if shown.show_dtype:
         lines.append("float32")
-    if shown.show_trainable and getattr(operation, "weights", ()):
+    if shown.show_trainable and getattr(operation, "weights", None):
         lines.append("trainable" if operation.trainable else "not trainable")
     return lines
 
@@ -337,23 +337,23 @@ def placed(drawing: Drawing, rankdir: str) -> Picture:
     centre = dict.fromkeys(range(len(boxes)), 0.0)
     for turn in range(6):
         down = turn % 2 == 0
-        for rank in ranks if down else reversed(ranks):
+        for members in ranks if down else reversed(ranks):
             near = above if down else below
             wish = {
                 i: sum(centre[j] for j in near[i]) / len(near[i])
                 if near[i]
                 else centre[i]
-                for i in rank
+                for i in members
             }
-            rank.sort(key=lambda i: (wish[i], boxes[i].frames))
-            _spread(rank, wish, centre, [across(boxes[i]) for i in rank])
+            members.sort(key=lambda i, wish=wish: (wish[i], boxes[i].frames))  # type: ignore[misc]
+            _spread(members, wish, centre, [across(boxes[i]) for i in members])
     depth, start = {}, 0.0
-    for number, rank in enumerate(ranks):
-        size = max((along(boxes[i]) for i in rank), default=0.0)
-        depth[number] = start + size / 2
-        for i in rank:
-            boxes[i].room = size
-        start += size + ALONG
+    for number, members in enumerate(ranks):
+        thick = max((along(boxes[i]) for i in members), default=0.0)
+        depth[number] = start + thick / 2
+        for i in members:
+            boxes[i].room = thick
+        start += thick + ALONG
     low = min(centre[i] - across(b) / 2 for i, b in enumerate(boxes))
     high = max(centre[i] + across(b) / 2 for i, b in enumerate(boxes))
     back = any(boxes[s].rank >= boxes[t].rank for s, t in drawing.edges)
@@ -366,8 +366,8 @@ def placed(drawing: Drawing, rankdir: str) -> Picture:
         box.x, box.y = (v, u) if flat else (u, v)
     lines = [_line([boxes[i] for i in route], rankdir) for route in routes]
     size = (extent[1], extent[0]) if flat else extent
-    frames = _frames(drawing, [b for b in boxes if b.lines])
-    return Picture([b for b in boxes if b.lines], lines, frames, size)
+    visible = [box for box in boxes if box.lines]
+    return Picture(visible, lines, _frames(drawing, visible), size)
 
 
 def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kurve import layers as layer_classes
+from kurve.core.container.errors import ModelFileError
 from kurve.formulas.calls import FUNCTIONS, recorded
 from kurve.formulas.graph import limited
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
@@ -173,10 +174,19 @@ def model_from(
     Raises:
         ModelFileError: it is no configuration of a model: a class or function that is
             not among these, a tensor that nobody makes, a cycle, shapes that do not
-            fit.
+            fit. Of a configuration that is in no file, the error of the layer, or a
+            ValueError.
     """
     if not isinstance(config, Field):
-        config = Field("from_config", "config", config)
+        try:
+            return model_from(Field("", "config", config), depth, seed)
+        except ModelFileError as error:
+            if error.__cause__ is not None:
+                raise error.__cause__ from None
+            raise ValueError(
+                "[from_config] it must be the configuration of a model. Received: "
+                f"{error.field}: {error.reason}. Try model.get_config()."
+            ) from None
     if depth > MOST_DEPTH:
         raise config.error(f"models are nested deeper than {MOST_DEPTH}")
     with limited(MOST_OPERATIONS, MOST_ELEMENTS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -284,4 +285,62 @@ def clear_session(free_memory: bool = True) -> None:
     forget_names()
 
 
-__getattr__ = _absent(__name__)
+@entry
+def plot_model(
+    model: Any,
+    to_file: str | os.PathLike[str] = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: float = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+) -> Any:
+    """Write a picture of a model: a box for each layer and function, lines for calls.
+
+    Args:
+        model: of inputs and outputs, or a stack.
+        to_file: ends in .svg, or in .png, which matplotlib draws.
+        show_shapes: whether boxes say the shapes of input and output.
+        show_dtype: whether they say the type of the numbers.
+        show_layer_names: whether they say names, not only classes.
+        rankdir: "TB" from top to bottom, "BT", "LR" (from left to right) or "RL".
+        expand_nested: whether to draw what is inside models.
+        dpi: dots an inch of a .png file.
+        show_layer_activations: whether boxes say the activation.
+        show_trainable: whether they say if training changes the weights.
+
+    Returns:
+        The picture, which a notebook shows.
+
+    Raises:
+        TypeError, ValueError: not a model, or a bad argument.
+        ImportError: .png without matplotlib.
+
+    Example:
+        >>> x = kurve.Input((3,))
+        >>> model = kurve.Model(x, kurve.layers.Dense(1)(x))
+        >>> picture = kurve.utils.plot_model(model, "model.svg", show_shapes=True)
+    """
+    from kurve.plots import graphs
+
+    shown = graphs.Shown(
+        show_shapes,
+        show_dtype,
+        show_layer_names,
+        expand_nested,
+        show_layer_activations,
+        show_trainable,
+    )
+    return graphs.plot_model(model, to_file, rankdir, dpi, shown)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "model_to_dot":
+        raise AttributeError(
+            "[kurve.utils] models are drawn without Graphviz, so there is no dot of "
+            f"one. Received: {name!r}. Try plot_model(model, 'model.svg')."
+        )
+    return _absent(__name__)(name)

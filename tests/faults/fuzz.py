@@ -26,6 +26,7 @@ import numpy as np
 import kurve
 from kurve import Classifier, Regressor, layers, metrics, models, optimizers
 from kurve.estimators import load
+from kurve.formulas import functions
 from kurve.saving import ModelFileError
 from tests.faults.mutants import changed_bytes, retold
 
@@ -45,7 +46,7 @@ class Loaded:
     def content(self) -> bytes:
         """All that the file holds; of equal content, equal bytes."""
         thing = self.thing
-        if isinstance(thing, kurve.Sequential):
+        if isinstance(thing, kurve.Model):
             return _of_model(thing)
         state = {k: v for k, v in vars(thing).items() if k != "models_"}
         fitted = thing.fitted_
@@ -55,7 +56,7 @@ class Loaded:
     def check(self) -> None:
         """It predicts, trains and is described, or says in one sentence why not."""
         thing = self.thing
-        if isinstance(thing, kurve.Sequential):
+        if isinstance(thing, kurve.Model):
             plan = thing._network.plan
             assert plan is not None
             sizes = [np.prod(op.out_shape, dtype=float) for op in plan.ops]
@@ -148,6 +149,19 @@ def pictures() -> kurve.Sequential:
     return model
 
 
+def graph() -> kurve.Model:
+    """Shared layers, models in a model, functions with arguments."""
+    x = kurve.Input((3,), name="x")
+    shared = layers.Dense(3, "tanh", name="a")
+    inside = kurve.Sequential([kurve.Input((3,)), layers.Dense(2, name="a")], name="s")
+    h = layers.Concatenate(name="c")([shared(shared(x)), inside(x)])
+    h = functions.reshape(functions.tanh(h[:, 1:4]) * 2.0 + x, (-1, 3))
+    model = kurve.Model(x, layers.Dense(1, name="b")(h), name="graph")
+    model.compile(optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.fit(X, Y, epochs=1, verbose=0)
+    return model
+
+
 def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
     """Files to mutate, and how to load them."""
     kurve.set_engine("reference")
@@ -165,6 +179,7 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
     model.save(folder / "model.kurve")
     model.save_weights(folder / "model.weights.kurve")
     pictures().save(folder / "pictures.kurve")
+    graph().save(folder / "graph.kurve")
     named = {"r": regressor, "f": folds, "c": classifier, "b": binary}
     for name, estimator in named.items():
         estimator.save(folder / f"{name}.kurve")
@@ -177,6 +192,7 @@ def files(folder: Path) -> list[tuple[bytes, Callable[[str], Any]]]:
         *[("model.kurve", models.load_model)] * 4,
         ("model.weights.kurve", weights),
         *[("pictures.kurve", models.load_model)] * 2,
+        *[("graph.kurve", models.load_model)] * 4,
         ("r.kurve", load),
         ("f.kurve", load),
         ("c.kurve", load),

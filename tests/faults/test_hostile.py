@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kurve import Input, Sequential, models, saving
+from kurve import Input, Model, Sequential, models, saving
 from kurve.cli import inspecting
 from kurve.estimators import load
-from kurve.layers import Dense
+from kurve.layers import Add, Dense
 from kurve.saving import ModelFileError
 from tests.faults.conftest import Promise
 from tests.faults.mutants import BEGIN, File, sealed
@@ -55,6 +55,80 @@ def layer(name: str, config: dict[str, Any], shape: list[int], count: int = 1) -
     file.entries, file.data = {}, b""
     file.metadata = {"format": file.metadata["format"]}
     return sealed(file.header(), b"")
+
+
+def tensor(name: str, shape: list[int | None], node: int = 0) -> dict[str, Any]:
+    config = {"shape": shape, "dtype": "float32", "keras_history": [name, node, 0]}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def function(name: str, number: int, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A call of a function in a graph."""
+    return {
+        "class_name": "Function",
+        "config": {"function": name},
+        "name": f"f{number}",
+        "inbound_nodes": [{"args": list(args), "kwargs": kwargs}],
+    }
+
+
+X0 = tensor("x", [None, 3])
+
+
+def graph(*calls: dict[str, Any], output: str = "f0") -> bytes:
+    """A file with an input x of three numbers and these calls."""
+    x = {"name": "x", "shape": [3], "dtype": "float32"}
+    entry = {"class_name": "InputLayer", "config": x, "name": "x", "inbound_nodes": []}
+    file = whole()
+    file.described["model"] = {
+        "name": "m",
+        "layers": [entry, *calls],
+        "input_layers": ["x", 0, 0],
+        "output_layers": [output, 0, 0],
+    }
+    file.described["compile"] = None
+    file.entries, file.data = {}, b""
+    file.metadata = {"format": file.metadata["format"]}
+    return sealed(file.header(), b"")
+
+
+def regraphed(change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """The file of a small graph, with its configuration changed."""
+    x = Input((3,), name="x")
+    shared = Dense(3, name="d")
+    path = Path("graph.kurve")
+    Model(x, Add(name="a")([shared(x), shared(shared(x))]), name="g").save(path)
+    file = File.parsed(path.read_bytes())
+    change(file.described["model"])
+    return sealed(file.header(), file.data)
+
+
+def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], Any]:
+    def change(config: Any) -> None:
+        for key in keys[:-1]:
+            config = config[key]
+        config[keys[-1]] = value
+
+    return change
+
+
+def nested(depth: int, times: int) -> bytes:
+    """Each model calls the one inside it so many times: times^depth calls."""
+    x = {"name": "x", "shape": [3], "dtype": "float32"}
+    entry = {"class_name": "InputLayer", "config": x, "name": "x", "inbound_nodes": []}
+    calls, output = [function("tanh", 0, X0)], ["f0", 0, 0]
+    for level in range(depth):
+        config = {
+            "name": f"m{level}",
+            "layers": [entry, *calls],
+            "input_layers": ["x", 0, 0],
+            "output_layers": output,
+        }
+        tensors = [X0, *[tensor(f"m{level}", [None, 3], i) for i in range(times - 1)]]
+        nodes = [{"args": [t], "kwargs": {}} for t in tensors]
+        model = {"class_name": "Functional", "config": config, "name": f"m{level}"}
+        calls, output = [{**model, "inbound_nodes": nodes}], [f"m{level}", times - 1, 0]
+    return graph(*calls, output=output[0])  # type: ignore[arg-type]
 
 
 def entries(change: Callable[[dict[str, Any]], Any]) -> bytes:
@@ -157,6 +231,58 @@ STORIES: dict[str, Callable[[], bytes]] = {
     ),
     "a class of Python": lambda: layer("os.system", {}, [3]),
     "an unknown class of one's own": lambda: layer("custom>Evil", {}, [3]),
+    "a loop": lambda: graph(
+        function("add", 0, X0, tensor("f1", [None, 3])),
+        function("tanh", 1, tensor("f0", [None, 3])),
+    ),
+    "a tensor that nobody makes": lambda: graph(function("tanh", 0, tensor("y", [3]))),
+    "an output that nobody makes": lambda: graph(function("tanh", 0, X0), output="f1"),
+    "an unknown function": lambda: graph(function("system", 0, "ls")),
+    "a function of no tensor": lambda: graph(function("repeat", 0, 1.0, 10**12)),
+    "shapes that do not fit": lambda: graph(function("reshape", 0, X0, [-1, 7])),
+    "a shape of 2^60": lambda: graph(function("repeat", 0, X0, 2**52, 1)),
+    "a shape of 10^5 axes": lambda: graph(function("expand_dims", 0, X0, [1] * 10**4)),
+    "10^12 classes": lambda: graph(function("one_hot", 0, X0, 10**12)),
+    "10^9 times a million classes": lambda: graph(
+        *[function("one_hot", i, X0, 10**6 - i) for i in range(300)]
+    ),
+    "10^12 parts": lambda: graph(
+        function("split", 0, tensor("f1", []), 10**12, -1),
+        function("repeat", 1, X0, 10**12, 1),
+    ),
+    "a margin of 10^12": lambda: graph(
+        function("pad", 0, X0, [[0, 0], [10**12, 10**12]], constant_values=1.0)
+    ),
+    "a negative margin": lambda: graph(function("pad", 0, X0, [[0, 0], [-1, 0]])),
+    "10^12 axes": lambda: graph(function("tensordot", 0, X0, X0, 10**12)),
+    "an axis of 0.5": lambda: graph(function("sum", 0, X0, 0.5)),
+    "a type of text": lambda: graph(function("cast", 0, X0, "evil")),
+    "a shape that is a lie": lambda: graph(function("tanh", 0, tensor("x", [None, 4]))),
+    "a layer of no calls": lambda: regraphed(
+        put("layers", 1, "inbound_nodes", value=[])
+    ),
+    "an input with calls": lambda: regraphed(
+        put("layers", 0, "inbound_nodes", value=[{"args": [X0], "kwargs": {}}])
+    ),
+    "layers of one name in a graph": lambda: regraphed(
+        lambda c: c["layers"].append(c["layers"][1])
+    ),
+    "the layers in another order": lambda: regraphed(lambda c: c["layers"].reverse()),
+    "a graph of 10^12 units": lambda: regraphed(
+        put("layers", 1, "config", "units", value=10**12)
+    ),
+    "calls that are a number": lambda: regraphed(
+        put("layers", 1, "inbound_nodes", value=7)
+    ),
+    "arguments that are a table": lambda: regraphed(
+        put("layers", 1, "inbound_nodes", 0, "args", value={})
+    ),
+    "a node of -1": lambda: regraphed(put("output_layers", 1, value=-1)),
+    "inputs that are text": lambda: regraphed(put("input_layers", value="x")),
+    "no inputs": lambda: regraphed(put("input_layers", value=[])),
+    "no layers": lambda: regraphed(put("layers", value=[])),
+    "a name that is a number": lambda: regraphed(put("name", value=1)),
+    "a key too many": lambda: regraphed(put("layers", 1, "evil", value=1)),
     "a step of 2^63": lambda: described("step", value=2**63),
     "no epsilon": lambda: described(
         "compile", "optimizer", "config", "epsilon", value=None
@@ -223,6 +349,16 @@ def test_hostile_files(
         f"{len(FORMS | STORIES)} kinds of files, each refused within "
         f"{1000 * slowest:.0f} ms and 2 x file + {max(most, 0) / 2**20:.1f} MiB",
     )
+
+
+def test_models_in_models_end(tmp_path: Path) -> None:
+    """A billion calls are refused after some thousands."""
+    path = tmp_path / "nested.kurve"
+    path.write_bytes(nested(6, 32))
+    start = time.thread_time()
+    with pytest.raises(ModelFileError, match="more operations"):
+        models.load_model(path)
+    assert time.thread_time() - start < 10.0
 
 
 def test_things_that_are_no_files(tmp_path: Path) -> None:

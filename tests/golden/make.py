@@ -15,7 +15,16 @@ import numpy as np
 
 import kurve
 from kurve import Classifier, Regressor, losses, metrics, optimizers, regularizers
-from kurve.layers import Activation, Dense, Dropout, FourierFeatures, Normalization
+from kurve.formulas import functions
+from kurve.layers import (
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Dropout,
+    FourierFeatures,
+    Normalization,
+)
 
 FOLDER = Path(__file__).parent
 RNG = np.random.default_rng(11)
@@ -60,6 +69,37 @@ def network() -> kurve.Sequential:
     return model
 
 
+def graph() -> kurve.Model:
+    """A graph: a shared layer, models inside, functions with arguments."""
+    x = kurve.Input((3,), name="x")
+    inside = kurve.Input((3,), name="i")
+    bent = Dense(3, "tanh", name="bent")(inside)
+    block = kurve.Model(inside, Add(name="sum")([inside, bent]), name="block")
+    stack = kurve.Sequential(
+        [kurve.Input((3,)), Dense(2, name="bent"), Dropout(0.25, name="drop")],
+        name="stack",
+    )
+    shared = Dense(3, "relu", name="shared")
+    h = Concatenate(name="join")([stack(block(x)), shared(x), shared(block(block(x)))])
+    h = functions.reshape(functions.tanh(h[:, 1:7]) * 2.0 + 1.0, (-1, 2, 3))
+    h = functions.sum(h, axis=1)
+    model = kurve.Model(x, Dense(1, name="last")(h), name="graph")
+    model.compile("adam", "mse", metrics=["mae"], engine="reference")
+    return model
+
+
+def write_graph(version: str) -> None:
+    kurve.set_engine("reference")
+    kurve.utils.set_random_seed(5)
+    model = graph()
+    model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    model.save(FOLDER / f"graph-{version}.kurve")
+    model.save_weights(FOLDER / f"graph-{version}.weights.kurve")
+    prediction = model.predict(X, verbose=0)
+    path = FOLDER / f"expected-graph-{version}.npz"
+    np.savez(path, model=prediction, later=later(model))
+
+
 def later(model: Any) -> list[float]:
     """The losses of two more epochs."""
     history = model.fit(X, Y, batch_size=8, epochs=2, verbose=0).history
@@ -89,6 +129,7 @@ def main(version: str) -> None:
         classifier=classifier.predict_proba(X),
         later=later(model),
     )
+    write_graph(version)
 
 
 if __name__ == "__main__":

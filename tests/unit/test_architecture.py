@@ -71,6 +71,8 @@ FACADES = {
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",
     ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
+    ("kurve.models.files", "kurve.exchange.keras_graphs"): "model_from_json of Keras",
+    ("kurve.utils", "kurve.plots.graphs"): "plot_model",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",
     ("kurve.exchange.exported", "kurve.estimators"): "export of estimators",

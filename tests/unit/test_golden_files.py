@@ -12,7 +12,7 @@ import kurve
 from kurve import models, saving
 from kurve.core.container import reading
 from kurve.estimators import load
-from tests.golden.make import FOLDER, TABLE, X, later, network
+from tests.golden.make import FOLDER, TABLE, X, graph, later, network
 
 VERSIONS = ["2"]
 
@@ -50,6 +50,22 @@ def test_models(version: str, expected: Any) -> None:
     assert model.history is not None
     assert model.history.epoch == [0, 1]
     assert list(model.history.history) == model.metrics_names
+    np.testing.assert_allclose(later(model), expected["later"], rtol=1e-5)
+
+
+def test_graphs(version: str, tmp_path: Path) -> None:
+    with np.load(FOLDER / f"expected-graph-{version}.npz") as found:
+        expected = dict(found)
+    path = FOLDER / f"graph-{version}.kurve"
+    model, other = models.load_model(path), graph()
+    other.load_weights(FOLDER / f"graph-{version}.weights.kurve")
+    for one in (model, other):
+        np.testing.assert_allclose(
+            one.predict(X, verbose=0), expected["model"], rtol=1e-5, atol=1e-6
+        )
+    assert model.get_config() == other.get_config()
+    model.save(tmp_path / "again.kurve")
+    assert saving.read_header(tmp_path / "again.kurve") == saving.read_header(path)
     np.testing.assert_allclose(later(model), expected["later"], rtol=1e-5)
 
 

@@ -65,6 +65,13 @@ def diagnose(
     from kurve.diagnosis import data, fit, network, training
     from kurve.diagnosis.context import Context
 
+    plan = model._network.plan
+    if plan is not None and not plan.is_stack:
+        raise ValueError(
+            "[diagnose] the model must be a stack of layers, because each is judged by "
+            f"what comes before it. Received: {model!r}, a graph. Try a Sequential, or "
+            "model.layer_outputs(x)."
+        )
     context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
     findings = [finding for check in checks for finding in check(context)]

@@ -19,7 +19,8 @@ def export(
     """Write a trained model so that it predicts without Kurve and without Python.
 
     An ONNX model (opset 17) runs in onnxruntime and similar programs; its one input is
-    float32 (N, *input_shape), N free. A C file is C99 without dependencies and contains
+    float32 (N, *input_shape), N free; a graph has inputs and outputs of the names that
+    they have in Kurve. A C file is C99 without dependencies and contains
     its own test; the comment at its top says how to compile and call it.
 
     Both take raw rows: the scaling of an estimator is included, and its outputs are in
@@ -28,7 +29,8 @@ def export(
     of a Regressor; "probabilities" and "label" of a Classifier.
 
     Args:
-        model: Sequential, Ensemble, Regressor or Classifier.
+        model: Sequential, Model (to .c if its layers are a stack), Ensemble, Regressor
+            or Classifier.
         filepath: ends in .onnx or .c. The file is written whole or not at all.
         format: "onnx" or "c", if the name does not end so.
 
@@ -72,6 +74,12 @@ def _onnx(exported: ExportedModel, path: str) -> bytes:
 
 
 def _c(exported: ExportedModel, path: str) -> bytes:
+    if exported.graph_inputs is not None:
+        raise ValueError(
+            "[export] a C file holds a stack of layers, because its two buffers take "
+            "turns. Received: a graph, with several inputs or outputs or with branches."
+            " Try export('model.onnx')."
+        )
     from kurve.exchange.c_source import source
 
     return source(exported, os.path.basename(path)).encode("ascii")

@@ -15,9 +15,9 @@ import numpy as np
 
 from kurve.core.entries import warn
 from kurve.engines.reference.common import view
-from kurve.models import Sequential
+from kurve.models import Model
 from kurve.models.ensembles import Ensemble
-from kurve.plan import Op, Shape
+from kurve.plan import Op, Plan, Shape
 
 if TYPE_CHECKING:
     from kurve.estimators import Classifier, Estimator, Regressor
@@ -37,10 +37,15 @@ Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Network:
-    """Operations in order, and the arrays that each one holds, by role: float32."""
+    """Operations in order, and the arrays that each one holds, by role: float32.
+
+    plan: of a graph, which says what each operation reads; None if each reads the one
+        before
+    """
 
     ops: tuple[Op, ...]
     arrays: tuple[dict[str, np.ndarray], ...]
+    plan: Plan | None = None
 
     @property
     def output_shape(self) -> Shape:
@@ -129,6 +134,7 @@ class ExportedModel:
     outputs: name and shape of one row of each output, in order
     columns, targets: their names, if they are known
     expected: Kurve's own predictions for float32 rows (n, *input_shape)
+    graph_inputs: names and shapes of the inputs of a graph
     """
 
     what: str
@@ -140,6 +146,7 @@ class ExportedModel:
     columns: tuple[str, ...] | None
     targets: tuple[str, ...] | None
     expected: Predict
+    graph_inputs: dict[str, Shape] | None = None
 
     @property
     def numbers(self) -> int:
@@ -171,8 +178,9 @@ def describe(model: Any) -> ExportedModel:
         TypeError: not a model of Kurve.
         ValueError: columns of text, or numbers beyond float32.
     """
-    if isinstance(model, Sequential):
-        return _of_sequential(model)
+    if isinstance(model, Model):
+        plan, _ = model._network.require_built("export")
+        return _of_sequential(model) if plan.is_stack else _of_graph(model)
     if isinstance(model, Ensemble):
         return _of_ensemble(model)
     from kurve.estimators import Classifier, Regressor
@@ -182,12 +190,37 @@ def describe(model: Any) -> ExportedModel:
     if isinstance(model, Classifier):
         return _of_classifier(model)
     raise TypeError(
-        "[export] only a Sequential, an Ensemble, a Regressor or a Classifier can be "
+        "[export] only a model, an Ensemble, a Regressor or a Classifier can be "
         f"exported. Received: {model!r} of type {type(model).__name__}."
     )
 
 
-def _of_sequential(model: Sequential) -> ExportedModel:
+def _of_graph(model: Any) -> ExportedModel:
+    """A model whose layers do not simply follow each other."""
+    network = _network(model, graph=True)
+    plan, state = model._network.require_built("export")
+    names = model.output_names
+
+    def expected(x: Any) -> dict[str, np.ndarray]:
+        program = model._network.chosen_engine().compile(plan)
+        y = program.predict(state, x)
+        return dict(zip(names, y if isinstance(y, tuple) else (y,), strict=True))
+
+    return ExportedModel(
+        "Model",
+        plan.input_shape,
+        {n: head.shape for n, head in zip(names, plan.heads, strict=True)},
+        None,
+        (network,),
+        SingleNetwork(),
+        None,
+        None,
+        expected,
+        dict(zip(model.input_names, plan.inputs, strict=True)),
+    )
+
+
+def _of_sequential(model: Any) -> ExportedModel:
     network = _network(model)
     plan, _ = model._network.require_built("export")
     return ExportedModel(
@@ -292,11 +325,19 @@ def _of_estimator(
     )
 
 
-def _network(model: Sequential) -> Network:
+def _network(model: Any, graph: bool = False) -> Network:
     plan, state = model._network.require_built("export")
+    if not plan.is_stack and not graph:
+        raise ValueError(
+            "[export] the networks of an ensemble must be stacks of layers. "
+            f"Received: {model!r}, a graph. Try to export one member."
+        )
+    copies: dict[tuple[bool, int], np.ndarray] = {}  # shared weights once
     arrays = tuple(
         {
-            role: view(vector, slot).copy()
+            role: copies.setdefault(
+                (vector is state.params, slot.offset), view(vector, slot).copy()
+            )
             for vector, slots in (
                 (state.params, op.params),
                 (state.buffers, op.buffers),
@@ -305,7 +346,7 @@ def _network(model: Sequential) -> Network:
         }
         for op in plan.ops
     )
-    return Network(plan.ops, arrays)
+    return Network(plan.ops, arrays, plan if graph else None)
 
 
 def _fitted(model: Estimator) -> Fitted[Any]:

@@ -19,25 +19,33 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 from kurve.core.container import safe_json
 from kurve.core.container.errors import MAX_TEXT, ModelFileError
 from kurve.core.container.reading import opened_file
 from kurve.core.entries import warn
-from kurve.exchange.hdf5 import MAGIC, Reader
+from kurve.exchange import keras_parts as parts
+from kurve.exchange.hdf5 import MAGIC, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
+from kurve.exchange.keras_graphs import (
+    Part,
+    is_function,
+    model_of,
+    needs_graph,
+    tree_of,
+)
 from kurve.exchange.keras_models import (
     Described,
     SampleShape,
-    class_names,
-    classes_in,
+    layers_of,
     merged,
     model_from,
 )
 from kurve.exchange.keras_states import StateError, arrays_of, restore
 from kurve.exchange.keras_training import Compiled, compiled_from
-from kurve.exchange.keras_weights import first_shape, keras_order, read_weights
+from kurve.exchange.keras_weights import first_shape, read_weights
 from kurve.exchange.keras_writing import ADDED, checksum
 from kurve.exchange.keras_writing import save_model as save_model
 from kurve.exchange.keras_writing import save_weights as save_weights
@@ -94,11 +102,11 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
     path = os.fspath(filepath)
     model._network.require_built("load_weights")
     with _opened("load_weights", path) as (file, size, magic):
-        classes = class_names(model.layers)
+        tree = tree_of(model)
         if magic.startswith(ZIP_MAGIC):
             with unzipped(file, size) as members:
                 with _reading("config"):
-                    classes = classes_in(_json(members, "config.json"))
+                    tree = _renamed(tree, _json(members, "config.json"))
                 reader = _checked(members["model.weights.h5"](), size)[0]
         else:
             reader = _checked(file.read(), size)[0]
@@ -106,13 +114,30 @@ def load_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
         if reader.has("model_weights"):
             group = reader.group("model_weights")
         with _reading("weights"):
-            arrays = read_weights(reader, group, model.layers, classes)
-        by_variable = {
-            id(variable): array
-            for layer, values in zip(model.layers, arrays, strict=True)
-            for variable, array in zip(keras_order(layer), values, strict=True)
-        }
-        model.set_weights([by_variable[id(v)] for v in model.weights])
+            found = read_weights(reader, group, tree)
+        model.set_weights([found[id(v)] for v in model.weights])
+
+
+def _renamed(tree: list[Part], value: Any) -> list[Part]:
+    """The layers of a model with the classes that they have in a file of the same
+    layers, which may be others: `Activation` can be a ReLU."""
+    given = [
+        entry
+        for entry in layers_of(parts.opened(value, "the model")[1])
+        if isinstance(entry, Mapping)
+        and entry.get("class_name") != "InputLayer"
+        and not is_function(entry)
+    ]
+    own = [part for part in tree if part.cls != "InputLayer"]
+    if len(given) != len(own):
+        raise ValueError(f"the file has {len(given)} layers, and the model {len(own)}")
+    renamed = []
+    for part, entry in zip(own, given, strict=True):
+        cls, inside = str(entry.get("class_name")), part.inside
+        if inside is not None:
+            cls, inside = part.cls, _renamed(inside, entry)
+        renamed.append(replace(part, cls=cls, inside=inside))
+    return renamed
 
 
 def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
@@ -120,6 +145,7 @@ def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
         metadata = _json(members, "metadata.json")
         config = _json(members, "config.json")
         described = _described(config, "config")
+        compile = compile and _has_one_output(described, config.get("compile_config"))
         compiled = _compiled(config.get("compile_config"), compile)
         reader = _checked(members["model.weights.h5"](), size)[0]
     model = _model_of(described, reader, "")
@@ -137,6 +163,7 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     described = _described(_object(text), "model_config")
     compiled = None
     training = reader.text(reader.root, "training_config")
+    compile = compile and _has_one_output(described, training)
     if training is not None:
         version = reader.text(reader.root, "keras_version") or ""
         compiled = _compiled(_object(training), compile, version)
@@ -144,16 +171,26 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     return _trained(model, compiled, reader, added)
 
 
-def _described(config: Any, field: str) -> Described:
-    """The layers; an error says how to read the weights nevertheless."""
+def _described(config: Any, field: str) -> Any:
+    """The model, or its layers; an error says how to read the weights nevertheless."""
     with _reading(field):
         try:
-            return model_from(config)
+            return model_of(config) if needs_graph(config) else model_from(config)
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{_sentence(error)} Try building a Sequential of Kurve's layers, "
                 "and its load_weights(path)."
             ) from error
+
+
+def _has_one_output(described: Any, compiled: Any) -> bool:
+    several = isinstance(described, tuple) and len(described[0].output_names) > 1
+    if several and compiled:
+        warn(
+            "[load_model] the loss and the metrics of a model of several outputs are "
+            f"not read. Received: {described[0]!r}. Try compile(...)."
+        )
+    return not several
 
 
 def _sentence(error: Exception) -> str:
@@ -189,21 +226,42 @@ def _compiled(config: Any, compile: bool, version: str = "") -> Compiled | None:
             return compiled_from(config, version)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{_sentence(error)} Try load_model(path, compile=False), then "
+                f"{_sentence(error)[:250]} Try load_model(path, compile=False), then "
                 "model.compile(...)."
             ) from error
 
 
-def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
+def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
     """The model with the file's weights. A variable gets memory only after the file was
     found to have an array of its shape, and no initial values are drawn."""
+    group = reader.group(place) if place else reader.root
+    if isinstance(described, tuple):
+        model, tree = described
+    else:
+        model, tree = _stack_of(described, reader, group)
+    if not model._network.layers:
+        return model
+    constants = [v for v in model.variables if v.role == "constant"]
+    if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
+        raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
+    with _reading("weights"):
+        found = read_weights(reader, group, tree)
+        model._network.lay_out(values=False)
+        for variable in model.weights:
+            variable.assign(found[id(variable)])
+    return model
+
+
+def _stack_of(
+    described: Described, reader: Reader, group: Group
+) -> tuple[Sequential, list[Part]]:
+    """The stack of these layers, without memory; and the layers in the file."""
     model = Sequential(name=described.name)
     layers = described.layers
-    group = reader.group(place) if place else reader.root
     if not layers:
         if described.input_shape is not None:
             model._network.input_shape = _known(described.input_shape)
-        return model
+        return model, []
     if described.input_shape is None:
         raise ValueError(
             "it does not have the shape of a sample. "
@@ -218,16 +276,12 @@ def _model_of(described: Described, reader: Reader, place: str) -> Sequential:
     sample = _known(shape)
     model._network.put(sample, layers)
     model._network.declare(sample)
-    constants = [v for v in model.variables if v.role == "constant"]
-    if sum(math.prod(v.shape) for v in constants) > MAX_CONSTANTS:
-        raise ValueError(f"its constants have more than {MAX_CONSTANTS} numbers")
-    with _reading("weights"):
-        arrays = read_weights(reader, group, layers, described.classes)
-        model._network.lay_out(sample, values=False)
-        for layer, values in zip(layers, arrays, strict=True):
-            for variable, array in zip(keras_order(layer), values, strict=True):
-                variable.assign(array)
-    return model
+    classes = [cls for cls in described.classes if cls != "InputLayer"]
+    tree = [
+        Part(cls, layer.name, None, layer)
+        for cls, layer in zip(classes, layers, strict=True)
+    ]
+    return model, tree
 
 
 def _known(shape: SampleShape) -> tuple[int, ...]:

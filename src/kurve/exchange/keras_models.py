@@ -23,7 +23,6 @@ from kurve.exchange.keras_names import (
     NOT_WRITTEN,
 )
 from kurve.layers import Layer
-from kurve.models import Sequential
 
 MAX_LAYERS = 10_000
 MAX_NAME = 512
@@ -57,7 +56,7 @@ def model_from(value: Any) -> Described:
             Kurve has; the message names the layer.
     """
     config, entries = _entries(value)
-    shape = _sample_shape(config.get("build_input_shape"))
+    shape = sample_shape(config.get("build_input_shape"))
     layers: list[Layer] = []
     classes: list[str] = []
     for i, entry in enumerate(entries):
@@ -66,20 +65,15 @@ def model_from(value: Any) -> Described:
         cls, arguments = parts.opened(entry, what)
         classes.append(cls)
         if cls == "InputLayer" and i == 0:
-            shape = merged(_input_shape(arguments, what), shape)
+            shape = merged(shape_of_input(arguments, what), shape)
             continue
         if not layers:
-            shape = merged(_first_shape(entry, arguments), shape)
+            shape = merged(shape_of_first(entry, arguments), shape)
         layers.append(layer_from(cls, arguments, what))
     name = config.get("name", "sequential")
     if not isinstance(name, str):
         raise ValueError("the model's name is not text")
     return Described(name, shape, layers, classes)
-
-
-def classes_in(value: Any) -> list[str]:
-    """Keras's class of each layer, including those that Kurve does not have."""
-    return [str(_class_of(entry)) for entry in _entries(value)[1]]
 
 
 def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -88,7 +82,7 @@ def _entries(value: Any) -> tuple[dict[str, Any], list[Any]]:
     if kind == "Sequential":
         entries = _list(config.get("layers"), "layers")
     elif kind in ("Functional", "Model"):
-        entries = _stack_of(config)
+        entries = stack_of(config)
     else:
         raise ValueError(
             f"the model is a {kind}; only a Sequential or layers in one stack can be "
@@ -164,7 +158,7 @@ def _check_dtype(value: Any, what: str) -> None:
         raise ValueError(f"{what} computes in {value!r}; Kurve in float32")
 
 
-def _stack_of(config: Mapping[str, Any]) -> list[Any]:
+def stack_of(config: Mapping[str, Any]) -> list[Any]:
     """The layers of a functional model in which each has the one before as its input.
 
     Raises:
@@ -216,37 +210,46 @@ def _source(node: Any) -> str | None:
         place = config.get("keras_history") if isinstance(config, Mapping) else None
     else:
         place = node[0] if isinstance(node, list) and len(node) == 1 else None
-        if isinstance(place, list) and len(place) == 4 and place.pop():
-            return None
+        if isinstance(place, list) and len(place) == 4 and not place[3]:
+            place = place[:3]
     if not isinstance(place, list) or len(place) != 3 or place[1:] != [0, 0]:
         return None
     return place[0] if isinstance(place[0], str) else None
 
 
-def _first_shape(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
+def shape_of_first(entry: Any, arguments: Mapping[str, Any]) -> SampleShape | None:
     """Shape of one sample according to the first layer itself."""
     built = entry.get("build_config")
     value = built.get("input_shape") if isinstance(built, Mapping) else None
-    shape = _sample_shape(value)
+    shape = sample_shape(value)
     for key in ("batch_input_shape", "batch_shape"):
-        shape = merged(_sample_shape(arguments.get(key)), shape)
+        shape = merged(sample_shape(arguments.get(key)), shape)
     return shape
 
 
-def _input_shape(arguments: Mapping[str, Any], what: str) -> SampleShape:
+def shape_of_input(
+    arguments: Mapping[str, Any], what: str, scalars: bool = False
+) -> SampleShape:
+    """The shape of a sample of an InputLayer.
+
+    Args:
+        scalars: whether a sample may be a single number.
+    """
+    if scalars and arguments.get("batch_shape") == [None]:
+        return ()
     dtype = arguments.get("dtype")
     if dtype not in (None, "float32", "uint8", "float64", "int32", "int64"):
         raise ValueError(f"{what} takes {dtype!r}; Kurve takes numbers")
     for key in ("sparse", "ragged"):
         if arguments.get(key):
             raise ValueError(f"{what} has {key}=True, which Kurve does not have")
-    shape = _first_shape({}, arguments)
+    shape = shape_of_first({}, arguments)
     if shape is None:
         raise ValueError(f"{what} does not have the shape of a sample")
     return shape
 
 
-def _sample_shape(value: Any) -> SampleShape | None:
+def sample_shape(value: Any) -> SampleShape | None:
     """(None, 3) without its first axis; None for sizes that are left open."""
     if value is None:
         return None
@@ -256,6 +259,14 @@ def _sample_shape(value: Any) -> SampleShape | None:
         if size is not None and (type(size) is not int or not 0 < size < 2**40):
             raise ValueError(f"the input's shape is {value!r}")
     return tuple(value[1:])
+
+
+def layers_of(config: Mapping[str, Any]) -> list[Any]:
+    """The entries of a model's layers."""
+    entries = _list(config.get("layers"), "layers")
+    if len(entries) > MAX_LAYERS:
+        raise ValueError(f"the model has more than {MAX_LAYERS} layers")
+    return entries
 
 
 def _list(value: Any, what: str) -> list[Any]:
@@ -275,39 +286,9 @@ def _class_of(entry: Any) -> Any:
 # -------------------------------------------------------------------- writing
 
 
-def model_entry(model: Sequential) -> dict[str, Any]:
-    """The configuration of a built model, for Keras.
-
-    Raises:
-        ValueError: something that Keras does not have; the message names it.
-    """
-    check_name("the model", model.name)
-    shape = list(model.input_shape)
-    taken = {layer.name for layer in model.layers}
-    name, number = "input_layer", 0
-    while name in taken:
-        name, number = f"input_{number}", number + 1
-    batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
-    entries = [parts.entry("keras.layers", "InputLayer", batch)]
-    input_shape = model.input_shape
-    for layer in model.layers:
-        entries.append(layer_entry(layer, input_shape))
-        input_shape = layer.compute_output_shape(input_shape)
-    config = {
-        "name": model.name,
-        "trainable": model.trainable,
-        "dtype": "float32",
-        "layers": entries,
-        "build_input_shape": shape,
-    }
-    return {
-        **parts.entry("keras", "Sequential", config),
-        "build_config": {"input_shape": shape},
-    }
-
-
-def layer_entry(layer: Layer, shape: Sequence[int | None]) -> dict[str, Any]:
-    """The configuration of a built layer, for Keras; `shape` is that of its input."""
+def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
+    """The configuration of a built layer, for Keras; `shape` is that of its input, or a
+    list of those of several."""
     cls, what = type(layer).__name__, f"the layer {layer.name!r}"
     check_name("the layer", layer.name)
     if cls in KURVE_LAYERS or kurve_layers.CLASSES.get(cls) is not type(layer):
@@ -355,8 +336,3 @@ def not_in_keras(what: str) -> ValueError:
     return ValueError(
         f"[save] {what}, which Keras does not have. Try model.save('m.kurve')."
     )
-
-
-def class_names(layers: Sequence[Layer]) -> list[str]:
-    """Keras's class of each layer that `layer_entry` writes."""
-    return [type(layer).__name__ for layer in layers]

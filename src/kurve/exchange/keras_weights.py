@@ -17,15 +17,14 @@ import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.layers.base import Layer, Variable
+from kurve.exchange.keras_graphs import Part, old_order
+from kurve.layers.base import Variable
 from kurve.optimizers import Optimizer
 from kurve.optimizers.values import slot_views
 from kurve.plan import Plan
 
 if TYPE_CHECKING:
     import h5py
-
-Arrays = list[np.ndarray]
 
 _OLD_LAYERS = "_layer_checkpoint_dependencies"  # of Keras 2.12 and 2.13
 
@@ -46,40 +45,59 @@ def group_names(classes: Sequence[str]) -> Iterator[str]:
         yield f"{name}_{number}" if number else name
 
 
-def keras_order(layer: Layer) -> list[Variable]:
-    """A layer's weights in Keras's order: those with gradients, then the others."""
-    return sorted(layer.weights, key=lambda variable: variable.role != "param")
-
-
 # -------------------------------------------------------------------- reading
 
 
 def read_weights(
-    reader: Reader, group: Group, layers: Sequence[Layer], classes: Sequence[str]
-) -> list[Arrays]:
-    """The weights of built layers, in the order of `keras_order`, in either layout.
+    reader: Reader, group: Group, tree: Sequence[Part]
+) -> dict[int, np.ndarray]:
+    """The weights of built layers, by the id of the variable, in either layout.
 
     Args:
         group: that holds them: the root, or model_weights of a whole model.
-        classes: Keras's class of each entry of the model, an InputLayer too.
+        tree: the layers of the model, an InputLayer too.
 
     Raises:
         HDF5Error: they are corrupt, or do not fit the layers.
     """
     if (names := reader.texts(group, "layer_names")) is not None:
-        return _read_named(reader, group, names, layers)
-    places = _places(reader, group, classes)
-    arrays: list[Arrays] = []
-    for layer, place in zip(layers, places, strict=True):
-        variables = keras_order(layer)
+        return _read_named(reader, group, names, tree)
+    found: dict[int, np.ndarray] = {}
+    _read_numbered(reader, group, tree, found, set())
+    return found
+
+
+def _read_numbered(
+    reader: Reader,
+    group: Group,
+    tree: Sequence[Part],
+    found: dict[int, np.ndarray],
+    seen: set[int],
+) -> None:
+    """Read the weights of a model in the layout of Keras 3. A layer that is in several
+    models is where it comes first."""
+    tree = [part for part in tree if part.cls != "InputLayer"]
+    places = _places(reader, group, [part.cls for part in tree])
+    for part, place in zip(tree, places, strict=True):
+        if id(part.layer) in seen:
+            continue
+        seen.add(id(part.layer))
+        if part.inside is not None:
+            if reader.has(place, group):
+                inner = reader.group(place, group)
+                _read_numbered(reader, inner, part.inside, found, seen)
+            elif any(True for _ in _weights_of(part)):
+                raise HDF5Error(f"it has no weights of the model {part.name!r}")
+            continue
+        variables = part.variables()
         weights = _weights_at(reader, group, place)
         if len(weights) != len(variables):
             raise HDF5Error(
-                f"{place!r} has {len(weights)} weights, and the layer {layer.name!r} "
+                f"{place!r} has {len(weights)} weights, and the layer {part.name!r} "
                 f"{len(variables)}"
             )
-        pairs = zip(weights, variables, strict=True)
-        arrays.append([reader.array(dataset, v.shape) for dataset, v in pairs])
+        for dataset, variable in zip(weights, variables, strict=True):
+            found[id(variable)] = reader.array(dataset, variable.shape)
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
     for name in there:
@@ -87,12 +105,18 @@ def read_weights(
             reader, group, f"{above}/{name}"
         ):
             raise HDF5Error(f"the model has no layer for the weights of {name!r}")
-    return arrays
+
+
+def _weights_of(part: Part) -> Iterator[Variable]:
+    for inner in part.inside or ():
+        yield from _weights_of(inner)
+    if part.inside is None:
+        yield from part.variables()
 
 
 def _places(reader: Reader, group: Group, classes: Sequence[str]) -> list[str]:
-    """The group of each layer except an InputLayer. Keras 2.12 counts the layers of one
-    class twice, so only the order of the numbers means something."""
+    """The group of each layer. Keras 2.12 counts the layers of one class twice, so only
+    the order of the numbers means something."""
     above = "layers" if "layers" in group.members else _OLD_LAYERS
     members = reader.group(above, group).members if reader.has(above, group) else {}
     by_class: dict[str, list[str]] = {}
@@ -129,10 +153,10 @@ def first_shape(
 
 
 def _read_named(
-    reader: Reader, group: Group, names: Sequence[str], layers: Sequence[Layer]
-) -> list[Arrays]:
+    reader: Reader, group: Group, names: Sequence[str], tree: Sequence[Part]
+) -> dict[int, np.ndarray]:
     """The weights in the layout of Keras 1 and 2, whose layers are matched by order."""
-    with_weights = [layer for layer in layers if keras_order(layer)]
+    with_weights = [(part, order) for part in tree if (order := old_order(part))]
     places = []
     for name in names:
         where = reader.group(name, group)
@@ -144,42 +168,61 @@ def _read_named(
             f"it has weights of {len(places)} layers, and the model of "
             f"{len(with_weights)}"
         )
-    read: dict[int, Arrays] = {}
-    for layer, (where, weights) in zip(with_weights, places, strict=True):
-        variables = keras_order(layer)
+    found: dict[int, np.ndarray] = {}
+    for (part, variables), (where, weights) in zip(with_weights, places, strict=True):
         if len(weights) != len(variables):
             raise HDF5Error(
                 f"{where.name!r} has {len(weights)} weights, and the layer "
-                f"{layer.name!r} {len(variables)}"
+                f"{part.name!r} {len(variables)}"
             )
-        read[id(layer)] = [
-            reader.array(reader.dataset(where, name), variable.shape)
-            for name, variable in zip(weights, variables, strict=True)
-        ]
-    return [read.get(id(layer), []) for layer in layers]
+        for name, variable in zip(weights, variables, strict=True):
+            dataset = reader.dataset(where, name)
+            found[id(variable)] = reader.array(dataset, variable.shape)
+    return found
 
 
 # -------------------------------------------------------------------- writing
 
 
-def write_weights(
-    file: h5py.Group, layers: Sequence[Layer], classes: list[str]
-) -> None:
+def write_weights(file: h5py.Group, tree: Sequence[Part]) -> None:
     """Write the weights in the layout of Keras 3."""
-    for layer, name in zip(layers, group_names(classes), strict=True):
+    _write_numbered(file, tree, set())
+
+
+def _write_numbered(file: h5py.Group, tree: Sequence[Part], seen: set[int]) -> None:
+    for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
+        if id(part.layer) in seen:  # in another model too: it is where it comes first
+            continue
+        seen.add(id(part.layer))
         group = file.create_group(f"layers/{name}/vars")
-        group.attrs["name"] = layer.name
-        for i, variable in enumerate(keras_order(layer)):
+        group.attrs["name"] = part.name
+        if part.inside is not None:
+            _write_numbered(file[f"layers/{name}"], part.inside, seen)
+            continue
+        for i, variable in enumerate(part.variables()):
             group.create_dataset(str(i), data=_as_keras(variable))
 
 
-def write_named_weights(group: h5py.Group, layers: Sequence[Layer]) -> None:
+def write_named_weights(group: h5py.Group, tree: Sequence[Part]) -> None:
     """Write the weights in the layout of Keras 1 and 2."""
-    _write_names(group, "layer_names", [layer.name for layer in layers])
-    for layer in layers:
-        where = group.create_group(layer.name)
-        _write_arrays(where, [(v.name, _as_keras(v)) for v in keras_order(layer)])
+    _write_names(group, "layer_names", [part.name for part in tree])
+    for part in tree:
+        where = group.create_group(part.name)
+        paths = _paths(part, "")
+        named = [(paths[id(v)], _as_keras(v)) for v in old_order(part)]
+        _write_arrays(where, named)
     _write_arrays(group.create_group("top_level_model_weights"), [])
+
+
+def _paths(part: Part, above: str) -> dict[int, str]:
+    """The name of each weight, after the names of the models inside that it is in."""
+    if part.inside is None:
+        return {id(v): above + v.name for v in part.variables()}
+    found: dict[int, str] = {}
+    for inner in part.inside:
+        under = f"{above}{inner.name}/" if inner.inside is not None else above
+        found = {**_paths(inner, under), **found}
+    return found
 
 
 def optimizer_arrays(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kurve.core.files import replacing
 from kurve.exchange.hdf5 import Reader
-from kurve.exchange.keras_models import class_names, model_entry
+from kurve.exchange.keras_graphs import model_entry, tree_of
 from kurve.exchange.keras_names import MEMBERS
 from kurve.exchange.keras_training import compile_entry
 from kurve.exchange.keras_weights import (
@@ -22,6 +22,7 @@ from kurve.exchange.keras_weights import (
     write_optimizer,
     write_weights,
 )
+from kurve.formulas.tensor import FunctionCall
 from kurve.models import Sequential
 
 if TYPE_CHECKING:
@@ -77,9 +78,24 @@ def save_model(model: Sequential, filepath: str | os.PathLike[str]) -> None:
             f"[save] {path!r} is the name of a file of weights. "
             "Try save_weights, or a name such as 'm.keras'."
         )
+    if _has_functions(model):
+        raise ValueError(
+            f"[save] the model {model.name!r} calls a function, which .h5 files cannot "
+            "hold: Keras does not read them again. Try a name that ends in '.keras'."
+        )
     raw = _hdf5(lambda file: _write_whole(file, model, entry, compiled), added)
     with replacing(path) as target:
         target.write(raw)
+
+
+def _has_functions(model: Any) -> bool:
+    """Whether a graph has calls of functions, in models inside it too."""
+    structure = model._network.structure
+    operations = model.layers if structure is None else structure.operations
+    return any(
+        isinstance(o, FunctionCall) or (hasattr(o, "_network") and _has_functions(o))
+        for o in operations
+    )
 
 
 def save_weights(model: Sequential, filepath: str | os.PathLike[str]) -> None:
@@ -121,8 +137,8 @@ def _hdf5(
 
 def _write_layers(file: h5py.Group, model: Sequential) -> None:
     file.create_group("vars").attrs["name"] = model.name
-    write_weights(file, model.layers, class_names(model.layers))
-    if model.optimizer is not None:
+    write_weights(file, tree_of(model))
+    if model.optimizer is not None and len(model._network.output_names) == 1:
         write_optimizer(file, model.optimizer.name, _optimizer_of(model))
 
 
@@ -139,7 +155,7 @@ def _write_whole(
         write_named_optimizer(file, _optimizer_of(model))
     group = file.create_group("model_weights")
     group.attrs["backend"], group.attrs["keras_version"] = ADDED, KERAS_VERSION
-    write_named_weights(group, model.layers)
+    write_named_weights(group, tree_of(model))
 
 
 def _optimizer_of(model: Sequential) -> list[Any]:

@@ -26,6 +26,7 @@ from kurve.exchange.exported import (
     Regression,
     check_operations,
 )
+from kurve.exchange.onnx_formulas import GRAPH_OPS
 from kurve.exchange.onnx_graph import Graph
 from kurve.exchange.onnx_ops import OPS
 
@@ -43,6 +44,7 @@ class Builder(Graph):
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self._known: dict[tuple[int, Any], tuple[Any, str]] = {}
         self.layer = ""
 
     def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
@@ -60,7 +62,12 @@ class Builder(Graph):
         )
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        known = self._known.get((id(value), dtype))
+        if known is not None:
+            return known[1]
         name = f"c{len(self.constants)}"
+        if isinstance(value, np.ndarray):  # kept, so that its id stays its own
+            self._known[id(value), dtype] = (value, name)
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         self.constants.append(numpy_helper.from_array(array, name))
         return name
@@ -80,17 +87,56 @@ def serialized(exported: ExportedModel, title: str) -> bytes:
     graph = Builder()
     source = "X" if exported.inputs is not None else "input"
     rows, guard = source, ""
+    if exported.graph_inputs is not None:
+        return _of_graph(graph, exported, title)
     graph.layer = "inputs"
     if exported.inputs is not None:
         rows, guard = _scaled(graph, exported.inputs, source)
     predictions = [_network(graph, network, rows) for network in exported.networks]
     graph.layer = "outputs"
     outputs = _head(graph, exported, predictions, guard)
+    given = [_value(source, TensorProto.FLOAT, exported.input_shape)]
+    return _finished(graph, exported, title, given, outputs)
+
+
+def _of_graph(graph: Builder, exported: ExportedModel, title: str) -> bytes:
+    """A model of several inputs or outputs, or of layers that branch; inputs and
+    outputs have the names that they have in Kurve."""
+    (network,) = exported.networks
+    plan = network.plan
+    assert plan is not None and exported.graph_inputs is not None
+    check_operations(network, {*OPS, *GRAPH_OPS}, "ONNX")
+    names = {name: f"input_{_ascii(name)}" for name in exported.graph_inputs}
+    taken = set(exported.outputs)
+    names = {name: name if name not in taken else names[name] for name in names}
+    values = list(names.values())
+    for i, (op, arrays) in enumerate(zip(network.ops, network.arrays, strict=True)):
+        graph.layer = op.layer
+        xs = [values[v] for v in plan.reads(i)]
+        if op.kind in GRAPH_OPS:
+            values.append(GRAPH_OPS[op.kind](graph, op, arrays, xs))
+        else:
+            values.append(OPS[op.kind](graph, op, arrays, xs[0]))
+    graph.layer = "outputs"
+    outputs = []
+    for head, (name, shape) in zip(plan.heads, exported.outputs.items(), strict=True):
+        graph.add("Identity", (values[head.value],), name)
+        outputs.append(_value(name, TensorProto.FLOAT, shape))
+    given = [
+        _value(names[name], TensorProto.FLOAT, shape)
+        for name, shape in exported.graph_inputs.items()
+    ]
+    return _finished(graph, exported, title, given, outputs)
+
+
+def _finished(
+    graph: Builder, exported: ExportedModel, title: str, given: Any, outputs: Any
+) -> bytes:
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             _ascii(title),
-            [_value(source, TensorProto.FLOAT, exported.input_shape)],
+            given,
             outputs,
             initializer=graph.constants,
             doc_string=exported.what,

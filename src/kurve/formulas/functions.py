@@ -10,13 +10,14 @@ from __future__ import annotations
 import builtins
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kurve.formulas.calls import as_array, elementwise, function, graph_of
-from kurve.formulas.graph import Graph, Tensor, is_variable
+from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable, spend
 from kurve.formulas.tensor import KerasTensor
 
 
@@ -199,11 +200,18 @@ def dtype_name(dtype: Any) -> str:
     name = (
         getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
     )
-    return {"int": "int32", "float": "float32", "bool_": "bool"}.get(name, name)
+    name = {"int": "int32", "float": "float32", "bool_": "bool"}.get(name, name)
+    if name != "bool" and name.rstrip("0123456789") not in ("float", "int", "uint"):
+        raise ValueError(
+            "[ops] there is no type of that name. Received: "
+            f'dtype={str(dtype)[:80]!r}. Try dtype="float32".'
+        )
+    return name
 
 
 def _axis(axis: int, ndim: int) -> int:
     """An axis counted from the start."""
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise ValueError(
             f"[ops] axis must be in [{-ndim}, {ndim}), for {ndim} axes. "
@@ -283,6 +291,11 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     x = graph.as_tensor(x)
     axes = list(x.shape)
     news = [axis] if isinstance(axis, int) else list(axis)
+    if x.ndim + len(news) > MOST_AXES:
+        raise ValueError(
+            f"[expand_dims] there can be at most {MOST_AXES} axes. Received: "
+            f"{len(news)} new ones for shape {x.shape}. Try fewer."
+        )
     for new in sorted(_axis(a, x.ndim + len(news)) for a in news):
         if x.batched and new == 0:
             raise _no_batch("expand_dims", x)
@@ -466,6 +479,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
                 "[split] the parts must be equal. Received: "
                 f"{indices_or_sections} parts of an axis of {whole}. Try positions."
             )
+        spend(indices_or_sections)
         step = whole // indices_or_sections
         cuts = list(range(step, whole, step))
     else:
@@ -557,6 +571,11 @@ def pad(
         if widths[0] != [0, 0]:
             raise _no_batch("pad", x)
         widths = widths[1:]
+    if builtins.any(operator.index(w) < 0 for pair in widths for w in pair):
+        raise ValueError(
+            f"[pad] margins must not be negative. Received: pad_width={pad_width!r}. "
+            "Try a slice, x[:, 1:-1]."
+        )
     if mode != "constant":
         raise NotImplementedError(
             "[pad] tensors are padded with a constant. "
@@ -572,6 +591,7 @@ def pad(
     }
     y = graph.op("place", [x], out, attrs=attrs)
     if constant_values:
+        spend(elements=math.prod(out))
         inside = np.zeros(out, np.float32)
         inside[
             tuple(slice(w[0], w[0] + s) for w, s in zip(widths, x.sample, strict=True))
@@ -621,9 +641,9 @@ def _reduced(
     elif over_batch:
         if mode not in ("mean", "sum", "max"):
             raise NotImplementedError(
-                f"[{mode}] only sums, means and extremes are taken over the batch "
-                f"axis. "
-                f"Received: a tensor of shape {x.shape}. Try one of the other axes."
+                f"[{mode}] only sums, means, maxima and minima are taken over the "
+                f"batch axis. Received: a tensor of shape {x.shape}. Try one of "
+                "the other axes."
             )
         result = graph.op(
             "batch_reduce", [result], result.sample, attrs={"mode": mode}, batched=False
@@ -928,6 +948,11 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
         return np.tensordot(as_array(x1), as_array(x2), axes)
     n1, n2 = len(shape(x1)), len(shape(x2))
     if isinstance(axes, int):
+        if not 0 <= axes <= builtins.min(n1, n2):
+            raise ValueError(
+                "[tensordot] axes must not be more than the tensors have. "
+                f"Received: axes={axes} for {n1} and {n2} axes. Try axes=1."
+            )
         first, second = list(range(n1 - axes, n1)), list(range(axes))
     else:
         first, second = ([a] if isinstance(a, int) else list(a) for a in axes)
@@ -966,6 +991,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 @function
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str | None = None) -> Any:
     """1 at the place of each class number, 0 elsewhere."""
+    spend(elements=num_classes)
     classes = np.arange(num_classes)
     y = cast(equal(expand_dims(x, -1), classes.astype(np.float32)), dtype or "float32")
     return y if axis in (-1, len(shape(y)) - 1) else moveaxis(y, -1, axis)

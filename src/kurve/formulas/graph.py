@@ -7,8 +7,10 @@ formula runs as one pass over its elements.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import pairwise, zip_longest
 from typing import Any
@@ -28,6 +30,42 @@ MOST_STEPS = 256
 
 STREAM_OF_CALL = 1 << 16
 """Random streams of a layer's second call start here, of its third at twice that."""
+
+
+MOST_ELEMENTS = 2**48
+"""Of a value, for one sample: far more than any memory holds."""
+
+MOST_AXES = 16
+"""Of a value, for one sample."""
+
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+@contextmanager
+def limited(operations: int, elements: int) -> Iterator[None]:
+    """A context in which so many operations can be traced and arrays of so many
+    elements be made, in all: a model from a file must not take more time and memory
+    than it is worth. An inner context leaves the limits as they are."""
+    token = _left.set(_left.get() or [operations, elements])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(operations: int = 0, elements: int = 0) -> None:
+    """Take from what `limited` allows.
+
+    Raises:
+        ValueError: there is no more.
+    """
+    left = _left.get()
+    if left is None:
+        return
+    left[0] -= operations
+    left[1] -= elements
+    if min(left) < 0:
+        raise ValueError("[model] it has more operations or constants than allowed")
 
 
 class Tensor(Symbolic):
@@ -149,6 +187,18 @@ class Graph:
         return self._append(op, batched, dtype)
 
     def _append(self, op: Op, batched: bool = True, dtype: str = "float32") -> Tensor:
+        spend(1)
+        shape = op.out_shape
+        if (
+            len(shape) > MOST_AXES
+            or math.prod(shape) > MOST_ELEMENTS
+            or not all(isinstance(size, int) and size > 0 for size in shape)
+        ):
+            raise ValueError(
+                f"[{op.layer}] a sample must have at most {MOST_AXES} axes, of "
+                f"positive sizes, and {MOST_ELEMENTS} elements. Received: shape "
+                f"{shape[:20]}. Try smaller sizes."
+            )
         self.ops.append(op)
         self._shapes.append(op.out_shape)
         return Tensor(self, len(self._shapes) - 1, op.out_shape, batched, dtype)
@@ -326,6 +376,7 @@ class Graph:
 
     def constant(self, array: np.ndarray) -> VariableSpec:
         """A buffer that holds an array of a formula."""
+        spend(elements=np.size(array))
         array = np.asarray(array, np.float32)
         for spec, known in self.constants:
             if known.shape == array.shape and known.tobytes() == array.tobytes():
@@ -631,6 +682,9 @@ def _inlined(outer: Op, value: int, inner: Op) -> Op | None:
         return own + [first + buffers.index(s) for s in op.buffers.values()]
 
     assert inner.tape is not None and outer.tape is not None
+    if len(inner.tape.code) + len(outer.tape.code) > 2 * MOST_STEPS:
+        return None
+    spend((len(inner.tape.code) + len(outer.tape.code)) // 8)
     (register,) = build.inline(inner.tape, registers(inner))
     arguments = registers(outer)
     for k, v in enumerate(outer.inputs):

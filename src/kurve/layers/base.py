@@ -365,6 +365,8 @@ class Layer(Entrance):
     def _called(self, graph: Graph, args: Any, kwargs: dict[str, Any]) -> Any:
         """The output of `call`."""
         if not self.has_formula:
+            if self._variables:
+                self.check_input(args[0].sample)
             return self.call(*args)
         by_mode = takes(self.call, "training")
         if not by_mode or kwargs.get("training", UNSAID) is None:

@@ -4,7 +4,7 @@ which start from other initial weights."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,121 @@ import numpy as np
 
 from kurve.callbacks import History
 from kurve.core import registry, rng
+from kurve.core.entries import entry
 from kurve.engines import aligned_zeros
+from kurve.formulas.calls import recorded
+from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.base import all_layers
-from kurve.models.configs import deserialize_operation, structure_from
+from kurve.models.configs import model_from
 from kurve.training.network import Network
 
 if TYPE_CHECKING:
     from kurve.models.model import Model
+
+
+@entry
+def clone_model(
+    model: Model,
+    input_tensors: Any = None,
+    clone_function: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A new model of new layers, with other initial weights and without `compile`.
+
+    Args:
+        model: of inputs and outputs, or a stack.
+        input_tensors: symbolic tensors to build it on, in the structure of its inputs;
+            new inputs by default.
+        clone_function: gives the new layer for each layer or inner model, such as
+            another class; by default a copy from its configuration.
+
+    Raises:
+        TypeError: not a model, or a function that gives something else than a layer.
+        ValueError: another number of tensors than the model has inputs.
+
+    Example:
+        >>> x = kurve.Input((3,))
+        >>> model = kurve.Model(x, kurve.layers.Dense(1)(x))
+        >>> kurve.models.clone_model(model).output_shape
+        (None, 1)
+    """
+    from kurve.layers import Input, Layer
+    from kurve.models.model import Model
+    from kurve.models.sequential import Sequential
+
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"[clone_model] model must be a model. Received: {model!r}. "
+            "Try clone_model(Model(x, y))."
+        )
+
+    def cloned(layer: Any) -> Any:
+        if isinstance(layer, FunctionCall):
+            return FunctionCall(layer.function, layer.name)
+        copied = (clone_function or _copied)(layer)
+        if not isinstance(copied, Layer):
+            raise TypeError(
+                "[clone_model] clone_function must give a layer. "
+                f"Received: {copied!r}. Try lambda layer: layer."
+            )
+        return copied
+
+    given = None if input_tensors is None else list(leaves(input_tensors))
+    structure = model._network.structure
+    count = 1 if structure is None else len(structure.flat_inputs)
+    if given is not None and (
+        len(given) != count or not all(isinstance(t, KerasTensor) for t in given)
+    ):
+        raise ValueError(
+            f"[clone_model] input_tensors must be {count} symbolic tensors. "
+            f"Received: {input_tensors!r}. Try Input(shape=(1,))."
+        )
+    if structure is None:
+        stack = Sequential(name=model.name, trainable=model._network.trainable)
+        shape: Any = model._network.input_shape
+        if given is not None:
+            shape = given[0].sample
+        if shape is not None:
+            stack.add(Input(shape))
+        for layer in model.layers:
+            stack.add(cloned(layer))
+        return stack
+    if given is None:
+        given = [
+            Input(tensor.sample, name=tensor._keras_history.operation.name)
+            for tensor in structure.flat_inputs
+        ]
+    made = dict(zip(map(id, structure.flat_inputs), given, strict=True))
+    operations: dict[int, Any] = {}
+
+    def new(leaf: Any) -> Any:
+        return made[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+    for node in structure.nodes:
+        if node.is_input:
+            continue
+        key = id(node.operation)
+        if key not in operations:
+            operations[key] = cloned(node.operation)
+        args, kwargs = replaced(node.args, new), replaced(node.kwargs, new)
+        operation = operations[key]
+        if isinstance(operation, FunctionCall):
+            out = recorded(operation, args, kwargs)
+        else:
+            out = operation(*args, **kwargs)
+        for old, tensor in zip(leaves(node.outputs), leaves(out), strict=True):
+            made.setdefault(id(old), tensor)
+    return Model(
+        replaced(structure.inputs, new),
+        replaced(structure.outputs, new),
+        trainable=model._network.trainable,
+        name=model.name,
+    )
+
+
+def _copied(layer: Any) -> Any:
+    """A layer or model of the same configuration."""
+    return type(layer).from_config(layer.get_config())
+
 
 LayerState = tuple[Any, list[np.ndarray | None]]
 """The shape that a layer is built for and the values of its variables, None for those
@@ -98,11 +206,11 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
     trainable = config.get("trainable", True)
     with registry.custom_objects(snapshot["custom_objects"]):
         if "input_layers" in config:
-            structure = structure_from(config)
+            structure = model_from(config, seed=seed)._network.structure
             network = model._network = Network(seed, trainable, structure)
             layers = network.layers
         else:
-            layers = [deserialize_operation(entry) for entry in config["layers"]]
+            layers = model_from(config, seed=seed)._network.layers
             network = model._network = Network(seed, trainable)
     states = snapshot["layers"]
     for layer, (shape, values) in zip(all_layers(layers), states, strict=True):
@@ -112,7 +220,8 @@ def restore(model: Any, snapshot: Mapping[str, Any]) -> None:
             if value is not None:
                 variable.assign(value)
     if network.structure is None:
-        model._put(config["input_shape"], layers)
+        stack: Any = model
+        stack._put(config["input_shape"], layers)
     else:
         network.lay_out()
     network.set_compilation(snapshot["compiled"])

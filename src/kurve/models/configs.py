@@ -1,47 +1,60 @@
-"""Configurations of functional models: layers and their calls, as Keras writes them.
+"""Configurations of models: layers and their calls, in Keras's structure.
 
-    {"name": ..., "layers": [{"class_name", "config", "name", "inbound_nodes"}, ...],
-     "input_layers": [name, node, tensor] in the structure of the inputs,
-     "output_layers": the same of the outputs}
+A stack:  {"name", "input_shape", "layers": [{"class_name", "config"}, ...]}
+A graph:  {"name", "layers": [{"class_name", "config", "name", "inbound_nodes"}, ...],
+           "input_layers": [name, node, tensor] in the structure of the inputs,
+           "output_layers": the same of the outputs}
 
-An inbound node is a call: {"args": [...], "kwargs": {...}}, in which a symbolic tensor
-stands as {"class_name": "__keras_tensor__", "config": {"shape", "dtype",
-"keras_history": [name, node, tensor]}}. Nodes of a layer are counted within the model.
+and "trainable": false where it is. An inbound node is a call, {"args": [...], "kwargs":
+{...}}, in which a symbolic tensor stands as {"class_name": "__keras_tensor__",
+"config": {"shape", "dtype", "keras_history": [name, node, tensor]}}, and a tuple as
+{"class_name": "__tuple__", "items": [...]}. Nodes of a layer are counted within the
+model. A model is a layer, of class "Functional" or "Sequential", a function of
+`kurve.ops` one of class "Function".
+
+Models are read without memory for their weights (`Layout.lay_out` takes it), and with
+limits, so that a file cannot ask for more than it is worth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kurve import layers as layer_classes
+from kurve.core.container.errors import ModelFileError
 from kurve.formulas.calls import FUNCTIONS, recorded
+from kurve.formulas.graph import limited
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.core import InputLayer
+from kurve.models.fields import Field
 from kurve.training.structure import Structure
 
 if TYPE_CHECKING:
     from kurve.models.model import Model
 
 TENSOR = "__keras_tensor__"
+TUPLE = "__tuple__"
 MOST_DEPTH = 32
-"""Of structures in a configuration, and of models in models."""
+"""Of models in models."""
+
+MOST_OPERATIONS = 50_000
+"""That are traced while a model is read: more than any model for its data sheet, and
+little enough for seconds."""
+
+MOST_ELEMENTS = 1 << 20
+"""Of arrays in formulas that are made while a model is read."""
+
+# ---------------------------------------------------------------- writing
 
 
 def functional_config(model: Model) -> dict[str, Any]:
     """The configuration of a model of inputs and outputs."""
     structure = model._network.structure
     assert structure is not None
-    numbers: dict[int, int] = {}  # of each node, among those of its operation
-    counts: dict[int, int] = {}
-    calls: dict[int, list[Any]] = {}
-    for node in structure.nodes:
-        key = id(node.operation)
-        numbers[id(node)] = counts.get(key, 0)
-        counts[key] = numbers[id(node)] + 1
-        calls.setdefault(key, []).append(node)
-    for tensor in structure.flat_inputs:  # inputs that no output needs
-        numbers.setdefault(id(tensor._keras_history.node), 0)
+    numbers, calls = calls_of(structure)
 
     def history(tensor: KerasTensor) -> list[Any]:
         made = tensor._keras_history
@@ -66,8 +79,8 @@ def functional_config(model: Model) -> dict[str, Any]:
                 "name": operation.name,
                 "inbound_nodes": [
                     {
-                        "args": replaced(list(node.args), written),
-                        "kwargs": replaced(node.kwargs, written),
+                        "args": [_written(arg, written) for arg in node.args],
+                        "kwargs": _written(node.kwargs, written),
                     }
                     for node in nodes
                     if not node.is_input
@@ -81,6 +94,30 @@ def functional_config(model: Model) -> dict[str, Any]:
         "input_layers": replaced(structure.inputs, history),
         "output_layers": replaced(structure.outputs, history),
     }
+
+
+def _written(part: Any, leaf: Callable[[Any], Any]) -> Any:
+    """Arguments of a call in the types of JSON."""
+    if isinstance(part, Mapping):
+        return {key: _written(inner, leaf) for key, inner in part.items()}
+    if not isinstance(part, (list, tuple)):
+        return leaf(part)
+    items = [_written(inner, leaf) for inner in part]
+    return {"class_name": TUPLE, "items": items} if isinstance(part, tuple) else items
+
+
+def calls_of(structure: Structure) -> tuple[dict[int, int], dict[int, list[Any]]]:
+    """The number of each node among those of its operation, by its id; and the nodes of
+    each operation, by the operation's id."""
+    numbers: dict[int, int] = {}
+    calls: dict[int, list[Any]] = {}
+    for node in structure.nodes:
+        own = calls.setdefault(id(node.operation), [])
+        numbers[id(node)] = len(own)
+        own.append(node)
+    for tensor in structure.flat_inputs:  # inputs that no output needs
+        numbers.setdefault(id(tensor._keras_history.node), 0)
+    return numbers, calls
 
 
 def _argument(value: Any) -> Any:
@@ -115,150 +152,323 @@ def serialize_operation(operation: Any) -> dict[str, Any]:
             "dtype": operation.output.dtype,
         }
         return {"class_name": "InputLayer", "config": config}
-    if hasattr(operation, "_network"):
-        return {
-            "class_name": type(operation).__name__,
-            "config": operation.get_config(),
-        }
+    network = getattr(operation, "_network", None)
+    if network is not None:
+        name = "Sequential" if network.structure is None else "Functional"
+        return {"class_name": name, "config": operation.get_config()}
     return layer_classes.serialize(operation)
 
 
-def deserialize_operation(entry: Mapping[str, Any], depth: int = 0) -> Any:
-    """The layer, model or function of an entry."""
-    if depth > MOST_DEPTH:
-        raise ValueError(f"models are nested more than {MOST_DEPTH} deep")
-    name, config = entry["class_name"], entry["config"]
-    if name == "Function":
-        function = config["function"]
-        if function not in FUNCTIONS:
-            raise ValueError(f"there is no function {function!r} in kurve.ops")
-        return FunctionCall(FUNCTIONS[function], entry["name"])
-    if name == "InputLayer":
-        return InputLayer(config["shape"], name=config["name"])
-    if name in ("Model", "Functional"):
-        from kurve.models.model import Model
-
-        structure = structure_from(config, depth + 1)
-        return Model(
-            structure.inputs,
-            structure.outputs,
-            trainable=config.get("trainable", True),
-            name=config["name"],
-        )
-    if name == "Sequential":
-        from kurve.models.sequential import Sequential
-
-        return Sequential.from_config(config)
-    return layer_classes.deserialize(entry)
+# ---------------------------------------------------------------- reading
 
 
-def structure_from(config: Mapping[str, Any], depth: int = 0) -> Structure:
-    """The calls of a configuration, made again with new layers.
+def model_from(
+    config: Field | Mapping[str, Any], depth: int = 0, seed: int | None = None
+) -> Model:
+    """The model of a configuration, without memory for weights.
+
+    Args:
+        depth: of the models around it.
+        seed: key of its random streams; a new one if None.
 
     Raises:
-        ValueError, TypeError, KeyError: it is no configuration of a model: a tensor
-            that nobody makes, a cycle, shapes that do not fit.
+        ModelFileError: it is no configuration of a model: a class or function that is
+            not among these, a tensor that nobody makes, a cycle, shapes that do not
+            fit. Of a configuration that is in no file, the error of the layer, or a
+            ValueError.
     """
+    if not isinstance(config, Field):
+        return _of_no_file(model_from, Field("", "config", config), depth, seed)
+    if depth > MOST_DEPTH:
+        raise config.error(f"models are nested deeper than {MOST_DEPTH}")
+    with limited(MOST_OPERATIONS, MOST_ELEMENTS):
+        if isinstance(config.value, Mapping) and "input_layers" in config.value:
+            return _functional(config, depth, seed)
+        return _stack(config, depth, seed)
+
+
+def deserialize_operation(entry: Mapping[str, Any]) -> Any:
+    """The layer or model of a `serialize_operation`, for layers that hold others.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _of_no_file(_operation, Field("", "layer", entry), 1, None)
+
+
+def _of_no_file(read: Callable[..., Any], config: Field, *arguments: Any) -> Any:
+    """What is read from a configuration that is in no file: errors do not speak of
+    one."""
+    try:
+        return read(config, *arguments)
+    except ModelFileError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise ValueError(
+            "[from_config] it must be the configuration of a model. Received: "
+            f"{error.field}: {error.reason}. Try model.get_config()."
+        ) from None
+
+
+def built(model: Model) -> Model:
+    """The model with memory for its weights, and initial values, where the shape of its
+    input is known."""
+    network = model._network
+    if network.layers and network.input_shape is not None and network.plan is None:
+        network.lay_out()
+    return model
+
+
+def _stack(config: Field, depth: int, seed: int | None) -> Model:
+    from kurve.models.sequential import Sequential
+
+    fields = config.table("name", "input_shape", "layers", optional=("trainable",))
+    trainable = "trainable" not in fields or fields["trainable"].boolean()
+    fields["name"].text()
+    model: Sequential = fields["name"].convert(
+        lambda name: Sequential._of(None, trainable, name, seed)
+    )
+    shape: Any = None
+    if fields["input_shape"].value is not None:
+        shape = sample_shape(fields["input_shape"])
+    parsed = [_operation(entry, depth, seed) for entry in fields["layers"].items()]
+    fields["layers"].convert(lambda _: model._set(shape, parsed))
+    return model
+
+
+def sample_shape(field: Field) -> tuple[int | None, ...]:
+    """The shape of a sample; sizes may be unknown."""
+    sizes = [
+        None if size.value is None else size.integer(1, 2**48) for size in field.items()
+    ]
+    if len(sizes) > 8:
+        raise field.error("it must have at most 8 axes")
+    return tuple(sizes)
+
+
+def _operation(entry: Field, depth: int, seed: int | None) -> Any:
+    """The layer, model or function of {"class_name", "config"}."""
+    fields = entry.table("class_name", "config")
+    name, config = fields["class_name"].value, fields["config"]
+    if name in ("Functional", "Sequential"):
+        model = model_from(config, depth + 1, seed)
+        if (name == "Sequential") != (model._network.structure is None):
+            raise fields["class_name"].error("the configuration is of another class")
+        return model
+    return entry.object(layer_classes.deserialize, layer_classes.serialize)
+
+
+@dataclass
+class _Call:
+    """A call of an operation that is to be made again."""
+
+    operation: Any
+    number: int
+    args: Field
+    kwargs: Field
+    needs: set[tuple[str, int, int]] = field(default_factory=set)
+
+
+def _functional(config: Field, depth: int, seed: int | None) -> Model:
+    from kurve.models.model import Model
+
+    fields = config.table(
+        "name", "layers", "input_layers", "output_layers", optional=("trainable",)
+    )
+    trainable = "trainable" not in fields or fields["trainable"].boolean()
+    fields["name"].text()
     operations: dict[str, Any] = {}
-    waiting: list[tuple[Any, Mapping[str, Any], int]] = []
-    for entry in config["layers"]:
-        operation = deserialize_operation(entry, depth)
-        if entry["name"] != operation.name or operation.name in operations:
-            raise ValueError(f"the name {entry['name']!r} is not that of one layer")
-        operations[operation.name] = operation
-        for number, call in enumerate(entry["inbound_nodes"]):
-            waiting.append((operation, call, number))
+    calls: list[_Call] = []
     made: dict[tuple[str, int, int], KerasTensor] = {}
-    for name, operation in operations.items():
+    for entry in fields["layers"].items():
+        parts = entry.table("class_name", "config", "name", "inbound_nodes")
+        name = parts["name"].text()
+        operation = _named_operation(entry, parts, depth, seed)
+        if operation.name != name or name in operations:
+            raise parts["name"].error("it is not the name of one layer")
+        operations[name] = operation
+        nodes = list(parts["inbound_nodes"].items())
         if isinstance(operation, InputLayer):
             made[name, 0, 0] = operation.output
-    done: dict[str, int] = dict.fromkeys(operations, 0)
+        if bool(nodes) == isinstance(operation, InputLayer):
+            raise parts["inbound_nodes"].error("inputs, and only they, have none")
+        for number, node in enumerate(nodes):
+            call = node.table("args", "kwargs")
+            if not isinstance(call["kwargs"].value, dict):
+                raise call["kwargs"].error("it must be an object")
+            list(call["args"].items())
+            calls.append(_Call(operation, number, call["args"], call["kwargs"]))
+    _make(calls, made, fields["layers"])
 
-    def key(place: Any) -> tuple[str, int, int]:
-        name, node, tensor = place
-        return str(name), int(node), int(tensor)
+    def ends(field: Field) -> Any:
+        """The tensors of "input_layers" or "output_layers", in their structure."""
+        if isinstance(field.value, dict):
+            return {k: ends(field.inner(k, v)) for k, v in field.value.items()}
+        parts = list(field.items())
+        if len(parts) == 3 and isinstance(parts[0].value, str):
+            return _tensor(field, made)
+        return [ends(part) for part in parts]
 
-    # Calls are made as soon as their inputs are there and the calls before them of the
-    # same layer: what is left in the end is a cycle, or lacks an input.
-    by_input: dict[tuple[str, int, int], list[int]] = {}
-    missing: list[int] = []
-    ready: list[int] = []
-    for index, (_, call, _) in enumerate(waiting):
-        needs = {key(place) for place in _places(call)} - set(made)
-        missing.append(len(needs))
-        for need in needs:
-            by_input.setdefault(need, []).append(index)
-        if not needs:
-            ready.append(index)
-    postponed: dict[tuple[str, int], int] = {}
+    inputs, outputs = ends(fields["input_layers"]), ends(fields["output_layers"])
+    return fields["name"].convert(
+        lambda name: Model._of(Structure(inputs, outputs), trainable, name, seed)
+    )
+
+
+def _named_operation(
+    entry: Field, parts: Mapping[str, Field], depth: int, seed: int | None
+) -> Any:
+    """The layer, model, function or input of an entry of a graph."""
+    name, config = parts["class_name"].value, parts["config"]
+    if name == "Function":
+        function = config.table("function")["function"]
+        if function.text() not in FUNCTIONS:
+            raise function.error(f"there is no function {function.value!r}")
+        return parts["name"].convert(
+            lambda name: FunctionCall(FUNCTIONS[function.value], name)
+        )
+    if name == "InputLayer":
+        given = config.table("name", "shape", "dtype")
+        given["name"].text()
+        shape: Any = sample_shape(given["shape"])
+        return config.convert(lambda c: InputLayer(shape, name=c["name"]))
+    bare = {"class_name": name, "config": config.value}
+    return _operation(Field(entry.path, entry.name, bare), depth, seed)
+
+
+def _make(
+    calls: list[_Call], made: dict[tuple[str, int, int], KerasTensor], where: Field
+) -> None:
+    """Make calls as soon as their inputs are there, and the calls before them of the
+    same operation: what is left in the end is a cycle, or lacks an input."""
+    waiting: dict[tuple[str, int, int], list[_Call]] = {}
+    ready: deque[_Call] = deque()
+    for call in calls:
+        places = {*_places(call.args), *_places(call.kwargs)}
+        if not places:
+            raise call.args.error("there must be a tensor among them")
+        call.needs = places - set(made)
+        if call.number:
+            call.needs.add((call.operation.name, call.number - 1, -1))
+        for need in call.needs:
+            waiting.setdefault(need, []).append(call)
+        if not call.needs:
+            ready.append(call)
+
+    def there(place: tuple[str, int, int]) -> None:
+        for call in waiting.pop(place, ()):
+            call.needs.discard(place)
+            if not call.needs:
+                ready.append(call)
+
     finished = 0
     while ready:
-        index = ready.pop(0)
-        operation, call, number = waiting[index]
-        if done[operation.name] != number:
-            postponed[operation.name, number] = index
-            continue
-        args, kwargs = _read(call["args"], made, key), _read(call["kwargs"], made, key)
-        if isinstance(operation, FunctionCall):
-            out = recorded(operation, args, kwargs)
-        else:
-            out = operation(*args, **kwargs)
-        finished += 1
-        done[operation.name] = number + 1
-        if (operation.name, number + 1) in postponed:
-            ready.append(postponed.pop((operation.name, number + 1)))
-        for position, tensor in enumerate(leaves(out)):
-            place = (operation.name, number, position)
-            made[place] = tensor
-            for other in by_input.get(place, ()):
-                missing[other] -= 1
-                if not missing[other]:
-                    ready.append(other)
-    if finished < len(waiting):
-        raise ValueError(
-            f"{len(waiting) - finished} calls of layers need a tensor that nobody makes"
+        call = ready.popleft()
+        name = call.operation.name
+        args = [_read(part, made) for part in call.args.items()]
+        kwargs = {
+            key: _read(call.kwargs.inner(key, value), made)
+            for key, value in call.kwargs.value.items()
+        }
+        out = call.args.convert(
+            lambda _, call=call, args=args, kwargs=kwargs: _called(  # type: ignore[misc]
+                call.operation, args, kwargs
+            )
         )
+        finished += 1
+        for position, tensor in enumerate(leaves(out)):
+            if isinstance(tensor, KerasTensor):
+                made[name, call.number, position] = tensor
+                there((name, call.number, position))
+        there((name, call.number, -1))
+    if finished < len(calls):
+        stuck = next(call for call in calls if call.needs)
+        raise stuck.args.error("a tensor is needed that nobody makes before")
 
-    def found(structure: Any) -> Any:
-        if isinstance(structure, Mapping):
-            return {name: found(part) for name, part in structure.items()}
-        if len(structure) == 3 and isinstance(structure[0], str):
-            return made[key(structure)]
-        return [found(part) for part in structure]
 
-    return Structure(found(config["input_layers"]), found(config["output_layers"]))
+def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The symbolic result of a call. Models get no memory for their weights."""
+    if hasattr(operation, "_network") or isinstance(operation, FunctionCall):
+        return recorded(operation, args, kwargs)
+    return operation(*args, **kwargs)
 
 
-def _places(part: Any) -> Any:
-    """The histories of all tensors in the arguments of a call."""
-    if isinstance(part, Mapping):
-        if part.get("class_name") == TENSOR:
-            yield part["config"]["keras_history"]
-            return
-        for inner in part.values():
+def _history(field: Field) -> tuple[str, int, int]:
+    """The place of a tensor."""
+    parts = list(field.items())
+    if len(parts) != 3:
+        raise field.error("it must be [name, node, tensor]")
+    return parts[0].text(), parts[1].integer(), parts[2].integer()
+
+
+def _tensor(field: Field, made: Mapping[Any, KerasTensor]) -> KerasTensor:
+    place = _history(field)
+    if place not in made:
+        raise field.error("nobody makes this tensor")
+    return made[place]
+
+
+def _parts(part: Field) -> Iterator[Field]:
+    """What is inside a list or an object."""
+    if isinstance(part.value, list):
+        yield from part.items()
+    elif isinstance(part.value, dict):
+        for key, value in part.value.items():
+            yield part.inner(key, value)
+
+
+def _kept(part: Field) -> Field:
+    """Where an argument says which tensor it is."""
+    config = part.table("class_name", "config")["config"]
+    return config.table("shape", "dtype", "keras_history")["keras_history"]
+
+
+def _places(part: Field) -> Iterator[tuple[str, int, int]]:
+    """The places of all tensors in the arguments of a call."""
+    if isinstance(part.value, dict) and part.value.get("class_name") == TENSOR:
+        yield _history(_kept(part))
+    else:
+        for inner in _parts(part):
             yield from _places(inner)
-    elif isinstance(part, (list, tuple)):
-        for inner in part:
-            yield from _places(inner)
 
 
-def _read(part: Any, made: Mapping[Any, Any], key: Any) -> Any:
-    """The arguments of a call, with tensors in their places."""
-    if isinstance(part, Mapping):
-        name = part.get("class_name")
+def _read(part: Field, made: Mapping[Any, KerasTensor]) -> Any:
+    """An argument of a call, with tensors in their places."""
+    value = part.value
+    if isinstance(value, dict):
+        name = value.get("class_name")
         if name == TENSOR:
-            return made[key(part["config"]["keras_history"])]
-        if name == "__slice__":
-            config = part["config"]
-            return slice(config["start"], config["stop"], config["step"])
-        if name == "__ellipsis__":
-            return Ellipsis
-        if name == "__array__":
-            import numpy as np
+            return _tensor(_kept(part), made)
+        if name == TUPLE:
+            items = part.table("class_name", "items")["items"]
+            return tuple(_read(inner, made) for inner in items.items())
+        if name in ("__slice__", "__ellipsis__", "__array__"):
+            config = part.table("class_name", "config")["config"]
+            return _constant(name, config)
+        return {key: _read(part.inner(key, v), made) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_read(inner, made) for inner in part.items()]
+    if type(value) is int and abs(value) >= 2**53:
+        raise part.error("it is too large")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise part.error("it must be a number, text, a list or a tensor")
 
-            return np.asarray(part["config"]["value"], np.float32)
-        return {str(k): _read(inner, made, key) for k, inner in part.items()}
-    if isinstance(part, (list, tuple)):
-        parts = [_read(inner, made, key) for inner in part]
-        return tuple(parts) if isinstance(part, tuple) else parts
-    return part
+
+def _constant(name: str, config: Field) -> Any:
+    """A slice, `...` or an array among the arguments of a call."""
+    if name == "__ellipsis__":
+        config.table()
+        return Ellipsis
+    if name == "__slice__":
+        bounds = config.table("start", "stop", "step")
+        return slice(
+            *[
+                None if bound.value is None else bound.integer(-(2**53))
+                for bound in bounds.values()
+            ]
+        )
+    import numpy as np
+
+    value = config.table("value")["value"]
+    return value.convert(lambda v: np.asarray(v, np.float32))

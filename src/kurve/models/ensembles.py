@@ -61,6 +61,7 @@ def ensemble(model: Sequential, members: int = 5) -> Ensemble:
         (32, 1)
     """
     check_count("ensemble", "members", members, 1)
+    model._network.require_one_output("ensemble")
     model._network.require_compiled("ensemble")
     return Ensemble([clone(model) for _ in range(members)])
 

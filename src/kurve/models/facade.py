@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from kurve.core.arguments import check_flag
 from kurve.core.entries import entries
 from kurve.core.locks import check_readable, check_still_readable, modifies, reads
 from kurve.models.files import format_of
@@ -36,16 +37,35 @@ class Facade(Trainer):
 
         return diagnose(cast("Sequential", self), x, y, validation_data)
 
-    def summary(self, line_length: int | None = None, print_fn: Any = None) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights.
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Any = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights, and
+        of a graph also what each is connected to.
 
         Args:
             line_length: characters in a line; None is as many as the table needs.
+            positions: where the columns end, as parts of the line.
             print_fn: called with the text instead of `print`.
+            expand_nested: whether to show the layers of models inside.
+            show_trainable: whether to show which layers training changes.
+            layer_range: names, or regular expressions, of the first and the last layer.
         """
-        from kurve.models.summary import summary_text
+        from kurve.models.summary import Options, summary_text
 
-        (print_fn or print)(summary_text(self, line_length))
+        options = Options(
+            check_flag("summary", "expand_nested", expand_nested),
+            check_flag("summary", "show_trainable", show_trainable),
+            layer_range,
+        )
+        text = summary_text(self, line_length, None, positions, options)
+        (print_fn or print)(text)
 
     def _repr_html_(self) -> str:
         from kurve.models.summary import summary_html

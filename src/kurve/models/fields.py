@@ -94,13 +94,13 @@ class Field:
         if not isinstance(entry["config"].value, dict):
             raise entry["config"].error("it must be an object")
         value = self.convert(deserialize)
-        path = self.convert(lambda _: _difference(self.value, serialize(value)))
+        path = self.convert(lambda _: difference(self.value, serialize(value)))
         if path is not None:
             raise damaged(self.path, f"{self.name}{path}", "it is not a valid argument")
         return value
 
 
-def _difference(entry: Any, serialized: Any) -> str | None:
+def difference(entry: Any, serialized: Any) -> str | None:
     """Path to the first difference between an entry and what its object is serialized
     to; None if there is none. Missing values are defaults. Custom classes are not
     checked."""
@@ -113,14 +113,14 @@ def _difference(entry: Any, serialized: Any) -> str | None:
         for key, value in entry.items():
             if key not in serialized:
                 return f".{key[:80]}"
-            if (path := _difference(value, serialized[key])) is not None:
+            if (path := difference(value, serialized[key])) is not None:
                 return f".{key}{path}"
         return None
     if isinstance(entry, list):
         if not isinstance(serialized, (list, tuple)) or len(serialized) != len(entry):
             return ""
         for i, (a, b) in enumerate(zip(entry, serialized, strict=True)):
-            if (path := _difference(a, b)) is not None:
+            if (path := difference(a, b)) is not None:
                 return f"[{i}]{path}"
         return None
     same = entry == serialized and isinstance(entry, bool) == isinstance(

@@ -10,6 +10,7 @@ from kurve.core.entries import entry
 from kurve.errors import MissingFileError, path_name
 
 if TYPE_CHECKING:
+    from kurve.models.model import Model
     from kurve.models.sequential import Sequential
 
 KERAS_ENDINGS = (".keras", ".h5", ".hdf5")
@@ -64,6 +65,57 @@ def _read(
     if not compile:
         model._network.forget_compile()
     return model
+
+
+@entry
+def model_from_json(
+    json_string: str, custom_objects: Mapping[str, type] | None = None
+) -> Model:
+    """The model of a `model.to_json()`, of Kurve or of Keras, with initial weights.
+
+    Args:
+        json_string: the text.
+        custom_objects: custom classes by name, as for `load_model`.
+
+    Raises:
+        TypeError: not text.
+        ValueError: it is no configuration of a model, or has a class that is not among
+            these.
+
+    Example:
+        >>> x = kurve.Input((3,))
+        >>> model = kurve.Model(x, kurve.layers.Dense(1)(x))
+        >>> kurve.models.model_from_json(model.to_json()).output_shape
+        (None, 1)
+    """
+    from kurve.core import registry
+    from kurve.core.container import safe_json
+    from kurve.core.container.errors import ModelFileError
+    from kurve.models import configs
+
+    if not isinstance(json_string, str):
+        raise TypeError(
+            "[model_from_json] json_string must be text. "
+            f"Received: {json_string!r}. Try model.to_json()."
+        )
+    try:
+        value = safe_json.parse(json_string.encode("ascii", "backslashreplace"))
+        if not isinstance(value, dict) or not isinstance(value.get("config"), dict):
+            raise ValueError("it has no class name and configuration")
+        if "module" in value:
+            from kurve.exchange.keras_graphs import model_of
+
+            return configs.built(model_of(value)[0])
+        with registry.custom_objects(custom_objects):
+            return configs.built(configs.model_from(value["config"]))
+    except (LookupError, TypeError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, ModelFileError):
+            reason = f"{error.field}: {error.reason}"
+        raise ValueError(
+            "[model_from_json] the text must be the configuration of a model. "
+            f"Received: {json_string[:60]!r}, but {reason}. Try model.to_json()."
+        ) from error
 
 
 @entry

@@ -13,7 +13,7 @@ import numpy as np
 from kurve.core.entries import entry
 from kurve.engines import Batches, Job, run_job
 from kurve.errors import NonFiniteError
-from kurve.models import Sequential
+from kurve.models import Model, Sequential
 from kurve.models.cloning import clone
 from kurve.training.batching import Division, batch_bounds, check_count
 from kurve.training.inputs import check_data, count_rows
@@ -79,11 +79,12 @@ def lr_find(
         >>> sweep.suggestion > 0.0
         True
     """
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Model):
         raise TypeError(
             "[lr_find] model must be a Sequential. Received: an object of type "
             f"{type(model).__name__}. Try lr_find(model, x, y)."
         )
+    model._network.require_one_output("lr_find")
     model._network.require_compiled("lr_find")
     check_count("lr_find", "steps", steps, 50)
     if not 0.0 < min_learning_rate < max_learning_rate < math.inf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from kurve.errors import lookup
 from kurve.formulas.calls import graph_of, inferred
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.kinds import TRAINING_ONLY
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
+from kurve.plan import Head
 from kurve.training import Trainer
 from kurve.training.network import Network
 from kurve.training.structure import Structure
@@ -76,6 +79,22 @@ class Model(Facade, Layer):
         structure = Structure(inputs, outputs)
         self._network = Network(rng.next_seed(), trainable, structure)
         self._network.lay_out()
+
+    @classmethod
+    def _of(
+        cls,
+        structure: Structure | None,
+        trainable: bool,
+        name: str,
+        seed: int | None = None,
+    ) -> Any:
+        """A model that has no memory for its weights yet; an empty stack without a
+        structure."""
+        model = cls.__new__(cls)
+        model._start(name)
+        seed = rng.next_seed() if seed is None else seed
+        model._network = Network(seed, trainable, structure)
+        return model
 
     def _start(self, name: str | None) -> None:
         """What all models have, before their network."""
@@ -309,12 +328,51 @@ class Model(Facade, Layer):
             TypeError, ValueError: bad input.
         """
         plan, state = self._network.require_built("layer_outputs")
+        if not plan.is_stack:
+            return self._graph_outputs(x)
         x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
         engine, outputs = self._network.chosen_engine(), {}
         for i, op in enumerate(plan.ops):
             x = engine.compile(plan.part(i, i + 1)).predict(state, x)
             outputs[op.layer] = x
         return outputs
+
+    def _graph_outputs(self, x: Any) -> dict[str, np.ndarray]:
+        """`layer_outputs` where layers do not simply follow each other: the output of
+        each one's last call."""
+        plan, state = self._network.require_built("layer_outputs")
+        parts = [x] if isinstance(x, np.ndarray) else x
+        if isinstance(parts, Mapping):
+            parts = [parts[name] for name in self.input_names if name in parts]
+        if len(plan.inputs) == 1 and len(parts) != 1:
+            parts = [x]
+        if len(parts) != len(plan.inputs):
+            raise ValueError(
+                f"[layer_outputs] the model has {len(plan.inputs)} inputs. Received: "
+                f"{len(parts)}. Try a list of {', '.join(self.input_names)}."
+            )
+        arrays = tuple(
+            as_samples("layer_outputs", "x", part, shape, keep_bytes=True)
+            for part, shape in zip(parts, plan.inputs, strict=True)
+        )
+        # Operations that change no number have no output of their own.
+        source = list(range(plan.given))
+        for i, op in enumerate(plan.ops):
+            same = op.kind == "reshape" or op.kind in TRAINING_ONLY
+            source.append(source[plan.reads(i)[0]] if same else plan.given + i)
+        last = {op.layer: plan.given + i for i, op in enumerate(plan.ops)}
+        values = dict(enumerate(arrays))
+        needed = sorted({source[v] for v in last.values()} - set(values))
+        shapes = [plan.ops[v - plan.given].out_shape for v in needed]
+        heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
+        if heads:
+            program = self._network.chosen_engine().compile(replace(plan, heads=heads))
+            y: Any = program.predict(state, arrays if len(arrays) > 1 else arrays[0])
+            values.update(zip(needed, y if len(heads) > 1 else [y], strict=True))
+        return {
+            layer: values[source[v]].reshape(-1, *plan.ops[v - plan.given].out_shape)
+            for layer, v in last.items()
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -339,16 +397,27 @@ class Model(Facade, Layer):
         Args:
             custom_objects: custom classes by name.
         """
-        from kurve.models.configs import structure_from
+        from kurve.models.configs import built, model_from
 
         with registry.custom_objects(custom_objects):
-            structure = structure_from(config)
+            model = model_from(config)
+        structure = model._network.structure
+        if structure is None:
+            return built(model)
         return cls(
             structure.inputs,
             structure.outputs,
-            trainable=config.get("trainable", True),
-            name=config["name"],
+            trainable=model.trainable,
+            name=model.name,
         )
+
+    def to_json(self) -> str:
+        """The configuration as text, for `kurve.models.model_from_json`."""
+        import json
+
+        from kurve.models.configs import serialize_operation
+
+        return json.dumps(serialize_operation(self))
 
     def clone(self) -> Any:
         """A new model with the same layers and, if there is one, `compile`, and with

@@ -1,13 +1,14 @@
 """Models as files: configuration and training in the description, numbers in arrays.
 
 kind      "model", or "weights" for these alone
-model     Sequential.get_config()
+model     model.get_config(), see `kurve.models.configs`
 seed      key of all random streams of the model
 step      number of updates done
 compile   null, or optimizer, loss, metrics and engine; "outputs" with loss, weight
           and metrics of each in their place, where there are several or a weight
 
-weights/LAYER/NAME    float32, in the order of `model.weights`
+weights/LAYER/NAME    float32, in the order of `model.weights`; of a model that is a
+                      layer, weights/MODEL/LAYER/NAME
 optimizer/slots       (K, P) float32, as in `kurve.engines.State`
 optimizer/scalars     (J,) float64
 history/NAME          (epochs,) float64, what `fit` returned last
@@ -23,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kurve import layers, losses, metrics, optimizers
+from kurve import losses, metrics, optimizers
 from kurve.core import registry
 from kurve.core.container.errors import ModelFileError
-from kurve.core.container.reading import MAX_RANK, Reader, opened
+from kurve.core.container.reading import Reader, opened
 from kurve.core.container.writing import write
 from kurve.errors import path_name
-from kurve.layers.base import Variable, check_shape
-from kurve.models.fields import Field
+from kurve.layers.base import Variable
+from kurve.models.configs import model_from
+from kurve.models.fields import Field, difference
 from kurve.training.compilation import Goal
 
 if TYPE_CHECKING:
@@ -149,7 +151,7 @@ def unpacked(top: Field, file: Reader) -> Sequential:
     """The model of a description and the arrays of its file."""
     fields = top.table("kind", "model", "seed", "step", "compile")
     seed, step = fields["seed"].integer(below=2**64), fields["step"].integer()
-    model = read_network(fields["model"], file, _weight_names)
+    model = read_network(fields["model"], file)
     if fields["compile"].value is not None:
         compile_from(fields["compile"], model)
         read_training(file, model, "optimizer/")
@@ -168,7 +170,9 @@ def unpacked(top: Field, file: Reader) -> Sequential:
 
 
 def read_network(
-    config: Field, file: Reader, names: Callable[[Sequence[Variable]], list[str]]
+    config: Field,
+    file: Reader,
+    names: Callable[[Sequence[Variable]], list[str]] | None = None,
 ) -> Sequential:
     """The model of a configuration, its weights read from the file.
 
@@ -176,43 +180,33 @@ def read_network(
     they are read directly into the state.
 
     Args:
-        names: gives the names of the arrays of all weights.
+        names: gives the names of the arrays of all weights, where they are not those of
+            a model's file.
     """
-    from kurve.models import Sequential
-
-    fields = config.table("name", "input_shape", "layers", optional=("trainable",))
-    trainable = "trainable" not in fields or fields["trainable"].boolean()
-    fields["name"].text()
-    model: Sequential = fields["name"].convert(
-        lambda name: Sequential(name=name, trainable=trainable)
-    )
-    sizes = [size.integer(1, 2**48) for size in fields["input_shape"].items()]
-    if not 0 < len(sizes) <= MAX_RANK:
-        raise fields["input_shape"].error("it must have 1 to 8 axes")
-    shape = fields["input_shape"].convert(lambda _: check_shape(Sequential, sizes))
-    parsed = [
-        entry.object(layers.deserialize, layers.serialize)
-        for entry in fields["layers"].items()
-    ]
-    if not parsed:
-        raise fields["layers"].error("there are none")
-
-    def declare(_: Any) -> None:
-        model._network.put(shape, parsed)
-        model._network.declare(shape)
-
-    fields["layers"].convert(declare)
+    model: Any = model_from(config)
+    network = model._network
+    if not network.layers:
+        raise config.inner("layers", None).error("there are none")
+    if network.input_shape is None:
+        raise config.inner("input_shape", None).error("it must be known")
     weights = model.weights
-    array_names = names(weights)
+    array_names = names(weights) if names else _weight_names(model)
     for variable, name in zip(weights, array_names, strict=True):
         file.claim(name, variable.shape)
     if sum(math.prod(v.shape) for v in _constants(model)) > MAX_CONSTANTS:
-        raise fields["layers"].error("they have too many constants")
-    fields["layers"].convert(lambda _: model._network.lay_out(shape, values=False))
+        raise config.inner("layers", None).error("they have too many constants")
+    # Nothing in the file is ignored or changed: the model says the same again.
+    path = config.convert(lambda value: difference(value, model.get_config()))
+    if path is not None:
+        raise Field(file.path, f"{config.name}{path}", None).error(
+            "it is not what the model would say"
+        )
+    config.convert(lambda _: network.lay_out(values=False))
     for variable, name in zip(weights, array_names, strict=True):
         file.read_into(name, variable.value)
         check_finite(file, name, variable.value)
-    return model
+    found: Sequential = model
+    return found
 
 
 def compile_from(field: Field, model: Sequential) -> None:
@@ -357,13 +351,43 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     }
 
 
-def _weight_names(weights: Sequence[Variable]) -> list[str]:
-    return [f"weights/{variable.name}" for variable in weights]
+def _weight_names(model: Any) -> list[str]:
+    """The names of the arrays of all weights: those of the weights, after the names of
+    the models that their layer is in."""
+    found: dict[int, str] = {}
+
+    def named(layers: Sequence[Any], prefix: str) -> None:
+        for layer in layers:
+            inner = getattr(layer, "_network", None)
+            if inner is not None:
+                named(inner.layers, f"{prefix}{layer.name}/")
+                continue
+            for variable in layer.weights:
+                found.setdefault(id(variable), f"{prefix}{variable.name}")
+
+    named(model._network.layers, "weights/")
+    return [found[id(variable)] for variable in model.weights]
+
+
+def _counted(layers: Sequence[Any]) -> int:
+    """The number of weights, counted in each model by itself."""
+    networks = [(layer, getattr(layer, "_network", None)) for layer in layers]
+    return sum(
+        len(layer.weights) if inner is None else _counted(inner.layers)
+        for layer, inner in networks
+    )
 
 
 def _weight_tensors(where: str, model: Sequential) -> dict[str, np.ndarray]:
     weights = model.weights
-    tensors = dict(zip(_weight_names(weights), [v.value for v in weights], strict=True))
+    if _counted(model._network.layers) > len(weights):
+        raise ValueError(
+            f"[{where}] a layer must be in one model, not in more than one of the "
+            f"models in {model.name!r}, because files hold each model by itself. "
+            "Received: weights of two of them. Try a model around that layer."
+        )
+    names = _weight_names(model)
+    tensors = dict(zip(names, [v.value for v in weights], strict=True))
     if len(tensors) < len(weights):
         raise ValueError(
             f"[{where}] weights must have different names. Received: two of one name "

@@ -22,7 +22,7 @@ from kurve.layers.base import (
     check_shape,
 )
 from kurve.layers.core import InputLayer
-from kurve.models.configs import deserialize_operation, serialize_operation
+from kurve.models.configs import model_from, serialize_operation
 from kurve.models.model import Model
 from kurve.plan import Shape
 from kurve.training.network import Network
@@ -239,16 +239,28 @@ class Sequential(Model):
             custom_objects: custom classes by name.
         """
         with registry.custom_objects(custom_objects):
-            layers = [deserialize_operation(entry) for entry in config["layers"]]
+            stack = model_from(config)
         model = cls(name=config["name"], trainable=config.get("trainable", True))
-        model._put(config["input_shape"], layers)
+        model._put(config["input_shape"], list(stack._network.layers))
         return model
 
-    def _put(self, input_shape: Sequence[int] | None, layers: list[Layer]) -> None:
+    def _set(self, input_shape: Sequence[int] | None, layers: list[Layer]) -> None:
+        """Set all layers, and let them declare their variables if the input shape is
+        known."""
+        self._put(input_shape, layers, build=False)
+        if layers and self._network.input_shape is not None:
+            self._network.declare(self._network.input_shape)
+
+    def _put(
+        self,
+        input_shape: Sequence[int] | None,
+        layers: list[Layer],
+        build: bool = True,
+    ) -> None:
         """Set all layers, and build them if the input shape is known."""
         self._network.put(input_shape, layers)
         self._tensors = []
         for layer in layers:
             layer._stack = weakref.ref(self)
-        if layers and self._network.input_shape is not None:
+        if build and layers and self._network.input_shape is not None:
             self.build()

@@ -17,6 +17,9 @@ def check_model(where: str, model: Any) -> None:
             f"[{where}] model must have a predict method. Received: an object of type "
             f"{type(model).__name__}. Try {where}(model, x, y)."
         )
+    network = getattr(model, "_network", None)
+    if network is not None:
+        network.require_one_output(where)
 
 
 def check_array(name: str, values: Any, where: str = "plot_fit") -> np.ndarray:

@@ -114,13 +114,14 @@ def prepare(
     Raises:
         TypeError, ValueError: a wrong argument; nothing was changed.
     """
-    from kurve.models import Sequential
+    from kurve.models import Model
 
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Model):
         raise TypeError(
             f"[{where}] model must be a kurve.Sequential. Received: {model!r}. "
             "Try kurve.Sequential([kurve.layers.Dense(1)])."
         )
+    model._network.require_one_output(where)
     loss = model.loss or losses.MeanSquaredError()
     plan = model._network.plan
     x, y, weights = _checked(

@@ -181,7 +181,12 @@ class Layout:
             return  # they have been called
         shape: Sequence[int | None] = input_shape
         for layer in self.layers:
-            layer.build((None, *shape))
+            inner = getattr(layer, "_network", None)
+            if inner is None:
+                layer.build((None, *shape))
+            elif inner.plan is None and inner.structure is None:
+                inner.input_shape = inner.input_shape or tuple(shape)
+                inner.declare(inner.input_shape)
             _, *shape = layer.compute_output_shape((None, *shape))
 
     def lowered(
@@ -238,6 +243,10 @@ class Layout:
             input_shape: of a sample of the first input.
             values: False if the caller writes all weights itself.
         """
+        for layer in self.layers:
+            inner = getattr(layer, "_network", None)
+            if inner is not None and inner.plan is None:
+                inner.lay_out(values=values)
         plan, graph = self.lowered(self.samples(input_shape))
         state = State(
             aligned_zeros((plan.params_size,)),

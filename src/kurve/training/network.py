@@ -113,6 +113,20 @@ class Network(Layout):
             )
         return self.compilation
 
+    def require_one_output(self, where: str) -> None:
+        """Refuse several inputs or outputs.
+
+        Raises:
+            ValueError: there are several.
+        """
+        inputs, outputs = self.input_names, self.output_names
+        if len(inputs) > 1 or len(outputs) > 1:
+            raise ValueError(
+                f"[{where}] the model must have one input and one output. Received: "
+                f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}. "
+                "Try fit, or a model of one of them."
+            )
+
     def chosen_engine(self) -> Engine:
         """The engine that `compile` chose, else the default one."""
         chosen = None if self.compilation is None else self.compilation.engine

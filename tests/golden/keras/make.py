@@ -54,7 +54,33 @@ def functional() -> keras.Model:
     return model
 
 
+def graph() -> keras.Model:
+    """A shared layer, models inside, several inputs, functions."""
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    inside = keras.Input((3,), name="i")
+    bent = keras.layers.Dense(3, "tanh", name="bent")(inside)
+    block = keras.Model(inside, keras.layers.Add(name="sum")([inside, bent]), name="k")
+    stack = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3, name="wide")], name="stack"
+    )
+    h = keras.layers.Concatenate(name="join")([block(a), stack(b), block(stack(b))])
+    h = keras.ops.tanh(keras.ops.reshape(h, (-1, 3, 3))) * 2.0
+    h = keras.ops.sum(h, axis=1)
+    return keras.Model([a, b], keras.layers.Dense(1, name="last")(h), name="graph")
+
+
+def write_graph() -> None:
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(2)
+    a, b = (rng.normal(size=(8, n)).astype(np.float32) for n in (3, 2))
+    model = graph()
+    model.save(HERE / "graph.keras")
+    prediction = model.predict([a, b], verbose=0)
+    np.savez(HERE / "expected_graph.npz", a=a, b=b, prediction=prediction)
+
+
 def main() -> None:
+    write_graph()
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(2)
     x = rng.normal(size=(24, 3)).astype(np.float32)

@@ -624,10 +624,17 @@ def test_a_changed_file_of_kurve(tmp_path: Path) -> None:
     assert models.load_model(tmp_path / "m.h5").get_weights()[-3][0] == 3.0
 
 
-def test_branches_are_refused(tmp_path: Path) -> None:
+def test_graphs_that_are_corrupt(tmp_path: Path) -> None:
     def node(*names: str) -> dict[str, Any]:
         tensors = [
-            {"class_name": "__keras_tensor__", "config": {"keras_history": [n, 0, 0]}}
+            {
+                "class_name": "__keras_tensor__",
+                "config": {
+                    "shape": [None, 3],
+                    "dtype": "float32",
+                    "keras_history": [n, 0, 0],
+                },
+            }
             for n in names
         ]
         return {"args": tensors, "kwargs": {}}
@@ -639,19 +646,85 @@ def test_branches_are_refused(tmp_path: Path) -> None:
     first |= {"name": "i", "inbound_nodes": []}
     outputs = {"input_layers": ["i", 0, 0], "output_layers": ["b", 0, 0]}
     for layers_, message in (
-        (
-            [first, layer("a", node("i")), layer("b", node("i"))],
-            "'b' of the functional",
-        ),
-        ([first, layer("a", node("i", "i"))], "'a' of the functional"),
-        ([first, layer("b", node("i"), node("b"))], "'b' of the functional"),
-        ([first, layer("a", node("i"))], "not one stack"),
-        ([first, layer("b", node("a")), layer("a", node("b"))], "not one stack"),
+        ([first, layer("a", node("i")), layer("b", node("i"))], "'a' leads to no"),
+        ([first, layer("b", node("i", "i"))], "takes one tensor|called with x alone"),
+        ([first, layer("b", node("i"), node("c"))], "nobody makes"),
+        ([first, layer("a", node("i")), {**first, "name": "j"}], "nobody makes"),
+        ([first, layer("b", node("a")), layer("a", node("b"))], "nobody makes"),
+        ([first, layer("b", node("i")) | {"inbound_nodes": 7}], "no inbound_nodes"),
+        ([first, layer("b", {"args": 1, "kwargs": {}})], "arguments are no list"),
+        ([first, layer("b", {"args": [{"class_name": "Evil"}], "kwargs": {}})], "Evil"),
+        ([first, layer("b", [["i", 0]])], "no list of tensors"),
+        ([first, layer("b", [["i", 0, 0, {"mask": 1}]])], "called with"),
     ):
         config = {"name": "m", "layers": layers_, **outputs}
         given = {"module": "keras", "class_name": "Functional", "config": config}
         with pytest.raises(ModelFileError, match=message):
             models.load_model(keras_file(tmp_path / "m.keras", given))
+
+
+def test_a_graph_of_keras(tmp_path: Path) -> None:
+    """Written once by Keras, and kept."""
+    with np.load(GOLDEN / "expected_graph.npz") as found:
+        a, b, expected = found["a"], found["b"], found["prediction"]
+    model = models.load_model(GOLDEN / "graph.keras")
+    model.save(tmp_path / "again.keras")
+    for one in (model, models.load_model(tmp_path / "again.keras")):
+        network = one._network
+        program = kurve.get_engine("reference").compile(network.plan)
+        y = program.predict(network.state, (a, b))
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_graphs_of_keras_2(tmp_path: Path) -> None:
+    """Calls as lists, and those of models counted from 1."""
+
+    def entry(cls: str, name: str, nodes: Any, **config: Any) -> dict[str, Any]:
+        config = {"name": name, "trainable": True, **config}
+        return {
+            "class_name": cls,
+            "name": name,
+            "inbound_nodes": nodes,
+            "config": config,
+        }
+
+    def dense(name: str, nodes: Any) -> dict[str, Any]:
+        return entry("Dense", name, nodes, units=3, activation="tanh", use_bias=True)
+
+    given = {"batch_input_shape": [None, 3], "dtype": "float32"}
+    inner = {
+        "layers": [
+            entry("InputLayer", "i", [], **given),
+            dense("d", [[["i", 0, 0, {}]]]),
+        ],
+        "input_layers": [["i", 0, 0]],
+        "output_layers": [["d", 0, 0]],
+    }
+    outer = [
+        entry("InputLayer", "x", [], **given),
+        entry("Model", "m", [[["x", 0, 0, {}]], [["e", 0, 0, {}]]], **inner),
+        dense("e", [[["m", 1, 0, {}]]]),
+        entry("Add", "s", [[["m", 2, 0, {}], ["x", 0, 0, {}]]]),
+    ]
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["s", 0, 0]]}
+    config = {"class_name": "Model", "config": {"name": "o", "layers": outer, **ends}}
+    rng = np.random.default_rng(4)
+    a, b, c, d = (rng.normal(size=s).astype(np.float32) for s in ((3, 3), 3, (3, 3), 3))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [b"x", b"m", b"e", b"s"]
+        for name, arrays in (("x", ()), ("m", (a, b)), ("e", (c, d)), ("s", ())):
+            where = group.create_group(name)
+            where.attrs["weight_names"] = [f"w{i}".encode() for i in range(len(arrays))]
+            for i, array in enumerate(arrays):
+                where[f"w{i}"] = array
+    model = models.load_model(tmp_path / "m.h5")
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    h = np.tanh(np.tanh(x @ a + b) @ c + d)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), np.tanh(h @ a + b) + x, rtol=1e-5, atol=1e-5
+    )
 
 
 ONLY_IN_KURVE: dict[str, tuple[Any, dict[str, Any], str]] = {

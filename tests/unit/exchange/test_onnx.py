@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kurve import Input, Model
+from kurve.engines import get_engine
+from kurve.formulas import functions as ops
+from kurve.formulas.calls import elementwise, recorded
+from kurve.formulas.tensor import FunctionCall
+from kurve.layers import Add, Concatenate, Dense
+from kurve.ops.elementwise import RULES
 from tests.unit.exchange import cases
 from tests.unit.exchange.cases import assert_close
 
@@ -158,3 +165,90 @@ def test_the_reference_evaluator_agrees(tmp_path: Path) -> None:
     found = ReferenceEvaluator(str(tmp_path / "m.onnx")).run(None, given)
     for actual, wanted in zip(found, model.predict(x, return_std=True), strict=True):
         assert_close(actual, wanted)
+
+
+def run_graph(model: Any, given: dict[str, np.ndarray], folder: Path) -> list[Any]:
+    """onnxruntime's outputs of a graph."""
+    path = folder / "graph.onnx"
+    model.export(path)
+    session = runtime.InferenceSession(str(path), None, ["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == list(given)
+    assert [o.name for o in session.get_outputs()] == model.output_names
+    found: list[Any] = session.run(None, given)
+    return found
+
+
+def of_kurve(model: Any, given: dict[str, np.ndarray]) -> list[Any]:
+    x = tuple(given.values())
+    network = model._network
+    program = get_engine("reference").compile(network.plan)
+    y = program.predict(network.state, x if len(x) > 1 else x[0])
+    return list(y) if isinstance(y, tuple) else [y]
+
+
+def test_graphs(tmp_path: Path) -> None:
+    a, b = Input((4,), name="a"), Input((3,), name="b")
+    shared = Dense(3, "tanh")
+    inner = Model(b, Add()([b, shared(b)]), name="inner")
+    h = Concatenate()([inner(b), inner(shared(Dense(3)(a)))])
+    h = ops.reshape(h, (-1, 2, 3))
+    parts = [
+        ops.transpose(h, (0, 2, 1))[:, ::-1, :1],
+        ops.expand_dims(ops.cumsum(h, 2)[:, 1], -1),
+        ops.pad(h, ((0, 0), (1, 0), (0, 0)))[:, :, 1:2],
+    ]
+    y = ops.concatenate(parts, axis=-1)
+    outputs = [
+        ops.sum(y, axis=(1, 2)),
+        ops.mean(y, axis=1, keepdims=True),
+        ops.max(y, axis=-1),
+        ops.logsumexp(y, axis=1),
+        ops.prod(y, axis=1),
+        ops.cast(ops.argmax(y, axis=-1), "float32") * 1.0,
+        Dense(2, "softmax", name="z")(ops.reshape(y, (-1, 9))),
+    ]
+    model = Model([a, b], outputs)
+    rng = np.random.default_rng(3)
+    given = {
+        "a": rng.normal(size=(5, 4)).astype(np.float32),
+        "b": rng.normal(size=(5, 3)).astype(np.float32),
+    }
+    expected = of_kurve(model, given)
+    for found, wanted in zip(run_graph(model, given, tmp_path), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+    kernels = onnx.load(tmp_path / "graph.onnx").graph.initializer
+    assert sum(list(c.dims) == [3, 3] for c in kernels) == 1, "shared weights once"
+    with pytest.raises(ValueError, match="a C file holds a stack of layers"):
+        model.export(tmp_path / "graph.c")
+
+
+FORMULAS = [name for name in RULES if name not in ("constant", "arctan2")]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas(name: str, tmp_path: Path) -> None:
+    """Each instruction of a tape, over numbers for which it is defined."""
+    rng = np.random.default_rng(4)
+    x, y = Input((6,), name="x"), Input((6,), name="y")
+    low, high = {
+        "arccosh": (1.0, 3.0),
+        "arcsin": (-1.0, 1.0),
+        "arccos": (-1.0, 1.0),
+        "arctanh": (-0.9, 0.9),
+    }.get(name, (0.05, 3.0))
+    if name in ("mod", "neg", "abs", "sign", "floor", "ceil", "round", "expm1", "relu"):
+        low = -3.0
+    values = rng.uniform(low, high, (2, 5, 6)).astype(np.float32)
+    if name in ("and", "or", "not", "eq", "ne"):
+        values = np.round(values / 3.0)
+    if name == "expm1":
+        values[0, 0] *= 1e-4
+    if name == "mod":
+        values[1] = np.abs(values[1]) + 0.5
+    count = RULES[name].arity
+    operands = [x, y, x][:count] if name != "where" else [x > 1.0, x, y]
+    out = recorded(FunctionCall(lambda *given: elementwise(name, *given)), operands, {})
+    model = Model([x, y], [out * 1.0, x + y])
+    given = {"x": values[0], "y": values[1]}
+    found, expected = run_graph(model, given, tmp_path), of_kurve(model, given)
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-5, atol=1e-6)

@@ -69,7 +69,7 @@ def test_an_estimator_that_is_not_fitted(tmp_path: Path) -> None:
 def test_another_thing() -> None:
     with raises(
         TypeError,
-        "[export] only a Sequential, an Ensemble, a Regressor or a Classifier can be "
+        "[export] only a model, an Ensemble, a Regressor or a Classifier can be "
         "exported. Received: 3 of type int.",
     ):
         export_module.export(3, "m.c")

@@ -10,11 +10,12 @@ class ModelFileError(ValueError):
 
     field: which part of the file is wrong: "header", "tensors.weights/dense/kernel",
         "model.layers[2].config", ...
+    reason: what is wrong with it, without the names of file and field
     """
 
-    def __init__(self, message: str, field: str = "") -> None:
+    def __init__(self, message: str, field: str = "", reason: str = "") -> None:
         super().__init__(message)
-        self.field = field
+        self.field, self.reason = field, reason
 
 
 def damaged(path: str, field: str, what: str) -> ModelFileError:
@@ -25,4 +26,5 @@ def damaged(path: str, field: str, what: str) -> ModelFileError:
         f"[load] {path!r} is corrupt or not a Kurve file: {field}: {what}. "
         "Try an earlier copy.",
         field,
+        what,
     )

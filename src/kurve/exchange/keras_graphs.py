@@ -1,0 +1,548 @@
+"""Keras's graphs: configurations of models whose layers are called in any order, and
+where their weights lie.
+
+Keras's configuration of a graph is Kurve's (see `kurve.models.configs`) but for the
+classes: functions of `keras.ops` are operations of a class each, `expand_dims(x, 1)` is
+{"module": "keras.src.ops.numpy", "class_name": "ExpandDims", "config": {"axis": 1}}
+with x as argument of its call. Keras 2 writes a call as [[layer, node, tensor,
+options], ...].
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kurve import layers as kurve_layers
+from kurve.core.container.errors import ModelFileError
+from kurve.exchange import keras_parts as parts
+from kurve.exchange.keras_models import (
+    check_name,
+    layer_entry,
+    layer_from,
+    layers_of,
+    merged,
+    not_in_keras,
+    sample_shape,
+    shape_of_first,
+    shape_of_input,
+    stack_of,
+)
+from kurve.formulas.calls import FUNCTIONS
+from kurve.formulas.tensor import FunctionCall, leaves, replaced
+from kurve.layers.base import Layer, Variable
+from kurve.layers.core import InputLayer
+from kurve.models import configs
+from kurve.models.fields import Field
+
+MODELS = ("Sequential", "Functional", "Model")
+MOST_DEPTH = 32
+
+MODULES = {
+    "core": "cast saturate_cast scatter scatter_update slice slice_update "
+    "stop_gradient unstack",
+    "math": "erf erfc erfinv in_top_k logdet logsumexp rsqrt segment_max segment_min "
+    "segment_prod segment_sum top_k",
+    "linalg": "cholesky det inv norm pinv solve solve_triangular",
+    "nn": "average_pool binary_crossentropy categorical_crossentropy celu conv "
+    "conv_transpose depthwise_conv dot_product_attention elu gelu glu hard_shrink "
+    "hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool "
+    "moments multi_hot normalize one_hot polar relu relu6 selu separable_conv sigmoid "
+    "silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy "
+    "sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold",
+}
+"""Keras's modules of functions that are not in keras.src.ops.numpy."""
+
+CALLED = frozenset(
+    {
+        *("x", "x1", "x2", "xs", "condition", "indices", "key", "operands"),
+        *("constant_values", "fill_value", "target", "output", "inputs", "variable"),
+    }
+)
+"""Parameters of functions that are arguments of the call in Keras; the others are in
+the configuration of the operation."""
+
+
+def class_of(function: str) -> tuple[str, str]:
+    """Keras's module and class of a function."""
+    module = next((m for m, names in MODULES.items() if function in names.split()), "")
+    name = "".join(part.capitalize() for part in function.split("_"))
+    return f"keras.src.ops.{module or 'numpy'}", name
+
+
+@dataclass
+class Part:
+    """A layer of a model in a file.
+
+    cls:    Keras's class
+    inside: the layers of a model
+    layer:  the layer itself, once there is one
+    """
+
+    cls: str
+    name: str
+    inside: list[Part] | None = None
+    layer: Any = None
+
+    def variables(self) -> list[Variable]:
+        """The weights of a plain layer: those with gradients, then the others."""
+        return keras_order(self.layer)
+
+
+def keras_order(layer: Layer) -> list[Variable]:
+    """A layer's weights in Keras's order: those with gradients, then the others."""
+    return sorted(layer.weights, key=lambda variable: variable.role != "param")
+
+
+def old_order(part: Part) -> list[Variable]:
+    """The weights of a layer or model as .h5 files hold them: first those that are
+    trained."""
+    trained: dict[int, Variable] = {}
+    others: dict[int, Variable] = {}
+
+    def visit(part: Part, trainable: bool) -> None:
+        trainable = trainable and part.layer.trainable
+        for inner in part.inside or ():
+            visit(inner, trainable)
+        if part.inside is None:
+            for variable in part.variables():
+                learns = trainable and variable.role == "param"
+                (trained if learns else others).setdefault(id(variable), variable)
+
+    if part.inside is None:
+        return part.variables()
+    visit(part, True)
+    return [*trained.values(), *others.values()]
+
+
+def tree_of(model: Any) -> list[Part]:
+    """The layers of a model, in Keras's order."""
+    network = model._network
+    operations = network.layers
+    if network.structure is not None:
+        operations = network.structure.operations
+    tree = []
+    for operation in operations:
+        if isinstance(operation, FunctionCall):
+            continue
+        cls, inside = type(operation).__name__, None
+        inner = getattr(operation, "_network", None)
+        if inner is not None:
+            cls = "Sequential" if inner.structure is None else "Functional"
+            inside = tree_of(operation)
+        tree.append(Part(cls, operation.name, inside, operation))
+    return tree
+
+
+def attach(tree: list[Part], model: Any) -> list[Part]:
+    """Find the layer of each part of a file in the model that was made from it."""
+    by_name = {part.name: part for part in tree_of(model)}
+    for part in tree:
+        found = by_name.get(part.name)
+        if found is None:
+            raise ValueError(f"the layer {part.name!r} leads to no output")
+        part.layer = found.layer
+        if part.inside is not None:
+            attach(part.inside, found.layer)
+    return tree
+
+
+# ---------------------------------------------------------------- reading
+
+
+def model_of(value: Any) -> tuple[Any, list[Part]]:
+    """The model that a configuration of Keras describes, without memory for weights,
+    and its layers as the file has them.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is corrupt, or has something that Kurve does
+            not have; the message names it.
+    """
+    kind, config = parts.opened(value, "the model")
+    if kind not in MODELS:
+        raise ValueError(f"the model is a {kind}, a class that Kurve does not have")
+    described, tree = _model_config(kind, config, "the model", 0)
+    try:
+        model = configs.model_from(Field("", "", described))
+    except ModelFileError as error:
+        raise ValueError(f"{error.field}: {error.reason}") from error
+    return model, attach(tree, model)
+
+
+def _model_config(
+    kind: str, config: dict[str, Any], what: str, depth: int
+) -> tuple[dict[str, Any], list[Part]]:
+    """Kurve's configuration of a model, and its layers."""
+    if depth > MOST_DEPTH:
+        raise ValueError(f"models are nested deeper than {MOST_DEPTH}")
+    name, trainable = config.get("name"), config.get("trainable", True)
+    if not isinstance(name, str) or not isinstance(trainable, bool):
+        raise ValueError(f"{what} has no name, or trainable={trainable!r}")
+    flags = {} if trainable else {"trainable": False}
+    read = _stack if kind == "Sequential" else _graph
+    described, tree = read(config, what, depth)
+    return {**flags, "name": name, **described}, tree
+
+
+def _stack(
+    config: dict[str, Any], what: str, depth: int
+) -> tuple[dict[str, Any], list[Part]]:
+    shape = sample_shape(config.get("build_input_shape"))
+    entries: list[Any] = []
+    tree: list[Part] = []
+    for i, entry in enumerate(layers_of(config)):
+        inner = f"layers[{i}] of {what}"
+        cls, arguments = parts.opened(entry, inner)
+        if cls == "InputLayer" and i == 0:
+            shape = merged(shape_of_input(arguments, inner), shape)
+            continue
+        if not entries:
+            shape = merged(shape_of_first(entry, arguments), shape)
+        described, part = _layer(cls, arguments, inner, depth)
+        entries.append(described)
+        tree.append(part)
+    if shape is None or None in shape:
+        raise ValueError(f"{what} does not have the shape of a sample, but {shape}")
+    return {"input_shape": list(shape), "layers": entries}, tree
+
+
+def _layer(
+    cls: str, arguments: dict[str, Any], what: str, depth: int
+) -> tuple[dict[str, Any], Part]:
+    """Kurve's configuration of a layer or model, and the layer in the file."""
+    if cls in MODELS:
+        config, inside = _model_config(cls, arguments, what, depth + 1)
+        kind = "Sequential" if cls == "Sequential" else "Functional"
+        part = Part(kind, config["name"], inside)
+        return {"class_name": kind, "config": config}, part
+    layer = layer_from(cls, arguments, what)
+    return kurve_layers.serialize(layer), Part(cls, layer.name)
+
+
+def _graph(
+    config: dict[str, Any], what: str, depth: int
+) -> tuple[dict[str, Any], list[Part]]:
+    entries: list[dict[str, Any]] = []
+    tree: list[Part] = []
+    old = False
+    for i, entry in enumerate(layers_of(config)):
+        inner = f"layers[{i}] of {what}"
+        cls, arguments = parts.opened(entry, inner)
+        name, nodes = entry.get("name"), entry.get("inbound_nodes")
+        if not isinstance(name, str) or not isinstance(nodes, list):
+            raise ValueError(f"{inner} has no name or no inbound_nodes")
+        options: dict[str, Any] = {}
+        called = ""
+        if cls == "InputLayer":
+            shape = shape_of_input(arguments, inner, scalars=True)
+            described: dict[str, Any] = {"name": name, "shape": list(shape)}
+            described = {"class_name": cls, "config": {**described, "dtype": "float32"}}
+            tree.append(Part(cls, name))
+        elif is_function(entry):
+            called, options = _function(cls, arguments, inner)
+            described = {"class_name": "Function", "config": {"function": called}}
+        else:
+            described, part = _layer(cls, arguments, inner, depth)
+            tree.append(part)
+        old = old or any(not isinstance(node, Mapping) for node in nodes)
+        calls = [_call(node, called, options, inner) for node in nodes]
+        entries.append({**described, "name": name, "inbound_nodes": calls})
+    ends = config.get("input_layers"), config.get("output_layers")
+    if old:
+        _count_from_zero(entries, ends)
+        ends = _single(ends[0]), _single(ends[1])
+    return {"layers": entries, "input_layers": ends[0], "output_layers": ends[1]}, tree
+
+
+def _function(
+    cls: str, arguments: dict[str, Any], what: str
+) -> tuple[str, dict[str, Any]]:
+    """Name of the function of an operation, and the arguments of its configuration."""
+    names = {class_of(name)[1]: name for name in FUNCTIONS}
+    if cls not in names:
+        raise ValueError(f"{what} is the operation {cls}, which Kurve does not have")
+    function = names[cls]
+    arguments.pop("name", None)
+    known = set(inspect.signature(FUNCTIONS[function]).parameters)
+    parts.drop_defaults(arguments, what, {"sparse": (False,)}, known)
+    options = {key: _value(value, what) for key, value in arguments.items()}
+    return function, {k: v for k, v in options.items() if v is not None}
+
+
+def _call(
+    node: Any, function: str, options: Mapping[str, Any], what: str
+) -> dict[str, Any]:
+    """Kurve's configuration of a call."""
+    if isinstance(node, list):
+        return {"args": [_old_tensors(node, what)], "kwargs": dict(options)}
+    if not isinstance(node, Mapping) or set(node) != {"args", "kwargs"}:
+        raise ValueError(f"{what} has a call without args and kwargs")
+    if not isinstance(node["args"], list) or not isinstance(node["kwargs"], Mapping):
+        raise ValueError(f"{what} has a call whose arguments are no list")
+    args = [_value(arg, what) for arg in node["args"]]
+    if function == "get_item" and len(args) > 1 and isinstance(args[1], list):
+        args[1] = {"class_name": configs.TUPLE, "items": args[1]}
+    if function == "einsum":
+        return {"args": [options["subscripts"], *args], "kwargs": {}}
+    given = {k: _value(v, what) for k, v in node["kwargs"].items()}
+    given = {k: v for k, v in given.items() if not _is_none(v)}
+    return {"args": args, "kwargs": {**given, **options}}
+
+
+def _is_none(value: Any) -> bool:
+    """Whether there is nothing in it, such as in a mask for each input."""
+    return all(leaf is None for leaf in leaves(value))
+
+
+def _value(value: Any, what: str) -> Any:
+    """An argument of a call."""
+    if isinstance(value, list):
+        return [_value(part, what) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    name, config = value.get("class_name"), value.get("config")
+    if not isinstance(name, str):
+        return {key: _value(part, what) for key, part in value.items()}
+    if name == configs.TENSOR and isinstance(config, Mapping):
+        keys = ("shape", "dtype", "keras_history")
+        return {"class_name": name, "config": {key: config.get(key) for key in keys}}
+    if name in ("__slice__", "__ellipsis__") and isinstance(config, Mapping):
+        return {"class_name": name, "config": dict(config)}
+    if name == "__tuple__" and isinstance(value.get("items"), list):
+        return [_value(part, what) for part in value["items"]]
+    if name == "__numpy__" and isinstance(config, Mapping):
+        return {"class_name": "__array__", "config": {"value": config.get("value")}}
+    raise ValueError(f"{what} is called with a {name[:80]}, which Kurve cannot read")
+
+
+def _old_tensors(node: list[Any], what: str) -> Any:
+    """The inputs of a call that Keras 2 has written."""
+    tensors = []
+    for place in node:
+        if not isinstance(place, list) or len(place) not in (3, 4):
+            raise ValueError(f"{what} has a call that is no list of tensors")
+        if len(place) == 4 and not _is_none(place[3]):
+            raise ValueError(f"{what} is called with {str(place[3])[:80]}")
+        config = {"shape": [], "dtype": "float32", "keras_history": place[:3]}
+        tensors.append({"class_name": configs.TENSOR, "config": config})
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _count_from_zero(entries: list[dict[str, Any]], ends: Any) -> None:
+    """In Keras 2 the calls of a model are counted from 1, because it has been called
+    once when it was made."""
+    used: dict[str, list[list[Any]]] = {}
+    for place in _histories([e["inbound_nodes"] for e in entries]):
+        used.setdefault(str(place[0]), []).append(place)
+    for place in _ends(ends):
+        used.setdefault(str(place[0]), []).append(place)
+    for entry in entries:
+        places = used.get(entry["name"], [])
+        if entry["class_name"] not in MODELS or not places:
+            continue
+        if not all(type(place[1]) is int for place in places):
+            raise ValueError(f"{entry['name']!r} has calls that are no numbers")
+        last = max(place[1] for place in places)
+        if last == len(entry["inbound_nodes"]):
+            for place in places:
+                place[1] -= 1
+
+
+def _histories(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, Mapping):
+        if "keras_history" in value:
+            yield value["keras_history"]
+        else:
+            for part in value.values():
+                yield from _histories(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _histories(part)
+
+
+def _ends(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        if len(value) == 3 and isinstance(value[0], str):
+            yield value  # type: ignore[misc]
+        else:
+            for part in value:
+                yield from _ends(part)
+
+
+def _single(value: Any) -> Any:
+    """Of a list of one, the one: Keras 2 always writes a list."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+# ---------------------------------------------------------------- writing
+
+
+def model_entry(model: Any) -> dict[str, Any]:
+    """The configuration of a built model, for Keras.
+
+    Raises:
+        ValueError: something that Keras does not have; the message names it.
+    """
+    check_name("the model", model.name)
+    if model._network.structure is not None:
+        return _graph_entry(model)
+    shape = list(model.input_shape)
+    taken = {layer.name for layer in model.layers}
+    name, number = "input_layer", 0
+    while name in taken:
+        name, number = f"input_{number}", number + 1
+    batch = {"batch_shape": shape, "dtype": "float32", "sparse": False, "name": name}
+    entries = [parts.entry("keras.layers", "InputLayer", batch)]
+    input_shape = model.input_shape
+    for layer in model.layers:
+        if hasattr(layer, "_network"):
+            entries.append(model_entry(layer))
+        else:
+            entries.append(layer_entry(layer, input_shape))
+        input_shape = layer.compute_output_shape(input_shape)
+    config = {
+        "name": model.name,
+        "trainable": model.trainable,
+        "dtype": "float32",
+        "layers": entries,
+        "build_input_shape": shape,
+    }
+    return {
+        **parts.entry("keras", "Sequential", config),
+        "build_config": {"input_shape": shape},
+    }
+
+
+def _graph_entry(model: Any) -> dict[str, Any]:
+    structure = model._network.structure
+    own = configs.functional_config(model)
+    _, calls = configs.calls_of(structure)
+    entries = []
+    for operation, described in zip(structure.operations, own["layers"], strict=True):
+        nodes = [node for node in calls.get(id(operation), []) if not node.is_input]
+        inbound = [
+            {"args": _plain(n["args"]), "kwargs": _plain(n["kwargs"])}
+            for n in described["inbound_nodes"]
+        ]
+        if isinstance(operation, FunctionCall):
+            entry = _function_entry(operation, described, inbound)
+        elif isinstance(operation, InputLayer):
+            check_name("the input", operation.name)
+            batch = {"batch_shape": list(operation.output.shape), "sparse": False}
+            batch |= {"dtype": operation.output.dtype, "name": operation.name}
+            entry = parts.entry("keras.layers", "InputLayer", batch)
+        elif hasattr(operation, "_network"):
+            entry = model_entry(operation)
+        else:
+            (args, *_) = nodes[0].args
+            entry = layer_entry(
+                operation, replaced(args, lambda tensor: getattr(tensor, "shape", None))
+            )
+        entries.append({**entry, "name": operation.name, "inbound_nodes": inbound})
+    config = {
+        "name": model.name,
+        "trainable": model.trainable,
+        "layers": entries,
+        "input_layers": own["input_layers"],
+        "output_layers": own["output_layers"],
+    }
+    return {
+        **parts.entry("keras.src.models.functional", "Functional", config),
+        "registered_name": "Functional",
+        "build_config": {"input_shape": None},
+    }
+
+
+def _function_entry(
+    operation: FunctionCall, described: Mapping[str, Any], inbound: list[Any]
+) -> dict[str, Any]:
+    """The operation of a function. Moves arguments that belong into its configuration
+    there."""
+    function = operation.function.__name__
+    check_name("the function", operation.name)
+    module, cls = class_of(function)
+    config: dict[str, Any] = {"name": operation.name}
+    signature = inspect.signature(operation.function)
+    for call in inbound:
+        given = signature.bind(*call["args"], **call["kwargs"]).arguments
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in CALLED:
+                if _has_tensor(value):
+                    raise not_in_keras(
+                        f"the function {operation.name!r} has a tensor as {name}"
+                    )
+                config[name] = value
+            elif signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                args += value
+            elif name in ("constant_values",):
+                kwargs[name] = value
+            else:
+                args.append(value)
+        call["args"], call["kwargs"] = args, kwargs
+    entry = parts.entry(module, cls, config)
+    return {**entry, "registered_name": cls}
+
+
+def _has_tensor(value: Any) -> bool:
+    return any(leaf == configs.TENSOR for leaf in leaves(value))
+
+
+def _plain(value: Any) -> Any:
+    """An argument of a call as Keras writes it."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("class_name")
+    if name == configs.TUPLE:
+        return _plain(value["items"])
+    if name == "__array__":
+        array = np.asarray(value["config"]["value"], np.float32)
+        config = {"value": array.tolist(), "dtype": "float32"}
+        return {"class_name": "__numpy__", "config": config}
+    return {key: _plain(part) for key, part in value.items()}
+
+
+def needs_graph(value: Any) -> bool:
+    """Whether a configuration is of more than one stack of plain layers."""
+    kind, config = parts.opened(value, "the model")
+    if kind not in MODELS:
+        return False
+    entries = layers_of(config)
+    for entry in entries:
+        if isinstance(entry, Mapping) and (
+            entry.get("class_name") in MODELS or is_function(entry)
+        ):
+            return True
+    return kind != "Sequential" and not is_stack(config)
+
+
+def is_function(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a graph is a function of `keras.ops`. In .h5 files no module
+    says so; layers have more in their configuration."""
+    if "module" in entry:
+        return ".ops." in str(entry["module"])
+    config = entry.get("config")
+    has_more = not isinstance(config, Mapping) or "trainable" in config
+    return not has_more and entry.get("class_name") in {
+        class_of(f)[1] for f in FUNCTIONS
+    }
+
+
+def is_stack(config: Mapping[str, Any]) -> bool:
+    """Whether a graph is one stack of layers."""
+    try:
+        stack_of(config)
+    except ValueError:
+        return False
+    return True

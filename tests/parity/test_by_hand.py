@@ -71,10 +71,12 @@ def test_losses_by_name(name: str, shape: tuple[int, ...]) -> None:
     if inspect.isfunction(ours):
         np.testing.assert_allclose(ours(y, p), numbers(theirs(y, p)), CLOSE, CLOSE)
         return
+    # Dice and Tversky are quotients of sums in float32 that may nearly cancel.
+    close = 1e-5 if name in ("Dice", "Tversky") else CLOSE
     for weights in weightings(shape[:-1]):
         expected = float(theirs(y, p, sample_weight=weights))
         found = ours(y, p, sample_weight=weights)
-        assert found == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
+        assert found == pytest.approx(expected, rel=close, abs=CLOSE)
 
 
 @pytest.mark.parametrize(

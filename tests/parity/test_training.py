@@ -53,4 +53,6 @@ def test_the_options_act(common: str) -> None:
         if name.endswith(common):
             plain = keras_run(f"optimizer: {name.removesuffix(common)}").losses
             moved = keras_run(f"optimizer: {name}").losses
-            assert np.abs(moved / plain - 1.0).max() > 1e-3, name
+            # Ftrl makes its weights anew in each step, from what it has summed up.
+            least = 1e-4 if "Ftrl" in name else 1e-3
+            assert np.abs(moved / plain - 1.0).max() > least, name

@@ -76,12 +76,7 @@ LACKING: dict[str, list[str]] = {
     "Sequential.get_weights": [],
     "Sequential.set_weights": [],
     "Sequential.count_params": [],
-    "Sequential.summary": [
-        "positions",
-        "expand_nested",
-        "show_trainable",
-        "layer_range",
-    ],
+    "Sequential.summary": [],
     "Sequential.save": ["overwrite", "zipped"],
     "Sequential.save_weights": ["overwrite", "max_shard_size"],
     "Sequential.load_weights": ["skip_mismatch"],

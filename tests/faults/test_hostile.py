@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -27,11 +28,12 @@ SLACK = 16 << 20
 
 def whole() -> File:
     """A small model's file in its parts."""
-    path = Path("whole.kurve")
     model = Sequential([Input((3,)), Dense(2, name="a")], name="m")
     model.compile("adam", "mse")
-    model.save(path)
-    return File.parsed(path.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "whole.kurve"
+        model.save(path)
+        return File.parsed(path.read_bytes())
 
 
 def described(*keys: Any, value: Any) -> bytes:

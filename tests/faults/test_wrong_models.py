@@ -8,6 +8,7 @@ import pytest
 
 from kurve import (
     Input,
+    Model,
     Sequential,
     activations,
     callbacks,
@@ -152,9 +153,6 @@ KINDS: dict[str, Wrong] = {
         lambda: Normalization().adapt([]), ValueError, "adapt", "data must not be empty"
     ),
     "Input of 0 features": wrong(lambda: Input((0,)), ValueError, "InputLayer", "(0,)"),
-    "Input with a batch axis": wrong(
-        lambda: Input((None, 3)), ValueError, "InputLayer", "(None, 3)", "batch axis"
-    ),
     # --- models
     "a class for a layer": wrong(
         lambda: Sequential([Dense]), TypeError, "Sequential", "only layers"
@@ -192,9 +190,6 @@ KINDS: dict[str, Wrong] = {
     ),
     # --- compile
     "no loss": wrong(compiling(loss=None), ValueError, "compile", "loss=None", "mse"),
-    "a function as loss": wrong(
-        compiling(loss=lambda y, p: y - p), TypeError, "losses", "derivative"
-    ),
     "a number as optimizer": wrong(compiling(0.1), TypeError, "optimizers", "0.1"),
     "metrics as text": wrong(
         compiling(metrics="mae"), TypeError, "compile", "list", "metrics=['mae']"
@@ -290,14 +285,81 @@ def test_calls_at_the_wrong_time(name: str) -> None:
     assert snapshot(model) == before
 
 
-def test_a_layer_in_two_models() -> None:
-    """Its weights lie in the memory of one; the other must not train them."""
-    shared = Dense(1)
-    first = Sequential([Input((2,)), shared])
-    before = snapshot(first)
-    with pytest.raises(ValueError, match=r"in another model already.*Try a new layer"):
-        Sequential([Input((2,)), shared])
-    assert snapshot(first) == before
+A, B = Input((3,), name="a"), Input((2,), name="b")
+
+
+def joined() -> Any:
+    return layers.Concatenate()([A, B])
+
+
+def heads(loss: Any) -> None:
+    Model(A, [Dense(1, name="p")(A), Dense(1, name="q")(A)]).compile(loss=loss)
+
+
+def reused() -> None:
+    dense = Dense(2, name="shared")
+    dense(A)
+    dense(B)
+
+
+GRAPHS: dict[str, Wrong] = {
+    "an input that is not connected": wrong(
+        lambda: Model(A, Dense(1)(joined())), ValueError, "Model", "'b'", "missing"
+    ),
+    "no symbolic input": wrong(
+        lambda: Model(X, Dense(1)(A)), TypeError, "Model", "Input(shape"
+    ),
+    "no symbolic output": wrong(lambda: Model(A, 5), TypeError, "Model", "outputs=5"),
+    "no outputs": wrong(lambda: Model(A, []), TypeError, "Model", "outputs=[]"),
+    "two layers of one name": wrong(
+        lambda: Model(A, Dense(1, name="d")(Dense(2, name="d")(A))),
+        ValueError,
+        "Model",
+        "two of the name 'd'",
+    ),
+    "shapes that do not merge": wrong(
+        lambda: layers.Add()([A, B]), ValueError, "Add", "(None, 3), (None, 2)"
+    ),
+    "shapes that do not join": wrong(
+        lambda: layers.Concatenate(1)([Input((3, 4)), Input((3, 5))]),
+        ValueError,
+        "concatenate",
+        "(None, 3, 4), (None, 3, 5)",
+    ),
+    "axes of two sizes in a product": wrong(
+        lambda: layers.Dot(1)([A, B]), ValueError, "Dot", "(None, 3) and (None, 2)"
+    ),
+    "two inputs of a layer that takes one": wrong(
+        lambda: Dense(1)([A, B]), TypeError, "Dense", "Concatenate"
+    ),
+    "one input of a layer that takes two": wrong(
+        lambda: layers.Subtract()([A]), ValueError, "Subtract", "2"
+    ),
+    "a layer for other shapes": wrong(reused, ValueError, "Dense", "'shared'", "(2,)"),
+    "a loss for an output that is not there": wrong(
+        lambda: heads({"p": "mse", "r": "mae"}), ValueError, "compile", "'r' unknown"
+    ),
+    "a list of losses for fewer outputs": wrong(
+        lambda: heads(["mse"]), ValueError, "compile", "'p', 'q'"
+    ),
+    "a condition": wrong(lambda: A > 0 and 1, TypeError, "KerasTensor", "ops.where"),
+    "a number": wrong(lambda: float(A), TypeError, "KerasTensor", "Model(inputs"),
+    "a loop": wrong(lambda: list(A), TypeError, "KerasTensor", "Model(inputs"),
+    "no layer of this name": wrong(
+        lambda: Model(A, Dense(1, name="d")(A)).get_layer("e"),
+        ValueError,
+        "get_layer",
+        "one of: a, d",
+    ),
+    "the input of a layer that nobody called": wrong(
+        lambda: Dense(2).input, AttributeError, "Dense", "Input(shape"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_wrong_graphs(name: str) -> None:
+    check(GRAPHS[name])
 
 
 def test_a_wrong_compile_keeps_the_one_before() -> None:

@@ -91,8 +91,6 @@ class Compilation:
                 "[compile] a loss is needed for one output at least. "
                 f"Received: loss={loss!r}. Try loss='mse'."
             )
-        if _is_list(loss) and len(loss) == 1:
-            loss = loss[0]
         for part in (optimizer, *flatten(loss)):
             if part is not None:
                 refuse_overrides("compile", part)

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 import kurve
-from kurve import Input, Sequential, callbacks, layers, optimizers, utils
+from kurve import Input, Model, Sequential, callbacks, layers, optimizers, utils
 from kurve.training.checkpoints import checkpointer
 
-CASES = ("batches", "epochs", "backup", "time")
+CASES = ("batches", "epochs", "backup", "time", "graph", "graph-backup")
 
 
 class Batches(callbacks.Callback):
@@ -57,6 +57,48 @@ class Batches(callbacks.Callback):
         self.last = state["last"]
 
 
+def stack(case: str) -> Sequential:
+    model = Sequential(
+        [Input((3,)), layers.Dense(12, "tanh"), layers.Dropout(0.2), layers.Dense(1)]
+    )
+    rate: Any = 0.01
+    if case == "epochs":
+        rate = optimizers.schedules.CosineDecay(0.02, 250)
+    model.compile(optimizers.Nadam(rate), "mse", metrics=["mae", "r2_score"])
+    return model
+
+
+def graph() -> Model:
+    """Two inputs, a layer of both, a model inside, two outputs; averages of weights,
+    gradients added up over batches."""
+    a, b = Input((3,), name="a"), Input((2,), name="b")
+    shared = layers.Dense(6, "tanh", kernel_constraint="max_norm")
+    inside = Input((6,))
+    block = Model(
+        inside,
+        layers.Add()([inside, layers.Dropout(0.2)(layers.Dense(6, "relu")(inside))]),
+    )
+    h = [shared(a), block(shared(layers.Dense(3)(b)))]
+    h = layers.BatchNormalization()(layers.Concatenate()(h))
+    y = layers.Dense(1, name="y")(h)
+    z = layers.Dense(2, "softmax", name="z")(layers.GaussianNoise(0.1)(h))
+    model = Model([a, b], {"y": y, "z": z})
+    model.compile(
+        optimizers.AdamW(
+            0.01,
+            use_ema=True,
+            ema_momentum=0.9,
+            ema_overwrite_frequency=5,
+            gradient_accumulation_steps=3,
+            global_clipnorm=1.0,
+        ),
+        {"y": "mse", "z": "categorical_focal_crossentropy"},
+        loss_weights={"y": 0.5, "z": 2.0},
+        metrics={"y": ["mae", "r2_score"], "z": ["accuracy"]},
+    )
+    return model
+
+
 def train(folder: str, engine: str, case: str, seed: int) -> None:
     """Train to the end and write what came of it.
 
@@ -71,13 +113,8 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
     y = np.sin(x.sum(axis=1)) + 0.3 * rng.normal(size=rows)
     kurve.set_engine(engine)
     utils.set_random_seed(seed)
-    model = Sequential(
-        [Input((3,)), layers.Dense(12, "tanh"), layers.Dropout(0.2), layers.Dense(1)]
-    )
-    rate: Any = 0.01
-    if case == "epochs":
-        rate = optimizers.schedules.CosineDecay(0.02, 250)
-    model.compile(optimizers.Nadam(rate), "mse", metrics=["mae", "r2_score"])
+    is_graph = case.startswith("graph")
+    model: Any = graph() if is_graph else stack(case)
     used: list[callbacks.Callback] = [
         callbacks.EarlyStopping(patience=4, restore_best_weights=True),
         callbacks.CSVLogger(os.path.join(folder, "log.csv")),
@@ -85,6 +122,10 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
             os.path.join(folder, "best.kurve"), save_best_only=True
         ),
     ]
+    if is_graph:
+        classes = (y > 0).astype(int)
+        x = [x, x[:, :2] ** 2]
+        y = {"y": y[:, None], "z": np.eye(2)[classes]}
     if case != "epochs":
         used.append(callbacks.ReduceLROnPlateau(patience=1, factor=0.7, min_delta=0.01))
     options: dict[str, Any] = {"epochs": 12, "batch_size": 12, "verbose": 0}
@@ -93,12 +134,15 @@ def train(folder: str, engine: str, case: str, seed: int) -> None:
         used.append(Batches())
         options |= {"steps_per_epoch": 7, "validation_split": 0.2, "epochs": 6}
         options |= {"checkpoint": checkpoint, "checkpoint_freq": 1}
+    elif case == "graph":
+        options |= {"validation_split": 0.2, "epochs": 6}
+        options |= {"checkpoint": checkpoint, "checkpoint_freq": 1}
     elif case == "epochs":
         weights = rng.uniform(0.5, 2.0, rows)
         options |= {"validation_data": (x[:50], y[:50], weights[:50])}
         options |= {"sample_weight": weights, "epochs": 16}
         options |= {"checkpoint": checkpoint, "checkpoint_freq": "epoch"}
-    elif case == "backup":
+    elif case in ("backup", "graph-backup"):
         options |= {"validation_split": 0.25, "validation_freq": 2}
         used.append(callbacks.BackupAndRestore(checkpoint, save_freq=4))
     elif case == "long":  # without a signal, nothing is written between begin and end

@@ -145,7 +145,6 @@ def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
         metadata = _json(members, "metadata.json")
         config = _json(members, "config.json")
         described = _described(config, "config")
-        compile = compile and _has_one_output(described, config.get("compile_config"))
         compiled = _compiled(config.get("compile_config"), compile)
         reader = _checked(members["model.weights.h5"](), size)[0]
     model = _model_of(described, reader, "")
@@ -163,7 +162,6 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     described = _described(_object(text), "model_config")
     compiled = None
     training = reader.text(reader.root, "training_config")
-    compile = compile and _has_one_output(described, training)
     if training is not None:
         version = reader.text(reader.root, "keras_version") or ""
         compiled = _compiled(_object(training), compile, version)
@@ -181,16 +179,6 @@ def _described(config: Any, field: str) -> Any:
                 f"{_sentence(error)} Try building a Sequential of Kurve's layers, "
                 "and its load_weights(path)."
             ) from error
-
-
-def _has_one_output(described: Any, compiled: Any) -> bool:
-    several = isinstance(described, tuple) and len(described[0].output_names) > 1
-    if several and compiled:
-        warn(
-            "[load_model] the loss and the metrics of a model of several outputs are "
-            f"not read. Received: {described[0]!r}. Try compile(...)."
-        )
-    return not several
 
 
 def _sentence(error: Exception) -> str:

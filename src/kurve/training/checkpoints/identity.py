@@ -14,7 +14,9 @@ from dataclasses import asdict
 from typing import Any
 
 from kurve.engines.base import NUMERICS
-from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
+from kurve.ops.formula import Formula
+from kurve.ops.tape import Tape
+from kurve.plan import OptimizerSpec, Plan, Spec
 from kurve.training.feeds import Feed
 
 
@@ -75,13 +77,9 @@ def difference(before: Any, now: Any, place: str = "") -> str | None:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """The plan without names and without offsets into the flat vectors."""
-    graph: dict[str, Any] = {}
-    if not plan.is_stack:
-        graph = {"inputs": plan.inputs, "heads": [asdict(head) for head in plan.heads]}
-        graph["reads"] = [plan.reads(i) for i in range(len(plan.ops))]
+    """The plan without names. What a plain stack does not have, a graph adds."""
     return {
-        **graph,
+        **_graph(plan),
         "input shape": plan.input_shape,
         "layers": [
             {
@@ -94,11 +92,13 @@ def _described(plan: Plan) -> dict[str, Any]:
                         "trainable": slot.trainable,
                         "l1": slot.l1,
                         "l2": slot.l2,
-                        **_penalty(slot),
+                        **_formula("penalty", slot.penalty),
+                        **_formula("constraint", slot.constraint),
                     }
                     for role, slot in {**op.params, **op.buffers}.items()
                 },
                 **op.attrs,
+                **_formula("formula", op.tape),
             }
             for op in plan.ops
         ],
@@ -108,12 +108,37 @@ def _described(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _penalty(slot: VariableSpec) -> dict[str, str]:
-    """The formula of a penalty that l1 and l2 are not enough for."""
-    if slot.penalty is None:
+def _graph(plan: Plan) -> dict[str, Any]:
+    """What the ops read: values, and the weights that others read too."""
+    found: dict[str, Any] = {}
+    if not plan.is_stack or plan.heads[0].weight != 1.0:
+        found = {
+            "inputs": plan.inputs,
+            "heads": [asdict(head) for head in plan.heads],
+            "reads": [plan.reads(i) for i in range(len(plan.ops))],
+        }
+    if plan.targets or plan.penalty is not None:
+        found |= {"targets": plan.targets, "penalty": plan.penalty}
+    for what, of_op in (
+        ("parameters", [list(op.params.values()) for op in plan.ops]),
+        ("buffers", [list(op.buffers.values()) for op in plan.ops]),
+    ):
+        places = [[slot.offset for slot in slots] for slots in of_op]
+        flat = [place for of_one in places for place in of_one]
+        if flat != sorted(set(flat)):
+            found[f"places of the {what}"] = places
+    return found
+
+
+def _formula(name: str, formula: Formula | Tape | None) -> dict[str, str]:
+    """The hash of a formula, under that name; nothing where there is none."""
+    if formula is None:
         return {}
-    text = repr(slot.penalty).encode()
-    return {"penalty": f"sha256:{hashlib.sha256(text).hexdigest()}"}
+    return {name: _hash(formula)}
+
+
+def _hash(formulas: object) -> str:
+    return f"sha256:{hashlib.sha256(repr(formulas).encode()).hexdigest()}"
 
 
 def _optimizer(spec: Spec) -> dict[str, Any]:
@@ -121,8 +146,7 @@ def _optimizer(spec: Spec) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": spec.kind, "attrs": dict(spec.attrs)}
     if isinstance(spec, OptimizerSpec):
         found |= {"slots": spec.slots, "every": spec.every}
-        text = repr(spec.updates).encode()
-        found["formulas"] = f"sha256:{hashlib.sha256(text).hexdigest()}"
+        found["formulas"] = _hash(spec.updates)
     return found
 
 

@@ -16,8 +16,13 @@ class Dense : public Op {
       : activation_(spec.attrs) {
     kernel_ = variable_index(spec.params, "kernel");
     const VariableSpec& kernel = params[size_t(kernel_)];
-    O_ = kernel.shape.empty() ? 1 : kernel.shape.back();
-    I_ = kernel.size() / O_;  // of 1 x 1 convolutions too
+    // The kernel's axes may be several for I, or for O: of 1 x 1 convolutions, say.
+    I_ = spec.in_shape.empty() ? 0 : spec.in_shape.back();
+    int64_t leading = 1;
+    for (size_t k = 0; k < kernel.shape.size() && leading != I_; k++)
+      leading *= kernel.shape[k];
+    if (leading != I_) refuse_shapes(spec, "its kernel");
+    O_ = kernel.size() / I_;
     kernel_offset_ = kernel.offset;
     train_kernel_ = kernel.trainable;
     if (auto found = spec.params.find("bias"); found != spec.params.end()) {

@@ -14,7 +14,7 @@ from kurve.plan import Op
 
 
 def dense(activations: Activations, op: Op, arrays: Arrays) -> CFunction:
-    inputs, outputs = arrays["kernel"].shape
+    inputs, outputs = op.in_shape[-1], op.out_shape[-1]
     rows = math.prod(op.in_shape[:-1])
     bias = "bias" in arrays
     start = f"w[{inputs * outputs} + j]" if bias else "0.0f"

@@ -13,9 +13,10 @@ from kurve.plan import Op
 
 
 def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    z = graph.node("MatMul", x, graph.constant(arrays["kernel"]))
+    kernel = arrays["kernel"].reshape(op.in_shape[-1], op.out_shape[-1])
+    z = graph.node("MatMul", x, graph.constant(kernel))
     if "bias" in arrays:
-        z = graph.node("Add", z, graph.constant(arrays["bias"]))
+        z = graph.node("Add", z, graph.constant(arrays["bias"].reshape(-1)))
     return activated(graph, op, z)
 
 

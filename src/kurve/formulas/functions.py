@@ -791,14 +791,18 @@ def matmul(x1: Any, x2: Any) -> Any:
     return _product(graph, graph.as_tensor(x1), graph.as_tensor(x2))
 
 
-def _dense(graph: Graph, x: Tensor, kernel: Any) -> Tensor:
-    """x @ kernel, as the operation of `Dense`."""
-    if not x.sample or x.sample[-1] != kernel.shape[0]:
+def _dense(graph: Graph, x: Tensor, kernel: Any, summed: int = 1) -> Tensor:
+    """x @ kernel, as the operation of `Dense`.
+
+    Args:
+        summed: how many axes of the kernel are the last one of x.
+    """
+    if not x.sample or x.sample[-1] != math.prod(kernel.shape[:summed]):
         raise _unfit(x, kernel)
     return graph.op(
         "dense",
         [x],
-        (*x.sample[:-1], kernel.shape[1]),
+        (*x.sample[:-1], math.prod(kernel.shape[summed:])),
         {"kernel": graph.place(kernel)},
         attrs={"activation": "linear", "alpha": 0.0},
     )
@@ -887,6 +891,10 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
             "[einsum] one or two tensors of named axes and a result are needed. "
             f"Received: {subscripts!r}. Try 'abc,cd->abd'."
         )
+    if len(terms) == 2:
+        y = _einsum_dense(graph, terms, operands, out)
+        if y is not None:
+            return y
     tensors = []
     for term, operand in zip(terms, operands, strict=True):
         tensor = graph.as_tensor(operand)
@@ -939,6 +947,47 @@ def _einsum(graph: Graph, subscripts: str, operands: Sequence[Any]) -> Tensor:
     names = ([batch] if y.batched else []) + lead + rows + columns
     y = reshape(y, [-1 if c == batch and y.batched else sizes[c] for c in names])
     return transpose(y, [names.index(c) for c in out])
+
+
+def _einsum_dense(
+    graph: Graph, terms: Sequence[str], operands: Sequence[Any], out: str
+) -> Tensor | None:
+    """The sum as the operation of `Dense`, which has one kernel for all samples, where
+    it is one: the kernel's first axes are summed over, the others are its own."""
+    (tx, tk), (x, kernel) = terms, operands
+    if is_variable(x):
+        tx, tk, x, kernel = tk, tx, kernel, x
+    if (
+        not (isinstance(x, Tensor) and x.batched and is_variable(kernel))
+        or kernel.role != "param"
+        or len(tx) != x.ndim
+        or len(tk) != len(kernel.shape)
+        or len(set(tx + out)) != len({*tx, *tk})
+    ):
+        return None
+    rows = [c for c in tx if c in out]
+    summed, own = [c for c in tx if c not in out], [c for c in tk if c in out]
+    count = len(summed)
+    sizes = dict(zip(tx, x.shape, strict=True)) | dict(
+        zip(tk, kernel.shape, strict=True)
+    )
+    if (
+        not (rows and own and summed)
+        or rows[0] != tx[0]
+        or out[0] != tx[0]
+        or set(tk[:count]) != set(summed)
+        or list(tk[count:]) != own
+        or sorted(out) != sorted(rows + own)
+        or math.prod(kernel.shape[:count]) != math.prod(sizes[c] for c in summed)
+    ):
+        return None
+    x = transpose(x, [tx.index(c) for c in [*rows, *tk[:count]]])
+    lead = [-1, *(sizes[c] for c in rows[1:])]
+    y = _dense(
+        graph, reshape(x, [*lead, math.prod(kernel.shape[:count])]), kernel, count
+    )
+    y = reshape(y, [*lead, *(sizes[c] for c in own)])
+    return transpose(y, [(rows + own).index(c) for c in out])
 
 
 @function

@@ -277,7 +277,7 @@ class MultiHeadAttention(_Heads):
         both = "".join(
             [*stay, *(at_query[a] for a in axes), *(at_key[a] for a in axes)]
         )
-        scores = ops.einsum(f"{at_key},{at_query}->{both}", k, q)
+        scores = ops.einsum(f"{at_query},{at_key}->{both}", q, k)
         seen = allowed(
             query.shape[1], value.shape[1], self.sliding_window, use_causal_mask
         )

@@ -53,12 +53,13 @@ from kurve.plan import Op
 def dense_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """y = f(z) with z = x @ kernel + bias; x (B, I), kernel (I, O), bias (O,)."""
+    """y = f(z) with z = x @ kernel + bias; x (B, I), kernel (I, O), bias (O,), both of
+    any axes whose sizes multiply to these."""
     activation, _ = ACTIVATIONS[str(op.attrs["activation"])]
-    kernel = view(state.params, op.params["kernel"])
+    kernel = view(state.params, op.params["kernel"]).reshape(x.shape[-1], -1)
     z = x @ kernel
     if "bias" in op.params:
-        z = z + view(state.params, op.params["bias"])
+        z = z + view(state.params, op.params["bias"]).reshape(-1)
     return activation(z, float(op.attrs["alpha"])), (x, z)
 
 
@@ -71,12 +72,13 @@ def dense_backward(
     """
     x, z = cache
     _, derivative = ACTIVATIONS[str(op.attrs["activation"])]
-    kernel = view(state.params, op.params["kernel"])
+    kernel = view(state.params, op.params["kernel"]).reshape(x.shape[-1], -1)
     dz = dy * derivative(z, float(op.attrs["alpha"]))
     rows_x, rows_dz = x.reshape(-1, x.shape[-1]), dz.reshape(-1, dz.shape[-1])
     gradients = {"kernel": rows_x.T @ rows_dz}
     if "bias" in op.params:
         gradients["bias"] = total(rows_dz, axis=0)
+    gradients = {k: g.reshape(op.params[k].shape) for k, g in gradients.items()}
     return dz @ kernel.T, gradients
 
 

@@ -146,11 +146,6 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
 
     if name.startswith("_"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
-    if name in _NOT_SUPPORTED:
-        return AttributeError(
-            f"[{module}] {name} is not supported yet: models are stacks of layers. "
-            f"Received: {name!r}. Try kurve.Sequential."
-        )
     known = [
         other
         for other, value in vars(sys.modules[module]).items()
@@ -162,6 +157,3 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
         if other[0] != "_" and other[0].isupper() == name[0].isupper()
     ]
     return AttributeError(str(unknown_name(module, "name", name, known)))
-
-
-_NOT_SUPPORTED = ("Model", "Functional", "Concatenate", "concatenate")

@@ -389,6 +389,8 @@ class _Inputs:
                 f"[{where}] model must have a method {method}. Received: an object of "
                 f"type {type(model).__name__}. Try a fitted model."
             )
+        if hasattr(model, "_network"):
+            model._network.require_one_output(where)
         self._where = where
         self._call = call
         self._quiet = {"verbose": 0} if takes(call, "verbose") else {}

@@ -808,3 +808,76 @@ def test_layer_outputs_are_those_of_prediction(engine: str) -> None:
 def test_layer_outputs_need_a_built_model() -> None:
     with pytest.raises(RuntimeError, match=r"\[layer_outputs\] the model is not built"):
         dense(3, 1).layer_outputs(Z)
+
+
+# ------------------------------------------------------------------ graphs
+
+
+def skip(width: int = 24, shift: float = 0.0) -> Any:
+    """A network whose second layer has a way around it."""
+    x = layers.Input((3,), name="x")
+    h = layers.Dense(width, "tanh", name="first")(x)
+    bias = kurve.initializers.Constant(-shift)
+    side = layers.Dense(width, "relu", bias_initializer=bias, name="side")(h)
+    return models.Model(x, layers.Dense(1, name="last")(layers.Add()([h, side])))
+
+
+def test_nothing_is_found_in_a_graph_that_is_well(engine: str) -> None:
+    kurve.set_engine(engine)
+    assert not fitted(skip(), Z, W).diagnose(Z, W)
+
+
+def test_units_of_a_branch_are_checked(engine: str) -> None:
+    kurve.set_engine(engine)
+    found = fitted(skip(shift=50.0), Z, W, steps=100).diagnose(Z, W)
+    assert list(found["dead_units"].evidence) == ["dead in side"]
+
+
+def test_inputs_of_a_graph_are_checked_where_a_dense_layer_reads_them() -> None:
+    assert "unscaled_inputs" in fitted(skip(), 100 + 9 * Z, W).diagnose(100 + 9 * Z, W)
+    x = layers.Input((3,))
+    normalization = layers.Normalization()
+    normalization.adapt(100 + 9 * Z)
+    scaled = models.Model(x, skip()(normalization(x)))
+    assert "unscaled_inputs" not in fitted(scaled, 100 + 9 * Z, W).diagnose(
+        100 + 9 * Z, W
+    )
+    joined = layers.Concatenate()([x, layers.UnitNormalization()(x)])
+    branched = models.Model(x, layers.Dense(1)(layers.Dense(24, "tanh")(joined)))
+    assert "unscaled_inputs" not in fitted(branched, 9 * Z, W).diagnose(9 * Z, W)
+
+
+def test_two_linear_layers_are_one_unless_something_else_reads_the_first() -> None:
+    x = layers.Input((3,))
+    code = layers.Dense(4, name="code")(x)
+    h = layers.Dropout(0.1)(code)
+    y = layers.Dense(5, "tanh", name="after")(h)
+    one_after_another = models.Model(x, layers.Dense(1)(layers.Concatenate()([x, y])))
+    found = fitted(one_after_another, Z, W, steps=20).diagnose(Z, W)
+    assert "code and after" in found["missing_activation"].message
+    shared = models.Model(x, layers.Dense(1)(layers.Concatenate()([code, y])))
+    assert "missing_activation" not in fitted(shared, Z, W, steps=20).diagnose(Z, W)
+
+
+def test_the_last_layer_of_a_graph_decides_what_targets_are(engine: str) -> None:
+    kurve.set_engine(engine)
+    x = layers.Input((3,))
+    h = layers.Dense(24, "tanh")(x)
+    soft = layers.Dense(2, "softmax")(layers.Concatenate()([x, h]))
+    model = models.Model(x, soft)
+    loss = "sparse_categorical_crossentropy"
+    assert not fitted(model, Z, CLASS, loss=loss).diagnose(Z, CLASS)
+    model.compile("adam", "mse")
+    assert "loss_mismatch" in model.diagnose(Z, CLASS)
+
+
+def test_models_of_several_inputs_or_outputs_are_refused() -> None:
+    x = layers.Input((3,), name="x")
+    model = models.Model(x, [layers.Dense(1, name=name)(x) for name in "ab"])
+    with pytest.raises(ValueError, match=r"\[diagnose\] .* one input and one output"):
+        model.diagnose(Z, [W, W])
+
+
+def test_a_loss_of_ones_own_is_no_obstacle() -> None:
+    model = fitted(dense(24, 1, activation="tanh"), Z, W, loss=lambda y, p: abs(y - p))
+    assert not model.diagnose(Z, W).serious

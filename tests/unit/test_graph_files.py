@@ -281,13 +281,11 @@ def test_layer_outputs() -> None:
     )
     both = several().layer_outputs({"a": X, "b": X[:, :2]})
     np.testing.assert_array_equal(both["c"], np.hstack([X, X[:, :2]]))
-    with pytest.raises(ValueError, match="the model has 2 inputs"):
+    with pytest.raises(ValueError, match="one value for each of the 2 inputs"):
         several().layer_outputs([X])
 
 
 def test_what_graphs_cannot_do(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must be a stack of layers"):
-        trained().diagnose(X, Y)
     with pytest.raises(ValueError, match="C file holds a stack"):
         trained().export(tmp_path / "m.c")
     assert not (tmp_path / "m.c").exists()

@@ -257,6 +257,7 @@ def freeze_and_add(model: Sequential) -> None:
     model.add(Dense(1))
 
 
+@pytest.mark.filterwarnings("ignore:.*no weights to train")
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("way", ["fit", "train_on_batch"])
 @pytest.mark.parametrize(
@@ -290,6 +291,7 @@ def test_trainable_before_and_after_compile(
         assert model.non_trainable_weights == model.weights
 
 
+@pytest.mark.filterwarnings("ignore:.*no weights to train")
 @pytest.mark.parametrize("change", [freeze_model, freeze_first])
 def test_trainable_after_training_needs_another_compile(
     change: Callable[[Sequential], None], engine: str
@@ -354,6 +356,7 @@ def test_trainable_is_a_flag(value: object) -> None:
         Sequential().trainable = value
 
 
+@pytest.mark.filterwarnings("ignore:.*no weights to train")
 def test_copies_and_files_stay_frozen(tmp_path: Path) -> None:
     model = Sequential([Dense(2, input_shape=(3,)), Dense(1)], trainable=False)
     model.compile("adam", "mse")

@@ -23,12 +23,12 @@ from kurve.diagnosis.report import Diagnosis as Diagnosis
 from kurve.diagnosis.report import Finding as Finding
 
 if TYPE_CHECKING:
-    from kurve.models import Sequential
+    from kurve.models import Model
 
 
 @entry
 def diagnose(
-    model: Sequential,
+    model: Model,
     x: Any,
     y: Any,
     validation_data: Sequence[Any] | None = None,
@@ -41,7 +41,7 @@ def diagnose(
     random number generator changes. Costs about as much as a few epochs.
 
     Args:
-        model: a `Sequential`.
+        model: of one input and one output.
         x, y: the training data, as for `fit`.
         validation_data: (x, y) that the model was not trained with.
         columns: a name for each input, for messages; "x[:, 0]" and so on by default.
@@ -65,13 +65,7 @@ def diagnose(
     from kurve.diagnosis import data, fit, network, training
     from kurve.diagnosis.context import Context
 
-    plan = model._network.plan
-    if plan is not None and not plan.is_stack:
-        raise ValueError(
-            "[diagnose] the model must be a stack of layers, because each is judged by "
-            f"what comes before it. Received: {model!r}, a graph. Try a Sequential, or "
-            "model.layer_outputs(x)."
-        )
+    model._network.require_one_output("diagnose")
     context = Context(model, x, y, validation_data, columns)
     checks = [*data.CHECKS, *network.CHECKS, *fit.CHECKS, *training.CHECKS]
     findings = [finding for check in checks for finding in check(context)]

@@ -29,7 +29,7 @@ from kurve.training.batching import pass_bounds
 from kurve.training.inputs import unpack_data
 
 if TYPE_CHECKING:
-    from kurve.models import Sequential
+    from kurve.models import Model
 
 UNIT_ROWS = 2048
 """Rows on which hidden units are checked: a unit that is 0 on all of them is of no use
@@ -59,7 +59,7 @@ class Context:
 
     def __init__(
         self,
-        model: Sequential,
+        model: Model,
         x: Any,
         y: Any,
         validation_data: Sequence[Any] | None,
@@ -237,12 +237,25 @@ class Context:
         assert self.model._network.state is not None
         return self.model._network.state
 
+    @functools.cached_property
+    def path(self) -> list[int]:
+        """Numbers of the plan's operations that the output depends on, in order."""
+        if self.plan is None:
+            return []
+        needed = {self.plan.heads[0].value}
+        for i in reversed(range(len(self.plan.ops))):
+            if self.plan.given + i in needed:
+                needed.update(self.plan.reads(i))
+        given = self.plan.given
+        return [i for i in range(len(self.plan.ops)) if given + i in needed]
+
     @property
     def ops(self) -> tuple[Op, ...]:
         """The operations of prediction, in order."""
         if self.plan is None:
             return ()
-        return tuple(op for op in self.plan.ops if op.kind not in TRAINING_ONLY)
+        ops = [self.plan.ops[i] for i in self.path]
+        return tuple(op for op in ops if op.kind not in TRAINING_ONLY)
 
     @property
     def output_shape(self) -> Shape | None:
@@ -259,14 +272,13 @@ class Context:
         assert self.plan is not None
         stride = -(-len(self.rows) // UNIT_ROWS)
         x = np.ascontiguousarray(self.rows.x[::stride])
-        outputs = []
-        for i, op in enumerate(self.plan.ops):
-            engine = self.model._network.chosen_engine()
-            program = engine.compile(self.plan.part(i, i + 1))
-            x = program.predict(self.state, x)
-            if op.kind not in TRAINING_ONLY:
-                outputs.append(x)
-        return outputs
+        numbers = [
+            self.plan.given + i
+            for i in self.path
+            if self.plan.ops[i].kind not in TRAINING_ONLY
+        ]
+        values = self.model._network.values(numbers, (x,))
+        return [values[v] for v in numbers]
 
     @property
     def unexplained(self) -> float | None:
@@ -289,6 +301,13 @@ class Context:
         return max(1, min(n, int(steps) // self.rows.stride if steps else -(-n // 32)))
 
     @property
+    def of_distribution(self) -> bool:
+        """Whether the outputs are parameters of a distribution; a loss that is a
+        formula of one's own does not say."""
+        facts = None if self.loss is None else LOSSES.get(self.loss.kind)
+        return facts is not None and facts.distribution
+
+    @property
     def can_train(self) -> bool:
         return self.built and self.loss is not None and not self.numbers_for_softmax
 
@@ -307,7 +326,7 @@ class Context:
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None
-        if LOSSES[self.loss.kind].distribution:
+        if self.of_distribution:
             return None
         return self.loss(rows.targets, np.zeros_like(rows.targets))
 

@@ -167,7 +167,8 @@ def target_outliers(context: Context) -> Iterator[Finding]:
     worst = int(np.argmax(fraction * few))
     left = context.unexplained
     good = left is not None and left < GOOD
-    robust = context.loss is not None and LOSSES[context.loss.kind].robust
+    facts = None if context.loss is None else LOSSES.get(context.loss.kind)
+    robust = facts is not None and facts.robust
     count, i = int(far[:, worst].sum()), int(np.argmax(away[:, worst]))
     of = f" of target {worst}" if y.shape[1] > 1 else ""
     yield Finding(

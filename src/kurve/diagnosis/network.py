@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from kurve.diagnosis import ops
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.ops import activation_of, ends_with_activation, is_linear
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import ACTIVATIONS, LOSSES
+from kurve.kinds import ACTIVATIONS, TRAINING_ONLY
 from kurve.plan import Op
 
 LARGE = 5.0
@@ -35,14 +36,17 @@ same setting the unexplained fraction was 0.005 for y itself, 0.014 and 0.11 for
 
 def unscaled_inputs(context: Context) -> Iterator[Finding]:
     """Inputs of the first Dense layer that are far from mean 0 and size 1."""
-    before = next((i for i, op in enumerate(context.ops) if op.kind == "dense"), None)
-    if before is None or any(op.kind != "normalization" for op in context.ops[:before]):
+    first = next((k for k, op in enumerate(context.ops) if op.kind == "dense"), None)
+    if first is None:
+        return
+    before = _before(context, context.ops[first])
+    if before is None or any(op.kind != "normalization" for op in before):
         return
     columns = context.rows.columns
-    if before > 0:
+    if before:
         if not context.built:  # its mean and variance are not known yet
             return
-        out = context.op_outputs[before - 1]
+        out = context.op_outputs[context.ops.index(before[0])]
         columns = out.reshape(len(out), -1).astype(np.float64)
     mean, std = columns.mean(axis=0), columns.std(axis=0)
     low, high = columns.min(axis=0), columns.max(axis=0)
@@ -80,9 +84,25 @@ def unscaled_inputs(context: Context) -> Iterator[Finding]:
             "to": float(high[worst]),
         },
         "normalization.adapt(x)  # the layer was not adapted to this data"
-        if before > 0
+        if before
         else NORMALIZE,
     )
+
+
+def _before(context: Context, op: Op) -> list[Op] | None:
+    """The operations from the input to this one, the last first; None if several
+    values meet before it."""
+    plan = context.plan
+    assert plan is not None
+    reads, found = plan.reads(plan.ops.index(op)), []
+    while reads != (0,):
+        if len(reads) != 1:
+            return None
+        before = reads[0] - plan.given
+        if plan.ops[before].kind not in TRAINING_ONLY:
+            found.append(plan.ops[before])
+        reads = plan.reads(before)
+    return found
 
 
 NORMALIZE = (
@@ -214,18 +234,24 @@ def missing_activation(context: Context) -> Iterator[Finding]:
     """Consecutive Dense layers with only affine maps between them: together they are
     one layer. A bottleneck (with fewer units than on both sides) saves weights, and is
     no finding."""
-    pairs, pending = [], None
-    for op in context.ops:
+    plan, pairs = context.plan, []
+    read = Counter(v for i in context.path for v in plan.reads(i)) if plan else {}
+    pending: dict[int, Op] = {}  # by the value that is an affine map of its output
+    for i in context.path:
+        assert plan is not None
+        op, (value, *others) = plan.ops[i], plan.reads(i)
+        alone = not others and read[value] == 1
+        last = pending.get(value) if alone else None
         if op.kind == "dense":
-            if pending is not None:
-                bottleneck = pending.out_shape[-1] < min(
-                    pending.in_shape[-1], op.out_shape[-1]
-                )
-                if not bottleneck:
-                    pairs.append((pending.layer, op.layer))
-            pending = op if activation_of(op) == "linear" else None
-        elif not is_linear(op):
-            pending = None
+            if last is not None:
+                sides = last.in_shape[-1], op.out_shape[-1]
+                if last.out_shape[-1] >= min(sides):  # no bottleneck
+                    pairs.append((last.layer, op.layer))
+            last = op if activation_of(op) == "linear" else None
+        elif op.kind not in TRAINING_ONLY and not is_linear(op):
+            last = None
+        if last is not None:
+            pending[plan.given + i] = last
     if not pairs:
         return
     all_linear = all(is_linear(op) for op in context.ops)
@@ -326,7 +352,7 @@ def loss_mismatch(context: Context) -> Iterator[Finding]:
                 "each unit independently.",
                 'model.compile("adam", loss="categorical_crossentropy")',
             )
-    elif not cross and not LOSSES[loss.kind].distribution and rows.labels is not None:
+    elif not cross and not context.of_distribution and rows.labels is not None:
         kind = "categorical" if last == "softmax" else "binary"
         yield finding(
             "warning",

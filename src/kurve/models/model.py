@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,14 @@ from kurve.core.arguments import check_flag, check_name, is_integer
 from kurve.core.entries import entries
 from kurve.core.locks import modifies, reads
 from kurve.core.naming import auto_name, unique_name
-from kurve.data import as_samples
 from kurve.errors import lookup
 from kurve.formulas.calls import graph_of, inferred
 from kurve.formulas.graph import Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
-from kurve.kinds import TRAINING_ONLY
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
-from kurve.plan import Head
 from kurve.training import Trainer
+from kurve.training.inputs import check_inputs
 from kurve.training.network import Network
 from kurve.training.structure import Structure
 
@@ -321,58 +318,23 @@ class Model(Facade, Layer):
     @reads
     def layer_outputs(self, x: Any) -> dict[str, np.ndarray]:
         """The output of every layer for x (n, *input_shape), by the layer's name, in
-        inference mode: float32 (n, *output_shape) each. The last one is `predict(x)`.
+        inference mode: float32 (n, *output_shape) each. Of a layer that is called twice
+        it is that of the last call.
+
+        Args:
+            x: as for `predict`.
 
         Raises:
             RuntimeError: the model is not built.
             TypeError, ValueError: bad input.
         """
-        plan, state = self._network.require_built("layer_outputs")
-        if not plan.is_stack:
-            return self._graph_outputs(x)
-        x = as_samples("layer_outputs", "x", x, plan.input_shape, keep_bytes=True)
-        engine, outputs = self._network.chosen_engine(), {}
-        for i, op in enumerate(plan.ops):
-            x = engine.compile(plan.part(i, i + 1)).predict(state, x)
-            outputs[op.layer] = x
-        return outputs
-
-    def _graph_outputs(self, x: Any) -> dict[str, np.ndarray]:
-        """`layer_outputs` where layers do not simply follow each other: the output of
-        each one's last call."""
-        plan, state = self._network.require_built("layer_outputs")
-        parts = [x] if isinstance(x, np.ndarray) else x
-        if isinstance(parts, Mapping):
-            parts = [parts[name] for name in self.input_names if name in parts]
-        if len(plan.inputs) == 1 and len(parts) != 1:
-            parts = [x]
-        if len(parts) != len(plan.inputs):
-            raise ValueError(
-                f"[layer_outputs] the model has {len(plan.inputs)} inputs. Received: "
-                f"{len(parts)}. Try a list of {', '.join(self.input_names)}."
-            )
-        arrays = tuple(
-            as_samples("layer_outputs", "x", part, shape, keep_bytes=True)
-            for part, shape in zip(parts, plan.inputs, strict=True)
-        )
-        # Operations that change no number have no output of their own.
-        source = list(range(plan.given))
-        for i, op in enumerate(plan.ops):
-            same = op.kind == "reshape" or op.kind in TRAINING_ONLY
-            source.append(source[plan.reads(i)[0]] if same else plan.given + i)
+        self._network.require_built("layer_outputs")
+        arrays = check_inputs("layer_outputs", self._network, x)
+        plan, _ = self._network.require_built("layer_outputs")  # for sizes left open
         last = {op.layer: plan.given + i for i, op in enumerate(plan.ops)}
-        values = dict(enumerate(arrays))
-        needed = sorted({source[v] for v in last.values()} - set(values))
-        shapes = [plan.ops[v - plan.given].out_shape for v in needed]
-        heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
-        if heads:
-            program = self._network.chosen_engine().compile(replace(plan, heads=heads))
-            y: Any = program.predict(state, arrays if len(arrays) > 1 else arrays[0])
-            values.update(zip(needed, y if len(heads) > 1 else [y], strict=True))
-        return {
-            layer: values[source[v]].reshape(-1, *plan.ops[v - plan.given].out_shape)
-            for layer, v in last.items()
-        }
+        inputs = arrays if isinstance(arrays, tuple) else (arrays,)
+        values = self._network.values(last.values(), inputs)
+        return {layer: values[v] for layer, v in last.items()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -54,6 +54,13 @@ def gather(
     seed: int,
 ) -> Context:
     """The context of a report; the arguments are those of `make_report`."""
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(
+            "[make_report] model must have a method predict. Received: an object of "
+            f"type {type(model).__name__}. Try write_report(path, model, x, y)."
+        )
+    if hasattr(model, "_network"):
+        model._network.require_one_output("make_report")
     held_out = test_x is not None
     if not held_out:
         test_x, test_y = x, y

@@ -296,7 +296,9 @@ def _split(
 def _check_weights(given: Any) -> None:
     for weight in flatten(given):
         if weight is not None and not is_number(weight):
+            metric = isinstance(weight, str)
             raise ValueError(
                 "[compile] loss_weights must be finite numbers, one for each output. "
-                f"Received: loss_weights={given!r}. Try loss_weights=[1.0, 0.5]."
+                f"Received: loss_weights={given!r}. Try "
+                f"{f'metrics={given!r}' if metric else 'loss_weights=[1.0, 0.5]'}."
             )

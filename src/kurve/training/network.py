@@ -9,16 +9,19 @@ name.
 
 from __future__ import annotations
 
+import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
+from kurve.kinds import TRAINING_ONLY
 from kurve.losses import Formula, Loss
 from kurve.metrics import RowMetric
-from kurve.plan import Plan
+from kurve.plan import Head, Plan
 from kurve.training.compilation import Compilation, Goals
 from kurve.training.layout import Layout
 from kurve.training.parts import Parts
@@ -127,6 +130,37 @@ class Network(Layout):
                 "Try fit, or a model of one of them."
             )
 
+    def values(
+        self, numbers: Iterable[int], inputs: tuple[np.ndarray, ...]
+    ) -> dict[int, np.ndarray]:
+        """Values of the plan by their numbers, in inference mode.
+
+        Args:
+            inputs: (n, *shape) for each input of the plan.
+        """
+        plan, state = self.require_built("values")
+        numbers = list(numbers)
+        # Operations that change no number have no output of their own in an engine.
+        source = list(range(plan.given))
+        for i, op in enumerate(plan.ops):
+            same = op.kind == "reshape" or op.kind in TRAINING_ONLY
+            source.append(source[plan.reads(i)[0]] if same else plan.given + i)
+        found = dict(enumerate(inputs))
+        needed = sorted({source[v] for v in numbers} - set(found))
+        shapes = [plan.ops[v - plan.given].out_shape for v in needed]
+        heads = tuple(Head(v, s) for v, s in zip(needed, shapes, strict=True))
+        if heads:
+            program = self.chosen_engine().compile(replace(plan, heads=heads))
+            x: Any = inputs if len(inputs) > 1 else inputs[0]
+            y: Any = program.predict(state, x)
+            found.update(zip(needed, y if len(heads) > 1 else [y], strict=True))
+        return {
+            v: found[v]
+            if v < plan.given
+            else found[source[v]].reshape(-1, *plan.ops[v - plan.given].out_shape)
+            for v in numbers
+        }
+
     def chosen_engine(self) -> Engine:
         """The engine that `compile` chose, else the default one."""
         chosen = None if self.compilation is None else self.compilation.engine
@@ -177,6 +211,13 @@ class Network(Layout):
             self.check_trainable(where)
             self.update_trainable()
             self._trained_flags = flags
+            if not any(spec.trainable for spec in self.plan.params):
+                warnings.warn(
+                    f"[{where}] the model has no weights to train. Received: "
+                    "trainable=False in all its layers, or layers without weights. Try "
+                    "layer.trainable = True, and compile(...) again.",
+                    stacklevel=2,
+                )
         self.claim_shared()
         optimizer = self.compilation.optimizer
         starts = optimizer.slot_starts

@@ -79,7 +79,11 @@ def test_another_graph_of_equal_sizes_is_refused(name: str, tmp_path: Path) -> N
     fit(graph(), tmp_path, 1)
     other = graph(**GRAPHS[name])
     before = [w.tobytes() for w in other.get_weights()]
+<<<<<<< HEAD
     with pytest.raises(CheckpointError, match=r"is of another call\. Received: model"):
+=======
+    with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
+>>>>>>> proof
         fit(other, tmp_path, 2)
     assert [w.tobytes() for w in other.get_weights()] == before
     fit(graph(), tmp_path, 2)
@@ -99,7 +103,11 @@ def test_another_stack_of_equal_sizes_is_refused(
     other: dict[str, Any], tmp_path: Path
 ) -> None:
     fit(stack(), tmp_path, 1)
+<<<<<<< HEAD
     with pytest.raises(CheckpointError, match=r"is of another call\. Received: model"):
+=======
+    with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
+>>>>>>> proof
         fit(stack(**other), tmp_path, 2)
 
 
@@ -122,6 +130,21 @@ def test_a_shared_layer_is_not_two(tmp_path: Path) -> None:
     fit(chain("aba"), tmp_path, 2)
 
 
+def test_other_names_in_logs_are_refused(tmp_path: Path) -> None:
+    """A history would have both."""
+
+    def named(name: str) -> Model:
+        x = Input((3,))
+        model = Model(x, [Dense(2, name="y")(x), Dense(2, name=name)(x)])
+        model.compile("adam", "mse")
+        return model
+
+    options: dict[str, Any] = {"checkpoint": tmp_path, "verbose": 0}
+    named("z").fit(X[0], Y, **options)
+    with pytest.raises(CheckpointError, match=r'was "z_loss", and is "w_loss"'):
+        named("w").fit(X[0], Y, **options)
+
+
 def test_backup_and_restore(engine: str, tmp_path: Path) -> None:
     """A fit of two inputs and outputs that was ended goes on with the same bits."""
 
@@ -139,7 +162,7 @@ def test_backup_and_restore(engine: str, tmp_path: Path) -> None:
         utils.set_random_seed(6)
         shared = Dense(4, "tanh")
         h = Concatenate()([shared(a), shared(b)])
-        model = Model([a, b], [Dense(2)(h), Dense(2)(h)])
+        model = Model([a, b], [Dense(2, name="y")(h), Dense(2, name="z")(h)])
         made = optimizers.Adam(use_ema=True, gradient_accumulation_steps=2)
         model.compile(made, ["mse", "mae"], engine=engine)
         backup = callbacks.BackupAndRestore(tmp_path, save_freq=1)

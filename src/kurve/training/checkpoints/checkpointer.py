@@ -98,6 +98,10 @@ class Checkpointer(NullCheckpointer):
     # ---------------------------------------------------------------- resuming
 
     def validate(self, config: FitConfig) -> None:
+        names = {}
+        if len(self.model._network.output_names) > 1:  # in the history too
+            goals = self.model._network.goals
+            names = {"names in logs": goals.log_names.in_order}
         self._identity = {
             **identity(
                 self.model._network.program().plan,
@@ -112,6 +116,7 @@ class Checkpointer(NullCheckpointer):
                 },
                 self.callbacks,
             ),
+            **names,
             "learning rate": self._learning_rate(),
         }
         self._found = self.folder.newest()

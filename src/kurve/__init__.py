@@ -30,7 +30,9 @@ if _typing.TYPE_CHECKING:
     from kurve import diagnosis as diagnosis
     from kurve import estimators as estimators
     from kurve import inspection as inspection
+    from kurve import ops as ops
     from kurve import plots as plots
+    from kurve import preprocessing as preprocessing
     from kurve import random as random
     from kurve import report as report
     from kurve import saving as saving
@@ -38,15 +40,29 @@ if _typing.TYPE_CHECKING:
     from kurve import tables as tables
     from kurve.estimators import Classifier as Classifier
     from kurve.estimators import Regressor as Regressor
+    from kurve.formulas.tensor import KerasTensor as KerasTensor
+    from kurve.initializers import Initializer as Initializer
+    from kurve.layers.base import Layer as Layer
+    from kurve.losses.base import Loss as Loss
+    from kurve.metrics.base import Metric as Metric
     from kurve.models.ensembles import ensemble as ensemble
     from kurve.models.learning_rates import lr_find as lr_find
+    from kurve.optimizers.base import Optimizer as Optimizer
+    from kurve.regularizers import Regularizer as Regularizer
     from kurve.solvers import curve_fit as curve_fit
 
 __version__ = "0.1.0"
 
 _LATER = {
     "Classifier": "kurve.estimators",
+    "Initializer": "kurve.initializers",
+    "KerasTensor": "kurve.formulas.tensor",
+    "Layer": "kurve.layers.base",
+    "Loss": "kurve.losses.base",
+    "Metric": "kurve.metrics.base",
+    "Optimizer": "kurve.optimizers.base",
     "Regressor": "kurve.estimators",
+    "Regularizer": "kurve.regularizers",
     "assessment": "kurve.assessment",
     "backend": "kurve.backend",
     "config": "kurve.config",
@@ -58,7 +74,9 @@ _LATER = {
     "estimators": "kurve.estimators",
     "inspection": "kurve.inspection",
     "lr_find": "kurve.models.learning_rates",
+    "ops": "kurve.ops",
     "plots": "kurve.plots",
+    "preprocessing": "kurve.preprocessing",
     "random": "kurve.random",
     "report": "kurve.report",
     "saving": "kurve.saving",

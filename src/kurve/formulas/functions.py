@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.formulas.calls import as_array, elementwise, function, graph_of
+from kurve.formulas.calls import FUNCTIONS, as_array, elementwise, function, graph_of
 from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable, spend
 from kurve.formulas.tensor import KerasTensor
 
@@ -1129,3 +1129,15 @@ def linspace(
 def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.ndarray:
     """1 on a diagonal, 0 elsewhere."""
     return np.eye(N, M, k, dtype_name(dtype))
+
+
+PUBLIC = tuple(
+    sorted(
+        [
+            *FUNCTIONS,
+            *("amax", "amin", "convert_to_numpy", "convert_to_tensor"),
+            *("arange", "eye", "full", "linspace", "ones", "zeros"),
+        ]
+    )
+)
+"""The names in `kurve.ops`."""

@@ -30,6 +30,7 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entries, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own, refuse_overrides
+from kurve.core.results import result
 from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred
 from kurve.formulas.graph import Graph, Tensor
@@ -812,7 +813,7 @@ class Layer(Entrance):
         for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
             if spec.offset in updates:
                 variable.assign(updates[spec.offset])
-        results = iter([values[head.value] for head in plan.heads])
+        results = iter([result(values[head.value]) for head in plan.heads])
         return replaced(out, lambda _: next(results))
 
     @property

@@ -108,6 +108,9 @@ class Embedding(Layer):
             regularizer=self.embeddings_regularizer,
         )
 
+    def output_sample_shape(self, input_shape: Any) -> Any:
+        return (*input_shape, self.output_dim)
+
     def check_input(self, input_shape: Any) -> None:
         """Any shape: each number has its vector."""
 

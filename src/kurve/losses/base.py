@@ -9,6 +9,7 @@ import numpy as np
 from kurve.core.arguments import check_name, check_unused
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
+from kurve.core.results import Number
 from kurve.plan import Attr, Op, Plan, Shape, Spec
 
 
@@ -159,11 +160,12 @@ class Loss(Rowwise, Entrance):
             weights = None
             if sample_weight is not None:
                 weights = weights_for(where, sample_weight, p.shape[:1])
-            return _of_batch(self.spec, y, p, weights)
+            return Number(_of_batch(self.spec, y, p, weights))
         values = self.call(y_true, y_pred) if custom else self._rows(y_true, y_pred)
         values = np.asarray(values, np.float64)
         weights = weights_for(where, sample_weight, values.shape)
-        return float(np.sum(weights * values) / values.size) if values.size else 0.0
+        total = float(np.sum(weights * values) / values.size) if values.size else 0.0
+        return Number(total)
 
 
 def _of_batch(

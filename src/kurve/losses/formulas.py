@@ -11,6 +11,7 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.entries import entry
+from kurve.core.results import Number
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
 from kurve.plan import Attr, Spec
@@ -85,9 +86,10 @@ class Formula(Loss):
         if not values.ndim and sample_weight is not None:  # one value for the batch
             where = type(self).__name__
             rows = np.shape(y_pred)[: max(np.ndim(sample_weight), 1)]
-            return float(values * np.mean(weights_for(where, sample_weight, rows)))
+            return Number(values * np.mean(weights_for(where, sample_weight, rows)))
         weights = weights_for(type(self).__name__, sample_weight, values.shape)
-        return float(np.sum(weights * values) / values.size) if values.size else 0.0
+        total = float(np.sum(weights * values) / values.size) if values.size else 0.0
+        return Number(total)
 
 
 class _Plain(Formula):

@@ -40,17 +40,45 @@ if TYPE_CHECKING:
     from kurve.metrics.f_scores import F1Score as F1Score
     from kurve.metrics.f_scores import FBetaScore as FBetaScore
     from kurve.metrics.functions import binary_accuracy as binary_accuracy
+    from kurve.metrics.functions import binary_crossentropy as binary_crossentropy
+    from kurve.metrics.functions import (
+        binary_focal_crossentropy as binary_focal_crossentropy,
+    )
     from kurve.metrics.functions import categorical_accuracy as categorical_accuracy
+    from kurve.metrics.functions import (
+        categorical_crossentropy as categorical_crossentropy,
+    )
+    from kurve.metrics.functions import (
+        categorical_focal_crossentropy as categorical_focal_crossentropy,
+    )
+    from kurve.metrics.functions import categorical_hinge as categorical_hinge
     from kurve.metrics.functions import (
         concordance_correlation as concordance_correlation,
     )
+    from kurve.metrics.functions import hinge as hinge
+    from kurve.metrics.functions import huber as huber
+    from kurve.metrics.functions import kl_divergence as kl_divergence
+    from kurve.metrics.functions import log_cosh as log_cosh
+    from kurve.metrics.functions import mean_absolute_error as mean_absolute_error
+    from kurve.metrics.functions import (
+        mean_absolute_percentage_error as mean_absolute_percentage_error,
+    )
+    from kurve.metrics.functions import mean_squared_error as mean_squared_error
+    from kurve.metrics.functions import (
+        mean_squared_logarithmic_error as mean_squared_logarithmic_error,
+    )
     from kurve.metrics.functions import pearson_correlation as pearson_correlation
+    from kurve.metrics.functions import poisson as poisson
     from kurve.metrics.functions import (
         sparse_categorical_accuracy as sparse_categorical_accuracy,
     )
     from kurve.metrics.functions import (
+        sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+    )
+    from kurve.metrics.functions import (
         sparse_top_k_categorical_accuracy as sparse_top_k_categorical_accuracy,
     )
+    from kurve.metrics.functions import squared_hinge as squared_hinge
     from kurve.metrics.functions import (
         top_k_categorical_accuracy as top_k_categorical_accuracy,
     )
@@ -122,7 +150,13 @@ __getattr__ = Later(
         "functions": (
             "binary_accuracy categorical_accuracy concordance_correlation "
             "pearson_correlation sparse_categorical_accuracy "
-            "sparse_top_k_categorical_accuracy top_k_categorical_accuracy"
+            "sparse_top_k_categorical_accuracy top_k_categorical_accuracy "
+            "binary_crossentropy binary_focal_crossentropy categorical_crossentropy "
+            "categorical_focal_crossentropy categorical_hinge hinge "
+            "huber kl_divergence log_cosh "
+            "mean_absolute_error mean_absolute_percentage_error mean_squared_error "
+            "mean_squared_logarithmic_error poisson sparse_categorical_crossentropy "
+            "squared_hinge"
         ),
         "iou": "BinaryIoU IoU MeanIoU OneHotIoU OneHotMeanIoU",
         "probabilistic": (

@@ -9,6 +9,7 @@ import numpy as np
 
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
+from kurve.core.results import Number
 from kurve.metrics.base import Metric
 
 Reduce = Callable[..., np.ndarray]
@@ -47,7 +48,7 @@ class Sum(Metric):
         self.total.assign_add(values.sum())
 
     def result(self) -> float:
-        return float(self.total)
+        return Number(self.total)
 
 
 class Mean(Metric):
@@ -87,7 +88,7 @@ class Mean(Metric):
         self.count.assign_add(counts.sum())
 
     def result(self) -> float:
-        return float(self.total / self.count) if self.count else 0.0
+        return Number(self.total / self.count if self.count else 0.0)
 
 
 class MeanMetricWrapper(Mean):

@@ -12,6 +12,7 @@ from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.core.naming import auto_name
 from kurve.core.overrides import refuse_overrides
+from kurve.core.results import result
 from kurve.plan import Attr, MetricSpec, Shape
 
 if TYPE_CHECKING:
@@ -322,7 +323,8 @@ class RowMetric(losses.Rowwise, Metric):
         """The metric over all batches since `reset_state`: a number, or an array for
         metrics of several classes or thresholds."""
         totals = self._totals
-        return self.value(np.zeros(self.size((1, 1))) if totals is None else totals)
+        totals = np.zeros(self.size((1, 1))) if totals is None else totals
+        return result(self.value(totals))
 
     def reset_state(self) -> None:
         """Forget all batches."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kurve import losses
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.metrics.accuracies import (
@@ -81,3 +82,22 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
 def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndarray:
     """`ConcordanceCorrelation` of every row."""
     return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)
+
+
+# Losses are metrics too.
+binary_crossentropy = losses.binary_crossentropy
+binary_focal_crossentropy = losses.binary_focal_crossentropy
+categorical_crossentropy = losses.categorical_crossentropy
+categorical_focal_crossentropy = losses.categorical_focal_crossentropy
+categorical_hinge = losses.categorical_hinge
+hinge = losses.hinge
+huber = losses.huber
+kl_divergence = losses.kl_divergence
+log_cosh = losses.log_cosh
+mean_absolute_error = losses.mean_absolute_error
+mean_absolute_percentage_error = losses.mean_absolute_percentage_error
+mean_squared_error = losses.mean_squared_error
+mean_squared_logarithmic_error = losses.mean_squared_logarithmic_error
+poisson = losses.poisson
+sparse_categorical_crossentropy = losses.sparse_categorical_crossentropy
+squared_hinge = losses.squared_hinge

@@ -24,9 +24,11 @@ from kurve.core.locks import (
 )
 from kurve.core.overrides import refuse_overrides
 from kurve.core.progress import ProgressBar, check_verbose
+from kurve.core.results import result
 from kurve.data import as_samples
 from kurve.engines import Batches, Job, Program, run_job
 from kurve.errors import unknown_argument
+from kurve.formulas.tensor import replaced
 from kurve.training.batching import ONE_BATCH, check_count, evaluation_bounds
 from kurve.training.feeds import ArrayFeed, Feed, is_source
 from kurve.training.fitting import fit_steps, run_to_completion
@@ -363,7 +365,7 @@ class Trainer(Trainable):
         try:
             if unknown:
                 raise unknown_argument(type(self).predict_on_batch, next(iter(unknown)))
-            return self.predict(x, verbose=0)
+            return replaced(self.predict(x, verbose=0), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 
@@ -386,7 +388,7 @@ class Trainer(Trainable):
                     f"training={training!r}. Try layer(x, training=True) for one layer "
                     "after the other."
                 )
-            return self.predict(x, verbose=0)
+            return replaced(self.predict(x, verbose=0), result)
         except BaseException as error:
             raise shown(error)  # noqa: B904 - it is the same error
 

@@ -1,0 +1,32 @@
+"""What calls of layers, models, losses and metrics give: NumPy arrays and floats that
+also have the method `numpy` of Keras's tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Values(np.ndarray):
+    """An array; `numpy()` gives it as a plain one, which shares its memory."""
+
+    def numpy(self) -> np.ndarray:
+        return self.view(np.ndarray)
+
+    def __repr__(self) -> str:
+        return repr(self.numpy())
+
+
+class Number(float):
+    """A float; `numpy()` gives it as NumPy's."""
+
+    def numpy(self) -> np.float64:
+        return np.float64(self)
+
+
+def result(value: Any) -> Any:
+    """An array or a float with the method `numpy`; anything else as it is."""
+    if type(value) is np.ndarray:
+        return value.view(Values)
+    return Number(value) if type(value) is float else value

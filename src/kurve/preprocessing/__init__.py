@@ -1,0 +1,3 @@
+"""Keras's older place for helpers that prepare data."""
+
+from kurve.preprocessing import sequence as sequence

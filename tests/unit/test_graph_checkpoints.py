@@ -79,11 +79,7 @@ def test_another_graph_of_equal_sizes_is_refused(name: str, tmp_path: Path) -> N
     fit(graph(), tmp_path, 1)
     other = graph(**GRAPHS[name])
     before = [w.tobytes() for w in other.get_weights()]
-<<<<<<< HEAD
-    with pytest.raises(CheckpointError, match=r"is of another call\. Received: model"):
-=======
     with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
->>>>>>> proof
         fit(other, tmp_path, 2)
     assert [w.tobytes() for w in other.get_weights()] == before
     fit(graph(), tmp_path, 2)
@@ -103,11 +99,7 @@ def test_another_stack_of_equal_sizes_is_refused(
     other: dict[str, Any], tmp_path: Path
 ) -> None:
     fit(stack(), tmp_path, 1)
-<<<<<<< HEAD
-    with pytest.raises(CheckpointError, match=r"is of another call\. Received: model"):
-=======
     with pytest.raises(CheckpointError, match=r"is of another call. Received: model"):
->>>>>>> proof
         fit(stack(**other), tmp_path, 2)
 
 

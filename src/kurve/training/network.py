@@ -204,14 +204,15 @@ class Network(Layout):
     def training_state(self, where: str = "fit") -> State:
         """The state with the optimizer's vectors, which are created when first
         needed."""
-        plan, state = self.require_built(where)
+        _, state = self.require_built(where)
         assert self.compilation is not None
         flags = self._trainable_flags()
         if flags != self._trained_flags:
             self.check_trainable(where)
             self.update_trainable()
             self._trained_flags = flags
-            if not any(spec.trainable for spec in plan.params):
+            assert self.plan is not None
+            if not any(spec.trainable for spec in self.plan.params):
                 warnings.warn(
                     f"[{where}] the model has no weights to train. Received: "
                     "trainable=False in all its layers, or layers without weights. Try "

@@ -138,7 +138,7 @@ def _hdf5(
 def _write_layers(file: h5py.Group, model: Sequential) -> None:
     file.create_group("vars").attrs["name"] = model.name
     write_weights(file, tree_of(model))
-    if model.optimizer is not None and len(model._network.output_names) == 1:
+    if model.optimizer is not None:
         write_optimizer(file, model.optimizer.name, _optimizer_of(model))
 
 

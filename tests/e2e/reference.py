@@ -121,8 +121,8 @@ def aliases(entry: Entry) -> list[str]:
         return []
     return [
         name
-        for name, value in vars(entry.owner).items()
-        if value is entry.value and name != entry.name
+        for name in dir(entry.owner)
+        if name != entry.name and getattr(entry.owner, name) is entry.value
     ]
 
 

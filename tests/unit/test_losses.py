@@ -177,11 +177,11 @@ def test_config_round_trip(name: str) -> None:
 def test_names(name: str) -> None:
     """A class's name gives an object, every other name the function, as in Keras."""
     loss = losses.as_loss(name)
-    assert type(loss) is losses.NAMES[name]
+    assert type(loss) is losses.CLASSES[losses.NAMES[name]]
     assert loss.name == loss.kind
     found = losses.get(name)
     if name in losses.CLASSES:
-        assert type(found) is losses.NAMES[name]
+        assert type(found) is losses.CLASSES[name]
     else:
         assert found is getattr(losses, loss.kind)
     assert losses.get(None) is None

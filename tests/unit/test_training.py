@@ -149,7 +149,7 @@ def test_class_weight_is_a_sample_weight(engine: str, kind: str) -> None:
         y = CLASSES if kind == "sparse" else np.eye(3)[CLASSES]
         loss = f"{'sparse_' if kind == 'sparse' else ''}categorical_crossentropy"
         rows = np.array([0.5, 1.0, 3.0])[CLASSES]
-    made = losses.NAMES[loss](from_logits=True)  # type: ignore[call-arg]
+    made = losses.CLASSES[losses.NAMES[loss]](from_logits=True)  # type: ignore[call-arg]
     a, b, c = (model_of(units, made) for _ in range(3))
     a.fit(X, y, class_weight=given, epochs=2, verbose=0)
     b.fit(X, y, sample_weight=rows, epochs=2, verbose=0)

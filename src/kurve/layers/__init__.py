@@ -1,169 +1,225 @@
 """Layers: names, arguments and shapes are Keras's."""
 
-from collections.abc import Mapping as _Mapping
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+from __future__ import annotations
 
-from kurve.core import registry as _registry
-from kurve.layers.absent import attribute as _attribute
-from kurve.layers.activations import ELU as ELU
-from kurve.layers.activations import Identity as Identity
-from kurve.layers.activations import LeakyReLU as LeakyReLU
-from kurve.layers.activations import PReLU as PReLU
-from kurve.layers.activations import ReLU as ReLU
-from kurve.layers.attention import AdditiveAttention as AdditiveAttention
-from kurve.layers.attention import Attention as Attention
-from kurve.layers.augmentation import RandomFlip as RandomFlip
-from kurve.layers.augmentation import RandomRotation as RandomRotation
-from kurve.layers.augmentation import RandomTranslation as RandomTranslation
-from kurve.layers.augmentation import RandomZoom as RandomZoom
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kurve.core import registry
+from kurve.core.later import Classes, Later
+from kurve.layers.absent import refuse
 from kurve.layers.base import Layer as Layer
 from kurve.layers.base import Variable as Variable
-from kurve.layers.convolution import Conv1D as Conv1D
-from kurve.layers.convolution import Conv2D as Conv2D
-from kurve.layers.convolution import Conv3D as Conv3D
-from kurve.layers.core import Activation as Activation
-from kurve.layers.core import Dropout as Dropout
-from kurve.layers.core import Input as Input
-from kurve.layers.core import InputLayer as InputLayer
-from kurve.layers.cropping import Cropping1D as Cropping1D
-from kurve.layers.cropping import Cropping2D as Cropping2D
-from kurve.layers.dense import Dense as Dense
-from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
-from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
-from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
-from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
-from kurve.layers.einsum import EinsumDense as EinsumDense
-from kurve.layers.embedding import Embedding as Embedding
-from kurve.layers.fourier import FourierFeatures as FourierFeatures
-from kurve.layers.function import Lambda as Lambda
-from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
-from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
-from kurve.layers.merging import Add as Add
-from kurve.layers.merging import Average as Average
-from kurve.layers.merging import Concatenate as Concatenate
-from kurve.layers.merging import Dot as Dot
-from kurve.layers.merging import Maximum as Maximum
-from kurve.layers.merging import Minimum as Minimum
-from kurve.layers.merging import Multiply as Multiply
-from kurve.layers.merging import Subtract as Subtract
-from kurve.layers.merging import add as add
-from kurve.layers.merging import average as average
-from kurve.layers.merging import concatenate as concatenate
-from kurve.layers.merging import dot as dot
-from kurve.layers.merging import maximum as maximum
-from kurve.layers.merging import minimum as minimum
-from kurve.layers.merging import multiply as multiply
-from kurve.layers.merging import subtract as subtract
-from kurve.layers.noise import AlphaDropout as AlphaDropout
-from kurve.layers.noise import GaussianDropout as GaussianDropout
-from kurve.layers.noise import GaussianNoise as GaussianNoise
-from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
-from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
-from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
-from kurve.layers.normalization import Normalization as Normalization
-from kurve.layers.normalizing import GroupNormalization as GroupNormalization
-from kurve.layers.normalizing import RMSNormalization as RMSNormalization
-from kurve.layers.normalizing import UnitNormalization as UnitNormalization
-from kurve.layers.padding import Cropping3D as Cropping3D
-from kurve.layers.padding import UpSampling1D as UpSampling1D
-from kurve.layers.padding import UpSampling2D as UpSampling2D
-from kurve.layers.padding import UpSampling3D as UpSampling3D
-from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
-from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
-from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
-from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
-from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
-from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
-from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
-from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
-from kurve.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
-from kurve.layers.pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
-from kurve.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
-from kurve.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
-from kurve.layers.pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
-from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
-from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
-from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
-from kurve.layers.reshaping import Flatten as Flatten
-from kurve.layers.reshaping import Permute as Permute
-from kurve.layers.reshaping import RepeatVector as RepeatVector
-from kurve.layers.reshaping import Reshape as Reshape
-from kurve.layers.resizing import CenterCrop as CenterCrop
-from kurve.layers.resizing import RandomBrightness as RandomBrightness
-from kurve.layers.resizing import RandomContrast as RandomContrast
-from kurve.layers.resizing import RandomCrop as RandomCrop
-from kurve.layers.resizing import Resizing as Resizing
-from kurve.layers.scaling import BatchNormalization as BatchNormalization
-from kurve.layers.scaling import LayerNormalization as LayerNormalization
-from kurve.layers.scaling import Rescaling as Rescaling
-from kurve.layers.softmax import Softmax as Softmax
-from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
-from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
-from kurve.layers.wrapping import TimeDistributed as TimeDistributed
-from kurve.layers.wrapping import Wrapper as Wrapper
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
+    from kurve.layers.activations import ELU as ELU
+    from kurve.layers.activations import Identity as Identity
+    from kurve.layers.activations import LeakyReLU as LeakyReLU
+    from kurve.layers.activations import PReLU as PReLU
+    from kurve.layers.activations import ReLU as ReLU
+    from kurve.layers.attention import AdditiveAttention as AdditiveAttention
+    from kurve.layers.attention import Attention as Attention
+    from kurve.layers.augmentation import RandomFlip as RandomFlip
+    from kurve.layers.augmentation import RandomRotation as RandomRotation
+    from kurve.layers.augmentation import RandomTranslation as RandomTranslation
+    from kurve.layers.augmentation import RandomZoom as RandomZoom
+    from kurve.layers.convolution import Conv1D as Conv1D
+    from kurve.layers.convolution import Conv2D as Conv2D
+    from kurve.layers.convolution import Conv3D as Conv3D
+    from kurve.layers.core import Activation as Activation
+    from kurve.layers.core import Dropout as Dropout
+    from kurve.layers.core import Input as Input
+    from kurve.layers.core import InputLayer as InputLayer
+    from kurve.layers.cropping import Cropping1D as Cropping1D
+    from kurve.layers.cropping import Cropping2D as Cropping2D
+    from kurve.layers.dense import Dense as Dense
+    from kurve.layers.depthwise import DepthwiseConv1D as DepthwiseConv1D
+    from kurve.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
+    from kurve.layers.depthwise import SeparableConv1D as SeparableConv1D
+    from kurve.layers.depthwise import SeparableConv2D as SeparableConv2D
+    from kurve.layers.einsum import EinsumDense as EinsumDense
+    from kurve.layers.embedding import Embedding as Embedding
     from kurve.layers.encoding import CategoryEncoding as CategoryEncoding
     from kurve.layers.encoding import Discretization as Discretization
+    from kurve.layers.fourier import FourierFeatures as FourierFeatures
+    from kurve.layers.function import Lambda as Lambda
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
+    from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
+    from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
+    from kurve.layers.merging import Add as Add
+    from kurve.layers.merging import Average as Average
+    from kurve.layers.merging import Concatenate as Concatenate
+    from kurve.layers.merging import Dot as Dot
+    from kurve.layers.merging import Maximum as Maximum
+    from kurve.layers.merging import Minimum as Minimum
+    from kurve.layers.merging import Multiply as Multiply
+    from kurve.layers.merging import Subtract as Subtract
+    from kurve.layers.merging import add as add
+    from kurve.layers.merging import average as average
+    from kurve.layers.merging import concatenate as concatenate
+    from kurve.layers.merging import dot as dot
+    from kurve.layers.merging import maximum as maximum
+    from kurve.layers.merging import minimum as minimum
+    from kurve.layers.merging import multiply as multiply
+    from kurve.layers.merging import subtract as subtract
+    from kurve.layers.noise import AlphaDropout as AlphaDropout
+    from kurve.layers.noise import GaussianDropout as GaussianDropout
+    from kurve.layers.noise import GaussianNoise as GaussianNoise
+    from kurve.layers.noise import SpatialDropout1D as SpatialDropout1D
+    from kurve.layers.noise import SpatialDropout2D as SpatialDropout2D
+    from kurve.layers.noise import SpatialDropout3D as SpatialDropout3D
+    from kurve.layers.normalization import Normalization as Normalization
+    from kurve.layers.normalizing import GroupNormalization as GroupNormalization
+    from kurve.layers.normalizing import RMSNormalization as RMSNormalization
+    from kurve.layers.normalizing import UnitNormalization as UnitNormalization
+    from kurve.layers.padding import Cropping3D as Cropping3D
+    from kurve.layers.padding import UpSampling1D as UpSampling1D
+    from kurve.layers.padding import UpSampling2D as UpSampling2D
+    from kurve.layers.padding import UpSampling3D as UpSampling3D
+    from kurve.layers.padding import ZeroPadding1D as ZeroPadding1D
+    from kurve.layers.padding import ZeroPadding2D as ZeroPadding2D
+    from kurve.layers.padding import ZeroPadding3D as ZeroPadding3D
+    from kurve.layers.penalty import ActivityRegularization as ActivityRegularization
+    from kurve.layers.pooling import AveragePooling1D as AveragePooling1D
+    from kurve.layers.pooling import AveragePooling2D as AveragePooling2D
+    from kurve.layers.pooling import AveragePooling3D as AveragePooling3D
+    from kurve.layers.pooling import GlobalAveragePooling1D as GlobalAveragePooling1D
+    from kurve.layers.pooling import GlobalAveragePooling2D as GlobalAveragePooling2D
+    from kurve.layers.pooling import GlobalAveragePooling3D as GlobalAveragePooling3D
+    from kurve.layers.pooling import GlobalMaxPooling1D as GlobalMaxPooling1D
+    from kurve.layers.pooling import GlobalMaxPooling2D as GlobalMaxPooling2D
+    from kurve.layers.pooling import GlobalMaxPooling3D as GlobalMaxPooling3D
+    from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
+    from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
+    from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
+    from kurve.layers.reshaping import Flatten as Flatten
+    from kurve.layers.reshaping import Permute as Permute
+    from kurve.layers.reshaping import RepeatVector as RepeatVector
+    from kurve.layers.reshaping import Reshape as Reshape
+    from kurve.layers.resizing import CenterCrop as CenterCrop
+    from kurve.layers.resizing import RandomBrightness as RandomBrightness
+    from kurve.layers.resizing import RandomContrast as RandomContrast
+    from kurve.layers.resizing import RandomCrop as RandomCrop
+    from kurve.layers.resizing import Resizing as Resizing
+    from kurve.layers.scaling import BatchNormalization as BatchNormalization
+    from kurve.layers.scaling import LayerNormalization as LayerNormalization
+    from kurve.layers.scaling import Rescaling as Rescaling
+    from kurve.layers.softmax import Softmax as Softmax
+    from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
+    from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
+    from kurve.layers.wrapping import TimeDistributed as TimeDistributed
+    from kurve.layers.wrapping import Wrapper as Wrapper
 
-MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
-AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
-GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
-GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
-GlobalMaxPool3D, GlobalAvgPool3D = GlobalMaxPooling3D, GlobalAveragePooling3D
-Convolution1D, Convolution2D = Conv1D, Conv2D
-Convolution3D = Conv3D
-Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
-SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+    AvgPool1D = AveragePooling1D
+    AvgPool2D = AveragePooling2D
+    AvgPool3D = AveragePooling3D
+    Convolution1D = Conv1D
+    Convolution1DTranspose = Conv1DTranspose
+    Convolution2D = Conv2D
+    Convolution2DTranspose = Conv2DTranspose
+    Convolution3D = Conv3D
+    GlobalAvgPool1D = GlobalAveragePooling1D
+    GlobalAvgPool2D = GlobalAveragePooling2D
+    GlobalAvgPool3D = GlobalAveragePooling3D
+    GlobalMaxPool1D = GlobalMaxPooling1D
+    GlobalMaxPool2D = GlobalMaxPooling2D
+    GlobalMaxPool3D = GlobalMaxPooling3D
+    MaxPool1D = MaxPooling1D
+    MaxPool2D = MaxPooling2D
+    MaxPool3D = MaxPooling3D
+    SeparableConvolution1D = SeparableConv1D
+    SeparableConvolution2D = SeparableConv2D
 
-CLASSES: dict[str, type[Layer]] = {
-    cls.__name__: cls
-    for cls in list(globals().values())
-    if isinstance(cls, type)
-    and issubclass(cls, Layer)
-    and cls not in (Layer, InputLayer, Wrapper)
+_MODULES = {
+    "activations": "ELU Identity LeakyReLU PReLU ReLU",
+    "attention": "AdditiveAttention Attention",
+    "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
+    "convolution": (
+        "Conv1D Conv2D Conv3D Convolution1D=Conv1D Convolution2D=Conv2D "
+        "Convolution3D=Conv3D"
+    ),
+    "core": "Activation Dropout Input InputLayer",
+    "cropping": "Cropping1D Cropping2D",
+    "dense": "Dense",
+    "depthwise": (
+        "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D "
+        "SeparableConvolution1D=SeparableConv1D SeparableConvolution2D=SeparableConv2D"
+    ),
+    "einsum": "EinsumDense",
+    "embedding": "Embedding",
+    "fourier": "FourierFeatures",
+    "function": "Lambda",
+    "heads": "GroupQueryAttention MultiHeadAttention",
+    "merging": (
+        "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
+        "concatenate dot maximum minimum multiply subtract"
+    ),
+    "noise": (
+        "AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D "
+        "SpatialDropout3D"
+    ),
+    "normalization": "Normalization",
+    "normalizing": "GroupNormalization RMSNormalization UnitNormalization",
+    "padding": (
+        "Cropping3D UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D "
+        "ZeroPadding3D"
+    ),
+    "penalty": "ActivityRegularization",
+    "pooling": (
+        "AveragePooling1D AveragePooling2D AveragePooling3D GlobalAveragePooling1D "
+        "GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D "
+        "GlobalMaxPooling2D GlobalMaxPooling3D MaxPooling1D MaxPooling2D MaxPooling3D "
+        "MaxPool1D=MaxPooling1D MaxPool2D=MaxPooling2D MaxPool3D=MaxPooling3D "
+        "AvgPool1D=AveragePooling1D AvgPool2D=AveragePooling2D "
+        "AvgPool3D=AveragePooling3D GlobalMaxPool1D=GlobalMaxPooling1D "
+        "GlobalMaxPool2D=GlobalMaxPooling2D GlobalMaxPool3D=GlobalMaxPooling3D "
+        "GlobalAvgPool1D=GlobalAveragePooling1D GlobalAvgPool2D=GlobalAveragePooling2D "
+        "GlobalAvgPool3D=GlobalAveragePooling3D"
+    ),
+    "reshaping": "Flatten Permute RepeatVector Reshape",
+    "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",
+    "scaling": "BatchNormalization LayerNormalization Rescaling",
+    "softmax": "Softmax",
+    "transposed": (
+        "Conv1DTranspose Conv2DTranspose Convolution1DTranspose=Conv1DTranspose "
+        "Convolution2DTranspose=Conv2DTranspose"
+    ),
+    "wrapping": "TimeDistributed Wrapper",
+    "encoding": "CategoryEncoding Discretization",
+    "hashing": "HashedCrossing Hashing",
+    "lookup": "IntegerLookup StringLookup",
 }
+"""Where each name lives."""
+
+__getattr__ = Later(__name__, _MODULES, refuse)
+__dir__ = __getattr__.dir
+__all__ = [*__getattr__.homes, "Layer", "Variable"]
+
+_OF_ARRAYS = (
+    "CategoryEncoding",
+    "Discretization",
+    "HashedCrossing",
+    "Hashing",
+    "IntegerLookup",
+    "StringLookup",
+)
+CLASSES: Classes[Layer] = Classes(
+    __name__, __getattr__.classes(["Input", "InputLayer", "Wrapper", *_OF_ARRAYS])
+)
 """The layers by name: those that files may hold."""
 
 
-def serialize(layer: Layer) -> dict[str, _Any]:
+def serialize(layer: Layer) -> dict[str, Any]:
     """Class and configuration of a layer."""
-    return _registry.entry(layer, CLASSES)
+    return registry.entry(layer, CLASSES)
 
 
-def deserialize(config: _Mapping[str, _Any]) -> Layer:
+def deserialize(config: Mapping[str, Any]) -> Layer:
     """The layer of a `serialize`, not built."""
     name = config["class_name"]
-    cls = _registry.find("from_config", "layer", name, CLASSES, Layer)
+    cls = registry.find("from_config", "layer", name, CLASSES, Layer)
     layer: Layer = cls.from_config(config["config"])
     return layer
-
-
-_LATER = {
-    "CategoryEncoding": "encoding",
-    "Discretization": "encoding",
-    "HashedCrossing": "hashing",
-    "Hashing": "hashing",
-    "IntegerLookup": "lookup",
-    "StringLookup": "lookup",
-}
-"""Where each name lives that is imported when it is first used: layers that are called
-on arrays, which no model needs."""
-
-
-def __getattr__(name: str) -> _Any:
-    if name not in _LATER:
-        return _attribute(name)
-    import importlib
-
-    module = importlib.import_module(f"kurve.layers.{_LATER[name]}")
-    return globals().setdefault(name, getattr(module, name))
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})

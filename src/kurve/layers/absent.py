@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from kurve.errors import no_attribute
-
 WHY: dict[str, str] = {
     **dict.fromkeys(
         ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
@@ -34,14 +30,13 @@ WHY: dict[str, str] = {
 """By name; each sentence ends without its full stop."""
 
 
-def attribute(name: str) -> Any:
-    """The `__getattr__` of `kurve.layers`.
+def refuse(name: str) -> None:
+    """Say why Keras has a layer of this name, and Kurve has not.
 
     Raises:
-        AttributeError: always; it says why, or suggests the nearest names.
+        AttributeError: it is one of these.
     """
     if name in WHY:
         raise AttributeError(
             f"[kurve.layers] there is no {name}: {WHY[name]}. Received: {name!r}."
         )
-    raise no_attribute("kurve.layers", name)

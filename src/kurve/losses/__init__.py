@@ -1,108 +1,120 @@
 """Losses by name. Names, defaults and formulas are Keras's; the formulas are in
-`kurve.engines.reference.losses`."""
+`kurve.engines.reference.losses` and `kurve.losses.formulas`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kurve.core import registry
 from kurve.core.entries import entry
-from kurve.errors import absent as _absent
+from kurve.core.later import Classes, Later
+from kurve.core.naming import snake_case
 from kurve.errors import unknown_name
-from kurve.losses import formulas as _formulas
 from kurve.losses.base import Loss as Loss
 from kurve.losses.base import Rowwise as Rowwise
 from kurve.losses.base import weights_for as weights_for
-from kurve.losses.classes import BinaryCrossentropy as BinaryCrossentropy
-from kurve.losses.classes import CategoricalCrossentropy as CategoricalCrossentropy
-from kurve.losses.classes import GaussianNLL as GaussianNLL
-from kurve.losses.classes import Huber as Huber
-from kurve.losses.classes import LogCosh as LogCosh
-from kurve.losses.classes import MeanAbsoluteError as MeanAbsoluteError
-from kurve.losses.classes import MeanSquaredError as MeanSquaredError
-from kurve.losses.classes import Pinball as Pinball
-from kurve.losses.classes import (
-    SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+
+if TYPE_CHECKING:
+    from kurve.losses.classes import BinaryCrossentropy as BinaryCrossentropy
+    from kurve.losses.classes import CategoricalCrossentropy as CategoricalCrossentropy
+    from kurve.losses.classes import GaussianNLL as GaussianNLL
+    from kurve.losses.classes import Huber as Huber
+    from kurve.losses.classes import LogCosh as LogCosh
+    from kurve.losses.classes import MeanAbsoluteError as MeanAbsoluteError
+    from kurve.losses.classes import MeanSquaredError as MeanSquaredError
+    from kurve.losses.classes import Pinball as Pinball
+    from kurve.losses.classes import (
+        SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+    )
+    from kurve.losses.formulas import BinaryFocalCrossentropy as BinaryFocalCrossentropy
+    from kurve.losses.formulas import (
+        CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+    )
+    from kurve.losses.formulas import (
+        CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
+    )
+    from kurve.losses.formulas import CategoricalHinge as CategoricalHinge
+    from kurve.losses.formulas import CosineSimilarity as CosineSimilarity
+    from kurve.losses.formulas import Dice as Dice
+    from kurve.losses.formulas import Formula as Formula
+    from kurve.losses.formulas import FunctionLoss as FunctionLoss
+    from kurve.losses.formulas import Hinge as Hinge
+    from kurve.losses.formulas import KLDivergence as KLDivergence
+    from kurve.losses.formulas import (
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+    )
+    from kurve.losses.formulas import (
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+    )
+    from kurve.losses.formulas import Poisson as Poisson
+    from kurve.losses.formulas import SquaredHinge as SquaredHinge
+    from kurve.losses.formulas import Tversky as Tversky
+    from kurve.losses.functions import binary_crossentropy as binary_crossentropy
+    from kurve.losses.functions import (
+        categorical_crossentropy as categorical_crossentropy,
+    )
+    from kurve.losses.functions import gaussian_nll as gaussian_nll
+    from kurve.losses.functions import huber as huber
+    from kurve.losses.functions import log_cosh as log_cosh
+    from kurve.losses.functions import mean_absolute_error as mean_absolute_error
+    from kurve.losses.functions import mean_squared_error as mean_squared_error
+    from kurve.losses.functions import pinball as pinball
+    from kurve.losses.functions import (
+        sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+    )
+
+__getattr__ = Later(
+    __name__,
+    {
+        "classes": (
+            "BinaryCrossentropy CategoricalCrossentropy GaussianNLL Huber LogCosh "
+            "MeanAbsoluteError MeanSquaredError Pinball SparseCategoricalCrossentropy"
+        ),
+        "formulas": (
+            "BinaryFocalCrossentropy CategoricalFocalCrossentropy "
+            "CategoricalGeneralizedCrossEntropy CategoricalHinge CosineSimilarity Dice "
+            "Formula FunctionLoss Hinge KLDivergence MeanAbsolutePercentageError "
+            "MeanSquaredLogarithmicError Poisson SquaredHinge Tversky "
+            "mean_absolute_percentage_error mean_squared_logarithmic_error "
+            "cosine_similarity poisson kl_divergence hinge squared_hinge "
+            "categorical_hinge binary_focal_crossentropy "
+            "categorical_focal_crossentropy categorical_generalized_cross_entropy dice "
+            "tversky"
+        ),
+        "functions": (
+            "binary_crossentropy categorical_crossentropy gaussian_nll huber log_cosh "
+            "mean_absolute_error mean_squared_error pinball "
+            "sparse_categorical_crossentropy"
+        ),
+    },
 )
-from kurve.losses.formulas import (
-    BinaryFocalCrossentropy as BinaryFocalCrossentropy,
-)
-from kurve.losses.formulas import (
-    CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
-)
-from kurve.losses.formulas import (
-    CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
-)
-from kurve.losses.formulas import CategoricalHinge as CategoricalHinge
-from kurve.losses.formulas import CosineSimilarity as CosineSimilarity
-from kurve.losses.formulas import Dice as Dice
-from kurve.losses.formulas import Formula as Formula
-from kurve.losses.formulas import FunctionLoss as FunctionLoss
-from kurve.losses.formulas import Hinge as Hinge
-from kurve.losses.formulas import KLDivergence as KLDivergence
-from kurve.losses.formulas import (
-    MeanAbsolutePercentageError as MeanAbsolutePercentageError,
-)
-from kurve.losses.formulas import (
-    MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
-)
-from kurve.losses.formulas import Poisson as Poisson
-from kurve.losses.formulas import SquaredHinge as SquaredHinge
-from kurve.losses.formulas import Tversky as Tversky
-from kurve.losses.functions import binary_crossentropy as binary_crossentropy
-from kurve.losses.functions import categorical_crossentropy as categorical_crossentropy
-from kurve.losses.functions import gaussian_nll as gaussian_nll
-from kurve.losses.functions import huber as huber
-from kurve.losses.functions import log_cosh as log_cosh
-from kurve.losses.functions import mean_absolute_error as mean_absolute_error
-from kurve.losses.functions import mean_squared_error as mean_squared_error
-from kurve.losses.functions import pinball as pinball
-from kurve.losses.functions import (
-    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
+__dir__ = __getattr__.dir
+
+CLASSES: Classes[Loss] = Classes(
+    __name__, __getattr__.classes(["Formula", "FunctionLoss"])
 )
 
-CLASSES: dict[str, type[Loss]] = {
-    cls.__name__: cls
-    for cls in [
-        MeanSquaredError,
-        MeanAbsoluteError,
-        Huber,
-        LogCosh,
-        BinaryCrossentropy,
-        CategoricalCrossentropy,
-        SparseCategoricalCrossentropy,
-        GaussianNLL,
-        Pinball,
-        *_formulas.CLASSES,
-    ]
+NAMES: dict[str, str] = {
+    **{name: name for name in CLASSES},
+    **{snake_case(name): name for name in CLASSES},
+    "mse": "MeanSquaredError",
+    "MSE": "MeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "MAE": "MeanAbsoluteError",
+    "logcosh": "LogCosh",
+    "bce": "BinaryCrossentropy",
+    "BCE": "BinaryCrossentropy",
+    "mape": "MeanAbsolutePercentageError",
+    "MAPE": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+    "MSLE": "MeanSquaredLogarithmicError",
+    "kld": "KLDivergence",
+    "KLD": "KLDivergence",
+    "kullback_leibler_divergence": "KLDivergence",
 }
-
-for _cls in _formulas.CLASSES:
-    globals()[_cls.kind] = _formulas.row_function(_cls)
-
-BY_KIND = {cls.kind: cls for cls in CLASSES.values()}
-
-NAMES: dict[str, type[Loss]] = (
-    CLASSES
-    | BY_KIND
-    | {
-        "mse": MeanSquaredError,
-        "MSE": MeanSquaredError,
-        "mae": MeanAbsoluteError,
-        "MAE": MeanAbsoluteError,
-        "logcosh": LogCosh,
-        "bce": BinaryCrossentropy,
-        "BCE": BinaryCrossentropy,
-        "mape": MeanAbsolutePercentageError,
-        "MAPE": MeanAbsolutePercentageError,
-        "msle": MeanSquaredLogarithmicError,
-        "MSLE": MeanSquaredLogarithmicError,
-        "kld": KLDivergence,
-        "KLD": KLDivergence,
-        "kullback_leibler_divergence": KLDivergence,
-    }
-)
+"""What `get` takes, and the names of the classes."""
 
 
 @entry
@@ -114,7 +126,7 @@ def get(identifier: Any) -> Any:
     loss = as_loss(identifier)
     if isinstance(identifier, Loss) or identifier in CLASSES:
         return loss
-    return globals()[loss.kind]
+    return getattr(sys.modules[__name__], loss.kind)
 
 
 def as_loss(identifier: Any) -> Loss:
@@ -131,9 +143,11 @@ def as_loss(identifier: Any) -> Loss:
     identifier = getattr(identifier, "kind", identifier)
     if isinstance(identifier, str):
         if identifier in NAMES:
-            return NAMES[identifier]()
+            return CLASSES[NAMES[identifier]]()
         raise unknown_name("losses", "loss", identifier, NAMES)
     if callable(identifier):
+        from kurve.losses.formulas import FunctionLoss
+
         return FunctionLoss(identifier)
     raise TypeError(
         "[losses] a loss must be a name or an object of kurve.losses, because engines "
@@ -151,6 +165,3 @@ def deserialize(config: Mapping[str, Any]) -> Loss:
     cls = registry.find("losses", "loss", config["class_name"], CLASSES, Loss)
     loss: Loss = cls(**config["config"])
     return loss
-
-
-__getattr__ = _absent(__name__)

@@ -723,3 +723,7 @@ def row_function(cls: type[Formula]) -> Callable[..., Any]:
     call.__doc__ = f"`{cls.__name__}` of every row."
     call.kind = cls.kind  # type: ignore[attr-defined]
     return entry(call)
+
+
+for _cls in CLASSES:
+    globals()[_cls.kind] = row_function(_cls)

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kurve import losses
 from kurve.core import registry
 from kurve.core.entries import entry
+from kurve.core.later import Classes, Later
 from kurve.core.naming import snake_case
 from kurve.core.overrides import refuse_overrides
-from kurve.errors import no_attribute, unknown_name
+from kurve.errors import unknown_name
 from kurve.metrics.base import LossMetric as LossMetric
 from kurve.metrics.base import Metric as Metric
 from kurve.metrics.base import RowMetric as RowMetric
@@ -101,109 +102,45 @@ if TYPE_CHECKING:
         SpecificityAtSensitivity as SpecificityAtSensitivity,
     )
 
-_LATER = {
-    name: module
-    for module, names in {
+__getattr__ = Later(
+    __name__,
+    {
         "accuracies": (
-            "Accuracy",
-            "BinaryAccuracy",
-            "CategoricalAccuracy",
-            "FittingAccuracy",
-            "SparseCategoricalAccuracy",
-            "SparseTopKCategoricalAccuracy",
-            "TopKCategoricalAccuracy",
+            "Accuracy BinaryAccuracy CategoricalAccuracy FittingAccuracy "
+            "SparseCategoricalAccuracy SparseTopKCategoricalAccuracy "
+            "TopKCategoricalAccuracy"
         ),
         "regression": (
-            "ConcordanceCorrelation",
-            "CosineSimilarity",
-            "LogCoshError",
-            "MeanAbsoluteError",
-            "MeanAbsolutePercentageError",
-            "MeanSquaredError",
-            "MeanSquaredLogarithmicError",
-            "PearsonCorrelation",
-            "R2Score",
-            "RootMeanSquaredError",
+            "ConcordanceCorrelation CosineSimilarity LogCoshError MeanAbsoluteError "
+            "MeanAbsolutePercentageError MeanSquaredError MeanSquaredLogarithmicError "
+            "PearsonCorrelation R2Score RootMeanSquaredError"
         ),
-        "aggregations": (
-            "Mean",
-            "MeanMetricWrapper",
-            "Sum",
-        ),
-        "areas": ("AUC",),
-        "confusion": ("confusion_matrix",),
-        "f_scores": (
-            "F1Score",
-            "FBetaScore",
-        ),
+        "aggregations": "Mean MeanMetricWrapper Sum",
+        "areas": "AUC",
+        "confusion": "confusion_matrix",
+        "f_scores": "F1Score FBetaScore",
         "functions": (
-            "binary_accuracy",
-            "categorical_accuracy",
-            "concordance_correlation",
-            "pearson_correlation",
-            "sparse_categorical_accuracy",
-            "sparse_top_k_categorical_accuracy",
-            "top_k_categorical_accuracy",
+            "binary_accuracy categorical_accuracy concordance_correlation "
+            "pearson_correlation sparse_categorical_accuracy "
+            "sparse_top_k_categorical_accuracy top_k_categorical_accuracy"
         ),
-        "iou": (
-            "BinaryIoU",
-            "IoU",
-            "MeanIoU",
-            "OneHotIoU",
-            "OneHotMeanIoU",
-        ),
+        "iou": "BinaryIoU IoU MeanIoU OneHotIoU OneHotMeanIoU",
         "probabilistic": (
-            "BinaryCrossentropy",
-            "CategoricalCrossentropy",
-            "CategoricalHinge",
-            "Hinge",
-            "KLDivergence",
-            "Poisson",
-            "SparseCategoricalCrossentropy",
-            "SquaredHinge",
+            "BinaryCrossentropy CategoricalCrossentropy CategoricalHinge Hinge "
+            "KLDivergence Poisson SparseCategoricalCrossentropy SquaredHinge"
         ),
         "thresholds": (
-            "FalseNegatives",
-            "FalsePositives",
-            "Precision",
-            "Recall",
-            "TrueNegatives",
-            "TruePositives",
+            "FalseNegatives FalsePositives Precision Recall TrueNegatives TruePositives"
         ),
         "tradeoffs": (
-            "PrecisionAtRecall",
-            "RecallAtPrecision",
-            "SensitivityAtSpecificity",
-            "SpecificityAtSensitivity",
+            "PrecisionAtRecall RecallAtPrecision SensitivityAtSpecificity "
+            "SpecificityAtSensitivity"
         ),
-    }.items()
-    for name in names
-}
-"""Where each name lives that is imported when it is first used: most models need few
-metrics, and all would take a tenth of the time of `import kurve`."""
+    },
+)
+__dir__ = __getattr__.dir
 
-
-class _Classes(Mapping[str, type[Metric]]):
-    """The metrics by name; a class is imported when it is first asked for."""
-
-    names = tuple(
-        name for name in _LATER if name[0].isupper() and name != "FittingAccuracy"
-    )
-
-    def __getitem__(self, name: str) -> type[Metric]:
-        if name not in self.names:
-            raise KeyError(name)
-        cls: type[Metric] = globals().get(name) or __getattr__(name)
-        return cls
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-CLASSES = _Classes()
+CLASSES: Classes[Metric] = Classes(__name__, __getattr__.classes(["FittingAccuracy"]))
 
 NAMES: dict[str, str] = {
     **{name: name for name in CLASSES},
@@ -308,16 +245,3 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     cls = cls or registry.find("metrics", "metric", name, CLASSES, Metric)
     metric: Metric = cls(**arguments)
     return metric
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise no_attribute(__name__, name, __dir__())
-    import importlib
-
-    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    return globals().setdefault(name, getattr(module, name))
-
-
-def __dir__() -> list[str]:
-    return sorted([*_LATER, *(name for name in globals() if name[0] != "_")])

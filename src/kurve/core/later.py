@@ -1,0 +1,86 @@
+"""Packages whose modules are imported when one of their names is first used: `import
+kurve` stays quick, whatever there is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from kurve.errors import no_attribute
+
+C = TypeVar("C")
+
+
+class Later:
+    """The `__getattr__` of a package.
+
+    Args:
+        package: its name.
+        modules: for each module, the names that live in it, with blanks between them;
+            "Other=Name" is a second name.
+        missing: called for an unknown name; it raises an AttributeError.
+
+    Raises:
+        AttributeError: when called: an unknown name.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        modules: Mapping[str, str],
+        missing: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.package, self._missing = package, missing
+        self.homes: dict[str, tuple[str, str]] = {}
+        for module, names in modules.items():
+            for name in names.split():
+                shown, _, own = name.partition("=")
+                self.homes[shown] = module, own or shown
+
+    def __call__(self, name: str) -> Any:
+        if name not in self.homes:
+            if self._missing is not None:
+                self._missing(name)
+            raise no_attribute(self.package, name, self.homes)
+        module, own = self.homes[name]
+        found = getattr(importlib.import_module(f"{self.package}.{module}"), own)
+        return vars(sys.modules[self.package]).setdefault(name, found)
+
+    def dir(self) -> list[str]:
+        """The public names of the package."""
+        there = (n for n in vars(sys.modules[self.package]) if n[0] != "_")
+        return sorted({*there, *self.homes})
+
+    def classes(self, without: Iterable[str] = ()) -> list[str]:
+        """The names of the classes, each once."""
+        left_out = set(without)
+        return [
+            name
+            for name, (_, own) in self.homes.items()
+            if name == own and name[0].isupper() and name not in left_out
+        ]
+
+
+class Classes(Mapping[str, type[C]], Generic[C]):
+    """Classes of a package by name; one is imported when it is asked for."""
+
+    def __init__(self, package: str, names: Iterable[str]) -> None:
+        self._package, self._names = package, tuple(names)
+        self._known = frozenset(self._names)
+
+    def __getitem__(self, name: str) -> type[C]:
+        if name not in self._known:
+            raise KeyError(name)
+        found: type[C] = getattr(sys.modules[self._package], name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

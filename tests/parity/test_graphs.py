@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kurve
+from kurve import models
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 WIDTH = 6
@@ -129,6 +130,56 @@ def test_random_graphs(seed: int, engine: str) -> None:
         )
     for a, b in zip(theirs.get_weights(), ours.get_weights(), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("library", [kurve, keras])
+def test_random_graphs_in_files(library: Any, seed: int, tmp_path: Path) -> None:
+    """Saved by one library and loaded by both, before and after training: predictions,
+    values of losses and metrics, and further training are the same."""
+    model = random_model(library, seed)
+    x, y = data_for(model, 40, seed)
+    several = len(model.outputs) > 1
+    named = {f"out_{i}": ["mae", "mse", "mae"][i] for i in range(len(model.outputs))}
+    metrics = {name: ["mse", "mae"] for name in named}
+    weights = dict(zip(named, [0.5, 2.0, 1.0], strict=False))
+    optimizer = library.optimizers.SGD(0.001, momentum=0.5)
+    for compiled in (False, True):
+        if compiled:
+            model.compile(
+                optimizer,
+                named if several else "mae",
+                metrics=metrics if several else ["mse", "mae"],
+                loss_weights=weights if several else None,
+            )
+            model.fit(x, y, batch_size=10, epochs=1, shuffle=False, verbose=0)
+        path = tmp_path / f"m{compiled}.keras"
+        model.save(path)
+        theirs, ours = keras.models.load_model(path), models.load_model(path)
+        assert ours.compiled == theirs.compiled == compiled
+        for loaded in (theirs, ours):
+            assert [layer.name for layer in loaded.layers] == [
+                layer.name for layer in model.layers
+            ]
+            for a, b in zip(
+                listed(model.predict(x, verbose=0)),
+                listed(loaded.predict(x, verbose=0)),
+                strict=True,
+            ):
+                np.testing.assert_allclose(b, a, atol=1e-6 * max(1.0, np.abs(a).max()))
+    logs = [
+        one.evaluate(x, y, verbose=0, return_dict=True) for one in (model, theirs, ours)
+    ]
+    for one in (theirs, ours):
+        fitted = one.fit(x, y, batch_size=10, epochs=3, shuffle=False, verbose=0)
+        logs.append(fitted.history)
+    for first, *others in (logs[:3], logs[3:]):
+        for other in others:
+            assert set(other) == set(first)
+            for name, value in first.items():
+                np.testing.assert_allclose(
+                    other[name], value, rtol=1e-4, err_msg=f"{name} of {path}"
+                )
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Lamb", "Adafactor"])

@@ -91,7 +91,7 @@ def test_weights(tmp_path: Path) -> None:
         several().load_weights(tmp_path / "m.weights.kurve")
 
 
-def test_several_outputs_are_saved_without_compile(tmp_path: Path) -> None:
+def test_a_dictionary_of_inputs(tmp_path: Path) -> None:
     model = several()
     model.save(tmp_path / "m.kurve")
     again = models.load_model(tmp_path / "m.kurve")

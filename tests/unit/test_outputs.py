@@ -317,7 +317,7 @@ def test_files_hold_what_was_compiled_for_each_output(loss: Any) -> None:
     saving.compile_from(Field("a file", "compile", text), again)
     assert described(again) == described(model)
     text = json.loads(json.dumps(keras_training.compile_entry(model)))
-    found = keras_training.compiled_from(text)
+    found = keras_training.compiled_from(text, outputs=2)
     assert found is not None
     again.compile(
         found.optimizer,

@@ -145,7 +145,8 @@ def _load_zip(file: IO[bytes], size: int, compile: bool) -> Sequential:
         metadata = _json(members, "metadata.json")
         config = _json(members, "config.json")
         described = _described(config, "config")
-        compiled = _compiled(config.get("compile_config"), compile)
+        outputs = _outputs_of(described)
+        compiled = _compiled(config.get("compile_config"), compile, outputs)
         reader = _checked(members["model.weights.h5"](), size)[0]
     model = _model_of(described, reader, "")
     return _trained(model, compiled, reader, metadata.get(ADDED), zipped=True)
@@ -164,7 +165,8 @@ def _load_hdf5(raw: bytes, compile: bool) -> Sequential:
     training = reader.text(reader.root, "training_config")
     if training is not None:
         version = reader.text(reader.root, "keras_version") or ""
-        compiled = _compiled(_object(training), compile, version)
+        outputs = _outputs_of(described)
+        compiled = _compiled(_object(training), compile, outputs, version)
     model = _model_of(described, reader, "model_weights")
     return _trained(model, compiled, reader, added)
 
@@ -179,6 +181,13 @@ def _described(config: Any, field: str) -> Any:
                 f"{_sentence(error)} Try building a Sequential of Kurve's layers, "
                 "and its load_weights(path)."
             ) from error
+
+
+def _outputs_of(described: Any) -> int:
+    """How many outputs the model has."""
+    if not isinstance(described, tuple):
+        return 1
+    return len(described[0].output_names)
 
 
 def _sentence(error: Exception) -> str:
@@ -204,19 +213,29 @@ def _checked(raw: bytes, size: int) -> tuple[Reader, dict[str, Any]]:
     return reader, added
 
 
-def _compiled(config: Any, compile: bool, version: str = "") -> Compiled | None:
+def _compiled(
+    config: Any, compile: bool, outputs: int, version: str = ""
+) -> Compiled | None:
     if not compile or config is None:
         return None
     if not isinstance(config, Mapping):
         raise ValueError("compile_config is not an object")
-    with _reading("compile_config"):
-        try:
-            return compiled_from(config, version)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{_sentence(error)[:250]} Try load_model(path, compile=False), then "
-                "model.compile(...)."
-            ) from error
+    with _reading("compile_config"), _without_compile():
+        return compiled_from(config, outputs, version)
+
+
+@contextmanager
+def _without_compile() -> Iterator[None]:
+    """Gives an error the advice to leave out the arguments of `compile`, in place of
+    its own, which is for who wrote them."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        rule = str(error).partition(" Try ")[0]
+        raise ValueError(
+            f"{_sentence(ValueError(rule))[:250]} Try load_model(path, compile=False), "
+            "then model.compile(...)."
+        ) from error
 
 
 def _model_of(described: Any, reader: Reader, place: str) -> Sequential:
@@ -306,14 +325,15 @@ def _trained(
         model._network.seed = seed
     if compiled is None or not model.built:
         return model
-    model.compile(
-        compiled.optimizer,
-        compiled.loss,
-        loss_weights=compiled.loss_weights,
-        metrics=compiled.metrics,
-        weighted_metrics=compiled.weighted_metrics,
-        steps_per_execution=compiled.steps_per_execution,
-    )
+    with _reading("compile_config"), _without_compile():
+        model.compile(
+            compiled.optimizer,
+            compiled.loss,
+            loss_weights=compiled.loss_weights,
+            metrics=compiled.metrics,
+            weighted_metrics=compiled.weighted_metrics,
+            steps_per_execution=compiled.steps_per_execution,
+        )
     with _reading("optimizer"):
         named = arrays_of(reader)
         try:

@@ -24,6 +24,7 @@ from kurve.exchange.keras_names import (
 from kurve.metrics import LossMetric, Metric
 from kurve.models import Sequential
 from kurve.optimizers import Optimizer, schedules
+from kurve.plan import Shape
 
 _OLD_NADAM = (
     "[load_model] the optimizer is a Nadam of Keras before 2.11, whose momentum grows "
@@ -47,25 +48,32 @@ class Compiled:
 # -------------------------------------------------------------------- reading
 
 
-def compiled_from(config: Mapping[str, Any], version: str = "") -> Compiled | None:
+def compiled_from(
+    config: Mapping[str, Any], outputs: int = 1, version: str = ""
+) -> Compiled | None:
     """The arguments of `compile` in a file; None for a model without a loss.
 
     Args:
+        outputs: of the model; the value for a single one may stand in a list or under
+            its name.
         version: of the Keras that wrote the file, where it is known.
 
     Raises:
         ValueError, TypeError: something that Kurve does not have; the message names it.
     """
     config = dict(config)
+    for key in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+        if outputs == 1:
+            config[key] = _of_one_output(config.get(key))
     optimizer = config.get("optimizer", config.get("optimizer_config"))
-    loss = _of_one_output(config.get("loss"))
+    loss, weights = config.get("loss"), config.get("loss_weights")
     if optimizer is None or loss is None:
         return None
     steps = config.get("steps_per_execution")
     return Compiled(
         optimizer_from(optimizer, version),
         _by_output(loss, loss_from, "the loss"),
-        _of_one_output(config.get("loss_weights")) or None,
+        None if weights in ([], {}) else weights,
         _metrics_from(config.get("metrics"), "metrics"),
         _metrics_from(config.get("weighted_metrics"), "weighted_metrics"),
         steps if isinstance(steps, int) else 1,
@@ -178,14 +186,13 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     cls = losses.CLASSES[name]
-    known = parts.arguments_of(cls) - LOSS_DEFAULTS.keys()
+    known = parts.arguments_of(cls) - {"reduction", "dtype"}
     parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
     return cls(**config)
 
 
 def _metrics_from(entry: Any, what: str) -> Any:
     """A list of metrics; of several outputs, lists by output."""
-    entry = _of_one_output(entry)
     if entry is None:
         return []
     if isinstance(entry, str) or (isinstance(entry, Mapping) and "class_name" in entry):
@@ -232,12 +239,13 @@ def compile_entry(model: Sequential) -> dict[str, Any] | None:
     if compilation is None:
         return None
     goals, labels = model._network.goals, model._network.outputs.labels
+    shapes = [head.shape for head in model._network.require_built("save")[0].heads]
     loss, listed = [], dict[bool, list[Any]]({False: [], True: []})
-    for goal in goals:
+    for goal, shape in zip(goals, shapes, strict=True):
         loss.append(None if goal.loss is None else loss_entry(goal.loss))
         for wanted, entries in listed.items():
             found = [m for m, weighted in goal.metrics if weighted is wanted]
-            entries.append([metric_entry(m, model) for m in found])
+            entries.append([metric_entry(m, goal.loss, shape) for m in found])
     weights: Any = [goal.weight for goal in goals]
 
     def by_output(values: list[Any]) -> Any:
@@ -282,15 +290,13 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
     return parts.entry("keras.losses", name, config)
 
 
-def metric_entry(metric: Metric, model: Sequential) -> Any:
-    """The configuration of a metric, for Keras."""
+def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
+    """The configuration of a metric of an output of that loss and shape, for Keras."""
     if isinstance(metric, metrics.FittingAccuracy):
         if metric.name in ("accuracy", "acc"):
             return metric.name
-        assert model.loss is not None
-        shape = tuple(size for size in model.output_shape[1:] if size is not None)
-        metric = metric.resolve(model.loss, shape)
-    if isinstance(metric, LossMetric):
+        metric = metric.resolve(loss, shape)
+    if type(metric) is LossMetric:
         name = type(metric._loss).__name__
         config = {**metric._loss.get_config(), "name": metric.name}
         if name in METRIC_OF_LOSS:

@@ -453,7 +453,11 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     ),
     "two of one name": (config_of(dense_entry(), dense_entry()), "different names"),
     "loss of code": (compiled(loss=_code), "the loss is a Lambda.*compile=False"),
-    "custom loss": (compiled(loss="my_loss"), "unknown loss"),
+    "custom loss": (
+        compiled(loss="my_loss"),
+        r"unknown loss. Received: 'my_loss'. Try load_model\(path, compile=False\), "
+        r"then model.compile\(...\).$",
+    ),
     "loss of Kurve's": (compiled(loss="pinball"), "'pinball', which Keras does not"),
     "optimizer": (
         compiled({"class_name": "LossScaleOptimizer", "config": {}}),

@@ -134,7 +134,9 @@ def test_random_graphs(seed: int, engine: str) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("library", [kurve, keras])
-def test_random_graphs_in_files(library: Any, seed: int, tmp_path: Path) -> None:
+def test_random_graphs_by_both_libraries(
+    library: Any, seed: int, tmp_path: Path
+) -> None:
     """Saved by one library and loaded by both, before and after training: predictions,
     values of losses and metrics, and further training are the same."""
     model = random_model(library, seed)

@@ -22,7 +22,7 @@ from kurve.diagnosis.rows import (
 )
 from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
-from kurve.kinds import LOSSES, TRAINING_ONLY
+from kurve.kinds import TRAINING_ONLY, facts_of_loss
 from kurve.models.cloning import clone
 from kurve.plan import Op, Plan, Shape
 from kurve.training.batching import pass_bounds
@@ -307,7 +307,7 @@ class Context:
         rows = self.rows
         if rows.targets is None or rows.predicted is None or self.loss is None:
             return None
-        if LOSSES[self.loss.kind].distribution:
+        if facts_of_loss(self.loss.kind).distribution:
             return None
         return self.loss(rows.targets, np.zeros_like(rows.targets))
 

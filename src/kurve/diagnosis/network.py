@@ -10,7 +10,7 @@ from kurve.diagnosis import ops
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.ops import activation_of, ends_with_activation, is_linear
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import ACTIVATIONS, LOSSES
+from kurve.kinds import ACTIVATIONS, facts_of_loss
 from kurve.plan import Op
 
 LARGE = 5.0
@@ -326,7 +326,11 @@ def loss_mismatch(context: Context) -> Iterator[Finding]:
                 "each unit independently.",
                 'model.compile("adam", loss="categorical_crossentropy")',
             )
-    elif not cross and not LOSSES[loss.kind].distribution and rows.labels is not None:
+    elif (
+        not cross
+        and not facts_of_loss(loss.kind).distribution
+        and rows.labels is not None
+    ):
         kind = "categorical" if last == "softmax" else "binary"
         yield finding(
             "warning",

@@ -177,8 +177,11 @@ def get(identifier: Any) -> Metric | None:
     if identifier is None or isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, losses.Loss):
-        return LossMetric(identifier)
+        return LossMetric(identifier, of_batches=True)
     name = getattr(identifier, "kind", identifier)
+    if callable(identifier) and not isinstance(name, str):
+        if not isinstance(identifier, type):
+            return LossMetric(losses.as_loss(identifier))
     if not isinstance(name, str):
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "
@@ -206,6 +209,8 @@ def as_metric(identifier: Any) -> RowMetric:
 
         return FittingAccuracy(identifier)
     metric = copy.copy(get(identifier))
+    if type(metric).__name__ == "MeanMetricWrapper":
+        metric = metric.in_models()  # type: ignore[union-attr]
     if metric is None:
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "
@@ -229,6 +234,8 @@ def serialize(metric: Metric) -> dict[str, Any]:
     """Class and configuration of a metric."""
     if type(metric) is LossMetric:
         config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        if metric.of_batch:
+            config["of_batches"] = True
         return {"class_name": "LossMetric", "config": config}
     for name, cls in _in_files().items():
         if type(metric) is cls:
@@ -240,7 +247,10 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     """The metric that `serialize` has described."""
     name, arguments = config["class_name"], config["config"]
     if name == "LossMetric":
-        return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
+        loss, of_batches = arguments["loss"], arguments.get("of_batches", False)
+        return LossMetric(
+            losses.deserialize(loss), arguments["name"], of_batches=of_batches is True
+        )
     cls = _in_files().get(name) if isinstance(name, str) else None
     cls = cls or registry.find("metrics", "metric", name, CLASSES, Metric)
     metric: Metric = cls(**arguments)

@@ -68,6 +68,18 @@ class GraphBuilder {
             "computes.");
       if (by_ops) consumers_[size_t(head.rows)]++;
       losses_read_.push_back(by_ops ? head.rows : value);
+      for (const MetricSpec& metric : head.metrics) {
+        bool reads_rows = metric.kind == "rows";
+        if (reads_rows != (metric.rows != -1) ||
+            (reads_rows &&
+             (metric.rows < first || metric.rows >= int(consumers_.size()))))
+          throw std::invalid_argument(
+              "[native] the metric 'rows', and no other, must name rows that an op "
+              "computes.");
+        if (!reads_rows) continue;
+        consumers_[size_t(metric.rows)]++;
+        metrics_read_.push_back(metric.rows);
+      }
     }
   }
 
@@ -151,7 +163,7 @@ class GraphBuilder {
     auto among = [&](const std::vector<int>& values) {
       return std::find(values.begin(), values.end(), int(value)) != values.end();
     };
-    return among(heads_) || among(losses_read_);
+    return among(heads_) || among(losses_read_) || among(metrics_read_);
   }
 
   void add_heads() {
@@ -173,6 +185,18 @@ class GraphBuilder {
             "[native] each loss must read what an op of its own computes.");
       graph_.nodes[size_t(i)].gives_loss = true;
     }
+    for (const Head& head : d_.heads) {
+      std::vector<int>& read = graph_.metrics.emplace_back();
+      for (const MetricSpec& metric : head.metrics) {
+        read.push_back(metric.rows < 0 ? -1 : node_of_[size_t(metric.rows)]);
+        if (metric.rows < 0) continue;
+        if (read.back() < 0)
+          throw std::invalid_argument(
+              "[native] a metric must read what an op computes.");
+        graph_.nodes[size_t(read.back())].gives_metric = true;
+      }
+    }
+    for (const Node& node : graph_.nodes) graph_.widths.push_back(node.op->out);
   }
 
   void find_needed() {
@@ -289,7 +313,7 @@ class GraphBuilder {
 
   const Description& d_;
   std::vector<std::vector<int>> reads_;
-  std::vector<int> consumers_, heads_, losses_read_;  // values
+  std::vector<int> consumers_, heads_, losses_read_, metrics_read_;  // values
   std::vector<int> node_of_;                          // of each value
   std::vector<const OpSpec*> specs_;                  // of each node
   std::vector<char> depends_on_trainable_;

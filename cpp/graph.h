@@ -15,7 +15,8 @@ struct Node {
   std::vector<int64_t> widths;  // of those, floats per sample
   int head = -1;                // the output of the plan that it computes
   bool gives_loss = false;      // a loss reads its output
-  bool is_inner() const { return head < 0 && !gives_loss; }
+  bool gives_metric = false;    // or a metric
+  bool is_inner() const { return head < 0 && !gives_loss && !gives_metric; }
 
   // Numbers of shared buffers: of its output in inference, of its output's gradient in
   // training. Buffers are taken again as soon as nobody reads them any more.
@@ -46,6 +47,8 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<int> heads;   // the node of each
   std::vector<int> losses;  // per head, the node that its loss reads, if it has one
+  std::vector<std::vector<int>> metrics;  // likewise, per head and metric; -1: none
+  std::vector<int64_t> widths;            // of all nodes' outputs, floats per sample
   std::vector<char> reads_target;  // whether an op reads a head's target
   int slots = 2;        // shared buffers, the last ones for gradients to be added
   bool shares = false;  // some trainable variable is used twice

@@ -63,6 +63,16 @@ Moments moments(const float* y, const float* p, int64_t n) {
 Metric::Metric(const MetricSpec& spec, int64_t O)
     : O_(O), size_(spec.size), width_(O), weighted_(spec.weighted) {
   const Attrs& attrs = spec.attrs;
+  if (!spec.of_batch.empty()) {
+    sums_batch_ = spec.of_batch == "sum", one_of_batch_ = !weighted_;
+    if (!sums_batch_ && spec.of_batch != "mean")
+      throw Unsupported("number of a batch", spec.of_batch);
+  }
+  if (spec.kind == "rows") {
+    by_ops_ = true;
+    if (size_ != 2) throw Unsupported("number of accumulators", spec.kind);
+    return;
+  }
   if (has(attrs, "ignore_class")) ignored_ = float(number(attrs, "ignore_class"));
   std::optional<MetricKind> kind = kind_named<MetricKind>(spec.kind);
   if (!kind) {
@@ -155,8 +165,14 @@ int64_t Metric::expected_size() const {
   }
 }
 
+void Metric::add(double value, double weight, double* totals) const {
+  if (one_of_batch_) value = sums_batch_ ? value : value / weight, weight = 1;
+  totals[0] += value;
+  totals[1] += weight;
+}
+
 bool Metric::counts() const {
-  if (loss_) return false;
+  if (loss_ || by_ops_) return false;
   switch (kind_) {
     case MetricKind::r2_score:
     case MetricKind::confusion:

@@ -11,6 +11,9 @@ namespace kurve {
 struct MetricSpec : Spec {
   int64_t size = 2;
   bool weighted = false;
+  int rows = -1;  // of the kind "rows": the value whose elements it averages
+  // What a batch adds: "" its rows, else one number, "mean" or "sum" of its rows.
+  std::string of_batch{};
 };
 
 // Predictions of one batch and their targets. Rows are B x the output's leading axes;
@@ -32,6 +35,9 @@ class Metric {
   int64_t width() const { return width_; }                   // targets of a row
   std::optional<float> ignored() const { return ignored_; }  // class without weight
   const Loss* loss() const { return loss_ ? &*loss_ : nullptr; }  // whose mean it is
+  bool by_ops() const { return by_ops_; }  // it is the mean of rows that ops compute
+  // Of a mean over rows: adds those of a batch.
+  void add(double value, double weight, double* totals) const;
 
   // The value of a row, of metrics that are a mean over rows but not of a loss. signs:
   // targets 0 and 1 stand for -1 and 1.
@@ -57,7 +63,7 @@ class Metric {
   MetricKind kind_{};
   std::optional<Loss> loss_;  // `kind_` is then unused
   int64_t O_, size_, width_;
-  bool weighted_;
+  bool weighted_, by_ops_ = false, one_of_batch_ = false, sums_batch_ = false;
   std::optional<float> ignored_;
 
   std::optional<float> threshold_;

@@ -8,7 +8,8 @@
 namespace kurve {
 Objective::Objective(const Shape& output_shape, const Spec* loss,
                      const std::vector<MetricSpec>& metrics,
-                     const std::vector<VariableSpec>& params, int64_t loss_values)
+                     const std::vector<VariableSpec>& params, int64_t loss_values,
+                     const std::string& reduction)
     : O_(output_shape.empty() ? 1 : output_shape.back()) {
   rows_ = product_of(output_shape) / O_;
   width_ = O_;
@@ -20,10 +21,19 @@ Objective::Objective(const Shape& output_shape, const Spec* loss,
     has_loss_ = true;
     use_targets(targets_of(loss_, O_), loss->kind);
   }
+  if (reduction == "sum")
+    reduction_ = Reduction::sum;
+  else if (reduction == "sum_if_weighted")
+    reduction_ = Reduction::sum_if_weighted;
+  else if (reduction == "mean_with_sample_weight")
+    reduction_ = Reduction::mean_with_sample_weight;
+  else if (reduction != "mean")
+    throw Unsupported("reduction of a loss", reduction);
   for (const MetricSpec& spec : metrics) {
     metrics_.emplace_back(spec, O_);
-    use_targets(metrics_.back().width(), spec.kind);
     totals_size_ += spec.size;
+    if (metrics_.back().by_ops()) continue;
+    use_targets(metrics_.back().width(), spec.kind);
   }
   for (size_t i = 0; i < params.size(); i++)
     if (const VariableSpec& s = params[i];
@@ -141,6 +151,24 @@ double Objective::mean_of_rows(const Outputs& o, float* dp) const {
   return sum(o, o.p, loss_values_, true).value / count;
 }
 
+double Objective::scale(int64_t batch, const float* weights) const {
+  double count = double(batch * (loss_values_ ? loss_values_ : rows_));
+  switch (reduction_) {
+    case Reduction::sum:
+      return count;
+    case Reduction::sum_if_weighted:
+      return weights ? count : 1;
+    case Reduction::mean_with_sample_weight: {
+      if (!weights) return 1;
+      double total = 0;
+      for (int64_t b = 0; b < batch; b++) total += double(weights[b]);
+      return total == 0 ? 0 : count / total;
+    }
+    default:
+      return 1;
+  }
+}
+
 double Objective::penalties(const Kernels& kernels, const float* params,
                             float* gradient, std::atomic<bool>* overflowing) const {
   double total = 0;
@@ -158,9 +186,16 @@ double Objective::penalties(const Kernels& kernels, const float* params,
 }
 
 void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
-                            const Scratch& scratch, double* totals) const {
-  for (const Metric& metric : metrics_) {
-    if (metric.counts()) {
+                            const Scratch& scratch, const std::vector<int>& read,
+                            const std::vector<const float*>& values,
+                            const std::vector<int64_t>& widths, double* totals) const {
+  for (size_t k = 0; k < metrics_.size(); k++) {
+    const Metric& metric = metrics_[k];
+    if (metric.by_ops()) {
+      size_t i = size_t(read[k]);
+      Sum s = sum(o, values[i], widths[i], metric.weighted());
+      metric.add(s.value, s.weight, totals);
+    } else if (metric.counts()) {
       metric.count(o, rows_, totals);
     } else {
       if (const Loss* loss = metric.loss()) {
@@ -175,8 +210,7 @@ void Objective::add_metrics(const Kernels& kernels, const Outputs& o,
       std::optional<float> ignored = metric.ignored();
       Sum s = ignored ? sum_without(o, scratch.rows, metric.weighted(), *ignored)
                       : sum(o, scratch.rows, rows_, metric.weighted());
-      totals[0] += s.value;
-      totals[1] += s.weight;
+      metric.add(s.value, s.weight, totals);
     }
     totals += metric.size();
   }

@@ -18,7 +18,8 @@ class Objective {
   // The loss "rows" reads `loss_values` numbers per sample, each the loss of a row.
   Objective(const Shape& output_shape, const Spec* loss,
             const std::vector<MetricSpec>& metrics,
-            const std::vector<VariableSpec>& params, int64_t loss_values);
+            const std::vector<VariableSpec>& params, int64_t loss_values,
+            const std::string& reduction = "mean");
 
   bool has_loss() const { return has_loss_; }
   bool uses_target() const { return targets_known_; }
@@ -37,9 +38,16 @@ class Objective {
   double penalties(const Kernels&, const float* params, float* gradient,
                    std::atomic<bool>* overflowing) const;
 
-  // Adds the batch to the totals of every metric, which follow the loss's two.
+  // What the mean of a batch is multiplied with to be the loss: 1, but where it is the
+  // sum, or the mean with the weights' sum.
+  double scale(int64_t batch, const float* weights) const;
+
+  // Adds the batch to the totals of every metric, which follow the loss's two. `read`
+  // are the nodes that metrics read which ops compute, -1 for the others; `values` and
+  // `widths`, floats per sample, are those of all nodes.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,
-                   double* totals) const;
+                   const std::vector<int>& read, const std::vector<const float*>& values,
+                   const std::vector<int64_t>& widths, double* totals) const;
 
  private:
   struct Sum {
@@ -60,6 +68,8 @@ class Objective {
   int64_t width_;  // targets of a row: O; 1 where classes are numbers
   bool has_loss_ = false, targets_known_ = false;
   int64_t loss_values_ = 0;  // per sample of the loss "rows"
+  enum class Reduction { mean, sum, sum_if_weighted, mean_with_sample_weight };
+  Reduction reduction_ = Reduction::mean;
   Loss loss_{};
   std::vector<Metric> metrics_;
   struct Penalty {

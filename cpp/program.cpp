@@ -58,7 +58,7 @@ Program::Program(const Description& d)
     size_t h = objectives_.size();
     const Objective& o = objectives_.emplace_back(
         head.shape, head.loss, head.metrics, first ? d.params : none,
-        graph_->nodes[size_t(graph_->losses[h])].op->out);
+        graph_->nodes[size_t(graph_->losses[h])].op->out, head.reduction);
     target_sizes_.push_back(d.targets.empty() ? o.target_size()
                                               : product_of(d.targets[h]));
     if (o.uses_target() && target_sizes_.back() != o.target_size())
@@ -399,10 +399,13 @@ double Program::losses(const ExecContext& ctx, Workspace& ws, bool training) con
     if (training && graph_->nodes[i].needed) dz = gradient_at(ctx, ws, i);
     double loss = objectives_[h].loss(
         kernels_, {ws.value[i], t.y, t.weights, ctx.batch}, {ws.elements, ws.rows}, dz);
+    double scale = objectives_[h].scale(ctx.batch, t.weights);
+    if (scale != 1) loss *= scale;
     ws.losses[h] = loss;
     total += double(loss_weights_[h]) * loss;
-    if (dz && loss_weights_[h] != 1)
-      kernels_.scale(dz, loss_weights_[h], ctx.batch * graph_->nodes[i].op->out);
+    float factor = scale == 1 ? loss_weights_[h] : float(loss_weights_[h] * scale);
+    if (dz && factor != 1)
+      kernels_.scale(dz, factor, ctx.batch * graph_->nodes[i].op->out);
   }
   return total;
 }
@@ -419,7 +422,8 @@ void Program::add_totals(const ExecContext& ctx, const Workspace& ws, double los
     const Targets& t = ws.targets[h];
     const float* p = ws.value[size_t(graph_->heads[h])];
     objectives_[h].add_metrics(kernels_, {p, t.y, t.weights, ctx.batch},
-                               {ws.elements, ws.rows}, to);
+                               {ws.elements, ws.rows}, graph_->metrics[h], ws.value,
+                               graph_->widths, to);
     to += objectives_[h].totals_size() - 2;
   }
 }

@@ -16,6 +16,7 @@ struct Head {
   std::vector<MetricSpec> metrics{};
   double weight = 1;  // of its loss in the sum of all
   int rows = -1;      // of the loss "rows": the value that holds the loss of each row
+  std::string reduction = "mean";  // of the rows, see Objective::scale
 };
 
 struct Description {

@@ -290,10 +290,12 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](MetricSpec* self, std::string kind, Attrs attrs, int64_t size,
-             bool weighted) {
-            new (self) MetricSpec{{std::move(kind), std::move(attrs)}, size, weighted};
+             bool weighted, int rows, std::string of_batch) {
+            new (self) MetricSpec{{std::move(kind), std::move(attrs)}, size, weighted,
+                                  rows, std::move(of_batch)};
           },
-          nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"));
+          nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"),
+          nb::arg("rows") = -1, nb::arg("of_batch") = "");
 
   using Step = FormulaSpec::Step;
   nb::class_<FormulaSpec>(m, "Formula", "A formula of whole arrays, step by step.")
@@ -370,13 +372,14 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](Head* self, int value, Shape shape, const Spec* loss,
-             std::vector<MetricSpec> metrics, double weight, int rows) {
-            new (self)
-                Head{value, std::move(shape), loss, std::move(metrics), weight, rows};
+             std::vector<MetricSpec> metrics, double weight, int rows,
+             std::string reduction) {
+            new (self) Head{value,  std::move(shape), loss, std::move(metrics),
+                            weight, rows,             std::move(reduction)};
           },
           nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
           nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"),
-          nb::arg("rows") = -1);
+          nb::arg("rows") = -1, nb::arg("reduction") = "mean");
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),

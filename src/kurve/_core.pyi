@@ -43,7 +43,7 @@ class Spec:
     def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]]) -> None: ...
 
 class Metric:
-    def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]], size: int, weighted: bool) -> None: ...
+    def __init__(self, kind: str, attrs: Mapping[str, float | str | Sequence[int]], size: int, weighted: bool, rows: int = -1, of_batch: str = '') -> None: ...
 
 class Formula:
     """A formula of whole arrays, step by step."""
@@ -73,7 +73,7 @@ class Update:
 class Head:
     """An output of a plan."""
 
-    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float, rows: int = -1) -> None: ...
+    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float, rows: int = -1, reduction: str = 'mean') -> None: ...
 
 class State:
     """The arrays of a kurve.engines.base.State."""

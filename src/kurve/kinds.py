@@ -129,3 +129,8 @@ LOSSES: dict[str, LossFacts] = {
     "gaussian_nll": LossFacts(distribution=True),
     "pinball": LossFacts(distribution=True, robust=True),
 }
+
+
+def facts_of_loss(kind: str) -> LossFacts:
+    """What is known of a loss; nothing of one that is a formula."""
+    return LOSSES.get(kind, LossFacts())

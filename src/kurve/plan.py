@@ -18,7 +18,7 @@ variables always stays zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -184,10 +184,17 @@ class OptimizerSpec(Spec):
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """A metric and its number of float64 accumulators."""
+    """A metric and its number of float64 accumulators.
+
+    rows: of the metric "rows", the value whose elements it averages; ops compute it
+    of_batch: what a batch adds: "" all of its rows; else, where they are not weighted,
+        one number, the "mean" or the "sum" of its rows
+    """
 
     size: int = 2
     weighted: bool = False
+    rows: int | None = None
+    of_batch: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,9 @@ class Head:
     rows: of the loss "rows", the value whose elements are the loss of each row; ops
         compute it, from any values. The loss of a batch is the sum of weight x element,
         divided by the number of elements; a weight is that of a sample.
+    reduction: "mean": as above; "sum": not divided; "sum_if_weighted": the one without
+        weights, the other with them; "mean_with_sample_weight": divided by the sum of
+        the weights, where there are any (0 where they are 0)
     """
 
     value: int
@@ -207,6 +217,22 @@ class Head:
     metrics: tuple[MetricSpec, ...] = ()
     weight: float = 1.0
     rows: int | None = None
+    reduction: str = "mean"
+
+    def numbered(self, place: Callable[[int], int]) -> Head:
+        """The same where each value has the number that `place` gives."""
+        metrics = tuple(
+            m if m.rows is None else replace(m, rows=place(m.rows))
+            for m in self.metrics
+        )
+        rows = None if self.rows is None else place(self.rows)
+        return replace(self, value=place(self.value), metrics=metrics, rows=rows)
+
+    @property
+    def read(self) -> set[int]:
+        """The values that the prediction, the loss and the metrics are read from."""
+        found = {self.value, self.loss_value}
+        return found | {m.rows for m in self.metrics if m.rows is not None}
 
     @property
     def loss_value(self) -> int:
@@ -325,6 +351,7 @@ class Plan:
     ) -> Plan:
         """The same plan of one output with another loss, metrics and optimizer."""
         by_ops = loss is not None and loss.kind == "rows"
+        by_ops = by_ops or any(metric.rows is not None for metric in metrics)
         plan = self if by_ops or self.penalty is not None else self.predicting()
         (head,) = plan.heads
         head = replace(head, loss=loss, metrics=metrics)
@@ -386,14 +413,7 @@ class Plan:
                 replace(op, inputs=tuple(v + (v >= first) for v in self.reads(i)))
                 for i, op in enumerate(ops)
             )
-            heads = tuple(
-                replace(
-                    head,
-                    value=head.value + (head.value >= first),
-                    rows=None if head.rows is None else head.rows + 1,
-                )
-                for head in heads
-            )
+            heads = tuple(head.numbered(lambda v: v + (v >= first)) for head in heads)
             penalty += 1
         shape = self.ops[self.penalty - self.given].out_shape
         head = Head(penalty, shape, Spec("rows"), rows=penalty)
@@ -411,7 +431,7 @@ class Plan:
             reads = tuple(place[v] for v in self.reads(i))
             computed = reads[0] >= self.given
             is_head = len(place) == self.penalty or any(
-                len(place) in (h.value, h.loss_value) for h in self.heads
+                len(place) in head.read for head in self.heads
             )
             facts = OPERATIONS[op.kind]
             if facts.training_only and (computed or not is_head):
@@ -421,14 +441,7 @@ class Plan:
                 op = replace(op, attrs={**op.attrs, "frozen": True})
             place.append(self.given + len(ops))
             ops.append(replace(op, inputs=reads))
-        heads = tuple(
-            replace(
-                head,
-                value=place[head.value],
-                rows=None if head.rows is None else place[head.rows],
-            )
-            for head in self.heads
-        )
+        heads = tuple(head.numbered(place.__getitem__) for head in self.heads)
         penalty = None if self.penalty is None else place[self.penalty]
         return replace(self, ops=tuple(ops), heads=heads, penalty=penalty)
 

@@ -170,7 +170,7 @@ NO_ARGUMENTS = [
 def test_names_of_objects(path: str) -> None:
     keras.backend.clear_session()  # forgets the numbers of names
     ours, theirs = (attrgetter(path)(library)() for library in (kurve, keras))
-    assert ours.name == {"huber_loss": "huber"}.get(theirs.name, theirs.name)
+    assert ours.name == theirs.name
 
 
 METRIC_NAMES = [

@@ -325,7 +325,7 @@ def test_a_wrong_argument_ends_in_one_line_of_kurve(where: str) -> None:
 def test_objects_show_their_arguments() -> None:
     shown = {
         initializers.RandomNormal(stddev=0.1): "RandomNormal(mean=0.0, stddev=0.1)",
-        losses.Huber(delta=2.0): "Huber(name='huber', delta=2.0)",
+        losses.Huber(delta=2.0): "Huber(name='huber_loss', delta=2.0)",
         metrics.R2Score(): "R2Score(name='r2_score', "
         "class_aggregation='uniform_average', num_regressors=0)",
         optimizers.schedules.CosineDecay(0.1, 10): "CosineDecay(",

@@ -30,7 +30,7 @@ def refuse_overrides(where: str, part: Any) -> None:
                     f"yet. Received: a {name} with its own {method}. "
                     f"Try {part.instead}."
                 )
-    if getattr(part, "kind", None) == "":
+    if getattr(part, "kind", None) == "" and not getattr(part, "by_ops", False):
         raise NotImplementedError(
             f"[{where}] {name} has no formula that engines know, and custom formulas "
             f"are not supported yet. Received: {part!r}. Try {part.instead}."

@@ -64,14 +64,24 @@ def entry(value: Any, table: Mapping[str, type]) -> dict[str, Any]:
     cls = type(value)
     name = cls.__name__
     if table.get(name) is not cls:
-        collected = _collected.get()
-        if collected is not None and collected.setdefault(name, cls) is not cls:
-            raise ValueError(
-                "[get_config] custom classes must have different names. "
-                f"Received: two that are called {name!r}. Try another name for one."
-            )
-        name = CUSTOM_PREFIX + name
+        name = _custom_name(cls)
     return {"class_name": name, "config": value.get_config()}
+
+
+def entry_of_function(function: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """A function that stands for a class, and the configuration of the object."""
+    return {"class_name": _custom_name(function), "config": config}
+
+
+def _custom_name(part: Any) -> str:
+    name = str(getattr(part, "__name__", type(part).__name__))
+    collected = _collected.get()
+    if collected is not None and collected.setdefault(name, part) is not part:
+        raise ValueError(
+            "[get_config] custom classes must have different names. "
+            f"Received: two that are called {name!r}. Try another name for one."
+        )
+    return CUSTOM_PREFIX + name
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:

@@ -22,7 +22,7 @@ from kurve.diagnosis.rows import (
 )
 from kurve.engines import Batches, Job, State, aligned_zeros, run_job
 from kurve.errors import NonFiniteError
-from kurve.kinds import LOSSES, TRAINING_ONLY
+from kurve.kinds import TRAINING_ONLY, facts_of_loss
 from kurve.models.cloning import clone
 from kurve.plan import Op, Plan, Shape
 from kurve.training.batching import pass_bounds
@@ -304,8 +304,7 @@ class Context:
     def of_distribution(self) -> bool:
         """Whether the outputs are parameters of a distribution; a loss that is a
         formula of one's own does not say."""
-        facts = None if self.loss is None else LOSSES.get(self.loss.kind)
-        return facts is not None and facts.distribution
+        return self.loss is not None and facts_of_loss(self.loss.kind).distribution
 
     @property
     def can_train(self) -> bool:

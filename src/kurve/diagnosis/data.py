@@ -8,7 +8,7 @@ import numpy as np
 
 from kurve.diagnosis.context import GOOD, Context
 from kurve.diagnosis.report import Finding, listing, percent
-from kurve.kinds import LOSSES
+from kurve.kinds import facts_of_loss
 
 SORTED_ROWS = 5000
 """Rows that are ranked: the error of a rank correlation of 0.999 is then below 0.0001,
@@ -167,8 +167,7 @@ def target_outliers(context: Context) -> Iterator[Finding]:
     worst = int(np.argmax(fraction * few))
     left = context.unexplained
     good = left is not None and left < GOOD
-    facts = None if context.loss is None else LOSSES.get(context.loss.kind)
-    robust = facts is not None and facts.robust
+    robust = context.loss is not None and facts_of_loss(context.loss.kind).robust
     count, i = int(far[:, worst].sum()), int(np.argmax(away[:, worst]))
     of = f" of target {worst}" if y.shape[1] > 1 else ""
     yield Finding(

@@ -176,11 +176,26 @@ def _op(op: Op, plan: Plan) -> _core.Op:
 def _head(head: Head) -> _core.Head:
     loss = None if head.loss is None else _core.Spec(head.loss.kind, _attrs(head.loss))
     metrics = [
-        _core.Metric(metric.kind, _attrs(metric), metric.size, metric.weighted)
+        _core.Metric(
+            metric.kind,
+            _attrs(metric),
+            metric.size,
+            metric.weighted,
+            -1 if metric.rows is None else metric.rows,
+            metric.of_batch,
+        )
         for metric in head.metrics
     ]
     rows = -1 if head.rows is None else head.rows
-    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight, rows)
+    return _core.Head(
+        head.value,
+        list(head.shape),
+        loss,
+        metrics,
+        head.weight,
+        rows,
+        head.reduction,
+    )
 
 
 def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:

@@ -186,7 +186,9 @@ def _loss_of(name: str, config: dict[str, Any], what: str) -> losses.Loss:
     if name not in losses.CLASSES or name in KURVE_LOSSES:
         raise ValueError(f"{what} is {name}, which Kurve does not have")
     cls = losses.CLASSES[name]
-    known = parts.arguments_of(cls) - {"reduction", "dtype"}
+    if parts.unwrapped(config.get("reduction")) == "auto":  # of Keras 2
+        del config["reduction"]
+    known = parts.arguments_of(cls) - {"dtype"}
     parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
     return cls(**config)
 
@@ -223,7 +225,7 @@ def metric_from(entry: Any, what: str) -> Metric:
         known = parts.arguments_of(cls) - {"fn", "loss"}
         parts.drop_defaults(config, what, LOSS_DEFAULTS, known)
         return cls(**config)
-    return LossMetric(_loss_of(name, config, what))
+    return LossMetric(_loss_of(name, config, what), of_batches=True)
 
 
 # -------------------------------------------------------------------- writing
@@ -286,7 +288,7 @@ def loss_entry(loss: losses.Loss) -> dict[str, Any]:
     name = type(loss).__name__
     if name in KURVE_LOSSES or losses.CLASSES.get(name) is not type(loss):
         raise not_in_keras(f"the loss is a {name}")
-    config = {**loss.get_config(), "reduction": "sum_over_batch_size"}
+    config = {"reduction": loss.reduction, **loss.get_config()}
     return parts.entry("keras.losses", name, config)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from kurve.formulas.operators import Symbolic
 from kurve.ops.elementwise import RULES
 from kurve.ops.tape import MOST_LIVE, Builder, Tape
-from kurve.plan import Head, Op, Plan, Shape, Spec, VariableSpec, aligned
+from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
 
 MOST_INPUTS = 16
 """Of one tape, variables included."""
@@ -472,11 +472,13 @@ class Graph:
         outputs: Sequence[Tensor],
         rows: Sequence[Tensor | None] = (),
         penalized: bool = False,
+        metrics: Sequence[Sequence[Tensor]] = (),
     ) -> Plan:
         """The plan that computes these values.
 
         Args:
             rows: of each output, the values of its loss, if operations compute it.
+            metrics: of each output, those of its metrics that operations compute.
             penalized: whether the plan computes what layers add to the loss.
         """
         penalty = None
@@ -487,7 +489,7 @@ class Graph:
         outside = len(self.input_shapes) + len(self.target_shapes)
         seen: set[int] = set()
         heads = []
-        for tensor, loss in zip_longest(outputs, rows):
+        for tensor, loss, metric in zip_longest(outputs, rows, metrics):
             if (self.ops or self._calls) and (
                 tensor.index < outside or tensor.index in seen
             ):
@@ -495,8 +497,20 @@ class Graph:
             seen.add(tensor.index)
             head = Head(tensor.index, tensor.sample)
             if loss is not None:
+                # A value for the whole batch is no sum of rows, but with weights.
+                reduction = "mean" if loss.batched else "sum_if_weighted"
+                loss = self._computed(loss)
                 head = replace(head, loss=Spec("rows"), rows=loss.index)
-            heads.append(head)
+                head = replace(head, reduction=reduction)
+            own = tuple(
+                MetricSpec(
+                    "rows",
+                    rows=self._computed(one).index,
+                    of_batch="" if one.batched else "mean",
+                )
+                for one in metric or ()
+            )
+            heads.append(replace(head, metrics=own))
         self._refuse_batches(outputs)
         if penalty is not None:
             heads.append(Head(penalty.index, penalty.sample))
@@ -511,6 +525,12 @@ class Graph:
             targets=self.target_shapes,
             penalty=value,
         )
+
+    def _computed(self, tensor: Tensor) -> Tensor:
+        """The same, computed by an operation."""
+        if tensor.index < self.given:
+            return self.elementwise("add", tensor, 0.0)
+        return tensor
 
     def _refuse_batches(self, outputs: Sequence[Tensor]) -> None:
         """Refuse predictions of a sample that depend on the other samples."""
@@ -605,9 +625,8 @@ def joined(
     reads = [list(op.inputs) for op in ops]
     count = [0] * (outside + len(ops))
     for head in heads:
-        count[head.value] += 1
-        if head.rows is not None:
-            count[head.rows] += 1
+        for value in head.read:
+            count[value] += 1
     for i in reversed(range(len(ops))):
         if count[outside + i] or ops[i].kind == "random":
             for value in set(reads[i]):
@@ -649,14 +668,7 @@ def joined(
             inputs = ()
         place[outside + i] = outside + len(out)
         out.append(replace(op, inputs=inputs))
-    return out, [
-        replace(
-            head,
-            value=place[head.value],
-            rows=None if head.rows is None else place[head.rows],
-        )
-        for head in heads
-    ]
+    return out, [head.numbered(place.__getitem__) for head in heads]
 
 
 def _inlined(outer: Op, value: int, inner: Op) -> Op | None:

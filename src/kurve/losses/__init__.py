@@ -65,6 +65,24 @@ if TYPE_CHECKING:
         sparse_categorical_crossentropy as sparse_categorical_crossentropy,
     )
 
+REFUSED = {
+    "CTC": "it sums over all alignments of two sequences step by step, which no "
+    "operation of a plan does",
+    "Circle": "it compares each sample of a batch with every other one, and the "
+    "operations of a plan compute sample by sample",
+}
+"""Keras's losses that Kurve does not have, and why."""
+
+
+def _refused(name: str) -> None:
+    for cls, reason in REFUSED.items():
+        if name in (cls, snake_case(cls)):
+            raise AttributeError(
+                f"[losses] {name} is not supported, because {reason}. "
+                f"Received: {name!r}. Try another loss, such as 'mse'."
+            )
+
+
 __getattr__ = Later(
     __name__,
     {
@@ -89,6 +107,7 @@ __getattr__ = Later(
             "sparse_categorical_crossentropy"
         ),
     },
+    _refused,
 )
 __dir__ = __getattr__.dir
 
@@ -144,6 +163,11 @@ def as_loss(identifier: Any) -> Loss:
     if isinstance(identifier, str):
         if identifier in NAMES:
             return CLASSES[NAMES[identifier]]()
+        if identifier in (*REFUSED, *map(snake_case, REFUSED)):
+            try:
+                _refused(identifier)
+            except AttributeError as error:
+                raise ValueError(str(error)) from None
         raise unknown_name("losses", "loss", identifier, NAMES)
     if callable(identifier):
         from kurve.losses.formulas import FunctionLoss
@@ -157,6 +181,9 @@ def as_loss(identifier: Any) -> Loss:
 
 def serialize(loss: Loss) -> dict[str, Any]:
     """Class and configuration of a loss."""
+    function = vars(loss).get("function")
+    if function is not None and type(loss).__name__ == "FunctionLoss":
+        return registry.entry_of_function(function, loss.get_config())
     return registry.entry(loss, CLASSES)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_name, check_unused
+from kurve.core.arguments import check_dtype, check_name, name_of_dtype
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
-from kurve.core.results import Number
+from kurve.core.naming import auto_name
+from kurve.core.results import result
 from kurve.plan import Attr, Op, Plan, Shape, Spec
 
 
@@ -73,33 +77,77 @@ class Rowwise:
         return y, p
 
 
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none")
+
+
 class Loss(Rowwise, Entrance):
     """Base class of the losses.
 
-    A loss has a value for every row; the loss of a batch is the sum of value x sample
-    weight divided by the number of rows (Keras's "sum_over_batch_size").
+    A loss has a value for every row. A subclass with a formula of its own overrides
+    `call`, in functions of `kurve.ops` or NumPy's; engines run it, forward and
+    backward.
 
     Args:
-        name: the kind of the loss if None.
-        reduction, dtype: "sum_over_batch_size" and None or "float32", the only ones.
+        name: by default from the kind or the class.
+        reduction: how the values of a batch become its loss. "sum_over_batch_size" and
+            "mean": the sum of value x sample weight, divided by the number of rows;
+            "sum": not divided; "mean_with_sample_weight": divided by the sum of the
+            weights, if there are any; "none" or None: the values themselves, by hand
+            only.
+        dtype: a name of Keras's; engines compute in float32.
 
     Raises:
         ValueError: another reduction or dtype; targets that do not fit the outputs.
+
+    Example:
+        >>> class Fourth(kurve.losses.Loss):
+        ...     def call(self, y_true, y_pred):
+        ...         return np.mean((y_true - y_pred) ** 4, axis=-1)
+        >>> Fourth()(np.zeros((1, 1)), np.full((1, 1), 2.0))
+        16.0
+        >>> Fourth(reduction="sum")(np.zeros((2, 1)), np.full((2, 1), 2.0))
+        32.0
     """
 
     kind = ""
-    ignored = ("call", "__call__")
-    instead = "a loss of kurve.losses, such as loss='mse'"
+    ignored = ("__call__",)
+    instead = "call(y_true, y_pred), or a loss of kurve.losses, such as loss='mse'"
 
     def __init__(
         self,
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
     ) -> None:
         where = type(self).__name__
-        check_unused(where, reduction=reduction, dtype=dtype)
-        self.name = self.kind or where if name is None else check_name(where, name)
+        if reduction is not None and reduction not in REDUCTIONS:
+            raise ValueError(
+                f"[{where}] reduction must be {', '.join(map(repr, REDUCTIONS))} or "
+                f"None. Received: reduction={reduction!r}. Try reduction='sum'."
+            )
+        check_dtype(where, dtype)
+        self.reduction = reduction
+        self._dtype = name_of_dtype(dtype) or "float32"
+        own = self.kind or auto_name(type(self))
+        self.name = own if name is None else check_name(where, name)
+
+    @staticmethod
+    def of_function(function: Callable[..., Any]) -> Callable[..., Loss]:
+        """What makes a loss of a function that a file names."""
+        from kurve.losses.formulas import FunctionLoss
+
+        return functools.partial(FunctionLoss, function)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the type asked for."""
+        return self._dtype
+
+    @property
+    def by_ops(self) -> bool:
+        """Whether operations of the plan compute it: a formula, in functions of
+        `kurve.ops`, rather than one of the engines' own losses."""
+        return type(self).call is not Loss.call
 
     def attrs(self) -> dict[str, Attr]:
         """The parameters of the formula, for the plan."""
@@ -107,16 +155,64 @@ class Loss(Rowwise, Entrance):
 
     @property
     def spec(self) -> Spec:
-        return Spec(self.kind, self.attrs())
+        return Spec("rows") if self.by_ops else Spec(self.kind, self.attrs())
+
+    def reduction_of(self, rows: str) -> str:
+        """`Head.reduction` of the loss.
+
+        Args:
+            rows: that of rows which ops compute.
+        """
+        if self.reduction == "sum":
+            return "sum" if rows == "mean" else rows
+        weighted = self.reduction == "mean_with_sample_weight"
+        return "mean_with_sample_weight" if weighted else "mean"
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self.attrs()}
+        """The arguments; reduction only where it is not the default."""
+        default = self.reduction == "sum_over_batch_size"
+        given = {} if default else {"reduction": self.reduction}
+        return {"name": self.name, **self.attrs(), **given}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The loss with that `get_config`."""
+        return cls(**config)
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets whose values this loss cannot take."""
 
-    def call(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The value of every row, by the reference engine.
+    def rows(self, y_true: Any, y_pred: Any) -> Any:
+        """The formula, in functions of `kurve.ops`, of tensors or arrays."""
+        raise NotImplementedError(
+            f"[{type(self).__name__}] a loss needs a formula in functions of "
+            "kurve.ops. Received: one without. Try def call(self, y_true, y_pred): ..."
+        )
+
+    def known(self, y_true: Any, y_pred: Any) -> Any:
+        """Of a loss `by_ops`: which rows count, as 1 and 0; None for all."""
+        return None
+
+    def traced(self, y_true: Any, y_pred: Any) -> Any:
+        """The rows as a tensor of a plan under construction."""
+        from kurve.formulas import functions as ops
+
+        own = type(self).call is not Loss.call
+        result = self.call(y_true, y_pred) if own else self.rows(y_true, y_pred)
+        if not hasattr(result, "index"):
+            raise TypeError(
+                f"[{self.name}] a loss must be computed from y_true and y_pred. "
+                f"Received: {result!r}. Try functions of kurve.ops, such as "
+                "ops.mean(ops.square(y_true - y_pred), axis=-1)."
+            )
+        known = self.known(y_true, y_pred)
+        if known is not None and self.reduction in ("sum_over_batch_size", "mean"):
+            result = result / ops.maximum(ops.mean(known), SMALLEST)
+        return result
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The value of every row, by the reference engine; in a formula that is being
+        traced, as a tensor.
 
         Args:
             y_true: (..., O), or class numbers (...) or (..., 1) for a sparse loss.
@@ -128,55 +224,116 @@ class Loss(Rowwise, Entrance):
         Raises:
             ValueError: shapes that do not match; a loss never broadcasts.
         """
-        return self._rows(y_true, y_pred).astype(np.float32)
+        from kurve.formulas.operators import Symbolic
 
-    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        """The values of all rows, in float64."""
+        if isinstance(y_pred, Symbolic):
+            return self.rows(y_true, y_pred)
+        return np.asarray(self._built_in(y_true, y_pred)[0], np.float32)
+
+    def _rows(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
+        """The values of all rows, in float64, and which of them count."""
+        if type(self).call is Loss.call:
+            return self._built_in(y_true, y_pred)
+        y, p = np.asarray(y_true, np.float32), np.asarray(y_pred, np.float32)
+        with np.errstate(all="ignore"):
+            return np.asarray(self.call(y, p), np.float64), None
+
+    def _built_in(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, Any]:
+        """The same, of a class that does not override `call`."""
         from kurve.engines.reference.losses import LOSSES
 
         y, p = self.paired(y_true, y_pred)
-        if self.sparse:
-            self.check_targets(type(self).__name__, y, p.shape)
+        self.check_targets(type(self).__name__, y, p.shape)
+        if self.kind not in LOSSES or (self.by_ops and type(self).call is Loss.call):
+            return self._by_formula(y, p), self.known(y, p)
         rows = p.reshape(-1, p.shape[-1])
         with np.errstate(all="ignore"):
             values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
-        return values.reshape(p.shape[:-1])
+        return values.reshape(p.shape[:-1]), None
+
+    def _by_formula(self, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(self.rows(y, p), np.float64)
+        except (ValueError, OverflowError) as error:
+            if str(error).startswith("["):
+                raise
+            raise ValueError(
+                f"[{type(self).__name__}] the formula must fit the shapes of y_true "
+                f"and y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
+                f"{self.attrs()}. Try axis=-1."
+            ) from None
 
     @entry
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, by the engine in use: bit for bit that of `evaluate`.
+        With the reduction "none", the weighted values, float32.
 
         Args:
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
         where = type(self).__name__
-        custom = type(self).call is not Loss.call
-        by_sample = np.ndim(sample_weight) < 2 and np.ndim(y_pred) > 1
-        if by_sample and not custom and np.size(y_pred):
+        as_in_models = np.ndim(sample_weight) == 1 or sample_weight is None
+        if self.reduction != "mean_with_sample_weight":
+            as_in_models = as_in_models or np.ndim(sample_weight) == 0
+        as_in_models = as_in_models and np.ndim(y_pred) > 1 and np.size(y_pred) > 0
+        if as_in_models and not self.by_ops and self.reduction not in (None, "none"):
             y, p = self.paired(y_true, y_pred)
             if self.sparse:
                 self.check_targets(where, y, p.shape)
             weights = None
             if sample_weight is not None:
                 weights = weights_for(where, sample_weight, p.shape[:1])
-            return Number(_of_batch(self.spec, y, p, weights))
-        values = self.call(y_true, y_pred) if custom else self._rows(y_true, y_pred)
-        values = np.asarray(values, np.float64)
-        weights = weights_for(where, sample_weight, values.shape)
-        total = float(np.sum(weights * values) / values.size) if values.size else 0.0
-        return Number(total)
+            return result(_of_batch(self, y, p, weights))
+        values, known = self._rows(y_true, y_pred)
+        return result(self._reduced(values, known, sample_weight, np.shape(y_pred)))
+
+    def _reduced(
+        self, values: np.ndarray, known: Any, sample_weight: Any, shape: Shape
+    ) -> Any:
+        """The values reduced, as Keras does by hand."""
+        where, total = type(self).__name__, None
+        if sample_weight is not None:
+            given = as_numbers(where, "sample_weight", sample_weight, np.float32)
+            if values.ndim:
+                shape = values.shape
+            else:  # one value for the batch
+                shape = shape[: max(given.ndim, 1)]
+            weights = weights_for(where, sample_weight, shape)
+            values, total = values * weights, float(np.sum(given, dtype=np.float64))
+        if known is not None:
+            known = np.asarray(known, np.float64)
+            values = values * known
+            if self.reduction in ("sum_over_batch_size", "mean"):
+                values = values / max(float(np.mean(known)), SMALLEST)
+        if self.reduction in (None, "none"):
+            return values.astype(np.float32)
+        if not values.ndim or not values.size:
+            return float(values) if values.size else 0.0
+        if self.reduction == "sum":
+            return float(np.sum(values))
+        divisor = float(values.size)
+        if self.reduction == "mean_with_sample_weight" and total is not None:
+            divisor = total
+        return float(np.sum(values) / divisor) if divisor else 0.0
+
+
+SMALLEST = 1e-30
+"""In the place of a divisor of 0."""
 
 
 def _of_batch(
-    spec: Spec, y: np.ndarray, p: np.ndarray, weights: np.ndarray | None
+    loss: Loss, y: np.ndarray, p: np.ndarray, weights: np.ndarray | None
 ) -> float:
     """The loss of a batch by the engine in use, as for a model that outputs p."""
     from kurve.engines import Batches, State, get_engine
 
     shape = p.shape[1:]
     identity = Op("reshape", "output", shape, shape)
-    program = get_engine().compile(Plan.stack(shape, shape, (identity,), (), (), spec))
+    plan = Plan.stack(shape, shape, (identity,), (), (), loss.spec)
+    head = replace(plan.heads[0], reduction=loss.reduction_of("mean"))
+    program = get_engine().compile(replace(plan, heads=(head,)))
     empty, totals = np.zeros(0, np.float32), np.zeros(2)
     state = State(empty, empty, empty.reshape(0, 0), np.zeros(0), 0, 0)
     if weights is not None:

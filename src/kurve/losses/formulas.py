@@ -11,10 +11,9 @@ import numpy as np
 
 from kurve.core.arguments import check_flag, is_integer, is_number
 from kurve.core.entries import entry
-from kurve.core.results import Number
 from kurve.formulas import functions as ops
 from kurve.losses.base import Loss
-from kurve.plan import Attr, Spec
+from kurve.plan import Attr
 
 EPSILON = 1e-7
 """Keras's fuzz factor."""
@@ -40,56 +39,8 @@ class Formula(Loss):
     """
 
     @property
-    def spec(self) -> Spec:
-        return Spec("rows")
-
-    def rows(self, y_true: Any, y_pred: Any) -> Any:
-        """The value of every row, of tensors or arrays."""
-        raise NotImplementedError
-
-    def traced(self, y_true: Any, y_pred: Any) -> Any:
-        """The rows as a tensor of a plan under construction."""
-        result = self.rows(y_true, y_pred)
-        if not hasattr(result, "index"):
-            raise TypeError(
-                f"[{self.name}] a loss must be computed from y_true and y_pred. "
-                f"Received: {result!r}. Try functions of kurve.ops, such as "
-                "ops.mean(ops.square(y_true - y_pred), axis=-1)."
-            )
-        return result
-
-    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
-        y, p = self.paired(y_true, y_pred)
-        try:
-            with np.errstate(all="ignore"):
-                return np.asarray(self.rows(y, p))
-        except (ValueError, OverflowError) as error:
-            if str(error).startswith("["):
-                raise
-            raise ValueError(
-                f"[{type(self).__name__}] the formula must fit the shapes of y_true "
-                f"and y_pred: {error}. Received: shapes {y.shape} and {p.shape}, "
-                f"{self.attrs()}. Try axis=-1."
-            ) from None
-
-    @entry
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The loss of a batch.
-
-        Args:
-            y_true, y_pred: see `call`.
-            sample_weight: a number, (B,), or a weight for every row, (B, ...).
-        """
-        from kurve.losses.base import weights_for
-
-        values = np.asarray(self._rows(y_true, y_pred), np.float64)
-        if not values.ndim and sample_weight is not None:  # one value for the batch
-            where = type(self).__name__
-            rows = np.shape(y_pred)[: max(np.ndim(sample_weight), 1)]
-            return Number(values * np.mean(weights_for(where, sample_weight, rows)))
-        weights = weights_for(type(self).__name__, sample_weight, values.shape)
-        total = float(np.sum(weights * values) / values.size) if values.size else 0.0
-        return Number(total)
+    def by_ops(self) -> bool:
+        return True
 
 
 class _Plain(Formula):
@@ -97,9 +48,9 @@ class _Plain(Formula):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
 
@@ -288,9 +239,9 @@ class _Along(Formula):
     def __init__(
         self,
         axis: int | None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = _axis(self, axis, several=True)
@@ -321,9 +272,9 @@ class CosineSimilarity(_Along):
     def __init__(
         self,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
         self.axis = _axis(self, axis)
@@ -356,10 +307,10 @@ class Dice(_Along):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: Any = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
 
@@ -396,10 +347,10 @@ class Tversky(_Along):
         self,
         alpha: float = 0.5,
         beta: float = 0.5,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: Any = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
         self.alpha = _number(self, "alpha", alpha)
@@ -491,9 +442,9 @@ class BinaryFocalCrossentropy(Formula):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.apply_class_balancing = check_flag(
@@ -560,9 +511,9 @@ class CategoricalFocalCrossentropy(Formula):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         several = isinstance(alpha, (list, tuple, np.ndarray)) and np.size(alpha) > 0
@@ -622,9 +573,9 @@ class CategoricalGeneralizedCrossEntropy(Formula):
     def __init__(
         self,
         q: float = 0.5,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         if not is_number(q) or not 0.0 < q < 1.0:
@@ -667,8 +618,8 @@ class FunctionLoss(Formula):
         self,
         function: Callable[[Any, Any], Any],
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise TypeError(
@@ -685,11 +636,10 @@ class FunctionLoss(Formula):
         """The user's formula."""
         return self.function(y_true, y_pred)
 
-    def _rows(self, y_true: Any, y_pred: Any) -> np.ndarray:
+    def _by_formula(self, y: np.ndarray, p: np.ndarray) -> np.ndarray:
         """What it raises is the user's."""
-        y, p = self.paired(y_true, y_pred)
         with np.errstate(all="ignore"):
-            return np.asarray(self.rows(y, p))
+            return np.asarray(self.rows(y, p), np.float64)
 
     def paired(self, y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
         """Both as float32 arrays, of any shapes."""

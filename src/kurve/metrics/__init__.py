@@ -211,9 +211,11 @@ def get(identifier: Any) -> Metric | None:
     if identifier is None or isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, losses.Loss):
-        return LossMetric(identifier)
+        return LossMetric(identifier, of_batches=True)
     name = getattr(identifier, "kind", identifier)
     if not isinstance(name, str):
+        if callable(identifier) and not isinstance(identifier, type):
+            return LossMetric(losses.as_loss(identifier))
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "
             f"Received: {identifier!r}. Try metrics=['mae']."
@@ -240,6 +242,8 @@ def as_metric(identifier: Any) -> RowMetric:
 
         return FittingAccuracy(identifier)
     metric = copy.copy(get(identifier))
+    if type(metric).__name__ == "MeanMetricWrapper":
+        metric = metric.in_models()  # type: ignore[union-attr]
     if metric is None:
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "
@@ -262,7 +266,10 @@ def _in_files() -> dict[str, type[Metric]]:
 def serialize(metric: Metric) -> dict[str, Any]:
     """Class and configuration of a metric."""
     if type(metric) is LossMetric:
-        config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        config: dict[str, Any] = {"name": metric.name}
+        config["loss"] = losses.serialize(metric._loss)
+        if metric.of_batch:
+            config["of_batches"] = True
         return {"class_name": "LossMetric", "config": config}
     for name, cls in _in_files().items():
         if type(metric) is cls:
@@ -274,7 +281,10 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     """The metric that `serialize` has described."""
     name, arguments = config["class_name"], config["config"]
     if name == "LossMetric":
-        return LossMetric(losses.deserialize(arguments["loss"]), arguments["name"])
+        loss, of_batches = arguments["loss"], arguments.get("of_batches", False)
+        return LossMetric(
+            losses.deserialize(loss), arguments["name"], of_batches=of_batches is True
+        )
     cls = _in_files().get(name) if isinstance(name, str) else None
     cls = cls or registry.find("metrics", "metric", name, CLASSES, Metric)
     metric: Metric = cls(**arguments)

@@ -10,7 +10,7 @@ import numpy as np
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
 from kurve.core.results import Number
-from kurve.metrics.base import Metric
+from kurve.metrics.base import LossMetric, Metric
 
 Reduce = Callable[..., np.ndarray]
 
@@ -134,6 +134,18 @@ class MeanMetricWrapper(Mean):
         """
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
         Mean.update_state(self, values, sample_weight)
+
+    def in_models(self) -> LossMetric:
+        """The same metric of a model, computed by its engine."""
+        from kurve.losses import FunctionLoss
+
+        fn, arguments = self._fn, self._fn_kwargs
+        name = self.name
+
+        def rows(y_true: Any, y_pred: Any) -> Any:
+            return fn(y_true, y_pred, **arguments)
+
+        return LossMetric(FunctionLoss(rows if arguments else fn, name), name)
 
     def get_config(self) -> dict[str, Any]:
         """The name, the function and its arguments; functions are not stored."""

@@ -167,12 +167,16 @@ class RowMetric(losses.Rowwise, Metric):
     axis: that of y_pred and y_true which holds the outputs of a row.
     whole_vectors: whether y_pred (n,) is one row with n outputs, rather than n rows.
     by_element: whether by hand each output of a row may have its own weight.
+    by_ops: whether operations of the plan compute it, by `traced`.
+    of_batch: see `MetricSpec`.
     """
 
     arguments: tuple[str, ...] = ()
     axis = -1
     whole_vectors = False
     by_element = False
+    by_ops = False
+    of_batch = ""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -225,7 +229,13 @@ class RowMetric(losses.Rowwise, Metric):
                 f"(n, {', '.join(map(str, output_shape))}). Try axis=-1."
             )
         self.check_output(type(self).__name__, output_shape)
-        return MetricSpec(self.kind, self.attrs(), self.size(output_shape), weighted)
+        kind, attrs = ("rows", {}) if self.by_ops else (self.kind, self.attrs())
+        size = self.size(output_shape)
+        return MetricSpec(kind, attrs, size, weighted, of_batch=self.of_batch)
+
+    def traced(self, y_true: Any, y_pred: Any) -> Any:
+        """The rows of a metric `by_ops`, as a tensor of a plan under construction."""
+        raise NotImplementedError
 
     def value(self, totals: np.ndarray) -> Any:
         """The metric from its accumulators: a number, or an array (classes,) or
@@ -337,18 +347,72 @@ class RowMetric(losses.Rowwise, Metric):
 
 
 class LossMetric(RowMetric):
-    """A loss as a metric: its weighted mean over the rows."""
+    """A loss as a metric: its weighted mean over the rows.
+
+    Args:
+        loss: any, also one that is a formula.
+        name, dtype: see `Metric`.
+        of_batches: whether it is the mean of the losses of all batches instead, each
+            counted once, as Keras takes an object of a loss. Weighted metrics count
+            rows.
+    """
 
     def __init__(
-        self, loss: losses.Loss, name: str | None = None, dtype: Any = None
+        self,
+        loss: losses.Loss,
+        name: str | None = None,
+        dtype: Any = None,
+        of_batches: bool = False,
     ) -> None:
         refuse_overrides("metrics", loss)
         self.kind, self.sparse, self._loss = loss.kind, loss.sparse, loss
-        self.outputs_per_target = loss.outputs_per_target
+        self.outputs_per_target, self.by_ops = loss.outputs_per_target, loss.by_ops
+        if of_batches and loss.reduction in (None, "none"):
+            of_batches = False
+        if of_batches:
+            self.of_batch = "sum" if loss.reduction == "sum" else "mean"
         super().__init__(loss.name if name is None else name, dtype)
 
     def attrs(self) -> dict[str, Attr]:
         return self._loss.attrs()
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        return self._loss.target_shape(output_shape)
+
+    def check_loss(self, where: str, loss: losses.Loss) -> None:
+        """A formula takes the targets as they are."""
+        if not self.by_ops or self.sparse:
+            super().check_loss(where, loss)
+
+    def traced(self, y_true: Any, y_pred: Any) -> Any:
+        return self._loss.traced(y_true, y_pred)
+
+    @entry
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Args:
+            y_true, y_pred: what the loss takes.
+            sample_weight: a number, (B,), or a weight for each row, (B, ...).
+
+        Raises:
+            ValueError: shapes that do not match.
+        """
+        one = self.of_batch and sample_weight is None
+        if not self.by_ops and not one:
+            super().update_state(y_true, y_pred, sample_weight)
+            return
+        totals = np.zeros(2) if self._totals is None else self._totals
+        values, _ = self._loss._rows(y_true, y_pred)
+        if one:
+            added = (self._loss(y_true, y_pred), 1.0)
+        elif not values.ndim:
+            added = (float(values), 1.0)
+        else:
+            where = type(self).__name__
+            weights = losses.weights_for(where, sample_weight, values.shape)
+            added = (float(np.sum(values * weights)), float(np.sum(weights)))
+        self._totals = totals + added
 
 
 def _plain(value: Any) -> Any:

@@ -157,6 +157,9 @@ def _problem(
     # Without dropout: the loss must be a function of the parameters alone.
     plan = network.with_losses([loss]).deterministic()
     plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
+    (head,) = plan.heads
+    head = replace(head, reduction=loss.reduction_of(head.reduction))
+    plan = replace(plan, heads=(head,))
     slots = [slot for slot in plan.params if slot.trainable]
     if not slots:
         raise ValueError(

@@ -94,6 +94,12 @@ class Compilation:
         for part in (optimizer, *flatten(loss)):
             if part is not None:
                 refuse_overrides("compile", part)
+            if isinstance(part, Loss) and part.reduction in (None, "none"):
+                raise ValueError(
+                    f"[compile] {part.name} must be reduced to one number, which "
+                    f"training can lower. Received: reduction={part.reduction!r}. "
+                    "Try reduction='sum', which has the same gradient."
+                )
         _check_weights(loss_weights)
         return cls(
             optimizer,
@@ -148,12 +154,21 @@ class Compilation:
         """
         heads = []
         for head, goal, chosen in zip(plan.heads, goals, resolved, strict=True):
-            specs = tuple(
-                metric.spec(head.shape, weighted)
-                for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True)
-            )
-            loss = None if goal.loss is None else goal.loss.spec
-            heads.append(replace(head, loss=loss, metrics=specs, weight=goal.weight))
+            by_ops = iter(head.metrics)
+            specs = []
+            for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True):
+                spec = metric.spec(head.shape, weighted)
+                if metric.by_ops:
+                    own = next(by_ops)
+                    of_batch = metric.of_batch or own.of_batch
+                    spec = replace(spec, rows=own.rows, of_batch=of_batch)
+                specs.append(spec)
+            loss, reduction = None, "mean"
+            if goal.loss is not None:
+                loss = goal.loss.spec
+                reduction = goal.loss.reduction_of(head.reduction)
+            head = replace(head, loss=loss, metrics=tuple(specs), weight=goal.weight)
+            heads.append(replace(head, reduction=reduction))
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 

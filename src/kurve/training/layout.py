@@ -24,7 +24,8 @@ from kurve.layers.base import (
     trials,
 )
 from kurve.layers.core import InputLayer
-from kurve.losses import Formula, Loss
+from kurve.losses import Loss
+from kurve.metrics import RowMetric
 from kurve.plan import Plan, Shape
 from kurve.training.structure import Structure
 
@@ -190,29 +191,42 @@ class Layout:
             _, *shape = layer.compute_output_shape((None, *shape))
 
     def lowered(
-        self, samples: Sequence[Shape], losses: Sequence[Loss | None] = ()
+        self,
+        samples: Sequence[Shape],
+        losses: Sequence[Loss | None] = (),
+        metrics: Sequence[Sequence[RowMetric]] = (),
     ) -> tuple[Plan, Graph]:
         """The plan for inputs of these shapes, and the graph it was made from.
 
         Args:
             losses: of the outputs; the plan computes those that are formulas, and what
                 layers add to the loss.
+            metrics: of the outputs; likewise.
         """
         targets: list[Shape] = []
-        if any(isinstance(loss, Formula) for loss in losses):
+        metrics = metrics or [()] * len(losses)
+        own = [[m for m in each if m.by_ops] for each in metrics]
+        if any(loss is not None and loss.by_ops for loss in losses) or any(own):
             assert self.plan is not None
+            rules = [
+                next((rule for rule in (loss, *each) if rule is not None), None)
+                for loss, each in zip(losses, metrics, strict=True)
+            ]
             targets = [
-                head.shape if loss is None else loss.target_shape(head.shape)
-                for loss, head in zip(losses, self.plan.heads, strict=True)
+                head.shape if rule is None else rule.target_shape(head.shape)
+                for rule, head in zip(rules, self.plan.heads, strict=True)
             ]
         graph = Graph(samples, targets, streams_of(self.layers))
         place_all(graph, self.layers, self.trainable)
         outputs = self.trace(graph.inputs)
-        rows = []
-        for loss, y, p in zip(losses, graph.targets, outputs, strict=bool(targets)):
-            rows.append(loss.traced(y, p) if isinstance(loss, Formula) else None)
+        rows, values = [], []
+        for i, (y, p) in enumerate(zip(graph.targets, outputs, strict=bool(targets))):
+            loss = losses[i]
+            by_ops = loss is not None and loss.by_ops
+            rows.append(loss.traced(y, p) if loss is not None and by_ops else None)
+            values.append([metric.traced(y, p) for metric in own[i]])
         self.penalized = bool(graph.losses)
-        return graph.finish(outputs, rows, penalized=bool(losses)), graph
+        return graph.finish(outputs, rows, bool(losses), values), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for tensors of a plan under construction."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from kurve.engines import Engine, Program, State, aligned_zeros, get_engine
 from kurve.kinds import TRAINING_ONLY
-from kurve.losses import Formula, Loss
+from kurve.losses import Loss
 from kurve.metrics import RowMetric
 from kurve.plan import Head, Plan
 from kurve.training.compilation import Compilation, Goals
@@ -178,22 +178,28 @@ class Network(Layout):
             plan = self.plan
             if self.compilation is not None:
                 goals = self.goals
-                plan = self.with_losses([goal.loss for goal in goals])
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
+                plan = self.with_losses([goal.loss for goal in goals], resolved)
                 self.metrics = [metric for each in resolved for metric in each]
                 plan = self.compilation.completed(plan, goals, resolved)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program
 
-    def with_losses(self, losses: Sequence[Loss | None]) -> Plan:
-        """The plan, and what computes the losses of its outputs that are formulas."""
+    def with_losses(
+        self,
+        losses: Sequence[Loss | None],
+        metrics: Sequence[Sequence[RowMetric]] = (),
+    ) -> Plan:
+        """The plan, and what computes the losses and the metrics of its outputs that
+        are formulas."""
         assert self.plan is not None
-        by_ops = any(isinstance(loss, Formula) for loss in losses)
+        rules = [*losses, *(metric for each in metrics for metric in each)]
+        by_ops = any(rule is not None and rule.by_ops for rule in rules)
         if not by_ops and not self.penalized:
             return self.plan
-        plan, graph = self.lowered(self.plan.inputs, losses)
+        plan, graph = self.lowered(self.plan.inputs, losses, metrics)
         if plan.buffers != self.plan.buffers:  # constants of formulas
             self._move_buffers(plan, graph)
             self.plan = replace(self.plan, buffers=plan.buffers)

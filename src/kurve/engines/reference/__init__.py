@@ -34,8 +34,9 @@ from kurve.errors import NonFiniteError
 from kurve.ops.formula import Update
 from kurve.plan import OptimizerSpec, Plan, Spec, VariableSpec
 
-Target = tuple[np.ndarray | None, np.ndarray]
-"""Of a head: y, None where nothing reads it, and samples' weights."""
+Target = tuple[np.ndarray | None, np.ndarray, bool]
+"""Of a head: y, None where nothing reads it; samples' weights; whether there are any,
+and not all 1 because none were given."""
 
 
 class ReferenceProgram:
@@ -127,13 +128,14 @@ class ReferenceProgram:
         targets: list[Target] = []
         for y, weights in batches.targets:
             w = np.ones(len(xs[0]), dtype) if weights is None else weights[rows]
-            targets.append((None if y is None else y[rows].astype(dtype), w))
-        return xs, [(y, w.astype(dtype)) for y, w in targets]
+            y = None if y is None else y[rows].astype(dtype)
+            targets.append((y, w.astype(dtype), weights is not None))
+        return xs, targets
 
     def _given(self, xs: list[np.ndarray], targets: list[Target]) -> list[np.ndarray]:
         """The values that come from outside; NaN for a target that is not there."""
         n, given = len(xs[0]), list(xs)
-        for shape, (y, _) in zip(self.plan.targets, targets, strict=False):
+        for shape, (y, *_) in zip(self.plan.targets, targets, strict=False):
             y = np.full((n, *shape), np.nan, xs[0].dtype) if y is None else y
             given.append(y.reshape(n, *shape))
         return given
@@ -173,7 +175,8 @@ class ReferenceProgram:
         gradient of the first with respect to the values that losses read."""
         loss, losses = 0.0, []
         gradients: dict[int, np.ndarray] = {}
-        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+        for head, target in zip(self.plan.heads, targets, strict=True):
+            y, weights, _ = target
             if head.loss is None or (y is None and head.rows is None):
                 losses.append(0.0)
                 continue
@@ -185,9 +188,10 @@ class ReferenceProgram:
             else:
                 rows_y, rows_p, rows_w = _as_rows(y, prediction, weights)
                 rows, slope = LOSSES[head.loss.kind](rows_y, rows_p, head.loss.attrs)
-            losses.append(float(np.sum(rows_w * rows, dtype=np.float64) / len(rows)))
+            divisor = _divisor(head.reduction, target, len(rows))
+            losses.append(float(np.sum(rows_w * rows, dtype=np.float64) / divisor))
             loss += head.weight * losses[-1]
-            slope = head.weight * slope * rows_w[:, None] / len(rows)
+            slope = head.weight * slope * rows_w[:, None] / divisor
             dy = slope.astype(prediction.dtype).reshape(prediction.shape)
             gradients[head.loss_value] = gradients.get(head.loss_value, 0.0) + dy
         if self.plan.penalty is not None:
@@ -319,15 +323,29 @@ class ReferenceProgram:
         if len(losses) > 1:
             start += len(losses)
             totals[2:start] += np.multiply(losses, samples)
-        for head, (y, weights) in zip(self.plan.heads, targets, strict=True):
+        for head, (y, weights, _) in zip(self.plan.heads, targets, strict=True):
             if not head.metrics or y is None:
                 continue
             rows_y, rows_p, rows_w = _as_rows(y, values[head.value], weights)
             for metric in head.metrics:
                 w = rows_w if metric.weighted else None
                 part = totals[start : start + metric.size]
-                accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
                 start += metric.size
+                if metric.rows is None and not metric.of_batch:
+                    accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, part)
+                    continue
+                own = np.zeros(2)
+                if metric.rows is not None:
+                    rows = values[metric.rows].ravel()
+                    each = np.repeat(weights, len(rows) // len(weights))
+                    each = each if metric.weighted else np.ones(len(rows))
+                    own += np.dot(rows.astype(np.float64), each), np.sum(each)
+                else:
+                    accumulate(metric.kind, metric.attrs, rows_y, rows_p, w, own)
+                if metric.of_batch and not metric.weighted:
+                    own[0] /= 1.0 if metric.of_batch == "sum" else own[1]
+                    own[1] = 1.0
+                part += own
 
     def _refuse_non_finite(
         self,
@@ -395,7 +413,8 @@ class ReferenceEngine:
         used += [("layer", op.kind, ops) for op in plan.ops]
         fused = [h.loss for h in plan.heads if h.loss and h.rows is None]
         used += [("loss", loss.kind, LOSSES) for loss in fused]
-        used += [("metric", metric.kind, KINDS) for metric in plan.metrics]
+        fused_metrics = [m for m in plan.metrics if m.rows is None]
+        used += [("metric", metric.kind, KINDS) for metric in fused_metrics]
         if plan.optimizer is not None and not _has_rules(plan.optimizer):
             used.append(("optimizer", plan.optimizer.kind, OPTIMIZERS))
         for what, kind, known in used:
@@ -415,6 +434,16 @@ class ReferenceEngine:
             except NonFiniteError as error:
                 errors.append(error)
         return errors
+
+
+def _divisor(reduction: str, target: Target, rows: int) -> float:
+    """What the weighted sum of a batch's rows is divided by, see `Head.reduction`."""
+    _, weights, given = target
+    if reduction == "sum" or (reduction == "sum_if_weighted" and given):
+        return 1
+    if reduction == "mean_with_sample_weight" and given:
+        return float(np.sum(weights, dtype=np.float64)) or np.inf
+    return rows
 
 
 def _as_rows(

@@ -18,6 +18,7 @@ from kurve.engines import get_threads as get_threads
 from kurve.engines import set_engine as set_engine
 from kurve.engines import set_threads as set_threads
 from kurve.layers import Input as Input
+from kurve.layers import Layer as Layer
 from kurve.models import Model as Model
 from kurve.models import Sequential as Sequential
 
@@ -87,6 +88,7 @@ _LATER = {
 
 _NOW = (
     "Input",
+    "Layer",
     "Model",
     "Sequential",
     "activations",

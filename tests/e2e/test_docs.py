@@ -44,8 +44,9 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_tutorial_shows_what_its_code_prints_and_draws(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "tutorial.md"
+@pytest.mark.parametrize("name", ["tutorial", "graphs"])
+def test_pages_show_what_their_code_prints_and_draws(name: str, tmp_path: Path) -> None:
+    page = ROOT / "docs" / f"{name}.md"
     done = subprocess.run(
         [sys.executable, "-W", "error", pages.__file__, "--check", page],
         cwd=tmp_path,
@@ -58,6 +59,62 @@ def test_the_tutorial_shows_what_its_code_prints_and_draws(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.glob("*.png")} == set(
         PICTURE.findall(page.read_text())
     )
+
+
+def table_rows(heading: str) -> list[list[list[str]]]:
+    """The code in each cell of a table of the page on Keras, row by row."""
+    text = (ROOT / "docs" / "from-keras.md").read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    assert lines
+    return [
+        [re.findall("`([^`]+)`", cell) for cell in line.split("|")[1:-1]]
+        for line in lines
+    ]
+
+
+def is_whole(code: str) -> bool:
+    """Whether it is more than a name that the page mentions."""
+    return any(mark in code for mark in "(.=")
+
+
+def run(code: str) -> None:
+    """Run a line of the page, with the names that the page explains."""
+    model = kurve.Sequential([kurve.Input((3,)), kurve.layers.Dense(1)])
+    model.compile("adam", "mse")
+    x = np.random.default_rng(0).normal(size=(32, 3))
+    names = {name: getattr(kurve, name) for name in dir(kurve)}
+    given = {"np": np, "model": model, "x": x, "y": x[:, 0]}
+    if "model.keras" in code:
+        model.save("model.keras")
+    exec(code, {**names, **given, "kurve": kurve, "t": kurve.Input((3,))})
+
+
+@pytest.mark.parametrize("heading", ["What runs", "What Kurve adds"])
+def test_what_the_page_on_keras_says_runs(
+    heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for *_, examples in table_rows(heading):
+        for code in examples:
+            run(code)
+
+
+@pytest.mark.parametrize(
+    "code", [c for row in table_rows("What is refused") for c in row[0] if is_whole(c)]
+)
+def test_what_the_page_on_keras_says_is_refused(code: str) -> None:
+    with pytest.raises((AttributeError, NotImplementedError, TypeError, ValueError)):
+        run(code)
+
+
+def test_what_the_page_on_keras_says_to_use_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for row in table_rows("What is refused"):
+        for code in filter(is_whole, row[2]):
+            run(code)
 
 
 def test_a_wrong_output_is_found() -> None:

@@ -58,6 +58,18 @@ def test_a_layer_is_built_once() -> None:
     assert layer.compute_output_shape((None, 5)) == (None, 3)
 
 
+def test_a_stack_is_built_from_the_data(engine: str) -> None:
+    for first in (Scale(3, rate=0.0), layers.EinsumDense("ab,bc->ac", 3)):
+        model = Sequential([first, layers.Dense(1)])
+        model.compile("adam", "mse")
+        with pytest.raises(ValueError, match="y must have shape"):
+            model.fit(X, X, verbose=0)
+        assert not model.built and not first.built
+        assert all(not part.built for part in first.parts)
+        model.fit(X[:, :4], X[:, 0], verbose=0)
+        assert model.predict(X[:, :4], verbose=0).shape == (8, 1)
+
+
 def test_it_trains_on_both_engines(engine: str) -> None:
     at = Input((5,))
     model = Model(at, layers.Dense(1)(Scale(3, rate=0.0)(at)))
@@ -95,6 +107,7 @@ def test_an_argument_that_is_no_number_asks_for_get_config() -> None:
         Holds(object()).get_config()
 
 
+@pytest.mark.filterwarnings("ignore:.*no weights to train")
 def test_in_training_another_formula(engine: str) -> None:
     class Twice(layers.Layer):
         def call(self, x: Any, training: bool | None = None) -> Any:

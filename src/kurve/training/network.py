@@ -217,8 +217,8 @@ class Network(Layout):
             self.check_trainable(where)
             self.update_trainable()
             self._trained_flags = flags
-            assert self.plan is not None
-            if not any(spec.trainable for spec in self.plan.params):
+            plan, _ = self.require_built(where)
+            if not any(spec.trainable for spec in plan.params):
                 warnings.warn(
                     f"[{where}] the model has no weights to train. Received: "
                     "trainable=False in all its layers, or layers without weights. Try "

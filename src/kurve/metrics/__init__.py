@@ -213,6 +213,8 @@ def get(identifier: Any) -> Metric | None:
     if isinstance(identifier, losses.Loss):
         return LossMetric(identifier)
     name = getattr(identifier, "kind", identifier)
+    if getattr(name, "__module__", None) == f"{__name__}.functions":
+        name = name.__name__
     if not isinstance(name, str):
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "

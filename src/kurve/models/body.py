@@ -1,4 +1,4 @@
-"""Models with a call() of their own: what they compute is one layer of their network."""
+"""Models with a call() of their own: what they compute is a layer of their network."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ class Body(Layer):
         model: with a call().
     """
 
+    _model: Any = None
+
     def __init__(self, model: Any) -> None:
         super().__init__(name=model.name)
-        self._model = model
+        self._model, self.built_shape = model, ()
+
+    def _build_for_call(self, args: Any, named: Any = None) -> None:
+        """Nothing: the parts are built when they are called."""
 
     @property
     def call(self) -> Any:  # type: ignore[override]
@@ -30,6 +35,8 @@ class Body(Layer):
 
     @property
     def parts(self) -> list[Any]:
+        if self._model is None:
+            return []
         found: list[Any] = Layer.parts.fget(self._model)  # type: ignore[attr-defined]
         return [part for part in found if part is not self]
 
@@ -40,8 +47,8 @@ class Body(Layer):
     def get_config(self) -> dict[str, Any]:
         where = type(self._model).__name__
         raise NotImplementedError(
-            f"[{where}] a model with a call() of its own is code, which no file or copy "
-            f"can hold. Received: the model {self.name!r}. "
+            f"[{where}] a model with a call() of its own is code, which no file or "
+            f"copy can hold. Received: the model {self.name!r}. "
             "Try model.save_weights('m.weights.kurve'), or Model(inputs, outputs)."
         )
 
@@ -69,5 +76,3 @@ def inputs_for(shapes: Any) -> Any:
         inputs = [inputs_for(shape) for shape in shapes]
         return tuple(inputs) if isinstance(shapes, tuple) else inputs
     return InputLayer(batch_shape=(None, *shapes[1:])).output
-
-

@@ -238,6 +238,7 @@ class Model(Facade, Layer):
         several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
         tensors = [KerasTensor(s) for s in (input_shape if several else [input_shape])]
         x = tensors if several else tensors[0]
+        self._build_like(x)
         return replaced(inferred(self.run, (x,), {}), lambda tensor: tensor.shape)
 
     def build(self, input_shape: Any = None) -> None:
@@ -294,6 +295,7 @@ class Model(Facade, Layer):
         graph = graph_of(args, kwargs)
         assert graph is not None
         x = args[0]
+        self._build_like(x)
         structure = self._network.structure
         tensors = list(leaves(x))
         if structure is not None:

@@ -74,6 +74,26 @@ def entry(value: Any, table: Mapping[str, type]) -> dict[str, Any]:
     return {"class_name": name, "config": value.get_config()}
 
 
+def note(name: str, value: Any) -> str:
+    """The name in files of a function of the user's, which is collected.
+
+    Raises:
+        ValueError: another object has the same name.
+    """
+    collected = _collected.get()
+    if collected is not None and collected.setdefault(name, value) is not value:
+        raise ValueError(
+            "[get_config] custom functions must have different names. "
+            f"Received: two that are called {name!r}. Try def another_name(x): ..."
+        )
+    return CUSTOM_PREFIX + name
+
+
+def known(name: str) -> Any:
+    """What the caller's `custom_objects` have of that name; None if it is not there."""
+    return _given.get().get(name.removeprefix(CUSTOM_PREFIX))
+
+
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:
     """The class of that name.
 

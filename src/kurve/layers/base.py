@@ -366,7 +366,12 @@ class Layer(Entrance):
         if not self.has_formula:
             if self._variables:
                 self.check_input(args[0].sample)
-            return self.call(*args)
+            y = self.call(*args)
+            activation = getattr(self, "activation", None)
+            if isinstance(activation, activations.FunctionActivation):
+                with graph.within(self):
+                    y = activation(y)
+            return y
         by_mode = takes(self.call, "training")
         if not by_mode or kwargs.get("training", UNSAID) is None:
             kwargs.pop("training", None)

@@ -7,11 +7,12 @@ call on an array: `activations.relu(np.array([-1.0, 2.0]))`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from kurve.core import registry
 from kurve.core.arguments import is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import entry
@@ -226,6 +227,49 @@ class Activation:
             return np.asarray(run(self.checked(), RULES, [z])[0])
 
 
+class FunctionActivation(Activation):
+    """A function of the user, which a layer calls on its output as a formula.
+
+    Args:
+        function: x -> y of the same shape, in functions of `kurve.ops` or NumPy's.
+    """
+
+    function: Callable[[Any], Any]
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        name = getattr(function, "__name__", type(function).__name__)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "arguments", ())
+        object.__setattr__(self, "function", function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionActivation) and (
+            self.function is other.function
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FunctionActivation, (self.function,)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
+
+    @property
+    def is_fused(self) -> bool:
+        """Never: it follows the layer's own operations."""
+        return False
+
+    def ops(self, layer: str, shape: Shape) -> list[Op]:
+        """None: `Layer.run` calls the function."""
+        return []
+
+    def __call__(self, x: Any, *values: Any, **arguments: Any) -> Any:
+        """The function of x."""
+        return self.function(x, *values, **arguments)
+
+
 def _along(name: str, z: np.ndarray, axis: int) -> np.ndarray:
     """An activation that is not elementwise, along an axis of z."""
     if z.ndim == 0 or not -z.ndim <= axis < z.ndim:
@@ -383,11 +427,11 @@ class Chosen:
 @entry
 def get(identifier: Any) -> Activation:
     """The activation with that name, of a `to_config`, or of a layer that is one, such
-    as `layers.ReLU(max_value=6.0)`; None is linear.
+    as `layers.ReLU(max_value=6.0)`; a function of one's own; None is linear.
 
     Raises:
         ValueError: an unknown name.
-        TypeError: a custom function, which no engine can differentiate.
+        TypeError: neither a name nor a function.
     """
     if identifier is None:
         return linear
@@ -396,6 +440,9 @@ def get(identifier: Any) -> Activation:
     if isinstance(identifier, str):
         if identifier in _TABLE:
             return _TABLE[identifier]
+        own = registry.known(identifier)
+        if own is not None:
+            return get(own)
         raise unknown_name("activations", "activation", identifier, _TABLE)
     if isinstance(identifier, Mapping) and len(identifier) > 1 and "name" in identifier:
         arguments = {k: v for k, v in identifier.items() if k != "name"}
@@ -403,16 +450,20 @@ def get(identifier: Any) -> Activation:
     if getattr(identifier, "is_activation", False):  # a layer
         chosen: Activation = identifier.activation
         return chosen
+    if callable(identifier) and not isinstance(identifier, type):
+        return FunctionActivation(identifier)
     raise TypeError(
-        "[activations] an activation must be a name or an object of "
-        "kurve.activations, because engines need its derivative. "
-        f"Received: {identifier!r}. Try activation='relu'."
+        "[activations] an activation must be a name, an object of kurve.activations "
+        f"or a function of one tensor. Received: {identifier!r}. "
+        "Try activation='relu'."
     )
 
 
 def to_config(activation: Activation) -> str | dict[str, Any]:
     """What `get` needs for an equal activation: its name, and the arguments that are
-    not the default."""
+    not the default. Of a function the name, under which `custom_objects` hold it."""
+    if isinstance(activation, FunctionActivation):
+        return registry.note(activation.name, activation.function)
     if not activation.arguments:
         return activation.name
     return {"name": activation.name, **dict(activation.arguments)}

@@ -115,7 +115,7 @@ def test_configurations(name: str) -> None:
     assert json.loads(json.dumps(again.get_config())) == config
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", ["texts", "hashing", "crossing"])
 def test_refused_in_a_model(name: str) -> None:
     made = MADE[name]()
     with pytest.raises(ValueError, match="is called on arrays, before a model"):

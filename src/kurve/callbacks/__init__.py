@@ -5,6 +5,8 @@ The engine runs a whole epoch in one call. Only a callback that overrides a batc
 makes `fit` stop after every batch.
 """
 
+import typing as _typing
+
 from kurve.callbacks.base import Callback as Callback
 from kurve.callbacks.base import CallbackList as CallbackList
 from kurve.callbacks.base import LambdaCallback as LambdaCallback
@@ -16,6 +18,19 @@ from kurve.callbacks.monitor import EarlyStopping as EarlyStopping
 from kurve.callbacks.monitor import TerminateOnNaN as TerminateOnNaN
 from kurve.callbacks.rates import LearningRateScheduler as LearningRateScheduler
 from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau
-from kurve.errors import absent as _absent
+from kurve.errors import no_attribute as _no_attribute
 
-__getattr__ = _absent(__name__)
+if _typing.TYPE_CHECKING:
+    from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name != "TensorBoard":
+        raise _no_attribute(__name__, name, ("TensorBoard",))
+    from kurve.callbacks.tensorboard import TensorBoard
+
+    return globals().setdefault(name, TensorBoard)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "TensorBoard"})

@@ -64,24 +64,34 @@ def entry(value: Any, table: Mapping[str, type]) -> dict[str, Any]:
     cls = type(value)
     name = cls.__name__
     if table.get(name) is not cls:
-        name = _custom_name(cls)
+        name = note(name, cls)
     return {"class_name": name, "config": value.get_config()}
 
 
 def entry_of_function(function: Any, config: dict[str, Any]) -> dict[str, Any]:
     """A function that stands for a class, and the configuration of the object."""
-    return {"class_name": _custom_name(function), "config": config}
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return {"class_name": note(name, function), "config": config}
 
 
-def _custom_name(part: Any) -> str:
-    name = str(getattr(part, "__name__", type(part).__name__))
+def note(name: str, value: Any) -> str:
+    """The name in files of a class or function of the user's, which is collected.
+
+    Raises:
+        ValueError: another object has the same name.
+    """
     collected = _collected.get()
-    if collected is not None and collected.setdefault(name, part) is not part:
+    if collected is not None and collected.setdefault(name, value) is not value:
         raise ValueError(
-            "[get_config] custom classes must have different names. "
+            "[get_config] custom classes and functions must have different names. "
             f"Received: two that are called {name!r}. Try another name for one."
         )
     return CUSTOM_PREFIX + name
+
+
+def known(name: str) -> Any:
+    """What the caller's `custom_objects` have of that name; None if it is not there."""
+    return _given.get().get(name.removeprefix(CUSTOM_PREFIX))
 
 
 def find(where: str, what: str, name: Any, table: Mapping[str, Any], base: type) -> Any:

@@ -173,6 +173,8 @@ def activation_of_layer(
 def activation_entry(activation: activations.Activation, what: str) -> Any:
     """The configuration of an activation, for Keras: a name or, with arguments, a layer
     that is equal."""
+    if isinstance(activation, activations.FunctionActivation):
+        raise ValueError(f"{what} has a function of yours as activation")
     if activation.name in KURVE_ACTIVATIONS:
         raise ValueError(f"{what} has the activation {activation.name!r}")
     if not activation.arguments:

@@ -198,14 +198,7 @@ __getattr__ = Later(__name__, _MODULES, refuse)
 __dir__ = __getattr__.dir
 __all__ = [*__getattr__.homes, "Layer", "Variable"]
 
-_OF_ARRAYS = (
-    "CategoryEncoding",
-    "Discretization",
-    "HashedCrossing",
-    "Hashing",
-    "IntegerLookup",
-    "StringLookup",
-)
+_OF_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup")
 CLASSES: Classes[Layer] = Classes(
     __name__, __getattr__.classes(["Input", "InputLayer", "Wrapper", *_OF_ARRAYS])
 )

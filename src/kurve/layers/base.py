@@ -330,9 +330,7 @@ class Layer(Entrance):
 
     def _inferred(self, samples: Any) -> Any:
         """The symbolic output for inputs of these shapes."""
-        several = isinstance(samples, list)
-        tensors = [KerasTensor((None, *s)) for s in (samples if several else [samples])]
-        return inferred(self.run, (tensors if several else tensors[0],), {})
+        return inferred(self.run, (_tensors_of(samples),), {})
 
     @property
     def has_formula(self) -> bool:
@@ -368,7 +366,12 @@ class Layer(Entrance):
         if not self.has_formula:
             if self._variables:
                 self.check_input(args[0].sample)
-            return self.call(*args)
+            y = self.call(*args)
+            activation = getattr(self, "activation", None)
+            if isinstance(activation, activations.FunctionActivation):
+                with graph.within(self):
+                    y = activation(y)
+            return y
         by_mode = takes(self.call, "training")
         if not by_mode or kwargs.get("training", UNSAID) is None:
             kwargs.pop("training", None)
@@ -944,6 +947,15 @@ def replaced_shapes(samples: Any) -> Any:
     if isinstance(samples, list):
         return [replaced_shapes(sample) for sample in samples]
     return (None, *samples)
+
+
+def _tensors_of(samples: Any) -> Any:
+    """Symbolic tensors of these shapes, in their structure."""
+    if isinstance(samples, Mapping):
+        return {name: _tensors_of(sample) for name, sample in samples.items()}
+    if isinstance(samples, list):
+        return [_tensors_of(sample) for sample in samples]
+    return KerasTensor((None, *samples))
 
 
 def _samples_in(value: Any) -> Any:

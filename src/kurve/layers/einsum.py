@@ -104,7 +104,7 @@ class EinsumDense(Layer):
         self.bias_axes = bias_axes
         self.activation = activation
         self._activating = None
-        if self.activation.name != "linear":
+        if self.activation != activations.linear:
             self._activating = Activation(self.activation, name="activation")
         self.kernel_initializer = initializers.of_weight(kernel_initializer)
         self.bias_initializer = initializers.of_weight(bias_initializer)

@@ -1,4 +1,4 @@
-"""Layers that turn categories into numbers, called on arrays before a model."""
+"""Layers that turn categories into numbers, called on arrays or in a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from kurve.core.arguments import check_unused, is_count, is_number
 from kurve.core.arrays import as_numbers
+from kurve.formulas import functions as ops
+from kurve.formulas.graph import Tensor
+from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.layers.base import Layer, NamedArguments
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -24,7 +27,8 @@ class EncodingArguments(NamedArguments, total=False):
 
 class Encoding(Layer):
     """Base class. Such a layer is called on arrays, before a model:
-    `model.fit(layer(x), y)`."""
+    `model.fit(layer(x), y)`. Those that have a formula may also be in a model, where
+    they cannot ask whether all numbers are valid: others have no place in a row."""
 
     def __init__(self, **common: Unpack[EncodingArguments]) -> None:
         check_unused(type(self).__name__, sparse=common.pop("sparse", False))
@@ -36,7 +40,18 @@ class Encoding(Layer):
         return self.refuse_model()
 
     def output_sample_shape(self, input_shape: Shape) -> Shape:
-        return self.refuse_model()
+        if not self.has_formula:
+            return self.refuse_model()
+        return super().output_sample_shape(input_shape)
+
+    def is_symbolic(self, x: Any) -> bool:
+        """Whether x is a tensor of a model.
+
+        Raises:
+            ValueError: it is, and the layer has no formula.
+        """
+        found = any(isinstance(leaf, (KerasTensor, Tensor)) for leaf in leaves(x))
+        return found and (self.has_formula or bool(self.refuse_model()))
 
     def refuse_model(self) -> Any:
         """Refuse to be a layer of a model."""
@@ -91,6 +106,23 @@ def encoded(
     if weights is not None:
         hot = hot * weights[..., None]
     return np.asarray(hot.sum(axis=axis, dtype=np.float32))
+
+
+def traced(x: Any, mode: str, depth: int, weights: Any = None) -> Any:
+    """`encoded` as a formula, for tensors."""
+    if mode == "int":
+        return ops.cast(x, "int32")
+    if mode == "one_hot" and x.ndim > 1 and x.shape[-1] == 1:
+        x = ops.squeeze(x, -1)
+    hot = ops.one_hot(x, depth)
+    if mode == "one_hot":
+        return hot
+    axis = min(1, x.ndim - 1)
+    if mode == "multi_hot":
+        return ops.max(hot, axis=axis)
+    return ops.sum(
+        hot if weights is None else hot * ops.expand_dims(weights, -1), axis=axis
+    )
 
 
 def as_integers(where: str, x: Any) -> np.ndarray:
@@ -154,6 +186,9 @@ class CategoryEncoding(Encoding):
             x: whole numbers from 0 to num_tokens - 1.
             count_weights: with "count", what each number counts.
         """
+        if self.is_symbolic((x, count_weights)):
+            given = {} if count_weights is None else {"count_weights": count_weights}
+            return super().__call__(x, **given)
         indices, weights = as_integers("CategoryEncoding", x), None
         if ((indices < 0) | (indices >= self.num_tokens)).any():
             wrong = indices[(indices < 0) | (indices >= self.num_tokens)].flat[0]
@@ -176,6 +211,10 @@ class CategoryEncoding(Encoding):
                     "Try one weight for each number."
                 )
         return encoded(indices, self.output_mode, self.num_tokens, weights)
+
+    def call(self, x: Any, count_weights: Any = None) -> Any:
+        """The formula, for a model."""
+        return traced(x, self.output_mode, self.num_tokens, count_weights)
 
 
 class Discretization(Encoding):
@@ -282,14 +321,28 @@ class Discretization(Encoding):
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
         """The bins of x."""
+        if self.is_symbolic(x):
+            return super().__call__(x)
+        self._check_bins()
+        bins = np.digitize(as_numbers("Discretization", "x", x), self.bin_boundaries)
+        depth = len(self._check_bins()) + 1
+        return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
+
+    def call(self, x: Any) -> Any:
+        """The formula, for a model."""
+        edges = np.asarray(self._check_bins(), np.float32)
+        above = ops.greater_equal(ops.expand_dims(x, -1), edges)
+        bins = ops.sum(ops.cast(above, "float32"), axis=-1)
+        return traced(bins, self.output_mode, len(edges) + 1)
+
+    def _check_bins(self) -> tuple[float, ...]:
+        """The boundaries."""
         if self.bin_boundaries is None:
             raise ValueError(
                 "[Discretization] there are no bins yet. "
                 "Received: a call. Try layer.adapt(x)."
             )
-        bins = np.digitize(as_numbers("Discretization", "x", x), self.bin_boundaries)
-        depth = len(self.bin_boundaries) + 1
-        return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
+        return self.bin_boundaries
 
 
 def _compressed(

@@ -121,6 +121,7 @@ class Hashing(Encoding):
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
         """The bins of x."""
+        self.is_symbolic(x)
         texts, masks = as_texts("Hashing", x), self.mask_value is not None
         reserved = masks and self.num_bins > 1
         bins = hashed(texts, self.num_bins - reserved, self.salt)
@@ -170,6 +171,7 @@ class HashedCrossing(Encoding):
         Args:
             x: two or more arrays (B,) or (B, 1).
         """
+        self.is_symbolic(x)
         columns = [np.asarray(column) for column in x]
         shapes = {column.shape for column in columns}
         if len(columns) < 2 or len(shapes) != 1:

@@ -1,4 +1,5 @@
-"""Layers that number the values of a vocabulary, called on arrays before a model."""
+"""Layers that number the values of a vocabulary, called on arrays; that of numbers may
+also be in a model."""
 
 from __future__ import annotations
 
@@ -12,14 +13,19 @@ import numpy as np
 from kurve.core.arguments import check_flag, is_integer
 from kurve.core.arrays import as_numbers
 from kurve.errors import MissingFileError
+from kurve.formulas import functions as ops
 from kurve.layers.encoding import (
     Encoding,
     EncodingArguments,
     as_integers,
     batches,
     encoded,
+    traced,
 )
 from kurve.layers.hashing import as_texts, checked_salt, hashed
+
+EXACT = 2**24
+"""Whole numbers below it are exact in float32."""
 
 LOOKUP_MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 
@@ -251,6 +257,8 @@ class _Lookup(Encoding):
 
     def __call__(self, x: Any) -> np.ndarray:  # type: ignore[override]
         """The indices of x, encoded as output_mode says; or its values, if inverted."""
+        if self.is_symbolic(x):
+            return super().__call__(x)
         self._refuse(
             not self._tokens,
             "there is no vocabulary yet",
@@ -260,16 +268,22 @@ class _Lookup(Encoding):
         if self.invert:
             return self._values_of(as_integers(type(self).__name__, x))
         indices = self._indices_of(self._values(x))
-        if self.output_mode == "int":
-            return indices
-        depth = self.vocabulary_size()
-        if self.pad_to_max_tokens and self.max_tokens is not None:
-            depth = self.max_tokens
         if self.output_mode != "tf_idf":
-            return encoded(indices, self.output_mode, depth)
-        weights = np.zeros(depth, np.float32)
+            return encoded(indices, self.output_mode, self._depth)
+        return encoded(indices, "count", self._depth) * self._weights()
+
+    @property
+    def _depth(self) -> int:
+        """How many columns a row has."""
+        if self.pad_to_max_tokens and self.max_tokens is not None:
+            return self.max_tokens
+        return self.vocabulary_size()
+
+    def _weights(self) -> np.ndarray:
+        """What each column counts in the mode "tf_idf"."""
+        weights = np.zeros(self._depth, np.float32)
         weights[: self.vocabulary_size()] = self.idf_weights
-        return encoded(indices, "count", depth) * weights
+        return weights
 
     def _indices_of(self, values: np.ndarray) -> np.ndarray:
         """-1 for a masked value that has no index."""
@@ -413,6 +427,46 @@ class IntegerLookup(_Lookup):
             texts = as_texts("IntegerLookup", values)
             return hashed(texts, self.num_oov_indices, self.salt)
         return np.asarray(values % self.num_oov_indices)
+
+    def call(self, x: Any) -> Any:
+        """The formula, for a model."""
+        tokens = np.asarray(self._tokens, np.float64)
+        for wrong, rule, received, fix in (
+            (not self._tokens, "there is no vocabulary yet", "a call", "adapt(x)"),
+            (self.invert, "a model cannot invert", "invert=True", "layer(y)"),
+            (
+                self.num_oov_indices == 0,
+                "a model needs an index for unknown numbers",
+                "num_oov_indices=0",
+                "num_oov_indices=1",
+            ),
+            (
+                self.num_oov_indices > 1 and self.oov_method != "floormod",
+                "a model has no hash",
+                f"oov_method={self.oov_method!r}",
+                "oov_method='floormod'",
+            ),
+            (
+                bool((np.abs(tokens) >= EXACT).any()),
+                f"a model computes in float32, with whole numbers up to {EXACT}",
+                f"{np.abs(tokens).max(initial=0.0):.0f} in the vocabulary",
+                "model.fit(layer(x), y)",
+            ),
+        ):
+            self._refuse(wrong, rule, received, fix)
+        same = ops.cast(ops.equal(ops.expand_dims(x, -1), tokens), "float32")
+        places = np.arange(self._start, self._start + len(tokens))
+        index = ops.sum(same * places.astype(np.float32), axis=-1)
+        outside = float(self._masks) + (
+            ops.mod(x, float(self.num_oov_indices)) if self.num_oov_indices > 1 else 0.0
+        )
+        index = ops.where(ops.greater(ops.sum(same, axis=-1), 0.5), index, outside)
+        if self.mask_token is not None:
+            masked = 0.0 if self._masks else -1.0
+            index = ops.where(ops.equal(x, float(self.mask_token)), masked, index)
+        if self.output_mode != "tf_idf":
+            return traced(index, self.output_mode, self._depth)
+        return traced(index, "count", self._depth) * self._weights()
 
     def _values_of(self, indices: np.ndarray) -> np.ndarray:
         values = super()._values_of(indices)

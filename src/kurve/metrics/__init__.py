@@ -213,6 +213,8 @@ def get(identifier: Any) -> Metric | None:
     if isinstance(identifier, losses.Loss):
         return LossMetric(identifier, of_batches=True)
     name = getattr(identifier, "kind", identifier)
+    if getattr(name, "__module__", None) == f"{__name__}.functions":
+        name = name.__name__
     if not isinstance(name, str):
         if callable(identifier) and not isinstance(identifier, type):
             return LossMetric(losses.as_loss(identifier))

@@ -125,7 +125,10 @@ def clone_model(
 
 def _copied(layer: Any) -> Any:
     """A layer or model of the same configuration."""
-    return type(layer).from_config(layer.get_config())
+    with registry.collect_custom() as own:  # functions have a name in configurations
+        config = layer.get_config()
+    with registry.custom_objects(own):
+        return type(layer).from_config(config)
 
 
 LayerState = tuple[Any, list[np.ndarray | None]]

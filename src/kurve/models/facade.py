@@ -73,16 +73,19 @@ class Facade(Trainer):
         return summary_html(self)
 
     @reads
-    def save(self, filepath: str | os.PathLike[str]) -> None:
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write configuration, weights and optimizer to a file ending in .kurve, or in
         .keras or .h5 for Keras.
 
         Args:
             filepath: of the file.
+            overwrite: whether a file of that name may be replaced.
 
         Raises:
             ValueError: another ending; or a part of the model that Keras does not have.
+            FileExistsError: overwrite=False, and there is one.
         """
+        _check_new("save", filepath, overwrite)
         format_of("save", filepath).save_model(self, filepath)
 
     def export(
@@ -107,13 +110,19 @@ class Facade(Trainer):
         check_still_readable(self, "export", lock)
 
     @reads
-    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
+    def save_weights(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True
+    ) -> None:
         """Write the weights to a file ending in .weights.kurve, or in .weights.h5 for
         Keras.
 
         Args:
-            filepath: of the file.
+            filepath, overwrite: see `save`.
+
+        Raises:
+            ValueError, FileExistsError: as `save`.
         """
+        _check_new("save_weights", filepath, overwrite)
         format_of("save_weights", filepath).save_weights(self, filepath)
 
     @modifies
@@ -128,3 +137,12 @@ class Facade(Trainer):
                 unchanged.
         """
         format_of("load_weights", filepath).load_weights(self, filepath)
+
+
+def _check_new(where: str, filepath: str | os.PathLike[str], overwrite: bool) -> None:
+    """Refuse to replace a file against the user's will."""
+    if not check_flag(where, "overwrite", overwrite) and os.path.exists(filepath):
+        raise FileExistsError(
+            f"[{where}] there is a file of that name. "
+            f"Received: {os.fspath(filepath)!r}, overwrite=False. Try overwrite=True."
+        )

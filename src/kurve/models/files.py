@@ -22,6 +22,7 @@ def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: Mapping[str, type] | None = None,
     compile: bool = True,
+    safe_mode: bool = True,
 ) -> Sequential:
     """The model in a file that `Sequential.save` wrote, or Keras (.keras or .h5).
 
@@ -31,6 +32,7 @@ def load_model(
             can contain Kurve's own classes only.
         compile: whether to compile the model as it was; a Keras file may name a loss
             that Kurve does not have.
+        safe_mode: True or False; no file is ever executed.
 
     Raises:
         MissingFileError: there is no such file.
@@ -65,6 +67,28 @@ def _read(
     if not compile:
         model._network.forget_compile()
     return model
+
+
+@entry
+def save_model(
+    model: Model, filepath: str | os.PathLike[str], overwrite: bool = True
+) -> None:
+    """`model.save(filepath)`.
+
+    Args:
+        model: of inputs and outputs, or a stack.
+        filepath, overwrite: see `save`.
+
+    Raises:
+        ValueError, FileExistsError: as `save`.
+
+    Example:
+        >>> model = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(1)])
+        >>> kurve.models.save_model(model, "line.kurve")
+        >>> kurve.models.load_model("line.kurve").output_shape
+        (None, 1)
+    """
+    model.save(filepath, overwrite)
 
 
 @entry

@@ -33,6 +33,20 @@ class Model(Facade, Layer):
     has its weights once, and so has one that is in several models: what one model
     learns, the others know. A model is called like a layer, in other models.
 
+    A subclass may have a `call` in their place, which makes the outputs of x from
+    layers that are attributes of the model:
+
+        class Two(Model):
+            def __init__(self):
+                super().__init__()
+                self.hidden, self.last = Dense(8, "relu"), Dense(1)
+
+            def call(self, x, training=None):
+                return self.last(self.hidden(x))
+
+    It runs when the first x shows the shapes, on tensors without values. Files can hold
+    the weights of such a model, but not its code.
+
     Args:
         inputs: symbolic tensors, such as `Input` gives: one, or a list, tuple or
             dictionary of them.
@@ -64,18 +78,41 @@ class Model(Facade, Layer):
         name: str | None = None,
     ) -> None:
         where = type(self).__name__
+        trainable = check_flag(where, "trainable", trainable)
+        if inputs is None and outputs is None and self.has_formula:
+            self._called_later(trainable, name)
+            return
         if inputs is None or outputs is None:
-            raise NotImplementedError(
-                f"[{where}] a model is made of inputs and outputs; models with a "
-                "call() of their own are not supported yet. Received: "
-                f"inputs={inputs!r}, outputs={outputs!r}. Try Model(x, y) with "
-                "x = Input(shape=(1,)) and y = Dense(1)(x)."
+            raise TypeError(
+                f"[{where}] a model is made of inputs and outputs, or has a call() of "
+                f"its own. Received: inputs={inputs!r}, outputs={outputs!r}. Try "
+                "Model(x, y) with x = Input(shape=(1,)) and y = Dense(1)(x)."
             )
         self._start(name)
-        trainable = check_flag(where, "trainable", trainable)
         structure = Structure(inputs, outputs)
         self._network = Network(rng.next_seed(), trainable, structure)
         self._network.lay_out()
+
+    def _called_later(self, trainable: bool, name: str | None) -> None:
+        """Start a model with a call() of its own: the first x builds it."""
+        self.ignored = tuple(method for method in self.ignored if method != "call")
+        self._start(name)
+        self._network = Network(rng.next_seed(), trainable)
+        self._network.build_for = self._build_like
+
+    def _trace_call(self, shapes: Any) -> None:
+        """Run call() on symbolic inputs of these shapes, unless it has been."""
+        network = self._network
+        if network.plan is not None or network.build_for is None:
+            return
+        from kurve.models.body import Body, inputs_for
+
+        if self._body is None:
+            self._body = Body(self)
+        x, compilation = inputs_for(shapes), network.compilation
+        network.use(Structure(x, self._body(x)))
+        network.lay_out()
+        network.set_compilation(compilation)
 
     @classmethod
     def _of(
@@ -109,12 +146,22 @@ class Model(Facade, Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in the order of their weights."""
+        """The layers, in the order of their weights; of a model with a call() of its
+        own, those that are its attributes."""
+        if self._network.build_for is not None:
+            return [p for p in super().parts if p is not self._body]
         return list(self._network.layers)
 
     @property  # type: ignore[misc]
     def built(self) -> bool:
         return self._network.plan is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Keras's `build` ends with `self.built = True`; here the network knows."""
+
+    _body: Any = None
+    """What a call() of the user's computes, as a layer."""
 
     @property
     def trainable(self) -> bool:
@@ -188,10 +235,18 @@ class Model(Facade, Layer):
         several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
         tensors = [KerasTensor(s) for s in (input_shape if several else [input_shape])]
         x = tensors if several else tensors[0]
+        self._build_like(x)
         return replaced(inferred(self.run, (x,), {}), lambda tensor: tensor.shape)
 
     def build(self, input_shape: Any = None) -> None:
-        """Does nothing: a model of inputs and outputs is built."""
+        """Build a model with a call() of its own; a model of inputs and outputs is
+        built.
+
+        Args:
+            input_shape: (None, ...), or a list or dictionary of the inputs' shapes.
+        """
+        if input_shape is not None:
+            self._trace_call(input_shape)
 
     def _build_for(self, x: Any) -> None:
         if self._network.plan is None:
@@ -224,13 +279,20 @@ class Model(Facade, Layer):
         return out
 
     def _build_like(self, x: Any) -> None:
-        """Build the model for symbolic inputs, if it is not built."""
+        """Build the model for inputs like these, if it is not built."""
+        if self._network.plan is None and self._network.build_for is not None:
+            from kurve.models.body import shapes_of
+
+            shapes = shapes_of(x)
+            self.build(shapes)
+            self._trace_call(shapes)  # where the user's own build() did not
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for tensors of a plan under construction."""
         graph = graph_of(args, kwargs)
         assert graph is not None
         x = args[0]
+        self._build_like(x)
         structure = self._network.structure
         tensors = list(leaves(x))
         if structure is not None:

@@ -253,6 +253,11 @@ def _rows_of(
                 shape = layer.compute_output_shape(shape)
             shown = layer.output_shape if shape is None else shape
             layers.append((layer, shown, "-"))
+    elif model._network.build_for is not None:  # call() says what is connected
+        layers = [
+            (layer, layer.output_shape if layer.built else "?", "-")
+            for layer in model.layers
+        ]
     else:
         layers = _connected(structure)
     for layer, shape, connections in layers:

@@ -114,6 +114,8 @@ def check_inputs(
     where: str, network: Network, x: Any, shapes: Sequence[Shape] | None = None
 ) -> Any:
     """x in the form that engines take: an array, or a tuple of several inputs."""
+    if network.plan is None and network.build_for is not None:
+        network.build_for(x)
     if network.plan is not None:
         if network.has_open_sizes:
             _adapt(network, x)
@@ -161,11 +163,16 @@ class DataCheck:
     ) -> None:
         network.require_compiled(where)
         self.where, self.network, self.shapes = where, network, shapes
-        self.goals, self.outputs = network.goals, network.goals.outputs
+        if network.output_names:
+            self._find_goals()
+
+    def _find_goals(self) -> None:
+        """Loss and metrics of each output."""
+        self.goals, self.outputs = self.network.goals, self.network.goals.outputs
         for goal in self.goals:
             for metric, _ in goal.metrics:
                 if goal.loss is not None:
-                    metric.check_loss(where, goal.loss)
+                    metric.check_loss(self.where, goal.loss)
 
     def __call__(
         self,
@@ -175,8 +182,11 @@ class DataCheck:
         class_weight: Mapping[int, float] | None = None,
     ) -> Data:
         """The rows in the form that engines take. Changes nothing."""
-        where, goals, outputs = self.where, self.goals, self.outputs
+        where, names = self.where, self.network.output_names
         x = check_inputs(where, self.network, x, self.shapes)
+        if not names:  # they are known now
+            self._find_goals()
+        goals, outputs = self.goals, self.outputs
         rows = len(x[0]) if isinstance(x, tuple) else len(x)
         if self.network.plan is not None:
             shapes = [head.shape for head in self.network.plan.heads]

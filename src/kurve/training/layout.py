@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,8 @@ class Layout:
     ) -> None:
         self.layers: list[Any] = []
         self.structure = structure
+        # What builds a model with a call() of its own, for the first x.
+        self.build_for: Callable[[Any], None] | None = None
         self.trainable = trainable
         self.input_shape: Shape | None = None
         self.plan: Plan | None = None
@@ -66,8 +68,13 @@ class Layout:
         # Plans and programs for other sizes of unknown axes, the newest last.
         self._family: dict[tuple[Shape, ...], tuple[Plan, Program | None]] = {}
         if structure is not None:
-            self.layers = [o for o in structure.operations if hasattr(o, "variables")]
-            self.input_shape = structure.flat_inputs[0].sample
+            self.use(structure)
+
+    def use(self, structure: Structure) -> None:
+        """Take the layers of a structure."""
+        self.structure = structure
+        self.layers = [o for o in structure.operations if hasattr(o, "variables")]
+        self.input_shape = structure.flat_inputs[0].sample
 
     @property
     def state(self) -> State | None:
@@ -114,9 +121,12 @@ class Layout:
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of the layers that give them."""
+        """The names of the outputs: of the layers that give them. None are known before
+        a call() of the user's has run."""
         if self.structure is not None:
             return self.structure.output_names
+        if self.build_for is not None:
+            return []
         return [self.layers[-1].name if self.layers else ""]
 
     @property

@@ -1,0 +1,78 @@
+"""Models with a call() of their own: what they compute is a layer of their network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kurve.layers.base import Layer
+from kurve.layers.core import InputLayer
+
+
+class Body(Layer):
+    """The layer that a model's call() is. Its parts are the layers that are attributes
+    of the model.
+
+    Args:
+        model: with a call().
+    """
+
+    _model: Any = None
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(name=model.name)
+        self._model, self.built_shape = model, ()
+
+    def _build_for_call(self, args: Any, named: Any = None) -> None:
+        """Nothing: the parts are built when they are called."""
+
+    @property
+    def call(self) -> Any:  # type: ignore[override]
+        """That of the model."""
+        return self._model.call
+
+    @property
+    def parts(self) -> list[Any]:
+        if self._model is None:
+            return []
+        found: list[Any] = Layer.parts.fget(self._model)  # type: ignore[attr-defined]
+        return [part for part in found if part is not self]
+
+    @property
+    def _takes_any(self) -> bool:
+        return True
+
+    def get_config(self) -> dict[str, Any]:
+        where = type(self._model).__name__
+        raise NotImplementedError(
+            f"[{where}] a model with a call() of its own is code, which no file or "
+            f"copy can hold. Received: the model {self.name!r}. "
+            "Try model.save_weights('m.weights.kurve'), or Model(inputs, outputs)."
+        )
+
+
+def shapes_of(x: Any) -> Any:
+    """The shape of a batch, (None, ...), or those of several inputs in their structure,
+    of arrays or symbolic tensors."""
+    if isinstance(x, Mapping):
+        return {name: shapes_of(part) for name, part in x.items()}
+    if isinstance(x, (list, tuple)) and x and all(hasattr(p, "shape") for p in x):
+        shapes = [shapes_of(part) for part in x]
+        return tuple(shapes) if isinstance(x, tuple) else shapes
+    shape = tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    return (None, *(shape[1:] or (1,)))
+
+
+def inputs_for(shapes: Any) -> Any:
+    """Symbolic inputs of these shapes, in their structure."""
+    if isinstance(shapes, Mapping):
+        return {
+            name: InputLayer(batch_shape=shape, name=str(name)).output
+            for name, shape in shapes.items()
+        }
+    if any(isinstance(part, (list, tuple)) for part in shapes):
+        inputs = [inputs_for(shape) for shape in shapes]
+        return tuple(inputs) if isinstance(shapes, tuple) else inputs
+    return InputLayer(batch_shape=(None, *shapes[1:])).output

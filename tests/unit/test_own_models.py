@@ -1,0 +1,211 @@
+"""Models with a call() of their own."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve.layers import BatchNormalization, Dense, Dropout
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+class Mixer(kurve.Model):
+    def __init__(self, units: int = 4, **common: Any) -> None:
+        super().__init__(**common)
+        self.hidden = Dense(units, "tanh")
+        self.last = Dense(1)
+
+    def call(self, x: Any) -> Any:
+        h = self.hidden(x)
+        return self.last(h * h + h)
+
+
+def twin(model: Mixer) -> Any:
+    """The same as a graph of inputs and outputs."""
+    x = kurve.Input((3,))
+    h = Dense(4, "tanh")(x)
+    graph = kurve.Model(x, Dense(1)(h * h + h))
+    graph.set_weights(model.get_weights())
+    return graph
+
+
+def test_trains_as_its_twin() -> None:
+    model = Mixer()
+    assert not model.built
+    model.build((None, 3))
+    assert model.built and model.get_weights()[0].shape == (3, 4)
+    other = twin(model)
+    for each in (model, other):
+        each.compile("sgd", "mse", metrics=["mae"])
+        each.fit(X, Y, epochs=3, shuffle=False, verbose=0, validation_split=0.25)
+    assert model.history.history == other.history.history
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        assert (one == two).all()
+    assert (model.predict(X, verbose=0) == other.predict(X, verbose=0)).all()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda m: m.fit(X, Y, verbose=0),
+        lambda m: m.evaluate(X, Y, verbose=0),
+        lambda m: m.predict(X, verbose=0),
+        lambda m: m.train_on_batch(X, Y),
+        lambda m: m(X),
+        lambda m: m.fit(iter([(X, Y)] * 3), steps_per_epoch=3, verbose=0),
+        lambda m: m.fit(X, Y, verbose=0, validation_data=(X, Y)),
+    ],
+)
+def test_the_first_x_builds_it(use: Any) -> None:
+    model = Mixer(2)
+    model.compile("adam", "mse")
+    use(model)
+    assert model.count_params() == 3 * 2 + 2 + 2 + 1
+    assert [layer.name for layer in model.layers] == [
+        model.hidden.name,
+        model.last.name,
+    ]
+
+
+class Careful(kurve.Model):
+    """Another formula in training than in prediction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.last = Dropout(0.5), Dense(1, use_bias=False)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            x = self.drop(x, training=training)
+        return self.last(x)
+
+
+def test_training_is_said_to_call() -> None:
+    model = Careful()
+    model.compile(kurve.optimizers.SGD(0.0), "mse")
+    ones = np.ones((400, 3), np.float32)
+    expected = model(ones[:1]).numpy().item()
+    assert (model.predict(ones, verbose=0) == expected).all()
+    history = model.fit(ones, np.full(400, expected), verbose=0).history
+    assert history["loss"][0] > 1e-4  # dropped inputs are no ones
+
+
+class Two(kurve.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = Dense(2, activation="softmax"), Dense(1)
+
+    def call(self, x: Any) -> Any:
+        return {"class": self.a(x["left"]), "value": self.b(x["right"])}
+
+
+def test_several_inputs_and_outputs() -> None:
+    model = Two()
+    model.compile(
+        "adam", loss={"class": "sparse_categorical_crossentropy", "value": "mse"}
+    )
+    x, y = {"left": X, "right": X[:, :2]}, {"class": (Y > 0) * 1, "value": Y}
+    history = model.fit(x, y, verbose=0).history
+    assert {"loss", "class_loss", "value_loss"} == set(history)
+    found = model.predict(x, verbose=0)
+    assert found["class"].shape == (40, 2) and found["value"].shape == (40, 1)
+
+
+class Blocks(kurve.Model):
+    """Layers in lists, a model as a layer, and a build() that makes one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = [Dense(3, "relu") for _ in range(2)]
+        self.head = kurve.Sequential([BatchNormalization(), Dense(1)])
+
+    def build(self, input_shape: Any) -> None:
+        self.first = Dense(input_shape[-1])
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        x = self.first(x)
+        for step in self.steps:
+            x = step(x)
+        return self.head(x)
+
+
+def test_layers_in_lists_and_models_inside(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Blocks()
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    assert len(model.layers) == 4
+    assert model.count_params() == 3 * 12 + 12 + 4
+    model.summary()
+    shown = capsys.readouterr().out
+    assert "Total params" in shown and "(Sequential)" in shown
+    assert "(Body)" not in shown
+
+
+def test_in_other_models() -> None:
+    x = kurve.Input((3,))
+    inner = Mixer()
+    graph = kurve.Model(x, Dense(1)(inner(x)))
+    graph.compile("sgd", "mse")
+    graph.fit(X, Y, verbose=0)
+    stack = kurve.Sequential([Dense(3), Mixer()])
+    stack.compile("sgd", "mse")
+    stack.fit(X, Y, verbose=0)
+    assert stack.output_shape == (None, 1)
+
+
+def test_frozen_parts_stay() -> None:
+    model = Mixer()
+    model.hidden.trainable = False
+    model.compile("sgd", "mse")
+    model.build((None, 3))
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    after = model.get_weights()
+    assert (before[0] == after[0]).all() and (before[2] != after[2]).any()
+    assert len(model.trainable_weights) == 2
+
+
+def test_weights_in_files(tmp_path: Path) -> None:
+    model, other = Mixer(), Mixer()
+    expected = model(X)
+    model.save_weights(tmp_path / "m.weights.kurve")
+    other.build((None, 3))
+    other.load_weights(tmp_path / "m.weights.kurve")
+    assert (other(X) == expected).all()
+
+
+def test_no_file_holds_code(tmp_path: Path) -> None:
+    model = Mixer()
+    model(X)
+    for use in (
+        lambda: model.save(tmp_path / "m.kurve"),
+        lambda: model.save(tmp_path / "m.keras"),
+        lambda: model.get_config(),
+        lambda: copy.deepcopy(model),
+    ):
+        with pytest.raises(NotImplementedError, match=r"call\(\) of its own"):
+            use()
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_models() -> None:
+    with pytest.raises(TypeError, match="inputs and outputs, or has a call"):
+        kurve.Model()
+
+    class Silent(kurve.Model):
+        pass
+
+    with pytest.raises(TypeError, match="inputs and outputs, or has a call"):
+        Silent()
+    model = Mixer()
+    model.compile("sgd", ["mse", "mse"])
+    with pytest.raises(ValueError, match="loss"):
+        model.fit(X, Y, verbose=0)

@@ -12,7 +12,8 @@ namespace {
 class Concatenate : public Op {
  public:
   explicit Concatenate(const OpSpec& spec) {
-    auto axis = size_t(integer(spec.attrs, "axis", 0, double(spec.out_shape.size()) - 1));
+    auto axis =
+        size_t(integer(spec.attrs, "axis", 0, double(spec.out_shape.size()) - 1));
     outer_ = 1;
     for (size_t k = 0; k < axis; k++) outer_ *= spec.out_shape[k];
     add(spec, spec.in_shape, axis);

@@ -9,9 +9,9 @@ namespace kurve {
 namespace {
 
 // Saves its mask, already scaled, as the derivative. Where positions share the mask, it
-// has one element per channel of each block of them. Alpha dropout puts the lowest value
-// of selu in the place of what is dropped, and keeps mean and variance (Klambauer et al.
-// 2017): y = a x + b or a low + b.
+// has one element per channel of each block of them. Alpha dropout puts the lowest
+// value of selu in the place of what is dropped, and keeps mean and variance (Klambauer
+// et al. 2017): y = a x + b or a low + b.
 class DropoutOp : public Op {
  public:
   explicit DropoutOp(const OpSpec& spec) : stream_(spec.attrs) {
@@ -31,7 +31,8 @@ class DropoutOp : public Op {
     if (size % shared_ || size / shared_ % channels_)
       refuse_shapes(spec, "what its channels share");
     if (spec.attrs.count("alpha") && number(spec.attrs, "alpha") != 0 && rate > 0) {
-      if (all) throw std::invalid_argument("[native] the plan's 'rate' must be below 1.");
+      if (all)
+        throw std::invalid_argument("[native] the plan's 'rate' must be below 1.");
       double low = -1.6732632423543772 * 1.0507009873554805;
       double a = 1 / std::sqrt((1 - rate) * (1 + rate * low * low));
       scale_ = float(a);

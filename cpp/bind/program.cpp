@@ -396,9 +396,8 @@ void register_program(nb::module_& m) {
           "__init__",
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
-             std::vector<Head> heads, const Spec* optimizer,
-             std::vector<Shape> targets, std::vector<UpdateSpec> updates, int slots,
-             int64_t every) {
+             std::vector<Head> heads, const Spec* optimizer, std::vector<Shape> targets,
+             std::vector<UpdateSpec> updates, int slots, int64_t every) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
                                 std::move(buffers), std::move(heads), optimizer,
                                 std::move(targets), std::move(updates), slots, every});

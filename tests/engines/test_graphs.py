@@ -477,3 +477,23 @@ def close(found: np.ndarray, wanted: np.ndarray) -> None:
 
 def _tuple(found: Any) -> tuple[np.ndarray, ...]:
     return found if isinstance(found, tuple) else (found,)
+
+
+def test_a_tape_goes_on_as_if_it_were_written_again() -> None:
+    """A tape that another one begins with is taken over: equal instructions behind it
+    are still written once, and what is neutral is left out."""
+    build = Builder(RULES, 2)
+    half = build.op("mul", build.op("tanh", 0), 0.5)
+    tape = build.finish([build.op("add", half, 1)])
+    tapes = []
+    for first in (True, False):
+        again = Builder(RULES, 2)
+        if not first:
+            again.op("tanh", 0)
+        (register,) = again.inline(tape, [0, 1])
+        both = again.op("sub", register, again.op("mul", again.op("tanh", 0), 0.5))
+        assert again.op("add", both, 0.0) == both
+        tapes.append(again.finish([both]))
+    assert tapes[0] == tapes[1]
+    assert tapes[0].code[: len(tape.code)] == tape.code
+    assert len(tapes[0].code) == len(tape.code) + 1

@@ -183,6 +183,11 @@ class Builder:
         """A tape's instructions with its inputs replaced; the registers of its
         outputs."""
         registers = list(arguments)
+        if not self.code and registers == list(range(self.inputs)):
+            # The first tape stays as it is: a chain is joined in linear time.
+            self.code = list(tape.code)
+            self._known = {s: i for i, s in enumerate(self.code, self.inputs)}
+            return tape.outputs
         for step in tape.code:
             registers.append(
                 self.constant(step.value)
@@ -197,6 +202,8 @@ class Builder:
         for i in reversed(range(len(self.code))):
             if self.inputs + i in needed:
                 needed.update(self.code[i].arguments)
+        if needed.issuperset(range(self.inputs, self.inputs + len(self.code))):
+            return Tape(self.inputs, tuple(self.code), tuple(outputs))
         place = {i: i for i in range(self.inputs)}
         code: list[Instruction] = []
         for i, step in enumerate(self.code, self.inputs):

@@ -16,6 +16,24 @@ from kurve.callbacks.monitor import EarlyStopping as EarlyStopping
 from kurve.callbacks.monitor import TerminateOnNaN as TerminateOnNaN
 from kurve.callbacks.rates import LearningRateScheduler as LearningRateScheduler
 from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau
-from kurve.errors import absent as _absent
+from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
+from kurve.errors import no_attribute as _no_attribute
 
-__getattr__ = _absent(__name__)
+_REFUSED = {
+    "RemoteMonitor": "Kurve sends nothing over networks. Try a LambdaCallback of your "
+    "own",
+    "ProgbarLogger": "fit shows a bar by itself. Try fit(verbose=1)",
+    "SwapEMAWeights": "an optimizer with use_ema=True sets the weights to their "
+    "average at the end of fit. Try that",
+    "OrbaxCheckpoint": "it is JAX's format. Try ModelCheckpoint or BackupAndRestore",
+}
+"""Keras's callbacks that Kurve does not have, and what to do."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _REFUSED:
+        raise AttributeError(
+            f"[kurve.callbacks] {name} is not supported: {_REFUSED[name]}. "
+            f"Received: {name!r}."
+        )
+    raise _no_attribute(__name__, name)

@@ -184,8 +184,8 @@ class Loss(Rowwise, Entrance):
     def rows(self, y_true: Any, y_pred: Any) -> Any:
         """The formula, in functions of `kurve.ops`, of tensors or arrays."""
         raise NotImplementedError(
-            f"[{type(self).__name__}] a loss needs a formula in functions of kurve.ops. "
-            "Received: one without. Try def call(self, y_true, y_pred): ..."
+            f"[{type(self).__name__}] a loss needs a formula in functions of "
+            "kurve.ops. Received: one without. Try def call(self, y_true, y_pred): ..."
         )
 
     def known(self, y_true: Any, y_pred: Any) -> Any:

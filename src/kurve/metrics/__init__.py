@@ -179,9 +179,9 @@ def get(identifier: Any) -> Metric | None:
     if isinstance(identifier, losses.Loss):
         return LossMetric(identifier, of_batches=True)
     name = getattr(identifier, "kind", identifier)
-    if callable(identifier) and not isinstance(name, str):
-        if not isinstance(identifier, type):
-            return LossMetric(losses.as_loss(identifier))
+    is_function = callable(identifier) and not isinstance(identifier, type)
+    if is_function and not isinstance(name, str):
+        return LossMetric(losses.as_loss(identifier))
     if not isinstance(name, str):
         raise TypeError(
             "[metrics] a metric must be a name or an object of kurve.metrics. "

@@ -1,133 +1,158 @@
-"""Event files: read back by a reader of the format that knows nothing of the writer."""
+"""Event files: records with right checksums, and what TensorBoard looks for in them."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import kurve
-from kurve.callbacks.tensorboard import TensorBoard, crc32c
+from kurve import Input, Sequential, callbacks
+from kurve.core.events import histogram, masked_crc
+from kurve.layers import Dense
 
-X = np.linspace(-1.0, 1.0, 40)
+X = np.linspace(-1.0, 1.0, 32)
 
 
-def fields(data: bytes) -> list[tuple[int, Any]]:
-    """Number and value of each field of a message."""
-    found, at = [], 0
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value, shift = 0, 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not data[at - 1] & 0x80:
+            return value, at
 
-    def number() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
 
+def fields(data: bytes) -> dict[int, Any]:
+    """The fields of a message, the last of each number."""
+    found: dict[int, Any] = {}
+    at = 0
     while at < len(data):
-        key = number()
-        kind = key & 7
-        if kind == 0:
-            found.append((key >> 3, number()))
-        elif kind == 2:
-            size = number()
-            found.append((key >> 3, data[at : at + size]))
-            at += size
-        else:
-            size = {1: 8, 5: 4}[kind]
-            code = "<d" if kind == 1 else "<f"
-            found.append((key >> 3, struct.unpack(code, data[at : at + size])[0]))
-            at += size
-    return found
-
-
-def events(folder: Path) -> list[tuple[int, str, Any]]:
-    """Step, tag and value of everything in a folder."""
-    (path,) = folder.iterdir()
-    data, at, found = path.read_bytes(), 0, []
-    while at < len(data):
-        (size,) = struct.unpack("<Q", data[at : at + 8])
-        body = data[at + 12 : at + 12 + size]
-        for part, place in ((data[at : at + 8], at + 8), (body, at + 12 + size)):
-            crc = crc32c(part)
-            masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
-            assert struct.unpack("<I", data[place : place + 4])[0] == masked
-        at += 16 + size
-        event = dict(fields(body))
-        assert event[1] > 1e9  # seconds
-        if not found and 3 in event:
-            assert event[3] == b"brain.Event:2"
+        key, at = varint(data, at)
+        size = {1: 8, 5: 4}.get(key & 7)
+        if key & 7 == 0:
+            found[key >> 3], at = varint(data, at)
             continue
-        for _, value in fields(event[5]):
-            summary = dict(fields(value))
-            found.append((event[2], summary[1].decode(), summary.get(2, summary)))
+        if size is None:
+            size, at = varint(data, at)
+        found[key >> 3], at = data[at : at + size], at + size
     return found
 
 
-def model() -> Any:
-    kurve.utils.set_random_seed(0)
-    made = kurve.Sequential([kurve.Input((1,)), kurve.layers.Dense(2, name="last")])
-    made.compile("sgd", "mse", metrics=["mae"])
-    return made
+def records(path: Path) -> Iterator[bytes]:
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        assert struct.unpack_from("<I", data, at + 8)[0] == masked_crc(
+            data[at : at + 8]
+        )
+        body = data[at + 12 : at + 12 + length]
+        assert len(body) == length
+        (crc,) = struct.unpack_from("<I", data, at + 12 + length)
+        assert crc == masked_crc(body)
+        yield body
+        at += 16 + length
 
 
-def test_checksum_of_the_standard() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
+def events(folder: Path) -> dict[str, list[tuple[int, str, Any]]]:
+    """Step, plugin and tensor of each value by tag."""
+    (path,) = folder.iterdir()
+    assert ".tfevents." in path.name
+    first, *rest = [fields(body) for body in records(path)]
+    assert first[3] == b"brain.Event:2"
+    found: dict[str, list[tuple[int, str, Any]]] = {}
+    for event in rest:
+        value = fields(fields(event[5])[1])
+        plugin = fields(fields(value[9])[1])[1].decode()
+        tensor = fields(value[8])
+        if tensor[1] == 7:
+            content: Any = tensor[8].decode()
+        else:
+            kind = {1: "<f4", 2: "<f8"}[tensor[1]]
+            content = np.frombuffer(tensor[4], kind)
+        found.setdefault(value[1].decode(), []).append((event[2], plugin, content))
+    return found
 
 
-def test_logs_of_epochs(tmp_path: Path) -> None:
-    callback = TensorBoard(tmp_path / "logs")
-    history = model().fit(
-        X, np.c_[X, X], epochs=2, validation_split=0.25, verbose=0, callbacks=[callback]
+def test_the_checksum_is_castagnolis() -> None:
+    crc = 0xE3069283  # of "123456789", RFC 3720
+    rotated = (crc >> 15 | crc << 17) & 0xFFFFFFFF
+    assert masked_crc(b"123456789") == (rotated + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def test_names_steps_and_values_are_keras(tmp_path: Path) -> None:
+    model = Sequential([Input((1,)), Dense(2, name="first"), Dense(1, name="last")])
+    model.compile("sgd", "mse", metrics=["mae"])
+    callback = callbacks.TensorBoard(tmp_path, histogram_freq=2, update_freq=2)
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "verbose": 0}
+    history = model.fit(
+        X, X, validation_split=0.25, callbacks=[callback], **options
+    ).history
+    train, validation = events(tmp_path / "train"), events(tmp_path / "validation")
+    for name in ("loss", "mae"):
+        for found, key in ((train, name), (validation, f"val_{name}")):
+            written = found[f"epoch_{name}"]
+            assert [(step, plugin) for step, plugin, _ in written] == [
+                (epoch, "scalars") for epoch in range(3)
+            ]
+            values = [float(value[0]) for _, _, value in written]
+            assert values == pytest.approx(history[key], rel=1e-6)
+        assert [s for s, _, _ in train[f"batch_{name}"]] == [2, 4, 6, 8]
+        by_updates = validation[f"evaluation_{name}_vs_iterations"]
+        assert [s for s, _, _ in by_updates] == [3, 6, 9]
+    assert float(train["epoch_learning_rate"][0][2][0]) == pytest.approx(0.01)
+    step, plugin, content = train["keras"][0]
+    assert (step, plugin) == (0, "graph_keras_model") and '"Sequential"' in content
+    kernels = train["first/kernel/histogram"]
+    assert [(s, p) for s, p, _ in kernels] == [(0, "histograms"), (2, "histograms")]
+    rows = kernels[-1][2].reshape(30, 3)
+    weights = model.layers[0].get_weights()[0]
+    assert rows[0, 0] == weights.min() and rows[-1, 1] == weights.max()
+    assert rows[:, 2].sum() == 2
+
+
+def test_an_epoch_only_and_no_graph(tmp_path: Path) -> None:
+    model = Sequential([Input((1,)), Dense(1)])
+    model.compile("sgd", "mse")
+    callback = callbacks.TensorBoard(str(tmp_path / "new" / "logs"), write_graph=False)
+    model.fit(X, X, epochs=2, callbacks=callback, verbose=0)
+    folder = tmp_path / "new" / "logs"
+    assert [path.name for path in folder.iterdir()] == ["train"]
+    assert set(events(folder / "train")) == {"epoch_loss", "epoch_learning_rate"}
+
+
+def test_histograms_of_one_value_and_of_none() -> None:
+    rows = histogram(np.full(5, 2.0))
+    assert rows[:, 2].sum() == 5 and rows[0, 0] == 1.5 and rows[-1, 1] == 2.5
+    assert not histogram(np.array([np.nan])).any()
+
+
+def test_arguments() -> None:
+    with pytest.raises(ValueError, match=r"^\[TensorBoard\] update_freq must be"):
+        callbacks.TensorBoard(update_freq="step")
+    with pytest.raises(ValueError, match=r"^\[TensorBoard\] histogram_freq must be"):
+        callbacks.TensorBoard(histogram_freq=-1)
+    with pytest.warns(UserWarning, match="profile_batch is not supported"):
+        callbacks.TensorBoard(profile_batch=(2, 4))
+    for name in ("RemoteMonitor", "ProgbarLogger", "SwapEMAWeights"):
+        with pytest.raises(AttributeError, match=f"{name} is not supported: .*Try"):
+            getattr(callbacks, name)
+
+
+def test_a_function_for_every_hook() -> None:
+    told: list[str] = []
+    model = Sequential([Input((1,)), Dense(1)])
+    model.compile("sgd", "mse")
+    callback = callbacks.LambdaCallback(
+        on_train_end=lambda logs: told.append("train"),
+        on_test_end=lambda logs: told.append("test"),
+        on_predict_begin=lambda logs: told.append("predict"),
     )
-    found = events(tmp_path / "logs" / "train")
-    assert [(step, tag) for step, tag, _ in found] == [
-        (epoch, f"epoch_{name}")
-        for epoch in (0, 1)
-        for name in ("loss", "mae", "learning_rate")
-    ]
-    losses = [value for _, tag, value in found if tag == "epoch_loss"]
-    np.testing.assert_allclose(losses, history.history["loss"], rtol=1e-6)
-    held_out = events(tmp_path / "logs" / "validation")
-    tags = [tag for _, tag, _ in held_out]
-    assert "evaluation_loss_vs_iterations" in tags
-    losses = [value for _, tag, value in held_out if tag == "epoch_loss"]
-    np.testing.assert_allclose(losses, history.history["val_loss"], rtol=1e-6)
-
-
-def test_histograms(tmp_path: Path) -> None:
-    one = model()
-    callback = TensorBoard(str(tmp_path), histogram_freq=2)
-    one.fit(X, np.c_[X, X], epochs=4, verbose=0, callbacks=[callback])
-    found = [e for e in events(tmp_path / "train") if e[1].endswith("/histogram")]
-    assert [step for step, *_ in found] == [0, 0, 2, 2]
-    assert {tag for _, tag, _ in found} == {
-        "last/kernel/histogram",
-        "last/bias/histogram",
-    }
-    facts = dict(fields(found[0][2][5]))
-    counts = np.frombuffer(facts[7], "<f8")
-    edges = np.frombuffer(facts[6], "<f8")
-    assert facts[3] == counts.sum() == 2
-    assert facts[1] <= edges[0] and edges[-1] == facts[2]
-
-
-def test_logs_of_batches(tmp_path: Path) -> None:
-    callback = TensorBoard(tmp_path, update_freq=2)
-    model().fit(X, np.c_[X, X], batch_size=8, epochs=2, verbose=0, callbacks=[callback])
-    steps = [step for step, tag, _ in events(tmp_path / "train") if tag == "batch_loss"]
-    assert steps == [2, 4, 6, 8, 10]
-
-
-@pytest.mark.parametrize(
-    "given", [{"update_freq": 0}, {"histogram_freq": -1}, {"histogram_freq": 0.5}]
-)
-def test_bad_values(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(given))):
-        TensorBoard("logs", **given)
+    model.fit(X, X, validation_split=0.5, callbacks=callback, verbose=0)
+    model.predict(X, callbacks=callback, verbose=0)
+    assert told == ["test", "train", "predict"]
+    with pytest.raises(TypeError, match=r"^\[LambdaCallback\] unknown hook"):
+        callbacks.LambdaCallback(on_epoch_ends=print)

@@ -5,7 +5,7 @@ The engine runs a whole epoch in one call. Only a callback that overrides a batc
 makes `fit` stop after every batch.
 """
 
-import typing as _typing
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from kurve.callbacks.base import Callback as Callback
 from kurve.callbacks.base import CallbackList as CallbackList
@@ -18,19 +18,29 @@ from kurve.callbacks.monitor import EarlyStopping as EarlyStopping
 from kurve.callbacks.monitor import TerminateOnNaN as TerminateOnNaN
 from kurve.callbacks.rates import LearningRateScheduler as LearningRateScheduler
 from kurve.callbacks.rates import ReduceLROnPlateau as ReduceLROnPlateau
-from kurve.errors import no_attribute as _no_attribute
+from kurve.core.later import Later as _Later
 
-if _typing.TYPE_CHECKING:
+if _TYPE_CHECKING:
     from kurve.callbacks.tensorboard import TensorBoard as TensorBoard
 
+_REFUSED = {
+    "RemoteMonitor": "Kurve sends nothing over networks. Try a LambdaCallback of your "
+    "own",
+    "ProgbarLogger": "fit shows a bar by itself. Try fit(verbose=1)",
+    "SwapEMAWeights": "an optimizer with use_ema=True sets the weights to their "
+    "average at the end of fit. Try that",
+    "OrbaxCheckpoint": "it is JAX's format. Try ModelCheckpoint or BackupAndRestore",
+}
+"""Keras's callbacks that Kurve does not have, and what to do."""
 
-def __getattr__(name: str) -> _typing.Any:
-    if name != "TensorBoard":
-        raise _no_attribute(__name__, name, ("TensorBoard",))
-    from kurve.callbacks.tensorboard import TensorBoard
 
-    return globals().setdefault(name, TensorBoard)
+def _refuse(name: str) -> None:
+    if name in _REFUSED:
+        raise AttributeError(
+            f"[kurve.callbacks] {name} is not supported: {_REFUSED[name]}. "
+            f"Received: {name!r}."
+        )
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), "TensorBoard"})
+__getattr__ = _Later(__name__, {"tensorboard": "TensorBoard"}, _refuse)
+__dir__ = __getattr__.dir

@@ -53,7 +53,8 @@ class Map : public Op {
 
   void forward_many(const ExecContext& ctx, const float* const* x, float* y,
                     float*) const override {
-    std::vector<Operand> inputs = arrays(ctx, x, ctx.batch * out);
+    Operand inputs[Tape::most_inputs];
+    arrays(ctx, x, ctx.batch * out, inputs);
     float* outputs[] = {y};
     run(ctx, forward_, inputs, outputs, ctx.batch * out);
   }
@@ -74,7 +75,8 @@ class Map : public Op {
     if (std::all_of(dx, dx + inputs_, [](float* d) { return !d; }) &&
         !(ctx.gradient && trainable))
       return;
-    std::vector<float*> parts = gradients(ctx, x, dz, dx);
+    float* parts[Tape::most_outputs];
+    gradients(ctx, x, dz, dx, parts);
     float* room = ctx.scratch + n * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
@@ -97,7 +99,8 @@ class Map : public Op {
                 float* to, int64_t stride) const override {
     if (!trainable) return;
     const float* xs[] = {x};
-    std::vector<float*> parts = gradients(ctx, xs, dz, nullptr);
+    float* parts[Tape::most_outputs];
+    gradients(ctx, xs, dz, nullptr, parts);
     float* room = ctx.scratch + ctx.batch * out * int64_t(wanted_.size());
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
@@ -120,47 +123,42 @@ class Map : public Op {
     bool trainable = false;
   };
 
-  std::vector<Operand> arrays(const ExecContext& ctx, const float* const* x,
-                              int64_t n) const {
-    std::vector<Operand> inputs;
+  // The operands for n elements, which `CompiledTape` has counted.
+  void arrays(const ExecContext& ctx, const float* const* x, int64_t n,
+              Operand* inputs) const {
     for (size_t k = 0; k < operands_.size(); k++) {
       const Source& v = operands_[k];
-      inputs.push_back(v.operand);
-      inputs.back().data = v.slot < 0       ? x[k]
-                           : k < variables_ ? ctx.params + v.offset
-                                            : ctx.buffers + v.offset;
-      if (v.slot >= 0) inputs.back().outer = n;
+      inputs[k] = v.operand;
+      inputs[k].data = v.slot < 0       ? x[k]
+                       : k < variables_ ? ctx.params + v.offset
+                                        : ctx.buffers + v.offset;
+      if (v.slot >= 0) inputs[k].outer = n;
     }
-    return inputs;
   }
 
   // What the gradient tape gives for each wanted input, as large as the output: in dx
   // where it is the gradient of an input of that size, else in scratch memory.
-  std::vector<float*> gradients(const ExecContext& ctx, const float* const* x,
-                                const float* dz, float* const* dx) const {
+  void gradients(const ExecContext& ctx, const float* const* x, const float* dz,
+                 float* const* dx, float** to) const {
     int64_t n = ctx.batch * out;
-    std::vector<Operand> inputs = arrays(ctx, x, n);
-    Operand dy;
-    dy.data = dz;
-    inputs.push_back(dy);
-    std::vector<float*> to;
+    Operand inputs[Tape::most_inputs];
+    arrays(ctx, x, n, inputs);
+    inputs[operands_.size()].data = dz;
     for (size_t i = 0; i < wanted_.size(); i++) {
       const Source& v = operands_[size_t(wanted_[i])];
       bool here = v.slot < 0 && dx && dx[wanted_[i]] && v.operand.full;
-      to.push_back(here ? dx[wanted_[i]] : ctx.scratch + int64_t(i) * n);
+      to[i] = here ? dx[wanted_[i]] : ctx.scratch + int64_t(i) * n;
     }
-    run(ctx, backward_, inputs, to.data(), n);
-    return to;
+    run(ctx, backward_, inputs, to, n);
   }
 
   static void run(const ExecContext& ctx, const CompiledTape& code,
-                  const std::vector<Operand>& inputs, float* const* outputs,
-                  int64_t n) {
+                  const Operand* inputs, float* const* outputs, int64_t n) {
     constexpr int64_t size = 8 * Tape::block;
     Tape tape = code.view();
     parallel((n + size - 1) / size, n * code.work() * 4, [&](int64_t task) {
       int64_t first = task * size;
-      ctx.kernels.run_tape(tape, inputs.data(), outputs, first,
+      ctx.kernels.run_tape(tape, inputs, outputs, first,
                            std::min(size, n - first));
     });
   }

@@ -64,8 +64,9 @@ class Embedding : public Op {
       if (first == last) return void(std::fill_n(to, D_, 0.0f));
       constexpr int64_t width = 64;
       for (int64_t d = 0; d < D_; d += width) {
-        double sums[width] = {};
+        double sums[width];
         int64_t count = std::min(width, D_ - d);
+        std::fill_n(sums, count, 0.0);
         for (int64_t k = first; k < last; k++) {
           const float* from = dz + places[k] * D_ + d;
           for (int64_t j = 0; j < count; j++) sums[j] += double(from[j]);

@@ -13,10 +13,15 @@ from kurve.plan import Op
 
 
 def dense(graph: Graph, op: Op, arrays: Arrays, x: str) -> str:
-    kernel = arrays["kernel"].reshape(op.in_shape[-1], op.out_shape[-1])
-    z = graph.node("MatMul", x, graph.constant(kernel))
+    def constant(name: str, *shape: int) -> str:
+        array = arrays[name]  # itself where it can be: shared ones are written once
+        return graph.constant(
+            array if array.ndim == len(shape) else array.reshape(shape)
+        )
+
+    z = graph.node("MatMul", x, constant("kernel", op.in_shape[-1], op.out_shape[-1]))
     if "bias" in arrays:
-        z = graph.node("Add", z, graph.constant(arrays["bias"].reshape(-1)))
+        z = graph.node("Add", z, constant("bias", op.out_shape[-1]))
     return activated(graph, op, z)
 
 

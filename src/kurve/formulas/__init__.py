@@ -2,5 +2,7 @@
 
 tensor.py     KerasTensor and Node: the graph that a user builds from calls
 graph.py      Graph and Tensor: a plan under construction
+joining.py    what it does without: neighbouring operations become one
+limits.py     how much a model from a file may ask for
 functions.py  the functions of `kurve.ops`, on arrays and on both kinds of tensors
 """

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from kurve.formulas.calls import FUNCTIONS, as_array, elementwise, function, graph_of
-from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable, spend
+from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable
+from kurve.formulas.limits import spend
 from kurve.formulas.tensor import KerasTensor
 
 

@@ -10,23 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
 
+from kurve.formulas.joining import joined
+from kurve.formulas.limits import spend
 from kurve.formulas.operators import Symbolic
 from kurve.ops.elementwise import RULES
-from kurve.ops.tape import MOST_LIVE, Builder, Tape
+from kurve.ops.tape import Builder, Tape
 from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, aligned
-
-MOST_INPUTS = 16
-"""Of one tape, variables included."""
-
-MOST_STEPS = 256
-"""Instructions of a tape that was joined from several."""
 
 STREAM_OF_CALL = 1 << 16
 """Random streams of a layer's second call start here, of its third at twice that."""
@@ -37,35 +32,6 @@ MOST_ELEMENTS = 2**48
 
 MOST_AXES = 16
 """Of a value, for one sample."""
-
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
-
-
-@contextmanager
-def limited(operations: int, elements: int) -> Iterator[None]:
-    """A context in which so many operations can be traced and arrays of so many
-    elements be made, in all: a model from a file must not take more time and memory
-    than it is worth. An inner context leaves the limits as they are."""
-    token = _left.set(_left.get() or [operations, elements])
-    try:
-        yield
-    finally:
-        _left.reset(token)
-
-
-def spend(operations: int = 0, elements: int = 0) -> None:
-    """Take from what `limited` allows.
-
-    Raises:
-        ValueError: there is no more.
-    """
-    left = _left.get()
-    if left is None:
-        return
-    left[0] -= operations
-    left[1] -= elements
-    if min(left) < 0:
-        raise ValueError("[model] it has more operations or constants than allowed")
 
 
 class Tensor(Symbolic):
@@ -615,112 +581,3 @@ def _mismatch(operands: Sequence[Any]) -> ValueError:
         "[ops] the shapes must broadcast: from the last axis on, sizes are equal or "
         f"1. Received: {shapes}. Try ops.reshape or ops.expand_dims."
     )
-
-
-def joined(
-    ops: Sequence[Op], outside: int, heads: Sequence[Head]
-) -> tuple[list[Op], list[Head]]:
-    """The same plan without values that nobody reads, and with each chain of maps of
-    one shape as a single one."""
-    reads = [list(op.inputs) for op in ops]
-    count = [0] * (outside + len(ops))
-    for head in heads:
-        for value in head.read:
-            count[value] += 1
-    for i in reversed(range(len(ops))):
-        if count[outside + i] or ops[i].kind == "random":
-            for value in set(reads[i]):
-                count[value] += 1
-    new: list[Op | None] = [
-        op if count[outside + i] else None for i, op in enumerate(ops)
-    ]
-    for i, op in enumerate(ops):
-        if new[i] is None or op.kind != "map":
-            continue
-        again = True
-        while again:
-            again = False
-            current = new[i]
-            assert current is not None
-            for value in current.inputs:
-                inner = new[value - outside] if value >= outside else None
-                if (
-                    inner is None
-                    or inner.kind != "map"
-                    or count[value] != 1
-                    or inner.out_shape != current.out_shape
-                ):
-                    continue
-                both = _inlined(current, value, inner)
-                if both is not None:
-                    for other in set(inner.inputs) & set(current.inputs):
-                        count[other] -= 1
-                    new[i], new[value - outside], again = both, None, True
-                    break
-    place = list(range(outside)) + [0] * len(ops)
-    out: list[Op] = []
-    for i, op in enumerate(new):  # type: ignore[assignment]
-        if op is None:
-            continue
-        inputs = tuple(place[v] for v in op.inputs)
-        # A stack says nothing: each op reads the one before.
-        if inputs == ((outside + len(out) - 1,) if out else (0,)):
-            inputs = ()
-        place[outside + i] = outside + len(out)
-        out.append(replace(op, inputs=inputs))
-    return out, [head.numbered(place.__getitem__) for head in heads]
-
-
-def _inlined(outer: Op, value: int, inner: Op) -> Op | None:
-    """One map in place of two, or None if it would be too large."""
-    values: list[int] = []
-    shapes: list[Shape] = []
-    for op in (inner, outer):
-        for v, shape in zip(op.inputs, op.in_shapes, strict=True):
-            if v not in values and not (op is outer and v == value):
-                values.append(v)
-                shapes.append(shape)
-    params = _united(inner.params, outer.params)
-    buffers = _united(inner.buffers, outer.buffers)
-    count = len(values) + len(params) + len(buffers)
-    if count > MOST_INPUTS or len(values) == 0:
-        return None
-    build = Builder(RULES, count)
-
-    def registers(op: Op) -> list[int]:
-        own = [values.index(v) if v in values else -1 for v in op.inputs]
-        own += [len(values) + params.index(s) for s in op.params.values()]
-        first = len(values) + len(params)
-        return own + [first + buffers.index(s) for s in op.buffers.values()]
-
-    assert inner.tape is not None and outer.tape is not None
-    if len(inner.tape.code) + len(outer.tape.code) > 2 * MOST_STEPS:
-        return None
-    spend((len(inner.tape.code) + len(outer.tape.code)) // 8)
-    (register,) = build.inline(inner.tape, registers(inner))
-    arguments = registers(outer)
-    for k, v in enumerate(outer.inputs):
-        if v == value:
-            arguments[k] = register
-    tape = build.finish(build.inline(outer.tape, arguments))
-    if len(tape.code) > MOST_STEPS or tape.live() > MOST_LIVE:
-        return None
-    return replace(
-        outer,
-        in_shape=shapes[0],
-        more_shapes=tuple(shapes[1:]),
-        inputs=tuple(values),
-        params={f"input_{i}": spec for i, spec in enumerate(params)},
-        buffers={f"constant_{i}": spec for i, spec in enumerate(buffers)},
-        tape=tape,
-    )
-
-
-def _united(
-    first: Mapping[str, VariableSpec], second: Mapping[str, VariableSpec]
-) -> list[VariableSpec]:
-    united: list[VariableSpec] = []
-    for spec in (*first.values(), *second.values()):
-        if spec not in united:
-            united.append(spec)
-    return united

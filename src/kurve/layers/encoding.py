@@ -323,9 +323,9 @@ class Discretization(Encoding):
         """The bins of x."""
         if self.is_symbolic(x):
             return super().__call__(x)
-        self._check_bins()
-        bins = np.digitize(as_numbers("Discretization", "x", x), self.bin_boundaries)
-        depth = len(self._check_bins()) + 1
+        bounds = self._check_bins()
+        bins = np.digitize(as_numbers("Discretization", "x", x), bounds)
+        depth = len(bounds) + 1
         return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
 
     def call(self, x: Any) -> Any:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from kurve import layers as layer_classes
 from kurve.core.container.errors import ModelFileError
 from kurve.formulas.calls import FUNCTIONS, recorded
-from kurve.formulas.graph import limited
+from kurve.formulas.limits import limited
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.core import InputLayer
 from kurve.models.fields import Field

@@ -82,8 +82,7 @@ class Tape:
 
     def live(self) -> int:
         """The most registers in use at one time, inputs and constants included."""
-        last = {a: i for i, step in enumerate(self.code) for a in step.arguments}
-        last.update(dict.fromkeys(self.outputs, len(self.code)))
+        last = self._last_reads()
         most = now = sum(1 for i in range(self.inputs) if i in last)
         for i, step in enumerate(self.code):
             now += 1
@@ -91,6 +90,24 @@ class Tape:
             now -= sum(1 for a in set(step.arguments) if last[a] == i)
             now -= self.inputs + i not in last
         return most
+
+    def scratch(self) -> int:
+        """The most registers in use at one time that are neither inputs nor outputs: a
+        result may lie where an argument that nobody reads any more did."""
+        last, most, now = self._last_reads(), 0, 0
+        outside = {*range(self.inputs), *self.outputs}
+        for i, step in enumerate(self.code):
+            ended = {a for a in step.arguments if last[a] == i}
+            now -= len(ended - outside)
+            if self.inputs + i not in outside:
+                most = max(most, now + 1)
+                now += self.inputs + i in last
+        return most
+
+    def _last_reads(self) -> dict[int, int]:
+        """For each register the instruction that reads it last."""
+        last = {a: i for i, step in enumerate(self.code) for a in step.arguments}
+        return last | dict.fromkeys(self.outputs, len(self.code))
 
 
 @dataclass(frozen=True)

@@ -126,15 +126,26 @@ def check_inputs(
     inputs = network.inputs
     if len(inputs.names) == 1:
         return _input(where, inputs, x, shapes[0] if shapes else None)
-    refuse_layers(where, x)
+    given = inputs.split(where, "x", _without_layers(where, x))
     found = []
-    for i, one in enumerate(inputs.split(where, "x", x)):
+    for i, one in enumerate(given):
         place = inputs.where(where, i)
         shape = shapes[i] if shapes else None
-        one = one_array(place, "x", one, shape)
+        if type(one) is not np.ndarray:
+            one = one_array(place, "x", one, shape)
         found.append(data.as_samples(place, "x", one, shape, keep_bytes=True))
     _check_lengths(where, "x", inputs, found)
     return tuple(found)
+
+
+def _without_layers(where: str, value: Any) -> Any:
+    """The same; layers are refused."""
+    arrays = isinstance(value, (list, tuple)) and all(
+        type(one) is np.ndarray for one in value
+    )
+    if not arrays:
+        refuse_layers(where, value)
+    return value
 
 
 def _adapt(network: Network, x: Any) -> None:
@@ -235,8 +246,7 @@ class DataCheck:
         """y of each of several outputs; None where nothing needs it."""
         where, outputs = self.where, self.outputs
         unused = [goal.rule is None for goal in self.goals]
-        refuse_layers(where, y)
-        given = outputs.split(where, "y", y, unused)
+        given = outputs.split(where, "y", _without_layers(where, y), unused)
         found = []
         for i, (one, goal, shape) in enumerate(
             zip(given, self.goals, shapes, strict=True)
@@ -292,6 +302,11 @@ def _check_lengths(
     Args:
         rows: those of x, if these are the targets.
     """
+    counts = {len(array) for array in arrays if array is not None}
+    if rows is not None:
+        counts.add(rows)
+    if len(counts) < 2:
+        return
     lengths = {
         f"{argument}[{label!r}]": len(array)
         for label, array in zip(parts.labels, arrays, strict=True)

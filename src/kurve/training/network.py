@@ -44,6 +44,7 @@ class Network(Layout):
         self.metrics: list[RowMetric] = []
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
+        self._inputs: tuple[Plan, Parts] | None = None
         # The `trainable` flags when training started after `compile`.
         self._trained_flags: list[bool] | None = None
 
@@ -51,7 +52,12 @@ class Network(Layout):
 
     @property
     def inputs(self) -> Parts:
-        return Parts("input", tuple(self.input_names), self.input_structure)
+        if self._inputs is not None and self._inputs[0] is self.plan:
+            return self._inputs[1]
+        parts = Parts("input", tuple(self.input_names), self.input_structure)
+        if self.plan is not None:
+            self._inputs = self.plan, parts
+        return parts
 
     @property
     def outputs(self) -> Parts:

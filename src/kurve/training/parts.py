@@ -9,6 +9,7 @@ ordered ones by insertion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from kurve.core.arrays import is_frame
@@ -39,13 +40,20 @@ class Parts:
     ) -> None:
         self.what, self.names, self.structure = what, names, structure
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """What each is called in messages and logs: the keys of a dictionary, else the
         names of the layers."""
         if self.is_dict:
             return tuple(map(str, keys(self.structure)))
         return self.names
+
+    @cached_property
+    def is_flat(self) -> bool:
+        """Whether the structure is a list or tuple of the parts themselves."""
+        return isinstance(self.structure, (list, tuple)) and not any(
+            isinstance(one, (list, tuple, Mapping)) for one in self.structure
+        )
 
     @property
     def is_dict(self) -> bool:
@@ -73,6 +81,12 @@ class Parts:
             TypeError: one value where several are needed.
             ValueError: names that are missing or unknown, another number of values.
         """
+        if (
+            self.is_flat
+            and type(value) in (list, tuple)
+            and len(value) == len(self.names)
+        ):  # nothing to look for: keeps batches of generators at microseconds
+            return list(value)
         optional = list(optional) or [False] * len(self.names)
         if is_frame(value):
             columns = getattr(value, "columns", None)

@@ -1,0 +1,148 @@
+"""Neighbouring operations that become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kurve import Input, Model, Sequential, layers
+from kurve.formulas import functions as ops
+from kurve.ops.elementwise import RULES
+from kurve.ops.tape import MOST_LIVE, Builder, gradient
+from kurve.plan import Plan
+
+X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+
+
+def plan_of(model: Any) -> Plan:
+    plan = model._network.plan
+    assert plan is not None
+    return plan
+
+
+def chain(count: int, step: Any) -> Model:
+    x = i = Input((4,))
+    for _ in range(count):
+        x = step(x, i)
+    return Model(i, x)
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_a_long_chain_of_curved_functions(engine: str) -> None:
+    """Its gradient needs all values of the chain, which no single tape has room for."""
+    model = chain(100, lambda x, _: ops.tanh(x))
+    model.compile("sgd", "mse", engine=engine)
+    expected = X
+    for _ in range(100):
+        expected = np.tanh(expected)
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+    for op in plan_of(model).ops:
+        assert op.tape is not None
+        backward = gradient(op.tape, RULES, range(op.tape.inputs))
+        assert backward.scratch() <= MOST_LIVE
+    assert len(plan_of(model).ops) < 10
+
+
+def test_a_chain_trains_as_in_the_reference() -> None:
+    found = []
+    for engine in ("native", "reference"):
+        i = Input((4,))
+        x = layers.Dense(4, kernel_initializer="identity")(i)
+        for _ in range(30):
+            x = ops.sin(x) * 1.1 + i
+        model = Model(i, x)
+        model.compile("sgd", "mse", engine=engine)
+        model.fit(X, X, epochs=3, batch_size=3, shuffle=False, verbose=0)
+        found.append(model.get_weights()[0])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_two_chains_that_meet_are_one() -> None:
+    i = Input((4,))
+    y = ops.exp(ops.sin(i) + 1.0) * ops.tanh(ops.cos(i) - 1.0)
+    model = Model(i, y)
+    expected = np.exp(np.sin(X) + 1) * np.tanh(np.cos(X) - 1)
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+    assert [op.kind for op in plan_of(model).ops] == ["map"]
+
+
+def test_work_grows_with_the_chain_and_not_with_its_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = 0
+    add = Builder._add
+
+    def counted(self: Builder, step: Any) -> int:
+        nonlocal written
+        written += 1
+        return add(self, step)
+
+    monkeypatch.setattr(Builder, "_add", counted)
+    counts = []
+    for length in (250, 500):
+        written = 0
+        chain(length, lambda x, i: x * 0.9 + i)
+        counts.append(written)
+    assert counts[1] < 2.2 * counts[0]
+
+
+class Affine(layers.Layer):
+    """x w + b, two maps of one size after the other."""
+
+    def build(self, input_shape: Any) -> None:
+        self.w = self.add_weight((input_shape[-1], 3), "glorot_uniform", name="w")
+        self.b = self.add_weight((3,), "ones", name="b")
+
+    def call(self, x: Any) -> Any:
+        return ops.matmul(x, self.w) + self.b
+
+
+def test_a_product_adds_its_bias() -> None:
+    layer = Affine()
+    model = Sequential([Input((4,)), layer])
+    expected = X @ layer.w.value + 1.0
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+    (op,) = plan_of(model).ops
+    assert (op.kind, [*op.params]) == ("dense", ["kernel", "bias"])
+    assert layer.weights[1].name.endswith("b")
+
+
+def test_a_product_that_others_read_keeps_its_value() -> None:
+    layer = Affine()
+    i = Input((4,))
+    model = Model(i, [layer(i), ops.relu(i)])
+    z = layer(X)
+
+    class Both(Affine):
+        def call(self, x: Any) -> Any:
+            product = ops.matmul(x, self.w)
+            return product * (product + self.b)
+
+    both = Sequential([Input((4,)), Both()])
+    w = both.get_weights()[0]
+    product = X @ w
+    np.testing.assert_allclose(
+        both.predict(X, verbose=0), product * (product + 1), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(model.predict(X, verbose=0)[0], z, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_a_kernel_of_several_axes(engine: str) -> None:
+    """Of a product over axes of the kernel, one kernel serves all samples."""
+    x = np.random.default_rng(1).normal(size=(6, 5, 2, 3)).astype(np.float32)
+    split = layers.EinsumDense("abx,xyz->abyz", (None, 2, 3), bias_axes="yz")
+    merge = layers.EinsumDense("abyz,yzu->abu", (None, 4), bias_axes="u")
+    model = Sequential([Input((5, 4)), split, merge])
+    model.compile("sgd", "mse", engine=engine)
+    given = x.reshape(6, 5, 6)[..., :4]
+    split.bias.assign(np.arange(6.0).reshape(2, 3))
+    inner = np.einsum("abx,xyz->abyz", given, split.kernel.value) + split.bias.value
+    expected = np.einsum("abyz,yzu->abu", inner, merge.kernel.value)
+    np.testing.assert_allclose(
+        model.predict(given, verbose=0), expected, rtol=1e-4, atol=1e-5
+    )
+    kinds = [op.kind for op in plan_of(model).ops if op.kind != "reshape"]
+    assert kinds == ["dense", "dense"]

@@ -370,13 +370,14 @@ void register_program(nb::module_& m) {
       .def(
           "__init__",
           [](Head* self, int value, Shape shape, const Spec* loss,
-             std::vector<MetricSpec> metrics, double weight, int rows) {
-            new (self)
-                Head{value, std::move(shape), loss, std::move(metrics), weight, rows};
+             std::vector<MetricSpec> metrics, double weight, int rows,
+             std::string name) {
+            new (self) Head{value, std::move(shape), loss, std::move(metrics), weight,
+                            rows,  std::move(name)};
           },
           nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
           nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"),
-          nb::arg("rows") = -1);
+          nb::arg("rows") = -1, nb::arg("name") = "");
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),
@@ -396,9 +397,8 @@ void register_program(nb::module_& m) {
           "__init__",
           [](Program* self, std::vector<Shape> inputs, std::vector<OpSpec> ops,
              std::vector<VariableSpec> params, std::vector<VariableSpec> buffers,
-             std::vector<Head> heads, const Spec* optimizer,
-             std::vector<Shape> targets, std::vector<UpdateSpec> updates, int slots,
-             int64_t every) {
+             std::vector<Head> heads, const Spec* optimizer, std::vector<Shape> targets,
+             std::vector<UpdateSpec> updates, int slots, int64_t every) {
             new (self) Program({std::move(inputs), std::move(ops), std::move(params),
                                 std::move(buffers), std::move(heads), optimizer,
                                 std::move(targets), std::move(updates), slots, every});

@@ -199,6 +199,7 @@ class Head:
     rows: of the loss "rows", the value whose elements are the loss of each row; ops
         compute it, from any values. The loss of a batch is the sum of weight x element,
         divided by the number of elements; a weight is that of a sample.
+    name: for messages
     """
 
     value: int
@@ -207,6 +208,7 @@ class Head:
     metrics: tuple[MetricSpec, ...] = ()
     weight: float = 1.0
     rows: int | None = None
+    name: str = ""
 
     @property
     def loss_value(self) -> int:

@@ -180,7 +180,8 @@ def _head(head: Head) -> _core.Head:
         for metric in head.metrics
     ]
     rows = -1 if head.rows is None else head.rows
-    return _core.Head(head.value, list(head.shape), loss, metrics, head.weight, rows)
+    shape, weight = list(head.shape), head.weight
+    return _core.Head(head.value, shape, loss, metrics, weight, rows, head.name)
 
 
 def _updates(optimizer: Spec | None) -> tuple[list[_core.Update], int, int]:

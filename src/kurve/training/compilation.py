@@ -139,21 +139,29 @@ class Compilation:
         return [1.0 if weight is None else float(weight) for weight in split]
 
     def completed(
-        self, plan: Plan, goals: Iterable[Goal], resolved: Iterable[Sequence[RowMetric]]
+        self,
+        plan: Plan,
+        goals: Iterable[Goal],
+        resolved: Iterable[Sequence[RowMetric]],
+        labels: Iterable[str],
     ) -> Plan:
         """The plan with losses, metrics and optimizer.
 
         Args:
             resolved: the metrics of each output, see `Goal.resolved`.
+            labels: names of the outputs.
         """
         heads = []
-        for head, goal, chosen in zip(plan.heads, goals, resolved, strict=True):
+        for head, goal, chosen, label in zip(
+            plan.heads, goals, resolved, labels, strict=True
+        ):
             specs = tuple(
                 metric.spec(head.shape, weighted)
                 for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True)
             )
             loss = None if goal.loss is None else goal.loss.spec
-            heads.append(replace(head, loss=loss, metrics=specs, weight=goal.weight))
+            own = {"loss": loss, "metrics": specs, "weight": goal.weight}
+            heads.append(replace(head, **own, name=label))
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 

@@ -148,7 +148,8 @@ class Network(Layout):
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
                 self.metrics = [metric for each in resolved for metric in each]
-                plan = self.compilation.completed(plan, goals, resolved)
+                labels = self.outputs.labels
+                plan = self.compilation.completed(plan, goals, resolved, labels)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program

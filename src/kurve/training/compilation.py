@@ -160,8 +160,8 @@ class Compilation:
                 for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True)
             )
             loss = None if goal.loss is None else goal.loss.spec
-            own = {"loss": loss, "metrics": specs, "weight": goal.weight}
-            heads.append(replace(head, **own, name=label))
+            head = replace(head, loss=loss, metrics=specs, name=label)
+            heads.append(replace(head, weight=goal.weight))
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 

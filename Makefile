@@ -95,9 +95,11 @@ sanitize-thread: $(VENV)/build-tools
 	$(call proofs,thread,driver,-DKURVE_SANITIZE=thread)
 	build/thread/driver check
 
+# Places in memory become NaN when no value needs them any more (KURVE_POISON).
 # Python leaks some memory, and loads the sanitizer of GCC before everything else.
 sanitize-address: $(VENV)/installed
 	$(call proofs,address,driver _core,-DKURVE_SANITIZE='address;undefined' \
+	    -DKURVE_POISON=ON \
 	    -DKURVE_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(PY)))
 	build/address/driver check
 	build/address/driver memory

@@ -241,6 +241,7 @@ class GraphBuilder {
       for (auto at = live.begin(); at != live.end();)
         if (last[*at] < i) {
           slots.give_back(nodes[*at].slot);
+          nodes[i].given_back.push_back(nodes[*at].slot);
           at = live.erase(at);
         } else {
           ++at;

@@ -21,6 +21,7 @@ struct Node {
   // Numbers of shared buffers: of its output in inference, of its output's gradient in
   // training. Buffers are taken again as soon as nobody reads them any more.
   int slot = -1, gradient_slot = -1;
+  std::vector<int> given_back;  // those that nobody reads any more when it begins
 
   // Whether the gradient of its output is wanted: the loss depends on it, and it
   // depends on a trainable variable.

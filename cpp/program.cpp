@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
+#include <limits>
 
 #include "dispatch.h"
 #include "execution.h"
@@ -67,6 +68,7 @@ Program::Program(const Description& d)
     penalties = penalties || objectives_.back().has_penalties();
     output_sizes_.push_back(product_of(head.shape));
     loss_weights_.push_back(float(head.weight));
+    head_names_.push_back(head.name);
     totals_size_ += objectives_.back().totals_size() - 2;
   }
   if (heads() > 1) totals_size_ += int64_t(heads());
@@ -258,6 +260,20 @@ const float* value_at(const Workspace& ws, int input) {
 
 }  // namespace
 
+// With KURVE_POISON, memory becomes NaN when its last reader has gone, so that a value
+// that was given back too early, or is read before it is written, shows in results.
+namespace {
+
+#ifdef KURVE_POISON
+void poison(float* at, int64_t n) {
+  if (at) std::fill_n(at, n, std::numeric_limits<float>::quiet_NaN());
+}
+#else
+void poison(float*, int64_t) {}
+#endif
+
+}  // namespace
+
 // Heads write to `outputs` unless that is null. Says in ws.value where outputs lie.
 void Program::forward(const ExecContext& ctx, Workspace& ws,
                       float* const* outputs) const {
@@ -271,6 +287,10 @@ void Program::forward(const ExecContext& ctx, Workspace& ws,
     }
     float* y = ctx.saves ? ws.out[i] : ws.slots[size_t(std::max(node.slot, 0))];
     if (outputs && node.head >= 0) y = outputs[node.head];
+    for (int slot : node.given_back)
+      if (!ctx.saves) poison(ws.slots[size_t(slot)], ctx.batch * widest_);
+    poison(y, ctx.batch * node.op->out);
+    poison(ws.scratch, ws.scratch_size);
     float* saved = ctx.saves ? ws.saved[i] : nullptr;
     if (node.inputs.size() == 1) {
       node.op->forward(ctx, x, y, saved);
@@ -335,6 +355,10 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
     bool shares = !node.uses.empty() && ctx.gradient;
     ExecContext own = ctx;
     if (shares) own.gradient = ws.more_gradient;
+    if (shares) poison(ws.more_gradient, params_size_);
+    poison(ws.scratch, ws.scratch_size);
+    for (size_t k = 0; k < count; k++)
+      if (dx[k]) poison(dx[k], ctx.batch * node.widths[k]);
     const ExecContext& p = shares ? own : ctx;
     if (jacobian) add_jacobian(p, node, xs[0], ws.out[i], dz, jacobian, stride);
     if (count == 1) {
@@ -352,6 +376,8 @@ void Program::backward(const ExecContext& ctx, Workspace& ws, float* jacobian,
         add_to(kernels_, dx[k], gradient_at(ctx, ws, size_t(node.inputs[k])),
                ctx.batch * node.widths[k]);
     if (shares) add_shared(ctx, node, ws.more_gradient);
+    // run_weight_tasks reads what is kept of every node.
+    if (!ctx.may_overflow) poison(dz, ctx.batch * node.op->out);
   }
 }
 

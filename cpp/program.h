@@ -17,6 +17,7 @@ struct Head {
   double weight = 1;  // of its loss in the sum of all
   int rows = -1;      // of the loss "rows": the value that holds the loss of each row
   std::string reduction = "mean";  // of the rows, see Objective::scale
+  std::string name{};              // of the output, for messages
 };
 
 struct Description {
@@ -138,6 +139,7 @@ class Program {
   void run_weight_tasks(const ExecContext&, Workspace&) const;
   bool any_suspicious(const Workspace&) const;
   const VariableSpec* first_nonfinite(const float* vector) const;
+  std::string nonfinite_loss(const Workspace&) const;
   std::string update(State&, const ExecContext&, UpdateMode, float learning_rate,
                      Workspace&) const;
   void commit_buffers(State&, const ExecContext&, const Workspace&) const;
@@ -154,6 +156,7 @@ class Program {
   int64_t fused_batch_ = 0;  // largest batch whose products update the variables
   std::vector<Objective> objectives_;  // of each head
   std::vector<float> loss_weights_;
+  std::vector<std::string> head_names_;
   std::unique_ptr<Optimizer> optimizer_;
   mutable std::vector<std::unique_ptr<Workspace>> free_;
   mutable size_t workspaces_ = 0;  // created so far; free_ has room for all

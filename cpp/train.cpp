@@ -38,6 +38,14 @@ const VariableSpec* Program::first_nonfinite(const float* vector) const {
   return nullptr;
 }
 
+// The first output of several whose loss is not finite, and has a name.
+std::string Program::nonfinite_loss(const Workspace& ws) const {
+  for (size_t h = 0; h < heads() && heads() > 1; h++)
+    if (ws.losses[h] - ws.losses[h] != 0 && !head_names_[h].empty())
+      return "the loss of " + head_names_[h];
+  return "the loss";
+}
+
 std::string Program::train(State& state, const Batches& batches, int64_t first,
                            int64_t last, double* totals) const {
   check_bounds(batches, first, last);
@@ -65,7 +73,7 @@ std::string Program::train(State& state, const Batches& batches, int64_t first,
     if (mode == UpdateMode::fused) ctx.may_overflow = &may_overflow;
     double loss = forward_backward(ctx, *ws);
     if (stopped()) return "";
-    if (!(loss - loss == 0)) return "the loss";
+    if (!(loss - loss == 0)) return nonfinite_loss(*ws);
     // No variable changes before every gradient is known to be finite.
     if (may_overflow) {
       mode = UpdateMode::separate;

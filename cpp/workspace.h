@@ -37,7 +37,8 @@ struct Workspace {
   float *gradient = nullptr, *elements = nullptr;
   float* more_gradient = nullptr;  // of a node whose variables another one uses too
   double* rows = nullptr;
-  float* scratch = nullptr;                          // of the current op
+  float* scratch = nullptr;  // of the current op
+  int64_t scratch_size = 0;
   std::unique_ptr<std::atomic<bool>[]> overflowing;  // per variable
   std::vector<double> totals;                        // after the step under way
   std::vector<double> losses;                        // of each head, of a batch
@@ -132,7 +133,7 @@ struct Workspace {
     int64_t most = 0;
     for (const Node& node : sizes.graph.nodes)
       most = std::max(most, node.op->scratch(sizes.kernels, batch, training));
-    scratch = allot(most);
+    scratch = allot(most), scratch_size = most;
   }
 
   struct Free {

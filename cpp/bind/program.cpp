@@ -291,8 +291,11 @@ void register_program(nb::module_& m) {
           "__init__",
           [](MetricSpec* self, std::string kind, Attrs attrs, int64_t size,
              bool weighted, int rows, std::string of_batch) {
-            new (self) MetricSpec{{std::move(kind), std::move(attrs)}, size, weighted,
-                                  rows, std::move(of_batch)};
+            new (self) MetricSpec{{std::move(kind), std::move(attrs)},
+                                  size,
+                                  weighted,
+                                  rows,
+                                  std::move(of_batch)};
           },
           nb::arg("kind"), nb::arg("attrs"), nb::arg("size"), nb::arg("weighted"),
           nb::arg("rows") = -1, nb::arg("of_batch") = "");
@@ -373,13 +376,14 @@ void register_program(nb::module_& m) {
           "__init__",
           [](Head* self, int value, Shape shape, const Spec* loss,
              std::vector<MetricSpec> metrics, double weight, int rows,
-             std::string reduction) {
-            new (self) Head{value,  std::move(shape), loss, std::move(metrics),
-                            weight, rows,             std::move(reduction)};
+             std::string reduction, std::string name) {
+            new (self) Head{
+                value, std::move(shape),     loss,           std::move(metrics), weight,
+                rows,  std::move(reduction), std::move(name)};
           },
           nb::keep_alive<1, 4>(), nb::arg("value"), nb::arg("shape"),
           nb::arg("loss").none(), nb::arg("metrics"), nb::arg("weight"),
-          nb::arg("rows") = -1, nb::arg("reduction") = "mean");
+          nb::arg("rows") = -1, nb::arg("reduction") = "mean", nb::arg("name") = "");
 
   nb::class_<StateArrays>(m, "State", "The arrays of a kurve.engines.base.State.")
       .def(nb::init<Vector<float>, Vector<float>, Matrix<float>, Vector<double>>(),

@@ -73,7 +73,7 @@ class Update:
 class Head:
     """An output of a plan."""
 
-    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float, rows: int = -1, reduction: str = 'mean') -> None: ...
+    def __init__(self, value: int, shape: Sequence[int], loss: Spec | None, metrics: Sequence[Metric], weight: float, rows: int = -1, reduction: str = 'mean', name: str = '') -> None: ...
 
 class State:
     """The arrays of a kurve.engines.base.State."""

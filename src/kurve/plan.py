@@ -209,6 +209,7 @@ class Head:
     reduction: "mean": as above; "sum": not divided; "sum_if_weighted": the one without
         weights, the other with them; "mean_with_sample_weight": divided by the sum of
         the weights, where there are any (0 where they are 0)
+    name: for messages
     """
 
     value: int
@@ -218,6 +219,7 @@ class Head:
     weight: float = 1.0
     rows: int | None = None
     reduction: str = "mean"
+    name: str = ""
 
     def numbered(self, place: Callable[[int], int]) -> Head:
         """The same where each value has the number that `place` gives."""

@@ -195,6 +195,7 @@ def _head(head: Head) -> _core.Head:
         head.weight,
         rows,
         head.reduction,
+        head.name,
     )
 
 

@@ -145,15 +145,22 @@ class Compilation:
         return [1.0 if weight is None else float(weight) for weight in split]
 
     def completed(
-        self, plan: Plan, goals: Iterable[Goal], resolved: Iterable[Sequence[RowMetric]]
+        self,
+        plan: Plan,
+        goals: Iterable[Goal],
+        resolved: Iterable[Sequence[RowMetric]],
+        labels: Iterable[str],
     ) -> Plan:
         """The plan with losses, metrics and optimizer.
 
         Args:
             resolved: the metrics of each output, see `Goal.resolved`.
+            labels: names of the outputs.
         """
         heads = []
-        for head, goal, chosen in zip(plan.heads, goals, resolved, strict=True):
+        for head, goal, chosen, label in zip(
+            plan.heads, goals, resolved, labels, strict=True
+        ):
             by_ops = iter(head.metrics)
             specs = []
             for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True):
@@ -168,7 +175,7 @@ class Compilation:
                 loss = goal.loss.spec
                 reduction = goal.loss.reduction_of(head.reduction)
             head = replace(head, loss=loss, metrics=tuple(specs), weight=goal.weight)
-            heads.append(replace(head, reduction=reduction))
+            heads.append(replace(head, reduction=reduction, name=label))
         optimizer = self.optimizer.spec_for(plan.params)
         return replace(plan, heads=tuple(heads), optimizer=optimizer)
 

@@ -160,14 +160,23 @@ class TrainingLoop:
         given = rows if isinstance(rows, tuple) else (rows,)
         found = self._program_for(given).predict(state, rows)
         # The first check is fast, but overflows too early.
-        if all(
-            math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all()
-            for outputs in (found if isinstance(found, tuple) else (found,))
-        ):
+        bad = [
+            label
+            for label, outputs in zip(
+                self.model._network.outputs.labels,
+                found if isinstance(found, tuple) else (found,),
+                strict=True,
+            )
+            if not (
+                math.isfinite(np.vdot(outputs, outputs)) or np.isfinite(outputs).all()
+            )
+        ]
+        if not bad:
             return
+        what = f"the output {bad[0]}" if isinstance(found, tuple) else "the output"
         assert self.model.optimizer is not None
         rate = self.model.optimizer.current_learning_rate(step)
-        error = NonFiniteError("the output", step, rate)
+        error = NonFiniteError(what, step, rate)
         if not self.hooks.handles_non_finite():
             raise error
         print(f"\nThe last update was too large: {error.what} is not finite.")

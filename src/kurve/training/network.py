@@ -188,7 +188,8 @@ class Network(Layout):
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
                 plan = self.with_losses([goal.loss for goal in goals], resolved)
                 self.metrics = [metric for each in resolved for metric in each]
-                plan = self.compilation.completed(plan, goals, resolved)
+                labels = self.outputs.labels
+                plan = self.compilation.completed(plan, goals, resolved, labels)
             self.engine = self.chosen_engine()
             self._program = self.engine.compile(plan)
         return self._program

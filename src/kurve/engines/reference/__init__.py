@@ -112,7 +112,7 @@ class ReferenceProgram:
             loss, gradient, caches = self._gradient(state, batches, step, counted)
             statistics = self._statistics(state, caches)
             self._refuse_non_finite(
-                loss, gradient, statistics, state.step, learning_rate
+                loss, counted, gradient, statistics, state.step, learning_rate
             )
             after = self._updated(state, gradient, learning_rate)
             for slot, value in statistics:
@@ -350,18 +350,27 @@ class ReferenceProgram:
     def _refuse_non_finite(
         self,
         loss: float,
+        counted: np.ndarray,
         gradient: np.ndarray,
         statistics: list[tuple[VariableSpec, np.ndarray]],
         step: int,
         learning_rate: float,
     ) -> None:
         if not np.isfinite(loss):
-            raise NonFiniteError("the loss", step, learning_rate)
+            raise NonFiniteError(self._name_of_loss(counted), step, learning_rate)
         self._refuse("gradient", gradient, step, learning_rate)
         for slot, value in statistics:
             if not np.isfinite(value).all():
                 what = f"the new value of {slot.name}"
                 raise NonFiniteError(what, step, learning_rate)
+
+    def _name_of_loss(self, totals: np.ndarray) -> str:
+        """Of several, the first output's whose sum of losses is not finite."""
+        heads = self.plan.heads
+        for head, total in zip(heads, totals[2:], strict=False):
+            if len(heads) > 1 and head.name and not np.isfinite(total):
+                return f"the loss of {head.name}"
+        return "the loss"
 
     def _refuse(
         self, what: str, vector: np.ndarray, step: int, learning_rate: float

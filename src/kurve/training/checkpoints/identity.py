@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from kurve.engines.base import NUMERICS
@@ -114,7 +114,7 @@ def _graph(plan: Plan) -> dict[str, Any]:
     if not plan.is_stack or plan.heads[0].weight != 1.0:
         found = {
             "inputs": plan.inputs,
-            "heads": [asdict(head) for head in plan.heads],
+            "heads": [asdict(replace(head, name="")) for head in plan.heads],
             "reads": [plan.reads(i) for i in range(len(plan.ops))],
         }
     if plan.targets or plan.penalty is not None:

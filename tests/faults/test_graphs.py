@@ -1,0 +1,277 @@
+"""Graphs keep what is promised: the same bits on any number of threads and in any
+batch, threads at once, Ctrl-C, what is not finite."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import Input, Model, layers, utils
+from kurve.callbacks import LambdaCallback
+from kurve.errors import ModelBusyError, NonFiniteError
+from kurve.formulas import functions as ops
+from tests.faults.conftest import Promise
+from tests.faults.graphs import GRAPHS, data
+from tests.faults.test_interrupt import ENDLESS, limit, slowest_end
+from tests.faults.test_threads import at_once
+
+ROWS = 203
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = kurve.get_threads()
+    yield
+    kurve.set_threads(before)
+
+
+def compiled(
+    name: str, engine: str = "native", average: bool = True
+) -> tuple[Model, Any, Any]:
+    """A model with the optimizer that does most, and data.
+
+    Args:
+        average: whether fit ends with the mean of the weights.
+    """
+    utils.set_random_seed(5)
+    model, loss, shapes = GRAPHS[name]()
+    optimizer = kurve.optimizers.AdamW(
+        0.01, use_ema=average, gradient_accumulation_steps=2, global_clipnorm=1.0
+    )
+    model.compile(optimizer, loss, metrics=[["mae"], ["mae"]], engine=engine)
+    return model, *data(model, shapes, ROWS)
+
+
+def bits(model: Model) -> bytes:
+    state = model._network.state
+    assert state is not None
+    arrays = (state.params, state.buffers, state.slots, state.scalars)
+    return b"".join(a.tobytes() for a in arrays)
+
+
+def flat(outputs: Any) -> list[np.ndarray]:
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def part(x: Any, rows: slice) -> Any:
+    return [a[rows] for a in x] if isinstance(x, list) else x[rows]
+
+
+@pytest.mark.usefixtures("native", "threads")
+@pytest.mark.parametrize("name", GRAPHS)
+def test_any_number_of_threads(name: str, promise: Promise) -> None:
+    seen = set()
+    for number in (1, 2, 3):
+        kurve.set_threads(number)
+        model, x, y = compiled(name)
+        history = model.fit(x, y, epochs=2, batch_size=100, verbose=0).history
+        found = [a.tobytes() for a in flat(model.predict(x, verbose=0))]
+        tested = model.evaluate(x, y, verbose=0)
+        seen.add((bits(model), *found, repr(history), repr(tested)))
+    assert len(seen) == 1
+    assert np.isfinite(np.frombuffer(next(iter(seen))[0], np.float32)).all()
+    promise("bits", f"a graph of {name} on 1, 2 and 3 threads: equal")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_row_in_any_batch(name: str, engine: str) -> None:
+    model, x, y = compiled(name, engine)
+    if engine == "native":
+        model.fit(x, y, verbose=0)
+    whole = flat(model.predict(x, verbose=0))
+    for size in (1, 7, 64, 203) if engine == "native" else (1, 50):
+        for i in range(0, min(ROWS, 20 * size), size):
+            rows = slice(i, i + size)
+            for one, other in zip(
+                flat(model.predict(part(x, rows), verbose=0)), whole, strict=True
+            ):
+                assert one.tobytes() == other[rows].tobytes(), (size, i)
+        again = flat(model.predict(x, batch_size=size, verbose=0))
+        assert [a.tobytes() for a in again] == [a.tobytes() for a in whole]
+
+
+@pytest.mark.usefixtures("native")
+def test_eight_threads_predict(promise: Promise) -> None:
+    model, x, y = compiled("merging")
+    model.fit(x, y, verbose=0)
+    right = model.predict(x, verbose=0)
+    wrong, errors = [0] * 8, []
+
+    def work(index: int) -> None:
+        random = np.random.default_rng(index)
+        try:
+            for _ in range(200):
+                first = int(random.integers(ROWS - 40))
+                rows = slice(first, first + int(random.integers(1, 40)))
+                found = model.predict(part(x, rows), verbose=0)
+                for one, other in zip(found, right, strict=True):
+                    wrong[index] += one.tobytes() != other[rows].tobytes()
+        except Exception as error:
+            errors.append(error)
+
+    at_once(8, work)
+    assert (errors, sum(wrong)) == ([], 0)
+    promise("predict", "a graph, 8 threads x 200 calls: 0 errors, 0 wrong bits")
+
+
+def test_another_thread_may_not_train(engine: str) -> None:
+    model, x, y = compiled("merging", engine)
+    go, on = threading.Event(), threading.Event()
+
+    def hold(epoch: int, logs: Any) -> None:
+        on.set()
+        assert go.wait(60)
+
+    watch = LambdaCallback(on_epoch_end=hold)
+    thread = threading.Thread(
+        target=lambda: model.fit(x, y, verbose=0, callbacks=[watch])
+    )
+    thread.start()
+    assert on.wait(60)
+    try:
+        before = bits(model)
+        calls = {
+            "fit": lambda: model.fit(x, y, verbose=0),
+            "predict": lambda: model.predict(x, verbose=0),
+            "compile": lambda: model.compile("sgd", "mse"),
+            "evaluate": lambda: model.evaluate(x, y, verbose=0),
+        }
+        for name, call in calls.items():
+            with pytest.raises(ModelBusyError, match=rf"^\[{name}\]"):
+                call()
+        assert bits(model) == before
+    finally:
+        go.set()
+        thread.join()
+    model.fit(x, y, verbose=0)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("name", GRAPHS)
+def test_ctrl_c_leaves_a_whole_step(name: str, soak: bool, promise: Promise) -> None:
+    model, x, y = compiled(name, average=False)  # not what ends a fit
+    options: dict[str, Any] = {"batch_size": 64, "shuffle": False, "verbose": 0}
+    model.fit(x, y, **options)
+    late, instants = [], np.random.default_rng(3)
+    steps = -(-ROWS // 64)
+    for _ in range(20 if soak else 2):
+        twin, before = copy.deepcopy(model), model.iterations
+        late.append(
+            slowest_end(
+                instants.uniform(0.02, 0.2),
+                lambda: model.fit(x, y, epochs=ENDLESS, **options),
+            )
+        )
+        epochs, rest = divmod(model.iterations - before, steps)
+        if epochs:
+            twin.fit(x, y, epochs=epochs, **options)
+        for i in range(rest):
+            rows = slice(64 * i, 64 * (i + 1))
+            twin.train_on_batch(part(x, rows), part(y, rows))
+        assert bits(model) == bits(twin)
+        model.fit(x, y, **options)
+        for array in flat(model.predict(x, verbose=0)):
+            assert np.isfinite(array).all()
+    assert max(late) < limit()
+    promise("interrupt", f"a graph of {name}: worst {1000 * max(late):.0f} ms")
+
+
+def huge_of(name: str) -> tuple[Any, Any]:
+    """An input of which one sample takes seconds, and what is computed from it."""
+    if name == "matmul":
+        x = Input((3000, 3000))
+        h = layers.EinsumDense("abc,cd->abd", (3000, 3000))(x)
+        h = ops.matmul(h, ops.transpose(h, (0, 2, 1)))
+    elif name == "einsum":
+        x = Input((40, 200, 200))
+        h = layers.EinsumDense("abcd,de->abce", (40, 200, 200))(x)
+        h = ops.einsum("bhij,bhkj->bhik", h, h)
+        h = ops.einsum("bhij,bgij->bhg", h, h) * 1e-6
+    elif name == "embedding":
+        x = Input((1_000_000,))
+        h = layers.Embedding(50, 48)(x)
+    elif name == "map":
+        x = Input((4_000_000,))
+        h = layers.EinsumDense("ab,b->ab", 4_000_000)(x)
+        for _ in range(20):
+            h = ops.tanh(ops.sin(h) * 1.1 + ops.cos(ops.exp(-h * h)))
+    elif name == "reduce":
+        x = Input((400, 100, 100))
+        h = layers.EinsumDense("abcd,de->abce", (400, 100, 100))(x)
+        for axis in (1, 2, 3):
+            h = ops.cumsum(h * 1e-2, axis=axis)
+            h = h + ops.logsumexp(h, axis=axis, keepdims=True)
+    elif name == "joined":
+        x = Input((4_000_000,))
+        h = layers.EinsumDense("ab,b->ab", 4_000_000)(x)
+        for _ in range(8):
+            h = layers.Concatenate()([h[:, 1_000_000:], h[:, :1_000_000]])
+            h = ops.flip(layers.Add()([h, x]), axis=1)
+    else:
+        x = Input((4000, 64))
+        h = layers.MultiHeadAttention(2, 32)(x, x)
+    return x, h
+
+
+HUGE = ("matmul", "einsum", "embedding", "map", "reduce", "joined", "attention")
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("name", HUGE)
+def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
+    x, h = huge_of(name)
+    mean = ops.reshape(ops.mean(h, axis=tuple(range(1, len(h.shape)))), (-1, 1))
+    model = Model(x, [layers.Dense(1, name="y")(mean), layers.Dense(1, name="z")(mean)])
+    model.compile("sgd", ["mse", "mae"])
+    shape = (1, *x.shape[1:])
+    given = np.random.default_rng(0).uniform(0.0, 1.0, shape).astype(np.float32)
+    if name == "embedding":
+        given = np.floor(50 * given)
+    y, instants = [np.ones(1), np.ones(1)], np.random.default_rng(10)
+    options: dict[str, Any] = {"shuffle": False, "verbose": 0}
+    late = [
+        slowest_end(delay, call)
+        for delay in instants.uniform(0.1, 2.0, 10 if soak else 3)
+        for call in (
+            lambda: model.fit(given, y, epochs=ENDLESS, **options),
+            lambda: [model.predict(given, verbose=0) for _ in range(ENDLESS)],
+        )
+    ]
+    assert max(late) < limit()
+    promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
+
+
+def test_what_is_not_finite_names_the_output(engine: str) -> None:
+    x = Input((3,))
+    h = layers.Dense(4, "tanh")(x)
+    model = Model(x, [layers.Dense(1, name="y")(h), layers.Dense(1, name="z")(h)])
+    model.compile("adam", ["mse", "mse"], engine=engine)
+    given = np.ones((8, 3), np.float32)
+    y = [np.ones((8, 1)), np.ones((8, 1))]
+    model.fit(given, y, verbose=0)
+    before = bits(model)
+    for k, name in enumerate("yz"):
+        wrong = list(y)
+        wrong[k] = np.full((8, 1), 3e38)
+        with pytest.raises(NonFiniteError, match=rf"\[fit\] the loss of {name} is not"):
+            model.fit(given, wrong, verbose=0)
+        with pytest.raises(NonFiniteError, match=rf"the loss of {name} is not finite"):
+            model.train_on_batch(given, wrong)
+        assert bits(model) == before
+
+
+def test_the_last_update_names_the_output(engine: str) -> None:
+    """Weights are finite, and the output that they lead to is not."""
+    x = Input((3,))
+    zeros = [layers.Dense(1, name=n, kernel_initializer="zeros")(x) for n in "yz"]
+    model = Model(x, zeros)
+    model.compile(kurve.optimizers.SGD(1e23), ["mse", "mse"], engine=engine)
+    y = [np.zeros((8, 1)), np.full((8, 1), 1e15)]
+    with pytest.raises(NonFiniteError, match=r"\[fit\] the output z is not finite"):
+        model.fit(np.ones((8, 3)), y, verbose=0)

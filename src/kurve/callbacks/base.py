@@ -107,6 +107,10 @@ class LambdaCallback(Callback):
         on_train_begin, on_train_end: called with (logs).
         on_epoch_begin, on_epoch_end: called with (epoch, logs).
         on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+        on_test_begin, on_test_end, on_predict_begin, on_predict_end: called with
+            (logs).
+        on_test_batch_begin, on_test_batch_end: called with (batch, logs).
+        on_predict_batch_begin, on_predict_batch_end: called with (batch, logs).
 
     Raises:
         TypeError: an unknown hook.
@@ -132,6 +136,14 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
+        on_test_begin: Callable[..., Any] | None = None,
+        on_test_end: Callable[..., Any] | None = None,
+        on_test_batch_begin: Callable[..., Any] | None = None,
+        on_test_batch_end: Callable[..., Any] | None = None,
+        on_predict_begin: Callable[..., Any] | None = None,
+        on_predict_end: Callable[..., Any] | None = None,
+        on_predict_batch_begin: Callable[..., Any] | None = None,
+        on_predict_batch_end: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         given = {
@@ -141,6 +153,14 @@ class LambdaCallback(Callback):
             "on_train_end": on_train_end,
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
+            "on_test_begin": on_test_begin,
+            "on_test_end": on_test_end,
+            "on_test_batch_begin": on_test_batch_begin,
+            "on_test_batch_end": on_test_batch_end,
+            "on_predict_begin": on_predict_begin,
+            "on_predict_end": on_predict_end,
+            "on_predict_batch_begin": on_predict_batch_begin,
+            "on_predict_batch_end": on_predict_batch_end,
         }
         for hook, function in given.items():
             if function is not None:

@@ -35,7 +35,6 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "class_aggregation": ("uniform_average",),
     "ignore_class": (None,),
     "num_regressors": (0,),
-    "reduction": ("sum_over_batch_size", "mean"),
     "dtype": (None, "float32"),
     "flash_attention": (None, False),
     "from_sorted_ids": (False,),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
-from kurve.core.arguments import check_name, check_unused
+from kurve.core.arguments import check_dtype, check_name
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import Entrance, entry
 from kurve.plan import Attr, Op, Plan, Shape, Spec
+
+MEAN = "sum_over_batch_size"
+
+REDUCTIONS = (MEAN, "mean", "sum", "mean_with_sample_weight", "none", None)
+"""What becomes of the values of rows, each times its weight: their sum divided by the
+number of rows (twice, by two names), their sum, their sum divided by that of the
+weights, or nothing (twice)."""
 
 
 class Rowwise:
@@ -80,10 +88,14 @@ class Loss(Rowwise, Entrance):
 
     Args:
         name: the kind of the loss if None.
-        reduction, dtype: "sum_over_batch_size" and None or "float32", the only ones.
+        reduction: "sum_over_batch_size" or "mean"; and for calls by hand, not for
+            `compile`, "sum", "mean_with_sample_weight" (divided by the sum of the
+            weights), or "none" or None (the value of every row).
+        dtype: None or "float32", in which engines compute. Another floating-point type
+            changes nothing and gets a warning.
 
     Raises:
-        ValueError: another reduction or dtype; targets that do not fit the outputs.
+        ValueError: an unknown reduction or dtype; targets that do not fit the outputs.
     """
 
     kind = ""
@@ -93,11 +105,19 @@ class Loss(Rowwise, Entrance):
     def __init__(
         self,
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = MEAN,
+        dtype: Any = None,
     ) -> None:
         where = type(self).__name__
-        check_unused(where, reduction=reduction, dtype=dtype)
+        named = reduction is None or isinstance(reduction, str)
+        if not named or reduction not in REDUCTIONS:
+            raise ValueError(
+                f"[{where}] reduction must be one of "
+                f"{', '.join(map(repr, REDUCTIONS))}. Received: "
+                f"reduction={reduction!r}. Try {MEAN!r}."
+            )
+        check_dtype(where, dtype)
+        self.reduction = reduction
         self.name = self.kind or where if name is None else check_name(where, name)
 
     def attrs(self) -> dict[str, Attr]:
@@ -105,11 +125,25 @@ class Loss(Rowwise, Entrance):
         return {}
 
     @property
+    def dtype(self) -> str:
+        """What it is computed in."""
+        return "float32"
+
+    @property
     def spec(self) -> Spec:
         return Spec(self.kind, self.attrs())
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self.attrs()}
+        """The arguments of an equal loss."""
+        config: dict[str, Any] = {"name": self.name, **self.attrs()}
+        if not self.is_mean:
+            config["reduction"] = self.reduction
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The loss of a `get_config`."""
+        return cls(**config)
 
     def check_targets(self, where: str, y: np.ndarray, output_shape: Shape) -> None:
         """Refuse targets whose values this loss cannot take."""
@@ -141,18 +175,41 @@ class Loss(Rowwise, Entrance):
             values, _ = LOSSES[self.kind](y.reshape(len(rows), -1), rows, self.attrs())
         return values.reshape(p.shape[:-1])
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether the loss of a batch is the mean over its rows, as engines compute."""
+        return self.reduction in (MEAN, "mean")
+
+    def reduced(self, values: np.ndarray, sample_weight: Any) -> Any:
+        """The loss for the values of rows, as `reduction` says; 0 for no rows."""
+        values = np.asarray(values, np.float64)
+        where = type(self).__name__
+        if not values.ndim and sample_weight is not None:  # one value for the batch
+            values = np.broadcast_to(values, np.shape(sample_weight)[:1] or (1,))
+        weights = weights_for(where, sample_weight, values.shape)
+        weighted = weights * values
+        if self.reduction in ("none", None):
+            return weighted.astype(np.float32)
+        if self.reduction == "sum":
+            return float(np.sum(weighted))
+        by = np.sum(weights) if self.reduction.endswith("weight") else values.size
+        return float(np.sum(weighted) / by) if by else 0.0
+
     @entry
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, by the engine in use: bit for bit that of `evaluate`.
 
         Args:
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
+
+        Returns:
+            a number; the values of the rows, float32, if there is no reduction.
         """
         where = type(self).__name__
         custom = type(self).call is not Loss.call
         by_sample = np.ndim(sample_weight) < 2 and np.ndim(y_pred) > 1
-        if by_sample and not custom and np.size(y_pred):
+        if by_sample and not custom and self.is_mean and np.size(y_pred):
             y, p = self.paired(y_true, y_pred)
             if self.sparse:
                 self.check_targets(where, y, p.shape)
@@ -161,9 +218,7 @@ class Loss(Rowwise, Entrance):
                 weights = weights_for(where, sample_weight, p.shape[:1])
             return _of_batch(self.spec, y, p, weights)
         values = self.call(y_true, y_pred) if custom else self._rows(y_true, y_pred)
-        values = np.asarray(values, np.float64)
-        weights = weights_for(where, sample_weight, values.shape)
-        return float(np.sum(weights * values) / values.size) if values.size else 0.0
+        return self.reduced(values, sample_weight)
 
 
 def _of_batch(

@@ -21,9 +21,9 @@ class _Plain(Loss):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
 
@@ -89,9 +89,9 @@ class Huber(Loss):
     def __init__(
         self,
         delta: float = 1.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         if not is_number(delta) or not 0 < delta <= LARGEST:
@@ -134,9 +134,9 @@ class _CrossEntropy(Loss):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         check_unused(type(self).__name__, axis=axis)
@@ -263,10 +263,10 @@ class SparseCategoricalCrossentropy(Loss):
         self,
         from_logits: bool = False,
         ignore_class: int | None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         where = type(self).__name__
@@ -327,8 +327,8 @@ class GaussianNLL(Loss):
         self,
         beta: float = 0.0,
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         if not is_number(beta) or not 0.0 <= beta <= 1.0:
@@ -371,8 +371,8 @@ class Pinball(Loss):
         self,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         listed = isinstance(quantiles, (list, tuple)) or np.ndim(quantiles) == 1
@@ -392,4 +392,7 @@ class Pinball(Loss):
         return {"quantiles": len(self.quantiles), **levels}
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "quantiles": list(self.quantiles)}
+        config = super().get_config()
+        for name in self.attrs():
+            del config[name]
+        return {**config, "quantiles": list(self.quantiles)}

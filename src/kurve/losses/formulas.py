@@ -72,22 +72,14 @@ class Formula(Loss):
             ) from None
 
     @entry
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch.
 
         Args:
             y_true, y_pred: see `call`.
             sample_weight: a number, (B,), or a weight for every row, (B, ...).
         """
-        from kurve.losses.base import weights_for
-
-        values = np.asarray(self._rows(y_true, y_pred), np.float64)
-        if not values.ndim and sample_weight is not None:  # one value for the batch
-            where = type(self).__name__
-            rows = np.shape(y_pred)[: max(np.ndim(sample_weight), 1)]
-            return float(values * np.mean(weights_for(where, sample_weight, rows)))
-        weights = weights_for(type(self).__name__, sample_weight, values.shape)
-        return float(np.sum(weights * values) / values.size) if values.size else 0.0
+        return self.reduced(self._rows(y_true, y_pred), sample_weight)
 
 
 class _Plain(Formula):
@@ -95,9 +87,9 @@ class _Plain(Formula):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
 
@@ -286,9 +278,9 @@ class _Along(Formula):
     def __init__(
         self,
         axis: int | None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = _axis(self, axis, several=True)
@@ -319,9 +311,9 @@ class CosineSimilarity(_Along):
     def __init__(
         self,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
         self.axis = _axis(self, axis)
@@ -354,10 +346,10 @@ class Dice(_Along):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: Any = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
 
@@ -394,10 +386,10 @@ class Tversky(_Along):
         self,
         alpha: float = 0.5,
         beta: float = 0.5,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: Any = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(axis, reduction, name, dtype)
         self.alpha = _number(self, "alpha", alpha)
@@ -489,9 +481,9 @@ class BinaryFocalCrossentropy(Formula):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.apply_class_balancing = check_flag(
@@ -558,9 +550,9 @@ class CategoricalFocalCrossentropy(Formula):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         several = isinstance(alpha, (list, tuple, np.ndarray)) and np.size(alpha) > 0
@@ -620,9 +612,9 @@ class CategoricalGeneralizedCrossEntropy(Formula):
     def __init__(
         self,
         q: float = 0.5,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         if not is_number(q) or not 0.0 < q < 1.0:
@@ -665,8 +657,8 @@ class FunctionLoss(Formula):
         self,
         function: Callable[[Any, Any], Any],
         name: str | None = None,
-        reduction: str = "sum_over_batch_size",
-        dtype: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise TypeError(

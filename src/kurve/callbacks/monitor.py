@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
+from kurve.core.arguments import check_flag
 from kurve.errors import lookup, unknown_name
 
 
@@ -189,6 +190,12 @@ class TerminateOnNaN(Callback):
     """Ends training without an error when the loss is no longer finite. The model keeps
     its last finite weights; without this callback `fit` raises NonFiniteError.
 
+    Args:
+        raise_error: whether `fit` raises NonFiniteError all the same.
+
+    Raises:
+        TypeError: raise_error is neither True nor False.
+
     Example:
         >>> callback = kurve.callbacks.TerminateOnNaN()
         >>> x = np.linspace(-1.0, 1.0, 32)
@@ -200,5 +207,9 @@ class TerminateOnNaN(Callback):
         3
     """
 
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = check_flag("TerminateOnNaN", "raise_error", raise_error)
+
     def handles_non_finite(self) -> bool:
-        return True
+        return not self.raise_error

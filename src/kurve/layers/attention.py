@@ -106,7 +106,8 @@ class Attention(Layer):
 
         Args:
             inputs: [query, value] or [query, value, key].
-            return_attention_scores: whether to return the weights of values as well.
+            return_attention_scores: whether to return the weights of values as well, as
+                dropout leaves them.
             use_causal_mask: whether element t sees only elements up to t.
         """
         where = type(self).__name__
@@ -122,7 +123,9 @@ class Attention(Layer):
         if seen is not None:
             scores = ops.where(seen.astype(np.float32), scores, scores - 1e9)
         weights = ops.softmax(scores)
-        y = ops.matmul(self.dropping(weights) if self.dropout else weights, value)
+        if self.dropout:
+            weights = self.dropping(weights)
+        y = ops.matmul(weights, value)
         return (y, weights) if return_attention_scores else y
 
     def scores(self, query: Any, key: Any) -> Any:

@@ -35,6 +35,7 @@ from kurve.errors import unknown_argument
 from kurve.formulas.calls import TRIALS, graph_of, inferred
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
+from kurve.kinds import OPERATIONS
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
@@ -189,6 +190,7 @@ class Layer(Entrance):
         )
         self.built_shape: Shape | None = None
         self._variables: list[Variable] = []
+        self._losses: list[float] = []
         self._inbound_nodes: list[Node] = []
         # The stack that it is in, which calls it when its input or output is asked for.
         self._stack: Any = None
@@ -208,16 +210,20 @@ class Layer(Entrance):
         else:
             self._build(_sample_of(type(self), input_shape))
 
-    def _build(self, samples: Any, shapes: Mapping[str, Any] | None = None) -> None:
+    def _build(
+        self, samples: Any, shapes: Mapping[str, Any] | None = None, infer: bool = True
+    ) -> None:
         """Make the variables for a sample's shape, or for those of several inputs.
 
         Args:
             shapes: what a `build` of several arguments takes, by name.
+            infer: whether to build the parts by a call with this single input.
         """
         if self.built:
             self.check_input(samples)
-            if self.has_formula:
-                return  # the call will tell
+            if self.has_formula:  # the call will tell
+                self.built_shape = self.built_shape or samples
+                return
         else:
             new = [part for part in self.parts if not part.built]
             try:
@@ -226,7 +232,7 @@ class Layer(Entrance):
                 else:
                     self._build_as_written(samples, shapes)
                 new = [part for part in self.parts if not part.built]
-                if self.has_formula and new and not shapes:
+                if self.has_formula and new and not shapes and infer:
                     self._inferred(samples)
             except (TypeError, ValueError):
                 self.built_shape, self._variables = None, []
@@ -234,7 +240,7 @@ class Layer(Entrance):
                     if not hasattr(part, "_network"):
                         part.unbuild()
                 raise
-        if isinstance(samples, tuple) and None not in samples and not shapes:
+        if isinstance(samples, tuple) and None not in samples and not shapes and infer:
             shape: Any = self._output_sample(samples)
             check_size(type(self), "output", shape)
         self.built_shape = samples
@@ -268,6 +274,9 @@ class Layer(Entrance):
             if shapes:
                 names = inspect.signature(self.build).parameters
                 self.build(**{k: v for k, v in shapes.items() if k in names})
+            elif samples is None:
+                build: Any = self.build
+                build(*[None] * bool(inspect.signature(build).parameters))
             else:
                 self.build(replaced_shapes(samples))
         finally:
@@ -490,12 +499,42 @@ class Layer(Entrance):
         for part in leaves(loss):
             graph.add_loss(graph.as_tensor(part))
 
-    def compute_output_shape(
-        self, input_shape: Sequence[int | None]
-    ) -> tuple[int | None, ...]:
-        """Shape (B, ...) of the output for an input (B, ...); B may be None."""
-        batch, sample = check_batch_shape(type(self), input_shape)
-        return (batch, *self._output_sample(sample))
+    @property
+    def losses(self) -> list[float]:
+        """What the layer adds to the loss: in its last call by hand (`add_loss` and
+        penalties of outputs, in one number), and by the penalty of each trained weight
+        that has one."""
+        weights = [w for w in self.trainable_weights if w.regularizer is not None]
+        return [*self._losses, *(float(w.regularizer(w.value)) for w in weights)]  # type: ignore[misc]
+
+    def compute_output_shape(self, input_shape: Any, *others: Any, **named: Any) -> Any:
+        """Shape (B, ...) of the output for an input (B, ...); B may be None.
+
+        Args:
+            input_shape: of several inputs, a list of shapes.
+            others, named: shapes of the further arguments of layers that are called
+                with several, named as in query_shape=(None, 3, 4).
+        """
+        known_weights = self.built or type(self).build is Layer.build
+        several = bool(others or named) or _are_shapes(input_shape)
+        if not several and (known_weights or not self.has_formula):
+            batch, sample = check_batch_shape(type(self), input_shape)
+            return (batch, *self._output_sample(sample))
+        args = [_tensors_for(type(self), shape) for shape in (input_shape, *others)]
+        by_name = {
+            name.removesuffix("_shape"): _tensors_for(type(self), shape)
+            for name, shape in named.items()
+        }
+        first = input_shape
+        while _are_shapes(first):
+            first = next(iter(first))
+        was_built = self.built
+        try:
+            out = self.compute_output_spec(*args, **by_name)
+        finally:
+            if not was_built:
+                self.unbuild()
+        return replaced(out, lambda tensor: (first[0], *tensor.sample))
 
     def shape_once_built(
         self, input_shape: Sequence[int | None]
@@ -728,10 +767,27 @@ class Layer(Entrance):
                     "Try Concatenate()([a, b]) first."
                 )
         self._build_for_call(args, named)
+        if training not in (UNSAID, None) and not self.has_formula:
+            self._refuse_mode(args[0], training)
         out = inferred(self.run, args, named)
         kwargs = named if training is UNSAID else {**named, "training": training}
         Node(self, args, kwargs, out)
         return out
+
+    def _refuse_mode(self, x: KerasTensor, training: bool) -> None:
+        """Refuse to act always as in training, or never, where this would matter."""
+        graph = Graph([known(x.sample, TRIALS[0])])
+        self.call(graph.inputs[0])
+        for op in graph.ops:
+            facts = OPERATIONS[op.kind]
+            moves = facts.updates_buffers and (self.trainable or training)
+            if facts.training_only or moves:
+                raise NotImplementedError(
+                    f"[{type(self).__name__}] in a model, the layer acts as in "
+                    "training while the model is trained, and only then. Received: "
+                    f"training={training!r}. Try layer(x) without training, and "
+                    "layer.trainable = False for averages that stay as they are."
+                )
 
     def _build_for_call(
         self, args: Any, named: Mapping[str, Any] | None = None
@@ -741,12 +797,13 @@ class Layer(Entrance):
         samples = _samples_in(first)
         if samples is None:
             return
+        single = len(args) + len(named or {}) == 1
         if self.built or type(self).build is Layer.build:
-            self._build(samples)
+            self._build(samples, infer=single)
             return
         parameters = inspect.signature(self.build).parameters
         if len(parameters) < 2:
-            self._build(samples)
+            self._build(samples, infer=single)
             return
         given = inspect.signature(self.call).bind_partial(*args, **(named or {}))
         shapes = {
@@ -814,7 +871,7 @@ class Layer(Entrance):
         args, named = replaced(args, tensor), replaced(named, tensor)
         self._build_for_call(args, named)
         out = self.run(*args, **named, training=training)
-        plan = graph.finish(list(leaves(out)))
+        plan = graph.finish(list(leaves(out)), penalized=True)
         state = State(
             gathered(plan.params, graph.params),
             gathered(plan.buffers, graph.buffers),
@@ -833,6 +890,8 @@ class Layer(Entrance):
         for spec, variable in zip(plan.buffers, graph.buffers, strict=True):
             if spec.offset in updates:
                 variable.assign(updates[spec.offset])
+        terms = [] if plan.penalty is None else [values[plan.penalty]]
+        self._losses = [float(np.mean(rows)) for rows in terms]
         results = iter([result(values[head.value]) for head in plan.heads])
         return replaced(out, lambda _: next(results))
 
@@ -924,6 +983,11 @@ def _outer_build(build: Any) -> Any:
             return
         given = inspect.signature(build).bind(self, *args, **kwargs).arguments
         shapes = {k: v for k, v in list(given.items())[1:] if v is not None}
+        if not shapes:  # the weights do not depend on any
+            if not self.built:
+                self._build_as_written(None)
+                self.built_shape = ()
+            return
         first = _sample_of(type(self), next(iter(shapes.values())))
         several = len(inspect.signature(build).parameters) > 2
         self._build(first, shapes if several else None)
@@ -1173,6 +1237,26 @@ def check_batch_shape(cls: type, shape: Any) -> tuple[int | None, Shape]:
             "Try (None, 1) for one feature."
         )
     return axes[0], check_shape(cls, axes[1:])
+
+
+def _are_shapes(shape: Any) -> bool:
+    """Whether it is a list of shapes, or a dictionary of them."""
+    return isinstance(shape, Mapping) or (
+        isinstance(shape, (list, tuple))
+        and bool(shape)
+        and isinstance(shape[0], (list, tuple))
+    )
+
+
+def _tensors_for(cls: type, shapes: Any) -> Any:
+    """A symbolic tensor for each of these shapes; None for None."""
+    if shapes is None:
+        return None
+    if isinstance(shapes, Mapping):
+        return {name: _tensors_for(cls, shape) for name, shape in shapes.items()}
+    if _are_shapes(shapes):
+        return [_tensors_for(cls, shape) for shape in shapes]
+    return KerasTensor((None, *check_batch_shape(cls, shapes)[1]))
 
 
 def check_size(cls: type, what: str, shape: Shape) -> None:

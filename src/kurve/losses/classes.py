@@ -549,5 +549,7 @@ class Pinball(Loss):
         return {"quantiles": len(self.quantiles), **levels}
 
     def get_config(self) -> dict[str, Any]:
-        config = {k: v for k, v in super().get_config().items() if "quantile" not in k}
+        config = super().get_config()
+        for name in self.attrs():
+            del config[name]
         return {**config, "quantiles": list(self.quantiles)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,7 +36,13 @@ class LearningRateSchedule(Entrance):
             self.name = check_name(type(self).__name__, name)
 
     def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal schedule."""
         return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The schedule of a `get_config`."""
+        return cls(**config)
 
 
 class _Decay(LearningRateSchedule):

@@ -133,15 +133,15 @@ class Compilation:
     def _losses(self, outputs: Parts) -> list[Loss | None]:
         if isinstance(self.loss, Loss):
             return [self.loss] * len(outputs.names)
-        return _split(
-            outputs, "loss", self.loss, [outputs.is_dict] * len(outputs.names)
-        )
+        optional = [outputs.is_dict] * len(outputs.names)
+        return _singles("loss", _split(outputs, "loss", self.loss, optional))
 
     def _weights(self, outputs: Parts) -> list[float]:
         count, given = len(outputs.names), self.loss_weights
         if given is None or is_number(given):
             return [1.0 if given is None else float(given)] * count
         split = _split(outputs, "loss_weights", given, [True] * count)
+        split = _singles("loss_weights", split)
         return [1.0 if weight is None else float(weight) for weight in split]
 
     def completed(
@@ -313,6 +313,23 @@ def _split(
     if _is_list(given):
         optional = [False] * len(outputs.names)
     return outputs.split("compile", argument, given, optional)
+
+
+def _singles(argument: str, values: list[Any]) -> list[Any]:
+    """The values of outputs, each of which may be in a list of its own."""
+    found = []
+    for value in values:
+        inner = (
+            flatten(value) if _is_list(value) or isinstance(value, Mapping) else [value]
+        )
+        if len(inner) != 1:
+            raise ValueError(
+                f"[compile] {argument} must have one value for each output. "
+                f"Received: {value!r} for one of them. Try {argument}=[...] in the "
+                "order of the outputs."
+            )
+        found.append(inner[0])
+    return found
 
 
 def _check_weights(given: Any) -> None:

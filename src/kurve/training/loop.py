@@ -251,10 +251,11 @@ class TrainingLoop:
         totals, stride = progress.test_totals, self.stride
         by_batch = "test" in hooks.per_batch
         if progress.tested < 0:
+            model.stop_evaluating = False
             hooks.call("on_test_begin", {})
             progress.start_test()
         data.begin(0, progress.tested)
-        while True:
+        while not model.stop_evaluating:
             step = progress.tested
             if step == data.steps and data.resumable:
                 break

@@ -74,6 +74,8 @@ def _predicted(
 ) -> Any:
     """The outputs for checked pieces of x, one after the other."""
     found, by_batch = [], "predict" in hooks.per_batch
+    if by_batch:
+        model.stop_predicting = False
     hooks.call("on_predict_begin", {})
     bar = ProgressBar(steps, verbose=verbose, title=None)
     try:
@@ -84,6 +86,9 @@ def _predicted(
             if by_batch:
                 outputs = {"outputs": structured(model._network, found[-1])}
                 hooks.call("on_predict_batch_end", step, outputs)
+                if model.stop_predicting:
+                    steps = None
+                    break
             if bar.wants_updates:
                 bar.update(step + 1, {})
         if steps is None:

@@ -47,6 +47,8 @@ class Trainable:
 
     name: str
     stop_training: bool
+    stop_evaluating = stop_predicting = False
+    """Set by a callback, they end `evaluate` and `predict` after the batch."""
     _model_lock = UNLOCKED
     _network: Network
 

@@ -280,7 +280,12 @@ class Trainer(Trainable):
                 x = check_inputs("predict", network, x)
                 self._build_for(x)
                 lock = check_readable(self, "predict")
-            if is_array and plan is not None and network.input_structure is None:
+            if (
+                is_array
+                and plan is not None
+                and network.input_structure is None
+                and (x.shape[1:] == plan.inputs[0] or not network.has_open_sizes)
+            ):
                 # A call for each of many single rows costs microseconds.
                 x = as_samples("predict", "x", x, plan.inputs[0], keep_bytes=True)
             else:

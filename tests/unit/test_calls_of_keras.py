@@ -1,0 +1,247 @@
+"""Calls that programs for Keras make of layers, losses, schedules and callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kurve
+from kurve import callbacks, layers, losses
+from kurve.formulas import functions as ops
+from kurve.optimizers import schedules
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def test_losses_of_a_layer() -> None:
+    """Of its last call by hand, and of its weights while they are trained."""
+    layer = layers.Dense(
+        2, "linear", kernel_regularizer="l2", activity_regularizer="l1"
+    )
+    y = layer(X)
+    of_outputs, of_kernel = layer.losses
+    assert of_outputs == pytest.approx(0.01 * np.abs(y).sum() / len(y), rel=1e-5)
+    assert of_kernel == pytest.approx(0.01 * (layer.kernel.numpy() ** 2).sum())
+    layer.trainable = False
+    assert len(layer.losses) == 1
+    assert layers.Flatten().losses == []
+
+
+def test_losses_that_a_call_adds() -> None:
+    class Adding(layers.Layer):
+        def call(self, x: Any) -> Any:
+            self.add_loss(ops.sum(x))
+            return x
+
+    layer = Adding()
+    assert layer.losses == []
+    layer(X)
+    assert layer.losses == [X.sum()]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "expected"),
+    [
+        (lambda: layers.Attention(), ([(2, 3, 4), (2, 5, 6), (2, 5, 4)],), (2, 3, 6)),
+        (
+            lambda: layers.MultiHeadAttention(2, 3),
+            ((None, 3, 4), (None, 5, 4)),
+            (None, 3, 4),
+        ),
+        (lambda: layers.EinsumDense("abc,cd->abd", (None, 4)), ((7, None, 2),), None),
+        (lambda: layers.Add(), ([(2, 3), (2, 3)],), (2, 3)),
+        (lambda: layers.Dense(5), ((2, 3),), (2, 5)),
+    ],
+)
+def test_shapes_of_outputs_need_no_weights(
+    layer: Callable[[], Any], shapes: tuple[Any, ...], expected: Any
+) -> None:
+    made = layer()
+    assert made.compute_output_shape(*shapes) == (expected or (7, None, 4))
+    assert not made.built
+    assert made.weights == []
+
+
+def test_a_layer_whose_weights_depend_on_no_shape() -> None:
+    class Shift(layers.Layer):
+        def build(self, input_shape: Any = None) -> None:
+            self.b = self.add_weight((3,), "ones", name="b")
+
+        def call(self, x: Any) -> Any:
+            return x + self.b
+
+    for given in ((), (None,)):
+        layer = Shift()
+        layer.build(*given)
+        assert layer.built
+        assert len(layer.weights) == 1
+        np.testing.assert_array_equal(layer(X), X + 1)
+        assert layer.input_shape == (None, 3)
+
+
+def test_parts_that_two_inputs_build() -> None:
+    class Both(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, a: Any, b: Any) -> Any:
+            return self.dense(a) + self.dense(b)
+
+    a, b = kurve.Input((3,)), kurve.Input((3,))
+    layer = Both()
+    model = kurve.Model([a, b], layer(a, b))
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(
+        model.predict([X, X], verbose=0), 2 * (X @ kernel + bias), rtol=1e-5
+    )
+    assert Both()(X, X).shape == (4, 2)
+
+
+def test_attention_returns_the_weights_that_it_used() -> None:
+    """As dropout leaves them: with values of the identity, they are the output."""
+    layer = layers.Attention(dropout=0.5, seed=1)
+    eye = np.eye(6, dtype=np.float32)[None]
+    y, weights = layer([eye, eye], return_attention_scores=True, training=True)
+    np.testing.assert_allclose(y, weights, rtol=1e-6)
+    assert (weights == 0).any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_mode_that_does_not_follow_the_model_is_refused(training: bool) -> None:
+    x = kurve.Input((3,))
+    for layer in (layers.Dropout(0.5), layers.BatchNormalization()):
+        with pytest.raises(NotImplementedError, match=rf"training={training}"):
+            layer(x, training=training)
+        assert layer(x, training=None).shape == (None, 3)
+    assert layers.Dense(2)(x, training=training).shape == (None, 2)
+    frozen = layers.BatchNormalization(trainable=False)
+    assert frozen(x, training=False).shape == (None, 3)
+
+
+def test_open_sizes_in_the_first_call() -> None:
+    """A model that has seen no data yet takes any, and others after it."""
+    model = kurve.Sequential(
+        [kurve.Input((None, 3)), layers.Dense(2), layers.GlobalAveragePooling1D()]
+    )
+    kernel, bias = model.get_weights()
+    for length in (6, 7, 6):
+        x = np.full((2, length, 3), length, np.float32)
+        expected = np.mean(x @ kernel + bias, axis=1)
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
+        np.testing.assert_allclose(model(x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [losses.MeanSquaredError, losses.Poisson])
+def test_reductions_of_a_loss(cls: Any) -> None:
+    y, p = np.abs(X) + 1, np.abs(X) + 2
+    weights = np.array([1.0, 0.0, 2.0, 0.5], np.float32)
+    rows = cls(reduction="none")(y, p)
+    assert rows.shape == (4,)
+    np.testing.assert_allclose(cls(reduction=None)(y, p, weights), rows * weights)
+    for reduction, by in (("sum", 1.0), ("mean", 4.0), ("sum_over_batch_size", 4.0)):
+        loss = cls(reduction=reduction)(y, p, weights)
+        assert loss == pytest.approx((rows * weights).sum() / by, rel=1e-6)
+    mean = cls(reduction="mean_with_sample_weight")(y, p, weights)
+    assert mean == pytest.approx((rows * weights).sum() / weights.sum(), rel=1e-6)
+
+
+def test_a_loss_of_another_reduction_is_for_calls_by_hand() -> None:
+    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"^\[compile\] .* reduction='sum'"):
+        model.compile("sgd", losses.MeanSquaredError(reduction="sum"))
+    with pytest.raises(ValueError, match=r"^\[Huber\] reduction must be one of"):
+        losses.Huber(reduction="avg")
+
+
+def test_configurations_make_equal_objects() -> None:
+    for made in (
+        losses.Huber(0.5, reduction="sum", name="h"),
+        losses.Pinball([0.1, 0.9], reduction=None),
+        losses.Tversky(alpha=0.3),
+        schedules.ExponentialDecay(0.1, 10, 0.5, staircase=True),
+        schedules.CosineDecayRestarts(0.1, 10),
+    ):
+        config = made.get_config()
+        assert type(made).from_config(config).get_config() == config
+    assert losses.Pinball.from_config({"quantiles": [0.1, 0.9]}).outputs_per_target == 2
+
+
+def _two_outputs() -> kurve.Model:
+    x = kurve.Input((3,))
+    return kurve.Model(x, [layers.Dense(1, name="a")(x), layers.Dense(1, name="b")(x)])
+
+
+def test_the_loss_of_an_output_may_be_in_a_list() -> None:
+    y = [np.ones((4, 1)), np.zeros((4, 1))]
+    found = []
+    for loss, weights in (
+        (["mse", "mae"], [1.0, 0.5]),
+        (["mse", ["mae"]], [[1.0], 0.5]),
+        ({"a": ["mse"], "b": "mae"}, {"a": 1.0, "b": [0.5]}),
+    ):
+        kurve.utils.set_random_seed(1)
+        model = _two_outputs()
+        model.compile("sgd", loss, loss_weights=weights)
+        found.append(model.evaluate(X, y, verbose=0))
+    assert found[0] == found[1] == found[2]
+    model = _two_outputs()
+    for wrong in ({"loss": ["mse", ["mae", "mse"]]}, {"loss_weights": [1.0, [1, 2]]}):
+        with pytest.raises(ValueError, match=r"^\[compile\] loss.* for each output"):
+            model.compile("sgd", **{"loss": "mse", **wrong})
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_a_callback_ends_evaluate_and_predict(method: str) -> None:
+    class Stop(callbacks.Callback):
+        seen = 0
+
+        def end(self, what: str) -> None:
+            self.seen += 1
+            if self.seen == 3:
+                setattr(self.model, what, True)
+
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.end("stop_evaluating")
+
+        def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.end("stop_predicting")
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield (X, np.ones((4, 1))) if method == "evaluate" else (X,)
+
+    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for _ in range(2):  # the second call begins anew
+        stop = Stop()
+        getattr(model, method)(endless(), callbacks=[stop], verbose=0)
+        assert stop.seen == 3
+
+
+def test_hooks_of_a_lambda_callback() -> None:
+    seen: list[str] = []
+    hooks: Any = {
+        name: lambda *_, name=name: seen.append(name)
+        for name in ("on_test_begin", "on_test_batch_end", "on_predict_end")
+    }
+    callback = callbacks.LambdaCallback(**hooks)
+    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.evaluate(X, np.ones((4, 1)), callbacks=[callback], verbose=0)
+    model.predict(X, callbacks=[callback], verbose=0)
+    assert seen == ["on_test_begin", "on_test_batch_end", "on_predict_end"]
+    with pytest.raises(TypeError, match=r"on_epoch_ende"):
+        callbacks.LambdaCallback(on_epoch_ende=print)
+
+
+def test_an_end_with_an_error() -> None:
+    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
+    model.compile(kurve.optimizers.SGD(1e30), "mse")
+    y = np.ones((4, 1))
+    stop = callbacks.TerminateOnNaN(raise_error=True)
+    with pytest.raises(kurve.errors.NonFiniteError):
+        model.fit(X, y, epochs=20, callbacks=[stop], verbose=0)

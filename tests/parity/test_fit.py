@@ -184,6 +184,7 @@ def test_results_of_batches(engine: str) -> None:
         np.testing.assert_allclose(mine, other, RTOL)
 
 
+@pytest.mark.filterwarnings("ignore:.*no weights to train")
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("part", ["model", "first layer", "layer of a frozen model"])
 def test_trainable(part: str, late: bool, engine: str) -> None:

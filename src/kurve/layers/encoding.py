@@ -323,8 +323,7 @@ class Discretization(Encoding):
         """The bins of x."""
         if self.is_symbolic(x):
             return super().__call__(x)
-        self._check_bins()
-        bins = np.digitize(as_numbers("Discretization", "x", x), self.bin_boundaries)
+        bins = np.digitize(as_numbers("Discretization", "x", x), self._check_bins())
         depth = len(self._check_bins()) + 1
         return encoded(np.asarray(bins, np.int32), self.output_mode, depth)
 

@@ -85,19 +85,19 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndar
 
 
 # Losses are metrics too.
-binary_crossentropy = losses.binary_crossentropy
-binary_focal_crossentropy = losses.binary_focal_crossentropy
-categorical_crossentropy = losses.categorical_crossentropy
-categorical_focal_crossentropy = losses.categorical_focal_crossentropy
-categorical_hinge = losses.categorical_hinge
-hinge = losses.hinge
-huber = losses.huber
-kl_divergence = losses.kl_divergence
-log_cosh = losses.log_cosh
-mean_absolute_error = losses.mean_absolute_error
-mean_absolute_percentage_error = losses.mean_absolute_percentage_error
-mean_squared_error = losses.mean_squared_error
-mean_squared_logarithmic_error = losses.mean_squared_logarithmic_error
-poisson = losses.poisson
-sparse_categorical_crossentropy = losses.sparse_categorical_crossentropy
-squared_hinge = losses.squared_hinge
+binary_crossentropy: Any = losses.binary_crossentropy
+binary_focal_crossentropy: Any = losses.binary_focal_crossentropy
+categorical_crossentropy: Any = losses.categorical_crossentropy
+categorical_focal_crossentropy: Any = losses.categorical_focal_crossentropy
+categorical_hinge: Any = losses.categorical_hinge
+hinge: Any = losses.hinge
+huber: Any = losses.huber
+kl_divergence: Any = losses.kl_divergence
+log_cosh: Any = losses.log_cosh
+mean_absolute_error: Any = losses.mean_absolute_error
+mean_absolute_percentage_error: Any = losses.mean_absolute_percentage_error
+mean_squared_error: Any = losses.mean_squared_error
+mean_squared_logarithmic_error: Any = losses.mean_squared_logarithmic_error
+poisson: Any = losses.poisson
+sparse_categorical_crossentropy: Any = losses.sparse_categorical_crossentropy
+squared_hinge: Any = losses.squared_hinge

@@ -29,7 +29,7 @@ class Body(Layer):
         """Nothing: the parts are built when they are called."""
 
     @property
-    def call(self) -> Any:  # type: ignore[override]
+    def call(self) -> Any:
         """That of the model."""
         return self._model.call
 

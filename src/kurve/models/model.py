@@ -155,7 +155,7 @@ class Model(Facade, Layer):
             return [p for p in super().parts if p is not self._body]
         return list(self._network.layers)
 
-    @property  # type: ignore[misc]
+    @property
     def built(self) -> bool:
         return self._network.plan is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,22 +84,20 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndar
     return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)
 
 
-_Rows = Callable[..., Any]
-_loss: Any = losses  # typed here: its functions are made when they are needed
 # Losses are metrics too.
-binary_crossentropy: _Rows = _loss.binary_crossentropy
-binary_focal_crossentropy: _Rows = _loss.binary_focal_crossentropy
-categorical_crossentropy: _Rows = _loss.categorical_crossentropy
-categorical_focal_crossentropy: _Rows = _loss.categorical_focal_crossentropy
-categorical_hinge: _Rows = _loss.categorical_hinge
-hinge: _Rows = _loss.hinge
-huber: _Rows = _loss.huber
-kl_divergence: _Rows = _loss.kl_divergence
-log_cosh: _Rows = _loss.log_cosh
-mean_absolute_error: _Rows = _loss.mean_absolute_error
-mean_absolute_percentage_error: _Rows = _loss.mean_absolute_percentage_error
-mean_squared_error: _Rows = _loss.mean_squared_error
-mean_squared_logarithmic_error: _Rows = _loss.mean_squared_logarithmic_error
-poisson: _Rows = _loss.poisson
-sparse_categorical_crossentropy: _Rows = _loss.sparse_categorical_crossentropy
-squared_hinge: _Rows = _loss.squared_hinge
+binary_crossentropy: Any = losses.binary_crossentropy
+binary_focal_crossentropy: Any = losses.binary_focal_crossentropy
+categorical_crossentropy: Any = losses.categorical_crossentropy
+categorical_focal_crossentropy: Any = losses.categorical_focal_crossentropy
+categorical_hinge: Any = losses.categorical_hinge
+hinge: Any = losses.hinge
+huber: Any = losses.huber
+kl_divergence: Any = losses.kl_divergence
+log_cosh: Any = losses.log_cosh
+mean_absolute_error: Any = losses.mean_absolute_error
+mean_absolute_percentage_error: Any = losses.mean_absolute_percentage_error
+mean_squared_error: Any = losses.mean_squared_error
+mean_squared_logarithmic_error: Any = losses.mean_squared_logarithmic_error
+poisson: Any = losses.poisson
+sparse_categorical_crossentropy: Any = losses.sparse_categorical_crossentropy
+squared_hinge: Any = losses.squared_hinge

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kurve.core.entries import Entrance
-from kurve.errors import unknown_name
 
 Logs = dict[str, float]
 
@@ -108,7 +107,11 @@ class LambdaCallback(Callback):
         on_train_begin, on_train_end: called with (logs).
         on_epoch_begin, on_epoch_end: called with (epoch, logs).
         on_train_batch_begin, on_train_batch_end: called with (batch, logs).
-        hooks: the other hooks of `Callback` by name, such as on_test_end.
+        on_batch_begin, on_batch_end: the same.
+        on_test_begin, on_test_end, on_predict_begin, on_predict_end: called with
+            (logs).
+        on_test_batch_begin, on_test_batch_end, on_predict_batch_begin,
+            on_predict_batch_end: called with (batch, logs).
 
     Raises:
         TypeError: an unknown hook.
@@ -134,23 +137,35 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
-        **hooks: Callable[..., Any] | None,
+        on_batch_begin: Callable[..., Any] | None = None,
+        on_batch_end: Callable[..., Any] | None = None,
+        on_test_begin: Callable[..., Any] | None = None,
+        on_test_end: Callable[..., Any] | None = None,
+        on_test_batch_begin: Callable[..., Any] | None = None,
+        on_test_batch_end: Callable[..., Any] | None = None,
+        on_predict_begin: Callable[..., Any] | None = None,
+        on_predict_end: Callable[..., Any] | None = None,
+        on_predict_batch_begin: Callable[..., Any] | None = None,
+        on_predict_batch_end: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
-        names = [name for name in vars(Callback) if name.startswith("on_")]
-        for name in hooks:
-            if name not in names:
-                raise TypeError(
-                    str(unknown_name("LambdaCallback", "hook", name, names))
-                )
         given = {
-            **hooks,
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
             "on_train_begin": on_train_begin,
             "on_train_end": on_train_end,
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
+            "on_batch_begin": on_batch_begin,
+            "on_batch_end": on_batch_end,
+            "on_test_begin": on_test_begin,
+            "on_test_end": on_test_end,
+            "on_test_batch_begin": on_test_batch_begin,
+            "on_test_batch_end": on_test_batch_end,
+            "on_predict_begin": on_predict_begin,
+            "on_predict_end": on_predict_end,
+            "on_predict_batch_begin": on_predict_batch_begin,
+            "on_predict_batch_end": on_predict_batch_end,
         }
         for hook, function in given.items():
             if function is not None:

@@ -233,7 +233,8 @@ def _in_files() -> dict[str, type[Metric]]:
 def serialize(metric: Metric) -> dict[str, Any]:
     """Class and configuration of a metric."""
     if type(metric) is LossMetric:
-        config = {"name": metric.name, "loss": losses.serialize(metric._loss)}
+        config: dict[str, Any] = {"name": metric.name}
+        config["loss"] = losses.serialize(metric._loss)
         if metric.of_batch:
             config["of_batches"] = True
         return {"class_name": "LossMetric", "config": config}

@@ -154,5 +154,5 @@ def test_a_function_for_every_hook() -> None:
     model.fit(X, X, validation_split=0.5, callbacks=callback, verbose=0)
     model.predict(X, callbacks=callback, verbose=0)
     assert told == ["test", "train", "predict"]
-    with pytest.raises(TypeError, match=r"^\[LambdaCallback\] unknown hook"):
+    with pytest.raises(TypeError, match=r"^\[LambdaCallback\] unknown argument"):
         callbacks.LambdaCallback(on_epoch_ends=print)

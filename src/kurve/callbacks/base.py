@@ -107,10 +107,11 @@ class LambdaCallback(Callback):
         on_train_begin, on_train_end: called with (logs).
         on_epoch_begin, on_epoch_end: called with (epoch, logs).
         on_train_batch_begin, on_train_batch_end: called with (batch, logs).
+        on_batch_begin, on_batch_end: the same.
         on_test_begin, on_test_end, on_predict_begin, on_predict_end: called with
             (logs).
-        on_test_batch_begin, on_test_batch_end: called with (batch, logs).
-        on_predict_batch_begin, on_predict_batch_end: called with (batch, logs).
+        on_test_batch_begin, on_test_batch_end, on_predict_batch_begin,
+            on_predict_batch_end: called with (batch, logs).
 
     Raises:
         TypeError: an unknown hook.
@@ -136,6 +137,8 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
+        on_batch_begin: Callable[..., Any] | None = None,
+        on_batch_end: Callable[..., Any] | None = None,
         on_test_begin: Callable[..., Any] | None = None,
         on_test_end: Callable[..., Any] | None = None,
         on_test_batch_begin: Callable[..., Any] | None = None,
@@ -153,6 +156,8 @@ class LambdaCallback(Callback):
             "on_train_end": on_train_end,
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
+            "on_batch_begin": on_batch_begin,
+            "on_batch_end": on_batch_end,
             "on_test_begin": on_test_begin,
             "on_test_end": on_test_end,
             "on_test_batch_begin": on_test_batch_begin,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.callbacks.base import Callback, Logs
 from kurve.core.arguments import is_count
 from kurve.core.entries import warn
-from kurve.core.events import EventFile
 from kurve.errors import path_name
+
+if TYPE_CHECKING:
+    from kurve.core.events import EventFile
 
 
 class TensorBoard(Callback):
@@ -94,6 +96,8 @@ class TensorBoard(Callback):
 
     def _file(self, part: str) -> EventFile:
         if part not in self._files:
+            from kurve.core.events import EventFile
+
             self._files[part] = EventFile(os.path.join(self.log_dir, part))
         return self._files[part]
 

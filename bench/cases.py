@@ -64,6 +64,10 @@ class Case:
         hidden = [of.Dense(self.width, activation="relu") for _ in range(self.depth)]
         return [of.Input(shape=(self.inputs,)), *hidden, of.Dense(1)]
 
+    def model(self, of: Any) -> Any:
+        """The model; `of` is a package like keras."""
+        return of.Sequential(self.layers(of.layers))
+
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """x (rows, inputs) and y (rows, 1), float32."""
         if self == article():
@@ -113,3 +117,15 @@ def glorot(shapes: Iterable[tuple[int, ...]], member: int = 0) -> list[np.ndarra
         weights.append(rng.uniform(-limit, limit, (*window, i, o)).astype(np.float32))
         weights.append(np.zeros(o, np.float32))
     return weights
+
+
+def some_rows(x: Any, rows: slice) -> Any:
+    """Rows of an array, or of each array of a tuple as a list."""
+    return [part[rows] for part in x] if isinstance(x, tuple) else x[rows]
+
+
+def side_by_side(y: Any) -> np.ndarray:
+    """The prediction, or those of several outputs beside each other."""
+    if isinstance(y, (list, tuple)):
+        return np.concatenate([np.asarray(part) for part in y], axis=1)
+    return np.asarray(y)

@@ -37,6 +37,10 @@ class Digits:
     def steps(self) -> int:
         return math.ceil(self.rows / self.batch)
 
+    def model(self, of: Any) -> Any:
+        """The model; `of` is a package like keras."""
+        return of.Sequential(self.layers(of.layers))
+
     def layers(self, of: Any) -> list[Any]:
         """The layers; `of` is a module like keras.layers."""
         return [

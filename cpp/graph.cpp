@@ -315,8 +315,8 @@ class GraphBuilder {
   const Description& d_;
   std::vector<std::vector<int>> reads_;
   std::vector<int> consumers_, heads_, losses_read_, metrics_read_;  // values
-  std::vector<int> node_of_;                          // of each value
-  std::vector<const OpSpec*> specs_;                  // of each node
+  std::vector<int> node_of_;                                         // of each value
+  std::vector<const OpSpec*> specs_;                                 // of each node
   std::vector<char> depends_on_trainable_;
   bool losses_ = false;  // some head has one, so that gradients come from those
   Graph graph_;

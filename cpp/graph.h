@@ -50,7 +50,7 @@ struct Graph {
   std::vector<int> losses;  // per head, the node that its loss reads, if it has one
   std::vector<std::vector<int>> metrics;  // likewise, per head and metric; -1: none
   std::vector<int64_t> widths;            // of all nodes' outputs, floats per sample
-  std::vector<char> reads_target;  // whether an op reads a head's target
+  std::vector<char> reads_target;         // whether an op reads a head's target
   int slots = 2;        // shared buffers, the last ones for gradients to be added
   bool shares = false;  // some trainable variable is used twice
   std::vector<int> unreached;  // trainable variables that the loss does not depend on

@@ -158,8 +158,7 @@ class Map : public Op {
     Tape tape = code.view();
     parallel((n + size - 1) / size, n * code.work() * 4, [&](int64_t task) {
       int64_t first = task * size;
-      ctx.kernels.run_tape(tape, inputs, outputs, first,
-                           std::min(size, n - first));
+      ctx.kernels.run_tape(tape, inputs, outputs, first, std::min(size, n - first));
     });
   }
 

@@ -46,7 +46,8 @@ class Objective {
   // are the nodes that metrics read which ops compute, -1 for the others; `values` and
   // `widths`, floats per sample, are those of all nodes.
   void add_metrics(const Kernels&, const Outputs&, const Scratch&,
-                   const std::vector<int>& read, const std::vector<const float*>& values,
+                   const std::vector<int>& read,
+                   const std::vector<const float*>& values,
                    const std::vector<int64_t>& widths, double* totals) const;
 
  private:

@@ -22,7 +22,7 @@ class Contender:
     def prepare(self, case: cases.Case) -> None:
         keras.utils.clear_session()
         self.case, (self.x, self.y) = case, case.data()
-        self.model = keras.Sequential(case.layers(keras.layers))
+        self.model = case.model(keras)
         self.model.set_weights(case.weights())
         self.model.compile(
             loss=case.loss,
@@ -35,8 +35,8 @@ class Contender:
         for rows, number in ((self.case.rows, epochs), (rest * self.case.batch, 1)):
             if rows and number:
                 self.model.fit(
-                    self.x[:rows],
-                    self.y[:rows],
+                    cases.some_rows(self.x, slice(rows)),
+                    cases.some_rows(self.y, slice(rows)),
                     batch_size=self.case.batch,
                     epochs=number,
                     shuffle=self.case.shuffle,
@@ -45,4 +45,4 @@ class Contender:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """By `predict_on_batch`: `predict` itself has an overhead of milliseconds."""
-        return np.asarray(self.model.predict_on_batch(x))
+        return cases.side_by_side(self.model.predict_on_batch(x))

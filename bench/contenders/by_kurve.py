@@ -6,7 +6,6 @@ from functools import partial
 
 import kurve
 from bench import cases
-from kurve import layers, models
 
 
 class Contender:
@@ -16,10 +15,14 @@ class Contender:
 
     def prepare(self, case: cases.Case) -> None:
         self.case, (self.x, self.y) = case, case.data()
-        self.model = models.Sequential(case.layers(layers))
+        self.model = case.model(kurve)
         self.model.set_weights(case.weights())
         self.model.compile(loss=case.loss, optimizer="adam", engine=self.engine)
         self.predict = partial(self.model.predict, verbose=0)
+        if isinstance(self.y, tuple):
+            self.predict = lambda x: cases.side_by_side(
+                self.model.predict(x, verbose=0)
+            )
         if case.members:
             self.model = kurve.ensemble(self.model, members=case.members)
             for number, member in enumerate(self.model.members):
@@ -31,8 +34,8 @@ class Contender:
         for rows, number in ((self.case.rows, epochs), (rest * self.case.batch, 1)):
             if rows and number:
                 self.model.fit(
-                    self.x[:rows],
-                    self.y[:rows],
+                    cases.some_rows(self.x, slice(rows)),
+                    cases.some_rows(self.y, slice(rows)),
                     batch_size=self.case.batch,
                     epochs=number,
                     shuffle=self.case.shuffle,

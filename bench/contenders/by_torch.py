@@ -7,6 +7,7 @@ import torch
 
 from bench import cases
 from bench.digits import Digits
+from bench.two_heads import TwoHeads
 
 
 class Contender:
@@ -16,11 +17,15 @@ class Contender:
 
     def prepare(self, case: cases.Case) -> None:
         self.case = case
-        self.x, self.y = (torch.from_numpy(part) for part in case.data())
-        if isinstance(case, Digits):
-            self.y = self.y.long()
+        x, y = case.data()
+        if isinstance(case, TwoHeads):
+            self.x, self.y = (tuple(map(torch.from_numpy, part)) for part in (x, y))
+            self.forward = self._two_heads()
+        elif isinstance(case, Digits):
+            self.x, self.y = torch.from_numpy(x), torch.from_numpy(y).long()
             self.forward = self._convnet()
         else:
+            self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
             self.forward = self._ensemble() if case.members else self._network()
         self.adam = torch.optim.Adam(
             self.parameters,
@@ -46,6 +51,23 @@ class Contender:
             for parameter, value in zip(self.parameters, values, strict=True):
                 parameter.copy_(torch.from_numpy(value.T))
         return net
+
+    def _two_heads(self):
+        linear = [torch.nn.Linear(i, o) for i, o in self.case.shapes]
+        a, b, hidden, one, three = linear
+        self.parameters = [p for layer in linear for p in layer.parameters()]
+        with torch.no_grad():
+            for parameter, value in zip(
+                self.parameters, self.case.weights(), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(value.T))
+
+        def forward(x: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            h = torch.cat([torch.relu(a(x[0])), torch.relu(b(x[1]))], 1)
+            h = torch.relu(hidden(h))
+            return one(h), three(h)
+
+        return forward
 
     def _convnet(self):
         torch.manual_seed(cases.SEED)  # of the dropout
@@ -104,6 +126,9 @@ class Contender:
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         if isinstance(self.case, Digits):
             return torch.nn.functional.cross_entropy(self.forward(x), y)
+        if isinstance(self.case, TwoHeads):
+            pairs = zip(self.forward(x), y, strict=True)
+            return sum(torch.nn.functional.mse_loss(p, t) for p, t in pairs)
         if not self.case.members:
             return torch.nn.functional.mse_loss(self.forward(x), y)
         return ((self.forward(x) - y) ** 2).mean((1, 2)).sum()
@@ -126,7 +151,8 @@ class Contender:
                 correction = 1 - cases.BETA_2 ** (step + 1)
                 self.adam.param_groups[0]["eps"] = cases.EPSILON / correction**0.5
             self.adam.zero_grad()
-            self.loss(self.x[rows], self.y[rows]).backward()
+            x, y = (cases.some_rows(part, rows) for part in (self.x, self.y))
+            self.loss(x, y).backward()
             self.adam.step()
         self.adam.param_groups[0]["eps"] = cases.EPSILON
 
@@ -137,5 +163,8 @@ class Contender:
                 y = torch.softmax(self.forward(torch.from_numpy(x)), 1)
                 self.network.train()
                 return y.numpy()
+            if isinstance(self.case, TwoHeads):
+                y = self.forward([torch.from_numpy(part) for part in x])
+                return cases.side_by_side([part.numpy() for part in y])
             y = self.forward(torch.from_numpy(x))
             return (y.mean(0) if self.case.members else y).numpy()

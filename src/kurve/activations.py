@@ -450,7 +450,8 @@ def get(identifier: Any) -> Activation:
     if getattr(identifier, "is_activation", False):  # a layer
         chosen: Activation = identifier.activation
         return chosen
-    if callable(identifier) and not isinstance(identifier, type):
+    is_layer = hasattr(identifier, "add_weight")  # its weights would not be trained
+    if callable(identifier) and not isinstance(identifier, type) and not is_layer:
         return FunctionActivation(identifier)
     raise TypeError(
         "[activations] an activation must be a name, an object of kurve.activations "

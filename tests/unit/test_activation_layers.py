@@ -96,7 +96,7 @@ def test_a_layer_as_the_activation_of_another() -> None:
     dense = layers.Dense(2, activation=layers.ReLU(max_value=6.0))
     assert dense.activation == Activation("relu", max_value=6.0)
     assert layers.Dense(2, layers.LeakyReLU(0.1)).activation.alpha == 0.1
-    with pytest.raises(TypeError, match="must be a name or an object"):
+    with pytest.raises(TypeError, match="must be a name, an object"):
         layers.Dense(2, activation=layers.Dense(2, "relu"))
 
 

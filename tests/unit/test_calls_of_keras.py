@@ -149,14 +149,6 @@ def test_reductions_of_a_loss(cls: Any) -> None:
     assert mean == pytest.approx((rows * weights).sum() / weights.sum(), rel=1e-6)
 
 
-def test_a_loss_of_another_reduction_is_for_calls_by_hand() -> None:
-    model = kurve.Sequential([kurve.Input((3,)), layers.Dense(1)])
-    with pytest.raises(ValueError, match=r"^\[compile\] .* reduction='sum'"):
-        model.compile("sgd", losses.MeanSquaredError(reduction="sum"))
-    with pytest.raises(ValueError, match=r"^\[Huber\] reduction must be one of"):
-        losses.Huber(reduction="avg")
-
-
 def test_configurations_make_equal_objects() -> None:
     for made in (
         losses.Huber(0.5, reduction="sum", name="h"),

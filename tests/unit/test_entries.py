@@ -258,7 +258,7 @@ def test_a_missing_argument() -> None:
         (layers, "LSTM"),
         (metrics, "Kappa"),
         (optimizers, "LossScaleOptimizer"),
-        (callbacks, "TensorBoard"),
+        (callbacks, "Tensorboard"),
         (utils, "get_file"),
     ],
 )

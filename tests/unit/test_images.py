@@ -350,6 +350,9 @@ def test_configuration_is_json(name: str) -> None:
         "SpatialDropout2D": {"rate": 0.2, "name": "drop"},
         "SpatialDropout3D": {"rate": 0.2},
         "CenterCrop": {"height": 3, "width": 4},
+        "CategoryEncoding": {"num_tokens": 3},
+        "Discretization": {"bin_boundaries": [0.0, 1.0]},
+        "IntegerLookup": {"vocabulary": [4, 2]},
         "EinsumDense": {"equation": "ab,bc->ac", "output_shape": 3},
         "Embedding": {"input_dim": 5, "output_dim": 2},
         "GroupQueryAttention": {

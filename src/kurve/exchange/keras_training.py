@@ -301,7 +301,7 @@ def metric_entry(metric: Metric, loss: losses.Loss | None, shape: Shape) -> Any:
     if type(metric) is LossMetric:
         name = type(metric._loss).__name__
         config = {**metric._loss.get_config(), "name": metric.name}
-        if name in METRIC_OF_LOSS:
+        if name in METRIC_OF_LOSS and not metric.of_batch:
             return parts.entry("keras.metrics", METRIC_OF_LOSS[name], config)
         if name in KURVE_LOSSES or losses.CLASSES.get(name) is not type(metric._loss):
             raise not_in_keras(f"the metric {metric.name!r} is a {name}")

@@ -536,23 +536,6 @@ class Layer(Entrance):
                 self.unbuild()
         return replaced(out, lambda tensor: (first[0], *tensor.sample))
 
-    def shape_once_built(
-        self, input_shape: Sequence[int | None]
-    ) -> tuple[int | None, ...]:
-        """`compute_output_shape` of a layer that may not be built, and stays so: a
-        formula may need what `build` makes."""
-        if self.built or not self.has_formula:
-            return self.compute_output_shape(input_shape)
-        new = [part for part in self.parts if not part.built]
-        try:
-            self.build(input_shape)
-            return self.compute_output_shape(input_shape)
-        finally:
-            self.built_shape, self._variables = None, []
-            for part in new:
-                if not hasattr(part, "_network"):
-                    part.unbuild()
-
     def _output_sample(self, sample: Any) -> tuple[int | None, ...]:
         """Shape of one output sample; sizes that depend on unknown ones are None."""
         infer: Any = self.output_sample_shape

@@ -84,20 +84,22 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> np.ndar
     return _rows(ConcordanceCorrelation(axis=axis), y_true, y_pred)
 
 
+_losses: Any = losses  # whose functions are made when they are first used
+
 # Losses are metrics too.
-binary_crossentropy: Any = losses.binary_crossentropy
-binary_focal_crossentropy: Any = losses.binary_focal_crossentropy
-categorical_crossentropy: Any = losses.categorical_crossentropy
-categorical_focal_crossentropy: Any = losses.categorical_focal_crossentropy
-categorical_hinge: Any = losses.categorical_hinge
-hinge: Any = losses.hinge
-huber: Any = losses.huber
-kl_divergence: Any = losses.kl_divergence
-log_cosh: Any = losses.log_cosh
-mean_absolute_error: Any = losses.mean_absolute_error
-mean_absolute_percentage_error: Any = losses.mean_absolute_percentage_error
-mean_squared_error: Any = losses.mean_squared_error
-mean_squared_logarithmic_error: Any = losses.mean_squared_logarithmic_error
-poisson: Any = losses.poisson
-sparse_categorical_crossentropy: Any = losses.sparse_categorical_crossentropy
-squared_hinge: Any = losses.squared_hinge
+binary_crossentropy = _losses.binary_crossentropy
+binary_focal_crossentropy = _losses.binary_focal_crossentropy
+categorical_crossentropy = _losses.categorical_crossentropy
+categorical_focal_crossentropy = _losses.categorical_focal_crossentropy
+categorical_hinge = _losses.categorical_hinge
+hinge = _losses.hinge
+huber = _losses.huber
+kl_divergence = _losses.kl_divergence
+log_cosh = _losses.log_cosh
+mean_absolute_error = _losses.mean_absolute_error
+mean_absolute_percentage_error = _losses.mean_absolute_percentage_error
+mean_squared_error = _losses.mean_squared_error
+mean_squared_logarithmic_error = _losses.mean_squared_logarithmic_error
+poisson = _losses.poisson
+sparse_categorical_crossentropy = _losses.sparse_categorical_crossentropy
+squared_hinge = _losses.squared_hinge

@@ -305,7 +305,7 @@ class Layout:
         """Shape of one output for samples of this shape. Builds nothing."""
         shape: Sequence[int | None] = input_shape
         for layer in self.layers:
-            _, *shape = layer.shape_once_built((None, *shape))
+            _, *shape = layer.compute_output_shape((None, *shape))
         return tuple(int(size or 0) for size in shape)
 
     def pop(self) -> Any:

@@ -225,11 +225,11 @@ class Network(Layout):
             self.update_trainable()
             self._trained_flags = flags
             plan, _ = self.require_built(where)
-            if not any(spec.trainable for spec in plan.params):
+            if plan.params and not any(spec.trainable for spec in plan.params):
                 warnings.warn(
                     f"[{where}] the model has no weights to train. Received: "
-                    "trainable=False in all its layers, or layers without weights. Try "
-                    "layer.trainable = True, and compile(...) again.",
+                    "trainable=False in all its layers. Try layer.trainable = True, "
+                    "and compile(...) again.",
                     stacklevel=2,
                 )
         self.claim_shared()

@@ -115,7 +115,7 @@ def full_model() -> Sequential:
         metrics=[
             "mae",
             metrics.BinaryAccuracy(threshold=0.3),
-            losses.LogCosh(),
+            metrics.LogCoshError("log_cosh"),
             losses.Huber(0.3, name="short"),
             metrics.R2Score(),
         ],
@@ -469,12 +469,6 @@ CONFIGS: dict[str, tuple[Any, str]] = {
         "learning_rate must be at least 0",
     ),
     "metric": (compiled(metrics=["kappa"]), "unknown metric"),
-    "sum": (
-        compiled(
-            loss={"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}
-        ),
-        "reduction='sum'",
-    ),
     "not JSON": ('{"class_name": ', "config.json: Expecting value"),
     "no object": ("[]", "config.json: it is not an object"),
     "twice": ('{"class_name": "A", "class_name": "B"}', "is a duplicate key"),

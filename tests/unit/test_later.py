@@ -11,14 +11,18 @@ import pytest
 
 from kurve.core.later import Later
 
-PACKAGES = ["kurve.layers", "kurve.losses", "kurve.metrics", "kurve.optimizers"]
+PACKAGES = [
+    f"kurve.{name}" for name in ("layers", "losses", "metrics", "models", "optimizers")
+]
 
 
 def told(package: Any) -> dict[str, str]:
     """Module of each name that type checkers are told of."""
     found = {}
     for block in ast.parse(inspect.getsource(package)).body:
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith(
+            "TYPE_CHECKING"
+        ):
             for line in block.body:
                 if isinstance(line, ast.ImportFrom):
                     for name in line.names:

@@ -22,7 +22,6 @@ from kurve.layers.base import (
     check_shape,
 )
 from kurve.layers.core import InputLayer
-from kurve.models.configs import model_from, serialize_operation
 from kurve.models.model import Model
 from kurve.plan import Shape
 from kurve.training.network import Network
@@ -218,6 +217,8 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         """The configuration, from which `from_config` makes an equal model without its
         weights."""
+        from kurve.models.configs import serialize_operation
+
         network = self._network
         shape = network.input_shape
         return {
@@ -238,6 +239,8 @@ class Sequential(Model):
         Args:
             custom_objects: custom classes by name.
         """
+        from kurve.models.configs import model_from
+
         with registry.custom_objects(custom_objects):
             stack = model_from(config)
         model = cls(name=config["name"], trainable=config.get("trainable", True))

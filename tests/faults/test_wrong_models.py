@@ -98,9 +98,6 @@ KINDS: dict[str, Wrong] = {
     "Dropout(-0.1)": wrong(lambda: Dropout(-0.1), ValueError, "Dropout", "rate=-0.1"),
     "Dropout(nan)": wrong(lambda: Dropout(NAN), ValueError, "Dropout", "rate=nan"),
     "Dropout('half')": wrong(lambda: Dropout("half"), ValueError, "Dropout", "'half'"),
-    "a function of one's own": wrong(
-        lambda: Dense(1, lambda z: z), TypeError, "activations", "derivative"
-    ),
     "a number as initializer": wrong(
         lambda: Dense(1, kernel_initializer=0.5), TypeError, "initializers", "0.5"
     ),

@@ -57,7 +57,7 @@ LACKING: dict[str, list[str]] = {
     "callbacks.ModelCheckpoint": [],
     "callbacks.ReduceLROnPlateau": ["baseline"],
     "callbacks.LearningRateScheduler": [],
-    "callbacks.TerminateOnNaN": ["raise_error"],
+    "callbacks.TerminateOnNaN": [],
     "callbacks.CSVLogger": [],
     "callbacks.BackupAndRestore": [],
     "callbacks.LambdaCallback": [],
@@ -77,8 +77,8 @@ LACKING: dict[str, list[str]] = {
     "Sequential.set_weights": [],
     "Sequential.count_params": [],
     "Sequential.summary": [],
-    "Sequential.save": ["overwrite", "zipped"],
-    "Sequential.save_weights": ["overwrite", "max_shard_size"],
+    "Sequential.save": ["zipped"],
+    "Sequential.save_weights": ["max_shard_size"],
     "Sequential.load_weights": ["skip_mismatch"],
     "layers.Dense.build": [],
     "layers.Normalization.adapt": [],
@@ -86,6 +86,18 @@ LACKING: dict[str, list[str]] = {
 }
 
 ADDED = {
+    "callbacks.LambdaCallback": [  # Keras takes them as **kwargs
+        "on_batch_begin",
+        "on_batch_end",
+        "on_predict_batch_begin",
+        "on_predict_batch_end",
+        "on_predict_begin",
+        "on_predict_end",
+        "on_test_batch_begin",
+        "on_test_batch_end",
+        "on_test_begin",
+        "on_test_end",
+    ],
     "Sequential.compile": ["engine"],
     "Sequential.fit": ["checkpoint", "checkpoint_freq"],
 } | {

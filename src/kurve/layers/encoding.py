@@ -63,7 +63,7 @@ class Encoding(Layer):
     def mode(self, given: Any, known: Sequence[str] = MODES) -> str:
         """The output_mode, by its present name."""
         given = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(str(given), given)
-        if given not in known:
+        if not isinstance(given, str) or given not in known:
             raise ValueError(
                 f"[{type(self).__name__}] output_mode must be one of "
                 f"{', '.join(map(repr, known))}. "

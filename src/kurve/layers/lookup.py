@@ -390,7 +390,8 @@ class IntegerLookup(_Lookup):
             "vocabulary_dtype='int64'",
         )
         self._refuse(
-            oov_method not in ("floormod", "farmhash"),
+            not isinstance(oov_method, str)
+            or oov_method not in ("floormod", "farmhash"),
             "oov_method must be 'floormod' or 'farmhash'",
             f"oov_method={oov_method!r}",
             "oov_method='floormod'",

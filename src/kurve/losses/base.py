@@ -120,7 +120,8 @@ class Loss(Rowwise, Entrance):
         dtype: Any = None,
     ) -> None:
         where = type(self).__name__
-        if reduction is not None and reduction not in REDUCTIONS:
+        named = reduction is None or isinstance(reduction, str)
+        if not named or (reduction is not None and reduction not in REDUCTIONS):
             raise ValueError(
                 f"[{where}] reduction must be {', '.join(map(repr, REDUCTIONS))} or "
                 f"None. Received: reduction={reduction!r}. Try reduction='sum'."

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.core.arguments import check_flag, is_integer, is_number
+from kurve.core.arguments import MOST, check_flag, is_integer, is_number
 from kurve.core.arrays import as_numbers
 from kurve.core.entries import warn
 from kurve.losses.base import Loss
@@ -340,7 +340,8 @@ class SparseCategoricalCrossentropy(Loss):
         super().__init__(name, reduction, dtype)
         where = type(self).__name__
         self.axis = checked_axis(where, axis)
-        if ignore_class is not None and not is_integer(ignore_class):
+        is_class = is_integer(ignore_class) and abs(ignore_class) <= MOST  # type: ignore[arg-type]
+        if ignore_class is not None and not is_class:
             raise ValueError(
                 f"[{where}] ignore_class must be a class number or None. "
                 f"Received: ignore_class={ignore_class!r}. Try ignore_class=0."

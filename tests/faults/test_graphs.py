@@ -16,7 +16,6 @@ from kurve import Input, Model, layers, utils
 from kurve.callbacks import LambdaCallback
 from kurve.errors import ModelBusyError, NonFiniteError
 from kurve.formulas import functions as ops
-from kurve.optimizers import SGD
 from tests.faults.conftest import Promise
 from tests.faults.graphs import GRAPHS, data
 from tests.faults.test_interrupt import ENDLESS, limit, slowest_end
@@ -197,30 +196,19 @@ def huge_of(name: str) -> tuple[Any, Any]:
     elif name == "embedding":
         x = Input((1_000_000,))
         h = layers.Embedding(50, 48)(x)
-    elif name == "map":
-        x = Input((4_000_000,))
-        h = layers.EinsumDense("ab,b->ab", 4_000_000)(x)
-        for _ in range(20):
-            h = ops.tanh(ops.sin(h) * 1.1 + ops.cos(ops.exp(-h * h)))
     elif name == "reduce":
         x = Input((400, 100, 100))
         h = layers.EinsumDense("abcd,de->abce", (400, 100, 100))(x)
         for axis in (1, 2, 3):
             h = ops.cumsum(h * 1e-2, axis=axis)
             h = h + ops.logsumexp(h, axis=axis, keepdims=True)
-    elif name == "joined":
-        x = Input((4_000_000,))
-        h = layers.EinsumDense("ab,b->ab", 4_000_000)(x)
-        for _ in range(8):
-            h = layers.Concatenate()([h[:, 1_000_000:], h[:, :1_000_000]])
-            h = ops.flip(layers.Add()([h, x]), axis=1)
     else:
         x = Input((4000, 64))
         h = layers.MultiHeadAttention(2, 32)(x, x)
     return x, h
 
 
-HUGE = ("matmul", "einsum", "embedding", "map", "reduce", "joined", "attention")
+HUGE = ("matmul", "einsum", "embedding", "reduce", "attention")
 
 
 @pytest.mark.usefixtures("native")
@@ -229,7 +217,7 @@ def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     x, h = huge_of(name)
     mean = ops.reshape(ops.mean(h, axis=tuple(range(1, len(h.shape)))), (-1, 1))
     model = Model(x, [layers.Dense(1, name="y")(mean), layers.Dense(1, name="z")(mean)])
-    model.compile(SGD(1e-12), ["mse", "mae"])  # however large the outputs are
+    model.compile(kurve.optimizers.SGD(1e-12), ["mse", "mae"])
     shape = (1, *x.shape[1:])
     given = np.random.default_rng(0).uniform(0.0, 1.0, shape).astype(np.float32)
     if name == "embedding":

@@ -162,7 +162,7 @@ class _Lookup(Encoding):
         if isinstance(vocabulary, (str, Path)):
             tokens = [self._line(line) for line in _lines(vocabulary)]
         else:
-            tokens = self._values(vocabulary).tolist()
+            tokens = np.atleast_1d(self._values(vocabulary)).tolist()
         special = self.get_vocabulary()[: self._start]
         if special and tokens[: self._start] == special:
             tokens = tokens[self._start :]

@@ -384,7 +384,7 @@ class IntegerLookup(_Lookup):
                 f"{name}=-1",
             )
         self._refuse(
-            vocabulary_dtype != "int64",
+            not isinstance(vocabulary_dtype, str) or vocabulary_dtype != "int64",
             "vocabulary_dtype can only be 'int64'",
             f"vocabulary_dtype={vocabulary_dtype!r}",
             "vocabulary_dtype='int64'",

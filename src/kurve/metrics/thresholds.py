@@ -51,7 +51,16 @@ class _OfThresholds(ThresholdMetric):
         return float(each[0]) if len(each) == 1 else each
 
 
-class TruePositives(_OfThresholds):
+class _Count(_OfThresholds):
+    """One of the four counts."""
+
+    def __init__(
+        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(thresholds, name, dtype)
+
+
+class TruePositives(_Count):
     """Weight of the positive targets whose output is above a threshold.
 
     Args:
@@ -68,16 +77,11 @@ class TruePositives(_OfThresholds):
 
     direction = "up"
 
-    def __init__(
-        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
-    ) -> None:
-        super().__init__(thresholds, name, dtype)
-
     def each(self, counts: Counts) -> np.ndarray:
         return counts.tp
 
 
-class TrueNegatives(_OfThresholds):
+class TrueNegatives(_Count):
     """Weight of the negative targets whose output is not above a threshold.
 
     Args:
@@ -94,16 +98,11 @@ class TrueNegatives(_OfThresholds):
 
     direction = "up"
 
-    def __init__(
-        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
-    ) -> None:
-        super().__init__(thresholds, name, dtype)
-
     def each(self, counts: Counts) -> np.ndarray:
         return counts.tn
 
 
-class FalsePositives(_OfThresholds):
+class FalsePositives(_Count):
     """Weight of the negative targets whose output is above a threshold.
 
     Args:
@@ -118,16 +117,11 @@ class FalsePositives(_OfThresholds):
         0.0
     """
 
-    def __init__(
-        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
-    ) -> None:
-        super().__init__(thresholds, name, dtype)
-
     def each(self, counts: Counts) -> np.ndarray:
         return counts.fp
 
 
-class FalseNegatives(_OfThresholds):
+class FalseNegatives(_Count):
     """Weight of the positive targets whose output is not above a threshold.
 
     Args:
@@ -141,11 +135,6 @@ class FalseNegatives(_OfThresholds):
         >>> kurve.metrics.FalseNegatives()([0, 1, 1, 1], [0.2, 0.6, 0.9, 0.1])
         1.0
     """
-
-    def __init__(
-        self, thresholds: Any = None, name: str | None = None, dtype: Any = None
-    ) -> None:
-        super().__init__(thresholds, name, dtype)
 
     def each(self, counts: Counts) -> np.ndarray:
         return counts.fn

@@ -24,7 +24,6 @@ HEAVY = {
     "sklearn",
     "torch",
 }
-LIMIT = 0.030
 
 
 def python(code: str, **environment: str) -> str:
@@ -49,23 +48,34 @@ def test_import_says_nothing() -> None:
     assert python("import kurve") == ""
 
 
-def test_import_costs_at_most_30_ms_beyond_numpy(tmp_path: Path) -> None:
-    """Measured inside the process, the best of up to 21, and in processor time of the
-    thread that imports: others may use the machine, and the threads that NumPy's BLAS
-    has started spin for a while. Byte code lies in a folder of the test's own, wherever
-    the package is installed."""
+@pytest.mark.parametrize(
+    "code, share",
+    [
+        ("import kurve", 0.15),
+        ("from kurve import layers, models, optimizers", 0.75),
+    ],
+)
+def test_import_costs_a_share_of_numpys(
+    code: str, share: float, tmp_path: Path
+) -> None:
+    """Beside NumPy's import in the same process, the best of up to 21, and in processor
+    time of the thread that imports: machines differ, others may use this one, and the
+    threads that NumPy's BLAS has started spin for a while. Byte code lies in a folder
+    of the test's own, wherever the package is installed. Today's shares are 0.03 and
+    0.5."""
     cache = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
     code = (
-        "import time, numpy; start = time.thread_time(); import kurve; "
-        "print(time.thread_time() - start)"
+        "from time import thread_time; start = thread_time(); import numpy; "
+        f"middle = thread_time(); {code}; "
+        "print((thread_time() - middle) / (middle - start))"
     )
     python(code, **cache)  # compiles
     best, end = float("inf"), time.monotonic() + 20.0
     for attempt in range(21):
         best = min(best, float(python(code, **cache)))
-        if (attempt >= 6 and best < LIMIT) or time.monotonic() > end:
+        if (attempt >= 4 and best < share) or time.monotonic() > end:
             break
-    assert best < LIMIT
+    assert best < share
 
 
 def test_dir_shows_what_is_public() -> None:

@@ -148,7 +148,7 @@ def no_attribute(module: str, name: str, more: Iterable[str] = ()) -> AttributeE
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     known = [
         other
-        for other, value in vars(sys.modules[module]).items()
+        for other, value in list(vars(sys.modules[module]).items())
         if str(getattr(value, "__module__", "")).startswith(module)
     ]
     known = [

@@ -49,7 +49,7 @@ def test_import_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "code, share",
+    ("code", "share"),
     [
         ("import kurve", 0.15),
         ("from kurve import layers, models, optimizers", 0.75),

@@ -157,12 +157,16 @@ def set_random_seed(seed: int) -> None:
     _seed_source.update(seed=int(seed), drawn=0)
 
 
+def _from_the_system() -> int:
+    return int.from_bytes(os.urandom(8), "little")
+
+
 def next_seed() -> int:
     """A new 64-bit seed: from `set_random_seed`, else KURVE_SEED, else the system."""
     if not _seed_source:
         text = os.environ.get("KURVE_SEED")
         if not text:  # an empty variable counts as unset
-            return int.from_bytes(os.urandom(8), "little")
+            return _from_the_system()
         if not text.isdecimal() or int(text) >= 2**32:
             raise ValueError(
                 "[kurve] the environment variable KURVE_SEED must be an integer in "

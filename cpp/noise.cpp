@@ -172,7 +172,8 @@ class GaussianNoise : public Op {
   double stddev_;
 };
 
-// Random numbers for each sample; of the input only the number of samples is used.
+// Random numbers for each sample, or the same for all; of the input only the number of
+// samples is used.
 class Random : public Op {
  public:
   explicit Random(const OpSpec& spec)
@@ -181,9 +182,22 @@ class Random : public Op {
     is_normal_ = distribution == "normal";
     if (!is_normal_ && distribution != "uniform")
       throw Unsupported("distribution", distribution);
+    is_shared_ = spec.attrs.count("shared") && number(spec.attrs, "shared") != 0;
   }
   void forward(const ExecContext& ctx, const float*, float* y, float*) const override {
-    int64_t start = ctx.first * out, end = start + ctx.batch * out;
+    if (!is_shared_) return draw(ctx, ctx.first * out, ctx.batch * out, y);
+    draw(ctx, 0, out, y);
+    for (int64_t row = 1; row < ctx.batch; row++) std::copy_n(y, out, y + row * out);
+  }
+  void backward(const ExecContext&, const float*, const float*, const float*, float*,
+                const Derivative&) const override {}
+
+ private:
+  static constexpr double most = 1 - 0x1p-24;  // the largest float below 1
+
+  // Elements from `start` on.
+  void draw(const ExecContext& ctx, int64_t start, int64_t count, float* y) const {
+    int64_t end = start + count;
     int64_t blocks = (end + 3) / 4 - start / 4, size = task_size / 4;
     parallel((blocks + size - 1) / size, blocks * element_cost * 16, [&](int64_t task) {
       int64_t last = std::min(blocks, (task + 1) * size) + start / 4;
@@ -202,14 +216,9 @@ class Random : public Op {
       }
     });
   }
-  void backward(const ExecContext&, const float*, const float*, const float*, float*,
-                const Derivative&) const override {}
-
- private:
-  static constexpr double most = 1 - 0x1p-24;  // the largest float below 1
 
   uint32_t purpose_;
-  bool is_normal_;
+  bool is_normal_, is_shared_;
 };
 
 }  // namespace

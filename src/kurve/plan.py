@@ -109,7 +109,8 @@ class Op:
     batch_reduce                              mode: "mean", "sum", "max"  (over all
                                               samples of the batch, in losses)
     random                                    distribution: "uniform" in (0, 1) or
-                                              "normal", stream  (in prediction too)
+                                              "normal", stream, seed?, shared? (the same
+                                              for each sample; in prediction too)
 
     A plane is a sample (H, W, C), or (L, C) as one of height 1. `_*` stands for _h and
     _w, and in pad_* for _top, _bottom, _left and _right: zeros around a plane. Those of

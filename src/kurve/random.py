@@ -1,4 +1,4 @@
-"""Seeds of random numbers, with Keras's names."""
+"""Random numbers and their seeds, with Keras's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kurve.core import rng
 from kurve.core.arguments import check_name, check_seed
 from kurve.core.entries import Entrance, entries
 from kurve.core.naming import auto_name
-from kurve.errors import absent as _absent
+from kurve.errors import no_attribute as _no_attribute
 
 
 @entries
@@ -60,4 +60,15 @@ class SeedGenerator(Entrance):
         return cls(**config)
 
 
-__getattr__ = _absent(__name__)
+def __getattr__(name: str) -> Any:
+    from kurve.formulas import randomness
+
+    if name not in randomness.PUBLIC:
+        raise _no_attribute(__name__, name, randomness.PUBLIC)
+    return globals().setdefault(name, getattr(randomness, name))
+
+
+def __dir__() -> list[str]:
+    from kurve.formulas import randomness
+
+    return sorted([*randomness.PUBLIC, "SeedGenerator"])

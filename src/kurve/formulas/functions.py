@@ -151,6 +151,30 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     return elementwise("where", condition, x1, x2)
 
 
+_MIDDLE = (
+    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+    -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+)  # fmt: skip
+_TAILS = (
+    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+    -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+)  # fmt: skip
+
+
+@function
+def erfinv(x: Any) -> Any:
+    """The inverse of `erf`, to the precision of float32; x in (-1, 1).
+
+    Source: Giles 2012, "Approximating the erfinv function".
+    """
+    w = negative(log1p(negative(square(x))))
+    middle, tail = w - 2.5, sqrt(maximum(w, 5.0)) - 3.0
+    low, high = _MIDDLE[0] * middle + _MIDDLE[1], _TAILS[0] * tail + _TAILS[1]
+    for a, b in zip(_MIDDLE[2:], _TAILS[2:], strict=True):
+        low, high = low * middle + a, high * tail + b
+    return where(less(w, 5.0), low, high) * x
+
+
 @function
 def cast(x: Any, dtype: str) -> Any:
     """x as numbers of another type; integers are cut off towards zero."""

@@ -26,6 +26,13 @@ from kurve.plan import Head, MetricSpec, Op, Plan, Shape, Spec, VariableSpec, al
 STREAM_OF_CALL = 1 << 16
 """Random streams of a layer's second call start here, of its third at twice that."""
 
+NO_LAYER = STREAM_OF_CALL - 1
+"""The random stream of what no layer computes, such as a loss."""
+
+STREAM_OF_DRAW = 1 << 24
+"""What lies between the random streams of the functions that one call calls."""
+
+MOST_DRAWS = 254
 
 MOST_ELEMENTS = 2**48
 """Of a value, for one sample: far more than any memory holds."""
@@ -109,7 +116,8 @@ class Graph:
         self._calls: dict[int, int] = {}
         self.constants: list[tuple[VariableSpec, np.ndarray]] = []
         self.losses: list[Tensor] = []
-        self.stream = 0  # of random numbers, of the layer that is being called
+        self.stream = NO_LAYER  # of random numbers, of the layer that is being called
+        self._draws: dict[int, int] = {}
 
     # ---------------------------------------------------------------- values
 
@@ -364,20 +372,53 @@ class Graph:
     # ---------------------------------------------------------------- layers
 
     @contextmanager
+    def tracing(self) -> Iterator[None]:
+        """A context in which variables and random numbers are values of this graph."""
+        before, Graph.current = Graph.current, self
+        try:
+            yield
+        finally:
+            Graph.current = before
+
+    @contextmanager
     def within(self, layer: Any) -> Iterator[int]:
         """A context for a layer's call; gives the number of its random stream."""
-        before, Graph.current = Graph.current, self
         number = self._streams.setdefault(id(layer), len(self._streams))
         call = self._calls.get(id(layer), 0)
         self._calls[id(layer)] = call + 1
         self._layers.append(layer)
         before_it, self.stream = self.stream, number + call * STREAM_OF_CALL
         try:
-            yield self.stream
+            with self.tracing():
+                yield self.stream
         finally:
             self._layers.pop()
             self.stream = before_it
-            Graph.current = before
+
+    def random(self, distribution: str, shape: Sequence[int | None], seed: Any) -> Any:
+        """Random numbers, for each sample if the first axis is None.
+
+        Args:
+            distribution: "uniform" in (0, 1), or "normal".
+            seed: an integer, or None for the model's.
+        """
+        draw = self._draws[self.stream] = self._draws.get(self.stream, 0) + 1
+        if draw > MOST_DRAWS:
+            raise ValueError(
+                f"[{self._layers[-1].name if self._layers else 'random'}] at most "
+                f"{MOST_DRAWS} functions of kurve.random may be called in one call. "
+                "Try one with a larger shape."
+            )
+        stream = self.stream + draw * STREAM_OF_DRAW
+        attrs = {"distribution": distribution, "stream": stream}
+        if seed is not None:
+            attrs |= {"stream": draw, "seed": seed}
+        batched = bool(shape) and shape[0] is None
+        sample = tuple(shape)[batched:]
+        if not batched:
+            attrs["shared"] = True
+        source = [self._source()]
+        return self.op("random", source, sample, attrs=attrs, batched=batched)
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
         """Append the operations of a layer that has `lower`."""

@@ -230,11 +230,12 @@ class Layout:
         place_all(graph, self.layers, self.trainable)
         outputs = self.trace(graph.inputs)
         rows, values = [], []
-        for i, (y, p) in enumerate(zip(graph.targets, outputs, strict=bool(targets))):
-            loss = losses[i]
-            by_ops = loss is not None and loss.by_ops
-            rows.append(loss.traced(y, p) if loss is not None and by_ops else None)
-            values.append([metric.traced(y, p) for metric in own[i]])
+        pairs = zip(graph.targets, outputs, strict=bool(targets))
+        with graph.tracing():
+            for loss, each, (y, p) in zip(losses, own, pairs, strict=False):
+                by_ops = loss is not None and loss.by_ops
+                rows.append(loss.traced(y, p) if loss is not None and by_ops else None)
+                values.append([metric.traced(y, p) for metric in each])
         self.penalized = bool(graph.losses)
         return graph.finish(outputs, rows, bool(losses), values), graph
 

@@ -56,14 +56,16 @@ def _uniform(op: Op, state: State, count: int) -> np.ndarray:
 def random_forward(
     op: Op, x: np.ndarray, state: State, training: bool
 ) -> tuple[np.ndarray, Cache]:
-    """Random numbers of the step for each sample of x, in prediction too: standard
-    normal, or uniform in (0, 1), element e of the batch from word e."""
-    shape = (len(x), *op.out_shape)
+    """Random numbers of the step for each sample of x, or the same for all, in
+    prediction too: standard normal, or uniform in (0, 1), element e of the batch (or of
+    a sample) from word e."""
+    shape = (1 if op.attrs.get("shared") else len(x), *op.out_shape)
     if op.attrs["distribution"] == "normal":
         y = normal(op, state, math.prod(shape))
     else:
         y = np.minimum(_uniform(op, state, math.prod(shape)), MOST_UNIFORM)
-    return y.reshape(shape).astype(x.dtype), x.shape
+    y = y.reshape(shape).astype(x.dtype)
+    return np.repeat(y, len(x) // len(y), axis=0) if len(x) else y[:0], x.shape
 
 
 def random_backward(

@@ -32,7 +32,7 @@ from kurve.exchange.keras_models import (
     shape_of_input,
     stack_of,
 )
-from kurve.formulas.calls import FUNCTIONS
+from kurve.formulas.public import FUNCTIONS
 from kurve.formulas.tensor import FunctionCall, leaves, replaced
 from kurve.layers.base import Layer, Variable
 from kurve.layers.core import InputLayer

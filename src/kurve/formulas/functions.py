@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kurve.formulas.calls import FUNCTIONS, as_array, elementwise, function, graph_of
+from kurve.formulas.calls import as_array, elementwise, function, graph_of
 from kurve.formulas.graph import MOST_AXES, Graph, Tensor, is_variable
 from kurve.formulas.limits import spend
 from kurve.formulas.tensor import KerasTensor
@@ -1118,19 +1118,24 @@ def convert_to_numpy(x: Any) -> np.ndarray:
     return np.asarray(as_array(x))
 
 
-def zeros(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """An array of 0."""
-    return np.zeros(shape, dtype_name(dtype))
+def zeros(shape: Sequence[int | None], dtype: str = "float32") -> Any:
+    """An array of 0; in a layer or a loss the first size may be None, for the batch."""
+    return full(shape, 0, dtype)
 
 
-def ones(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """An array of 1."""
-    return np.ones(shape, dtype_name(dtype))
+def ones(shape: Sequence[int | None], dtype: str = "float32") -> Any:
+    """An array of 1; in a layer or a loss the first size may be None, for the batch."""
+    return full(shape, 1, dtype)
 
 
-def full(shape: Sequence[int], fill_value: float, dtype: str = "float32") -> np.ndarray:
-    """An array of one number."""
-    return np.full(shape, fill_value, dtype_name(dtype))
+def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32") -> Any:
+    """An array of one number; in a layer or a loss the first size may be None, for the
+    batch."""
+    graph = Graph.current
+    axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if graph is not None and axes and axes[0] is None:
+        return cast(graph.filled(axes[1:], float(fill_value)), dtype)
+    return np.full(axes, fill_value, dtype_name(dtype))  # type: ignore[arg-type]
 
 
 def arange(
@@ -1156,13 +1161,5 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.
     return np.eye(N, M, k, dtype_name(dtype))
 
 
-PUBLIC = tuple(
-    sorted(
-        [
-            *FUNCTIONS,
-            *("amax", "amin", "convert_to_numpy", "convert_to_tensor"),
-            *("arange", "eye", "full", "linspace", "ones", "zeros"),
-        ]
-    )
-)
-"""The names in `kurve.ops`."""
+OTHERS = (arange, convert_to_numpy, convert_to_tensor, eye, full, linspace, ones, zeros)
+"""Functions that are no call in a model."""

@@ -290,17 +290,6 @@ class Graph:
             spec, role = self.place(operand), operand.role
         else:
             array = np.asarray(operand, np.float32)
-            if array.size == 1:
-                value = float(array.reshape(()))
-                source = self._source()
-                tape = Builder(RULES, 1)
-                return self.op(
-                    "map",
-                    [source],
-                    array.shape,
-                    tape=tape.finish([tape.constant(value)]),
-                    batched=False,
-                )
             spec, role = self.constant(array), "buffer"
         named = {"value": spec}
         params, buffers = (named, {}) if role == "param" else ({}, named)
@@ -311,6 +300,15 @@ class Graph:
     def _source(self) -> Tensor:
         """A value that tells the batch's size."""
         return Tensor(self, 0, self._shapes[0])
+
+    def filled(self, sample: Shape, value: float) -> Tensor:
+        """One number everywhere, for each sample."""
+        from kurve.formulas import functions as ops
+
+        source = self._source()
+        axes = tuple(range(1, len(source.sample) + 1))
+        one = ops.sum(source, axes) if axes else source
+        return self.map([one], lambda build, _: build.constant(value), shape=sample)
 
     def check_own(self, tensor: Tensor) -> None:
         if tensor.graph is not self:
@@ -414,7 +412,7 @@ class Graph:
         if seed is not None:
             attrs |= {"stream": draw, "seed": seed}
         batched = bool(shape) and shape[0] is None
-        sample = tuple(shape)[batched:]
+        sample = tuple(size for size in tuple(shape)[batched:] if size is not None)
         if not batched:
             attrs["shared"] = True
         source = [self._source()]
@@ -427,10 +425,13 @@ class Graph:
                 variable.name.rpartition("/")[2]: self.place(variable)
                 for variable in layer.variables
             }
-            y = x
-            for op in layer.lower(x.sample, slots, stream):
-                y = self._append(replace(op, inputs=(y.index,)), x.batched)
-        return y
+            return self.chain(layer.lower(x.sample, slots, stream), x)
+
+    def chain(self, ops: Sequence[Op], x: Tensor) -> Tensor:
+        """Append operations that follow each other."""
+        for op in ops:
+            x = self._append(replace(op, inputs=(x.index,)), x.batched)
+        return x
 
     def add_loss(self, tensor: Tensor) -> None:
         """Add a value to the loss: its elements are summed."""

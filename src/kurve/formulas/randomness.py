@@ -40,6 +40,16 @@ def _shape(where: str, shape: Any) -> tuple[int | None, ...]:
     return tuple(None if size is None else int(size) for size in axes)
 
 
+def _sizes(where: str, shape: Any) -> list[int]:
+    axes = _shape(where, shape)
+    if None in axes:
+        raise ValueError(
+            f"[kurve.random.{where}] the size of the batch is only known in a layer or "
+            f"a loss. Received: shape={shape!r}. Try it in a layer's call()."
+        )
+    return [int(size) for size in axes if size is not None]
+
+
 def _seed(where: str, seed: Any) -> int:
     """A seed of 53 bits, from an integer, a SeedGenerator or the model's source."""
     if hasattr(seed, "next"):
@@ -56,12 +66,7 @@ def _drawn(where: str, distribution: str, shape: Any, seed: Any) -> Any:
         given = check_seed(where, own)
         key = None if given is None else int(given) & rng.LARGEST_SEED
         return graph.random(distribution, axes, key)
-    if None in axes:
-        raise ValueError(
-            f"[kurve.random.{where}] the size of the batch is only known in a layer or "
-            f"a loss. Received: shape={shape!r}. Try it in a layer's call()."
-        )
-    sizes = [int(size) for size in axes if size is not None]
+    sizes = _sizes(where, shape)
     draw: Callable[..., np.ndarray] = getattr(rng, distribution)
     numbers = draw(_seed(where, seed), VALUES, 0, math.prod(sizes))
     return numbers.reshape(sizes).astype(np.float32)
@@ -239,7 +244,7 @@ def gamma(
         True
     """
     draw = _generator("gamma", seed).standard_gamma
-    return _typed(draw(alpha, _shape("gamma", shape)), dtype or "float32")
+    return _typed(draw(alpha, _sizes("gamma", shape)), dtype or "float32")
 
 
 def beta(
@@ -254,7 +259,7 @@ def beta(
         True
     """
     draw = _generator("beta", seed).beta
-    return _typed(draw(alpha, beta, _shape("beta", shape)), dtype or "float32")
+    return _typed(draw(alpha, beta, _sizes("beta", shape)), dtype or "float32")
 
 
 def binomial(
@@ -274,7 +279,7 @@ def binomial(
     """
     counts = np.asarray(counts).astype(np.int64)
     draw = _generator("binomial", seed).binomial
-    drawn = draw(counts, probabilities, _shape("binomial", shape))
+    drawn = draw(counts, probabilities, _sizes("binomial", shape))
     return _typed(drawn, dtype or "float32")
 
 

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from kurve import layers as layer_classes
 from kurve.core.container.errors import ModelFileError
-from kurve.formulas.calls import FUNCTIONS, recorded
+from kurve.formulas.calls import recorded
 from kurve.formulas.limits import limited
+from kurve.formulas.public import FUNCTIONS
 from kurve.formulas.tensor import FunctionCall, KerasTensor, leaves, replaced
 from kurve.layers.core import InputLayer
 from kurve.models.fields import Field

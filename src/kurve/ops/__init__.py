@@ -12,20 +12,32 @@ The modules inside are tables of what engines compute for them, and the derivati
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
+
+_SAME = ("linalg", "nn", "numpy")
+"""Modules of `keras.ops` whose names are all in `keras.ops` too."""
 
 
 def __getattr__(name: str) -> Any:
-    from kurve.formulas import functions
+    if name in _SAME:
+        return sys.modules[__name__]
+    from kurve.formulas import public
 
-    if name not in functions.PUBLIC:
+    found: Any
+    if name == "image":
+        found = SimpleNamespace(**public.IMAGE)
+    elif name in public.PUBLIC:
+        found = public.PUBLIC[name]
+    else:
         from kurve.errors import no_attribute
 
-        raise no_attribute("kurve.ops", name, functions.PUBLIC)
-    return globals().setdefault(name, getattr(functions, name))
+        raise no_attribute("kurve.ops", name, public.PUBLIC)
+    return globals().setdefault(name, found)
 
 
 def __dir__() -> list[str]:
-    from kurve.formulas import functions
+    from kurve.formulas import public
 
-    return [*functions.PUBLIC]
+    return sorted([*public.PUBLIC, "image", *_SAME])

@@ -1,0 +1,666 @@
+"""Further functions of `kurve.ops`, with the names and the meaning of NumPy's.
+
+Those with a formula work in layers and losses too; those of `ARRAYS` are for arrays
+only, because their results or derivatives are none that a network computes with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas import functions as ops
+from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.graph import Tensor, is_variable
+from kurve.formulas.tensor import KerasTensor, leaves
+
+# ---------------------------------------------------------------- element by element
+
+
+@function
+def fabs(x: Any) -> Any:
+    """|x|."""
+    return ops.absolute(x)
+
+
+@function
+def cbrt(x: Any) -> Any:
+    """The cube root."""
+    return ops.sign(x) * ops.power(ops.absolute(x), 1.0 / 3.0)
+
+
+@function
+def exp2(x: Any) -> Any:
+    """2 to the power of x."""
+    return ops.exp(x * math.log(2.0))
+
+
+@function
+def erfc(x: Any) -> Any:
+    """1 - erf(x)."""
+    return 1.0 - ops.erf(x)
+
+
+@function
+def deg2rad(x: Any) -> Any:
+    """Radians of degrees."""
+    return x * (math.pi / 180.0)
+
+
+@function
+def rad2deg(x: Any) -> Any:
+    """Degrees of radians."""
+    return x * (180.0 / math.pi)
+
+
+@function
+def hypot(x1: Any, x2: Any) -> Any:
+    """sqrt(x1^2 + x2^2)."""
+    return ops.sqrt(ops.square(x1) + ops.square(x2))
+
+
+@function
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 below 0, x2 at 0, 1 above."""
+    above = ops.cast(ops.greater(x1, 0.0), "float32")
+    return ops.where(ops.equal(x1, 0.0), x2, above)
+
+
+@function
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), 1 at 0."""
+    none = ops.equal(x, 0.0)
+    angle = math.pi * ops.where(none, 1.0, x)
+    return ops.where(none, 1.0, ops.sin(angle) / angle)
+
+
+@function
+def trunc(x: Any) -> Any:
+    """x cut off towards zero."""
+    return ops.sign(x) * ops.floor(ops.absolute(x))
+
+
+@function
+def divide_no_nan(x1: Any, x2: Any) -> Any:
+    """x1 / x2, 0 where x2 is 0."""
+    none = ops.equal(x2, 0.0)
+    return ops.where(none, 0.0, x1 / ops.where(none, 1.0, x2))
+
+
+@function
+def nan_to_num(
+    x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Any:
+    """x with numbers where it is not finite."""
+    most = float(np.finfo(np.float32).max)
+    y = ops.where(ops.isnan(x), nan, x)
+    y = ops.where(ops.equal(y, math.inf), most if posinf is None else posinf, y)
+    return ops.where(ops.equal(y, -math.inf), -most if neginf is None else neginf, y)
+
+
+@function
+def logaddexp2(x1: Any, x2: Any) -> Any:
+    """log2(2^x1 + 2^x2)."""
+    two = math.log(2.0)
+    return ops.logaddexp(x1 * two, x2 * two) / two
+
+
+@function
+def logical_xor(x1: Any, x2: Any) -> Any:
+    """Whether exactly one is true."""
+    return ops.not_equal(
+        ops.cast(ops.cast(x1, "bool"), "float32"),
+        ops.cast(ops.cast(x2, "bool"), "float32"),
+    )
+
+
+@function
+def isposinf(x: Any) -> Any:
+    """Whether x is infinite and positive."""
+    return ops.equal(x, math.inf)
+
+
+@function
+def isneginf(x: Any) -> Any:
+    """Whether x is infinite and negative."""
+    return ops.equal(x, -math.inf)
+
+
+@function
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """Whether |x1 - x2| <= atol + rtol |x2|."""
+    if graph_of(x1, x2) is None:
+        return np.isclose(as_array(x1), as_array(x2), rtol, atol, equal_nan)
+    return ops.less_equal(ops.absolute(x1 - x2), atol + rtol * ops.absolute(x2))
+
+
+@function
+def saturate_cast(x: Any, dtype: str) -> Any:
+    """`cast`, with what the type cannot hold at its limits."""
+    name = ops.dtype_name(dtype)
+    if np.dtype(name).kind in "iu":
+        limits = np.iinfo(name)
+        x = ops.clip(x, float(limits.min), float(limits.max))
+    return ops.cast(x, name)
+
+
+# ---------------------------------------------------------------- over axes
+
+
+@function
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    """The mean, with weights that need not sum to 1."""
+    if weights is None:
+        return ops.mean(x, axis)
+    if isinstance(axis, int) and len(ops.shape(weights)) == 1:
+        behind = len(ops.shape(x)) - 1 - axis % len(ops.shape(x))
+        weights = ops.reshape(weights, (-1, *(1,) * behind))
+    total = ops.sum(ops.ones_like(x) * weights, axis)
+    return ops.sum(x * weights, axis) / total
+
+
+@function
+def count_nonzero(x: Any, axis: Any = None) -> Any:
+    """How many are not 0."""
+    flags = ops.cast(ops.not_equal(x, 0.0), "float32")
+    return ops.cast(ops.sum(flags, axis), "int32")
+
+
+@function
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest less the smallest."""
+    return ops.max(x, axis, keepdims) - ops.min(x, axis, keepdims)
+
+
+@function
+def vdot(x1: Any, x2: Any) -> Any:
+    """The sum of the products of all elements."""
+    return ops.sum(x1 * x2)
+
+
+@function
+def inner(x1: Any, x2: Any) -> Any:
+    """The sums of the products along the last axes."""
+    return ops.tensordot(x1, x2, [[-1], [-1]])
+
+
+@function
+def outer(x1: Any, x2: Any) -> Any:
+    """The products of each element of x1 with each of x2."""
+    if graph_of(x1, x2) is None:
+        return np.outer(as_array(x1), as_array(x2))
+    return ops.expand_dims(x1, -1) * ops.expand_dims(x2, -2)
+
+
+@function
+def cross(x1: Any, x2: Any) -> Any:
+    """The cross product along the last axis, of 3 elements."""
+    a = [ops.get_item(x1, (..., slice(i, i + 1))) for i in range(3)]
+    b = [ops.get_item(x2, (..., slice(i, i + 1))) for i in range(3)]
+    pairs = ((1, 2), (2, 0), (0, 1))
+    return ops.concatenate([a[i] * b[j] - a[j] * b[i] for i, j in pairs], -1)
+
+
+@function
+def diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+    """Each element less the one before it, n times."""
+    rank = len(ops.shape(a))
+    for _ in range(n):
+        front: list[Any] = [slice(None)] * rank
+        back = list(front)
+        front[axis], back[axis] = slice(1, None), slice(None, -1)
+        a = ops.get_item(a, tuple(front)) - ops.get_item(a, tuple(back))
+    return a
+
+
+@function
+def tril(x: Any, k: int = 0) -> Any:
+    """x with 0 above the k-th diagonal of the last two axes."""
+    rows, columns = ops.shape(x)[-2:]
+    return ops.where(np.tri(rows, columns, k, dtype=bool), x, 0.0)
+
+
+@function
+def triu(x: Any, k: int = 0) -> Any:
+    """x with 0 below the k-th diagonal of the last two axes."""
+    rows, columns = ops.shape(x)[-2:]
+    return ops.where(np.tri(rows, columns, k - 1, dtype=bool), 0.0, x)
+
+
+@function
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The elements on a diagonal, behind the other axes."""
+    if graph_of(x) is None:
+        return np.diagonal(as_array(x), offset, axis1, axis2)
+    rank = len(ops.shape(x))
+    if sorted((axis1 % rank, axis2 % rank)) != [rank - 2, rank - 1]:
+        x = ops.moveaxis(ops.moveaxis(x, axis1, -2), axis2, -1)
+    elif axis1 % rank > axis2 % rank:
+        x = ops.swapaxes(x, -1, -2)
+    rows, columns = ops.shape(x)[-2:]
+    first = max(-offset, 0)
+    places = range(first, min(rows, columns - offset))
+    parts = [ops.get_item(x, (..., slice(i, i + 1), i + offset)) for i in places]
+    return ops.concatenate(parts, -1)
+
+
+@function
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal."""
+    return ops.sum(diagonal(x, offset, axis1, axis2), -1)
+
+
+@function
+def ravel(x: Any) -> Any:
+    """All elements along one axis."""
+    return ops.reshape(x, (-1,))
+
+
+@function
+def roll(x: Any, shift: int, axis: int | None = None) -> Any:
+    """x moved along an axis, with what leaves it at the other end."""
+    if graph_of(x) is None:
+        return np.roll(as_array(x), shift, axis)
+    if axis is None:
+        raise ValueError("[roll] the axis must be given. Try ops.roll(x, 1, axis=-1).")
+    rank = len(ops.shape(x))
+    cut = -shift % ops.shape(x)[axis]
+    if not cut:
+        return x
+    front: list[Any] = [slice(None)] * rank
+    back = list(front)
+    front[axis], back[axis] = slice(cut, None), slice(None, cut)
+    return ops.concatenate(
+        [ops.get_item(x, tuple(front)), ops.get_item(x, tuple(back))], axis
+    )
+
+
+@function
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
+    """The list of the parts along an axis, without it."""
+    count = ops.shape(x)[axis] if num is None else num
+    parts = ops.split(x, int(count), axis)
+    return [ops.squeeze(part, axis) for part in parts]
+
+
+@function
+def hstack(xs: Sequence[Any]) -> Any:
+    """Arrays side by side: along the second axis, vectors along the first."""
+    return ops.concatenate(xs, 0 if len(ops.shape(xs[0])) == 1 else 1)
+
+
+@function
+def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
+    """x2 behind x1."""
+    if axis is None:
+        return ops.concatenate([ravel(x1), ravel(x2)], 0)
+    return ops.concatenate([x1, x2], axis)
+
+
+def _slice(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Any:
+    """A window of the inputs; -1 or None for what is left of an axis."""
+    return ops.get_item(inputs, _window(start_indices, shape))
+
+
+_slice.__name__ = _slice.__qualname__ = "slice"
+_slice = function(_slice)
+
+
+def _window(starts: Sequence[int], shape: Sequence[int | None]) -> tuple[Any, ...]:
+    return tuple(
+        slice(int(a), None if n in (-1, None) else int(a) + int(n or 0))
+        for a, n in zip(starts, shape, strict=True)
+    )
+
+
+@function
+def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """x[..., indices[..., i], ...] along an axis, for each position of the others.
+
+    Formula: the sum of one_hot(indices) x, so that indices may be computed too
+    """
+    if graph_of(x, indices) is None:
+        numbers = np.asarray(as_array(indices)).astype(np.int64)
+        return np.take_along_axis(np.asarray(as_array(x)), numbers, axis)
+    if axis is None:
+        raise ValueError(
+            "[take_along_axis] the axis must be given. Try axis=-1 or axis=1."
+        )
+    rank = len(ops.shape(x))
+    axis %= rank
+    order = [i for i in range(rank) if i != axis] + [axis]
+    chosen = ops.one_hot(
+        ops.cast(ops.transpose(indices, order), "int32"), ops.shape(x)[axis]
+    )
+    values = ops.expand_dims(ops.transpose(x, order), -2)
+    back = [order.index(i) for i in range(rank)]
+    return ops.transpose(ops.sum(chosen * values, -1), back)
+
+
+@function
+def top_k(x: Any, k: int, sorted: bool = True) -> Any:
+    """The k largest elements along the last axis, and their positions."""
+    if graph_of(x) is None:
+        array = np.asarray(as_array(x))
+        order = np.argsort(-array, axis=-1, kind="stable")[..., :k]
+        return np.take_along_axis(array, order, -1), order.astype(np.int32)
+    size = ops.shape(x)[-1]
+    values, places, rest = [], [], x
+    for _ in range(k):
+        values.append(ops.max(rest, -1, keepdims=True))
+        places.append(ops.argmax(rest, -1, keepdims=True))
+        hit = ops.one_hot(ops.squeeze(places[-1], -1), size)
+        rest = ops.where(ops.cast(hit, "bool"), -3e38, rest)
+    return ops.concatenate(values, -1), ops.cast(ops.concatenate(places, -1), "int32")
+
+
+@function
+def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
+    """Whether the prediction of each target's class is among the k largest."""
+    classes = ops.shape(predictions)[-1]
+    hit = ops.one_hot(ops.cast(targets, "int32"), classes)
+    own = ops.sum(hit * predictions, -1, keepdims=True)
+    larger = ops.sum(ops.cast(ops.greater(predictions, own), "float32"), -1)
+    return ops.less(larger, float(k))
+
+
+@function
+def multi_hot(
+    inputs: Any, num_classes: int, axis: int = -1, dtype: str | None = None
+) -> Any:
+    """1 at the numbers that occur along the last axis, 0 elsewhere."""
+    rows = ops.one_hot(inputs, num_classes, axis)
+    return ops.cast(
+        ops.max(rows, -2 if len(ops.shape(rows)) > 1 else 0), dtype or "float32"
+    )
+
+
+@function
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+    """The first choice whose condition holds, else the default."""
+    y = default
+    for condition, choice in zip(condlist[::-1], choicelist[::-1], strict=True):
+        y = ops.where(condition, choice, y)
+    return y
+
+
+@function
+def slice_update(inputs: Any, start_indices: Sequence[int], updates: Any) -> Any:
+    """The inputs with the updates in a window."""
+    shape = ops.shape(updates)
+    if graph_of(inputs, updates) is None:
+        y = np.array(as_array(inputs))
+        y[_window(start_indices, shape)] = as_array(updates)
+        return y
+    whole = ops.shape(inputs)
+    pads = [
+        (int(a), 0 if w is None else int(w) - int(a) - int(n))
+        for a, n, w in zip(start_indices, shape, whole, strict=True)
+    ]
+    flags = np.pad(
+        np.ones([1 if n is None else n for n in shape], bool)[0:1], [(0, 0), *pads[1:]]
+    )
+    return ops.where(flags, ops.pad(updates, pads), inputs)
+
+
+# ---------------------------------------------------------------- control
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is an array or a symbolic tensor."""
+    return isinstance(x, (Tensor, KerasTensor, np.ndarray)) or is_variable(x)
+
+
+def dtype(x: Any) -> str:
+    """The name of the type of x's elements."""
+    return str(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype)
+
+
+def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """The result of one of the functions; of both, chosen element by element, if the
+    condition is computed by the model."""
+    if isinstance(pred, (Tensor, KerasTensor)):
+        return ops.where(pred, true_fn(), false_fn())
+    return true_fn() if bool(np.asarray(as_array(pred))) else false_fn()
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """The result of the branch with that number."""
+    if not isinstance(index, (Tensor, KerasTensor)):
+        number = int(np.clip(int(as_array(index)), 0, len(branches) - 1))
+        return branches[number](*operands)
+    y = branches[-1](*operands)
+    for i in reversed(range(len(branches) - 1)):
+        y = ops.where(ops.less_equal(index, float(i)), branches[i](*operands), y)
+    return y
+
+
+def fori_loop(
+    lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any
+) -> Any:
+    """body_fun(i, value) for each i from lower to upper - 1."""
+    for i in range(int(lower), int(upper)):
+        init_val = body_fun(i, init_val)
+    return init_val
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """body(*loop_vars) as long as cond(*loop_vars) holds."""
+    many = isinstance(loop_vars, (tuple, list))
+    values, turns = tuple(loop_vars) if many else (loop_vars,), 0
+    while maximum_iterations is None or turns < maximum_iterations:
+        going_on = cond(*values)
+        if isinstance(going_on, (Tensor, KerasTensor)):
+            raise NotImplementedError(
+                "[while_loop] a condition that the model computes cannot end a loop. "
+                "Try ops.fori_loop with ops.where."
+            )
+        if not going_on:
+            break
+        result = body(*values)
+        values, turns = tuple(result) if many else (result,), turns + 1
+    return values if many else values[0]
+
+
+def scan(
+    f: Callable[[Any, Any], Any],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+) -> Any:
+    """carry, y = f(carry, x) for each x along the first axis: the last carry, and all
+    y."""
+    parts = [None] * int(length or 0) if xs is None else _along_first(xs)
+    ys = []
+    for x in reversed(parts) if reverse else parts:
+        init, y = f(init, x)
+        ys.append(y)
+    ys = ys[::-1] if reverse else ys
+    return init, None if not ys or ys[0] is None else _stacked(ys)
+
+
+def map(f: Callable[[Any], Any], xs: Any) -> Any:
+    """f of each x along the first axis."""
+    return _stacked([f(x) for x in _along_first(xs)])
+
+
+def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
+    """The same as `map`."""
+    return map(function, elements)
+
+
+def _along_first(xs: Any) -> list[Any]:
+    if isinstance(xs, (tuple, list)):
+        return list(zip(*(_along_first(x) for x in xs), strict=True))
+    return list(unstack(xs, axis=0))
+
+
+def _stacked(ys: Sequence[Any]) -> Any:
+    if isinstance(ys[0], (tuple, list)):
+        return type(ys[0])(_stacked(part) for part in zip(*ys, strict=True))
+    return ops.stack(ys, 0)
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def array(x: Any, dtype: Any = None) -> Any:
+    """x as an array, or as it is if it is symbolic."""
+    return ops.convert_to_tensor(x, dtype)
+
+
+def copy(x: Any) -> Any:
+    """A copy of x."""
+    return x if isinstance(x, (Tensor, KerasTensor)) else np.array(as_array(x))
+
+
+def empty(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
+    """An array of 0."""
+    return ops.zeros(shape, dtype)
+
+
+def empty_like(x: Any, dtype: str | None = None) -> Any:
+    """0 in the shape of x."""
+    return ops.zeros_like(x, dtype)
+
+
+def identity(n: int, dtype: str = "float32") -> np.ndarray:
+    """1 on the diagonal of a square, 0 elsewhere."""
+    return ops.eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.ndarray:
+    """1 on and below a diagonal, 0 above."""
+    return np.tri(N, M, k, ops.dtype_name(dtype))
+
+
+def logspace(
+    start: float, stop: float, num: int = 50, endpoint: bool = True, base: float = 10
+) -> np.ndarray:
+    """Powers of a base at equal distances of the exponents."""
+    return np.logspace(start, stop, num, endpoint, base).astype(np.float32)
+
+
+def geomspace(
+    start: float, stop: float, num: int = 50, endpoint: bool = True
+) -> np.ndarray:
+    """Numbers with equal ratios."""
+    return np.geomspace(start, stop, num, endpoint).astype(np.float32)
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:
+    """The coordinates of the points of a grid."""
+    arrays: list[Any] = [np.asarray(as_array(a)) for a in x]
+    grids: Any = np.meshgrid(*arrays, indexing="ij" if indexing == "ij" else "xy")
+    return list(grids)
+
+
+ARRAYS = (
+    "allclose", "angle", "argpartition", "argsort", "array_equal", "array_split",
+    "bartlett", "bincount", "bitwise_and", "bitwise_or", "bitwise_xor", "blackman",
+    "corrcoef", "correlate", "cumprod", "diag", "diagflat", "digitize", "dsplit",
+    "dstack", "fliplr", "flipud", "fmax", "fmin", "fmod", "gcd", "hamming", "hanning",
+    "histogram", "hsplit", "imag", "isin", "kaiser", "kron", "lcm", "ldexp",
+    "left_shift", "median", "nanmax", "nanmean", "nanmedian", "nanmin", "nanprod",
+    "nanstd", "nansum", "nanvar", "nonzero", "percentile", "quantile", "real",
+    "right_shift", "rot90", "searchsorted", "signbit", "sort", "trapezoid", "unique",
+    "unravel_index", "vander", "vsplit", "vstack",
+)  # fmt: skip
+"""NumPy's functions of arrays."""
+
+ALGEBRA = (
+    "cholesky", "det", "eig", "eigh", "inv", "lstsq", "matrix_rank", "pinv", "qr",
+    "slogdet", "solve", "svd",
+)  # fmt: skip
+"""Those of `numpy.linalg`."""
+
+
+def _of_arrays(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def only_arrays(*args: Any, **kwargs: Any) -> Any:
+        for leaf in leaves((args, kwargs)):
+            if isinstance(leaf, (Tensor, KerasTensor)):
+                raise NotImplementedError(
+                    f"[{name}] it has no formula that a model could compute. Received: "
+                    f"{leaf!r}. Try it on arrays, before or behind the model."
+                )
+        plain = [as_array(a) if is_variable(a) else a for a in args]
+        return call(*plain, **kwargs)
+
+    only_arrays.__name__ = only_arrays.__qualname__ = name
+    only_arrays.__doc__ = f"NumPy's `{name}`, of arrays."
+    return only_arrays
+
+
+def _segments(reduce: Any, start: float) -> Callable[..., Any]:
+    def call(
+        data: Any,
+        segment_ids: Any,
+        num_segments: int | None = None,
+        sorted: bool = False,
+    ) -> np.ndarray:
+        x, ids = np.asarray(data), np.asarray(segment_ids).astype(np.int64)
+        count = int(ids.max(initial=-1)) + 1 if num_segments is None else num_segments
+        y = np.full((count, *x.shape[1:]), start, x.dtype)
+        reduce.at(y, ids[ids < count], x[ids < count])
+        return y
+
+    return call
+
+
+def _scatter(indices: Any, values: Any, shape: Sequence[int]) -> np.ndarray:
+    y = np.zeros(shape, np.asarray(values).dtype)
+    np.add.at(y, tuple(np.moveaxis(np.asarray(indices), -1, 0)), np.asarray(values))
+    return y
+
+
+def _scatter_update(inputs: Any, indices: Any, updates: Any) -> np.ndarray:
+    y = np.array(inputs)
+    y[tuple(np.moveaxis(np.asarray(indices), -1, 0))] = updates
+    return y
+
+
+def _logdet(x: Any) -> Any:
+    return np.linalg.slogdet(x)[1]
+
+
+def _sequences(x: Any, sequence_length: int, sequence_stride: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(x, sequence_length, -1)
+    return np.array(windows[..., ::sequence_stride, :])
+
+
+_OWN: dict[str, Callable[..., Any]] = {
+    "extract_sequences": _sequences,
+    "logdet": _logdet,
+    "scatter": _scatter,
+    "scatter_update": _scatter_update,
+    "segment_max": _segments(np.maximum, -np.inf),
+    "segment_sum": _segments(np.add, 0.0),
+}
+
+ONLY_ARRAYS = {
+    name: _of_arrays(name, call)
+    for name, call in (
+        *((name, getattr(np, name)) for name in ARRAYS if hasattr(np, name)),
+        *((name, getattr(np.linalg, name)) for name in ALGEBRA),
+        *_OWN.items(),
+    )
+}
+"""Those functions by name."""
+
+OTHERS = (
+    array, cond, copy, dtype, empty, empty_like, fori_loop, geomspace, identity,
+    is_tensor, logspace, map, meshgrid, scan, switch, tri, vectorized_map, while_loop,
+)  # fmt: skip
+"""Functions that are no call in a model."""

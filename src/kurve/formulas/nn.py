@@ -1,0 +1,448 @@
+"""Functions of `kurve.ops` for networks: activations, losses, normalizations, windows.
+
+Each is composed of the functions of `kurve.formulas.functions`, and so works wherever
+they do: on arrays, on symbolic tensors, in layers and losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kurve.formulas import functions as ops
+from kurve.formulas.calls import as_array, function, graph_of
+from kurve.formulas.graph import is_variable
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+# ---------------------------------------------------------------- activations
+
+
+@function
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6)."""
+    return ops.clip(x, 0.0, 6.0)
+
+
+@function
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, else alpha (exp(x) - 1)."""
+    return ops.relu(x) + alpha * ops.expm1(ops.minimum(x, 0.0))
+
+
+@function
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, else alpha (exp(x / alpha) - 1)."""
+    return ops.relu(x) + alpha * ops.expm1(ops.minimum(x, 0.0) / alpha)
+
+
+@function
+def selu(x: Any) -> Any:
+    """The scaled `elu` of Klambauer et al. 2017."""
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+@function
+def gelu(x: Any, approximate: bool = True) -> Any:
+    """x Phi(x), Phi the normal distribution, or its approximation by tanh."""
+    if approximate:
+        inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * ops.power(x, 3))
+        return 0.5 * x * (1.0 + ops.tanh(inner))
+    return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2.0)))
+
+
+@function
+def silu(x: Any) -> Any:
+    """x sigmoid(x)."""
+    return x * ops.sigmoid(x)
+
+
+swish = silu
+
+
+@function
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """x where it is positive, else negative_slope x."""
+    return ops.where(ops.greater(x, 0.0), x, negative_slope * x)
+
+
+@function
+def hard_sigmoid(x: Any) -> Any:
+    """clip(x / 6 + 1 / 2, 0, 1)."""
+    return ops.clip(x / 6.0 + 0.5, 0.0, 1.0)
+
+
+@function
+def hard_silu(x: Any) -> Any:
+    """x hard_sigmoid(x)."""
+    return x * hard_sigmoid(x)
+
+
+hard_swish = hard_silu
+
+
+@function
+def hard_tanh(x: Any) -> Any:
+    """clip(x, -1, 1)."""
+    return ops.clip(x, -1.0, 1.0)
+
+
+@function
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)."""
+    return x / (1.0 + ops.absolute(x))
+
+
+@function
+def log_sigmoid(x: Any) -> Any:
+    """log(sigmoid(x))."""
+    return -ops.softplus(-x)
+
+
+@function
+def squareplus(x: Any, b: int = 4) -> Any:
+    """(x + sqrt(x^2 + b)) / 2."""
+    return 0.5 * (x + ops.sqrt(ops.square(x) + b))
+
+
+@function
+def sparse_plus(x: Any) -> Any:
+    """0 up to -1, (x + 1)^2 / 4 up to 1, then x."""
+    middle = 0.25 * ops.square(x + 1.0)
+    return ops.where(
+        ops.less_equal(x, -1.0), 0.0, ops.where(ops.less(x, 1.0), middle, x)
+    )
+
+
+@function
+def sparse_sigmoid(x: Any) -> Any:
+    """clip((x + 1) / 2, 0, 1)."""
+    return ops.clip(0.5 * (x + 1.0), 0.0, 1.0)
+
+
+@function
+def tanh_shrink(x: Any) -> Any:
+    """x - tanh(x)."""
+    return x - ops.tanh(x)
+
+
+@function
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x moved by the threshold towards 0, and 0 nearer than that."""
+    return ops.sign(x) * ops.relu(ops.absolute(x) - threshold)
+
+
+@function
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x, and 0 where |x| is not above the threshold."""
+    return ops.where(ops.greater(ops.absolute(x), threshold), x, 0.0)
+
+
+@function
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """x where it is above the threshold, else the default value."""
+    return ops.where(ops.greater(x, threshold), x, default_value)
+
+
+@function
+def glu(x: Any, axis: int = -1) -> Any:
+    """The first half times the sigmoid of the second. Source: Dauphin et al. 2017."""
+    half, gate = ops.split(x, 2, axis)
+    return half * ops.sigmoid(gate)
+
+
+# ---------------------------------------------------------------- losses
+
+
+@function
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-t log(p) - (1 - t) log(1 - p), element by element; p is kept 1e-7 inside."""
+    if from_logits:
+        return ops.relu(output) - output * target + ops.softplus(-ops.absolute(output))
+    p = ops.clip(output, 1e-7, 1.0 - 1e-7)
+    return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+
+
+@function
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """-sum of t log(p) along the axis, p divided by its sum, and kept 1e-7 inside."""
+    if from_logits:
+        logs = ops.log_softmax(output, axis)
+    else:
+        p = output / ops.sum(output, axis, keepdims=True)
+        logs = ops.log(ops.clip(p, 1e-7, 1.0 - 1e-7))
+    return -ops.sum(target * logs, axis)
+
+
+@function
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """`categorical_crossentropy` of class numbers (...) or (..., 1)."""
+    if len(ops.shape(target)) == len(ops.shape(output)):
+        target = ops.squeeze(target, -1)
+    classes = ops.shape(output)[axis]
+    rows = ops.one_hot(ops.cast(target, "int32"), classes, axis)
+    return categorical_crossentropy(rows, output, from_logits, axis)
+
+
+# ---------------------------------------------------------------- normalizations
+
+
+@function
+def moments(
+    x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False
+) -> Any:
+    """The mean and the variance over these axes."""
+    return ops.mean(x, axes, keepdims), ops.var(x, axes, keepdims)
+
+
+@function
+def batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) scale + offset, along one axis."""
+    rank = len(ops.shape(x))
+
+    def spread(v: Any) -> Any:
+        behind = rank - 1 - axis % rank
+        for _ in range(behind):
+            v = ops.expand_dims(v, -1)
+        return v
+
+    y = (x - spread(mean)) * ops.rsqrt(spread(variance) + epsilon)
+    y = y if scale is None else y * spread(scale)
+    return y if offset is None else y + spread(offset)
+
+
+@function
+def layer_normalization(
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    axis: int | Sequence[int] = -1,
+    epsilon: float | None = None,
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) gamma + beta, over these axes."""
+    mean, variance = ops.mean(x, axis, True), ops.var(x, axis, True)
+    y = (x - mean) * ops.rsqrt(variance + (1e-7 if epsilon is None else epsilon))
+    y = y if gamma is None else y * gamma
+    return y if beta is None else y + beta
+
+
+@function
+def rms_normalization(
+    x: Any,
+    scale: Any = 1.0,
+    axis: int | Sequence[int] = -1,
+    epsilon: float | None = None,
+) -> Any:
+    """x / sqrt(mean(x^2) + epsilon) scale, over these axes."""
+    small = 1e-7 if epsilon is None else epsilon
+    return x * ops.rsqrt(ops.mean(ops.square(x), axis, True) + small) * scale
+
+
+@function
+def dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Any:
+    """softmax(scale Q K^T + bias, where the mask allows) V, for each head.
+
+    Shapes: query (B, T, N, H), key and value (B, S, N, H) -> (B, T, N, H)
+    Source: Vaswani et al. 2017.
+    """
+    width = ops.shape(query)[-1]
+    scores = ops.einsum("btnh,bsnh->bnts", query, key)
+    scores = scores * (1.0 / math.sqrt(width) if scale is None else scale)
+    scores = scores if bias is None else scores + bias
+    if is_causal:
+        causal = np.tri(ops.shape(query)[1], ops.shape(key)[1], dtype=bool)
+        scores = ops.where(causal, scores, -1e9)
+    if mask is not None:
+        scores = ops.where(mask, scores, -1e9)
+    return ops.einsum("bnts,bsnh->btnh", ops.softmax(scores), value)
+
+
+# ---------------------------------------------------------------- windows
+
+
+def _pair(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _channels_last(where: str, data_format: str | None) -> None:
+    if data_format not in (None, "channels_last"):
+        raise ValueError(
+            f"[{where}] data_format must be 'channels_last'. "
+            f"Received: {data_format!r}. Try ops.moveaxis(x, 1, -1)."
+        )
+
+
+def _slide(layer: Any, x: Any) -> Any:
+    """The result of a layer without weights of its own."""
+    graph = graph_of(x)
+    return np.asarray(layer(as_array(x))) if graph is None else layer.run(x)
+
+
+def _pooled(
+    kind: str, x: Any, size: Any, strides: Any, padding: str, data_format: Any
+) -> Any:
+    from kurve import layers
+
+    _channels_last(f"{kind.lower()}_pool", data_format)
+    axes = len(ops.shape(x)) - 2
+    pool = getattr(layers, f"{kind}Pooling{axes}D")
+    return _slide(pool(size, strides, padding), x)
+
+
+@function
+def max_pool(
+    inputs: Any,
+    pool_size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """The maximum of each window, as `layers.MaxPooling2D` takes it."""
+    return _pooled("Max", inputs, pool_size, strides, padding, data_format)
+
+
+@function
+def average_pool(
+    inputs: Any,
+    pool_size: int | Sequence[int],
+    strides: int | Sequence[int] | None = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    """The mean of each window, as `layers.AveragePooling2D` takes it."""
+    return _pooled("Average", inputs, pool_size, strides, padding, data_format)
+
+
+@function
+def conv(
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int] = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: int | Sequence[int] = 1,
+) -> Any:
+    """The cross-correlation with kernels (..., I / groups, O), as `layers.Conv2D`
+    computes it: the sum of the products of the shifted inputs with each place of the
+    kernel."""
+    _channels_last("conv", data_format)
+    *sizes, depth, outputs = ops.shape(kernel)
+    channels = ops.shape(inputs)[-1]
+    groups = channels // depth
+    graph = graph_of(inputs)
+    if graph is not None and is_variable(kernel) and len(sizes) < 3:
+        from kurve import layers
+
+        layer = (layers.Conv1D if len(sizes) == 1 else layers.Conv2D)(
+            outputs, tuple(sizes), strides, padding, dilation_rate=dilation_rate,
+            groups=groups, use_bias=False, name="conv",
+        )  # fmt: skip
+        slots = {"kernel": graph.place(kernel)}
+        return graph.chain(layer.lower(inputs.sample, slots, 0), inputs)
+    windows = _windows(inputs, sizes, strides, padding, dilation_rate)
+    total: Any = None
+    for place, window in windows:
+        weights = ops.get_item(kernel, place)
+        if groups == 1:
+            part = ops.matmul(window, weights)
+        else:
+            width = outputs // groups
+            parts = [
+                ops.matmul(
+                    ops.get_item(window, (..., slice(g * depth, (g + 1) * depth))),
+                    ops.get_item(weights, (..., slice(g * width, (g + 1) * width))),
+                )
+                for g in range(groups)
+            ]
+            part = ops.concatenate(parts, -1)
+        total = part if total is None else total + part
+    return total
+
+
+@function
+def depthwise_conv(
+    inputs: Any,
+    kernel: Any,
+    strides: int | Sequence[int] = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: int | Sequence[int] = 1,
+) -> Any:
+    """Each channel with its own kernels (..., I, M), as `layers.DepthwiseConv2D`."""
+    *sizes, channels, outputs = ops.shape(kernel)
+    flat = ops.reshape(kernel, (*sizes, 1, channels * outputs))
+    return conv(inputs, flat, strides, padding, data_format, dilation_rate)
+
+
+@function
+def separable_conv(
+    inputs: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: int | Sequence[int] = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: int | Sequence[int] = 1,
+) -> Any:
+    """`depthwise_conv`, then a `conv` of size 1."""
+    y = depthwise_conv(
+        inputs, depthwise_kernel, strides, padding, data_format, dilation_rate
+    )
+    return conv(y, pointwise_kernel)
+
+
+def _windows(x: Any, sizes: Any, strides: Any, padding: str, dilation: Any) -> Any:
+    """For each place of a kernel: its index, and what of x it meets."""
+    from kurve.layers.windows import Window
+
+    if padding.lower() not in ("valid", "same"):
+        raise ValueError(
+            "[conv] padding must be 'valid' or 'same'. "
+            f"Received: padding={padding!r}. Try padding='same'."
+        )
+    axes = len(sizes)
+    windows = [
+        Window(*one)
+        for one in zip(sizes, _pair(strides, axes), _pair(dilation, axes), strict=True)
+    ]
+    lengths = ops.shape(x)[1:-1]
+    pads = [w.pads(n, padding.lower()) for w, n in zip(windows, lengths, strict=True)]
+    counts = [
+        w.places(n, padding.lower()) for w, n in zip(windows, lengths, strict=True)
+    ]
+    if min(counts) < 1:
+        raise ValueError(
+            "[conv] a kernel must fit into the inputs. Received: a kernel of size "
+            f"{tuple(sizes)} for inputs of shape {ops.shape(x)}. Try padding='same'."
+        )
+    if any(any(pair) for pair in pads):
+        x = ops.pad(x, [(0, 0), *pads, (0, 0)])
+    for place in np.ndindex(*sizes):
+        key = [
+            slice(i * w.dilation, i * w.dilation + (n - 1) * w.stride + 1, w.stride)
+            for i, w, n in zip(place, windows, counts, strict=True)
+        ]
+        yield place, ops.get_item(x, (slice(None), *key, slice(None)))

@@ -1,0 +1,22 @@
+"""All functions of `kurve.ops` by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kurve.formulas import arrays, functions, images, nn
+from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
+
+PUBLIC: dict[str, Callable[..., Any]] = {
+    **FUNCTIONS,
+    **arrays.ONLY_ARRAYS,
+    **{call.__name__: call for call in (*arrays.OTHERS, *functions.OTHERS)},
+    "amax": functions.max,
+    "amin": functions.min,
+    "hard_swish": nn.hard_silu,
+    "swish": nn.silu,
+}
+
+IMAGE = images.PUBLIC
+"""Those of `kurve.ops.image`."""

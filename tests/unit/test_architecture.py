@@ -67,13 +67,15 @@ UPWARDS = {
 """Arrows upwards at import time that are still there, and what they are for."""
 
 FACADES = {
+    ("kurve.formulas.images", "kurve.layers"): "ops.image.resize",
+    ("kurve.formulas.nn", "kurve.layers"): "ops.conv and ops.max_pool",
     ("kurve.layers.wrapping", "kurve.models.configs"): "a model in a layer",
     ("kurve.models.facade", "kurve.diagnosis"): "Sequential.diagnose",
     ("kurve.models.facade", "kurve.exchange.export"): "Sequential.export",
     ("kurve.models.ensembles", "kurve.exchange.export"): "Ensemble.export",
     ("kurve.models.files", "kurve.exchange.keras_files"): "load_model of Keras's files",
     ("kurve.models.files", "kurve.exchange.keras_graphs"): "model_from_json of Keras",
-    ("kurve.ops", "kurve.formulas.functions"): "the functions of kurve.ops",
+    ("kurve.ops", "kurve.formulas.public"): "the functions of kurve.ops",
     ("kurve.utils", "kurve.plots.graphs"): "plot_model",
     ("kurve.models.files", "kurve.exchange.sklearn_networks"): "from_sklearn",
     ("kurve.models.learning_rates", "kurve.plots"): "LearningRateSweep.plot",

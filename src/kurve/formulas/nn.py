@@ -15,6 +15,7 @@ import numpy as np
 from kurve.formulas import functions as ops
 from kurve.formulas.calls import as_array, function, graph_of
 from kurve.formulas.graph import is_variable
+from kurve.formulas.window import Window
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -416,8 +417,6 @@ def separable_conv(
 
 def _windows(x: Any, sizes: Any, strides: Any, padding: str, dilation: Any) -> Any:
     """For each place of a kernel: its index, and what of x it meets."""
-    from kurve.layers.windows import Window
-
     if padding.lower() not in ("valid", "same"):
         raise ValueError(
             "[conv] padding must be 'valid' or 'same'. "

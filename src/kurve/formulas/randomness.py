@@ -235,9 +235,16 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
 def gamma(
     shape: Shape, alpha: Any, dtype: str | None = None, seed: Any = None
 ) -> np.ndarray:
-    """Numbers of the gamma distribution with the shape parameter alpha and scale 1.
+    """Numbers of the gamma distribution with scale 1.
 
-    Args, Raises: see `shuffle`.
+    Args:
+        shape: of the result.
+        alpha: the distribution's shape parameter, above 0.
+        dtype: None for float32.
+        seed: see `normal`.
+
+    Raises:
+        NotImplementedError: in a layer or a loss.
 
     Example:
         >>> bool((kurve.random.gamma((5,), 2.0, seed=1) > 0).all())
@@ -252,7 +259,14 @@ def beta(
 ) -> np.ndarray:
     """Numbers of the beta distribution, between 0 and 1.
 
-    Args, Raises: see `shuffle`.
+    Args:
+        shape: of the result.
+        alpha, beta: the distribution's parameters, above 0.
+        dtype: None for float32.
+        seed: see `normal`.
+
+    Raises:
+        NotImplementedError: in a layer or a loss.
 
     Example:
         >>> bool((kurve.random.beta((5,), 2.0, 3.0, seed=1) < 1).all())
@@ -269,9 +283,17 @@ def binomial(
     dtype: str | None = None,
     seed: Any = None,
 ) -> np.ndarray:
-    """How many of `counts` trials succeed, each with its probability.
+    """How many of `counts` trials succeed.
 
-    Args, Raises: see `shuffle`.
+    Args:
+        shape: of the result.
+        counts: number of trials.
+        probabilities: of the success of each.
+        dtype: None for float32.
+        seed: see `normal`.
+
+    Raises:
+        NotImplementedError: in a layer or a loss.
 
     Example:
         >>> bool((kurve.random.binomial((5,), 10, 0.5, seed=1) <= 10).all())

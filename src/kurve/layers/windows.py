@@ -9,10 +9,10 @@ sequence is an image of height 1, and a volume, but for its convolution, two ima
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kurve.core.arguments import is_integer
+from kurve.formulas.window import Window as Window
 from kurve.layers.base import Layer
 from kurve.plan import Attr, Op, Shape
 
@@ -34,37 +34,6 @@ WIDEST = 2**31 - 1
 
 Sizes = int | Sequence[int]
 """A number for all axes, or one for each."""
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """A window along an axis: `size` elements, `dilation` apart, moved by `stride`."""
-
-    size: int
-    stride: int
-    dilation: int = 1
-
-    @property
-    def span(self) -> int:
-        """Number of elements from its first to its last."""
-        return (self.size - 1) * self.dilation + 1
-
-    def pads(self, length: int, padding: str) -> tuple[int, int]:
-        """Number of zeros before and after an axis. "same" is TensorFlow's rule:
-        ceil(length / stride) positions, with an odd zero after the axis."""
-        if padding == "valid":
-            return 0, 0
-        if padding == "causal":
-            return self.span - 1, 0
-        places = -(-length // self.stride)
-        total = max((places - 1) * self.stride + self.span - length, 0)
-        return total // 2, total - total // 2
-
-    def places(self, length: int, padding: str) -> int:
-        """Number of positions of the window along an axis; 0 if the axis is too short
-        for one."""
-        room = length + sum(self.pads(length, padding)) - self.span
-        return max(room, -self.stride) // self.stride + 1
 
 
 class Images(Layer):

@@ -1134,8 +1134,10 @@ def full(shape: Sequence[int | None], fill_value: float, dtype: str = "float32")
     graph = Graph.current
     axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     if graph is not None and axes and axes[0] is None:
-        return cast(graph.filled(axes[1:], float(fill_value)), dtype)
-    return np.full(axes, fill_value, dtype_name(dtype))  # type: ignore[arg-type]
+        sample = tuple(size for size in axes if size is not None)
+        return cast(graph.filled(sample, float(fill_value)), dtype)
+    sizes: Any = axes
+    return np.full(sizes, fill_value, dtype_name(dtype))
 
 
 def arange(

@@ -13,15 +13,13 @@ bool is_on(const Attrs& attrs, const char* name) {
   return attrs.count(name) && number(attrs, name) != 0;
 }
 
-// The activation of a name, and its alpha, which only some of them need.
+// The activation of a name, and its alpha; 0 where it is not given.
 std::pair<Activation, float> activation_of(const Attrs& attrs, const char* name,
                                            const char* alpha) {
   const std::string& kind = text(attrs, name);
   std::optional<Activation> found = kind_named<Activation>(kind);
   if (!found) throw Unsupported("activation", kind);
-  bool needed = *found == Activation::leaky_relu || *found == Activation::elu ||
-                *found == Activation::snake;
-  return {*found, needed ? float(number(attrs, alpha)) : 0.0f};
+  return {*found, attrs.count(alpha) ? float(number(attrs, alpha)) : 0.0f};
 }
 
 // A thread takes a block of rows through all steps, forward and later backward; what is

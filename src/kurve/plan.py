@@ -139,8 +139,8 @@ class Op:
     1; with initial, h (H,) and, lstm, c (H,); with recurrent_dropout, factors (H,) of
     the h that is multiplied with recurrent_kernel. The output is (T, H) with sequences,
     else (H,), or as wide as h and c with states. Gates are in Keras's order: i f c o; z
-    r h. gru's bias is (2, 3 H) with reset_after. An alpha is needed where an activation
-    has one.
+    r h. gru's bias is (2, 3 H) with reset_after. An alpha that is not given is 0, and a
+    flag off.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`; an op with a seed takes that in the place of the

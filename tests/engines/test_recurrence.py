@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kurve.engines import Job, run_job
 from kurve.engines.reference import ReferenceEngine
 from kurve.engines.reference.activations import ACTIVATIONS
+from kurve.plan import Spec
 from tests.engines.recurrence import GATES, MASKS, Recurrent, combinations, name_of
 from tests.engines.tolerances import STEP, TOLERANCES, excess
 
@@ -235,7 +237,7 @@ def test_no_bit_depends_on_threads_or_other_rows(
     [
         ({"activation": "softmax"}, "activation 'softmax'"),
         ({"recurrent_activation": "mish"}, "activation 'mish'"),
-        ({"activation": "elu"}, "lacks the number 'alpha'"),
+        ({"recurrent_alpha": "1"}, "lacks the number 'recurrent_alpha'"),
         ({"sequences": True}, "do not fit its output"),
         ({"states": True}, "do not fit its output"),
         ({"masked": True}, "do not fit its inputs"),
@@ -248,3 +250,27 @@ def test_wrong_plans(wrong: dict[str, Any], rule: str) -> None:
     op = replace(op, attrs={**op.attrs, **wrong})
     with pytest.raises((ValueError, NotImplementedError), match=rule):
         NativeEngine().compile(replace(plan, ops=(op,)))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "gru before"])
+def test_training(kind: str) -> None:
+    """Variables after steps of momentum, whose gradients several batches give."""
+    flags = {"reset_after": False} if kind == "gru before" else {}
+    made = Recurrent(kind.split()[0], (5, 3, 20), masked=True, **flags)
+    momentum = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
+    clip = {"clipnorm": 0.0, "clipvalue": 0.0, "global_clipnorm": 1.0}
+    plan = replace(made.plan, optimizer=Spec("sgd", momentum | clip))
+    batches = replace(
+        made.batches(50),
+        order=np.random.default_rng(1).permutation(50),
+        bounds=np.array([0, 7, 20, 50]),
+        learning_rates=np.full(3, 0.1, np.float32),
+    )
+    found = []
+    for engine, dtype in ((NativeEngine(), np.float32), (ReferenceEngine(), float)):
+        state, totals = made.state(dtype), np.zeros(plan.totals_size)
+        state.slots = np.zeros((1, plan.params_size), dtype)
+        run_job(engine, Job(engine.compile(plan), state, batches, 0, 3, totals))
+        found.append((state.params, totals))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-6)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5)

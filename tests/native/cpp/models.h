@@ -277,7 +277,7 @@ class Builder {
         {"kernel", variable(d_.params, "kernel", {shape_[1], width}, 0, false)},
         {"recurrent_kernel", variable(d_.params, "u", {units, width}, 0, false)},
         {"bias", variable(d_.params, "bias", bias, 0, false)}};
-    return reshaped(kind, to, params, {}, attrs);
+    return reshaped(kind.c_str(), to, params, {}, attrs);
   }
   // The output so far is the head; ops that follow compute its loss.
   Builder& head() {

@@ -30,7 +30,6 @@ from kurve.engines.reference.common import (
 from kurve.plan import Op
 
 States = tuple[np.ndarray, ...]
-WITH_ALPHA = ("leaky_relu", "elu", "snake")
 
 
 class Cell:
@@ -254,7 +253,7 @@ def _functions(op: Op, name: str, parameter: str) -> tuple[Function, Function]:
     """An activation and its derivative, of z alone."""
     kind = str(op.attrs.get(name, "linear"))
     f, df = ACTIVATIONS[kind]
-    alpha = float(op.attrs[parameter]) if kind in WITH_ALPHA else 0.0
+    alpha = float(op.attrs.get(parameter, 0.0))
     return lambda z: f(z, alpha), lambda z: df(z, alpha)
 
 

@@ -242,7 +242,8 @@ class Contest:
     ) -> dict[str, Times]:
         """Seconds of one call with this many rows; the answers are checked."""
         times = {name: Times() for name in names}
-        x = np.random.default_rng(cases.SEED).uniform(0, 20, (rows, case.inputs))
+        shape = (rows, *np.atleast_1d(case.inputs))
+        x = np.random.default_rng(cases.SEED).uniform(0, 20, shape)
         x = x.astype(np.float32)
         answers, number = {}, {}
 
@@ -266,7 +267,7 @@ class Contest:
         for _ in range(rounds):
             self.wait()
             self._each(times, turn)
-        show(f"predict {rows} rows, {case.network}", times)
+        show(f"predict {rows} rows, {case.label}", times)
         return times
 
 

@@ -14,6 +14,7 @@ import optax
 
 from bench import cases
 from bench.ceilings import best
+from bench.recurrence import Sequences
 
 
 class AdamState(NamedTuple):
@@ -51,8 +52,29 @@ def forward(params: Any, x: Any) -> Any:
     return x @ kernel + bias
 
 
-def loss(params: Any, x: Any, y: Any) -> Any:
-    return jnp.mean((forward(params, x) - y) ** 2)
+def recurrent(kind: str, params: Any, x: Any) -> Any:
+    """The last output of a scan over the steps, and a dense layer."""
+    W, U, b, kernel, bias = params
+    zeros = jnp.zeros((len(x), len(U)))
+    along = jnp.swapaxes(x, 0, 1)
+
+    def lstm(carry: Any, z: Any) -> Any:
+        h, c = carry
+        i, f, n, o = jnp.split(z + h @ U, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(n)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    def gru(h: Any, z: Any) -> Any:
+        own, other = (jnp.split(part, 3, axis=-1) for part in (z, h @ U + b[1]))
+        u, r = (jax.nn.sigmoid(own[k] + other[k]) for k in (0, 1))
+        n = jnp.tanh(own[2] + r * other[2])
+        return u * h + (1 - u) * n, None
+
+    if kind == "LSTM":
+        (h, _), _ = jax.lax.scan(lstm, (zeros, zeros), along @ W + b)
+    else:
+        h, _ = jax.lax.scan(gru, zeros, along @ W + b[0])
+    return h @ kernel + bias
 
 
 class Contender:
@@ -63,7 +85,10 @@ class Contender:
         jax.clear_caches()
         self.case, self.optimizer = case, adam()
         self.x, self.y = (jnp.asarray(part) for part in case.data())
-        every = [pairs(case.weights(k)) for k in range(max(1, case.members))]
+        self.forward, arranged = forward, pairs
+        if isinstance(case, Sequences):
+            self.forward, arranged = partial(recurrent, case.kind), list
+        every = [arranged(case.weights(k)) for k in range(max(1, case.members))]
         if case.members:
             self.params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *every)
         else:
@@ -73,9 +98,12 @@ class Contender:
         self.loop = jax.jit(self._epochs if case.shuffle else self._steps)
         self.apply = jax.jit(self._apply)
 
+    def _loss(self, params: Any, x: Any, y: Any) -> Any:
+        return jnp.mean((self.forward(params, x) - y) ** 2)
+
     def _update(self, carry: Any, x: Any, y: Any) -> Any:
         params, state = carry
-        grad = jax.grad(loss)
+        grad = jax.grad(self._loss)
         if self.case.members:
             grad = jax.vmap(grad, (0, None, None))
         updates, state = self.optimizer.update(grad(params, x, y), state, params)
@@ -104,8 +132,8 @@ class Contender:
 
     def _apply(self, params: Any, x: Any) -> Any:
         if self.case.members:
-            return jax.vmap(forward, (0, None))(params, x).mean(0)
-        return forward(params, x)
+            return jax.vmap(self.forward, (0, None))(params, x).mean(0)
+        return self.forward(params, x)
 
     def train(self, steps: int) -> None:
         number = steps // self.case.steps if self.case.shuffle else steps

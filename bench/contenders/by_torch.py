@@ -7,6 +7,7 @@ import torch
 
 from bench import cases
 from bench.digits import Digits
+from bench.recurrence import GATES, Sequences
 from bench.two_heads import TwoHeads
 
 
@@ -26,7 +27,13 @@ class Contender:
             self.forward = self._convnet()
         else:
             self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
-            self.forward = self._ensemble() if case.members else self._network()
+            self.forward = (
+                self._recurrent()
+                if isinstance(case, Sequences)
+                else self._ensemble()
+                if case.members
+                else self._network()
+            )
         self.adam = torch.optim.Adam(
             self.parameters,
             lr=cases.LEARNING_RATE,
@@ -68,6 +75,33 @@ class Contender:
             return one(h), three(h)
 
         return forward
+
+    def _recurrent(self):
+        """Where Keras has one bias, the second one of torch stays zero."""
+        case, lstm = self.case, self.case.kind == "LSTM"
+        layer = getattr(torch.nn, case.kind)(
+            case.features, case.units, batch_first=True
+        )
+        dense = torch.nn.Linear(case.units, 1)
+        kernel, recurrent, bias, last, _ = case.weights()
+        order = range(4) if lstm else (1, 0, 2)  # torch: r z n; Keras: z r h
+
+        def arranged(values: np.ndarray) -> torch.Tensor:
+            parts = np.split(values.T, GATES[case.kind])
+            return torch.from_numpy(np.concatenate([parts[k] for k in order]))
+
+        biases = (bias, np.zeros_like(bias)) if lstm else bias
+        with torch.no_grad():
+            layer.weight_ih_l0.copy_(arranged(kernel))
+            layer.weight_hh_l0.copy_(arranged(recurrent))
+            layer.bias_ih_l0.copy_(arranged(biases[0]))
+            layer.bias_hh_l0.copy_(arranged(biases[1]))
+            dense.weight.copy_(torch.from_numpy(last.T))
+            dense.bias.zero_()
+        layer.bias_hh_l0.requires_grad_(not lstm)
+        every = [*layer.parameters(), *dense.parameters()]
+        self.parameters = [p for p in every if p.requires_grad]
+        return lambda x: dense(layer(x)[0][:, -1])
 
     def _convnet(self):
         torch.manual_seed(cases.SEED)  # of the dropout

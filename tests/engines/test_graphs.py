@@ -163,6 +163,46 @@ class Graph:
         self.op("embedding", [self.last()], (*shape, 2), params=table)
         self.reshaped((2 * shape[0],))
 
+    def recurrent(self, value: int) -> None:
+        """A sequence and, now and then, a mask, first states, and factors of h."""
+        T, F, H = (int(n) for n in self.random.integers(1, 4, 3))
+        kind = str(self.random.choice(["lstm", "gru", "simple_rnn"]))
+        attrs: dict[str, Any] = {}
+        masked, initial, dropout, reverse, sequences, after = (
+            bool(on) for on in self.random.random(6) < 0.5
+        )
+        self.dense(value, T * F)
+        reads = [self.reshaped((T, F))]
+        if masked:
+            build = Builder(RULES, 1)
+            index = build.op("floor", build.op("mul", 2.0, build.op("sigmoid", 0)))
+            self.dense(value, T)
+            self.op("map", [self.last()], (T,), tape=build.finish([index]))
+            reads.append(self.last())
+        for _ in range(initial * (2 if kind == "lstm" else 1)):
+            self.dense(value, H)
+            reads.append(self.last())
+        if dropout:  # no gradient goes there
+            attrs = {"distribution": "uniform", "stream": len(self.ops)}
+            self.op("random", [self.pick()], (H,), attrs=attrs)
+            reads.append(self.last())
+        width = {"lstm": 4, "gru": 3, "simple_rnn": 1}[kind] * H
+        bias = (2, width) if kind == "gru" and after else (width,)
+        roles = {
+            "kernel": self.slot(self.params, "kernel", (F, width)),
+            "recurrent_kernel": self.slot(self.params, "recurrent_kernel", (H, width)),
+            "bias": self.slot(self.params, "bias", bias),
+        }
+        attrs = {"activation": "tanh", "reset_after": after}
+        attrs |= {"recurrent_activation": "sigmoid", "masked": masked}
+        attrs |= {"initial": initial, "recurrent_dropout": dropout}
+        attrs |= {"reverse": reverse, "sequences": sequences}
+        shape = (T, H) if sequences else (H,)
+        for _ in range(int(self.random.integers(1, 3))):
+            self.op(kind, reads, shape, params=roles, attrs=attrs)
+            if sequences:
+                self.reshaped((T * H,))
+
     def variable(self, value: int) -> None:
         shape, constant = self.shapes[value], self.random.random() < 0.3
         slot = self.slot(self.buffers if constant else self.params, "v", shape)
@@ -254,7 +294,7 @@ class Graph:
 
 
 GROWTHS = ["layer", "layer", "activation", "formula", "formula", "concatenate"]
-GROWTHS += ["column", "matmul", "embedding", "variable", "noise"]
+GROWTHS += ["column", "matmul", "embedding", "variable", "noise", "recurrent"]
 MSE = Spec("mean_squared_error")
 SGD = {
     "momentum": 0.0,

@@ -36,6 +36,7 @@ from kurve.layers import (
     UpSampling2D,
 )
 from kurve.solvers import lbfgs, levenberg_marquardt
+from tests.engines.recurrence import Recurrent
 from tests.faults.conftest import Promise
 from tests.native.plans import article, batches_of, copy_of, state_of
 
@@ -233,6 +234,28 @@ def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     ]
     assert max(late) < limit()
     promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+def test_one_long_sequence(kind: str, soak: bool, promise: Promise) -> None:
+    """Of which each step waits for the one before."""
+    made = Recurrent(kind, (150_000, 4, 40))
+    program, state, batches = (
+        NativeEngine().compile(made.plan),
+        made.state(),
+        made.batches(3),
+    )
+    instants, (x,) = np.random.default_rng(11), batches.x
+    late = [
+        slowest_end(delay, call)
+        for delay in instants.uniform(0.1, 1.0, 10 if soak else 2)
+        for call in (
+            lambda: [program.gradient(state, batches, 0) for _ in range(ENDLESS)],
+            lambda: [program.predict(state, x) for _ in range(ENDLESS)],
+        )
+    ]
+    assert max(late) < limit()
+    promise("interrupt", f"{kind}, long sequences: worst {1000 * max(late):.0f} ms")
 
 
 def test_a_second_ctrl_c_or_a_handler_of_ones_own() -> None:

@@ -24,6 +24,7 @@ from kurve.ops.elementwise import RULES
 from kurve.ops.tape import Tape, gradient
 from kurve.plan import Head, MetricSpec, Op, Plan, Spec, VariableSpec
 from tests.engines.images import STACKS, model_of
+from tests.engines.recurrence import FLAGS, GATES, Recurrent
 from tests.engines.test_graphs import Graph
 from tests.native.plans import Builder, mse, optimizer, slots_of
 
@@ -122,6 +123,11 @@ def all_plans() -> list[tuple[dict[str, Any], int]]:
     plans += [
         Builder(5).dense(8, "snake").dense(4).plan(loss, optimizer("rmsprop"))
         for loss in losses * 4
+    ]
+    plans += [
+        Recurrent(kind, (4, 3, 5), **dict.fromkeys(FLAGS, True)).plan
+        for kind in GATES
+        for _ in range(4)
     ]
     plans += [Graph(seed).plan() for seed in range(len(plans))]
     return [(plain(plan), slots_of(plan.optimizer)) for plan in plans]

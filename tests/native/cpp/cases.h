@@ -70,6 +70,16 @@ inline Builder words() {
   return b;
 }
 
+// Each recurrent cell, one after the other.
+inline Builder recurrences() {
+  Builder b({9, 5});
+  b.recurrent("lstm", 19, {"sequences", "states", "reverse"});
+  b.recurrent("gru", 33, {"sequences", "reset_after"});
+  b.recurrent("gru", 7, {"sequences", "reverse"}, "softsign");
+  b.recurrent("simple_rnn", 37, {"sequences"}, "silu").recurrent("lstm", 6);
+  return b.dense(2, "linear");
+}
+
 // Volumes, and elements that are reduced or change places.
 inline Builder volumes() {
   Builder b({5, 6, 7, 3});
@@ -171,6 +181,8 @@ inline std::list<Case> all_cases() {
   b = words();
   cases.emplace_back("words", b, Spec{"rows", {}}, adam(), std::vector<MetricSpec>{},
                      40, 17, true, true, true);
+  b = recurrences();
+  cases.emplace_back("recurrences", b, mse, adam(), std::vector<MetricSpec>{}, 40, 17);
   b = volumes();
   cases.emplace_back("volumes", b, mse, adam(), std::vector<MetricSpec>{}, 15, 7);
   return cases;

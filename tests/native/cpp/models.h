@@ -260,6 +260,25 @@ class Builder {
     op.in_shape = left, op.inputs = {a, b}, op.more_shapes = {right};
     return *this;
   }
+  // A sequence (T, F) to all or to the last of a cell's outputs; `flags` are attributes
+  // that are on.
+  Builder& recurrent(const std::string& kind, int64_t units,
+                     const std::vector<std::string>& flags = {},
+                     const char* activation = "tanh") {
+    int64_t width = units * (kind == "lstm" ? 4 : kind == "gru" ? 3 : 1);
+    Attrs attrs = function(activation);
+    for (const std::string& flag : flags) attrs[flag] = 1.0;
+    if (kind != "simple_rnn") attrs["recurrent_activation"] = std::string("sigmoid");
+    if (kind == "gru") attrs.emplace("reset_after", 0.0);
+    Shape bias{width}, to{units * (attrs.count("states") ? 2 : 1)};
+    if (kind == "gru" && number(attrs, "reset_after") != 0) bias = {2, width};
+    if (attrs.count("sequences")) to.insert(to.begin(), shape_[0]);
+    std::map<std::string, int> params{
+        {"kernel", variable(d_.params, "kernel", {shape_[1], width}, 0, false)},
+        {"recurrent_kernel", variable(d_.params, "u", {units, width}, 0, false)},
+        {"bias", variable(d_.params, "bias", bias, 0, false)}};
+    return reshaped(kind.c_str(), to, params, {}, attrs);
+  }
   // The output so far is the head; ops that follow compute its loss.
   Builder& head() {
     d_.heads = {{.value = last(), .shape = shape_}};

@@ -1,0 +1,158 @@
+"""LSTM and GRU: Kurve, PyTorch, JAX and Keras, in turn.
+
+python -m bench.recurrence            prints Markdown
+python -m bench.recurrence --write    writes docs/benchmarks/recurrence.md
+
+Sequences of `steps` x `features` numbers, one recurrent layer of so many units, whose
+last output goes to Dense(1); mean squared error, Adam.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import cases, machine, tables
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "recurrence.md"
+RIVALS = ("PyTorch", "JAX", "Keras on JAX", "Keras on PyTorch")
+SHAPES = [
+    (32, 10, 1, 32),
+    (32, 50, 8, 64),
+    (64, 28, 28, 128),
+    (1, 50, 8, 32),
+    (256, 50, 8, 64),
+]
+"""(batch, steps, features, units)"""
+GATES = {"LSTM": 4, "GRU": 3}
+ROUNDS, TURN = 7, 0.15
+ONE_THREAD = ", 1 thread"
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The model and its data; see `cases.Case`."""
+
+    kind: str
+    batch: int
+    length: int
+    features: int
+    units: int
+    steps: int = 20
+    shuffle = False
+    members = 0
+    loss = "mse"
+
+    @property
+    def rows(self) -> int:
+        return self.batch * self.steps
+
+    @property
+    def inputs(self) -> tuple[int, int]:
+        return self.length, self.features
+
+    @property
+    def label(self) -> str:
+        return (
+            f"{self.kind}, batch {self.batch}, {self.length} x {self.features}, "
+            f"{self.units} units"
+        )
+
+    def model(self, of: Any) -> Any:
+        """The model; `of` is a package like keras."""
+        layers = of.layers
+        recurrent = getattr(layers, self.kind)(self.units)
+        return of.Sequential([layers.Input(self.inputs), recurrent, layers.Dense(1)])
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(cases.SEED)
+        x = rng.uniform(-1, 1, (self.rows, *self.inputs)).astype(np.float32)
+        return x, np.sin(x.sum((1, 2)))[:, None].astype(np.float32)
+
+    def weights(self, member: int = 0) -> list[np.ndarray]:
+        """Kernel, recurrent kernel and bias of the layer; kernel and bias of Dense."""
+        rng, width = np.random.default_rng(cases.SEED), GATES[self.kind] * self.units
+        bias = (2, width) if self.kind == "GRU" else (width,)
+        shapes = (self.features, width), (self.units, width), bias, (self.units, 1)
+        limit = self.units**-0.5
+        drawn = [rng.uniform(-limit, limit, s).astype(np.float32) for s in shapes]
+        return [*drawn, np.zeros(1, np.float32)]
+
+    def checked(self, steps: int) -> Sequences:
+        return self
+
+
+def measured(contest: Any, case: Sequences) -> list[list[Any]]:
+    """Rows of the table."""
+    body = []
+    for suffix in (ONE_THREAD, ""):
+        names = [name + suffix for name in ("Kurve", *RIVALS)]
+        times = contest.steps(case, names, ROUNDS, TURN)
+        found = {
+            "times": {
+                name.removesuffix(ONE_THREAD): one.record()
+                for name, one in times.items()
+            }
+        }
+        threads = "1 thread" if suffix else "all"
+        for name in found["times"]:
+            figures = tables.figures(found["times"][name], 1e6)
+            ratio = tables.versus(found, name)
+            body.append([case.label, threads, name, *figures, ratio])
+    return body
+
+
+def page() -> str:
+    from bench.contest import Contest
+
+    watch, body, single = machine.Watch(), [], []
+    with Contest(patience=60.0) as contest:
+        for kind in GATES:
+            for shape in SHAPES:
+                body += measured(contest, Sequences(kind, *shape))
+            case = Sequences(kind, *SHAPES[3])
+            names = ["Kurve", *RIVALS]
+            times = contest.predictions(case, 1, names, ROUNDS)
+            found = {"times": {name: one.record() for name, one in times.items()}}
+            for name in names:
+                figures = tables.figures(found["times"][name], 1e6)
+                single.append([kind, name, *figures, tables.versus(found, name)])
+        versions = dict(contest.versions)
+    busy = watch.shares(())["others"]
+    about, today = machine.describe(), datetime.date.today().isoformat()
+    shown = ", ".join(f"{n} {v}" for n, v in sorted(versions.items()))
+    what = (__doc__ or "").split("\n\n")[-1].strip()
+    columns = ["model", "threads", "", "us a step", "best round", "ratio"]
+    table = tables.rows(columns, body)
+    columns = ["layer", "", "us a row", "best round", "ratio"]
+    one = tables.rows(columns, single)
+    return f"""# Recurrent layers
+
+Written by `python -m bench.recurrence --write` on {today}.
+
+- processor: {about["processor"]}
+- cores: {about["cores"]}
+- versions: {shown}
+- meanwhile other programs and the rivals used {100 * busy:.0f} % of the cores' time
+
+{what}
+
+All begin with the same weights and take turns; before that, their predictions must
+agree to 1e-5, and to 1e-3 after ten steps. A ratio above 1 means that Kurve is faster.
+
+{table}
+
+## The prediction of one row
+
+Of 50 steps of 8 numbers by 32 units, one call from Python.
+
+{one}
+"""
+
+
+if __name__ == "__main__":
+    tables.show(page, PAGE, __doc__ or "")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
+    from kurve.layers.masking import Masking as Masking
     from kurve.layers.merging import Add as Add
     from kurve.layers.merging import Average as Average
     from kurve.layers.merging import Concatenate as Concatenate
@@ -153,6 +154,7 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "heads": "GroupQueryAttention MultiHeadAttention",
+    "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"

@@ -217,7 +217,6 @@ TIMES = np.ones((2, 3, 4), np.float32)
         ),
         (lambda: layers.RandomContrast(2.0), ValueError, r"factor must .* in \[0, 1\]"),
         (lambda: layers.ConvLSTM2D, AttributeError, "there is no ConvLSTM2D: recurr"),
-        (lambda: layers.TextVectorization, AttributeError, "compute with numbers"),
     ],
 )
 def test_refused(call: Callable[[], Any], kind: type[Exception], text: str) -> None:

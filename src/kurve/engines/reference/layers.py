@@ -244,8 +244,12 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "map": (maps.map_forward, maps.map_backward),
     "concatenate": (joining.concatenate_forward, joining.concatenate_backward),
     "matmul": (products.matmul_forward, products.matmul_backward),
+    "masked_batch_normalization": (scaling.masked_forward, scaling.masked_backward),
 }
 """Those that take any number of inputs."""
 
-STATISTICS: dict[str, Statistics] = {"batch_normalization": scaling.batch_statistics}
+STATISTICS: dict[str, Statistics] = {
+    "batch_normalization": scaling.batch_statistics,
+    "masked_batch_normalization": scaling.batch_statistics,
+}
 """The new values of the buffers that a training step writes, by kind of op."""

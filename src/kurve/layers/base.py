@@ -36,7 +36,13 @@ from kurve.formulas.calls import TRIALS, graph_of, inferred, mask_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.kinds import OPERATIONS
-from kurve.layers.masks import attach, hand_over, is_masked
+from kurve.layers.masks import (
+    attach,
+    check_rows,
+    hand_over,
+    is_for_all,
+    is_masked,
+)
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
@@ -902,7 +908,11 @@ class Layer(Entrance):
                 masks[number] = held(np.asarray(mask)).number
             return _Place(number)
 
-        args, named = tuple(map(held, args)), {k: held(v) for k, v in named.items()}
+        args = tuple(map(held, args))
+        fixed = {k: v for k, v in named.items() if is_for_all(k, v, arrays)}
+        named = {k: held(v) for k, v in named.items() if k not in fixed}
+        check_rows(where, named, arrays)
+        named |= {k: np.asarray(v, np.float32) for k, v in fixed.items()}
         for array in arrays:
             if array.ndim < 2 and not self.has_formula:
                 raise ValueError(

@@ -10,7 +10,7 @@ that of its input `query`. A layer that overrides `compute_mask`, or sets
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -145,9 +145,37 @@ def _warn_of_loss(layer: Any) -> None:
     warn(
         f"[{type(layer).__name__}] layer {layer.name!r} gets a masked input and cannot "
         "pass the mask on: layers and losses behind it take all steps as they are. Try "
-        "a layer that reduces the steps before it, such as LSTM or "
-        "GlobalAveragePooling1D; or supports_masking = True in a layer of your own.",
+        "GlobalAveragePooling1D or another layer that reduces the steps before it; in a "
+        "layer of your own, supports_masking = True, or a compute_mask that gives None."
     )
+
+
+def is_for_all(name: str, mask: Any, arrays: Sequence[np.ndarray]) -> bool:
+    """Whether an argument of a call by hand is a mask that is one for all samples:
+    (T, S) or (1, T, S)."""
+    if name != "attention_mask" or not arrays or mask is None:
+        return False
+    shape = np.shape(mask)
+    return len(shape) == 2 or (shape[:1] == (1,) and len(arrays[0]) > 1)
+
+
+def check_rows(where: str, named: Mapping[str, Any], arrays: Sequence[Any]) -> None:
+    """Refuse masks of a call by hand that are of other samples.
+
+    Args:
+        named: the numbers of arrays among them, the first of which is x.
+    """
+    for name, value in named.items():
+        if name != "mask" and not name.endswith("_mask"):
+            continue
+        for leaf in leaves(value):
+            mask = arrays[leaf.number] if hasattr(leaf, "number") else None
+            if mask is not None and mask.shape[:1] != arrays[0].shape[:1]:
+                raise ValueError(
+                    f"[{where}] {name} must have a value for each sample of the input. "
+                    f"Received: {name} of shape {mask.shape} for an input of shape "
+                    f"{arrays[0].shape}. Try as many samples."
+                )
 
 
 def fitted(where: str, mask: Any, x: Any) -> Any:

@@ -193,6 +193,16 @@ def function(lib: Any, h: Any, other: Any) -> Any:
     return layer(h)
 
 
+def standardized(lib: Any, h: Any, other: Any) -> Any:
+    return lib.layers.BatchNormalization(momentum=0.7)(h)
+
+
+def standardized_unmasked(lib: Any, h: Any, other: Any) -> Any:
+    """Steps that do not count are standardized too, and have gradients."""
+    y = lib.layers.BatchNormalization(momentum=0.7, scale=False)(h)
+    return lib.layers.Dense(3)(lib.layers.Flatten()(y))
+
+
 def flattened(lib: Any, h: Any, other: Any) -> Any:
     return lib.layers.Dense(3)(lib.layers.Flatten()(h))
 
@@ -211,6 +221,7 @@ CASES: dict[str, Callable[..., Any]] = {
     **{f.__name__: f for f in (additive, heads_with_mask, residual, queries, scores)},
     **{f.__name__: f for f in (own, own_masks, inside, given, nested, function)},
     **{f.__name__: f for f in (flattened, softmax, mean, joined_in_time, three)},
+    **{f.__name__: f for f in (standardized, standardized_unmasked)},
     **{
         name: merged(name)
         for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
@@ -249,6 +260,7 @@ def twins(case: str) -> list[Any]:
 @pytest.mark.parametrize("case", CASES)
 def test_layers(case: str) -> None:
     theirs, ours = twins(case)
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
     for name, pattern in PATTERNS.items():
         x = [IDS * pattern, OTHER]
         expected = theirs.predict(x, verbose=0)
@@ -422,9 +434,10 @@ def own_layer(lib: Any) -> Any:
     return Sums
 
 
-@pytest.mark.parametrize(
-    "case", ["heads", "Add", "attention", "mean", "joined_in_time"]
-)
+FILES = ("standardized", "Add", "attention", "mean", "joined_in_time", "given")
+
+
+@pytest.mark.parametrize("case", FILES)
 def test_files(case: str, tmp_path: Any) -> None:
     x = [IDS * PATTERNS["left"], OTHER]
     theirs, ours = twins(case)

@@ -145,8 +145,8 @@ def _warn_of_loss(layer: Any) -> None:
     warn(
         f"[{type(layer).__name__}] layer {layer.name!r} gets a masked input and cannot "
         "pass the mask on: layers and losses behind it take all steps as they are. Try "
-        "GlobalAveragePooling1D or another layer that reduces the steps before it; in a "
-        "layer of your own, supports_masking = True, or a compute_mask that gives None."
+        "GlobalAveragePooling1D or another layer that reduces the steps before it; in "
+        "your own layers supports_masking = True, or a compute_mask that gives None."
     )
 
 

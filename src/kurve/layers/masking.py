@@ -33,7 +33,7 @@ class Masking(Layer):
     """
 
     arguments = ("mask_value",)
-    makes_masks = True  # type: ignore[assignment]
+    makes_masks = True
 
     def __init__(
         self, mask_value: float = 0.0, **common: Unpack[LayerArguments]

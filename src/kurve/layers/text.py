@@ -96,8 +96,9 @@ class TextVectorization(Encoding):
         encoding: str = "utf-8",
         **common: Unpack[TextVectorizationArguments],
     ) -> None:
-        check_unused("TextVectorization", ragged=common.pop("ragged", False))
-        super().__init__(**common)
+        others: Any = dict(common)
+        check_unused("TextVectorization", ragged=others.pop("ragged", False))
+        super().__init__(**others)
         self.standardize = self._choice("standardize", standardize, STANDARDIZE)
         self.split = self._choice("split", split, SPLIT)
         self.ngrams = self._widths(ngrams)
@@ -205,7 +206,7 @@ class TextVectorization(Encoding):
             x: a text, (B,) or (B, 1).
         """
         if self.is_symbolic(x):
-            return super().__call__(x)  # type: ignore[no-any-return]
+            return super().__call__(x)
         if self.split is None:
             texts = self._standardized(x)
             if self.ngrams is None:
@@ -256,11 +257,13 @@ class TextVectorization(Encoding):
             rows = self._split(texts)
         if self.ngrams is None:
             return rows
-        widths = range(1, self.ngrams + 1) if is_count(self.ngrams) else self.ngrams
+        widths: Sequence[int] = (
+            range(1, self.ngrams + 1) if isinstance(self.ngrams, int) else self.ngrams
+        )
         return [
             [
                 " ".join(row[i : i + width])
-                for width in widths  # type: ignore[union-attr]
+                for width in widths
                 for i in range(len(row) - width + 1)
             ]
             for row in rows

@@ -45,9 +45,13 @@ class Body(Layer):
         return True
 
     @property
-    def supports_masking(self) -> bool:  # type: ignore[override]
+    def supports_masking(self) -> bool:
         """Whether the model does."""
         return bool(self._model.supports_masking)
+
+    @supports_masking.setter
+    def supports_masking(self, value: bool) -> None:
+        self._model.supports_masking = value
 
     @property
     def makes_masks(self) -> bool:

@@ -55,7 +55,7 @@ bool needs_axes(const std::string& kind) {
       "dense",       "softmax",        "normalization",       "scale",
       "conv",        "pool",           "batch_normalization", "pad",
       "global_pool", "conv_transpose", "layer_normalization", "upsample",
-      "affine_image"};
+      "affine_image", "masked_batch_normalization"};
   return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
 }
 

@@ -100,63 +100,13 @@ class BatchNormalization : public ScaleAndShift {
 
   void forward(const ExecContext& ctx, const float* x, float* y,
                float*) const override {
-    const ImageKernels& k = *ctx.kernels.images;
     int64_t R = ctx.batch * out / C_;
-    auto* sums = reinterpret_cast<double*>(ctx.scratch);
-    // In inference there is no room behind y.
-    float* mean = ctx.saves
-                      ? y + ctx.batch * out
-                      : ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
-    float* inv_std = mean + C_;
-    if (uses_batch_statistics(ctx)) {
-      double* means = sums + 2 * max_blocks * C_;
-      double* variances = means + C_;
-      moments(ctx, x, R, nullptr, sums, means);
-      moments(ctx, x, R, means, sums, variances);
-      float* next = inv_std + C_;
-      float decay = float(momentum_), rest = float(1 - momentum_);
-      for (int64_t c = 0; c < C_; c++) {
-        mean[c] = float(means[c]);
-        float variance = float(variances[c]);
-        inv_std[c] = 1 / std::sqrt(variance + epsilon_);
-        next[c] = ctx.buffers[offset_[0] + c] * decay + mean[c] * rest;
-        next[C_ + c] = ctx.buffers[offset_[1] + c] * decay + variance * rest;
-      }
-    } else {
-      for (int64_t c = 0; c < C_; c++) {
-        mean[c] = ctx.buffers[offset_[0] + c];
-        inv_std[c] = 1 / std::sqrt(ctx.buffers[offset_[1] + c] + epsilon_);
-      }
-    }
-    NormParams p = norm_params(ctx, mean, inv_std);
-    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
-      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
-    });
+    normalize(ctx, x, R, double(R), x, y);
   }
 
   void backward(const ExecContext& ctx, const float* x, const float* y, const float* dz,
                 float* dx, const Derivative& before) const override {
-    const ImageKernels& k = *ctx.kernels.images;
-    int64_t R = ctx.batch * out / C_;
-    const float* mean = y + ctx.batch * out;
-    NormParams p = norm_params(ctx, mean, mean + C_);
-    auto* sums = reinterpret_cast<double*>(ctx.scratch);
-    float* means = ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
-    if (uses_batch_statistics(ctx) || (ctx.gradient && trainable)) {
-      parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
-        k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
-      });
-      add_blocks(sums, blocks_of(R));
-      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / double(R));
-      if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
-    }
-    if (!dx) return;
-    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
-      float* to = dx + first * C_;
-      k.columns_backward(p, uses_batch_statistics(ctx) ? means : nullptr,
-                         x + first * C_, dz + first * C_, to, rows);
-      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
-    });
+    propagate(ctx, x, y, dz, dx, before, nullptr, double(ctx.batch * out / C_));
   }
 
   void jacobian(const ExecContext& ctx, const float* x, const float* y, const float* dz,
@@ -185,19 +135,90 @@ class BatchNormalization : public ScaleAndShift {
     for (int k = 0; k < 2; k++) std::copy_n(next + k * C_, C_, buffers + offset_[k]);
   }
 
- private:
+ protected:
+  // y from x (R, C), standardized by the statistics of other rows, whose sums are
+  // divided by `count`.
+  void normalize(const ExecContext& ctx, const float* counted, int64_t rows_counted,
+                 double count, const float* x, float* y) const {
+    const ImageKernels& k = *ctx.kernels.images;
+    int64_t R = ctx.batch * out / C_;
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    // In inference there is no room behind y.
+    float* mean = ctx.saves
+                      ? y + ctx.batch * out
+                      : ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
+    float* inv_std = mean + C_;
+    if (uses_batch_statistics(ctx)) {
+      double* means = sums + 2 * max_blocks * C_;
+      double* variances = means + C_;
+      moments(ctx, counted, rows_counted, count, nullptr, sums, means);
+      moments(ctx, counted, rows_counted, count, means, sums, variances);
+      float* next = inv_std + C_;
+      float decay = float(momentum_), rest = float(1 - momentum_);
+      for (int64_t c = 0; c < C_; c++) {
+        mean[c] = float(means[c]);
+        float variance = float(variances[c]);
+        inv_std[c] = 1 / std::sqrt(variance + epsilon_);
+        next[c] = ctx.buffers[offset_[0] + c] * decay + mean[c] * rest;
+        next[C_ + c] = ctx.buffers[offset_[1] + c] * decay + variance * rest;
+      }
+    } else {
+      for (int64_t c = 0; c < C_; c++) {
+        mean[c] = ctx.buffers[offset_[0] + c];
+        inv_std[c] = 1 / std::sqrt(ctx.buffers[offset_[1] + c] + epsilon_);
+      }
+    }
+    NormParams p = norm_params(ctx, mean, inv_std);
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      k.standardize_columns(p, x + first * C_, y + first * C_, rows);
+    });
+  }
+
+  // The same backwards. With a mask, rows that are 0 in it did not make the statistics.
+  void propagate(const ExecContext& ctx, const float* x, const float* y,
+                 const float* dz, float* dx, const Derivative& before,
+                 const float* mask, double count) const {
+    const ImageKernels& k = *ctx.kernels.images;
+    int64_t R = ctx.batch * out / C_;
+    const float* mean = y + ctx.batch * out;
+    NormParams p = norm_params(ctx, mean, mean + C_);
+    auto* sums = reinterpret_cast<double*>(ctx.scratch);
+    float* means = ctx.scratch + floats_for_doubles((2 * max_blocks + 2) * C_);
+    if (uses_batch_statistics(ctx) || (ctx.gradient && trainable)) {
+      parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
+        k.column_gradients(p, x + first * C_, dz + first * C_, rows, sums + 2 * C_ * i);
+      });
+      add_blocks(sums, blocks_of(R));
+      for (int64_t c = 0; c < 2 * C_; c++) means[c] = float(sums[c] / count);
+      if (ctx.gradient) write(ctx, sums, ctx.gradient, true);
+    }
+    if (!dx) return;
+    parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t) {
+      float* to = dx + first * C_;
+      const float* own = uses_batch_statistics(ctx) ? means : nullptr;
+      for (int64_t r = first, last; r < first + rows; r = last) {
+        for (last = mask ? r + 1 : first + rows; last < first + rows; last++)
+          if ((mask[last] != 0) != (mask[r] != 0)) break;
+        k.columns_backward(p, mask && mask[r] == 0 ? nullptr : own, x + r * C_,
+                           dz + r * C_, dx + r * C_, last - r);
+      }
+      ctx.kernels.differentiate(before, first * C_, to, to, rows * C_);
+    });
+  }
+
   bool uses_batch_statistics(const ExecContext& ctx) const {
     return ctx.training && !frozen_;
   }
 
-  void moments(const ExecContext& ctx, const float* x, int64_t R, const double* mean,
-               double* sums, double* to) const {
+ private:
+  void moments(const ExecContext& ctx, const float* x, int64_t R, double count,
+               const double* mean, double* sums, double* to) const {
     parallel_blocks(R, blocks_of(R), C_, [&](int64_t first, int64_t rows, int64_t i) {
       ctx.kernels.images->column_moments(x + first * C_, rows, C_, mean,
                                          sums + 2 * C_ * i);
     });
     add_blocks(sums, blocks_of(R));
-    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / double(R);
+    for (int64_t c = 0; c < C_; c++) to[c] = sums[c] / count;
   }
 
   double momentum_;
@@ -205,6 +226,47 @@ class BatchNormalization : public ScaleAndShift {
   bool frozen_;
   int moving_[2];
   int64_t offset_[2];
+};
+
+// The same, of which a second input, the mask, says which rows make the statistics.
+class MaskedBatchNormalization : public BatchNormalization {
+ public:
+  MaskedBatchNormalization(const OpSpec& spec, const std::vector<VariableSpec>& params,
+                           const std::vector<VariableSpec>& buffers)
+      : BatchNormalization(spec, params, buffers) {
+    if (spec.more_shapes.size() != 1 ||
+        product_of(spec.more_shapes[0]) * C_ != product_of(spec.in_shape))
+      refuse_shapes(spec, "its mask");
+  }
+
+  int64_t scratch(const Kernels& k, int64_t batch, bool training) const override {
+    return BatchNormalization::scratch(k, batch, training) + batch * out + 16;
+  }
+
+  void forward_many(const ExecContext& ctx, const float* const* x, float* y,
+                    float*) const override {
+    if (!uses_batch_statistics(ctx)) {
+      forward(ctx, x[0], y, nullptr);
+      return;
+    }
+    int64_t R = ctx.batch * out / C_, counted = 0;
+    float* packed = ctx.scratch + BatchNormalization::scratch(ctx.kernels, 0, true);
+    for (int64_t r = 0; r < R; r++)
+      if (x[1][r] != 0) std::copy_n(x[0] + r * C_, C_, packed + counted++ * C_);
+    normalize(ctx, packed, counted, double(counted) + fuzz, x[0], y);
+  }
+
+  void backward_many(const ExecContext& ctx, const float* const* x, const float* y,
+                     const float* dz, float* const* dx) const override {
+    if (dx[1]) std::fill_n(dx[1], ctx.batch * out / C_, 0.0f);
+    const float* mask = uses_batch_statistics(ctx) ? x[1] : nullptr;
+    double counted = 0;
+    for (int64_t r = 0; mask && r < ctx.batch * out / C_; r++) counted += mask[r] != 0;
+    propagate(ctx, x[0], y, dz, dx[0], {}, mask, counted + fuzz);
+  }
+
+ private:
+  static constexpr double fuzz = 1e-7;  // Keras adds it to the number of rows
 };
 
 // Behind y: mean and inv_std of each row.
@@ -332,6 +394,10 @@ class Scale : public Op {
 std::unique_ptr<Op> make_batch_normalization(const OpSource& source) {
   return std::make_unique<BatchNormalization>(source.spec, source.params,
                                               source.buffers);
+}
+std::unique_ptr<Op> make_masked_batch_normalization(const OpSource& source) {
+  return std::make_unique<MaskedBatchNormalization>(source.spec, source.params,
+                                                    source.buffers);
 }
 std::unique_ptr<Op> make_layer_normalization(const OpSource& source) {
   return std::make_unique<LayerNormalization>(source.spec, source.params);

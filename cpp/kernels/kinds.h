@@ -38,7 +38,7 @@
 #define KURVE_OPS(KIND) \
   KIND(dense) KIND(activation) KIND(softmax) KIND(map) KIND(concatenate) KIND(normalization) KIND(reshape) \
   KIND(conv) KIND(conv_transpose) KIND(pool) KIND(global_pool) \
-  KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
+  KIND(batch_normalization) KIND(masked_batch_normalization) KIND(layer_normalization) KIND(scale) \
   KIND(reduce) KIND(cumsum) KIND(permute) KIND(slice) KIND(place) KIND(conv3d) \
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image) \
   KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random) \

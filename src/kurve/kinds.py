@@ -54,6 +54,7 @@ OPERATIONS: dict[str, OperationFacts] = {
     "pad": OperationFacts(affine=True),
     "upsample": OperationFacts(affine=True),
     "batch_normalization": OperationFacts(affine=True, updates_buffers=True),
+    "masked_batch_normalization": OperationFacts(updates_buffers=True),
     "layer_normalization": OperationFacts(),
     "affine_image": OperationFacts(affine=True, training_only=True),
     "matmul": OperationFacts(),

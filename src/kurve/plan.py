@@ -93,6 +93,8 @@ class Op:
     batch_         gamma (C,)?, beta (C,)?;   momentum, epsilon, frozen
     normalization  moving_mean (C,),
                    moving_variance (C,)
+    masked_batch_  as batch_normalization     (of two values: the statistics are of the
+    normalization                             rows that are not 0 in the second, a mask)
     layer_         gamma, beta (the shape     epsilon, size (of the trailing elements
     normalization  standardized together)?    standardized together)
     reduce                                    mode, axis, count (of axes from there

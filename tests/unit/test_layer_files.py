@@ -84,6 +84,7 @@ def model_of(layer: Any, shape: tuple[int, ...]) -> Any:
     return Model(x, after[1](after[0](y)))
 
 
+@pytest.mark.filterwarnings("ignore:.*gets a masked input:UserWarning")
 @pytest.mark.parametrize("name", [n for n in layers.CLASSES if n != "Lambda"])
 def test_layers(name: str, tmp_path: Path) -> None:
     shape = shape_for(name)

@@ -195,13 +195,12 @@ TIMES = np.ones((2, 3, 4), np.float32)
             "cannot take its input",
         ),
         (lambda: layers.Embedding(0, 2), ValueError, "input_dim must be"),
-        (lambda: layers.Embedding(5, 2, mask_zero=True), NotImplementedError, "masks"),
         (lambda: layers.Attention()(TIMES), ValueError, "takes .query, value. or"),
         (lambda: layers.Attention(score_mode="x"), ValueError, "'dot' or 'concat'"),
         (
             lambda: layers.MultiHeadAttention(2, 3)(TIMES, TIMES, attention_mask=TIMES),
-            NotImplementedError,
-            "there are no masks yet",
+            ValueError,
+            "attention_mask does not fit",
         ),
         (lambda: layers.MultiHeadAttention(0, 3), ValueError, "num_heads must be"),
         (lambda: layers.GroupQueryAttention(2, 3, 2), ValueError, "must divide"),
@@ -218,7 +217,6 @@ TIMES = np.ones((2, 3, 4), np.float32)
         ),
         (lambda: layers.RandomContrast(2.0), ValueError, r"factor must .* in \[0, 1\]"),
         (lambda: layers.ConvLSTM2D, AttributeError, "there is no ConvLSTM2D: recurr"),
-        (lambda: layers.TextVectorization, AttributeError, "compute with numbers"),
     ],
 )
 def test_refused(call: Callable[[], Any], kind: type[Exception], text: str) -> None:

@@ -47,7 +47,11 @@ class Tensor(Symbolic):
     sample:  its shape for each sample
     batched: False where all samples have the same value, such as a weight: its shape
              then has no batch axis
+    mask:    which of its steps count, of dtype "bool", mostly (None, T); None for all.
+             Results of functions have none: layers set it, see `Layer.compute_mask`
     """
+
+    mask: Tensor | None = None
 
     def __init__(
         self,
@@ -67,6 +71,19 @@ class Tensor(Symbolic):
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    def without_mask(self) -> Tensor:
+        """The same value, as another tensor."""
+        return Tensor(self.graph, self.index, self.sample, self.batched, self.dtype)
+
+    @property
+    def _keras_mask(self) -> Tensor | None:
+        """`mask` by Keras's name."""
+        return self.mask
+
+    @_keras_mask.setter
+    def _keras_mask(self, mask: Tensor | None) -> None:
+        self.mask = mask
 
     def __repr__(self) -> str:
         return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
@@ -417,6 +434,17 @@ class Graph:
             attrs["shared"] = True
         source = [self._source()]
         return self.op("random", source, sample, attrs=attrs, batched=batched)
+
+    @contextmanager
+    def named(self, layer: Any) -> Iterator[None]:
+        """A context whose operations bear the layer's name, without a call of it."""
+        before, Graph.current = Graph.current, self
+        self._layers.append(layer)
+        try:
+            yield
+        finally:
+            self._layers.pop()
+            Graph.current = before
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:
         """Append the operations of a layer that has `lower`."""

@@ -9,7 +9,7 @@ from kurve.formulas import arrays, functions, images, nn
 from kurve.formulas.calls import FUNCTIONS as FUNCTIONS
 
 PUBLIC: dict[str, Callable[..., Any]] = {
-    **FUNCTIONS,
+    **{name: call for name, call in FUNCTIONS.items() if name != "mask_of"},
     **arrays.ONLY_ARRAYS,
     **{call.__name__: call for call in (*arrays.OTHERS, *functions.OTHERS)},
     "amax": functions.max,

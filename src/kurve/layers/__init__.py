@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
+    from kurve.layers.masking import Masking as Masking
     from kurve.layers.merging import Add as Add
     from kurve.layers.merging import Average as Average
     from kurve.layers.merging import Concatenate as Concatenate
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
     from kurve.layers.scaling import LayerNormalization as LayerNormalization
     from kurve.layers.scaling import Rescaling as Rescaling
     from kurve.layers.softmax import Softmax as Softmax
+    from kurve.layers.text import TextVectorization as TextVectorization
     from kurve.layers.transposed import Conv1DTranspose as Conv1DTranspose
     from kurve.layers.transposed import Conv2DTranspose as Conv2DTranspose
     from kurve.layers.wrapping import TimeDistributed as TimeDistributed
@@ -153,6 +155,7 @@ _MODULES = {
     "fourier": "FourierFeatures",
     "function": "Lambda",
     "heads": "GroupQueryAttention MultiHeadAttention",
+    "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"
@@ -191,6 +194,7 @@ _MODULES = {
     "encoding": "CategoryEncoding Discretization",
     "hashing": "HashedCrossing Hashing",
     "lookup": "IntegerLookup StringLookup",
+    "text": "TextVectorization",
 }
 """Where each name lives."""
 
@@ -198,7 +202,7 @@ __getattr__ = Later(__name__, _MODULES, refuse)
 __dir__ = __getattr__.dir
 __all__ = [*__getattr__.homes, "Layer", "Variable"]
 
-_OF_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup")
+_OF_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 CLASSES: Classes[Layer] = Classes(
     __name__, __getattr__.classes(["Input", "InputLayer", "Wrapper", *_OF_ARRAYS])
 )

@@ -17,10 +17,6 @@ WHY: dict[str, str] = {
         "there are no Fourier transforms in a model. Try scipy.signal.stft of the data "
         "before fit",
     ),
-    "TextVectorization": (
-        "engines compute with numbers. Try StringLookup of the split words, and "
-        "Embedding for the numbers it gives"
-    ),
     **dict.fromkeys(
         ("JaxLayer", "FlaxLayer", "TorchModuleWrapper", "TFSMLayer"),
         "engines cannot run other libraries. Try a subclass of Layer with call()",

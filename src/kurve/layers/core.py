@@ -122,7 +122,8 @@ def check_input_dtype(dtype: Any) -> str:
     if name.rstrip("0123456789") not in NUMBERS:
         raise ValueError(
             "[Input] dtype must be a type of numbers. "
-            f"Received: dtype={dtype!r}. Try dtype='float32'."
+            f"Received: dtype={dtype!r}. Try dtype='float32', and TextVectorization or "
+            "StringLookup before the model for texts."
         )
     return name
 
@@ -226,6 +227,8 @@ class Dropout(Layer):
         >>> set(kurve.layers.Dropout(0.5)(x, training=True).ravel()) <= {0.0, 2.0}
         True
     """
+
+    _supports_masking = True
 
     arguments = ("rate", "noise_shape", "seed")
 

@@ -50,6 +50,8 @@ class StandardizingArguments(LayerArguments, total=False):
 class _Standardizing(Layer):
     """Shared by the two: y = gamma * standardized x + beta."""
 
+    _supports_masking = True
+
     constrained: Mapping[str, str] = {
         "gamma": "gamma_constraint",
         "beta": "beta_constraint",
@@ -133,7 +135,8 @@ class BatchNormalization(_Standardizing):
     In training, mean and variance are those of the batch, over all axes but `axis`.
     The moving ones follow when the step's update is applied: moving = moving * momentum
     + batch * (1 - momentum). Prediction uses the moving ones, and so does training with
-    trainable=False.
+    trainable=False. Steps that do not count by the input's mask are standardized, but
+    mean and variance are without them.
 
     Shapes:   x (B, ..., C), gamma, beta, moving_mean, moving_variance (C,) -> y as x
     Backward: n = gamma dy; dx = (n - mean(n) - x^ mean(n x^)) / sqrt(variance +
@@ -152,7 +155,7 @@ class BatchNormalization(_Standardizing):
 
     Raises:
         ValueError: momentum or epsilon out of range; when built: an axis that samples
-            do not have.
+            do not have; when called: a mask that has not all axes of x but the last.
 
     Example:
         >>> layer = kurve.layers.BatchNormalization(epsilon=0.0)
@@ -257,6 +260,26 @@ class BatchNormalization(_Standardizing):
 
         axes = [self._place(input_shape)]
         return moved_to_the_end(self.name, input_shape, axes, at_the_end)
+
+    def call_masked(self, x: Any, mask: Any) -> Any:
+        if tuple(mask.shape) != tuple(x.shape[:-1]):
+            raise ValueError(
+                f"[BatchNormalization] the mask of layer {self.name!r} must have the "
+                "axes of its input but the last. Received: a mask of shape "
+                f"{tuple(mask.shape)} for an input of shape {x.shape}. Try mask=None."
+            )
+        if self._place(x.sample) != len(x.sample) - 1:
+            raise ValueError(
+                "[BatchNormalization] with a mask, the channels must be the last axis. "
+                f"Received: axis={self.axis} for an input of shape {x.shape}. "
+                "Try axis=-1."
+            )
+        graph = x.graph
+        placed = {v.name.rpartition("/")[2]: graph.place(v) for v in self.variables}
+        (op,) = self.lower(x.sample, placed, 0)
+        both = [x, graph.as_tensor(mask)]
+        kind = "masked_batch_normalization"
+        return graph.op(kind, both, x.sample, op.params, op.buffers, op.attrs)
 
 
 class LayerNormalizationArguments(StandardizingArguments, total=False):
@@ -383,6 +406,8 @@ class Rescaling(Layer):
         >>> kurve.layers.Rescaling(1 / 100, offset=-1.0)([[0, 100, 200]])
         array([[-1.,  0.,  1.]], dtype=float32)
     """
+
+    _supports_masking = True
 
     arguments = ("scale", "offset")
 

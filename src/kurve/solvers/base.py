@@ -156,7 +156,8 @@ def _problem(
     _, state = network.require_built(where)
     # Without dropout: the loss must be a function of the parameters alone.
     plan = network.with_losses([loss]).deterministic()
-    plan = plan.trained_with(loss.spec, plan.metrics, plan.optimizer)
+    spec = plan.heads[0].loss or loss.spec  # computed by operations, or not
+    plan = plan.trained_with(spec, plan.metrics, plan.optimizer)
     (head,) = plan.heads
     head = replace(head, reduction=loss.reduction_of(head.reduction))
     plan = replace(plan, heads=(head,))

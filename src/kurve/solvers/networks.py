@@ -147,6 +147,12 @@ def _check(fit: FitProblem) -> None:
             f"[{where}] penalties must be on weights. Received: a layer that adds to "
             "the loss, such as by activity_regularizer. Try kurve.solvers.lbfgs."
         )
+    if any(fit.model._network.masked):
+        raise ValueError(
+            f"[{where}] all steps of the output must count, because the method takes "
+            "the residual of each. Received: an output with a mask. Try "
+            "kurve.solvers.lbfgs, or a layer that drops the mask, such as Reshape."
+        )
     count = len(fit.free)
     if count > MAX_PARAMETERS:
         raise ValueError(

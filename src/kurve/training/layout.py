@@ -11,7 +11,7 @@ import numpy as np
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Program, State, aligned_zeros
 from kurve.formulas.graph import Constant, Graph, Tensor
-from kurve.formulas.tensor import leaves
+from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.layers.base import (
     Variable,
     all_layers,
@@ -58,8 +58,9 @@ class Layout:
         self.plan: Plan | None = None
         self.shares_variables = False
         self._state: State | None = None
-        # Whether layers add terms to the loss.
+        # Whether layers add terms to the loss, and which outputs have masks.
         self.penalized = False
+        self.masked: list[bool] = []
         self._seed = seed
         self._program: Program | None = None
         # The `trainable` flags of the plan.
@@ -191,14 +192,24 @@ class Layout:
         if self.structure is not None:
             return  # they have been called
         shape: Sequence[int | None] = input_shape
+        masked = False
         for layer in self.layers:
+            masked = masked or layer.makes_masks
             inner = getattr(layer, "_network", None)
+            if masked:  # what follows may read the mask: it is called with it
+                self._declare_masked(input_shape)
+                return
             if inner is None:
                 layer.build((None, *shape))
             elif inner.plan is None and inner.structure is None:
                 inner.input_shape = inner.input_shape or tuple(shape)
                 inner.declare(inner.input_shape)
             _, *shape = layer.compute_output_shape((None, *shape))
+
+    def _declare_masked(self, input_shape: Shape) -> None:
+        x: Any = KerasTensor((None, *input_shape))
+        for layer in self.layers:
+            x = layer.compute_output_spec(x)
 
     def lowered(
         self,
@@ -216,7 +227,11 @@ class Layout:
         targets: list[Shape] = []
         metrics = metrics or [()] * len(losses)
         own = [[m for m in each if m.by_ops] for each in metrics]
-        if any(loss is not None and loss.by_ops for loss in losses) or any(own):
+        by_ops = [
+            loss is not None and (loss.by_ops or masked)
+            for loss, masked in zip(losses, self.masked, strict=False)
+        ]
+        if any(by_ops) or any(own):
             assert self.plan is not None
             rules = [
                 next((rule for rule in (loss, *each) if rule is not None), None)
@@ -232,11 +247,13 @@ class Layout:
         rows, values = [], []
         pairs = zip(graph.targets, outputs, strict=bool(targets))
         with graph.tracing():
-            for loss, each, (y, p) in zip(losses, own, pairs, strict=False):
-                by_ops = loss is not None and loss.by_ops
-                rows.append(loss.traced(y, p) if loss is not None and by_ops else None)
-                values.append([metric.traced(y, p) for metric in each])
+            for i, (y, p) in enumerate(pairs):
+                loss = losses[i]
+                by_rows = loss is not None and by_ops[i]
+                rows.append(loss.traced(y, p) if loss is not None and by_rows else None)
+                values.append(list(leaves([metric.traced(y, p) for metric in own[i]])))
         self.penalized = bool(graph.losses)
+        self.masked = [tensor.mask is not None for tensor in outputs]
         return graph.finish(outputs, rows, bool(losses), values), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:

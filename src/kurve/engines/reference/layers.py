@@ -248,8 +248,12 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "lstm": recurrence.LSTM,
     "gru": (recurrence.gru_forward, recurrence.gru_backward),
     "simple_rnn": recurrence.SIMPLE_RNN,
+    "masked_batch_normalization": (scaling.masked_forward, scaling.masked_backward),
 }
 """Those that take any number of inputs."""
 
-STATISTICS: dict[str, Statistics] = {"batch_normalization": scaling.batch_statistics}
+STATISTICS: dict[str, Statistics] = {
+    "batch_normalization": scaling.batch_statistics,
+    "masked_batch_normalization": scaling.batch_statistics,
+}
 """The new values of the buffers that a training step writes, by kind of op."""

@@ -5,21 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from kurve.engines.base import State
-from kurve.engines.reference.common import Cache, Gradients, total, view
+from kurve.engines.reference.common import Arrays, Cache, Gradients, total, view
 from kurve.plan import Op
+
+FUZZ = 1e-7
+"""What Keras adds to the number of rows that a mask leaves."""
 
 
 def batch_forward(
-    op: Op, x: np.ndarray, state: State, training: bool
+    op: Op,
+    x: np.ndarray,
+    state: State,
+    training: bool,
+    mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Cache]:
     """y = gamma x^ + beta, x^ = (x - mean) / sqrt(variance + epsilon) in each channel.
 
     Mean and (biased) variance are those of the batch in training, and otherwise, or if
-    frozen, the moving ones. Source: Ioffe & Szegedy 2015, algorithm 1.
+    frozen, the moving ones. With a mask (R,), those of the rows that are not 0 in it.
+    Source: Ioffe & Szegedy 2015, algorithm 1.
     """
     rows = x.reshape(-1, x.shape[-1])
     from_batch = training and not op.attrs["frozen"]
-    if from_batch:
+    if from_batch and mask is not None:
+        mean, variance = moments_of_counted(rows, mask)
+    elif from_batch:
         mean, variance = moments(rows, axis=0)
     else:
         mean = view(state.buffers, op.buffers["moving_mean"])
@@ -44,10 +54,36 @@ def batch_backward(
     return (n * inverse).reshape(dy.shape), affine_gradients(op, dy_rows, standard)
 
 
+def masked_forward(
+    op: Op, xs: Arrays, state: State, training: bool
+) -> tuple[np.ndarray, Cache]:
+    """`batch_forward` of the first input; the second is the mask."""
+    mask = xs[1].reshape(-1) != 0
+    y, cache = batch_forward(op, xs[0], state, training, mask)
+    return y, (*cache, mask, xs[1].shape)
+
+
+def masked_backward(
+    op: Op, dy: np.ndarray, cache: Cache, state: State
+) -> tuple[Arrays, Gradients]:
+    """As `batch_backward`: sums are over all rows, which are all standardized; their
+    share goes to the rows that made mean and variance."""
+    standard, inverse, learned, mask, shape = cache
+    dy_rows = dy.reshape(standard.shape)
+    n = scaled(op, dy_rows, state)
+    if learned is not None:
+        count = mask.sum() + FUZZ
+        by_mean, by_variance = (total(v, axis=0) / count for v in (n, n * standard))
+        n = n - mask[:, None] * (by_mean + standard * by_variance).astype(n.dtype)
+    dx = (n * inverse).reshape(dy.shape)
+    gradients = affine_gradients(op, dy_rows, standard)
+    return [dx, np.zeros(shape, dy.dtype)], gradients
+
+
 def batch_statistics(op: Op, cache: Cache, state: State) -> dict[str, np.ndarray]:
     """The moving mean and variance after a step: moving * momentum + batch * (1 -
     momentum). None of them if frozen."""
-    _, _, learned = cache
+    learned = cache[2]
     if learned is None:
         return {}
     momentum = float(op.attrs["momentum"])
@@ -102,6 +138,16 @@ def moments(rows: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     mean = rows.mean(axis=axis, dtype=np.float64, keepdims=True)
     variance = np.mean((rows - mean) ** 2, axis=axis)
     return mean.squeeze(axis).astype(rows.dtype), variance.astype(rows.dtype)
+
+
+def moments_of_counted(
+    rows: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance (C,) of the rows of a mask; 0 without any."""
+    counted, count = rows[mask].astype(np.float64), mask.sum() + FUZZ
+    mean = counted.sum(axis=0) / count
+    variance = np.sum((counted - mean) ** 2, axis=0) / count
+    return mean.astype(rows.dtype), variance.astype(rows.dtype)
 
 
 def affine(op: Op, standard: np.ndarray, state: State) -> np.ndarray:

@@ -387,7 +387,7 @@ class Layer(Entrance):
         _inside.append(self)
         try:
             with graph.within(self):
-                if by_mode and "training" not in kwargs:
+                if by_mode and "training" not in kwargs and not self.one_formula:
                     return in_both_modes(graph, self.call, args, kwargs)
                 return self.call(*args, **kwargs)
         finally:
@@ -713,6 +713,8 @@ class Layer(Entrance):
         for name in named:
             if not takes(self.call, name) or not self.has_formula:
                 raise unknown_argument(type(self).call, name, where)
+        if mask is not None and self.has_formula and takes(self.call, "mask"):
+            named["mask"], mask = mask, None
         if (others and not self.has_formula) or mask is not None:
             raise TypeError(
                 f"[{where}] a layer is called with x alone and, by name, training; "
@@ -800,6 +802,14 @@ class Layer(Entrance):
     def _takes_any(self) -> bool:
         """Whether it may be called with any structure of tensors: the formula says."""
         return self.has_formula and is_own(type(self))
+
+    one_formula = False
+    """Whether `call`, though it takes `training`, is the same while a model is trained
+    and when it predicts: what it drops are operations that know the mode."""
+
+    parts_by_name = False
+    """Whether weights of its parts are called by the names of the parts, and not of the
+    attributes that they are."""
 
     takes_scalars = False
     """Whether a sample may be a single number, of shape ()."""
@@ -939,6 +949,8 @@ def _path(layers: Sequence[Layer]) -> list[str]:
 
 
 def _attribute_of(part: Layer, outer: Layer) -> str | None:
+    if outer.parts_by_name:
+        return None
     for name, value in vars(outer).items():
         if isinstance(value, (Layer, list, tuple, Mapping)):
             for place, leaf in enumerate(leaves(value)):

@@ -288,12 +288,17 @@ class Layer(Entrance):
         """The layers that are attributes of this one, also in lists and dictionaries,
         in order."""
         found: dict[int, Any] = {}
-        for value in vars(self).values():
+        for _, value in self.attributes:
             if isinstance(value, (Layer, list, tuple, Mapping)):
                 for part in leaves(value):
                     if isinstance(part, Layer) and part is not self:
                         found.setdefault(id(part), part)
         return list(found.values())
+
+    @property
+    def attributes(self) -> list[tuple[str, Any]]:
+        """Names and values, without what the constructor was given."""
+        return [(k, value) for k, value in vars(self).items() if k != "_given"]
 
     def leave(self, network: Any) -> None:
         """Leave a model, with the weights."""
@@ -951,7 +956,7 @@ def _path(layers: Sequence[Layer]) -> list[str]:
 def _attribute_of(part: Layer, outer: Layer) -> str | None:
     if outer.parts_by_name:
         return None
-    for name, value in vars(outer).items():
+    for name, value in outer.attributes:
         if isinstance(value, (Layer, list, tuple, Mapping)):
             for place, leaf in enumerate(leaves(value)):
                 if leaf is part:

@@ -104,6 +104,16 @@ class Op:
                                               interpolation, stream, seed?
     matmul                                    transpose_a, transpose_b  (of two values
                                               (..., M, K) and (..., K, N))
+    lstm           kernel (F, 4 H),           activation, recurrent_activation, alpha?,
+                   recurrent_kernel (H, 4 H), recurrent_alpha?, reverse?, sequences?,
+                   bias (4 H,)?               states?, masked?, initial?,
+                                              recurrent_dropout?
+    gru            kernel (F, 3 H),           the same but for states, and reset_after
+                   recurrent_kernel (H, 3 H),
+                   bias (2, 3 H)? or (3 H,)?
+    simple_rnn     kernel (F, H),             the same as lstm, but for states and
+                   recurrent_kernel (H, H),   recurrent_activation
+                   bias (H,)?
     embedding      embeddings (N, D)          (its rows; NaN for a number that has none)
     variable       any (one) / or any         (the same for each sample)
     batch_reduce                              mode: "mean", "sum", "max"  (over all
@@ -124,6 +134,13 @@ class Op:
     to the first) or "argmax" (the number of the first; no gradient). Element i of an
     axis of a slice is x[start + i step], 0 <= i < size; `place` is its adjoint: there
     its elements stand among zeros. Steps may be negative, axes of 1 be left out.
+
+    Recurrent ops read x (T, F) and what their attrs name: with masked, mask (T,), 0 or
+    1; with initial, h (H,) and, lstm, c (H,); with recurrent_dropout, factors (H,) of
+    the h that is multiplied with recurrent_kernel. The output is (T, H) with sequences,
+    else (H,), or as wide as h and c with states. Gates are in Keras's order: i f c o; z
+    r h. gru's bias is (2, 3 H) with reset_after. An alpha is needed where an activation
+    has one.
 
     Random numbers of a step are words of the stream (seed, purpose 0x10000 + stream,
     step), see `kurve.core.rng`; an op with a seed takes that in the place of the

@@ -11,6 +11,7 @@ gradients against finite differences.
 * `moving`, `reducing`: other places and sums of elements along axes.
 * `scaling`: standardization by batch and by sample.
 * `maps`, `joining`, `products`: formulas, several values side by side, matrices.
+* `recurrence`: sequences, step by step.
 * `tables`, `batch`: variables as values; numbers of a whole batch, and random ones.
 * `losses`: the mean squared error and the others.
 * `optimizers`: gradient descent, Adam and the others.

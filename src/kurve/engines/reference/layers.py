@@ -25,6 +25,7 @@ from kurve.engines.reference import (
     padding,
     pooling,
     products,
+    recurrence,
     reducing,
     scaling,
     tables,
@@ -244,6 +245,9 @@ OPS_OF_SEVERAL: dict[str, tuple[ForwardMany, BackwardMany]] = {
     "map": (maps.map_forward, maps.map_backward),
     "concatenate": (joining.concatenate_forward, joining.concatenate_backward),
     "matmul": (products.matmul_forward, products.matmul_backward),
+    "lstm": recurrence.LSTM,
+    "gru": (recurrence.gru_forward, recurrence.gru_backward),
+    "simple_rnn": recurrence.SIMPLE_RNN,
 }
 """Those that take any number of inputs."""
 

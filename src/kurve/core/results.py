@@ -11,6 +11,9 @@ import numpy as np
 class Values(np.ndarray):
     """An array; `numpy()` gives it as a plain one, which shares its memory."""
 
+    _keras_mask: Any = None
+    """Which of its steps count, if a layer says so."""
+
     def numpy(self) -> np.ndarray:
         return self.view(np.ndarray)
 

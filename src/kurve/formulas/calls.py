@@ -59,18 +59,31 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         shapes: list[tuple[int, ...]] = []
         order: dict[int, int] = {}
         dtypes: list[str] = []
+        masked: list[tuple[int, int]] = []  # numbers of a tensor and of its mask
+
+        def add(
+            sample: Any,
+            dtype: str,
+            sizes: Any = sizes,
+            shapes: Any = shapes,
+            dtypes: Any = dtypes,
+        ) -> int:
+            spare = iter(sizes * 4)
+            shapes.append(tuple(next(spare) if s is None else s for s in sample))
+            dtypes.append(dtype)
+            return len(shapes) - 1
+
         for leaf in leaves((args, kwargs)):
             if isinstance(leaf, KerasTensor) and id(leaf) not in order:
-                order[id(leaf)] = len(shapes)
-                spare = iter(sizes * 4)
-                shapes.append(
-                    tuple(next(spare) if s is None else s for s in leaf.sample)
-                )
-                dtypes.append(leaf.dtype)
+                order[id(leaf)] = add(leaf.sample, leaf.dtype)
+                if leaf.mask_sample is not None:
+                    masked.append((order[id(leaf)], add(leaf.mask_sample, "bool")))
         graph = Graph(shapes)
         inputs = graph.inputs
         for tensor, dtype in zip(inputs, dtypes, strict=True):
             tensor.dtype = dtype
+        for number, mask in masked:
+            inputs[number].mask = inputs[mask]
 
         def swap(leaf: Any, inputs: list[Tensor] = inputs, order: Any = order) -> Any:
             return inputs[order[id(leaf)]] if isinstance(leaf, KerasTensor) else leaf
@@ -83,14 +96,31 @@ def inferred(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         position = next(numbers)
         if not isinstance(leaf, Tensor):
             return leaf
-        alternatives = [other[position].shape for other in flat]
-        shape = tuple(
-            s if all(s == o for o in others) else None
-            for s, *others in zip(*alternatives, strict=True)
-        )
-        return KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
+        shape = _common([other[position].shape for other in flat])
+        made = KerasTensor(shape if leaf.batched else (None, *shape), leaf.dtype)
+        if leaf.mask is not None:
+            made.mask_sample = _common([other[position].mask.sample for other in flat])
+        return made
 
     return replaced(results[0], symbolic)
+
+
+def _common(shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
+    """The sizes that are equal in all; None for the others."""
+    return tuple(
+        s if all(s == o for o in others) else None
+        for s, *others in zip(*shapes, strict=True)
+    )
+
+
+@function
+def mask_of(x: Any) -> Any:
+    """Which steps of x count, as the layers before it say; None for all.
+
+    Args:
+        x: a tensor, or an array that a layer gave.
+    """
+    return x.mask if isinstance(x, Tensor) else getattr(x, "_keras_mask", None)
 
 
 def graph_of(*operands: Any) -> Graph | None:

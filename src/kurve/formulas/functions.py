@@ -160,7 +160,7 @@ def cast(x: Any, dtype: str) -> Any:
         return np.asarray(as_array(x)).astype(name)
     x = graph.as_tensor(x)
     if name == "bool":
-        return elementwise("ne", x, 0.0, dtype="bool")
+        return x if x.dtype == "bool" else elementwise("ne", x, 0.0, dtype="bool")
     if name.startswith(("int", "uint")) and x.dtype.startswith("float"):
         return graph.map(
             [x],

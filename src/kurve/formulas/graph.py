@@ -40,7 +40,11 @@ class Tensor(Symbolic):
     sample:  its shape for each sample
     batched: False where all samples have the same value, such as a weight: its shape
              then has no batch axis
+    mask:    which of its steps count, of dtype "bool", mostly (None, T); None for all.
+             Results of functions have none: layers set it, see `Layer.compute_mask`
     """
+
+    mask: Tensor | None = None
 
     def __init__(
         self,
@@ -60,6 +64,19 @@ class Tensor(Symbolic):
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    def without_mask(self) -> Tensor:
+        """The same value, as another tensor."""
+        return Tensor(self.graph, self.index, self.sample, self.batched, self.dtype)
+
+    @property
+    def _keras_mask(self) -> Tensor | None:
+        """`mask` by Keras's name."""
+        return self.mask
+
+    @_keras_mask.setter
+    def _keras_mask(self, mask: Tensor | None) -> None:
+        self.mask = mask
 
     def __repr__(self) -> str:
         return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
@@ -377,6 +394,17 @@ class Graph:
         finally:
             self._layers.pop()
             self.stream = before_it
+            Graph.current = before
+
+    @contextmanager
+    def named(self, layer: Any) -> Iterator[None]:
+        """A context whose operations bear the layer's name, without a call of it."""
+        before, Graph.current = Graph.current, self
+        self._layers.append(layer)
+        try:
+            yield
+        finally:
+            self._layers.pop()
             Graph.current = before
 
     def lowered(self, layer: Any, x: Tensor) -> Tensor:

@@ -43,6 +43,11 @@ class KerasTensor(Symbolic):
 
     _keras_history: History
 
+    mask_sample: tuple[int | None, ...] | None = None
+    """The shape of one sample of its mask; None without one."""
+
+    _mask: KerasTensor | None = None
+
     def __init__(
         self,
         shape: Sequence[int | None],
@@ -61,6 +66,15 @@ class KerasTensor(Symbolic):
     def sample(self) -> tuple[int | None, ...]:
         """The shape of one sample."""
         return self.shape[1:]
+
+    @property
+    def _keras_mask(self) -> KerasTensor | None:
+        """Which of its steps count, a symbolic tensor of dtype "bool"; None for all."""
+        if self._mask is None and self.mask_sample is not None:
+            from kurve.formulas.calls import mask_of
+
+            self._mask = mask_of(self)
+        return self._mask
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from kurve.layers.lstm import GRU as GRU
     from kurve.layers.lstm import LSTM as LSTM
     from kurve.layers.lstm import SimpleRNN as SimpleRNN
+    from kurve.layers.masking import Masking as Masking
     from kurve.layers.merging import Add as Add
     from kurve.layers.merging import Average as Average
     from kurve.layers.merging import Concatenate as Concatenate
@@ -166,6 +167,7 @@ _MODULES = {
     "gates": "GRUCell LSTMCell",
     "heads": "GroupQueryAttention MultiHeadAttention",
     "lstm": "GRU LSTM SimpleRNN",
+    "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
         "concatenate dot maximum minimum multiply subtract"

@@ -19,6 +19,8 @@ class AsLayer(Layer):
     """Base class. It can also be the activation of another layer:
     `Dense(8, activation=ReLU(max_value=6.0))`."""
 
+    _supports_masking = True
+
     is_activation = True
 
     @property
@@ -195,6 +197,8 @@ class PReLU(Layer):
         >>> layer.weights[0].shape
         (1, 1, 3)
     """
+
+    _supports_masking = True
 
     arguments = ("alpha_initializer", "alpha_regularizer", "shared_axes")
     constrained: Mapping[str, str] = {"alpha": "alpha_constraint"}

@@ -1,7 +1,7 @@
 """Attention: each element of a sequence asks the others, and takes a mean of them.
 
 Source of all: Vaswani et al. 2017 and Bahdanau et al. 2015; names and defaults follow
-Keras. There are no masks yet, but for the causal one.
+Keras.
 """
 
 from __future__ import annotations
@@ -16,16 +16,6 @@ from kurve.layers.base import Layer, LayerArguments, Variable
 from kurve.layers.core import Dropout
 
 
-def refuse_masks(where: str, **masks: Any) -> None:
-    """Refuse masks by their names."""
-    for name, mask in masks.items():
-        if mask is not None:
-            raise NotImplementedError(
-                f"[{where}] there are no masks yet, but for use_causal_mask=True. "
-                f"Received: {name}={mask!r}. Try {name}=None."
-            )
-
-
 def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
     """Which keys each query may see, (queries, keys), or None for all."""
     distance = np.arange(queries)[:, None] - np.arange(keys)
@@ -36,8 +26,18 @@ def allowed(queries: int, keys: int, window: int | None, causal: bool) -> Any:
     return None if window is None else abs(distance) < window
 
 
+def both(one: Any, other: Any) -> Any:
+    """Where both masks hold; None holds everywhere."""
+    if one is None or other is None:
+        return other if one is None else one
+    return ops.logical_and(one, other)
+
+
 class Attention(Layer):
     """y = softmax(scores) value, with scores = query key^T.
+
+    Values that do not count, by the mask of the second input, get the weight 0; queries
+    that do not count, by that of the first, give 0, and their mask is the output's.
 
     Shapes:   [query (B, T, D), value (B, S, V), key (B, S, D)] -> y (B, T, V); without
               a key, it is the value
@@ -52,8 +52,7 @@ class Attention(Layer):
 
     Raises:
         ValueError: another score_mode, or a dropout outside [0, 1]; when called: other
-            than two or three inputs.
-        NotImplementedError: when called: a mask.
+            than two or three inputs, or masks that do not fit them.
 
     Example:
         >>> q, v = np.ones((2, 3, 4)), np.ones((2, 5, 4))
@@ -99,6 +98,7 @@ class Attention(Layer):
     def call(
         self,
         inputs: Any,
+        mask: Any = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
@@ -106,6 +106,7 @@ class Attention(Layer):
 
         Args:
             inputs: [query, value] or [query, value, key].
+            mask: [query_mask, value_mask], each None or (B, T) and (B, S).
             return_attention_scores: whether to return the weights of values as well, as
                 dropout leaves them.
             use_causal_mask: whether element t sees only elements up to t.
@@ -118,15 +119,50 @@ class Attention(Layer):
             )
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) == 3 else value
+        of_query, of_value = self._checked(inputs, mask)
         scores = self.scores(query, key)
         seen = allowed(query.shape[-2], key.shape[-2], None, use_causal_mask)
         if seen is not None:
-            scores = ops.where(seen.astype(np.float32), scores, scores - 1e9)
+            seen = seen.astype(np.float32)
+        if of_value is not None:
+            seen = both(ops.expand_dims(of_value, -2), seen)
+        if seen is not None:
+            scores = ops.where(seen, scores, scores - 1e9)
         weights = ops.softmax(scores)
         if self.dropout:
             weights = self.dropping(weights)
         y = ops.matmul(weights, value)
+        if of_query is not None:
+            y = ops.where(ops.expand_dims(of_query, -1), y, 0.0)
         return (y, weights) if return_attention_scores else y
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The query's.
+
+        Args:
+            inputs: [query, value] or [query, value, key].
+            previous_mask: None, or a mask or None for each.
+        """
+        return self._checked(inputs, previous_mask)[0]
+
+    def _checked(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        """The masks of query and value."""
+        if mask is None:
+            return None, None
+        where = type(self).__name__
+        if not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3):
+            raise ValueError(
+                f"[{where}] mask must be a list, [query_mask, value_mask]. "
+                f"Received: mask={mask!r}. Try mask=[None, mask]."
+            )
+        for x, own in zip(inputs, mask, strict=False):
+            if own is not None and tuple(own.shape) != tuple(x.shape[:-1]):
+                raise ValueError(
+                    f"[{where}] a mask must have the axes of its input but the last. "
+                    f"Received: mask of shape {tuple(own.shape)} for an input of shape "
+                    f"{tuple(x.shape)}. Try a mask of shape {tuple(x.shape[:-1])}."
+                )
+        return mask[0], mask[1]
 
     def scores(self, query: Any, key: Any) -> Any:
         """How well each key answers each query, (B, T, S)."""
@@ -150,7 +186,7 @@ class AdditiveAttention(Attention):
         dropout, seed, name, trainable, input_shape: see `Attention`.
 
     Raises:
-        ValueError, NotImplementedError: see `Attention`.
+        ValueError: see `Attention`.
 
     Example:
         >>> q, v = np.ones((2, 3, 4)), np.ones((2, 5, 4))

@@ -32,10 +32,11 @@ from kurve.core.naming import auto_name
 from kurve.core.overrides import is_own, refuse_overrides
 from kurve.core.results import result
 from kurve.errors import unknown_argument
-from kurve.formulas.calls import TRIALS, graph_of, inferred
+from kurve.formulas.calls import TRIALS, graph_of, inferred, mask_of
 from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.kinds import OPERATIONS
+from kurve.layers.masks import attach, hand_over, is_masked
 from kurve.layers.modes import in_both_modes
 from kurve.layers.variable import Variable as Variable
 from kurve.plan import Op, Plan, Shape, VariableSpec, aligned
@@ -110,7 +111,7 @@ class Layer(Entrance):
         array([[1., 1., 1.]], dtype=float32)
     """
 
-    ignored: tuple[str, ...] = ("__call__", "compute_mask")
+    ignored: tuple[str, ...] = ("__call__",)
     instead = "a layer of kurve.layers, or one of your own with call()"
 
     arguments: tuple[str, ...] = ()
@@ -356,16 +357,69 @@ class Layer(Entrance):
         one in place of `lower`."""
         graph = graph_of(args)
         assert graph is not None
-        return graph.lowered(self, graph.as_tensor(args[0]))
+        x = graph.as_tensor(args[0])
+        mask = kwargs.get("mask", args[1] if len(args) > 1 else None)
+        if mask is None or not self.takes_mask:
+            return graph.lowered(self, x)
+        with graph.within(self):
+            return self.call_masked(x, mask)
+
+    def call_masked(self, x: Any, mask: Any) -> Any:
+        """The formula for an input with a mask, of a layer that has `lower` for those
+        without."""
+        raise NotImplementedError
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the output depends on the input's mask."""
+        if self.has_formula:
+            return takes(self.call, "mask")
+        return type(self).call_masked is not Layer.call_masked
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """The output for tensors of a plan under construction, to which the layer's
         operations are appended."""
         graph = graph_of(args, kwargs)
         assert graph is not None
-        y = self._called(graph, args, kwargs)
+        mask = hand_over(self, args, kwargs)
+        y = self._called(graph, args, dict(kwargs))
         self.penalize(graph, y)
-        return y
+        return attach(self, graph, args, kwargs, y, mask)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Which steps of the output count: those of the input, unless a subclass says
+        otherwise.
+
+        Args:
+            inputs: what `call` gets first.
+            previous_mask: of `inputs`, in their structure: tensors of dtype "bool",
+                mostly (B, T), or None.
+        """
+        return previous_mask
+
+    _supports_masking: bool | None = None
+
+    @property
+    def supports_masking(self) -> bool:
+        """Whether outputs get a mask, that of `compute_mask`; by default where a
+        subclass has a `compute_mask` of its own."""
+        if self._supports_masking is None:
+            return type(self).compute_mask is not Layer.compute_mask
+        return self._supports_masking
+
+    @supports_masking.setter
+    def supports_masking(self, value: bool) -> None:
+        where = type(self).__name__
+        self._supports_masking = check_flag(where, "supports_masking", value)
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether outputs may have a mask though no input has one."""
+        overrides = type(self).compute_mask is not Layer.compute_mask
+        return overrides and is_own(type(self))
+
+    _warned_of_mask = False
+    """Whether it has been said that it drops masks."""
 
     def penalize(self, graph: Graph, y: Any) -> None:
         """Add the penalty of the output to the loss."""
@@ -380,7 +434,7 @@ class Layer(Entrance):
         if not self.has_formula:
             if self._variables:
                 self.check_input(args[0].sample)
-            y = self.call(*args)
+            y = self.call(*args, **kwargs)
             activation = getattr(self, "activation", None)
             if isinstance(activation, activations.FunctionActivation):
                 with graph.within(self):
@@ -696,7 +750,7 @@ class Layer(Entrance):
         x: Any = UNSAID,
         *others: Any,
         training: bool | None = UNSAID,
-        mask: None = None,
+        mask: Any = None,
         **named: Any,
     ) -> Any:
         """The layer's output for a batch x (B, ...), by the reference engine; or, for a
@@ -706,7 +760,8 @@ class Layer(Entrance):
             x: (B, ...), or a `KerasTensor`, such as `Input` gives; a list of them for
                 layers of several inputs.
             others, named: further inputs and arguments, for layers that take them.
-            mask: refused.
+            mask: which steps of x count, True or False, mostly (B, T), for layers whose
+                `call` has this argument; by default what the layers before x say.
             training: whether the layer acts as in training; None is False. The default
                 is True for layers that move images, and False for the others.
 
@@ -718,15 +773,19 @@ class Layer(Entrance):
         for name in named:
             if not takes(self.call, name) or not self.has_formula:
                 raise unknown_argument(type(self).call, name, where)
-        if mask is not None and self.has_formula and takes(self.call, "mask"):
-            named["mask"], mask = mask, None
-        if (others and not self.has_formula) or mask is not None:
+        if others and not self.has_formula:
             raise TypeError(
-                f"[{where}] a layer is called with x alone and, by name, training; "
-                "there are no masks. Received: "
-                f"{'a mask' if mask is not None else f'{1 + len(others)} arguments'}. "
-                "Try layer(x, training=True)."
+                f"[{where}] a layer is called with x alone and, by name, training. "
+                f"Received: {1 + len(others)} arguments. Try layer(x, training=True)."
             )
+        if mask is not None:
+            if not self.takes_mask:
+                raise TypeError(
+                    f"[{where}] the layer takes all steps of its input as they are, "
+                    "and has no argument for a mask. Received: a mask. Try it in a "
+                    "layer that reduces the steps."
+                )
+            named["mask"] = mask
         args = others if x is UNSAID else (x, *others)
         if not args and not named:
             raise TypeError(
@@ -783,11 +842,13 @@ class Layer(Entrance):
         self, args: Any, named: Mapping[str, Any] | None = None
     ) -> None:
         """Build the layer for these tensors, if it is not built."""
-        first = args[0] if args else next(iter((named or {}).values()))
+        named = {k: v for k, v in (named or {}).items() if k != "mask"}
+        first = args[0] if args else next(iter(named.values()))
         samples = _samples_in(first)
         if samples is None:
             return
-        single = len(args) + len(named or {}) == 1
+        # A formula that reads the mask cannot be tried without it.
+        single = len(args) + len(named) == 1 and not is_masked(first)
         if self.built or type(self).build is Layer.build:
             self._build(samples, infer=single)
             return
@@ -795,7 +856,7 @@ class Layer(Entrance):
         if len(parameters) < 2:
             self._build(samples, infer=single)
             return
-        given = inspect.signature(self.call).bind_partial(*args, **(named or {}))
+        given = inspect.signature(self.call).bind_partial(*args, **named)
         shapes = {
             f"{name}_shape": replaced_shapes(_samples_in(value))
             for name, value in given.arguments.items()
@@ -833,6 +894,9 @@ class Layer(Entrance):
         where = type(self).__name__
         arrays: list[np.ndarray] = []
 
+        masks: dict[int, int] = {}  # number of an array -> that of its mask
+        bools: set[int] = set()
+
         def held(value: Any) -> Any:
             """An argument with the number of an array in the place of each."""
             several = isinstance(value, (list, tuple, Mapping)) and (
@@ -842,8 +906,14 @@ class Layer(Entrance):
                 return replaced(value, held)
             if self.has_formula and (value is None or isinstance(value, (bool, str))):
                 return value
+            number = len(arrays)
             arrays.append(as_numbers(where, "x", value, np.float32))
-            return _Place(len(arrays) - 1)
+            if getattr(value, "dtype", None) is np.dtype(bool):
+                bools.add(number)
+            mask = getattr(value, "_keras_mask", None)
+            if mask is not None:
+                masks[number] = held(np.asarray(mask)).number
+            return _Place(number)
 
         args, named = tuple(map(held, args)), {k: held(v) for k, v in named.items()}
         for array in arrays:
@@ -862,6 +932,10 @@ class Layer(Entrance):
             samples = [check_shape(type(self), s) for s in samples]
         graph = Graph(samples)
         tensors = graph.inputs
+        for number in bools:
+            tensors[number].dtype = "bool"
+        for number, mask in masks.items():
+            tensors[number].mask = tensors[mask]
 
         def tensor(leaf: Any) -> Any:
             return tensors[leaf.number] if isinstance(leaf, _Place) else leaf
@@ -869,7 +943,10 @@ class Layer(Entrance):
         args, named = replaced(args, tensor), replaced(named, tensor)
         self._build_for_call(args, named)
         out = self.run(*args, **named, training=training)
-        plan = graph.finish(list(leaves(out)), penalized=True)
+        flat = list(leaves(out))
+        masked = [i for i, leaf in enumerate(flat) if mask_of(leaf) is not None]
+        flat += [flat[i].mask for i in masked]
+        plan = graph.finish(flat, penalized=True)
         state = State(
             gathered(plan.params, graph.params),
             gathered(plan.buffers, graph.buffers),
@@ -890,7 +967,10 @@ class Layer(Entrance):
                 variable.assign(updates[spec.offset])
         terms = [] if plan.penalty is None else [values[plan.penalty]]
         self._losses = [float(np.mean(rows)) for rows in terms]
-        results = iter([result(values[head.value]) for head in plan.heads])
+        found = [result(values[head.value]) for head in plan.heads]
+        for i, mask in zip(masked, found[len(found) - len(masked) :], strict=True):
+            found[i]._keras_mask = mask.astype(bool)
+        results = iter(found)
         return replaced(out, lambda _: next(results))
 
     @property

@@ -227,6 +227,8 @@ class Dropout(Layer):
         True
     """
 
+    _supports_masking = True
+
     arguments = ("rate", "noise_shape", "seed")
 
     def __init__(

@@ -52,6 +52,8 @@ class Dense(Layer):
         [(3, 2), (2,)]
     """
 
+    _supports_masking = True
+
     arguments = (
         "units",
         "activation",

@@ -41,14 +41,14 @@ class Embedding(Layer):
         output_dim: D.
         embeddings_initializer, embeddings_regularizer, embeddings_constraint: name or
             object.
-        mask_zero: False: there are no masks yet.
+        mask_zero: whether the number 0 stands for no step at all: the output's mask is
+            x != 0.
         weights: the embeddings, or a list that holds them, or None.
         input_length: an older argument without effect.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         ValueError: sizes below 1, or weights of another shape.
-        NotImplementedError: mask_zero=True.
 
     Example:
         >>> layer = kurve.layers.Embedding(3, 2, weights=[[0, 1], [2, 3], [4, 5]])
@@ -89,11 +89,7 @@ class Embedding(Layer):
         self.embeddings_initializer = initializers.of_weight(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.mask_zero = check_flag("Embedding", "mask_zero", mask_zero)
-        if self.mask_zero:
-            raise NotImplementedError(
-                "[Embedding] there are no masks yet. Received: mask_zero=True. "
-                "Try mask_zero=False."
-            )
+        self._supports_masking = self.mask_zero
         self.embeddings: Variable
         if weights is not None:
             self.build((None, 1))
@@ -113,6 +109,20 @@ class Embedding(Layer):
 
     def check_input(self, input_shape: Any) -> None:
         """Any shape: each number has its vector."""
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether outputs have a mask though no input has one."""
+        return self.mask_zero or super().makes_masks
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Where inputs are not 0, with mask_zero=True; else None.
+
+        Args:
+            inputs: of the layer.
+            previous_mask: not needed.
+        """
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def call(self, x: Any) -> Any:
         """The vectors."""

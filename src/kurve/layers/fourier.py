@@ -57,6 +57,8 @@ class FourierFeatures(Layer):
         >>> model = kurve.Sequential([features, kurve.layers.Dense(1)])
     """
 
+    _supports_masking = True
+
     def __init__(
         self,
         frequencies: Any = 16,

@@ -18,7 +18,8 @@ class Lambda(Layer):
     Args:
         function: of a tensor, or of a list of tensors.
         output_shape: not needed, as the function is tried.
-        mask: None.
+        mask: that of the output, or a function of (x, mask) that gives it; None drops
+            masks.
         arguments: further arguments of the function, by name.
         name, trainable, input_shape: see `Layer`.
 
@@ -37,7 +38,7 @@ class Lambda(Layer):
         self,
         function: Callable[..., Any],
         output_shape: Any = None,
-        mask: None = None,
+        mask: Any = None,
         arguments: Mapping[str, Any] | None = None,
         **common: Unpack[LayerArguments],
     ) -> None:
@@ -47,11 +48,8 @@ class Lambda(Layer):
                 "[Lambda] function must be a function of tensors. "
                 f"Received: function={function!r}. Try Lambda(lambda x: x + 1)."
             )
-        if mask is not None:
-            raise NotImplementedError(
-                f"[Lambda] there are no masks yet. Received: mask={mask!r}. "
-                "Try mask=None."
-            )
+        self.mask = mask
+        self._supports_masking = mask is not None
         self.function = function
         self.given = dict(arguments or {})
 
@@ -60,10 +58,29 @@ class Lambda(Layer):
         """Whether it may be called with any structure of tensors: it may."""
         return True
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        """The function."""
+    @property
+    def makes_masks(self) -> bool:
+        """Whether outputs may have a mask though no input has one."""
+        return self.mask is not None
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """What the argument `mask` says.
+
+        Args:
+            inputs: of the function.
+            previous_mask: of the inputs.
+        """
+        if callable(self.mask):
+            return self.mask(inputs, previous_mask)
+        return self.mask
+
+    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """The function, which gets the input's mask if it has such an argument."""
         named = dict(self.given)
-        if "training" in inspect.signature(self.function).parameters:
+        parameters = inspect.signature(self.function).parameters
+        if "mask" in parameters:
+            named["mask"] = mask
+        if "training" in parameters:
             named["training"] = training
         return self.function(x, **named)
 

@@ -11,8 +11,8 @@ import numpy as np
 from kurve import initializers, regularizers
 from kurve.core.arguments import check_flag, check_seed, is_count, is_integer
 from kurve.formulas import functions as ops
-from kurve.formulas.graph import Graph
-from kurve.layers.attention import allowed, refuse_masks
+from kurve.formulas.graph import Graph, Tensor
+from kurve.layers.attention import allowed, both
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import Dropout
 from kurve.layers.einsum import EinsumDense
@@ -31,6 +31,8 @@ class HeadArguments(LayerArguments, total=False):
 
 class _Heads(Layer):
     """Shared by both: projections, scores and the mean of values."""
+
+    _supports_masking = True
 
     takes_several = True
     constrained: Mapping[str, str] = {
@@ -94,21 +96,68 @@ class _Heads(Layer):
             **{name: getattr(self, name) for name in self.constrained.values()},
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The output; `attention_mask` and the other masks are refused.
+    def seen(
+        self, query: Any, value: Any, causal: bool, attention_mask: Any, masks: Any
+    ) -> Any:
+        """Which keys each query may see: a mask that broadcasts to (B, T, S), or None
+        for all.
 
         Args:
-            args: query, value and, if it is not the value, key.
-            kwargs: return_attention_scores, use_causal_mask, training; the inputs by
-                name.
-
-        Raises:
-            NotImplementedError: a mask.
+            masks: of query, value and key, each None or (B, T) and (B, S).
         """
-        masks = ("query_mask", "value_mask", "key_mask", "attention_mask")
-        found = {name: kwargs.pop(name, None) for name in masks}
-        refuse_masks(type(self).__name__, **found)
-        return super().__call__(*args, **kwargs)
+        sizes = query.shape[1], value.shape[1]
+        found: Any = allowed(*sizes, self.sliding_window, causal)
+        if found is not None:
+            found = found.astype(np.float32)
+        for name, mask, axis, x in zip(
+            ("query", "value", "key"),
+            masks,
+            (-1, -2, -2),
+            (query, value, value),
+            strict=True,
+        ):
+            if mask is None:
+                continue
+            if tuple(mask.shape) != tuple(x.shape[:-1]):
+                raise self._misfit(f"{name}_mask", mask, tuple(x.shape[:-1]))
+            mask = ops.cast(mask, "bool")
+            found = both(found, ops.expand_dims(mask, axis))
+        if attention_mask is not None:
+            own = tuple(attention_mask.shape)
+            pairs = zip(own[-2:], sizes, strict=False)
+            if len(own) < 2 or any(a not in (1, b) for a, b in pairs):
+                raise self._misfit("attention_mask", attention_mask, (None, *sizes))
+            attention_mask = ops.cast(attention_mask, "bool")
+            if len(own) == 4 and found is not None and len(found.shape) == 3:
+                found = ops.expand_dims(found, 1)
+            found = both(attention_mask, found)
+        return found
+
+    def _misfit(self, name: str, mask: Any, shape: Any) -> ValueError:
+        return ValueError(
+            f"[{type(self).__name__}] {name} does not fit the inputs of layer "
+            f"{self.name!r}. Received: {name} of shape {tuple(mask.shape)}. Try one of "
+            f"shape {shape}."
+        )
+
+    def weights(
+        self, scores: Any, seen: Any, fused: bool, axes: Sequence[int] = (-1,)
+    ) -> Any:
+        """The weights of values: the softmax of the scores of keys that are seen.
+
+        Args:
+            seen: with as many axes as scores, or None.
+            fused: whether Keras computes it in one function, in which a query that
+                sees nothing sees all; else it gets weights of 0.
+            axes: those of the keys.
+        """
+        if seen is not None:
+            scores = ops.where(seen, scores, -1e9)
+        if len(axes) == 1:
+            y = ops.softmax(scores)
+        else:
+            y = ops.exp(scores - ops.logsumexp(scores, list(axes), True))
+        return y if seen is None or fused else ops.where(seen, y, 0.0)
 
 
 class MultiHeadAttention(_Heads):
@@ -137,8 +186,7 @@ class MultiHeadAttention(_Heads):
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: sizes below 1; inputs that do not fit each other.
-        NotImplementedError: when called: a mask.
+        ValueError: sizes below 1; inputs or masks that do not fit each other.
 
     Example:
         >>> x = np.ones((2, 5, 4))
@@ -251,6 +299,10 @@ class MultiHeadAttention(_Heads):
         query: Any,
         value: Any,
         key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
@@ -258,6 +310,12 @@ class MultiHeadAttention(_Heads):
 
         Args:
             query, value, key: see the class; key is value if None.
+            query_mask: not used: what counts is the mask of the query itself, which is
+                also the output's.
+            value_mask, key_mask: which of them count, (B, S); by default what the
+                layers before say.
+            attention_mask: which keys each query sees, (B, T, S), (T, S) or, with the
+                heads, (B, heads, T, S).
             return_attention_scores: whether to return the weights of values as well.
             use_causal_mask: whether element t sees only elements up to t.
         """
@@ -265,6 +323,17 @@ class MultiHeadAttention(_Heads):
         axes = self.attention_axes or tuple(range(1, rank - 2))
         axes = tuple(a if a >= 0 else rank - 1 + a for a in axes)
         key = value if key is None else key
+        query_mask = query.mask if isinstance(query, Tensor) else None
+        for x in (query, value, key):
+            if isinstance(x, Tensor):
+                x.mask = None  # as in Keras, for all that read it after this layer
+        seen = self.seen(
+            query,
+            value,
+            use_causal_mask,
+            attention_mask,
+            (query_mask, value_mask, key_mask),
+        )
         q = self._query_dense(query) * (1.0 / math.sqrt(self.key_dim))
         k, v = self._key_dense(key), self._value_dense(value)
         # Axes that see each other have other letters in keys and values.
@@ -278,21 +347,19 @@ class MultiHeadAttention(_Heads):
             [*stay, *(at_query[a] for a in axes), *(at_key[a] for a in axes)]
         )
         scores = ops.einsum(f"{at_query},{at_key}->{both}", q, k)
-        seen = allowed(
-            query.shape[1], value.shape[1], self.sliding_window, use_causal_mask
-        )
-        if seen is not None:
-            scores = ops.where(seen.astype(np.float32), scores, -1e9)
-        if len(axes) == 1:
-            weights = ops.softmax(scores)
-        else:
-            last = list(range(len(both) - len(axes), len(both)))
-            weights = ops.exp(scores - ops.logsumexp(scores, last, True))
+        if seen is not None and 2 < len(seen.shape) < len(both):
+            new = range(len(seen.shape) - 2 * len(axes), len(both) - 2 * len(axes))
+            seen = ops.expand_dims(seen, list(new))
+        fused = not (self.dropout or return_attention_scores or rank != 4)
+        last = range(len(both) - len(axes), len(both))
+        weights = self.weights(scores, seen, fused, last)
         dropped = self._dropout_layer(weights) if self.dropout else weights
         y = ops.einsum(f"{both},{at_key}->{at_query}", dropped, v)
         if self.use_gate:
             y = y * self._gate_dense(query)
         y = self._output_dense(y)
+        if query_mask is not None:
+            y.mask = query_mask
         return (y, weights) if return_attention_scores else y
 
     def penalize(self, graph: Graph, y: Any) -> None:
@@ -322,7 +389,6 @@ class GroupQueryAttention(_Heads):
 
     Raises:
         ValueError: sizes below 1, or heads that do not divide.
-        NotImplementedError: when called: a mask.
 
     Example:
         >>> x = np.ones((2, 5, 4))
@@ -411,14 +477,20 @@ class GroupQueryAttention(_Heads):
         query: Any,
         value: Any,
         key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
         """The formula.
 
         Args:
-            query, value, key, return_attention_scores, use_causal_mask: see
-                `MultiHeadAttention`.
+            query_mask: which queries count, (B, T); by default what the layers before
+                say.
+            query, value, key, value_mask, key_mask, attention_mask,
+                return_attention_scores, use_causal_mask: see `MultiHeadAttention`.
         """
         times = self.num_query_heads // self.num_key_value_heads
         key = value if key is None else key
@@ -426,12 +498,17 @@ class GroupQueryAttention(_Heads):
         k = ops.repeat(self._key_dense(key), times, 2)
         v = ops.repeat(self._value_dense(value), times, 2)
         scores = ops.einsum("bquh,bkuh->buqk", q, k)
-        seen = allowed(
-            query.shape[1], value.shape[1], self.sliding_window, use_causal_mask
+        seen = self.seen(
+            query,
+            value,
+            use_causal_mask,
+            attention_mask,
+            (query_mask, value_mask, key_mask),
         )
-        if seen is not None:
-            scores = ops.where(seen.astype(np.float32), scores, -1e9)
-        weights = ops.softmax(scores)
+        if seen is not None and len(seen.shape) == 3:
+            seen = ops.expand_dims(seen, 1)
+        fused = not (self.dropout or return_attention_scores)
+        weights = self.weights(scores, seen, fused)
         dropped = self._dropout_layer(weights) if self.dropout else weights
         y = ops.einsum("buqk,bkuh->bquh", dropped, v)
         if self.use_gate:

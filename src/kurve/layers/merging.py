@@ -9,6 +9,7 @@ from kurve.core.arguments import check_flag, is_integer
 from kurve.core.entries import entry
 from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
+from kurve.layers.masks import either, fitted
 
 
 class Merge(Layer):
@@ -17,6 +18,8 @@ class Merge(Layer):
     Inputs of fewer axes get axes of size 1 behind the batch axis; then shapes broadcast
     as NumPy's do.
     """
+
+    _supports_masking = True
 
     takes_several = True
     takes_scalars = True
@@ -44,6 +47,20 @@ class Merge(Layer):
         """The formula of a list of tensors."""
         raise NotImplementedError
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The steps that count in one of the inputs; None if an input has no mask.
+
+        Args:
+            inputs: a list of tensors.
+            previous_mask: a mask or None for each.
+        """
+        return either(_listed(type(self).__name__, inputs, previous_mask))
+
+    def masks(self, inputs: list[Any]) -> list[Any]:
+        """The mask of each input, with as many axes as it has, or None."""
+        where = type(self).__name__
+        return [None if x.mask is None else fitted(where, x.mask, x) for x in inputs]
+
     def check_input(self, input_shape: Any) -> None:
         """Any shapes: the layer has no weights."""
 
@@ -65,6 +82,26 @@ class Merge(Layer):
                     "Try a Dense layer that brings them to one size."
                 ) from None
         return total
+
+
+class _Chosen(Merge):
+    """Shared by `Maximum` and `Minimum`."""
+
+    def chosen(self, inputs: list[Any], function: Callable[[Any, Any], Any]) -> Any:
+        """`one_by_one`, where an input that does not count at a step takes the value of
+        the other."""
+        masks = self.masks(inputs)
+        if all(mask is None for mask in masks):
+            return self.one_by_one(inputs, function)
+        y, own = inputs[0], masks[0]
+        for x, mask in zip(inputs[1:], masks[1:], strict=True):
+            if mask is not None:
+                x = ops.where(mask, x, y)
+            if own is not None:
+                y = ops.where(own, y, x)
+            own = either([own, mask])
+            y = self.one_by_one([y, x], function)
+        return y
 
 
 class Add(Merge):
@@ -122,8 +159,16 @@ class Multiply(Merge):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The product."""
-        return self.one_by_one(inputs, ops.multiply)
+        """The product, of the inputs that count; 0 where none does and all have a
+        mask."""
+        masks = self.masks(inputs)
+        kept = [
+            x if mask is None else ops.where(mask, x, 1.0)
+            for x, mask in zip(inputs, masks, strict=True)
+        ]
+        y = self.one_by_one(kept, ops.multiply)
+        some = either(masks)
+        return y if some is None else ops.where(some, y, 0.0)
 
 
 class Average(Merge):
@@ -145,7 +190,7 @@ class Average(Merge):
         return ops.divide(self.one_by_one(inputs, ops.add), float(len(inputs)))
 
 
-class Maximum(Merge):
+class Maximum(_Chosen):
     """y = max(a, b, ...), element by element; a tie shares the gradient.
 
     Args:
@@ -160,11 +205,11 @@ class Maximum(Merge):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The largest."""
-        return self.one_by_one(inputs, ops.maximum)
+        """The largest of the inputs that count."""
+        return self.chosen(inputs, ops.maximum)
 
 
-class Minimum(Merge):
+class Minimum(_Chosen):
     """y = min(a, b, ...), element by element; a tie shares the gradient.
 
     Args:
@@ -179,8 +224,8 @@ class Minimum(Merge):
     """
 
     def merge(self, inputs: list[Any]) -> Any:
-        """The smallest."""
-        return self.one_by_one(inputs, ops.minimum)
+        """The smallest of the inputs that count."""
+        return self.chosen(inputs, ops.minimum)
 
 
 class Concatenate(Merge):
@@ -213,6 +258,26 @@ class Concatenate(Merge):
     def merge(self, inputs: list[Any]) -> Any:
         """The inputs along `axis`."""
         return ops.concatenate(inputs, self.axis)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The masks side by side; joined along the last axis, the steps that count in
+        one of the inputs. All steps of an input without a mask count.
+
+        Args:
+            inputs: a list of tensors.
+            previous_mask: a mask or None for each.
+        """
+        masks = _listed("Concatenate", inputs, previous_mask)
+        if masks is None or all(mask is None for mask in masks):
+            return None
+        wide = []
+        for x, mask in zip(inputs, masks, strict=True):
+            if mask is None:
+                wide.append(ops.cast(ops.ones_like(x), "bool"))
+            else:
+                zeros = ops.cast(ops.zeros_like(x), "bool")
+                wide.append(ops.logical_or(fitted("Concatenate", mask, x), zeros))
+        return ops.any(ops.concatenate(wide, self.axis), -1)
 
 
 class Dot(Merge):
@@ -257,6 +322,14 @@ class Dot(Merge):
         self.axes = axes if is_integer(axes) else tuple(pair)
         self.normalize = check_flag("Dot", "normalize", normalize)
 
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: the product is one of all steps.
+
+        Args:
+            inputs, previous_mask: of the layer.
+        """
+        return None
+
     def merge(self, inputs: list[Any]) -> Any:
         """The product over `axes`."""
         pair: Any = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
@@ -284,6 +357,18 @@ class Dot(Merge):
         rest = first[:i] + first[i + 1 :] + (second[:j] + second[j + 1 :])[1:]
         y = ops.einsum(f"{first},{second}->{rest}", a, b)
         return ops.expand_dims(y, 1) if len(rest) == 1 else y
+
+
+def _listed(where: str, inputs: Any, masks: Any) -> Any:
+    """The masks, one for each input; None for None."""
+    if masks is None:
+        return None
+    if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
+        raise ValueError(
+            f"[{where}] mask must be a list with a mask or None for each input. "
+            f"Received: {masks!r} for {len(inputs)} inputs. Try [None, mask]."
+        )
+    return masks
 
 
 @entry

@@ -23,8 +23,12 @@ def in_both_modes(
     """What a call gives in training while a model is trained, else what it gives in
     prediction."""
     first = graph.mark()
+    # Attention takes the masks away from its inputs.
+    masks = [(leaf, leaf.mask) for leaf in leaves((args, kwargs)) if _batched(leaf)]
     trained = call(*args, **kwargs, training=True)
     middle = graph.mark()
+    for leaf, mask in masks:
+        leaf.mask = mask
     predicted = call(*args, **kwargs, training=False)
     (start, *_), (cut, *_) = first, middle
     one, two = graph.ops[start:cut], graph.ops[cut:]
@@ -48,7 +52,10 @@ def in_both_modes(
             return t
         t, other = graph.as_tensor(t), graph.as_tensor(other)
         rank = max(len(t.sample), len(other.sample))
-        return ops.where(ops.reshape(flag, (-1, *(1,) * rank)), other, t)
+        mask = t.mask
+        t = ops.where(ops.reshape(flag, (-1, *(1,) * rank)), other, t)
+        t.mask = mask
+        return t
 
     return replaced(trained, chosen)
 

@@ -37,6 +37,8 @@ class GaussianNoise(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    _supports_masking = True
+
     arguments = ("stddev", "seed")
 
     def __init__(
@@ -78,6 +80,8 @@ class GaussianDropout(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    _supports_masking = True
+
     arguments = ("rate", "seed")
 
     def __init__(
@@ -118,6 +122,8 @@ class AlphaDropout(Layer):
         >>> kurve.layers.AlphaDropout(0.1)([[1.0, 2.0]])
         array([[1., 2.]], dtype=float32)
     """
+
+    _supports_masking = True
 
     arguments = ("rate", "noise_shape", "seed")
 
@@ -161,6 +167,8 @@ def _below_1(cls: type, rate: Any) -> float:
 
 class _SpatialDropout(Images):
     """See `SpatialDropout2D`."""
+
+    _supports_masking = True
 
     arguments = ("rate", "data_format", "seed")
 

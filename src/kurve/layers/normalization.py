@@ -46,6 +46,8 @@ class Normalization(Layer):
         array([-1.,  0.,  3.], dtype=float32)
     """
 
+    _supports_masking = True
+
     def __init__(
         self,
         axis: int | Sequence[int] | None = -1,

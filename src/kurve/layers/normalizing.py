@@ -29,6 +29,8 @@ class UnitNormalization(Layer):
         array([[0.6, 0.8]], dtype=float32)
     """
 
+    _supports_masking = True
+
     arguments = ("axis",)
 
     def __init__(
@@ -134,6 +136,8 @@ class GroupNormalization(Layer):
         >>> kurve.layers.GroupNormalization(2, epsilon=0.0)([[1.0, 3.0, 10.0, 30.0]])
         array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
+
+    _supports_masking = True
 
     arguments = (
         "groups",

@@ -27,6 +27,8 @@ class ActivityRegularization(Layer):
         array([[1., 2.]], dtype=float32)
     """
 
+    _supports_masking = True
+
     takes_scalars = True
     arguments = ("l1", "l2")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from typing import Any, Unpack
 
 from kurve.core.arguments import check_flag
+from kurve.formulas import functions as ops
 from kurve.layers.base import LayerArguments
+from kurve.layers.masks import fitted
 from kurve.layers.windows import Images, Sizes, Sliding, of_volumes, plane_attrs
 from kurve.plan import Op, Shape, VariableSpec
 
@@ -212,12 +214,13 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean along the axis: x (B, L, C) -> y (B, C).
+    """The mean along the axis: x (B, L, C) -> y (B, C); of a masked input, the mean of
+    the steps that count (NaN if none does).
 
     Args: as `GlobalMaxPooling2D`.
 
     Raises:
-        ValueError: as `GlobalMaxPooling2D`.
+        ValueError: as `GlobalMaxPooling2D`; a mask of another shape than (B, L).
 
     Example:
         >>> kurve.layers.GlobalAveragePooling1D()(np.arange(6.0).reshape(1, 6, 1))
@@ -225,6 +228,21 @@ class GlobalAveragePooling1D(_GlobalPooling):
     """
 
     axes, mode = 1, "average"
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: there are no steps left.
+
+        Args:
+            inputs, previous_mask: of the layer.
+        """
+        return None
+
+    def call_masked(self, x: Any, mask: Any) -> Any:
+        self.check_axes(x.sample)
+        mask = fitted("GlobalAveragePooling1D", mask, x)
+        total = ops.sum(ops.where(mask, x, 0.0), 1, self.keepdims)
+        count = ops.sum(ops.cast(mask, "float32"), 1, self.keepdims)
+        return total / count
 
 
 class GlobalAveragePooling2D(_GlobalPooling):

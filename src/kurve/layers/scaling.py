@@ -50,6 +50,8 @@ class StandardizingArguments(LayerArguments, total=False):
 class _Standardizing(Layer):
     """Shared by the two: y = gamma * standardized x + beta."""
 
+    _supports_masking = True
+
     constrained: Mapping[str, str] = {
         "gamma": "gamma_constraint",
         "beta": "beta_constraint",
@@ -383,6 +385,8 @@ class Rescaling(Layer):
         >>> kurve.layers.Rescaling(1 / 100, offset=-1.0)([[0, 100, 200]])
         array([[-1.,  0.,  1.]], dtype=float32)
     """
+
+    _supports_masking = True
 
     arguments = ("scale", "offset")
 

@@ -13,18 +13,24 @@ from kurve.layers.base import Layer, LayerArguments
 class Softmax(Layer):
     """y = exp(x) / sum(exp(x)), with the sum over some axes.
 
+    In a call, `mask` says which elements count: True, or above 0.5. It broadcasts to x;
+    y is 0 where it is false, and the sum is over the others.
+
     Args:
         axis: the axis, or several, counted with the batch axis.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
         TypeError: axes that are no integers.
-        ValueError: when built: axes that samples do not have.
+        ValueError: when built: axes that samples do not have; when called: a mask that
+            does not broadcast to x.
 
     Example:
         >>> kurve.layers.Softmax()([[0.0, 0.0]])
         array([[0.5, 0.5]], dtype=float32)
     """
+
+    _supports_masking = True
 
     arguments = ("axis",)
 
@@ -34,12 +40,37 @@ class Softmax(Layer):
         super().__init__(**common)
         self.axis = checked_axes("Softmax", axis)
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, mask: Any = None) -> Any:
         """The formula."""
         axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
+        if mask is not None:
+            mask = self._checked(mask, x)
+            x = ops.where(mask, x, -1e9)
         if len(axes) == 1:
-            return ops.softmax(x, axes[0])
-        return ops.exp(x - ops.logsumexp(x, axes, True))
+            y = ops.softmax(x, axes[0])
+        else:
+            y = ops.exp(x - ops.logsumexp(x, axes, True))
+        return y if mask is None else ops.where(mask, y, 0.0)
+
+    def _checked(self, mask: Any, x: Any) -> Any:
+        """The mask, of dtype "bool"."""
+        own, shape = tuple(mask.shape), tuple(x.shape)
+        pairs = zip(reversed(own), reversed(shape), strict=False)
+        batched = own[:1] == (None,)
+        if (
+            len(own) > len(shape)
+            or (batched and len(own) < len(shape))
+            or any(a not in (1, b, None) for a, b in pairs)
+        ):
+            raise ValueError(
+                f"[Softmax] the mask of layer {self.name!r} must broadcast to its "
+                "input: from the last axis on, sizes are equal or 1. Received: mask "
+                f"of shape {own} for an input of shape {shape}. Try "
+                "Activation('softmax') for the softmax of each step of a sequence."
+            )
+        if "bool" in str(mask.dtype):
+            return mask
+        return ops.greater(mask, 0.5)
 
 
 def checked_axes(where: str, axis: Any) -> int | tuple[int, ...]:

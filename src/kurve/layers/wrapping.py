@@ -9,6 +9,7 @@ from kurve.formulas import functions as ops
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.core import Activation
 from kurve.layers.dense import Dense
+from kurve.layers.masks import fitted
 
 
 class Wrapper(Layer):
@@ -57,12 +58,15 @@ class Wrapper(Layer):
 class TimeDistributed(Wrapper):
     """The inner layer for each element of the first axis: y[:, t] = layer(x[:, t]).
 
+    A mask (B, T, ...) is passed on, and mask[:, t] to a layer that takes masks.
+
     Args:
         layer: the inner one; a model may be one.
         name, trainable, input_shape: see `Layer`.
 
     Raises:
-        ValueError: not a layer; when built: samples of fewer axes than two.
+        ValueError: not a layer; when built: samples of fewer axes than two; when
+            called: a mask that is not (B, T, ...).
         NotImplementedError: when built: the inner layer has moving statistics, as
             `BatchNormalization` has.
 
@@ -71,6 +75,8 @@ class TimeDistributed(Wrapper):
         >>> kurve.layers.TimeDistributed(inner)(np.ones((2, 5, 8, 8, 1))).shape
         (2, 5, 6, 6, 4)
     """
+
+    _supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Build the inner layer."""
@@ -84,14 +90,24 @@ class TimeDistributed(Wrapper):
                     f"{variable.name}. Try it without TimeDistributed."
                 )
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Any, mask: Any = None) -> Any:
         """The outputs, side by side."""
         self._check(x.shape)
+        if mask is not None:
+            fitted("TimeDistributed", mask, x)
+            if len(mask.shape) < 2:
+                raise ValueError(
+                    "[TimeDistributed] the mask must have the axis of the steps: "
+                    f"(B, {x.shape[1]}, ...). Received: a mask of shape {mask.shape}. "
+                    "Try mask=None."
+                )
         if type(self.layer) in (Dense, Activation):  # of the last axis, or elementwise
             return self.layer(x)
-        steps = [
-            self.layer(ops.get_item(x, (slice(None), t))) for t in range(x.shape[1])
-        ]
+        takes = mask is not None and self.layer.takes_mask
+        steps = []
+        for t in range(x.shape[1]):
+            own = {"mask": ops.get_item(mask, (slice(None), t))} if takes else {}
+            steps.append(self.layer(ops.get_item(x, (slice(None), t)), **own))
         return ops.stack(steps, 1)
 
     def _check(self, shape: Any) -> None:

@@ -194,10 +194,8 @@ class Loss(Rowwise, Entrance):
         """Of a loss `by_ops`: which rows count, as 1 and 0; None for all."""
         return None
 
-    def traced(self, y_true: Any, y_pred: Any) -> Any:
-        """The rows as a tensor of a plan under construction."""
-        from kurve.formulas import functions as ops
-
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """The value of each row as a tensor of a plan under construction."""
         own = type(self).call is not Loss.call
         result = self.call(y_true, y_pred) if own else self.rows(y_true, y_pred)
         if not hasattr(result, "index"):
@@ -206,7 +204,25 @@ class Loss(Rowwise, Entrance):
                 f"Received: {result!r}. Try functions of kurve.ops, such as "
                 "ops.mean(ops.square(y_true - y_pred), axis=-1)."
             )
+        return result
+
+    def traced(self, y_true: Any, y_pred: Any) -> Any:
+        """The values, of the rows that count, multiplied so that the reduction is that
+        of these rows."""
+        from kurve.formulas import functions as ops
+
+        result = self.values(y_true, y_pred)
         known = self.known(y_true, y_pred)
+        if y_pred.mask is not None:
+            mask = mask_of_rows(self.name, y_pred.mask, result)
+            result = result * mask
+            known = mask if known is None else known * mask
+            if self.reduction == "mean_with_sample_weight":
+                raise NotImplementedError(
+                    f"[{self.name}] of outputs with a mask, a loss is a sum, or a mean "
+                    "over the steps that count. Received: "
+                    "reduction='mean_with_sample_weight'. Try 'sum_over_batch_size'."
+                )
         if known is not None and self.reduction in ("sum_over_batch_size", "mean"):
             result = result / ops.maximum(ops.mean(known), SMALLEST)
         return result
@@ -318,6 +334,28 @@ class Loss(Rowwise, Entrance):
         if self.reduction == "mean_with_sample_weight" and total is not None:
             divisor = total
         return float(np.sum(values) / divisor) if divisor else 0.0
+
+
+def mask_of_rows(where: str, mask: Any, rows: Any) -> Any:
+    """The mask of an output as 1 and 0 for each of the values of a loss or a metric.
+
+    Raises:
+        ValueError: it has other sizes.
+    """
+    from kurve.formulas import functions as ops
+
+    own = mask.sample
+    while len(own) > len(rows.sample) and own[-1] == 1:
+        own = own[:-1]
+    if own != rows.sample[: len(own)] or not rows.batched:
+        raise ValueError(
+            f"[{where}] the mask of an output must have a value for each one of the "
+            f"loss or the metric. Received: a mask of shape {mask.shape} for values of "
+            f"shape {rows.shape}. Try a layer that drops the mask, such as Reshape."
+        )
+    missing = len(rows.sample) - len(own)
+    mask = ops.reshape(ops.cast(mask, "float32"), (-1, *own, *(1,) * missing))
+    return mask + ops.zeros_like(rows) if missing else mask
 
 
 SMALLEST = 1e-30

@@ -168,6 +168,7 @@ class RowMetric(losses.Rowwise, Metric):
     whole_vectors: whether y_pred (n,) is one row with n outputs, rather than n rows.
     by_element: whether by hand each output of a row may have its own weight.
     by_ops: whether operations of the plan compute it, by `traced`.
+    parts: how many values of the plan it takes, each with accumulators.
     of_batch: see `MetricSpec`.
     """
 
@@ -176,6 +177,7 @@ class RowMetric(losses.Rowwise, Metric):
     whole_vectors = False
     by_element = False
     by_ops = False
+    parts = 1
     of_batch = ""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:

@@ -44,6 +44,22 @@ class Body(Layer):
     def _takes_any(self) -> bool:
         return True
 
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        """Whether the model does."""
+        return bool(self._model.supports_masking)
+
+    @property
+    def makes_masks(self) -> bool:
+        """Whether the model does."""
+        return bool(self._model.makes_masks)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """That of the model."""
+        return self._model.compute_mask(inputs, previous_mask)
+
+    _warned_of_mask = True  # its layers tell
+
     def get_config(self) -> dict[str, Any]:
         where = type(self._model).__name__
         raise NotImplementedError(

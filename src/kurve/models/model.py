@@ -13,8 +13,9 @@ from kurve.core.entries import entries
 from kurve.core.locks import modifies, reads
 from kurve.core.naming import auto_name, unique_name
 from kurve.errors import lookup
+from kurve.formulas import functions as ops
 from kurve.formulas.calls import graph_of, inferred
-from kurve.formulas.graph import Tensor
+from kurve.formulas.graph import Graph, Tensor
 from kurve.formulas.tensor import KerasTensor, Node, leaves, replaced
 from kurve.layers.base import Layer, Variable, all_layers, assign_all
 from kurve.models.facade import Facade
@@ -253,7 +254,11 @@ class Model(Facade, Layer):
             self._build_from(x)
 
     def __call__(  # type: ignore[override]
-        self, x: Any = None, training: bool | None = None, **unknown: Any
+        self,
+        x: Any = None,
+        training: bool | None = None,
+        mask: Any = None,
+        **unknown: Any,
     ) -> Any:
         """The outputs: symbolic for symbolic tensors, else `predict` without a progress
         bar.
@@ -261,21 +266,29 @@ class Model(Facade, Layer):
         Args:
             x: as `predict` takes it, or symbolic tensors.
             training: None or False; only layers can be called in training mode.
+            mask: of symbolic x, in its structure: which steps count.
         """
         if not isinstance(x, np.ndarray):
+            named = {} if mask is None else {"mask": mask}
             for leaf in leaves(x):
                 if isinstance(leaf, KerasTensor):
-                    return self._symbolic_call((x,), {})
+                    return self._symbolic_call((x,), named)
                 if isinstance(leaf, Tensor):
                     self._build_like(x)
-                    return self.run(x)
+                    return self.run(x, **named)
+        if mask is not None:
+            raise TypeError(
+                f"[{type(self).__name__}] a model is called with a mask only in "
+                "another model. Received: a mask of an array. Try Masking, or "
+                "Embedding(..., mask_zero=True), as its first layer."
+            )
         return Trainer.__call__(self, x, training, **unknown)
 
-    def _symbolic_call(self, args: tuple[Any, ...], training: Any) -> Any:
+    def _symbolic_call(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         (x,) = args
         self._build_like(x)
-        out = inferred(self.run, args, {})
-        Node(self, args, {}, out)
+        out = inferred(self.run, args, named)
+        Node(self, args, named, out)
         return out
 
     def _build_like(self, x: Any) -> None:
@@ -304,10 +317,34 @@ class Model(Facade, Layer):
                     f"{len(structure.flat_inputs)} inputs. Received: {len(tensors)}. "
                     f"Try a list of {', '.join(structure.input_names)}."
                 )
+        mask = kwargs.get("mask")
+        if mask is not None:
+            tensors = self._with_masks(graph, tensors, list(leaves(mask)))
         found = iter(self._network.trace(tensors))
         if structure is None:
             return next(found)
         return replaced(structure.outputs, lambda _: next(found))
+
+    def _with_masks(
+        self, graph: Graph, tensors: list[Any], masks: list[Any]
+    ) -> list[Any]:
+        """The inputs with other masks; None leaves one as it is."""
+        if len(masks) != len(tensors):
+            raise ValueError(
+                f"[{type(self).__name__}] mask must be one for each input of the model "
+                f"{self.name!r}, or None. Received: {len(masks)} for {len(tensors)} "
+                "inputs. Try a list of them."
+            )
+        found = []
+        for tensor, mask in zip(tensors, masks, strict=True):
+            if mask is not None:
+                tensor = tensor.without_mask()
+                tensor.mask = ops.cast(graph.as_tensor(mask), "bool")
+            found.append(tensor)
+        return found
+
+    takes_mask = True
+    """The inputs have the mask, inside the model."""
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name or index."""

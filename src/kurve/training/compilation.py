@@ -165,14 +165,15 @@ class Compilation:
             specs = []
             for metric, (_, weighted) in zip(chosen, goal.metrics, strict=True):
                 spec = metric.spec(head.shape, weighted)
-                if metric.by_ops:
-                    own = next(by_ops)
-                    of_batch = metric.of_batch or own.of_batch
-                    spec = replace(spec, rows=own.rows, of_batch=of_batch)
-                specs.append(spec)
+                for _ in range(metric.parts):
+                    if metric.by_ops:
+                        own = next(by_ops)
+                        of_batch = metric.of_batch or own.of_batch
+                        spec = replace(spec, rows=own.rows, of_batch=of_batch)
+                    specs.append(spec)
             loss, reduction = None, "mean"
             if goal.loss is not None:
-                loss = goal.loss.spec
+                loss = head.loss or goal.loss.spec
                 reduction = goal.loss.reduction_of(head.reduction)
             head = replace(head, loss=loss, metrics=tuple(specs), weight=goal.weight)
             heads.append(replace(head, reduction=reduction, name=label))

@@ -58,8 +58,9 @@ class Layout:
         self.plan: Plan | None = None
         self.shares_variables = False
         self._state: State | None = None
-        # Whether layers add terms to the loss.
+        # Whether layers add terms to the loss, and which outputs have masks.
         self.penalized = False
+        self.masked: list[bool] = []
         self._seed = seed
         self._program: Program | None = None
         # The `trainable` flags of the plan.
@@ -216,7 +217,11 @@ class Layout:
         targets: list[Shape] = []
         metrics = metrics or [()] * len(losses)
         own = [[m for m in each if m.by_ops] for each in metrics]
-        if any(loss is not None and loss.by_ops for loss in losses) or any(own):
+        by_ops = [
+            loss is not None and (loss.by_ops or masked)
+            for loss, masked in zip(losses, self.masked, strict=False)
+        ]
+        if any(by_ops) or any(own):
             assert self.plan is not None
             rules = [
                 next((rule for rule in (loss, *each) if rule is not None), None)
@@ -232,10 +237,10 @@ class Layout:
         rows, values = [], []
         for i, (y, p) in enumerate(zip(graph.targets, outputs, strict=bool(targets))):
             loss = losses[i]
-            by_ops = loss is not None and loss.by_ops
-            rows.append(loss.traced(y, p) if loss is not None and by_ops else None)
-            values.append([metric.traced(y, p) for metric in own[i]])
+            rows.append(loss.traced(y, p) if loss is not None and by_ops[i] else None)
+            values.append(list(leaves([metric.traced(y, p) for metric in own[i]])))
         self.penalized = bool(graph.losses)
+        self.masked = [tensor.mask is not None for tensor in outputs]
         return graph.finish(outputs, rows, bool(losses), values), graph
 
     def trace(self, tensors: list[Tensor]) -> list[Tensor]:

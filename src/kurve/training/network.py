@@ -42,6 +42,7 @@ class Network(Layout):
         super().__init__(seed, trainable, structure)
         self.compilation: Compilation | None = None
         self.metrics: list[RowMetric] = []
+        self._measured = self.metrics  # or, where an output has a mask, what takes it
         self.engine: Engine | None = None
         self._goals: tuple[Plan | None, Goals] | None = None
         self._inputs: tuple[Plan, Parts] | None = None
@@ -186,8 +187,11 @@ class Network(Layout):
                 goals = self.goals
                 pairs = zip(goals, plan.heads, strict=True)
                 resolved = [goal.resolved(head.shape) for goal, head in pairs]
-                plan = self.with_losses([goal.loss for goal in goals], resolved)
                 self.metrics = [metric for each in resolved for metric in each]
+                if any(self.masked):
+                    resolved = _with_masks(resolved, self.masked)
+                plan = self.with_losses([goal.loss for goal in goals], resolved)
+                self._measured = [metric for each in resolved for metric in each]
                 labels = self.outputs.labels
                 plan = self.compilation.completed(plan, goals, resolved, labels)
             self.engine = self.chosen_engine()
@@ -204,6 +208,7 @@ class Network(Layout):
         assert self.plan is not None
         rules = [*losses, *(metric for each in metrics for metric in each)]
         by_ops = any(rule is not None and rule.by_ops for rule in rules)
+        by_ops = by_ops or any(self.masked)
         if not by_ops and not self.penalized:
             return self.plan
         plan, graph = self.lowered(self.plan.inputs, losses, metrics)
@@ -275,8 +280,21 @@ class Network(Layout):
                 if name:
                     logs[name] = float(total / rows) if rows else float("nan")
         start = plan.metrics_start
-        specs = plan.metrics
-        for name, metric, spec in zip(names.metrics, self.metrics, specs, strict=True):
-            logs[name] = metric.value(totals[start : start + spec.size])
-            start += spec.size
+        specs = iter(plan.metrics)
+        for name, metric in zip(names.metrics, self._measured, strict=True):
+            size = sum(next(specs).size for _ in range(metric.parts))
+            logs[name] = metric.value(totals[start : start + size])
+            start += size
         return dict(sorted(logs.items()))
+
+
+def _with_masks(
+    metrics: Sequence[Sequence[RowMetric]], masked: Sequence[bool]
+) -> list[list[RowMetric]]:
+    """The metrics of each output, of masked ones those that take the mask."""
+    from kurve.metrics.masked import of_masked
+
+    return [
+        [of_masked(metric) if takes else metric for metric in each]
+        for each, takes in zip(metrics, masked, strict=True)
+    ]

@@ -40,7 +40,6 @@ class Trainable:
         "predict_function",
         "compute_output_shape",
         "compute_output_spec",
-        "compute_mask",
         "metrics",
     )
     instead = "callbacks, or a loop of your own with train_on_batch"

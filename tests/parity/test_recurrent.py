@@ -98,7 +98,10 @@ def masked(lib: Any, layer: Any, mask: bool) -> tuple[Any, Any]:
     given = {"mask": m > 0.5} if mask else {}
     y = layer(h, **given)
     outputs = list(y) if isinstance(y, (list, tuple)) else [y]
-    flat = [lib.Flatten()(part) for part in tensors(outputs)]
+    reshape = functions.reshape if lib is layers else keras.ops.reshape
+    flat = [  # by a function, which has no say in masks
+        reshape(part, (-1, int(np.prod(part.shape[1:])))) for part in tensors(outputs)
+    ]
     out = lib.Concatenate()(flat) if len(flat) > 1 else flat[0]
     return models.Model([x, m] if mask else x, out)
 

@@ -112,7 +112,7 @@ def recurrence(
     kind: str,
     x: Tensor,
     weights: Mapping[str, Any],
-    activations: Mapping[str, str],
+    activations: Mapping[str, Any],
     *,
     mask: Tensor | None = None,
     initial: Sequence[Tensor] | None = None,
@@ -128,7 +128,8 @@ def recurrence(
         kind: "lstm", "gru" or "simple_rnn".
         x: (B, T, F).
         weights: kernel, recurrent_kernel and, if there is one, bias.
-        activations: activation and, but for simple_rnn, recurrent_activation.
+        activations: activation and, but for simple_rnn, recurrent_activation, with
+            alpha and recurrent_alpha where they have one.
         mask: (B, T) of 0 and 1.
         initial: the states (B, H) before the first step; None for zeros.
         factors: (B, H) that multiply the state in its product, in all steps.

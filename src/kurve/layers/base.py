@@ -221,7 +221,8 @@ class Layer(Entrance):
             infer: whether to build the parts by a call with this single input.
         """
         if self.built:
-            self.check_input(samples)
+            if infer:  # of several inputs the formula will tell
+                self.check_input(samples)
             if self.has_formula:  # the call will tell
                 self.built_shape = self.built_shape or samples
                 return

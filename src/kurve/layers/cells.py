@@ -213,19 +213,25 @@ class Cell(Layer):
     def loop_of(self, factors: tuple[Any, Any]) -> dict[str, Any] | None:
         """The arguments of `recurrence` for a loop with this cell; None if only steps
         can do it."""
-        names = [n for n in ("activation", "recurrent_activation") if hasattr(self, n)]
-        chosen = {name: getattr(self, name) for name in names}
-        plain = all(a.is_fused and not a.alpha for a in chosen.values())
-        by_gates = self.gates > 1 and any(factors[1:])
-        if type(self).call is not Cell.call or not plain or by_gates:
+        by_gates = self.gates > 1 and factors[1]
+        if type(self).call is not Cell.call or by_gates:
             return None
+        chosen: dict[str, Any] = {}
+        for prefix in ("", "recurrent_"):
+            own = getattr(self, f"{prefix}activation", None)
+            if own is not None and not own.is_fused:
+                return None
+            if own is not None:
+                chosen[f"{prefix}activation"] = own.name
+            if own is not None and own.alpha:
+                chosen[f"{prefix}alpha"] = own.alpha
         weights = {"kernel": self.kernel, "recurrent_kernel": self.recurrent_kernel}
         if self.bias is not None:
             weights["bias"] = self.bias
         return {
             "kind": self.kind,
             "weights": weights,
-            "activations": {name: a.name for name, a in chosen.items()},
+            "activations": chosen,
         }
 
     def get_config(self) -> dict[str, Any]:
@@ -341,6 +347,8 @@ class StackedRNNCells(Layer):
         >>> layer(np.ones((5, 6, 3))).shape
         (5, 2)
     """
+
+    parts_by_name = True
 
     def __init__(
         self, cells: Sequence[Layer], **common: Unpack[LayerArguments]
@@ -481,34 +489,33 @@ def step_of(cell: Layer, x: Any, states: Any, training: bool | None) -> Step:
     """The step of a cell.
 
     Args:
-        x, states: of the first step, from which the shapes of what is dropped come.
+        x, states: of the first step, from which the shapes of what is dropped come. The
+            states are a list.
     """
     if isinstance(cell, StackedRNNCells) and _is_its_own(cell, StackedRNNCells):
         steps: list[Step] = []
         for inner, own in zip(cell.cells, states, strict=True):
-            steps.append(step_of(inner, x, own, training))
+            steps.append(step_of(inner, x, _listed(own), training))
             x = zeros(x, (size_of_output(inner),))
 
         def all_steps(x: Any, states: Any) -> tuple[Any, Any]:
             new = []
             for step, own in zip(steps, states, strict=True):
-                x, after = step(x, own)
+                x, after = step(x, _listed(own))
                 new.append(after)
             return x, new
 
         return all_steps
     if isinstance(cell, Cell) and _is_its_own(cell, Cell):
-        several = isinstance(states, (list, tuple))
         known: Cell = cell
-        factors = known.factors(x, states[0] if several else states, training)
-
-        def own_step(x: Any, states: Any) -> tuple[Any, Any]:
-            y, new = known.step(x, list(states) if several else [states], factors)
-            return y, new if several else new[0]
-
-        return own_step
+        factors = known.factors(x, states[0], training)
+        return lambda x, states: known.step(x, list(states), factors)
     named = {"training": training} if takes(cell.call, "training") else {}
     return lambda x, states: cell(x, states, **named)
+
+
+def _listed(states: Any) -> list[Any]:
+    return list(states) if isinstance(states, (list, tuple)) else [states]
 
 
 def _is_its_own(cell: Layer, cls: type[Layer]) -> bool:

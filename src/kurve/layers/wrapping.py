@@ -30,6 +30,8 @@ class Wrapper(Layer):
         (2, 3)
     """
 
+    parts_by_name = True
+
     def __init__(self, layer: Layer, **common: Unpack[LayerArguments]) -> None:
         if not isinstance(layer, Layer):
             raise ValueError(

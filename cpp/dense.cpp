@@ -63,8 +63,8 @@ class Dense : public Op {
   }
 
   int64_t scratch(const Kernels&, int64_t batch, bool training) const override {
-    bool sums = training && train_kernel_ && batch * rows > max_rows;
-    return sums ? floats_for_doubles(I_ * O_) + I_ * O_ : 0;
+    bool sums = training && train_kernel_ && batch * rows > longest_product;
+    return sums ? scratch_for_parts(I_ * O_) : 0;
   }
 
   Derivative derivative(const float* y, const float* saved) const override {
@@ -91,8 +91,12 @@ class Dense : public Op {
     bool checks_range = ctx.may_overflow && trainable,
          needs_gradient = ctx.gradient && !ctx.may_overflow && trainable;
     int64_t done =
-        needs_gradient && train_kernel_ && R > max_rows ? kernel_tasks(ctx) : 0;
-    if (done) sum_parts(ctx, x, dz);
+        needs_gradient && train_kernel_ && R > longest_product ? kernel_tasks(ctx) : 0;
+    if (done) {
+      Product sum = kernel_product(ctx, x, dz, R);
+      product_in_parts(ctx, sum, ctx.scratch);
+      check_overflow(ctx, sum.c, I_ * O_, kernel_);
+    }
     int64_t own_tasks = checks_range + (needs_gradient ? weight_tasks(ctx) - done : 0);
     int64_t tasks = own_tasks + (dx ? kernels.product_tasks(p) : 0);
     parallel(tasks, R * I_ * O_ * (needs_gradient + (dx != nullptr)),
@@ -136,30 +140,6 @@ class Dense : public Op {
 
  private:
   static constexpr int64_t bias_piece = 128;
-  static constexpr int64_t max_rows = 16384;  // of a sum in float32
-
-  // dW as sums over parts of the rows, added in float64.
-  void sum_parts(const ExecContext& ctx, const float* x, const float* dz) const {
-    constexpr int64_t piece = 8192;
-    int64_t n = I_ * O_, R = ctx.batch * rows;
-    auto* sums = reinterpret_cast<double*>(ctx.scratch);
-    float *part = ctx.scratch + floats_for_doubles(n),
-          *to = ctx.gradient + kernel_offset_;
-    for (int64_t first = 0; first < R; first += max_rows) {
-      int64_t count = std::min(max_rows, R - first);
-      Product p = kernel_product(ctx, x + first * I_, dz + first * O_, count);
-      p.c = part;
-      parallel(ctx.kernels.product_tasks(p), count * n,
-               [&](int64_t task) { ctx.kernels.product(p, task); });
-      parallel((n + piece - 1) / piece, n * 8, [&](int64_t task) {
-        for (int64_t i = task * piece; i < std::min(n, (task + 1) * piece); i++) {
-          sums[i] = (first ? sums[i] : 0) + double(part[i]);
-          to[i] = float(sums[i]);
-        }
-      });
-    }
-    check_overflow(ctx, to, n, kernel_);
-  }
 
   // dkernel (I, O) and dbias (O,) of one row: set by the first, added to by the others.
   void add_row(const float* x, const float* dz, float* dkernel, float* dbias,

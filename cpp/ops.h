@@ -266,6 +266,12 @@ inline void round_sums(const double* sums, int64_t n, float* to) {
   });
 }
 
+// A longer K makes sums that one product in float32 is not good enough for: c is then
+// the sum over parts of K, added in float64. A is stored by columns, B by rows.
+constexpr int64_t longest_product = 16384;
+void product_in_parts(const ExecContext&, const Product&, float* scratch);
+inline int64_t scratch_for_parts(int64_t n) { return floats_for_doubles(n) + n; }
+
 // What an op is made from.
 struct OpSource {
   const OpSpec& spec;

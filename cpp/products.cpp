@@ -1,8 +1,29 @@
-// Products of two values.
+// Products of two values, and sums of products over many rows.
 #include "ops.h"
 #include "pool.h"
 
 namespace kurve {
+
+void product_in_parts(const ExecContext& ctx, const Product& whole, float* scratch) {
+  constexpr int64_t piece = 8192;
+  int64_t n = whole.M * whole.N;
+  auto* sums = reinterpret_cast<double*>(scratch);
+  float *part = scratch + floats_for_doubles(n), *to = whole.c;
+  for (int64_t first = 0; first < whole.K; first += longest_product) {
+    Product p = whole;
+    p.K = std::min(longest_product, whole.K - first);
+    p.a += first * p.a_step, p.b += first * p.b_row, p.c = part;
+    parallel(ctx.kernels.product_tasks(p), p.K * n,
+             [&](int64_t task) { ctx.kernels.product(p, task); });
+    parallel((n + piece - 1) / piece, n * 8, [&](int64_t task) {
+      for (int64_t i = task * piece; i < std::min(n, (task + 1) * piece); i++) {
+        sums[i] = (first ? sums[i] : 0) + double(part[i]);
+        to[i] = float(sums[i]);
+      }
+    });
+  }
+}
+
 namespace {
 
 // y = a b of matrices: a (..., M, K), b (..., K, N), y (..., M, N). A transposed one is

@@ -2,6 +2,7 @@
 // anonymous namespace and no std template is used: the linker might keep a weak symbol
 // compiled here, with wide instructions, for code that runs on every CPU.
 #include "images.h"
+#include "recurrent.h"
 #include "table.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -41,6 +42,7 @@ namespace {
 #include "conv_backward.inl.h"
 #include "depthwise.inl.h"
 #include "pooling.inl.h"
+#include "recurrent.inl.h"
 #include "reduce.inl.h"
 #include "resample.inl.h"
 #include "sparse.inl.h"
@@ -81,6 +83,18 @@ const ImageKernels images = {
     .resample = resample,
     .resample_backward = resample_backward,
 };
+
+const RecurrentKernels recurrent = {
+    .packed_size = cell_packed_size,
+    .pack_tasks = cell_panels,
+    .pack = pack_cell,
+    .transposed_size = cell_transposed_size,
+    .transpose_tasks = cell_transpose_tasks,
+    .transpose = transpose_cell,
+    .local_size = cell_local_size,
+    .forward = cell_forward,
+    .backward = cell_backward,
+};
 }  // namespace
 
 extern const Kernels NAME(KURVE_ARCH);
@@ -120,5 +134,6 @@ const Kernels NAME(KURVE_ARCH) = {
     .add64 = add64,
     .add_row = add_row,
     .images = &images,
+    .recurrent = &recurrent,
 };
 }  // namespace kurve

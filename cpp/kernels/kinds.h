@@ -41,7 +41,8 @@
   KIND(batch_normalization) KIND(layer_normalization) KIND(scale) \
   KIND(reduce) KIND(cumsum) KIND(permute) KIND(slice) KIND(place) KIND(conv3d) \
   KIND(dropout) KIND(gaussian_noise) KIND(pad) KIND(upsample) KIND(affine_image) \
-  KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random)
+  KIND(matmul) KIND(embedding) KIND(variable) KIND(batch_reduce) KIND(random) \
+  KIND(lstm) KIND(gru) KIND(simple_rnn)
 // clang-format on
 
 namespace kurve {

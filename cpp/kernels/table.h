@@ -123,6 +123,7 @@ struct Reduction {
 };
 
 struct ImageKernels;
+struct RecurrentKernels;
 
 struct Kernels {
   const char* name;
@@ -203,7 +204,8 @@ struct Kernels {
   void (*add64)(double* y, double factor, const double* x, int64_t n);
   void (*add_row)(double* y, double factor, const float* x, int64_t n);
 
-  const ImageKernels* images;  // see images.h
+  const ImageKernels* images;        // see images.h
+  const RecurrentKernels* recurrent;  // see recurrent.h
 };
 
 }  // namespace kurve

@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 
 from kurve.engines.reference import ReferenceEngine
-from tests.engines.recurrence import MASKS, Recurrent, combinations, name_of
+from kurve.engines.reference.activations import ACTIVATIONS
+from tests.engines.recurrence import GATES, MASKS, Recurrent, combinations, name_of
 from tests.engines.tolerances import STEP, TOLERANCES, excess
+
+pytest.importorskip("kurve._core")
+from kurve import _core
+from kurve.engines.native import NativeEngine
 
 CASES = list(combinations())
 MASKED = [case for case in CASES if case[1]["masked"]]
+KINDS = list(GATES)
+ACTIVATION_NAMES = list(ACTIVATIONS)
+FROZEN = [("kernel",), ("recurrent_kernel",), ("bias",)]
+FROZEN += [("kernel", "recurrent_kernel", "bias")]
 
 
 def check_slope(made: Recurrent, rows: int, mask: str = "holes") -> None:
@@ -45,34 +54,25 @@ def test_gradients(case: tuple[str, dict[str, bool]]) -> None:
 
 
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_with_masks(kind: str, mask: str) -> None:
     flags = {"masked": True, "sequences": True, "initial": True}
     check_slope(Recurrent(kind, (5, 2, 3), **flags), 6, mask)
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 3, 2), (4, 1, 1)])
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_the_smallest(kind: str, sizes: tuple[int, int, int]) -> None:
     check_slope(Recurrent(kind, sizes, initial=True, states=kind == "lstm"), 1)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
-@pytest.mark.parametrize(
-    "frozen",
-    [
-        ("kernel",),
-        ("recurrent_kernel",),
-        ("bias",),
-        ("kernel", "recurrent_kernel", "bias"),
-    ],
-    ids="-".join,
-)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
 def test_frozen_variables(kind: str, frozen: tuple[str, ...]) -> None:
     check_slope(Recurrent(kind, frozen=frozen), 3)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple_rnn"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cell_that_is_used_twice(kind: str) -> None:
     check_slope(Recurrent(kind, uses=2), 3)
 
@@ -108,3 +108,143 @@ def test_what_masks_mean(case: tuple[str, dict[str, bool]], mask: str) -> None:
     xs = made.xs(5, mask)
     found = ReferenceEngine().compile(made.plan).predict(made.state(np.float64), xs)
     np.testing.assert_allclose(found, by_steps(made, xs), rtol=1e-12, atol=1e-12)
+
+
+def given(xs: tuple[Any, ...]) -> Any:
+    """Inputs as `predict` takes them."""
+    return xs if len(xs) > 1 else xs[0]
+
+
+def agree(made: Recurrent, rows: int, mask: str = "holes") -> None:
+    """Loss, gradient and prediction of both engines, and a row's bits by itself."""
+    reference = ReferenceEngine().compile(made.plan)
+    program, batches = NativeEngine().compile(made.plan), made.batches(rows, mask)
+    results = []
+    for engine, dtype in (
+        (reference, np.float64),
+        (reference, np.float32),
+        (program, np.float32),
+    ):
+        state = made.state(dtype)
+        loss, gradient = engine.gradient(state, batches, 0)
+        y = engine.predict(state, given(batches.x))
+        results.append((np.array(loss), gradient, np.stack(y)))
+    for name, exact, own, found in zip(
+        ("loss", "gradient", "predictions"), *results, strict=True
+    ):
+        assert TOLERANCES[name].allows(found, exact, own), name
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_engines_agree(case: tuple[str, dict[str, bool]]) -> None:
+    kind, flags = case
+    agree(Recurrent(kind, (5, 3, 19), **flags), 7)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_engines_agree_on_masks(kind: str, mask: str) -> None:
+    flags = {"masked": True, "sequences": True, "initial": True}
+    agree(Recurrent(kind, (6, 2, 5), **flags), 20, mask)
+
+
+SIZES = [(1, 1, 1), (3, 1, 16), (2, 7, 32), (4, 5, 33), (3, 40, 64), (2, 3, 130)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 13, 33])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("kind", [*KINDS, "gru before"])
+def test_engines_agree_at_any_size(
+    kind: str, sizes: tuple[int, int, int], rows: int
+) -> None:
+    flags = {"reset_after": False} if kind == "gru before" else {}
+    agree(Recurrent(kind.split()[0], sizes, initial=True, **flags), rows)
+
+
+@pytest.mark.parametrize("name", ACTIVATION_NAMES)
+@pytest.mark.parametrize("kind", [*KINDS, "gru before"])
+def test_engines_agree_on_activations(kind: str, name: str) -> None:
+    flags: dict[str, Any] = {"reset_after": False} if kind == "gru before" else {}
+    for role in ("", "recurrent_"):
+        own = {f"{role}activation": name, f"{role}alpha": 0.7}
+        agree(Recurrent(kind.split()[0], (3, 2, 5), **own, **flags), 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
+def test_engines_agree_on_frozen_variables(kind: str, frozen: tuple[str, ...]) -> None:
+    agree(Recurrent(kind, (3, 2, 5), frozen=frozen), 4)
+    agree(Recurrent(kind, (3, 2, 5), frozen=frozen, plain=True), 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_engines_agree_on_cells_that_are_used_twice(kind: str) -> None:
+    agree(Recurrent(kind, (4, 2, 5), uses=2), 4)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "gru before"])
+def test_long_sums(kind: str) -> None:
+    """Of more rows and steps than one product adds up in float32."""
+    flags = {"reset_after": False} if kind == "gru before" else {}
+    agree(Recurrent(kind.split()[0], (700, 1, 3), sequences=True, **flags), 30)
+
+
+@pytest.mark.parametrize("case", CASES[:: len(CASES) // 40], ids=name_of)
+def test_jacobian(case: tuple[str, dict[str, bool]]) -> None:
+    kind, flags = case
+    made = Recurrent(kind, (3, 2, 5), **flags)
+    xs = given(made.xs(4))
+    y, found = NativeEngine().compile(made.plan).jacobian(made.state(), xs)
+    exact = ReferenceEngine().compile(made.plan)
+    wanted_y, wanted = exact.jacobian(made.state(np.float64), xs)
+    np.testing.assert_allclose(y, wanted_y, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", CASES[:: len(CASES) // 20], ids=name_of)
+def test_no_bit_depends_on_threads_or_other_rows(
+    case: tuple[str, dict[str, bool]],
+) -> None:
+    kind, flags = case
+    made = Recurrent(kind, (9, 6, 37), **flags)
+    program, state, batches = (
+        NativeEngine().compile(made.plan),
+        made.state(),
+        made.batches(70),
+    )
+    threads, bits = _core.get_threads(), []
+    try:
+        for count in (1, 2, 5):
+            _core.set_threads(count)
+            loss, gradient = program.gradient(state, batches, 0)
+            y = program.predict(
+                state, batches.x if len(batches.x) > 1 else batches.x[0]
+            )
+            bits.append((loss, gradient.tobytes(), y.tobytes()))
+    finally:
+        _core.set_threads(threads)
+    assert bits[1:] == bits[:1] * 2
+    for rows in (slice(0, 1), slice(3, 10), slice(20, 53)):
+        part = tuple(x[rows] for x in batches.x)
+        alone = program.predict(state, given(part))
+        assert alone.tobytes() == y[rows].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"activation": "softmax"}, "activation 'softmax'"),
+        ({"recurrent_activation": "mish"}, "activation 'mish'"),
+        ({"activation": "elu"}, "lacks the number 'alpha'"),
+        ({"sequences": True}, "do not fit its output"),
+        ({"states": True}, "do not fit its output"),
+        ({"masked": True}, "do not fit its inputs"),
+        ({"initial": True}, "do not fit its inputs"),
+    ],
+)
+def test_wrong_plans(wrong: dict[str, Any], rule: str) -> None:
+    plan = Recurrent("lstm", plain=True).plan
+    (op,) = plan.ops
+    op = replace(op, attrs={**op.attrs, **wrong})
+    with pytest.raises((ValueError, NotImplementedError), match=rule):
+        NativeEngine().compile(replace(plan, ops=(op,)))

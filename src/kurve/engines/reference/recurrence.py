@@ -66,6 +66,7 @@ class Found(NamedTuple):
     gradients: Gradients
 
 
+Function = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[Cell, np.ndarray, np.ndarray, States], tuple[States, Any]]
 StepBackward = Callable[[Cell, Any, States], Found]
 
@@ -249,7 +250,7 @@ def gru_backward(
     return (_AFTER if op.attrs["reset_after"] else _BEFORE)[1](op, dy, cache, state)
 
 
-def _functions(op: Op, name: str, parameter: str) -> tuple[Callable, Callable]:
+def _functions(op: Op, name: str, parameter: str) -> tuple[Function, Function]:
     """An activation and its derivative, of z alone."""
     kind = str(op.attrs.get(name, "linear"))
     f, df = ACTIVATIONS[kind]

@@ -1,0 +1,73 @@
+// The kernels for recurrent cells.
+#pragma once
+
+#include "table.h"
+
+namespace kurve {
+
+bool stop_requested(int64_t work);  // see stop_token.h
+
+// gru: the reset gate comes after the product with U; gru_before: before it.
+enum class CellKind : int { lstm, gru, gru_before, simple };
+
+// A cell on all T steps of sequences x (B, T, F): z = x W + h U + b for G gates of H
+// units side by side. Formulas: kurve.engines.reference.recurrence. What lies in memory
+// for kernels alone has rows of `padded` instead of H floats.
+struct Recurrence {
+  CellKind kind;
+  int64_t T, F, H;
+  bool reverse, sequences, states;
+  Activation activation = Activation::linear;
+  Activation recurrent_activation = Activation::linear;
+  float alpha = 0, recurrent_alpha = 0;
+
+  int64_t gates() const {
+    return kind == CellKind::lstm ? 4 : kind == CellKind::simple ? 1 : 3;
+  }
+  int64_t width() const { return gates() * H; }
+  int64_t padded() const { return (H + 15) / 16 * 16; }
+  int64_t outputs() const { return (states ? 2 : 1) * H; }  // of a step
+  // Vectors that forward keeps of each unit and step: lstm i f n o c' f(c); gru u r n h'
+  // and n of h U; gru_before u r n h'; simple h. Those behind an activation whose
+  // derivative does not follow from its value are kept as they were before it.
+  int64_t kept_vectors() const {
+    return kind == CellKind::lstm     ? 6
+           : kind == CellKind::gru    ? 5
+           : kind == CellKind::simple ? 1
+                                      : 4;
+  }
+
+  const float* x = nullptr;
+  const float *mask = nullptr, *factors = nullptr;  // (B, T) and (B, H), or null
+  const float *h0 = nullptr, *c0 = nullptr;         // (B, H) or null
+  const float* packed = nullptr;  // the variables, as `pack` or `transpose` put them
+  float* local = nullptr;         // local_size(...) floats per sample
+
+  float* y = nullptr;
+  // Null where there will be no backward pass: what is kept (B, T, kept_vectors, padded)
+  // and the h that was multiplied with U (B, T, padded).
+  float *kept = nullptr, *h_in = nullptr;
+
+  // Of backward: dz (B, T, G H) of x W and of h U, which are the same but for gru; of
+  // gru_before also the h behind the reset gate (B, T, padded).
+  const float* dy = nullptr;
+  float *dz_x = nullptr, *dz_h = nullptr, *reset = nullptr;
+  float *dh0 = nullptr, *dc0 = nullptr;  // or null
+};
+
+struct RecurrentKernels {
+  int64_t (*packed_size)(const Recurrence&);
+  int64_t (*pack_tasks)(const Recurrence&);
+  // W (F, G H), U (H, G H), and b (G H,), of gru (2, G H), or null.
+  void (*pack)(const Recurrence&, const float* W, const float* U, const float* b,
+               float* to, int64_t task);
+  int64_t (*transposed_size)(const Recurrence&);
+  int64_t (*transpose_tasks)(const Recurrence&);
+  void (*transpose)(const Recurrence&, const float* U, float* to, int64_t task);
+  int64_t (*local_size)(const Recurrence&, bool backward);
+  // The samples first..first+rows-1, through all steps.
+  void (*forward)(const Recurrence&, int64_t first, int64_t rows);
+  void (*backward)(const Recurrence&, int64_t first, int64_t rows);
+};
+
+}  // namespace kurve

@@ -1,0 +1,575 @@
+// Recurrent cells. A block of rows goes through all steps at once: the gates of a few
+// rows and one vector of units are summed up over x and h in registers, and the cell
+// follows while they are in the L1 cache. The variables are packed in the order in
+// which they are read: panels of one vector of each gate.
+#pragma once
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int cell_rows = 6;
+#elif defined(__AVX2__)
+constexpr int cell_rows = 3;
+#else
+constexpr int cell_rows = 2;
+#endif
+
+// Vectors of a panel, for each step of x and of h; those of a simple cell are of units.
+INLINE int64_t x_vectors(CellKind kind) {
+  return kind == CellKind::lstm ? 4 : kind == CellKind::simple ? 2 : 3;
+}
+INLINE int64_t h_vectors(CellKind kind) {
+  return kind == CellKind::lstm ? 4 : kind == CellKind::gru ? 3 : 2;
+}
+INLINE int64_t panel_units(const Recurrence& p) {
+  return p.kind == CellKind::simple ? 2 * L : L;
+}
+INLINE int64_t panel_floats(const Recurrence& p) {
+  return (4 + p.F * x_vectors(p.kind) + p.H * h_vectors(p.kind)) * L;
+}
+INLINE int64_t cell_panels(const Recurrence& p) { return pieces(p.H, panel_units(p)); }
+
+static int64_t cell_packed_size(const Recurrence& p) {
+  int64_t more = p.kind == CellKind::gru_before ? p.H * L : 0;
+  return cell_panels(p) * (panel_floats(p) + more);
+}
+
+// The third gate's part of U, which is multiplied after the others.
+INLINE int64_t last_gate_at(const Recurrence& p, int64_t panel) {
+  return cell_panels(p) * panel_floats(p) + panel * p.H * L;
+}
+
+static void pack_cell(const Recurrence& p, const float* W, const float* U,
+                      const float* b, float* to, int64_t task) {
+  const bool simple = p.kind == CellKind::simple, after = p.kind == CellKind::gru;
+  const int64_t j = task * panel_units(p), width = p.width();
+  auto column = [&](const float* row, int64_t v) {
+    const int64_t at = simple ? j + v * L : v * p.H + j, n = p.H - (simple ? at : j);
+    return row && n > 0 ? load(row + at, n) : vf{};
+  };
+  float* panel = to + task * panel_floats(p);
+  auto put = [&](vf x) {
+    store(panel, x);
+    panel += L;
+  };
+  // The sum of z and r over x and h has one accumulator, n of gru one for each.
+  const float* second = after && b ? b + width : nullptr;
+  for (int64_t v = 0; v < 4; v++)
+    put(v >= x_vectors(p.kind) ? (after ? column(second, 2) : vf{})
+        : after && v < 2       ? column(b, v) + column(second, v)
+                               : column(b, v));
+  for (int64_t k = 0; k < p.F; k++)
+    for (int64_t v = 0; v < x_vectors(p.kind); v++) put(column(W + k * width, v));
+  for (int64_t k = 0; k < p.H; k++)
+    for (int64_t v = 0; v < h_vectors(p.kind); v++) put(column(U + k * width, v));
+  if (p.kind != CellKind::gru_before) return;
+  panel = to + last_gate_at(p, task);
+  for (int64_t k = 0; k < p.H; k++) put(column(U + k * width, 2));
+}
+
+// U^T in panels (G H, panel_width).
+static int64_t cell_transpose_tasks(const Recurrence& p) {
+  return pieces(p.H, panel_width);
+}
+static int64_t cell_transposed_size(const Recurrence& p) {
+  return cell_transpose_tasks(p) * p.width() * panel_width;
+}
+static void transpose_cell(const Recurrence& p, const float* U, float* to,
+                           int64_t task) {
+  Product u{};
+  u.b = U, u.b_row = p.width(), u.b_transposed = true;
+  const int64_t n = task * panel_width, size = p.width() * panel_width;
+  pack_b(u, 0, p.width(), n, min(p.H - n, panel_width), to + task * size, size);
+}
+
+static int64_t cell_local_size(const Recurrence& p, bool backward) {
+  const int64_t widest = (backward ? p.width() : p.F) + 15;
+  return widest / 16 * 16 + 7 * p.padded();
+}
+
+// acc += A (rows, K) B (K, count L); the last vector of B belongs to acc[r][last].
+template <int rows, int count, int last>
+INLINE void add_part(vf (&acc)[rows][4], const float* a, int64_t a_row, const float* b,
+                     int64_t K) {
+  for (int64_t k = 0; k < K; k++, b += count * L) {
+    vf av[rows];
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) av[r] = splat(a[r * a_row + k]);
+#pragma GCC unroll 4
+    for (int v = 0; v < count; v++) {
+      const vf bv = load(b + v * L);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) acc[r][v + 1 < count ? v : last] += av[r] * bv;
+    }
+  }
+}
+
+// z (rows, 4, L) of a panel.
+template <CellKind kind, int rows>
+static void gate_tile(const Recurrence& p, const float* x, const float* h,
+                      const float* panel, float* z) {
+  constexpr int x_count = kind == CellKind::lstm     ? 4
+                          : kind == CellKind::simple ? 2
+                                                     : 3;
+  constexpr int h_count = kind == CellKind::lstm ? 4 : kind == CellKind::gru ? 3 : 2;
+  constexpr int h_last = kind == CellKind::gru ? 3 : h_count - 1;
+  constexpr int used = kind == CellKind::gru ? 4 : x_count;
+  vf acc[rows][4];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < used; v++) acc[r][v] = load(panel + v * L);
+  panel += 4 * L;
+  add_part<rows, x_count, x_count - 1>(acc, x, p.F, panel, p.F);
+  add_part<rows, h_count, h_last>(acc, h, p.padded(), panel + p.F * x_count * L, p.H);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+    for (int v = 0; v < used; v++) store(z + (r * 4 + v) * L, acc[r][v]);
+}
+
+template <CellKind kind>
+static void gate_rows(const Recurrence& p, int64_t rows, const float* x, const float* h,
+                      const float* panel, float* z) {
+  switch (rows) {
+#define CASE(n)                                                              \
+  case n:                                                                    \
+    if constexpr (n <= cell_rows) gate_tile<kind, n>(p, x, h, panel, z); \
+    return;
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#undef CASE
+  }
+}
+
+static __attribute__((noinline)) vf activated_vector(Activation kind, float alpha,
+                                                     vf x) {
+  switch (kind) {
+#define CASE(name)       \
+  case Activation::name: \
+    return activated<Activation::name>(x, alpha).y;
+    KURVE_ACTIVATIONS(CASE)
+#undef CASE
+  }
+  return x;
+}
+
+// Value and derivative: of x where the derivative does not follow from the value y,
+// which is given elsewhere.
+static __attribute__((noinline)) Activated differentiated_vector(Activation kind,
+                                                                 float alpha, vf x) {
+  const bool from_x = saves_derivative(kind, alpha);
+  switch (kind) {
+#define CASE(name)                                                              \
+  case Activation::name:                                                        \
+    if (from_x) return activated<Activation::name>(x, alpha);                   \
+    return {x, derivative_from_output<Activation::name>(x, alpha)};
+    KURVE_ACTIVATIONS(CASE)
+#undef CASE
+  }
+  return {x, x};
+}
+
+// The activations of a cell; `usual` are tanh and sigmoid.
+template <bool usual>
+struct CellFunctions {
+  const Recurrence& p;
+  const bool f_keeps_x = saves_derivative(p.activation, p.alpha);
+  const bool g_keeps_x = saves_derivative(p.recurrent_activation, p.recurrent_alpha);
+
+  INLINE_MEMBER vf f(vf x) const {
+    if constexpr (usual) return tanh(x);
+    return activated_vector(p.activation, p.alpha, x);
+  }
+  INLINE_MEMBER vf g(vf x) const {
+    if constexpr (usual) return sigmoid(x);
+    return activated_vector(p.recurrent_activation, p.recurrent_alpha, x);
+  }
+  // What is kept for the derivative, of x and f(x).
+  INLINE_MEMBER vf f_kept(vf x, vf y) const { return !usual && f_keeps_x ? x : y; }
+  INLINE_MEMBER vf g_kept(vf x, vf y) const { return !usual && g_keeps_x ? x : y; }
+  // From what was kept.
+  INLINE_MEMBER Activated df(vf kept) const {
+    if constexpr (usual)
+      return {kept, derivative_from_output<Activation::tanh>(kept, 0)};
+    return differentiated_vector(p.activation, p.alpha, kept);
+  }
+  INLINE_MEMBER Activated dg(vf kept) const {
+    if constexpr (usual)
+      return {kept, derivative_from_output<Activation::sigmoid>(kept, 0)};
+    return differentiated_vector(p.recurrent_activation, p.recurrent_alpha, kept);
+  }
+};
+
+// A block of rows on its way through the steps.
+struct CellRows {
+  const Recurrence& p;
+  int64_t first, rows, P = p.padded();
+
+  int64_t time(int64_t step) const { return p.reverse ? p.T - 1 - step : step; }
+  // Number of a row's step among all.
+  int64_t place(int64_t r, int64_t t) const { return (first + r) * p.T + t; }
+  bool counts(int64_t r, int64_t t) const { return !p.mask || p.mask[place(r, t)] != 0; }
+  bool any_counts(int64_t t) const {
+    for (int64_t r = 0; r < rows; r++)
+      if (counts(r, t)) return true;
+    return false;
+  }
+  const float* factors(int64_t r) const {
+    return p.factors ? p.factors + (first + r) * p.H : nullptr;
+  }
+  // Of a step in y or dy; null where it has none.
+  template <class T>
+  T* output(T* y, int64_t r, int64_t step) const {
+    if (p.sequences) return y + place(r, step) * p.outputs();
+    return step == p.T - 1 ? y + (first + r) * p.outputs() : nullptr;
+  }
+};
+
+INLINE void copy_floats(const float* from, int64_t n, float* to) {
+  __builtin_memcpy(to, from, uint64_t(n) * sizeof(float));
+}
+INLINE void zero_floats(float* to, int64_t n) {
+  __builtin_memset(to, 0, uint64_t(n) * sizeof(float));
+}
+
+struct CellState {
+  float *x, *h, *next, *h_in, *c;
+  float *reset, *n, *u;  // of gru_before: g(r) h, and n and u until then
+};
+
+// The states of a row after a step, for the units from j on; z (4, L) are the gates.
+template <CellKind kind, bool usual>
+INLINE void finish_cell(const CellFunctions<usual>& f, const CellState& s,
+                        const float* z, int64_t at, bool counts, float* kept) {
+  const vf before = load(s.h + at);
+  vf h;
+  if constexpr (kind == CellKind::lstm) {
+    const vf zi = load(z), zf = load(z + L), zn = load(z + 2 * L), zo = load(z + 3 * L);
+    const vf i = f.g(zi), forget = f.g(zf), n = f.f(zn), o = f.g(zo);
+    const vf c = load(s.c + at), now = forget * c + i * n, out = f.f(now);
+    h = o * out;
+    if (counts) store(s.c + at, now);
+    if (kept) {
+      store(kept, f.g_kept(zi, i));
+      store(kept + L, f.g_kept(zf, forget));
+      store(kept + 2 * L, f.f_kept(zn, n));
+      store(kept + 3 * L, f.g_kept(zo, o));
+      store(kept + 4 * L, c);
+      store(kept + 5 * L, f.f_kept(now, out));
+    }
+  } else if constexpr (kind == CellKind::gru) {
+    const vf zz = load(z), zr = load(z + L), n_h = load(z + 3 * L);
+    const vf u = f.g(zz), r = f.g(zr), zn = load(z + 2 * L) + r * n_h, n = f.f(zn);
+    h = u * before + (1.0f - u) * n;
+    if (kept) {
+      store(kept, f.g_kept(zz, u));
+      store(kept + L, f.g_kept(zr, r));
+      store(kept + 2 * L, f.f_kept(zn, n));
+      store(kept + 3 * L, before);
+      store(kept + 4 * L, n_h);
+    }
+  } else {
+    const vf zn = load(z);
+    h = f.f(zn);
+    if (kept) store(kept, f.f_kept(zn, h));
+  }
+  store(s.next + at, counts ? h : before);
+}
+
+// gru_before, until the reset gate: z (4, L) are z, r and the part of n that comes from
+// x; then z (L) is the other part.
+template <bool usual>
+INLINE void begin_cell(const CellFunctions<usual>& f, const CellState& s,
+                       const float* h_in, const float* z, int64_t at, float* kept) {
+  const vf zz = load(z), zr = load(z + L), u = f.g(zz), r = f.g(zr);
+  store(s.u + at, u);
+  store(s.n + at, load(z + 2 * L));
+  store(s.reset + at, r * load(h_in + at));
+  if (!kept) return;
+  store(kept, f.g_kept(zz, u));
+  store(kept + L, f.g_kept(zr, r));
+}
+template <bool usual>
+INLINE void end_cell(const CellFunctions<usual>& f, const CellState& s, const float* z,
+                     int64_t at, bool counts, float* kept) {
+  const vf before = load(s.h + at), u = load(s.u + at), zn = load(s.n + at) + load(z);
+  const vf n = f.f(zn), h = u * before + (1.0f - u) * n;
+  store(s.next + at, counts ? h : before);
+  if (!kept) return;
+  store(kept + 2 * L, f.f_kept(zn, n));
+  store(kept + 3 * L, before);
+}
+
+// Calls body(first row, rows) for parts of up to `most` rows.
+template <class Body>
+INLINE void in_tiles(int64_t rows, int64_t most, Body&& body) {
+  const int64_t count = pieces(rows, most);
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t begin = rows * i / count;
+    body(begin, rows * (i + 1) / count - begin);
+  }
+}
+
+template <CellKind kind, bool usual>
+static void forward_step(const CellRows& b, const CellFunctions<usual>& f,
+                         const CellState& s, const float* h_in, int64_t t) {
+  const Recurrence& p = b.p;
+  alignas(64) float z[cell_rows * 4 * L];
+  const int64_t V = p.kept_vectors(), units = panel_units(p);
+  auto kept_at = [&](int64_t r, int64_t j) {
+    return p.kept ? p.kept + b.place(r, t) * V * b.P + j * V : nullptr;
+  };
+  for (int64_t panel = 0, j = 0; j < p.H; panel++, j += units)
+    in_tiles(b.rows, cell_rows, [&](int64_t r0, int64_t count) {
+      gate_rows<kind>(p, count, s.x + r0 * p.F, h_in + r0 * b.P,
+                      p.packed + panel * panel_floats(p), z);
+      for (int64_t r = r0; r < r0 + count; r++) {
+        const float* own = z + (r - r0) * 4 * L;
+        const int64_t at = r * b.P + j;
+        const bool counts = b.counts(r, t);
+        if constexpr (kind == CellKind::gru_before)
+          begin_cell(f, s, h_in, own, at, kept_at(r, j));
+        else
+          finish_cell<kind>(f, s, own, at, counts, kept_at(r, j));
+        if constexpr (kind == CellKind::simple)
+          if (j + L < p.H)
+            finish_cell<kind>(f, s, own + L, at + L, counts, kept_at(r, j + L));
+      }
+    });
+  if constexpr (kind == CellKind::gru_before)
+    for (int64_t panel = 0, j = 0; j < p.H; panel++, j += L)
+      in_tiles(b.rows, cell_rows, [&](int64_t r0, int64_t count) {
+        micro_rows<1>(int(count), s.reset + r0 * b.P, b.P, 1,
+                      p.packed + last_gate_at(p, panel), L, z, L, p.H, Chain::start);
+        for (int64_t r = r0; r < r0 + count; r++)
+          end_cell(f, s, z + (r - r0) * L, r * b.P + j, b.counts(r, t), kept_at(r, j));
+      });
+}
+
+template <CellKind kind, bool usual>
+static void forward_rows(const Recurrence& p, int64_t first, int64_t rows) {
+  const CellRows b{p, first, rows};
+  const CellFunctions<usual> f{p};
+  const int64_t P = b.P, all = rows * P;
+  float* local = p.local + first * cell_local_size(p, false);
+  CellState s{};
+  float** const parts[] = {&s.h, &s.next, &s.h_in, &s.c, &s.reset, &s.n, &s.u};
+  for (float** to : parts) {
+    *to = local;
+    local += all;
+  }
+  s.x = local;
+  zero_floats(s.h, all);
+  zero_floats(s.c, all);
+  for (int64_t r = 0; r < rows; r++) {
+    if (p.h0) copy_floats(p.h0 + (first + r) * p.H, p.H, s.h + r * P);
+    if (p.c0) copy_floats(p.c0 + (first + r) * p.H, p.H, s.c + r * P);
+  }
+  StopPoller poller;
+  for (int64_t step = 0; step < p.T; step++) {
+    const int64_t t = b.time(step);
+    if (poller.stop_requested(rows * (p.F + p.H) * p.width())) return;
+    const float* h_in = s.h;
+    if (p.factors) {
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < p.H; j += L)
+          store(s.h_in + r * P + j,
+                load(s.h + r * P + j) * load(b.factors(r) + j, p.H - j));
+      h_in = s.h_in;
+    }
+    if (p.h_in)
+      for (int64_t r = 0; r < rows; r++)
+        copy_floats(h_in + r * P, P, p.h_in + b.place(r, t) * P);
+    if (b.any_counts(t)) {
+      for (int64_t r = 0; r < rows; r++)
+        copy_floats(p.x + b.place(r, t) * p.F, p.F, s.x + r * p.F);
+      forward_step<kind>(b, f, s, h_in, t);
+      float* before = s.h;
+      s.h = s.next;
+      s.next = before;
+    }
+    for (int64_t r = 0; r < rows; r++)
+      if (float* y = b.output(p.y, r, step)) {
+        copy_floats(s.h + r * P, p.H, y);
+        if (p.states) copy_floats(s.c + r * P, p.H, y + p.H);
+      }
+  }
+}
+
+// Gradients on the way back: of h, what goes around the product with U, and what comes
+// out of it; of c; dz of h U.
+struct CellGradients {
+  float *carry, *din, *dc, *dreset, *dz;
+  int64_t dz_row;
+};
+
+// din (rows, padded) = or += dz (rows, K) times the rows k.. of U^T.
+static void multiply_transposed(const CellRows& b, const CellGradients& g, int64_t k,
+                                int64_t K, float* din, Chain start) {
+  const Recurrence& p = b.p;
+  for (int64_t n = 0; n < p.H; n += panel_width) {
+    const float* panel = p.packed + n * p.width() + k * panel_width;
+    auto run = p.H - n <= L ? micro_rows<1> : micro_rows<2>;
+    in_tiles(b.rows, tile, [&](int64_t r0, int64_t count) {
+      for (int64_t from = 0; from < K; from += k_block)
+        run(int(count), g.dz + r0 * g.dz_row + k + from, g.dz_row, 1,
+            panel + from * panel_width, panel_width, din + r0 * b.P + n, b.P,
+            min(K - from, k_block), from ? Chain::accumulate : start);
+    });
+  }
+}
+
+// dz of a row, for the units from j on, and what stays in its place.
+template <CellKind kind, bool usual>
+INLINE void backward_cell(const CellRows& b, const CellFunctions<usual>& f,
+                          const CellGradients& g, const float* kept, vf dh, int64_t r,
+                          int64_t t, int64_t j) {
+  const Recurrence& p = b.p;
+  const int64_t n = p.H - j, at = r * b.P + j;
+  float* dz = g.dz + r * g.dz_row + j;
+  vf carry{};
+  if constexpr (kind == CellKind::lstm) {
+    const Activated i = f.dg(load(kept)), forget = f.dg(load(kept + L)),
+                    c = f.df(load(kept + 2 * L)), o = f.dg(load(kept + 3 * L)),
+                    out = f.df(load(kept + 5 * L));
+    const vf dc = load(g.dc + at) + dh * o.y * out.d;
+    store(dz, dc * c.y * i.d, n);
+    store(dz + p.H, dc * load(kept + 4 * L) * forget.d, n);
+    store(dz + 2 * p.H, dc * i.y * c.d, n);
+    store(dz + 3 * p.H, dh * out.y * o.d, n);
+    store(g.dc + at, dc * forget.y);
+  } else if constexpr (kind == CellKind::simple) {
+    store(dz, dh * f.df(load(kept)).d, n);
+  } else {
+    const Activated u = f.dg(load(kept)), c = f.df(load(kept + 2 * L));
+    const vf dn = dh * (1.0f - u.y) * c.d, du = dh * (load(kept + 3 * L) - c.y) * u.d;
+    carry = dh * u.y;
+    store(dz, du, n);
+    if constexpr (kind == CellKind::gru) {
+      const Activated reset = f.dg(load(kept + L));
+      const vf dr = dn * load(kept + 4 * L) * reset.d;
+      store(dz + p.H, dr, n);
+      store(dz + 2 * p.H, dn * reset.y, n);
+      float* dz_x = p.dz_x + b.place(r, t) * p.width() + j;
+      store(dz_x, du, n);
+      store(dz_x + p.H, dr, n);
+      store(dz_x + 2 * p.H, dn, n);
+    } else {
+      store(dz + 2 * p.H, dn, n);
+    }
+  }
+  store(g.carry + at, carry);
+}
+
+// gru_before: dr, from the gradient of what is behind the reset gate.
+template <bool usual>
+static void backward_reset(const CellRows& b, const CellFunctions<usual>& f,
+                           const CellGradients& g, int64_t t) {
+  const Recurrence& p = b.p;
+  for (int64_t r = 0; r < b.rows; r++) {
+    const float* kept = p.kept + b.place(r, t) * p.kept_vectors() * b.P;
+    const float* h_in = p.h_in + b.place(r, t) * b.P;
+    const bool counts = b.counts(r, t);
+    for (int64_t j = 0; j < p.H; j += L) {
+      const int64_t at = r * b.P + j;
+      const Activated reset = f.dg(load(kept + j * p.kept_vectors() + L));
+      const vf d = load(g.dreset + at), h = load(h_in + j), zero{};
+      store(g.din + at, counts ? d * reset.y : zero);
+      store(g.dz + r * g.dz_row + p.H + j, counts ? d * h * reset.d : zero, p.H - j);
+      store(p.reset + b.place(r, t) * b.P + j, counts ? reset.y * h : zero);
+    }
+  }
+}
+
+template <CellKind kind, bool usual>
+static void backward_rows(const Recurrence& p, int64_t first, int64_t rows) {
+  const CellRows b{p, first, rows};
+  const CellFunctions<usual> f{p};
+  const int64_t P = b.P, all = rows * P, V = p.kept_vectors(), width = p.width();
+  float* local = p.local + first * cell_local_size(p, true);
+  CellGradients g{};
+  float** const parts[] = {&g.carry, &g.din, &g.dc, &g.dreset};
+  for (float** to : parts) {
+    *to = local;
+    zero_floats(local, all);
+    local += all;
+  }
+  g.dz = local, g.dz_row = (width + 15) / 16 * 16;
+  auto dh_at = [&](int64_t r, int64_t j) {
+    const int64_t at = r * P + j;
+    vf d = load(g.din + at);
+    if (p.factors) d *= load(b.factors(r) + j, p.H - j);
+    return load(g.carry + at) + d;
+  };
+  StopPoller poller;
+  for (int64_t step = p.T; step-- > 0;) {
+    const int64_t t = b.time(step);
+    if (poller.stop_requested(rows * p.H * width)) return;
+    for (int64_t r = 0; r < rows; r++) {
+      const float* dy = b.output(p.dy, r, step);
+      const float* kept = p.kept + b.place(r, t) * V * P;
+      const bool counts = b.counts(r, t);
+      if (!counts) zero_floats(g.dz + r * g.dz_row, width);
+      for (int64_t j = 0; j < p.H; j += L) {
+        vf dh = dh_at(r, j);
+        if (dy) dh += load(dy + j, p.H - j);
+        if (dy && p.states) {
+          float* dc = g.dc + r * P + j;
+          store(dc, load(dc) + load(dy + p.H + j, p.H - j));
+        }
+        if (counts)
+          backward_cell<kind>(b, f, g, kept + j * V, dh, r, t, j);
+        else
+          store(g.carry + r * P + j, dh);
+      }
+      if (!counts && kind == CellKind::gru)
+        zero_floats(p.dz_x + b.place(r, t) * width, width);
+    }
+    const bool any = b.any_counts(t);
+    if constexpr (kind == CellKind::gru_before) {
+      multiply_transposed(b, g, 2 * p.H, p.H, g.dreset, Chain::start);
+      backward_reset(b, f, g, t);
+    }
+    for (int64_t r = 0; r < rows; r++)
+      copy_floats(g.dz + r * g.dz_row, width, p.dz_h + b.place(r, t) * width);
+    if (!any)
+      zero_floats(g.din, all);
+    else if (step > 0 || p.dh0)
+      multiply_transposed(b, g, 0, kind == CellKind::gru_before ? 2 * p.H : width,
+                          g.din,
+                          kind == CellKind::gru_before ? Chain::accumulate
+                                                       : Chain::start);
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < p.H; j += L) {
+      const int64_t to = (first + r) * p.H + j;
+      if (p.dh0) store(p.dh0 + to, dh_at(r, j), p.H - j);
+      if (p.dc0) store(p.dc0 + to, load(g.dc + r * P + j), p.H - j);
+    }
+}
+
+// The instance of a function template for the cell.
+#define BY_CELL(function, p, ...)                                                   \
+  const bool usual = p.activation == Activation::tanh &&                            \
+                     (p.kind == CellKind::simple ||                                 \
+                      p.recurrent_activation == Activation::sigmoid);               \
+  switch (p.kind) {                                                                 \
+    case CellKind::lstm:                                                            \
+      return usual ? function<CellKind::lstm, true>(p, __VA_ARGS__)                 \
+                   : function<CellKind::lstm, false>(p, __VA_ARGS__);               \
+    case CellKind::gru:                                                             \
+      return usual ? function<CellKind::gru, true>(p, __VA_ARGS__)                  \
+                   : function<CellKind::gru, false>(p, __VA_ARGS__);                \
+    case CellKind::gru_before:                                                      \
+      return usual ? function<CellKind::gru_before, true>(p, __VA_ARGS__)           \
+                   : function<CellKind::gru_before, false>(p, __VA_ARGS__);         \
+    case CellKind::simple:                                                          \
+      return usual ? function<CellKind::simple, true>(p, __VA_ARGS__)               \
+                   : function<CellKind::simple, false>(p, __VA_ARGS__);             \
+  }
+
+static void cell_forward(const Recurrence& p, int64_t first, int64_t rows) {
+  BY_CELL(forward_rows, p, first, rows)
+}
+static void cell_backward(const Recurrence& p, int64_t first, int64_t rows) {
+  BY_CELL(backward_rows, p, first, rows)
+}
+#undef BY_CELL

@@ -128,8 +128,9 @@ class CompiledTape {
 
 // How an array of this shape is spread over one of that shape, both without the batch
 // axis. Throws where it takes more than one run of repeated axes.
-inline Operand operand_of(const Shape& from, const Shape& to, bool batched) {
+inline Operand operand_of(Shape from, const Shape& to, bool batched) {
   Operand x;
+  if (from.size() > to.size() && from[0] == 1) from.erase(from.begin());  // the batch
   int stage = 0;  // trailing repeated axes, those read, those repeated, the rest
   int64_t repeated = 1;
   if (from.size() > to.size()) throw Unsupported("formula", "of such shapes");

@@ -21,7 +21,6 @@ X = RNG.normal(5.0, 3.0, size=(64, 3)).astype(np.float32)
         lambda x: Dense(2)(x, x),
         lambda x: Dense(2)(x, None),
         lambda x: layers.GlobalAveragePooling1D()(x[:, :, None], np.ones((64, 3))),
-        lambda x: layers.GlobalAveragePooling1D()(x[:, :, None], mask=np.ones((64, 3))),
         lambda x: layers.Dropout(0.5)(x, True),
     ],
 )

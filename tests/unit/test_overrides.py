@@ -227,15 +227,6 @@ def test_a_class_in_the_place_of_an_object_is_not_its_base_class() -> None:
     assert logs == {"loss": 3.5, "root_mean_squared_error": 4.0}
 
 
-def test_a_mask_of_ones_own_is_refused() -> None:
-    class Masks(layers.Dense):
-        def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-            return previous_mask
-
-    with pytest.raises(NotImplementedError, match=r"Masks\.compute_mask would never"):
-        Sequential([Input((2,)), Masks(1)])
-
-
 @pytest.mark.parametrize("first", [[Input((2,))], []])
 def test_build_of_ones_own_is_called_once(first: list[Any]) -> None:
     seen = []

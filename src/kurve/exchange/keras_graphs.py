@@ -470,6 +470,11 @@ def _function_entry(
     there."""
     function = operation.function.__name__
     check_name("the function", operation.name)
+    if function == "mask_of":
+        raise not_in_keras(
+            "the model has a mask that was taken from a tensor, by _keras_mask, in the "
+            "place of layer.compute_mask(x)"
+        )
     module, cls = class_of(function)
     config: dict[str, Any] = {"name": operation.name}
     signature = inspect.signature(operation.function)

@@ -1135,7 +1135,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: str = "float32") -> np.
 PUBLIC = tuple(
     sorted(
         [
-            *FUNCTIONS,
+            *(name for name in FUNCTIONS if name != "mask_of"),
             *("amax", "amin", "convert_to_numpy", "convert_to_tensor"),
             *("arange", "eye", "full", "linspace", "ones", "zeros"),
         ]

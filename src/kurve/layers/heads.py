@@ -140,7 +140,7 @@ class _Heads(Layer):
             f"shape {shape}."
         )
 
-    def weights(
+    def shares(
         self, scores: Any, seen: Any, fused: bool, axes: Sequence[int] = (-1,)
     ) -> Any:
         """The weights of values: the softmax of the scores of keys that are seen.
@@ -352,7 +352,7 @@ class MultiHeadAttention(_Heads):
             seen = ops.expand_dims(seen, list(new))
         fused = not (self.dropout or return_attention_scores or rank != 4)
         last = range(len(both) - len(axes), len(both))
-        weights = self.weights(scores, seen, fused, last)
+        weights = self.shares(scores, seen, fused, last)
         dropped = self._dropout_layer(weights) if self.dropout else weights
         y = ops.einsum(f"{both},{at_key}->{at_query}", dropped, v)
         if self.use_gate:
@@ -508,7 +508,7 @@ class GroupQueryAttention(_Heads):
         if seen is not None and len(seen.shape) == 3:
             seen = ops.expand_dims(seen, 1)
         fused = not (self.dropout or return_attention_scores)
-        weights = self.weights(scores, seen, fused)
+        weights = self.shares(scores, seen, fused)
         dropped = self._dropout_layer(weights) if self.dropout else weights
         y = ops.einsum("buqk,bkuh->bquh", dropped, v)
         if self.use_gate:

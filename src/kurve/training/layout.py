@@ -11,7 +11,7 @@ import numpy as np
 from kurve.core.overrides import refuse_overrides
 from kurve.engines import Program, State, aligned_zeros
 from kurve.formulas.graph import Constant, Graph, Tensor
-from kurve.formulas.tensor import leaves
+from kurve.formulas.tensor import KerasTensor, leaves
 from kurve.layers.base import (
     Variable,
     all_layers,
@@ -192,14 +192,24 @@ class Layout:
         if self.structure is not None:
             return  # they have been called
         shape: Sequence[int | None] = input_shape
+        masked = False
         for layer in self.layers:
+            masked = masked or layer.makes_masks
             inner = getattr(layer, "_network", None)
+            if masked:  # what follows may read the mask: it is called with it
+                self._declare_masked(input_shape)
+                return
             if inner is None:
                 layer.build((None, *shape))
             elif inner.plan is None and inner.structure is None:
                 inner.input_shape = inner.input_shape or tuple(shape)
                 inner.declare(inner.input_shape)
             _, *shape = layer.compute_output_shape((None, *shape))
+
+    def _declare_masked(self, input_shape: Shape) -> None:
+        x: Any = KerasTensor((None, *input_shape))
+        for layer in self.layers:
+            x = layer.compute_output_spec(x)
 
     def lowered(
         self,

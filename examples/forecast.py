@@ -2,8 +2,8 @@
 
     python forecast.py [EPOCHS]     how often a network sees the data; by default 150
 
-Three networks look at the last two years and say the next month: an LSTM, a Conv1D and a
-GRU with a Bidirectional layer before it. Beside them stand two forecasts without a
+Three networks look at the last two years and say the next month: an LSTM, a Conv1D and
+a GRU with a Bidirectional layer before it. Beside them stand two forecasts without a
 network: the last month, and the same month one year before, grown as the last year has.
 Prints the errors for three years that no network has seen, and writes forecast.png.
 """
@@ -21,20 +21,20 @@ import numpy as np
 from kurve import callbacks, layers, models, utils
 
 # %% The data: thousands of passengers, 1949 to 1960 (Box & Jenkins 1976, series G)
-passengers = np.array("""
-    112 118 132 129 121 135 148 148 136 119 104 118
-    115 126 141 135 125 149 170 170 158 133 114 140
-    145 150 178 163 172 178 199 199 184 162 146 166
-    171 180 193 181 183 218 230 242 209 191 172 194
-    196 196 236 235 229 243 264 272 237 211 180 201
-    204 188 235 227 234 264 302 293 259 229 203 229
-    242 233 267 269 270 315 364 347 312 274 237 278
-    284 277 317 313 318 374 413 405 355 306 271 306
-    315 301 356 348 355 422 465 467 404 347 305 336
-    340 318 362 348 363 435 491 505 404 359 310 337
-    360 342 406 396 420 472 548 559 463 407 362 405
-    417 391 419 461 472 535 622 606 508 461 390 432
-""".split(), np.float32)  # fmt: skip
+passengers = np.array([
+    112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118,
+    115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140,
+    145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166,
+    171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194,
+    196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201,
+    204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229,
+    242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278,
+    284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306,
+    315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336,
+    340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337,
+    360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405,
+    417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432,
+], np.float32)  # fmt: skip
 STEPS, TEST = 24, 36
 
 # %% Windows: growth is a sum of logarithms, and the last month of each window is 0

@@ -79,7 +79,9 @@ def test_both_ways_agree(
             y = layer(layers.Activation("tanh")(x), **given)
             flat = [flattened(part) for part in (y if state else [y])]
             out = layers.Concatenate()([*flat, flat[0]])
-            model = Model([x, m, *states], layers.Dense(1, kernel_initializer=INITIAL)(out))
+            model = Model(
+                [x, m, *states], layers.Dense(1, kernel_initializer=INITIAL)(out)
+            )
             model.compile(kurve.optimizers.SGD(0.02), "mse", engine="reference")
             before = layer.get_weights()
             data = [X, HOLES, *(0.1 * np.ones((5, UNITS)) for _ in states)]
@@ -348,9 +350,7 @@ def test_masks_go_on() -> None:
         (
             lambda: layers.Bidirectional(
                 layers.GRU(2),
-                backward_layer=layers.GRU(
-                    2, go_backwards=True, return_sequences=True
-                ),
+                backward_layer=layers.GRU(2, go_backwards=True, return_sequences=True),
             ),
             ValueError,
             "the same return_sequences",

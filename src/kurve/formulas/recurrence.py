@@ -85,9 +85,7 @@ def unrolled(
             )
         if mask is not None:
             here = ops.get_item(mask, (slice(None), slice(t, t + 1)))
-            before = (
-                outputs[-1] if outputs and not zero_output else ops.zeros_like(y)
-            )
+            before = outputs[-1] if outputs and not zero_output else ops.zeros_like(y)
             y = _chosen(here, y, before)
             olds = leaves(states)
             news = [_chosen(here, s, next(olds)) for s in news]

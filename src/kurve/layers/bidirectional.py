@@ -17,8 +17,8 @@ SHARED = ("stateful", "return_sequences", "return_state")
 
 
 class Bidirectional(Layer):
-    """A recurrent layer from the first step to the last one, and a second one back, with
-    weights of its own; their outputs in one.
+    """A recurrent layer from the first step to the last one, and a second one back,
+    with weights of its own; their outputs in one.
 
     Shapes:   x (B, T, F) -> y (B, 2 units), or (B, T, 2 units) where the layer returns
               sequences; (..., units) for other ways than "concat"

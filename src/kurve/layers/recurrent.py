@@ -207,7 +207,7 @@ class RNN(Layer):
         return super()._recorded_call(args, named, training)
 
     def _apart(self, args: Any, named: dict[str, Any]) -> Any:
-        """The arguments of a call [x, *states] as those of (x, initial_state=states)."""
+        """The arguments of a call [x, *states] as (x, initial_state=states)."""
         if args and isinstance(args[0], (list, tuple)) and len(args[0]):
             x, *states = args[0]
             if states:
@@ -259,13 +259,13 @@ class RNN(Layer):
             shape in ((None, size), (1, size), (size,))
             for shape, size in zip(shapes, wanted, strict=True)
         )
-        if is_count(self.cell.state_size) or isinstance(self.cell, Cell):
-            if not fits:
-                raise ValueError(
-                    f"[{type(self).__name__}] initial_state must be "
-                    f"{len(wanted)} of shape {[(None, size) for size in wanted]}. "
-                    f"Received: shapes {shapes}. Try initial_state=None for zeros."
-                )
+        plain = is_count(self.cell.state_size) or isinstance(self.cell, Cell)
+        if plain and not fits:
+            raise ValueError(
+                f"[{type(self).__name__}] initial_state must be "
+                f"{len(wanted)} of shape {[(None, size) for size in wanted]}. "
+                f"Received: shapes {shapes}. Try initial_state=None for zeros."
+            )
         batched = iter([self._batched(x, state) for state in found])
         like = self._initial(x) if len(found) == len(wanted) else states
         return replaced(like, lambda _: next(batched))  # type: ignore[no-any-return]

@@ -1,10 +1,12 @@
 """Forecast a series: airline passengers, month after month.
 
-    python forecast.py [EPOCHS]     how often a network sees the data; by default 150
+    python forecast.py [EPOCHS]     how often a network sees the data; by default 300
 
 Three networks look at the last two years and say the next month: an LSTM, a Conv1D and
 a GRU with a Bidirectional layer before it. Beside them stand two forecasts without a
 network: the last month, and the same month one year before, grown as the last year has.
+With so few numbers, a rule that knows the year is hard to beat.
+
 Prints the errors for three years that no network has seen, and writes forecast.png.
 """
 
@@ -18,7 +20,7 @@ matplotlib.use("Agg")  # writes files, needs no display
 import matplotlib.pyplot as plt
 import numpy as np
 
-from kurve import callbacks, layers, models, utils
+from kurve import callbacks, layers, models, optimizers, utils
 
 # %% The data: thousands of passengers, 1949 to 1960 (Box & Jenkins 1976, series G)
 passengers = np.array([
@@ -60,7 +62,7 @@ def network(*middle):
             layers.Rescaling(scale),
         ]
     )
-    model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer=optimizers.Adam(0.01), loss="mse")
     return model
 
 
@@ -75,7 +77,7 @@ networks = {
 }
 
 # %% Training
-epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 150
+epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
 forecasts = {
     "the last month": passengers[-TEST - 1 : -1],
     "a year ago, grown": passengers[-TEST - 12 : -12]
@@ -88,7 +90,7 @@ for name, model in networks.items():
         y_train,
         batch_size=16,
         epochs=epochs,
-        callbacks=[callbacks.ReduceLROnPlateau("loss", patience=20)],
+        callbacks=[callbacks.ReduceLROnPlateau("loss", patience=30)],
         verbose=0,
     )
     step = model.predict(x[-TEST:], verbose=0)[:, 0]

@@ -307,7 +307,7 @@ def test_masks_go_on() -> None:
         (lambda: layers.LSTM(0), ValueError, "[LSTMCell] units must be an integer"),
         (lambda: layers.GRU(2, dropout=1.5), ValueError, "dropout must be in [0, 1]"),
         (lambda: layers.GRU(2, use_cudnn=3), ValueError, "use_cudnn must be 'auto'"),
-        (lambda: layers.LSTM(2, implementation=3), ValueError, "implementation must"),
+        (lambda: layers.LSTM(2, implementation=3), ValueError, "can only be"),
         (lambda: layers.LSTM(2, stateful=True), NotImplementedError, "do not stay"),
         (lambda: layers.LSTM(2, time_major=True), TypeError, "time_major"),
         (lambda: layers.LSTM(2)(X[:, 0]), ValueError, "shape (steps, features)"),

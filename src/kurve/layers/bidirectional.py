@@ -9,6 +9,7 @@ from kurve.formulas import functions as ops
 from kurve.formulas.tensor import leaves
 from kurve.layers.base import Layer, LayerArguments
 from kurve.layers.recurrent import copied
+from kurve.layers.wrapping import described, of_description
 from kurve.plan import Shape
 
 MODES = ("sum", "mul", "ave", "concat", None)
@@ -246,21 +247,17 @@ class Bidirectional(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        from kurve.models.configs import serialize_operation
-
         return {
             **super().get_config(),
-            "layer": serialize_operation(self.forward_layer),
-            "backward_layer": serialize_operation(self.backward_layer),
+            "layer": described(self.forward_layer),
+            "backward_layer": described(self.backward_layer),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        from kurve.models.configs import deserialize_operation
-
         parts = {
-            name: deserialize_operation(config[name])
+            name: of_description(config[name])
             for name in ("layer", "backward_layer")
             if config.get(name) is not None
         }

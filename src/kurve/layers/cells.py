@@ -16,6 +16,7 @@ from kurve.formulas.recurrence import zeros
 from kurve.formulas.tensor import KerasTensor, leaves, replaced
 from kurve.layers.base import Layer, LayerArguments, Variable, takes
 from kurve.layers.core import Dropout, checked_rate
+from kurve.layers.wrapping import described, of_description
 from kurve.plan import Op, Shape
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
@@ -409,17 +410,13 @@ class StackedRNNCells(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        from kurve.models.configs import serialize_operation
-
-        cells = [serialize_operation(cell) for cell in self.cells]
+        cells = [described(cell) for cell in self.cells]
         return {**super().get_config(), "cells": cells}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        from kurve.models.configs import deserialize_operation
-
-        cells = [deserialize_operation(cell) for cell in config["cells"]]
+        cells = [of_description(cell) for cell in config["cells"]]
         return cls(**{**config, "cells": cells})
 
 

@@ -25,20 +25,6 @@ class _Gated(Cell):
 
     recurrent_activation = activations.Chosen()
 
-    def _take_implementation(self, common: Any) -> None:
-        """Refuse what Keras does not have either; both give the same numbers."""
-        check_implementation(type(self).__name__, common.pop("implementation", 2))
-
-
-def check_implementation(where: str, implementation: Any) -> int:
-    """1 or 2, which have no effect."""
-    if implementation not in (1, 2) or isinstance(implementation, bool):
-        raise ValueError(
-            f"[{where}] implementation must be 1 or 2; both compute the same. "
-            f"Received: implementation={implementation!r}. Try implementation=2."
-        )
-    return int(implementation)
-
 
 class LSTMCell(_Gated):
     """A state h and a carry c: with i, f, z, o = x @ kernel + h @ recurrent_kernel +
@@ -112,7 +98,6 @@ class LSTMCell(_Gated):
         seed: int | None = None,
         **common: Unpack[CellArguments],
     ) -> None:
-        self._take_implementation(common)
         super().__init__(**common)
         self._start(
             units,
@@ -219,7 +204,6 @@ class GRUCell(_Gated):
         seed: int | None = None,
         **common: Unpack[CellArguments],
     ) -> None:
-        self._take_implementation(common)
         super().__init__(**common)
         self._start(
             units,

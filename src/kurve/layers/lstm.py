@@ -210,7 +210,6 @@ class LSTM(_Recurrent):
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             seed=seed,
-            implementation=common.pop("implementation", 2),
             name="lstm_cell",
         )
         super().__init__(
@@ -308,7 +307,6 @@ class GRU(_Recurrent):
             recurrent_dropout=recurrent_dropout,
             seed=seed,
             reset_after=reset_after,
-            implementation=common.pop("implementation", 2),
             name="gru_cell",
         )
         super().__init__(

@@ -23,6 +23,7 @@ from kurve.layers.cells import (
     size_of_output,
     step_of,
 )
+from kurve.layers.wrapping import described, of_description
 from kurve.plan import Shape
 
 
@@ -311,16 +312,12 @@ class RNN(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        from kurve.models.configs import serialize_operation
-
-        return {**super().get_config(), "cell": serialize_operation(self.cell)}
+        return {**super().get_config(), "cell": described(self.cell)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        from kurve.models.configs import deserialize_operation
-
-        return cls(**{**config, "cell": deserialize_operation(config["cell"])})
+        return cls(**{**config, "cell": of_description(config["cell"])})
 
 
 def drops(cell: Any) -> bool:

@@ -69,7 +69,7 @@ LAYERS: dict[str, Made] = {
         UNITS, "hard_tanh", "hard_sigmoid", use_bias=False, **flags
     ),
     "GRU others": lambda lib, **flags: lib.GRU(
-        UNITS, "mish", "relu", use_bias=False, **flags
+        UNITS, "mish", "hard_sigmoid", use_bias=False, **flags
     ),
     "SimpleRNN others": lambda lib, **flags: lib.SimpleRNN(
         UNITS, "softsign", kernel_regularizer="l2", **flags

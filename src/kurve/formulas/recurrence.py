@@ -98,7 +98,7 @@ def unrolled(
 def _chosen(here: Tensor, new: Any, old: Any) -> Tensor:
     """new where the step counts, else old."""
     ones = (1,) * (len(new.sample) - 1)
-    return ops.where(ops.reshape(here, (-1, 1, *ones)), new, old)  # type: ignore[no-any-return]
+    return ops.where(ops.reshape(here, (-1, 1, *ones)), new, old)
 
 
 def is_operation(kind: str) -> bool:

@@ -97,7 +97,7 @@ def clothes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def number(pattern: str, output: str) -> float:
-    found = re.search(pattern, output)
+    found = re.search(pattern, output, re.MULTILINE)
     assert found, output
     return float(found[1])
 
@@ -128,6 +128,17 @@ def test_anomalies(tmp_path: Path, digits: Path) -> None:
     output = run(tmp_path, "anomalies.py", digits)
     assert number(r"area under the ROC curve ([\d.]+)", output) > 0.9
     check_pictures(tmp_path, output, "anomalies.png")
+
+
+def test_forecast(tmp_path: Path) -> None:
+    output = run(tmp_path, "forecast.py", "200")
+    errors = {
+        name: number(rf"^{name} +([\d.]+)%$", output)
+        for name in ("the last month", "a year ago, grown", "LSTM", "Conv1D")
+    }
+    assert errors["LSTM"] < 0.75 * errors["the last month"]
+    assert errors["Conv1D"] < 0.75 * errors["the last month"]
+    check_pictures(tmp_path, output, "forecast.png")
 
 
 def test_segmentation(tmp_path: Path) -> None:

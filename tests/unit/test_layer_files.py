@@ -43,6 +43,11 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Embedding": {"input_dim": 5, "output_dim": 2},
     "RepeatVector": {"n": 3},
     "TimeDistributed": {"layer": layers.Conv1D(2, 3)},
+    "GRU": {"units": 2, "recurrent_dropout": 0.2, "return_sequences": True},
+    "LSTM": {"units": 2, "dropout": 0.5, "seed": 3},
+    "SimpleRNN": {"units": 2, "activation": "softsign"},
+    "RNN": {"cell": [layers.LSTMCell(2), layers.GRUCell(3, dropout=0.1)]},
+    "Bidirectional": {"layer": layers.LSTM(2, return_sequences=True)},
     "Dot": {"axes": -1},
     "MultiHeadAttention": {"num_heads": 2, "key_dim": 3},
     "GroupQueryAttention": {
@@ -69,7 +74,8 @@ def shape_for(name: str) -> tuple[int, ...]:
     """Of one sample."""
     if name == "RepeatVector":
         return (6,)
-    if "1D" in name or "Attention" in name or name == "Dot":
+    sequential = ("Attention", "1D", "RNN", "LSTM", "GRU", "Bidirectional")
+    if any(text in name for text in sequential) or name == "Dot":
         return (6, 2)
     return (4, 4, 4, 2) if "3D" in name else (6, 6, 2)
 
@@ -84,8 +90,11 @@ def model_of(layer: Any, shape: tuple[int, ...]) -> Any:
     return Model(x, after[1](after[0](y)))
 
 
+NO_MODELS = ("Lambda", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
+
+
 @pytest.mark.filterwarnings("ignore:.*gets a masked input:UserWarning")
-@pytest.mark.parametrize("name", [n for n in layers.CLASSES if n != "Lambda"])
+@pytest.mark.parametrize("name", [n for n in layers.CLASSES if n not in NO_MODELS])
 def test_layers(name: str, tmp_path: Path) -> None:
     shape = shape_for(name)
     layer: Any = layers.CLASSES[name](**arguments(name))

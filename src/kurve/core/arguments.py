@@ -38,6 +38,7 @@ UNUSED: dict[str, tuple[Any, ...]] = {
     "flash_attention": (None, False),
     "from_sorted_ids": (False,),
     "gptq_unpacked_column_size": (None,),
+    "implementation": (2, 1, 0),
     "input_axes": (None,),
     "input_tensor": (None,),
     "lora_alpha": (None,),

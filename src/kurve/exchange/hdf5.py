@@ -123,6 +123,17 @@ class Reader:
             return False
         return name in group.members
 
+    def groups(self, path: str, within: Group | None = None) -> list[str]:
+        """The names of the groups in that one; none if it is not there."""
+        if not self.has(path, within):
+            return []
+        group = self.group(path, within)
+        return [
+            name
+            for name, at in group.members.items()
+            if isinstance(self._object(at, _join(group.name, name)), Group)
+        ]
+
     def dataset(self, group: Group, path: str) -> Dataset:
         """The dataset at that path in a group."""
         head, _, name = path.rpartition("/")

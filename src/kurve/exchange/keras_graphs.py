@@ -290,6 +290,8 @@ def _call(
         return {"args": [options["subscripts"], *args], "kwargs": {}}
     given = {k: _value(v, what) for k, v in node["kwargs"].items()}
     given = {k: v for k, v in given.items() if not _is_none(v)}
+    if given.get("training") is False:  # the default, which the model's mode replaces
+        del given["training"]
     return {"args": args, "kwargs": {**given, **options}}
 
 

@@ -18,9 +18,11 @@ from kurve.exchange import keras_parts as parts
 from kurve.exchange.keras_names import (
     IGNORED_OF_LAYER,
     IGNORED_OF_LAYERS,
+    INNER_LAYERS,
     KURVE_LAYERS,
     LAYER_DEFAULTS,
     NOT_WRITTEN,
+    OTHER_ATTRIBUTES,
 )
 from kurve.layers import Layer
 
@@ -124,7 +126,7 @@ def layer_from(cls: str, arguments: dict[str, Any], what: str) -> Layer:
         arguments[key] = _argument_from(key, value, f"{what}: {key}")
     try:
         return layer_class(**arguments, **common)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(f"{what}: {error}") from error
 
 
@@ -137,12 +139,26 @@ def _argument_from(key: str, value: Any, what: str) -> Any:
         return parts.regularizer_from(value, what)
     if key.endswith("_constraint"):
         return parts.constraint_from(value, what)
+    if key in INNER_LAYERS and value is not None:
+        if isinstance(value, list):
+            return [_inner_layer(part, what) for part in value]
+        return _inner_layer(value, what)
     value = parts.unwrapped(value)
     if isinstance(value, Mapping):
         raise ValueError(f"{what} is an object, not a number or text")
     if key == "axis" and isinstance(value, list) and len(value) == 1:
         return value[0]
     return _tuples(value)
+
+
+def _inner_layer(value: Any, what: str) -> Any:
+    """The layer or model in a layer."""
+    from kurve.exchange.keras_graphs import MODELS, model_of
+
+    cls, arguments = parts.opened(value, what)
+    if cls in MODELS:
+        return model_of(value)[0]
+    return layer_from(cls, arguments, what)
 
 
 def _tuples(value: Any) -> Any:
@@ -299,7 +315,8 @@ def layer_entry(layer: Layer, shape: Sequence[Any]) -> dict[str, Any]:
         config["size"] = config["size"][0]
     try:
         for key in config:
-            config[key] = _argument_entry(key, getattr(layer, key, None), config, what)
+            value = getattr(layer, OTHER_ATTRIBUTES.get((cls, key), key), None)
+            config[key] = _argument_entry(key, value, config, what)
     except ValueError as error:
         raise not_in_keras(str(error)) from error
     return {
@@ -328,7 +345,22 @@ def _argument_entry(key: str, value: Any, config: Mapping[str, Any], what: str) 
         return parts.regularizer_entry(value, what)
     if key.endswith("_constraint"):
         return parts.constraint_entry(value, what)
+    if key in INNER_LAYERS and config[key] is not None:
+        if isinstance(config[key], list):
+            return [_inner_entry(part) for part in value]
+        return _inner_entry(value)
     return config[key]
+
+
+def _inner_entry(layer: Any) -> dict[str, Any]:
+    """The configuration of a layer or model in a layer."""
+    from kurve.exchange.keras_graphs import model_entry
+
+    if hasattr(layer, "_network"):
+        return model_entry(layer)
+    entry = layer_entry(layer, ())
+    del entry["build_config"]
+    return entry
 
 
 def not_in_keras(what: str) -> ValueError:

@@ -43,6 +43,12 @@ METRIC_OF_LOSS = {
 FUNCTION_WRAPPERS = ("LossFunctionWrapper", "MeanMetricWrapper")
 """Keras's classes of losses and metrics that are functions."""
 
+INNER_LAYERS = ("layer", "backward_layer", "cell", "cells")
+"""Arguments of layers that are layers."""
+
+OTHER_ATTRIBUTES = {("Bidirectional", "layer"): "forward_layer"}
+"""Attributes that have not the name of the argument."""
+
 # ------------------------------------------------------ arguments without effect
 
 Values = dict[str, tuple[Any, ...]]
@@ -60,6 +66,8 @@ LAYER_DEFAULTS: Values = {
     "sparse": (False,),
     "ragged": (False,),
     "optional": (False,),
+    "implementation": (0, 1, 2),  # of recurrent layers, without effect
+    "time_major": (False,),  # of those of Keras 2
 }
 INITIALIZER_DEFAULTS: Values = {"dtype": ("float32",)}
 LOSS_DEFAULTS: Values = {

@@ -10,15 +10,15 @@ is read only after its shape in the file was found to be the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kurve.exchange.hdf5 import Dataset, Group, Reader
 from kurve.exchange.hdf5_messages import HDF5Error
-from kurve.exchange.keras_graphs import Part, old_order
-from kurve.layers.base import Variable
+from kurve.exchange.keras_graphs import Part, old_order, tree_of
+from kurve.layers.base import Layer, Variable
 from kurve.optimizers import Optimizer
 from kurve.optimizers.values import slot_views
 from kurve.plan import Plan
@@ -89,15 +89,17 @@ def _read_numbered(
             elif any(True for _ in _weights_of(part)):
                 raise HDF5Error(f"it has no weights of the model {part.name!r}")
             continue
-        variables = part.variables()
-        weights = _weights_at(reader, group, place)
-        if len(weights) != len(variables):
-            raise HDF5Error(
-                f"{place!r} has {len(weights)} weights, and the layer {part.name!r} "
-                f"{len(variables)}"
-            )
-        for dataset, variable in zip(weights, variables, strict=True):
-            found[id(variable)] = reader.array(dataset, variable.shape)
+        inside = dict(places_of(part.layer, place))
+        for inner, variables in inside.items():
+            weights = _weights_at(reader, group, inner)
+            if len(weights) != len(variables):
+                raise HDF5Error(
+                    f"{inner!r} has {len(weights)} weights, and the layer "
+                    f"{part.name!r} {len(variables)}"
+                )
+            for dataset, variable in zip(weights, variables, strict=True):
+                found[id(variable)] = reader.array(dataset, variable.shape)
+        _refuse_others(reader, group, list(inside), part.name)
     above = places[0].partition("/")[0] if places else "layers"
     there = reader.group(above, group).members if reader.has(above, group) else {}
     for name in there:
@@ -105,6 +107,47 @@ def _read_numbered(
             reader, group, f"{above}/{name}"
         ):
             raise HDF5Error(f"the model has no layer for the weights of {name!r}")
+
+
+def places_of(layer: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
+    """Where a layer's own weights are, and those of its parts: each in a group that is
+    called like the attribute, those of a list like their classes."""
+    if hasattr(layer, "_network"):
+        tree = tree_of(layer)
+        for part, name in zip(tree, group_names([p.cls for p in tree]), strict=True):
+            yield from places_of(part.layer, f"{place}/layers/{name}")
+        return
+    own = [v for v in layer.own_variables if v.role != "constant"]
+    yield place, own
+    for name, value in layer.attributes:
+        yield from _in_attribute(value, f"{place}/{name.lstrip('_')}")
+
+
+def _in_attribute(value: Any, place: str) -> Iterator[tuple[str, list[Variable]]]:
+    if isinstance(value, Layer):
+        yield from places_of(value, place)
+    elif isinstance(value, (list, tuple, Mapping)):
+        parts = list(value.values()) if isinstance(value, Mapping) else list(value)
+        inside = [p for p in parts if isinstance(p, (Layer, list, tuple, Mapping))]
+        classes = [type(p).__name__ if isinstance(p, Layer) else "" for p in inside]
+        for part, name in zip(
+            inside, group_names([cls or "Container" for cls in classes]), strict=True
+        ):
+            yield from _in_attribute(part, f"{place}/{name}")
+
+
+def _refuse_others(
+    reader: Reader, group: Group, places: Sequence[str], name: str
+) -> None:
+    """Refuse weights of parts that a layer does not have; those of random numbers do
+    not count."""
+    for place in places:
+        for below in reader.groups(place, group):
+            inner = f"{place}/{below}"
+            if below in ("vars", "seed_generator") or inner in places:
+                continue
+            if _weights_at(reader, group, inner):
+                raise HDF5Error(f"the layer {name!r} has no part for {inner!r}")
 
 
 def _weights_of(part: Part) -> Iterator[Variable]:
@@ -199,8 +242,11 @@ def _write_numbered(file: h5py.Group, tree: Sequence[Part], seen: set[int]) -> N
         if part.inside is not None:
             _write_numbered(file[f"layers/{name}"], part.inside, seen)
             continue
-        for i, variable in enumerate(part.variables()):
-            group.create_dataset(str(i), data=_as_keras(variable))
+        for place, variables in places_of(part.layer, f"layers/{name}"):
+            if variables:
+                group = file.require_group(f"{place}/vars")
+            for i, variable in enumerate(variables):
+                group.create_dataset(str(i), data=_as_keras(variable))
 
 
 def write_named_weights(group: h5py.Group, tree: Sequence[Part]) -> None:

@@ -244,7 +244,8 @@ class Graph:
         out = broadcast_shapes(operands, shapes, batched)
         if shape is not None:
             out = shape
-        if not values or not all(in_one_stretch(s, out) for s in shapes):
+        long = any(len(tensor.sample) > len(out) for tensor in values)
+        if not values or long or not all(in_one_stretch(s, out) for s in shapes):
             return self.map(
                 [
                     self.readable(operand, s, out, bool(values))
@@ -279,7 +280,11 @@ class Graph:
 
     def readable(self, operand: Any, shape: Shape, out: Shape, beside: bool) -> Any:
         """An operand in a form that engines read: laid out, if its own axes are no
-        neighbours, and a tensor, if there is none beside it."""
+        neighbours, and a tensor, if there is none beside it. An axis of 1 in the place
+        of the batch axis goes."""
+        if isinstance(operand, Tensor) and len(shape) > len(out):
+            operand = self.op("reshape", [operand], shape[1:], batched=False)
+            shape = shape[1:]
         if not in_one_stretch(shape, out):
             return self.spread(self.as_tensor(operand), out)
         return operand if beside else self.as_tensor(operand)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from kurve.layers.augmentation import RandomRotation as RandomRotation
     from kurve.layers.augmentation import RandomTranslation as RandomTranslation
     from kurve.layers.augmentation import RandomZoom as RandomZoom
+    from kurve.layers.bidirectional import Bidirectional as Bidirectional
+    from kurve.layers.cells import SimpleRNNCell as SimpleRNNCell
+    from kurve.layers.cells import StackedRNNCells as StackedRNNCells
     from kurve.layers.convolution import Conv1D as Conv1D
     from kurve.layers.convolution import Conv2D as Conv2D
     from kurve.layers.convolution import Conv3D as Conv3D
@@ -43,12 +46,17 @@ if TYPE_CHECKING:
     from kurve.layers.encoding import Discretization as Discretization
     from kurve.layers.fourier import FourierFeatures as FourierFeatures
     from kurve.layers.function import Lambda as Lambda
+    from kurve.layers.gates import GRUCell as GRUCell
+    from kurve.layers.gates import LSTMCell as LSTMCell
     from kurve.layers.hashing import HashedCrossing as HashedCrossing
     from kurve.layers.hashing import Hashing as Hashing
     from kurve.layers.heads import GroupQueryAttention as GroupQueryAttention
     from kurve.layers.heads import MultiHeadAttention as MultiHeadAttention
     from kurve.layers.lookup import IntegerLookup as IntegerLookup
     from kurve.layers.lookup import StringLookup as StringLookup
+    from kurve.layers.lstm import GRU as GRU
+    from kurve.layers.lstm import LSTM as LSTM
+    from kurve.layers.lstm import SimpleRNN as SimpleRNN
     from kurve.layers.masking import Masking as Masking
     from kurve.layers.merging import Add as Add
     from kurve.layers.merging import Average as Average
@@ -96,6 +104,7 @@ if TYPE_CHECKING:
     from kurve.layers.pooling import MaxPooling1D as MaxPooling1D
     from kurve.layers.pooling import MaxPooling2D as MaxPooling2D
     from kurve.layers.pooling import MaxPooling3D as MaxPooling3D
+    from kurve.layers.recurrent import RNN as RNN
     from kurve.layers.reshaping import Flatten as Flatten
     from kurve.layers.reshaping import Permute as Permute
     from kurve.layers.reshaping import RepeatVector as RepeatVector
@@ -139,6 +148,8 @@ _MODULES = {
     "activations": "ELU Identity LeakyReLU PReLU ReLU",
     "attention": "AdditiveAttention Attention",
     "augmentation": "RandomFlip RandomRotation RandomTranslation RandomZoom",
+    "bidirectional": "Bidirectional",
+    "cells": "SimpleRNNCell StackedRNNCells",
     "convolution": (
         "Conv1D Conv2D Conv3D Convolution1D=Conv1D Convolution2D=Conv2D "
         "Convolution3D=Conv3D"
@@ -154,7 +165,9 @@ _MODULES = {
     "embedding": "Embedding",
     "fourier": "FourierFeatures",
     "function": "Lambda",
+    "gates": "GRUCell LSTMCell",
     "heads": "GroupQueryAttention MultiHeadAttention",
+    "lstm": "GRU LSTM SimpleRNN",
     "masking": "Masking",
     "merging": (
         "Add Average Concatenate Dot Maximum Minimum Multiply Subtract add average "
@@ -182,6 +195,7 @@ _MODULES = {
         "GlobalAvgPool1D=GlobalAveragePooling1D GlobalAvgPool2D=GlobalAveragePooling2D "
         "GlobalAvgPool3D=GlobalAveragePooling3D"
     ),
+    "recurrent": "RNN",
     "reshaping": "Flatten Permute RepeatVector Reshape",
     "resizing": "CenterCrop RandomBrightness RandomContrast RandomCrop Resizing",
     "scaling": "BatchNormalization LayerNormalization Rescaling",

@@ -227,7 +227,8 @@ class Layer(Entrance):
             infer: whether to build the parts by a call with this single input.
         """
         if self.built:
-            self.check_input(samples)
+            if infer:  # of several inputs the formula will tell
+                self.check_input(samples)
             if self.has_formula:  # the call will tell
                 self.built_shape = self.built_shape or samples
                 return
@@ -295,12 +296,17 @@ class Layer(Entrance):
         """The layers that are attributes of this one, also in lists and dictionaries,
         in order."""
         found: dict[int, Any] = {}
-        for value in vars(self).values():
+        for _, value in self.attributes:
             if isinstance(value, (Layer, list, tuple, Mapping)):
                 for part in leaves(value):
                     if isinstance(part, Layer) and part is not self:
                         found.setdefault(id(part), part)
         return list(found.values())
+
+    @property
+    def attributes(self) -> list[tuple[str, Any]]:
+        """Names and values, without what the constructor was given."""
+        return [(k, value) for k, value in vars(self).items() if k != "_given"]
 
     def leave(self, network: Any) -> None:
         """Leave a model, with the weights."""
@@ -447,7 +453,7 @@ class Layer(Entrance):
         _inside.append(self)
         try:
             with graph.within(self):
-                if by_mode and "training" not in kwargs:
+                if by_mode and "training" not in kwargs and not self.one_formula:
                     return in_both_modes(graph, self.call, args, kwargs)
                 return self.call(*args, **kwargs)
         finally:
@@ -870,6 +876,14 @@ class Layer(Entrance):
         """Whether it may be called with any structure of tensors: the formula says."""
         return self.has_formula and is_own(type(self))
 
+    one_formula = False
+    """Whether `call`, though it takes `training`, is the same while a model is trained
+    and when it predicts: what it drops are operations that know the mode."""
+
+    parts_by_name = False
+    """Whether weights of its parts are called by the names of the parts, and not of the
+    attributes that they are."""
+
     takes_scalars = False
     """Whether a sample may be a single number, of shape ()."""
 
@@ -1031,7 +1045,9 @@ def _path(layers: Sequence[Layer]) -> list[str]:
 
 
 def _attribute_of(part: Layer, outer: Layer) -> str | None:
-    for name, value in vars(outer).items():
+    if outer.parts_by_name:
+        return None
+    for name, value in outer.attributes:
         if isinstance(value, (Layer, list, tuple, Mapping)):
             for place, leaf in enumerate(leaves(value)):
                 if leaf is part:

@@ -12,6 +12,20 @@ from kurve.layers.dense import Dense
 from kurve.layers.masks import fitted
 
 
+def described(layer: Any) -> dict[str, Any]:
+    """Class and configuration of a layer or model in a layer."""
+    from kurve.models.configs import serialize_operation
+
+    return serialize_operation(layer)
+
+
+def of_description(config: Mapping[str, Any]) -> Any:
+    """The layer or model of a `described`."""
+    from kurve.models.configs import deserialize_operation
+
+    return deserialize_operation(config)
+
+
 class Wrapper(Layer):
     """Base class of layers around another layer, whose weights are theirs.
 
@@ -30,6 +44,8 @@ class Wrapper(Layer):
         (2, 3)
     """
 
+    parts_by_name = True
+
     def __init__(self, layer: Layer, **common: Unpack[LayerArguments]) -> None:
         if not isinstance(layer, Layer):
             raise ValueError(
@@ -41,16 +57,12 @@ class Wrapper(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of an equal layer."""
-        from kurve.models.configs import serialize_operation
-
-        return {**super().get_config(), "layer": serialize_operation(self.layer)}
+        return {**super().get_config(), "layer": described(self.layer)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The layer of a `get_config`."""
-        from kurve.models.configs import deserialize_operation
-
-        layer = deserialize_operation(config["layer"])
+        layer = of_description(config["layer"])
         rest = {name: value for name, value in config.items() if name != "layer"}
         return super().from_config({**rest, "layer": layer})
 

@@ -1,0 +1,414 @@
+"""The recurrent layers with a cell of their own: LSTM, GRU and SimpleRNN.
+
+Where engines know the cell's activations, a loop is one operation; else it is written
+out, as `RNN` does. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, Unpack
+
+from kurve import activations, constraints, initializers, regularizers
+from kurve.core.arguments import TypedDict
+from kurve.formulas import functions as ops
+from kurve.formulas import recurrence as loops
+from kurve.layers.base import Layer
+from kurve.layers.cells import Cell, SimpleRNNCell
+from kurve.layers.gates import GRUCell, LSTMCell
+from kurve.layers.recurrent import RNN
+
+
+class CommonArguments(TypedDict, total=False):
+    """Arguments of every layer, but for those that these name themselves."""
+
+    name: str | None
+    trainable: bool
+    dtype: Any
+    autocast: bool
+    input_shape: Any
+    input_dim: int | None
+    batch_input_shape: Any
+    batch_size: int | None
+    zero_output_for_mask: bool
+
+
+class GatedArguments(CommonArguments, total=False):
+    """Those of layers with gates."""
+
+    implementation: int
+
+
+class _Recurrent(RNN):
+    """What the three layers share: the arguments of their cell are theirs."""
+
+    cell: Cell
+
+    def __getattr__(self, name: str) -> Any:
+        """An argument of the cell."""
+        if name in _OF_CELLS and "cell" in vars(self):
+            return getattr(self.cell, name)
+        raise AttributeError(
+            f"[{type(self).__name__}] a layer has no attribute {name!r}. "
+            "Received: a name that it does not know. Try dir(layer)."
+        )
+
+    def _looped(
+        self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
+    ) -> tuple[Any, list[Any]]:
+        """The output and the last states, by one operation if engines have it."""
+        cell = self.cell
+        if not loops.is_operation(cell.kind):
+            return super()._looped(x, initial, mask, training)
+        start = loops.zeros(x, (cell.units,)) if initial is None else initial[0]
+        first = ops.get_item(x, (slice(None), 0))
+        factors = cell.factors(first, start, training)
+        loop = cell.loop_of(factors)
+        if loop is None:
+            return super()._looped(x, initial, mask, training)
+        of_x, of_h = factors
+        if of_x:
+            x = x * ops.expand_dims(of_x[0], 1)
+        carry = cell.states == 2 and self.return_state
+        y = loops.recurrence(
+            x=x,
+            mask=mask,
+            initial=initial,
+            factors=of_h[0] if of_h else None,
+            reverse=self.go_backwards,
+            sequences=self.return_sequences,
+            states=carry,
+            **loop,
+        )
+        last = ops.get_item(y, (slice(None), -1)) if self.return_sequences else y
+        states = [cell.gate(last, k) for k in range(1 + carry)] if carry else [last]
+        if carry:
+            y = ops.get_item(y, (Ellipsis, slice(0, cell.units)))
+        if mask is not None and (initial is not None or self.zero_output_for_mask):
+            y = self._without_masked(y, mask)
+        return y, states
+
+    def _without_masked(self, y: Any, mask: Any) -> Any:
+        """The outputs with zeros before the first step that counts, or in all steps
+        that do not."""
+        here = ops.flip(mask, 1) if self.go_backwards else mask
+        if not self.zero_output_for_mask:
+            here = ops.minimum(ops.cumsum(here, 1), 1.0)
+        if not self.return_sequences:
+            return ops.where(ops.get_item(here, (slice(None), slice(-1, None))), y, 0.0)
+        return ops.where(ops.expand_dims(here, -1), y, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer."""
+        config = Layer.get_config(self)
+        config.setdefault("activity_regularizer", None)
+        own = self.cell.get_config()
+        return {**config, **{k: v for k, v in own.items() if k in _OF_CELLS}}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer of a `get_config`."""
+        return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined, no-any-return]
+
+
+_OF_CELLS = frozenset({*LSTMCell.arguments, *GRUCell.arguments})
+
+
+def _check_cudnn(where: str, use_cudnn: Any) -> Any:
+    if use_cudnn == "auto" or isinstance(use_cudnn, bool):
+        return use_cudnn
+    raise ValueError(
+        f"[{where}] use_cudnn must be 'auto', True or False, without effect. "
+        f"Received: use_cudnn={use_cudnn!r}. Try 'auto'."
+    )
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory: `LSTMCell`, step after step.
+
+    Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
+              return_state also h and c, (B, units) each. Weights: see `LSTMCell`
+    Source:   Hochreiter & Schmidhuber 1997; defaults follow keras.layers.LSTM.
+
+    Args:
+        units: at least 1.
+        activation, recurrent_activation: name or object of `kurve.activations`, or None
+            (identity).
+        use_bias: whether there is a bias.
+        kernel_initializer, recurrent_initializer, bias_initializer: name or object of
+            `kurve.initializers`.
+        unit_forget_bias: whether the bias of the forget gate starts at 1.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
+            `kurve.regularizers`.
+        activity_regularizer: of the output, see `Layer`.
+        kernel_constraint, recurrent_constraint, bias_constraint: name or object of
+            `kurve.constraints`.
+        dropout, recurrent_dropout, seed: see `LSTMCell`.
+        return_sequences, return_state, go_backwards, stateful, unroll,
+            zero_output_for_mask: see `RNN`.
+        use_cudnn: "auto", True or False, without effect.
+        implementation: 1 or 2, without effect.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError, NotImplementedError: see `LSTMCell` and `RNN`.
+
+    Example:
+        >>> x = np.ones((2, 5, 3))
+        >>> kurve.layers.LSTM(4)(x).shape
+        (2, 4)
+        >>> y, h, c = kurve.layers.LSTM(4, return_sequences=True, return_state=True)(x)
+        >>> y.shape, h.shape
+        ((2, 5, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = "tanh",
+        recurrent_activation: str | activations.Activation | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        recurrent_initializer: str | initializers.Initializer = "orthogonal",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        recurrent_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        activity_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_constraint: str | constraints.Constraint | None = None,
+        recurrent_constraint: str | constraints.Constraint | None = None,
+        bias_constraint: str | constraints.Constraint | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        **common: Unpack[GatedArguments],
+    ) -> None:
+        where = type(self).__name__
+        self.use_cudnn = _check_cudnn(where, use_cudnn)
+        cell = LSTMCell(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            name="lstm_cell",
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            activity_regularizer=activity_regularizer,
+            **common,
+        )
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit: `GRUCell`, step after step.
+
+    Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
+              return_state also h, (B, units). Weights: see `GRUCell`
+    Source:   Cho et al. 2014; defaults follow keras.layers.GRU.
+
+    Args:
+        units: at least 1.
+        activation, recurrent_activation: name or object of `kurve.activations`, or None
+            (identity).
+        use_bias: whether there is a bias.
+        kernel_initializer, recurrent_initializer, bias_initializer: name or object of
+            `kurve.initializers`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
+            `kurve.regularizers`.
+        activity_regularizer: of the output, see `Layer`.
+        kernel_constraint, recurrent_constraint, bias_constraint: name or object of
+            `kurve.constraints`.
+        dropout, recurrent_dropout, seed: see `GRUCell`.
+        return_sequences, return_state, go_backwards, stateful, unroll,
+            zero_output_for_mask: see `RNN`.
+        reset_after: see `GRUCell`.
+        use_cudnn: "auto", True or False, without effect.
+        implementation: 1 or 2, without effect.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError, NotImplementedError: see `GRUCell` and `RNN`.
+
+    Example:
+        >>> kurve.layers.GRU(4, return_sequences=True)(np.ones((2, 5, 3))).shape
+        (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = "tanh",
+        recurrent_activation: str | activations.Activation | None = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        recurrent_initializer: str | initializers.Initializer = "orthogonal",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        recurrent_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        activity_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_constraint: str | constraints.Constraint | None = None,
+        recurrent_constraint: str | constraints.Constraint | None = None,
+        bias_constraint: str | constraints.Constraint | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: bool | str = "auto",
+        **common: Unpack[GatedArguments],
+    ) -> None:
+        where = type(self).__name__
+        self.use_cudnn = _check_cudnn(where, use_cudnn)
+        cell = GRUCell(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            reset_after=reset_after,
+            name="gru_cell",
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            activity_regularizer=activity_regularizer,
+            **common,
+        )
+
+
+class SimpleRNN(_Recurrent):
+    """`SimpleRNNCell`, step after step.
+
+    Shapes:   x (B, T, F) -> y (B, units), or with return_sequences (B, T, units); with
+              return_state also h, (B, units). Weights: see `SimpleRNNCell`
+    Source:   Elman 1990; defaults follow keras.layers.SimpleRNN.
+
+    Args:
+        units: at least 1.
+        activation: name or object of `kurve.activations`, or None (identity).
+        use_bias: whether there is a bias.
+        kernel_initializer, recurrent_initializer, bias_initializer: name or object of
+            `kurve.initializers`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: name or object of
+            `kurve.regularizers`.
+        activity_regularizer: of the output, see `Layer`.
+        kernel_constraint, recurrent_constraint, bias_constraint: name or object of
+            `kurve.constraints`.
+        dropout, recurrent_dropout, seed: see `SimpleRNNCell`.
+        return_sequences, return_state, go_backwards, stateful, unroll,
+            zero_output_for_mask: see `RNN`.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError, NotImplementedError: see `SimpleRNNCell` and `RNN`.
+
+    Example:
+        >>> kurve.layers.SimpleRNN(4)(np.ones((2, 5, 3))).shape
+        (2, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | activations.Activation | None = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        recurrent_initializer: str | initializers.Initializer = "orthogonal",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        recurrent_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        activity_regularizer: str | regularizers.L1L2 | None = None,
+        kernel_constraint: str | constraints.Constraint | None = None,
+        recurrent_constraint: str | constraints.Constraint | None = None,
+        bias_constraint: str | constraints.Constraint | None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        **common: Unpack[CommonArguments],
+    ) -> None:
+        cell = SimpleRNNCell(
+            units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            name="simple_rnn_cell",
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            activity_regularizer=activity_regularizer,
+            **common,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer; Keras's has no seed in it."""
+        config = super().get_config()
+        if config["seed"] is None:
+            del config["seed"]
+        return config

@@ -1,0 +1,335 @@
+"""Layers that go through a sequence step by step: `RNN`, for any cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
+
+import numpy as np
+
+from kurve.core.arguments import check_flag, is_count
+from kurve.core.registry import collect_custom, custom_objects
+from kurve.formulas import functions as ops
+from kurve.formulas import recurrence as loops
+from kurve.formulas.tensor import leaves, replaced
+from kurve.layers.base import UNSAID, Layer, LayerArguments
+from kurve.layers.cells import (
+    Cell,
+    StackedRNNCells,
+    build_cell,
+    check_cell,
+    has_one_formula,
+    initial_state_of,
+    size_of_output,
+    step_of,
+)
+from kurve.layers.wrapping import described, of_description
+from kurve.plan import Shape
+
+
+class RNN(Layer):
+    """A cell, step after step: its states go from one step to the next one.
+
+    Shapes:   x (B, T, ...) -> y (B, units), the output of the last step; with
+              return_sequences (B, T, units)
+    Source:   defaults follow keras.layers.RNN.
+
+    A cell is a layer with `call(inputs, states)`, which returns the output and the new
+    states, and with `state_size`, an integer or a list of one for each state. It may
+    have `output_size`, by default the size of the first state, and
+    `get_initial_state(batch_size)`, by default zeros.
+
+    Steps that a mask leaves out keep the states, and their output is the one before.
+
+    Args:
+        cell: a cell, or a list of them, which is a stack.
+        return_sequences: whether to give the outputs of all steps.
+        return_state: whether to give the last states as well, behind the output.
+        go_backwards: whether to begin with the last step; outputs are in the order in
+            which they are computed.
+        stateful: False. States that stay from one batch to the next are refused.
+        unroll: True or False, without effect.
+        zero_output_for_mask: whether the outputs of steps that a mask leaves out are 0.
+        name, trainable, input_shape: see `Layer`.
+
+    Raises:
+        ValueError: something other than a cell; samples of less than two axes; when
+            called: initial states that do not fit the cell.
+        NotImplementedError: stateful.
+
+    Example:
+        >>> class Sum(kurve.layers.Layer):
+        ...     state_size = 3
+        ...
+        ...     def call(self, inputs, states):
+        ...         total = states[0] + inputs
+        ...         return total, [total]
+        >>> kurve.layers.RNN(Sum())(np.ones((1, 5, 3)))
+        array([[5., 5., 5.]], dtype=float32)
+    """
+
+    arguments: tuple[str, ...] = (
+        "return_sequences",
+        "return_state",
+        "go_backwards",
+        "stateful",
+        "unroll",
+        "zero_output_for_mask",
+    )
+    parts_by_name = True
+
+    def __init__(
+        self,
+        cell: Layer | Sequence[Layer],
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **common: Unpack[LayerArguments],
+    ) -> None:
+        where = type(self).__name__
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        check_cell(where, cell)
+        super().__init__(**common)
+        self.return_sequences = check_flag(where, "return_sequences", return_sequences)
+        self.return_state = check_flag(where, "return_state", return_state)
+        self.go_backwards = check_flag(where, "go_backwards", go_backwards)
+        self.stateful = check_flag(where, "stateful", stateful)
+        if self.stateful:
+            raise NotImplementedError(
+                f"[{where}] states do not stay from one batch to the next. Received: "
+                "stateful=True. Try return_state=True, and initial_state of the next "
+                "call."
+            )
+        self.unroll = check_flag(where, "unroll", unroll)
+        self.zero_output_for_mask = check_flag(
+            where, "zero_output_for_mask", zero_output_for_mask
+        )
+        self.cell: Any = cell
+        if not self.trainable:
+            cell.trainable = False
+
+    states = None
+    """Those that stay from one batch to the next: there are none."""
+
+    @property
+    def state_size(self) -> list[Any]:
+        """Of each state."""
+        size = self.cell.state_size
+        return [size] if is_count(size) else list(size)
+
+    @property
+    def single_state(self) -> bool:
+        """Whether the cell has one state."""
+        return is_count(self.cell.state_size)
+
+    def reset_state(self) -> None:
+        """Nothing: no state stays."""
+
+    reset_states = reset_state
+
+    # ---------------------------------------------------------------- shapes
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Build the cell."""
+        first = sequences_shape
+        if isinstance(first, list):  # of x and of initial states
+            first = first[0]
+        self._check_axes(tuple(first))
+        build_cell(self.cell, tuple(first[2:]))
+
+    def _check_axes(self, shape: tuple[Any, ...]) -> None:
+        if len(shape) < 3 or (type(self) is not RNN and len(shape) != 3):
+            raise ValueError(
+                f"[{type(self).__name__}] layer {self.name!r} takes samples of shape "
+                f"(steps, features). Received: shape {shape}, with the batch axis. "
+                "Try x.reshape(len(x), -1, 1) for one feature."
+            )
+
+    def output_sample_shape(self, input_shape: Any) -> Shape:
+        sample = input_shape[0] if isinstance(input_shape, list) else input_shape
+        self._check_axes((None, *sample))
+        size = size_of_output(self.cell)
+        return (sample[0], size) if self.return_sequences else (size,)
+
+    def compute_output_shape(
+        self, sequences_shape: Any, initial_state_shape: Any = None
+    ) -> Any:
+        """Shape (B, ...) of the output for an input (B, T, ...), and those of the
+        states, if they are returned.
+
+        Args:
+            sequences_shape: (B, T, ...).
+            initial_state_shape: not needed.
+        """
+        if sequences_shape and isinstance(sequences_shape[0], (list, tuple)):
+            sequences_shape = sequences_shape[0]
+        batch = sequences_shape[0]
+        shape = (batch, *self.output_sample_shape(tuple(sequences_shape[1:])))
+        if not self.return_state:
+            return shape
+        return shape, *replaced(self.state_size, lambda size: (batch, size))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output: that of x where all steps are returned; states have
+        none.
+
+        Args:
+            inputs: not needed.
+            mask: of x, (B, T).
+        """
+        mask = next(leaves(mask), None)
+        mask = mask if self.return_sequences else None
+        return [mask, *(None for _ in self.state_size)] if self.return_state else mask
+
+    # ---------------------------------------------------------------- calls
+
+    @property
+    def _takes_any(self) -> bool:
+        """Whether it is called with any structure of tensors: with x and states."""
+        return True
+
+    @property
+    def one_formula(self) -> bool:
+        """Whether the cell's formula is the same in training."""
+        return has_one_formula(self.cell)
+
+    def _recorded_call(self, args: Any, named: dict[str, Any], training: Any) -> Any:
+        args, named = self._apart(args, named)
+        if training not in (UNSAID, None) and drops(self.cell):
+            raise NotImplementedError(
+                f"[{type(self).__name__}] in a model, the layer drops while the model "
+                "is trained, and only then. Received: "
+                f"training={training!r}. Try layer(x) without training."
+            )
+        return super()._recorded_call(args, named, training)
+
+    def _apart(self, args: Any, named: dict[str, Any]) -> Any:
+        """The arguments of a call [x, *states] as (x, initial_state=states)."""
+        if args and isinstance(args[0], (list, tuple)) and len(args[0]):
+            x, *states = args[0]
+            if states:
+                return (x, *args[1:]), {"initial_state": states, **named}
+            return (x, *args[1:]), named
+        return args, named
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """The formula.
+
+        Args:
+            sequences: x, (B, T, ...), or a list of it and the initial states.
+            initial_state: the states before the first step, (B, size) each; zeros, or
+                what the cell says, if None.
+            mask: (B, T), True for steps that count.
+            training: False to drop nothing.
+        """
+        (x,), rest = self._apart((sequences,), {})
+        given = rest.get("initial_state", initial_state)
+        self._check_axes(tuple(x.shape))
+        mask = next(leaves(mask), None)
+        mask = None if mask is None else self._checked_mask(x, mask)
+        initial = None if given is None else self._checked_states(x, given)
+        y, states = self._looped(x, initial, mask, training)
+        return (y, *states) if self.return_state else y
+
+    def _checked_mask(self, x: Any, mask: Any) -> Any:
+        if tuple(mask.shape) != tuple(x.shape[:2]):
+            raise ValueError(
+                f"[{type(self).__name__}] mask must have a number for each step, shape "
+                f"{tuple(x.shape[:2])}. Received: shape {tuple(mask.shape)}. "
+                "Try mask=None."
+            )
+        return loops.as_numbers(mask)
+
+    def _checked_states(self, x: Any, given: Any) -> list[Any]:
+        """Initial states, in the structure of the cell's."""
+        states = list(given) if isinstance(given, (list, tuple)) else [given]
+        wanted = list(leaves(self.state_size))
+        found = list(leaves(states))
+        shapes = [tuple(state.shape) for state in found]
+        fits = len(found) == len(wanted) and all(
+            shape in ((None, size), (1, size), (size,))
+            for shape, size in zip(shapes, wanted, strict=True)
+        )
+        plain = is_count(self.cell.state_size) or isinstance(self.cell, Cell)
+        if plain and not fits:
+            raise ValueError(
+                f"[{type(self).__name__}] initial_state must be "
+                f"{len(wanted)} of shape {[(None, size) for size in wanted]}. "
+                f"Received: shapes {shapes}. Try initial_state=None for zeros."
+            )
+        batched = iter([self._batched(x, state) for state in found])
+        like = self._initial(x) if len(found) == len(wanted) else states
+        return replaced(like, lambda _: next(batched))  # type: ignore[no-any-return]
+
+    def _batched(self, x: Any, state: Any) -> Any:
+        """A state for each sample."""
+        if getattr(state, "batched", False):
+            return state
+        shape = tuple(state.shape)[-1:] if len(state.shape) < 2 else state.shape[1:]
+        return loops.zeros(x, shape) + state
+
+    def _initial(self, x: Any) -> list[Any]:
+        """The states before the first step."""
+        states = initial_state_of(self.cell)
+        states = list(states) if isinstance(states, (list, tuple)) else [states]
+
+        def tensor(state: Any) -> Any:
+            if isinstance(state, np.ndarray) and not state.any():
+                return loops.zeros(x, state.shape[1:])
+            return self._batched(x, state)
+
+        return replaced(states, tensor)  # type: ignore[no-any-return]
+
+    def _looped(
+        self, x: Any, initial: list[Any] | None, mask: Any, training: bool | None
+    ) -> tuple[Any, list[Any]]:
+        """The output and the last states, by a loop that is written out."""
+        states = self._initial(x) if initial is None else initial
+        first = ops.get_item(x, (slice(None), 0))
+        step = step_of(self.cell, first, states, training)
+        outputs, states = loops.unrolled(
+            type(self).__name__,
+            step,
+            x,
+            states,
+            mask,
+            self.go_backwards,
+            self.zero_output_for_mask,
+        )
+        return ops.stack(outputs, 1) if self.return_sequences else outputs[-1], states
+
+    # ---------------------------------------------------------------- copies
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of an equal layer."""
+        return {**super().get_config(), "cell": described(self.cell)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The layer of a `get_config`."""
+        return cls(**{**config, "cell": of_description(config["cell"])})
+
+
+def drops(cell: Any) -> bool:
+    """Whether a cell drops something in training."""
+    if isinstance(cell, StackedRNNCells):
+        return any(drops(inner) for inner in cell.cells)
+    return isinstance(cell, Cell) and bool(cell.dropout or cell.recurrent_dropout)
+
+
+def copied(layer: Layer, **changes: Any) -> Any:
+    """A layer of the same configuration but for some arguments."""
+    with collect_custom() as own:
+        config = layer.get_config()
+    with custom_objects(own):
+        return type(layer).from_config({**config, **changes})

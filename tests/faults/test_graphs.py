@@ -236,6 +236,43 @@ def test_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
     promise("interrupt", f"{name}, one sample: worst {1000 * max(late):.0f} ms")
 
 
+CHAINS: dict[str, Any] = {
+    "formulas": lambda h: ops.flip(ops.sin(h) * 0.5 + ops.tanh(h), axis=1),
+    "joined": lambda h: ops.concatenate([h[:, 7:], h[:, :7]], axis=1),
+    "interleaved": lambda h: ops.concatenate([h[:, ::2], h[:, 1::2]], axis=1),
+    "flipped": lambda h: ops.flip(h, axis=1),
+}
+
+
+@pytest.mark.usefixtures("native", "threads")
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_over_one_huge_sample(name: str, soak: bool, promise: Promise) -> None:
+    """No op has a second row, or a second thread, before which it could look. Memory is
+    new in each fit, which makes everything slow."""
+    kurve.set_threads(1)
+    given = np.random.default_rng(0).uniform(0.0, 1.0, (1, 4_000_000))
+    given = given.astype(np.float32)
+    late = []
+    for delay in np.random.default_rng(11).uniform(0.1, 1.0, 10 if soak else 4):
+        models = []
+        for _ in range(3):
+            x = h = Input((4_000_000,))
+            for _ in range(12):
+                h = CHAINS[name](h)
+            models.append(Model(x, layers.Dense(1)(h)))
+            models[-1].compile(kurve.optimizers.SGD(1e-12), "mse")
+        late.append(
+            slowest_end(
+                delay,
+                lambda: models.pop().fit(  # noqa: B023
+                    given, np.ones(1), epochs=ENDLESS, verbose=0
+                ),
+            )
+        )
+    assert max(late) < limit()
+    promise("interrupt", f"a chain, {name}: worst {1000 * max(late):.0f} ms")
+
+
 def test_what_is_not_finite_names_the_output(engine: str) -> None:
     x = Input((3,))
     h = layers.Dense(4, "tanh")(x)

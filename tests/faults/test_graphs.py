@@ -152,6 +152,60 @@ def test_another_thread_may_not_train(engine: str) -> None:
     model.fit(x, y, verbose=0)
 
 
+def test_models_that_share_a_layer_may_not_train_at_once(engine: str) -> None:
+    """Nor may one of them be asked while another thread trains another one."""
+    x = Input((3,))
+    shared = layers.Dense(8, "tanh")
+    models = [Model(x, layers.Dense(1)(shared(x))) for _ in range(2)]
+    alone = Model(x, layers.Dense(1)(layers.Dense(8)(x)))
+    given = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    y = given.sum(axis=1)
+    for model in (*models, alone):
+        model.compile("sgd", "mse", engine=engine)
+        model.fit(given, y, verbose=0)
+    one, other = models
+    go, on = threading.Event(), threading.Event()
+    inside: list[Any] = []
+
+    def hold(epoch: int, logs: Any) -> None:
+        inside.append(other.predict(given, verbose=0))  # as of this epoch
+        with pytest.raises(ModelBusyError, match=r"^\[fit\] .* that this call comes"):
+            other.fit(given, y, verbose=0)
+        on.set()
+        assert go.wait(60)
+
+    thread = threading.Thread(
+        target=lambda: one.fit(
+            given, y, verbose=0, callbacks=[LambdaCallback(on_epoch_end=hold)]
+        )
+    )
+    thread.start()
+    assert on.wait(60)
+    try:
+        before = bits(alone)
+        calls = {
+            "fit": lambda: other.fit(given, y, verbose=0),
+            "predict": lambda: other.predict(given, verbose=0),
+            "evaluate": lambda: other.evaluate(given, y, verbose=0),
+            "train_on_batch": lambda: other.train_on_batch(given, y),
+            "set_weights": lambda: other.set_weights([]),
+        }
+        for name, call in calls.items():
+            with pytest.raises(ModelBusyError, match=rf"^\[{name}\]"):
+                call()
+        alone.fit(given, y, verbose=0)
+        assert bits(alone) != before
+        assert copy.deepcopy(shared).variables[0].lock.active is False
+    finally:
+        go.set()
+        thread.join()
+    assert len(inside) == 1
+    first = shared.kernel.numpy()
+    other.fit(given, y, verbose=0)
+    assert (shared.kernel.numpy() != first).any()
+    np.testing.assert_array_equal(one.get_weights()[0], other.get_weights()[0])
+
+
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("name", GRAPHS)
 def test_ctrl_c_leaves_a_whole_step(name: str, soak: bool, promise: Promise) -> None:

@@ -50,6 +50,15 @@ class Trainable:
     stop_evaluating = stop_predicting = False
     """Set by a callback, they end `evaluate` and `predict` after the batch."""
     _model_lock = UNLOCKED
+
+    @property
+    def _shared_variables(self) -> Sequence[Any]:
+        """Those that other models have too."""
+        network = self._network
+        if not network.shares_variables:
+            return ()
+        return [v for v in network.variables if v.is_shared]
+
     _network: Network
 
     def __init__(self) -> None:
